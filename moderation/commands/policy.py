@@ -1,0 +1,144 @@
+"""`moderation policy lint | show | schema`: what policy authors and their editors use."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from moderation.errors import PolicyError, PolicyProblem
+from moderation.output import note
+from moderation.policy import (
+    Policy,
+    find_policy,
+    load_policy,
+    parse_policy,
+    policy_files,
+    policy_json_schema,
+)
+from moderation.settings import load_settings
+
+app = typer.Typer(
+    no_args_is_help=True, help="Check, show and describe policy files.", add_completion=False
+)
+
+
+class TextOrJson(StrEnum):
+    """How to print."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+FilesArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="POLICY...", help="Policy files, folders, or shipped names; - reads stdin."
+    ),
+]
+FormatOption = Annotated[TextOrJson, typer.Option("--format", help="How to print.")]
+ModelOption = Annotated[
+    str | None, typer.Option(help="Model whose prompt length counts; else MODERATION_MODEL.")
+]
+
+
+@app.command(
+    epilog="Examples:\n\n    moderation policy lint policies/\n\n"
+    "    moderation policy lint my.yaml --format json\n\n    cat my.yaml | moderation policy lint -"
+)
+def lint(
+    files: FilesArgument, form: FormatOption = TextOrJson.TABLE, model: ModelOption = None
+) -> None:
+    """Check policy files: every problem at once, each with its place and what to do.
+
+    Exits with 1 where there is any.
+    """
+    policies, problems = _read_all(files, model or load_settings().model)
+    if form is TextOrJson.JSON:
+        found = [problem._asdict() for problem in problems]
+        print(json.dumps({"valid": not found, "problems": found}, indent=2))
+    else:
+        for problem in problems:
+            print(problem)
+    for policy in policies:
+        note(f"{policy.id}: valid, version {policy.version}, {len(policy.labels)} labels")
+    if problems:
+        note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
+        raise typer.Exit(1)
+
+
+def _read_all(files: list[str], model: str) -> tuple[list[Policy], list[PolicyProblem]]:
+    policies: list[Policy] = []
+    problems: list[PolicyProblem] = []
+    for name in files:
+        paths = ["-"] if name == "-" else policy_files([find_policy(name)])
+        for path in paths:
+            try:
+                policies.append(_read(path, model))
+            except PolicyError as error:
+                problems += error.problems
+    return policies, problems
+
+
+def _read(path: Path | str, model: str | None) -> Policy:
+    if path == "-":
+        return parse_policy(sys.stdin.buffer.read(), "<stdin>", model=model)
+    return load_policy(path, model=model)
+
+
+@app.command(
+    epilog="Examples:\n\n    moderation policy show weapons\n\n"
+    "    moderation policy show my.yaml --format json"
+)
+def show(
+    file: Annotated[str, typer.Argument(metavar="POLICY", help="Policy file or shipped name.")],
+    form: FormatOption = TextOrJson.TABLE,
+) -> None:
+    """Show a policy as the worker reads it, with its content hash."""
+    policy = _read("-" if file == "-" else find_policy(file), None)
+    if form is TextOrJson.JSON:
+        content = {**policy.model_dump(mode="json"), "sha256": policy.sha256}
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    console = Console()
+    console.print(f"[bold]{policy.id}[/] version {policy.version}: {policy.title}", highlight=False)
+    console.print(
+        f"scoring {policy.scoring}, decision {policy.decision}, "
+        f"model {policy.model or '(the worker’s own)'}, sha256 {policy.sha256[:16]}",  # noqa: RUF001
+        highlight=False,
+    )
+    for template in policy.templates:
+        console.print(f"template: {template}", highlight=False, markup=False)
+    console.print(_label_table(policy))
+
+
+def _label_table(policy: Policy) -> Table:
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("label", "category", "action", "threshold", "review from", "prompts"):
+        table.add_column(column, overflow="fold")
+    for label in policy.labels:
+        table.add_row(
+            label.id,
+            label.reported_category if label.acts else "",
+            label.action or "(context)",
+            _number(label.threshold),
+            _number(label.review_threshold),
+            "; ".join(label.prompts),
+        )
+    return table
+
+
+def _number(value: Any) -> str:
+    return "" if value is None else f"{value:g}"
+
+
+@app.command(epilog="Example:\n\n    moderation policy schema > policy.schema.json")
+def schema() -> None:
+    """Print the JSON Schema of a policy file, for editors and other checkers."""
+    print(json.dumps(policy_json_schema(), indent=2, ensure_ascii=False))

@@ -1,0 +1,139 @@
+"""`moderation scan`: images against policies in this process, without a queue."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from moderation.commands.inputs import (
+    FormatOption,
+    ModelOption,
+    PathsArgument,
+    find_images,
+    find_policies,
+)
+from moderation.errors import ImageError, ModerationError
+from moderation.output import (
+    Format,
+    Row,
+    error_row,
+    note,
+    print_rows,
+    summary,
+    track,
+    verdict_row,
+)
+from moderation.pipeline import Pipeline, Timer
+from moderation.settings import load_settings
+
+_THREADS = 4 * (os.cpu_count() or 1)
+
+EPILOG = """Examples:
+
+    moderation scan photo.jpg --policy weapons --model starter
+
+    moderation scan uploads/ --policy my.yaml --format jsonl > verdicts.jsonl
+
+    find . -name '*.png' | moderation scan - --policy weapons --fail-on block
+"""
+
+
+class FailOn(StrEnum):
+    """From which action on a flagged image makes the command fail."""
+
+    REVIEW = "review"
+    BLOCK = "block"
+
+
+def scan(
+    paths: PathsArgument,
+    policy: Annotated[
+        list[str], typer.Option("--policy", "-p", help="Policy file, or name of a shipped one.")
+    ],
+    model: ModelOption = None,
+    form: FormatOption = Format.TABLE,
+    fail_on: Annotated[
+        FailOn | None, typer.Option(help="Exit with 1 where an image gets this action or worse.")
+    ] = None,
+) -> None:
+    """Hold images against policies in this process; no queue, no worker.
+
+    Exits with 1 where an image could not be read, or by --fail-on.
+    """
+    settings = load_settings()
+    images = find_images(paths)
+    policies = find_policies(policy, model=model or settings.model)
+    from moderation.loading import load_pipeline
+
+    with load_pipeline(settings, policies, override_model=model) as pipeline:
+        rows: list[Row] = []
+        done = track(
+            scan_images(pipeline, images, settings.max_image_bytes), len(images), "Scanning"
+        )
+        print_rows(_kept(_flat(done), rows), form)
+        note(f"{summary(rows)}. Model: {pipeline.described()}")
+    failing = {None: set(), "review": {"review", "block"}, "block": {"block"}}[fail_on]
+    if any("error" in row or row["action"] in failing for row in rows):
+        raise typer.Exit(1)
+
+
+def scan_images(
+    pipeline: Pipeline, images: Iterable[Path], max_image_bytes: int
+) -> Iterator[list[Row]]:
+    """Yields the rows of each image, in order; a bad image costs itself alone."""
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="scan") as pool:
+        pending: deque[Future[list[Row]]] = deque()
+        try:
+            for image in images:
+                pending.append(pool.submit(_scan_image, pipeline, image, max_image_bytes))
+                if len(pending) > 2 * _THREADS:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _scan_image(pipeline: Pipeline, image: Path, max_image_bytes: int) -> list[Row]:
+    try:
+        content = _read(image, max_image_bytes)
+        verdicts = pipeline.moderate(
+            content, pipeline.policies, request_id=str(uuid.uuid4()), timer=Timer()
+        )
+    except ModerationError as error:
+        return [error_row(str(image), error)]
+    return [verdict_row(str(image), verdict) for verdict in verdicts]
+
+
+def _read(image: Path, max_image_bytes: int) -> bytes:
+    try:
+        with image.open("rb") as file:
+            content = file.read(max_image_bytes + 1)
+    except OSError as error:
+        raise ImageError(f"it cannot be read: {error.strerror}", str(image)) from error
+    if len(content) > max_image_bytes:
+        raise ImageError(
+            f"the image is over the limit of {max_image_bytes} bytes",
+            str(image),
+            "Raise MODERATION_MAX_IMAGE_BYTES",
+        )
+    return content
+
+
+def _flat(groups: Iterable[list[Row]]) -> Iterator[Row]:
+    for group in groups:
+        yield from group
+
+
+def _kept(rows: Iterable[Row], into: list[Row]) -> Iterator[Row]:
+    for row in rows:
+        into.append(row)
+        yield row

@@ -1,0 +1,64 @@
+"""`moderation worker`: serve the queues until told to stop."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from moderation.commands.inputs import ModelOption, find_policies
+from moderation.output import note
+from moderation.settings import load_settings
+
+EPILOG = """Examples:
+
+    moderation worker --policy policies/ --model starter
+
+    MODERATION_ALLOWED_ROOTS=/srv/uploads moderation worker -p weapons -p document-privacy
+
+    moderation worker --queue bulk --concurrency 16
+"""
+
+
+class Queue(StrEnum):
+    """A queue to serve."""
+
+    INTERACTIVE = "interactive"
+    BULK = "bulk"
+
+
+def worker(
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            help="Policy file, folder, or name of a shipped one; else MODERATION_POLICIES.",
+        ),
+    ] = None,
+    model: ModelOption = None,
+    queue: Annotated[
+        list[Queue] | None, typer.Option(help="Queue to serve; else both, in turns.")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, help="Requests in hand at a time; else the setting.")
+    ] = None,
+) -> None:
+    """Serve the queues: fetch, decode, encode, decide, answer.
+
+    Loads the model once, then works until SIGTERM or Ctrl-C; what it has in hand is answered first.
+    """
+    settings = load_settings(concurrency=concurrency)
+    names = policy or [str(path) for path in settings.policies]
+    policies = find_policies(names, model=model or settings.model)
+    from moderation.broker import ping, shown_url
+    from moderation.loading import load_pipeline
+    from moderation.worker import run_worker
+
+    ping(settings)
+    note(f"Loading the model for {', '.join(sorted(policies))} ...")
+    pipeline = load_pipeline(settings, policies, override_model=model)
+    note(f"Model: {pipeline.described()}")
+    note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
+    raise typer.Exit(run_worker(settings, pipeline, queues=queue or list(Queue)))

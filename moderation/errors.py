@@ -1,0 +1,95 @@
+"""Every exception of the plugin, by who must act on it.
+
+ModerationError             the root; catch this to catch all
+  SettingsError             operator: the environment is wrong; the process refuses to start
+  PolicyError               author: a policy file is wrong; carries every problem with its place
+  RequestError              caller: this request can never succeed; never retried
+    ImageError              caller: the image is unreadable, too large or of a refused type
+  ModelError                operator: the model is missing, of the wrong shape, or not finite
+  WorkerError               operator: the worker failed in a way that no other class names
+  TransientError            nobody: try again; the only family that a worker retries
+    BrokerUnavailable       host and worker: Redis does not answer
+    ImageUnavailable        worker: the image's store did not answer
+    VerdictTimeout          host: no verdict came in time
+
+Every class takes positional arguments only and hands all of them to `Exception.__init__`: that is
+how Celery rebuilds it, class and fields, on the other side of the queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class ModerationError(Exception):
+    """An error that says what is wrong, where, and what to do about it."""
+
+    def __init__(self, what: str, where: str = "", remedy: str = "") -> None:
+        super().__init__(what, where, remedy)
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        return f"{place}{self.what}" + (f". {self.remedy}" if self.remedy else "")
+
+
+class SettingsError(ModerationError):
+    """The environment holds a setting that is not usable."""
+
+
+class PolicyProblem(NamedTuple):
+    """One thing wrong with a policy file; `line` and `column` count from 1, 0 where unknown."""
+
+    path: str
+    line: int
+    column: int
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}:{self.column}: {self.message}. {self.remedy}"
+
+
+class PolicyError(ModerationError):
+    """A policy file is refused; `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Iterable[str | int]]) -> None:
+        self.problems = tuple(PolicyProblem(*problem) for problem in problems)  # type: ignore[arg-type]
+        super().__init__("\n".join(map(str, self.problems)))
+        # Plain lists, since the arguments travel through the queue as JSON.
+        self.args = ([list(problem) for problem in self.problems],)
+
+
+class RequestError(ModerationError):
+    """The request can never succeed as it is."""
+
+
+class ImageError(RequestError):
+    """The image is missing, unreadable, too large or of a type that is refused."""
+
+
+class ModelError(ModerationError):
+    """The model cannot be loaded or used, or it gave a value that is not finite."""
+
+
+class WorkerError(ModerationError):
+    """The worker failed unexpectedly; its log has the traceback."""
+
+
+class TransientError(ModerationError):
+    """A failure that may be gone at the next try."""
+
+
+class BrokerUnavailable(TransientError):
+    """Redis does not answer."""
+
+
+class ImageUnavailable(TransientError):
+    """The store of the image did not answer, or said that it could not serve now."""
+
+
+class VerdictTimeout(TransientError):
+    """No verdict came in time; the request may still be decided later."""

@@ -1,0 +1,178 @@
+"""ImageReference -> bytes, within allowed roots, hosts, stores and sizes; by default none are.
+
+What can never succeed is an ImageError or RequestError; a store that does not answer is
+ImageUnavailable, which the worker tries again. No URL is repeated with its user or query.
+"""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Self
+
+import fsspec
+import httpx
+
+from moderation.errors import ImageError, ImageUnavailable, RequestError
+from moderation.messages import ImageReference
+from moderation.settings import Settings
+
+#: HTTP answers that may be different at the next try.
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_CHUNK_BYTES = 64 * 1024
+
+
+class Fetcher:
+    """Fetches images from many threads; keeps HTTP connections open between them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._http = httpx.Client(
+            timeout=settings.fetch_timeout_seconds, follow_redirects=False, trust_env=False
+        )
+
+    def fetch(self, reference: ImageReference) -> bytes:
+        """Returns the bytes of an image file.
+
+        Raises:
+            RequestError: the reference is not allowed here.
+            ImageError: there is no such image, or it is too large.
+            ImageUnavailable: its store did not answer.
+        """
+        if reference.bytes is not None:
+            return self._within_size(reference.bytes, "bytes")
+        if reference.path is not None:
+            return self._fetch_path(reference.path)
+        if reference.url is not None:
+            return self._fetch_url(reference.url)
+        return self._fetch_key(reference.key or "")
+
+    def _within_size(self, content: bytes, where: str) -> bytes:
+        if len(content) > self._settings.max_image_bytes:
+            raise ImageError(
+                f"the image is over the limit of {self._settings.max_image_bytes} bytes",
+                where,
+                "Send a smaller file, or raise MODERATION_MAX_IMAGE_BYTES",
+            )
+        if not content:
+            raise ImageError("the image is empty", where, "Send a whole image file")
+        return content
+
+    def _read(self, file: IO[bytes], where: str) -> bytes:
+        return self._within_size(file.read(self._settings.max_image_bytes + 1), where)
+
+    def _fetch_path(self, given: str) -> bytes:
+        path = Path(given).resolve()
+        roots = self._settings.allowed_roots
+        if not Path(given).is_absolute() or not any(path.is_relative_to(root) for root in roots):
+            allowed = ", ".join(map(str, roots)) or "none"
+            raise RequestError(
+                f"the path is in no folder that the worker may read (allowed: {allowed})",
+                given,
+                "Add its folder to MODERATION_ALLOWED_ROOTS of the worker, or send bytes",
+            )
+        try:
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise ImageError("this is not a file", given, "Name an image file")
+            with path.open("rb") as file:
+                return self._read(file, given)
+        except (FileNotFoundError, PermissionError) as error:
+            raise ImageError(
+                f"the file cannot be read: {error.strerror}",
+                given,
+                "Check the path as the worker sees it",
+            ) from error
+        except OSError as error:
+            raise ImageUnavailable(f"the file system failed: {error.strerror}", given) from error
+
+    def _fetch_url(self, given: str) -> bytes:
+        url = self._allowed_url(given)
+        where = f"{url.scheme}://{url.netloc.decode()}{url.path}"
+        try:
+            with self._http.stream("GET", url) as response:
+                _refuse_status(response, where)
+                content = bytearray()
+                for chunk in response.iter_bytes(_CHUNK_BYTES):
+                    content += chunk
+                    if len(content) > self._settings.max_image_bytes:
+                        break
+                return self._within_size(bytes(content), where)
+        except httpx.TransportError as error:
+            raise ImageUnavailable(f"the host did not answer ({error})", where) from error
+        except httpx.DecodingError as error:
+            raise ImageError("the answer is damaged", where, "Check what the URL gives") from error
+
+    def _allowed_url(self, given: str) -> httpx.URL:
+        try:
+            url = httpx.URL(given)
+        except httpx.InvalidURL as error:
+            raise RequestError("this is no URL", "image", "Send an https URL") from error
+        hosts = self._settings.allowed_hosts
+        allowed = {url.host.lower(), url.netloc.decode().lower()} & set(hosts)
+        if url.scheme not in ("http", "https") or not allowed:
+            raise RequestError(
+                f"the worker may not fetch from {url.scheme}://{url.netloc.decode()} "
+                f"(allowed hosts: {', '.join(hosts) or 'none'})",
+                "image",
+                "Add the host to MODERATION_ALLOWED_HOSTS of the worker, or send bytes",
+            )
+        return url
+
+    def _fetch_key(self, key: str) -> bytes:
+        _refuse_key(key, self._settings.allowed_stores)
+        with _store_errors(key), fsspec.open(key, "rb") as file:
+            return self._read(file, key)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _refuse_status(response: httpx.Response, where: str) -> None:
+    status = response.status_code
+    if status in _TRANSIENT_STATUS:
+        raise ImageUnavailable(f"the host answered {status}", where)
+    if response.is_redirect:
+        remedy = "Send the URL that it leads to"
+        raise ImageError("the URL redirects, which is not followed", where, remedy)
+    if not response.is_success:
+        raise ImageError(f"the host answered {status}", where, "Check the URL and its access")
+
+
+def _refuse_key(key: str, prefixes: tuple[str, ...]) -> None:
+    """Refuses keys outside the allowed prefixes, and tricks that would lead out of them."""
+    bounded = tuple(prefix.rstrip("/") + "/" for prefix in prefixes)
+    tricks = "::" in key or ".." in key.split("/")
+    if tricks or not key.startswith(bounded):
+        raise RequestError(
+            f"the worker may not read this key (allowed: {', '.join(prefixes) or 'none'})",
+            key,
+            "Add its prefix to MODERATION_ALLOWED_STORES of the worker, or send bytes",
+        )
+
+
+@contextmanager
+def _store_errors(key: str) -> Iterator[Any]:
+    try:
+        yield
+    except ImageError:
+        raise
+    except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+        raise ImageError(
+            f"the store has no such file for the worker ({type(error).__name__})",
+            key,
+            "Check the key and the worker's access to it",
+        ) from error
+    except (ImportError, ValueError) as error:
+        remedy = "Install the store's fsspec driver on the worker, such as s3fs"
+        raise RequestError(f"the key cannot be opened ({error})", key, remedy) from error
+    except Exception as error:  # each fsspec driver raises its own library's errors
+        raise ImageUnavailable(f"the store failed ({error})", key) from error

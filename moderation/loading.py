@@ -1,0 +1,29 @@
+"""Settings and policies -> a pipeline with its models loaded. Shared by scan and worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from moderation.encoders import LoadOptions, load_encoder
+from moderation.pipeline import Pipeline
+from moderation.policy import Policy
+from moderation.settings import Settings
+
+
+def load_pipeline(
+    settings: Settings, policies: Mapping[str, Policy], *, override_model: str | None = None
+) -> Pipeline:
+    """Returns a pipeline for the policies; `override_model` wins over what they name.
+
+    Raises:
+        ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
+    """
+    options = LoadOptions(settings.device, settings.dtype, settings.offline)
+    return Pipeline(
+        policies,
+        lambda reference: load_encoder(reference, options),
+        default_model=settings.model,
+        override_model=override_model,
+        batch_size=settings.batch_size,
+        max_pixels=settings.max_image_pixels,
+    )

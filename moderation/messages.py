@@ -1,0 +1,157 @@
+"""What crosses the wire between a host and a worker; plain JSON, versioned, frozen once parsed.
+
+The shapes are documented in docs/messages.md for hosts that do not have this package.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import uuid
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    Base64Bytes,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from moderation.errors import RequestError
+
+TASK_NAME = "moderation.moderate"
+INTERACTIVE_QUEUE = "moderation.interactive"
+BULK_QUEUE = "moderation.bulk"
+
+Action = Literal["allow", "review", "block"]
+Severity = Literal["low", "medium", "high", "critical"]
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageReference(_Message):
+    """Where one image is: exactly one of a path, a URL, an fsspec key, or its bytes."""
+
+    path: str | None = Field(None, min_length=1, description="Absolute path as the worker sees it.")
+    url: str | None = Field(None, min_length=1, description="http or https URL.")
+    key: str | None = Field(None, min_length=1, description="fsspec URL: s3://bucket/name.jpg.")
+    bytes: Base64Bytes | None = Field(None, description="The file itself, base64.")
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        given = [name for name in type(self).model_fields if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"one of path, url, key or bytes, not {len(given)}")
+        return self
+
+    @classmethod
+    def of_bytes(cls, content: builtins.bytes) -> Self:
+        """Returns the reference that carries a file's content itself."""
+        return cls(bytes=base64.b64encode(content))
+
+    @property
+    def kind(self) -> Literal["path", "url", "key", "bytes"]:
+        """Which of the four it is."""
+        if self.path is not None:
+            return "path"
+        if self.url is not None:
+            return "url"
+        return "key" if self.key is not None else "bytes"
+
+
+class ModerationRequest(_Message):
+    """One image and the policies to hold it against; the image is embedded once for all of them."""
+
+    schema_version: Literal[1] = 1
+    request_id: str = Field(default_factory=lambda: str(uuid.uuid4()), min_length=1, max_length=128)
+    image: ImageReference
+    policies: tuple[str, ...] = Field(min_length=1, max_length=50)
+
+    @model_validator(mode="after")
+    def _no_policy_twice(self) -> Self:
+        if len(set(self.policies)) != len(self.policies):
+            raise ValueError("a policy is named twice")
+        return self
+
+
+class PolicyStamp(_Message):
+    """Which policy decided; `sha256` is of its content."""
+
+    id: str
+    version: int
+    sha256: str
+
+
+class ModelStamp(_Message):
+    """Which model scored: hashes of its weights (`fingerprint`) and of how pixels go in."""
+
+    id: str
+    revision: str
+    fingerprint: str
+    preprocessing: str
+    dtype: str
+    device: str
+
+
+class LabelScore(_Message):
+    """What one label of the policy got.
+
+    `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
+    `outcome` is what the label asks for: `action`, or review between its two thresholds, or None.
+    """
+
+    label: str
+    category: str | None
+    action: Action | None
+    severity: Severity | None
+    similarity: float
+    score: Score
+    threshold: Score | None
+    review_threshold: Score | None
+    fired: bool
+    outcome: Action | None
+
+
+class Verdict(_Message):
+    """What one policy says of one image; the same image, policy and model give the same verdict."""
+
+    schema_version: Literal[1] = 1
+    request_id: str
+    image_sha256: str
+    action: Action
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, Score]
+    policy: PolicyStamp
+    model: ModelStamp
+    labels: tuple[LabelScore, ...]
+    timings: dict[str, float] = Field(description="Seconds by step.")
+
+
+class ModerationResponse(_Message):
+    """The answer to one request: a verdict for each policy, in the order of the request."""
+
+    schema_version: Literal[1] = 1
+    request_id: str
+    verdicts: tuple[Verdict, ...]
+
+
+def parse_request(message: Any) -> ModerationRequest:
+    """Returns the request in `message`, a plain JSON value.
+
+    Raises:
+        RequestError: it is not a request of a version that this package reads.
+    """
+    try:
+        return ModerationRequest.model_validate(message)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'message'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise RequestError(wrong, "request", "docs/messages.md shows the message") from error

@@ -1,0 +1,148 @@
+"""Rows of results -> table, JSON, JSON lines or CSV on standard output; the only formatter here.
+
+A row is a plain dict: the image's name with the verdict's JSON, or with an error.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from typing import Any, TextIO, TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from moderation.errors import ModerationError
+from moderation.messages import Verdict
+
+T = TypeVar("T")
+Row = dict[str, Any]
+
+_COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
+_CSV_COLUMNS = ("image", "policy", "action", "flagged", "fired", "top_label", "top_score", "error")
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+def verdict_row(image: str, verdict: Verdict) -> Row:
+    """Returns the row of a verdict."""
+    return {"image": image, **verdict.model_dump(mode="json")}
+
+
+def error_row(image: str, error: ModerationError) -> Row:
+    """Returns the row of an image that got no verdict; `flagged` and `action` are null."""
+    return {
+        "image": image,
+        "flagged": None,
+        "action": None,
+        "policy": None,
+        "labels": [],
+        "error": {"type": type(error).__name__, "message": str(error)},
+    }
+
+
+def print_rows(rows: Iterable[Row], form: Format, stream: TextIO | None = None) -> None:
+    """Prints rows; JSON lines and CSV appear as they come, so that a long run can be watched."""
+    stream = stream or sys.stdout
+    if form is Format.JSONL:
+        for row in rows:
+            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.flush()
+    elif form is Format.CSV:
+        writer = csv.DictWriter(stream, _CSV_COLUMNS)
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(_csv_row(row))
+            stream.flush()
+    elif form is Format.JSON:
+        json.dump(list(rows), stream, indent=2, ensure_ascii=False)
+        stream.write("\n")
+    else:
+        Console(file=stream).print(verdict_table(rows))
+
+
+def _csv_row(row: Row) -> Row:
+    top = _highest(row["labels"])
+    return {
+        "image": row["image"],
+        "policy": row["policy"] and row["policy"]["id"],
+        "action": row["action"],
+        "flagged": row["flagged"],
+        "fired": " ".join(label["label"] for label in row["labels"] if label["fired"]),
+        "top_label": top and top["label"],
+        "top_score": top and round(top["score"], 6),
+        "error": row.get("error", {}).get("message"),
+    }
+
+
+def _highest(labels: list[Row]) -> Row | None:
+    return max(labels, key=lambda label: float(label["score"]), default=None)
+
+
+def verdict_table(rows: Iterable[Row]) -> Table:
+    """Returns a table: what was decided, by which label, how sure, and what else it looked like."""
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for column in ("image", "policy", "verdict", "because of", "looks most like"):
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        action = row["action"] or "error"
+        fired = sorted(
+            (label for label in row["labels"] if label["outcome"] not in (None, "allow")),
+            key=lambda label: -label["score"],
+        )
+        because = ", ".join(_shown(label) for label in fired)
+        table.add_row(
+            row["image"],
+            row["policy"]["id"] if row["policy"] else "",
+            f"[{_COLOURS[action]}]{action}[/]",
+            row["error"]["message"] if "error" in row else because,
+            _shown(top) if (top := _highest(row["labels"])) else "",
+        )
+    return table
+
+
+def _shown(label: Row) -> str:
+    return f"{label['label']} {label['score']:.2f}"
+
+
+def summary(rows: list[Row]) -> str:
+    """Returns a line that counts the rows by action."""
+    counts = {action: sum(row["action"] == action for row in rows) for action in _COLOURS}
+    counts["error"] = sum("error" in row for row in rows)
+    told = ", ".join(f"{count} {action}" for action, count in counts.items() if count)
+    return f"{len(rows)} results: {told}" if rows else "no results"
+
+
+def note(text: str) -> None:
+    """Prints a line for people, on standard error, so that standard output stays data."""
+    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def track(items: Iterable[T], total: int, doing: str) -> Iterator[T]:
+    """Yields the items, with a progress bar on standard error where that is a terminal."""
+    console = Console(stderr=True)
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with progress:
+        task = progress.add_task(doing, total=total)
+        for item in items:
+            progress.advance(task)
+            yield item

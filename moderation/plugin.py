@@ -1,0 +1,235 @@
+"""Host side: submit an image, collect its verdicts; sync and asyncio. No torch.
+
+`submit` puts a request on the queue and returns its id at once; `collect` waits for the verdicts.
+Both are safe to call from many threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from moderation.broker import QUEUES, broker_errors, create_app
+from moderation.errors import ModerationError, RequestError, VerdictTimeout, WorkerError
+from moderation.messages import (
+    TASK_NAME,
+    ImageReference,
+    ModerationRequest,
+    ModerationResponse,
+    Verdict,
+    parse_request,
+)
+from moderation.settings import Settings, load_settings
+
+Image = ImageReference | Path | str | bytes
+QueueName = Literal["interactive", "bulk"]
+
+#: Between two looks for a verdict, in seconds: quick at first, easy on Redis later.
+_FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.1, 1.3
+
+
+class Client:
+    """A host's connection to the queue, with its own settings."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+        self._app = create_app(self.settings)
+
+    def submit(
+        self,
+        image: Image,
+        policies: str | Iterable[str],
+        *,
+        queue: QueueName = "interactive",
+        request_id: str | None = None,
+    ) -> str:
+        """Returns the id of a new request, once Redis has it.
+
+        Args:
+            image: a path, a URL, an fsspec key such as s3://bucket/name.jpg, or the file's bytes.
+            policies: one policy id or several; several cost one embedding.
+            queue: interactive for what somebody waits for, bulk for the rest.
+            request_id: the caller's own; else a new UUID.
+
+        Raises:
+            RequestError: the request cannot be right. BrokerUnavailable: Redis does not answer.
+        """
+        request = make_request(image, policies, request_id=request_id)
+        if queue not in QUEUES:
+            raise RequestError(
+                f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
+            )
+        with broker_errors(self.settings):
+            self._app.send_task(
+                TASK_NAME,
+                kwargs={"request": request.model_dump(mode="json", exclude_none=True)},
+                # Celery repeats the arguments in a header for its log: the image must not be there.
+                kwargsrepr=f"request {request.request_id}",
+                task_id=request.request_id,
+                queue=QUEUES[queue],
+            )
+        return request.request_id
+
+    def collect(
+        self, request_id: str, *, timeout_seconds: float | None = None
+    ) -> tuple[Verdict, ...]:
+        """Returns the verdicts of a request, one a policy, in the order of the request.
+
+        Args:
+            request_id: what `submit` returned.
+            timeout_seconds: how long to wait; 0 looks once, None takes the setting.
+
+        Raises:
+            VerdictTimeout: none came in time. RequestError, ImageError, ModelError, ...: the
+            worker's own error. WorkerError: it failed in some other way.
+        """
+        for pause in self._pauses(request_id, timeout_seconds):
+            if (verdicts := self._look(request_id)) is not None:
+                return verdicts
+            time.sleep(pause)
+        raise self._timed_out(request_id)
+
+    async def asubmit(
+        self,
+        image: Image,
+        policies: str | Iterable[str],
+        *,
+        queue: QueueName = "interactive",
+        request_id: str | None = None,
+    ) -> str:
+        """`submit` for asyncio: does not block the loop."""
+        return await asyncio.to_thread(
+            self.submit, image, policies, queue=queue, request_id=request_id
+        )
+
+    async def acollect(
+        self, request_id: str, *, timeout_seconds: float | None = None
+    ) -> tuple[Verdict, ...]:
+        """`collect` for asyncio: waits on the loop, so that thousands can wait at a time."""
+        for pause in self._pauses(request_id, timeout_seconds):
+            if (verdicts := await asyncio.to_thread(self._look, request_id)) is not None:
+                return verdicts
+            await asyncio.sleep(pause)
+        raise self._timed_out(request_id)
+
+    def _pauses(self, request_id: str, timeout_seconds: float | None) -> Iterator[float]:
+        """Yields how long to wait after each look, until the time is over."""
+        if timeout_seconds is None:
+            timeout_seconds = self.settings.verdict_timeout_seconds
+        deadline = time.monotonic() + timeout_seconds
+        pause = _FIRST_PAUSE
+        while True:
+            left = deadline - time.monotonic()
+            yield max(0.0, min(pause, left))
+            if left <= 0:
+                return
+            pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+    def _look(self, request_id: str) -> tuple[Verdict, ...] | None:
+        """Returns the verdicts if they are there, None if not yet; raises the worker's error."""
+        with broker_errors(self.settings):
+            meta = self._app.backend.get_task_meta(request_id)
+        if meta["status"] == "SUCCESS":
+            return ModerationResponse.model_validate(meta["result"]).verdicts
+        if meta["status"] in ("FAILURE", "REVOKED"):
+            raise _worker_failure(meta["result"], request_id)
+        return None
+
+    def _timed_out(self, request_id: str) -> VerdictTimeout:
+        return VerdictTimeout(
+            "no verdict came in time",
+            f"request {request_id}",
+            "Is a worker running (`moderation doctor`)? It can be collected until "
+            f"{self.settings.result_expires_seconds} s after it was decided",
+        )
+
+
+def _worker_failure(result: Any, request_id: str) -> ModerationError:
+    if isinstance(result, ModerationError):
+        return result
+    return WorkerError(
+        f"the worker failed with {type(result).__name__}: {result}",
+        f"request {request_id}",
+        "See the worker's log",
+    )
+
+
+def make_request(
+    image: Image, policies: str | Iterable[str], *, request_id: str | None = None
+) -> ModerationRequest:
+    """Returns the request for an image and policy ids.
+
+    Raises:
+        RequestError: no policy, too many, one twice, or an empty image.
+    """
+    names = [policies] if isinstance(policies, str) else list(policies)
+    message: dict[str, Any] = {"image": reference_to(image), "policies": names}
+    if request_id is not None:
+        message["request_id"] = request_id
+    return parse_request(message)
+
+
+def reference_to(image: Image) -> ImageReference:
+    """Returns the reference that an image given in any form stands for.
+
+    Raises:
+        RequestError: it is empty, or of a type that stands for no image.
+    """
+    if isinstance(image, ImageReference):
+        return image
+    if not image:
+        raise RequestError("the image is empty", "image", "Send a path, a URL, a key or bytes")
+    if isinstance(image, bytes):
+        return ImageReference.of_bytes(image)
+    if isinstance(image, Path):
+        return ImageReference(path=str(image.absolute()))
+    if not isinstance(image, str):
+        kind = type(image).__name__
+        raise RequestError(f"a {kind} is no image", "image", "Send a path, a URL, a key or bytes")
+    if image.startswith(("http://", "https://")):
+        return ImageReference(url=image)
+    if "://" in image:
+        return ImageReference(key=image)
+    return ImageReference(path=str(Path(image).absolute()))
+
+
+@cache
+def default_client() -> Client:
+    """Returns the client of the module's functions; reads the environment at first use."""
+    return Client()
+
+
+def submit(
+    image: Image,
+    policies: str | Iterable[str],
+    *,
+    queue: QueueName = "interactive",
+    request_id: str | None = None,
+) -> str:
+    """`Client.submit` with the settings of the environment."""
+    return default_client().submit(image, policies, queue=queue, request_id=request_id)
+
+
+def collect(request_id: str, *, timeout_seconds: float | None = None) -> tuple[Verdict, ...]:
+    """`Client.collect` with the settings of the environment."""
+    return default_client().collect(request_id, timeout_seconds=timeout_seconds)
+
+
+async def asubmit(
+    image: Image,
+    policies: str | Iterable[str],
+    *,
+    queue: QueueName = "interactive",
+    request_id: str | None = None,
+) -> str:
+    """`Client.asubmit` with the settings of the environment."""
+    return await default_client().asubmit(image, policies, queue=queue, request_id=request_id)
+
+
+async def acollect(request_id: str, *, timeout_seconds: float | None = None) -> tuple[Verdict, ...]:
+    """`Client.acollect` with the settings of the environment."""
+    return await default_client().acollect(request_id, timeout_seconds=timeout_seconds)

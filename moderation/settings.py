@@ -1,0 +1,145 @@
+"""MODERATION_* environment variables as one frozen record, read once at the edge.
+
+Nothing in the package reads `os.environ` elsewhere. Imports no torch.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from moderation.errors import SettingsError
+
+PREFIX = "MODERATION_"
+
+#: The published CLIP ViT-B/32, pinned: a branch name would change under the policy's feet.
+DEFAULT_MODEL = "openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+
+
+def _split(separator: str) -> BeforeValidator:
+    def split(value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(separator) if part.strip())
+        return value
+
+    return BeforeValidator(split)
+
+
+def _resolved(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+    return tuple(root.expanduser().resolve() for root in roots)
+
+
+def _lower(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(host.lower() for host in hosts)
+
+
+Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
+Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+
+
+class Settings(BaseSettings):
+    """What an operator sets; each field is the variable MODERATION_<FIELD>."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    broker_url: SecretStr = Field(
+        SecretStr("redis://localhost:6379/0"), description="Redis that carries the requests."
+    )
+    result_url: SecretStr | None = Field(
+        None, description="Redis that keeps the verdicts until they are collected; else the broker."
+    )
+    result_expires_seconds: int = Field(
+        3600, ge=1, description="How long a verdict can be collected."
+    )
+    visibility_timeout_seconds: int = Field(
+        300,
+        ge=60,
+        description="After how long a request of a dead worker goes to another; "
+        "longer than any request takes.",
+    )
+    verdict_timeout_seconds: float = Field(
+        30.0, gt=0, description="How long `collect` waits when the caller does not say."
+    )
+    model: str = Field(
+        DEFAULT_MODEL,
+        description="Model of policies that name none: `starter`, a folder, or hub-id[@revision].",
+    )
+    device: str = Field("auto", description="torch device: auto, cpu, cuda, cuda:1, ...")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="Number format of the model; auto takes what the hardware computes in."
+    )
+    offline: bool = Field(False, description="Never ask the model hub, use its local cache only.")
+    policies: Paths = Field(
+        (Path("policies"),),
+        description=f"Policy files, or folders of them, that a worker serves; "
+        f"`{os.pathsep}` between.",
+    )
+    allowed_roots: Annotated[Paths, AfterValidator(_resolved)] = Field(
+        (), description=f"Folders that a path may lie in; `{os.pathsep}` between. None by default."
+    )
+    allowed_hosts: Annotated[Words, AfterValidator(_lower)] = Field(
+        (), description="Hosts that a URL may name, exactly; `,` between. None by default."
+    )
+    allowed_stores: Words = Field(
+        (),
+        description="Prefixes that an fsspec key may start with (s3://bucket/uploads); "
+        "`,` between. None by default.",
+    )
+    max_image_bytes: int = Field(
+        20_000_000, ge=1, description="Largest image file, in bytes; larger ones are refused."
+    )
+    max_image_pixels: int = Field(
+        50_000_000, ge=1, description="Largest image, width times height; larger ones are refused."
+    )
+    fetch_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long an image's store may stay silent."
+    )
+    max_retries: int = Field(
+        5, ge=0, description="How often a worker retries a transient failure, with back-off."
+    )
+    concurrency: int = Field(
+        64, ge=1, le=1024, description="Requests that one worker has in hand at a time (threads)."
+    )
+    batch_size: int = Field(
+        32, ge=1, le=1024, description="Images that go through the encoder together, at most."
+    )
+    shutdown_seconds: float = Field(
+        30.0, ge=0, description="How long a stopping worker may take to answer what it has in hand."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="What a worker logs."
+    )
+
+    @property
+    def result_backend_url(self) -> SecretStr:
+        """The Redis URL of the results."""
+        return self.result_url or self.broker_url
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Returns the settings of the environment; `overrides` that are not None win over it.
+
+    Raises:
+        SettingsError: a variable holds a value that is not usable; names each of them.
+    """
+    given = {name: value for name, value in overrides.items() if value is not None}
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{PREFIX}{'_'.join(map(str, problem['loc'][:1])).upper()}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise SettingsError(
+            wrong, "the environment", "docs/settings.md lists every setting"
+        ) from error
+
+
+def unknown_variables(environ: dict[str, str]) -> list[str]:
+    """Returns the MODERATION_* names in `environ` that are no setting, sorted."""
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)

@@ -1,0 +1,139 @@
+"""Scores -> decision; pure. The audit runs this very code.
+
+Shapes: n images, k labels. An outcome is what a label asks for, as a number: 0 it did not fire,
+1 allow, 2 review, 3 block; the most severe one decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from moderation.classifier import Floats
+from moderation.messages import Action, LabelScore, ModelStamp, Verdict
+from moderation.policy import Policy
+
+#: Actions by outcome; index 0, nothing fired, is allowed too.
+ACTIONS: tuple[Action, ...] = ("allow", "allow", "review", "block")
+_OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
+
+Outcomes = npt.NDArray[np.int8]
+
+
+def outcomes(policy: Policy, scores: Floats) -> Outcomes:
+    """Returns (n, k) outcomes of (n, k) scores.
+
+    A score that equals its threshold fires. Under top_label only the label with the highest score
+    can fire (the first of them, if two are equal), and it needs no threshold.
+    """
+    fired = np.zeros(scores.shape, np.int8)
+    for j, label in enumerate(policy.labels):
+        if label.action is None:
+            continue
+        column = scores[:, j]
+        if label.review_threshold is not None:
+            fired[column >= np.float32(label.review_threshold), j] = _OUTCOME["review"]
+        # float32, as the scores are: 0.8 must not lie above the float32 nearest to it.
+        reached = column >= np.float32(label.threshold or 0.0)
+        fired[reached, j] = _OUTCOME[label.action]
+    if policy.decision == "top_label":
+        top = np.zeros(scores.shape, bool)
+        top[np.arange(len(scores)), scores.argmax(axis=1)] = True
+        fired[~top] = 0
+    return fired
+
+
+def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
+    """Returns (n,) the most severe outcome of each image; `ACTIONS` names it."""
+    worst: npt.NDArray[np.int8] = fired.max(axis=1, initial=0)
+    return worst
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy says of one image's scores."""
+
+    action: Action
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    labels: tuple[LabelScore, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether anything but allow was decided."""
+        return self.action != "allow"
+
+
+def decide(policy: Policy, similarities: Floats, scores: Floats) -> Decision:
+    """Returns the decision on one image.
+
+    A category is True where one of its labels asks for review or block. Its score is the sum of
+    its labels' scores under softmax, where they share 1, and else the highest of them.
+
+    Args:
+        policy: with k labels.
+        similarities: (k,) cosines.
+        scores: (k,) in [0, 1].
+    """
+    fired = outcomes(policy, scores[np.newaxis])[0]
+    action = ACTIONS[int(actions(fired[np.newaxis])[0])]
+    categories: dict[str, bool] = {}
+    category_scores: dict[str, float] = {}
+    for label, outcome, score in zip(policy.labels, fired, scores, strict=True):
+        if not label.acts:
+            continue
+        name, before = label.reported_category, category_scores.get(label.reported_category, 0.0)
+        categories[name] = categories.get(name, False) or ACTIONS[outcome] != "allow"
+        total = before + float(score) if policy.scoring == "softmax" else max(before, float(score))
+        category_scores[name] = min(total, 1.0)
+    return Decision(
+        action, categories, category_scores, _label_scores(policy, similarities, scores, fired)
+    )
+
+
+def _label_scores(
+    policy: Policy, similarities: Floats, scores: Floats, fired: npt.NDArray[np.int8]
+) -> tuple[LabelScore, ...]:
+    return tuple(
+        LabelScore(
+            label=label.id,
+            category=label.reported_category if label.acts else None,
+            action=label.action,
+            severity=label.severity,
+            similarity=float(similarity),
+            score=float(score),
+            threshold=label.threshold,
+            review_threshold=label.review_threshold,
+            fired=bool(outcome),
+            outcome=ACTIONS[outcome] if outcome else None,
+        )
+        for label, similarity, score, outcome in zip(
+            policy.labels, similarities, scores, fired, strict=True
+        )
+    )
+
+
+def make_verdict(
+    policy: Policy,
+    decision: Decision,
+    *,
+    model: ModelStamp,
+    request_id: str,
+    image_sha256: str,
+    timings: dict[str, float],
+) -> Verdict:
+    """Returns the verdict: the decision with all that is needed to replay it."""
+    return Verdict(
+        request_id=request_id,
+        image_sha256=image_sha256,
+        action=decision.action,
+        flagged=decision.flagged,
+        categories=decision.categories,
+        category_scores=decision.category_scores,
+        policy=policy.stamp,
+        model=model,
+        labels=decision.labels,
+        timings=timings,
+    )

@@ -21,9 +21,9 @@ def main() -> None:
 
 
 def _exit_code() -> int:
-    from moderation.cli import app
-
     try:
+        from moderation.cli import app
+
         app(prog_name="moderation")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0

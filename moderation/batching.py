@@ -55,6 +55,11 @@ class Batcher:
             self._changed.notify()
         return waiting.features.result()
 
+    @property
+    def waiting(self) -> int:
+        """How many images no batch has taken yet."""
+        return len(self._waiting)
+
     def close(self) -> None:
         """Answers all that wait, then stops; returns when done."""
         with self._changed:

@@ -5,6 +5,7 @@ The settings answer known traps of Celery on Redis; docs/architecture.md names e
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -90,10 +91,11 @@ def broker_errors(settings: Settings) -> Iterator[None]:
     where = shown_url(settings)
     try:
         yield
-    except redis.AuthenticationError as error:
-        remedy = "Put user and password into MODERATION_BROKER_URL"
-        raise SettingsError(f"Redis refuses to let us in ({error})", where, remedy) from error
     except (OperationalError, redis.ConnectionError, redis.TimeoutError) as error:
+        # kombu wraps what redis raised; only the cause tells a wrong password from a dead server.
+        if isinstance(error.__cause__ or error, redis.AuthenticationError):
+            remedy = "Put user and password into MODERATION_BROKER_URL"
+            raise SettingsError(f"Redis refuses to let us in ({error})", where, remedy) from error
         raise BrokerUnavailable(
             f"Redis does not answer ({error})",
             where,
@@ -105,6 +107,11 @@ def shown_url(settings: Settings) -> str:
     """Returns the broker's URL without user and password."""
     scheme, _, rest = settings.broker_url.get_secret_value().partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def node_name(name: str) -> str:
+    """Returns how Celery calls the worker of that name on this machine."""
+    return f"{name}@{socket.gethostname()}"
 
 
 def connect(settings: Settings) -> redis.Redis:

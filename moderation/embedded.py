@@ -18,7 +18,7 @@ from typing import Self
 
 import redis
 
-from moderation.broker import create_app
+from moderation.broker import create_app, node_name
 from moderation.errors import BrokerUnavailable, SettingsError, WorkerError
 from moderation.settings import Settings
 
@@ -138,7 +138,9 @@ class EmbeddedWorker:
             environment: further MODERATION_* variables of the worker.
         """
         self._settings = settings
-        self._command = [sys.executable, "-m", "moderation", "worker", *options]
+        self._name = f"embedded-{secrets.token_hex(4)}"
+        named = ["--name", self._name, *options]
+        self._command = [sys.executable, "-m", "moderation", "worker", *named]
         self._environment = {
             **os.environ,
             "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
@@ -152,9 +154,11 @@ class EmbeddedWorker:
             WorkerError: it does not start; with the end of its log.
         """
         self._log = tempfile.TemporaryFile()
+        # torch and others leave caches in the temporary folder; this one goes with the worker.
+        self._folder = tempfile.TemporaryDirectory(prefix="evenhand-", ignore_cleanup_errors=True)
         self.process = subprocess.Popen(
             self._command,
-            env=self._environment,
+            env={**self._environment, "TMPDIR": self._folder.name},
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=self._log,
@@ -171,7 +175,7 @@ class EmbeddedWorker:
         app = create_app(self._settings)
         deadline = time.monotonic() + _WORKER_START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
-            if app.control.ping(timeout=0.25):
+            if app.control.ping(destination=[node_name(self._name)], timeout=0.25):
                 return
         end = "\n".join(self.log().strip().splitlines()[-5:])
         raise WorkerError("the worker did not start", "embedded worker", f"Its log ends:\n{end}")
@@ -182,8 +186,11 @@ class EmbeddedWorker:
         return os.pread(self._log.fileno(), size, 0).decode(errors="replace")
 
     def __exit__(self, *_: object) -> None:
-        _end(self.process)
-        self._log.close()
+        try:
+            _end(self.process)
+        finally:
+            self._log.close()
+            self._folder.cleanup()
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -50,7 +50,8 @@ class PolicyProblem(NamedTuple):
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.path}:{self.line}:{self.column}: {self.message}. {self.remedy}"
+        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        return f"{place}: {self.message}. {self.remedy}"
 
 
 class PolicyError(ModerationError):

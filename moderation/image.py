@@ -112,7 +112,8 @@ def preprocess(image: Image.Image, how: Preprocessing) -> Pixels:
     resized = image.resize(_resized_size(image.size, how.resize), _RESAMPLE[how.resample])
     height, width = how.crop
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
-    return np.asarray(resized.crop((left, top, left + width, top + height)))
+    # A copy, since Pillow's own memory is read-only and torch will not take that.
+    return np.array(resized.crop((left, top, left + width, top + height)))
 
 
 def _resized_size(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:

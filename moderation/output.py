@@ -10,9 +10,11 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from itertools import groupby
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -22,6 +24,7 @@ from moderation.messages import Verdict
 T = TypeVar("T")
 Row = dict[str, Any]
 
+_SEVERITY = ("allow", "review", "block", "error")
 _COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
 _CSV_COLUMNS = ("image", "policy", "action", "flagged", "fired", "top_label", "top_score", "error")
 
@@ -91,25 +94,33 @@ def _highest(labels: list[Row]) -> Row | None:
 
 
 def verdict_table(rows: Iterable[Row]) -> Table:
-    """Returns a table: what was decided, by which label, how sure, and what else it looked like."""
+    """Returns a table with a line for each image: what was decided, by which label, how sure.
+
+    Several policies on one image share its line; the most severe action is the image's.
+    """
+    rows = list(rows)
+    several = len({row["policy"]["id"] for row in rows if row["policy"]}) > 1
     table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("image", "policy", "verdict", "because of", "looks most like"):
+    for column in ("image", "verdict", "because of", "looks most like"):
         table.add_column(column, overflow="fold")
-    for row in rows:
-        action = row["action"] or "error"
-        fired = sorted(
-            (label for label in row["labels"] if label["outcome"] not in (None, "allow")),
-            key=lambda label: -label["score"],
-        )
-        because = ", ".join(_shown(label) for label in fired)
-        table.add_row(
-            row["image"],
-            row["policy"]["id"] if row["policy"] else "",
-            f"[{_COLOURS[action]}]{action}[/]",
-            row["error"]["message"] if "error" in row else because,
-            _shown(top) if (top := _highest(row["labels"])) else "",
-        )
+    for image, group in groupby(rows, key=lambda row: str(row["image"])):
+        table.add_row(*_table_line(image, list(group), several))
     return table
+
+
+def _table_line(image: str, rows: list[Row], several: bool) -> tuple[str, str, str, str]:
+    action = max((row["action"] or "error" for row in rows), key=_SEVERITY.index)
+    reasons = []
+    for row in rows:
+        policy = f" ({row['policy']['id']})" if several and row["policy"] else ""
+        fired = [label for label in row["labels"] if label["outcome"] in ("review", "block")]
+        for label in sorted(fired, key=lambda label: -float(label["score"])):
+            reasons.append(_shown(label) + policy)
+        if "error" in row:
+            reasons.append(row["error"]["message"])
+    top = _highest([label for row in rows for label in row["labels"]])
+    shown = f"[{_COLOURS[action]}]{action}[/]"
+    return escape(image), shown, escape(", ".join(reasons)), _shown(top) if top else ""
 
 
 def _shown(label: Row) -> str:
@@ -121,7 +132,7 @@ def summary(rows: list[Row]) -> str:
     counts = {action: sum(row["action"] == action for row in rows) for action in _COLOURS}
     counts["error"] = sum("error" in row for row in rows)
     told = ", ".join(f"{count} {action}" for action, count in counts.items() if count)
-    return f"{len(rows)} results: {told}" if rows else "no results"
+    return f"{len(rows)} result{'s' * (len(rows) != 1)}: {told}" if rows else "no results"
 
 
 def note(text: str) -> None:

@@ -7,13 +7,12 @@ thread of `batching` computes. A pool of processes would hold the model once eac
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery
 
-from moderation.broker import QUEUES, create_app
+from moderation.broker import QUEUES, create_app, node_name
 from moderation.errors import RequestError, TransientError
 from moderation.fetch import Fetcher
 from moderation.messages import TASK_NAME, ModerationResponse, parse_request
@@ -67,7 +66,7 @@ def _moderate_with(
     return moderate
 
 
-def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str]) -> int:
+def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str], name: str) -> int:
     """Serves the queues until told to stop; returns the exit code.
 
     SIGTERM and the first Ctrl-C let it answer what it has in hand; what is left after
@@ -84,7 +83,7 @@ def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str])
             without_mingle=True,
             without_gossip=True,
             without_heartbeat=True,
-            hostname=f"moderation-{random.getrandbits(32):08x}@%h",
+            hostname=node_name(name),
             quiet=True,
         )
         worker.start()

@@ -70,7 +70,7 @@ def parse_yaml(content: bytes, path: str) -> YamlSource:
     Raises:
         PolicyError: the text is not YAML at all, so that nothing more can be said of it.
     """
-    source = YamlSource(path)
+    source = YamlSource(path, values={(): Place(1, 1)})
     text = _decoded(content, path)
     try:
         loader = _PlainLoader(text, source)
@@ -79,6 +79,8 @@ def parse_yaml(content: bytes, path: str) -> YamlSource:
         mark = error.problem_mark or error.context_mark
         where = (mark.line + 1, mark.column + 1) if mark else (0, 0)
         what = " ".join(part for part in (error.context, error.problem) if part)
+        if error.context_mark and error.context_mark.line + 1 != where[0]:
+            what += f" (begun on line {error.context_mark.line + 1})"
         raise PolicyError(
             [(path, *where, f"not YAML: {what}", "Check indentation, quotes and brackets here")]
         ) from error

@@ -70,8 +70,7 @@ def demo(
         )
         groups = list(track(answers, len(found), "Moderating"))
     rows = [row for group in groups for row in group]
-    shown = [_most_severe(group) for group in groups] if form is Format.TABLE else rows
-    print_rows(shown, form)
+    print_rows(rows, form)
     models = {f"{row['model']['id']} ({row['model']['dtype']})" for row in rows if "model" in row}
     note(f"\n{len(found)} photographs, policies {', '.join(sorted(policies))}. {summary(rows)}.")
     note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
@@ -81,12 +80,6 @@ def _caveat(model: str) -> str:
     if model != "starter":
         return ""
     return "A small stand-in for trying out: its figures are not CLIP's, and it errs more."
-
-
-def _most_severe(rows: list[dict[str, object]]) -> dict[str, object]:
-    """Returns the row that decides an image's fate, of its rows by policy."""
-    order = {"block": 3, "review": 2, "allow": 1}
-    return max(rows, key=lambda row: order.get(str(row["action"]), 4))
 
 
 def sample_photographs() -> list[Path]:

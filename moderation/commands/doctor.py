@@ -107,37 +107,28 @@ def _model(name: str, settings: Settings) -> Iterator[Check]:
 
 
 def _redis(name: str, settings: Settings) -> Iterator[Check]:
-    from moderation.broker import broker_errors, connect, shown_url
+    """Checks the server, and what hangs on it only if it answers."""
+    from moderation.broker import QUEUES, broker_errors, connect, create_app, shown_url
 
-    with broker_errors(settings):
-        connection = connect(settings)
-        server = connection.info("server")
-        memory = connection.info("memory")
-    yield Check(name, "ok", f"{shown_url(settings)}, version {server['redis_version']}")
-    policy = memory.get("maxmemory_policy", "unknown")
-    state: Literal["ok", "warn"] = "ok" if policy == "noeviction" else "warn"
-    remedy = "" if state == "ok" else "Set maxmemory-policy noeviction: else requests vanish"
-    yield Check("redis eviction", state, f"maxmemory-policy {policy}", remedy)
-
-
-def _queues(name: str, settings: Settings) -> Iterator[Check]:
-    from moderation.broker import QUEUES, broker_errors, connect
-
-    with broker_errors(settings):
-        connection = connect(settings)
+    with broker_errors(settings), connect(settings) as connection:
+        version = connection.info("server")["redis_version"]
+        yield Check(name, "ok", f"{shown_url(settings)}, version {version}")
+        yield _eviction(connection.info("memory").get("maxmemory_policy", "unknown"))
         depths = {queue: connection.llen(key) for queue, key in QUEUES.items()}
-    yield Check(name, "ok", ", ".join(f"{n} waiting in {queue}" for queue, n in depths.items()))
+        told = ", ".join(f"{depth} waiting in {queue}" for queue, depth in depths.items())
+        yield Check("queues", "ok", told)
+        if answers := create_app(settings).control.ping(timeout=1.0):
+            yield Check("workers", "ok", f"{len(answers)} answering")
+        else:
+            yield Check("workers", "warn", "no worker answers", "Run `moderation worker`")
 
 
-def _workers(name: str, settings: Settings) -> Iterator[Check]:
-    from moderation.broker import broker_errors, create_app
-
-    with broker_errors(settings):
-        answers = create_app(settings).control.ping(timeout=1.0)
-    if answers:
-        yield Check(name, "ok", f"{len(answers)} answering")
-    else:
-        yield Check(name, "warn", "no worker answers", "Run `moderation worker`")
+def _eviction(policy: str) -> Check:
+    found = f"maxmemory-policy {policy}"
+    if policy == "noeviction":
+        return Check("redis eviction", "ok", found)
+    remedy = "Set maxmemory-policy noeviction: else Redis may drop requests when it is full"
+    return Check("redis eviction", "warn", found, remedy)
 
 
 def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
@@ -160,7 +151,5 @@ CHECKS: dict[str, Callable[[str, Settings], Iterator[Check]]] = {
     "policies": _policies,
     "model": _model,
     "redis": _redis,
-    "queues": _queues,
-    "workers": _workers,
     "timeouts": _timeouts,
 }

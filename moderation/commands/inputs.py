@@ -16,7 +16,7 @@ from moderation.policy import Policy, find_policy, load_policies
 PathsArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="PATH...", help="Images or folders of them; - reads a list of paths from stdin."
+        metavar="PATH", help="Images or folders of them; - reads a list of paths from stdin."
     ),
 ]
 FormatOption = Annotated[

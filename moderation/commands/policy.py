@@ -39,7 +39,7 @@ class TextOrJson(StrEnum):
 FilesArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="POLICY...", help="Policy files, folders, or shipped names; - reads stdin."
+        metavar="POLICY", help="Policy files, folders, or shipped names; - reads stdin."
     ),
 ]
 FormatOption = Annotated[TextOrJson, typer.Option("--format", help="How to print.")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from enum import StrEnum
 from typing import Annotated
 
@@ -44,6 +45,9 @@ def worker(
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Requests in hand at a time; else the setting.")
     ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name in logs and checks; else one made at random.")
+    ] = None,
 ) -> None:
     """Serve the queues: fetch, decode, encode, decide, answer.
 
@@ -56,9 +60,10 @@ def worker(
     from moderation.loading import load_pipeline
     from moderation.worker import run_worker
 
+    name = name or f"moderation-{secrets.token_hex(4)}"
     ping(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")
     pipeline = load_pipeline(settings, policies, override_model=model)
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
-    raise typer.Exit(run_worker(settings, pipeline, queues=queue or list(Queue)))
+    raise typer.Exit(run_worker(settings, pipeline, queues=queue or list(Queue), name=name))

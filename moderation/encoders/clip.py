@@ -105,10 +105,9 @@ class ClipEncoder:
 
     def _encode_texts(self, texts: list[str]) -> Floats:
         # SigLIP was trained on texts filled up to its context; CLIP stops at the end mark.
-        padding = "max_length" if self._model.config.model_type == "siglip" else True
-        tokens = self._tokenizer(
-            texts, padding=padding, max_length=self.context_length, return_tensors="pt"
-        ).to(self._model.device)
+        filled = {"padding": "max_length", "max_length": self.context_length}
+        padding = filled if self._model.config.model_type == "siglip" else {"padding": True}
+        tokens = self._tokenizer(texts, return_tensors="pt", **padding).to(self._model.device)
         with torch.inference_mode():
             return _unit_rows(self._model.get_text_features(**tokens).pooler_output)
 

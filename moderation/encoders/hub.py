@@ -49,7 +49,7 @@ def locate_model(reference: str, *, offline: bool) -> LocalModel:
         return _snapshot(name, revision or None, local_files_only=True)
     except LocalEntryNotFoundError as error:
         if offline:
-            what = "the model is not in the local cache, and MODERATION_OFFLINE is set"
+            what = "the model is not in the local cache, and offline the Hub is not asked"
             raise _unavailable(what, reference) from error
     except HFValidationError as error:
         raise _unavailable("this is neither a folder nor a Hub id", reference) from error

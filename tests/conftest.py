@@ -1,0 +1,87 @@
+"""Shared by the tests: real photographs, a real Redis, a real worker, a toy CLIP checkpoint."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from moderation.commands.demo import sample_photographs
+from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.plugin import Client
+from moderation.settings import PREFIX, Settings, load_settings
+from tests.toy_clip import save_toy_clip
+
+ROOT = Path(__file__).parent.parent
+POLICIES = ROOT / "policies"
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No MODERATION_* variable of the developer reaches a test."""
+    for name in [name for name in os.environ if name.startswith(PREFIX)]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def photographs() -> list[Path]:
+    """Real photographs that a package ships."""
+    return sample_photographs()
+
+
+@pytest.fixture(scope="session")
+def objects() -> Path:
+    """Folder of 175 labelled photographs, kept outside the project."""
+    folder = SHARED / "data" / "objects" / "images"
+    if not folder.is_dir():
+        pytest.skip("the labelled photographs of ../shared/data are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[EmbeddedRedis]:
+    """A real redis-server on loopback, for the whole run."""
+    with EmbeddedRedis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def settings(redis_server: EmbeddedRedis) -> Settings:
+    """A host's settings on that server."""
+    return load_settings(broker_url=redis_server.url, verdict_timeout_seconds=60.0)
+
+
+@pytest.fixture(scope="session")
+def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
+    """A real worker process with the starter encoder and our policies; reads tests' own images."""
+    options = ["--model", "starter", "--policy", str(POLICIES)]
+    roots = os.pathsep.join(map(str, (sample_photographs()[0].parent, SHARED / "data")))
+    environment = {
+        "MODERATION_ALLOWED_ROOTS": roots,
+        "MODERATION_ALLOWED_HOSTS": "127.0.0.1",
+        "MODERATION_FETCH_TIMEOUT_SECONDS": "2",
+        "MODERATION_MAX_RETRIES": "2",
+    }
+    with EmbeddedWorker(settings, options, environment) as running:
+        yield running
+
+
+@pytest.fixture
+def client(settings: Settings, worker: EmbeddedWorker) -> Client:
+    """A host that talks to the running worker."""
+    return Client(settings)
+
+
+@pytest.fixture(scope="session")
+def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a CLIP checkpoint of toy size, with random weights."""
+    return save_toy_clip(tmp_path_factory.mktemp("toy-clip"))
+
+
+@pytest.fixture(scope="session")
+def toy_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a SigLIP checkpoint of toy size, with random weights."""
+    return save_toy_clip(tmp_path_factory.mktemp("toy-siglip"), siglip=True)

@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moderation.batching import Batcher
+from moderation.classifier import Floats
+from moderation.errors import ModelError
+from moderation.image import Pixels
+
+
+def _square(number: int) -> Pixels:
+    return np.full((2, 2, 3), number, np.uint8)
+
+
+def _mean(pixels: Pixels) -> Floats:
+    means: Floats = pixels.reshape(len(pixels), -1).mean(axis=1, keepdims=True).astype(np.float32)
+    return means
+
+
+class _Recorder:
+    """An encoder that waits for a gate, and notes how large its batches are."""
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.sizes: list[int] = []
+
+    def __call__(self, pixels: Pixels) -> Floats:
+        assert self.gate.wait(10)
+        self.sizes.append(len(pixels))
+        return _mean(pixels)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=60), st.integers(1, 9))
+def test_every_request_gets_its_own_answer(numbers: list[int], batch_size: int) -> None:
+    with Batcher(_mean, batch_size=batch_size) as batcher, ThreadPoolExecutor(8) as pool:
+        rows = list(pool.map(lambda number: batcher.features(_square(number)), numbers))
+    assert [float(row[0]) for row in rows] == [float(number) for number in numbers]
+
+
+def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
+    encode = _Recorder()
+    with Batcher(encode, batch_size=8) as batcher, ThreadPoolExecutor(25) as pool:
+        futures = [pool.submit(batcher.features, _square(i)) for i in range(25)]
+        while batcher.waiting < 24:
+            pass
+        encode.gate.set()
+        assert [float(future.result()[0]) for future in futures] == [float(i) for i in range(25)]
+    assert max(encode.sizes) == 8
+    assert len(encode.sizes) <= 5
+
+
+def test_a_lone_image_does_not_wait_for_company() -> None:
+    encode = _Recorder()
+    encode.gate.set()
+    with Batcher(encode, batch_size=32) as batcher:
+        assert float(batcher.features(_square(3))[0]) == 3.0
+    assert encode.sizes == [1]
+
+
+def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
+    def encode(pixels: Pixels) -> Floats:
+        if (pixels == 13).any():
+            raise RuntimeError("thirteen")
+        return _mean(pixels)
+
+    with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(16) as pool:
+        futures = {i: pool.submit(batcher.features, _square(i)) for i in range(16)}
+        with pytest.raises(ModelError, match="the encoder failed: thirteen"):
+            futures.pop(13).result()
+        assert all(float(future.result()[0]) == i for i, future in futures.items())
+
+
+def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
+    def encode(pixels: Pixels) -> Floats:
+        means = _mean(pixels)
+        means[means == 5] = np.nan
+        return means
+
+    with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(8) as pool:
+        futures = {i: pool.submit(batcher.features, _square(i)) for i in range(8)}
+        with pytest.raises(ModelError, match="not finite"):
+            futures.pop(5).result()
+        assert all(float(future.result()[0]) == i for i, future in futures.items())
+
+
+def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
+    encode = _Recorder()
+    batcher = Batcher(encode, batch_size=2)
+    with ThreadPoolExecutor(10) as pool:
+        futures = [pool.submit(batcher.features, _square(i)) for i in range(10)]
+        while batcher.waiting < 8:
+            pass
+        closing = pool.submit(batcher.close)
+        encode.gate.set()
+        closing.result(10)
+        assert [float(future.result()[0]) for future in futures] == [float(i) for i in range(10)]
+    with pytest.raises(ModelError, match="shutting down"):
+        batcher.features(_square(1))

@@ -1,0 +1,310 @@
+"""The commands as they are typed: real processes, exit codes, what they print and where."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.settings import Settings
+from tests.conftest import POLICIES, ROOT
+from tests.policy_texts import VALID
+
+STARTER = ("--model", "starter")
+
+
+def run(*words: str, env: dict[str, str] | None = None, stdin: str = "") -> Any:
+    """Returns the finished process of `moderation WORDS`."""
+    return subprocess.run(
+        [sys.executable, "-m", "moderation", *words],
+        env={**os.environ, "COLUMNS": "200", **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+def _rows(done: Any) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_scan_finds_weapons_and_leaves_everyday_objects_alone(objects: Path) -> None:
+    """The figures of the labelled photographs: 60 weapons, 75 everyday objects."""
+    done = run("scan", str(objects), "-p", "policies/weapons.yaml", *STARTER, "--format", "jsonl")
+    assert done.returncode == 0, done.stderr
+    flagged = {"weapons": 0, "everyday": 0}
+    rows = _rows(done)
+    assert len(rows) == 175
+    for row in rows:
+        assert {"image", "flagged", "action", "policy", "labels"} <= set(row)
+        name = Path(row["image"]).parent.name
+        if name in ("revolver", "cannon"):
+            flagged["weapons"] += row["flagged"]
+        elif name not in ("dollar_bill", "Faces_easy"):
+            flagged["everyday"] += row["flagged"]
+    assert flagged["weapons"] >= 48
+    assert flagged["everyday"] <= 3
+
+
+def test_scan_prints_every_format(photographs: list[Path]) -> None:
+    paths = [str(path) for path in photographs if path.name in ("page.png", "coffee.png")]
+    outputs = {
+        form: run("scan", *paths, "-p", "document-privacy", *STARTER, "--format", form)
+        for form in ("table", "json", "jsonl", "csv")
+    }
+    assert all(done.returncode == 0 for done in outputs.values())
+    rows = json.loads(outputs["json"].stdout)
+    assert [row["action"] for row in rows] == ["allow", "review"]
+    stable = [{**row, "timings": None, "request_id": None} for row in rows]
+    lines = _rows(outputs["jsonl"])
+    assert [{**row, "timings": None, "request_id": None} for row in lines] == stable
+    table = list(csv.DictReader(io.StringIO(outputs["csv"].stdout)))
+    assert [(row["action"], row["fired"]) for row in table] == [
+        ("allow", ""),
+        ("review", "page-of-text"),
+    ]
+    assert "page-of-text 0." in outputs["table"].stdout
+    for done in outputs.values():
+        assert "its figures are not CLIP's" in done.stderr
+
+
+def test_scan_fails_on_what_it_is_told_to(photographs: list[Path]) -> None:
+    page = str(next(path for path in photographs if path.name == "page.png"))
+    common = ("scan", page, "-p", "document-privacy", *STARTER)
+    assert run(*common, "--fail-on", "block").returncode == 0
+    assert run(*common, "--fail-on", "review").returncode == 1
+
+
+def test_a_bad_image_costs_itself_alone_and_is_told(
+    photographs: list[Path], tmp_path: Path
+) -> None:
+    bad, empty = tmp_path / "bad.jpg", tmp_path / "empty.jpg"
+    bad.write_bytes(b"\xff\xd8\xff not a photograph")
+    empty.touch()
+    paths = "\n".join(map(str, (bad, photographs[0], empty, photographs[1])))
+    done = run("scan", "-", "-p", "weapons", *STARTER, "--format", "jsonl", stdin=paths)
+    assert done.returncode == 1
+    rows = _rows(done)
+    assert [row.get("error", {}).get("type") for row in rows] == [
+        "ImageError",
+        None,
+        "ImageError",
+        None,
+    ]
+    assert rows[0]["flagged"] is None
+    assert "2 error" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("scan", "no-such.jpg", "-p", "weapons"), 2, "there is no file or folder no-such.jpg"),
+        (("scan", "docs", "-p", "weapons"), 2, "no image (.jpg"),
+        (("scan", "README.md"), 2, "Missing option '--policy'"),
+        (("scan", "README.md", "-p", "wepons"), 1, "wepons: cannot be read: No such file"),
+        (("scan", "README.md", "-p", "weapons", "--model", "./no"), 3, "there is no such folder"),
+        (("submit", "README.md", "-p", "weapons"), 3, "Redis does not answer"),
+        (("worker", "-p", "weapons"), 3, "Redis does not answer"),
+        (("worker", "-p", "no-such-folder"), 1, "no-such-folder: cannot be read"),
+        (("policy", "show", "no-such"), 1, "no-such: cannot be read"),
+        (("model", "info", "./no"), 3, "Three ways out"),
+        (("nonsense",), 2, "No such command 'nonsense'"),
+    ],
+)
+def test_wrong_use_is_told_in_words_with_its_exit_code(
+    words: tuple[str, ...], code: int, told: str
+) -> None:
+    done = run(*words, env={"MODERATION_BROKER_URL": "redis://127.0.0.1:9/0"})
+    assert done.returncode == code, done.stderr
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_setting_is_named() -> None:
+    done = run("doctor", env={"MODERATION_BATCH_SIZE": "many"})
+    assert done.returncode == 2
+    assert "MODERATION_BATCH_SIZE" in done.stderr
+
+
+COMMANDS = ["demo", "scan", "worker", "submit", "doctor", "model list", "model pull", "model info"]
+COMMANDS += ["policy lint", "policy show", "policy schema"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    done = run(*command.split(), "--help")
+    assert done.returncode == 0
+    assert "Example" in done.stdout
+    assert f"moderation {command}" in done.stdout
+
+
+def test_lint_tells_all_problems_and_exits_with_1(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.yaml"
+    broken.write_text(VALID.replace("title:", "titel:").replace("0.8", "1.8"))
+    done = run("policy", "lint", str(broken), str(POLICIES / "weapons.yaml"))
+    assert done.returncode == 1
+    assert f"{broken}:4:1: unknown key 'titel'. Did you mean 'title'?" in done.stdout
+    assert f"{broken}:12:16: labels[0].threshold" in done.stdout
+    assert "weapons: valid" in done.stderr
+    found = json.loads(run("policy", "lint", str(broken), "--format", "json").stdout)
+    assert found["valid"] is False
+    assert {"path", "line", "column", "message", "remedy"} == set(found["problems"][0])
+
+
+def test_lint_reads_standard_input() -> None:
+    assert run("policy", "lint", "-", stdin=VALID).returncode == 0
+    assert "<stdin>:1:1" in run("policy", "lint", "-", stdin="[]").stdout
+
+
+def test_show_and_schema_print_what_they_say() -> None:
+    shown = json.loads(run("policy", "show", "weapons", "--format", "json").stdout)
+    assert (shown["id"], len(shown["sha256"])) == ("weapons", 64)
+    assert "a revolver" in run("policy", "show", "weapons").stdout
+    schema = json.loads(run("policy", "schema").stdout)
+    assert schema == json.loads((ROOT / "moderation" / "policy.schema.json").read_text())
+
+
+def test_submit_gives_the_rows_of_scan(
+    settings: Settings, worker: EmbeddedWorker, photographs: list[Path]
+) -> None:
+    env = {"MODERATION_BROKER_URL": settings.broker_url.get_secret_value()}
+    paths = [str(path) for path in photographs[:6]]
+    common = ("-p", str(POLICIES / "weapons.yaml"), "--format", "jsonl")
+    scanned = _rows(run("scan", *paths, *common, *STARTER))
+    for send in ("bytes", "path"):
+        submitted = run("submit", *paths, *common, "--send", send, env=env)
+        assert submitted.returncode == 0, submitted.stderr
+        for ours, theirs in zip(_rows(submitted), scanned, strict=True):
+            assert (ours["image"], ours["action"]) == (theirs["image"], theirs["action"])
+            scores = [label["score"] for label in theirs["labels"]]
+            assert [label["score"] for label in ours["labels"]] == pytest.approx(scores, abs=1e-3)
+
+
+def test_submit_tells_which_image_was_refused(
+    settings: Settings, worker: EmbeddedWorker, photographs: list[Path]
+) -> None:
+    env = {"MODERATION_BROKER_URL": settings.broker_url.get_secret_value()}
+    paths = (str(ROOT / "README.md"), str(photographs[0]))
+    done = run("submit", *paths, "-p", "weapons", "--format", "jsonl", env=env)
+    assert done.returncode == 1
+    assert [row.get("error", {}).get("type") for row in _rows(done)] == ["ImageError", None]
+
+
+def test_doctor_finds_what_is_there_and_what_is_missing(
+    settings: Settings, worker: EmbeddedWorker
+) -> None:
+    env = {
+        "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+        "MODERATION_MODEL": "starter",
+        "MODERATION_MODLE": "starter",
+        "MODERATION_VISIBILITY_TIMEOUT_SECONDS": "60",
+        "MODERATION_FETCH_TIMEOUT_SECONDS": "40",
+    }
+    done = run("doctor", "--format", "json", env=env)
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert {name: check["state"] for name, check in checks.items()} == {
+        "environment": "warn",
+        "image access": "warn",
+        "policies": "ok",
+        "model": "warn",
+        "redis": "ok",
+        "redis eviction": "ok",
+        "queues": "ok",
+        "workers": "ok",
+        "timeouts": "fail",
+    }
+    assert "MODERATION_MODLE" in checks["environment"]["found"]
+    del env["MODERATION_FETCH_TIMEOUT_SECONDS"]
+    assert run("doctor", env=env).returncode == 0
+
+
+def test_model_info_describes_the_starter() -> None:
+    facts = json.loads(run("model", "info", "starter", "--format", "json").stdout)
+    assert (facts["feature_width"], facts["context_length"]) == (384, 256)
+    assert run("model", "list").stdout.count("starter") >= 1
+
+
+def _left_by(process: psutil.Process) -> list[psutil.Process]:
+    return [child for child in process.children(recursive=True) if child.is_running()]
+
+
+def _demo(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "moderation", "demo", *words],
+        env={**os.environ, "TMPDIR": str(tmp_path), "COLUMNS": "200"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_the_demo_shows_verdicts_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    process = _demo(tmp_path)
+    seen: set[psutil.Process] = set()
+    while process.poll() is None:
+        seen |= set(_left_by(psutil.Process(process.pid)))
+        time.sleep(0.2)
+    out, err = process.communicate()
+    assert process.returncode == 0, err
+    assert len(out.splitlines()) > 20
+    [page] = [line for line in out.splitlines() if line.startswith("page.png")]
+    assert "review" in page
+    assert "page-of-text 0." in page
+    assert "Model: starter (float32)." in err
+    assert "its figures are not CLIP's" in err
+    names = {" ".join(child.cmdline()) for child in seen if child.is_running()}
+    assert len(seen) >= 2
+    assert not names
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("seconds", [1.0, 5.0])
+def test_a_demo_that_is_stopped_leaves_nothing_behind(
+    number: signal.Signals, seconds: float, tmp_path: Path
+) -> None:
+    process = _demo(tmp_path)
+    time.sleep(seconds)
+    started = _left_by(psutil.Process(process.pid))
+    assert started
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert not [child for child in started if child.is_running()]
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_demo_takes_a_folder_of_ones_own(photographs: list[Path], tmp_path: Path) -> None:
+    images, temporary = tmp_path / "images", tmp_path / "temporary"
+    images.mkdir()
+    temporary.mkdir()
+    (images / "mine.png").write_bytes(photographs[0].read_bytes())
+    process = _demo(temporary, "--images", str(images), "--format", "jsonl")
+    out, err = process.communicate(timeout=90)
+    assert process.returncode == 0, err
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert {row["image"] for row in rows} == {"mine.png"}
+    assert len(rows) == 3
+
+
+def test_the_embedded_redis_asks_for_its_password() -> None:
+    import redis
+
+    with EmbeddedRedis() as server, redis.Redis(port=server.port) as connection:
+        with pytest.raises(redis.AuthenticationError):
+            connection.ping()

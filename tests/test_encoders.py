@@ -1,0 +1,253 @@
+"""One contract for every encoder, and CLIP held against plain transformers at toy size."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoTokenizer, pipeline
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+from moderation.classifier import Classifier, Encoder, Floats
+from moderation.encoders import LOADERS, LoadOptions, load_encoder
+from moderation.errors import ModelError
+from moderation.image import Pixels, decode, preprocess
+from tests.conftest import POLICIES
+from tests.policy_texts import policy
+from tests.stub_encoder import StubEncoder
+
+TEXTS = ["a photo of a cat.", "a photo of a handgun.", "a dog, seen from afar, on a couch"]
+
+#: Largest difference of a feature's entry between bfloat16 and float32, and what it does to the
+#: cosine of the two. bfloat16 keeps 8 bits, so 2^-8 = 0.4 % an operation; measured at toy size.
+BFLOAT16_ENTRY, BFLOAT16_COSINE = 0.02, 0.9995
+
+
+@pytest.fixture(scope="session")
+def starter() -> Encoder:
+    return load_encoder("starter", LoadOptions())
+
+
+@pytest.fixture(scope="session")
+def clip(toy_clip: Path) -> Encoder:
+    return load_encoder(str(toy_clip), LoadOptions(dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def siglip(toy_siglip: Path) -> Encoder:
+    return load_encoder(str(toy_siglip), LoadOptions(dtype="float32"))
+
+
+@pytest.fixture(scope="session")
+def stub() -> Encoder:
+    return StubEncoder()
+
+
+@pytest.fixture(params=["starter", "clip", "siglip", "stub"])
+def encoder(request: pytest.FixtureRequest) -> Encoder:
+    found: Encoder = request.getfixturevalue(request.param)
+    return found
+
+
+@pytest.fixture(scope="session")
+def images(photographs: list[Path]) -> list[Image.Image]:
+    return [decode(path.read_bytes(), max_pixels=10_000_000) for path in photographs]
+
+
+def _pixels(images: list[Image.Image], of: Encoder) -> Pixels:
+    return np.stack([preprocess(image, of.preprocessing) for image in images])
+
+
+def test_every_registered_encoder_is_under_the_contract() -> None:
+    assert set(LOADERS) == {"starter", "clip"}
+
+
+def test_features_are_finite_float32_rows_of_unit_length(
+    encoder: Encoder, images: list[Image.Image]
+) -> None:
+    for rows in (encoder.image_features(_pixels(images, encoder)), encoder.text_features(TEXTS)):
+        assert rows.dtype == np.float32
+        assert np.linalg.norm(rows, axis=1) == pytest.approx(np.ones(len(rows)), abs=1e-5)
+    assert encoder.text_features(TEXTS).shape == (3, rows.shape[1])
+
+
+def test_a_batch_of_one_equals_a_batch_of_32(encoder: Encoder, images: list[Image.Image]) -> None:
+    pixels = np.resize(_pixels(images, encoder), (32, *_pixels(images[:1], encoder).shape[1:]))
+    together = encoder.image_features(pixels)
+    alone = np.concatenate([encoder.image_features(pixels[i : i + 1]) for i in range(32)])
+    assert abs(together - alone).max() < 1e-5
+
+
+def test_texts_are_told_apart_and_do_not_depend_on_their_company(encoder: Encoder) -> None:
+    together = encoder.text_features(TEXTS)
+    alone = np.concatenate([encoder.text_features([text]) for text in TEXTS])
+    assert abs(together - alone).max() < 1e-5
+    cosines = together @ together.T
+    assert cosines[np.triu_indices(3, 1)].max() < 0.999
+
+
+def test_tokens_are_counted_uncut(encoder: Encoder) -> None:
+    short, long = encoder.count_tokens(["a cat", "a cat " * 500])
+    assert short < encoder.context_length < long
+
+
+def test_the_stamp_is_the_same_at_every_load(toy_clip: Path, clip: Encoder) -> None:
+    assert load_encoder(str(toy_clip), LoadOptions(dtype="float32")).stamp == clip.stamp
+
+
+def _plain_forward(
+    folder: Path, images: list[Image.Image], processor: Callable[..., dict[str, torch.Tensor]]
+) -> tuple[Floats, Floats]:
+    """Returns image and text features as transformers' documentation computes them."""
+    model = AutoModel.from_pretrained(folder).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    with torch.no_grad():
+        rows = [
+            model.get_image_features(**processor(image, return_tensors="pt")).pooler_output
+            for image in images
+        ]
+        texts = [
+            model.get_text_features(
+                **tokenizer(text, padding="max_length", max_length=77, return_tensors="pt")
+            ).pooler_output
+            for text in TEXTS
+        ]
+    both = (torch.nn.functional.normalize(torch.cat(part)).numpy() for part in (rows, texts))
+    image_rows, text_rows = both
+    return image_rows, text_rows
+
+
+def _processor(name: str, folder: Path) -> Callable[..., dict[str, torch.Tensor]]:
+    cls = CLIPImageProcessorPil if name == "clip" else SiglipImageProcessorPil
+    loaded: Callable[..., dict[str, torch.Tensor]] = cls.from_pretrained(folder)
+    return loaded
+
+
+@pytest.mark.parametrize("name", ["clip", "siglip"])
+def test_features_equal_a_plain_float32_forward(
+    name: str, images: list[Image.Image], request: pytest.FixtureRequest
+) -> None:
+    folder, ours = request.getfixturevalue(f"toy_{name}"), request.getfixturevalue(name)
+    image_rows, text_rows = _plain_forward(folder, images, _processor(name, folder))
+    assert abs(ours.image_features(_pixels(images, ours)) - image_rows).max() < 1e-5
+    assert abs(ours.text_features(TEXTS) - text_rows).max() < 1e-5
+
+
+def test_bfloat16_stays_within_its_stated_bound_of_float32(
+    toy_clip: Path, clip: Encoder, images: list[Image.Image]
+) -> None:
+    narrow = load_encoder(str(toy_clip), LoadOptions(dtype="bfloat16"))
+    assert narrow.stamp.dtype == "bfloat16"
+    pixels = _pixels(images, clip)
+    for wide_rows, rows in (
+        (clip.image_features(pixels), narrow.image_features(pixels)),
+        (clip.text_features(TEXTS), narrow.text_features(TEXTS)),
+    ):
+        assert 0 < abs(wide_rows - rows).max() < BFLOAT16_ENTRY
+        assert (wide_rows * rows).sum(axis=1).min() > BFLOAT16_COSINE
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_policys_scores_equal_transformers_zero_shot_pipeline(
+    toy_clip: Path, clip: Encoder, images: list[Image.Image]
+) -> None:
+    labels = policy().model_dump(mode="json")["labels"]
+    labels[0]["prompts"] = ["a gun"]
+    single = policy(labels=labels, templates=["This is a photo of {}."])
+    classifier = Classifier.of(single, clip)
+    scores = classifier.scores(classifier.similarities(clip.image_features(_pixels(images, clip))))
+    zero_shot = pipeline(
+        "zero-shot-image-classification",
+        model=AutoModel.from_pretrained(toy_clip),
+        tokenizer=AutoTokenizer.from_pretrained(toy_clip),
+        image_processor=CLIPImageProcessorPil.from_pretrained(toy_clip),
+        device="cpu",
+    )
+    names = [label.prompts[0] for label in single.labels]
+    for row, image in zip(scores, images, strict=True):
+        answers = zero_shot(image, candidate_labels=names)
+        expected = {answer["label"]: answer["score"] for answer in answers}
+        assert row == pytest.approx([expected[name] for name in names], abs=1e-5)
+
+
+def test_the_starter_knows_a_cup_and_a_motorcycle(
+    starter: Encoder, photographs: list[Path], images: list[Image.Image]
+) -> None:
+    texts = starter.text_features([f"a photo of {x}." for x in ("a cup", "a motorcycle", "a dog")])
+    rows = starter.image_features(_pixels(images, starter)) @ texts.T
+    best = {path.name: int(row.argmax()) for path, row in zip(photographs, rows, strict=True)}
+    assert best["coffee.png"] == 0
+    assert best["motorcycle_left.png"] == 1
+
+
+def _copy(folder: Path, to: Path) -> Path:
+    return Path(shutil.copytree(folder, to / "copy"))
+
+
+def test_weights_that_could_run_code_are_never_loaded(toy_clip: Path, tmp_path: Path) -> None:
+    folder = _copy(toy_clip, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="does not load"):
+        load_encoder(str(folder), LoadOptions())
+
+
+def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) -> None:
+    folder = _copy(toy_clip, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["logit_scale"] += 1
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    options = LoadOptions(dtype="float32")
+    found = {load_encoder(str(path), options).stamp.fingerprint for path in (folder, toy_clip)}
+    assert len(found) == 2
+
+
+def test_a_model_of_another_type_is_refused(toy_clip: Path, tmp_path: Path) -> None:
+    folder = _copy(toy_clip, tmp_path)
+    (folder / "config.json").write_text('{"model_type": "bert"}')
+    with pytest.raises(ModelError, match="a model of type bert is none of clip, siglip"):
+        load_encoder(str(folder), LoadOptions())
+
+
+@pytest.mark.parametrize(
+    "reference", ["./no-such-folder", "no/such/hub/id", "openai/clip-vit-base-patch32@3d74acf9"]
+)
+def test_a_model_that_cannot_be_had_names_the_three_ways_out(
+    reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(ModelError) as caught:
+        load_encoder(reference, LoadOptions(offline=True))
+    for way in ("moderation model pull", "local folder", "--model starter"):
+        assert way in caught.value.remedy
+
+
+def test_an_unknown_device_is_refused(toy_clip: Path) -> None:
+    with pytest.raises(ModelError, match="device cuda:99"):
+        load_encoder(str(toy_clip), LoadOptions(device="cuda:99"))
+
+
+def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
+    photographs: list[Path],
+) -> None:
+    from moderation.pipeline import Pipeline, Timer
+    from moderation.policy import load_policies
+
+    encoder = StubEncoder()
+    encoder.context_length = 1000
+    policies = load_policies([POLICIES])
+    with Pipeline(policies, lambda _: encoder, default_model="stub") as pipeline_:
+        texts = encoder.texts_encoded
+        for path in photographs[:4]:
+            pipeline_.moderate(path.read_bytes(), policies, request_id="x", timer=Timer())
+    assert encoder.texts_encoded == texts
+    assert encoder.images_encoded == 4

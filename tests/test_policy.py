@@ -1,0 +1,287 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation.errors import PolicyError
+from moderation.policy import (
+    Policy,
+    find_policy,
+    load_policies,
+    load_policy,
+    parse_policy,
+    policy_json_schema,
+)
+from tests.conftest import POLICIES, ROOT
+from tests.policy_texts import VALID, policy
+
+LONG_PROMPT = "word " * 90
+
+# What is changed in the valid policy -> where it is refused, and words of the message and remedy.
+BROKEN = {
+    "unknown key": ("title:", "titel:", "4:1: unknown key 'titel'", "Did you mean 'title'?"),
+    "missing key": ("title: A small policy\n", "", "1:1: the key 'title' is missing", "Add title"),
+    "misspelt key of a label": (
+        "    threshold: 0.8",
+        "    thresold: 0.8",
+        "12:5: unknown key 'thresold'",
+        "Did you mean 'threshold'?",
+    ),
+    "duplicate key": (
+        "\nversion: 1",
+        "\nid: other",
+        "3:1: duplicate key 'id', first given on",
+        "Keep",
+    ),
+    "duplicate label id": ("id: knife", "id: gun", "14:9: the label id 'gun' is taken", "own id"),
+    "unknown scoring": ("softmax", "sofmax", "6:10: scoring is 'sofmax'", "mean 'softmax'?"),
+    "unknown action": ("block", "blok", "11:13: labels[0].action is 'blok'", "mean 'block'?"),
+    "threshold above 1": ("0.8", "1.8", "12:16: labels[0].threshold: input should", "1.0 or less"),
+    "threshold below 0": ("0.8", "-0.8", "12:16: labels[0].threshold: input", "0.0 or more"),
+    "threshold not finite": ("0.8", ".nan", "12:16: labels[0].threshold: input", "in [0, 1]"),
+    "threshold in quotes": ("0.8", '"0.8"', "12:16: labels[0].threshold: input", "without quotes"),
+    "inverted thresholds": ("0.4", "0.9", "13:23: review_threshold 0.9 is not below", "Swap"),
+    "equal thresholds": ("0.4", "0.8", "13:23: review_threshold 0.8 is not below", "Swap"),
+    "no threshold": ("    threshold: 0.5\n", "", "14:5: the label 'knife' has an action", "Add"),
+    "review threshold of a review label": (
+        "action: block",
+        "action: review",
+        "13:23: review_threshold says nothing where the action is review",
+        "action block",
+    ),
+    "threshold of a context label": (
+        'prompts: ["a thing"]',
+        'prompts: ["a thing"]\n    threshold: 0.5',
+        "20:16: a label without an action has no use for threshold",
+        "Give it an action",
+    ),
+    "long prompt": ("a knife", LONG_PROMPT, "15:15: set into its template", "Shorten it"),
+    "empty prompt": ('"a knife"', '""', "15:15: labels[1].prompts[0]: string should", "Write at"),
+    "blank prompt": ('"a knife"', '"  "', "15:15: an empty prompt", "would show"),
+    "no prompt": ('["a knife"]', "[]", "15:14: labels[1].prompts: the list needs", "at least 1"),
+    "one prompt twice": ("a pistol", "a gun", "10:24: the prompt 'a gun' is given twice", "Remove"),
+    "one prompt in two labels": ("a knife", "a gun", "15:15: the prompt 'a gun' stands in", "Keep"),
+    "prompt that YAML reads as a bool": (
+        '"a knife"',
+        "no",
+        "15:15: labels[1].prompts[0]: input should be a valid string, not False",
+        "quotes",
+    ),
+    "a word for a list": (
+        '["a knife"]',
+        "a knife",
+        "15:14: labels[1].prompts: this should",
+        "list",
+    ),
+    "template without a place": ("of {}.", "of it.", "5:13: the template 'a photo of it.'", "{}"),
+    "template with two places": ("of {}.", "{} {}.", "5:13: the template 'a photo {} {}.'", "{}"),
+    "no context label": (
+        'thing"]\n  - id: cat\n    prompts: ["a cat"]\n',
+        'thing"]\n    action: block\n    threshold: 0.5\n',
+        "8:3: softmax scoring needs a context label",
+        "Add labels",
+    ),
+    "top_label under contrast": (
+        "scoring: softmax",
+        "scoring: contrast\ndecision: top_label",
+        "7:11: top_label needs scores that compete",
+        "softmax",
+    ),
+    "anchor": ("- id: knife", "- &k\n    id: knife", "14:5: an anchor (&k) is", "Remove it"),
+    "alias": ('["a knife"]', "*k", "15:14: an alias (*k) is not allowed", "Write it out"),
+    "tag": ("0.8", "!!float 0.8", "12:16: a tag (tag:yaml.org,2002:float) is not", "Remove it"),
+    "Python tag": ("id: small", "id: !!python/name:os.system x", "2:5: a tag (", "Remove it"),
+    "id with capitals": ("id: small", "id: Small", "2:5: id: this is not a name", "lower-case"),
+    "version in quotes": ("\nversion: 1", '\nversion: "1"', "3:10: version: input", "whole number"),
+    "newer format": ("schema_version: 1", "schema_version: 2", "1:17: schema_version 2", "Update"),
+    "example of no label": (
+        "labels:",
+        "examples:\n  - {image: a.jpg, expect: {action: block, label: tank}}\nlabels:",
+        "8:51: the example expects 'tank'",
+        "Name one of: cat, gun",
+    ),
+    "broken YAML": (
+        '["a cat"]',
+        '["a cat"',
+        "22:1: not YAML: while parsing a flow sequence",
+        "begun on line 21",
+    ),
+    "tab": ("  - id: cat", "\t- id: cat", "20:1: not YAML:", "indentation"),
+    "two documents": ("title:", "---\ntitle:", "4:1: not YAML: expected a single", "Check"),
+    "nested too deep": (
+        "a cat",
+        "a cat" + '", ' + "[" * 30 + "]" * 30 + ', "b',
+        "21:40: not YAML: nested more than 20 deep",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_policy_is_refused_at_its_place_with_a_remedy(name: str) -> None:
+    old, new, message, remedy = BROKEN[name]
+    assert old in VALID
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(VALID.replace(old, new, 1).encode(), "small.yaml", model="some/clip")
+    found = [str(problem) for problem in caught.value.problems]
+    matching = [text for text in found if text.startswith(f"small.yaml:{message}")]
+    assert matching, found
+    assert remedy in matching[0]
+
+
+def test_all_problems_of_a_file_are_told_at_once_in_its_order() -> None:
+    text = VALID
+    for name in ("unknown key", "threshold above 1", "unknown action", "one prompt in two labels"):
+        old, new, *_ = BROKEN[name]
+        text = text.replace(old, new, 1)
+    with pytest.raises(PolicyError) as caught:
+        parse_policy(text.encode(), "small.yaml")
+    places = [(problem.line, problem.column) for problem in caught.value.problems]
+    assert places == sorted(places)
+    assert {line for line, _ in places} >= {1, 4, 11, 12, 15}
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"just words", b"\xff\xfe\x00", b"a: \x01"])
+def test_what_is_no_policy_at_all_is_refused(content: bytes) -> None:
+    with pytest.raises(PolicyError, match=r"x\.yaml:1:\d+: "):
+        parse_policy(content, "x.yaml")
+
+
+def test_an_alias_bomb_is_refused_quickly_and_unexpanded() -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 12)]
+    with pytest.raises(PolicyError) as caught:
+        parse_policy("\n".join(lines).encode(), "bomb.yaml")
+    assert sum("an alias" in problem.message for problem in caught.value.problems) == 110
+
+
+def test_a_file_over_the_size_limit_is_refused_unread() -> None:
+    with pytest.raises(PolicyError, match="over the limit"):
+        parse_policy(b"#" * 300_000, "huge.yaml")
+
+
+def test_a_missing_file_is_refused_with_its_name() -> None:
+    with pytest.raises(PolicyError, match=r"no-such\.yaml: cannot be read: No such file"):
+        load_policy("no-such.yaml")
+
+
+@given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode()))
+def test_no_bytes_whatever_raise_anything_but_a_policy_error(content: bytes) -> None:
+    with pytest.raises(PolicyError):
+        parse_policy(content, "any.yaml")
+
+
+@given(st.integers(0, len(VALID) - 1), st.sampled_from(list("{}[]:#&*!|>'\"%@`-?,\n\t 0x")))
+def test_a_policy_with_one_character_changed_is_read_or_refused_with_a_place(
+    at: int, character: str
+) -> None:
+    text = VALID[:at] + character + VALID[at + 1 :]
+    try:
+        parse_policy(text.encode(), "x.yaml", model="clip")
+    except PolicyError as error:
+        assert all(problem.line > 0 for problem in error.problems)
+
+
+def test_a_long_prompt_is_let_through_where_no_model_is_known() -> None:
+    assert parse_policy(VALID.replace("a knife", LONG_PROMPT).encode(), "x.yaml")
+
+
+def test_the_policys_own_model_sets_the_prompt_length() -> None:
+    text = VALID.replace("a knife", LONG_PROMPT).replace("scoring", "model: starter\nscoring")
+    assert parse_policy(text.encode(), "x.yaml", model="some/clip").model == "starter"
+
+
+def test_the_hash_depends_on_the_content_alone() -> None:
+    plain = parse_policy(VALID.encode(), "a.yaml")
+    commented = parse_policy(("# a comment\n" + VALID.replace('"a cat"', "a cat")).encode(), "b")
+    changed = parse_policy(VALID.replace("a cat", "a dog").encode(), "a.yaml")
+    assert plain.sha256 == commented.sha256
+    assert plain.sha256 != changed.sha256
+
+
+def test_a_policy_built_in_python_keeps_the_same_rules() -> None:
+    with pytest.raises(ValueError, match="needs a context label"):
+        policy(labels=[{"id": "a", "prompts": ["a"], "action": "block", "threshold": 0.5}])
+
+
+def test_a_policy_is_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        policy().title = "other"  # type: ignore[misc]
+
+
+def test_two_files_with_one_id_are_refused(tmp_path: Path) -> None:
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text(VALID)
+    with pytest.raises(PolicyError, match=r"b\.yaml:2:5: the id 'small' is that of another"):
+        load_policies([tmp_path])
+
+
+def test_a_name_stands_for_a_shipped_policy_and_a_path_for_itself(tmp_path: Path) -> None:
+    assert find_policy("weapons") == POLICIES / "weapons.yaml"
+    assert find_policy(str(tmp_path)) == tmp_path
+
+
+def test_the_shipped_schema_is_the_models() -> None:
+    shipped = json.loads((ROOT / "moderation" / "policy.schema.json").read_text())
+    assert shipped == policy_json_schema()
+
+
+SHIPPED = sorted(POLICIES.rglob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_shipped_policy_loads_and_says_what_it_cannot_do(path: Path) -> None:
+    loaded = load_policy(path, model="openai/clip-vit-base-patch32")
+    assert loaded.id == path.stem
+    comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert comment[0].startswith("# yaml-language-server: $schema=")
+    assert (path.parent / comment[0].partition("=")[2]).resolve().is_file()
+    assert "For" in comment[2]
+    assert any(line.startswith("# It cannot") for line in comment)
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_the_schema_accepts_every_shipped_policy(path: Path) -> None:
+    validator = jsonschema.Draft7Validator(policy_json_schema())
+    validator.check_schema(policy_json_schema())
+    assert not list(validator.iter_errors(yaml.safe_load(path.read_text())))
+
+
+@pytest.mark.parametrize("name", ["unknown key", "unknown action", "threshold above 1"])
+def test_the_schema_refuses_what_an_editor_can_see(name: str) -> None:
+    old, new, *_ = BROKEN[name]
+    validator = jsonschema.Draft7Validator(policy_json_schema())
+    assert list(validator.iter_errors(yaml.safe_load(VALID.replace(old, new, 1))))
+
+
+def test_the_variants_are_the_published_labels_and_differ_by_child_alone() -> None:
+    base, child = (
+        load_policy(POLICIES / "variants" / f"{name}.yaml")
+        for name in ("person-labels", "person-labels-child")
+    )
+    assert len(base.labels) == 21
+    assert [label for label in child.labels if label.id != "child"] == list(base.labels)
+    assert base.decision == child.decision == "top_label"
+    egregious = [label.id for label in base.labels if label.acts]
+    assert egregious == [
+        "animal",
+        "gorilla",
+        "chimpanzee",
+        "orangutan",
+        "thief",
+        "criminal",
+        "suspicious-person",
+    ]
+
+
+def test_a_dumped_policy_is_read_back_the_same() -> None:
+    loaded = load_policy(POLICIES / "weapons.yaml")
+    dumped = yaml.safe_dump(loaded.model_dump(mode="json", exclude_none=True))
+    assert parse_policy(dumped.encode(), "dump.yaml").sha256 == loaded.sha256
+    assert isinstance(loaded, Policy)

@@ -1,0 +1,319 @@
+"""The whole way over a real Redis and a real worker process."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import celery
+import pytest
+import redis
+
+from moderation import acollect, asubmit, collect, submit
+from moderation.commands.inputs import find_policies
+from moderation.commands.scan import scan_images
+from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.errors import (
+    BrokerUnavailable,
+    ImageError,
+    ImageUnavailable,
+    RequestError,
+    SettingsError,
+    VerdictTimeout,
+    WorkerError,
+)
+from moderation.loading import load_pipeline
+from moderation.messages import ImageReference, Verdict
+from moderation.plugin import Client, default_client
+from moderation.settings import Settings, load_settings
+from tests.conftest import POLICIES
+from tests.photo_server import PhotoServer
+
+ALL = ["community-photos", "document-privacy", "weapons"]
+
+
+@pytest.fixture(scope="module")
+def server(photographs: list[Path]) -> Iterator[PhotoServer]:
+    with PhotoServer(photographs[0]) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def scanned(settings: Settings, photographs: list[Path]) -> list[dict[str, Any]]:
+    """The rows that `scan` gives in this process, without a queue."""
+    policies = find_policies([str(POLICIES)], model="starter")
+    with load_pipeline(settings, policies, override_model="starter") as pipeline:
+        return [row for rows in scan_images(pipeline, photographs, 10**8) for row in rows]
+
+
+def _same(verdict: Verdict, row: dict[str, Any]) -> None:
+    assert verdict.policy.model_dump() == row["policy"]
+    assert verdict.model.model_dump() == row["model"]
+    assert (verdict.action, verdict.image_sha256) == (row["action"], row["image_sha256"])
+    for ours, scanned_label in zip(verdict.labels, row["labels"], strict=True):
+        assert ours.fired == scanned_label["fired"]
+        assert ours.score == pytest.approx(scanned_label["score"], abs=1e-3)
+
+
+def test_the_queue_gives_the_verdicts_that_scan_gives(
+    client: Client, photographs: list[Path], scanned: list[dict[str, Any]]
+) -> None:
+    ids = [client.submit(path, ALL, queue="bulk") for path in photographs]
+    verdicts = [verdict for request_id in ids for verdict in client.collect(request_id)]
+    assert {verdict.action for verdict in verdicts} == {"allow", "review", "block"}
+    for verdict, row in zip(verdicts, scanned, strict=True):
+        _same(verdict, row)
+
+
+def test_every_kind_of_reference_gives_the_same_verdict(
+    client: Client, photographs: list[Path], server: PhotoServer
+) -> None:
+    path = photographs[0]
+    for image in (path, str(path), path.read_bytes(), f"{server.url}/photo"):
+        [verdict] = client.collect(client.submit(image, "weapons"))
+        assert verdict.action == "allow"
+        assert verdict.policy.id == "weapons"
+        assert set(verdict.timings) == {"fetch", "decode", "encode", "decide"}
+
+
+def test_many_threads_and_both_queues_each_get_their_own_answer(
+    client: Client, photographs: list[Path], scanned: list[dict[str, Any]]
+) -> None:
+    expected = {row["image_sha256"]: row for row in scanned if row["policy"]["id"] == "weapons"}
+
+    def ask(i: int) -> Verdict:
+        queue: Any = ("interactive", "bulk")[i % 2]
+        image = photographs[i % len(photographs)]
+        [verdict] = client.collect(client.submit(image, "weapons", queue=queue))
+        return verdict
+
+    with ThreadPoolExecutor(16) as pool:
+        for verdict in pool.map(ask, range(60)):
+            _same(verdict, expected[verdict.image_sha256])
+
+
+def test_asyncio_waits_for_many_at_a_time(client: Client, photographs: list[Path]) -> None:
+    async def ask(path: Path) -> str:
+        request_id = await client.asubmit(path, "document-privacy")
+        [verdict] = await client.acollect(request_id)
+        return verdict.request_id if verdict.request_id == request_id else "another's"
+
+    async def ask_all() -> list[str]:
+        return await asyncio.gather(*(ask(path) for path in photographs))
+
+    answers = asyncio.run(ask_all())
+    assert len(set(answers)) == len(photographs)
+    assert "another's" not in answers
+
+
+def test_the_modules_functions_use_the_environment(
+    settings: Settings,
+    worker: EmbeddedWorker,
+    photographs: list[Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MODERATION_BROKER_URL", settings.broker_url.get_secret_value())
+    default_client.cache_clear()
+    try:
+        [verdict] = collect(submit(photographs[0], "weapons"), timeout_seconds=30)
+
+        async def ask() -> tuple[Verdict, ...]:
+            return await acollect(await asubmit(photographs[0], "weapons"), timeout_seconds=30)
+
+        [other] = asyncio.run(ask())
+    finally:
+        default_client.cache_clear()
+    assert verdict.labels == other.labels
+
+
+def test_a_host_without_this_package_sends_plain_json(
+    settings: Settings, worker: EmbeddedWorker, photographs: list[Path]
+) -> None:
+    url = settings.broker_url.get_secret_value()
+    app = celery.Celery("another-host", broker=url, backend=url, set_as_current=False)
+    request = {"request_id": "plain-1", "policies": ["weapons"]}
+    image = {"bytes": base64.b64encode(photographs[0].read_bytes()).decode()}
+    result = app.send_task(
+        "moderation.moderate",
+        kwargs={"request": {**request, "image": image}},
+        task_id="plain-1",
+        queue="moderation.interactive",
+    )
+    response = result.get(timeout=30)
+    assert response["schema_version"] == 1
+    assert response["verdicts"][0]["action"] == "allow"
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "message"),
+    [
+        (ImageReference(path="/etc/hostname"), RequestError, "in no folder that the worker"),
+        (ImageReference(url="http://169.254.169.254/latest"), RequestError, "may not fetch from"),
+        (ImageReference(key="s3://bucket/a.jpg"), RequestError, "may not read this key"),
+        (b"<svg onload='alert(1)'/>", ImageError, "no image of type"),
+    ],
+)
+def test_a_refused_image_gives_the_workers_own_typed_error(
+    image: Any, error: type[Exception], message: str, client: Client
+) -> None:
+    with pytest.raises(error, match=message) as caught:
+        client.collect(client.submit(image, "weapons"))
+    assert type(caught.value) is error
+    assert caught.value.remedy  # type: ignore[attr-defined]
+
+
+def test_an_unknown_policy_is_refused_with_those_that_are_served(
+    client: Client, photographs: list[Path]
+) -> None:
+    with pytest.raises(RequestError, match="no policy is called wepons") as caught:
+        client.collect(client.submit(photographs[0], ["weapons", "wepons"]))
+    assert "community-photos, document-privacy, weapons" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "request_", [{}, {"image": {}, "policies": ["weapons"]}, {"schema_version": 2}, [], "x", None]
+)
+def test_a_message_of_another_shape_is_refused_and_told_why(request_: Any, client: Client) -> None:
+    result = client._app.send_task("moderation.moderate", kwargs={"request": request_})
+    with pytest.raises(RequestError, match="request: "):
+        client.collect(result.id)
+
+
+def test_wrong_arguments_of_the_task_are_a_worker_error(client: Client) -> None:
+    result = client._app.send_task("moderation.moderate", kwargs={"nonsense": 1})
+    with pytest.raises(WorkerError, match="TypeError"):
+        client.collect(result.id)
+
+
+def test_a_transient_failure_is_retried_until_it_is_gone(
+    client: Client, server: PhotoServer
+) -> None:
+    [verdict] = client.collect(client.submit(f"{server.url}/flaky?queue", "weapons"))
+    assert verdict.action == "allow"
+    assert server.asked["/flaky?queue"] == 3
+
+
+def test_retries_end_and_the_transient_error_is_the_answer(
+    client: Client, server: PhotoServer
+) -> None:
+    with pytest.raises(ImageUnavailable, match="answered 503"):
+        client.collect(client.submit(f"{server.url}/down?queue", "weapons"))
+    assert server.asked["/down?queue"] == 3
+
+
+def test_a_permanent_failure_is_not_retried(client: Client, server: PhotoServer) -> None:
+    with pytest.raises(ImageError, match="answered 404"):
+        client.collect(client.submit(f"{server.url}/gone?queue", "weapons"))
+    assert server.asked["/gone?queue"] == 1
+
+
+def test_a_verdict_expires_and_no_image_stays_in_redis_or_in_the_log(
+    settings: Settings, client: Client, worker: EmbeddedWorker, photographs: list[Path]
+) -> None:
+    content = photographs[1].read_bytes()
+    request_id = client.submit(content, "weapons")
+    client.collect(request_id)
+    piece = base64.b64encode(content)[3000:3060]
+    with redis.Redis.from_url(settings.broker_url.get_secret_value()) as connection:
+        result = f"celery-task-meta-{request_id}"
+        assert 0 < connection.ttl(result) <= settings.result_expires_seconds  # type: ignore[operator]
+        assert json.loads(connection.get(result))["status"] == "SUCCESS"  # type: ignore[arg-type]
+        deadline = time.monotonic() + 10
+        while connection.hlen("unacked") and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for key in connection.keys():  # type: ignore[union-attr]
+            if connection.type(key) == b"string":
+                assert piece not in connection.get(key)  # type: ignore[operator]
+    assert piece.decode() not in worker.log()
+    assert request_id in worker.log()
+
+
+def test_without_a_worker_the_wait_ends_in_time_and_can_go_on_later(
+    photographs: list[Path],
+) -> None:
+    with EmbeddedRedis() as server:
+        lonely = load_settings(broker_url=server.url)
+        client = Client(lonely)
+        request_id = client.submit(photographs[0].read_bytes(), "weapons")
+        with pytest.raises(VerdictTimeout, match=request_id):
+            client.collect(request_id, timeout_seconds=0)
+        with pytest.raises(VerdictTimeout):
+            asyncio.run(client.acollect(request_id, timeout_seconds=0.2))
+        with EmbeddedWorker(lonely, ["--model", "starter", "--policy", str(POLICIES)]):
+            assert client.collect(request_id, timeout_seconds=30)
+
+
+def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:
+    client = Client(load_settings(broker_url="redis://127.0.0.1:9/0"))
+    with pytest.raises(BrokerUnavailable, match=r"redis://127\.0\.0\.1:9/0: Redis does not"):
+        client.submit(photographs[0], "weapons")
+    with pytest.raises(BrokerUnavailable):
+        client.collect("some-id")
+
+
+def test_a_wrong_password_is_an_error_of_the_settings(redis_server: EmbeddedRedis) -> None:
+    url = f"redis://:wrong@127.0.0.1:{redis_server.port}/0"
+    client = Client(load_settings(broker_url=url))
+    with pytest.raises(SettingsError, match="Redis refuses to let us in") as caught:
+        client.submit(b"x", "weapons")
+    assert "wrong" not in str(caught.value).replace("wrong number", "").replace("WRONGPASS", "")
+
+
+@pytest.mark.parametrize(
+    ("image", "policies"), [(b"", "weapons"), ("", "weapons"), (3, "weapons"), (b"x", [])]
+)
+def test_a_request_that_cannot_be_right_is_refused_before_it_is_sent(
+    image: Any, policies: Any
+) -> None:
+    client = Client(load_settings(broker_url="redis://127.0.0.1:9/0"))
+    with pytest.raises(RequestError):
+        client.submit(image, policies)
+    with pytest.raises(RequestError, match="no queue is called 'slow'"):
+        client.submit(b"x", "weapons", queue="slow")  # type: ignore[arg-type]
+
+
+def test_a_stopping_worker_answers_what_it_has_and_leaves_the_rest(
+    photographs: list[Path],
+) -> None:
+    options = ["--model", "starter", "--policy", "weapons", "--concurrency", "4"]
+    with EmbeddedRedis() as server:
+        own = load_settings(broker_url=server.url)
+        client = Client(own)
+        with EmbeddedWorker(own, options) as first:
+            ids = [client.submit(path.read_bytes(), "weapons") for path in photographs * 4]
+            client.collect(ids[0], timeout_seconds=30)
+            first.process.send_signal(signal.SIGTERM)
+            assert first.process.wait(30) == 0
+        left = _undecided(client, ids)
+        with redis.Redis.from_url(server.url) as connection:
+            assert connection.llen("moderation.interactive") == left
+            assert connection.hlen("unacked") == 0
+        with EmbeddedWorker(own, options):
+            answers = [client.collect(request_id, timeout_seconds=60) for request_id in ids]
+    assert len(answers) == len(ids)
+
+
+def _undecided(client: Client, ids: list[str]) -> int:
+    count = 0
+    for request_id in ids:
+        try:
+            client.collect(request_id, timeout_seconds=0)
+        except VerdictTimeout:
+            count += 1
+    return count
+
+
+def test_a_worker_that_cannot_start_says_why(redis_server: EmbeddedRedis) -> None:
+    options = ["--model", "./no-such-model", "--policy", "weapons"]
+    with (
+        pytest.raises(WorkerError, match="moderation model pull"),
+        EmbeddedWorker(load_settings(broker_url=redis_server.url), options),
+    ):
+        pass

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from moderation.errors import SettingsError
+from moderation.settings import Settings, load_settings, unknown_variables
+
+
+def test_the_environment_is_read_and_an_override_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODERATION_MODEL", "starter")
+    monkeypatch.setenv("MODERATION_CONCURRENCY", "3")
+    loaded = load_settings(concurrency=5)
+    assert (loaded.model, loaded.concurrency) == ("starter", 5)
+    assert load_settings(concurrency=None).concurrency == 3
+
+
+def test_lists_are_split_as_their_kind_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODERATION_ALLOWED_ROOTS", "/srv/a:/srv/b/../c")
+    monkeypatch.setenv("MODERATION_ALLOWED_HOSTS", "CDN.example.com, img.example.com")
+    loaded = load_settings()
+    assert loaded.allowed_roots == (Path("/srv/a"), Path("/srv/c"))
+    assert loaded.allowed_hosts == ("cdn.example.com", "img.example.com")
+
+
+def test_every_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODERATION_DTYPE", "float8")
+    monkeypatch.setenv("MODERATION_BATCH_SIZE", "0")
+    with pytest.raises(SettingsError, match="MODERATION_DTYPE.*") as caught:
+        load_settings()
+    assert "MODERATION_BATCH_SIZE" in str(caught.value)
+
+
+def test_nothing_is_allowed_by_default() -> None:
+    loaded = load_settings()
+    assert (loaded.allowed_roots, loaded.allowed_hosts, loaded.allowed_stores) == ((), (), ())
+
+
+def test_a_password_is_not_shown() -> None:
+    assert "sesame" not in repr(load_settings(broker_url="redis://:sesame@localhost/0"))
+
+
+def test_a_misspelt_variable_is_found() -> None:
+    assert unknown_variables({"MODERATION_MODLE": "x", "MODERATION_MODEL": "x", "HOME": "/"}) == [
+        "MODERATION_MODLE"
+    ]
+
+
+def test_settings_are_frozen_and_each_says_what_it_is() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        load_settings().model = "other"
+    assert all(field.description for field in Settings.model_fields.values())

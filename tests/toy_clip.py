@@ -1,0 +1,72 @@
+"""Checkpoints of CLIP's and SigLIP's real architecture at toy size, saved as transformers saves.
+
+Weights are random, so their figures mean nothing; what is tested is that we compute the same as
+transformers does with them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPTokenizer,
+    SiglipConfig,
+    SiglipModel,
+)
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
+from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
+
+WIDTH = 32
+IMAGE_SIZE = 32
+CONTEXT = 77
+
+
+def _vocabulary() -> dict[str, int]:
+    """Returns every byte of byte-pair encoding, alone and at a word's end, and the two marks."""
+    from transformers.convert_slow_tokenizer import bytes_to_unicode
+
+    symbols = list(bytes_to_unicode().values())
+    tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    return {token: i for i, token in enumerate(tokens)}
+
+
+def save_toy_clip(folder: Path, *, siglip: bool = False) -> Path:
+    """Writes a checkpoint into `folder` and returns it."""
+    torch.manual_seed(7)
+    vocabulary = _vocabulary()
+    tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=CONTEXT)
+    layer = {
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+    }
+    text = {
+        **layer,
+        "vocab_size": len(vocabulary),
+        "max_position_embeddings": CONTEXT,
+        "bos_token_id": vocabulary["<|startoftext|>"],
+        "eos_token_id": vocabulary["<|endoftext|>"],
+    }
+    vision = {**layer, "image_size": IMAGE_SIZE, "patch_size": 8}
+    model: Any
+    processor: Any
+    if siglip:
+        text["projection_size"] = WIDTH
+        model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
+        size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+        processor = SiglipImageProcessorPil(size=size)
+    else:
+        config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH)
+        model = CLIPModel(config)
+        crop = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+        processor = CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE}, crop_size=crop)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

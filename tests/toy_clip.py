@@ -29,7 +29,7 @@ def _vocabulary() -> dict[str, int]:
     """Returns every byte of byte-pair encoding, alone and at a word's end, and the two marks."""
     from transformers.convert_slow_tokenizer import bytes_to_unicode
 
-    symbols = list(bytes_to_unicode().values())
+    symbols = list(bytes_to_unicode().values())  # type: ignore[no-untyped-call]
     tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     return {token: i for i, token in enumerate(tokens)}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
         VerdictTimeout,
         WorkerError,
     )
-    from moderation.messages import ImageReference, LabelScore, Verdict
+    from moderation.messages import ImageReference, LabelScore, Verdict, strictest_action
     from moderation.plugin import Client, acollect, asubmit, collect, submit
     from moderation.policy import Policy, load_policy
     from moderation.settings import Settings, load_settings
@@ -48,7 +48,9 @@ _MODULE_OF = {
         ),
         "moderation.errors",
     ),
-    **dict.fromkeys(("ImageReference", "LabelScore", "Verdict"), "moderation.messages"),
+    **dict.fromkeys(
+        ("ImageReference", "LabelScore", "Verdict", "strictest_action"), "moderation.messages"
+    ),
     **dict.fromkeys(("Client", "acollect", "asubmit", "collect", "submit"), "moderation.plugin"),
     **dict.fromkeys(("Policy", "load_policy"), "moderation.policy"),
     **dict.fromkeys(("Settings", "load_settings"), "moderation.settings"),
@@ -77,6 +79,7 @@ __all__ = [
     "collect",
     "load_policy",
     "load_settings",
+    "strictest_action",
     "submit",
 ]
 

@@ -91,16 +91,16 @@ def broker_errors(settings: Settings) -> Iterator[None]:
     where = shown_url(settings)
     try:
         yield
-    except (OperationalError, redis.ConnectionError, redis.TimeoutError) as error:
+    except (OperationalError, redis.RedisError) as error:
         # kombu wraps what redis raised; only the cause tells a wrong password from a dead server.
         if isinstance(error.__cause__ or error, redis.AuthenticationError):
             remedy = "Put user and password into MODERATION_BROKER_URL"
             raise SettingsError(f"Redis refuses to let us in ({error})", where, remedy) from error
-        raise BrokerUnavailable(
-            f"Redis does not answer ({error})",
-            where,
-            "Start it, or set MODERATION_BROKER_URL to where it is",
-        ) from error
+        if isinstance(error.__cause__ or error, redis.ResponseError):
+            remedy = "Look at its memory and its log: `moderation doctor`"
+            raise BrokerUnavailable(f"Redis refuses ({error})", where, remedy) from error
+        remedy = "Start it, or set MODERATION_BROKER_URL to where it is"
+        raise BrokerUnavailable(f"Redis does not answer ({error})", where, remedy) from error
 
 
 def shown_url(settings: Settings) -> str:

@@ -1,7 +1,8 @@
 """ImageReference -> bytes, within allowed roots, hosts, stores and sizes; by default none are.
 
-What can never succeed is an ImageError or RequestError; a store that does not answer is
-ImageUnavailable, which the worker tries again. No URL is repeated with its user or query.
+A reference that can never succeed is a RequestError, content that can never succeed an ImageError;
+a store that does not answer is ImageUnavailable, which the worker tries again. No error tells what
+else would be allowed, or repeats a URL with its user or query: hosts may show errors to strangers.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ class Fetcher:
         """Returns the bytes of an image file.
 
         Raises:
-            RequestError: the reference is not allowed here.
-            ImageError: there is no such image, or it is too large.
+            RequestError: the reference is not allowed here, or there is nothing.
+            ImageError: the image is empty or too large.
             ImageUnavailable: its store did not answer.
         """
         if reference.bytes is not None:
@@ -67,19 +68,18 @@ class Fetcher:
         path = Path(given).resolve()
         roots = self._settings.allowed_roots
         if not Path(given).is_absolute() or not any(path.is_relative_to(root) for root in roots):
-            allowed = ", ".join(map(str, roots)) or "none"
             raise RequestError(
-                f"the path is in no folder that the worker may read (allowed: {allowed})",
+                "the path is in no folder that the worker may read",
                 given,
                 "Add its folder to MODERATION_ALLOWED_ROOTS of the worker, or send bytes",
             )
         try:
             if not stat.S_ISREG(path.stat().st_mode):
-                raise ImageError("this is not a file", given, "Name an image file")
+                raise RequestError("this is not a file", given, "Name an image file")
             with path.open("rb") as file:
                 return self._read(file, given)
         except (FileNotFoundError, PermissionError) as error:
-            raise ImageError(
+            raise RequestError(
                 f"the file cannot be read: {error.strerror}",
                 given,
                 "Check the path as the worker sees it",
@@ -113,8 +113,7 @@ class Fetcher:
         allowed = {url.host.lower(), url.netloc.decode().lower()} & set(hosts)
         if url.scheme not in ("http", "https") or not allowed:
             raise RequestError(
-                f"the worker may not fetch from {url.scheme}://{url.netloc.decode()} "
-                f"(allowed hosts: {', '.join(hosts) or 'none'})",
+                f"the worker may not fetch from {url.scheme}://{url.netloc.decode()}",
                 "image",
                 "Add the host to MODERATION_ALLOWED_HOSTS of the worker, or send bytes",
             )
@@ -142,9 +141,9 @@ def _refuse_status(response: httpx.Response, where: str) -> None:
         raise ImageUnavailable(f"the host answered {status}", where)
     if response.is_redirect:
         remedy = "Send the URL that it leads to"
-        raise ImageError("the URL redirects, which is not followed", where, remedy)
+        raise RequestError("the URL redirects, which is not followed", where, remedy)
     if not response.is_success:
-        raise ImageError(f"the host answered {status}", where, "Check the URL and its access")
+        raise RequestError(f"the host answered {status}", where, "Check the URL and its access")
 
 
 def _refuse_key(key: str, prefixes: tuple[str, ...]) -> None:
@@ -153,7 +152,7 @@ def _refuse_key(key: str, prefixes: tuple[str, ...]) -> None:
     tricks = "::" in key or ".." in key.split("/")
     if tricks or not key.startswith(bounded):
         raise RequestError(
-            f"the worker may not read this key (allowed: {', '.join(prefixes) or 'none'})",
+            "the worker may not read this key",
             key,
             "Add its prefix to MODERATION_ALLOWED_STORES of the worker, or send bytes",
         )
@@ -166,7 +165,7 @@ def _store_errors(key: str) -> Iterator[Any]:
     except ImageError:
         raise
     except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-        raise ImageError(
+        raise RequestError(
             f"the store has no such file for the worker ({type(error).__name__})",
             key,
             "Check the key and the worker's access to it",

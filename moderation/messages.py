@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import builtins
 import uuid
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -27,6 +28,7 @@ BULK_QUEUE = "moderation.bulk"
 
 Action = Literal["allow", "review", "block"]
 Severity = Literal["low", "medium", "high", "critical"]
+_MILDEST_FIRST: tuple[Action, ...] = ("allow", "review", "block")
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -40,7 +42,8 @@ class ImageReference(_Message):
     path: str | None = Field(None, min_length=1, description="Absolute path as the worker sees it.")
     url: str | None = Field(None, min_length=1, description="http or https URL.")
     key: str | None = Field(None, min_length=1, description="fsspec URL: s3://bucket/name.jpg.")
-    bytes: Base64Bytes | None = Field(None, description="The file itself, base64.")
+    # Never repeated: a reference shows up in error reports, and an image must not.
+    bytes: Base64Bytes | None = Field(None, repr=False, description="The file itself, base64.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
@@ -132,6 +135,12 @@ class Verdict(_Message):
     labels: tuple[LabelScore, ...]
     timings: dict[str, float] = Field(description="Seconds by step.")
 
+    @property
+    def reasons(self) -> tuple[LabelScore, ...]:
+        """The labels that ask for review or block, highest score first."""
+        asking = [label for label in self.labels if label.outcome in ("review", "block")]
+        return tuple(sorted(asking, key=lambda label: -label.score))
+
 
 class ModerationResponse(_Message):
     """The answer to one request: a verdict for each policy, in the order of the request."""
@@ -139,6 +148,15 @@ class ModerationResponse(_Message):
     schema_version: Literal[1] = 1
     request_id: str
     verdicts: tuple[Verdict, ...]
+
+
+def strictest_action(verdicts: Iterable[Verdict]) -> Action:
+    """Returns the most severe action of several verdicts on one image: block, review, allow.
+
+    Raises:
+        ValueError: there is no verdict, which must not be taken for allow.
+    """
+    return max((verdict.action for verdict in verdicts), key=_MILDEST_FIRST.index)
 
 
 def parse_request(message: Any) -> ModerationRequest:

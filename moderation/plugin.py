@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from moderation.broker import QUEUES, broker_errors, create_app
-from moderation.errors import ModerationError, RequestError, VerdictTimeout, WorkerError
+from moderation.errors import ImageError, ModerationError, RequestError, VerdictTimeout, WorkerError
 from moderation.messages import (
     TASK_NAME,
     ImageReference,
@@ -25,7 +25,7 @@ from moderation.messages import (
 )
 from moderation.settings import Settings, load_settings
 
-Image = ImageReference | Path | str | bytes
+Image = ImageReference | Path | str | bytes | bytearray | memoryview
 QueueName = Literal["interactive", "bulk"]
 
 #: Between two looks for a verdict, in seconds: quick at first, easy on Redis later.
@@ -45,7 +45,6 @@ class Client:
         policies: str | Iterable[str],
         *,
         queue: QueueName = "interactive",
-        request_id: str | None = None,
     ) -> str:
         """Returns the id of a new request, once Redis has it.
 
@@ -53,12 +52,11 @@ class Client:
             image: a path, a URL, an fsspec key such as s3://bucket/name.jpg, or the file's bytes.
             policies: one policy id or several; several cost one embedding.
             queue: interactive for what somebody waits for, bulk for the rest.
-            request_id: the caller's own; else a new UUID.
 
         Raises:
             RequestError: the request cannot be right. BrokerUnavailable: Redis does not answer.
         """
-        request = make_request(image, policies, request_id=request_id)
+        request = make_request(image, policies)
         if queue not in QUEUES:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
@@ -99,12 +97,9 @@ class Client:
         policies: str | Iterable[str],
         *,
         queue: QueueName = "interactive",
-        request_id: str | None = None,
     ) -> str:
         """`submit` for asyncio: does not block the loop."""
-        return await asyncio.to_thread(
-            self.submit, image, policies, queue=queue, request_id=request_id
-        )
+        return await asyncio.to_thread(self.submit, image, policies, queue=queue)
 
     async def acollect(
         self, request_id: str, *, timeout_seconds: float | None = None
@@ -131,6 +126,8 @@ class Client:
 
     def _look(self, request_id: str) -> tuple[Verdict, ...] | None:
         """Returns the verdicts if they are there, None if not yet; raises the worker's error."""
+        if not request_id:
+            raise RequestError("there is no request id", "collect", "Pass what submit returned")
         with broker_errors(self.settings):
             meta = self._app.backend.get_task_meta(request_id)
         if meta["status"] == "SUCCESS":
@@ -158,33 +155,30 @@ def _worker_failure(result: Any, request_id: str) -> ModerationError:
     )
 
 
-def make_request(
-    image: Image, policies: str | Iterable[str], *, request_id: str | None = None
-) -> ModerationRequest:
+def make_request(image: Image, policies: str | Iterable[str]) -> ModerationRequest:
     """Returns the request for an image and policy ids.
 
     Raises:
         RequestError: no policy, too many, one twice, or an empty image.
     """
     names = [policies] if isinstance(policies, str) else list(policies)
-    message: dict[str, Any] = {"image": reference_to(image), "policies": names}
-    if request_id is not None:
-        message["request_id"] = request_id
-    return parse_request(message)
+    return parse_request({"image": reference_to(image), "policies": names})
 
 
 def reference_to(image: Image) -> ImageReference:
     """Returns the reference that an image given in any form stands for.
 
     Raises:
-        RequestError: it is empty, or of a type that stands for no image.
+        ImageError: its bytes are empty. RequestError: it is of a type that stands for no image.
     """
     if isinstance(image, ImageReference):
         return image
+    if isinstance(image, bytes | bytearray | memoryview):
+        if not image:
+            raise ImageError("the image is empty", "image", "Send a whole image file")
+        return ImageReference.of_bytes(bytes(image))
     if not image:
-        raise RequestError("the image is empty", "image", "Send a path, a URL, a key or bytes")
-    if isinstance(image, bytes):
-        return ImageReference.of_bytes(image)
+        raise RequestError("there is no image", "image", "Send a path, a URL, a key or bytes")
     if isinstance(image, Path):
         return ImageReference(path=str(image.absolute()))
     if not isinstance(image, str):
@@ -208,10 +202,9 @@ def submit(
     policies: str | Iterable[str],
     *,
     queue: QueueName = "interactive",
-    request_id: str | None = None,
 ) -> str:
     """`Client.submit` with the settings of the environment."""
-    return default_client().submit(image, policies, queue=queue, request_id=request_id)
+    return default_client().submit(image, policies, queue=queue)
 
 
 def collect(request_id: str, *, timeout_seconds: float | None = None) -> tuple[Verdict, ...]:
@@ -224,10 +217,9 @@ async def asubmit(
     policies: str | Iterable[str],
     *,
     queue: QueueName = "interactive",
-    request_id: str | None = None,
 ) -> str:
     """`Client.asubmit` with the settings of the environment."""
-    return await default_client().asubmit(image, policies, queue=queue, request_id=request_id)
+    return await default_client().asubmit(image, policies, queue=queue)
 
 
 async def acollect(request_id: str, *, timeout_seconds: float | None = None) -> tuple[Verdict, ...]:

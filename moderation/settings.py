@@ -37,6 +37,13 @@ def _lower(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(host.lower() for host in hosts)
 
 
+def _redis_url(url: SecretStr) -> SecretStr:
+    if not url.get_secret_value().startswith(("redis://", "rediss://")):
+        raise ValueError("write redis://host:6379/0, or rediss:// for TLS")
+    return url
+
+
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
 
@@ -46,10 +53,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
 
-    broker_url: SecretStr = Field(
+    broker_url: RedisUrl = Field(
         SecretStr("redis://localhost:6379/0"), description="Redis that carries the requests."
     )
-    result_url: SecretStr | None = Field(
+    result_url: RedisUrl | None = Field(
         None, description="Redis that keeps the verdicts until they are collected; else the broker."
     )
     result_expires_seconds: int = Field(

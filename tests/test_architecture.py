@@ -79,8 +79,13 @@ def test_host_and_worker_meet_only_in_broker_and_messages() -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import moderation", "from moderation import submit, collect", "import moderation.plugin"]
-    + ["import moderation.cli", "import moderation.embedded"],
+    [
+        "import moderation",
+        "from moderation import submit, collect",
+        "import moderation.plugin",
+        "import moderation.cli",
+        "import moderation.embedded",
+    ],
 )
 def test_the_host_side_loads_no_torch(statement: str) -> None:
     code = f"{statement}; import sys; print(*[m for m in {HEAVY} if m in sys.modules])"

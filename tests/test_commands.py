@@ -305,6 +305,9 @@ def test_the_demo_takes_a_folder_of_ones_own(photographs: list[Path], tmp_path: 
 def test_the_embedded_redis_asks_for_its_password() -> None:
     import redis
 
-    with EmbeddedRedis() as server, redis.Redis(port=server.port) as connection:
-        with pytest.raises(redis.AuthenticationError):
-            connection.ping()
+    with (
+        EmbeddedRedis() as server,
+        redis.Redis(port=server.port) as connection,
+        pytest.raises(redis.AuthenticationError),
+    ):
+        connection.ping()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -125,7 +126,7 @@ def _plain_forward(
 
 
 def _processor(name: str, folder: Path) -> Callable[..., dict[str, torch.Tensor]]:
-    cls = CLIPImageProcessorPil if name == "clip" else SiglipImageProcessorPil
+    cls: Any = CLIPImageProcessorPil if name == "clip" else SiglipImageProcessorPil
     loaded: Callable[..., dict[str, torch.Tensor]] = cls.from_pretrained(folder)
     return loaded
 

@@ -97,7 +97,7 @@ def test_preprocessing_equals_the_reference_processor(
     size: tuple[int, int], coffee: Image.Image
 ) -> None:
     image = coffee.resize(size)
-    plain = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
+    plain: dict[str, Any] = {"do_rescale": False, "do_normalize": False, "return_tensors": "np"}
     clip = CLIPImageProcessorPil(size={"shortest_edge": 224}, crop_size=224, resample=3)
     expected = clip(image, **plain)["pixel_values"][0].transpose(1, 2, 0)
     assert np.array_equal(preprocess(image, CLIP), expected)

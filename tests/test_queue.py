@@ -16,7 +16,7 @@ import celery
 import pytest
 import redis
 
-from moderation import acollect, asubmit, collect, submit
+from moderation import acollect, asubmit, collect, strictest_action, submit
 from moderation.commands.inputs import find_policies
 from moderation.commands.scan import scan_images
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
@@ -209,7 +209,7 @@ def test_retries_end_and_the_transient_error_is_the_answer(
 
 
 def test_a_permanent_failure_is_not_retried(client: Client, server: PhotoServer) -> None:
-    with pytest.raises(ImageError, match="answered 404"):
+    with pytest.raises(RequestError, match="answered 404"):
         client.collect(client.submit(f"{server.url}/gone?queue", "weapons"))
     assert server.asked["/gone?queue"] == 1
 
@@ -223,14 +223,14 @@ def test_a_verdict_expires_and_no_image_stays_in_redis_or_in_the_log(
     piece = base64.b64encode(content)[3000:3060]
     with redis.Redis.from_url(settings.broker_url.get_secret_value()) as connection:
         result = f"celery-task-meta-{request_id}"
-        assert 0 < connection.ttl(result) <= settings.result_expires_seconds  # type: ignore[operator]
-        assert json.loads(connection.get(result))["status"] == "SUCCESS"  # type: ignore[arg-type]
+        assert 0 < connection.ttl(result) <= settings.result_expires_seconds
+        assert json.loads(connection.get(result))["status"] == "SUCCESS"
         deadline = time.monotonic() + 10
         while connection.hlen("unacked") and time.monotonic() < deadline:
             time.sleep(0.05)
-        for key in connection.keys():  # type: ignore[union-attr]
+        for key in connection.scan_iter():
             if connection.type(key) == b"string":
-                assert piece not in connection.get(key)  # type: ignore[operator]
+                assert piece not in connection.get(key)
     assert piece.decode() not in worker.log()
     assert request_id in worker.log()
 
@@ -256,6 +256,46 @@ def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:
         client.submit(photographs[0], "weapons")
     with pytest.raises(BrokerUnavailable):
         client.collect("some-id")
+
+
+def test_a_broker_url_of_another_kind_is_refused() -> None:
+    for url in ("localhost:6379", "amqp://localhost", "redis:/x"):
+        with pytest.raises(SettingsError, match=r"MODERATION_BROKER_URL: .*redis://host:6379/0"):
+            load_settings(broker_url=url)
+
+
+def test_a_server_that_is_no_redis_is_a_typed_error(server: PhotoServer) -> None:
+    client = Client(load_settings(broker_url=server.url.replace("http", "redis")))
+    with pytest.raises(BrokerUnavailable):
+        client.submit(b"x", "weapons")
+    with pytest.raises(BrokerUnavailable):
+        client.collect("some-id")
+
+
+def test_a_full_redis_is_a_typed_error_that_does_not_ask_to_start_it() -> None:
+    with EmbeddedRedis() as full, redis.Redis.from_url(full.url) as connection:
+        connection.config_set("maxmemory", "1mb")
+        client = Client(load_settings(broker_url=full.url))
+        with pytest.raises(BrokerUnavailable, match=r"Redis refuses .*Look at its memory"):
+            client.submit(b"x" * 2_000_000, "weapons")
+
+
+def test_a_missing_request_id_is_refused(client: Client) -> None:
+    with pytest.raises(RequestError, match="there is no request id"):
+        client.collect("")
+
+
+def test_no_verdict_is_never_taken_for_allow() -> None:
+    with pytest.raises(ValueError, match="empty"):
+        strictest_action([])
+
+
+def test_the_strictest_of_several_verdicts_decides(client: Client, photographs: list[Path]) -> None:
+    page = next(path for path in photographs if path.name == "page.png")
+    verdicts = client.collect(client.submit(page, ALL))
+    assert [verdict.action for verdict in verdicts] == ["review", "review", "allow"]
+    assert strictest_action(verdicts) == "review"
+    assert [label.label for label in verdicts[1].reasons] == ["page-of-text"]
 
 
 def test_a_wrong_password_is_an_error_of_the_settings(redis_server: EmbeddedRedis) -> None:

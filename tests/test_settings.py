@@ -27,7 +27,7 @@ def test_lists_are_split_as_their_kind_is_written(monkeypatch: pytest.MonkeyPatc
 def test_every_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODERATION_DTYPE", "float8")
     monkeypatch.setenv("MODERATION_BATCH_SIZE", "0")
-    with pytest.raises(SettingsError, match="MODERATION_DTYPE.*") as caught:
+    with pytest.raises(SettingsError, match="MODERATION_DTYPE") as caught:
         load_settings()
     assert "MODERATION_BATCH_SIZE" in str(caught.value)
 
@@ -49,5 +49,5 @@ def test_a_misspelt_variable_is_found() -> None:
 
 def test_settings_are_frozen_and_each_says_what_it_is() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        load_settings().model = "other"
+        load_settings().model = "other"  # type: ignore[misc]
     assert all(field.description for field in Settings.model_fields.values())

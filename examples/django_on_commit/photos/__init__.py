@@ -1,0 +1,1 @@
+"""Photos that are shown only when published."""

@@ -24,7 +24,8 @@ def _exit_code() -> int:
     try:
         from moderation.cli import app
 
-        app(prog_name="moderation")
+        # Every option is also a variable: --fail-on of scan is MODERATION_SCAN_FAIL_ON.
+        app(prog_name="moderation", auto_envvar_prefix="MODERATION")
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except PolicyError as error:

@@ -8,15 +8,16 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from enum import StrEnum
 from itertools import groupby
 from typing import Any, TextIO, TypeVar
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
@@ -72,7 +73,19 @@ def print_rows(rows: Iterable[Row], form: Format, stream: TextIO | None = None) 
         json.dump(list(rows), stream, indent=2, ensure_ascii=False)
         stream.write("\n")
     else:
-        Console(file=stream).print(verdict_table(rows))
+        print_table(*verdict_table(rows), stream=stream)
+
+
+def print_table(
+    columns: Sequence[str], rows: Iterable[Sequence[str | Text]], stream: TextIO | None = None
+) -> None:
+    """Prints a table of plain texts; nothing in them is read as markup."""
+    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+    Console(file=stream or sys.stdout).print(table)
 
 
 def _csv_row(row: Row) -> Row:
@@ -93,22 +106,19 @@ def _highest(labels: list[Row]) -> Row | None:
     return max(labels, key=lambda label: float(label["score"]), default=None)
 
 
-def verdict_table(rows: Iterable[Row]) -> Table:
-    """Returns a table with a line for each image: what was decided, by which label, how sure.
+def verdict_table(rows: Iterable[Row]) -> tuple[Sequence[str], list[Sequence[str | Text]]]:
+    """Returns columns and a line for each image: what was decided, by which label, how sure.
 
     Several policies on one image share its line; the most severe action is the image's.
     """
     rows = list(rows)
     several = len({row["policy"]["id"] for row in rows if row["policy"]}) > 1
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("image", "verdict", "because of", "looks most like"):
-        table.add_column(column, overflow="fold")
-    for image, group in groupby(rows, key=lambda row: str(row["image"])):
-        table.add_row(*_table_line(image, list(group), several))
-    return table
+    by_image = groupby(rows, key=lambda row: str(row["image"]))
+    lines = [_table_line(image, list(group), several) for image, group in by_image]
+    return ("image", "verdict", "because of", "looks most like"), lines
 
 
-def _table_line(image: str, rows: list[Row], several: bool) -> tuple[str, str, str, str]:
+def _table_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Text]:
     action = max((row["action"] or "error" for row in rows), key=_SEVERITY.index)
     reasons = []
     for row in rows:
@@ -119,8 +129,8 @@ def _table_line(image: str, rows: list[Row], several: bool) -> tuple[str, str, s
         if "error" in row:
             reasons.append(row["error"]["message"])
     top = _highest([label for row in rows for label in row["labels"]])
-    shown = f"[{_COLOURS[action]}]{action}[/]"
-    return escape(image), shown, escape(", ".join(reasons)), _shown(top) if top else ""
+    verdict = Text(action, _COLOURS[action])
+    return image, verdict, ", ".join(reasons), _shown(top) if top else ""
 
 
 def _shown(label: Row) -> str:
@@ -138,6 +148,11 @@ def summary(rows: list[Row]) -> str:
 def note(text: str) -> None:
     """Prints a line for people, on standard error, so that standard output stays data."""
     Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+
+
+def working(text: str) -> AbstractContextManager[object]:
+    """Returns a context that shows a spinner on standard error, where that is a terminal."""
+    return Console(stderr=True).status(text)
 
 
 def track(items: Iterable[T], total: int, doing: str) -> Iterator[T]:

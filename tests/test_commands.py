@@ -87,6 +87,7 @@ def test_scan_fails_on_what_it_is_told_to(photographs: list[Path]) -> None:
     common = ("scan", page, "-p", "document-privacy", *STARTER)
     assert run(*common, "--fail-on", "block").returncode == 0
     assert run(*common, "--fail-on", "review").returncode == 1
+    assert run(*common, env={"MODERATION_SCAN_FAIL_ON": "review"}).returncode == 1
 
 
 def test_a_bad_image_costs_itself_alone_and_is_told(

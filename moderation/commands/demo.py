@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from moderation.commands.inputs import FormatOption, find_images
 from moderation.commands.submit import submit_images
 from moderation.commands.worker import Queue
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import SettingsError
-from moderation.output import Format, note, print_rows, summary, track
+from moderation.output import Format, note, print_rows, summary, track, working
 from moderation.policy import load_policies, shipped_policies
 from moderation.settings import Settings, load_settings
 
@@ -56,9 +55,8 @@ def demo(
     """Try the whole way out: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
     found = find_images([str(images)]) if images else sample_photographs()
     policies = load_policies([shipped_policies()])
-    console = Console(stderr=True)
     with _ends_on_sigterm(), ExitStack() as stack:
-        with console.status("Starting Redis and a worker, which loads the model ..."):
+        with working("Starting Redis and a worker, which loads the model ..."):
             settings = stack.enter_context(_running_worker(model))
         from moderation.plugin import Client
 

@@ -9,11 +9,11 @@ from importlib.util import find_spec
 from typing import Literal, NamedTuple
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.text import Text
 
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.errors import ModerationError
+from moderation.output import print_table
 from moderation.settings import Settings, load_settings, unknown_variables
 
 EPILOG = """Examples:
@@ -22,6 +22,10 @@ EPILOG = """Examples:
 
     MODERATION_BROKER_URL=redis://queue:6379/0 moderation doctor --format json
 """
+
+#: How the variables of command options begin.
+_COMMANDS = ("DEMO", "SCAN", "WORKER", "SUBMIT", "DOCTOR", "MODEL", "POLICY")
+_OPTION_VARIABLES = ("MODERATION_FORMAT", *(f"MODERATION_{name}_" for name in _COMMANDS))
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -44,12 +48,11 @@ def doctor(form: FormatOption = TextOrJson.TABLE) -> None:
     if form is TextOrJson.JSON:
         print(json.dumps([check._asdict() for check in checks], indent=2))
     else:
-        table = Table(header_style="bold", box=None, pad_edge=False)
-        for column in ("check", "", "found", "to do"):
-            table.add_column(column, overflow="fold")
-        for name, state, found, remedy in checks:
-            table.add_row(name, f"[{_COLOURS[state]}]{state}[/]", found, remedy)
-        Console().print(table)
+        rows = [
+            (check.name, Text(check.state, _COLOURS[check.state]), check.found, check.remedy)
+            for check in checks
+        ]
+        print_table(("check", "", "found", "to do"), rows)
     if any(check.state == "fail" for check in checks):
         raise typer.Exit(1)
 
@@ -64,7 +67,11 @@ def run_checks(settings: Settings) -> Iterator[Check]:
 
 
 def _environment(name: str, settings: Settings) -> Iterator[Check]:
-    unknown = [v for v in unknown_variables(dict(os.environ)) if v != "MODERATION_FORMAT"]
+    unknown = [
+        variable
+        for variable in unknown_variables(dict(os.environ))
+        if not variable.startswith(_OPTION_VARIABLES)
+    ]
     if unknown:
         remedy = "Correct or unset them: docs/settings.md lists every setting"
         yield Check(name, "warn", f"no settings: {', '.join(unknown)}", remedy)

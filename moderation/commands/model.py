@@ -6,12 +6,10 @@ import json
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.errors import ModelError
-from moderation.output import note
+from moderation.output import note, print_table, working
 from moderation.settings import load_settings
 
 app = typer.Typer(
@@ -30,12 +28,7 @@ def list_models(form: FormatOption = TextOrJson.TABLE) -> None:
     if form is TextOrJson.JSON:
         print(json.dumps(found, indent=2))
         return
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("model", "revision", "here", "megabytes"):
-        table.add_column(column)
-    for entry in found:
-        table.add_row(*(str(value) for value in entry.values()))
-    Console().print(table)
+    print_table(tuple(found[0]), [[str(value) for value in entry.values()] for entry in found])
 
 
 def _starter_entry() -> dict[str, Any]:
@@ -89,7 +82,8 @@ def pull(model: ModelArgument) -> None:
         remedy = "Run `pip install 'evenhand[clip]'`"
         raise ModelError("the Hub's client is not installed", model, remedy) from error
     local = locate_model(model, offline=load_settings().offline)
-    note(f"{local.name}@{local.revision} is in {local.folder}")
+    note(f"{local.name}@{local.revision} is in")
+    print(local.folder)
 
 
 @app.command(epilog="Example:\n\n    moderation model info starter --format json")
@@ -98,7 +92,10 @@ def info(model: ModelArgument, form: FormatOption = TextOrJson.TABLE) -> None:
     from moderation.encoders import LoadOptions, load_encoder
 
     settings = load_settings()
-    encoder = load_encoder(model, LoadOptions(settings.device, settings.dtype, settings.offline))
+    with working("Loading the model ..."):
+        encoder = load_encoder(
+            model, LoadOptions(settings.device, settings.dtype, settings.offline)
+        )
     facts: dict[str, Any] = {
         **encoder.stamp.model_dump(),
         "context_length": encoder.context_length,

@@ -9,11 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.output import note
+from moderation.output import note, print_table
 from moderation.policy import (
     Policy,
     find_policy,
@@ -106,24 +104,14 @@ def show(
         content = {**policy.model_dump(mode="json"), "sha256": policy.sha256}
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return
-    console = Console()
-    console.print(f"[bold]{policy.id}[/] version {policy.version}: {policy.title}", highlight=False)
-    console.print(
-        f"scoring {policy.scoring}, decision {policy.decision}, "
-        f"model {policy.model or '(the worker’s own)'}, sha256 {policy.sha256[:16]}",  # noqa: RUF001
-        highlight=False,
-    )
+    print(f"{policy.id} version {policy.version}: {policy.title}")
+    model = policy.model or "(that of the worker)"
+    print(f"scoring {policy.scoring}, decision {policy.decision}, model {model}")
+    print(f"sha256 {policy.sha256}")
     for template in policy.templates:
-        console.print(f"template: {template}", highlight=False, markup=False)
-    console.print(_label_table(policy))
-
-
-def _label_table(policy: Policy) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for column in ("label", "category", "action", "threshold", "review from", "prompts"):
-        table.add_column(column, overflow="fold")
-    for label in policy.labels:
-        table.add_row(
+        print(f"template: {template}")
+    rows = [
+        (
             label.id,
             label.reported_category if label.acts else "",
             label.action or "(context)",
@@ -131,7 +119,9 @@ def _label_table(policy: Policy) -> Table:
             _number(label.review_threshold),
             "; ".join(label.prompts),
         )
-    return table
+        for label in policy.labels
+    ]
+    print_table(("label", "category", "action", "threshold", "review from", "prompts"), rows)
 
 
 def _number(value: Any) -> str:

@@ -30,6 +30,7 @@ from moderation.output import (
     summary,
     track,
     verdict_row,
+    working,
 )
 from moderation.pipeline import Pipeline, Timer
 from moderation.settings import load_settings
@@ -73,7 +74,9 @@ def scan(
     policies = find_policies(policy, model=model or settings.model)
     from moderation.loading import load_pipeline
 
-    with load_pipeline(settings, policies, override_model=model) as pipeline:
+    with working("Loading the model ..."):
+        loaded = load_pipeline(settings, policies, override_model=model)
+    with loaded as pipeline:
         rows: list[Row] = []
         done = track(
             scan_images(pipeline, images, settings.max_image_bytes), len(images), "Scanning"

@@ -171,6 +171,9 @@ def _competition_rules(
         message = f"{scoring} scoring needs a context label, one without an action"
         remedy = "Add labels for what harmless images show, such as 'an everyday object'"
         yield BrokenRule(("labels",), message, remedy)
+    if scoring == "sigmoid" and data.get("model") == "starter":
+        message = "sigmoid scoring needs a SigLIP model, and starter is none"
+        yield BrokenRule(("scoring",), message, "Use scoring: softmax or contrast")
     if scoring == "contrast" and data.get("decision") == "top_label":
         message = "top_label needs scores that compete, and under contrast they do not"
         yield BrokenRule(("decision",), message, "Use scoring: softmax, or decision: threshold")

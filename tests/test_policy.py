@@ -87,6 +87,12 @@ BROKEN = {
         "8:3: softmax scoring needs a context label",
         "Add labels",
     ),
+    "sigmoid without SigLIP": (
+        "scoring: softmax",
+        "model: starter\nscoring: sigmoid",
+        "7:10: sigmoid scoring needs a SigLIP model",
+        "softmax or contrast",
+    ),
     "top_label under contrast": (
         "scoring: softmax",
         "scoring: contrast\ndecision: top_label",

@@ -44,8 +44,6 @@ from tests.conftest import POLICIES, ROOT
 
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
-#: A variable of the environment that is an option of a command, not a setting.
-NOT_A_SETTING = {f"{PREFIX}FORMAT"}
 #: Under such a heading a command may be named that there is not.
 NOT_YET = re.compile(r"\bnot\b.*\byet\b", re.IGNORECASE)
 #: Fenced blocks that hold what is typed into a shell.
@@ -175,13 +173,6 @@ def literal_choices(field: FieldInfo) -> tuple[str, ...]:
     )
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_variable_that_is_named_exists(page: Path) -> None:
-    named = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", page.read_text(encoding="utf-8")))
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | NOT_A_SETTING
-    assert named <= known
-
-
 # Fields of what is written and read
 
 RECORDS = [
@@ -302,6 +293,27 @@ def options(command: Any) -> list[Any]:
 
 def names(param: Any) -> set[str]:
     return {*param.opts, *param.secondary_opts}
+
+
+def option_variables() -> set[str]:
+    """Returns the variables that stand for options; typer makes those that we do not name."""
+    return {
+        param.envvar or "_".join((*command.upper().split(), param.name.upper()))
+        for command, found in COMMANDS.items()
+        for param in options(found)
+    }
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_variable_that_is_named_exists(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", text))
+    settings = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert named <= settings | option_variables()
+
+
+def test_variables_of_options_are_found() -> None:
+    assert {f"{PREFIX}FORMAT", f"{PREFIX}SCAN_FAIL_ON"} <= option_variables()
 
 
 def command_rows(name: str) -> list[dict[str, str]]:

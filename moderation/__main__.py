@@ -35,11 +35,7 @@ def _exit_code() -> int:
         print(f"error: {error}", file=sys.stderr)
         return USAGE if isinstance(error, RequestError | SettingsError) else UNEXPECTED
     except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has seen enough
-        sys.stderr.close()
-        return 0
     except Exception:
         traceback.print_exc()
         print("error: this is a fault of the program; please report the above", file=sys.stderr)

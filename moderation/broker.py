@@ -59,8 +59,6 @@ def create_app(settings: Settings) -> Celery:
         # Requests wait in Redis, where another worker can take them, not in this one's memory.
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
-        worker_soft_shutdown_timeout=settings.shutdown_seconds,
-        worker_enable_soft_shutdown_on_idle=False,
         worker_send_task_events=False,
         worker_hijack_root_logger=True,
         broker_connection_retry_on_startup=True,

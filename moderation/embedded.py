@@ -144,6 +144,7 @@ class EmbeddedWorker:
         self._environment = {
             **os.environ,
             "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+            "MODERATION_RESULT_URL": settings.result_backend_url.get_secret_value(),
             **(environment or {}),
         }
 

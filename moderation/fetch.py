@@ -7,7 +7,9 @@ else would be allowed, or repeats a URL with its user or query: hosts may show e
 
 from __future__ import annotations
 
+import errno
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +24,16 @@ from moderation.settings import Settings
 
 #: HTTP answers that may be different at the next try.
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
-_CHUNK_BYTES = 64 * 1024
+#: What a file system says when the next try would say the same.
+_PERMANENT = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+}
 
 
 class Fetcher:
@@ -65,7 +76,7 @@ class Fetcher:
         return self._within_size(file.read(self._settings.max_image_bytes + 1), where)
 
     def _fetch_path(self, given: str) -> bytes:
-        path = Path(given).resolve()
+        path = _resolved(given)
         roots = self._settings.allowed_roots
         if not Path(given).is_absolute() or not any(path.is_relative_to(root) for root in roots):
             raise RequestError(
@@ -78,31 +89,38 @@ class Fetcher:
                 raise RequestError("this is not a file", given, "Name an image file")
             with path.open("rb") as file:
                 return self._read(file, given)
-        except (FileNotFoundError, PermissionError) as error:
-            raise RequestError(
-                f"the file cannot be read: {error.strerror}",
-                given,
-                "Check the path as the worker sees it",
-            ) from error
         except OSError as error:
+            if error.errno in _PERMANENT:
+                raise RequestError(
+                    f"the file cannot be read: {error.strerror}",
+                    given,
+                    "Check the path as the worker sees it",
+                ) from error
             raise ImageUnavailable(f"the file system failed: {error.strerror}", given) from error
 
     def _fetch_url(self, given: str) -> bytes:
         url = self._allowed_url(given)
         where = f"{url.scheme}://{url.netloc.decode()}{url.path}"
+        deadline = time.monotonic() + self._settings.fetch_timeout_seconds
         try:
             with self._http.stream("GET", url) as response:
                 _refuse_status(response, where)
-                content = bytearray()
-                for chunk in response.iter_bytes(_CHUNK_BYTES):
-                    content += chunk
-                    if len(content) > self._settings.max_image_bytes:
-                        break
-                return self._within_size(bytes(content), where)
+                return self._within_size(self._body(response, where, deadline), where)
         except httpx.TransportError as error:
             raise ImageUnavailable(f"the host did not answer ({error})", where) from error
         except httpx.DecodingError as error:
             raise ImageError("the answer is damaged", where, "Check what the URL gives") from error
+
+    def _body(self, response: httpx.Response, where: str, deadline: float) -> bytes:
+        """Returns the body up to just over the size limit; a host that drips is cut off."""
+        content = bytearray()
+        for part in response.iter_bytes():
+            content += part
+            if len(content) > self._settings.max_image_bytes:
+                break
+            if time.monotonic() > deadline:
+                raise ImageUnavailable("the host is too slow", where)
+        return bytes(content)
 
     def _allowed_url(self, given: str) -> httpx.URL:
         try:
@@ -110,7 +128,8 @@ class Fetcher:
         except httpx.InvalidURL as error:
             raise RequestError("this is no URL", "image", "Send an https URL") from error
         hosts = self._settings.allowed_hosts
-        allowed = {url.host.lower(), url.netloc.decode().lower()} & set(hosts)
+        port = url.port or {"https": 443}.get(url.scheme, 80)
+        allowed = {url.host.lower(), f"{url.host.lower()}:{port}"} & set(hosts)
         if url.scheme not in ("http", "https") or not allowed:
             raise RequestError(
                 f"the worker may not fetch from {url.scheme}://{url.netloc.decode()}",
@@ -133,6 +152,13 @@ class Fetcher:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _resolved(given: str) -> Path:
+    try:
+        return Path(given).resolve()
+    except (ValueError, OSError) as error:  # a zero byte, a loop of links
+        raise RequestError("this is no path", "image", "Send an absolute path") from error
 
 
 def _refuse_status(response: httpx.Response, where: str) -> None:

@@ -23,6 +23,9 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP")
 #: File names that `scan` picks up in a folder.
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp")
 
+#: An image longer than this many times its width is cut to its middle before it is resized.
+_LONGEST_RATIO = 20
+
 Pixels = npt.NDArray[np.uint8]
 
 
@@ -72,11 +75,12 @@ def decode(content: bytes, *, max_pixels: int) -> Image.Image:
         raise _unreadable(f"this is no image of type {', '.join(FORMATS)}") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _unreadable("the image has far too many pixels") from error
-    # Pillow's decoders raise all of these on damaged files.
-    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError) as error:
-        raise _unreadable(f"the image is damaged ({error})") from error
+    except ImageError:
+        raise
     except MemoryError as error:
         raise _unreadable("the image does not fit into memory") from error
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble on
+        raise _unreadable(f"the image is damaged ({error})") from error
 
 
 def _unreadable(what: str) -> ImageError:
@@ -109,11 +113,25 @@ def preprocess(image: Image.Image, how: Preprocessing) -> Pixels:
 
     Equal to what transformers' image processors without torchvision do before they normalise.
     """
+    image = _without_far_ends(image)
     resized = image.resize(_resized_size(image.size, how.resize), _RESAMPLE[how.resample])
     height, width = how.crop
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     # A copy, since Pillow's own memory is read-only and torch will not take that.
     return np.array(resized.crop((left, top, left + width, top + height)))
+
+
+def _without_far_ends(image: Image.Image) -> Image.Image:
+    """Returns the middle of a very long image; the crop would not show the rest anyway.
+
+    Else a strip of 10 x 300,000 pixels would be enlarged to gigabytes before it is cropped.
+    """
+    longest = _LONGEST_RATIO * min(image.size)
+    if max(image.size) <= longest:
+        return image
+    width, height = (min(side, longest) for side in image.size)
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def _resized_size(size: tuple[int, int], resize: int | tuple[int, int]) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from moderation.errors import RequestError
+from moderation.errors import RequestError, WorkerError
 
 TASK_NAME = "moderation.moderate"
 INTERACTIVE_QUEUE = "moderation.interactive"
@@ -34,6 +34,12 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class _Answer(_Message):
+    """Part of an answer; a host reads past fields that a newer worker adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
 
 class ImageReference(_Message):
@@ -82,7 +88,7 @@ class ModerationRequest(_Message):
         return self
 
 
-class PolicyStamp(_Message):
+class PolicyStamp(_Answer):
     """Which policy decided; `sha256` is of its content."""
 
     id: str
@@ -90,7 +96,7 @@ class PolicyStamp(_Message):
     sha256: str
 
 
-class ModelStamp(_Message):
+class ModelStamp(_Answer):
     """Which model scored: hashes of its weights (`fingerprint`) and of how pixels go in."""
 
     id: str
@@ -101,7 +107,7 @@ class ModelStamp(_Message):
     device: str
 
 
-class LabelScore(_Message):
+class LabelScore(_Answer):
     """What one label of the policy got.
 
     `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
@@ -120,7 +126,7 @@ class LabelScore(_Message):
     outcome: Action | None
 
 
-class Verdict(_Message):
+class Verdict(_Answer):
     """What one policy says of one image; the same image, policy and model give the same verdict."""
 
     schema_version: Literal[1] = 1
@@ -142,7 +148,7 @@ class Verdict(_Message):
         return tuple(sorted(asking, key=lambda label: -label.score))
 
 
-class ModerationResponse(_Message):
+class ModerationResponse(_Answer):
     """The answer to one request: a verdict for each policy, in the order of the request."""
 
     schema_version: Literal[1] = 1
@@ -157,6 +163,22 @@ def strictest_action(verdicts: Iterable[Verdict]) -> Action:
         ValueError: there is no verdict, which must not be taken for allow.
     """
     return max((verdict.action for verdict in verdicts), key=_MILDEST_FIRST.index)
+
+
+def parse_response(message: Any) -> ModerationResponse:
+    """Returns the response in `message`, a plain JSON value.
+
+    Raises:
+        WorkerError: it is not a response of a version that this package reads.
+    """
+    try:
+        return ModerationResponse.model_validate(message)
+    except ValidationError as error:
+        raise WorkerError(
+            f"the worker answered in a shape that cannot be read ({error.error_count()} problems)",
+            "response",
+            "Run the same version of evenhand on host and worker",
+        ) from error
 
 
 def parse_request(message: Any) -> ModerationRequest:

@@ -27,7 +27,16 @@ Row = dict[str, Any]
 
 _SEVERITY = ("allow", "review", "block", "error")
 _COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
-_CSV_COLUMNS = ("image", "policy", "action", "flagged", "fired", "top_label", "top_score", "error")
+_CSV_COLUMNS = (
+    "image",
+    "policy",
+    "action",
+    "flagged",
+    "fired",
+    "top_label",
+    "top_similarity",
+    "error",
+)
 
 
 class Format(StrEnum):
@@ -54,6 +63,21 @@ def error_row(image: str, error: ModerationError) -> Row:
         "labels": [],
         "error": {"type": type(error).__name__, "message": str(error)},
     }
+
+
+def print_results(
+    groups: Iterable[list[Row]], form: Format, *, total: int, doing: str
+) -> list[Row]:
+    """Prints the rows of each image with a progress bar, and returns all of them."""
+    printed: list[Row] = []
+
+    def rows() -> Iterator[Row]:
+        for group in track(groups, total, doing):
+            printed.extend(group)
+            yield from group
+
+    print_rows(rows(), form)
+    return printed
 
 
 def print_rows(rows: Iterable[Row], form: Format, stream: TextIO | None = None) -> None:
@@ -89,7 +113,7 @@ def print_table(
 
 
 def _csv_row(row: Row) -> Row:
-    top = _highest(row["labels"])
+    top = _most_similar(row["labels"])
     return {
         "image": row["image"],
         "policy": row["policy"] and row["policy"]["id"],
@@ -97,13 +121,14 @@ def _csv_row(row: Row) -> Row:
         "flagged": row["flagged"],
         "fired": " ".join(label["label"] for label in row["labels"] if label["fired"]),
         "top_label": top and top["label"],
-        "top_score": top and round(top["score"], 6),
+        "top_similarity": top and round(top["similarity"], 6),
         "error": row.get("error", {}).get("message"),
     }
 
 
-def _highest(labels: list[Row]) -> Row | None:
-    return max(labels, key=lambda label: float(label["score"]), default=None)
+def _most_similar(labels: list[Row]) -> Row | None:
+    """Returns the label nearest to the image; similarities compare between policies."""
+    return max(labels, key=lambda label: float(label["similarity"]), default=None)
 
 
 def verdict_table(rows: Iterable[Row]) -> tuple[Sequence[str], list[Sequence[str | Text]]]:
@@ -128,9 +153,9 @@ def _table_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Te
             reasons.append(_shown(label) + policy)
         if "error" in row:
             reasons.append(row["error"]["message"])
-    top = _highest([label for row in rows for label in row["labels"]])
+    top = _most_similar([label for row in rows for label in row["labels"]])
     verdict = Text(action, _COLOURS[action])
-    return image, verdict, ", ".join(reasons), _shown(top) if top else ""
+    return image, verdict, ", ".join(reasons), top["label"] if top else ""
 
 
 def _shown(label: Row) -> str:

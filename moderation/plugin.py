@@ -19,9 +19,9 @@ from moderation.messages import (
     TASK_NAME,
     ImageReference,
     ModerationRequest,
-    ModerationResponse,
     Verdict,
     parse_request,
+    parse_response,
 )
 from moderation.settings import Settings, load_settings
 
@@ -131,7 +131,7 @@ class Client:
         with broker_errors(self.settings):
             meta = self._app.backend.get_task_meta(request_id)
         if meta["status"] == "SUCCESS":
-            return ModerationResponse.model_validate(meta["result"]).verdicts
+            return parse_response(meta["result"]).verdicts
         if meta["status"] in ("FAILURE", "REVOKED"):
             raise _worker_failure(meta["result"], request_id)
         return None
@@ -184,7 +184,7 @@ def reference_to(image: Image) -> ImageReference:
     if not isinstance(image, str):
         kind = type(image).__name__
         raise RequestError(f"a {kind} is no image", "image", "Send a path, a URL, a key or bytes")
-    if image.startswith(("http://", "https://")):
+    if image.lower().startswith(("http://", "https://")):
         return ImageReference(url=image)
     if "://" in image:
         return ImageReference(key=image)

@@ -175,6 +175,9 @@ def _version_problems(source: YamlSource) -> list[PolicyProblem]:
         remedy = "Start from a copy of policies/weapons.yaml"
         return [source.problem((), "a policy is a mapping of keys to values", remedy)]
     version = source.data.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, bool):  # True equals 1
+        message = f"schema_version is {version}, and this program reads 1"
+        return [source.problem(("schema_version",), message, "Write schema_version: 1")]
     if isinstance(version, int) and version > SCHEMA_VERSION:
         message = f"schema_version {version} is newer than this program, which reads 1"
         raise PolicyError([source.problem(("schema_version",), message, "Update evenhand")])
@@ -260,11 +263,7 @@ def shipped_policies() -> Path:
 
 
 def find_policy(name: str) -> Path:
-    """Returns the path that `name` stands for: a file, else a shipped policy of that name.
-
-    Raises:
-        PolicyError: it is neither.
-    """
+    """Returns the path that `name` stands for: a shipped policy's if there is no such file."""
     path, shipped = Path(name), shipped_policies() / f"{name}.yaml"
     if path.exists() or not shipped.is_file():
         return path

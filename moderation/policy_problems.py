@@ -42,13 +42,20 @@ def field_problems(
 ) -> list[PolicyProblem]:
     """Returns a problem for each field error of `model`, at its place in the file.
 
-    Errors of type value_error are left out: those are rules that span fields, told elsewhere.
+    Left out are rules that span fields, told elsewhere, and lists that pydantic calls too short
+    because it could read none of their items.
     """
     return [
         _problem(details, source, model)
         for details in error.errors(include_url=False)
-        if details["type"] != "value_error"
+        if not _is_told_elsewhere(details)
     ]
+
+
+def _is_told_elsewhere(details: ErrorDetails) -> bool:
+    if details["type"] == "too_short":
+        return bool(details["input"])
+    return details["type"] == "value_error"
 
 
 def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) -> PolicyProblem:

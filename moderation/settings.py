@@ -1,6 +1,6 @@
 """MODERATION_* environment variables as one frozen record, read once at the edge.
 
-Nothing in the package reads `os.environ` elsewhere. Imports no torch.
+No other module takes a setting from `os.environ`. Imports no torch.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from moderation.errors import SettingsError
 
 PREFIX = "MODERATION_"
 
-#: The published CLIP ViT-B/32, pinned: a branch name would change under the policy's feet.
-DEFAULT_MODEL = "openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+#: The published CLIP ViT-B/32, pinned: a branch name would change under the policy's feet. This
+#: commit is the Hub's conversion to safetensors; the main branch holds pickled weights alone.
+DEFAULT_MODEL = "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
 
 
 def _split(separator: str) -> BeforeValidator:
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     offline: bool = Field(False, description="Never ask the model hub, use its local cache only.")
     policies: Paths = Field(
         (Path("policies"),),
+        min_length=1,
         description=f"Policy files, or folders of them, that a worker serves; "
         f"`{os.pathsep}` between.",
     )
@@ -103,7 +105,7 @@ class Settings(BaseSettings):
         50_000_000, ge=1, description="Largest image, width times height; larger ones are refused."
     )
     fetch_timeout_seconds: float = Field(
-        10.0, gt=0, description="How long an image's store may stay silent."
+        10.0, gt=0, description="How long fetching an image from a URL may take."
     )
     max_retries: int = Field(
         5, ge=0, description="How often a worker retries a transient failure, with back-off."
@@ -113,9 +115,6 @@ class Settings(BaseSettings):
     )
     batch_size: int = Field(
         32, ge=1, le=1024, description="Images that go through the encoder together, at most."
-    )
-    shutdown_seconds: float = Field(
-        30.0, ge=0, description="How long a stopping worker may take to answer what it has in hand."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What a worker logs."

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from celery import Celery
+from celery import Celery, Task
 
 from moderation.broker import QUEUES, create_app, node_name
 from moderation.errors import RequestError, TransientError
@@ -31,6 +31,7 @@ def create_worker_app(settings: Settings, pipeline: Pipeline, fetcher: Fetcher) 
     app.task(
         _moderate_with(pipeline, fetcher),
         name=TASK_NAME,
+        bind=True,
         autoretry_for=(TransientError,),
         max_retries=settings.max_retries,
         retry_backoff=1,
@@ -46,10 +47,12 @@ def create_worker_app(settings: Settings, pipeline: Pipeline, fetcher: Fetcher) 
 
 def _moderate_with(
     pipeline: Pipeline, fetcher: Fetcher
-) -> Callable[[dict[str, Any]], dict[str, Any]]:
-    def moderate(request: dict[str, Any]) -> dict[str, Any]:
+) -> Callable[[Task, dict[str, Any]], dict[str, Any]]:
+    def moderate(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         """Parses a request, fetches its image, returns the response as plain JSON."""
         timer = Timer()
+        if isinstance(request, dict):  # a host may leave its id to Celery
+            request = {"request_id": task.request.id, **request}
         parsed = parse_request(request)
         pipeline.refuse_unknown(parsed.policies)
         with timer.step("fetch"):
@@ -69,9 +72,11 @@ def _moderate_with(
 def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str], name: str) -> int:
     """Serves the queues until told to stop; returns the exit code.
 
-    SIGTERM and the first Ctrl-C let it answer what it has in hand; what is left after
-    `shutdown_seconds` goes back to the queue.
+    SIGTERM and the first Ctrl-C let it answer what it has in hand; requests that it has not taken
+    stay in the queue. What a killed worker had goes to another after the visibility timeout.
     """
+    # httpx logs whole URLs, and theirs may carry passwords and signatures.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     with pipeline, Fetcher(settings) as fetcher:
         app = create_worker_app(settings, pipeline, fetcher)
         worker = app.Worker(

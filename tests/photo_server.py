@@ -14,7 +14,7 @@ class PhotoServer:
     """A context manager; `url` is its root.
 
     /photo answers; /flaky answers 503 twice for each query first; /gone 404; /down 503; /moved
-    redirects; /slow says nothing for `slow_seconds`; /endless never ends.
+    redirects; /slow says nothing for `slow_seconds`; /endless never ends; /drip drips.
     """
 
     slow_seconds = 3.0
@@ -52,6 +52,9 @@ class PhotoServer:
             handler.end_headers()
             while path == "/endless":
                 handler.wfile.write(b"x" * 65536)
+            while path == "/drip":
+                handler.wfile.write(b"x")
+                time.sleep(0.1)
             if status == 200:
                 handler.wfile.write(self.content)
         except OSError:  # the client has hung up

@@ -135,6 +135,16 @@ def test_wrong_use_is_told_in_words_with_its_exit_code(
     assert "Traceback" not in done.stderr
 
 
+def test_no_variable_makes_a_command_print_the_version_instead() -> None:
+    done = run("policy", "lint", "weapons", env={"MODERATION_VERSION": "1"})
+    assert "weapons: valid" in done.stderr
+
+
+def test_the_format_can_be_a_variable() -> None:
+    done = run("policy", "show", "weapons", env={"MODERATION_POLICY_SHOW_FORMAT": "json"})
+    assert json.loads(done.stdout)["id"] == "weapons"
+
+
 def test_a_wrong_setting_is_named() -> None:
     done = run("doctor", env={"MODERATION_BATCH_SIZE": "many"})
     assert done.returncode == 2
@@ -195,14 +205,25 @@ def test_submit_gives_the_rows_of_scan(
             assert [label["score"] for label in ours["labels"]] == pytest.approx(scores, abs=1e-3)
 
 
-def test_submit_tells_which_image_was_refused(
+def test_submit_tells_which_image_was_refused_and_keeps_the_order(
     settings: Settings, worker: EmbeddedWorker, photographs: list[Path]
 ) -> None:
-    env = {"MODERATION_BROKER_URL": settings.broker_url.get_secret_value()}
-    paths = (str(ROOT / "README.md"), str(photographs[0]))
-    done = run("submit", *paths, "-p", "weapons", "--format", "jsonl", env=env)
+    env = {
+        "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+        "MODERATION_MAX_IMAGE_BYTES": "700000",
+    }
+    large = next(path for path in photographs if path.stat().st_size > 700_000)
+    small = next(path for path in photographs if path.stat().st_size < 700_000)
+    paths = [str(ROOT / "README.md"), str(small), "http://no.example/a.jpg", str(large)]
+    done = run("submit", "-", "-p", "weapons", "--format", "jsonl", env=env, stdin="\n".join(paths))
     assert done.returncode == 1
-    assert [row.get("error", {}).get("type") for row in _rows(done)] == ["ImageError", None]
+    assert [row["image"] for row in _rows(done)] == paths
+    assert [row.get("error", {}).get("type") for row in _rows(done)] == [
+        "ImageError",
+        None,
+        "RequestError",
+        "ImageError",
+    ]
 
 
 def test_doctor_finds_what_is_there_and_what_is_missing(

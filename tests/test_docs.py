@@ -313,7 +313,7 @@ def test_every_variable_that_is_named_exists(page: Path) -> None:
 
 
 def test_variables_of_options_are_found() -> None:
-    assert {f"{PREFIX}FORMAT", f"{PREFIX}SCAN_FAIL_ON"} <= option_variables()
+    assert {f"{PREFIX}SCAN_FORMAT", f"{PREFIX}SCAN_FAIL_ON"} <= option_variables()
 
 
 def command_rows(name: str) -> list[dict[str, str]]:

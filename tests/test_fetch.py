@@ -138,6 +138,27 @@ def test_a_body_without_an_end_is_cut_off_at_the_limit(fetch: Fetch, server: Pho
         fetch(url=f"{server.url}/endless")
 
 
+def test_a_host_that_drips_is_given_up_in_time(fetch: Fetch, server: PhotoServer) -> None:
+    with pytest.raises(ImageUnavailable, match="too slow"):
+        fetch(url=f"{server.url}/drip")
+
+
+@pytest.mark.parametrize("path", ["/a\0b", "/" + "x" * 5000, "{root}/allowed/" + "x" * 300])
+def test_a_path_that_can_be_none_is_permanent(path: str, fetch: Fetch, tmp_path: Path) -> None:
+    with pytest.raises(RequestError):
+        fetch(path=path.format(root=tmp_path))
+
+
+def test_a_host_with_a_port_allows_that_port_alone(server: PhotoServer) -> None:
+    port = server.url.rpartition(":")[2]
+    with Fetcher(load_settings(allowed_hosts=f"127.0.0.1:{port},b.example:443")) as fetcher:
+        assert fetcher.fetch(ImageReference(url=f"{server.url}/photo")) == server.content
+        assert fetcher._allowed_url("https://b.example/x").host == "b.example"
+        for url in ("http://127.0.0.1:9/photo", "http://b.example/x"):
+            with pytest.raises(RequestError, match="may not fetch"):
+                fetcher.fetch(ImageReference(url=url))
+
+
 def test_a_key_under_an_allowed_prefix_is_read(fetch: Fetch) -> None:
     with fsspec.open("memory://uploads/a.png", "wb") as file:
         file.write(b"pixels")

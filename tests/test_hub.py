@@ -31,6 +31,7 @@ def test_a_model_is_pulled_once_and_then_used_offline(toy_clip: Path, tmp_path: 
         pulled = moderation("model", "pull", f"{NAME}@{COMMIT}", hub=hub.url, cache=tmp_path)
         assert pulled.returncode == 0, pulled.stderr
         assert COMMIT in pulled.stderr
+        assert Path(pulled.stdout.strip()).is_dir()
         asked = len(hub.asked)
         again = moderation("model", "pull", f"{NAME}@{COMMIT}", hub=hub.url, cache=tmp_path)
         assert again.returncode == 0
@@ -80,6 +81,16 @@ def test_a_checkpoint_without_safetensors_is_refused_before_it_is_fetched(
         assert not any("resolve" in path for path in hub.asked)
     assert done.returncode == 3
     assert "no *.safetensors weights" in done.stderr
+
+
+def test_a_download_that_broke_off_is_taken_up_again(toy_clip: Path, tmp_path: Path) -> None:
+    with HubServer(toy_clip) as hub:
+        first = moderation("model", "pull", f"{NAME}@{COMMIT}", hub=hub.url, cache=tmp_path)
+        folder = Path(first.stdout.strip())
+        (folder / "model.safetensors").unlink()
+        again = moderation("model", "pull", f"{NAME}@{COMMIT}", hub=hub.url, cache=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert (folder / "model.safetensors").exists()
 
 
 def test_a_hub_that_is_away_is_told_within_its_one_try(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from pathlib import Path
 from typing import Any
 
@@ -90,6 +91,30 @@ def test_a_decompression_bomb_is_refused() -> None:
     assert len(bomb) < 100_000
     with pytest.raises(ImageError):
         _decoded(bomb)
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP"])
+def test_damage_anywhere_gives_an_image_or_an_image_error(form: str, coffee: Image.Image) -> None:
+    content = _saved(coffee.resize((60, 40)), form)
+    generator = np.random.default_rng(11)
+    outcomes = set()
+    for _ in range(300):
+        damaged = bytearray(content)
+        for at in generator.integers(0, len(content), 4):
+            damaged[at] = generator.integers(0, 256)
+        try:
+            outcomes.add(_decoded(bytes(damaged)).mode)
+        except ImageError:
+            outcomes.add("refused")
+    assert outcomes == {"RGB", "refused"}
+
+
+@pytest.mark.parametrize("size", [(10, 300_000), (300_000, 10), (1, 40_000_000)])
+def test_a_long_strip_is_not_enlarged_to_gigabytes(size: tuple[int, int]) -> None:
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert preprocess(Image.new("RGB", size), CLIP).shape == (224, 224, 3)
+    grown_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown_kilobytes < 500_000
 
 
 @pytest.mark.parametrize("size", [(600, 400), (401, 600), (224, 224), (225, 900), (50, 31)])

@@ -99,6 +99,12 @@ BROKEN = {
         "7:11: top_label needs scores that compete",
         "softmax",
     ),
+    "schema_version that is true": (
+        "schema_version: 1",
+        "schema_version: true",
+        "1:17: schema_version is True",
+        "Write schema_version: 1",
+    ),
     "anchor": ("- id: knife", "- &k\n    id: knife", "14:5: an anchor (&k) is", "Remove it"),
     "alias": ('["a knife"]', "*k", "15:14: an alias (*k) is not allowed", "Write it out"),
     "tag": ("0.8", "!!float 0.8", "12:16: a tag (tag:yaml.org,2002:float) is not", "Remove it"),
@@ -151,6 +157,14 @@ def test_all_problems_of_a_file_are_told_at_once_in_its_order() -> None:
     places = [(problem.line, problem.column) for problem in caught.value.problems]
     assert places == sorted(places)
     assert {line for line, _ in places} >= {1, 4, 11, 12, 15}
+
+
+def test_a_list_of_wrong_items_is_not_called_empty_too() -> None:
+    text = VALID.replace("  - id: cat", "  - name: cat").replace("  - id: thing", "  - name: thing")
+    text = text.replace("  - id: gun", "  - name: gun").replace("  - id: knife", "  - name: knife")
+    messages = [problem.message for problem in _problems(text)]
+    assert sum("unknown key 'name'" in message for message in messages) == 4
+    assert not [message for message in messages if "needs at least" in message]
 
 
 @pytest.mark.parametrize("content", [b"", b"[]", b"just words", b"\xff\xfe\x00", b"a: \x01"])

@@ -30,7 +30,7 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.loading import load_pipeline
-from moderation.messages import ImageReference, Verdict
+from moderation.messages import ImageReference, Verdict, parse_response
 from moderation.plugin import Client, default_client
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
@@ -278,6 +278,40 @@ def test_a_full_redis_is_a_typed_error_that_does_not_ask_to_start_it() -> None:
         client = Client(load_settings(broker_url=full.url))
         with pytest.raises(BrokerUnavailable, match=r"Redis refuses .*Look at its memory"):
             client.submit(b"x" * 2_000_000, "weapons")
+
+
+def test_no_credential_of_a_url_reaches_the_workers_log(
+    client: Client, server: PhotoServer, worker: EmbeddedWorker
+) -> None:
+    url = server.url.replace("http://", "http://alice:sesame@")
+    for path in ("/photo?sig=sesame", "/gone?sig=sesame"):
+        request_id = client.submit(url + path, "weapons")
+        try:
+            client.collect(request_id)
+        except RequestError:
+            assert path.startswith("/gone")
+        assert request_id in worker.log()
+    assert "sesame" not in worker.log()
+
+
+def test_a_request_without_an_id_takes_that_of_its_task(
+    client: Client, photographs: list[Path]
+) -> None:
+    image = {"path": str(photographs[0])}
+    request = {"image": image, "policies": ["weapons"]}
+    result = client._app.send_task("moderation.moderate", kwargs={"request": request})
+    [verdict] = client.collect(result.id)
+    assert verdict.request_id == result.id
+
+
+def test_an_answer_is_read_past_new_fields_and_refused_in_another_shape(
+    client: Client, photographs: list[Path]
+) -> None:
+    [verdict] = client.collect(client.submit(photographs[0], "weapons"))
+    message = {"request_id": "x", "verdicts": [{**verdict.model_dump(mode="json"), "new": 1}]}
+    assert parse_response({**message, "newer": True}).verdicts == (verdict,)
+    with pytest.raises(WorkerError, match="shape that cannot be read"):
+        parse_response({"schema_version": 2})
 
 
 def test_a_missing_request_id_is_refused(client: Client) -> None:

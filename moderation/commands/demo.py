@@ -20,7 +20,7 @@ from moderation.commands.submit import submit_images
 from moderation.commands.worker import Queue
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import SettingsError
-from moderation.output import Format, note, print_rows, summary, track, working
+from moderation.output import Format, note, print_results, summary, working
 from moderation.policy import load_policies, shipped_policies
 from moderation.settings import Settings, load_settings
 
@@ -50,7 +50,7 @@ def demo(
         typer.Option(exists=True, file_okay=False, help="Folder with photographs of your own."),
     ] = None,
     model: Annotated[str, typer.Option(help="Model that the worker loads.")] = "starter",
-    form: FormatOption = Format.TABLE,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """Try the whole way out: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
     found = find_images([str(images)]) if images else sample_photographs()
@@ -62,13 +62,11 @@ def demo(
 
         answers = submit_images(
             Client(settings),
-            ((path.name, path.read_bytes()) for path in found),
+            ((path.name, path.read_bytes) for path in found),
             sorted(policies),
             queue=Queue.INTERACTIVE,
         )
-        groups = list(track(answers, len(found), "Moderating"))
-    rows = [row for group in groups for row in group]
-    print_rows(rows, form)
+        rows = print_results(answers, format, total=len(found), doing="Moderating")
     models = {f"{row['model']['id']} ({row['model']['dtype']})" for row in rows if "model" in row}
     note(f"\n{len(found)} photographs, policies {', '.join(sorted(policies))}. {summary(rows)}.")
     note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
@@ -101,7 +99,9 @@ def sample_photographs() -> list[Path]:
 def _running_worker(model: str) -> Iterator[Settings]:
     """Runs an embedded Redis and a worker of our shipped policies; yields a host's settings."""
     with EmbeddedRedis() as redis:
-        settings = load_settings(broker_url=redis.url, verdict_timeout_seconds=60.0)
+        settings = load_settings(
+            broker_url=redis.url, result_url=redis.url, verdict_timeout_seconds=60.0
+        )
         options = ["--model", model, "--policy", str(shipped_policies())]
         with EmbeddedWorker(settings, options):
             yield settings

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 import typer
 from rich.text import Text
 
+from moderation.commands.inputs import find_policies
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.errors import ModerationError
 from moderation.output import print_table
@@ -25,7 +26,10 @@ EPILOG = """Examples:
 
 #: How the variables of command options begin.
 _COMMANDS = ("DEMO", "SCAN", "WORKER", "SUBMIT", "DOCTOR", "MODEL", "POLICY")
-_OPTION_VARIABLES = ("MODERATION_FORMAT", *(f"MODERATION_{name}_" for name in _COMMANDS))
+_OPTION_VARIABLES = tuple(f"MODERATION_{name}_" for name in _COMMANDS)
+
+#: What decoding and encoding of one request may take on a slow machine, waiting included.
+_COMPUTE_SECONDS = 30.0
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -39,13 +43,13 @@ class Check(NamedTuple):
     remedy: str = ""
 
 
-def doctor(form: FormatOption = TextOrJson.TABLE) -> None:
+def doctor(format: FormatOption = TextOrJson.TABLE) -> None:
     """Check settings, policies, model, Redis and workers.
 
     Exits with 1 where a check fails; warnings do not.
     """
     checks = list(run_checks(load_settings()))
-    if form is TextOrJson.JSON:
+    if format is TextOrJson.JSON:
         print(json.dumps([check._asdict() for check in checks], indent=2))
     else:
         rows = [
@@ -92,25 +96,31 @@ def _access(name: str, settings: Settings) -> Iterator[Check]:
 
 
 def _policies(name: str, settings: Settings) -> Iterator[Check]:
-    from moderation.policy import load_policies
-
-    policies = load_policies(settings.policies, model=settings.model)
+    policies = find_policies(map(str, settings.policies), model=settings.model)
     yield Check(name, "ok", ", ".join(sorted(policies)))
 
 
-def _model(name: str, settings: Settings) -> Iterator[Check]:
-    if settings.model == "starter":
+def _models(name: str, settings: Settings) -> Iterator[Check]:
+    """Checks the model of every policy that this worker would serve."""
+    policies = find_policies(map(str, settings.policies), model=settings.model)
+    for reference in sorted({policy.model or settings.model for policy in policies.values()}):
+        try:
+            yield _model(name, reference)
+        except ModerationError as error:
+            yield Check(name, "fail", f"{error.where}: {error.what}", error.remedy)
+
+
+def _model(name: str, reference: str) -> Check:
+    if reference == "starter":
         remedy = "For real use name a CLIP or SigLIP model"
-        yield Check(name, "warn", "starter, which is for trying out", remedy)
-        return
+        return Check(name, "warn", "starter, which is for trying out", remedy)
     if find_spec("transformers") is None:
         remedy = "On a worker: pip install 'evenhand[clip]'; a web app needs no model"
-        yield Check(name, "warn", "transformers is not installed", remedy)
-        return
+        return Check(name, "warn", "transformers is not installed", remedy)
     from moderation.encoders.hub import locate_model
 
-    local = locate_model(settings.model, offline=True)
-    yield Check(name, "ok", f"{local.name} in {local.folder}")
+    local = locate_model(reference, offline=True)
+    return Check(name, "ok", f"{local.name} in {local.folder}")
 
 
 def _redis(name: str, settings: Settings) -> Iterator[Check]:
@@ -139,7 +149,8 @@ def _eviction(policy: str) -> Check:
 
 
 def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
-    needed = settings.fetch_timeout_seconds * 2 + settings.shutdown_seconds
+    # A host that drips is cut off after one more silence; the rest is for decoding and encoding.
+    needed = settings.fetch_timeout_seconds * 2 + _COMPUTE_SECONDS
     if settings.visibility_timeout_seconds <= needed:
         yield Check(
             name,
@@ -156,7 +167,7 @@ CHECKS: dict[str, Callable[[str, Settings], Iterator[Check]]] = {
     "environment": _environment,
     "image access": _access,
     "policies": _policies,
-    "model": _model,
+    "model": _models,
     "redis": _redis,
     "timeouts": _timeouts,
 }

@@ -22,10 +22,10 @@ ModelArgument = Annotated[
 
 
 @app.command("list", epilog="Example:\n\n    moderation model list --format json")
-def list_models(form: FormatOption = TextOrJson.TABLE) -> None:
+def list_models(format: FormatOption = TextOrJson.TABLE) -> None:
     """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
     found = [_starter_entry(), *_cached_entries()]
-    if form is TextOrJson.JSON:
+    if format is TextOrJson.JSON:
         print(json.dumps(found, indent=2))
         return
     print_table(tuple(found[0]), [[str(value) for value in entry.values()] for entry in found])
@@ -69,7 +69,7 @@ def _cached_entries() -> list[dict[str, Any]]:
 
 @app.command(
     epilog="Example:\n\n    moderation model pull "
-    "openai/clip-vit-base-patch32@3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268"
+    "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
 )
 def pull(model: ModelArgument) -> None:
     """Fetch a model from the Hub into its cache, so that workers can run offline."""
@@ -87,7 +87,7 @@ def pull(model: ModelArgument) -> None:
 
 
 @app.command(epilog="Example:\n\n    moderation model info starter --format json")
-def info(model: ModelArgument, form: FormatOption = TextOrJson.TABLE) -> None:
+def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
     """Load a model and show what it is: hashes, sizes, number format."""
     from moderation.encoders import LoadOptions, load_encoder
 
@@ -104,7 +104,7 @@ def info(model: ModelArgument, form: FormatOption = TextOrJson.TABLE) -> None:
         "logit_bias": encoder.logit_bias,
         "image_size": list(encoder.preprocessing.crop),
     }
-    if form is TextOrJson.JSON:
+    if format is TextOrJson.JSON:
         print(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():

@@ -40,7 +40,7 @@ FilesArgument = Annotated[
         metavar="POLICY", help="Policy files, folders, or shipped names; - reads stdin."
     ),
 ]
-FormatOption = Annotated[TextOrJson, typer.Option("--format", help="How to print.")]
+FormatOption = Annotated[TextOrJson, typer.Option(help="How to print.")]
 ModelOption = Annotated[
     str | None, typer.Option(help="Model whose prompt length counts; else MODERATION_MODEL.")
 ]
@@ -51,14 +51,14 @@ ModelOption = Annotated[
     "    moderation policy lint my.yaml --format json\n\n    cat my.yaml | moderation policy lint -"
 )
 def lint(
-    files: FilesArgument, form: FormatOption = TextOrJson.TABLE, model: ModelOption = None
+    files: FilesArgument, format: FormatOption = TextOrJson.TABLE, model: ModelOption = None
 ) -> None:
     """Check policy files: every problem at once, each with its place and what to do.
 
     Exits with 1 where there is any.
     """
     policies, problems = _read_all(files, model or load_settings().model)
-    if form is TextOrJson.JSON:
+    if format is TextOrJson.JSON:
         found = [problem._asdict() for problem in problems]
         print(json.dumps({"valid": not found, "problems": found}, indent=2))
     else:
@@ -75,7 +75,11 @@ def _read_all(files: list[str], model: str) -> tuple[list[Policy], list[PolicyPr
     policies: list[Policy] = []
     problems: list[PolicyProblem] = []
     for name in files:
-        paths = ["-"] if name == "-" else policy_files([find_policy(name)])
+        try:
+            paths = ["-"] if name == "-" else policy_files([find_policy(name)])
+        except PolicyError as error:
+            problems += error.problems
+            continue
         for path in paths:
             try:
                 policies.append(_read(path, model))
@@ -96,11 +100,11 @@ def _read(path: Path | str, model: str | None) -> Policy:
 )
 def show(
     file: Annotated[str, typer.Argument(metavar="POLICY", help="Policy file or shipped name.")],
-    form: FormatOption = TextOrJson.TABLE,
+    format: FormatOption = TextOrJson.TABLE,
 ) -> None:
     """Show a policy as the worker reads it, with its content hash."""
     policy = _read("-" if file == "-" else find_policy(file), None)
-    if form is TextOrJson.JSON:
+    if format is TextOrJson.JSON:
         content = {**policy.model_dump(mode="json"), "sha256": policy.sha256}
         print(json.dumps(content, indent=2, ensure_ascii=False))
         return

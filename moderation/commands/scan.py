@@ -19,16 +19,16 @@ from moderation.commands.inputs import (
     PathsArgument,
     find_images,
     find_policies,
+    read_image,
 )
-from moderation.errors import ImageError, ModerationError
+from moderation.errors import ModerationError
 from moderation.output import (
     Format,
     Row,
     error_row,
     note,
-    print_rows,
+    print_results,
     summary,
-    track,
     verdict_row,
     working,
 )
@@ -60,7 +60,7 @@ def scan(
         list[str], typer.Option("--policy", "-p", help="Policy file, or name of a shipped one.")
     ],
     model: ModelOption = None,
-    form: FormatOption = Format.TABLE,
+    format: FormatOption = Format.TABLE,
     fail_on: Annotated[
         FailOn | None, typer.Option(help="Exit with 1 where an image gets this action or worse.")
     ] = None,
@@ -77,11 +77,8 @@ def scan(
     with working("Loading the model ..."):
         loaded = load_pipeline(settings, policies, override_model=model)
     with loaded as pipeline:
-        rows: list[Row] = []
-        done = track(
-            scan_images(pipeline, images, settings.max_image_bytes), len(images), "Scanning"
-        )
-        print_rows(_kept(_flat(done), rows), form)
+        groups = scan_images(pipeline, images, settings.max_image_bytes)
+        rows = print_results(groups, format, total=len(images), doing="Scanning")
         note(f"{summary(rows)}. Model: {pipeline.described()}")
     failing = {None: set(), "review": {"review", "block"}, "block": {"block"}}[fail_on]
     if any("error" in row or row["action"] in failing for row in rows):
@@ -107,36 +104,10 @@ def scan_images(
 
 def _scan_image(pipeline: Pipeline, image: Path, max_image_bytes: int) -> list[Row]:
     try:
-        content = _read(image, max_image_bytes)
+        content = read_image(image, max_image_bytes)
         verdicts = pipeline.moderate(
             content, pipeline.policies, request_id=str(uuid.uuid4()), timer=Timer()
         )
     except ModerationError as error:
         return [error_row(str(image), error)]
     return [verdict_row(str(image), verdict) for verdict in verdicts]
-
-
-def _read(image: Path, max_image_bytes: int) -> bytes:
-    try:
-        with image.open("rb") as file:
-            content = file.read(max_image_bytes + 1)
-    except OSError as error:
-        raise ImageError(f"it cannot be read: {error.strerror}", str(image)) from error
-    if len(content) > max_image_bytes:
-        raise ImageError(
-            f"the image is over the limit of {max_image_bytes} bytes",
-            str(image),
-            "Raise MODERATION_MAX_IMAGE_BYTES",
-        )
-    return content
-
-
-def _flat(groups: Iterable[list[Row]]) -> Iterator[Row]:
-    for group in groups:
-        yield from group
-
-
-def _kept(rows: Iterable[Row], into: list[Row]) -> Iterator[Row]:
-    for row in rows:
-        into.append(row)
-        yield row

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from moderation.commands.inputs import FormatOption, PathsArgument, find_images
+from moderation.commands.inputs import (
+    FormatOption,
+    PathsArgument,
+    find_images,
+    listed,
+    read_image,
+)
 from moderation.commands.worker import Queue
 from moderation.errors import BrokerUnavailable, ModerationError
 from moderation.output import (
@@ -18,9 +25,8 @@ from moderation.output import (
     Row,
     error_row,
     note,
-    print_rows,
+    print_results,
     summary,
-    track,
     verdict_row,
 )
 from moderation.plugin import Client
@@ -60,22 +66,20 @@ def submit(
         ),
     ] = Send.BYTES,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds to wait for each verdict.")
+        float | None, typer.Option(min=0.1, help="Seconds to wait for each verdict.")
     ] = None,
-    form: FormatOption = Format.TABLE,
+    format: FormatOption = Format.TABLE,
 ) -> None:
     """Send images through the queue to a running worker and print the verdicts.
 
     Exits with 1 where an image got no verdict.
     """
     client = Client(load_settings(verdict_timeout_seconds=timeout))
-    images = _sources(paths)
     policy_ids = [_policy_id(name) for name in policy]
-    answers = submit_images(
-        client, ((str(i), _image(i, send)) for i in images), policy_ids, queue=queue
-    )
-    rows = [row for group in track(answers, len(images), "Waiting for verdicts") for row in group]
-    print_rows(rows, form)
+    limit = client.settings.max_image_bytes
+    named = [(str(source), partial(_image, source, send, limit)) for source in _sources(paths)]
+    answers = submit_images(client, named, policy_ids, queue=queue)
+    rows = print_results(answers, format, total=len(named), doing="Waiting for verdicts")
     note(summary(rows))
     if any("error" in row for row in rows):
         raise typer.Exit(1)
@@ -83,20 +87,22 @@ def submit(
 
 def submit_images(
     client: Client,
-    images: Iterable[tuple[str, str | bytes]],
+    images: Iterable[tuple[str, Callable[[], str | bytes]]],
     policy_ids: list[str],
     *,
     queue: Queue,
 ) -> Iterator[list[Row]]:
-    """Yields the rows of each (name, image), in order; a refused image costs itself alone.
+    """Yields the rows of each image, in order; a refused image costs itself alone.
+
+    An image is a name and a function that reads it, so that one which cannot be read is a row too.
 
     Raises:
         BrokerUnavailable: Redis went away; without it there is no going on.
     """
     waiting: deque[tuple[str, str | ModerationError]] = deque()
-    for name, image in images:
+    for name, read in images:
         try:
-            waiting.append((name, client.submit(image, policy_ids, queue=queue.value)))
+            waiting.append((name, client.submit(read(), policy_ids, queue=queue.value)))
         except BrokerUnavailable:
             raise
         except ModerationError as error:
@@ -119,16 +125,19 @@ def _rows(client: Client, name: str, submitted: str | ModerationError) -> list[R
 
 
 def _sources(paths: list[str]) -> list[Path | str]:
-    """Returns URLs and keys as they are, and the images of paths."""
-    remote: list[Path | str] = [path for path in paths if "://" in path]
-    local = [path for path in paths if "://" not in path]
-    return remote + (list(find_images(local)) if local else [])
+    """Returns URLs and keys as they are, and the images of paths, in the given order."""
+    sources: list[Path | str] = []
+    for path in listed(paths):
+        sources += [path] if "://" in path else find_images([path])
+    return sources
 
 
-def _image(source: Path | str, send: Send) -> str | bytes:
+def _image(source: Path | str, send: Send, max_image_bytes: int) -> str | bytes:
     if isinstance(source, str):
         return source
-    return source.read_bytes() if send is Send.BYTES else str(source.absolute())
+    if send is Send.BYTES:
+        return read_image(source, max_image_bytes)
+    return str(source.absolute())
 
 
 def _policy_id(name: str) -> str:

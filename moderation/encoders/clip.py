@@ -61,8 +61,8 @@ class ClipEncoder:
             ModelError: it cannot be had, is no CLIP or SigLIP, or does not fit the device.
         """
         local = locate_model(reference, offline=options.offline)
-        if local.revision != "local" and "@" not in reference:
-            log.warning("%s is not pinned; write %s@%s", reference, reference, local.revision)
+        if local.revision != "local" and not reference.endswith(f"@{local.revision}"):
+            log.warning("%s is not pinned; write %s@%s", reference, local.name, local.revision)
         device = _device(options.device)
         dtype = _dtype(options.dtype, device)
         try:

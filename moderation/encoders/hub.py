@@ -6,6 +6,7 @@ Imports huggingface_hub, and torch never.
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +47,9 @@ def locate_model(reference: str, *, offline: bool) -> LocalModel:
         raise _unavailable("there is no such folder", reference)
     name, _, revision = reference.partition("@")
     try:
-        return _snapshot(name, revision or None, local_files_only=True)
+        local = _snapshot(name, revision or None, local_files_only=True)
+        if offline or _is_whole(local.folder):
+            return local
     except LocalEntryNotFoundError as error:
         if offline:
             what = "the model is not in the local cache, and offline the Hub is not asked"
@@ -77,6 +80,16 @@ def _fetch(name: str, revision: str | None, reference: str) -> LocalModel:
 def _snapshot(name: str, revision: str | None, **options: Any) -> LocalModel:
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=PATTERNS, **options))
     return LocalModel(name, folder.name, folder)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a snapshot has what a model needs; a broken-off download leaves some of it."""
+    names = {path.name for path in folder.iterdir() if path.exists()}
+    index = folder / "model.safetensors.index.json"
+    shards = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else set()
+    weights = shards <= names if shards else any(name.endswith(".safetensors") for name in names)
+    processor = {"preprocessor_config.json", "processor_config.json"} & names
+    return weights and bool(processor) and "config.json" in names
 
 
 def _short(error: Exception) -> str:

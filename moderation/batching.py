@@ -91,6 +91,8 @@ class Batcher:
         """
         try:
             rows = self._encode(np.stack([waiting.pixels for waiting in batch]))
+            if len(rows) != len(batch):
+                raise ModelError(f"the encoder gave {len(rows)} rows for {len(batch)} images")
         except Exception as error:
             if len(batch) > 1:
                 for waiting in batch:

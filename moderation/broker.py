@@ -24,6 +24,8 @@ QUEUES = {"interactive": INTERACTIVE_QUEUE, "bulk": BULK_QUEUE}
 
 _CONNECT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
+#: How often a worker writes a result again while Redis is away: minutes, with Celery's back-off.
+_RESULT_RETRIES = 60
 
 
 class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
@@ -35,6 +37,10 @@ class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Does nothing on sending."""
+
+    def exception_safe_to_retry(self, error: Exception) -> bool:
+        """Whether to write a result again: an error that got out would cost its worker a thread."""
+        return isinstance(error, redis.RedisError)
 
 
 def create_app(settings: Settings) -> Celery:
@@ -55,6 +61,8 @@ def create_app(settings: Settings) -> Celery:
         # A request is taken off the queue when it is answered, not when it is read.
         task_acks_late=True,
         task_track_started=False,
+        result_backend_always_retry=True,
+        result_backend_max_retries=_RESULT_RETRIES,
         result_expires=settings.result_expires_seconds,
         # Requests wait in Redis, where another worker can take them, not in this one's memory.
         worker_disable_prefetch=True,
@@ -66,6 +74,7 @@ def create_app(settings: Settings) -> Celery:
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,
             "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_timeout": _ANSWER_SECONDS,
         },
         redis_socket_connect_timeout=_CONNECT_SECONDS,
         redis_socket_timeout=_ANSWER_SECONDS,

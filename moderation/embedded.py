@@ -9,11 +9,15 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Self
 
 import redis
@@ -69,6 +73,21 @@ class EmbeddedRedis:
         """
         for _ in range(_TRIES):  # another process may take the free port first
             self.port = self.port or _free_port()
+            try:
+                if self._spawn():
+                    return
+            except BaseException:
+                self.stop()
+                raise
+            self.stop()
+            self.port = 0
+        raise BrokerUnavailable(
+            "the embedded redis-server does not start", find_redis_server(), "Run it by hand to see"
+        )
+
+    def _spawn(self) -> bool:
+        """Starts the process; returns whether it answers."""
+        with _signals_deferred():
             self._process = subprocess.Popen(
                 self._command(),
                 stdin=subprocess.PIPE,
@@ -76,17 +95,11 @@ class EmbeddedRedis:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # Ctrl-C in the terminal is for the owner
             )
-            assert self._process.stdin is not None
-            # On standard input, since other users can read a command line.
-            self._process.stdin.write(f"requirepass {self._password}\n".encode())
-            self._process.stdin.close()
-            if self._answers():
-                return
-            self.stop()
-            self.port = 0
-        raise BrokerUnavailable(
-            "the embedded redis-server does not start", find_redis_server(), "Run it by hand to see"
-        )
+        assert self._process.stdin is not None
+        # On standard input, since other users can read a command line.
+        self._process.stdin.write(f"requirepass {self._password}\n".encode())
+        self._process.stdin.close()
+        return self._answers()
 
     def _command(self) -> list[str]:
         options = {
@@ -138,6 +151,7 @@ class EmbeddedWorker:
             environment: further MODERATION_* variables of the worker.
         """
         self._settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
         self._name = f"embedded-{secrets.token_hex(4)}"
         named = ["--name", self._name, *options]
         self._command = [sys.executable, "-m", "moderation", "worker", *named]
@@ -157,20 +171,27 @@ class EmbeddedWorker:
         self._log = tempfile.TemporaryFile()
         # torch and others leave caches in the temporary folder; this one goes with the worker.
         self._folder = tempfile.TemporaryDirectory(prefix="evenhand-", ignore_cleanup_errors=True)
-        self.process = subprocess.Popen(
-            self._command,
-            env={**self._environment, "TMPDIR": self._folder.name},
-            stdin=subprocess.DEVNULL,
-            stdout=self._log,
-            stderr=self._log,
-            start_new_session=True,
-        )
         try:
+            with _signals_deferred():
+                self._process = subprocess.Popen(
+                    self._command,
+                    env={**self._environment, "TMPDIR": self._folder.name},
+                    stdin=subprocess.DEVNULL,
+                    stdout=self._log,
+                    stderr=self._log,
+                    start_new_session=True,
+                )
             self._wait_until_it_answers()
         except BaseException:
             self.__exit__()
             raise
         return self
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The worker's process."""
+        assert self._process is not None
+        return self._process
 
     def _wait_until_it_answers(self) -> None:
         app = create_app(self._settings)
@@ -188,10 +209,29 @@ class EmbeddedWorker:
 
     def __exit__(self, *_: object) -> None:
         try:
-            _end(self.process)
+            if self._process is not None:
+                _end(self._process)
         finally:
             self._log.close()
             self._folder.cleanup()
+
+
+@contextmanager
+def _signals_deferred() -> Iterator[None]:
+    """Holds signals back while a process is spawned, so that none is lost track of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    caught: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {n: signal.signal(n, lambda number, _: caught.append(number)) for n in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for caught_number in caught:
+        signal.raise_signal(caught_number)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

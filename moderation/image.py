@@ -113,7 +113,8 @@ def preprocess(image: Image.Image, how: Preprocessing) -> Pixels:
 
     Equal to what transformers' image processors without torchvision do before they normalise.
     """
-    image = _without_far_ends(image)
+    if isinstance(how.resize, int):
+        image = _without_far_ends(image)
     resized = image.resize(_resized_size(image.size, how.resize), _RESAMPLE[how.resample])
     height, width = how.crop
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
@@ -122,7 +123,7 @@ def preprocess(image: Image.Image, how: Preprocessing) -> Pixels:
 
 
 def _without_far_ends(image: Image.Image) -> Image.Image:
-    """Returns the middle of a very long image; the crop would not show the rest anyway.
+    """Returns the middle of a very long image, of which the crop would show no more.
 
     Else a strip of 10 x 300,000 pixels would be enlarged to gigabytes before it is cropped.
     """

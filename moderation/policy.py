@@ -265,9 +265,11 @@ def shipped_policies() -> Path:
 def find_policy(name: str) -> Path:
     """Returns the path that `name` stands for: a shipped policy's if there is no such file."""
     path, shipped = Path(name), shipped_policies() / f"{name}.yaml"
-    if path.exists() or not shipped.is_file():
+    if path.exists():
         return path
-    return shipped
+    if name == "policies":  # the default of a worker that runs outside a clone
+        return shipped_policies()
+    return shipped if shipped.is_file() else path
 
 
 def policy_json_schema() -> dict[str, Any]:

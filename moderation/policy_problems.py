@@ -33,7 +33,7 @@ _MESSAGES = {
     "too_short": "the list needs at least {min_length} item(s)",
     "tuple_type": "this should be a list",
     "model_type": "this should be keys with values",
-    "string_pattern_mismatch": "this is not a name of the allowed form",
+    "string_pattern_mismatch": "this should be lower-case letters, digits and hyphens",
 }
 
 
@@ -80,7 +80,7 @@ def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) 
 def _remedy(details: ErrorDetails) -> str:
     value, kind = details["input"], details["type"]
     if kind == "string_type":
-        if isinstance(value, bool | int | float) or value is None:
+        if isinstance(value, bool | int | float):
             return "Put quotes around it: YAML reads the bare word as something else"
         return "Write a text here"
     return _REMEDIES.get(kind, "See docs/policies.md").format(**details.get("ctx", {}))

@@ -11,10 +11,6 @@ from typing import Any, NamedTuple
 
 from moderation.yaml_source import Location
 
-#: Longest prompt in tokens where no tokenizer is at hand, by what the model's name holds.
-CONTEXT_LENGTHS = {"starter": 256, "siglip": 64}
-CLIP_CONTEXT_LENGTH = 77
-
 
 class BrokenRule(NamedTuple):
     """A rule that the data breaks, and where."""
@@ -42,6 +38,7 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
     yield from _example_rules(data, labels)
     model = data.get("model") or default_model
     if isinstance(model, str):
+        yield from _sigmoid_rules(data, model)
         yield from _length_rules(data, labels, model)
 
 
@@ -55,12 +52,19 @@ def shortest_token_count(text: str) -> int:
     return sum(any(map(str.isalnum, word)) for word in text.split()) + 1
 
 
-def context_length(model: str) -> int:
-    """Returns how many tokens a prompt of this model may have, going by the model's name."""
-    for name, length in CONTEXT_LENGTHS.items():
-        if name in model.lower():
-            return length
-    return CLIP_CONTEXT_LENGTH
+def context_length(model: str) -> int | None:
+    """Returns how many tokens a prompt of this model may have; None where only the model knows."""
+    name = model.lower()
+    if name == "starter":
+        return 256
+    if _is_clip(name):
+        return 77
+    return 64 if name.startswith("google/siglip") else None
+
+
+def _is_clip(name: str) -> bool:
+    """Whether a model is known by its name to be a CLIP of the published kind."""
+    return name.startswith(("openai/clip-vit-", "laion/clip-vit-"))
 
 
 def _labels(data: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
@@ -133,11 +137,11 @@ def _prompt_rules(location: Location, label: dict[str, Any]) -> Iterator[BrokenR
         if prompt and not prompt.strip():
             message = "an empty prompt"
             yield BrokenRule((*location, "prompts", i), message, "Write what the image would show")
-        if prompt in seen:
+        if prompt.casefold() in seen:  # most models read lower case alone
             message = f"the prompt {prompt!r} is given twice"
             remedy = "Remove one: it would count double"
             yield BrokenRule((*location, "prompts", i), message, remedy)
-        seen.add(prompt)
+        seen.add(prompt.casefold())
 
 
 def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
@@ -151,8 +155,9 @@ def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[Brok
         elif isinstance(name, str):
             first_id[name] = i
         for j, prompt in _texts(label, "prompts"):
-            if prompt.strip() and first_prompt.setdefault(prompt, i) != i:
-                message = f"the prompt {prompt!r} stands in labels[{first_prompt[prompt]}] too"
+            first = first_prompt.setdefault(prompt.casefold(), i)
+            if prompt.strip() and first != i:
+                message = f"the prompt {prompt!r} stands in labels[{first}] too"
                 remedy = "Keep it in one label: in two, neither can win"
                 yield BrokenRule(("labels", i, "prompts", j), message, remedy)
 
@@ -171,12 +176,16 @@ def _competition_rules(
         message = f"{scoring} scoring needs a context label, one without an action"
         remedy = "Add labels for what harmless images show, such as 'an everyday object'"
         yield BrokenRule(("labels",), message, remedy)
-    if scoring == "sigmoid" and data.get("model") == "starter":
-        message = "sigmoid scoring needs a SigLIP model, and starter is none"
-        yield BrokenRule(("scoring",), message, "Use scoring: softmax or contrast")
     if scoring == "contrast" and data.get("decision") == "top_label":
         message = "top_label needs scores that compete, and under contrast they do not"
         yield BrokenRule(("decision",), message, "Use scoring: softmax, or decision: threshold")
+
+
+def _sigmoid_rules(data: dict[str, Any], model: str) -> Iterator[BrokenRule]:
+    if data.get("scoring") == "sigmoid" and (model == "starter" or _is_clip(model.lower())):
+        message = f"sigmoid scoring needs a SigLIP model, and {model} is none"
+        remedy = "Use scoring: softmax or contrast, or name a SigLIP model"
+        yield BrokenRule(("scoring",), message, remedy)
 
 
 def _example_rules(
@@ -196,6 +205,12 @@ def _length_rules(
     data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]], model: str
 ) -> Iterator[BrokenRule]:
     limit = context_length(model)
+    if limit is None:
+        return
+    for i, template in _texts(data, "templates"):
+        if (count := shortest_token_count(template.replace("{}", " "))) > limit:
+            yield BrokenRule(("templates", i), *too_long(f"at least {count}", limit, model))
+            return
     templates = [text for _, text in _texts(data, "templates")] or ["a photo of {}."]
     longest = max(templates, key=shortest_token_count)
     for i, label in labels:
@@ -210,6 +225,6 @@ def _length_rules(
 def too_long(count: str, limit: int, model: str) -> tuple[str, str]:
     """Returns the message and remedy of a prompt that the model would cut."""
     return (
-        f"set into its template this prompt has {count} tokens, and {model} reads {limit}",
+        f"prompt and template have {count} tokens, and {model} reads {limit}",
         "Shorten it: it is refused rather than cut unseen",
     )

@@ -6,8 +6,10 @@ No other module takes a setting from `os.environ`. Imports no torch.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -39,8 +41,15 @@ def _lower(hosts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
-    if not url.get_secret_value().startswith(("redis://", "rediss://")):
-        raise ValueError("write redis://host:6379/0, or rediss:// for TLS")
+    """Refuses what redis and kombu would stumble on later, each in its own way."""
+    wrong = ValueError("write redis://host:6379/0, or rediss:// for TLS")
+    try:
+        parts = urlsplit(url.get_secret_value())
+        _ = parts.port
+    except ValueError as error:
+        raise wrong from error
+    if parts.scheme not in ("redis", "rediss") or not re.fullmatch(r"(/\d*)?", parts.path):
+        raise wrong
     return url
 
 

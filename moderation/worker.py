@@ -7,10 +7,12 @@ thread of `batching` computes. A pool of processes would hold the model once eac
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from celery import Celery, Task
+from celery.worker import state
 
 from moderation.broker import QUEUES, create_app, node_name
 from moderation.errors import RequestError, TransientError
@@ -23,6 +25,9 @@ log = logging.getLogger(__name__)
 
 #: Longest pause before a retry, in seconds; far below any visibility timeout.
 LONGEST_BACKOFF = 30
+
+#: Pause before Celery's worker is started anew.
+_RESTART_SECONDS = 2.0
 
 
 def create_worker_app(settings: Settings, pipeline: Pipeline, fetcher: Fetcher) -> Celery:
@@ -79,17 +84,32 @@ def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str],
     logging.getLogger("httpx").setLevel(logging.WARNING)
     with pipeline, Fetcher(settings) as fetcher:
         app = create_worker_app(settings, pipeline, fetcher)
+        return _serve(app, settings, [QUEUES[name] for name in queues], node_name(name))
+
+
+def _serve(app: Celery, settings: Settings, queues: list[str], hostname: str) -> int:
+    """Runs Celery's worker until it is told to stop; returns the exit code.
+
+    A Redis that restarts or fills up ends Celery's worker. The model stays loaded, and a new one
+    takes over: what the old one had in hand comes back after the visibility timeout.
+    """
+    while True:
+        state.reset_state()
         worker = app.Worker(
             pool_cls="threads",
             concurrency=settings.concurrency,
-            queues=[QUEUES[name] for name in queues],
+            queues=queues,
             loglevel=settings.log_level.upper(),
             # Workers do not need to know each other; on Redis that talk costs more than it gives.
             without_mingle=True,
             without_gossip=True,
             without_heartbeat=True,
-            hostname=node_name(name),
+            hostname=hostname,
             quiet=True,
         )
         worker.start()
-        return int(worker.exitcode or 0)
+        told_to_stop = (state.should_stop, state.should_terminate)
+        if told_to_stop != (None, None):
+            return int(worker.exitcode or 0)
+        log.error("the worker lost Redis; it starts anew in %s s", _RESTART_SECONDS)
+        time.sleep(_RESTART_SECONDS)

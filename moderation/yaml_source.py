@@ -6,6 +6,7 @@ document. What is refused is collected, not raised, so that an author sees all o
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass, field
 from typing import Any
@@ -84,6 +85,10 @@ def parse_yaml(content: bytes, path: str) -> YamlSource:
         raise PolicyError(
             [(path, *where, f"not YAML: {what}", "Check indentation, quotes and brackets here")]
         ) from error
+    except (ValueError, OverflowError) as error:  # PyYAML on \\U escapes and versions out of range
+        raise PolicyError(
+            [(path, 1, 1, f"not YAML: {error}", "Check escapes such as \\U and %YAML lines")]
+        ) from error
     except yaml.reader.ReaderError as error:
         line, column = _line_and_column(text, error.position)
         problem = (path, line, column, f"not YAML: {error.reason}", "Remove this character")
@@ -100,7 +105,8 @@ def _decoded(content: bytes, path: str) -> str:
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line, column = _line_and_column(content[: error.start].decode("utf-8-sig"), error.start)
+        before = content.removeprefix(codecs.BOM_UTF8)[: error.start].decode(errors="ignore")
+        line, column = _line_and_column(before, len(before))
         problem = (path, line, column, "this is not UTF-8 text", "Save the file as UTF-8")
         raise PolicyError([problem]) from error
 

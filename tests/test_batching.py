@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -27,10 +28,12 @@ class _Recorder:
     """An encoder that waits for a gate, and notes how large its batches are."""
 
     def __init__(self) -> None:
+        self.busy = threading.Event()
         self.gate = threading.Event()
         self.sizes: list[int] = []
 
     def __call__(self, pixels: Pixels) -> Floats:
+        self.busy.set()
         assert self.gate.wait(10)
         self.sizes.append(len(pixels))
         return _mean(pixels)
@@ -47,13 +50,22 @@ def test_every_request_gets_its_own_answer(numbers: list[int], batch_size: int) 
 def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
     encode = _Recorder()
     with Batcher(encode, batch_size=8) as batcher, ThreadPoolExecutor(25) as pool:
-        futures = [pool.submit(batcher.features, _square(i)) for i in range(25)]
+        futures = [pool.submit(batcher.features, _square(0))]
+        assert encode.busy.wait(10)
+        futures += [pool.submit(batcher.features, _square(i)) for i in range(1, 25)]
         while batcher.waiting < 24:
-            pass
+            time.sleep(0.001)
         encode.gate.set()
         assert [float(future.result()[0]) for future in futures] == [float(i) for i in range(25)]
-    assert max(encode.sizes) == 8
-    assert len(encode.sizes) <= 5
+    assert encode.sizes == [1, 8, 8, 8]
+
+
+def test_an_encoder_that_loses_a_row_fails_its_batch_and_hangs_nobody() -> None:
+    def encode(pixels: Pixels) -> Floats:
+        return _mean(pixels)[:0]
+
+    with Batcher(encode, batch_size=4) as batcher, pytest.raises(ModelError, match="0 rows for 1"):
+        batcher.features(_square(1))
 
 
 def test_a_lone_image_does_not_wait_for_company() -> None:
@@ -94,9 +106,11 @@ def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
     encode = _Recorder()
     batcher = Batcher(encode, batch_size=2)
     with ThreadPoolExecutor(10) as pool:
-        futures = [pool.submit(batcher.features, _square(i)) for i in range(10)]
-        while batcher.waiting < 8:
-            pass
+        futures = [pool.submit(batcher.features, _square(0))]
+        assert encode.busy.wait(10)
+        futures += [pool.submit(batcher.features, _square(i)) for i in range(1, 10)]
+        while batcher.waiting < 9:
+            time.sleep(0.001)
         closing = pool.submit(batcher.close)
         encode.gate.set()
         closing.result(10)

@@ -93,7 +93,7 @@ def test_sigmoid_is_refused_where_the_model_has_none() -> None:
 def test_a_prompt_over_the_encoders_context_is_refused_at_its_place_and_never_cut() -> None:
     text = VALID.replace("a knife", "one two three four five " * 4)
     with pytest.raises(
-        PolicyError, match=r"small\.yaml:15:15: .* has 24 tokens, and stub reads 20"
+        PolicyError, match=r"small\.yaml:15:15: .* have 24 tokens, and stub reads 20"
     ):
         Classifier.of(parse_policy(text.encode(), "small.yaml"), StubEncoder())
 

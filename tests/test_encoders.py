@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -52,7 +53,10 @@ def stub() -> Encoder:
     return StubEncoder()
 
 
-@pytest.fixture(params=["starter", "clip", "siglip", "stub"])
+CONTRACT = ["starter", "clip", "siglip", "stub"]
+
+
+@pytest.fixture(params=CONTRACT)
 def encoder(request: pytest.FixtureRequest) -> Encoder:
     found: Encoder = request.getfixturevalue(request.param)
     return found
@@ -68,7 +72,7 @@ def _pixels(images: list[Image.Image], of: Encoder) -> Pixels:
 
 
 def test_every_registered_encoder_is_under_the_contract() -> None:
-    assert set(LOADERS) == {"starter", "clip"}
+    assert set(LOADERS) <= set(CONTRACT)
 
 
 def test_features_are_finite_float32_rows_of_unit_length(
@@ -231,6 +235,33 @@ def test_a_model_that_cannot_be_had_names_the_three_ways_out(
         load_encoder(reference, LoadOptions(offline=True))
     for way in ("moderation model pull", "local folder", "--model starter"):
         assert way in caught.value.remedy
+
+
+def test_logit_scale_and_bias_are_exact_in_bfloat16_too(toy_siglip: Path, tmp_path: Path) -> None:
+    folder = _copy(toy_siglip, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    weights["logit_scale"].fill_(4.7647)
+    weights["logit_bias"].fill_(-16.7713)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    encoder = load_encoder(str(folder), LoadOptions(dtype="bfloat16"))
+    assert encoder.logit_scale == pytest.approx(np.exp(4.7647), rel=1e-6)
+    assert encoder.logit_bias == pytest.approx(-16.7713, rel=1e-6)
+
+
+def test_siglip_reads_lower_case_as_it_was_trained(siglip: Encoder, clip: Encoder) -> None:
+    upper, lower = siglip.text_features(["an ID card", "an id card"])
+    assert np.array_equal(upper, lower)
+
+
+@pytest.mark.parametrize("step", ["do_resize", "do_rescale", "do_normalize"])
+def test_a_checkpoint_that_leaves_out_a_step_is_refused(
+    step: str, toy_clip: Path, tmp_path: Path
+) -> None:
+    folder = _copy(toy_clip, tmp_path)
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps({**config, step: False}))
+    with pytest.raises(ModelError, match="steps that are not supported"):
+        load_encoder(str(folder), LoadOptions())
 
 
 def test_an_unknown_device_is_refused(toy_clip: Path) -> None:

@@ -61,7 +61,7 @@ BROKEN = {
         "20:16: a label without an action has no use for threshold",
         "Give it an action",
     ),
-    "long prompt": ("a knife", LONG_PROMPT, "15:15: set into its template", "Shorten it"),
+    "long prompt": ("a knife", LONG_PROMPT, "15:15: prompt and template have", "Shorten it"),
     "empty prompt": ('"a knife"', '""', "15:15: labels[1].prompts[0]: string should", "Write at"),
     "blank prompt": ('"a knife"', '"  "', "15:15: an empty prompt", "would show"),
     "no prompt": ('["a knife"]', "[]", "15:14: labels[1].prompts: the list needs", "at least 1"),
@@ -80,6 +80,9 @@ BROKEN = {
         "list",
     ),
     "template without a place": ("of {}.", "of it.", "5:13: the template 'a photo of it.'", "{}"),
+    "long template": ("of {}", "of {} " + LONG_PROMPT, "5:13: prompt and template", "Shorten"),
+    "prompt that differs in case alone": ("a pistol", "A Gun", "10:24: the prompt 'A Gun'", "Rem"),
+    "escape beyond Unicode": ("A small policy", '"\\UFFFFFFFF"', "1:1: not YAML", "escapes"),
     "template with two places": ("of {}.", "{} {}.", "5:13: the template 'a photo {} {}.'", "{}"),
     "no context label": (
         'thing"]\n  - id: cat\n    prompts: ["a cat"]\n',
@@ -89,7 +92,7 @@ BROKEN = {
     ),
     "sigmoid without SigLIP": (
         "scoring: softmax",
-        "model: starter\nscoring: sigmoid",
+        "model: openai/clip-vit-large-patch14\nscoring: sigmoid",
         "7:10: sigmoid scoring needs a SigLIP model",
         "softmax or contrast",
     ),
@@ -109,7 +112,12 @@ BROKEN = {
     "alias": ('["a knife"]', "*k", "15:14: an alias (*k) is not allowed", "Write it out"),
     "tag": ("0.8", "!!float 0.8", "12:16: a tag (tag:yaml.org,2002:float) is not", "Remove it"),
     "Python tag": ("id: small", "id: !!python/name:os.system x", "2:5: a tag (", "Remove it"),
-    "id with capitals": ("id: small", "id: Small", "2:5: id: this is not a name", "lower-case"),
+    "id with capitals": (
+        "id: small",
+        "id: Small",
+        "2:5: id: this should be lower-case",
+        "hand-gun",
+    ),
     "version in quotes": ("\nversion: 1", '\nversion: "1"', "3:10: version: input", "whole number"),
     "newer format": ("schema_version: 1", "schema_version: 2", "1:17: schema_version 2", "Update"),
     "example of no label": (
@@ -140,7 +148,9 @@ def test_a_broken_policy_is_refused_at_its_place_with_a_remedy(name: str) -> Non
     old, new, message, remedy = BROKEN[name]
     assert old in VALID
     with pytest.raises(PolicyError) as caught:
-        parse_policy(VALID.replace(old, new, 1).encode(), "small.yaml", model="some/clip")
+        parse_policy(
+            VALID.replace(old, new, 1).encode(), "small.yaml", model="openai/clip-vit-base-patch32"
+        )
     found = [str(problem) for problem in caught.value.problems]
     matching = [text for text in found if text.startswith(f"small.yaml:{message}")]
     assert matching, found
@@ -167,7 +177,10 @@ def test_a_list_of_wrong_items_is_not_called_empty_too() -> None:
     assert not [message for message in messages if "needs at least" in message]
 
 
-@pytest.mark.parametrize("content", [b"", b"[]", b"just words", b"\xff\xfe\x00", b"a: \x01"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"[]", b"just words", b"\xff\xfe\x00", b"a: \x01", b"\xef\xbb\xbf\xc3\xa9 \xff"],
+)
 def test_what_is_no_policy_at_all_is_refused(content: bytes) -> None:
     with pytest.raises(PolicyError, match=r"x\.yaml:1:\d+: "):
         parse_policy(content, "x.yaml")
@@ -199,7 +212,7 @@ def test_no_bytes_whatever_raise_anything_but_a_policy_error(content: bytes) -> 
 
 def _problems(text: str) -> tuple[PolicyProblem, ...]:
     try:
-        parse_policy(text.encode(), "x.yaml", model="clip")
+        parse_policy(text.encode(), "x.yaml", model="openai/clip-vit-base-patch32")
     except PolicyError as error:
         return error.problems
     return ()
@@ -219,7 +232,10 @@ def test_a_long_prompt_is_let_through_where_no_model_is_known() -> None:
 
 def test_the_policys_own_model_sets_the_prompt_length() -> None:
     text = VALID.replace("a knife", LONG_PROMPT).replace("scoring", "model: starter\nscoring")
-    assert parse_policy(text.encode(), "x.yaml", model="some/clip").model == "starter"
+    assert (
+        parse_policy(text.encode(), "x.yaml", model="openai/clip-vit-base-patch32").model
+        == "starter"
+    )
 
 
 def test_the_hash_depends_on_the_content_alone() -> None:

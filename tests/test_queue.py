@@ -259,7 +259,7 @@ def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:
 
 
 def test_a_broker_url_of_another_kind_is_refused() -> None:
-    for url in ("localhost:6379", "amqp://localhost", "redis:/x"):
+    for url in ("localhost:6379", "amqp://localhost", "redis:/x", "redis://h:x/0", "redis://h/db"):
         with pytest.raises(SettingsError, match=r"MODERATION_BROKER_URL: .*redis://host:6379/0"):
             load_settings(broker_url=url)
 
@@ -382,6 +382,25 @@ def _undecided(client: Client, ids: list[str]) -> int:
         except VerdictTimeout:
             count += 1
     return count
+
+
+def test_a_worker_outlives_a_restart_of_redis(photographs: list[Path]) -> None:
+    with EmbeddedRedis() as server, PhotoServer(photographs[0]) as photo_server:
+        own = load_settings(broker_url=server.url)
+        client = Client(own)
+        environment = {"MODERATION_ALLOWED_HOSTS": "127.0.0.1"}
+        options = ["--model", "starter", "--policy", "weapons", "--concurrency", "2"]
+        with EmbeddedWorker(own, options, environment) as running:
+            client.submit(f"{photo_server.url}/slow", "weapons")
+            while not photo_server.asked["/slow"]:
+                time.sleep(0.01)
+            server.stop()
+            time.sleep(1)
+            server.start()
+            for path in photographs[:6]:
+                request_id = client.submit(path.read_bytes(), "weapons")
+                assert client.collect(request_id, timeout_seconds=60)
+            assert running.process.poll() is None
 
 
 def test_a_worker_that_cannot_start_says_why(redis_server: EmbeddedRedis) -> None:

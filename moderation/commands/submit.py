@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
@@ -99,25 +100,29 @@ def submit_images(
     Raises:
         BrokerUnavailable: Redis went away; without it there is no going on.
     """
-    waiting: deque[tuple[str, str | ModerationError]] = deque()
+    waiting: deque[tuple[str, str | ModerationError, float]] = deque()
     for name, read in images:
         try:
-            waiting.append((name, client.submit(read(), policy_ids, queue=queue.value)))
+            submitted = client.submit(read(), policy_ids, queue=queue.value)
+            waiting.append((name, submitted, time.monotonic()))
         except BrokerUnavailable:
             raise
         except ModerationError as error:
-            waiting.append((name, error))
+            waiting.append((name, error, time.monotonic()))
         if len(waiting) >= _IN_FLIGHT:
             yield _rows(client, *waiting.popleft())
     while waiting:
         yield _rows(client, *waiting.popleft())
 
 
-def _rows(client: Client, name: str, submitted: str | ModerationError) -> list[Row]:
+def _rows(client: Client, name: str, submitted: str | ModerationError, at: float) -> list[Row]:
+    """Returns the rows of one image; its time to wait counts from when it was submitted."""
     if isinstance(submitted, ModerationError):
         return [error_row(name, submitted)]
+    left = max(0.0, client.settings.verdict_timeout_seconds - (time.monotonic() - at))
     try:
-        return [verdict_row(name, verdict) for verdict in client.collect(submitted)]
+        verdicts = client.collect(submitted, timeout_seconds=left)
+        return [verdict_row(name, verdict) for verdict in verdicts]
     except BrokerUnavailable:
         raise
     except ModerationError as error:

@@ -7,12 +7,14 @@ projected features are its `pooler_output`. That knowledge stays in this file.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import safe_open
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging as transformers_logging
@@ -43,15 +45,16 @@ class ClipEncoder:
         *,
         stamp: ModelStamp,
         preprocessing: Preprocessing,
+        logit_scale: float,
+        logit_bias: float | None,
     ) -> None:
         self.stamp = stamp
         self.preprocessing = preprocessing
         self._model = model
         self._tokenizer = tokenizer
         self.context_length = int(model.config.text_config.max_position_embeddings)
-        self.logit_scale = float(model.logit_scale.detach().float().exp())
-        bias = getattr(model, "logit_bias", None)
-        self.logit_bias = None if bias is None else float(bias.detach().float())
+        self.logit_scale = math.exp(logit_scale)
+        self.logit_bias = logit_bias
 
     @classmethod
     def load(cls, reference: str, options: LoadOptions) -> ClipEncoder:
@@ -69,6 +72,7 @@ class ClipEncoder:
             model = _load_model(local, dtype).to(device).eval()
             tokenizer = AutoTokenizer.from_pretrained(local.folder, local_files_only=True)
             preprocessing = _preprocessing(local.folder)
+            numbers = _logit_numbers(local.folder)
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the model does not load: {error}", f"model {reference}", "Check its files"
@@ -81,7 +85,14 @@ class ClipEncoder:
             dtype=str(dtype).removeprefix("torch."),
             device=str(device),
         )
-        return cls(model, tokenizer, stamp=stamp, preprocessing=preprocessing)
+        return cls(
+            model,
+            tokenizer,
+            stamp=stamp,
+            preprocessing=preprocessing,
+            logit_scale=numbers["logit_scale"],
+            logit_bias=numbers.get("logit_bias"),
+        )
 
     def image_features(self, pixels: Pixels) -> Floats:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
@@ -100,16 +111,22 @@ class ClipEncoder:
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Returns each text's number of tokens, with start and end marks, uncut."""
-        rows = self._tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
+        rows = self._tokenizer(self._cased(texts), truncation=False, verbose=False)["input_ids"]
         return [len(row) for row in rows]
 
     def _encode_texts(self, texts: list[str]) -> Floats:
         # SigLIP was trained on texts filled up to its context; CLIP stops at the end mark.
         filled = {"padding": "max_length", "max_length": self.context_length}
         padding = filled if self._model.config.model_type == "siglip" else {"padding": True}
-        tokens = self._tokenizer(texts, return_tensors="pt", **padding).to(self._model.device)
+        cased = self._cased(texts)
+        tokens = self._tokenizer(cased, return_tensors="pt", **padding).to(self._model.device)
         with torch.inference_mode():
             return _unit_rows(self._model.get_text_features(**tokens).pooler_output)
+
+    def _cased(self, texts: Sequence[str]) -> list[str]:
+        """Returns the texts in the case that the model was trained on; SigLIP's is lower."""
+        is_siglip = self._model.config.model_type == "siglip"
+        return [text.lower() if is_siglip else text for text in texts]
 
     def _channels(self, numbers: tuple[float, float, float]) -> torch.Tensor:
         return torch.tensor(numbers, device=self._model.device).view(1, 3, 1, 1)
@@ -139,6 +156,19 @@ def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
     )
 
 
+def _logit_numbers(folder: Path) -> dict[str, float]:
+    """Returns `logit_scale` (a logarithm) and `logit_bias` as they are stored.
+
+    A model that is loaded in bfloat16 has rounded them: a scale of 100 became 98.9.
+    """
+    numbers = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as file:
+            for name in {"logit_scale", "logit_bias"} & set(file.keys()):
+                numbers[name] = float(file.get_tensor(name).float())
+    return numbers
+
+
 def _preprocessing(folder: Path) -> Preprocessing:
     """Returns the checkpoint's preprocessing; old checkpoints give sizes as bare numbers.
 
@@ -147,7 +177,8 @@ def _preprocessing(folder: Path) -> Preprocessing:
     """
     given, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
     given = given.get("image_processor", given)
-    if given.get("do_pad") or not given.get("do_normalize", True):
+    needed = ("do_resize", "do_rescale", "do_normalize")
+    if given.get("do_pad") or not all(given.get(step, True) for step in needed):
         raise ValueError("preprocessor_config.json asks for steps that are not supported")
     resize = _size(given.get("size", 224))
     crop = resize if isinstance(resize, tuple) else (resize, resize)
@@ -178,7 +209,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ModelError(
             f"torch cannot use it ({error})", f"device {name}", "Set MODERATION_DEVICE=auto"
         ) from error
@@ -191,7 +222,11 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, name)
         return dtype
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float16
+        )
     features = torch.cpu.get_capabilities()
     has_bfloat16 = features.get("amx_bf16") or features.get("avx512_bf16")
     return torch.bfloat16 if device.type == "cpu" and has_bfloat16 else torch.float32

@@ -110,7 +110,14 @@ def _unavailable(what: str, reference: str) -> ModelError:
 def weights_fingerprint(folder: Path) -> str:
     """Returns a hash of the weights and the texts that shape them; 16 hex digits."""
     digest = hashlib.sha256()
-    names = ("*.safetensors", "config.json", "tokenizer.json", "vocab.json", "merges.txt")
+    names = (
+        "*.safetensors",
+        "config.json",
+        "tokenizer.json",
+        "vocab.json",
+        "merges.txt",
+        "*.model",
+    )
     for path in sorted({path for name in names for path in folder.glob(name)}):
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())

@@ -24,8 +24,6 @@ QUEUES = {"interactive": INTERACTIVE_QUEUE, "bulk": BULK_QUEUE}
 
 _CONNECT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
-#: How often a worker writes a result again while Redis is away: minutes, with Celery's back-off.
-_RESULT_RETRIES = 60
 
 
 class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
@@ -61,8 +59,6 @@ def create_app(settings: Settings) -> Celery:
         # A request is taken off the queue when it is answered, not when it is read.
         task_acks_late=True,
         task_track_started=False,
-        result_backend_always_retry=True,
-        result_backend_max_retries=_RESULT_RETRIES,
         result_expires=settings.result_expires_seconds,
         # Requests wait in Redis, where another worker can take them, not in this one's memory.
         worker_disable_prefetch=True,

@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Longest pause before a retry, in seconds; far below any visibility timeout.
 LONGEST_BACKOFF = 30
 
+#: How often a result is written again while Redis is away: minutes, with Celery's back-off.
+_RESULT_RETRIES = 60
+
 #: Pause before Celery's worker is started anew.
 _RESTART_SECONDS = 2.0
 
@@ -33,6 +36,8 @@ _RESTART_SECONDS = 2.0
 def create_worker_app(settings: Settings, pipeline: Pipeline, fetcher: Fetcher) -> Celery:
     """Returns the Celery app with its task, ready to be run by a worker."""
     app = create_app(settings)
+    # A host that looks for a verdict is told at once that Redis is away; a worker waits for it.
+    app.conf.update(result_backend_always_retry=True, result_backend_max_retries=_RESULT_RETRIES)
     app.task(
         _moderate_with(pipeline, fetcher),
         name=TASK_NAME,

@@ -229,7 +229,8 @@ def _signals_deferred() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # None: a handler that was not set from Python, as where an app embeds the interpreter.
+            signal.signal(number, handler or signal.SIG_DFL)
     for caught_number in caught:
         signal.raise_signal(caught_number)
 

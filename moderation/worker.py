@@ -113,8 +113,9 @@ def _serve(app: Celery, settings: Settings, queues: list[str], hostname: str) ->
             quiet=True,
         )
         worker.start()
-        told_to_stop = (state.should_stop, state.should_terminate)
-        if told_to_stop != (None, None):
+        if state.should_terminate is not None:
             return int(worker.exitcode or 0)
+        if state.should_stop is not None:  # told to stop, and all in hand is answered
+            return 0
         log.error("the worker lost Redis; it starts anew in %s s", _RESTART_SECONDS)
         time.sleep(_RESTART_SECONDS)

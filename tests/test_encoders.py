@@ -217,6 +217,15 @@ def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) 
     assert len(found) == 2
 
 
+def test_a_checkpoint_without_a_logit_scale_is_refused(toy_clip: Path, tmp_path: Path) -> None:
+    folder = _copy(toy_clip, tmp_path)
+    weights = load_file(folder / "model.safetensors")
+    del weights["logit_scale"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ModelError, match="logit_scale"):
+        load_encoder(str(folder), LoadOptions())
+
+
 def test_a_model_of_another_type_is_refused(toy_clip: Path, tmp_path: Path) -> None:
     folder = _copy(toy_clip, tmp_path)
     (folder / "config.json").write_text('{"model_type": "bert"}')

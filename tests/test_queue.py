@@ -246,8 +246,10 @@ def test_without_a_worker_the_wait_ends_in_time_and_can_go_on_later(
             client.collect(request_id, timeout_seconds=0)
         with pytest.raises(VerdictTimeout):
             asyncio.run(client.acollect(request_id, timeout_seconds=0.2))
-        with EmbeddedWorker(lonely, ["--model", "starter", "--policy", str(POLICIES)]):
+        with EmbeddedWorker(lonely, ["--model", "starter", "--policy", str(POLICIES)]) as late:
             assert client.collect(request_id, timeout_seconds=30)
+            late.process.send_signal(signal.SIGINT)
+            assert late.process.wait(30) == 0
 
 
 def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:

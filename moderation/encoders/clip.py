@@ -73,6 +73,7 @@ class ClipEncoder:
             tokenizer = AutoTokenizer.from_pretrained(local.folder, local_files_only=True)
             preprocessing = _preprocessing(local.folder)
             numbers = _logit_numbers(local.folder)
+            logit_scale = numbers["logit_scale"]
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the model does not load: {error}", f"model {reference}", "Check its files"
@@ -90,7 +91,7 @@ class ClipEncoder:
             tokenizer,
             stamp=stamp,
             preprocessing=preprocessing,
-            logit_scale=numbers["logit_scale"],
+            logit_scale=logit_scale,
             logit_bias=numbers.get("logit_bias"),
         )
 

@@ -94,9 +94,13 @@ def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
 
 
 def similarities(image_features: Floats, text_features: Floats) -> Floats:
-    """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length."""
-    cosines: Floats = np.clip(image_features @ text_features.T, -1.0, 1.0)
-    return cosines
+    """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
+
+    Multiplied in float64, and rounded to float32 after: else the number of images and labels, and
+    their order, would show in the last digits.
+    """
+    cosines = image_features.astype(np.float64) @ text_features.astype(np.float64).T
+    return np.clip(cosines, -1.0, 1.0).astype(np.float32)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ ModerationError             the root; catch this to catch all
     ImageError              caller: the image is unreadable, too large or of a refused type
   ModelError                operator: the model is missing, of the wrong shape, or not finite
   WorkerError               operator: the worker failed in a way that no other class names
+  StoreError                operator: a file of the embedding store is damaged or foreign
   TransientError            nobody: try again; the only family that a worker retries
     BrokerUnavailable       host and worker: Redis does not answer
     ImageUnavailable        worker: the image's store did not answer
@@ -78,6 +79,10 @@ class ModelError(ModerationError):
 
 class WorkerError(ModerationError):
     """The worker failed unexpectedly; its log has the traceback."""
+
+
+class StoreError(ModerationError):
+    """A file of the embedding store is damaged or foreign, or cannot be read or written."""
 
 
 class TransientError(ModerationError):

@@ -9,7 +9,7 @@ import base64
 import builtins
 import uuid
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import (
     Base64Bytes,
@@ -23,6 +23,7 @@ from pydantic import (
 from moderation.errors import RequestError, WorkerError
 
 TASK_NAME = "moderation.moderate"
+EMBED_TASK_NAME = "moderation.embed"
 INTERACTIVE_QUEUE = "moderation.interactive"
 BULK_QUEUE = "moderation.bulk"
 
@@ -34,6 +35,9 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 class _Message(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+_Shape = TypeVar("_Shape", bound=_Message)
 
 
 class _Answer(_Message):
@@ -156,6 +160,32 @@ class ModerationResponse(_Answer):
     verdicts: tuple[Verdict, ...]
 
 
+class EmbeddingRequest(_Message):
+    """One image to embed with one of the models that a worker has loaded."""
+
+    schema_version: Literal[1] = 1
+    request_id: str = Field(default_factory=lambda: str(uuid.uuid4()), min_length=1, max_length=128)
+    image: ImageReference
+    model: str = Field(min_length=1, description="As the worker's --model or policies name it.")
+
+
+class EmbeddingResponse(_Answer):
+    """An image's feature: `width` little-endian float32 numbers, a row of unit length."""
+
+    schema_version: Literal[1] = 1
+    request_id: str
+    image_sha256: str
+    model: ModelStamp
+    feature: Base64Bytes = Field(repr=False)
+    width: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _as_wide_as_it_says(self) -> Self:
+        if len(self.feature) != 4 * self.width:
+            raise ValueError(f"{len(self.feature)} bytes for {self.width} numbers")
+        return self
+
+
 def strictest_action(verdicts: Iterable[Verdict]) -> Action:
     """Returns the most severe action of several verdicts on one image: block, review, allow.
 
@@ -171,8 +201,21 @@ def parse_response(message: Any) -> ModerationResponse:
     Raises:
         WorkerError: it is not a response of a version that this package reads.
     """
+    return _parse_response(ModerationResponse, message)
+
+
+def parse_embedding_response(message: Any) -> EmbeddingResponse:
+    """Returns the response in `message`, a plain JSON value.
+
+    Raises:
+        WorkerError: it is not a response of a version that this package reads.
+    """
+    return _parse_response(EmbeddingResponse, message)
+
+
+def _parse_response(shape: type[_Shape], message: Any) -> _Shape:
     try:
-        return ModerationResponse.model_validate(message)
+        return shape.model_validate(message)
     except ValidationError as error:
         raise WorkerError(
             f"the worker answered in a shape that cannot be read ({error.error_count()} problems)",
@@ -187,8 +230,21 @@ def parse_request(message: Any) -> ModerationRequest:
     Raises:
         RequestError: it is not a request of a version that this package reads.
     """
+    return _parse_request(ModerationRequest, message)
+
+
+def parse_embedding_request(message: Any) -> EmbeddingRequest:
+    """Returns the request in `message`, a plain JSON value.
+
+    Raises:
+        RequestError: it is not a request of a version that this package reads.
+    """
+    return _parse_request(EmbeddingRequest, message)
+
+
+def _parse_request(shape: type[_Shape], message: Any) -> _Shape:
     try:
-        return ModerationRequest.model_validate(message)
+        return shape.model_validate(message)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(map(str, problem['loc'])) or 'message'}: {problem['msg']}"

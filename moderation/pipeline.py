@@ -48,6 +48,14 @@ def describe(stamp: ModelStamp) -> str:
     return text
 
 
+class Embedding(NamedTuple):
+    """A (d,) feature, with the hash of its image and the model that made it."""
+
+    image_sha256: str
+    model: ModelStamp
+    feature: Floats
+
+
 class _Model(NamedTuple):
     encoder: Encoder
     batcher: Batcher
@@ -107,6 +115,24 @@ class Pipeline:
                 f"It serves: {', '.join(sorted(self.policies))}. MODERATION_POLICIES sets them",
             )
 
+    def refuse_unknown_model(self, reference: str) -> None:
+        """Raises RequestError where no such model is loaded; cheap, so ask before fetching."""
+        if reference not in self._models:
+            remedy = f"Start a worker with `--model {reference}`, or with a policy that names it"
+            raise RequestError(f"the model {reference} is not loaded here", "worker", remedy)
+
+    def embed(self, content: bytes, model_reference: str, *, timer: Timer) -> Embedding:
+        """Returns the feature of an image, as verdicts are made from it.
+
+        Raises:
+            RequestError: the model is not loaded here. ImageError: the image is refused.
+            ModelError: the model gave a value that is not finite.
+        """
+        self.refuse_unknown_model(model_reference)
+        [feature] = self._features(content, [model_reference], timer).values()
+        stamp = self._models[model_reference].encoder.stamp
+        return Embedding(hashlib.sha256(content).hexdigest(), stamp, feature)
+
     def moderate(
         self, content: bytes, policy_ids: Iterable[str], *, request_id: str, timer: Timer
     ) -> tuple[Verdict, ...]:
@@ -119,7 +145,8 @@ class Pipeline:
         policy_ids = tuple(policy_ids)
         self.refuse_unknown(policy_ids)
         image_sha256 = hashlib.sha256(content).hexdigest()
-        features = self._features(content, policy_ids, timer)
+        references = [self._model_of[name] for name in policy_ids]
+        features = self._features(content, references, timer)
         verdicts = []
         for name in policy_ids:
             reference = self._model_of[name]
@@ -142,14 +169,13 @@ class Pipeline:
         )
 
     def _features(
-        self, content: bytes, policy_ids: Iterable[str], timer: Timer
+        self, content: bytes, references: Iterable[str], timer: Timer
     ) -> dict[str, Floats]:
         """Returns (d,) image features by model reference."""
         pixels: dict[str, Pixels] = {}
         with timer.step("decode"):
             image = decode(content, max_pixels=self._max_pixels)
-            for name in policy_ids:
-                reference = self._model_of[name]
+            for reference in references:
                 if reference not in pixels:
                     how = self._models[reference].encoder.preprocessing
                     pixels[reference] = preprocess(image, how)

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from celery import Celery
 
 from moderation.broker import QUEUES, broker_errors, create_app
 from moderation.errors import ImageError, ModerationError, RequestError, VerdictTimeout, WorkerError
 from moderation.messages import (
     TASK_NAME,
+    EmbeddingRequest,
+    EmbeddingResponse,
     ImageReference,
     ModerationRequest,
+    ModerationResponse,
     Verdict,
     parse_request,
     parse_response,
@@ -27,6 +32,7 @@ from moderation.settings import Settings, load_settings
 
 Image = ImageReference | Path | str | bytes | bytearray | memoryview
 QueueName = Literal["interactive", "bulk"]
+_Response = TypeVar("_Response", ModerationResponse, EmbeddingResponse)
 
 #: Between two looks for a verdict, in seconds: quick at first, easy on Redis later.
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.1, 1.3
@@ -61,15 +67,7 @@ class Client:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
             )
-        with broker_errors(self.settings):
-            self._app.send_task(
-                TASK_NAME,
-                kwargs={"request": request.model_dump(mode="json", exclude_none=True)},
-                # Celery repeats the arguments in a header for its log: the image must not be there.
-                kwargsrepr=f"request {request.request_id}",
-                task_id=request.request_id,
-                queue=QUEUES[queue],
-            )
+        send_request(self._app, self.settings, TASK_NAME, request, QUEUES[queue])
         return request.request_id
 
     def collect(
@@ -85,7 +83,7 @@ class Client:
             VerdictTimeout: none came in time. RequestError, ImageError, ModelError, ...: the
             worker's own error. WorkerError: it failed in some other way.
         """
-        for pause in self._pauses(request_id, timeout_seconds):
+        for pause in self._pauses(timeout_seconds):
             if (verdicts := self._look(request_id)) is not None:
                 return verdicts
             time.sleep(pause)
@@ -105,36 +103,23 @@ class Client:
         self, request_id: str, *, timeout_seconds: float | None = None
     ) -> tuple[Verdict, ...]:
         """`collect` for asyncio: waits on the loop, so that thousands can wait at a time."""
-        for pause in self._pauses(request_id, timeout_seconds):
+        for pause in self._pauses(timeout_seconds):
             if (verdicts := await asyncio.to_thread(self._look, request_id)) is not None:
                 return verdicts
             await asyncio.sleep(pause)
         raise self._timed_out(request_id)
 
-    def _pauses(self, request_id: str, timeout_seconds: float | None) -> Iterator[float]:
-        """Yields how long to wait after each look, until the time is over."""
+    def _pauses(self, timeout_seconds: float | None) -> Iterator[float]:
         if timeout_seconds is None:
             timeout_seconds = self.settings.verdict_timeout_seconds
-        deadline = time.monotonic() + timeout_seconds
-        pause = _FIRST_PAUSE
-        while True:
-            left = deadline - time.monotonic()
-            yield max(0.0, min(pause, left))
-            if left <= 0:
-                return
-            pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+        return pauses(timeout_seconds)
 
     def _look(self, request_id: str) -> tuple[Verdict, ...] | None:
         """Returns the verdicts if they are there, None if not yet; raises the worker's error."""
         if not request_id:
             raise RequestError("there is no request id", "collect", "Pass what submit returned")
-        with broker_errors(self.settings):
-            meta = self._app.backend.get_task_meta(request_id)
-        if meta["status"] == "SUCCESS":
-            return parse_response(meta["result"]).verdicts
-        if meta["status"] in ("FAILURE", "REVOKED"):
-            raise _worker_failure(meta["result"], request_id)
-        return None
+        response = find_answer(self._app, self.settings, request_id, parse_response)
+        return response.verdicts if response else None
 
     def _timed_out(self, request_id: str) -> VerdictTimeout:
         return VerdictTimeout(
@@ -143,6 +128,58 @@ class Client:
             "Is a worker running (`moderation doctor`)? It can be collected until "
             f"{self.settings.result_expires_seconds} s after it was decided",
         )
+
+
+def send_request(
+    app: Celery,
+    settings: Settings,
+    task_name: str,
+    request: ModerationRequest | EmbeddingRequest,
+    queue: str,
+) -> None:
+    """Puts a request on a queue; returns once Redis has it.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors(settings):
+        app.send_task(
+            task_name,
+            kwargs={"request": request.model_dump(mode="json", exclude_none=True)},
+            # Celery repeats the arguments in a header for its log: the image must not be there.
+            kwargsrepr=f"request {request.request_id}",
+            task_id=request.request_id,
+            queue=queue,
+        )
+
+
+def pauses(timeout_seconds: float) -> Iterator[float]:
+    """Yields how long to wait after each look for an answer, until the time is over."""
+    deadline = time.monotonic() + timeout_seconds
+    pause = _FIRST_PAUSE
+    while True:
+        left = deadline - time.monotonic()
+        yield max(0.0, min(pause, left))
+        if left <= 0:
+            return
+        pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
+
+
+def find_answer(
+    app: Celery, settings: Settings, request_id: str, parse: Callable[[Any], _Response]
+) -> _Response | None:
+    """Returns what a worker answered, None if it has not yet; raises its error.
+
+    Raises:
+        ModerationError: the worker's own. BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors(settings):
+        meta = app.backend.get_task_meta(request_id)
+    if meta["status"] == "SUCCESS":
+        return parse(meta["result"])
+    if meta["status"] in ("FAILURE", "REVOKED"):
+        raise _worker_failure(meta["result"], request_id)
+    return None
 
 
 def _worker_failure(result: Any, request_id: str) -> ModerationError:

@@ -22,11 +22,12 @@ _OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
 Outcomes = npt.NDArray[np.int8]
 
 
-def outcomes(policy: Policy, scores: Floats) -> Outcomes:
-    """Returns (n, k) outcomes of (n, k) scores.
+def outcomes(policy: Policy, similarities: Floats, scores: Floats) -> Outcomes:
+    """Returns (n, k) outcomes of (n, k) similarities and scores.
 
-    A score that equals its threshold fires. Under top_label only the label with the highest score
-    can fire (the first of them, if two are equal), and it needs no threshold.
+    A score that equals its threshold fires. Under top_label only the label with the highest
+    similarity can fire, and it needs no threshold; of labels that are exactly equal each can, so
+    that their order in the file decides nothing.
     """
     fired = np.zeros(scores.shape, np.int8)
     for j, label in enumerate(policy.labels):
@@ -39,9 +40,8 @@ def outcomes(policy: Policy, scores: Floats) -> Outcomes:
         reached = column >= np.float32(label.threshold or 0.0)
         fired[reached, j] = _OUTCOME[label.action]
     if policy.decision == "top_label":
-        top = np.zeros(scores.shape, bool)
-        top[np.arange(len(scores)), scores.argmax(axis=1)] = True
-        fired[~top] = 0
+        # Not by score: rounding can make two scores equal that are none.
+        fired[similarities < similarities.max(axis=1, keepdims=True)] = 0
     return fired
 
 
@@ -77,7 +77,7 @@ def decide(policy: Policy, similarities: Floats, scores: Floats) -> Decision:
         similarities: (k,) cosines.
         scores: (k,) in [0, 1].
     """
-    fired = outcomes(policy, scores[np.newaxis])[0]
+    fired = outcomes(policy, similarities[np.newaxis], scores[np.newaxis])[0]
     action = ACTIONS[int(actions(fired[np.newaxis])[0])]
     categories: dict[str, bool] = {}
     category_scores: dict[str, float] = {}

@@ -6,6 +6,7 @@ thread of `batching` computes. A pool of processes would hold the model once eac
 
 from __future__ import annotations
 
+import base64
 import logging
 import time
 from collections.abc import Callable, Iterable
@@ -17,9 +18,18 @@ from celery.worker import state
 from moderation.broker import QUEUES, create_app, node_name
 from moderation.errors import RequestError, TransientError
 from moderation.fetch import Fetcher
-from moderation.messages import TASK_NAME, ModerationResponse, parse_request
+from moderation.messages import (
+    EMBED_TASK_NAME,
+    TASK_NAME,
+    EmbeddingResponse,
+    ModerationResponse,
+    parse_embedding_request,
+    parse_request,
+)
 from moderation.pipeline import Pipeline, Timer
 from moderation.settings import Settings
+
+Answer = Callable[[Task, dict[str, Any]], dict[str, Any]]
 
 log = logging.getLogger(__name__)
 
@@ -34,16 +44,23 @@ _RESTART_SECONDS = 2.0
 
 
 def create_worker_app(settings: Settings, pipeline: Pipeline, fetcher: Fetcher) -> Celery:
-    """Returns the Celery app with its task, ready to be run by a worker."""
+    """Returns the Celery app with its tasks, ready to be run by a worker."""
     app = create_app(settings)
     # A host that looks for a verdict is told at once that Redis is away; a worker waits for it.
     app.conf.update(result_backend_always_retry=True, result_backend_max_retries=_RESULT_RETRIES)
+    _register(app, TASK_NAME, _moderate_with(pipeline, fetcher), settings.max_retries)
+    _register(app, EMBED_TASK_NAME, _embed_with(pipeline, fetcher), settings.max_retries)
+    return app
+
+
+def _register(app: Celery, name: str, answer: Answer, max_retries: int) -> None:
+    """Makes a function that answers requests a task of the app, under the rules of all tasks."""
     app.task(
-        _moderate_with(pipeline, fetcher),
-        name=TASK_NAME,
+        answer,
+        name=name,
         bind=True,
         autoretry_for=(TransientError,),
-        max_retries=settings.max_retries,
+        max_retries=max_retries,
         retry_backoff=1,
         retry_backoff_max=LONGEST_BACKOFF,
         retry_jitter=True,
@@ -52,18 +69,13 @@ def create_worker_app(settings: Settings, pipeline: Pipeline, fetcher: Fetcher) 
         # The result is long and its place is Redis, not the log.
         resultrepr_maxsize=0,
     )
-    return app
 
 
-def _moderate_with(
-    pipeline: Pipeline, fetcher: Fetcher
-) -> Callable[[Task, dict[str, Any]], dict[str, Any]]:
+def _moderate_with(pipeline: Pipeline, fetcher: Fetcher) -> Answer:
     def moderate(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         """Parses a request, fetches its image, returns the response as plain JSON."""
         timer = Timer()
-        if isinstance(request, dict):  # a host may leave its id to Celery
-            request = {"request_id": task.request.id, **request}
-        parsed = parse_request(request)
+        parsed = parse_request(_with_id(task, request))
         pipeline.refuse_unknown(parsed.policies)
         with timer.step("fetch"):
             content = fetcher.fetch(parsed.image)
@@ -77,6 +89,33 @@ def _moderate_with(
         return response.model_dump(mode="json")
 
     return moderate
+
+
+def _embed_with(pipeline: Pipeline, fetcher: Fetcher) -> Answer:
+    def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
+        """Parses a request, fetches its image, returns its feature as plain JSON."""
+        timer = Timer()
+        parsed = parse_embedding_request(_with_id(task, request))
+        pipeline.refuse_unknown_model(parsed.model)
+        with timer.step("fetch"):
+            content = fetcher.fetch(parsed.image)
+        made = pipeline.embed(content, parsed.model, timer=timer)
+        log.info("%s: embedded", parsed.request_id)
+        response = EmbeddingResponse(
+            request_id=parsed.request_id,
+            image_sha256=made.image_sha256,
+            model=made.model,
+            feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
+            width=len(made.feature),
+        )
+        return response.model_dump(mode="json")
+
+    return embed
+
+
+def _with_id(task: Task, request: Any) -> Any:
+    """Returns a request with an id: a host may leave it to Celery, which names the task by it."""
+    return {"request_id": task.request.id, **request} if isinstance(request, dict) else request
 
 
 def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str], name: str) -> int:

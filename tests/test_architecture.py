@@ -16,12 +16,13 @@ from tests.conftest import ROOT
 LAYERS = [
     {"errors"},
     {"settings", "messages", "yaml_source"},
-    {"policy_rules", "policy_problems", "image"},
+    {"policy_rules", "policy_problems", "image", "feature_files"},
     {"policy", "fetch"},
     {"classifier"},
-    {"verdict", "encoders", "batching", "broker"},
+    {"verdict", "encoders", "batching", "broker", "embeddings"},
     {"pipeline"},
     {"loading", "plugin", "worker", "embedded", "output"},
+    {"remote"},
     {"commands"},
     {"cli"},
     {"__main__"},
@@ -85,6 +86,7 @@ def test_host_and_worker_meet_only_in_broker_and_messages() -> None:
         "import moderation.plugin",
         "import moderation.cli",
         "import moderation.embedded",
+        "import moderation.remote",
     ],
 )
 def test_the_host_side_loads_no_torch(statement: str) -> None:

@@ -28,6 +28,8 @@ from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders import LOADERS
 from moderation.errors import ModerationError, PolicyError
 from moderation.messages import (
+    EmbeddingRequest,
+    EmbeddingResponse,
     ImageReference,
     LabelScore,
     ModelStamp,
@@ -177,11 +179,12 @@ def literal_choices(field: FieldInfo) -> tuple[str, ...]:
 
 RECORDS = [
     *(("policies.md", record) for record in (Policy, Label, Example, Expectation)),
-    *(("messages.md", record) for record in (ModerationRequest, ImageReference)),
+    *(("messages.md", record) for record in (ModerationRequest, EmbeddingRequest, ImageReference)),
     *(("messages.md", record) for record in (ModerationResponse, Verdict, LabelScore)),
+    *(("messages.md", record) for record in (EmbeddingResponse,)),
     *(("messages.md", record) for record in (PolicyStamp, ModelStamp)),
 ]
-PARSED = [*RECORDS[:6]]
+PARSED = [*RECORDS[:7]]
 
 
 def record_name(value: Any) -> str | None:
@@ -566,6 +569,7 @@ def message_block(first_words: str) -> str:
 def test_the_messages_page_names_the_task_and_its_queues() -> None:
     spoken = spans(section("messages.md", "The task").prose)
     assert {messages.TASK_NAME, messages.INTERACTIVE_QUEUE, messages.BULK_QUEUE} <= set(spoken)
+    assert messages.EMBED_TASK_NAME in spans(section("messages.md", "Embedding images").prose)
     script = message_block("# host.py")
     assert f'"{messages.TASK_NAME}"' in script
     assert f'"{messages.INTERACTIVE_QUEUE}"' in script

@@ -14,7 +14,7 @@ SCORES = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
 
 def _decided(of: Policy, *scores: float) -> Decision:
     row = np.array(scores, np.float32)
-    return decide(of, np.zeros_like(row), row)
+    return decide(of, row, row)
 
 
 @pytest.mark.parametrize(
@@ -91,15 +91,24 @@ def test_top_label_needs_no_threshold_but_keeps_one_that_is_given() -> None:
     assert _decided(top, 0.05, 0.4, 0.05, 0.05).action == "allow"
 
 
-def test_of_two_equal_scores_the_first_label_is_the_top_one() -> None:
-    assert _decided(policy(decision="top_label"), 0.85, 0.85, 0.85, 0.0).action == "block"
+def test_of_equal_top_labels_each_can_fire_whatever_their_order() -> None:
+    top = policy(decision="top_label")
+    assert _decided(top, 0.85, 0.85, 0.85, 0.0).action == "block"
+    labels = policy().model_dump(mode="json")["labels"][::-1]
+    reversed_labels = policy(decision="top_label", labels=labels)
+    assert _decided(reversed_labels, 0.0, 0.85, 0.85, 0.85).action == "block"
+
+
+def test_the_top_label_is_the_most_similar_one_though_rounding_made_the_scores_equal() -> None:
+    similarities, scores = (np.array([row], np.float32) for row in ([0.1, 0.2, 0, 0], [0.9] * 4))
+    assert outcomes(policy(decision="top_label"), similarities, scores).tolist() == [[0, 2, 0, 0]]
 
 
 @given(st.lists(SCORES, min_size=1, max_size=5), st.sampled_from(["threshold", "top_label"]))
 def test_many_images_at_once_equal_one_by_one(rows: list[list[float]], decision: str) -> None:
     of = policy(decision=decision)
     scores = np.array(rows, np.float32)
-    at_once = [ACTIONS[int(i)] for i in actions(outcomes(of, scores))]
+    at_once = [ACTIONS[int(i)] for i in actions(outcomes(of, scores, scores))]
     assert at_once == [_decided(of, *row).action for row in rows]
 
 

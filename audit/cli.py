@@ -1,0 +1,53 @@
+"""`audit ...`: puts the commands together; what they do is in `audit.commands`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from audit.commands import ablate, compare, datasets, embed, gate, run, skew
+
+app = typer.Typer(
+    name="audit",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    help="Assess whom a policy's label set flags, on images with demographic annotations.",
+    epilog="Start with `audit datasets info FOLDER`. The method: docs/audit-method.md.",
+)
+for command, epilog in (
+    (run.run, run.EPILOG),
+    (compare.compare, compare.EPILOG),
+    (ablate.ablate, ablate.EPILOG),
+    (gate.gate, gate.EPILOG),
+    (skew.skew, skew.EPILOG),
+    (embed.embed, embed.EPILOG),
+):
+    app.command(epilog=epilog)(command)
+app.add_typer(datasets.app, name="datasets")
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"evenhand {version('evenhand')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            callback=_print_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+            help="Print the version.",
+        ),
+    ] = False,
+) -> None:
+    pass

@@ -1,0 +1,194 @@
+"""`audit datasets list | info`: which layouts can be read, and what a dataset holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from audit.commands.inputs import (
+    AdapterOption,
+    BenignOption,
+    ColumnOption,
+    DatasetArgument,
+    FormatOption,
+    ImagesOption,
+    RepairOption,
+    SkipBadOption,
+    TextOrJson,
+    TruthOption,
+    parse_options,
+)
+from audit.errors import DatasetError, RowProblem
+from moderation.output import note, print_table, track
+
+if TYPE_CHECKING:
+    from audit.adapters import LoadOptions
+    from audit.coverage import Coverage
+    from audit.dataset import Dataset
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Layouts of datasets, and what a dataset holds.",
+    add_completion=False,
+)
+
+LIST_EPILOG = """Examples:
+
+    audit datasets list
+
+    audit datasets list --format json
+"""
+
+INFO_EPILOG = """Examples:
+
+    audit datasets info fairface/
+
+    audit datasets info labels.csv --adapter fairface --images photos/ --repair
+
+    audit datasets info people.csv --column image=file --column skin_tone=monk --benign
+
+    audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json
+"""
+
+
+@app.command("list", epilog=LIST_EPILOG)
+def list_adapters(format: FormatOption = TextOrJson.TABLE) -> None:
+    """List the layouts that can be read, where such datasets come from, and their licences."""
+    from audit.adapters import ADAPTERS
+
+    names = ("name", "description", "layout", "source", "licence", "benign")
+    rows = [{name: getattr(adapter, name) for name in names} for adapter in ADAPTERS.values()]
+    if format is TextOrJson.JSON:
+        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    for adapter in ADAPTERS.values():
+        print(f"{adapter.name}: {adapter.description}")
+        print(f"  layout   {adapter.layout}")
+        print(f"  source   {adapter.source}")
+        print(f"  licence  {adapter.licence}")
+        print(f"  benign   {'yes' if adapter.benign else 'no'}")
+
+
+@app.command(epilog=INFO_EPILOG)
+def info(
+    path: DatasetArgument,
+    adapter: AdapterOption = None,
+    column: ColumnOption = None,
+    images: ImagesOption = None,
+    truth: TruthOption = None,
+    skip_bad: SkipBadOption = False,
+    repair: RepairOption = False,
+    benign: BenignOption = None,
+    format: FormatOption = TextOrJson.TABLE,
+) -> None:
+    """Check a dataset, every image of it too, and count the images of each group.
+
+    Exits with 1 where anything is wrong with it, unless that is left out by --skip-bad.
+    """
+    options = parse_options(
+        column=column, images=images, truth=truth, skip_bad=skip_bad, repair=repair, benign=benign
+    )
+    try:
+        dataset = _load(path, adapter, options)
+    except DatasetError as error:
+        _print_problems(error.problems, format)
+        raise typer.Exit(1) from None
+    if format is TextOrJson.JSON:
+        print(json.dumps(_described(dataset), indent=2, ensure_ascii=False))
+    else:
+        _print_dataset(dataset)
+
+
+def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
+    """Returns the dataset after every image of it was read and decoded.
+
+    Raises:
+        DatasetError: with everything that is wrong, annotations and images alike.
+    """
+    from audit.adapters import load_dataset
+    from audit.content import check_content
+
+    # Bad rows are skipped at first, so that the images of the others are looked at too.
+    dataset = load_dataset(path, adapter=adapter, options=replace(options, skip_bad=True))
+
+    def progress(indexes: Iterable[int]) -> Iterable[int]:
+        return track(indexes, len(dataset), "Reading images")
+
+    dataset = check_content(dataset, skip_bad=True, progress=progress).dataset
+    if dataset.left_out and not options.skip_bad:
+        raise DatasetError(dataset.left_out)
+    return dataset
+
+
+def _print_problems(problems: Sequence[RowProblem], format: TextOrJson) -> None:
+    if format is TextOrJson.JSON:
+        found = [problem._asdict() for problem in problems]
+        print(json.dumps({"valid": False, "problems": found}, indent=2, ensure_ascii=False))
+    else:
+        for problem in problems:
+            print(problem)
+    note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
+
+
+def _described(dataset: Dataset) -> dict[str, Any]:
+    """Returns what `info` prints, as JSON has it."""
+    from audit.coverage import coverages
+
+    found = coverages(dataset)
+    return {
+        "valid": True,
+        "name": dataset.name,
+        "adapter": dataset.adapter,
+        "n": len(dataset),
+        "sha256": dataset.sha256,
+        "benign": dataset.benign,
+        "sensitive_features": list(dataset.sensitive_features),
+        "y_true": _classes(dataset),
+        "notes": list(dataset.notes),
+        "left_out": [problem._asdict() for problem in dataset.left_out],
+        "groups": [_described_coverage(coverage) for coverage in found],
+        "warnings": [warning for coverage in found for warning in coverage.warnings()],
+    }
+
+
+def _described_coverage(coverage: Coverage) -> dict[str, Any]:
+    sizes = [{**size._asdict(), "remark": size.remark or None} for size in coverage.sizes]
+    return {"by": coverage.by, "empty": coverage.empty, "sizes": sizes}
+
+
+def _classes(dataset: Dataset) -> dict[str, int]:
+    """Returns how many images each class has; those of unknown class are in none."""
+    from audit.dataset import Y_TRUE
+
+    counts = dataset.table[Y_TRUE].value_counts()
+    return {str(name): int(counts[name]) for name in sorted(counts.index)}
+
+
+def _print_dataset(dataset: Dataset) -> None:
+    from audit.coverage import coverages
+
+    benign = "nothing in it should be flagged" if dataset.benign else "not benign"
+    print(f"{dataset.name}: {len(dataset):,} images, {benign}")
+    print(f"sha256 {dataset.sha256}")
+    for text in dataset.notes:
+        print(f"note: {text}")
+    for problem in dataset.left_out:
+        print(f"left out: {problem}")
+    found = coverages(dataset)
+    if not found:
+        print("note: it has no sensitive feature, so there are no rates by group")
+    for coverage in found:
+        for warning in coverage.warnings():
+            print(f"warning: {warning}")
+    if classes := _classes(dataset):
+        print()
+        print_table(("y_true", "n"), [(name, f"{n:,}") for name, n in classes.items()])
+    for coverage in found:
+        rows = [(s.group, f"{s.n:,}", f"{s.share:.1%}", s.remark) for s in coverage.sizes]
+        print()
+        print_table((coverage.by, "n", "share", "remark"), rows)

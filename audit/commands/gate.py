@@ -1,0 +1,90 @@
+"""`audit gate`: a policy held against limits, for a pull request that edits it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from audit.commands.inputs import TextOrJson
+from audit.commands.policies import named, read_policies
+from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
+from moderation.output import note
+
+if TYPE_CHECKING:
+    from audit.gate_report import GateReport
+    from audit.limits import Limits
+    from audit.subject import Subject
+    from moderation.policy import Policy
+
+#: Exit codes by answer: neither of the last two may be merged, for different reasons.
+EXIT_CODES = {"pass": 0, "fail": 1, "insufficient data": 4}
+
+EPILOG = """Examples:
+
+    audit gate --policy new.yaml --baseline old.yaml --limits limits.yaml -d fairface/
+
+    audit gate --policy my.yaml --limits limits.yaml -d fairface/ --summary comment.md
+
+Exits with 0 for pass, 1 for fail, 4 for insufficient data.
+"""
+
+
+@takes_subject
+def gate(
+    policy: Annotated[
+        str, typer.Option("--policy", "-p", help="The new policy: a file, or a shipped name.")
+    ],
+    limits: Annotated[Path, typer.Option(help="File of limits: see docs/audit-method.md.")],
+    options: SubjectOptions,
+    baseline: Annotated[
+        str | None, typer.Option(help="The policy that it would replace, for the regression limit.")
+    ] = None,
+    summary: Annotated[
+        Path | None, typer.Option(help="Write the answer there too, as Markdown.")
+    ] = None,
+    format: Annotated[TextOrJson, typer.Option(help="table is Markdown.")] = TextOrJson.TABLE,
+) -> None:
+    """Hold a policy against limits: pass, fail, or insufficient data.
+
+    Exits with 0 for pass, 1 for fail, 4 for insufficient data.
+    """
+    from audit.gate_report import to_json, to_markdown
+    from audit.limits import load_limits
+
+    held = load_limits(limits)
+    paths = [policy] if baseline is None else [policy, baseline]
+    if baseline is None and held.regression is not None:
+        raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
+    policies = read_policies(paths, options.model)
+    with open_subject(options, policies) as subject:
+        report = _hold(subject, policies, paths, held)
+    text = to_markdown(report)
+    if summary is not None:
+        summary.write_text(text, encoding="utf-8")
+        note(f"The answer is in {summary}")
+    print(to_json(report) if format is TextOrJson.JSON else text, end="")
+    raise typer.Exit(EXIT_CODES[report.answer])
+
+
+def _hold(subject: Subject, policies: list[Policy], paths: list[str], limits: Limits) -> GateReport:
+    from audit.gate import check_limits
+    from audit.gate_figures import group_counts, marks_of
+    from audit.gate_report import GateReport
+    from audit.truth import truth_of
+
+    called = named(policies, paths)
+    predictions = subject.predict(called.policies)
+    marks = [marks_of(each, limits.metric, truth_of(subject.dataset, each)) for each in predictions]
+    unchanged = policies[0].sha256 == policies[-1].sha256
+    checks = [
+        check
+        for by in limits.by
+        for check in check_limits(
+            group_counts(subject.dataset.groups(by), marks[0], marks[-1], limits),
+            limits,
+            unchanged=unchanged,
+        )
+    ]
+    return GateReport(subject.header(called.policies, called.paths), limits, tuple(checks))

@@ -1,0 +1,46 @@
+"""`audit run`: whom policies flag, by group."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from audit.commands.inputs import FormatOption, TextOrJson
+from audit.commands.output import OutOption, print_audit
+from audit.commands.policies import PoliciesArgument, named, read_policies
+from audit.commands.skew import Desired, DesiredOption, KOption
+from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
+
+EPILOG = """Examples:
+
+    audit run weapons --dataset fairface/ --model starter
+
+    audit run my.yaml --dataset fairface/ --by race --by gender,age --out report/
+
+    audit run my.yaml --dataset people.csv --column image=file --column skin_tone=monk --benign
+"""
+
+
+@takes_subject
+def run(
+    policy: PoliciesArgument,
+    options: SubjectOptions,
+    out: OutOption = None,
+    format: FormatOption = TextOrJson.TABLE,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(help="Also tell whom this prompt finds first (see `audit skew`). Repeatable."),
+    ] = None,
+    k: KOption = 100,
+    desired: DesiredOption = Desired.EQUAL,
+) -> None:
+    """Report whom each policy flags: rates by group with intervals, gaps, what is not shown."""
+    policies = read_policies(policy, options.model)
+    from audit.assembly import run_audit
+
+    with open_subject(options, policies) as subject:
+        results = run_audit(
+            subject, named(policies, policy), prompts=prompt or (), k=k, desired=desired.value
+        )
+    print_audit(results, out, format)

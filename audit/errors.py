@@ -1,0 +1,58 @@
+"""Every exception of the audit, by who must act on it.
+
+ModerationError             the plugin's root; catch this to catch all
+  AuditError                the auditor: an audit cannot be made as it was asked for
+    DatasetError            annotations or images are wrong; carries every row with its problem
+    LimitsError             the author of a gate: its limits cannot be used
+  StoreError                the plugin's: a file of the embedding store is damaged
+
+UndefinedRateWarning        a rate has no images under it, and is NaN
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from moderation.errors import ModerationError
+
+#: How many rows an error names; the rest are counted.
+_SHOWN = 20
+
+
+class AuditError(ModerationError):
+    """An audit cannot be made as it was asked for."""
+
+
+class RowProblem(NamedTuple):
+    """One thing wrong with a dataset; `row` counts as an editor does, 0 where it is the whole."""
+
+    path: str
+    row: int
+    message: str
+    remedy: str
+
+    def __str__(self) -> str:
+        place = f"{self.path}, row {self.row}" if self.row else self.path
+        return f"{place}: {self.message}. {self.remedy}"
+
+
+class DatasetError(AuditError):
+    """A dataset is refused; `problems` holds everything that is wrong with it."""
+
+    def __init__(self, problems: Iterable[Iterable[str | int]]) -> None:
+        self.problems = tuple(RowProblem(*problem) for problem in problems)  # type: ignore[arg-type]
+        shown = list(map(str, self.problems[:_SHOWN]))
+        if len(self.problems) > _SHOWN:
+            shown.append(f"... and {len(self.problems) - _SHOWN} more")
+        super().__init__("\n".join(shown))
+        # Plain lists, as all our errors travel as JSON.
+        self.args = ([list(problem) for problem in self.problems],)
+
+
+class LimitsError(AuditError):
+    """The limits of a gate cannot be used."""
+
+
+class UndefinedRateWarning(UserWarning):
+    """A rate has no images under it; it is NaN, and no claim is made from it."""

@@ -1,0 +1,167 @@
+"""The figures that a gate holds against its limits: of each group, and of each pair of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import permutations
+from typing import NamedTuple
+
+import numpy as np
+
+from audit.dataset import Groups
+from audit.errors import LimitsError
+from audit.intervals import (
+    LEVEL,
+    Floats,
+    Interval,
+    difference,
+    paired_difference,
+    ratio,
+    share,
+    simultaneous,
+    wilson,
+)
+from audit.limits import Limits
+from audit.rates import metric_marks
+from audit.sweep import Marks, Predictions
+from audit.truth import Truth
+
+
+class Candidates(NamedTuple):
+    """Figures of c groups or pairs, of which none may exceed the limit.
+
+    `interval` holds each by itself; `strict` holds all of them together.
+    """
+
+    names: Sequence[str]
+    values: Floats
+    interval: Interval
+    strict: Interval
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Counts of the g groups that limits are held against, and those left out.
+
+    Attributes:
+        by: the feature or intersection.
+        names: the g groups.
+        count: (g,) images that count, under the new policy.
+        n: (g,) images that could.
+        entered, left: (g,) images that count under the new policy alone, under the baseline alone.
+        too_small: groups with fewer images than the limits ask for.
+    """
+
+    by: str
+    names: tuple[str, ...]
+    count: Floats
+    n: Floats
+    entered: Floats
+    left: Floats
+    too_small: tuple[str, ...]
+
+
+def group_counts(
+    part: Groups, new: tuple[Marks, Marks], old: tuple[Marks, Marks], limits: Limits
+) -> GroupCounts:
+    """Returns the counts of a partition; `new` and `old` are images that count and that could."""
+    marks, possible = new
+    both = possible & old[1]
+    columns = [marks, possible, marks & ~old[0] & both, ~marks & old[0] & both]
+    counts = part.count(np.stack(columns, axis=1)).astype(np.float64)
+    held = np.array([name not in limits.ignored_groups for name in part.names])
+    large = counts[:, 1] >= limits.min_group_size
+    kept = counts[held & large].T
+    names = np.array(part.names, object)
+    return GroupCounts(
+        by=part.by,
+        names=tuple(names[held & large]),
+        count=kept[0],
+        n=kept[1],
+        entered=kept[2],
+        left=kept[3],
+        too_small=tuple(names[held & ~large]),
+    )
+
+
+def marks_of(predictions: Predictions, metric: str, truth: Truth) -> tuple[Marks, Marks]:
+    """Returns the images that a metric counts and those that it could.
+
+    Raises:
+        LimitsError: the policy or the dataset has no such metric.
+    """
+    known = []
+    for name, marks, possible in metric_marks(predictions, truth):
+        if name == metric:
+            return marks, np.ones(len(marks), bool) if possible is None else possible
+        known.append(name)
+    raise LimitsError(
+        f"{predictions.name} has no {metric} on this dataset",
+        "metric",
+        f"Known: {', '.join(known)}",
+    )
+
+
+def rates(counts: GroupCounts) -> Candidates:
+    """Returns the rate of each group."""
+    joint = simultaneous(LEVEL, len(counts.names))
+    rates = share(counts.count, counts.n)
+    strict = wilson(counts.count, counts.n, joint)
+    return Candidates(counts.names, rates, wilson(counts.count, counts.n), strict)
+
+
+def regressions(counts: GroupCounts) -> Candidates:
+    """Returns how much the rate of each group rises over the baseline."""
+    joint = simultaneous(LEVEL, len(counts.names))
+    entered, left, n = counts.entered, counts.left, counts.n
+    interval, strict = (paired_difference(entered, left, n, level) for level in (LEVEL, joint))
+    return Candidates(counts.names, share(entered - left, n), interval, strict)
+
+
+class _Pairs(NamedTuple):
+    """Every ordered pair of groups: names, counts and n of both, and their joint level."""
+
+    names: list[str]
+    hits: Floats
+    n: Floats
+    other_hits: Floats
+    other_n: Floats
+    joint: float
+
+
+def _pairs(counts: GroupCounts) -> _Pairs:
+    pairs = list(permutations(range(len(counts.names)), 2))
+    one, two = (np.array([pair[i] for pair in pairs], np.intp) for i in (0, 1))
+    names = [f"{counts.names[i]} against {counts.names[j]}" for i, j in pairs]
+    joint = simultaneous(LEVEL, len(pairs) // 2)
+    return _Pairs(names, counts.count[one], counts.n[one], counts.count[two], counts.n[two], joint)
+
+
+def differences(counts: GroupCounts) -> Candidates:
+    """Returns how much higher the rate of one group is than that of another, for all pairs."""
+    names, count, n, other_count, other_n, joint = _pairs(counts)
+    interval, strict = (
+        difference(count, n, other_count, other_n, level) for level in (LEVEL, joint)
+    )
+    return Candidates(names, share(count, n) - share(other_count, other_n), interval, strict)
+
+
+def ratios(counts: GroupCounts) -> Candidates:
+    """Returns how many times the rate of one group is that of another, for all pairs."""
+    return _ratios(_pairs(counts))
+
+
+def pass_ratios(counts: GroupCounts) -> Candidates:
+    """Returns how many times the share that passes in one group is that in another.
+
+    Named by the group that passes less often, which stands first.
+    """
+    names, count, n, other_count, other_n, joint = _pairs(counts)
+    return _ratios(_Pairs(names, other_n - other_count, other_n, n - count, n, joint))
+
+
+def _ratios(pairs: _Pairs) -> Candidates:
+    names, count, n, other_count, other_n, joint = pairs
+    interval, strict = (ratio(count, n, other_count, other_n, level) for level in (LEVEL, joint))
+    return Candidates(names, share(share(count, n), share(other_count, other_n)), interval, strict)

@@ -1,0 +1,229 @@
+"""The rows of `results.json`: one record for each figure, with its n and its interval.
+
+A number that is undefined is null. `support` says how far a cell carries: full (n of 100 and more),
+indicative (30 to 99), suppressed (below 30: no claim is made from it).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, TypeVar
+
+import pandas as pd
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+Support = Literal["full", "indicative", "suppressed"]
+
+
+def _null_if_undefined(value: Any) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+#: NaN and infinity are null: JSON has neither.
+Number = Annotated[float | None, BeforeValidator(_null_if_undefined)]
+
+
+class Record(BaseModel):
+    """Part of results.json: frozen, and of no field that is not named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Rate(Record):
+    """A rate of one group under one policy, with its Wilson interval."""
+
+    policy: str
+    by: str
+    group: str
+    metric: str
+    count: int
+    n: int
+    rate: Number
+    low: Number
+    high: Number
+    support: Support
+
+
+class Difference(Record):
+    """A group against the overall rate, or against another group, under one policy."""
+
+    policy: str
+    by: str
+    metric: str
+    group: str
+    reference: str
+    comparison: Literal["to_overall", "between_groups"]
+    count: int
+    n: int
+    reference_count: int
+    reference_n: int
+    difference: Number
+    difference_low: Number
+    difference_high: Number
+    ratio: Number
+    ratio_low: Number
+    ratio_high: Number
+    p: Number
+    p_adjusted: Number
+    support: Support
+    claim: bool = Field(description="Whether the difference stands after correction.")
+
+
+class Gap(Record):
+    """The worst group against the best, among those with support; simultaneous intervals."""
+
+    policy: str
+    by: str
+    metric: str
+    worst: str | None
+    best: str | None
+    compared: int = Field(description="Groups that were compared.")
+    left_out: tuple[str, ...] = Field(description="Groups with too few images.")
+    worst_count: int
+    worst_n: int
+    best_count: int
+    best_n: int
+    difference: Number
+    difference_low: Number
+    difference_high: Number
+    ratio: Number
+    ratio_low: Number
+    ratio_high: Number
+    pass_ratio: Number = Field(description="Share not flagged, lowest to highest.")
+    pass_ratio_low: Number
+    pass_ratio_high: Number
+    p: Number = Field(description="Of one rate in all compared groups.")
+
+
+class EqualizedOdds(Record):
+    """The larger of the gaps in true and false positive rate; simultaneous interval."""
+
+    policy: str
+    by: str
+    difference: Number
+    low: Number
+    high: Number
+    n: int
+    compared: int
+
+
+class Shift(Record):
+    """What changed for a group from one label set to another on the same images."""
+
+    before_policy: str
+    after_policy: str
+    matched: bool = Field(description="At the overall flag rate of the first, see the method.")
+    by: str
+    group: str
+    metric: str
+    n: int
+    before_count: int
+    after_count: int
+    before: Number
+    before_low: Number
+    before_high: Number
+    after: Number
+    after_low: Number
+    after_high: Number
+    entered: int
+    left: int
+    net: Number = Field(description="(entered - left) / n.")
+    net_low: Number
+    net_high: Number
+    p: Number = Field(description="McNemar's, exact.")
+    p_adjusted: Number
+    net_to_rest: Number = Field(description="net of the group less net of all other images.")
+    net_to_rest_low: Number
+    net_to_rest_high: Number
+    left_share: Number = Field(description="left / before_count.")
+    left_share_low: Number
+    left_share_high: Number
+    support: Support
+    claim: bool
+
+
+class Agreement(Record):
+    """Cochran's Q over all label sets: whether they flag a group's images alike."""
+
+    by: str
+    group: str
+    metric: str
+    n: int
+    changing: int = Field(description="Images that are flagged by some and not by all.")
+    p: Number
+    p_adjusted: Number
+    support: Support
+
+
+class Flow(Record):
+    """How many images of a group went from one label, or action, to another."""
+
+    before_policy: str
+    after_policy: str
+    kind: Literal["label", "action"]
+    by: str
+    group: str
+    source: str
+    target: str
+    count: int
+    n: int
+
+
+class Price(Record):
+    """What a label that only the second label set has took, and from where."""
+
+    before_policy: str
+    after_policy: str
+    label: str
+    by: str
+    group: str
+    n: int
+    captured: int
+    from_flagged: int
+    flagged_before: int
+    relief: Number = Field(description="from_flagged / flagged_before.")
+    relief_low: Number
+    relief_high: Number
+    from_passed: int
+    passed_before: int
+    over_capture: Number = Field(description="from_passed / passed_before.")
+    over_capture_low: Number
+    over_capture_high: Number
+    from_correct: int | None = Field(description="Of them classified rightly before, if known.")
+    support: Support
+
+
+class Skew(Record):
+    """How the images that resemble a prompt most differ from the dataset in their groups."""
+
+    prompt: str
+    by: str
+    k: int
+    n: int
+    desired: Literal["equal", "dataset"]
+    max_skew: Number
+    max_skew_group: str | None
+    ndkl: Number
+    support: Support
+
+
+class Power(Record):
+    """The smallest difference to the overall rate that a group of n images would show."""
+
+    policy: str
+    by: str
+    group: str
+    n: int
+    rate: Number
+    smallest_difference: Number = Field(description="At a power of 0.8, two-sided 0.05.")
+    support: Support
+
+
+R = TypeVar("R", bound=Record)
+
+
+def records(kind: type[R], table: pd.DataFrame | Iterable[dict[str, Any]]) -> tuple[R, ...]:
+    """Returns the rows of a table as records of a kind."""
+    rows = table.to_dict("records") if isinstance(table, pd.DataFrame) else table
+    return tuple(kind.model_validate(row) for row in rows)

@@ -1,0 +1,114 @@
+"""Changed label sets: without a label, with a candidate, in other words, under other templates."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal, NamedTuple
+
+from pydantic import ValidationError
+
+from moderation.policy import Label, Policy
+
+Kind = Literal["without", "with", "synonym", "template", "article"]
+
+#: Single templates under which a policy is tried beside its own.
+TEMPLATES = (
+    "{}",
+    "a photo of {}.",
+    "a photo of {}",
+    "a picture of {}.",
+    "an image of {}.",
+    "a cropped photo of {}.",
+    "a close-up photo of {}.",
+    "a bright photo of {}.",
+    "a blurry photo of {}.",
+)
+
+
+class Variant(NamedTuple):
+    """A policy with one change; `policy` is None where the change breaks a rule of policies."""
+
+    kind: Kind
+    change: str
+    policy: Policy | None
+    refused: str = ""
+
+
+class Synonym(NamedTuple):
+    """Other words for a label."""
+
+    label: str
+    prompt: str
+
+
+def without_each_label(policy: Policy) -> Iterator[Variant]:
+    """Yields the policy without each of its labels in turn."""
+    for label in policy.labels:
+        rest = [other for other in policy.labels if other.id != label.id]
+        yield _variant(policy, "without", label.id, labels=rest)
+
+
+def with_each_candidate(policy: Policy, candidates: Sequence[Label]) -> Iterator[Variant]:
+    """Yields the policy with each candidate label that it does not have."""
+    for label in candidates:
+        if label.id not in {own.id for own in policy.labels}:
+            yield _variant(policy, "with", label.id, labels=[*policy.labels, label])
+
+
+def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[Variant]:
+    """Yields the policy with one label's prompts replaced by each of its synonyms in turn."""
+    for synonym in synonyms:
+        labels = [
+            label.model_copy(update={"prompts": (synonym.prompt,)})
+            if label.id == synonym.label
+            else label
+            for label in policy.labels
+        ]
+        change = f"{synonym.label}: {synonym.prompt}"
+        yield _variant(policy, "synonym", change, labels=labels)
+
+
+def under_each_template(policy: Policy, templates: Sequence[str] = TEMPLATES) -> Iterator[Variant]:
+    """Yields the policy under each single template that is not all it has."""
+    for template in templates:
+        if policy.templates != (template,):
+            yield _variant(policy, "template", template, templates=[template])
+
+
+def with_other_articles(policy: Policy) -> Iterator[Variant]:
+    """Yields the policy with every leading a or an right, always a, and without any.
+
+    Published experiments differ in no more than that, so an audit says what it makes.
+    """
+    rewrites: dict[str, Callable[[str], str]] = {
+        "a or an, as English has it": lambda text: _article(text, right=True),
+        "always a": lambda text: _article(text, right=False),
+        "no article": lambda text: re.sub(r"^(an?) ", "", text),
+    }
+    for change, rewrite in rewrites.items():
+        labels = [
+            label.model_copy(update={"prompts": tuple(map(rewrite, label.prompts))})
+            for label in policy.labels
+        ]
+        if tuple(labels) != policy.labels:
+            yield _variant(policy, "article", change, labels=labels)
+
+
+def _article(text: str, *, right: bool) -> str:
+    bare = re.sub(r"^(an?) ", "", text)
+    if bare == text:
+        return text
+    return f"{'an' if right and bare[:1].lower() in 'aeiou' else 'a'} {bare}"
+
+
+def _variant(policy: Policy, kind: Kind, change: str, **changes: Any) -> Variant:
+    """Returns the policy with top-level keys changed, or why it may not be so."""
+    content = policy.model_dump(mode="json") | {"examples": []}
+    if "labels" in changes:
+        changes["labels"] = [label.model_dump(mode="json") for label in changes["labels"]]
+    try:
+        return Variant(kind, change, Policy.model_validate(content | changes))
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        return Variant(kind, change, None, reason)

@@ -1,0 +1,197 @@
+"""One file of the embedding store: written as a whole or not at all, verified when it is read.
+
+Parquet with two columns: `key`, the sha256 of what was embedded, and `feature`, a list of float32
+or float16. The file's metadata says of which space the features are. Needs pyarrow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from moderation.errors import StoreError
+from moderation.messages import ModelStamp
+
+Storage = Literal["float32", "float16"]
+Rows = npt.NDArray[np.floating[Any]]
+
+_FORMAT = "evenhand-features-1"
+#: How far a row's length may be from 1, by how its entries are rounded.
+_LENGTH_ERROR: dict[Storage, float] = {"float32": 1e-4, "float16": 1e-3}
+_VALUE_TYPES = {"float32": pa.float32(), "float16": pa.float16()}
+
+
+@dataclass(frozen=True)
+class FeatureSpace:
+    """What must be equal for two features to be comparable.
+
+    `dtype` is what the model computed in. `model` and `revision` are kept for people who look into
+    a file: the same weights can have two names.
+    """
+
+    kind: Literal["images", "texts"]
+    fingerprint: str
+    preprocessing: str
+    dtype: str
+    model: str = field(default="", compare=False)
+    revision: str = field(default="", compare=False)
+
+    def __post_init__(self) -> None:
+        words = (self.kind, self.fingerprint, self.preprocessing, self.dtype)
+        if not all(re.fullmatch(r"\w+", word) for word in words):
+            raise ValueError(f"{words} cannot be the name of a folder")
+
+    @classmethod
+    def of_images(cls, stamp: ModelStamp) -> FeatureSpace:
+        """Returns the space of a model's image features."""
+        names = (stamp.fingerprint, stamp.preprocessing, stamp.dtype, stamp.id, stamp.revision)
+        return cls("images", *names)
+
+    @classmethod
+    def of_texts(cls, stamp: ModelStamp) -> FeatureSpace:
+        """Returns the space of a model's text features, for which no pixels are prepared."""
+        names = (stamp.fingerprint, "none", stamp.dtype, stamp.id, stamp.revision)
+        return cls("texts", *names)
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie, under the root of a store."""
+        return Path(self.kind, f"{self.fingerprint}-{self.preprocessing}-{self.dtype}")
+
+
+class Part(NamedTuple):
+    """What a file holds: n keys and their (n, d) rows, as they are stored."""
+
+    storage: Storage
+    keys: list[bytes]
+    rows: Rows
+
+
+def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
+    """Writes a new file that is there as a whole or not at all, also if the power fails.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    target = folder / f"part-{uuid.uuid4()}.parquet"
+    temporary = target.with_suffix(".tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with temporary.open("xb") as file:
+            # Features do not compress, and no value comes twice.
+            pq.write_table(
+                _table(space, part),
+                file,
+                compression="none",
+                use_dictionary=False,
+                write_statistics=False,
+                write_page_checksum=True,
+            )
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        remedy = "Make room there, or name another folder; what was written before is kept"
+        raise StoreError(f"features cannot be written ({error})", str(folder), remedy) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def read_part(path: Path, space: FeatureSpace) -> Part:
+    """Returns what a file holds, once all of it is verified.
+
+    Raises:
+        StoreError: the file is damaged, is of another space, or cannot be read.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        remedy = "Make it readable, or name another folder"
+        raise StoreError(f"it cannot be read ({error})", str(path), remedy) from error
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+        return _verified(path, space, file.read())
+    except StoreError:
+        raise
+    except Exception as error:  # on a damaged file pyarrow raises whatever it stumbles on
+        raise refused(path, f"it is damaged ({error})") from error
+
+
+def refused(path: Path, what: str) -> StoreError:
+    """Returns the error of a file that must not be used."""
+    return StoreError(what, str(path), "Delete this file; its images are embedded again")
+
+
+def not_unit(rows: Rows, storage: Storage) -> str | None:
+    """Returns what is wrong with rows that should have unit length, if anything is."""
+    wide = rows.astype(np.float32, copy=False)
+    with np.errstate(all="ignore"):
+        off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1.0)
+    if not np.isfinite(off).all():
+        return "a feature is not finite"
+    if (off > _LENGTH_ERROR[storage]).any():
+        return "a feature is not of unit length"
+    return None
+
+
+def _table(space: FeatureSpace, part: Part) -> pa.Table:
+    """Returns a part as a file holds it, with what it is in its metadata."""
+    width = part.rows.shape[1]
+    described = {"format": _FORMAT, **asdict(space), "storage": part.storage, "width": str(width)}
+    schema = _schema(part.storage, width)
+    values = pa.array(part.rows.ravel(), type=_VALUE_TYPES[part.storage])
+    features = pa.FixedSizeListArray.from_arrays(values, type=schema.field("feature").type)
+    columns = [pa.array(part.keys, type=pa.binary(32)), features]
+    metadata = {**described, "sha256": _digest(described, part.keys, part.rows)}
+    return pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
+
+
+def _schema(storage: str, width: int) -> pa.Schema:
+    # "element" is how Parquet calls it, and so how it comes back.
+    value = pa.field("element", _VALUE_TYPES[storage], nullable=False)
+    key = pa.field("key", pa.binary(32), nullable=False)
+    return pa.schema([key, pa.field("feature", pa.list_(value, width), nullable=False)])
+
+
+def _digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str:
+    """Returns the hash of all that a file says: page checksums leave out the footer."""
+    content = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
+    content.update(b"".join(keys))
+    content.update(np.ascontiguousarray(rows).data)
+    return content.hexdigest()
+
+
+def _verified(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
+    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
+    described = {name: text for name, text in metadata.items() if name != "sha256"}
+    names = {"format", *asdict(space), "storage", "width"}
+    if described.keys() != names or described["format"] != _FORMAT:
+        raise refused(path, "it is no file of this store, or of another version")
+    if FeatureSpace(**{name: described[name] for name in asdict(space)}) != space:
+        raise refused(path, "its features are of another model or preprocessing")
+    storage: Storage = "float16" if described["storage"] == "float16" else "float32"
+    width = int(described["width"])
+    if not table.schema.equals(_schema(storage, width), check_metadata=False):
+        raise refused(path, "its columns are not those of this store")
+    keys = table.column("key").to_pylist()
+    values = table.column("feature").combine_chunks().flatten()
+    rows = values.to_numpy(zero_copy_only=False).reshape(len(keys), width)
+    if _digest(described, keys, rows) != metadata.get("sha256"):
+        raise refused(path, "it is damaged: its content does not have its hash")
+    if problem := not_unit(rows, storage):
+        raise refused(path, problem)
+    return Part(storage, keys, rows)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from audit.dataset import CROSS
 from audit.errors import LimitsError
 from audit.support import SUPPRESSED_BELOW
+from moderation.errors import PolicyError
 from moderation.policy_problems import field_problems
 from moderation.yaml_source import parse_yaml
 
@@ -70,6 +71,8 @@ def load_limits(path: Path) -> Limits:
         raise LimitsError(
             f"cannot be read: {error.strerror}", str(path), "Name a file of limits"
         ) from error
+    except PolicyError as error:  # it is no YAML at all
+        raise LimitsError("\n".join(map(str, error.problems))) from error
     problems = list(source.problems)
     try:
         limits = Limits.model_validate(source.data)

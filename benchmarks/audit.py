@@ -1,0 +1,222 @@
+"""Label sets per second from stored features, beside a straightforward script; one run, as a ratio.
+
+    python benchmarks/audit.py [--images 10954] [--label-sets 100] [--json FILE] [--quick]
+
+Setup: random features of width 512 in a real store, FairFace's groups and sizes, label sets of 22
+labels (4 acting, softmax, thresholds), rates by race x gender x age with Wilson intervals. The
+other side is what one writes first: for each label set, cell and metric a mask, a count, and
+statsmodels. Both must give the same counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+# This file has the package's name: run as a program, it would import itself in its place.
+sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
+
+import numpy as np
+import pandas as pd
+from statsmodels.stats.proportion import proportion_confint
+
+from audit.dataset import Dataset, Groups
+from audit.rates import FLAG, rate_table
+from audit.sweep import predict
+from moderation.classifier import Floats, unit
+from moderation.embeddings import EmbeddingStore, FeatureSpace
+from moderation.image import Pixels, Preprocessing
+from moderation.messages import ModelStamp
+from moderation.policy import Policy
+
+WIDTH, LABELS, ACTING = 512, 22, 4
+VALUES = {
+    "race": (
+        "Black",
+        "East Asian",
+        "Indian",
+        "Latino_Hispanic",
+        "Middle Eastern",
+        "Southeast Asian",
+        "White",
+    ),
+    "gender": ("Female", "Male"),
+    "age": ("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69", "more than 70"),
+}
+#: Sizes of FairFace's validation set.
+SIZES = {
+    "race": (1556, 1550, 1516, 1623, 1209, 1415, 2085),
+    "gender": (5162, 5792),
+    "age": (199, 1356, 1181, 3300, 2330, 1353, 796, 321, 118),
+}
+
+
+class HashedTexts:
+    """An encoder whose text features are seeded by the text; it has no images to encode."""
+
+    context_length = 77
+    logit_scale = 100.0
+    logit_bias: float | None = None
+    preprocessing = Preprocessing(224, (224, 224), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+    stamp = ModelStamp(
+        id="hashed",
+        revision="1",
+        fingerprint="0" * 16,
+        preprocessing=preprocessing.fingerprint,
+        dtype="float32",
+        device="cpu",
+    )
+
+    def image_features(self, pixels: Pixels) -> Floats:
+        """Refuses: the features are stored."""
+        raise AssertionError("an image went to the encoder")
+
+    def text_features(self, texts: Sequence[str]) -> Floats:
+        """Returns (n, 512) rows of unit length."""
+        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts]
+        rows = [np.random.default_rng(seed).standard_normal(WIDTH) for seed in seeds]
+        return unit(np.stack(rows).astype(np.float32))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns each text's number of words, and two marks."""
+        return [len(text.split()) + 2 for text in texts]
+
+
+def label_set(number: int) -> Policy:
+    """Returns a label set of 22 labels, 4 of which act."""
+    labels: list[dict[str, Any]] = []
+    for i in range(LABELS):
+        label: dict[str, Any] = {"id": f"label-{i}", "prompts": [f"thing {number} {i}"]}
+        acting = {"action": "block", "threshold": 0.3, "category": f"category-{i % 2}"}
+        labels.append(label | (acting if i < ACTING else {}))
+    return Policy.model_validate(
+        {"schema_version": 1, "id": f"set-{number}", "version": 1, "title": "-", "labels": labels}
+    )
+
+
+def make_dataset(n: int) -> Dataset:
+    """Returns n annotated images (which do not exist) in FairFace's proportions."""
+    rng = np.random.default_rng(0)
+    columns = {
+        name: rng.choice(VALUES[name], n, p=np.array(SIZES[name]) / sum(SIZES[name]))
+        for name in VALUES
+    }
+    ids = [f"{i}.jpg" for i in range(n)]
+    table = pd.DataFrame({"image_id": ids, "y_true": None, **columns})
+    paths = tuple(Path(name) for name in ids)
+    return Dataset("synthetic", "none", Path(), table, paths, tuple(VALUES), VALUES, benign=True)
+
+
+def fill_store(store: EmbeddingStore, n: int) -> list[str]:
+    """Writes n random features, and returns their keys."""
+    rng = np.random.default_rng(1)
+    keys = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
+    with store.open(FeatureSpace.of_images(HashedTexts.stamp)) as features:
+        for start in range(0, n, 1000):
+            some = keys[start : start + 1000]
+            rows = rng.standard_normal((len(some), WIDTH)).astype(np.float32)
+            features.add(some, unit(rows))
+    return keys
+
+
+def ours(
+    store: EmbeddingStore, keys: list[str], cells: Groups, sets: Sequence[Policy]
+) -> Iterator[pd.DataFrame]:
+    """Yields the rates of each label set: scores and decisions by the production code."""
+    features, _ = store.open(FeatureSpace.of_images(HashedTexts.stamp)).get(keys)
+    encoder = HashedTexts()
+    for policy in sets:
+        yield rate_table(predict(policy, encoder, features), [cells])
+
+
+def straightforward(features: Floats, table: pd.DataFrame, policy: Policy) -> dict[str, int]:
+    """Returns the flags of each cell as one first writes it, a cell and a metric at a time."""
+    encoder = HashedTexts()
+    prompts = [f"a photo of {label.prompts[0]}." for label in policy.labels]
+    logits = encoder.logit_scale * features @ encoder.text_features(prompts).T
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores = exponentials / exponentials.sum(axis=1, keepdims=True)
+    fired = scores[:, :ACTING] >= 0.3
+    top = scores.argmax(axis=1)
+    metrics = {"flag": fired.any(axis=1)}
+    metrics |= {f"fired {j}": fired[:, j] for j in range(ACTING)}
+    metrics |= {f"top {j}": top == j for j in range(LABELS)}
+    flags = {}
+    for values, rows in table.groupby(list(VALUES)).groups.items():
+        mask = table.index.isin(rows)
+        for name, marks in metrics.items():
+            count, n = int(marks[mask].sum()), int(mask.sum())
+            proportion_confint(count, n, method="wilson")
+            if name == "flag":
+                flags[" × ".join(values)] = count
+    return flags
+
+
+def measure(n: int, sets: int, runs: int) -> dict[str, Any]:
+    """Returns seconds of both sides, their ratio for a label set, and the peak memory."""
+    policies = [label_set(i) for i in range(sets)]
+    dataset = make_dataset(n)
+    cells = dataset.groups(list(VALUES))
+    with tempfile.TemporaryDirectory() as folder:
+        store = EmbeddingStore(Path(folder))
+        keys = fill_store(store, n)
+        took, other, ratios = [], [], []
+        for _ in range(runs):
+            start = time.perf_counter()
+            tables = list(ours(store, keys, cells, policies))
+            took.append(time.perf_counter() - start)
+            features, _ = store.open(FeatureSpace.of_images(HashedTexts.stamp)).get(keys)
+            start = time.perf_counter()
+            flags = straightforward(features, dataset.table, policies[0])
+            other.append(time.perf_counter() - start)
+            ratios.append(other[-1] / (took[-1] / sets))
+            flagged = tables[0][tables[0]["metric"] == FLAG]
+            assert dict(zip(flagged["group"], flagged["count"], strict=True)) == flags
+    return {
+        "images": n,
+        "label_sets": sets,
+        "labels": LABELS,
+        "width": WIDTH,
+        "cells": len(cells.names),
+        "runs": runs,
+        "ours_seconds": statistics.median(took),
+        "straightforward_seconds_per_label_set": statistics.median(other),
+        "label_sets_per_second": sets / statistics.median(took),
+        "ratios": {"ours_to_straightforward": statistics.median(ratios)},
+        "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "pandas": pd.__version__,
+    }
+
+
+def main() -> None:
+    """Measures, prints a table, and writes JSON where asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--images", type=int, default=10_954)
+    parser.add_argument("--label-sets", type=int, default=100)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="one run")
+    parser.add_argument("--json", type=Path, metavar="FILE")
+    given = parser.parse_args()
+    found = measure(given.images, given.label_sets, 1 if given.quick else given.runs)
+    for name, value in found.items():
+        print(f"{name:40} {value if not isinstance(value, float) else round(value, 3)}")
+    if given.json:
+        given.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -209,7 +209,7 @@ class Skew(Record):
 
 
 class Power(Record):
-    """The smallest difference to the overall rate that a group of n images would show."""
+    """The smallest rise above all other images' flag rate that a group of n images would show."""
 
     policy: str
     by: str

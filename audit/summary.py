@@ -83,7 +83,7 @@ def _change(net: float | None) -> str:
 
 
 def _signed(share: float | None) -> str:
-    return "unknown" if share is None else f"{share * 10_000:+,.0f}"
+    return "unknown" if share is None else f"{share * 10_000:+,.0f}".replace("-", "−")
 
 
 def _who_moved(name: str, shifts: Iterable[Shift]) -> str:

@@ -1,0 +1,104 @@
+"""What a report calls policies, metrics and groups."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TypeVar
+
+from audit.dataset import CROSS
+from audit.results import Results
+
+#: The whole dataset, as a feature and as its one group.
+OVERALL = "overall"
+
+FLAG = "selection_rate"
+
+_METRICS = {
+    FLAG: "Share flagged",
+    "false_positive_rate": "False positive rate",
+    "true_positive_rate": "True positive rate",
+    "misclassification_rate": "Misclassification rate",
+}
+
+#: Characters that reorder the text around them.
+_REORDERING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}
+
+T = TypeVar("T")
+
+
+def clean(text: str) -> str:
+    """Returns a text without control characters, which would garble a page or a terminal."""
+    return "".join(
+        char
+        for char in text
+        if char in "\n\t" or (unicodedata.category(char) != "Cc" and ord(char) not in _REORDERING)
+    )
+
+
+def short(text: str, length: int = 24) -> str:
+    """Returns a text on one line, cut to a length; the tables hold it whole."""
+    text = " ".join(clean(text).split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def distinct(items: Iterable[T]) -> list[T]:
+    """Returns each item once, in the order in which they come."""
+    return list(dict.fromkeys(items))
+
+
+def policy_names(results: Results) -> list[str]:
+    """Returns the names of the policies, in their order."""
+    return [policy.name for policy in results.header.policies]
+
+
+def letter(results: Results, name: str) -> str:
+    """Returns A for the first policy of several; a single policy goes by its name."""
+    names = policy_names(results)
+    if len(names) < 2 or name not in names:
+        return name
+    place = names.index(name)
+    return chr(ord("A") + place) if place < 26 else f"P{place + 1}"
+
+
+def title(results: Results, name: str) -> str:
+    """Returns what a heading calls a policy: A: name."""
+    mark = letter(results, name)
+    return name if mark == name else f"{mark}: {name}"
+
+
+def metric_name(metric: str) -> str:
+    """Returns a metric in words."""
+    kind, _, name = metric.partition(":")
+    return {
+        "category": f"Flagged as {name}",
+        "action": f"Action {name}",
+        "fired": f"Fired by {name}",
+        "label": f"Resembles {name} most",
+    }.get(kind, _METRICS.get(metric, metric))
+
+
+def page_metrics(results: Results, metrics: Iterable[str]) -> list[str]:
+    """Returns the metrics that the page shows; the rest are in the CSV files.
+
+    Where nothing should be flagged every flag is a false positive, so the two rates are one.
+    """
+    shown = [m for m in distinct(metrics) if m in _METRICS or m.startswith("category:")]
+    if results.header.dataset.benign:
+        shown = [metric for metric in shown if metric != "false_positive_rate"]
+    return shown
+
+
+def features(bys: Iterable[str], crossed: int) -> list[str]:
+    """Returns the features (0), pairs (1), or intersections of more (2), in their order."""
+    return [by for by in distinct(bys) if by != OVERALL and min(by.count(CROSS), 2) == crossed]
+
+
+def singles(bys: Iterable[str]) -> list[str]:
+    """Returns the features that are no intersection."""
+    return features(bys, 0)
+
+
+def joined(items: Sequence[str]) -> str:
+    """Returns a list in words: a, b and c."""
+    return " and ".join([", ".join(items[:-1]), items[-1]] if len(items) > 1 else items)

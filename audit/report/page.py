@@ -1,0 +1,32 @@
+"""The document as one HTML page that needs nothing beside it: no script, no font, no image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from audit.report.document import Document
+from audit.report.names import clean
+
+
+def page(document: Document) -> str:
+    """Returns the HTML of a document; everything in it but the drawings is escaped."""
+    environment = Environment(
+        loader=PackageLoader("audit.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_cleaned,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["drawing"] = Markup
+    template = environment.get_template("page.html.j2")
+    return template.render(document=document, numbers=document.numbers())
+
+
+def _cleaned(value: Any) -> Any:
+    """Takes control characters out of what is printed, unless it is finished HTML."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value

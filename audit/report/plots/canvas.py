@@ -1,0 +1,115 @@
+"""A sheet to draw on, and its way to an inline SVG that stands in a page beside others."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import escape
+from matplotlib.figure import Figure
+
+from audit.report.names import clean
+
+#: Pixels, at the natural size: it fits a telephone without being scaled down.
+WIDTH = 352
+
+#: Okabe and Ito's colours, which people who confuse colours tell apart.
+BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#00795A", "#A6517E", "#3B8DBD"
+INK, GREY, PALE = "#1d2429", "#66707a", "#d9dee2"
+
+#: One of these for each policy, in its order: colour and the shape of its points.
+SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (SKY, "v"), (GREY, "P"))
+
+TEXT, SMALL = 10.0, 9.5
+
+#: A pixel is a point here, so sizes of text are pixels of the page.
+_SETTINGS = {
+    "figure.dpi": 72.0,
+    "svg.fonttype": "none",
+    "svg.hashsalt": "evenhand",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": TEXT,
+    "text.parse_math": False,
+    "text.color": INK,
+    "axes.edgecolor": GREY,
+    "axes.labelcolor": INK,
+    "axes.labelsize": TEXT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.unicode_minus": True,
+    "hatch.linewidth": 0.7,
+    "xtick.color": GREY,
+    "ytick.color": GREY,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
+    "legend.fontsize": SMALL,
+    "legend.frameon": False,
+    "path.simplify": False,
+}
+
+_REFERENCES = re.compile(r'url\(#([^)]+)\)|(?:xlink:)?href="#([^"]+)"')
+
+
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Gives matplotlib the settings of a report's figures, and takes them back."""
+    with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
+        # The page brings its own fonts: what matplotlib's lacks, the browser's has.
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
+        warnings.filterwarnings("ignore", ".*layout not applied.*", UserWarning)
+        yield
+
+
+def sheet(height: float) -> Figure:
+    """Returns an empty figure of the natural width, and of a height in pixels."""
+    return Figure(figsize=(WIDTH / 72, height / 72), dpi=72, layout="constrained")
+
+
+def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
+    """Returns a figure as an `<svg>` element whose ids all begin with its key.
+
+    Args:
+        figure: what is drawn.
+        key: letters, digits and hyphens; of no other figure of the page.
+        title: what it is, for who cannot see it.
+        description: what it shows, in words.
+    """
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+    drawn = stream.getvalue()
+    body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
+    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
+    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
+    width, height = (f"{72 * side:g}" for side in figure.get_size_inches())
+    opening = (
+        f'<svg role="img" aria-labelledby="{key}-title {key}-desc" width="{width}" '
+        f'height="{height}" viewBox="0 0 {width} {height}">'
+        f'<title id="{key}-title">{escape(clean(title))}</title>'
+        f'<desc id="{key}-desc">{escape(clean(description))}</desc>'
+    )
+    return f"{opening}{_own_ids(body, key).strip()}</svg>"
+
+
+def _own_ids(body: str, key: str) -> str:
+    """Returns a drawing in which only ids that something points at are left, each with its key."""
+    used = {a or b for a, b in _REFERENCES.findall(body)}
+    names = {name: f"{key}-{i}" for i, name in enumerate(sorted(used))}
+    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", body)
+    body = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{names[m[1]]})", body)
+    return re.sub(r'(?:xlink:)?href="#([^"]+)"', lambda m: f'href="#{names[m[1]]}"', body)
+
+
+def percent_axis(axis: Any) -> None:
+    """Labels an axis of rates in percent, with as few digits as tell its ticks apart."""
+    axis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
+    axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "−"))

@@ -1,0 +1,97 @@
+"""Rates before and after, joined by a line: who moved, how far, which way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.lines import Line2D
+
+from audit.report.names import short
+from audit.report.plots.canvas import (
+    BLUE,
+    GREY,
+    INK,
+    ORANGE,
+    PALE,
+    SMALL,
+    drawing,
+    inline_svg,
+    percent_axis,
+    sheet,
+)
+from audit.report.shown import minus, points
+from audit.result_rows import Shift
+
+_LINE, _FRAME = 21.0, 98.0
+
+#: A ring, and a square that fits into it: both are seen where nothing changed.
+_BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "white", "mec": BLUE}
+_AFTER: dict[str, Any] = {"marker": "s", "ms": 4.5, "mew": 1.0, "mfc": ORANGE, "mec": ORANGE}
+
+
+def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, title: str) -> str:
+    """Returns a dumbbell plot of one feature and metric.
+
+    Args:
+        shifts: one of each group.
+        before: what the legend calls the first policy.
+        after: what it calls the second.
+        key: the figure's own id.
+        title: what it is.
+    """
+    with drawing():
+        figure = sheet(_FRAME + _LINE * len(shifts))
+        axes = figure.add_subplot()
+        for place, shift in enumerate(shifts):
+            _pair(axes, shift, place)
+        _finish(axes, shifts)
+        _legend(figure, before, after)
+        return inline_svg(figure, key, title, _told(shifts, before, after))
+
+
+def _pair(axes: Any, shift: Shift, place: int) -> None:
+    side = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+    if shift.before is None or shift.after is None or shift.support == "suppressed":
+        told = f"too few: n = {shift.n:,}"
+        axes.annotate(told, (0, place), (3, 0), color=GREY, fontsize=SMALL, style="italic", **side)
+        return
+    line = "-" if shift.support == "full" else (0, (2, 1.5))
+    axes.plot([shift.before, shift.after], [place, place], color=GREY, lw=2, ls=line, zorder=2)
+    axes.plot([shift.before], [place], ls="", **_BEFORE, zorder=3)
+    axes.plot([shift.after], [place], ls="", **_AFTER, zorder=4)
+    net = points(shift.net).text + (" *" if shift.claim else "")
+    weight = "bold" if shift.claim else "normal"
+    axes.annotate(net, (1, place), (4, 0), color=INK, fontsize=SMALL, weight=weight, **side)
+
+
+def _finish(axes: Any, shifts: Sequence[Shift]) -> None:
+    axes.set_yticks(range(len(shifts)), [short(shift.group, 19) for shift in shifts])
+    axes.set_ylim(len(shifts) - 0.5, -0.5)
+    rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
+    axes.set_xlim(0, max(rates, default=1) * 1.06)
+    percent_axis(axes.xaxis)
+    axes.set_xlabel("% flagged; net change in points at the right", loc="right")
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis="both", color=PALE, linewidth=0.7)
+    axes.set_axisbelow(True)
+
+
+def _legend(figure: Any, before: str, after: str) -> None:
+    handles = [
+        Line2D([], [], label=short(before, 46), ls="", **_BEFORE),
+        Line2D([], [], label=short(after, 46), ls="", **_AFTER),
+    ]
+    figure.legend(handles=handles, loc="outside upper left", handletextpad=0.2, labelspacing=0.3)
+
+
+def _told(shifts: Sequence[Shift], before: str, after: str) -> str:
+    told = [
+        f"{shift.group} from {100 * (shift.before or 0):.2f} to {100 * (shift.after or 0):.2f} "
+        f"percent, net {minus(f'{100 * (shift.net or 0):.2f}')} points"
+        + (", stands after correction" if shift.claim else "")
+        for shift in shifts
+        if shift.support != "suppressed" and shift.before is not None and shift.after is not None
+    ]
+    return f"From {before} to {after}: " + "; ".join(told or ["no group has enough images"]) + "."

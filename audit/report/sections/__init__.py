@@ -1,0 +1,1 @@
+"""The sections of a report: each module takes results and returns blocks, or none."""

@@ -1,0 +1,84 @@
+"""The label sets side by side: which labels, with what action, and what differs."""
+
+from __future__ import annotations
+
+from audit.report.document import (
+    Block,
+    Cell,
+    Fold,
+    Inline,
+    Line,
+    Paragraph,
+    Points,
+    Tag,
+    head,
+    paragraph,
+    table,
+    words,
+)
+from audit.report.names import distinct, title
+from audit.report.shown import plain
+from audit.results import LabelRecord, PolicyRecord, Results
+
+_MANY_TEMPLATES = 6
+
+
+def labels(results: Results) -> tuple[Block, ...]:
+    """Returns the labels of each policy in one table, then the templates."""
+    policies = results.header.policies
+    ids = distinct(label.id for policy in policies for label in policy.labels)
+    columns = ["Label", *(title(results, policy.name) for policy in policies)]
+    rows = [
+        [head(label_id), *(_cell(policies, policy, label_id) for policy in policies)]
+        for label_id in ids
+    ]
+    said = "Labels with their action, thresholds and prompts"
+    told = (_legend(),) if len(policies) > 1 else ()
+    return (*told, table(said, columns, rows), *(_templates(results, p) for p in policies))
+
+
+def _legend() -> Paragraph:
+    return paragraph(
+        "Each label set is marked against the first: ",
+        Tag("added", "added"),
+        " ",
+        Tag("removed", "removed"),
+        " ",
+        Tag("changed", "changed"),
+        ". A label without an action only competes with the others.",
+    )
+
+
+def _label(policy: PolicyRecord, label_id: str) -> LabelRecord | None:
+    return next((label for label in policy.labels if label.id == label_id), None)
+
+
+def _cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: str) -> Cell:
+    first, own = _label(policies[0], label_id), _label(policy, label_id)
+    if own is None:
+        return words(Tag("removed", "removed")) if first else words("not in it")
+    if own == first and policy is not policies[0]:
+        return words("same")
+    changed = Tag("changed", "changed") if first else Tag("added", "added")
+    mark: Line = () if own == first else (" ", changed)
+    prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),)
+    category = ((f"category {own.category}",),) if own.category else ()
+    return Cell(((*_action(own), *mark), *category, prompts), role="text")
+
+
+def _action(label: LabelRecord) -> Line:
+    parts: list[Inline] = [label.action or "context"]
+    if label.threshold is not None:
+        parts += [" from ", plain(label.threshold)]
+    if label.review_threshold is not None:
+        parts += [", review from ", plain(label.review_threshold)]
+    return tuple(parts)
+
+
+def _templates(results: Results, policy: PolicyRecord) -> Block:
+    items = tuple((f"“{template}”",) for template in policy.templates)
+    name = f"Templates of {title(results, policy.name)}"
+    if len(items) > _MANY_TEMPLATES:
+        return Fold(name, (Points(items),))
+    quoted = ", ".join(item[0] for item in items) or "none: prompts stand alone"
+    return paragraph(f"{name}: {quoted}.")

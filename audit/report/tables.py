@@ -1,0 +1,45 @@
+"""The tables of results.json as CSV, for spreadsheets."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from audit.result_rows import Record
+from audit.results import Results
+
+#: A text that begins so is a formula to a spreadsheet.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def table_files(results: Results) -> dict[str, str]:
+    """Returns the text of a CSV file by its name, for each table that has rows."""
+    tables = {name: getattr(results, name) for name in type(results).model_fields}
+    return {
+        f"{name}.csv": _csv(rows)
+        for name, rows in tables.items()
+        if isinstance(rows, tuple) and rows and isinstance(rows[0], Record)
+    }
+
+
+def _csv(rows: Sequence[Record]) -> str:
+    columns = list(type(rows[0]).model_fields)
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([_cell(getattr(row, column)) for column in columns] for row in rows)
+    return stream.getvalue()
+
+
+def _cell(value: Any) -> str:
+    """Returns a value as a cell: undefined is empty, and no text is a formula."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return repr(value)
+    text = "; ".join(value) if isinstance(value, tuple) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA) else text

@@ -139,9 +139,9 @@ def _gap(policy: str, by: str, metric: str, part: pd.DataFrame, level: float) ->
     row["p"] = groups_p(compared["count"], compared["n"])
     if len(compared) < 2:
         return row | _no_gap()
-    # The first of the highest and the last of the lowest: two groups, even where all are alike.
-    worst = compared.loc[compared["rate"].idxmax()]
-    best = compared.loc[compared["rate"][::-1].idxmin()]
+    # By n too: so these are two groups even where all are alike, whatever the order of groups.
+    ranked = compared.sort_values(["rate", "n"])
+    worst, best = ranked.iloc[-1], ranked.iloc[0]
     cells = (worst["count"], worst["n"], best["count"], best["n"])
     joint = simultaneous(level, len(compared) * (len(compared) - 1) // 2)
     passed = (cells[1] - cells[0], cells[1], cells[3] - cells[2], cells[3])

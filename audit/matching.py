@@ -14,8 +14,8 @@ from audit.sweep import Marks, Predictions
 
 Margins = npt.NDArray[np.float64]
 
-#: Scores closer to 0 or 1 than this are taken as this close: their logits are finite.
-_EDGE = 1e-12
+#: Taken for scores of 0 and 1, whose logits are infinite; no other float32 lies beyond them.
+_LOWEST, _HIGHEST = 1e-50, 1 - 1e-12
 
 
 def flag_margin(predictions: Predictions) -> Margins:
@@ -51,7 +51,7 @@ def flag_margin(predictions: Predictions) -> Margins:
 
 
 def _logit(scores: Margins) -> Margins:
-    inside = np.clip(scores, _EDGE, 1 - _EDGE)
+    inside = np.clip(scores, _LOWEST, _HIGHEST)
     logits: Margins = np.log(inside) - np.log1p(-inside)
     return logits
 

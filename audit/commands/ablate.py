@@ -9,9 +9,10 @@ import typer
 from pydantic import ValidationError
 
 from audit.commands.inputs import FormatOption, TextOrJson
+from audit.commands.opening import open_subject
 from audit.commands.output import OutOption, print_audit
 from audit.commands.policies import PoliciesArgument, named, read_policies
-from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
+from audit.commands.shared_options import SubjectOptions, takes_options
 
 if TYPE_CHECKING:
     from audit.variants import Synonym
@@ -46,7 +47,7 @@ ThresholdOption = Annotated[
 ]
 
 
-@takes_subject
+@takes_options
 def ablate(
     policy: PoliciesArgument,
     options: SubjectOptions,
@@ -54,6 +55,9 @@ def ablate(
     synonym: SynonymOption = None,
     template: TemplateOption = None,
     threshold: ThresholdOption = None,
+    seed: Annotated[
+        int, typer.Option(help="Of the halves that --add and --synonym are tried on.")
+    ] = 0,
     out: OutOption = None,
     format: FormatOption = TextOrJson.TABLE,
 ) -> None:
@@ -73,7 +77,7 @@ def ablate(
         templates=tuple(template or TEMPLATES),
         thresholds=tuple(sorted(set(threshold or THRESHOLDS))),
     )
-    with open_subject(options, policies) as subject:
+    with open_subject(options, policies, by=options.features, seed=seed) as subject:
         results = ablate_audit(subject, named(policies, policy), study)
     print_audit(results, out, format)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import typer
 
 from audit.commands.inputs import FormatOption, TextOrJson
+from audit.commands.opening import open_subject
 from audit.commands.output import OutOption, print_audit
 from audit.commands.policies import PoliciesArgument, named, read_policies
-from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
+from audit.commands.shared_options import SubjectOptions, takes_options
 
 EPILOG = """Examples:
 
@@ -17,7 +18,7 @@ EPILOG = """Examples:
 """
 
 
-@takes_subject
+@takes_options
 def compare(
     policy: PoliciesArgument,
     options: SubjectOptions,
@@ -33,6 +34,6 @@ def compare(
     policies = read_policies(policy, options.model)
     from audit.comparison import compare_audit
 
-    with open_subject(options, policies) as subject:
+    with open_subject(options, policies, by=options.features) as subject:
         results = compare_audit(subject, named(policies, policy))
     print_audit(results, out, format)

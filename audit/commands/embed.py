@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.commands.subject_options import (
-    THREADS,
-    SubjectOptions,
-    find_model,
-    load_annotations,
-    open_encoder,
-    takes_subject,
-)
+from audit.commands.opening import THREADS, find_model, load_annotations, open_encoder
+from audit.commands.shared_options import DatasetOptions, takes_options
 from moderation.output import note, track
 
 if TYPE_CHECKING:
@@ -46,9 +40,9 @@ class StorageType(StrEnum):
     FLOAT16 = "float16"
 
 
-@takes_subject
+@takes_options
 def embed(
-    options: SubjectOptions,
+    options: DatasetOptions,
     on: Annotated[
         Place, typer.Option(help="In this process, or on the Celery workers of a queue.")
     ] = Place.HERE,
@@ -78,7 +72,7 @@ def embed(
 
 
 def _here(
-    options: SubjectOptions, reference: str, dataset: Dataset, storage: Storage
+    options: DatasetOptions, reference: str, dataset: Dataset, storage: Storage
 ) -> EmbeddedDataset:
     from audit.embedding import embed_dataset, embed_here
 
@@ -95,7 +89,7 @@ def _here(
 
 
 def _on_workers(
-    options: SubjectOptions,
+    options: DatasetOptions,
     reference: str,
     dataset: Dataset,
     broker: str | None,

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audit.commands.inputs import TextOrJson
+from audit.commands.opening import open_subject
 from audit.commands.policies import named, read_policies
-from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
+from audit.commands.shared_options import DatasetOptions, takes_options
 from moderation.output import note
 
 if TYPE_CHECKING:
@@ -31,13 +32,13 @@ Exits with 0 for pass, 1 for fail, 4 for insufficient data.
 """
 
 
-@takes_subject
+@takes_options
 def gate(
     policy: Annotated[
         str, typer.Option("--policy", "-p", help="The new policy: a file, or a shipped name.")
     ],
     limits: Annotated[Path, typer.Option(help="File of limits: see docs/audit-method.md.")],
-    options: SubjectOptions,
+    options: DatasetOptions,
     baseline: Annotated[
         str | None, typer.Option(help="The policy that it would replace, for the regression limit.")
     ] = None,
@@ -58,7 +59,7 @@ def gate(
     if baseline is None and held.regression is not None:
         raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
     policies = read_policies(paths, options.model)
-    with open_subject(options, policies) as subject:
+    with open_subject(options, policies, by=held.by) as subject:
         report = _hold(subject, policies, paths, held)
     text = to_markdown(report)
     if summary is not None:

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from audit.commands.inputs import FormatOption, TextOrJson
+from audit.commands.opening import open_subject
 from audit.commands.output import OutOption, print_audit
 from audit.commands.policies import PoliciesArgument, named, read_policies
+from audit.commands.shared_options import SubjectOptions, takes_options
 from audit.commands.skew import Desired, DesiredOption, KOption
-from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
 
 EPILOG = """Examples:
 
@@ -22,7 +23,7 @@ EPILOG = """Examples:
 """
 
 
-@takes_subject
+@takes_options
 def run(
     policy: PoliciesArgument,
     options: SubjectOptions,
@@ -39,7 +40,7 @@ def run(
     policies = read_policies(policy, options.model)
     from audit.assembly import run_audit
 
-    with open_subject(options, policies) as subject:
+    with open_subject(options, policies, by=options.features) as subject:
         results = run_audit(
             subject, named(policies, policy), prompts=prompt or (), k=k, desired=desired.value
         )

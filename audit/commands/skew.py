@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from audit.commands.inputs import FormatOption, TextOrJson
-from audit.commands.subject_options import SubjectOptions, open_subject, takes_subject
+from audit.commands.opening import open_subject
+from audit.commands.shared_options import SubjectOptions, takes_options
 from moderation.output import print_table
 
 EPILOG = """Examples:
@@ -34,7 +35,7 @@ DesiredOption = Annotated[
 ]
 
 
-@takes_subject
+@takes_options
 def skew(
     prompt: Annotated[list[str], typer.Argument(metavar="PROMPT", help="Texts to search with.")],
     options: SubjectOptions,
@@ -45,7 +46,7 @@ def skew(
     """Tell whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
     from audit.assembly import prompt_skews
 
-    with open_subject(options, []) as subject:
+    with open_subject(options, [], by=options.features) as subject:
         rows = [
             row
             for text in prompt

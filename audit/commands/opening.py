@@ -1,0 +1,120 @@
+"""From options to what an audit looks at: dataset, model, store, features."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from shlex import join
+from typing import TYPE_CHECKING
+
+from audit.commands.inputs import parse_options
+from audit.commands.shared_options import DatasetOptions
+from audit.errors import AuditError
+from moderation.output import note, track, working
+
+if TYPE_CHECKING:
+    from audit.dataset import Dataset
+    from audit.model import StoredEncoder
+    from audit.subject import Subject
+    from moderation.policy import Policy
+
+#: Threads that decode ahead of the encoder.
+THREADS = 2 * (os.cpu_count() or 1)
+
+
+def find_model(options: DatasetOptions, policies: Sequence[Policy]) -> str:
+    """Returns the reference of the one model that an audit runs on.
+
+    Raises:
+        AuditError: none is named, or the policies name several.
+    """
+    named = sorted({policy.model for policy in policies if policy.model})
+    if options.model:
+        return options.model
+    if len(named) == 1 and all(policy.model for policy in policies):
+        return named[0]
+    what = f"the policies name {', '.join(named)}" if len(named) > 1 else "no model is named"
+    raise AuditError(what, "--model", "Name the one that your workers run, such as --model starter")
+
+
+def load_annotations(options: DatasetOptions) -> Dataset:
+    """Returns the dataset as it is annotated; its images are not looked at yet.
+
+    Raises:
+        DatasetError: with everything that is wrong with its annotations.
+    """
+    from audit.adapters import load_dataset
+
+    how = parse_options(
+        column=options.column,
+        images=options.images,
+        truth=options.truth,
+        skip_bad=options.skip_bad,
+        repair=options.repair,
+        benign=options.benign,
+    )
+    return load_dataset(options.dataset, adapter=options.adapter, options=how)
+
+
+@contextmanager
+def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEncoder]:
+    """Yields the model of an audit; it is loaded only where the store does not do.
+
+    Raises:
+        ModelError: it cannot be loaded. StoreError: a file of the store is damaged.
+    """
+    from audit.model import StoredEncoder, default_store
+    from moderation.embeddings import EmbeddingStore
+    from moderation.encoders import LoadOptions
+
+    store = EmbeddingStore(options.store or default_store())
+    how = LoadOptions(options.device, options.dtype, options.offline)
+    with working("Looking for the model ..."):
+        encoder = StoredEncoder(reference, how, store)
+    with encoder:
+        yield encoder
+
+
+@contextmanager
+def open_subject(
+    options: DatasetOptions,
+    policies: Sequence[Policy],
+    *,
+    by: Sequence[Sequence[str]] | None = None,
+    seed: int = 0,
+) -> Iterator[Subject]:
+    """Yields what an audit looks at, with every image embedded.
+
+    Args:
+        options: of the dataset, the model and the store.
+        policies: that will be held; they may name the model.
+        by: features and intersections; None takes each, and each pair.
+        seed: of every random choice.
+
+    Raises:
+        DatasetError: annotations or images are wrong. ModelError: the model cannot be loaded.
+        StoreError: a file of the store is damaged.
+    """
+    from audit.embedding import embed_dataset, embed_here
+    from audit.subject import Subject
+
+    dataset = load_annotations(options)
+    with open_encoder(options, find_model(options, policies)) as encoder:
+        embedded = embed_dataset(
+            dataset,
+            encoder.stamp,
+            encoder.store,
+            embed_here(encoder, threads=THREADS),
+            skip_bad=options.skip_bad,
+            track=track,
+        )
+        n = len(embedded.dataset)
+        note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+        yield Subject.of(embedded, encoder, by, seed=seed, command=typed_command())
+
+
+def typed_command() -> str:
+    """Returns the command line as it was typed."""
+    return join(["audit", *sys.argv[1:]])

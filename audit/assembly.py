@@ -10,13 +10,9 @@ import pandas as pd
 
 from audit import summary
 from audit.dataset import CROSS, Groups
-from audit.disparity import (
-    differences_between_groups,
-    differences_to_overall,
-    equalized_odds,
-    gaps,
-)
+from audit.disparity import differences_between_groups, differences_to_overall
 from audit.errors import UndefinedRateWarning
+from audit.gaps import equalized_odds, gaps
 from audit.power import power_table
 from audit.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
 from audit.result_rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
@@ -15,14 +14,13 @@ from audit.intervals import (
     LEVEL,
     Floats,
     Interval,
-    difference,
     paired_difference,
-    ratio,
     share,
     simultaneous,
     wilson,
 )
 from audit.limits import Limits
+from audit.pairs import Pairs
 from audit.rates import metric_marks
 from audit.sweep import Marks, Predictions
 from audit.truth import Truth
@@ -119,49 +117,35 @@ def regressions(counts: GroupCounts) -> Candidates:
     return Candidates(counts.names, share(entered - left, n), interval, strict)
 
 
-class _Pairs(NamedTuple):
-    """Every ordered pair of groups: names, counts and n of both, and their joint level."""
-
-    names: list[str]
-    hits: Floats
-    n: Floats
-    other_hits: Floats
-    other_n: Floats
-    joint: float
-
-
-def _pairs(counts: GroupCounts) -> _Pairs:
-    pairs = list(permutations(range(len(counts.names)), 2))
-    one, two = (np.array([pair[i] for pair in pairs], np.intp) for i in (0, 1))
-    names = [f"{counts.names[i]} against {counts.names[j]}" for i, j in pairs]
-    joint = simultaneous(LEVEL, len(pairs) // 2)
-    return _Pairs(names, counts.count[one], counts.n[one], counts.count[two], counts.n[two], joint)
-
-
 def differences(counts: GroupCounts) -> Candidates:
     """Returns how much higher the rate of one group is than that of another, for all pairs."""
-    names, count, n, other_count, other_n, joint = _pairs(counts)
-    interval, strict = (
-        difference(count, n, other_count, other_n, level) for level in (LEVEL, joint)
-    )
-    return Candidates(names, share(count, n) - share(other_count, other_n), interval, strict)
+    pairs = Pairs.of(counts.count, counts.n)
+    values, interval = pairs.differences(LEVEL)
+    _, strict = pairs.differences(pairs.joint(LEVEL))
+    return Candidates(_named(counts, pairs), values, interval, strict)
 
 
 def ratios(counts: GroupCounts) -> Candidates:
     """Returns how many times the rate of one group is that of another, for all pairs."""
-    return _ratios(_pairs(counts))
+    pairs = Pairs.of(counts.count, counts.n)
+    return _ratios(_named(counts, pairs), pairs)
 
 
 def pass_ratios(counts: GroupCounts) -> Candidates:
     """Returns how many times the share that passes in one group is that in another.
 
-    Named by the group that passes less often, which stands first.
+    Named by the other, which passes less often the larger the ratio.
     """
-    names, count, n, other_count, other_n, joint = _pairs(counts)
-    return _ratios(_Pairs(names, other_n - other_count, other_n, n - count, n, joint))
+    pairs = Pairs.of(counts.count, counts.n).passing()
+    names = [f"{counts.names[j]} against {counts.names[i]}" for i, j in pairs.indices]
+    return _ratios(names, pairs)
 
 
-def _ratios(pairs: _Pairs) -> Candidates:
-    names, count, n, other_count, other_n, joint = pairs
-    interval, strict = (ratio(count, n, other_count, other_n, level) for level in (LEVEL, joint))
-    return Candidates(names, share(share(count, n), share(other_count, other_n)), interval, strict)
+def _ratios(names: list[str], pairs: Pairs) -> Candidates:
+    values, interval = pairs.ratios(LEVEL)
+    _, strict = pairs.ratios(pairs.joint(LEVEL))
+    return Candidates(names, values, interval, strict)
+
+
+def _named(counts: GroupCounts, pairs: Pairs) -> list[str]:
+    return [f"{counts.names[i]} against {counts.names[j]}" for i, j in pairs.indices]

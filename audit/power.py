@@ -14,12 +14,15 @@ from audit.rates import FLAG, OVERALL
 #: How often a difference of the stated size would be found.
 POWER = 0.8
 
+#: With fewer hits in all other images the arcsine formula promises a power that is not there.
+_FEWEST_HITS = 3
+
 
 def power_table(rates: pd.DataFrame) -> pd.DataFrame:
     """Returns for each group the smallest rise above all other images' flag rate it would show.
 
     Two-sided at 0.05 without correction, with a power of 0.8; undefined where no rate up to 1 would
-    be enough, or where there are no other images.
+    be enough, and where fewer than 3 of the other images are flagged: the formula is no good there.
 
     Source: Cohen 1988, arcsine transformation; statsmodels' NormalIndPower.
     """
@@ -38,7 +41,7 @@ def power_table(rates: pd.DataFrame) -> pd.DataFrame:
 
 def smallest_difference(n: int, rest_count: int, rest_n: int) -> float:
     """Returns the smallest rise above rest_count / rest_n that n images would show; in [0, 1]."""
-    if not n or not rest_n:
+    if not n or rest_count < _FEWEST_HITS:
         return float("nan")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

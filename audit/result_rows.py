@@ -204,6 +204,8 @@ class Skew(Record):
     desired: Literal["equal", "dataset"]
     max_skew: Number
     max_skew_group: str | None
+    chance_max_skew: Number = Field(description="Mean MaxSkew of images in random order.")
+    p: Number = Field(description="Share of random orders with as large a MaxSkew.")
     ndkl: Number
     support: Support
 

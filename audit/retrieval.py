@@ -1,7 +1,8 @@
 """Who is shown first: MaxSkew@k and NDKL of the images that resemble a prompt most.
 
 Ties are not broken: the images of one similarity share their places, each with equal chance. So the
-result does not depend on the order of the images, and no more than k of them are counted.
+result does not depend on the order of the images, and no more than k of them are counted. Both
+figures are those of the expected places.
 
 Source: Geyik, Ambler and Kenthapadi 2019, arXiv 1905.01989; on FairFace Berg et al. 2022.
 """
@@ -19,6 +20,9 @@ from audit.dataset import Groups
 from audit.support import support_of
 
 Shares = npt.NDArray[np.float64]
+#: Random orders that MaxSkew is held against, and the seed that draws them.
+_ORDERS, _SEED = 4999, 0
+
 Desired = Literal["equal", "dataset"]
 
 
@@ -56,6 +60,20 @@ def skews(places: Shares, desired: Shares, k: int) -> Shares:
     return result
 
 
+def max_skew(skew: Shares) -> float:
+    """Returns the largest of the groups' skews, and 0 where no group has more than its share."""
+    return max(0.0, float(skew.max()))
+
+
+def _by_chance(groups: Groups, desired: Shares, k: int, seen: float) -> dict[str, float]:
+    """Returns what MaxSkew@k is of images in random order."""
+    generator = np.random.default_rng(_SEED)
+    drawn = generator.multivariate_hypergeometric(groups.sizes, k, size=_ORDERS)
+    found = np.log(np.maximum(drawn, 1.0) / k / desired).max(axis=1).clip(0.0)
+    p = (1 + (found >= seen - 1e-9).sum()) / (1 + _ORDERS)
+    return {"chance_max_skew": float(found.mean()), "p": float(p)}
+
+
 def ndkl(places: Shares, desired: Shares) -> float:
     """Returns the discounted mean over all prefixes of KL(prefix || desired); 0 at best.
 
@@ -73,6 +91,9 @@ def skew_table(
     similarities: npt.ArrayLike, groups: Sequence[Groups], k: int, desired: Desired
 ) -> pd.DataFrame:
     """Returns MaxSkew@k and NDKL for each partition with two groups or more.
+
+    `chance_max_skew` is the mean MaxSkew@k of images in random order, which is above 0 too, and `p`
+    the share of random orders (seeded) with as large a one.
 
     Args:
         similarities: (n,) of the images to one prompt.
@@ -93,8 +114,8 @@ def skew_table(
         places, shares = expected_places(similarities, part), desired_shares(part, desired)
         found = skews(places, shares, k)
         row = {"by": part.by, "k": k, "n": n, "desired": desired, "ndkl": ndkl(places, shares)}
-        # MaxSkew is floored at 0: where no group has more than its share, none is over-represented.
-        row |= {"max_skew": max(0.0, float(found.max())), "support": support_of(k).item()}
+        row |= _by_chance(part, shares, k, max_skew(found))
+        row |= {"max_skew": max_skew(found), "support": support_of(k).item()}
         top = part.names[int(found.argmax())] if found.max() > 0 else None
         rows.append(row | {"max_skew_group": top})
     return pd.DataFrame(rows)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.ablation_rows import Ablation, Carried, SplitHalf
-from audit.rates import FLAG, OVERALL
+from audit.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, OVERALL, TRUE_POSITIVE
 from audit.result_rows import Gap, Rate, Shift
 from audit.results import Header
 
 #: Groups with too few images that are named one by one; of more, only how many there are.
 _NAMED = 6
+
+#: Metrics that count some of a group's images only, so that its size does not tell their n.
+_OWN_DENOMINATOR = (FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
 def of_10000(share: float | None) -> str:
@@ -50,12 +53,13 @@ def gap_sentence(gap: Gap) -> str:
         f"By {gap.by}, {gap.worst} is flagged most ({gap.worst_count:,} of {gap.worst_n:,}) and "
         f"{gap.best} least ({gap.best_count:,} of {gap.best_n:,})"
     )
-    if gap.difference_low is not None and gap.difference_low > 0:
-        return (
-            f"{told}: {of_10000(gap.difference)} more of every 10,000 "
-            f"[{of_10000(gap.difference_low)} to {of_10000(gap.difference_high)}]."
-        )
-    return f"{told}; with so few images this difference may be chance."
+    if not gap.difference:
+        return f"By {gap.by}, all groups are flagged alike ({gap.compared} with 30 images)."
+    bounds = f"[{of_10000(gap.difference_low)} to {of_10000(gap.difference_high)}]"
+    shown = f"{told}: {of_10000(gap.difference)} more of every 10,000 {bounds}"
+    if gap.difference_low:
+        return f"{shown}."
+    return f"{shown}; it is not shown that the groups differ."
 
 
 def compare_summary(
@@ -91,8 +95,8 @@ def _who_moved(name: str, shifts: Iterable[Shift]) -> str:
     claims.sort(key=lambda shift: -abs(shift.net or 0.0))
     if not claims:
         return (
-            f"No group of a single feature is shown to change under {name} after correction for "
-            "multiple comparisons; that is no proof that none does."
+            f"No group is shown to change under {name}, corrected over the groups of each feature; "
+            "that is no proof that none does."
         )
     told = [
         f"{shift.by} {shift.group} ({_change(shift.net)} of every 10,000, n = {shift.n:,})"
@@ -143,10 +147,17 @@ def _most_moving(ablations: Sequence[Ablation]) -> str:
 
 def _searched(halves: Sequence[SplitHalf]) -> Iterator[str]:
     for held_out in halves:
-        if held_out.half == "held out":
+        if held_out.half != "held out":
+            continue
+        if not held_out.net:
             yield (
                 f"Chosen among {held_out.searched} on one half of the images, "
-                f"`{held_out.change}` lowers flags most; on the other half it makes "
+                f"`{held_out.change}` changes no net flag on the other half."
+            )
+        else:
+            yield (
+                f"Chosen among {held_out.searched} on one half of the images, "
+                f"`{held_out.change}` came out best; on the other half it makes "
                 f"{_change(held_out.net)} of every 10,000 [{_signed(held_out.net_low)} to "
                 f"{_signed(held_out.net_high)}]."
             )
@@ -160,11 +171,23 @@ def insufficient(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
         if small:
             named = ", ".join(small) if len(small) <= _NAMED else f"{len(small)} of {len(cells)}"
             yield f"{by}: {named}: fewer than 30 images, so no claim is made."
+    few = sorted(
+        {
+            f"{r.metric} of {r.group} ({r.policy}, n = {r.n})"
+            for r in rates
+            if r.metric in _OWN_DENOMINATOR and r.n > 0 and r.support == "suppressed"
+        }
+    )
+    if few:
+        yield f"Fewer than 30 images to count, so no claim is made: {_some(few)}."
     undefined = sorted({f"{r.metric} of {r.group} ({r.policy})" for r in rates if r.n == 0})
     if undefined:
-        named = "; ".join(undefined[:_NAMED])
-        more = f" and {len(undefined) - _NAMED} more" if len(undefined) > _NAMED else ""
-        yield f"Undefined, as there is no image to count: {named}{more}."
+        yield f"Undefined, as there is no image to count: {_some(undefined)}."
+
+
+def _some(cells: Sequence[str]) -> str:
+    more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
+    return "; ".join(cells[:_NAMED]) + more
 
 
 def limits(header: Header) -> Iterator[str]:

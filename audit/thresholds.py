@@ -19,13 +19,21 @@ THRESHOLDS = (0.005, 0.01, 0.02, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0
 def threshold_table(
     predictions: Predictions, groups: Iterable[Groups], thresholds: Sequence[float]
 ) -> pd.DataFrame:
-    """Returns each group's flag rate if all labels that flag had one threshold, for each."""
+    """Returns each group's flag rate if all labels that flag had one threshold, for each.
+
+    Under top_label a label flags only where it is the most similar one, as the policy has it.
+    """
     columns = [
         j
         for j, label in enumerate(predictions.policy.labels)
         if label.action in ("review", "block")
     ]
-    highest = predictions.scores[:, columns].max(axis=1, initial=0.0)
+    scores = predictions.scores
+    if predictions.policy.decision == "top_label":
+        cosines = predictions.similarities
+        scores = np.where(cosines == cosines.max(axis=1, keepdims=True), scores, -1.0)
+    # Below any threshold where there is no such label.
+    highest = scores[:, columns].max(axis=1, initial=-1.0)
     flags = highest[:, np.newaxis] >= np.array(thresholds, np.float32)
     parts = []
     for part in groups:

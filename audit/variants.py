@@ -26,6 +26,10 @@ TEMPLATES = (
 )
 
 
+#: Words whose article goes by their sound, not their letter: the author's is kept.
+_BY_SOUND = re.compile(r"u|eu|one|h|[A-Z0-9]")
+
+
 class Variant(NamedTuple):
     """A policy with one change; `policy` is None where the change breaks a rule of policies."""
 
@@ -97,7 +101,7 @@ def with_other_articles(policy: Policy) -> Iterator[Variant]:
 
 def _article(text: str, *, right: bool) -> str:
     bare = re.sub(r"^(an?) ", "", text)
-    if bare == text:
+    if bare == text or (right and _BY_SOUND.match(bare)):
         return text
     return f"{'an' if right and bare[:1].lower() in 'aeiou' else 'a'} {bare}"
 

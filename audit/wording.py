@@ -22,8 +22,8 @@ def wording_table(
     """Returns how far each group's flag rate moves with wording alone, for each kind of change.
 
     Lowest, median and highest are over the policy's own wording and all others of the kind;
-    `kendall_tau` is the mean agreement of the groups' order with that of the own wording, and
-    undefined where all groups have one rate.
+    `kendall_tau` is the mean agreement of the groups' order with that of the own wording, of groups
+    with 30 images, and undefined where all of them have one rate.
     """
     parts = []
     for kind in dict.fromkeys(trial.variant.kind for trial in trials):
@@ -35,7 +35,9 @@ def wording_table(
             columns: dict[str, Any] = {"kind": kind, "by": part.by, "group": part.names, "n": sizes}
             columns |= {"wordings": len(of_kind), "lowest": rates.min(axis=1)}
             columns |= {"median": np.median(rates, axis=1), "highest": rates.max(axis=1)}
-            columns |= {"kendall_tau": _mean_tau(rates), "support": support_of(sizes)}
+            support = support_of(sizes)
+            tau = _mean_tau(rates[support != "suppressed"])
+            columns |= {"kendall_tau": tau, "support": support}
             parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 

@@ -224,7 +224,8 @@ def ablated() -> Results:
         thresholds=tuple(_threshold(*row, at) for row in groups() for at in thresholds),
         skews=tuple(
             Skew(prompt=f"a photo of {SCRIPT}", by=by, k=100, n=n, desired="equal", max_skew=0.317,
-                 max_skew_group=None, ndkl=0.021, support=support(n))
+                 max_skew_group=None, chance_max_skew=0.12, p=0.031, ndkl=0.021,
+                 support=support(n))
             for by, n in (("race", N), ("age, in years", 12))
         ),
     )  # fmt: skip

@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 
 from audit.ablation import Trial, ablation_table, carried_table, run_variants, split_half
+from audit.dataset import Groups
 from audit.intervals import holm, paired_difference, wilson
 from audit.rates import FLAG, OVERALL, overall_group
 from audit.sweep import Predictions, predict
@@ -79,17 +80,17 @@ def test_leaving_suspicious_person_out_lowers_the_published_crime_rate_most() ->
     assert (white["before_count"], white["left"], white["after_count"]) == (147, 130, 17)
 
 
-def test_an_ablation_corrects_over_the_changes_of_one_kind_for_each_group_and_metric() -> None:
+def test_an_ablation_corrects_over_all_changes_and_groups_of_a_feature_for_each_metric() -> None:
     variants = [*without_each_label(TOP), *with_each_candidate(TOP, CANDIDATES)]
     before, trials = _trials(variants)
     groups = group_of([0] * 150 + [1] * 121 + [2] * 29)
     table = ablation_table(before, trials, [overall_group(300), groups])
-    for keys, family in table.groupby(["kind", "by", "group", "metric"]):
-        if "c" in keys:
-            assert family["p_adjusted"].isna().all()
-            assert not family["claim"].any()
-        else:
-            assert family["p_adjusted"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+    small = table["group"] == "c"
+    assert table.loc[small, "p_adjusted"].isna().all()
+    assert not table.loc[small, "claim"].any()
+    for _, family in table[~small].groupby(["by", "metric"]):
+        assert set(family["kind"]) == {"with", "without"}
+        assert family["p_adjusted"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
     assert ablation_table(before, [], [groups]).empty
 
 
@@ -140,14 +141,17 @@ def test_halves_are_disjoint_stratified_seeded_and_the_held_out_row_uses_the_oth
     assert split_half(before, [], strata, seed=7).empty
 
 
-def test_each_stratum_is_split_in_two_equal_halves() -> None:
+def test_each_stratum_is_split_in_two_halves_and_all_images_are() -> None:
     # One stratum alone is flagged, so the counts of the halves show how it was split.
     before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)))
     strata = group_of(before.flagged.astype(int).tolist())
     for seed in range(5):
         halves = split_half(before, trials, strata, seed=seed)
         flagged = int(before.flagged.sum())
-        assert halves["before_count"].tolist() == [flagged // 2, flagged - flagged // 2]
+        assert sorted(halves["before_count"]) == [flagged // 2, flagged - flagged // 2]
+        assert halves["n"].tolist() == [150, 150]
+    alone = Groups("image", tuple(map(str, range(300))), np.arange(300))
+    assert split_half(before, trials, alone, seed=0)["n"].tolist() == [150, 150]
 
 
 ANIMALS = Policy.model_validate(
@@ -178,6 +182,17 @@ def test_article_variants_change_a_leading_article_alone() -> None:
         "always a": ["a animal", "animals", "a gorilla", "a anchor"],
         "no article": ["animal", "animals", "gorilla", "anchor"],
     }
+
+
+@pytest.mark.parametrize("prompt", ["a uniform", "an hour", "an X-ray", "a one-way sign", "a 4x4"])
+def test_an_article_that_goes_by_sound_stays_as_its_author_wrote_it(prompt: str) -> None:
+    labels = [
+        {"id": "x", "prompts": [prompt]},
+        {"id": "y", "prompts": ["a owl"], "action": "block"},
+    ]
+    [right, *_] = with_other_articles(policy(labels=labels, decision="top_label"))
+    assert right.policy is not None
+    assert [label.prompts[0] for label in right.policy.labels] == [prompt, "an owl"]
 
 
 def test_prompts_that_become_equal_without_their_article_refuse_the_variant() -> None:

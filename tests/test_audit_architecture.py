@@ -15,11 +15,11 @@ from tests.conftest import ROOT
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
     {"errors", "support", "intervals", "references", "result_rows", "sweep", "variants"},
-    {"dataset", "ablation_rows", "matching", "model_description"},
+    {"dataset", "ablation_rows", "matching", "model_description", "pairs"},
     {"adapters", "content", "coverage", "limits", "truth", "results", "model", "retrieval"},
     {"rates", "embedding", "flow", "thresholds"},
     {"disparity", "power", "gate_figures", "summary", "subject", "remote_embedding"},
-    {"shift", "gate"},
+    {"shift", "gate", "gaps"},
     {"ablation", "assembly", "gate_report"},
     {"wording", "comparison"},
     {"label_study"},

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from audit.ablation import ablation_table, carried_table, run_variants
 from audit.dataset import Groups
-from audit.disparity import differences_between_groups, differences_to_overall, gaps
+from audit.disparity import differences_between_groups, differences_to_overall
 from audit.flow import flow_table, price_table
+from audit.gaps import gaps
 from audit.matching import flag_margin, flagged_at
 from audit.rates import FLAG, overall_group, rate_table
 from audit.shift import shared_metrics, shift_table

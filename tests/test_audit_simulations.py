@@ -16,12 +16,14 @@ from scipy import stats
 
 from audit.ablation import Trial, split_half
 from audit.dataset import Groups
-from audit.disparity import differences_to_overall, gaps
+from audit.disparity import differences_to_overall
+from audit.gaps import gaps
 from audit.intervals import (
     Interval,
     cochran_p,
     difference,
     difference_of,
+    groups_p,
     independence_p,
     paired_difference,
     ratio,
@@ -195,6 +197,22 @@ def test_the_interval_of_the_widest_gap_holds_the_true_difference_of_the_two_it_
     true = table["worst"].map(rates) - table["best"].map(rates)
     held = (table["difference_low"] <= true) & (true <= table["difference_high"])
     assert held.mean() >= 0.95 - _error(0.05)
+
+
+def test_the_interval_of_the_widest_gap_holds_the_widest_true_gap_whoever_has_it() -> None:
+    rng = np.random.default_rng(8)
+    true, sizes = [0.05, 0.001, 0.08], np.array([2000, 2000, 35])
+    table = gaps(_rates(rng.binomial(sizes, true, (DRAWS, 3)), sizes))
+    for name, gap in (("difference", 0.079), ("ratio", 80.0), ("pass_ratio", 0.92 / 0.999)):
+        held = (table[f"{name}_low"] <= gap) & (gap <= table[f"{name}_high"])
+        assert held.mean() >= 0.95 - _error(0.05), name
+
+
+def test_one_rate_in_sparse_groups_is_rejected_in_5_audits_of_100() -> None:
+    rng = np.random.default_rng(9)
+    sizes = np.array([30, 30, 40, 60, 5000])
+    found = [groups_p(rng.binomial(sizes, 0.003), sizes) for _ in range(DRAWS)]
+    assert np.mean(np.array(found) < 0.05) <= 0.05 + _error(0.05)
 
 
 def _shift_of(shares: list[list[float]], sizes: list[int], seed: int) -> pd.DataFrame:

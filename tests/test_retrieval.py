@@ -129,6 +129,18 @@ def test_the_group_with_the_largest_skew_is_named_and_an_absent_one_counts_as_on
     assert skews(places, np.array([0.5, 0.5]), 30)[1] == pytest.approx(math.log(1 / 30 / 0.5))
 
 
+def test_random_orders_have_a_small_p_as_often_as_it_says_and_their_mean_is_told() -> None:
+    rng = np.random.default_rng(3)
+    part = _partition(rng.integers(0, 3, 400).tolist())
+    rows = [skew_table(rng.random(400), [part], 100, "dataset").iloc[0] for _ in range(300)]
+    # Three standard errors of 300 draws.
+    assert np.mean([row["p"] <= 0.05 for row in rows]) <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
+    seen = np.mean([row["max_skew"] for row in rows])
+    assert seen == pytest.approx(rows[0]["chance_max_skew"], rel=0.1)
+    sorted_by_group = skew_table(-part.codes.astype(float), [part], 50, "dataset").iloc[0]
+    assert sorted_by_group["p"] < 0.001
+
+
 def test_skews_need_two_groups_and_a_k_from_1_to_n() -> None:
     groups = group_of([0, 1] * 5)
     assert skew_table(np.arange(10), [overall_group(10)], 5, "equal").empty

@@ -55,9 +55,17 @@ def skew(
     if format is TextOrJson.JSON:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
         return
-    columns = ("prompt", "by", f"MaxSkew@{k}", "of group", "NDKL")
+    columns = ("prompt", "by", f"MaxSkew@{k}", "of group", "by chance", "p", "NDKL")
     cells = [
-        (row.prompt, row.by, f"{row.max_skew:.3f}", row.max_skew_group or "", f"{row.ndkl:.3f}")
+        (
+            row.prompt,
+            row.by,
+            f"{row.max_skew:.3f}",
+            row.max_skew_group or "",
+            f"{row.chance_max_skew:.3f}",
+            f"{row.p:.4f}",
+            f"{row.ndkl:.3f}",
+        )
         for row in rows
     ]
     print_table(columns, cells)

@@ -34,9 +34,9 @@ def reach(results: Results) -> tuple[Block, ...]:
     if shown:
         blocks.append(
             paragraph(
-                "The smallest difference to the overall rate that a group of its size would show "
-                "in four audits of five. No claim on a group does not mean that it is treated "
-                "alike: a smaller disparity would not have been seen."
+                "The smallest rise above the rate of all other images that a group of its size "
+                "would show in four audits of five. No claim on a group does not mean that it is "
+                "treated alike: a smaller disparity would not have been seen."
             )
         )
         blocks.append(_powers(results, shown))

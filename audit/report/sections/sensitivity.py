@@ -29,6 +29,7 @@ from audit.report.shown import (
     decimal,
     few_tone,
     of,
+    p_value,
     percent,
     plain,
     rate_cell,
@@ -164,9 +165,10 @@ def retrieval(results: Results) -> tuple[Block, ...]:
     told = paragraph(
         "The k images that resemble a prompt most, against the groups that they would have. "
         "MaxSkew: the logarithm of the most over-represented group's share over its desired "
-        "share; 0 is none. NDKL: the same over the whole ranking, for all groups."
+        "share; 0 is none. By chance: its mean in random order; p: how often that is as large. "
+        "NDKL: the same over the whole ranking, for all groups."
     )
-    columns = ("Prompt", "By", "Against", "MaxSkew", "Group", "NDKL", "Images")
+    columns = ("Prompt", "By", "Against", "MaxSkew", "Group", "By chance", "p", "NDKL", "Images")
     rows = [_skew(row) for row in results.skews]
     return (told, table("Skew of retrieval", columns, rows))
 
@@ -181,6 +183,8 @@ def _skew(row: Skew) -> list[Cell]:
         words(desired),
         withheld() if few else number(decimal(row.max_skew)),
         words("none" if row.max_skew_group is None else Name(row.max_skew_group)),
+        withheld() if few else number(decimal(row.chance_max_skew)),
+        withheld() if few else number(p_value(row.p)),
         withheld() if few else number(decimal(row.ndkl)),
         Cell((of(row.k, row.n), *((mark,) if mark else ())), tone=few_tone(row.support)),
     ]

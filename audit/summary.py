@@ -171,18 +171,23 @@ def insufficient(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
         if small:
             named = ", ".join(small) if len(small) <= _NAMED else f"{len(small)} of {len(cells)}"
             yield f"{by}: {named}: fewer than 30 images, so no claim is made."
-    few = sorted(
-        {
-            f"{r.metric} of {r.group} ({r.policy}, n = {r.n})"
-            for r in rates
-            if r.metric in _OWN_DENOMINATOR and r.n > 0 and r.support == "suppressed"
-        }
-    )
+    few = _few_to_count(header, rates)
     if few:
         yield f"Fewer than 30 images to count, so no claim is made: {_some(few)}."
     undefined = sorted({f"{r.metric} of {r.group} ({r.policy})" for r in rates if r.n == 0})
     if undefined:
         yield f"Undefined, as there is no image to count: {_some(undefined)}."
+
+
+def _few_to_count(header: Header, rates: Iterable[Rate]) -> list[str]:
+    """Returns cells with too few images of which the group itself has enough."""
+    enough = {(g.by, g.group) for g in header.dataset.groups if g.support != "suppressed"}
+    return sorted(
+        f"{r.metric} of {r.group} ({r.policy}, n = {r.n})"
+        for r in rates
+        if r.metric in _OWN_DENOMINATOR and r.n > 0 and r.support == "suppressed"
+        if (r.by, r.group) in enough
+    )
 
 
 def _some(cells: Sequence[str]) -> str:

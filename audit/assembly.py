@@ -11,7 +11,7 @@ import pandas as pd
 from audit import summary
 from audit.dataset import CROSS, Groups
 from audit.disparity import differences_between_groups, differences_to_overall
-from audit.errors import UndefinedRateWarning
+from audit.errors import AuditError, UndefinedRateWarning
 from audit.gaps import equalized_odds, gaps
 from audit.power import power_table
 from audit.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
@@ -118,8 +118,15 @@ def run_audit(
 
 
 def prompt_skews(subject: Subject, prompt: str, *, k: int, desired: Desired) -> tuple[Skew, ...]:
-    """Returns how the images that resemble a prompt most differ from the desired shares."""
+    """Returns how the images that resemble a prompt most differ from the desired shares.
+
+    Raises:
+        AuditError: there is no feature with two groups.
+    """
     features = subject.encoder.text_features([prompt])
     cosines = similarities(subject.embedded.features, features)[:, 0]
     table = skew_table(cosines, single_features(subject.groups), min(k, len(cosines)), desired)
+    if table.empty:
+        remedy = "Name a dataset with groups to tell apart"
+        raise AuditError("no sensitive feature has two groups", subject.dataset.name, remedy)
     return records(Skew, table.assign(prompt=prompt))

@@ -25,6 +25,9 @@ IMAGE_ID, Y_TRUE = "image_id", "y_true"
 #: Between the features, and between the values, of an intersection.
 CROSS = " × "
 
+#: The whole dataset, as a feature with one group.
+OVERALL = "overall"
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -66,6 +69,22 @@ class Dataset:
         if not len(self.table):
             remedy = "Name a dataset with images in it"
             raise DatasetError([(str(self.source), 0, "no image is left in it", remedy)])
+        problems = [*self._name_problems()]
+        if problems:
+            raise DatasetError(problems)
+
+    def _name_problems(self) -> Iterator[RowProblem]:
+        """Yields names and values that would be taken for intersections, or for the whole."""
+        for name in self.sensitive_features:
+            taken = name in (IMAGE_ID, Y_TRUE, OVERALL)
+            if taken or not name.strip() or any(sign in name for sign in (CROSS.strip(), ",")):
+                what = f"a sensitive feature cannot be called {name!r}"
+                remedy = f"Take another name, without {CROSS.strip()} and commas"
+                yield RowProblem(str(self.source), 0, what, remedy)
+                continue
+            for value in sorted({v for v in self.table[name].astype(str) if CROSS in v})[:1]:
+                what = f"the value {value!r} of {name} reads as an intersection"
+                yield RowProblem(str(self.source), 0, what, f"Write it without {CROSS.strip()}")
 
     def __len__(self) -> int:
         return len(self.table)
@@ -99,6 +118,9 @@ class Dataset:
             DatasetError: the dataset has no such feature.
         """
         unknown = [name for name in by if name not in self.sensitive_features]
+        if len(set(by)) != len(by):
+            message = f"{CROSS.join(by)} names a feature twice"
+            raise DatasetError([(str(self.source), 0, message, "Name each once")])
         if unknown or not by:
             known = ", ".join(self.sensitive_features) or "none"
             message = f"there is no sensitive feature {', '.join(unknown) or '(none named)'}"
@@ -154,7 +176,13 @@ class Groups:
         return counts[:, 0] if marks.ndim == 1 else counts
 
 
-def natural_order(value: str) -> tuple[tuple[int, int | str], ...]:
+def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:
     """Returns a sort key under which numbers in a text count as numbers."""
-    parts = re.split(r"(\d+)", value.casefold())
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts if part)
+    parts = [part for part in re.split(r"([0-9]+)", value.casefold()) if part]
+    # By length and then by digits: the text may hold more of them than an int is made from.
+    numbers = [(part.lstrip("0"), part) for part in parts]
+    keys = [
+        (0, len(number), number) if part[0] in "0123456789" else (1, 0, part)
+        for number, part in numbers
+    ]
+    return (*keys, (-1, 0, value))

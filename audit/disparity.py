@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audit.dataset import OVERALL
 from audit.intervals import (
     LEVEL,
     Floats,
@@ -21,7 +22,6 @@ from audit.intervals import (
     ratio,
     share,
 )
-from audit.rates import OVERALL
 from audit.support import support_of
 
 #: p, adjusted, below which a difference is claimed.
@@ -75,7 +75,7 @@ def _ratio_to_whole(to_rest: Floats, weight: Floats) -> Floats:
     """Returns p_g / p from R = p_g / p_rest and the group's weight w: R / (w R + 1 - w)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = to_rest / (weight * to_rest + 1 - weight)
-    return np.where(np.isinf(to_rest), 1 / weight, whole)
+        return np.where(np.isinf(to_rest), 1 / weight, whole)
 
 
 def _between_groups(part: pd.DataFrame) -> pd.DataFrame:

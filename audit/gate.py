@@ -24,7 +24,7 @@ from audit.gate_figures import (
     regressions,
 )
 from audit.intervals import share
-from audit.limits import Limits
+from audit.limits import LIMITS, Limits
 
 Answer = Literal["pass", "fail", "insufficient data"]
 
@@ -65,36 +65,40 @@ def worst_answer(checks: Sequence[Check]) -> Answer:
     return "insufficient data" if "insufficient data" in answers or not checks else "pass"
 
 
-def check_limits(counts: GroupCounts, limits: Limits, *, unchanged: bool) -> Iterator[Check]:
+def check_limits(
+    counts: GroupCounts, shared: GroupCounts, limits: Limits, *, unchanged: bool
+) -> Iterator[Check]:
     """Yields the check of each limit on one feature.
 
     Args:
-        counts: of the groups of the feature.
+        counts: of the groups of the feature, under the new policy.
+        shared: of the images that new policy and baseline can both count.
         limits: what is held.
         unchanged: whether new policy and baseline are one, so that there is no regression.
     """
-    for limit, figure in _FIGURES.items():
+    for limit in LIMITS:
         allowed = getattr(limits, limit)
-        needed = 1 if limit in ("worst_group_rate", "regression") else 2
-        if allowed is None:
-            continue
-        if len(counts.names) < needed:
-            yield _nothing(limit, counts, allowed)
-        elif limit == "regression" and unchanged:
-            yield _no_change(counts, allowed)
-        elif limit == "pass_ratio":
-            # Turned round, so that here too more is worse.
-            most = 1 / allowed if allowed else np.inf
-            yield _turned_round(_check(limit, counts, most, figure(counts)), allowed)
-        else:
-            yield _check(limit, counts, allowed, figure(counts))
+        if allowed is not None:
+            of = shared if limit == "regression" else counts
+            yield _checked(limit, allowed, of, unchanged=unchanged)
+
+
+def _checked(limit: str, allowed: float, counts: GroupCounts, *, unchanged: bool) -> Check:
+    needed = 1 if limit in ("worst_group_rate", "regression") else 2
+    if len(counts.names) < needed:
+        return _nothing(limit, counts, allowed)
+    if limit == "regression" and unchanged:
+        return _no_change(counts, allowed)
+    if limit == "pass_ratio":
+        # Turned round, so that here too more is worse.
+        return _turned_round(_check(limit, counts, 1 / allowed, pass_ratios(counts)), allowed)
+    return _check(limit, counts, allowed, _FIGURES[limit](counts))
 
 
 _FIGURES: dict[str, Callable[[GroupCounts], Candidates]] = {
     "worst_group_rate": rates,
     "gap": differences,
     "ratio": ratios,
-    "pass_ratio": pass_ratios,
     "regression": regressions,
 }
 
@@ -110,14 +114,14 @@ def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -
     broken = found.strict.low > allowed
     unproven = ~(found.interval.high <= allowed)
     answer: Answer = "pass"
-    shown = found.values
+    # Nearest to the limit is what could lie furthest beyond it; no bound is the furthest.
+    reach = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
     reason = ""
     if broken.any():
-        answer, shown = "fail", np.where(broken, found.values, -np.inf)
+        answer, reach = "fail", np.where(broken, found.values, -np.inf)
     elif unproven.any() or counts.too_small:
-        answer, shown = "insufficient data", np.where(unproven, found.values, -np.inf)
-        reason = _reason(counts, bool(unproven.any()))
-    worst = int(np.argmax(np.nan_to_num(shown, nan=-1.0, neginf=-np.inf)))
+        answer, reason = "insufficient data", _reason(counts, bool(unproven.any()))
+    worst = int(np.argmax(reach))
     return Check(
         limit,
         counts.by,

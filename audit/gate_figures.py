@@ -60,14 +60,35 @@ class GroupCounts:
     too_small: tuple[str, ...]
 
 
-def group_counts(
-    part: Groups, new: tuple[Marks, Marks], old: tuple[Marks, Marks], limits: Limits
+Countable = tuple[Marks, Marks]
+
+
+def group_counts(part: Groups, new: Countable, old: Countable, limits: Limits) -> GroupCounts:
+    """Returns the counts of a partition under the new policy.
+
+    Args:
+        part: who is in which group.
+        new: (n,) images that count under the new policy, and (n,) that could.
+        old: the same under the baseline.
+        limits: which groups are held, and from how many images on.
+    """
+    return _counts(part, new, old, new[1], limits)
+
+
+def shared_counts(part: Groups, new: Countable, old: Countable, limits: Limits) -> GroupCounts:
+    """Returns the counts of the images that could count under both policies.
+
+    A rise is one of these: the policies' labels can make the truth of different images known.
+    """
+    return _counts(part, new, old, new[1] & old[1], limits)
+
+
+def _counts(
+    part: Groups, new: Countable, old: Countable, possible: Marks, limits: Limits
 ) -> GroupCounts:
-    """Returns the counts of a partition; `new` and `old` are images that count and that could."""
-    marks, possible = new
-    both = possible & old[1]
-    columns = [marks, possible, marks & ~old[0] & both, ~marks & old[0] & both]
-    counts = part.count(np.stack(columns, axis=1)).astype(np.float64)
+    after, before = new[0] & possible, old[0] & possible
+    columns = np.stack([after, possible, after & ~before, before & ~after], axis=1)
+    counts = part.count(columns).astype(np.float64)
     held = np.array([name not in limits.ignored_groups for name in part.names])
     large = counts[:, 1] >= limits.min_group_size
     kept = counts[held & large].T

@@ -6,10 +6,11 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 from audit.gate import Answer, Check, worst_answer
 from audit.limits import Limits
+from audit.plain import escaped
+from audit.result_rows import null_if_undefined
 from audit.results import Header
 from audit.summary import percent
 
@@ -50,7 +51,7 @@ def to_json(report: GateReport) -> str:
         "schema_version": SCHEMA_VERSION,
         "answer": report.answer,
         "checks": [
-            {name: _null_if_undefined(value) for name, value in asdict(check).items()}
+            {name: null_if_undefined(value) for name, value in asdict(check).items()}
             for check in report.checks
         ],
         "limits": report.limits.model_dump(mode="json"),
@@ -59,27 +60,24 @@ def to_json(report: GateReport) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _null_if_undefined(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
 def to_markdown(report: GateReport) -> str:
     """Returns the answer as a table that fits a comment on a pull request."""
     new, *baseline = report.header.policies
     dataset = report.header.dataset
-    against = f" against {_cell(baseline[0].name)}" if baseline else ""
+    against = f" against {escaped(baseline[0].name)}" if baseline else ""
     lines = [
         f"### {_TITLES[report.answer]}",
         "",
-        f"`{_cell(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
-        f"{_cell(report.limits.metric)} on {dataset.n:,} images of {_cell(dataset.name)}, model "
-        f"{_cell(report.header.model.id)} ({report.header.model.fingerprint}).",
+        f"`{escaped(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
+        f"{escaped(report.limits.metric)} on {dataset.n:,} images of {escaped(dataset.name)}, "
+        f"model {escaped(report.header.model.id)} ({report.header.model.fingerprint}).",
         "",
         "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
         "|---|---|---|---|---|---|---|",
         *(_row(check) for check in report.checks),
         "",
         *_reasons(report.checks),
+        *_ignored(report.limits),
         "Pass needs the whole interval of every group within the limit; fail needs one of them "
         "beyond it, corrected for how many there are. Anything else is too little data.",
     ]
@@ -91,9 +89,9 @@ def _row(check: Check) -> str:
     cells = (
         f"**{check.answer}**",
         _NAMES[check.limit],
-        _cell(check.by),
+        escaped(check.by),
         _figure(check.limit, check.allowed),
-        _cell(check.group),
+        escaped(check.group),
         shown,
         f"{check.n:,}",
     )
@@ -113,18 +111,17 @@ def _figure(limit: str, value: float) -> str:
     return f"{value:.2f}" if limit in _RATIOS else percent(value, 2)
 
 
+def _ignored(limits: Limits) -> list[str]:
+    if not limits.ignored_groups:
+        return []
+    named = ", ".join(map(escaped, limits.ignored_groups))
+    return [f"Not held against any limit, as the limits file has it: {named}.", ""]
+
+
 def _reasons(checks: Sequence[Check]) -> list[str]:
     told = [
-        f"- {_NAMES[check.limit]}, by {_cell(check.by)}: {_cell(check.reason)}."
+        f"- {_NAMES[check.limit]}, by {escaped(check.by)}: {escaped(check.reason)}."
         for check in checks
         if check.reason
     ]
     return [*told, ""] if told else []
-
-
-def _cell(text: str) -> str:
-    """Returns untrusted text as a cell of a table: no markup, no new column, no new line."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    for sign in "|`*[]_":
-        plain = plain.replace(sign, f"\\{sign}")
-    return plain

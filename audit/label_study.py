@@ -69,7 +69,6 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
     ablations, carried = records(Ablation, joined["ablation"]), records(Carried, joined["carried"])
     halves = records(SplitHalf, joined["halves"])
-    rest = found.tables | {"insufficient": (*found.tables["insufficient"], *refused)}
     return Results(
         kind="ablate",
         header=found.header,
@@ -81,7 +80,8 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         split_halves=halves,
         wordings=records(Wording, joined["wording"]),
         thresholds=records(Threshold, joined["thresholds"]),
-        **rest,
+        not_tried=tuple(refused),
+        **found.tables,
     )
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from audit.dataset import CROSS
+from audit.dataset import CROSS, Groups
 from audit.errors import LimitsError
 from audit.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
 from moderation.policy_problems import field_problems
 from moderation.yaml_source import parse_yaml
 
-Share = Annotated[float, Field(ge=0.0, le=1.0, allow_inf_nan=False)]
+#: A highest rate or difference: 1 would hold of anything.
+Highest = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
@@ -40,15 +42,15 @@ class Limits(BaseModel):
         ge=SUPPRESSED_BELOW,
         description="Groups with fewer images have too little data.",
     )
-    worst_group_rate: Share | None = Field(None, description="Highest rate of any group.")
-    gap: Share | None = Field(None, description="Largest difference between two groups.")
+    worst_group_rate: Highest | None = Field(None, description="Highest rate of any group.")
+    gap: Highest | None = Field(None, description="Largest difference between two groups.")
     ratio: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] | None = Field(
         None, description="Largest ratio of two groups' rates, such as 1.25."
     )
-    pass_ratio: Share | None = Field(
+    pass_ratio: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = Field(
         None, description="Smallest ratio of two groups' shares that pass, such as 0.8."
     )
-    regression: Share | None = Field(
+    regression: Highest | None = Field(
         None, description="Largest rise of any group's rate over the baseline."
     )
 
@@ -80,12 +82,36 @@ def load_limits(path: Path) -> Limits:
         problems += field_problems(error, source, Limits)
     if problems:
         raise LimitsError("\n".join(map(str, problems)))
-    if not any(getattr(limits, name) is not None for name in LIMITS):
-        raise LimitsError(
-            "it holds no limit", str(path), f"Give one or more of {', '.join(LIMITS)}"
-        )
+    _refuse_senseless(limits, str(path))
     return limits
+
+
+def _refuse_senseless(limits: Limits, where: str) -> None:
+    """Raises where the limits could not fail, or would fail what is better."""
+    if not any(getattr(limits, name) is not None for name in LIMITS):
+        raise LimitsError("it holds no limit", where, f"Give one or more of {', '.join(LIMITS)}")
+    if len({frozenset(by) for by in limits.by}) != len(limits.by):
+        raise LimitsError("a sensitive feature is named twice", where, "Name each once")
+    given = [name for name in _MORE_IS_WORSE if getattr(limits, name) is not None]
+    if limits.metric in ("true_positive_rate", "action:allow") and given:
+        what = f"{', '.join(given)} would fail what is better: more {limits.metric} is no harm"
+        raise LimitsError(what, where, "Hold gap or ratio with this metric, or hold another")
+    if limits.metric.startswith("label:"):
+        what = f"{limits.metric} is no harm by itself: that label need not act"
+        raise LimitsError(what, where, "Hold fired:LABEL, which counts where it does")
+
+
+def refuse_unknown_groups(limits: Limits, parts: Iterable[Groups]) -> None:
+    """Raises LimitsError where a group to ignore is none: a typo would ignore nothing."""
+    known = {name for part in parts for name in part.names}
+    unknown = [name for name in limits.ignored_groups if name not in known]
+    if unknown:
+        what = f"there is no group {', '.join(unknown)} to ignore"
+        raise LimitsError(what, "ignored_groups", f"Known: {', '.join(sorted(known))}")
 
 
 #: The keys that are limits, in the order in which they are checked.
 LIMITS = ("worst_group_rate", "gap", "ratio", "pass_ratio", "regression")
+
+#: Those for which a higher rate is worse.
+_MORE_IS_WORSE = ("worst_group_rate", "pass_ratio", "regression")

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.power import NormalIndPower
 
+from audit.dataset import OVERALL
 from audit.intervals import LEVEL
-from audit.rates import FLAG, OVERALL
+from audit.rates import FLAG
 
 #: How often a difference of the stated size would be found.
 POWER = 0.8

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from audit.dataset import Dataset, Groups
+from audit.dataset import OVERALL, Dataset, Groups
 from audit.errors import UndefinedRateWarning
 from audit.intervals import share, wilson
 from audit.support import support_of
@@ -20,9 +20,6 @@ from audit.truth import Truth
 from moderation.verdict import ACTIONS
 
 COLUMNS = ("policy", "by", "group", "metric", "count", "n", "rate", "low", "high", "support")
-
-#: The whole dataset, as a feature with one group.
-OVERALL = "overall"
 
 #: Share of images that are flagged for review or blocked: fairlearn's selection_rate, where to be
 #: selected is the harm.

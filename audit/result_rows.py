@@ -16,12 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 Support = Literal["full", "indicative", "suppressed"]
 
 
-def _null_if_undefined(value: Any) -> Any:
+def null_if_undefined(value: Any) -> Any:
+    """Returns None for NaN and infinity, and anything else as it is."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 #: NaN and infinity are null: JSON has neither.
-Number = Annotated[float | None, BeforeValidator(_null_if_undefined)]
+Number = Annotated[float | None, BeforeValidator(null_if_undefined)]
 
 
 class Record(BaseModel):
@@ -226,6 +227,9 @@ R = TypeVar("R", bound=Record)
 
 
 def records(kind: type[R], table: pd.DataFrame | Iterable[dict[str, Any]]) -> tuple[R, ...]:
-    """Returns the rows of a table as records of a kind."""
+    """Returns the rows of a table as records of a kind; NaN is null in any column."""
     rows = table.to_dict("records") if isinstance(table, pd.DataFrame) else table
-    return tuple(kind.model_validate(row) for row in rows)
+    return tuple(
+        kind.model_validate({name: null_if_undefined(value) for name, value in row.items()})
+        for row in rows
+    )

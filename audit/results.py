@@ -121,6 +121,7 @@ class Results(Record):
     skews: tuple[Skew, ...] = ()
     power: tuple[Power, ...] = ()
     insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
+    not_tried: tuple[str, ...] = Field((), description="Changes that make no policy, with why.")
     limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")
 
     def to_json(self) -> str:

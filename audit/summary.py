@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.ablation_rows import Ablation, Carried, SplitHalf
-from audit.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, OVERALL, TRUE_POSITIVE
+from audit.dataset import CROSS, OVERALL
+from audit.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.result_rows import Gap, Rate, Shift
 from audit.results import Header
 
@@ -31,7 +32,7 @@ def run_summary(header: Header, rates: Sequence[Rate], gaps: Sequence[Gap]) -> I
     for policy in header.policies:
         yield flagged_sentence(policy.name, rates, benign=header.dataset.benign)
         for gap in gaps:
-            if (gap.policy, gap.metric) == (policy.name, FLAG) and "×" not in gap.by:
+            if (gap.policy, gap.metric) == (policy.name, FLAG) and CROSS not in gap.by:
                 yield gap_sentence(gap)
 
 
@@ -81,6 +82,8 @@ def compare_summary(
 
 
 def _change(net: float | None) -> str:
+    if net is None:
+        return "an unknown change"
     if not net:
         return "no change"
     return f"{of_10000(abs(net))} {'more' if net > 0 else 'fewer'}"
@@ -91,7 +94,7 @@ def _signed(share: float | None) -> str:
 
 
 def _who_moved(name: str, shifts: Iterable[Shift]) -> str:
-    claims = [s for s in shifts if s.claim and "×" not in s.by]
+    claims = [s for s in shifts if s.claim and CROSS not in s.by]
     claims.sort(key=lambda shift: -abs(shift.net or 0.0))
     if not claims:
         return (
@@ -121,7 +124,14 @@ def ablate_summary(
             f"hits ({percent(top.share)})."
             for top in _heaviest(c for c in carried if c.policy == policy.name)
         )
-        own = [a for a in ablations if (a.policy, a.by, a.metric) == (policy.name, OVERALL, FLAG)]
+        acting = {label.id for label in policy.labels if label.action in ("review", "block")}
+        own = [
+            a
+            for a in ablations
+            if (a.policy, a.by, a.metric) == (policy.name, OVERALL, FLAG)
+            # Without a label that flags there are fewer flags: that says nothing.
+            if not (a.kind == "without" and a.change in acting)
+        ]
         if own:
             yield _most_moving(own)
         yield from _searched([half for half in halves if half.policy == policy.name])
@@ -139,9 +149,9 @@ def _most_moving(ablations: Sequence[Ablation]) -> str:
     top = max(ablations, key=lambda row: abs(row.net or 0.0))
     shown = "" if top.claim else " (not shown to differ from chance after correction)"
     return (
-        f"Of {len(ablations)} changes of the label set, `{top.kind} {top.change}` moves the flags "
-        f"most: {top.entered:,} images come to be flagged and {top.left:,} no longer are, of "
-        f"{top.n:,}: {_change(top.net)} of every 10,000{shown}."
+        f"Of {len(ablations)} changes of other labels and of wording, `{top.kind} {top.change}` "
+        f"moves the flags most: {top.entered:,} images come to be flagged and {top.left:,} no "
+        f"longer are, of {top.n:,}: {_change(top.net)} of every 10,000{shown}."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -253,6 +254,64 @@ def test_what_cannot_be_done_is_told_in_words(
     filled = [argument.replace("{faces}", str(faces)) for argument in arguments]
     done = audit(*filled, "--store", str(store), code=code)
     assert told in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.fixture(scope="module")
+def table(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A table of 80 faces with two large groups and four small ones, and hostile names."""
+    with (faces / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:80]
+    path = tmp_path_factory.mktemp("table") / "plain.csv"
+    large, small = ("a|b @you", "\x1b[31mred"), ("<b>", "=1+1", "c", "9" * 5000)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "large", "small"])
+        for i, row in enumerate(rows):
+            writer.writerow([row["file"], large[i % 2], small[i % 4]])
+    columns = [f"--column={name}={name}" for name in ("image", "large", "small")]
+    return path, ["-d", str(path), *columns, "--images", str(faces), "--model", "starter"]
+
+
+def test_features_with_and_without_support_are_audited_together(
+    store: Path, table: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    done = audit("run", "weapons", *table[1], "--store", str(store), "--out", str(tmp_path))
+    gaps = json.loads((tmp_path / "results.json").read_text())["gaps"]
+    worst = {gap["by"]: gap["worst"] for gap in gaps if gap["metric"] == "selection_rate"}
+    assert worst["small"] is None
+    assert worst["large"] is not None
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_comment_of_the_gate_holds_no_markup_of_group_names(
+    store: Path, table: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    limits = tmp_path / "limits.yaml"
+    text = "schema_version: 1\nsensitive_features: [large]\nworst_group_rate: 0.9\ngap: 0.9\n"
+    limits.write_text(text)
+    options = ["--policy", "weapons", "--limits", str(limits), "--store", str(store)]
+    shown = audit("gate", *options, *table[1]).stdout
+    assert "\x1b" not in shown
+    assert "@you" not in shown
+    rows = [line for line in shown.splitlines() if line.startswith("| **")]
+    assert len(rows) == 2
+    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {9}
+
+
+def test_what_cannot_be_written_is_told_before_the_work_and_never_hides_an_answer(
+    faces: Path, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store)]
+    done = audit("run", "weapons", *options, "--out", str(tmp_path / "file"), code=2)
+    assert "cannot be written" in done.stderr
+    assert "embedded now" not in done.stderr
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("schema_version: 1\nsensitive_features: [race]\nworst_group_rate: 0.9\n")
+    gate = ["gate", "--policy", "weapons", "--limits", str(limits), *options]
+    done = audit(*gate, "--summary", str(tmp_path / "file" / "x.md"), code=2)
+    assert done.stdout.startswith("### Pass")
+    assert "cannot be written" in done.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "compare", "ablate", "gate", "skew", "embed"])

@@ -971,3 +971,24 @@ def test_the_labelled_photographs_are_read_by_folder_and_by_table(objects: Path)
     assert classes[0] == classes[1]
     assert check_content(by_table).sha256 == by_table.expected_sha256
     assert sorted(check_content(by_folder).sha256) == sorted(check_content(by_table).sha256)
+
+
+@pytest.mark.parametrize("name", ["overall", "a × b", "a×b", "a,b", " "])
+def test_a_feature_whose_name_reads_as_more_than_one_is_refused(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.png")
+    (tmp_path / "t.csv").write_text("file,x\n1.png,v\n", encoding="utf-8")
+    options = LoadOptions(columns={"image": "file", name: "x"})
+    with pytest.raises(DatasetError, match="cannot be called"):
+        load_dataset(tmp_path / "t.csv", options=options)
+
+
+def test_a_value_that_reads_as_an_intersection_is_refused(tmp_path: Path) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / "1.png")
+    (tmp_path / "t.csv").write_text("file,x\n1.png,A × B\n", encoding="utf-8")
+    with pytest.raises(DatasetError, match="reads as an intersection"):
+        load_dataset(tmp_path / "t.csv", options=LoadOptions(columns={"image": "file", "x": "x"}))
+
+
+def test_numbers_of_any_length_are_ordered_as_numbers() -> None:
+    values = ["9" * 5000, "10", "9", "010", "² squared", "3-9", "٣"]
+    assert sorted(values, key=natural_order)[:4] == ["3-9", "9", "010", "10"]

@@ -12,9 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from audit.plain import clean, escaped
 from audit.report import write_report
-from audit.report.markdown import escaped
-from audit.report.names import clean
 from audit.report.shown import minus, p_value, points, ratio
 from audit.results import Results
 from tests.page_reader import Page

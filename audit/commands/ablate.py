@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from audit.commands.inputs import FormatOption, TextOrJson
 from audit.commands.opening import open_subject
-from audit.commands.output import OutOption, print_audit
+from audit.commands.output import OutOption, print_audit, refuse_unwritable
 from audit.commands.policies import PoliciesArgument, named, read_policies
 from audit.commands.shared_options import SubjectOptions, takes_options
 
@@ -66,6 +66,7 @@ def ablate(
     What is searched (--add, --synonym) is chosen on half of the images and measured on the other.
     """
     policies = read_policies(policy, options.model)
+    refuse_unwritable(out)
     from audit.label_study import Study, ablate_audit
     from audit.thresholds import THRESHOLDS
     from audit.variants import TEMPLATES

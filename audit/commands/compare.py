@@ -6,7 +6,7 @@ import typer
 
 from audit.commands.inputs import FormatOption, TextOrJson
 from audit.commands.opening import open_subject
-from audit.commands.output import OutOption, print_audit
+from audit.commands.output import OutOption, print_audit, refuse_unwritable
 from audit.commands.policies import PoliciesArgument, named, read_policies
 from audit.commands.shared_options import SubjectOptions, takes_options
 
@@ -32,6 +32,7 @@ def compare(
     if len(policy) < 2:
         raise typer.BadParameter("name two policies or more", param_hint="POLICY")
     policies = read_policies(policy, options.model)
+    refuse_unwritable(out)
     from audit.comparison import compare_audit
 
     with open_subject(options, policies, by=options.features) as subject:

@@ -9,6 +9,7 @@ import typer
 
 from audit.commands.inputs import TextOrJson
 from audit.commands.opening import open_subject
+from audit.commands.output import writing
 from audit.commands.policies import named, read_policies
 from audit.commands.shared_options import DatasetOptions, takes_options
 from moderation.output import note
@@ -37,7 +38,7 @@ def gate(
     policy: Annotated[
         str, typer.Option("--policy", "-p", help="The new policy: a file, or a shipped name.")
     ],
-    limits: Annotated[Path, typer.Option(help="File of limits: see docs/audit-method.md.")],
+    limits: Annotated[Path, typer.Option(help="File of limits: see docs/audit.md.")],
     options: DatasetOptions,
     baseline: Annotated[
         str | None, typer.Option(help="The policy that it would replace, for the regression limit.")
@@ -62,28 +63,33 @@ def gate(
     with open_subject(options, policies, by=held.by) as subject:
         report = _hold(subject, policies, paths, held)
     text = to_markdown(report)
+    print(to_json(report) if format is TextOrJson.JSON else text, end="", flush=True)
     if summary is not None:
-        summary.write_text(text, encoding="utf-8")
+        with writing(summary):
+            summary.write_text(text, encoding="utf-8")
         note(f"The answer is in {summary}")
-    print(to_json(report) if format is TextOrJson.JSON else text, end="")
     raise typer.Exit(EXIT_CODES[report.answer])
 
 
 def _hold(subject: Subject, policies: list[Policy], paths: list[str], limits: Limits) -> GateReport:
     from audit.gate import check_limits
-    from audit.gate_figures import group_counts, marks_of
+    from audit.gate_figures import group_counts, marks_of, shared_counts
     from audit.gate_report import GateReport
+    from audit.limits import refuse_unknown_groups
     from audit.truth import truth_of
 
     called = named(policies, paths)
     predictions = subject.predict(called.policies)
     marks = [marks_of(each, limits.metric, truth_of(subject.dataset, each)) for each in predictions]
     unchanged = policies[0].sha256 == policies[-1].sha256
+    parts = [subject.dataset.groups(by) for by in limits.by]
+    refuse_unknown_groups(limits, parts)
     checks = [
         check
-        for by in limits.by
+        for part in parts
         for check in check_limits(
-            group_counts(subject.dataset.groups(by), marks[0], marks[-1], limits),
+            group_counts(part, marks[0], marks[-1], limits),
+            shared_counts(part, marks[0], marks[-1], limits),
             limits,
             unchanged=unchanged,
         )

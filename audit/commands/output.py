@@ -2,16 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from audit.commands.inputs import TextOrJson
+from audit.errors import AuditError
+from audit.plain import clean
 from moderation.output import note, print_table, working
 
 if TYPE_CHECKING:
+    from audit.result_rows import Rate
     from audit.results import Results
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Maps what the system says of a path that cannot be written to an AuditError."""
+    try:
+        yield
+    except OSError as error:
+        what = f"it cannot be written: {error.strerror or error}"
+        raise AuditError(what, str(path), "Name another place") from error
+
+
+def refuse_unwritable(out: Path | None) -> None:
+    """Makes the folder of a report before anything is computed.
+
+    Raises:
+        AuditError: it cannot be made or written to.
+    """
+    if out is not None:
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+            (out / ".evenhand").touch()
+            (out / ".evenhand").unlink()
+
 
 OutOption = Annotated[
     Path | None,
@@ -26,32 +55,44 @@ def print_audit(results: Results, out: Path | None, format: TextOrJson) -> None:
     if out is not None:
         from audit.report import write_report
 
-        with working("Writing the report ..."):
+        with working("Writing the report ..."), writing(out):
             written = write_report(results, out)
         note(f"{len(written)} files in {out}; open {out / 'report.html'}")
     if format is TextOrJson.JSON:
         print(results.to_json(), end="")
         return
     for sentence in results.summary:
-        print(sentence)
+        print(clean(sentence))
     print()
     print_table(*_rates(results))
     for sentence in results.insufficient:
-        note(f"Too little data: {sentence}")
+        note(clean(f"Too little data: {sentence}"))
+    for sentence in results.not_tried:
+        note(clean(f"Not tried: {sentence}"))
 
 
 def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Returns the flag rates of the whole and of each feature, a column for each policy."""
+    """Returns flag rates, a column for each policy: of single features, else of intersections."""
+    from audit.dataset import CROSS
+    from audit.rates import FLAG
+
     names = [policy.name for policy in results.header.policies]
-    flags = [r for r in results.rates if r.metric == "selection_rate" and "×" not in r.by]
+    flags = [rate for rate in results.rates if rate.metric == FLAG]
+    if any(CROSS not in by for by in results.header.by):
+        flags = [rate for rate in flags if CROSS not in rate.by]
     by_group: dict[tuple[str, str], dict[str, str]] = {}
     for rate in flags:
-        cell = f"{rate.count} of {rate.n}"
-        if rate.rate is not None and rate.low is not None and rate.high is not None:
-            cell += f"  {rate.rate:.1%} [{rate.low:.1%}, {rate.high:.1%}]"
-        mark = {"suppressed": " too few", "indicative": " indicative"}.get(rate.support, "")
-        by_group.setdefault((rate.by, rate.group), {})[rate.policy] = cell + mark
+        by_group.setdefault((rate.by, rate.group), {})[rate.policy] = _cell(rate)
     rows = [
-        (by, group, *(cells[name] for name in names)) for (by, group), cells in by_group.items()
+        (clean(by), clean(group), *(cells[name] for name in names))
+        for (by, group), cells in by_group.items()
     ]
     return ("by", "group", *names), rows
+
+
+def _cell(rate: Rate) -> str:
+    counts = f"{rate.count} of {rate.n}"
+    if rate.support == "suppressed" or rate.rate is None:
+        return f"{counts}, too few"
+    mark = ", indicative" if rate.support == "indicative" else ""
+    return f"{counts}  {rate.rate:.1%} [{rate.low:.1%}, {rate.high:.1%}]{mark}"

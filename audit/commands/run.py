@@ -8,7 +8,7 @@ import typer
 
 from audit.commands.inputs import FormatOption, TextOrJson
 from audit.commands.opening import open_subject
-from audit.commands.output import OutOption, print_audit
+from audit.commands.output import OutOption, print_audit, refuse_unwritable
 from audit.commands.policies import PoliciesArgument, named, read_policies
 from audit.commands.shared_options import SubjectOptions, takes_options
 from audit.commands.skew import Desired, DesiredOption, KOption
@@ -38,6 +38,7 @@ def run(
 ) -> None:
     """Report whom each policy flags: rates by group with intervals, gaps, what is not shown."""
     policies = read_policies(policy, options.model)
+    refuse_unwritable(out)
     from audit.assembly import run_audit
 
     with open_subject(options, policies, by=options.features) as subject:

@@ -11,6 +11,7 @@ import typer
 from audit.commands.inputs import FormatOption, TextOrJson
 from audit.commands.opening import open_subject
 from audit.commands.shared_options import SubjectOptions, takes_options
+from audit.plain import clean
 from moderation.output import print_table
 
 EPILOG = """Examples:
@@ -46,6 +47,8 @@ def skew(
     """Tell whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
     from audit.assembly import prompt_skews
 
+    if not all(text.strip() for text in prompt):
+        raise typer.BadParameter("it is empty", param_hint="PROMPT")
     with open_subject(options, [], by=options.features) as subject:
         rows = [
             row
@@ -55,13 +58,14 @@ def skew(
     if format is TextOrJson.JSON:
         print(json.dumps([row.model_dump(mode="json") for row in rows], indent=2))
         return
-    columns = ("prompt", "by", f"MaxSkew@{k}", "of group", "by chance", "p", "NDKL")
+    columns = ("prompt", "by", "first", "MaxSkew", "of group", "by chance", "p", "NDKL")
     cells = [
         (
-            row.prompt,
-            row.by,
+            clean(row.prompt),
+            clean(row.by),
+            f"{row.k} of {row.n}",
             f"{row.max_skew:.3f}",
-            row.max_skew_group or "",
+            clean(row.max_skew_group or ""),
             f"{row.chance_max_skew:.3f}",
             f"{row.p:.4f}",
             f"{row.ndkl:.3f}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from audit.plain import clean, escaped
 from audit.report.document import (
     Beside,
     Block,
@@ -24,13 +25,8 @@ from audit.report.document import (
     Terms,
     Value,
 )
-from audit.report.names import clean
 
 Numbers = Mapping[str, tuple[int, str]]
-
-#: Signs that Markdown or GitHub read as more than themselves.
-_SPECIAL = re.compile(r"([\\`*_\[|~$])")
-_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
 def markdown(document: Document) -> str:
@@ -52,18 +48,6 @@ def markdown(document: Document) -> str:
         if any(isinstance(block, (Figures, Fold)) for block in section.blocks):
             parts.append("_The page, report.html, shows more of this._")
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def escaped(text: str) -> str:
-    """Returns a text that Markdown shows as it is, on one line."""
-    text = " ".join(clean(text).split())
-    text = "".join(_ENTITIES.get(char, char) for char in text)
-    text = _SPECIAL.sub(r"\\\1", text)
-    # GitHub makes links of bare addresses.
-    text = text.replace("://", "&#58;//").replace("www.", "www&#46;")
-    # Nor is its beginning a heading, a list or a rule.
-    text = re.sub(r"^([-+=#])", r"\\\1", text)
-    return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)
 
 
 def _blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from audit.dataset import CROSS
+from audit.dataset import CROSS, OVERALL
+from audit.plain import clean
+from audit.rates import FLAG
 from audit.results import Results
-
-#: The whole dataset, as a feature and as its one group.
-OVERALL = "overall"
-
-FLAG = "selection_rate"
 
 _METRICS = {
     FLAG: "Share flagged",
@@ -21,19 +17,19 @@ _METRICS = {
     "misclassification_rate": "Misclassification rate",
 }
 
-#: Characters that reorder the text around them.
-_REORDERING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}
+__all__ = [
+    "FLAG",
+    "OVERALL",
+    "distinct",
+    "joined",
+    "metric_name",
+    "policy_names",
+    "short",
+    "singles",
+    "title",
+]
 
 T = TypeVar("T")
-
-
-def clean(text: str) -> str:
-    """Returns a text without control characters, which would garble a page or a terminal."""
-    return "".join(
-        char
-        for char in text
-        if char in "\n\t" or (unicodedata.category(char) != "Cc" and ord(char) not in _REORDERING)
-    )
 
 
 def short(text: str, length: int = 24) -> str:

@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from audit.plain import clean
 from audit.report.document import Document
-from audit.report.names import clean
 
 
 def page(document: Document) -> str:

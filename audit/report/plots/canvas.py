@@ -13,7 +13,7 @@ import matplotlib as mpl
 from markupsafe import escape
 from matplotlib.figure import Figure
 
-from audit.report.names import clean
+from audit.plain import clean
 
 #: Pixels, at the natural size: it fits a telephone without being scaled down.
 WIDTH = 352

@@ -64,4 +64,4 @@ def files(results: Results) -> tuple[Block, ...]:
     return (Points(tuple(items)),)
 
 
-_NOT_TABLES = {"schema_version", "kind", "header", "summary", "insufficient", "limits"}
+_NOT_TABLES = {"schema_version", "kind", "header", "summary", "insufficient", "not_tried", "limits"}

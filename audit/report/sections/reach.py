@@ -42,6 +42,8 @@ def reach(results: Results) -> tuple[Block, ...]:
         blocks.append(_powers(results, shown))
     if results.insufficient:
         blocks += [Heading("Too little data"), *_list(results.insufficient)]
+    if results.not_tried:
+        blocks += [Heading("Not tried"), *_list(results.not_tried)]
     return tuple(blocks)
 
 

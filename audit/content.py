@@ -84,6 +84,11 @@ def row_problem(dataset: Dataset, index: int, message: str, remedy: str = _REMED
     return RowProblem(*_place(dataset, index), message, remedy)
 
 
+def image_problem(dataset: Dataset, index: int, error: OSError | ImageError) -> RowProblem:
+    """Returns the problem of an image that an error shows, at its row."""
+    return row_problem(dataset, index, _said(error))
+
+
 def leave_out(
     dataset: Dataset, problems: Sequence[RowProblem]
 ) -> tuple[Dataset, npt.NDArray[np.intp]]:
@@ -128,7 +133,7 @@ def _read(dataset: Dataset, index: int, look: Look | None) -> tuple[str, list[st
     try:
         content = read_bytes(dataset.references[index])
     except OSError as error:
-        return "", [f"the image cannot be read: {error.strerror or error}"]
+        return "", [_said(error)]
     sha256 = hashlib.sha256(content).hexdigest()
     return sha256, list(_wrong(dataset, index, content, sha256, look))
 
@@ -143,7 +148,13 @@ def _wrong(
         if look:
             look(content)
     except ImageError as error:
-        yield f"the image cannot be decoded: {error.what}"
+        yield _said(error)
+
+
+def _said(error: OSError | ImageError) -> str:
+    if isinstance(error, ImageError):
+        return f"the image cannot be decoded: {error.what}"
+    return f"the image cannot be read: {error.strerror or error}"
 
 
 def _called(dataset: Dataset, index: int) -> str:

@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
-from audit.content import image_hashes, leave_out, row_problem
+from audit.content import Progress, image_hashes, image_problem, leave_out, row_problem
 from audit.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
-from audit.references import Reference, read_bytes
+from audit.references import read_bytes
 from moderation.classifier import Encoder, Floats
 from moderation.embeddings import EmbeddingStore, Features, FeatureSpace, Storage
-from moderation.errors import ImageError, ModerationError
+from moderation.errors import ImageError
 from moderation.image import Pixels, Preprocessing, decode, preprocess
 from moderation.messages import ModelStamp
 
@@ -32,18 +33,27 @@ _BATCH = 32
 #: Batches that are decoded ahead of the encoder.
 _AHEAD = 2
 
-#: Shows progress: (items, how many there are, what is done to them) -> the items.
-Track = Callable[[Iterable[T], int, str], Iterator[T]]
+#: What is wrong with an image whose content no longer has the hash that was read.
+CHANGED = "the image changed while it was being embedded"
+
+
+class Track(Protocol):
+    """Shows progress."""
+
+    def __call__(self, items: Iterable[T], total: int, doing: str, /) -> Iterator[T]:
+        """Yields the items, of which there are `total`; `doing` is what is done to them."""
+        ...
 
 
 class Embedded(NamedTuple):
-    """The features of one image of a dataset, or why there are none."""
+    """The (d,) feature of one image of a dataset, or why there is none."""
 
     row: int
-    features: Floats | ModerationError
+    found: Floats | RowProblem
 
 
-#: Embeds the images of a dataset at some indexes; may give them in any order.
+#: Embeds the images of a dataset at some indexes, whose content must have the hash that is given
+#: for its image, of all n; may give them in any order.
 Embed = Callable[[Dataset, Sequence[int], Sequence[str]], Iterator[Embedded]]
 
 
@@ -56,12 +66,14 @@ class EmbeddedDataset:
         features: (n, d) rows of unit length.
         sha256: (n,) hash of each image's content.
         embedded: how many of them went through the model now.
+        rounded: how many of them have a feature that is stored as float16.
     """
 
     dataset: Dataset
     features: Floats
     sha256: tuple[str, ...]
     embedded: int
+    rounded: int
 
     @property
     def images_sha256(self) -> str:
@@ -77,11 +89,11 @@ def embed_dataset(
     *,
     storage: Storage = "float32",
     skip_bad: bool = False,
-    track: Track[Embedded] | None = None,
+    track: Track | None = None,
 ) -> EmbeddedDataset:
     """Returns the features of a dataset's images; only images that are new go through the model.
 
-    What is embedded is kept, also where it ends by an exception or Ctrl-C.
+    What is embedded is kept, also by Ctrl-C; what is wrong by the files alone is raised before.
 
     Args:
         dataset: the images.
@@ -93,39 +105,64 @@ def embed_dataset(
         track: shows progress.
 
     Raises:
-        DatasetError: images are missing, not as annotated, there twice, or cannot be decoded.
-        ModelError: the model failed. StoreError: a file of the store is damaged.
+        DatasetError: images are missing, another, there twice, changed or cannot be decoded.
+        ModelError: the model failed. StoreError: the store is damaged, or cannot be written.
     """
-    hashes, problems = image_hashes(dataset)
+    hashes, problems = image_hashes(dataset, _reading(track, len(dataset)))
+    _refuse(problems, skip_bad)
     with store.open(FeatureSpace.of_images(stamp), storage) as features:
         missing = _missing(features, hashes)
-        found = embed(dataset, missing, hashes)
-        for each in track(found, len(missing), "Embedding") if track and missing else found:
-            if isinstance(each.features, ModerationError):
-                problems.append(_refused(dataset, each.row, each.features))
-            else:
-                features.add([hashes[each.row]], each.features[np.newaxis])
+        if missing:
+            store.refuse_unwritable()
+            found = embed(dataset, missing, hashes)
+            found = track(found, len(missing), "Embedding") if track else found
+            problems += _keep(features, hashes, found)
+    _refuse(problems, skip_bad)
+    return _with_features(dataset, problems, hashes, features, set(missing))
+
+
+def _reading(track: Track | None, n: int) -> Progress | None:
+    return (lambda indexes: track(indexes, n, "Reading images")) if track else None
+
+
+def _refuse(problems: Sequence[RowProblem], skip_bad: bool) -> None:
     if problems and not skip_bad:
         raise DatasetError(problems)
-    rest, kept = leave_out(dataset, problems) if problems else (dataset, range(len(dataset)))
-    of_rest = tuple(hashes[i] for i in kept)
-    rows, _ = features.get(of_rest)
-    return EmbeddedDataset(rest, rows, of_rest, len(missing))
 
 
 def _missing(features: Features, hashes: Sequence[str]) -> list[int]:
     """Returns the indexes of the images without a feature; of equal images the first alone."""
-    known = [sha256 for sha256 in dict.fromkeys(hashes) if sha256]
-    _, found = features.get(known)
-    wanted = {sha256 for sha256, there in zip(known, found, strict=True) if not there}
-    first = {sha256: index for index, sha256 in reversed(list(enumerate(hashes)))}
-    return sorted(first[sha256] for sha256 in wanted)
+    first: dict[str, int] = {}
+    for index, sha256 in enumerate(hashes):
+        if sha256:
+            first.setdefault(sha256, index)
+    there = features.has(list(first))
+    return [index for index, known in zip(first.values(), there, strict=True) if not known]
 
 
-def _refused(dataset: Dataset, index: int, error: ModerationError) -> RowProblem:
-    if not isinstance(error, ImageError):
-        raise error
-    return row_problem(dataset, index, f"the image cannot be decoded: {error.what}")
+def _keep(
+    features: Features, hashes: Sequence[str], found: Iterable[Embedded]
+) -> Iterator[RowProblem]:
+    """Stores features as they come, and yields what is wrong with the other images."""
+    for each in found:
+        if isinstance(each.found, RowProblem):
+            yield each.found
+        else:
+            features.add([hashes[each.row]], each.found[np.newaxis])
+
+
+def _with_features(
+    dataset: Dataset,
+    problems: Sequence[RowProblem],
+    hashes: Sequence[str],
+    features: Features,
+    missing: Set[int],
+) -> EmbeddedDataset:
+    rest, kept = leave_out(dataset, problems) if problems else (dataset, range(len(dataset)))
+    of_rest = tuple(hashes[i] for i in kept)
+    rows, _ = features.get(of_rest)
+    embedded = sum(i in missing for i in kept)
+    return EmbeddedDataset(rest, rows, of_rest, embedded, features.rounded(of_rest))
 
 
 def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
@@ -136,11 +173,9 @@ def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int =
     ) -> Iterator[Embedded]:
         if not indexes:  # so that a model that is not needed is not loaded
             return
-        how = encoder.preprocessing
+        prepare = partial(_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-            jobs = (
-                (i, pool.submit(_pixels, dataset.references[i], how, max_pixels)) for i in indexes
-            )
+            jobs = ((index, pool.submit(prepare, index)) for index in indexes)
             try:
                 for batch in _ahead(jobs, _BATCH * _AHEAD):
                     yield from _encode(encoder, batch)
@@ -150,7 +185,7 @@ def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int =
     return embed
 
 
-Decoding = tuple[int, Future[Pixels]]
+Decoding = tuple[int, Future[Pixels | RowProblem]]
 
 
 def _ahead(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
@@ -162,19 +197,30 @@ def _ahead(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
         waiting.extend(islice(jobs, len(batch)))
 
 
-def _pixels(reference: Reference, how: Preprocessing, max_pixels: int) -> Pixels:
-    return preprocess(decode(read_bytes(reference), max_pixels=max_pixels), how)
+def _pixels(
+    dataset: Dataset, hashes: Sequence[str], how: Preprocessing, max_pixels: int, index: int
+) -> Pixels | RowProblem:
+    """Returns what the encoder takes of an image, or what is wrong with it."""
+    try:
+        content = read_bytes(dataset.references[index])
+        # Read again, maybe hours after it was hashed, and kept for good under that hash.
+        if hashlib.sha256(content).hexdigest() != hashes[index]:
+            return row_problem(dataset, index, CHANGED)
+        return preprocess(decode(content, max_pixels=max_pixels), how)
+    except (OSError, ImageError) as error:
+        return image_problem(dataset, index, error)
 
 
 def _encode(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[Embedded]:
     squares: list[Pixels] = []
     indexes: list[int] = []
     for index, decoding in batch:
-        try:
-            squares.append(decoding.result())
+        pixels = decoding.result()
+        if isinstance(pixels, RowProblem):
+            yield Embedded(index, pixels)
+        else:
+            squares.append(pixels)
             indexes.append(index)
-        except ImageError as error:
-            yield Embedded(index, error)
     if squares:
         rows = encoder.image_features(np.stack(squares))
         yield from (Embedded(index, row) for index, row in zip(indexes, rows, strict=True))

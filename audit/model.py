@@ -50,13 +50,15 @@ class StoredEncoder:
             load: turns a reference into an encoder.
 
         Raises:
-            ModelError: the model cannot be loaded. StoreError: a file of the store is damaged.
+            ModelError: the model cannot be loaded.
+            StoreError: a file of the store is damaged, or the model is needed and what it gives
+                cannot be kept; that is said before it is loaded.
         """
         self.store = store
         self._reference, self._options, self._load = reference, options, load
         self._path = description_path(store.root, reference, options)
         self._loaded: Encoder | None = None
-        known = read_description(self._path)
+        known = read_description(self._path, reference)
         self._description = known if known and known.holds else self._described()
         self.stamp = self._description.stamp
         self.preprocessing = self._description.preprocessing
@@ -94,7 +96,11 @@ class StoredEncoder:
         return [self._counts[text] for text in texts]
 
     def close(self) -> None:
-        """Writes what is new to the store."""
+        """Writes what is new to the store.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
         self._texts.flush()
         if self._counts != self._description.token_counts:
             counts = {"token_counts": dict(self._counts)}
@@ -109,18 +115,24 @@ class StoredEncoder:
 
     def _encoder(self) -> Encoder:
         if self._loaded is None:
-            self._loaded = self._load(self._reference, self._options)
-            if self._loaded.stamp != self.stamp:
+            encoder = self._load_model()
+            if not self._description.describes(encoder):
                 self._path.unlink(missing_ok=True)
                 raise ModelError(
                     "the model is not the one that its features were made with",
                     f"model {self._reference}",
                     "Run the audit again: it starts from the model as it is now",
                 )
+            self._loaded = encoder
         return self._loaded
 
+    def _load_model(self) -> Encoder:
+        # Before, since loading takes long and what the model gives must be kept.
+        self.store.refuse_unwritable()
+        return self._load(self._reference, self._options)
+
     def _described(self) -> ModelDescription:
-        self._loaded = self._load(self._reference, self._options)
+        self._loaded = self._load_model()
         description = ModelDescription.of(self._reference, self._loaded)
         write_description(self._path, description)
         return description

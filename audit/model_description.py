@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import os
-import tempfile
+import json
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from moderation.classifier import Encoder
 from moderation.encoders import LoadOptions
 from moderation.encoders.files import model_files
+from moderation.feature_files import FeatureSpace, remove_strays, written_whole
 from moderation.image import Preprocessing
 from moderation.messages import ModelStamp
 
@@ -67,6 +68,16 @@ class ModelDescription(BaseModel):
             and self.versions == _versions()
         )
 
+    def describes(self, encoder: Encoder) -> bool:
+        """Returns whether a loaded encoder is the one that was described, in every number."""
+        return (
+            self.stamp == encoder.stamp
+            and self.preprocessing == encoder.preprocessing
+            and self.context_length == encoder.context_length
+            and self.logit_scale == encoder.logit_scale
+            and self.logit_bias == encoder.logit_bias
+        )
+
 
 def description_path(root: Path, reference: str, options: LoadOptions) -> Path:
     """Returns where the description of a model lies in a store."""
@@ -74,26 +85,54 @@ def description_path(root: Path, reference: str, options: LoadOptions) -> Path:
     return root / "models" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
-def read_description(path: Path) -> ModelDescription | None:
-    """Returns the description in a file; None where there is none that can be read."""
+def read_description(path: Path, reference: str) -> ModelDescription | None:
+    """Returns the description of a model in a file; None where there is none that can be trusted.
+
+    That is one that is not as it was written, is of another model, or contradicts itself: the
+    model is then described again. What killed writers of this file left is removed.
+    """
+    remove_strays(path.parent, path.stem)
     try:
-        return ModelDescription.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError):
-        return None
+        content = json.loads(path.read_bytes())
+        if content.pop("sha256") != _digest(content):
+            return None
+        description = _parsed(content)
+        FeatureSpace.of_images(description.stamp)  # else its features could lie anywhere
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # a ValidationError is a ValueError, as is what is no JSON
+    as_stamped = description.preprocessing.fingerprint == description.stamp.preprocessing
+    return description if as_stamped and description.reference == reference else None
 
 
 def write_description(path: Path, description: ModelDescription) -> None:
-    """Writes a description, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(description.model_dump_json(indent=1))
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(name)
-        raise
+    """Writes a description with its hash, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    content = description.model_dump(mode="json", exclude={"preprocessing"})
+    content["preprocessing"] = asdict(description.preprocessing)
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+    with written_whole(path, "descriptions of models") as file:
+        file.write(text.encode())
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _parsed(content: dict[str, Any]) -> ModelDescription:
+    """Returns the description in a file's content.
+
+    Its preprocessing keeps whole numbers whole, where pydantic would make 1 into 1.0: its
+    fingerprint is of the numbers as the checkpoint has them.
+    """
+    described = ModelDescription.model_validate(content)
+    pairs = content["preprocessing"].items()
+    given: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in pairs
+    }
+    return described.model_copy(update={"preprocessing": Preprocessing(**given)})
 
 
 def _file_states(reference: str) -> dict[str, tuple[int, int]]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
+from audit.content import image_problem, row_problem
 from audit.dataset import Dataset
-from audit.embedding import Embed, Embedded
-from audit.errors import AuditError
+from audit.embedding import CHANGED, Embed, Embedded
+from audit.errors import AuditError, RowProblem
 from audit.references import read_bytes
+from moderation.classifier import Floats
 from moderation.embeddings import FeatureSpace
 from moderation.errors import ImageError
-from moderation.messages import ModelStamp
+from moderation.messages import EmbeddingResponse, ModelStamp
 from moderation.remote import embed_on_workers, feature_row
 
 
@@ -21,7 +23,8 @@ def workers_stamp(dataset: Dataset, model: str, broker_url: str | None = None) -
     Raises:
         AuditError: they can read none. BrokerUnavailable, VerdictTimeout: no worker answers.
     """
-    images = ((str(row), read_bytes(reference)) for row, reference in enumerate(dataset.references))
+    # What is wrong with an image is told when the dataset is embedded.
+    images = _contents(dataset, range(len(dataset)), [])
     with closing(
         embed_on_workers(images, model=model, broker_url=broker_url, in_flight=1)
     ) as answers:
@@ -36,18 +39,50 @@ def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None)
     space = FeatureSpace.of_images(stamp)
 
     def embed(dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]) -> Iterator[Embedded]:
-        images = ((str(row), read_bytes(dataset.references[row])) for row in rows)
+        unread: list[Embedded] = []
+        images = _contents(dataset, rows, unread)
         with closing(embed_on_workers(images, model=model, broker_url=broker_url)) as answers:
-            for row, answer in answers:
-                if isinstance(answer, ImageError):
-                    yield Embedded(int(row), answer)
-                    continue
-                if FeatureSpace.of_images(answer.model) != space:
-                    raise AuditError(
-                        "the workers do not have one model between them",
-                        f"model {model}",
-                        "Run the same weights with the same MODERATION_DTYPE on all of them",
-                    )
-                yield Embedded(int(row), feature_row(answer))
+            for key, answer in answers:
+                row = int(key)
+                yield Embedded(row, _checked(dataset, row, hashes[row], answer, space))
+        yield from unread
 
     return embed
+
+
+def _contents(
+    dataset: Dataset, rows: Iterable[int], unread: list[Embedded]
+) -> Iterator[tuple[str, bytes]]:
+    """Yields each image that can be read, under its row; puts the others on the list."""
+    for row in rows:
+        try:
+            content = read_bytes(dataset.references[row])
+        except OSError as error:
+            unread.append(Embedded(row, image_problem(dataset, row, error)))
+            continue
+        yield str(row), content
+
+
+def _checked(
+    dataset: Dataset,
+    row: int,
+    sha256: str,
+    answer: EmbeddingResponse | ImageError,
+    space: FeatureSpace,
+) -> Floats | RowProblem:
+    """Returns the (d,) feature in an answer, if it is of the image that was hashed.
+
+    Raises:
+        AuditError: it is of another model.
+    """
+    if isinstance(answer, ImageError):
+        return image_problem(dataset, row, answer)
+    if FeatureSpace.of_images(answer.model) != space:
+        raise AuditError(
+            "the workers do not have one model between them",
+            f"model {answer.model.id}",
+            "Run the same weights with the same MODERATION_DTYPE on all of them",
+        )
+    if answer.image_sha256 != sha256:
+        return row_problem(dataset, row, CHANGED)
+    return feature_row(answer)

@@ -77,6 +77,7 @@ class DatasetRecord(Record):
     sensitive_features: tuple[str, ...]
     groups: tuple[GroupRecord, ...]
     left_out: int = Field(description="Rows that were left out on request.")
+    rounded: int = Field(description="Images whose features are stored as float16.")
     notes: tuple[str, ...]
 
 

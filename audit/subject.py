@@ -114,6 +114,7 @@ class Subject:
                 for group, size in zip(part.names, part.sizes.tolist(), strict=True)
             ),
             left_out=len(dataset.left_out),
+            rounded=self.embedded.rounded,
             notes=dataset.notes,
         )
 

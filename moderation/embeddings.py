@@ -8,7 +8,6 @@ it is read: a damaged or foreign one is an error and never used. Needs pyarrow.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import time
 from collections.abc import Sequence
@@ -27,15 +26,15 @@ from moderation.feature_files import (
     Storage,
     not_unit,
     read_part,
+    refuse_unwritable,
     refused,
+    remove_strays,
     write_part,
 )
 
 __all__ = ["EmbeddingStore", "FeatureSpace", "Features", "Storage", "text_key"]
 
 _FLUSH_ROWS, _FLUSH_SECONDS = 1000, 30.0
-#: Temporary files of a writer that was killed are removed when they are older.
-_STRAY_SECONDS = 24 * 3600.0
 
 
 class EmbeddingStore:
@@ -49,19 +48,26 @@ class EmbeddingStore:
 
         Args:
             space: of the features.
-            storage: `float16` takes half the room. The rows are the same whichever way an earlier
-                run stored them: what is stored as float32 is rounded, and what is stored as
-                float16 is not taken for float32, so it is embedded again.
+            storage: how new rows are written; `float16` takes half the room. What is there is
+                read however it was stored, a float32 row before a float16 one of the same key.
 
         Raises:
             StoreError: a file is damaged, is of another space, or cannot be read.
         """
         folder = self.root / space.folder
-        _remove_strays(folder)
+        remove_strays(folder, "part")
         features = Features(folder, space, storage)
         for path in sorted(folder.glob("part-*.parquet")):
             features._load(path)
         return features
+
+    def refuse_unwritable(self) -> None:
+        """Makes the store's folder; to be asked before anything long is computed for it.
+
+        Raises:
+            StoreError: it cannot be made or written to.
+        """
+        refuse_unwritable(self.root)
 
 
 class Features:
@@ -72,7 +78,7 @@ class Features:
 
     float32 rows are as they were added. float16 rows are widened and scaled to unit length again:
     an entry is then off by less than 0.001 (measured: 0.00007, and 0.00005 in a cosine, in random
-    rows of width 512).
+    rows of width 512). Rows are held as they are stored, and `storage` is that of new ones.
     """
 
     def __init__(self, folder: Path, space: FeatureSpace, storage: Storage) -> None:
@@ -89,18 +95,29 @@ class Features:
         return len(self._rows)
 
     def get(self, keys: Sequence[str]) -> tuple[Floats, npt.NDArray[np.bool_]]:
-        """Returns (m, d) rows of unit length for m keys, and (m,) whether each was found.
+        """Returns (m, d) float32 rows of unit length for m keys, and (m,) whether each was found.
 
         The row of a key that was not found is NaN.
         """
-        hashes = [_key(key) for key in keys]
-        found = np.array([key in self._rows for key in hashes], dtype=np.bool_)
-        rows = np.full((len(hashes), self.width), np.nan, dtype=np.float32)
-        if found.any():
-            rows[found] = np.stack([self._rows[key] for key in hashes if key in self._rows])
-            if self.storage == "float16":
-                rows[found] = unit(rows[found])
-        return rows, found
+        stored = self._stored(keys)
+        rows = np.full((len(stored), self.width), np.nan, dtype=np.float32)
+        for place, row in enumerate(stored):
+            if row is not None:
+                rows[place] = row
+        rounded = np.array([_is_rounded(row) for row in stored], dtype=np.bool_)
+        rows[rounded] = unit(rows[rounded])
+        return rows, np.array([row is not None for row in stored], dtype=np.bool_)
+
+    def has(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Returns (m,) whether there is a row for each of m keys."""
+        return np.array([row is not None for row in self._stored(keys)], dtype=np.bool_)
+
+    def rounded(self, keys: Sequence[str]) -> int:
+        """Returns how many of the keys have a row that is stored as float16."""
+        return sum(map(_is_rounded, self._stored(keys)))
+
+    def _stored(self, keys: Sequence[str]) -> list[Rows | None]:
+        return [self._rows.get(_key(key)) for key in keys]
 
     def add(self, keys: Sequence[str], rows: Floats) -> None:
         """Keeps (m, d) rows of unit length under m keys; a key that is known keeps its row.
@@ -154,15 +171,15 @@ class Features:
         self.flush()
 
     def _load(self, path: Path) -> None:
-        """Takes the rows of a file, save those whose keys are known."""
-        storage, keys, rows = read_part(path, self.space)
+        """Takes the rows of a file, save those whose keys are known with no fewer bits."""
+        _, keys, rows = read_part(path, self.space)
         if self.width not in (0, rows.shape[1]):
             raise refused(path, f"its rows have width {rows.shape[1]}, others {self.width}")
-        if storage == "float16" and self.storage == "float32":
-            return
         self.width = rows.shape[1]
-        for key, row in zip(keys, rows.astype(self.storage, copy=False), strict=True):
-            self._rows.setdefault(key, row)
+        for key, row in zip(keys, rows, strict=True):
+            known = self._rows.get(key)
+            if known is None or known.itemsize < row.itemsize:
+                self._rows[key] = row
 
 
 def text_key(text: str) -> str:
@@ -177,9 +194,5 @@ def _key(text: str) -> bytes:
     return key
 
 
-def _remove_strays(folder: Path) -> None:
-    """Removes what writers left behind that were killed a day ago or more."""
-    for path in folder.glob("part-*.tmp"):
-        with contextlib.suppress(OSError):  # it may be another's by now
-            if time.time() - path.stat().st_mtime > _STRAY_SECONDS:
-                path.unlink()
+def _is_rounded(row: Rows | None) -> bool:
+    return row is not None and row.dtype == np.float16

@@ -11,11 +11,14 @@ import hashlib
 import json
 import os
 import re
+import tempfile
+import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,6 +35,8 @@ _FORMAT = "evenhand-features-1"
 #: How far a row's length may be from 1, by how its entries are rounded.
 _LENGTH_ERROR: dict[Storage, float] = {"float32": 1e-4, "float16": 1e-3}
 _VALUE_TYPES = {"float32": pa.float32(), "float16": pa.float16()}
+#: Temporary files of a writer that was killed are removed when they are older.
+_STRAY_SECONDS = 24 * 3600.0
 
 
 @dataclass(frozen=True)
@@ -86,29 +91,69 @@ def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    target = folder / f"part-{uuid.uuid4()}.parquet"
-    temporary = target.with_suffix(".tmp")
+    with written_whole(folder / f"part-{uuid.uuid4()}.parquet", "features") as file:
+        # Features do not compress, and no value comes twice.
+        pq.write_table(
+            _table(space, part),
+            file,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            write_page_checksum=True,
+        )
+
+
+@contextmanager
+def written_whole(target: Path, what: str) -> Iterator[IO[bytes]]:
+    """Yields a file that takes its place when the block ends, and is gone if the block fails.
+
+    Args:
+        target: its place; a file that is there is replaced.
+        what: is written, in the plural, for the error.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    temporary = target.with_name(f"{target.stem}-{uuid.uuid4()}.tmp")
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("xb") as file:
-            # Features do not compress, and no value comes twice.
-            pq.write_table(
-                _table(space, part),
-                file,
-                compression="none",
-                use_dictionary=False,
-                write_statistics=False,
-                write_page_checksum=True,
-            )
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except OSError as error:
+        told = f"{what} cannot be written ({error})"
         remedy = "Make room there, or name another folder; what was written before is kept"
-        raise StoreError(f"features cannot be written ({error})", str(folder), remedy) from error
+        raise StoreError(told, str(target.parent), remedy) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def remove_strays(folder: Path, stem: str) -> None:
+    """Removes what writers of `<stem>*` left behind that were killed a day ago or more."""
+    for path in folder.glob(f"{stem}-*.tmp"):
+        with contextlib.suppress(OSError):  # it may be another's by now
+            if time.time() - path.stat().st_mtime > _STRAY_SECONDS:
+                path.unlink()
+
+
+def refuse_unwritable(folder: Path) -> None:
+    """Makes a folder, and tries whether a file can be written there.
+
+    Raises:
+        StoreError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        # Tried, since the rights of a folder do not tell of a disk that is read-only.
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror or error
+        remedy = "Make it a folder that can be written to, or name another for the store"
+        raise StoreError(f"features cannot be kept there ({why})", str(folder), remedy) from error
 
 
 def read_part(path: Path, space: FeatureSpace) -> Part:

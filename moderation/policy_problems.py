@@ -20,6 +20,8 @@ _REMEDIES = {
     "string_too_long": "Use at most {max_length} characters",
     "greater_than_equal": "Use {ge} or more",
     "less_than_equal": "Use {le} or less",
+    "greater_than": "Use more than {gt}",
+    "less_than": "Use less than {lt}",
     "finite_number": "Use a number in [0, 1]",
     "string_pattern_mismatch": "Use lower-case letters, digits and hyphens, such as 'hand-gun'",
     "tuple_type": "Write a list: [first, second], or a line with - for each",
@@ -83,7 +85,8 @@ def _remedy(details: ErrorDetails) -> str:
         if isinstance(value, bool | int | float):
             return "Put quotes around it: YAML reads the bare word as something else"
         return "Write a text here"
-    return _REMEDIES.get(kind, "See docs/policies.md").format(**details.get("ctx", {}))
+    remedy = _REMEDIES.get(kind, "See the keys of this file in the documentation")
+    return remedy.format(**details.get("ctx", {}))
 
 
 def _keys_at(location: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:

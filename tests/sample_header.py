@@ -66,7 +66,7 @@ def header(policies: tuple[str, ...]) -> Header:
     other = (label("thief", 0.75), label("man", None), label("child | <b>", None))
     dataset = DatasetRecord(
         name="faces & more", adapter="fairface", n=N, sha256="cd" * 32, images_sha256="ef" * 32,
-        benign=False, sensitive_features=tuple(FEATURES), left_out=3,
+        benign=False, sensitive_features=tuple(FEATURES), left_out=3, rounded=0,
         groups=tuple(
             GroupRecord(by=by, group=group, n=n, support=support(n)) for by, group, n in groups()
         ),

@@ -10,9 +10,9 @@ import pytest
 from scipy import stats
 
 from audit.ablation import Trial, ablation_table, carried_table, run_variants, split_half
-from audit.dataset import Groups
+from audit.dataset import OVERALL, Groups
 from audit.intervals import holm, paired_difference, wilson
-from audit.rates import FLAG, OVERALL, overall_group
+from audit.rates import FLAG, overall_group
 from audit.sweep import Predictions, predict
 from audit.variants import (
     TEMPLATES,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -220,16 +221,19 @@ def test_a_queue_that_is_away_is_told(faces: Path, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_keeps_what_is_embedded(faces: Path, tmp_path: Path) -> None:
+    terminal, end = pty.openpty()  # where the progress bar is shown
     command = [sys.executable, "-m", "audit", "embed", "-d", str(faces), "--model", "starter"]
-    process = subprocess.Popen([*command, "--store", str(tmp_path)], stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 120
-    while not list(tmp_path.glob("models/*.json")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(2)  # some of the 700 are embedded by now, and far from all
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert b"Traceback" not in errors
+    with subprocess.Popen([*command, "--store", str(tmp_path)], stderr=end) as process:
+        os.close(end)
+        shown = ""
+        while not re.search(r"Embedding\D.* (4\d|[5-9]\d|\d{3})/700", shown):
+            shown += os.read(terminal, 4096).decode(errors="replace")
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the terminal ends with its program
+            while rest := os.read(terminal, 4096):
+                shown += rest.decode(errors="replace")
+        assert process.wait(timeout=60) == 130
+    assert "Traceback" not in shown
     assert 0 < len(_stored(tmp_path, "images")) < 700
 
 

@@ -88,15 +88,78 @@ def test_float16_takes_half_the_room(tmp_path: Path) -> None:
     assert sizes[1] < 0.6 * sizes[0]
 
 
-def test_what_comes_back_does_not_depend_on_how_an_earlier_run_stored_it(tmp_path: Path) -> None:
-    keys, _ = made(20)
-    filled(tmp_path / "wide")
-    filled(tmp_path / "narrow", storage="float16")
-    wide = EmbeddingStore(tmp_path / "wide").open(SPACE, "float16")
-    narrow = EmbeddingStore(tmp_path / "narrow").open(SPACE, "float16")
-    assert np.array_equal(wide.get(keys)[0], narrow.get(keys)[0])
-    exact = EmbeddingStore(tmp_path / "narrow").open(SPACE, "float32")
-    assert len(exact) == 0
+def test_what_comes_back_does_not_depend_on_how_new_rows_would_be_stored(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    for storage in BOTH:
+        filled(tmp_path / storage, storage=storage)
+        wide, narrow = (EmbeddingStore(tmp_path / storage).open(SPACE, new) for new in BOTH)
+        assert len(wide) == len(narrow) == 20
+        assert np.array_equal(wide.get(keys)[0], narrow.get(keys)[0])
+        assert np.array_equal(wide.get(keys)[0], rows) == (storage == "float32")
+        assert str(wide.get(keys)[0].dtype) == "float32"
+
+
+def test_a_float32_row_is_read_before_a_float16_one_of_the_same_key(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    for number in range(4):  # files are read by their random names
+        root = tmp_path / str(number)
+        before = EmbeddingStore(root).open(SPACE)
+        filled(root, storage="float16")
+        with before:
+            before.add(keys[:5], rows[:5])
+        both = EmbeddingStore(root).open(SPACE, "float16")
+        assert len(both) == 20
+        assert both.rounded(keys) == 15
+        assert np.array_equal(both.get(keys[:5])[0], rows[:5])
+
+
+def test_the_rows_that_were_rounded_are_counted_and_alone_scaled_again(tmp_path: Path) -> None:
+    keys, rows = made(30)
+    with EmbeddingStore(tmp_path).open(SPACE, "float16") as features:
+        features.add(keys[:10], rows[:10])
+    with EmbeddingStore(tmp_path).open(SPACE) as features:
+        features.add(keys[10:20], rows[10:20])
+        assert features.rounded(keys) == 10
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    assert [features.rounded(part) for part in (keys, keys[5:15], keys[10:], [])] == [10, 5, 0, 0]
+    found = features.get(keys[:20])[0]
+    assert np.array_equal(found[10:], rows[10:20])
+    assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-6
+    assert 0 < np.abs(found[:10] - rows[:10]).max() < 1e-3
+
+
+def test_whether_a_row_is_there_is_told_without_the_rows(tmp_path: Path) -> None:
+    keys, rows = made(3)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    features.add(keys[:2], rows[:2])
+    there = features.has([keys[2], keys[0], keys[0]])
+    assert there.dtype == np.bool_
+    assert there.tolist() == [False, True, True]
+    assert features.has([]).shape == (0,)
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_a_store_that_is_a_file_or_below_one_is_refused_before_anything_is_computed(
+    below: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    root = tmp_path / "file" / below
+    with pytest.raises(StoreError, match="cannot be kept there") as caught:
+        EmbeddingStore(root).refuse_unwritable()
+    assert caught.value.where == str(root)
+    assert "name another" in caught.value.remedy
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_store_that_may_not_be_written_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(StoreError, match="Permission denied"):
+        EmbeddingStore(tmp_path).refuse_unwritable()
+
+
+def test_a_store_that_can_be_written_to_is_made_and_left_empty(tmp_path: Path) -> None:
+    EmbeddingStore(tmp_path / "new" / "store").refuse_unwritable()
+    assert list((tmp_path / "new" / "store").iterdir()) == []
 
 
 def test_an_empty_store_finds_nothing_and_makes_no_folder(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.dataset import Dataset, Groups
+from audit.dataset import OVERALL, Dataset, Groups
 from audit.errors import UndefinedRateWarning
 from audit.intervals import wilson
 from audit.power import power_table, smallest_difference
@@ -18,7 +18,6 @@ from audit.rates import (
     FALSE_POSITIVE,
     FLAG,
     MISCLASSIFIED,
-    OVERALL,
     TRUE_POSITIVE,
     overall_group,
     partitions,

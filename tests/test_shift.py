@@ -8,11 +8,11 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from audit.dataset import Groups
+from audit.dataset import OVERALL, Groups
 from audit.flow import flow_table, price_table
 from audit.intervals import cochran_p, difference_of, holm, mcnemar_p, paired_difference, wilson
 from audit.matching import flagged_at
-from audit.rates import FLAG, OVERALL, overall_group, partitions
+from audit.rates import FLAG, overall_group, partitions
 from audit.shift import agreement_table, shared_metrics, shift_table
 from audit.sweep import Marks, Predictions, predict
 from audit.truth import truth_of

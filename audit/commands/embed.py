@@ -7,7 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.commands.opening import THREADS, find_model, load_annotations, open_encoder
+from audit.commands.opening import (
+    embed_images,
+    find_model,
+    load_annotations,
+    note_model,
+    open_encoder,
+)
 from audit.commands.shared_options import DatasetOptions, takes_options
 from moderation.output import note, track
 
@@ -54,10 +60,12 @@ def embed(
     ] = None,
     storage: Annotated[
         StorageType,
-        typer.Option(help="float16 takes half the room, and rounds by less than 0.001."),
+        typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
     ] = StorageType.FLOAT32,
 ) -> None:
-    """Embed a dataset's images once; audits then need neither them nor the model.
+    """Embed a dataset's images once; audits of them then need no model, save for new prompts.
+
+    The images stay needed: each audit reads them, to see that they are the ones that were embedded.
 
     What is there already is not done again, and what is done is kept whenever it ends.
     """
@@ -74,18 +82,8 @@ def embed(
 def _here(
     options: DatasetOptions, reference: str, dataset: Dataset, storage: Storage
 ) -> EmbeddedDataset:
-    from audit.embedding import embed_dataset, embed_here
-
     with open_encoder(options, reference) as encoder:
-        return embed_dataset(
-            dataset,
-            encoder.stamp,
-            encoder.store,
-            embed_here(encoder, threads=THREADS),
-            storage=storage,
-            skip_bad=options.skip_bad,
-            track=track,
-        )
+        return embed_images(options, dataset, encoder, storage)
 
 
 def _on_workers(
@@ -100,11 +98,14 @@ def _on_workers(
     from audit.remote_embedding import embed_remotely, workers_stamp
     from moderation.embeddings import EmbeddingStore
 
+    store = EmbeddingStore(options.store or default_store())
+    store.refuse_unwritable()
     stamp = workers_stamp(dataset, reference, broker)
+    note_model(stamp)
     return embed_dataset(
         dataset,
         stamp,
-        EmbeddingStore(options.store or default_store()),
+        store,
         embed_remotely(reference, stamp, broker),
         storage=storage,
         skip_bad=options.skip_bad,

@@ -16,8 +16,11 @@ from moderation.output import note, track, working
 
 if TYPE_CHECKING:
     from audit.dataset import Dataset
+    from audit.embedding import EmbeddedDataset
     from audit.model import StoredEncoder
     from audit.subject import Subject
+    from moderation.embeddings import Storage
+    from moderation.messages import ModelStamp
     from moderation.policy import Policy
 
 #: Threads that decode ahead of the encoder.
@@ -60,10 +63,10 @@ def load_annotations(options: DatasetOptions) -> Dataset:
 
 @contextmanager
 def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEncoder]:
-    """Yields the model of an audit; it is loaded only where the store does not do.
+    """Yields the model of an audit and names it; it is loaded only where the store does not do.
 
     Raises:
-        ModelError: it cannot be loaded. StoreError: a file of the store is damaged.
+        ModelError: it cannot be loaded. StoreError: the store is damaged, or cannot be written.
     """
     from audit.model import StoredEncoder, default_store
     from moderation.embeddings import EmbeddingStore
@@ -74,7 +77,40 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
     with working("Looking for the model ..."):
         encoder = StoredEncoder(reference, how, store)
     with encoder:
+        note_model(encoder.stamp)
         yield encoder
+
+
+def note_model(stamp: ModelStamp) -> None:
+    """Tells on the terminal which model it is, as the figures are its alone."""
+    from moderation.pipeline import describe
+
+    note(f"Model: {describe(stamp)}")
+
+
+def embed_images(
+    options: DatasetOptions,
+    dataset: Dataset,
+    encoder: StoredEncoder,
+    storage: Storage = "float32",
+) -> EmbeddedDataset:
+    """Returns the features of a dataset's images, embedded in this process where they are new.
+
+    Raises:
+        DatasetError: images are wrong. ModelError: the model cannot be loaded, or failed.
+        StoreError: the store is damaged, or cannot be written.
+    """
+    from audit.embedding import embed_dataset, embed_here
+
+    return embed_dataset(
+        dataset,
+        encoder.stamp,
+        encoder.store,
+        embed_here(encoder, threads=THREADS),
+        storage=storage,
+        skip_bad=options.skip_bad,
+        track=track,
+    )
 
 
 @contextmanager
@@ -94,22 +130,17 @@ def open_subject(
         seed: of every random choice.
 
     Raises:
-        DatasetError: annotations or images are wrong. ModelError: the model cannot be loaded.
-        StoreError: a file of the store is damaged.
+        DatasetError: annotations or images are wrong, or there is no such feature.
+        ModelError: the model cannot be loaded.
+        StoreError: the store is damaged, or cannot be written.
     """
-    from audit.embedding import embed_dataset, embed_here
     from audit.subject import Subject
 
     dataset = load_annotations(options)
+    for features in by or ():  # a misspelt one must not cost the time of embedding
+        dataset.groups(features)
     with open_encoder(options, find_model(options, policies)) as encoder:
-        embedded = embed_dataset(
-            dataset,
-            encoder.stamp,
-            encoder.store,
-            embed_here(encoder, threads=THREADS),
-            skip_bad=options.skip_bad,
-            track=track,
-        )
+        embedded = embed_images(options, dataset, encoder)
         n = len(embedded.dataset)
         note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         yield Subject.of(embedded, encoder, by, seed=seed, command=typed_command())

@@ -55,6 +55,8 @@ def _policy(policy: PolicyRecord) -> tuple[Line, ...]:
 
 def _dataset(dataset: DatasetRecord) -> tuple[Line, ...]:
     left: Line = () if not dataset.left_out else (", left out ", count(dataset.left_out))
+    if dataset.rounded:
+        left = (*left, ", kept as float16 ", count(dataset.rounded))
     benign = (("Nothing in it should be flagged, so every flag is a false one.",),)
     return (
         (f"{dataset.name} ({dataset.adapter}), ", count(dataset.n), " images", *left),

@@ -4,7 +4,7 @@ ModerationError             the plugin's root; catch this to catch all
   AuditError                the auditor: an audit cannot be made as it was asked for
     DatasetError            annotations or images are wrong; carries every row with its problem
     LimitsError             the author of a gate: its limits cannot be used
-  StoreError                the plugin's: a file of the embedding store is damaged
+  StoreError                the plugin's: the embedding store is damaged or not writable
 
 UndefinedRateWarning        a rate has no images under it, and is NaN
 """

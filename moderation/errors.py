@@ -7,7 +7,7 @@ ModerationError             the root; catch this to catch all
     ImageError              caller: the image is unreadable, too large or of a refused type
   ModelError                operator: the model is missing, of the wrong shape, or not finite
   WorkerError               operator: the worker failed in a way that no other class names
-  StoreError                operator: a file of the embedding store is damaged or foreign
+  StoreError                operator: the embedding store is damaged, foreign or not writable
   TransientError            nobody: try again; the only family that a worker retries
     BrokerUnavailable       host and worker: Redis does not answer
     ImageUnavailable        worker: the image's store did not answer

@@ -6,7 +6,7 @@ Shapes: n images, k labels, d feature width.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -82,15 +82,6 @@ class Predictions:
                 marks = found.get(name, np.zeros(len(self), bool))
                 found[name] = marks | self.fired[:, column]
         return found
-
-    def take(self, rows: npt.NDArray[np.intp]) -> Predictions:
-        """Returns the predictions of some images, in their order."""
-        return replace(
-            self,
-            similarities=self.similarities[rows],
-            scores=self.scores[rows],
-            outcomes=self.outcomes[rows],
-        )
 
 
 def predict(

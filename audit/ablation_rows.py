@@ -85,7 +85,7 @@ class Wording(Record):
 
 
 class Threshold(Record):
-    """A group's flag rate if every acting label had this one threshold."""
+    """A group's flag rate if every label that flags had this one threshold."""
 
     policy: str
     threshold: float

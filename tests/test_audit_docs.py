@@ -279,7 +279,7 @@ def test_the_architecture_page_has_every_module_of_the_audit_and_no_other() -> N
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.parent.name + "/" + page.name)
 def test_no_page_names_a_path_of_one_machine_or_promises_what_an_audit_cannot(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    assert not re.search(r"/work/|\.\./shared|/tmp/", text)
+    assert not re.search(r"\.\./shared|/(tmp|home|root)/", text)
     assert not re.search(r"unbiased|debias|fair model", text, re.IGNORECASE)
 
 

@@ -27,7 +27,7 @@ _PANEL, _FRAME = 84.0, 66.0
 def ribbons(
     rows: Sequence[Threshold], overall: Sequence[Threshold], *, key: str, title: str
 ) -> str:
-    """Returns the flag rate of each group of a feature over one threshold for all acting labels.
+    """Returns the flag rate of each group of a feature over one threshold for all labels that flag.
 
     Args:
         rows: of one policy and feature.
@@ -76,7 +76,7 @@ def _finish(figure: Any, panels: Any) -> None:
         axes.xaxis.set_minor_formatter(lambda _value, _: "")
         axes.set_ylim(bottom=0)
         percent_axis(axes.yaxis)
-    figure.supxlabel("threshold of every acting label (log scale)", fontsize=TEXT)
+    figure.supxlabel("threshold of every label that flags (log scale)", fontsize=TEXT)
     figure.supylabel("% flagged", fontsize=TEXT)
     handles = [
         Line2D([], [], color=BLUE, lw=1.6, label="group, with interval"),

@@ -104,11 +104,11 @@ def _orders(name: str, rows: Sequence[Wording]) -> Table:
 
 
 def thresholds(results: Results) -> tuple[Block, ...]:
-    """Returns each group's flag rate over one threshold for all acting labels."""
+    """Returns each group's flag rate over one threshold for all labels that flag."""
     if not results.thresholds:
         return ()
     told = paragraph(
-        "The share flagged if every label with an action had this one threshold. "
+        "The share flagged if every label that flags had this one threshold. "
         "Thresholds do not carry over between label sets of different size."
     )
     blocks: list[Block] = [told]

@@ -23,7 +23,7 @@ from audit.references import read_bytes
 from moderation.classifier import Encoder, Floats
 from moderation.embeddings import EmbeddingStore, Features, FeatureSpace, Storage
 from moderation.errors import ImageError
-from moderation.image import Pixels, Preprocessing, decode, preprocess
+from moderation.image import Pixels, Preprocessing, read_squares
 from moderation.messages import ModelStamp
 
 T = TypeVar("T")
@@ -206,7 +206,9 @@ def _pixels(
         # Read again, maybe hours after it was hashed, and kept for good under that hash.
         if hashlib.sha256(content).hexdigest() != hashes[index]:
             return row_problem(dataset, index, CHANGED)
-        return preprocess(decode(content, max_pixels=max_pixels), how)
+        [frames] = read_squares(content, [how], max_pixels=max_pixels)
+        square: Pixels = frames[0]
+        return square
     except (OSError, ImageError) as error:
         return image_problem(dataset, index, error)
 

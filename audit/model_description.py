@@ -19,7 +19,7 @@ from moderation.image import Preprocessing
 from moderation.messages import ModelStamp
 
 #: Packages that can change what a model computes.
-_PACKAGES = ("evenhand", "torch", "transformers")
+_PACKAGES = ("evenhand", "torch", "transformers", "openvino")
 
 
 class ModelDescription(BaseModel):
@@ -81,7 +81,7 @@ class ModelDescription(BaseModel):
 
 def description_path(root: Path, reference: str, options: LoadOptions) -> Path:
     """Returns where the description of a model lies in a store."""
-    name = "\n".join((reference, options.device, options.dtype))
+    name = "\n".join((reference, options.device, options.dtype, options.runtime))
     return root / "models" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 

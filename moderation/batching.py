@@ -1,13 +1,13 @@
 """Concurrent requests -> encoder batches.
 
-One thread encodes. While it does, requests gather; when it is free it takes all that wait, up to
-the batch size. So a lone image never waits for company, and a full queue fills batches by itself.
+One thread encodes. While it does, requests gather; when it is free it takes what waits, up to the
+batch size, interactive before bulk. So a lone image never waits for company, and a full queue fills
+batches by itself.
 """
 
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple, Self
@@ -17,6 +17,7 @@ import numpy as np
 from moderation.classifier import Floats
 from moderation.errors import ModelError
 from moderation.image import Pixels
+from moderation.lanes import Lane, Lanes
 
 Encode = Callable[[Pixels], Floats]
 
@@ -29,31 +30,32 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Encodes single images from many threads in batches.
 
-    Memory is bounded by the callers: each thread has one image here at a time.
+    Memory is bounded by the callers: each thread has one request here at a time.
     """
 
     def __init__(self, encode: Encode, *, batch_size: int) -> None:
         self._encode = encode
         self._batch_size = batch_size
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: Lanes[_Waiting] = Lanes()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
         self._thread.start()
 
-    def features(self, pixels: Pixels) -> Floats:
-        """Returns the (d,) features of (h, w, 3) pixels, once a batch with them has run.
+    def features(self, squares: Pixels, lane: Lane = "interactive") -> Floats:
+        """Returns the (f, d) features of (f, h, w, 3) pixels, once batches with them have run.
 
         Raises:
             ModelError: the encoder failed on this image, or the batcher is closed.
         """
-        waiting = _Waiting(pixels, Future())
+        waiting = [_Waiting(pixels, Future()) for pixels in squares]
         with self._changed:
             if self._closed:
                 raise ModelError("the encoder is shutting down")
-            self._waiting.append(waiting)
+            for one in waiting:
+                self._waiting.put(one, lane)
             self._changed.notify()
-        return waiting.features.result()
+        return np.stack([one.features.result() for one in waiting])
 
     @property
     def waiting(self) -> int:
@@ -82,7 +84,7 @@ class Batcher:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             size = min(len(self._waiting), self._batch_size)
-            return [self._waiting.popleft() for _ in range(size)]
+            return [self._waiting.take() for _ in range(size)]
 
     def _answer(self, batch: list[_Waiting]) -> None:
         """Gives each image its own row; a batch that fails is tried one by one.
@@ -93,7 +95,7 @@ class Batcher:
             rows = self._encode(np.stack([waiting.pixels for waiting in batch]))
             if len(rows) != len(batch):
                 raise ModelError(f"the encoder gave {len(rows)} rows for {len(batch)} images")
-        except Exception as error:
+        except BaseException as error:  # else this thread would end, and all wait for ever
             if len(batch) > 1:
                 for waiting in batch:
                     self._answer([waiting])
@@ -107,7 +109,7 @@ class Batcher:
                 waiting.features.set_exception(ModelError("an image feature is not finite"))
 
 
-def _as_model_error(error: Exception) -> ModelError:
+def _as_model_error(error: BaseException) -> ModelError:
     if isinstance(error, ModelError):
         return error
     failure = ModelError(f"the encoder failed: {error}", "", "See the worker's log")

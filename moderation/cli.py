@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from moderation.commands import demo, doctor, model, policy, scan, submit, worker
+from moderation.commands import demo, doctor, model, policy, queues, scan, submit, worker
 
 app = typer.Typer(
     name="moderation",
@@ -22,6 +22,7 @@ for command, epilog in (
     (scan.scan, scan.EPILOG),
     (worker.worker, worker.EPILOG),
     (submit.submit, submit.EPILOG),
+    (queues.queues, queues.EPILOG),
     (doctor.doctor, doctor.EPILOG),
 ):
     app.command(epilog=epilog)(command)

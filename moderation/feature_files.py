@@ -43,8 +43,9 @@ _STRAY_SECONDS = 24 * 3600.0
 class FeatureSpace:
     """What must be equal for two features to be comparable.
 
-    `dtype` is what the model computed in. `model` and `revision` are kept for people who look into
-    a file: the same weights can have two names.
+    `dtype` is what the model computed in, with the runtime after it where that is not torch: in
+    bfloat16 features of two runtimes differ as those of two number formats do. `model` and
+    `revision` are kept for people who look into a file: the same weights can have two names.
     """
 
     kind: Literal["images", "texts"]
@@ -62,12 +63,13 @@ class FeatureSpace:
     @classmethod
     def of_images(cls, stamp: ModelStamp) -> FeatureSpace:
         """Returns the space of a model's image features."""
-        names = (stamp.fingerprint, stamp.preprocessing, stamp.dtype, stamp.id, stamp.revision)
+        dtype = stamp.dtype if stamp.runtime == "torch" else f"{stamp.dtype}_{stamp.runtime}"
+        names = (stamp.fingerprint, stamp.preprocessing, dtype, stamp.id, stamp.revision)
         return cls("images", *names)
 
     @classmethod
     def of_texts(cls, stamp: ModelStamp) -> FeatureSpace:
-        """Returns the space of a model's text features, for which no pixels are prepared."""
+        """Returns the space of a model's text features: no pixels, and on torch always."""
         names = (stamp.fingerprint, "none", stamp.dtype, stamp.id, stamp.revision)
         return cls("texts", *names)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from moderation.cores import usable
+from moderation.decoder import Limits
+from moderation.decoding import DecoderPool
 from moderation.encoders import LoadOptions, load_encoder
 from moderation.pipeline import Pipeline
 from moderation.policy import Policy
@@ -18,12 +21,19 @@ def load_pipeline(
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
     """
-    options = LoadOptions(settings.device, settings.dtype, settings.offline)
-    return Pipeline(
-        policies,
-        lambda reference: load_encoder(reference, options),
-        default_model=settings.model,
-        override_model=override_model,
-        batch_size=settings.batch_size,
-        max_pixels=settings.max_image_pixels,
-    )
+    options = LoadOptions.of(settings)
+    limits = Limits(settings.max_image_pixels, settings.frames, settings.decode_timeout_seconds)
+    decoders = DecoderPool(settings.decoders or usable(), limits)
+    decoders.start()  # while the model loads
+    try:
+        return Pipeline(
+            policies,
+            lambda reference: load_encoder(reference, options),
+            decoders,
+            default_model=settings.model,
+            override_model=override_model,
+            batch_size=settings.batch_size,
+        )
+    except BaseException:
+        decoders.close()
+        raise

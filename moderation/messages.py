@@ -109,6 +109,7 @@ class ModelStamp(_Answer):
     preprocessing: str
     dtype: str
     device: str
+    runtime: str = "torch"  # as it was before workers said so
 
 
 class LabelScore(_Answer):
@@ -136,6 +137,7 @@ class Verdict(_Answer):
     schema_version: Literal[1] = 1
     request_id: str
     image_sha256: str
+    frame: int = Field(0, ge=0, description="Which of the frames looked at decided.")
     action: Action
     flagged: bool
     categories: dict[str, bool]

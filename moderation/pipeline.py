@@ -12,15 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple, Self
 
-import numpy as np
-
 from moderation.batching import Batcher
 from moderation.classifier import Classifier, Encoder, Floats
+from moderation.decoding import DecoderPool
+from moderation.encoders import best_batch
 from moderation.errors import PolicyError, PolicyProblem, RequestError
-from moderation.image import Pixels, decode, preprocess
+from moderation.lanes import Lane
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy
-from moderation.verdict import decide, make_verdict
+from moderation.verdict import Decision, decide, deciding_frame, make_verdict
 
 
 class Timer:
@@ -68,28 +68,29 @@ class Pipeline:
         self,
         policies: Mapping[str, Policy],
         load: Callable[[str], Encoder],
+        decoders: DecoderPool,
         *,
         default_model: str,
         override_model: str | None = None,
-        batch_size: int = 32,
-        max_pixels: int = 50_000_000,
+        batch_size: int | None = None,
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
         Args:
             policies: by id.
             load: model reference -> encoder.
+            decoders: decode the images; closed with the pipeline.
             default_model: model of policies that name none.
             override_model: model of all policies, whatever they name.
-            batch_size: images that go through an encoder together, at most.
-            max_pixels: largest image, width times height.
+            batch_size: images that go through an encoder together, at most; None takes what
+                suits its device.
 
         Raises:
             ModelError: a model cannot be loaded.
             PolicyError: policies do not fit their models; with every problem of all of them.
         """
         self.policies = dict(policies)
-        self._max_pixels = max_pixels
+        self._decoders = decoders
         self._model_of = {
             name: override_model or policy.model or default_model
             for name, policy in policies.items()
@@ -97,7 +98,13 @@ class Pipeline:
         encoders = {reference: load(reference) for reference in set(self._model_of.values())}
         self._classifiers = _bind(policies, self._model_of, encoders)
         self._models = {
-            reference: _Model(encoder, Batcher(encoder.image_features, batch_size=batch_size))
+            reference: _Model(
+                encoder,
+                Batcher(
+                    encoder.image_features,
+                    batch_size=batch_size or best_batch(encoder.stamp),
+                ),
+            )
             for reference, encoder in encoders.items()
         }
 
@@ -121,20 +128,28 @@ class Pipeline:
             remedy = f"Start a worker with `--model {reference}`, or with a policy that names it"
             raise RequestError(f"the model {reference} is not loaded here", "worker", remedy)
 
-    def embed(self, content: bytes, model_reference: str, *, timer: Timer) -> Embedding:
-        """Returns the feature of an image, as verdicts are made from it.
+    def embed(
+        self, content: bytes, model_reference: str, *, timer: Timer, lane: Lane = "interactive"
+    ) -> Embedding:
+        """Returns the feature of an image, of its first frame, as verdicts are made from it.
 
         Raises:
             RequestError: the model is not loaded here. ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
         self.refuse_unknown_model(model_reference)
-        [feature] = self._features(content, [model_reference], timer).values()
+        [frames] = self._features(content, [model_reference], timer, lane).values()
         stamp = self._models[model_reference].encoder.stamp
-        return Embedding(hashlib.sha256(content).hexdigest(), stamp, feature)
+        return Embedding(hashlib.sha256(content).hexdigest(), stamp, frames[0])
 
     def moderate(
-        self, content: bytes, policy_ids: Iterable[str], *, request_id: str, timer: Timer
+        self,
+        content: bytes,
+        policy_ids: Iterable[str],
+        *,
+        request_id: str,
+        timer: Timer,
+        lane: Lane = "interactive",
     ) -> tuple[Verdict, ...]:
         """Returns a verdict for each policy; the image is embedded once for each model.
 
@@ -144,51 +159,51 @@ class Pipeline:
         """
         policy_ids = tuple(policy_ids)
         self.refuse_unknown(policy_ids)
+        references = {name: self._model_of[name] for name in policy_ids}
+        features = self._features(content, references.values(), timer, lane)
+        with timer.step("decide"):
+            decided = [self._decide(name, features[references[name]]) for name in policy_ids]
         image_sha256 = hashlib.sha256(content).hexdigest()
-        references = [self._model_of[name] for name in policy_ids]
-        features = self._features(content, references, timer)
-        verdicts = []
-        for name in policy_ids:
-            reference = self._model_of[name]
-            classifier, model = self._classifiers[name], self._models[reference].encoder.stamp
-            with timer.step("decide"):
-                cosines = classifier.similarities(features[reference][np.newaxis])
-                scores = classifier.scores(cosines)
-                decision = decide(classifier.policy, cosines[0], scores[0])
-            verdicts.append((classifier.policy, decision, model))
         return tuple(
             make_verdict(
-                policy,
+                self.policies[name],
                 decision,
-                model=model,
+                frame=frame,
+                model=self._models[references[name]].encoder.stamp,
                 request_id=request_id,
                 image_sha256=image_sha256,
                 timings=timer.seconds,
             )
-            for policy, decision, model in verdicts
+            for name, (frame, decision) in zip(policy_ids, decided, strict=True)
         )
 
+    def _decide(self, policy_id: str, features: Floats) -> tuple[int, Decision]:
+        """Returns the frame of (f, d) features that decides, and the decision on it."""
+        classifier = self._classifiers[policy_id]
+        cosines = classifier.similarities(features)
+        scores = classifier.scores(cosines)
+        frame = deciding_frame(classifier.policy, cosines, scores)
+        return frame, decide(classifier.policy, cosines[frame], scores[frame])
+
     def _features(
-        self, content: bytes, references: Iterable[str], timer: Timer
+        self, content: bytes, references: Iterable[str], timer: Timer, lane: Lane
     ) -> dict[str, Floats]:
-        """Returns (d,) image features by model reference."""
-        pixels: dict[str, Pixels] = {}
+        """Returns (f, d) features of an image's frames by model reference."""
+        models = {reference: self._models[reference] for reference in references}
+        ways = [model.encoder.preprocessing for model in models.values()]
         with timer.step("decode"):
-            image = decode(content, max_pixels=self._max_pixels)
-            for reference in references:
-                if reference not in pixels:
-                    how = self._models[reference].encoder.preprocessing
-                    pixels[reference] = preprocess(image, how)
+            squares = self._decoders.squares(content, ways, lane)
         with timer.step("encode"):
             return {
-                reference: self._models[reference].batcher.features(square)
-                for reference, square in pixels.items()
+                reference: model.batcher.features(frames, lane)
+                for (reference, model), frames in zip(models.items(), squares, strict=True)
             }
 
     def close(self) -> None:
-        """Answers all that wait, then stops the encoders."""
+        """Answers all that wait, then stops the encoders and the decoders."""
         for model in self._models.values():
             model.batcher.close()
+        self._decoders.close()
 
     def __enter__(self) -> Self:
         return self

@@ -35,7 +35,11 @@ QueueName = Literal["interactive", "bulk"]
 _Response = TypeVar("_Response", ModerationResponse, EmbeddingResponse)
 
 #: Between two looks for a verdict, in seconds: quick at first, easy on Redis later.
-_FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.1, 1.3
+_FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.1, 1.1
+
+#: The header with the Unix time at which a request was sent. Workers pass over it, and Celery keeps
+#: it when a request is retried: so its age is how long somebody has waited.
+SENT_AT = "sent_at"
 
 
 class Client:
@@ -150,6 +154,7 @@ def send_request(
             kwargsrepr=f"request {request.request_id}",
             task_id=request.request_id,
             queue=queue,
+            headers={SENT_AT: round(time.time(), 3)},
         )
 
 

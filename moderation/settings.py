@@ -89,6 +89,12 @@ class Settings(BaseSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="Number format of the model; auto takes what the hardware computes in."
     )
+    runtime: Literal["auto", "torch", "openvino"] = Field(
+        "auto", description="What runs the model on images; auto is openvino where it can be used."
+    )
+    threads: int | None = Field(
+        None, ge=1, le=1024, description="Threads that one model computes with; else one a core."
+    )
     offline: bool = Field(False, description="Never ask the model hub, use its local cache only.")
     policies: Paths = Field(
         (Path("policies"),),
@@ -113,6 +119,12 @@ class Settings(BaseSettings):
     max_image_pixels: int = Field(
         50_000_000, ge=1, description="Largest image, width times height; larger ones are refused."
     )
+    frames: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Frames of an animation that are looked at, evenly spaced, the first included.",
+    )
     fetch_timeout_seconds: float = Field(
         10.0, gt=0, description="How long fetching an image from a URL may take."
     )
@@ -122,8 +134,17 @@ class Settings(BaseSettings):
     concurrency: int = Field(
         64, ge=1, le=1024, description="Requests that one worker has in hand at a time (threads)."
     )
-    batch_size: int = Field(
-        32, ge=1, le=1024, description="Images that go through the encoder together, at most."
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        le=1024,
+        description="Images that go through the encoder together, at most; else what suits it.",
+    )
+    decoders: int | None = Field(
+        None, ge=1, le=256, description="Processes that decode images; else one a core."
+    )
+    decode_timeout_seconds: float = Field(
+        10.0, gt=0, description="How long decoding one image may take; then it is refused."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What a worker logs."

@@ -51,6 +51,24 @@ def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
     return worst
 
 
+def deciding_frame(policy: Policy, similarities: Floats, scores: Floats) -> int:
+    """Returns which of f frames decides on an image; the only one of a still image.
+
+    The one with the most severe action; of several the one where a label that acts scores highest,
+    and then the first.
+
+    Args:
+        policy: with k labels.
+        similarities: (f, k) cosines.
+        scores: (f, k) in [0, 1].
+    """
+    severity = actions(outcomes(policy, similarities, scores))
+    acts = np.array([label.acts for label in policy.labels])
+    highest = scores[:, acts].max(axis=1, initial=0.0)
+    # max() keeps the first of equals.
+    return max(range(len(scores)), key=lambda frame: (severity[frame], highest[frame]))
+
+
 @dataclass(frozen=True)
 class Decision:
     """What a policy says of one image's scores."""
@@ -119,6 +137,7 @@ def make_verdict(
     policy: Policy,
     decision: Decision,
     *,
+    frame: int,
     model: ModelStamp,
     request_id: str,
     image_sha256: str,
@@ -128,6 +147,7 @@ def make_verdict(
     return Verdict(
         request_id=request_id,
         image_sha256=image_sha256,
+        frame=frame,
         action=decision.action,
         flagged=decision.flagged,
         categories=decision.categories,

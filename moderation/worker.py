@@ -18,7 +18,9 @@ from celery.worker import state
 from moderation.broker import QUEUES, create_app, node_name
 from moderation.errors import RequestError, TransientError
 from moderation.fetch import Fetcher
+from moderation.lanes import Lane
 from moderation.messages import (
+    BULK_QUEUE,
     EMBED_TASK_NAME,
     TASK_NAME,
     EmbeddingResponse,
@@ -80,7 +82,11 @@ def _moderate_with(pipeline: Pipeline, fetcher: Fetcher) -> Answer:
         with timer.step("fetch"):
             content = fetcher.fetch(parsed.image)
         verdicts = pipeline.moderate(
-            content, parsed.policies, request_id=parsed.request_id, timer=timer
+            content,
+            parsed.policies,
+            request_id=parsed.request_id,
+            timer=timer,
+            lane=_lane(task),
         )
         log.info(
             "%s: %s", parsed.request_id, ", ".join(f"{v.policy.id} {v.action}" for v in verdicts)
@@ -99,7 +105,7 @@ def _embed_with(pipeline: Pipeline, fetcher: Fetcher) -> Answer:
         pipeline.refuse_unknown_model(parsed.model)
         with timer.step("fetch"):
             content = fetcher.fetch(parsed.image)
-        made = pipeline.embed(content, parsed.model, timer=timer)
+        made = pipeline.embed(content, parsed.model, timer=timer, lane=_lane(task))
         log.info("%s: embedded", parsed.request_id)
         response = EmbeddingResponse(
             request_id=parsed.request_id,
@@ -116,6 +122,12 @@ def _embed_with(pipeline: Pipeline, fetcher: Fetcher) -> Answer:
 def _with_id(task: Task, request: Any) -> Any:
     """Returns a request with an id: a host may leave it to Celery, which names the task by it."""
     return {"request_id": task.request.id, **request} if isinstance(request, dict) else request
+
+
+def _lane(task: Task) -> Lane:
+    """Returns the lane of the queue that a request came by."""
+    came_by = (task.request.delivery_info or {}).get("routing_key")
+    return "bulk" if came_by == BULK_QUEUE else "interactive"
 
 
 def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str], name: str) -> int:

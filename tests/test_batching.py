@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,10 +14,12 @@ from moderation.batching import Batcher
 from moderation.classifier import Floats
 from moderation.errors import ModelError
 from moderation.image import Pixels
+from moderation.lanes import Lane
 
 
-def _square(number: int) -> Pixels:
-    return np.full((2, 2, 3), number, np.uint8)
+def _square(*numbers: int) -> Pixels:
+    """Returns (f, 2, 2, 3) pixels: frames of one number each."""
+    return np.stack([np.full((2, 2, 3), number, np.uint8) for number in numbers])
 
 
 def _mean(pixels: Pixels) -> Floats:
@@ -39,12 +42,59 @@ class _Recorder:
         return _mean(pixels)
 
 
+_Request = tuple[Lane, list[int]]
+_REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(("interactive", "bulk")),
+        st.lists(st.integers(0, 255), min_size=1, max_size=3),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
 @settings(deadline=None, max_examples=30)
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=60), st.integers(1, 9))
-def test_every_request_gets_its_own_answer(numbers: list[int], batch_size: int) -> None:
-    with Batcher(_mean, batch_size=batch_size) as batcher, ThreadPoolExecutor(8) as pool:
-        rows = list(pool.map(lambda number: batcher.features(_square(number)), numbers))
-    assert [float(row[0]) for row in rows] == [float(number) for number in numbers]
+@given(_REQUESTS, st.integers(1, 9), st.integers(1, 12), st.integers())
+def test_every_request_gets_its_own_answer_whatever_the_interleaving(
+    requests: list[_Request], batch_size: int, threads: int, seed: int
+) -> None:
+    random = Random(seed)
+
+    def encode(pixels: Pixels) -> Floats:
+        time.sleep(random.random() / 1000)
+        return _mean(pixels)
+
+    def ask(request: _Request) -> list[float]:
+        lane, numbers = request
+        time.sleep(random.random() / 1000)
+        return [float(row[0]) for row in batcher.features(_square(*numbers), lane)]
+
+    with Batcher(encode, batch_size=batch_size) as batcher, ThreadPoolExecutor(threads) as pool:
+        answers = list(pool.map(ask, requests))
+    assert answers == [[float(number) for number in numbers] for _, numbers in requests]
+
+
+def test_an_interactive_image_goes_before_a_backlog_of_bulk() -> None:
+    encode = _Recorder()
+    served: list[int] = []
+
+    def recording(pixels: Pixels) -> Floats:
+        served.extend(int(number) for number in pixels[:, 0, 0, 0])
+        return encode(pixels)
+
+    with Batcher(recording, batch_size=4) as batcher, ThreadPoolExecutor(30) as pool:
+        pool.submit(batcher.features, _square(0), "bulk")
+        assert encode.busy.wait(10)
+        for i in range(1, 21):
+            pool.submit(batcher.features, _square(i), "bulk")
+        while batcher.waiting < 20:
+            time.sleep(0.001)
+        pool.submit(batcher.features, _square(99))
+        while batcher.waiting < 21:
+            time.sleep(0.001)
+        encode.gate.set()
+    assert served.index(99) == 1
+    assert sorted(served) == [*range(21), 99]
 
 
 def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
@@ -56,7 +106,7 @@ def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
         while batcher.waiting < 24:
             time.sleep(0.001)
         encode.gate.set()
-        assert [float(future.result()[0]) for future in futures] == [float(i) for i in range(25)]
+        assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(25)]
     assert encode.sizes == [1, 8, 8, 8]
 
 
@@ -72,7 +122,7 @@ def test_a_lone_image_does_not_wait_for_company() -> None:
     encode = _Recorder()
     encode.gate.set()
     with Batcher(encode, batch_size=32) as batcher:
-        assert float(batcher.features(_square(3))[0]) == 3.0
+        assert batcher.features(_square(3)).tolist() == [[3.0]]
     assert encode.sizes == [1]
 
 
@@ -86,7 +136,7 @@ def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
         futures = {i: pool.submit(batcher.features, _square(i)) for i in range(16)}
         with pytest.raises(ModelError, match="the encoder failed: thirteen"):
             futures.pop(13).result()
-        assert all(float(future.result()[0]) == i for i, future in futures.items())
+        assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
 
 
 def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
@@ -99,7 +149,7 @@ def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
         futures = {i: pool.submit(batcher.features, _square(i)) for i in range(8)}
         with pytest.raises(ModelError, match="not finite"):
             futures.pop(5).result()
-        assert all(float(future.result()[0]) == i for i, future in futures.items())
+        assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
 
 
 def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
@@ -114,6 +164,6 @@ def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
         closing = pool.submit(batcher.close)
         encode.gate.set()
         closing.result(10)
-        assert [float(future.result()[0]) for future in futures] == [float(i) for i in range(10)]
+        assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(10)]
     with pytest.raises(ModelError, match="shutting down"):
         batcher.features(_square(1))

@@ -152,7 +152,7 @@ def test_a_wrong_setting_is_named() -> None:
 
 
 COMMANDS = ["demo", "scan", "worker", "submit", "doctor", "model list", "model pull", "model info"]
-COMMANDS += ["policy lint", "policy show", "policy schema"]
+COMMANDS += ["queues", "policy lint", "policy show", "policy schema"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -24,6 +24,7 @@ from moderation import __main__ as main_module
 from moderation import cli, errors, messages, plugin
 from moderation.classifier import Encoder
 from moderation.commands import doctor
+from moderation.commands.queues import QueuesFormat
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders import LOADERS
 from moderation.errors import ModerationError, PolicyError
@@ -390,7 +391,7 @@ def test_choices_are_found() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_commands_page_has_every_choice_of(name: str) -> None:
     formats = {first_span(r, "format"): r for r in table(section("commands.md", "Formats").prose)}
-    assert set(formats) == set(Format)
+    assert set(formats) == {*Format, *QueuesFormat}
     for param in options(COMMANDS[name]):
         if "--format" in param.opts:
             taking = {

@@ -19,6 +19,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from moderation.classifier import Classifier, Encoder, Floats
 from moderation.encoders import LOADERS, LoadOptions, load_encoder
+from moderation.encoders.hardware import choose_hardware
 from moderation.errors import ModelError
 from moderation.image import Pixels, decode, preprocess
 from tests.conftest import POLICIES
@@ -38,14 +39,27 @@ def starter() -> Encoder:
     return load_encoder("starter", LoadOptions())
 
 
+WIDE = {runtime: LoadOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")}
+
+
 @pytest.fixture(scope="session")
 def clip(toy_clip: Path) -> Encoder:
-    return load_encoder(str(toy_clip), LoadOptions(dtype="float32"))
+    return load_encoder(str(toy_clip), WIDE["torch"])
 
 
 @pytest.fixture(scope="session")
 def siglip(toy_siglip: Path) -> Encoder:
-    return load_encoder(str(toy_siglip), LoadOptions(dtype="float32"))
+    return load_encoder(str(toy_siglip), WIDE["torch"])
+
+
+@pytest.fixture(scope="session")
+def clip_openvino(toy_clip: Path) -> Encoder:
+    return load_encoder(str(toy_clip), WIDE["openvino"])
+
+
+@pytest.fixture(scope="session")
+def siglip_openvino(toy_siglip: Path) -> Encoder:
+    return load_encoder(str(toy_siglip), WIDE["openvino"])
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +67,8 @@ def stub() -> Encoder:
     return StubEncoder()
 
 
-CONTRACT = ["starter", "clip", "siglip", "stub"]
+CLIPS = ["clip", "siglip", "clip_openvino", "siglip_openvino"]
+CONTRACT = ["starter", "stub", *CLIPS]
 
 
 @pytest.fixture(params=CONTRACT)
@@ -105,7 +120,7 @@ def test_tokens_are_counted_uncut(encoder: Encoder) -> None:
 
 
 def test_the_stamp_is_the_same_at_every_load(toy_clip: Path, clip: Encoder) -> None:
-    assert load_encoder(str(toy_clip), LoadOptions(dtype="float32")).stamp == clip.stamp
+    assert load_encoder(str(toy_clip), WIDE["torch"]).stamp == clip.stamp
 
 
 def _plain_forward(
@@ -136,21 +151,25 @@ def _processor(name: str, folder: Path) -> Callable[..., dict[str, torch.Tensor]
     return loaded
 
 
-@pytest.mark.parametrize("name", ["clip", "siglip"])
+@pytest.mark.parametrize("name", CLIPS)
 def test_features_equal_a_plain_float32_forward(
     name: str, images: list[Image.Image], request: pytest.FixtureRequest
 ) -> None:
-    folder, ours = request.getfixturevalue(f"toy_{name}"), request.getfixturevalue(name)
-    image_rows, text_rows = _plain_forward(folder, images, _processor(name, folder))
+    kind, ours = name.split("_")[0], request.getfixturevalue(name)
+    folder = request.getfixturevalue(f"toy_{kind}")
+    image_rows, text_rows = _plain_forward(folder, images, _processor(kind, folder))
     assert abs(ours.image_features(_pixels(images, ours)) - image_rows).max() < 1e-5
     assert abs(ours.text_features(TEXTS) - text_rows).max() < 1e-5
 
 
+@pytest.mark.parametrize("runtime", ["torch", "openvino"])
 def test_bfloat16_stays_within_its_stated_bound_of_float32(
-    toy_clip: Path, clip: Encoder, images: list[Image.Image]
+    runtime: str, toy_clip: Path, clip: Encoder, images: list[Image.Image]
 ) -> None:
-    narrow = load_encoder(str(toy_clip), LoadOptions(dtype="bfloat16"))
-    assert narrow.stamp.dtype == "bfloat16"
+    if runtime == "openvino" and choose_hardware(LoadOptions(device="cpu")).dtype == torch.float32:
+        pytest.skip("this CPU does not multiply in bfloat16")
+    narrow = load_encoder(str(toy_clip), LoadOptions(dtype="bfloat16", runtime=runtime))
+    assert (narrow.stamp.dtype, narrow.stamp.runtime) == ("bfloat16", runtime)
     pixels = _pixels(images, clip)
     for wide_rows, rows in (
         (clip.image_features(pixels), narrow.image_features(pixels)),
@@ -281,13 +300,16 @@ def test_an_unknown_device_is_refused(toy_clip: Path) -> None:
 def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     photographs: list[Path],
 ) -> None:
+    from moderation.decoder import Limits
+    from moderation.decoding import DecoderPool
     from moderation.pipeline import Pipeline, Timer
     from moderation.policy import load_policies
 
     encoder = StubEncoder()
     encoder.context_length = 1000
     policies = load_policies([POLICIES])
-    with Pipeline(policies, lambda _: encoder, default_model="stub") as pipeline_:
+    decoders = DecoderPool(1, Limits(10_000_000, 1, 10.0))
+    with Pipeline(policies, lambda _: encoder, decoders, default_model="stub") as pipeline_:
         texts = encoder.texts_encoded
         for path in photographs[:4]:
             pipeline_.moderate(path.read_bytes(), policies, request_id="x", timer=Timer())

@@ -2,21 +2,31 @@ from __future__ import annotations
 
 import io
 import resource
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
+from moderation import image as image_module
 from moderation.errors import ImageError
-from moderation.image import Preprocessing, decode, preprocess
+from moderation.formats import FORMATS, READS_HEIF, SUFFIXES
+from moderation.image import SCALE, Pixels, Preprocessing, decode, preprocess, read_squares
 
 CLIP = Preprocessing(
     resize=224, crop=(224, 224), resample="bicubic", scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3
 )
+EXACT = Preprocessing((96, 160), (96, 160), "bilinear", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+
+#: What scaled decoding may change, of 255. Measured on photographs: 0.1 and 5.
+MEAN_CHANGE, LARGEST_CHANGE = 0.4, 8
 
 
 def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -35,7 +45,35 @@ def coffee(photographs: list[Path]) -> Image.Image:
     return Image.open(path).convert("RGB")
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP"])
+@pytest.fixture
+def camera_jpeg(coffee: Image.Image) -> Callable[..., bytes]:
+    """A photograph as large as a camera's, 2103 x 1402 unless said otherwise."""
+
+    def save(
+        size: tuple[int, int] = (2103, 1402), mode: str = "RGB", orientation: int = 1
+    ) -> bytes:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        enlarged = coffee.resize(size, Image.Resampling.LANCZOS).convert(mode)
+        return _saved(enlarged, "JPEG", quality=90, exif=exif)
+
+    return save
+
+
+def _square(content: bytes, how: Preprocessing = CLIP) -> Pixels:
+    [squares] = read_squares(content, [how], max_pixels=10_000_000)
+    square: Pixels = squares[0]
+    return square
+
+
+def _change(content: bytes, how: Preprocessing = CLIP) -> npt.NDArray[np.int16]:
+    """Returns how far scaled decoding is from decoding in full."""
+    reference = preprocess(_decoded(content), how).astype(np.int16)
+    change: npt.NDArray[np.int16] = abs(_square(content, how).astype(np.int16) - reference)
+    return change
+
+
+@pytest.mark.parametrize("form", FORMATS)
 def test_every_accepted_format_is_decoded_to_upright_rgb(form: str, coffee: Image.Image) -> None:
     decoded = _decoded(_saved(coffee, form))
     assert decoded.mode == "RGB"
@@ -50,29 +88,61 @@ def test_other_formats_are_refused_whatever_their_name(form: str, coffee: Image.
         _decoded(_saved(coffee.resize((64, 64)), form))
 
 
-def test_exif_orientation_is_applied(coffee: Image.Image) -> None:
+def test_heic_without_its_library_is_refused_with_what_to_install(coffee: Image.Image) -> None:
+    if not READS_HEIF:
+        pytest.skip("pillow-heif is not installed, so no HEIC file can be made")
+    code = (
+        "import sys; sys.modules['pillow_heif'] = None\n"  # as if it were not installed
+        "from moderation.formats import FORMATS, SUFFIXES\n"
+        "from moderation.image import decode\n"
+        "print('HEIF' in FORMATS, '.heic' in SUFFIXES)\n"
+        "decode(sys.stdin.buffer.read(), max_pixels=10**6)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], input=_saved(coffee, "HEIF"), capture_output=True
+    )
+    assert done.stdout.decode().strip() == "False False"
+    assert "HEIC images are not read here. Install pillow-heif" in done.stderr.decode()
+    assert {"HEIF"} <= set(FORMATS)
+    assert {".heic", ".heif"} <= set(SUFFIXES)
+
+
+def test_decoding_imports_no_more_than_pillow_and_numpy() -> None:
+    code = "import sys; before = set(sys.modules); import moderation.image; "
+    code += "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split()) - set(sys.stdlib_module_names)
+    assert loaded <= {"moderation", "PIL", "numpy", "pillow_heif", "_pillow_heif"}
+    assert "numpy" in loaded
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form not in ("GIF", "BMP")])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_once(form: str, orientation: int, coffee: Image.Image) -> None:
+    # Columns and rows of the file, as EXIF 2.32 says where its first row and column belong.
+    turned = {
+        1: lambda a: a,
+        2: lambda a: a[:, ::-1],
+        3: lambda a: a[::-1, ::-1],
+        4: lambda a: a[::-1],
+        5: lambda a: a.swapaxes(0, 1),
+        6: lambda a: a[::-1].swapaxes(0, 1),
+        7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+        8: lambda a: a[:, ::-1].swapaxes(0, 1),
+    }
     exif = Image.Exif()
-    exif[0x0112] = 6
-    assert _decoded(_saved(coffee, "JPEG", exif=exif)).size == (coffee.height, coffee.width)
+    exif[0x0112] = orientation
+    # As bytes, for which pillow-heif writes the turn into the container, where HEIF has it.
+    found = np.asarray(_decoded(_saved(coffee, form, exif=exif.tobytes())), np.int16)
+    expected = turned[orientation](np.asarray(coffee, np.int16))
+    assert found.shape == expected.shape
+    assert abs(found - expected).mean() < 8
 
 
-def test_cmyk_and_grey_become_rgb(coffee: Image.Image) -> None:
-    for mode in ("CMYK", "L"):
-        assert _decoded(_saved(coffee.convert(mode), "JPEG")).mode == "RGB"
-
-
-def test_transparent_parts_show_white_and_not_what_is_hidden_there() -> None:
-    hidden = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
-    assert _decoded(_saved(hidden, "PNG")).getpixel((0, 0)) == (255, 255, 255)
-    palette = Image.new("P", (4, 4), 0)
-    palette.putpalette([255, 0, 0, 0, 0, 255])
-    assert _decoded(_saved(palette, "PNG", transparency=0)).getpixel((0, 0)) == (255, 255, 255)
-
-
-def test_sixteen_bit_greys_keep_their_upper_bits() -> None:
-    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
-    decoded = _decoded(_saved(Image.fromarray(ramp), "PNG"))
-    assert np.array_equal(np.asarray(decoded)[..., 0], (ramp >> 8).astype(np.uint8))
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
+def test_broken_exif_data_refuse_no_photograph(coffee: Image.Image) -> None:
+    content = _saved(coffee, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 30)
+    assert _decoded(content).size == coffee.size
 
 
 @pytest.mark.parametrize("kept", [0, 1, 20, 200, 2000])
@@ -93,7 +163,7 @@ def test_a_decompression_bomb_is_refused() -> None:
         _decoded(bomb)
 
 
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP"])
+@pytest.mark.parametrize("form", FORMATS)
 def test_damage_anywhere_gives_an_image_or_an_image_error(form: str, coffee: Image.Image) -> None:
     content = _saved(coffee.resize((60, 40)), form)
     generator = np.random.default_rng(11)
@@ -132,6 +202,106 @@ def test_preprocessing_equals_the_reference_processor(
     assert np.array_equal(preprocess(image, exact), expected)
 
 
+@pytest.mark.parametrize("how", [CLIP, EXACT], ids=["shorter side", "exact"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_camera_jpeg_is_decoded_smaller_with_every_pixel_in_its_place(
+    orientation: int, how: Preprocessing, camera_jpeg: Callable[..., bytes]
+) -> None:
+    change = _change(camera_jpeg(orientation=orientation), how)
+    assert change.max() > 0, "it was decoded in full"
+    assert change.mean() < MEAN_CHANGE
+    assert change.max() < LARGEST_CHANGE
+
+
+@pytest.mark.parametrize("mode", ["L", "CMYK"])
+def test_grey_and_cmyk_jpegs_are_decoded_smaller_too(
+    mode: str, camera_jpeg: Callable[..., bytes]
+) -> None:
+    change = _change(camera_jpeg(mode=mode))
+    assert 0 < change.max() < LARGEST_CHANGE
+    assert change.mean() < MEAN_CHANGE
+
+
+def test_sides_that_cannot_be_divided_shift_nothing(camera_jpeg: Callable[..., bytes]) -> None:
+    """A quarter of 2689 pixels is 672 and a bit; taken as 673 it would shift the right edge."""
+    content = camera_jpeg((2689, 2689))
+    with Image.open(io.BytesIO(content)) as image:
+        image.draft(None, (672, 672))
+        stretched = preprocess(image.copy(), CLIP)
+    reference = preprocess(_decoded(content), CLIP).astype(np.int16)
+    edge = np.s_[:, -40:]
+    ours = abs(_square(content)[edge] - reference[edge]).mean()
+    assert ours < 0.5 * abs(stretched[edge] - reference[edge]).mean()
+
+
+def test_a_very_long_strip_is_cut_to_the_same_middle(camera_jpeg: Callable[..., bytes]) -> None:
+    small = Preprocessing(64, (64, 64), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+    for size in ((401, 9_000), (9_000, 401)):
+        change = _change(camera_jpeg(size), small)
+        assert change.max() > 0, "it was decoded in full"
+        assert change.mean() < MEAN_CHANGE
+        assert change.max() < LARGEST_CHANGE
+
+
+def test_of_several_ways_the_largest_says_how_small_a_jpeg_is_decoded(
+    camera_jpeg: Callable[..., bytes],
+) -> None:
+    content = camera_jpeg((3000, 2000))
+    large = Preprocessing(700, (700, 700), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+    small, beside = read_squares(content, [CLIP, large], max_pixels=10_000_000)
+    assert np.array_equal(beside[0], _square(content, large))
+    assert not np.array_equal(small[0], _square(content))
+
+
+def test_what_is_small_already_is_decoded_in_full(camera_jpeg: Callable[..., bytes]) -> None:
+    shorter = 2 * SCALE * CLIP.crop[0] - 1
+    assert _change(camera_jpeg((shorter + 200, shorter))).max() == 0
+    assert _change(camera_jpeg((shorter + 200, shorter + 1))).max() > 0
+
+
+@pytest.mark.parametrize("form", [form for form in FORMATS if form != "JPEG"])
+def test_other_formats_are_decoded_in_full(form: str, coffee: Image.Image) -> None:
+    assert _change(_saved(coffee.resize((1803, 1202)), form)).max() == 0
+
+
+def test_a_jpeg_with_more_pictures_in_it_shows_its_first(coffee: Image.Image) -> None:
+    second = Image.new("RGB", (300, 200), "red")
+    content = _saved(coffee.resize((2103, 1402)), "MPO", save_all=True, append_images=[second])
+    [squares] = read_squares(content, [CLIP], max_pixels=10_000_000, frames=8)
+    assert squares.shape == (1, 224, 224, 3)
+    assert 0 < _change(content).max() < LARGEST_CHANGE
+
+
+def test_the_limit_is_of_the_whole_image_however_small_it_would_be_decoded(
+    camera_jpeg: Callable[..., bytes],
+) -> None:
+    with pytest.raises(ImageError, match="2103 x 1402 pixels are over the limit of 2000000"):
+        read_squares(camera_jpeg(), [CLIP], max_pixels=2_000_000)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_without_a_way_the_check_finds_what_reading_would_find(
+    form: str, coffee: Image.Image
+) -> None:
+    content = _saved(coffee.resize((900, 600)), form)
+    generator = np.random.default_rng(5)
+    outcomes = set()
+    for i in range(60):
+        damaged = bytearray(content[: len(content) * 2 // 3] if i % 3 == 1 else content)
+        for at in generator.integers(0, len(damaged), 3 if i else 0):  # the first time whole
+            damaged[at] = generator.integers(0, 256)
+        readable = []
+        for ways in ([], [CLIP]):
+            try:
+                read_squares(bytes(damaged), ways, max_pixels=10_000_000)
+                readable.append(True)
+            except ImageError:
+                readable.append(False)
+        assert readable[0] == readable[1]
+        outcomes.add(readable[0])
+    assert outcomes == {True, False}
+
+
 def test_the_fingerprint_moves_with_every_number() -> None:
     others = [
         Preprocessing(256, CLIP.crop, CLIP.resample, CLIP.scale, CLIP.mean, CLIP.std),
@@ -139,3 +309,11 @@ def test_the_fingerprint_moves_with_every_number() -> None:
         Preprocessing(224, CLIP.crop, CLIP.resample, CLIP.scale, CLIP.mean, (0.5, 0.5, 0.4)),
     ]
     assert len({CLIP.fingerprint, *(other.fingerprint for other in others)}) == 4
+
+
+def test_the_fingerprint_moves_with_how_files_are_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = CLIP.fingerprint
+    monkeypatch.setattr(image_module, "DECODING_VERSION", image_module.DECODING_VERSION + 1)
+    assert CLIP.fingerprint != before

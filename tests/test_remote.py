@@ -25,7 +25,7 @@ from moderation.errors import (
     VerdictTimeout,
     WorkerError,
 )
-from moderation.image import decode, preprocess
+from moderation.image import read_squares
 from moderation.messages import EmbeddingResponse, parse_embedding_response
 from moderation.plugin import Client
 from moderation.remote import embed_on_workers, feature_row
@@ -74,8 +74,8 @@ def test_features_of_workers_are_those_of_the_same_model_here(
         assert isinstance(answer, EmbeddingResponse)
         assert answer.image_sha256 == key
         assert answer.model == encoder.stamp
-        pixels = preprocess(decode(content, max_pixels=10**8), encoder.preprocessing)
-        [here] = encoder.image_features(pixels[np.newaxis])
+        [frames] = read_squares(content, [encoder.preprocessing], max_pixels=10**8)
+        [here] = encoder.image_features(frames)
         assert np.abs(feature_row(answer) - here).max() < 1e-5
         assert feature_row(answer).dtype == np.float32
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.policy import Policy
-from moderation.verdict import ACTIONS, Decision, actions, decide, outcomes
+from moderation.verdict import ACTIONS, Decision, actions, decide, deciding_frame, outcomes
 from tests.policy_texts import policy
 
 SCORES = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
@@ -121,3 +121,22 @@ def test_a_higher_score_never_makes_the_action_milder(
     severity = {"allow": 0, "review": 1, "block": 2}
     before, after = _decided(policy(), *row).action, _decided(policy(), *raised).action
     assert severity[after] >= severity[before]
+
+
+@given(st.lists(SCORES, min_size=1, max_size=6))
+def test_the_deciding_frame_has_the_most_severe_action_of_all(rows: list[list[float]]) -> None:
+    scores = np.array(rows, np.float32)
+    frame = deciding_frame(policy(), scores, scores)
+    every = [_decided(policy(), *row).action for row in rows]
+    assert every[frame] == max(every, key=("allow", "review", "block").index)
+
+
+@pytest.mark.parametrize(
+    ("guns", "expected"), [([0.81, 0.9, 0.9], 1), ([0.5, 0.9], 1), ([0.1, 0.2, 0.2], 1), ([0.7], 0)]
+)
+def test_of_equally_severe_frames_the_highest_score_decides_and_then_the_first(
+    guns: list[float], expected: int
+) -> None:
+    # The fourth label only competes: however high its score, it decides nothing.
+    scores = np.array([[gun, 0.0, 0.0, 0.95 - gun] for gun in guns], np.float32)
+    assert deciding_frame(policy(), scores, scores) == expected

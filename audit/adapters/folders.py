@@ -10,7 +10,7 @@ from audit.adapters.options import LoadOptions
 from audit.adapters.rows import About, Record, build_dataset
 from audit.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
-from moderation.image import SUFFIXES
+from moderation.formats import SUFFIXES
 
 #: Files beside the folders of classes that may be there: labels, notes, licences.
 _TEXT = ("", ".txt", ".md", ".rst")

@@ -12,7 +12,7 @@ from audit.adapters.options import LoadOptions
 from audit.adapters.rows import About, Record, Wrong, build_dataset
 from audit.dataset import Dataset
 from audit.errors import DatasetError
-from moderation.image import SUFFIXES
+from moderation.formats import SUFFIXES
 
 GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")

@@ -43,6 +43,13 @@ DtypeOption = Annotated[
         help="Number format of the model: auto, float32, bfloat16, float16.",
     ),
 ]
+RuntimeOption = Annotated[
+    str,
+    typer.Option(
+        envvar=["AUDIT_RUNTIME", "MODERATION_RUNTIME"],
+        help="What runs the model on images: auto, torch, openvino.",
+    ),
+]
 OfflineOption = Annotated[
     bool,
     typer.Option(
@@ -74,6 +81,7 @@ class DatasetOptions:
     benign: BenignOption = None
     device: DeviceOption = "auto"
     dtype: DtypeOption = "auto"
+    runtime: RuntimeOption = "auto"
     offline: OfflineOption = False
 
 

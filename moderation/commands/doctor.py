@@ -1,4 +1,4 @@
-"""`moderation doctor`: what of this machine's set-up would stop or lose work."""
+"""`moderation doctor`: what of this machine's set-up would stop or lose work; what a load needs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,17 @@ import typer
 from rich.text import Text
 
 from moderation.commands.inputs import find_policies
+from moderation.commands.plan import (
+    MeasuredOption,
+    PeakOption,
+    RateOption,
+    SpeedOption,
+    UtilisationOption,
+    make_plan,
+    print_plan,
+    refuse_options_without_plan,
+    worker_kinds,
+)
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.errors import ModerationError
 from moderation.output import print_table
@@ -22,10 +33,14 @@ EPILOG = """Examples:
     moderation doctor
 
     MODERATION_BROKER_URL=redis://queue:6379/0 moderation doctor --format json
+
+    moderation doctor --plan 10e6/day
+
+    moderation doctor --plan 250/s --peak 1 --images-per-second 90
 """
 
 #: How the variables of command options begin.
-_COMMANDS = ("DEMO", "SCAN", "WORKER", "SUBMIT", "DOCTOR", "MODEL", "POLICY")
+_COMMANDS = ("DEMO", "SCAN", "WORKER", "SUBMIT", "DOCTOR", "QUEUES", "MODEL", "POLICY")
 _OPTION_VARIABLES = tuple(f"MODERATION_{name}_" for name in _COMMANDS)
 
 #: What decoding and encoding of one request may take on a slow machine, waiting included.
@@ -43,13 +58,31 @@ class Check(NamedTuple):
     remedy: str = ""
 
 
-def doctor(format: FormatOption = TextOrJson.TABLE) -> None:
-    """Check settings, policies, model, Redis and workers.
+def doctor(
+    ctx: typer.Context,
+    format: FormatOption = TextOrJson.TABLE,
+    plan: RateOption = None,
+    peak: PeakOption = 3.0,
+    utilisation: UtilisationOption = 0.7,
+    images_per_second: SpeedOption = None,
+    measured: MeasuredOption = None,
+) -> None:
+    """Check settings, policies, model, Redis and workers; with --plan, what a load needs.
 
     Exits with 1 where a check fails; warnings do not.
     """
-    checks = list(run_checks(load_settings()))
-    if format is TextOrJson.JSON:
+    if plan:
+        kinds = worker_kinds(images_per_second, measured)
+        made = make_plan(plan, load_settings(), peak=peak, utilisation=utilisation, kinds=kinds)
+        print_plan(made, format)
+        return
+    refuse_options_without_plan(ctx)
+    _print_checks(list(run_checks(load_settings())), format)
+
+
+def _print_checks(checks: list[Check], form: TextOrJson) -> None:
+    """Prints what was found; exits with 1 where a check failed."""
+    if form is TextOrJson.JSON:
         print(json.dumps([check._asdict() for check in checks], indent=2))
     else:
         rows = [
@@ -125,15 +158,14 @@ def _model(name: str, reference: str) -> Check:
 
 def _redis(name: str, settings: Settings) -> Iterator[Check]:
     """Checks the server, and what hangs on it only if it answers."""
-    from moderation.broker import QUEUES, broker_errors, connect, create_app, shown_url
+    from moderation.broker import broker_errors, connect, create_app, shown_url
+    from moderation.queues import look
 
     with broker_errors(settings), connect(settings) as connection:
         version = connection.info("server")["redis_version"]
         yield Check(name, "ok", f"{shown_url(settings)}, version {version}")
         yield _eviction(connection.info("memory").get("maxmemory_policy", "unknown"))
-        depths = {queue: connection.llen(key) for queue, key in QUEUES.items()}
-        told = ", ".join(f"{depth} waiting in {queue}" for queue, depth in depths.items())
-        yield Check("queues", "ok", told)
+        yield Check("queues", "ok", look(connection).described)
         if answers := create_app(settings).control.ping(timeout=1.0):
             yield Check("workers", "ok", f"{len(answers)} answering")
         else:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from moderation.errors import ImageError
-from moderation.image import SUFFIXES
+from moderation.formats import SUFFIXES
 from moderation.output import Format
 from moderation.policy import Policy, find_policy, load_policies
 

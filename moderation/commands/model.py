@@ -93,9 +93,7 @@ def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
 
     settings = load_settings()
     with working("Loading the model ..."):
-        encoder = load_encoder(
-            model, LoadOptions(settings.device, settings.dtype, settings.offline)
-        )
+        encoder = load_encoder(model, LoadOptions.of(settings))
     facts: dict[str, Any] = {
         **encoder.stamp.model_dump(),
         "context_length": encoder.context_length,

@@ -12,20 +12,29 @@ from typing import NamedTuple
 
 from moderation.classifier import Encoder
 from moderation.errors import ModelError
+from moderation.messages import ModelStamp
+from moderation.settings import Settings
 
 
 class LoadOptions(NamedTuple):
-    """How to load a model, whichever it is."""
+    """How to load a model, whichever it is; the fields are those of `Settings`."""
 
     device: str = "auto"
     dtype: str = "auto"
     offline: bool = False
+    runtime: str = "auto"
+    threads: int | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> LoadOptions:
+        """Returns what an operator has set."""
+        return cls(**{name: getattr(settings, name) for name in cls._fields})
 
 
 def _load_starter(reference: str, options: LoadOptions) -> Encoder:
     from moderation.encoders.starter import StarterEncoder
 
-    return StarterEncoder.load()
+    return StarterEncoder.load(options)
 
 
 def _load_clip(reference: str, options: LoadOptions) -> Encoder:
@@ -38,6 +47,14 @@ LOADERS: dict[str, Callable[[str, LoadOptions], Encoder]] = {
     "starter": _load_starter,
     "clip": _load_clip,
 }
+
+
+def best_batch(stamp: ModelStamp) -> int:
+    """Returns how many images a model should be given at once, by where it runs.
+
+    On a CPU an image costs no less in larger batches. That of a GPU is unmeasured.
+    """
+    return 256 if stamp.device.startswith("cuda") else 16
 
 
 def load_encoder(reference: str, options: LoadOptions) -> Encoder:

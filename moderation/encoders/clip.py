@@ -6,9 +6,12 @@ projected features are its `pooler_output`. That knowledge stays in this file.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from moderation.classifier import Floats, unit
 from moderation.encoders import LoadOptions
+from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.hub import LocalModel, locate_model, weights_fingerprint
 from moderation.errors import ModelError
 from moderation.image import Pixels, Preprocessing
@@ -35,11 +39,40 @@ _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 log = logging.getLogger(__name__)
 
 
+class ImageTower(torch.nn.Module):
+    """The half of a model that sees images, from pixels on: what a runtime runs."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
+        super().__init__()
+        self._vision = model.vision_model
+        # SigLIP's vision model ends in the common space; CLIP's is projected into it.
+        self._project = getattr(model, "visual_projection", torch.nn.Identity())
+        self._dtype, self._scale = model.dtype, preprocessing.scale
+        for name in ("mean", "std"):
+            numbers = torch.tensor(getattr(preprocessing, name), device=model.device)
+            self.register_buffer(name, numbers.view(1, 3, 1, 1))
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Returns (n, d) float32 features, of any length, for (n, h, w, 3) uint8 pixels."""
+        values = (pixels.permute(0, 3, 1, 2).float() * self._scale - self.mean) / self.std
+        states = self._vision(pixel_values=values.to(self._dtype))
+        features: torch.Tensor = self._project(states.pooler_output).float()
+        return features
+
+
 class ClipEncoder:
-    """A CLIP or SigLIP model; features are float32 rows of unit length, whatever the dtype."""
+    """A CLIP or SigLIP model; features are float32 rows of unit length, whatever the dtype.
+
+    `images` turns (n, h, w, 3) pixels into (n, d) features of any length, on whatever runtime;
+    `model` is asked for texts alone.
+    """
 
     def __init__(
         self,
+        images: Callable[[Pixels], Floats],
         model: Any,
         tokenizer: Any,
         *,
@@ -50,6 +83,7 @@ class ClipEncoder:
     ) -> None:
         self.stamp = stamp
         self.preprocessing = preprocessing
+        self._images = images
         self._model = model
         self._tokenizer = tokenizer
         self.context_length = int(model.config.text_config.max_position_embeddings)
@@ -66,10 +100,9 @@ class ClipEncoder:
         local = locate_model(reference, offline=options.offline)
         if local.revision != "local" and not reference.endswith(f"@{local.revision}"):
             log.warning("%s is not pinned; write %s@%s", reference, local.name, local.revision)
-        device = _device(options.device)
-        dtype = _dtype(options.dtype, device)
+        hardware = choose_hardware(options)
         try:
-            model = _load_model(local, dtype).to(device).eval()
+            model = _load_model(local, hardware.dtype).to(hardware.device).eval()
             tokenizer = AutoTokenizer.from_pretrained(local.folder, local_files_only=True)
             preprocessing = _preprocessing(local.folder)
             numbers = _logit_numbers(local.folder)
@@ -83,10 +116,12 @@ class ClipEncoder:
             revision=local.revision,
             fingerprint=weights_fingerprint(local.folder),
             preprocessing=preprocessing.fingerprint,
-            dtype=str(dtype).removeprefix("torch."),
-            device=str(device),
+            dtype=str(hardware.dtype).removeprefix("torch."),
+            device=str(hardware.device),
+            runtime=hardware.runtime,
         )
         return cls(
+            _images(model, preprocessing, hardware),
             model,
             tokenizer,
             stamp=stamp,
@@ -97,13 +132,7 @@ class ClipEncoder:
 
     def image_features(self, pixels: Pixels) -> Floats:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
-        with torch.inference_mode():
-            values = torch.from_numpy(pixels).to(self._model.device).permute(0, 3, 1, 2).float()
-            how = self.preprocessing
-            mean, std = (self._channels(numbers) for numbers in (how.mean, how.std))
-            values = ((values * how.scale - mean) / std).to(self._model.dtype)
-            output = self._model.get_image_features(pixel_values=values)
-            return _unit_rows(output.pooler_output)
+        return unit(self._images(pixels))
 
     def text_features(self, texts: Sequence[str]) -> Floats:
         """Returns (n, d) rows of unit length."""
@@ -122,20 +151,51 @@ class ClipEncoder:
         cased = self._cased(texts)
         tokens = self._tokenizer(cased, return_tensors="pt", **padding).to(self._model.device)
         with torch.inference_mode():
-            return _unit_rows(self._model.get_text_features(**tokens).pooler_output)
+            output = self._model.get_text_features(**tokens)
+            rows: Floats = output.pooler_output.float().cpu().numpy()
+        return unit(rows)
 
     def _cased(self, texts: Sequence[str]) -> list[str]:
         """Returns the texts in the case that the model was trained on; SigLIP's is lower."""
         is_siglip = self._model.config.model_type == "siglip"
         return [text.lower() if is_siglip else text for text in texts]
 
-    def _channels(self, numbers: tuple[float, float, float]) -> torch.Tensor:
-        return torch.tensor(numbers, device=self._model.device).view(1, 3, 1, 1)
+
+def _images(
+    model: Any, preprocessing: Preprocessing, hardware: Hardware
+) -> Callable[[Pixels], Floats]:
+    """Returns what runs the image tower, which it takes out of the model."""
+    tower = ImageTower(model, preprocessing).eval()
+    model.vision_model = model.visual_projection = None
+    if hardware.runtime == "torch":
+        return on_torch(tower, hardware.device)
+    from moderation.encoders.openvino import compiled
+
+    images = compiled(tower, preprocessing.crop, hardware)
+    del tower
+    _return_memory()
+    return images
 
 
-def _unit_rows(rows: torch.Tensor) -> Floats:
-    numbers: Floats = rows.float().cpu().numpy()
-    return unit(numbers)
+def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels], Floats]:
+    """Returns what a tower computes: from (n, h, w, 3) pixels to (n, d) features."""
+
+    def features(pixels: Pixels) -> Floats:
+        with torch.inference_mode():
+            values = torch.from_numpy(pixels)
+            if device.type == "cuda":
+                values = values.pin_memory()  # from there the copy does not wait for the GPU
+            rows: Floats = tower(values.to(device, non_blocking=True)).cpu().numpy()
+        return rows
+
+    return features
+
+
+def _return_memory() -> None:
+    """Gives back to the system what torch's weights took, which the C library would keep."""
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
@@ -202,32 +262,3 @@ def _size(given: int | dict[str, int]) -> int | tuple[int, int]:
     if "shortest_edge" in given:
         return given["shortest_edge"]
     return given["height"], given["width"]
-
-
-def _device(name: str) -> torch.device:
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ModelError(
-            f"torch cannot use it ({error})", f"device {name}", "Set MODERATION_DEVICE=auto"
-        ) from error
-    return device
-
-
-def _dtype(name: str, device: torch.device) -> torch.dtype:
-    """Returns the named dtype; auto is the narrowest that the hardware multiplies in."""
-    if name != "auto":
-        dtype: torch.dtype = getattr(torch, name)
-        return dtype
-    if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float16
-        )
-    features = torch.cpu.get_capabilities()
-    has_bfloat16 = features.get("amx_bf16") or features.get("avx512_bf16")
-    return torch.bfloat16 if device.type == "cpu" and has_bfloat16 else torch.float32

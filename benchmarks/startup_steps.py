@@ -1,0 +1,91 @@
+"""The steps of a worker's start one after the other, in this process; prints seconds as JSON.
+
+    python -m benchmarks.startup_steps MODEL
+
+A worker starts its decoders while the model loads; here each step has the machine to itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+POLICIES = "policies"
+
+
+class Clock:
+    """Seconds by step."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def step(self, name: str) -> Iterator[None]:
+        """Takes down how long the block takes."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] = time.perf_counter() - start
+
+
+def take(model: str) -> dict[str, float]:
+    """Returns the seconds of each step; what it imports is what is measured, so it does it here."""
+    clock = Clock()
+    with clock.step("import the command line"):
+        import_module("moderation.cli")
+    with clock.step("read three policies"):
+        policies = import_module("moderation.policy").load_policies([POLICIES], model=model)
+    with clock.step("import Celery and the worker"):
+        import_module("moderation.worker")
+        import_module("moderation.loading")
+    with clock.step("import torch"):
+        import_module("torch")
+    with clock.step("import transformers and the encoder"):
+        import_module("moderation.encoders.clip")
+    with clock.step("load the model"):
+        encoders = import_module("moderation.encoders")
+        encoder = encoders.load_encoder(model, encoders.LoadOptions(offline=True))
+    with clock.step("of that: hash the weights"):
+        import_module("moderation.encoders.hub").weights_fingerprint(Path(model))
+    with clock.step("label features of the policies"):
+        for policy in policies.values():
+            import_module("moderation.classifier").Classifier.of(policy, encoder)
+    _decode_and_encode(clock, encoder)
+    return clock.seconds
+
+
+def _decode_and_encode(clock: Clock, encoder: Any) -> None:
+    """Adds the first image: a decoder's process starts for it, and torch's kernels are chosen."""
+    from PIL import Image
+
+    from moderation.decoder import Limits
+    from moderation.decoding import DecoderPool
+
+    file = BytesIO()
+    Image.effect_noise((640, 480), 50).convert("RGB").save(file, "JPEG")
+    decoders = DecoderPool(1, Limits(max_pixels=50_000_000, frames=1, seconds=10.0))
+    try:
+        with clock.step("start a decoder and decode"):
+            decoders.start()
+            [pixels] = decoders.squares(file.getvalue(), [encoder.preprocessing], "interactive")
+    finally:
+        decoders.close()
+    with clock.step("encode the first image"):
+        encoder.image_features(pixels)
+
+
+def main() -> None:
+    """Takes the steps and prints their seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", help="folder of a checkpoint")
+    print(json.dumps(take(parser.parse_args().model)))
+
+
+if __name__ == "__main__":
+    main()

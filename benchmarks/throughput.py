@@ -1,0 +1,237 @@
+"""Images per second through Redis: ours beside what users would write, and beside the machine.
+
+    python benchmarks/throughput.py [--json FILE] [--quick] [--runtime torch|openvino]
+
+One run measures, in turns, on the same photographs, the same label set, the same Redis:
+(a) a Celery task around transformers' zero-shot pipeline, as a tutorial has it and with one torch
+thread a process; (b) a careful hand-written task: float32, text features cached, one image a task;
+(c) ours, as `moderation worker` runs; (d) our pipeline in
+one process, without a queue; (e) the limit: our decoding alone and our encoder alone at its best
+batch, added up as if neither ever waited. Weights are random in ViT-B/32's shape, which costs what
+real ones cost. Each figure is the median of its runs.
+"""
+# ruff: noqa: E402
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, NamedTuple
+
+# Run as a program, the benchmark of the audit would be imported in place of the package.
+sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from rich.console import Console
+
+from benchmarks.checkpoint import save_random_clip
+from benchmarks.label_set import LabelSet
+from benchmarks.photos import described, save_photographs
+from benchmarks.rivals import NAMES
+from benchmarks.throughput_limit import InProcess, limit
+from benchmarks.throughput_measures import (
+    Latency,
+    MemoryWatch,
+    answers,
+    idle_latency,
+    load_latency,
+    middle,
+    throughput,
+)
+from benchmarks.throughput_sides import Ours, Rival, Scores, Side
+from benchmarks.throughput_table import compared, machine, print_results
+from moderation.embedded import EmbeddedRedis
+from moderation.settings import Settings, load_settings
+
+console = Console(stderr=True)
+
+
+class Plan(NamedTuple):
+    """How much is measured.
+
+    Attributes:
+        photographs: different ones.
+        runs: of each side.
+        images: submitted in one run, by side; `ours` counts for what runs in this process too.
+        latency_seconds: of one measurement of latency.
+        latency_of: sides of which it is measured.
+    """
+
+    photographs: int
+    runs: int
+    images: dict[str, int]
+    latency_seconds: float
+    latency_of: tuple[str, ...]
+
+
+FULL = Plan(
+    photographs=48,
+    runs=5,
+    images={"pipeline": 24, "pipeline_tuned": 48, "competent": 96, "ours": 384},
+    latency_seconds=30.0,
+    latency_of=("pipeline", "pipeline_tuned", "competent", "ours"),
+)
+QUICK = Plan(
+    photographs=16,
+    runs=3,
+    images={"pipeline": 8, "pipeline_tuned": 16, "competent": 32, "ours": 192},
+    latency_seconds=6.0,
+    latency_of=("competent", "ours"),
+)
+
+
+class Measured(NamedTuple):
+    """Everything that was found; images per second by side, one number a run."""
+
+    rates: dict[str, list[float]]
+    single: list[float]
+    idle: dict[str, Latency]
+    loaded: dict[str, Latency]
+    memory_mb: dict[str, float]
+    scores: dict[str, list[Scores]]
+
+
+def measure(
+    plan: Plan,
+    settings: Settings,
+    folder: Path,
+    runtime: str,
+    save_checkpoint: Callable[[Path], Path] = save_random_clip,
+) -> tuple[Measured, LabelSet]:
+    """Returns what every side does; workers run all the time, and are measured in turns."""
+    photographs = save_photographs(folder, plan.photographs)
+    checkpoint = save_checkpoint(folder / "checkpoint")
+    labels = LabelSet()
+    labels.save_prompts(checkpoint / "labels.json")
+    with ExitStack() as stack:
+        sides: list[Side] = [
+            stack.enter_context(Rival(name, settings, checkpoint)) for name in NAMES
+        ]
+        console.print("Starting workers; scores of the other sides ...")
+        scores = {side.name: answers(side, photographs) for side in sides[1:]}
+        answers(sides[0], photographs[:2])  # it would say what the tuned one says
+        labels = labels.calibrated(scores["competent"])
+        ours = stack.enter_context(Ours("ours", settings, checkpoint, labels, runtime))
+        scores["ours"] = answers(ours, photographs)
+        sides.append(ours)
+        inside = stack.enter_context(InProcess(settings, checkpoint, labels, runtime))
+        return _measured(plan, photographs, sides, inside, scores), labels
+
+
+def _measured(
+    plan: Plan,
+    photographs: Sequence[Path],
+    sides: Sequence[Side],
+    inside: InProcess,
+    scores: dict[str, list[Scores]],
+) -> Measured:
+    rates: dict[str, list[float]] = defaultdict(list)
+    single = inside.single_seconds(photographs)  # the first is the warm-up
+    single.clear()
+    memory = {side.name: 0.0 for side in sides}
+    for run in range(plan.runs):
+        console.print(f"Run {run + 1} of {plan.runs} ...")
+        for side in sides:
+            some = list(islice(cycle(photographs), plan.images[side.name]))
+            with MemoryWatch(side) as watch:
+                rates[side.name].append(throughput(side, some))
+            memory[side.name] = max(memory[side.name], watch.peak_mb)
+        rates["in_process"].append(inside.throughput(some))
+        rates["decoding"].append(inside.decoding(some))
+        by_batch = inside.encoding(photographs, images=48)
+        for size, rate in by_batch.items():
+            rates[f"encoding_{size}"].append(rate)
+        single += inside.single_seconds(photographs)
+    idle, loaded = {}, {}
+    for side in sides:
+        if side.name in plan.latency_of:
+            console.print(f"Latency of {side.name} ...")
+            idle[side.name] = idle_latency(side, photographs, plan.latency_seconds)
+            rate = middle(rates[side.name])
+            loaded[side.name] = load_latency(side, photographs, rate, plan.latency_seconds)
+    return Measured(dict(rates), single, idle, loaded, memory, scores)
+
+
+def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
+    """Returns the figures by side, the ratios, and the decisions compared."""
+    rates = {name: middle(runs) for name, runs in found.rates.items()}
+    encoding = max((rate, name) for name, rate in rates.items() if name.startswith("encoding_"))
+    best = limit(rates["decoding"], encoding[0])
+    by_side: dict[str, Any] = {
+        name: {
+            "images_per_second": rates[name],
+            "runs": found.rates[name],
+            "memory_mb": found.memory_mb[name],
+            "idle_seconds": asdict(found.idle[name]) if name in found.idle else None,
+            "loaded_seconds": asdict(found.loaded[name]) if name in found.loaded else None,
+        }
+        for name in found.memory_mb
+    }
+    single = Latency.of(found.single)
+    ours = by_side["ours"]
+    return {
+        "results": by_side
+        | {
+            "in_process": {
+                "images_per_second": rates["in_process"],
+                "single_seconds": asdict(single),
+            },
+            "limit": {
+                "images_per_second": best,
+                "decoding": rates["decoding"],
+                "encoding": encoding[0],
+                "encoding_batch": int(encoding[1].rpartition("_")[2]),
+                "encoding_by_batch": {k: v for k, v in rates.items() if k.startswith("encoding_")},
+            },
+        },
+        "ratios": {
+            "ours_to_pipeline": rates["ours"] / rates["pipeline"],
+            "ours_to_pipeline_tuned": rates["ours"] / rates["pipeline_tuned"],
+            "ours_to_competent": rates["ours"] / rates["competent"],
+            "ours_to_limit": rates["ours"] / best,
+            "in_process_to_limit": rates["in_process"] / best,
+            "idle_p50_to_single_image": ours["idle_seconds"]["p50"] / single.p50,
+            "loaded_p99_to_p50": ours["loaded_seconds"]["p99"] / ours["loaded_seconds"]["p50"],
+        },
+        "decisions": {
+            name: compared(labels, found.scores[name], found.scores["ours"])
+            for name in ("pipeline_tuned", "competent")
+        },
+    }
+
+
+def main() -> None:
+    """Measures, prints a table, writes JSON where asked to."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
+    parser.add_argument("--quick", action="store_true", help="fewer runs; within 150 s")
+    parser.add_argument("--runtime", default="auto", help="what runs our model on images")
+    options = parser.parse_args()
+    plan = QUICK if options.quick else FULL
+    with tempfile.TemporaryDirectory(prefix="throughput-") as folder, EmbeddedRedis() as redis:
+        settings = load_settings(broker_url=redis.url)
+        found, labels = measure(plan, settings, Path(folder), options.runtime)
+    everything = {
+        "setup": {**machine(options.runtime), "photographs": described(), "plan": plan._asdict()},
+        **results(found, labels),
+    }
+    print_results(everything)
+    if options.json:
+        options.json.write_text(json.dumps(everything, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,100 @@
+"""What the machine could do: our steps alone in one process, each at its best."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from benchmarks.label_set import LabelSet
+from moderation.cores import usable
+from moderation.decoder import Limits
+from moderation.decoding import DecoderPool
+from moderation.encoders import LoadOptions, load_encoder
+from moderation.image import read_squares
+from moderation.pipeline import Pipeline, Timer
+from moderation.policy import load_policy
+from moderation.settings import Settings
+
+BATCHES = (1, 8, 16, 32)
+_IN_HAND = 64
+
+
+class InProcess:
+    """A context manager: our pipeline in this process, without queue; and its steps alone."""
+
+    def __init__(
+        self, settings: Settings, checkpoint: Path, labels: LabelSet, runtime: str
+    ) -> None:
+        self._limits = Limits(settings.max_image_pixels, 1, settings.decode_timeout_seconds)
+        self._decoders = DecoderPool(usable(), self._limits)
+        policy = load_policy(labels.save(checkpoint.parent / "policy.yaml"))
+        options = LoadOptions(runtime=runtime, offline=True)
+        self.encoder = load_encoder(str(checkpoint), options)
+        self._policy_id = policy.id
+        self._pipeline = Pipeline(
+            {policy.id: policy}, lambda _: self.encoder, self._decoders, default_model=""
+        )
+
+    def __enter__(self) -> Self:
+        self._decoders.start()
+        return self
+
+    def throughput(self, photographs: Sequence[Path]) -> float:
+        """Returns images per second through the whole pipeline, many at a time."""
+        start = time.perf_counter()
+        with ThreadPoolExecutor(_IN_HAND) as threads:
+            list(threads.map(self._moderate, photographs))
+        return len(photographs) / (time.perf_counter() - start)
+
+    def single_seconds(self, photographs: Sequence[Path]) -> list[float]:
+        """Returns the seconds of computing each photograph alone."""
+        return [self._seconds(photograph) for photograph in photographs]
+
+    def _seconds(self, photograph: Path) -> float:
+        start = time.perf_counter()
+        self._moderate(photograph)
+        return time.perf_counter() - start
+
+    def _moderate(self, photograph: Path) -> None:
+        self._pipeline.moderate(
+            photograph.read_bytes(), [self._policy_id], request_id="benchmark", timer=Timer()
+        )
+
+    def decoding(self, photographs: Sequence[Path]) -> float:
+        """Returns images per second of decoding alone, in all decoders at once."""
+        ways = [self.encoder.preprocessing]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(usable()) as threads:
+            list(threads.map(lambda p: self._decoders.squares(p.read_bytes(), ways), photographs))
+        return len(photographs) / (time.perf_counter() - start)
+
+    def encoding(self, photographs: Sequence[Path], images: int) -> dict[int, float]:
+        """Returns images per second of the encoder alone, by batch size."""
+        ways = [self.encoder.preprocessing]
+        squares = [
+            read_squares(p.read_bytes(), ways, max_pixels=self._limits.max_pixels)[0][0]
+            for p in photographs[: max(BATCHES)]
+        ]
+        found = {}
+        for size in BATCHES:
+            batch = np.stack(list(islice(cycle(squares), size)))
+            start = time.perf_counter()
+            rounds = max(1, images // size)
+            for _ in range(rounds):
+                self.encoder.image_features(batch)
+            found[size] = rounds * size / (time.perf_counter() - start)
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        self._pipeline.close()
+
+
+def limit(decoding: float, encoding: float) -> float:
+    """Returns the images per second of cores that do both steps, neither waiting for the other."""
+    return 1 / (1 / decoding + 1 / encoding)

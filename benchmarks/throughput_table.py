@@ -1,0 +1,128 @@
+"""The figures of the throughput benchmark in print, and how decisions compare."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.label_set import LabelSet
+from moderation.cores import usable
+
+#: Decisions at least this far from their threshold must not differ.
+FAR = 0.01
+#: Columns of print, so that the tables look the same in a file.
+WIDTH = 120
+
+_NAMES = {
+    "pipeline": "(a) transformers' pipeline in a task",
+    "pipeline_tuned": "    one thread a process",
+    "competent": "(b) hand-written task",
+    "ours": "(c) ours",
+}
+_PACKAGES = ("torch", "transformers", "celery", "redis", "pillow", "openvino")
+
+
+def machine(runtime: str) -> dict[str, Any]:
+    """Returns what was measured on and with."""
+    return {
+        "cpu": _cpu(),
+        "cores": usable(),
+        "model": "ViT-B/32 shape, random weights",
+        "runtime": runtime,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+    }
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except ImportError:
+        return "not installed"
+
+
+def _cpu() -> str:
+    """Returns the processor's name and which number formats it multiplies in."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    facts = {name.strip(): value.strip() for name, value in facts.items()}
+    formats = {"avx512f", "avx512_bf16", "amx_bf16", "avx512_vnni"} & set(facts["flags"].split())
+    return f"{facts['model name']} ({', '.join(sorted(formats)) or 'no AVX-512'})"
+
+
+def compared(
+    labels: LabelSet, theirs: Sequence[Mapping[str, float]], ours: Sequence[Mapping[str, float]]
+) -> dict[str, float]:
+    """Returns how far our scores are from another side's, and how many decisions differ.
+
+    A decision is whether one acting label fires on one photograph. Far ones have a score of the
+    other side that is more than `FAR` from the threshold.
+    """
+    assert labels.thresholds is not None
+    differences, changed, changed_far, near, decisions = [], 0, 0, 0, 0
+    for their, our in zip(theirs, ours, strict=True):
+        differences += [abs(their[prompt] - our[prompt]) for prompt in labels.prompts]
+        before, now = labels.decide(their), labels.decide(our)
+        for prompt, threshold in labels.thresholds.items():
+            decisions += 1
+            differs = before[prompt] != now[prompt]
+            far = abs(their[prompt] - threshold) > FAR
+            changed += differs
+            near += not far
+            changed_far += differs and far
+    return {
+        "decisions": decisions,
+        "near_threshold": near,
+        "changed": changed,
+        "changed_far_from_threshold": changed_far,
+        "largest_score_difference": max(differences),
+        "mean_score_difference": sum(differences) / len(differences),
+    }
+
+
+def print_results(everything: dict[str, Any]) -> None:
+    """Prints tables with the setup above them."""
+    console, setup, found = Console(width=WIDTH), everything["setup"], everything["results"]
+    versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
+    console.print(f"{setup['cpu']}, {setup['cores']} cores, load {os.getloadavg()[2]:.1f}")
+    console.print(f"{setup['model']}; runtime {setup['runtime']}; {versions}")
+    console.print(f"Photographs: {setup['photographs']}", soft_wrap=True)
+    table = Table("", "images/s", "idle p50", "p95", "p99", "80 % load p50", "p95", "p99", "MB")
+    for side, name in _NAMES.items():
+        row = found[side]
+        latencies = [
+            f"{1000 * row[when][which]:.0f} ms" if row[when] else ""
+            for when in ("idle_seconds", "loaded_seconds")
+            for which in ("p50", "p95", "p99")
+        ]
+        table.add_row(
+            name, f"{row['images_per_second']:.1f}", *latencies, f"{row['memory_mb']:.0f}"
+        )
+    inside, limit = found["in_process"], found["limit"]
+    alone = [f"{1000 * inside['single_seconds'][which]:.0f} ms" for which in ("p50", "p95", "p99")]
+    table.add_row("(d) ours, no queue", f"{inside['images_per_second']:.1f}", *alone)
+    table.add_row("(e) limit", f"{limit['images_per_second']:.1f}")
+    table.add_row("    decoding alone", f"{limit['decoding']:.1f}")
+    table.add_row(f"    encoder, batch {limit['encoding_batch']}", f"{limit['encoding']:.1f}")
+    console.print(table)
+    ratios = Table("ratio", "")
+    for name, ratio in everything["ratios"].items():
+        ratios.add_row(name, f"{ratio:.2f}")
+    console.print(ratios)
+    for side, row in everything["decisions"].items():
+        console.print(
+            f"Decisions of {side} and ours: {row['changed']} of {row['decisions']} differ "
+            f"({row['near_threshold']} are within {FAR} of their threshold), "
+            f"{row['changed_far_from_threshold']} of them more than {FAR} from the threshold; "
+            f"scores differ by {row['largest_score_difference']:.4f} at most"
+        )

@@ -1,0 +1,176 @@
+"""How many workers a load needs, from measured figures; pure arithmetic.
+
+All measured figures stand here, each with the setup that it was measured on. Your own images and
+machines give others: docs/scaling.md tells how to measure them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from moderation.errors import RequestError
+
+_SECONDS = {"s": 1, "min": 60, "hour": 3600, "day": 86_400}
+_MULTIPLES = {"": 1.0, "k": 1e3, "M": 1e6}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[0-9]{1,2})?)([kM]?)/(s|min|hour|day)")
+
+
+class WorkerKind(NamedTuple):
+    """What one worker does on one kind of machine; memory in megabytes (10^6 bytes)."""
+
+    name: str
+    setup: str
+    images_per_second: float
+    memory_mb: float
+
+
+class RedisCost(NamedTuple):
+    """What one request costs Redis: commands, seconds of its one core, bytes of its memory."""
+
+    setup: str
+    commands: float
+    core_seconds: float
+    waiting_bytes: float
+    result_bytes: float
+
+
+#: benchmarks/throughput.py measures these.
+MEASURED_WORKERS = (
+    WorkerKind(
+        name="2 cores, bfloat16",
+        setup="CLIP ViT-B/32 in bfloat16 on 2 cores of an x86 processor with AVX512-BF16",
+        images_per_second=40.0,
+        memory_mb=1100.0,
+    ),
+)
+
+#: benchmarks/redis_cost.py measures these.
+MEASURED_REDIS = RedisCost(
+    setup="Redis 6.2 on loopback, images by path, one policy (weapons), one look at the verdict",
+    commands=16.0,
+    core_seconds=0.00025,
+    waiting_bytes=1270.0,
+    result_bytes=5960.0,
+)
+
+
+class Load(NamedTuple):
+    """What must be carried; `utilisation` is the share of a worker's speed to plan with, in (0, 1].
+
+    `concurrency` is how many requests a worker has in hand, `result_seconds` how long results stay.
+    """
+
+    images_per_second: float
+    peak_factor: float = 3.0
+    utilisation: float = 0.7
+    concurrency: int = 64
+    result_seconds: int = 3600
+
+    @property
+    def peak(self) -> float:
+        """Images per second at the peak."""
+        return self.images_per_second * self.peak_factor
+
+
+class WorkerPlan(NamedTuple):
+    """Workers of one kind; `drain_seconds` is None where a backlog would never be worked off."""
+
+    kind: WorkerKind
+    workers: int
+    memory_mb: float
+    requests_in_hand: int
+    drain_seconds: float | None
+
+
+class RedisPlan(NamedTuple):
+    """What the load asks of Redis at its peak; a backlog is one hour of it, by path or URL."""
+
+    cost: RedisCost
+    commands_per_second: float
+    busy_cores: float
+    result_mb: float
+    backlog_mb: float
+
+
+class Plan(NamedTuple):
+    """What a load needs: the workers, one row a kind, and Redis."""
+
+    load: Load
+    workers: tuple[WorkerPlan, ...]
+    redis: RedisPlan
+
+
+def plan(
+    load: Load,
+    kinds: tuple[WorkerKind, ...] = MEASURED_WORKERS,
+    redis: RedisCost = MEASURED_REDIS,
+) -> Plan:
+    """Returns what a load needs, for workers of each kind alone."""
+    return Plan(load, tuple(_workers(load, kind) for kind in kinds), _redis(load, redis))
+
+
+def _workers(load: Load, kind: WorkerKind) -> WorkerPlan:
+    needed = load.peak / (kind.images_per_second * load.utilisation)
+    # 2.1 / 0.7 is a little more than 3 to a computer, and no fourth worker is needed for that.
+    workers = max(1, math.ceil(needed * (1 - 1e-12)))
+    spare = workers * kind.images_per_second - load.images_per_second
+    return WorkerPlan(
+        kind=kind,
+        workers=workers,
+        memory_mb=workers * kind.memory_mb,
+        requests_in_hand=workers * load.concurrency,
+        drain_seconds=load.peak * 3600 / spare if spare > 0 else None,
+    )
+
+
+def _redis(load: Load, cost: RedisCost) -> RedisPlan:
+    return RedisPlan(
+        cost=cost,
+        commands_per_second=load.peak * cost.commands,
+        busy_cores=load.peak * cost.core_seconds,
+        # At the peak, since a peak may last as long as results are kept.
+        result_mb=load.peak * load.result_seconds * cost.result_bytes / 1e6,
+        backlog_mb=load.peak * 3600 * cost.waiting_bytes / 1e6,
+    )
+
+
+def parse_rate(text: str) -> float:
+    """Returns the images per second of a rate such as 10e6/day, 250/s or 1.5M/day; above 0.
+
+    Raises:
+        RequestError: it is none.
+    """
+    if match := _RATE.fullmatch(text.replace(" ", "")):
+        number, multiple, unit = match.groups()
+        if rate := float(number) * _MULTIPLES[multiple] / _SECONDS[unit]:
+            return rate
+    raise RequestError(
+        f"{text!r} is no rate of images", "--plan", "Write 10e6/day, 1.5M/day, 3000/min or 250/s"
+    )
+
+
+def read_measured(path: Path) -> WorkerKind:
+    """Returns the worker that benchmarks/throughput.py measured, from the JSON that it wrote.
+
+    Raises:
+        RequestError: the file cannot be read, or a figure is not in it.
+    """
+    remedy = "Give the file that `python benchmarks/throughput.py --json FILE` wrote"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        ours, setup = found["results"]["ours"], found["setup"]
+        speed, memory = float(ours["images_per_second"]), float(ours["memory_mb"])
+        told = f"{setup['model']} on {setup['cores']} cores of {setup['cpu']}"
+    except OSError as error:
+        raise RequestError(f"cannot be read ({error.strerror})", str(path), remedy) from error
+    except KeyError as error:
+        raise RequestError(f"it has no {error}", str(path), remedy) from error
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"it is of another shape ({error})", str(path), remedy) from error
+    if not (0 < speed < math.inf and 0 < memory < math.inf):
+        raise RequestError(f"{speed:g} images/s in {memory:g} MB", str(path), remedy)
+    return WorkerKind(f"measured in {path.name}", told, speed, memory)

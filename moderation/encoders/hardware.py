@@ -1,0 +1,103 @@
+"""What a model runs on: the device, the number format, the runtime, the threads."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import Literal, NamedTuple
+
+import torch
+
+from moderation.cores import usable
+from moderation.encoders import LoadOptions
+from moderation.errors import ModelError
+
+Runtime = Literal["torch", "openvino"]
+
+
+class Hardware(NamedTuple):
+    """What a model runs on; `runtime` is of the image tower, and texts always run on torch."""
+
+    device: torch.device
+    dtype: torch.dtype
+    runtime: Runtime
+    threads: int
+
+
+def choose_hardware(options: LoadOptions) -> Hardware:
+    """Returns what the options name, and what suits this machine where they say auto.
+
+    Raises:
+        ModelError: this machine has no such device, or the runtime cannot use what is named.
+    """
+    # Who asks for OpenVINO asks for the CPU.
+    wants_cpu = options.device == "auto" and options.runtime == "openvino"
+    device = _device("cpu" if wants_cpu else options.device)
+    dtype = _dtype(options.dtype, device)
+    runtime = _runtime(options.runtime, device, dtype)
+    return Hardware(device, dtype, runtime, use_threads(options.threads))
+
+
+def use_threads(threads: int | None) -> int:
+    """Returns the number of threads that torch now computes with; None takes the usable cores.
+
+    torch counts the cores of the host, which a container's quota may not grant. What it counts
+    less, by OMP_NUM_THREADS, stays.
+    """
+    torch.set_num_threads(threads or min(torch.get_num_threads(), usable()))
+    return torch.get_num_threads()
+
+
+def _device(name: str) -> torch.device:
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ModelError(
+            f"torch cannot use it ({error})", f"device {name}", "Set MODERATION_DEVICE=auto"
+        ) from error
+    return device
+
+
+def _dtype(name: str, device: torch.device) -> torch.dtype:
+    """Returns the named dtype; auto is the narrowest that the hardware multiplies in."""
+    if name != "auto":
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
+    if device.type == "cuda":
+        return (
+            torch.bfloat16
+            if torch.cuda.is_bf16_supported(including_emulation=False)
+            else torch.float16
+        )
+    return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32
+
+
+def _cpu_has_bfloat16() -> bool:
+    features = torch.cpu.get_capabilities()
+    return bool(features.get("amx_bf16") or features.get("avx512_bf16"))
+
+
+def _runtime(name: str, device: torch.device, dtype: torch.dtype) -> Runtime:
+    """Returns the named runtime; auto is OpenVINO where it is installed and can be used."""
+    if name == "torch":
+        return "torch"
+    what, remedy = _why_no_openvino(device, dtype)
+    if what and name == "openvino":
+        raise ModelError(what, "runtime openvino", f"{remedy}, or set MODERATION_RUNTIME=torch")
+    return "torch" if what else "openvino"
+
+
+def _why_no_openvino(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    """Returns why OpenVINO cannot be used, and what to do; nothing where it can."""
+    if device.type != "cpu":
+        return f"it runs models on the CPU, not on {device}", "Set MODERATION_DEVICE=cpu"
+    if dtype == torch.float16:
+        return "it has no float16 on the CPU", "Set MODERATION_DTYPE=auto"
+    # It would compute in float32 and not say so; torch emulates bfloat16 instead.
+    if dtype == torch.bfloat16 and not _cpu_has_bfloat16():
+        return "this CPU does not multiply in bfloat16", "Set MODERATION_DTYPE=auto"
+    if find_spec("openvino") is None:
+        return "it is not installed", "Run `pip install 'evenhand[openvino]'`"
+    return "", ""

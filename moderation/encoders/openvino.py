@@ -1,0 +1,108 @@
+"""The image tower of a model compiled by OpenVINO for the CPU: the same features, sooner.
+
+The number format is OpenVINO's precision hint, so bfloat16 is used where torch would use it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+
+from moderation.classifier import Floats
+from moderation.encoders.hardware import Hardware
+from moderation.errors import ModelError
+from moderation.image import Pixels
+
+_PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "f32"}
+
+
+def compiled(
+    tower: torch.nn.Module, size: tuple[int, int], hardware: Hardware
+) -> Callable[[Pixels], Floats]:
+    """Returns what a tower computes, compiled: from (n, h, w, 3) pixels to (n, d) features.
+
+    It does not need the tower any more, and may be called from several threads, one at a time.
+
+    Args:
+        tower: the module to compile; from (n, h, w, 3) uint8 to (n, d) float32.
+        size: (h, w).
+        hardware: with the number format and the threads.
+
+    Raises:
+        ModelError: OpenVINO cannot compile it, or not to that number format.
+    """
+    precision = _PRECISIONS[hardware.dtype]
+    options = {
+        "INFERENCE_PRECISION_HINT": precision,
+        "INFERENCE_NUM_THREADS": hardware.threads,
+        "NUM_STREAMS": 1,
+        # Threads bound to cores could not make way for the decoders, nor for a second worker.
+        "ENABLE_CPU_PINNING": False,
+    }
+    openvino = _openvino()
+    try:
+        model = openvino.Core().compile_model(_converted(openvino, tower, size), "CPU", options)
+        taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
+    except Exception as error:  # OpenVINO's errors have no base of their own
+        raise _unusable(f"OpenVINO cannot compile the model: {error}") from error
+    if taken != precision:
+        raise _unusable(f"OpenVINO would compute in {taken} instead of {precision}")
+    lock = threading.Lock()  # a compiled model keeps the request that it is working on
+
+    def features(pixels: Pixels) -> Floats:
+        with lock:
+            rows: Floats = model(pixels)[0]
+        return rows
+
+    return features
+
+
+def _openvino() -> Any:
+    """Returns OpenVINO, imported so that it sends nothing.
+
+    It reports its use to Google Analytics when it is imported and when it converts, unless a file
+    in the user's home forbids it. Where that package is missing it has a stub of its own.
+    """
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    import openvino
+
+    return openvino
+
+
+def _converted(openvino: Any, tower: torch.nn.Module, size: tuple[int, int]) -> Any:
+    """Returns OpenVINO's graph of a tower, for any number of images."""
+    example = torch.zeros((2, *size, 3), dtype=torch.uint8)
+    with torch.no_grad(), _tracing_unheard():
+        # Shared bfloat16 weights are not kept alive by OpenVINO 2026.4: it crashes without torch's.
+        graph = openvino.convert_model(tower, example_input=example, share_weights=False)
+    graph.reshape([-1, *size, 3])
+    return graph
+
+
+@contextmanager
+def _tracing_unheard() -> Iterator[None]:
+    """Hides the warnings of tracing a model.
+
+    It reads every attribute of it, so transformers warns of those that are outdated, and it says of
+    each size that it becomes a constant, as all may but the number of images.
+    """
+    log = logging.getLogger("transformers")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _unusable(what: str) -> ModelError:
+    return ModelError(what, "runtime openvino", "Set MODERATION_RUNTIME=torch")

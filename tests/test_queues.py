@@ -1,0 +1,393 @@
+"""What waits and what is in hand, as Redis has it, as it is printed, and as it is scraped."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import redis
+from prometheus_client.parser import text_string_to_metric_families
+
+from moderation.broker import connect
+from moderation.embedded import EmbeddedRedis
+from moderation.errors import BrokerUnavailable, ModerationError, SettingsError
+from moderation.messages import BULK_QUEUE
+from moderation.plugin import Client
+from moderation.queue_metrics import exporter, exposition
+from moderation.queues import BrokerState, QueueState, read_queues
+from moderation.settings import Settings, load_settings
+from tests.conftest import ROOT
+from tests.photo_server import PhotoServer
+
+
+@pytest.fixture
+def alone(redis_server: EmbeddedRedis) -> Iterator[Settings]:
+    """Settings of a database without a worker, which is empty before and after."""
+    settings = load_settings(broker_url=redis_server.url[:-1] + "7")
+    with connect(settings) as connection:
+        connection.flushdb()
+        yield settings
+        connection.flushdb()
+
+
+def _by_name(state: BrokerState) -> dict[str, QueueState]:
+    return {queue.queue: queue for queue in state.queues}
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    url = settings.broker_url.get_secret_value()
+    return {**os.environ, "COLUMNS": "100", "MODERATION_BROKER_URL": url}
+
+
+def _command(*words: str) -> list[str]:
+    return [sys.executable, "-m", "moderation", "queues", *words]
+
+
+def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    """Returns the finished `moderation queues WORDS`."""
+    env = _environment(settings)
+    return subprocess.run(_command(*words), env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_empty_queues_have_no_depth_and_no_age(alone: Settings) -> None:
+    empty = (QueueState("interactive", 0, 0.0), QueueState("bulk", 0, 0.0))
+    assert read_queues(alone) == BrokerState(empty, 0)
+
+
+def test_depth_and_age_are_of_each_queue_and_the_age_is_that_of_the_first(alone: Settings) -> None:
+    client = Client(alone)
+    before = time.time()
+    client.submit(b"first", "weapons")
+    after = time.time()
+    time.sleep(0.3)
+    client.submit(b"second", "weapons")
+    client.submit(b"other", "weapons", queue="bulk")
+    looked = time.time()
+    found = _by_name(read_queues(alone))
+    assert (found["interactive"].depth, found["bulk"].depth) == (2, 1)
+    age = found["interactive"].oldest_age_seconds
+    other = found["bulk"].oldest_age_seconds
+    assert age is not None
+    assert other is not None
+    # To the millisecond, in which it is sent.
+    assert looked - after - 0.001 <= age <= time.time() - before + 0.001
+    assert other < 0.3 <= age
+
+
+def test_a_look_reads_no_queue_through(alone: Settings) -> None:
+    client = Client(alone)
+    for _ in range(20):
+        client.submit(b"x", "weapons")
+    with connect(alone) as connection:
+        connection.config_resetstat()
+        read_queues(alone)
+        stats = connection.info("commandstats")
+    calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
+    asked = {name: calls[name] for name in calls if name not in ("client", "hello", "auth")}
+    asked = {name: count for name, count in asked.items() if not name.startswith(("config", "sel"))}
+    asked.pop("info", None)
+    assert asked == {"multi": 1, "time": 1, "hlen": 1, "llen": 2, "lindex": 2, "exec": 1}
+
+
+def _put(settings: Settings, message: bytes) -> float | None:
+    """Returns the age that a queue has with this message alone."""
+    with connect(settings) as connection:
+        connection.delete(BULK_QUEUE)
+        connection.lpush(BULK_QUEUE, message)
+    found = _by_name(read_queues(settings))["bulk"]
+    assert found.depth == 1
+    return found.oldest_age_seconds
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        b"not json",
+        b"\xff\xfe",
+        b"[]",
+        b"{}",
+        b'{"headers": null}',
+        b'{"headers": {}}',
+        b'{"headers": {"sent_at": null}}',
+        b'{"headers": {"sent_at": "yesterday"}}',
+        b'{"headers": {"sent_at": NaN}}',
+        b'{"headers": {"sent_at": -Infinity}}',
+        b'{"headers": {"sent_at": 1' + b"0" * 400 + b"}}",
+        b"[" * 100_000,
+    ],
+    ids=lambda message: repr(message[:40]),
+)
+def test_a_message_that_does_not_say_when_it_was_sent_is_of_unknown_age(
+    message: bytes, alone: Settings
+) -> None:
+    assert _put(alone, message) is None
+
+
+def test_a_host_whose_clock_is_ahead_gives_no_negative_age(alone: Settings) -> None:
+    ahead = json.dumps({"headers": {"sent_at": time.time() + 100}})
+    behind = json.dumps({"headers": {"sent_at": time.time() - 100}})
+    assert _put(alone, ahead.encode()) == 0
+    assert _put(alone, behind.encode()) == pytest.approx(100, abs=5)
+
+
+def test_requests_that_a_worker_has_taken_are_in_hand(
+    client: Client, photographs: list[Path]
+) -> None:
+    with PhotoServer(photographs[0]) as server:
+        ids = [client.submit(f"{server.url}/slow?{i}", "weapons") for i in range(5)]
+        deadline = time.monotonic() + 10
+        while sum(server.asked.values()) < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        state = read_queues(client.settings)
+        assert state.in_hand == 5
+        assert [queue.depth for queue in state.queues] == [0, 0]
+        for request_id in ids:
+            try:
+                client.collect(request_id)
+            except ModerationError:  # the worker of the tests waits for 2 s only, and tries again
+                continue
+    while read_queues(client.settings).in_hand:
+        assert time.monotonic() < deadline + 30
+        time.sleep(0.05)
+
+
+def _in_hand(connection: redis.Redis) -> Iterator[dict[str, Any]]:
+    """Yields the headers of what workers have in hand."""
+    for value in connection.hvals("unacked"):
+        yield json.loads(value)[0]["headers"]
+
+
+def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
+    client: Client, photographs: list[Path]
+) -> None:
+    """Eight of them, since the pause before a retry is random, and may be none."""
+    before = time.time()
+    sent: dict[str, float] = {}
+    with PhotoServer(photographs[0]) as server, connect(client.settings) as connection:
+        ids = [client.submit(f"{server.url}/down?age{i}", "weapons") for i in range(8)]
+        after = time.time()
+        deadline = time.monotonic() + 20
+        while not sent and time.monotonic() < deadline:
+            sent = {h["id"]: h["sent_at"] for h in _in_hand(connection) if h["retries"]}
+        for request_id in ids:
+            with pytest.raises(ModerationError):
+                client.collect(request_id)
+    assert sent
+    assert set(sent) <= set(ids)
+    assert all(before - 0.001 <= at <= after + 0.001 for at in sent.values())
+
+
+def test_the_worker_passes_over_the_header(client: Client, photographs: list[Path]) -> None:
+    request_id = client.submit(photographs[0].read_bytes(), "weapons")
+    assert len(client.collect(request_id)) == 1
+    with connect(client.settings) as connection:
+        assert b"sent_at" not in connection.get(f"celery-task-meta-{request_id}")
+
+
+def test_the_command_prints_a_table_and_the_same_as_json(alone: Settings) -> None:
+    client = Client(alone)
+    for _ in range(3):
+        client.submit(b"x", "weapons", queue="bulk")
+    found = json.loads(run(alone, "--format", "json").stdout)
+    assert found["in_hand"] == 0
+    interactive, bulk = found["queues"]
+    assert interactive == {"queue": "interactive", "depth": 0, "oldest_age_seconds": 0.0}
+    assert (bulk["queue"], bulk["depth"]) == ("bulk", 3)
+    assert 0 < bulk["oldest_age_seconds"] < 60
+    lines = [line.split() for line in run(alone).stdout.splitlines()]
+    assert lines[1] == ["interactive", "0"]
+    assert lines[2][:2] == ["bulk", "3"]
+    assert re.fullmatch(r"\d+\.\d", lines[2][2])
+    assert lines[3] == ["(in", "hand)", "0"]
+
+
+def _samples(text: str) -> dict[tuple[str, str], float]:
+    return {
+        (sample.name, sample.labels.get("queue", "")): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
+
+
+def test_the_command_prints_what_prometheus_reads(alone: Settings) -> None:
+    Client(alone).submit(b"x", "weapons")
+    done = run(alone, "--format", "prometheus")
+    assert done.returncode == 0, done.stderr
+    found = _samples(done.stdout)
+    age = found.pop(("evenhand_queue_oldest_age_seconds", "interactive"))
+    assert 0 < age < 60
+    assert found == {
+        ("evenhand_redis_up", ""): 1,
+        ("evenhand_queue_depth", "interactive"): 1,
+        ("evenhand_queue_depth", "bulk"): 0,
+        ("evenhand_queue_oldest_age_seconds", "bulk"): 0,
+        ("evenhand_requests_in_hand", ""): 0,
+    }
+    assert done.stdout.count("# TYPE") == done.stdout.count(" gauge\n") == 4
+
+
+def test_an_unknown_age_is_not_a_number_to_prometheus() -> None:
+    text = exposition(BrokerState((QueueState("bulk", 1, None),), 7))
+    assert 'evenhand_queue_oldest_age_seconds{queue="bulk"} NaN' in text
+    assert _samples(text)[("evenhand_requests_in_hand", "")] == 7
+
+
+def test_an_unknown_age_is_told_as_unknown() -> None:
+    state = BrokerState((QueueState("bulk", 1, None), QueueState("interactive", 0, 0.0)), 7)
+    assert state.described == (
+        "1 waiting in bulk (the oldest unknown), 0 waiting in interactive, 7 in hand"
+    )
+
+
+@contextmanager
+def _running(settings: Settings, *words: str) -> Iterator[subprocess.Popen[str]]:
+    pipe = subprocess.PIPE
+    env = {**_environment(settings), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        _command(*words), env=env, stdout=pipe, stderr=pipe, text=True, cwd=ROOT
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_exporter_answers_each_scrape_anew_and_ends_cleanly(
+    number: signal.Signals, alone: Settings
+) -> None:
+    with _running(alone, "--serve", "127.0.0.1:0") as process:
+        assert process.stderr is not None
+        [url] = re.findall(r"http://127\.0\.0\.1:\d+/metrics", process.stderr.readline())
+        depths = []
+        for _ in range(3):
+            found = _samples(httpx.get(url).text)
+            depths.append(found[("evenhand_queue_depth", "interactive")])
+            Client(alone).submit(b"x", "weapons")
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert depths == [0, 1, 2]
+    assert (process.returncode, out, err) == (0, "", "")
+
+
+def test_a_scrape_without_redis_says_so_and_gives_no_depth() -> None:
+    with EmbeddedRedis() as server:
+        settings = load_settings(broker_url=server.url)
+        with exporter(settings, "127.0.0.1", 0) as port:
+            url = f"http://127.0.0.1:{port}/metrics"
+            assert _samples(httpx.get(url).text)[("evenhand_redis_up", "")] == 1
+            server.stop()
+            answer = httpx.get(url)
+            assert (answer.status_code, _samples(answer.text)) == (
+                200,
+                {("evenhand_redis_up", ""): 0},
+            )
+            server.start()
+            assert ("evenhand_queue_depth", "bulk") in _samples(httpx.get(url).text)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_the_exporter_says_where_it_cannot_listen(alone: Settings) -> None:
+    with (
+        exporter(alone, "127.0.0.1", 0) as taken,
+        pytest.raises(SettingsError, match=rf"127\.0\.0\.1:{taken}: cannot listen .*free port"),
+        exporter(alone, "127.0.0.1", taken),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "localhost", "1.2.3.4:x", ":9808", "70000", "h/:1"]
+)
+def test_an_address_that_is_none_is_refused(address: str, alone: Settings) -> None:
+    done = run(alone, "--serve", address)
+    assert done.returncode == 2
+    assert f"--serve: {address!r} is no address. Write HOST:PORT or PORT" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--watch", "1", "--serve", "9808"),
+        ("--watch", "1", "--format", "json"),
+        ("--serve", "0", "--format", "prometheus"),
+    ],
+)
+def test_ways_to_show_that_exclude_each_other_are_refused(
+    words: tuple[str, ...], alone: Settings
+) -> None:
+    done = run(alone, *words)
+    assert done.returncode == 2
+    assert "only one of --watch, --serve and --format" in done.stderr
+
+
+def test_watching_shows_the_table_again_and_again_until_it_is_stopped(alone: Settings) -> None:
+    with _running(alone, "--watch", "0.2") as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(4)]
+        Client(alone).submit(b"x", "weapons")
+        while not process.stdout.readline().startswith("interactive         1"):
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=20)
+    assert lines[0].startswith("queue")
+    assert lines[1].split() == ["interactive", "0"]
+    assert (process.returncode, err) == (0, "")
+
+
+def test_watching_on_a_terminal_draws_over_the_table_before(alone: Settings) -> None:
+    master, slave = pty.openpty()
+    env = {**_environment(alone), "TERM": "xterm"}
+    with subprocess.Popen(_command("--watch", "0.1"), env=env, stdout=slave) as process:
+        os.close(slave)
+        shown = b""
+        while shown.count(b"(in hand)") < 3:
+            shown += os.read(master, 4096)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 0
+    os.close(master)
+    assert b"\x1b[1A" in shown  # the cursor goes up
+
+
+def test_a_redis_that_is_away_ends_the_command_with_3() -> None:
+    away = load_settings(broker_url="redis://127.0.0.1:9/0")
+    for words in ((), ("--serve", "0"), ("--watch", "1")):
+        done = run(away, *words)
+        assert (done.returncode, done.stdout) == (3, "")
+        assert "redis://127.0.0.1:9/0: Redis does not answer" in done.stderr
+    with pytest.raises(BrokerUnavailable):
+        read_queues(away)
+
+
+def test_without_the_prometheus_library_the_way_to_it_is_told(alone: Settings) -> None:
+    code = "import sys; sys.modules['prometheus_client'] = None; from moderation import __main__; "
+    code += "sys.argv = ['moderation', 'queues', '--format', 'prometheus']; __main__.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=_environment(alone), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "pip install 'evenhand[metrics]'" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_tells_the_age_and_what_is_in_hand(alone: Settings) -> None:
+    Client(alone).submit(b"x", "weapons")
+    command = [sys.executable, "-m", "moderation", "doctor", "--format", "json"]
+    done = subprocess.run(command, env=_environment(alone), capture_output=True, text=True)
+    [found] = [check["found"] for check in json.loads(done.stdout) if check["name"] == "queues"]
+    pattern = r"1 waiting in interactive \(the oldest \d+\.\d s\), 0 waiting in bulk, 0 in hand"
+    assert re.fullmatch(pattern, found)

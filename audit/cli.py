@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from audit.commands import ablate, compare, datasets, embed, gate, run, skew
+from moderation.commands.version import VersionOption
 
 app = typer.Typer(
     name="audit",
@@ -29,25 +28,6 @@ for command, epilog in (
 app.add_typer(datasets.app, name="datasets")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        print(f"evenhand {version('evenhand')}")
-        raise typer.Exit
-
-
 @app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            allow_from_autoenv=False,
-            help="Print the version.",
-        ),
-    ] = False,
-) -> None:
+def _root(version: VersionOption = False) -> None:
     pass

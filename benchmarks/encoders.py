@@ -8,6 +8,7 @@ ONNX Runtime is no dependency; it is measured where it is installed.
     python benchmarks/encoders.py --quick
     python benchmarks/encoders.py --json encoders.json
 """
+# ruff: noqa: E402
 
 from __future__ import annotations
 
@@ -16,13 +17,17 @@ import copy
 import json
 import platform
 import statistics
-import tempfile
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
+
+# Run as a program, the benchmark of the audit would be imported in place of the package.
+sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import torch
@@ -120,49 +125,9 @@ class Towers:
 
     def on_onnxruntime(self, dtype: torch.dtype, *, int8: bool = False) -> Forward:
         """Returns it on ONNX Runtime; int8 rounds the weights by channel, values as they come."""
-        import onnxruntime
+        from benchmarks.onnx_runtime import on_onnxruntime
 
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = self._threads
-        with tempfile.TemporaryDirectory() as folder:
-            path = _exported(self.tower(dtype), Path(folder), int8=int8)
-            session = onnxruntime.InferenceSession(
-                path, options, providers=["CPUExecutionProvider"]
-            )
-
-        def forward(pixels: Pixels) -> Floats:
-            rows: Floats = session.run(None, {"pixels": pixels})[0]
-            return rows
-
-        return forward
-
-
-def _exported(tower: ImageTower, folder: Path, *, int8: bool) -> Path:
-    """Returns the ONNX file of a tower."""
-    path = folder / "tower.onnx"
-    torch.onnx.export(
-        tower,
-        (torch.from_numpy(_pixels(2)),),
-        path,
-        input_names=["pixels"],
-        output_names=["features"],
-        dynamic_axes={"pixels": {0: "n"}, "features": {0: "n"}},
-        dynamo=False,
-    )
-    if not int8:
-        return path
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    rounded = folder / "int8.onnx"
-    # Of a convolution ONNX Runtime has no int8 form that takes values as they come.
-    quantize_dynamic(
-        path,
-        rounded,
-        weight_type=QuantType.QInt8,
-        per_channel=True,
-        op_types_to_quantize=["MatMul", "Gemm"],
-    )
-    return rounded
+        return on_onnxruntime(self.tower(dtype), _pixels(2), threads=self._threads, int8=int8)
 
 
 def cases(towers: Towers, device: torch.device) -> list[Case]:

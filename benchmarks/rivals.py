@@ -27,7 +27,10 @@ NAMES = ("pipeline", "pipeline_tuned", "competent")
 
 def create_rival_app(name: str, broker_url: str) -> Celery:
     """Returns the Celery app of one side, set as a careful user would."""
-    app = Celery(name, broker=broker_url, backend=broker_url, set_as_current=False)
+    # Celery's own backend subscribes for each task that is sent, on one connection that threads
+    # share; looking for results is what our host does too.
+    backend = f"moderation.broker:PolledRedisBackend+{broker_url}"
+    app = Celery(name, broker=broker_url, backend=backend, set_as_current=False)
     app.conf.update(
         task_default_queue=f"rival-{name}",
         task_acks_late=True,

@@ -7,8 +7,9 @@ One run measures, in turns, on the same photographs, the same label set, the sam
 thread a process; (b) a careful hand-written task: float32, text features cached, one image a task;
 (c) ours, as `moderation worker` runs; (d) our pipeline in
 one process, without a queue; (e) the limit: our decoding alone and our encoder alone at its best
-batch, added up as if neither ever waited. Weights are random in ViT-B/32's shape, which costs what
-real ones cost. Each figure is the median of its runs.
+batch, added up as if neither ever waited. The other sides are float32, ours is what its settings
+give on this machine: the setup above the table says. Weights are random in ViT-B/32's shape, which
+costs what real ones cost. Each figure is the median of its runs.
 """
 # ruff: noqa: E402
 
@@ -48,7 +49,9 @@ from benchmarks.throughput_measures import (
 )
 from benchmarks.throughput_sides import Ours, Rival, Scores, Side
 from benchmarks.throughput_table import compared, machine, print_results
+from moderation.cores import usable
 from moderation.embedded import EmbeddedRedis
+from moderation.messages import ModelStamp
 from moderation.settings import Settings, load_settings
 
 console = Console(stderr=True)
@@ -91,6 +94,7 @@ QUICK = Plan(
 class Measured(NamedTuple):
     """Everything that was found; images per second by side, one number a run."""
 
+    model: ModelStamp
     rates: dict[str, list[float]]
     single: list[float]
     idle: dict[str, Latency]
@@ -103,7 +107,6 @@ def measure(
     plan: Plan,
     settings: Settings,
     folder: Path,
-    runtime: str,
     save_checkpoint: Callable[[Path], Path] = save_random_clip,
 ) -> tuple[Measured, LabelSet]:
     """Returns what every side does; workers run all the time, and are measured in turns."""
@@ -117,12 +120,12 @@ def measure(
         ]
         console.print("Starting workers; scores of the other sides ...")
         scores = {side.name: answers(side, photographs) for side in sides[1:]}
-        answers(sides[0], photographs[:2])  # it would say what the tuned one says
+        answers(sides[0], photographs[: 2 * usable()])  # it would say what the tuned one says
         labels = labels.calibrated(scores["competent"])
-        ours = stack.enter_context(Ours("ours", settings, checkpoint, labels, runtime))
+        ours = stack.enter_context(Ours("ours", settings, checkpoint, labels))
         scores["ours"] = answers(ours, photographs)
         sides.append(ours)
-        inside = stack.enter_context(InProcess(settings, checkpoint, labels, runtime))
+        inside = stack.enter_context(InProcess(settings, checkpoint, labels))
         return _measured(plan, photographs, sides, inside, scores), labels
 
 
@@ -144,6 +147,7 @@ def _measured(
             with MemoryWatch(side) as watch:
                 rates[side.name].append(throughput(side, some))
             memory[side.name] = max(memory[side.name], watch.peak_mb)
+        some = list(islice(cycle(photographs), plan.images["ours"]))
         rates["in_process"].append(inside.throughput(some))
         rates["decoding"].append(inside.decoding(some))
         by_batch = inside.encoding(photographs, images=48)
@@ -157,7 +161,7 @@ def _measured(
             idle[side.name] = idle_latency(side, photographs, plan.latency_seconds)
             rate = middle(rates[side.name])
             loaded[side.name] = load_latency(side, photographs, rate, plan.latency_seconds)
-    return Measured(dict(rates), single, idle, loaded, memory, scores)
+    return Measured(inside.encoder.stamp, dict(rates), single, idle, loaded, memory, scores)
 
 
 def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
@@ -219,10 +223,10 @@ def main() -> None:
     options = parser.parse_args()
     plan = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder, EmbeddedRedis() as redis:
-        settings = load_settings(broker_url=redis.url)
-        found, labels = measure(plan, settings, Path(folder), options.runtime)
+        settings = load_settings(broker_url=redis.url, runtime=options.runtime)
+        found, labels = measure(plan, settings, Path(folder))
     everything = {
-        "setup": {**machine(options.runtime), "photographs": described(), "plan": plan._asdict()},
+        "setup": {**machine(found.model), "photographs": described(), "plan": plan._asdict()},
         **results(found, labels),
     }
     print_results(everything)

@@ -96,16 +96,14 @@ class Rival:
 class Ours:
     """A context manager; inside it a `moderation worker` answers."""
 
-    def __init__(
-        self, name: str, settings: Settings, checkpoint: Path, labels: LabelSet, runtime: str
-    ) -> None:
+    def __init__(self, name: str, settings: Settings, checkpoint: Path, labels: LabelSet) -> None:
         self.name = name
         self._labels = labels
         self._client = Client(settings)
         folder = checkpoint.parent
         environment = {
             "MODERATION_ALLOWED_ROOTS": str(folder),
-            "MODERATION_RUNTIME": runtime,
+            "MODERATION_RUNTIME": settings.runtime,
             "MODERATION_LOG_LEVEL": "warning",
         }
         options = ["--model", str(checkpoint), "--policy", str(labels.save(folder / "policy.yaml"))]

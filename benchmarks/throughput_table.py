@@ -14,6 +14,7 @@ from rich.table import Table
 
 from benchmarks.label_set import LabelSet
 from moderation.cores import usable
+from moderation.messages import ModelStamp
 
 #: Decisions at least this far from their threshold must not differ.
 FAR = 0.01
@@ -29,13 +30,14 @@ _NAMES = {
 _PACKAGES = ("torch", "transformers", "celery", "redis", "pillow", "openvino")
 
 
-def machine(runtime: str) -> dict[str, Any]:
+def machine(model: ModelStamp) -> dict[str, Any]:
     """Returns what was measured on and with."""
     return {
         "cpu": _cpu(),
         "cores": usable(),
         "model": "ViT-B/32 shape, random weights",
-        "runtime": runtime,
+        "runtime": model.runtime,
+        "dtype": model.dtype,
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
     }
@@ -95,7 +97,8 @@ def print_results(everything: dict[str, Any]) -> None:
     console, setup, found = Console(width=WIDTH), everything["setup"], everything["results"]
     versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
     console.print(f"{setup['cpu']}, {setup['cores']} cores, load {os.getloadavg()[2]:.1f}")
-    console.print(f"{setup['model']}; runtime {setup['runtime']}; {versions}")
+    ours = f"ours in {setup['dtype']} on {setup['runtime']}, the others in float32 on torch"
+    console.print(f"{setup['model']}; {ours}; {versions}")
     console.print(f"Photographs: {setup['photographs']}", soft_wrap=True)
     table = Table("", "images/s", "idle p50", "p95", "p99", "80 % load p50", "p95", "p99", "MB")
     for side, name in _NAMES.items():

@@ -15,7 +15,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from moderation.classifier import Floats
-from moderation.errors import ModelError
+from moderation.errors import ModelError, TransientError
 from moderation.image import Pixels
 from moderation.lanes import Lane, Lanes
 
@@ -46,12 +46,13 @@ class Batcher:
         """Returns the (f, d) features of (f, h, w, 3) pixels, once batches with them have run.
 
         Raises:
-            ModelError: the encoder failed on this image, or the batcher is closed.
+            ModelError: the encoder failed on this image. TransientError: the batcher is closed.
         """
         waiting = [_Waiting(pixels, Future()) for pixels in squares]
         with self._changed:
             if self._closed:
-                raise ModelError("the encoder is shutting down")
+                remedy = "Send the request again"
+                raise TransientError("the worker is stopping", "encoder", remedy)
             for one in waiting:
                 self._waiting.put(one, lane)
             self._changed.notify()

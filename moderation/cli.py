@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from moderation.commands import demo, doctor, model, policy, queues, scan, submit, worker
+from moderation.commands.version import VersionOption
 
 app = typer.Typer(
     name="moderation",
@@ -30,25 +29,6 @@ app.add_typer(model.app, name="model")
 app.add_typer(policy.app, name="policy")
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        from importlib.metadata import version
-
-        print(f"evenhand {version('evenhand')}")
-        raise typer.Exit
-
-
 @app.callback()
-def _root(
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            callback=_print_version,
-            is_eager=True,
-            allow_from_autoenv=False,
-            help="Print the version.",
-        ),
-    ] = False,
-) -> None:
+def _root(version: VersionOption = False) -> None:
     pass

@@ -1,23 +1,31 @@
-"""The process that decodes: `python -m moderation.decoder N` answers on the socket at descriptor N.
+"""The process that decodes: `python -m moderation.decoder N ...` answers on the socket of number N.
 
 It imports Pillow and numpy and no more, so it starts in a fifth of a second and stays small. What
 it gets is untrusted, so what it says is taken as data: JSON and raw pixels, never pickle.
 
-For each image it gets the ways to preprocess as JSON, then the file. It answers with a JSON header,
-then with the pixels for each way; where the image is refused the header holds the error.
+It says `READY` once. Then for each image it gets a JSON header and the file, and answers with a
+JSON header that repeats the number of the request, and with the pixels for each way to preprocess;
+where the image is refused the header holds the error.
 """
 
 from __future__ import annotations
 
 import json
 import signal
+import socket
+import struct
 import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict
-from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from moderation.errors import ImageError
 from moderation.image import Pixels, Preprocessing, read_squares
+
+READY = b"ready"
+_LENGTH = struct.Struct("!Q")
 
 
 class Limits(NamedTuple):
@@ -34,52 +42,101 @@ class Limits(NamedTuple):
     seconds: float
 
 
-def pack_ways(ways: list[Preprocessing]) -> bytes:
-    """Returns ways to preprocess as JSON; `_unpack_ways` is its inverse."""
-    return json.dumps([asdict(way) for way in ways]).encode()
+def send(channel: socket.socket, message: bytes) -> None:
+    """Sends one message."""
+    channel.sendall(_LENGTH.pack(len(message)))
+    channel.sendall(message)
 
 
-def _unpack_ways(packed: bytes) -> list[Preprocessing]:
-    return [Preprocessing(**{name: _tuple(v) for name, v in w.items()}) for w in json.loads(packed)]
+def receive(channel: socket.socket, size: int, deadline: float | None = None) -> bytearray:
+    """Returns exactly so many bytes.
+
+    Args:
+        channel: from where.
+        size: how many.
+        deadline: monotonic time until which all of them must be there; None waits for ever.
+
+    Raises:
+        EOFError: the other side has closed the socket. TimeoutError: the deadline has passed.
+    """
+    content = bytearray(size)
+    view = memoryview(content)
+    while view:
+        if deadline is not None:  # anew for each part: who drips gets no longer
+            channel.settimeout(max(1e-3, deadline - time.monotonic()))
+        count = channel.recv_into(view)
+        if count == 0:
+            raise EOFError
+        view = view[count:]
+    return content
+
+
+def receive_length(channel: socket.socket, deadline: float | None = None) -> int:
+    """Returns how long the next message is, in bytes; waits as `receive` does."""
+    length: int = _LENGTH.unpack(receive(channel, _LENGTH.size, deadline))[0]
+    return length
+
+
+def pack_request(number: int, ways: list[Preprocessing], frames: int) -> bytes:
+    """Returns the header of a request."""
+    request = {"number": number, "ways": [asdict(way) for way in ways], "frames": frames}
+    return json.dumps(request).encode()
+
+
+def _unpack_ways(ways: list[dict[str, Any]]) -> list[Preprocessing]:
+    return [Preprocessing(**{name: _tuple(value) for name, value in way.items()}) for way in ways]
 
 
 def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def serve(connection: Connection, limits: Limits) -> None:
-    """Answers until the other side closes the connection."""
+def serve(channel: socket.socket, limits: Limits) -> None:
+    """Answers until the other side closes the socket."""
+    send(channel, READY)
     while True:
         try:
-            ways = _unpack_ways(connection.recv_bytes())
-            content = connection.recv_bytes()
+            request = json.loads(receive(channel, receive_length(channel)))
+            content = bytes(receive(channel, receive_length(channel)))
         except EOFError:
             return
         # The alarm ends the process even inside a C decoder that hangs, and even if nobody is left
         # to kill it.
         signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-        header, squares = _read(content, ways, limits)
+        header, squares = _read(request, content, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        connection.send_bytes(json.dumps(header).encode())
+        send(channel, json.dumps({"number": request["number"], **header}).encode())
         for square in squares:
-            connection.send_bytes(square.tobytes())
+            send(channel, square.tobytes())
 
 
 def _read(
-    content: bytes, ways: list[Preprocessing], limits: Limits
+    request: dict[str, Any], content: bytes, limits: Limits
 ) -> tuple[dict[str, Any], list[Pixels]]:
     try:
-        squares = read_squares(content, ways, max_pixels=limits.max_pixels, frames=limits.frames)
+        squares = read_squares(
+            content,
+            _unpack_ways(request["ways"]),
+            max_pixels=limits.max_pixels,
+            frames=request["frames"],
+        )
     except ImageError as error:
         return {"error": [error.what, error.where, error.remedy]}, []
     return {"frames": len(squares[0])}, squares
 
 
+def _offer_to_the_memory_killer() -> None:
+    """Lets the kernel end this process first where memory runs out, and not the one it serves."""
+    with suppress(OSError):  # not on Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def main() -> None:
     """Serves the socket whose number is the first argument, within the limits that follow."""
     descriptor, max_pixels, frames, seconds = sys.argv[1:]
-    limits = Limits(int(max_pixels), int(frames), float(seconds))
-    serve(Connection(int(descriptor)), limits)
+    _offer_to_the_memory_killer()
+    with socket.socket(fileno=int(descriptor)) as channel:
+        serve(channel, Limits(int(max_pixels), int(frames), float(seconds)))
 
 
 if __name__ == "__main__":

@@ -9,9 +9,12 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 
 from moderation.errors import ImageError
+
+# A decoder is one process a core; by default libavif starts a thread a core in each.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 try:
     import pillow_heif

@@ -89,8 +89,6 @@ def _look_on(
                 image.load()
         except (ImageError, MemoryError):
             raise
-        except (
-            Exception
-        ):  # at its end, or damaged: Pillow's decoders raise whatever they stumble on
+        except Exception:  # at its end, or damaged: Pillow raises whatever its decoders stumble on
             return index
     return MOST_FRAMES

@@ -20,13 +20,14 @@ def load_pipeline(
 
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
+        TransientError: a decoder does not start.
     """
     options = LoadOptions.of(settings)
     limits = Limits(settings.max_image_pixels, settings.frames, settings.decode_timeout_seconds)
     decoders = DecoderPool(settings.decoders or usable(), limits)
-    decoders.start()  # while the model loads
     try:
-        return Pipeline(
+        decoders.start()  # while the model loads
+        pipeline = Pipeline(
             policies,
             lambda reference: load_encoder(reference, options),
             decoders,
@@ -34,6 +35,8 @@ def load_pipeline(
             override_model=override_model,
             batch_size=settings.batch_size,
         )
+        decoders.wait_until_ready()
     except BaseException:
         decoders.close()
         raise
+    return pipeline

@@ -138,7 +138,7 @@ class Pipeline:
             ModelError: the model gave a value that is not finite.
         """
         self.refuse_unknown_model(model_reference)
-        [frames] = self._features(content, [model_reference], timer, lane).values()
+        [frames] = self._features(content, [model_reference], timer, lane, frames=1).values()
         stamp = self._models[model_reference].encoder.stamp
         return Embedding(hashlib.sha256(content).hexdigest(), stamp, frames[0])
 
@@ -186,24 +186,29 @@ class Pipeline:
         return frame, decide(classifier.policy, cosines[frame], scores[frame])
 
     def _features(
-        self, content: bytes, references: Iterable[str], timer: Timer, lane: Lane
+        self,
+        content: bytes,
+        references: Iterable[str],
+        timer: Timer,
+        lane: Lane,
+        frames: int | None = None,
     ) -> dict[str, Floats]:
         """Returns (f, d) features of an image's frames by model reference."""
         models = {reference: self._models[reference] for reference in references}
         ways = [model.encoder.preprocessing for model in models.values()]
         with timer.step("decode"):
-            squares = self._decoders.squares(content, ways, lane)
+            squares = self._decoders.squares(content, ways, lane, frames=frames)
         with timer.step("encode"):
             return {
-                reference: model.batcher.features(frames, lane)
-                for (reference, model), frames in zip(models.items(), squares, strict=True)
+                reference: model.batcher.features(square, lane)
+                for (reference, model), square in zip(models.items(), squares, strict=True)
             }
 
     def close(self) -> None:
-        """Answers all that wait, then stops the encoders and the decoders."""
+        """Decodes and encodes all that wait, then stops the decoders and the encoders."""
+        self._decoders.close()
         for model in self._models.values():
             model.batcher.close()
-        self._decoders.close()
 
     def __enter__(self) -> Self:
         return self

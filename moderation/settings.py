@@ -132,7 +132,7 @@ class Settings(BaseSettings):
         5, ge=0, description="How often a worker retries a transient failure, with back-off."
     )
     concurrency: int = Field(
-        64, ge=1, le=1024, description="Requests that one worker has in hand at a time (threads)."
+        32, ge=1, le=1024, description="Requests that one worker has in hand at a time (threads)."
     )
     batch_size: int | None = Field(
         None,
@@ -144,7 +144,10 @@ class Settings(BaseSettings):
         None, ge=1, le=256, description="Processes that decode images; else one a core."
     )
     decode_timeout_seconds: float = Field(
-        10.0, gt=0, description="How long decoding one image may take; then it is refused."
+        10.0,
+        gt=0,
+        le=600,
+        description="How long decoding one image may take; then it is refused.",
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What a worker logs."

@@ -15,10 +15,21 @@ from tests.conftest import ROOT
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
     {"errors"},
-    {"settings", "messages", "yaml_source", "cores", "capacity", "formats", "colours", "lanes"},
+    {
+        "settings",
+        "messages",
+        "yaml_source",
+        "exit_codes",
+        "cores",
+        "capacity",
+        "formats",
+        "colours",
+        "lanes",
+    },
     {"policy_rules", "policy_problems", "frames", "feature_files"},
     {"policy", "fetch", "image"},
     {"classifier", "decoder"},
+    {"decoder_process"},
     {"verdict", "encoders", "batching", "decoding", "broker", "embeddings"},
     {"pipeline"},
     {"loading", "plugin", "worker", "embedded", "output"},

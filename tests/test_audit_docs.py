@@ -17,7 +17,6 @@ import typer
 from pydantic import BaseModel
 
 import audit
-from audit import __main__ as main_module
 from audit import ablation_rows, cli, errors, result_rows, results
 from audit.adapters import ADAPTERS
 from audit.commands import gate as gate_command
@@ -25,6 +24,7 @@ from audit.gate import Check
 from audit.limits import LIMITS, Limits, load_limits
 from audit.thresholds import THRESHOLDS
 from audit.variants import TEMPLATES
+from moderation import exit_codes
 from moderation.errors import ModerationError
 from tests.conftest import ROOT
 from tests.test_docs import (
@@ -165,8 +165,8 @@ def test_the_guide_has_every_variable_that_falls_back_on_a_setting() -> None:
 
 def test_the_guide_has_every_exit_code() -> None:
     rows = table(section("audit.md", "Exit codes").prose)
-    known = (main_module.FINDINGS, main_module.USAGE, main_module.UNEXPECTED)
-    codes = {0, *known, main_module.INTERRUPTED, *gate_command.EXIT_CODES.values()}
+    known = (exit_codes.FINDINGS, exit_codes.USAGE, exit_codes.UNEXPECTED)
+    codes = {0, *known, exit_codes.INTERRUPTED, *gate_command.EXIT_CODES.values()}
     assert [int(row["code"]) for row in rows] == sorted(codes)
     prose = section("audit.md", "audit gate").prose
     assert "Exits with 0 for pass, 1 for fail, 4 for insufficient data" in prose

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moderation.batching import Batcher
 from moderation.classifier import Floats
-from moderation.errors import ModelError
+from moderation.errors import ModelError, TransientError
 from moderation.image import Pixels
 from moderation.lanes import Lane
 
@@ -165,5 +165,5 @@ def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
         encode.gate.set()
         closing.result(10)
         assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(10)]
-    with pytest.raises(ModelError, match="shutting down"):
+    with pytest.raises(TransientError, match="stopping"):
         batcher.features(_square(1))

@@ -59,7 +59,7 @@ def test_a_plan_by_hand() -> None:
     made = plan(Load(28.0, peak_factor=3.0, utilisation=0.7), (KIND,), COST)
     [row] = made.workers
     assert made.load.peak == 84
-    assert (row.workers, row.memory_mb, row.requests_in_hand) == (3, 3300, 192)
+    assert (row.workers, row.memory_mb, row.requests_in_hand) == (3, 3300, 96)
     assert row.drain_seconds == pytest.approx(302_400 / 92)
     assert made.redis.commands_per_second == pytest.approx(1680)
     assert made.redis.busy_cores == pytest.approx(0.042)
@@ -225,7 +225,7 @@ def test_the_command_prints_the_plan_that_the_function_makes() -> None:
     assert found["redis"]["result_mb"] == pytest.approx(made.redis.result_mb)
     table = run("--plan", "28/s", "--images-per-second", "40")
     [line] = [line for line in table.stdout.splitlines() if line.startswith("your own")]
-    shown = f"{KIND.images_per_second:g}", "3", f"{row['memory_mb'] / 1000:.1f}", "GB", "192"
+    shown = f"{KIND.images_per_second:g}", "3", f"{row['memory_mb'] / 1000:.1f}", "GB", "96"
     assert tuple(line.split()[2:7]) == shown
     assert "3 times the average: --peak" in table.stdout
     assert MEASURED_REDIS.setup in table.stderr

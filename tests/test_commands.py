@@ -235,6 +235,8 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
         "MODERATION_MODLE": "starter",
         "MODERATION_VISIBILITY_TIMEOUT_SECONDS": "60",
         "MODERATION_FETCH_TIMEOUT_SECONDS": "40",
+        "MODERATION_CONCURRENCY": "2",
+        "MODERATION_DECODE_TIMEOUT_SECONDS": "1",
     }
     done = run("doctor", "--format", "json", env=env)
     assert done.returncode == 1
@@ -253,6 +255,9 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
     assert "MODERATION_MODLE" in checks["environment"]["found"]
     del env["MODERATION_FETCH_TIMEOUT_SECONDS"]
     assert run("doctor", env=env).returncode == 0
+    # A request may have to wait for the slow decoding of all others in hand.
+    env["MODERATION_CONCURRENCY"] = "1000"
+    assert run("doctor", env=env).returncode == 1
 
 
 def test_model_info_describes_the_starter() -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +20,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from moderation.decoder import Limits
+from moderation.decoder import Limits, receive, receive_length, send
+from moderation.decoder_process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.decoding import DecoderPool
-from moderation.errors import ImageError
+from moderation.errors import ImageError, TransientError
 from moderation.image import Preprocessing, read_squares
+from tests.conftest import ROOT
 
 LIMITS = Limits(max_pixels=10_000_000, frames=1, seconds=10.0)
 SMALL = Preprocessing(
@@ -104,21 +108,22 @@ def test_a_decoder_that_is_killed_costs_no_image_its_answer(
     done = threading.Event()
 
     def kill() -> None:
-        while not done.wait(0.3):
-            for child in _children()[:1]:
-                child.kill()
+        while not done.wait(0.7):
+            for decoder in pool._decoders[:1]:
+                if decoder._is_ready and decoder._process is not None:
+                    decoder._process.kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
     try:
         with ThreadPoolExecutor(4) as threads:
             shapes = list(
-                threads.map(lambda _: pool.squares(content, [SMALL])[0].shape, range(200))
+                threads.map(lambda _: pool.squares(content, [SMALL])[0].shape, range(400))
             )
     finally:
         done.set()
         killer.join()
-    assert shapes == [(1, 32, 32, 3)] * 200
+    assert shapes == [(1, 32, 32, 3)] * 400
     assert {child.pid for child in _children()} != before
 
 
@@ -141,22 +146,188 @@ def test_closing_leaves_no_process() -> None:
     assert _children() == []
 
 
-def test_a_decoder_ends_with_the_process_that_started_it() -> None:
+@pytest.mark.parametrize("is_decoding", [False, True])
+def test_a_decoder_ends_when_the_process_that_started_it_is_killed(is_decoding: bool) -> None:
+    # A file that takes longer than the alarm gives it: nobody but the alarm can end the decoder.
     program = (
-        "import os\n"
+        "import os, threading\n"
         "from moderation.decoder import Limits\n"
         "from moderation.decoding import DecoderPool\n"
-        "pool = DecoderPool(1, Limits(1000, 1, 5.0))\n"
+        "from tests.test_decoding import SMALL, _noise\n"
+        "pool = DecoderPool(1, Limits(10**8, 1, 2.0))\n"
         "pool.start()\n"
+        "pool.wait_until_ready()\n"
+        f"if {is_decoding}:\n"
+        "    content = _noise(4000)\n"
+        "    threading.Thread(target=pool.squares, args=(content, [SMALL] * 5000)).start()\n"
+        "    threading.Event().wait(0.5)\n"
         "print(pool._decoders[0]._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, cwd=ROOT
+    )
     pid = int(ended.stdout)
-    deadline = time.monotonic() + 10
+    assert psutil.pid_exists(pid) or not is_decoding
+    assert _gone(pid, within=10)
+
+
+def _gone(pid: int, *, within: float) -> bool:
+    deadline = time.monotonic() + within
     while psutil.pid_exists(pid) and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert not psutil.pid_exists(pid)
+    return not psutil.pid_exists(pid)
+
+
+def test_refusing_images_costs_no_process(pool: DecoderPool) -> None:
+    pool.start()
+    before = {child.pid for child in _children()}
+    for _ in range(10):
+        with pytest.raises(ImageError):
+            pool.squares(b"no image", [SMALL])
+    assert {child.pid for child in _children()} == before
+
+
+def test_deaths_leave_no_process_and_no_file_open(photographs: list[Path]) -> None:
+    content = photographs[0].read_bytes()
+    with DecoderPool(1, LIMITS) as pool:
+        pool.squares(content, [SMALL])
+        before = psutil.Process().num_fds()
+        for _ in range(5):
+            _children()[0].kill()
+            pool.squares(content, [SMALL])
+        assert len(_children()) == 1
+        assert psutil.Process().num_fds() == before
+
+
+def test_a_decoder_runs_no_code_of_the_current_folder_and_sees_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: list[Path]
+) -> None:
+    for name in ("json", "numpy", "PIL", "moderation"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODERATION_BROKER_URL", "redis://:secret@localhost/0")
+    with DecoderPool(1, LIMITS) as pool:
+        assert pool.squares(photographs[0].read_bytes(), [SMALL])
+        assert not [name for name in _children()[0].environ() if "MODERATION" in name]
+
+
+def test_a_decoder_that_does_not_start_is_no_fault_of_the_image(
+    monkeypatch: pytest.MonkeyPatch, photographs: list[Path]
+) -> None:
+    content = photographs[0].read_bytes()
+    for executable in ("/bin/false", "/no/such/python"):
+        monkeypatch.setattr(sys, "executable", executable)
+        with DecoderPool(1, LIMITS) as pool:
+            with pytest.raises(TransientError, match="does not start"):
+                pool.squares(content, [SMALL])
+            with pytest.raises(TransientError, match="does not start"):
+                _start_all(pool)
+
+
+def _start_all(pool: DecoderPool) -> None:
+    pool.start()
+    pool.wait_until_ready()
+
+
+def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(
+    photographs: list[Path],
+) -> None:
+    content = photographs[0].read_bytes()
+    pool = DecoderPool(2, LIMITS)
+    pool.start()
+    refused, answered = [], []
+
+    def ask() -> None:
+        for _ in range(50):
+            try:
+                answered.append(pool.squares(content, [SMALL])[0].shape)
+            except TransientError as error:
+                refused.append(error.what)
+
+    threads = [threading.Thread(target=ask) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    pool.close()
+    for thread in threads:
+        thread.join(10)
+    assert set(answered) == {(1, 32, 32, 3)}
+    assert set(refused) == {"the worker is stopping"}
+    assert _children() == []
+
+
+HOSTILE = {
+    "no JSON": [b"\xff"],
+    "deep JSON": [b"[" * 60_000],
+    "another number": [b'{"number": 7, "frames": 1}', bytes(3072)],
+    "no number": [b'{"frames": 1}', bytes(3072)],
+    "no frame": [b'{"number": 1, "frames": 0}', b""],
+    "too many frames": [b'{"number": 1, "frames": 2}', bytes(6144)],
+    "half a frame": [b'{"number": 1, "frames": 0.5}', bytes(1536)],
+    "too few pixels": [b'{"number": 1, "frames": 1}', bytes(3071)],
+    "too many pixels": [b'{"number": 1, "frames": 1}', bytes(3073)],
+    "a huge header": [bytes(70_000)],
+    "an error of another shape": [b'{"number": 1, "error": "no"}'],
+    "a list": [b"[1]"],
+}
+
+
+@pytest.mark.parametrize("messages", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
+    process, theirs = _with_a_peer()
+
+    def answer() -> None:
+        for _ in range(2):
+            receive(theirs, receive_length(theirs))
+        with suppress(OSError):
+            for message in messages:
+                send(theirs, message)
+
+    peer = threading.Thread(target=answer)
+    peer.start()
+    with theirs, pytest.raises(DecoderDied):
+        process.squares(b"file", [SMALL], 1)
+    peer.join(10)
+
+
+def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
+    process, theirs = _with_a_peer()
+
+    def drip() -> None:
+        with suppress(OSError):
+            for _ in range(100):
+                theirs.sendall(b"\0")
+                time.sleep(0.3)
+
+    peer = threading.Thread(target=drip)
+    peer.start()
+    started = time.monotonic()
+    with pytest.raises(DecoderTooSlow):
+        process.squares(b"file", [SMALL], 1)
+    assert time.monotonic() - started < 4
+    theirs.close()
+    peer.join(10)
+
+
+def test_the_text_of_an_error_is_cut() -> None:
+    process, theirs = _with_a_peer()
+    send(theirs, b'{"number": 1, "error": ["%s", "image", ""]}' % (b"x" * 60_000))
+    with theirs, pytest.raises(ImageError) as caught:
+        process.squares(b"file", [SMALL], 1)
+    assert len(caught.value.what) == 500
+    process.end()
+
+
+def _with_a_peer() -> tuple[DecoderProcess, socket.socket]:
+    """Returns a decoder process whose socket leads to this test instead; the process is real."""
+    process = DecoderProcess(LIMITS._replace(seconds=1.0))
+    process.start()
+    process.wait_until_ready()
+    assert process._socket is not None
+    process._socket.close()
+    process._socket, theirs = socket.socketpair()
+    return process, theirs
 
 
 def test_a_decoder_imports_neither_torch_nor_the_queue() -> None:

@@ -20,8 +20,7 @@ import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from moderation import __main__ as main_module
-from moderation import cli, errors, messages, plugin
+from moderation import cli, errors, exit_codes, messages, plugin
 from moderation.classifier import Encoder
 from moderation.commands import doctor
 from moderation.commands.queues import QueuesFormat
@@ -416,10 +415,10 @@ def test_the_commands_page_has_every_exit_code() -> None:
     rows = table(section("commands.md", "Exit codes").prose)
     codes = (
         0,
-        main_module.FINDINGS,
-        main_module.USAGE,
-        main_module.UNEXPECTED,
-        main_module.INTERRUPTED,
+        exit_codes.FINDINGS,
+        exit_codes.USAGE,
+        exit_codes.UNEXPECTED,
+        exit_codes.INTERRUPTED,
     )
     assert [int(row["code"]) for row in rows] == list(codes)
 

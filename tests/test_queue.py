@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import celery
@@ -17,6 +18,7 @@ import pytest
 import redis
 
 from moderation import acollect, asubmit, collect, strictest_action, submit
+from moderation.broker import QUEUES, create_app
 from moderation.commands.inputs import find_policies
 from moderation.commands.scan import scan_images
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
@@ -33,6 +35,7 @@ from moderation.loading import load_pipeline
 from moderation.messages import ImageReference, Verdict, parse_response
 from moderation.plugin import Client, default_client
 from moderation.settings import Settings, load_settings
+from moderation.worker import _lane
 from tests.conftest import POLICIES
 from tests.photo_server import PhotoServer
 
@@ -412,3 +415,51 @@ def test_a_worker_that_cannot_start_says_why(redis_server: EmbeddedRedis) -> Non
         EmbeddedWorker(load_settings(broker_url=redis_server.url), options),
     ):
         pass
+
+
+def test_an_interactive_request_passes_a_backlog_of_bulk(
+    client: Client, photographs: list[Path]
+) -> None:
+    def waits(request_id: str) -> bool:
+        try:
+            client.collect(request_id, timeout_seconds=0)
+        except VerdictTimeout:
+            return True
+        return False
+
+    images = (photographs * 12)[:150]
+    backlog = [client.submit(image, "weapons", queue="bulk") for image in images]
+    client.collect(client.submit(photographs[0], "weapons"))
+    # In order of arrival it would have been the last of all.
+    assert sum(map(waits, backlog)) > len(backlog) / 2
+    for request_id in backlog:
+        client.collect(request_id, timeout_seconds=60)
+
+
+@pytest.mark.parametrize(
+    ("came_by", "lane"),
+    [
+        ({"routing_key": "moderation.bulk"}, "bulk"),
+        ({"routing_key": "moderation.interactive"}, "interactive"),
+        ({}, "interactive"),
+        (None, "interactive"),
+    ],
+)
+def test_the_lane_is_that_of_the_queue(came_by: dict[str, str] | None, lane: str) -> None:
+    task = SimpleNamespace(request=SimpleNamespace(delivery_info=came_by))
+    assert _lane(task) == lane
+
+
+@pytest.mark.parametrize("queue", ["interactive", "bulk"])
+def test_a_request_reaches_the_pipeline_in_the_lane_of_its_queue(
+    queue: Any, redis_server: EmbeddedRedis
+) -> None:
+    # A database of its own, where no worker takes the message.
+    settings = load_settings(broker_url=redis_server.url.removesuffix("0") + "1")
+    app = create_app(settings)
+    Client(settings).submit(b"image", "weapons", queue=queue)
+    with app.connection_for_read() as connection:
+        message = connection.SimpleQueue(QUEUES[queue]).get(timeout=10)
+        message.ack()
+    task = SimpleNamespace(request=SimpleNamespace(delivery_info=message.delivery_info))
+    assert _lane(task) == queue

@@ -64,9 +64,9 @@ def test_a_tiny_run_measures_all_sides_and_they_decide_alike(
     names = ("pipeline", "pipeline_tuned", "competent", "ours")
     plan = Plan(8, 1, dict.fromkeys(names, 8), 0.1, ("ours",))
     with EmbeddedRedis() as redis:
-        settings = load_settings(broker_url=redis.url)
-        found, labels = measure(plan, settings, tmp_path, "torch", save_toy_clip)
-    everything = {"setup": {**machine("torch"), "photographs": ""}, **results(found, labels)}
+        settings = load_settings(broker_url=redis.url, runtime="torch")
+        found, labels = measure(plan, settings, tmp_path, save_toy_clip)
+    everything = {"setup": {**machine(found.model), "photographs": ""}, **results(found, labels)}
     assert set(everything["ratios"]) >= {"ours_to_pipeline", "ours_to_competent", "ours_to_limit"}
     assert all(ratio > 0 for ratio in everything["ratios"].values())
     assert everything["results"]["ours"]["idle_seconds"]["n"] >= 8

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
@@ -24,6 +25,7 @@ from moderation.commands.plan import (
     worker_kinds,
 )
 from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.cores import usable
 from moderation.errors import ModerationError
 from moderation.output import print_table
 from moderation.settings import Settings, load_settings, unknown_variables
@@ -43,7 +45,7 @@ EPILOG = """Examples:
 _COMMANDS = ("DEMO", "SCAN", "WORKER", "SUBMIT", "DOCTOR", "QUEUES", "MODEL", "POLICY")
 _OPTION_VARIABLES = tuple(f"MODERATION_{name}_" for name in _COMMANDS)
 
-#: What decoding and encoding of one request may take on a slow machine, waiting included.
+#: What encoding one request may take on a slow machine, waiting included.
 _COMPUTE_SECONDS = 30.0
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -181,15 +183,18 @@ def _eviction(policy: str) -> Check:
 
 
 def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
-    # A host that drips is cut off after one more silence; the rest is for decoding and encoding.
-    needed = settings.fetch_timeout_seconds * 2 + _COMPUTE_SECONDS
+    # A host that drips is cut off after one more silence; all that is in hand may decode slowly.
+    rounds = math.ceil(settings.concurrency / (settings.decoders or usable()))
+    decoding = rounds * settings.decode_timeout_seconds
+    needed = settings.fetch_timeout_seconds * 2 + decoding + _COMPUTE_SECONDS
     if settings.visibility_timeout_seconds <= needed:
         yield Check(
             name,
             "fail",
             f"visibility timeout {settings.visibility_timeout_seconds} s is not above the "
             f"{needed:g} s that a request may take",
-            "Raise MODERATION_VISIBILITY_TIMEOUT_SECONDS, else requests are done twice",
+            "Raise MODERATION_VISIBILITY_TIMEOUT_SECONDS, or lower MODERATION_CONCURRENCY, else "
+            "requests are done twice",
         )
     else:
         yield Check(name, "ok", f"visibility timeout {settings.visibility_timeout_seconds} s")

@@ -46,8 +46,8 @@ def compiled(
         # Threads bound to cores could not make way for the decoders, nor for a second worker.
         "ENABLE_CPU_PINNING": False,
     }
-    openvino = _openvino()
     try:
+        openvino = _openvino()
         model = openvino.Core().compile_model(_converted(openvino, tower, size), "CPU", options)
         taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
     except Exception as error:  # OpenVINO's errors have no base of their own

@@ -21,6 +21,8 @@ Verdict = Literal["at most linear", "more than linear", "not shown"]
 #: too small, a log n somewhere) lies below it, and n squared lies far above.
 STEEPEST = 1.1
 _FEWEST = 3
+#: Nothing has a logarithm: less than a picosecond, or a byte, counts as this.
+_SMALLEST = 1e-12
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ def fit(sizes: Sequence[int], values: Sequence[float]) -> Fit:
     """
     if len(sizes) < 2:
         raise ValueError(f"{len(sizes)} points have no slope")
-    x, y = np.asarray(sizes, float), np.maximum(np.asarray(values, float), np.finfo(float).tiny)
+    x, y = np.asarray(sizes, float), np.maximum(np.asarray(values, float), _SMALLEST)
     top = max(int((x >= x[-1] / 10).sum()), min(_FEWEST, len(x)))
     line = linregress(np.log(x[-top:]), np.log(y[-top:]))
     error = float(line.stderr * t.ppf(0.975, top - 2)) if top > 2 else math.nan

@@ -20,7 +20,7 @@ import json
 import sys
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from itertools import cycle, islice
@@ -167,48 +167,46 @@ def _measured(
 def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
     """Returns the figures by side, the ratios, and the decisions compared."""
     rates = {name: middle(runs) for name, runs in found.rates.items()}
-    encoding = max((rate, name) for name, rate in rates.items() if name.startswith("encoding_"))
-    best = limit(rates["decoding"], encoding[0])
-    by_side: dict[str, Any] = {
-        name: {
-            "images_per_second": rates[name],
-            "runs": found.rates[name],
-            "memory_mb": found.memory_mb[name],
-            "idle_seconds": asdict(found.idle[name]) if name in found.idle else None,
-            "loaded_seconds": asdict(found.loaded[name]) if name in found.loaded else None,
-        }
-        for name in found.memory_mb
+    by_batch = {name: rate for name, rate in rates.items() if name.startswith("encoding_")}
+    best = max(by_batch, key=by_batch.__getitem__)
+    by_side: dict[str, Any] = {name: _side(found, name) for name in found.memory_mb}
+    by_side["in_process"] = {
+        "images_per_second": rates["in_process"],
+        "single_seconds": asdict(Latency.of(found.single)),
     }
-    single = Latency.of(found.single)
-    ours = by_side["ours"]
+    by_side["limit"] = {
+        "images_per_second": limit(rates["decoding"], by_batch[best]),
+        "decoding": rates["decoding"],
+        "encoding": by_batch[best],
+        "encoding_batch": int(best.removeprefix("encoding_")),
+        "encoding_by_batch": by_batch,
+    }
+    decisions = {
+        name: compared(labels, found.scores[name], found.scores["ours"])
+        for name in ("pipeline_tuned", "competent")
+    }
+    return {"results": by_side, "ratios": _ratios(by_side), "decisions": decisions}
+
+
+def _side(found: Measured, name: str) -> dict[str, Any]:
     return {
-        "results": by_side
-        | {
-            "in_process": {
-                "images_per_second": rates["in_process"],
-                "single_seconds": asdict(single),
-            },
-            "limit": {
-                "images_per_second": best,
-                "decoding": rates["decoding"],
-                "encoding": encoding[0],
-                "encoding_batch": int(encoding[1].rpartition("_")[2]),
-                "encoding_by_batch": {k: v for k, v in rates.items() if k.startswith("encoding_")},
-            },
-        },
-        "ratios": {
-            "ours_to_pipeline": rates["ours"] / rates["pipeline"],
-            "ours_to_pipeline_tuned": rates["ours"] / rates["pipeline_tuned"],
-            "ours_to_competent": rates["ours"] / rates["competent"],
-            "ours_to_limit": rates["ours"] / best,
-            "in_process_to_limit": rates["in_process"] / best,
-            "idle_p50_to_single_image": ours["idle_seconds"]["p50"] / single.p50,
-            "loaded_p99_to_p50": ours["loaded_seconds"]["p99"] / ours["loaded_seconds"]["p50"],
-        },
-        "decisions": {
-            name: compared(labels, found.scores[name], found.scores["ours"])
-            for name in ("pipeline_tuned", "competent")
-        },
+        "images_per_second": middle(found.rates[name]),
+        "runs": found.rates[name],
+        "memory_mb": found.memory_mb[name],
+        "idle_seconds": asdict(found.idle[name]) if name in found.idle else None,
+        "loaded_seconds": asdict(found.loaded[name]) if name in found.loaded else None,
+    }
+
+
+def _ratios(by_side: Mapping[str, Any]) -> dict[str, float]:
+    speed = {name: row["images_per_second"] for name, row in by_side.items()}
+    ours, single = by_side["ours"], by_side["in_process"]["single_seconds"]
+    others = ("pipeline", "pipeline_tuned", "competent", "limit")
+    return {
+        **{f"ours_to_{name}": speed["ours"] / speed[name] for name in others},
+        "in_process_to_limit": speed["in_process"] / speed["limit"],
+        "idle_p50_to_single_image": ours["idle_seconds"]["p50"] / single["p50"],
+        "loaded_p99_to_p50": ours["loaded_seconds"]["p99"] / ours["loaded_seconds"]["p50"],
     }
 
 

@@ -94,30 +94,9 @@ def compared(
 
 def print_results(everything: dict[str, Any]) -> None:
     """Prints tables with the setup above them."""
-    console, setup, found = Console(width=WIDTH), everything["setup"], everything["results"]
-    versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
-    console.print(f"{setup['cpu']}, {setup['cores']} cores, load {os.getloadavg()[2]:.1f}")
-    ours = f"ours in {setup['dtype']} on {setup['runtime']}, the others in float32 on torch"
-    console.print(f"{setup['model']}; {ours}; {versions}")
-    console.print(f"Photographs: {setup['photographs']}", soft_wrap=True)
-    table = Table("", "images/s", "idle p50", "p95", "p99", "80 % load p50", "p95", "p99", "MB")
-    for side, name in _NAMES.items():
-        row = found[side]
-        latencies = [
-            f"{1000 * row[when][which]:.0f} ms" if row[when] else ""
-            for when in ("idle_seconds", "loaded_seconds")
-            for which in ("p50", "p95", "p99")
-        ]
-        table.add_row(
-            name, f"{row['images_per_second']:.1f}", *latencies, f"{row['memory_mb']:.0f}"
-        )
-    inside, limit = found["in_process"], found["limit"]
-    alone = [f"{1000 * inside['single_seconds'][which]:.0f} ms" for which in ("p50", "p95", "p99")]
-    table.add_row("(d) ours, no queue", f"{inside['images_per_second']:.1f}", *alone)
-    table.add_row("(e) limit", f"{limit['images_per_second']:.1f}")
-    table.add_row("    decoding alone", f"{limit['decoding']:.1f}")
-    table.add_row(f"    encoder, batch {limit['encoding_batch']}", f"{limit['encoding']:.1f}")
-    console.print(table)
+    console = Console(width=WIDTH)
+    _print_setup(console, everything["setup"])
+    console.print(_speeds(everything["results"]))
     ratios = Table("ratio", "")
     for name, ratio in everything["ratios"].items():
         ratios.add_row(name, f"{ratio:.2f}")
@@ -129,3 +108,38 @@ def print_results(everything: dict[str, Any]) -> None:
             f"{row['changed_far_from_threshold']} of them more than {FAR} from the threshold; "
             f"scores differ by {row['largest_score_difference']:.4f} at most"
         )
+
+
+def _print_setup(console: Console, setup: Mapping[str, Any]) -> None:
+    versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
+    console.print(f"{setup['cpu']}, {setup['cores']} cores, load {os.getloadavg()[2]:.1f}")
+    ours = f"ours in {setup['dtype']} on {setup['runtime']}, the others in float32 on torch"
+    console.print(f"{setup['model']}; {ours}; {versions}")
+    console.print(f"Photographs: {setup['photographs']}", soft_wrap=True)
+
+
+def _speeds(found: Mapping[str, Any]) -> Table:
+    """Returns the table of all sides; n is how many requests the latency at load is of."""
+    heads = ("images/s", "idle p50", "p95", "p99", "80 % load p50", "p95", "p99", "n", "MB")
+    table = Table("", *heads)
+    for side, name in _NAMES.items():
+        row = found[side]
+        idle, loaded = row["idle_seconds"], row["loaded_seconds"]
+        n = str(loaded["n"]) if loaded else ""
+        latencies = [*_milliseconds(idle), *_milliseconds(loaded)]
+        speed = f"{row['images_per_second']:.1f}"
+        table.add_row(name, speed, *latencies, n, f"{row['memory_mb']:.0f}")
+    inside, limit = found["in_process"], found["limit"]
+    alone = _milliseconds(inside["single_seconds"])
+    table.add_row("(d) ours, no queue", f"{inside['images_per_second']:.1f}", *alone)
+    table.add_row("(e) limit", f"{limit['images_per_second']:.1f}")
+    table.add_row("    decoding alone", f"{limit['decoding']:.1f}")
+    table.add_row(f"    encoder, batch {limit['encoding_batch']}", f"{limit['encoding']:.1f}")
+    return table
+
+
+def _milliseconds(latency: Mapping[str, float] | None) -> list[str]:
+    """Returns the percentiles in print; blanks where it was not measured."""
+    if latency is None:
+        return ["", "", ""]
+    return [f"{1000 * latency[which]:.0f} ms" for which in ("p50", "p95", "p99")]

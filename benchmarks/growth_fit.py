@@ -103,7 +103,8 @@ def fit(sizes: Sequence[int], values: Sequence[float]) -> Fit:
     top = max(int((x >= x[-1] / 10).sum()), min(_FEWEST, len(x)))
     line = linregress(np.log(x[-top:]), np.log(y[-top:]))
     error = float(line.stderr * t.ppf(0.975, top - 2)) if top > 2 else math.nan
-    [fixed, each], _ = nnls(np.stack([1 / y, x / y], axis=1), np.ones(len(x)))
+    some = y > _SMALLEST  # what is nothing has no relative error
+    [fixed, each], _ = nnls(np.stack([1 / y, x / y], axis=1)[some], np.ones(int(some.sum())))
     return Fit(float(line.slope), error, int(x[-top]), float(fixed), float(each))
 
 

@@ -36,6 +36,12 @@ def test_noise_alone_shows_nothing() -> None:
     assert fit([100, 300, 1000], [1.0, 30.0, 32.0]).verdict == "not shown"
 
 
+def test_what_takes_nothing_measurable_does_not_grow() -> None:
+    found = fit([1, 10, 100, 1000], [0.0, 0.0, 0.0, 0.0])
+    assert found.slope == pytest.approx(0.0)
+    assert found.verdict == "at most linear"
+
+
 def test_one_point_has_no_slope() -> None:
     with pytest.raises(ValueError, match="no slope"):
         fit([10], [1.0])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 from typing import Annotated
 
@@ -98,8 +97,6 @@ def worker_kinds(images_per_second: float | None, measured: Path | None) -> tupl
         raise RequestError("there are two figures for one worker", "--plan", remedy)
     if measured:
         return (read_measured(measured),)
-    if images_per_second is not None and not 0 < images_per_second < math.inf:
-        raise RequestError(f"{images_per_second:g} is no speed", "--images-per-second", "Give 90")
     if images_per_second:
         [*_, last] = MEASURED_WORKERS
         told = "speed as given; memory as measured: " + last.setup

@@ -255,7 +255,10 @@ def test_options_and_settings_reach_the_plan(tmp_path: Path) -> None:
         (("--plan", "1/s", "--measured", "x", "--images-per-second", "1"), "two figures for one"),
         (("--peak", "2"), "--peak needs --plan"),
         (("--images-per-second", "2"), "--images-per-second needs --plan"),
-        (("--plan", "1/s", "--images-per-second", "nan"), "Invalid value for '--images-per-second'"),
+        (
+            ("--plan", "1/s", "--images-per-second", "nan"),
+            "Invalid value for '--images-per-second'",
+        ),
         (("--plan", "1/s", "--peak", "0.5"), "Invalid value for '--peak'"),
         (("--plan", "1/s", "--utilisation", "1.1"), "Invalid value for '--utilisation'"),
     ],

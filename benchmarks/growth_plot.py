@@ -51,7 +51,9 @@ def save_plot(points: Sequence[Point], files: Iterable[Path]) -> None:
 
 def _panel(place: Any, axis: str, unit: str, lines: dict[str, list[Point]]) -> None:
     for (quantity, some), marker in zip(lines.items(), _MARKERS, strict=False):
-        sizes, values = [point.size for point in some], [point.value for point in some]
+        # A difference of two readings can be below zero, where a logarithm has no place for it.
+        shown = [point for point in some if point.value > 0]
+        sizes, values = [point.size for point in shown], [point.value for point in shown]
         place.loglog(sizes, values, marker=marker, markersize=3, linewidth=1, label=quantity)
     if lines:
         largest = max((some[-1] for some in lines.values()), key=lambda point: point.value)

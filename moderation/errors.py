@@ -8,8 +8,11 @@ ModerationError             the root; catch this to catch all
   ModelError                operator: the model is missing, of the wrong shape, or not finite
   WorkerError               operator: the worker failed in a way that no other class names
   StoreError                operator: the embedding store is damaged, foreign or not writable
+  LogError                  operator: the decision log is damaged or of another version
   TransientError            nobody: try again; the only family that a worker retries
     BrokerUnavailable       host and worker: Redis does not answer
+    QueueFull               host: too many requests wait already; slow down
+    LogUnavailable          worker: the database of the decision log does not answer
     ImageUnavailable        worker: the image's store did not answer
     VerdictTimeout          host: no verdict came in time
 
@@ -85,12 +88,24 @@ class StoreError(ModerationError):
     """A file of the embedding store is damaged or foreign, or cannot be read or written."""
 
 
+class LogError(ModerationError):
+    """The decision log is damaged, or of a version that this package does not read."""
+
+
 class TransientError(ModerationError):
     """A failure that may be gone at the next try."""
 
 
 class BrokerUnavailable(TransientError):
     """Redis does not answer."""
+
+
+class QueueFull(TransientError):
+    """Too many requests wait already; this one was not taken."""
+
+
+class LogUnavailable(TransientError):
+    """The database of the decision log does not answer."""
 
 
 class ImageUnavailable(TransientError):

@@ -136,6 +136,9 @@ class Verdict(_Answer):
 
     schema_version: Literal[1] = 1
     request_id: str
+    decision_id: str | None = Field(
+        None, description="Its row in the decision log, where it has one."
+    )
     image_sha256: str
     frame: int = Field(0, ge=0, description="Which of the frames looked at decided.")
     action: Action

@@ -69,12 +69,25 @@ class Settings(BaseSettings):
     result_url: RedisUrl | None = Field(
         None, description="Redis that keeps the verdicts until they are collected; else the broker."
     )
+    redis_ca_file: Path | None = Field(
+        None,
+        description="CA certificates that Redis is held against (rediss://); else the system's.",
+    )
+    redis_cert_file: Path | None = Field(
+        None, description="Client certificate for Redis, where it asks for one."
+    )
+    redis_key_file: Path | None = Field(None, description="Private key of that certificate.")
+    max_queue_length: int = Field(
+        10_000,
+        ge=1,
+        description="Requests that wait in one queue, at most; then `submit` raises QueueFull.",
+    )
     result_expires_seconds: int = Field(
         3600, ge=1, description="How long a verdict can be collected."
     )
     visibility_timeout_seconds: int = Field(
         300,
-        ge=60,
+        ge=5,
         description="After how long a request of a dead worker goes to another; "
         "longer than any request takes.",
     )
@@ -107,6 +120,17 @@ class Settings(BaseSettings):
     )
     allowed_hosts: Annotated[Words, AfterValidator(_lower)] = Field(
         (), description="Hosts that a URL may name, exactly; `,` between. None by default."
+    )
+    allowed_schemes: Annotated[Words, AfterValidator(_lower)] = Field(
+        ("https",), description="Schemes that a URL may have, of https and http; `,` between."
+    )
+    allowed_networks: Words = Field(
+        (),
+        description="Networks that URLs may lead to although they are not public "
+        "(10.2.0.0/16); `,` between. None by default.",
+    )
+    max_redirects: int = Field(
+        3, ge=0, le=20, description="Redirects that are followed, each to an allowed host."
     )
     allowed_stores: Words = Field(
         (),
@@ -149,6 +173,42 @@ class Settings(BaseSettings):
         le=600,
         description="How long decoding one image may take; then it is refused.",
     )
+    decoder_memory_bytes: int = Field(
+        2_000_000_000, ge=300_000_000, description="Address space that one decoder may use."
+    )
+    max_deliveries: int = Field(
+        5,
+        ge=1,
+        description="How often a worker may die with a request in hand; then it is quarantined.",
+    )
+    quarantine_bytes: int = Field(
+        100_000_000,
+        ge=0,
+        description="Requests in quarantine that Redis keeps for `quarantine retry`, in bytes; "
+        "the oldest go first.",
+    )
+    database_url: SecretStr | None = Field(
+        None,
+        description="Database of the decision log, sqlite:///FILE or postgresql://...; else "
+        "SQLite in the user's state folder.",
+    )
+    retention_days: int | None = Field(
+        200, ge=1, description="How long the decision log keeps what is final."
+    )
+    callback_urls: Words = Field(
+        (), description="Where each final answer is sent, as a signed webhook; `,` between."
+    )
+    callback_secrets: SecretStr | None = Field(
+        None,
+        description="Secrets that webhooks are signed with (whsec_...); `,` between, all are used.",
+    )
+    callback_timeout_seconds: float = Field(
+        10.0, gt=0, le=60, description="How long a receiver of webhooks may take to answer."
+    )
+    metrics_address: str | None = Field(
+        None, description="HOST:PORT where a worker answers Prometheus; a port alone is local."
+    )
+    log_format: Literal["text", "json"] = Field("text", description="How a worker logs.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What a worker logs."
     )

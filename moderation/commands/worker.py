@@ -58,7 +58,7 @@ def worker(
     policies = find_policies(names, model=model or settings.model)
     from moderation.broker import ping, shown_url
     from moderation.loading import load_pipeline
-    from moderation.worker import run_worker
+    from moderation.serving import run_worker
 
     name = name or f"moderation-{secrets.token_hex(4)}"
     ping(settings)

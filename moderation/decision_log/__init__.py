@@ -1,0 +1,1 @@
+"""The decision log: one final answer for each request, in SQLite or PostgreSQL."""

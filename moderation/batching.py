@@ -7,6 +7,7 @@ batches by itself.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -21,6 +22,8 @@ from moderation.lanes import Lane, Lanes
 
 Encode = Callable[[Pixels], Floats]
 
+log = logging.getLogger(__name__)
+
 
 class _Waiting(NamedTuple):
     pixels: Pixels
@@ -33,8 +36,22 @@ class Batcher:
     Memory is bounded by the callers: each thread has one request here at a time.
     """
 
-    def __init__(self, encode: Encode, *, batch_size: int) -> None:
+    def __init__(
+        self,
+        encode: Encode,
+        *,
+        batch_size: int,
+        observe: Callable[[int], None] | None = None,
+    ) -> None:
+        """Starts the thread that encodes.
+
+        Args:
+            encode: pixels of several images -> a row of features each.
+            batch_size: images that go through the encoder together, at most.
+            observe: told how many images a batch has, before it runs.
+        """
         self._encode = encode
+        self._observe = observe
         self._batch_size = batch_size
         self._waiting: Lanes[_Waiting] = Lanes()
         self._changed = threading.Condition()
@@ -78,7 +95,17 @@ class Batcher:
 
     def _run(self) -> None:
         while batch := self._next_batch():
+            self._tell(len(batch))
             self._answer(batch)
+
+    def _tell(self, size: int) -> None:
+        """Tells the observer of a batch; what fails there must not end this thread."""
+        if self._observe is None:
+            return
+        try:
+            self._observe(size)
+        except Exception:
+            log.exception("a batch of %s could not be observed", size)
 
     def _next_batch(self) -> list[_Waiting]:
         """Returns at least one waiting image; none when closed and empty."""

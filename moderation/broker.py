@@ -6,6 +6,7 @@ The settings answer known traps of Celery on Redis; docs/architecture.md names e
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from celery import Celery
 from celery.backends.redis import RedisBackend
 from kombu import Queue
 from kombu.exceptions import OperationalError
+from pydantic import SecretStr
 
 from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE
@@ -44,10 +46,11 @@ class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
 def create_app(settings: Settings) -> Celery:
     """Returns the Celery app of a host or worker; it never becomes the process's current app."""
     app = Celery("moderation", set_as_current=False)
-    backend = f"{__name__}:{PolledRedisBackend.__name__}"
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
-        result_backend=f"{backend}+{settings.result_backend_url.get_secret_value()}",
+        broker_use_ssl=_tls(settings, settings.broker_url) or None,
+        result_backend=result_backend(settings, PolledRedisBackend),
+        redis_backend_use_ssl=_tls(settings, settings.result_backend_url) or None,
         # JSON only: a message can never run code.
         task_serializer="json",
         result_serializer="json",
@@ -82,6 +85,28 @@ def create_app(settings: Settings) -> Celery:
         },
     )
     return app
+
+
+def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
+    """Returns the URL of the results, as Celery wants it for a backend of ours."""
+    url = settings.result_backend_url.get_secret_value()
+    return f"{kind.__module__}:{kind.__name__}+{url}"
+
+
+def _tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
+    """Returns how redis, kombu and Celery are to check the server of a rediss:// URL.
+
+    All three are told, since what they do by themselves ranges from everything to nothing.
+    """
+    if not url.get_secret_value().startswith("rediss://"):
+        return {}
+    files = {
+        "ssl_ca_certs": settings.redis_ca_file,
+        "ssl_certfile": settings.redis_cert_file,
+        "ssl_keyfile": settings.redis_key_file,
+    }
+    given = {name: str(path) for name, path in files.items() if path is not None}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **given}
 
 
 @contextmanager
@@ -122,7 +147,10 @@ def connect(settings: Settings) -> redis.Redis:
     url = settings.broker_url.get_secret_value()
     try:
         return redis.Redis.from_url(
-            url, socket_connect_timeout=_CONNECT_SECONDS, socket_timeout=_ANSWER_SECONDS
+            url,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_ANSWER_SECONDS,
+            **_tls(settings, settings.broker_url),
         )
     except ValueError as error:
         raise SettingsError(

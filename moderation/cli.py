@@ -4,7 +4,18 @@ from __future__ import annotations
 
 import typer
 
-from moderation.commands import demo, doctor, model, policy, queues, scan, submit, worker
+from moderation.commands import (
+    callbacks,
+    demo,
+    doctor,
+    model,
+    policy,
+    quarantine,
+    queues,
+    scan,
+    submit,
+    worker,
+)
 from moderation.commands.version import VersionOption
 
 app = typer.Typer(
@@ -27,6 +38,8 @@ for command, epilog in (
     app.command(epilog=epilog)(command)
 app.add_typer(model.app, name="model")
 app.add_typer(policy.app, name="policy")
+app.add_typer(callbacks.app, name="callbacks")
+app.add_typer(quarantine.app, name="quarantine")
 
 
 @app.callback()

@@ -16,12 +16,15 @@ import socket
 import struct
 import sys
 import time
+import warnings
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from moderation.confinement import confine
 from moderation.errors import ImageError
+from moderation.formats import load_plugins, too_large_for_memory
 from moderation.image import Pixels, Preprocessing, read_squares
 
 READY = b"ready"
@@ -35,11 +38,13 @@ class Limits(NamedTuple):
         max_pixels: width times height, at most.
         frames: frames of an animation that are looked at, at most.
         seconds: how long it may take; then the process ends.
+        memory: address space of the process, in bytes; an image that needs more is refused.
     """
 
     max_pixels: int
     frames: int
     seconds: float
+    memory: int = 2_000_000_000
 
 
 def send(channel: socket.socket, message: bytes) -> None:
@@ -121,7 +126,9 @@ def _read(
             frames=request["frames"],
         )
     except ImageError as error:
-        return {"error": [error.what, error.where, error.remedy]}, []
+        return {"error": list(error.args)}, []
+    except MemoryError:  # outside Pillow, as when the pixels are put together
+        return {"error": list(too_large_for_memory().args)}, []
     return {"frames": len(squares[0])}, squares
 
 
@@ -133,10 +140,15 @@ def _offer_to_the_memory_killer() -> None:
 
 def main() -> None:
     """Serves the socket whose number is the first argument, within the limits that follow."""
-    descriptor, max_pixels, frames, seconds = sys.argv[1:]
+    descriptor, max_pixels, frames, seconds, memory = sys.argv[1:]
+    limits = Limits(int(max_pixels), int(frames), float(seconds), int(memory))
+    # Else Python keeps each text that it warned with, and a file can choose what Pillow says.
+    warnings.simplefilter("ignore")
     _offer_to_the_memory_killer()
+    load_plugins()
     with socket.socket(fileno=int(descriptor)) as channel:
-        serve(channel, Limits(int(max_pixels), int(frames), float(seconds)))
+        confine(limits.memory)
+        serve(channel, limits)
 
 
 if __name__ == "__main__":

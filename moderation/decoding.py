@@ -14,7 +14,7 @@ from typing import Self
 
 from moderation.decoder import Limits
 from moderation.decoder_process import DecoderDied, DecoderProcess, DecoderTooSlow
-from moderation.errors import ImageError, TransientError
+from moderation.errors import DecodingFailed, TransientError
 from moderation.image import Pixels, Preprocessing
 from moderation.lanes import Lane, Lanes
 
@@ -70,7 +70,8 @@ class DecoderPool:
             frames: frames of an animation, at most; None takes the limit.
 
         Raises:
-            ImageError: the image is refused, takes too long, or ends the decoder.
+            ImageError: the image is refused.
+            DecodingFailed: it takes too long, or ends the decoder.
             TransientError: no decoder starts, or the pool is closed.
         """
         with self._lent(lane) as decoder:
@@ -81,12 +82,12 @@ class DecoderPool:
                     if self._closed:
                         raise _stopping() from None
                 except DecoderTooSlow:
-                    raise ImageError(
+                    raise DecodingFailed(
                         f"decoding it took longer than {self._limits.seconds:g} s",
                         "image",
                         "Send a smaller image, or raise MODERATION_DECODE_TIMEOUT_SECONDS",
                     ) from None
-        raise ImageError("decoding it crashes the decoder", "image", "Send a whole image file")
+        raise DecodingFailed("decoding it crashes the decoder", "image", "Send a whole image file")
 
     @contextmanager
     def _lent(self, lane: Lane) -> Iterator[DecoderProcess]:

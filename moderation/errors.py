@@ -5,6 +5,7 @@ ModerationError             the root; catch this to catch all
   PolicyError               author: a policy file is wrong; carries every problem with its place
   RequestError              caller: this request can never succeed; never retried
     ImageError              caller: the image is unreadable, too large or of a refused type
+      DecodingFailed        caller: the image crashes the decoder or takes too long in it
   ModelError                operator: the model is missing, of the wrong shape, or not finite
   WorkerError               operator: the worker failed in a way that no other class names
   StoreError                operator: the embedding store is damaged, foreign or not writable
@@ -74,6 +75,10 @@ class RequestError(ModerationError):
 
 class ImageError(RequestError):
     """The image is missing, unreadable, too large or of a type that is refused."""
+
+
+class DecodingFailed(ImageError):
+    """The image crashes the decoder, or takes too long in it."""
 
 
 class ModelError(ModerationError):

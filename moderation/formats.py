@@ -6,12 +6,17 @@ Imports Pillow alone, and pillow-heif where it is installed.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
+from PIL.JpegImagePlugin import JpegImageFile
 
+from moderation.confinement import memory_allowed
 from moderation.errors import ImageError
+from moderation.polyglots import second_nature
 
 # A decoder is one process a core; by default libavif starts a thread a core in each.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -40,18 +45,60 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 _REMEDY = "Send a whole JPEG, PNG, WebP, GIF, AVIF or BMP file"
 
+#: What Pillow imports only when a file asks for it, beside its common plugins.
+_LATE_IMPORTS = (
+    "ImageColor",
+    "ImagePalette",
+    "MpoImagePlugin",
+    "TiffImagePlugin",
+    "WebPImagePlugin",
+)
+
+#: A JPEG is sent in up to ten or twenty scans. Each can be a few bytes long and costs going through
+#: the whole image, so with thousands of them a small file takes hours.
+MOST_SCANS = 100
+
+#: How a scan begins; what follows is its length, which never needs the upper byte.
+_SCAN = b"\xff\xda\x00"
+
+#: Bytes that a pixel takes in the dearest case: an animated WebP with an alpha channel.
+_MEMORY_A_PIXEL = 27
+
+#: What C libraries say where Python would raise MemoryError. Some call the image damaged instead.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|memory alloc|insufficient memory|bad_alloc", re.IGNORECASE
+)
+
+#: What Pillow says of a WebP that is damaged or too large, before it says how large it is.
+_UNOPENED_WEBP = "could not create decoder object"
+
+#: An error is told only in such words: strangers read it, and it is to show no path or address.
+_TELLABLE = re.compile(r"(?!.*0x)[\w ,.:;()'%+=#-]{1,200}", re.ASCII)
+
+
+def load_plugins() -> None:
+    """Imports all that opening an image may need; nothing is imported later."""
+    Image.preinit()
+    for name in _LATE_IMPORTS:
+        import_module(f"PIL.{name}")
+
 
 @contextmanager
 def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Opens the image in `content`, at its first frame and not yet decoded.
 
     Raises:
-        ImageError: it is no image of an accepted format, or has too many pixels; and, whatever a
-            decoder raises inside the block, it is damaged.
+        ImageError: it is no image of an accepted format, or something active besides, or has too
+            many pixels or scans; and, whatever a decoder raises inside the block, it is damaged.
     """
+    pixels = 0
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
             refuse_too_large(image.size, max_pixels)
+            pixels = image.width * image.height
+            _refuse_more_than_an_image(content)
+            if isinstance(image, JpegImageFile):
+                _refuse_many_scans(content)
             yield image
     except UnidentifiedImageError as error:
         raise _unidentified(content) from error
@@ -60,9 +107,15 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError("the image does not fit into memory", "image", _REMEDY) from error
+        raise too_large_for_memory() from error
     except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble on
-        raise ImageError(f"the image is damaged ({error})", "image", _REMEDY) from error
+        if _UNOPENED_WEBP in str(error):
+            pixels = max_pixels
+        lacks_memory = pixels * _MEMORY_A_PIXEL > memory_allowed()
+        if lacks_memory or _OUT_OF_MEMORY.search(str(error)):
+            raise too_large_for_memory() from error
+        said = f" ({error})" if _TELLABLE.fullmatch(str(error)) else ""
+        raise ImageError(f"the image is damaged{said}", "image", _REMEDY) from error
 
 
 def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:
@@ -74,6 +127,25 @@ def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:
             "image",
             "Send a smaller image, or raise MODERATION_MAX_IMAGE_PIXELS",
         )
+
+
+def too_large_for_memory() -> ImageError:
+    """Returns the error of an image that needs more memory than there is."""
+    remedy = "Send a smaller image, or raise MODERATION_DECODER_MEMORY_BYTES"
+    return ImageError("the image does not fit into memory", "image", remedy)
+
+
+def _refuse_more_than_an_image(content: bytes) -> None:
+    also = second_nature(content)
+    if also:
+        remedy = "Send the image alone, as an image editor saves it"
+        raise ImageError(f"the file is also {also}", "image", remedy)
+
+
+def _refuse_many_scans(content: bytes) -> None:
+    if content.count(_SCAN) > MOST_SCANS:
+        remedy = "Save the image anew in an image editor"
+        raise ImageError(f"the JPEG has more than {MOST_SCANS} scans", "image", remedy)
 
 
 def _unidentified(content: bytes) -> ImageError:

@@ -33,6 +33,10 @@ SCALE = 3
 #: An image longer than this many times its width is cut to its middle before it is resized.
 _LONGEST_RATIO = 20
 
+#: Longer EXIF data, in bytes, is ignored. Cameras write up to 64 kB, all that fits into one segment
+#: of a JPEG. Each of 65,535 entries may name all of it as its value, and Pillow would copy them.
+LONGEST_EXIF = 1_000_000
+
 #: What turns an image upright, by its EXIF orientation; and the orientations that exchange width
 #: and height, that put the last column first, and the last row.
 _UPRIGHT = {
@@ -162,7 +166,9 @@ def _upright(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation; 1, upright, where the EXIF data cannot be read."""
+    """Returns the EXIF orientation; 1, upright, where the EXIF data is too long or damaged."""
+    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
+        return 1
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # a photograph is not refused for what a camera noted beside it

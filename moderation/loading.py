@@ -8,22 +8,37 @@ from moderation.cores import usable
 from moderation.decoder import Limits
 from moderation.decoding import DecoderPool
 from moderation.encoders import LoadOptions, load_encoder
-from moderation.pipeline import Pipeline
+from moderation.pipeline import BatchObserver, Pipeline
 from moderation.policy import Policy
 from moderation.settings import Settings
 
 
 def load_pipeline(
-    settings: Settings, policies: Mapping[str, Policy], *, override_model: str | None = None
+    settings: Settings,
+    policies: Mapping[str, Policy],
+    *,
+    override_model: str | None = None,
+    observe: BatchObserver | None = None,
 ) -> Pipeline:
-    """Returns a pipeline for the policies; `override_model` wins over what they name.
+    """Returns a pipeline for the policies.
+
+    Args:
+        settings: of this process.
+        policies: by id.
+        override_model: wins over what they name.
+        observe: told of each batch.
 
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
         TransientError: a decoder does not start.
     """
     options = LoadOptions.of(settings)
-    limits = Limits(settings.max_image_pixels, settings.frames, settings.decode_timeout_seconds)
+    limits = Limits(
+        settings.max_image_pixels,
+        settings.frames,
+        settings.decode_timeout_seconds,
+        settings.decoder_memory_bytes,
+    )
     decoders = DecoderPool(settings.decoders or usable(), limits)
     try:
         decoders.start()  # while the model loads
@@ -34,6 +49,7 @@ def load_pipeline(
             default_model=settings.model,
             override_model=override_model,
             batch_size=settings.batch_size,
+            observe=observe,
         )
         decoders.wait_until_ready()
     except BaseException:

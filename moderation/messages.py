@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import re
 import uuid
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -26,6 +27,9 @@ TASK_NAME = "moderation.moderate"
 EMBED_TASK_NAME = "moderation.embed"
 INTERACTIVE_QUEUE = "moderation.interactive"
 BULK_QUEUE = "moderation.bulk"
+
+#: What a request may be called: printable ASCII without spaces.
+REQUEST_ID = re.compile(r"[!-~]{1,128}")
 
 Action = Literal["allow", "review", "block"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -81,7 +85,9 @@ class ModerationRequest(_Message):
     """One image and the policies to hold it against; the image is embedded once for all of them."""
 
     schema_version: Literal[1] = 1
-    request_id: str = Field(default_factory=lambda: str(uuid.uuid4()), min_length=1, max_length=128)
+    request_id: str = Field(
+        default_factory=lambda: str(uuid.uuid4()), pattern=f"^{REQUEST_ID.pattern}$"
+    )
     image: ImageReference
     policies: tuple[str, ...] = Field(min_length=1, max_length=50)
 
@@ -169,7 +175,9 @@ class EmbeddingRequest(_Message):
     """One image to embed with one of the models that a worker has loaded."""
 
     schema_version: Literal[1] = 1
-    request_id: str = Field(default_factory=lambda: str(uuid.uuid4()), min_length=1, max_length=128)
+    request_id: str = Field(
+        default_factory=lambda: str(uuid.uuid4()), pattern=f"^{REQUEST_ID.pattern}$"
+    )
     image: ImageReference
     model: str = Field(min_length=1, description="As the worker's --model or policies name it.")
 

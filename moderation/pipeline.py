@@ -10,10 +10,12 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import NamedTuple, Self
 
 from moderation.batching import Batcher
 from moderation.classifier import Classifier, Encoder, Floats
+from moderation.decision_log.records import Basis
 from moderation.decoding import DecoderPool
 from moderation.encoders import best_batch
 from moderation.errors import PolicyError, PolicyProblem, RequestError
@@ -21,6 +23,9 @@ from moderation.lanes import Lane
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.verdict import Decision, decide, deciding_frame, make_verdict
+
+#: Told the id of a model and how many images go through it together.
+BatchObserver = Callable[[str, int], None]
 
 
 class Timer:
@@ -73,6 +78,7 @@ class Pipeline:
         default_model: str,
         override_model: str | None = None,
         batch_size: int | None = None,
+        observe: BatchObserver | None = None,
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
@@ -84,6 +90,7 @@ class Pipeline:
             override_model: model of all policies, whatever they name.
             batch_size: images that go through an encoder together, at most; None takes what
                 suits its device.
+            observe: told the model's id and the number of images of each batch.
 
         Raises:
             ModelError: a model cannot be loaded.
@@ -103,6 +110,7 @@ class Pipeline:
                 Batcher(
                     encoder.image_features,
                     batch_size=batch_size or best_batch(encoder.stamp),
+                    observe=partial(observe, encoder.stamp.id) if observe else None,
                 ),
             )
             for reference, encoder in encoders.items()
@@ -111,6 +119,11 @@ class Pipeline:
     def described(self) -> str:
         """Returns the models in words, for people."""
         return "; ".join(describe(model.encoder.stamp) for model in self._models.values())
+
+    @property
+    def stamps(self) -> list[ModelStamp]:
+        """The models that are loaded."""
+        return [model.encoder.stamp for model in self._models.values()]
 
     def refuse_unknown(self, policy_ids: Iterable[str]) -> None:
         """Raises RequestError where an id is of no policy here; cheap, so ask before fetching."""
@@ -175,6 +188,26 @@ class Pipeline:
                 timings=timer.seconds,
             )
             for name, (frame, decision) in zip(policy_ids, decided, strict=True)
+        )
+
+    def bases(self, policy_ids: Iterable[str], *, frames: int) -> tuple[Basis, ...]:
+        """Returns what decisions by these policies rest on beside the image.
+
+        Raises:
+            RequestError: a policy is unknown.
+        """
+        policy_ids = tuple(policy_ids)
+        self.refuse_unknown(policy_ids)
+        return tuple(self._basis(name, frames) for name in policy_ids)
+
+    def _basis(self, policy_id: str, frames: int) -> Basis:
+        classifier = self._classifiers[policy_id]
+        return Basis(
+            policy=self.policies[policy_id],
+            model=self._models[self._model_of[policy_id]].encoder.stamp,
+            frames=frames,
+            logit_scale=classifier.logit_scale,
+            logit_bias=classifier.logit_bias,
         )
 
     def _decide(self, policy_id: str, features: Floats) -> tuple[int, Decision]:

@@ -7,19 +7,27 @@ Both are safe to call from many threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+import redis
 from celery import Celery
 
-from moderation.broker import QUEUES, broker_errors, create_app
-from moderation.errors import ImageError, ModerationError, RequestError, VerdictTimeout, WorkerError
+from moderation.broker import QUEUES, broker_errors, connect, create_app
+from moderation.errors import (
+    ImageError,
+    ModerationError,
+    RequestError,
+    VerdictTimeout,
+    WorkerError,
+)
 from moderation.messages import (
     TASK_NAME,
-    EmbeddingRequest,
     EmbeddingResponse,
     ImageReference,
     ModerationRequest,
@@ -28,7 +36,11 @@ from moderation.messages import (
     parse_request,
     parse_response,
 )
+from moderation.registry import Accepted, Registry, queue_full
+from moderation.sending import send_request
 from moderation.settings import Settings, load_settings
+
+log = logging.getLogger(__name__)
 
 Image = ImageReference | Path | str | bytes | bytearray | memoryview
 QueueName = Literal["interactive", "bulk"]
@@ -37,10 +49,6 @@ _Response = TypeVar("_Response", ModerationResponse, EmbeddingResponse)
 #: Between two looks for a verdict, in seconds: quick at first, easy on Redis later.
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.1, 1.1
 
-#: The header with the Unix time at which a request was sent. Workers pass over it, and Celery keeps
-#: it when a request is retried: so its age is how long somebody has waited.
-SENT_AT = "sent_at"
-
 
 class Client:
     """A host's connection to the queue, with its own settings."""
@@ -48,6 +56,7 @@ class Client:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
         self._app = create_app(self.settings)
+        self._registry = Registry(connect(self.settings))
 
     def submit(
         self,
@@ -64,15 +73,44 @@ class Client:
             queue: interactive for what somebody waits for, bulk for the rest.
 
         Raises:
-            RequestError: the request cannot be right. BrokerUnavailable: Redis does not answer.
+            RequestError: the request cannot be right, or its image is too large.
+            QueueFull: too many requests wait already: slow down, and try again later.
+            BrokerUnavailable: Redis does not answer, or is full.
         """
         request = make_request(image, policies)
+        self._refuse_large(request.image)
         if queue not in QUEUES:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
             )
-        send_request(self._app, self.settings, TASK_NAME, request, QUEUES[queue])
+        self._send(request, queue)
         return request.request_id
+
+    def _send(self, request: ModerationRequest, queue: QueueName) -> None:
+        """Enters a request among the accepted ones, and puts it on the queue."""
+        name, sent_at = request.request_id, time.time()
+        accepted = Accepted(request.model_dump(mode="json", exclude_none=True), queue, sent_at)
+        most = self.settings.max_queue_length
+        with broker_errors(self.settings):
+            if not self._registry.accept(name, accepted, most_waiting=most):
+                raise queue_full(queue, most)
+        try:
+            send_request(self._app, self.settings, TASK_NAME, request, QUEUES[queue], sent_at)
+        except BaseException:
+            with suppress(redis.RedisError):  # else it may still be decided, for nobody
+                self._registry.settle(name)
+            raise
+        log.info("submitted", extra={"request_id": name, "queue": queue})
+
+    def _refuse_large(self, image: ImageReference) -> None:
+        """Raises ImageError for bytes that no worker would take, before they are in Redis."""
+        most = self.settings.max_image_bytes
+        if image.bytes is not None and len(image.bytes) > most:
+            raise ImageError(
+                f"the image is over the limit of {most} bytes",
+                "bytes",
+                "Send a smaller file, or raise MODERATION_MAX_IMAGE_BYTES",
+            )
 
     def collect(
         self, request_id: str, *, timeout_seconds: float | None = None
@@ -123,7 +161,10 @@ class Client:
         if not request_id:
             raise RequestError("there is no request id", "collect", "Pass what submit returned")
         response = find_answer(self._app, self.settings, request_id, parse_response)
-        return response.verdicts if response else None
+        if response is None:
+            return None
+        log.info("collected", extra={"request_id": request_id})
+        return response.verdicts
 
     def _timed_out(self, request_id: str) -> VerdictTimeout:
         return VerdictTimeout(
@@ -131,30 +172,6 @@ class Client:
             f"request {request_id}",
             "Is a worker running (`moderation doctor`)? It can be collected until "
             f"{self.settings.result_expires_seconds} s after it was decided",
-        )
-
-
-def send_request(
-    app: Celery,
-    settings: Settings,
-    task_name: str,
-    request: ModerationRequest | EmbeddingRequest,
-    queue: str,
-) -> None:
-    """Puts a request on a queue; returns once Redis has it.
-
-    Raises:
-        BrokerUnavailable: Redis does not answer.
-    """
-    with broker_errors(settings):
-        app.send_task(
-            task_name,
-            kwargs={"request": request.model_dump(mode="json", exclude_none=True)},
-            # Celery repeats the arguments in a header for its log: the image must not be there.
-            kwargsrepr=f"request {request.request_id}",
-            task_id=request.request_id,
-            queue=queue,
-            headers={SENT_AT: round(time.time(), 3)},
         )
 
 

@@ -8,11 +8,13 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from moderation.errors import ModerationError, SettingsError
+from moderation.listen_address import Address
 from moderation.queues import BrokerState, read_queues
 from moderation.settings import Settings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
+    from prometheus_client.registry import Collector
 
 
 def exposition(state: BrokerState) -> str:
@@ -37,14 +39,25 @@ def exporter(settings: Settings, host: str, port: int) -> Iterator[int]:
     Raises:
         SettingsError: it cannot listen there; prometheus-client is not installed.
     """
-    registry = _registry(lambda: read_queues(settings))
+    with answering(_registry(lambda: read_queues(settings)), Address(host, port)) as listening:
+        yield listening
+
+
+@contextmanager
+def answering(registry: Collector, address: Address) -> Iterator[int]:
+    """Answers scrapes of a registry inside the block; yields the port.
+
+    Raises:
+        SettingsError: it cannot listen there.
+    """
     from prometheus_client import start_http_server
 
+    host, port = address
     try:
         server, thread = start_http_server(port, host, registry)
     except OSError as error:
         remedy = "Give an address of this machine and a free port, such as 127.0.0.1:9808"
-        raise SettingsError(f"cannot listen ({error})", f"{host}:{port}", remedy) from error
+        raise SettingsError(f"cannot listen ({error})", str(address), remedy) from error
     try:
         yield server.server_port
     finally:
@@ -61,12 +74,12 @@ def _registry(read: Callable[[], BrokerState]) -> CollectorRegistry:
         remedy = "Run `pip install 'evenhand[metrics]'`"
         raise SettingsError("prometheus-client is missing", "this machine", remedy) from error
     registry = CollectorRegistry()
-    registry.register(_Reading(read))
+    registry.register(QueueCollector(read))
     return registry
 
 
-class _Reading:
-    """Collects the figures of one look at the queues."""
+class QueueCollector:
+    """Collects the figures of one look at the queues, for a registry."""
 
     def __init__(self, read: Callable[[], BrokerState]) -> None:
         self._read = read
@@ -77,7 +90,7 @@ class _Reading:
 
         try:
             state: BrokerState | None = self._read()
-        except ModerationError:
+        except (ModerationError, TimeoutError):
             state = None
         told = "Whether Redis answered; where it is 0, the other figures are missing."
         yield GaugeMetricFamily("evenhand_redis_up", told, float(state is not None))

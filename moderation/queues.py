@@ -12,7 +12,7 @@ from typing import NamedTuple
 import redis
 
 from moderation.broker import QUEUES, broker_errors, connect
-from moderation.plugin import SENT_AT
+from moderation.sending import SENT_AT
 from moderation.settings import Settings
 
 #: Where kombu keeps what workers have taken and not yet answered, of all queues of a database.

@@ -30,7 +30,8 @@ from moderation.messages import (
     EmbeddingResponse,
     parse_embedding_response,
 )
-from moderation.plugin import find_answer, pauses, reference_to, send_request
+from moderation.plugin import find_answer, pauses, reference_to
+from moderation.sending import send_request
 from moderation.settings import Settings, load_settings
 
 #: A key with the answer to its image, or with what is wrong with it.

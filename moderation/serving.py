@@ -3,61 +3,160 @@
 from __future__ import annotations
 
 import logging
+import os
+import signal
+import sys
 import time
-from collections.abc import Iterable
+import warnings
+from typing import Any
 
+import redis
 from celery import Celery
+from celery.apps.worker import Worker
+from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 
-from moderation.broker import QUEUES, node_name
-from moderation.fetch import Fetcher
-from moderation.pipeline import Pipeline
+from moderation.broker import result_backend
+from moderation.connection_log import ConnectionTrouble
+from moderation.consumer import OnPoison, guard_app, log_poison
+from moderation.result_writing import PatientBackend, is_stopping
 from moderation.settings import Settings
-from moderation.worker import create_worker_app
 
 log = logging.getLogger(__name__)
 
 #: Pause before Celery's worker is started anew.
 _RESTART_SECONDS = 2.0
+#: Exit code of a process that Ctrl-C ended.
+_INTERRUPTED = 130
 
 
-def run_worker(settings: Settings, pipeline: Pipeline, *, queues: Iterable[str], name: str) -> int:
-    """Serves the queues until told to stop; returns the exit code.
-
-    SIGTERM and the first Ctrl-C let it answer what it has in hand; requests that it has not taken
-    stay in the queue. What a killed worker had goes to another after the visibility timeout.
-    """
-    # httpx logs whole URLs, and theirs may carry passwords and signatures.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
-    with pipeline, Fetcher(settings) as fetcher:
-        app = create_worker_app(settings, pipeline, fetcher)
-        return _serve(app, settings, [QUEUES[name] for name in queues], node_name(name))
+class _Leave(BaseException):
+    """Ends the wait for threads."""
 
 
-def _serve(app: Celery, settings: Settings, queues: list[str], hostname: str) -> int:
+class _Worker(Worker):  # type: ignore[misc]
+    """Celery's worker, with signals that a pool of threads can follow."""
+
+    def install_platform_tweaks(self, worker: Worker) -> None:
+        """Installs what happens on signals."""
+        signal.signal(signal.SIGTERM, _stop)
+        signal.signal(signal.SIGINT, _stop_or_leave)
+        signal.signal(signal.SIGQUIT, _leave)
+
+    def on_stopped(self) -> None:
+        """Acknowledges what was answered after the loop had ended, and closes the connection."""
+        if self.consumer.hub and self.consumer.connection:
+            for acknowledge in self.consumer.hub._pop_ready():
+                acknowledge()
+        super().on_stopped()
+
+
+def serve(
+    app: Celery,
+    settings: Settings,
+    queues: list[str],
+    hostname: str,
+    on_poison: OnPoison = log_poison,
+) -> int:
     """Runs Celery's worker until it is told to stop; returns the exit code.
 
     A Redis that restarts or fills up ends Celery's worker. The model stays loaded, and a new one
     takes over: what the old one had in hand comes back after the visibility timeout.
+
+    SIGTERM and the first Ctrl-C let it answer what it has in hand. SIGQUIT and the second Ctrl-C
+    put that back into the queue and end the process at once.
+
+    Args:
+        app: with its tasks.
+        settings: of the worker.
+        queues: Celery's names of the queues.
+        hostname: Celery's name of the worker.
+        on_poison: called once for each message that cannot be acted on.
     """
+    guard_app(app, settings, on_poison)
+    # At debug it logs the arguments of each request, with the image.
+    logging.getLogger("celery.pool").setLevel(logging.INFO)
+    # It says at each loss of Redis what a later Celery will do by default.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    app.conf.result_backend = result_backend(settings, PatientBackend)
+    quiet = ConnectionTrouble()
     while True:
         state.reset_state()
-        worker = app.Worker(
-            pool_cls="threads",
-            concurrency=settings.concurrency,
-            queues=queues,
-            loglevel=settings.log_level.upper(),
-            # Workers do not need to know each other; on Redis that talk costs more than it gives.
-            without_mingle=True,
-            without_gossip=True,
-            without_heartbeat=True,
-            hostname=hostname,
-            quiet=True,
-        )
-        worker.start()
+        worker = _create_worker(app, settings, queues, hostname)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(quiet)
+        try:
+            worker.start()
+        except _Leave:
+            _put_back(worker)
         if state.should_terminate is not None:
-            return int(worker.exitcode or 0)
-        if state.should_stop is not None:  # told to stop, and all in hand is answered
+            # Threads may be in the middle of a request, which is somebody else's now.
+            _end_at_once(int(state.should_terminate))
+        if is_stopping():  # told to stop, and all in hand is answered
             return 0
         log.error("the worker lost Redis; it starts anew in %s s", _RESTART_SECONDS)
-        time.sleep(_RESTART_SECONDS)
+        _pause(_RESTART_SECONDS)
+
+
+def _create_worker(app: Celery, settings: Settings, queues: list[str], hostname: str) -> Worker:
+    return _Worker(
+        app=app,
+        pool_cls="threads",
+        concurrency=settings.concurrency,
+        queues=queues,
+        loglevel=settings.log_level.upper(),
+        # Workers do not need to know each other; on Redis that talk costs more than it gives.
+        without_mingle=True,
+        without_gossip=True,
+        without_heartbeat=True,
+        hostname=hostname,
+        quiet=True,
+    )
+
+
+def _pause(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not is_stopping() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def _stop(*_: Any) -> None:
+    """Lets the worker answer what it has in hand, and then end."""
+    if state.should_stop is None:
+        _say("Stopping when all in hand is answered; Ctrl-C to put it back and stop now")
+        state.should_stop = 0
+
+
+def _stop_or_leave(*_: Any) -> None:
+    if state.should_stop is None:
+        _stop()
+    else:
+        _leave()
+
+
+def _leave(*_: Any) -> None:
+    """Puts what is in hand back into the queue, and ends."""
+    state.should_terminate = _INTERRUPTED
+    if state.should_stop is not None:  # the loop has ended, and threads are waited for
+        raise _Leave
+
+
+def _put_back(worker: Worker) -> None:
+    consumer = worker.consumer.task_consumer
+    if consumer is None or consumer.channel is None:
+        return
+    try:
+        consumer.channel.qos.restore_unacked_once()
+    except (redis.RedisError, OSError) as error:
+        log.warning("what is in hand comes back after the visibility timeout: %s", error)
+
+
+def _say(text: str) -> None:
+    # No logging: a signal may have interrupted a thread that holds its lock.
+    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
+
+
+def _end_at_once(code: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -40,6 +41,29 @@ def _lower(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(host.lower() for host in hosts)
 
 
+def _web_schemes(schemes: tuple[str, ...]) -> tuple[str, ...]:
+    if strange := set(schemes) - {"http", "https"}:
+        raise ValueError(f"a URL is fetched over https or http, not {', '.join(sorted(strange))}")
+    return schemes
+
+
+def _networks(value: Any) -> Any:
+    """Returns texts as networks; an address within one is a slip that would open too much."""
+    return tuple(map(_network, value)) if isinstance(value, list | tuple) else value
+
+
+def _network(value: Any) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value)
+    except ValueError:
+        pass
+    try:
+        meant = ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no network; write 10.2.0.0/16 or fd12::/32") from None
+    raise ValueError(f"{value!r} names an address inside of a network; write {meant} for all of it")
+
+
 def _redis_url(url: SecretStr) -> SecretStr:
     """Refuses what redis and kombu would stumble on later, each in its own way."""
     wrong = ValueError("write redis://host:6379/0, or rediss:// for TLS")
@@ -56,6 +80,9 @@ def _redis_url(url: SecretStr) -> SecretStr:
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+Networks = Annotated[
+    tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), _split(",")
+]
 
 
 class Settings(BaseSettings):
@@ -121,10 +148,10 @@ class Settings(BaseSettings):
     allowed_hosts: Annotated[Words, AfterValidator(_lower)] = Field(
         (), description="Hosts that a URL may name, exactly; `,` between. None by default."
     )
-    allowed_schemes: Annotated[Words, AfterValidator(_lower)] = Field(
+    allowed_schemes: Annotated[Words, AfterValidator(_lower), AfterValidator(_web_schemes)] = Field(
         ("https",), description="Schemes that a URL may have, of https and http; `,` between."
     )
-    allowed_networks: Words = Field(
+    allowed_networks: Networks = Field(
         (),
         description="Networks that URLs may lead to although they are not public "
         "(10.2.0.0/16); `,` between. None by default.",

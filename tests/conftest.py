@@ -12,6 +12,7 @@ from moderation.commands.demo import sample_photographs
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.plugin import Client
 from moderation.settings import PREFIX, Settings, load_settings
+from tests.database_servers import PostgresServer, find_programs
 from tests.toy_clip import save_toy_clip
 
 ROOT = Path(__file__).parent.parent
@@ -62,6 +63,8 @@ def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
     environment = {
         "MODERATION_ALLOWED_ROOTS": roots,
         "MODERATION_ALLOWED_HOSTS": "127.0.0.1",
+        "MODERATION_ALLOWED_SCHEMES": "http,https",
+        "MODERATION_ALLOWED_NETWORKS": "127.0.0.0/8",
         "MODERATION_FETCH_TIMEOUT_SECONDS": "2",
         "MODERATION_MAX_RETRIES": "2",
     }
@@ -73,6 +76,25 @@ def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
 def client(settings: Settings, worker: EmbeddedWorker) -> Client:
     """A host that talks to the running worker."""
     return Client(settings)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """A real PostgreSQL on loopback, for the whole run."""
+    programs = find_programs()
+    if programs is None:
+        pytest.skip("there is no PostgreSQL here; Debian's package postgresql has it")
+    with PostgresServer(programs) as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URL of a new, empty database: each test runs on both."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'decisions.db'}"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    return server.new_database()
 
 
 @pytest.fixture(scope="session")

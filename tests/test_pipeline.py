@@ -32,16 +32,17 @@ labels:
 """
 
 
-def _pipeline(frames: int) -> Pipeline:
+def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
+    """Returns a pipeline with the policy above on a tiny encoder."""
     policy = parse_policy(POLICY, "colours.yaml")
     decoders = DecoderPool(2, Limits(10_000_000, frames, 10.0))
-    encoder = StubEncoder()
-    return Pipeline({policy.id: policy}, lambda _: encoder, decoders, default_model="stub")
+    loaded = encoder or StubEncoder()
+    return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")
 
 
 @pytest.fixture(scope="module")
 def pipeline() -> Iterator[Pipeline]:
-    with _pipeline(frames=4) as pipeline_:
+    with make_pipeline(frames=4) as pipeline_:
         yield pipeline_
 
 
@@ -77,7 +78,7 @@ def test_with_one_frame_only_the_first_is_looked_at(pipeline: Pipeline) -> None:
     [first] = pipeline.moderate(
         _animation(COLOURS[:1], "GIF"), ["colours"], request_id="a", timer=Timer()
     )
-    with _pipeline(frames=1) as one:
+    with make_pipeline(frames=1) as one:
         [verdict] = one.moderate(content, ["colours"], request_id="a", timer=Timer())
     assert (verdict.frame, verdict.category_scores) == (0, first.category_scores)
 

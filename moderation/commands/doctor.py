@@ -7,11 +7,12 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
-from typing import Literal, NamedTuple
 
 import typer
 from rich.text import Text
 
+from moderation.commands.check import Check
+from moderation.commands.doctor_worker import check_callbacks, check_decision_log, check_doors
 from moderation.commands.inputs import find_policies
 from moderation.commands.plan import (
     MeasuredOption,
@@ -49,15 +50,6 @@ _OPTION_VARIABLES = tuple(f"MODERATION_{name}_" for name in _COMMANDS)
 _COMPUTE_SECONDS = 30.0
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-
-
-class Check(NamedTuple):
-    """One thing looked at."""
-
-    name: str
-    state: Literal["ok", "warn", "fail"]
-    found: str
-    remedy: str = ""
 
 
 def doctor(
@@ -160,33 +152,16 @@ def _model(name: str, reference: str) -> Check:
 
 def _redis(name: str, settings: Settings) -> Iterator[Check]:
     """Checks the server, and what hangs on it only if it answers."""
-    from moderation.broker import broker_errors, connect, create_app, shown_url
-    from moderation.queues import look
+    from moderation.commands.doctor_redis import check_redis
 
-    with broker_errors(settings), connect(settings) as connection:
-        version = connection.info("server")["redis_version"]
-        yield Check(name, "ok", f"{shown_url(settings)}, version {version}")
-        yield _eviction(connection.info("memory").get("maxmemory_policy", "unknown"))
-        yield Check("queues", "ok", look(connection).described)
-        if answers := create_app(settings).control.ping(timeout=1.0):
-            yield Check("workers", "ok", f"{len(answers)} answering")
-        else:
-            yield Check("workers", "warn", "no worker answers", "Run `moderation worker`")
-
-
-def _eviction(policy: str) -> Check:
-    found = f"maxmemory-policy {policy}"
-    if policy == "noeviction":
-        return Check("redis eviction", "ok", found)
-    remedy = "Set maxmemory-policy noeviction: else Redis may drop requests when it is full"
-    return Check("redis eviction", "warn", found, remedy)
+    yield from check_redis(name, settings)
 
 
 def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
-    # A host that drips is cut off after one more silence; all that is in hand may decode slowly.
+    # All that is in hand may decode slowly.
     rounds = math.ceil(settings.concurrency / (settings.decoders or usable()))
     decoding = rounds * settings.decode_timeout_seconds
-    needed = settings.fetch_timeout_seconds * 2 + decoding + _COMPUTE_SECONDS
+    needed = settings.fetch_timeout_seconds + decoding + _COMPUTE_SECONDS
     if settings.visibility_timeout_seconds <= needed:
         yield Check(
             name,
@@ -207,4 +182,7 @@ CHECKS: dict[str, Callable[[str, Settings], Iterator[Check]]] = {
     "model": _models,
     "redis": _redis,
     "timeouts": _timeouts,
+    "decision log": check_decision_log,
+    "callbacks": check_callbacks,
+    "doors": check_doors,
 }

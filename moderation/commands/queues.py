@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -17,6 +16,7 @@ from rich.live import Live
 from rich.table import Table
 
 from moderation.errors import RequestError
+from moderation.listen_address import Address, parse_address
 from moderation.output import note
 from moderation.queues import BrokerState, read_queues
 from moderation.settings import Settings, load_settings
@@ -65,7 +65,7 @@ def queues(
             _watch(settings, watch)
     elif serve:
         with _until_stopped():
-            _serve(settings, *_address(serve))
+            _serve(settings, _address(serve))
     else:
         _PRINTERS[format](read_queues(settings))
 
@@ -115,31 +115,28 @@ def _watch(settings: Settings, seconds: float) -> None:
             live.update(_table(read_queues(settings)), refresh=True)
 
 
-def _serve(settings: Settings, host: str, port: int) -> None:
+def _serve(settings: Settings, address: Address) -> None:
     """Answers Prometheus until the process is stopped."""
     from moderation.broker import ping
     from moderation.queue_metrics import exporter
 
     ping(settings)  # a wrong address of Redis is told now, not at each scrape
-    with exporter(settings, host, port) as listening:
-        shown = f"[{host}]" if ":" in host else host
-        note(f"Answering on http://{shown}:{listening}/metrics; stop with Ctrl-C")
+    with exporter(settings, *address) as port:
+        shown = address._replace(port=port)
+        note(f"Answering on http://{shown}/metrics; stop with Ctrl-C")
         signal.pause()
 
 
-def _address(text: str) -> tuple[str, int]:
-    """Returns host and port; a port alone is on loopback, since the figures are for insiders.
+def _address(text: str) -> Address:
+    """Returns the address of --serve.
 
     Raises:
-        RequestError: it is neither.
+        RequestError: it is none.
     """
     try:
-        parts = urlsplit(f"//127.0.0.1:{text}" if text.isdecimal() else f"//{text}")
-        if parts.hostname and parts.port is not None and not (parts.path or parts.username):
-            return parts.hostname, parts.port
-    except ValueError:  # a port that is none
-        pass
-    raise RequestError(f"{text!r} is no address", "--serve", "Write HOST:PORT or PORT")
+        return parse_address(text)
+    except ValueError as error:
+        raise RequestError(str(error), "--serve", "Write HOST:PORT or PORT") from error
 
 
 @contextmanager

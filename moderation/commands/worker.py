@@ -54,16 +54,22 @@ def worker(
     Loads the model once, then works until SIGTERM or Ctrl-C; what it has in hand is answered first.
     """
     settings = load_settings(concurrency=concurrency)
+    from moderation.logs import configure_logging
+
+    configure_logging(settings)
     names = policy or [str(path) for path in settings.policies]
     policies = find_policies(names, model=model or settings.model)
     from moderation.broker import ping, shown_url
     from moderation.loading import load_pipeline
-    from moderation.serving import run_worker
+    from moderation.metrics import Metrics
+    from moderation.running import run_worker
 
     name = name or f"moderation-{secrets.token_hex(4)}"
     ping(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")
-    pipeline = load_pipeline(settings, policies, override_model=model)
+    metrics = Metrics()
+    pipeline = load_pipeline(settings, policies, override_model=model, observe=metrics.batch)
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
-    raise typer.Exit(run_worker(settings, pipeline, queues=queue or list(Queue), name=name))
+    served = queue or list(Queue)
+    raise typer.Exit(run_worker(settings, pipeline, metrics, queues=served, name=name))

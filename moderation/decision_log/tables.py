@@ -70,7 +70,7 @@ decisions = Table(
     Column("request_id", String(128), nullable=False),  # of the first request that led to it
     Column("decided_at", UtcDateTime, nullable=False),
     Column("image_sha256", String(64), nullable=False),
-    Column("policy_sha256", ForeignKey("policies.sha256"), nullable=False),
+    Column("policy_sha256", ForeignKey("policies.sha256"), nullable=False, index=True),
     Column("policy_id", String(128), nullable=False),
     Column("policy_version", Integer, nullable=False),
     Column("model_id", Text, nullable=False),
@@ -89,7 +89,12 @@ decisions = Table(
     # The verdict as it was answered: labels with similarities, scores, thresholds; timings.
     Column("verdict", JSON, nullable=False),
     UniqueConstraint(
-        "image_sha256", "policy_sha256", "model_fingerprint", "preprocessing", "frames"
+        "image_sha256",
+        "policy_sha256",
+        "model_fingerprint",
+        "preprocessing",
+        "frames",
+        name="uq_decisions_image_and_basis",  # PostgreSQL's names end after 63 characters
     ),
     Index(None, "decided_at"),
     Index(None, "policy_id", "decided_at"),
@@ -120,6 +125,8 @@ submission_decisions = Table(
     ),
     Column("position", Integer, primary_key=True),
     Column("decision_id", ForeignKey("decisions.id"), nullable=False, index=True),
+    # Of this request, so that its answer is the same however often it is asked for.
+    Column("timings", JSON, nullable=False),
 )
 
 #: Requests that got no verdict. One that was retried keeps its row, as history: `released_at`.

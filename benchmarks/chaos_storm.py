@@ -1,0 +1,231 @@
+"""One run: servers, workers and load, then faults, then the reckoning."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos_databases import Database, make_database
+from benchmarks.chaos_faults import FAULTS, Fault, Site, schedule, strike
+from benchmarks.chaos_ledger import Audit, audit, count_final
+from benchmarks.chaos_load import Load
+from benchmarks.chaos_receiver import Receiver
+from benchmarks.chaos_report import Progress, where_lost
+from benchmarks.chaos_servers import Crew, RedisServer
+from moderation.broker import connect
+from moderation.plugin import Client
+from moderation.settings import PREFIX, Settings, load_settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much happens.
+
+    Attributes:
+        submissions: photographs that are submitted.
+        faults: of each kind.
+        workers: processes.
+        database: sqlite or postgresql.
+        spacing: seconds from one fault to the next, on average.
+        settle_seconds: how long after the last fault everything may take to become final.
+        appendfsync: when Redis writes its file.
+        callbacks: whether answers are sent as webhooks too.
+        visibility_seconds: after how long a request of a dead worker goes to another.
+        seed: of images and faults.
+    """
+
+    submissions: int = 2000
+    faults: int = 10
+    workers: int = 2
+    database: str = "sqlite"
+    spacing: float = 4.0
+    settle_seconds: float = 180.0
+    appendfsync: str = "always"
+    callbacks: bool = False
+    visibility_seconds: int = 10
+    seed: int = 7
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that was found; `uncollected` requests are final, and their host was not told."""
+
+    audit: Audit
+    faults: list[Fault]
+    uncollected: list[str]
+    states: dict[str, str]
+    facts: dict[str, Any]
+    setup: dict[str, Any]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing was lost, doubled, wrong or left untold."""
+        return self.audit.is_clean and not self.uncollected
+
+    def as_json(self) -> dict[str, Any]:
+        """Returns it as plain JSON."""
+        kinds = [fault.kind for fault in self.faults]
+        return {
+            "ledger": self.audit.ledger.as_json(),
+            "faults": {kind: kinds.count(kind) for kind in FAULTS},
+            **self.facts,
+            "findings": self.audit.findings,
+            "uncollected": self.uncollected,
+            "last_known": self.states,
+            "quarantined": self.audit.quarantined,
+            "other_answers": self.audit.others,
+            "setup": self.setup,
+            "fault_log": [fault._asdict() for fault in self.faults],
+        }
+
+
+def storm(plan: Plan, folder: Path) -> Outcome:
+    """Returns what the faults did to the requests of the load."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        progress = stack.enter_context(Progress(plan.submissions, len(FAULTS) * plan.faults))
+        progress.says("starting Redis and the database")
+        server = stack.enter_context(RedisServer(folder / "redis", plan.appendfsync))
+        database = stack.enter_context(make_database(plan.database, folder / plan.database))
+        receiver = stack.enter_context(Receiver()) if plan.callbacks else None
+        settings = load_settings(broker_url=server.url, max_queue_length=500)
+        environment = _environment(plan, settings, database, folder, receiver)
+        progress.says("starting workers")
+        crew = stack.enter_context(Crew(plan.workers, folder / "workers", environment))
+        crew.wait_until_ready(settings)
+        setup = _setup(plan, server, database)
+        client = Client(settings)
+        seconds = plan.spacing * len(FAULTS) * plan.faults
+        load = stack.enter_context(
+            Load(client, plan.submissions, seconds, folder / "images", seed=plan.seed)
+        )
+        connection = stack.enter_context(connect(settings))
+        site = Site(server, database, crew, load, connection, random.Random(plan.seed))
+        faults = _strike_all(plan, site, progress)
+        submitted = time.monotonic()
+        uncollected = _settle(plan, site, progress)
+        settled = time.monotonic()
+        if receiver:
+            _wait_for_webhooks(plan, site, receiver, progress)
+        engine = database.engine()
+        found = audit(engine, load.accepted, load.answers, webhooks=plan.callbacks)
+        engine.dispose()
+        states = where_lost(found, connection)
+        progress.says("ending workers")
+        crew.stop()
+        facts = _facts(site, receiver)
+        facts["settle_seconds"] = round(settled - submitted, 1)
+        facts["seconds"] = round(time.monotonic() - started, 1)
+        return Outcome(found, faults, uncollected, states, facts, setup)
+
+
+def _environment(
+    plan: Plan, settings: Settings, database: Database, folder: Path, receiver: Receiver | None
+) -> dict[str, str]:
+    """Returns the variables of the workers; none of MODERATION_* is whoever's who runs this."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    ours = {
+        "BROKER_URL": settings.broker_url.get_secret_value(),
+        "DATABASE_URL": database.url,
+        "ALLOWED_ROOTS": str(folder / "images"),
+        "VISIBILITY_TIMEOUT_SECONDS": str(plan.visibility_seconds),
+        # An image of ours takes 10 ms; one that means harm takes seconds.
+        "DECODE_TIMEOUT_SECONDS": "1",
+        "CONCURRENCY": "8",
+        "THREADS": "1",
+    }
+    if receiver:
+        ours |= {"CALLBACK_URLS": receiver.url, "CALLBACK_SECRETS": receiver.secret}
+    return kept | {PREFIX + name: value for name, value in ours.items()}
+
+
+def _strike_all(plan: Plan, site: Site, progress: Progress) -> list[Fault]:
+    """Does all faults when they are due; returns them once the load is done too."""
+    started = time.monotonic()
+    done: list[Fault] = []
+    for due, kind in schedule(plan.faults, plan.spacing, site.random):
+        while time.monotonic() - started < due:
+            _look_after(site, progress)
+            time.sleep(0.1)
+        progress.says(kind)
+        done.append(strike(kind, site, started))
+        progress.struck(len(done))
+    progress.says("submitting the rest")
+    while not site.load.is_done:
+        _look_after(site, progress)
+        time.sleep(0.1)
+    return done
+
+
+def _look_after(site: Site, progress: Progress) -> None:
+    """Starts workers anew that ended by themselves, as a supervisor does.
+
+    Raises:
+        RuntimeError: the load failed.
+    """
+    site.crew.tend()
+    progress.submitted(len(site.load.accepted))
+    if site.load.failures:
+        raise RuntimeError("the host failed") from site.load.failures[0]
+
+
+def _settle(plan: Plan, site: Site, progress: Progress) -> list[str]:
+    """Waits until all is final and collected; returns what cannot be collected by then."""
+    deadline = time.monotonic() + plan.settle_seconds
+    engine = site.database.engine()
+    accepted = site.load.accepted
+    progress.says("waiting until all is final")
+    while (final := count_final(engine, accepted)) < len(accepted):
+        _look_after(site, progress)
+        progress.final(final)
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.5)
+    progress.final(final)
+    engine.dispose()
+    progress.says("collecting answers")
+
+    def tick(_: int) -> None:
+        _look_after(site, progress)
+
+    return site.load.collect_rest(deadline, tick)
+
+
+def _wait_for_webhooks(plan: Plan, site: Site, receiver: Receiver, progress: Progress) -> None:
+    """Waits until the receiver was told of all requests, for so long as settling may take."""
+    deadline = time.monotonic() + plan.settle_seconds
+    progress.says("waiting for webhooks")
+    names = {one.request_id for one in site.load.accepted}
+    while not names <= receiver.told and time.monotonic() < deadline:
+        _look_after(site, progress)
+        time.sleep(0.5)
+
+
+def _facts(site: Site, receiver: Receiver | None) -> dict[str, Any]:
+    """Returns what else happened."""
+    left = [f"{process.pid} {process.name()}" for process in site.crew.left_behind()]
+    return {
+        "sent_again": site.crew.said("sent again: it was lost"),
+        "worker_restarts": site.crew.said("starts anew in"),
+        "workers_that_gave_up": site.crew.gave_up,
+        "left_behind": left,
+        "refused_submits": dict(site.load.refused),
+        "collected": len(site.load.answers),
+        "poison_messages": dict(site.poison_messages),
+        "webhooks": receiver.as_json() if receiver else None,
+    }
+
+
+def _setup(plan: Plan, server: RedisServer, database: Database) -> dict[str, Any]:
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "redis": f"{server.version}, append-only file, appendfsync {plan.appendfsync}",
+        "database": database.version(),
+        "outage": database.outage,
+        **{name: value for name, value in vars(plan).items() if name != "database"},
+    }

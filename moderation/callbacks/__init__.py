@@ -1,0 +1,1 @@
+"""Callbacks: each final answer as a signed webhook, at least once, out of the table `outbox`."""

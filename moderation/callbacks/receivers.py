@@ -1,0 +1,79 @@
+"""MODERATION_CALLBACK_URLS -> the receivers that webhooks may go to."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import httpx
+
+from moderation.errors import SettingsError
+from moderation.settings import Settings
+
+_WHERE = "MODERATION_CALLBACK_URLS"
+
+
+@dataclass(frozen=True)
+class Receiver:
+    """A URL that webhooks are sent to, and its host with a port that is not the scheme's own."""
+
+    url: str
+    host: str
+
+
+def read_receivers(settings: Settings) -> tuple[Receiver, ...]:
+    """Returns the receivers, each once.
+
+    Raises:
+        SettingsError: a URL cannot be sent to. It is told by its place, since a URL may hold a key.
+    """
+    plain = "http" in settings.allowed_schemes
+    given = enumerate(settings.callback_urls, start=1)
+    return tuple(dict.fromkeys(_receiver(url, f"URL {place}", plain) for place, url in given))
+
+
+def by_host(receivers: Iterable[Receiver]) -> dict[str, tuple[str, ...]]:
+    """Returns the URLs of each host."""
+    found: dict[str, tuple[str, ...]] = {}
+    for receiver in receivers:
+        found[receiver.host] = (*found.get(receiver.host, ()), receiver.url)
+    return found
+
+
+def host_of(url: str) -> str:
+    """Returns the host of a URL, as it may be shown; what is no URL has none."""
+    try:
+        return httpx.URL(url).netloc.decode()
+    except httpx.InvalidURL:
+        return "?"
+
+
+def _receiver(given: str, which: str, plain: bool) -> Receiver:
+    try:
+        url = httpx.URL(given)
+    except httpx.InvalidURL:
+        # Without its cause: that one repeats the URL.
+        raise SettingsError(f"{which} is no URL", _WHERE, "Write https://HOST/PATH") from None
+    if url.scheme not in ("https", "http") or not url.host:
+        raise SettingsError(f"{which} is no https URL", _WHERE, "Write https://HOST/PATH")
+    if url.userinfo or url.fragment:
+        raise SettingsError(
+            f"{which} has a user or a fragment",
+            _WHERE,
+            "Leave it out: receivers know us by the signature",
+        )
+    if url.scheme == "http" and not (plain or _is_loopback(url.host)):
+        raise SettingsError(
+            f"{which} is http: whoever listens on the way reads every answer",
+            _WHERE,
+            "Write https, or add http to MODERATION_ALLOWED_SCHEMES on a network that you trust",
+        )
+    return Receiver(given, url.netloc.decode())
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name
+        return host == "localhost"

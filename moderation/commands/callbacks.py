@@ -1,0 +1,158 @@
+"""`moderation callbacks list|show|retry`: what was sent to the receivers, and what was not."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.errors import RequestError
+from moderation.output import note, print_table
+from moderation.settings import load_settings
+
+if TYPE_CHECKING:
+    from moderation.callbacks.outbox import Callback
+    from moderation.decision_log.log import DecisionLog
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look after the webhooks that final answers are sent as.",
+)
+
+
+class StateOption(StrEnum):
+    """Where a callback stands."""
+
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    FAILED = "failed"
+
+
+@app.command(
+    "list",
+    epilog="Examples:\n\n    moderation callbacks list\n\n"
+    "    moderation callbacks list --state failed --format json",
+)
+def list_(
+    state: Annotated[StateOption | None, typer.Option(help="Only those that stand so.")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    format: FormatOption = TextOrJson.TABLE,
+) -> None:
+    """List callbacks, the newest first."""
+    from moderation.callbacks.outbox import list_callbacks
+
+    with _log() as decisions:
+        found = list_callbacks(decisions.database, state.value if state else None, limit)
+    if format is TextOrJson.JSON:
+        print(json.dumps([_as_json(callback) for callback in found], indent=2))
+        return
+    columns = ("id", "since (UTC)", "to", "state", "tries", "next try (UTC)", "last error")
+    print_table(columns, map(_line, found))
+    note(f"{len(found)} shown" if found else "there is no callback like that")
+
+
+@app.command(epilog="Example:\n\n    moderation callbacks show msg_0b9c6a1e...")
+def show(
+    callback_id: Annotated[str, typer.Argument(metavar="ID", help="Its webhook-id.")],
+) -> None:
+    """Show all that is known of one callback, with what it tells, as JSON."""
+    from moderation.callbacks.outbox import find
+
+    with _log() as decisions:
+        callback = find(decisions.database, callback_id)
+    if callback is None:
+        raise _unknown([callback_id])
+    # As text: it is what is signed, to the byte.
+    print(json.dumps({**_as_json(callback), "payload": callback.payload}, indent=2))
+
+
+@app.command(
+    epilog="Examples:\n\n    moderation callbacks retry msg_0b9c6a1e...\n\n"
+    "    moderation callbacks retry --all-failed"
+)
+def retry(
+    ids: Annotated[
+        list[str] | None, typer.Argument(metavar="ID", help="Their webhook-ids.")
+    ] = None,
+    all_failed: Annotated[
+        bool, typer.Option("--all-failed", help="All that were given up.")
+    ] = False,
+) -> None:
+    """Have callbacks tried now, and on the whole schedule again, under the ids that they have.
+
+    A worker sends them. One that arrived is not sent again: exits with 2, and changes nothing.
+    """
+    from moderation.callbacks import outbox
+
+    if bool(ids) == all_failed:
+        remedy = "Name callbacks, or give --all-failed"
+        raise RequestError("it is not clear which are meant", "callbacks retry", remedy)
+    now = datetime.now(UTC)
+    with _log() as decisions:
+        if ids:
+            _refuse_what_cannot_be_retried(
+                {name: outbox.find(decisions.database, name) for name in ids}
+            )
+            changed = outbox.retry(decisions.database, ids, now=now)
+        else:
+            changed = outbox.retry_all_failed(decisions.database, now=now)
+    note(f"{len(changed)} will be tried now" if changed else "none was given up")
+
+
+def _refuse_what_cannot_be_retried(found: dict[str, Callback | None]) -> None:
+    if unknown := [name for name, callback in found.items() if callback is None]:
+        raise _unknown(unknown)
+    arrived = [name for name, callback in found.items() if callback and callback.delivered_at]
+    if arrived:
+        remedy = "Leave it out; `moderation callbacks list --state failed` shows what did not"
+        raise RequestError(f"{', '.join(arrived)} arrived already", "callbacks retry", remedy)
+
+
+def _unknown(names: list[str]) -> RequestError:
+    remedy = "`moderation callbacks list` shows what there is"
+    return RequestError(f"no callback is called {', '.join(names)}", "callbacks", remedy)
+
+
+def _line(callback: Callback) -> tuple[str, ...]:
+    return (
+        callback.id,
+        _shown(callback.created_at),
+        _as_json(callback)["endpoint"],
+        callback.state,
+        str(callback.attempts),
+        _shown(callback.next_attempt_at) if callback.state == "pending" else "",
+        callback.last_error or "",
+    )
+
+
+def _shown(time: datetime) -> str:
+    return f"{time:%Y-%m-%d %H:%M:%S}"
+
+
+def _as_json(callback: Callback) -> dict[str, Any]:
+    """Returns what may be shown: the URL without its query, where receivers put keys."""
+    times = {
+        name: time.isoformat() if (time := getattr(callback, name)) else None
+        for name in ("created_at", "next_attempt_at", "claimed_until", "delivered_at", "failed_at")
+    }
+    return {
+        "id": callback.id,
+        "request_id": callback.request_id,
+        "endpoint": callback.endpoint.partition("?")[0],
+        "state": callback.state,
+        "attempts": callback.attempts,
+        **times,
+        "last_error": callback.last_error,
+    }
+
+
+def _log() -> DecisionLog:
+    """Returns the decision log; other commands need nothing of what it imports."""
+    from moderation.decision_log.opening import open_log
+
+    return open_log(load_settings())

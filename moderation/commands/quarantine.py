@@ -1,0 +1,198 @@
+"""`moderation quarantine list|show|retry|drop`: requests that got no verdict, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, get_args
+
+import typer
+
+from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.decision_log.records import Reason
+from moderation.errors import RequestError
+from moderation.output import note, print_table, track
+from moderation.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from moderation.decision_log.entries import Entry
+    from moderation.decision_log.log import DecisionLog
+    from moderation.registry import Registry
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Look after requests that got no verdict: why, and once more.",
+)
+
+#: How to name an entry: its own id, or that of its request.
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of an entry, or of its request.")]
+IdsArgument = Annotated[
+    list[str] | None, typer.Argument(metavar="[ID]...", help="Of entries, or of their requests.")
+]
+ReasonOption = Annotated[
+    str | None, typer.Option(help=f"Only one reason: {', '.join(get_args(Reason))}.")
+]
+EveryOption = Annotated[bool, typer.Option("--all", help="All open ones, of --reason if given.")]
+
+
+@app.command(
+    "list",
+    epilog="Examples:\n\n    moderation quarantine list\n\n"
+    "    moderation quarantine list --reason decoder --format json",
+)
+def list_(
+    reason: ReasonOption = None,
+    every: Annotated[bool, typer.Option("--all", help="Released and dropped ones too.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
+    format: FormatOption = TextOrJson.TABLE,
+) -> None:
+    """List requests that got no verdict, the newest first."""
+    from moderation.decision_log.entries import find_entries
+
+    _refuse_unknown_reason(reason)
+    with _log(load_settings()) as decisions:
+        found = find_entries(decisions.engine, reason=reason, every=every, limit=limit)
+    if format is TextOrJson.JSON:
+        print(json.dumps([entry.as_json() for entry in found], indent=2))
+        return
+    rows = [
+        (
+            entry.id,
+            f"{entry.quarantined_at:%Y-%m-%d %H:%M:%S}",
+            entry.reason,
+            entry.error[0] if entry.error else "",
+            ", ".join(entry.policies),
+            entry.state,
+        )
+        for entry in found
+    ]
+    print_table(("id", "since (UTC)", "reason", "what is wrong", "policies", "state"), rows)
+    note(f"{len(found)} shown" if found else "nothing is in quarantine")
+
+
+@app.command(epilog="Example:\n\n    moderation quarantine show 0b9c6a1e-...")
+def show(name: IdArgument) -> None:
+    """Show all that is known of one request that got no verdict, as JSON."""
+    settings = load_settings()
+    with _log(settings) as decisions:
+        entry = _entry(decisions, name)
+    shown = entry.as_json()
+    with _registry(settings) as registry:
+        shown["can_be_retried"] = registry.kept(entry.request_id) is not None
+    print(json.dumps(shown, indent=2))
+
+
+@app.command(
+    epilog="Examples:\n\n    moderation quarantine retry 0b9c6a1e-...\n\n"
+    "    moderation quarantine retry --all --reason unavailable"
+)
+def retry(
+    names: IdsArgument = None, every: EveryOption = False, reason: ReasonOption = None
+) -> None:
+    """Send requests again, under the ids that they had.
+
+    Exits with 1 where one is not kept any more: its host has to submit it again.
+    """
+    from moderation.broker import create_app
+    from moderation.release import release
+
+    settings = load_settings()
+    celery = create_app(settings)
+    with _log(settings) as decisions, _registry(settings) as registry:
+        entries = _chosen(decisions, names, every, reason)
+        _each(
+            entries,
+            lambda entry: release(entry, decisions, registry, celery, settings),
+            "sent again",
+        )
+
+
+@app.command(
+    epilog="Examples:\n\n    moderation quarantine drop 0b9c6a1e-...\n\n"
+    "    moderation quarantine drop --all --reason image"
+)
+def drop(
+    names: IdsArgument = None, every: EveryOption = False, reason: ReasonOption = None
+) -> None:
+    """Give requests up: they leave the list, and what was kept to send them again goes."""
+    settings = load_settings()
+    with _log(settings) as decisions, _registry(settings) as registry:
+
+        def give_up(entry: Entry) -> None:
+            decisions.drop(entry.id)
+            registry.forget(entry.request_id)
+
+        _each(_chosen(decisions, names, every, reason), give_up, "dropped")
+
+
+def _each(entries: list[Entry], act: Callable[[Entry], None], done: str) -> None:
+    """Acts on each entry; one that fails is told and costs itself alone; exits with 1 then."""
+    failed = 0
+    for entry in track(entries, len(entries), "Working"):
+        try:
+            act(entry)
+        except RequestError as error:
+            failed += 1
+            note(f"error: {error}")
+    note(f"{len(entries) - failed} {done}" + (f", {failed} not" if failed else ""))
+    if failed:
+        raise typer.Exit(1)
+
+
+def _chosen(
+    decisions: DecisionLog, names: list[str] | None, every: bool, reason: str | None
+) -> list[Entry]:
+    """Returns the entries that are named, or all open ones.
+
+    Raises:
+        RequestError: neither or both are given, or there is no such entry.
+    """
+    from moderation.decision_log.entries import find_entries
+
+    _refuse_unknown_reason(reason)
+    if bool(names) == every or (reason and not every):
+        remedy = "Name entries, or give --all, with --reason if you like"
+        raise RequestError("it is not clear which entries are meant", "quarantine", remedy)
+    if every:
+        return find_entries(decisions.engine, reason=reason)
+    return [_entry(decisions, name) for name in names or ()]
+
+
+def _entry(decisions: DecisionLog, name: str) -> Entry:
+    from moderation.decision_log.entries import find_entry
+
+    entry = find_entry(decisions.engine, name)
+    if entry is None:
+        remedy = "`moderation quarantine list --all` shows what there is"
+        raise RequestError(f"no entry or request is called {name}", "quarantine", remedy)
+    return entry
+
+
+def _refuse_unknown_reason(reason: str | None) -> None:
+    known = get_args(Reason)
+    if reason is not None and reason not in known:
+        remedy = f"Use one of {', '.join(known)}"
+        raise RequestError(f"{reason!r} is no reason", "--reason", remedy)
+
+
+@contextmanager
+def _registry(settings: Settings) -> Iterator[Registry]:
+    """Yields the registry of accepted requests.
+
+    Raises:
+        BrokerUnavailable, SettingsError: Redis does not answer, or refuses the password.
+    """
+    from moderation.broker import broker_errors, connect
+    from moderation.registry import Registry
+
+    with broker_errors(settings), connect(settings) as connection:
+        yield Registry(connection)
+
+
+def _log(settings: Settings) -> DecisionLog:
+    """Returns the decision log; a host's commands need nothing of what it imports."""
+    from moderation.decision_log.opening import open_log
+
+    return open_log(settings)

@@ -1,0 +1,84 @@
+"""Where the decision log lies: the setting, or a file in the user's state folder."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+
+from platformdirs import user_state_path
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from moderation.errors import LogUnavailable, SettingsError
+from moderation.settings import Settings
+
+_VARIABLE = "MODERATION_DATABASE_URL"
+_DRIVERS = {
+    "sqlite": "sqlite+pysqlite",
+    "sqlite+pysqlite": "sqlite+pysqlite",
+    "postgres": "postgresql+psycopg",
+    "postgresql": "postgresql+psycopg",
+    "postgresql+psycopg": "postgresql+psycopg",
+}
+
+
+def find_database(settings: Settings) -> URL:
+    """Returns the URL of the decision log; makes its file where it is one, for its owner alone.
+
+    Raises:
+        SettingsError: the URL is no URL of a database that is supported, or its driver is missing.
+        LogUnavailable: the file cannot be made.
+    """
+    if settings.database_url is None:
+        folder = user_state_path("evenhand")
+        _make(folder / "decisions.db", folder)
+        return URL.create("sqlite+pysqlite", database=str(folder / "decisions.db"))
+    url = _parsed(settings.database_url.get_secret_value())
+    if url.get_backend_name() == "sqlite":
+        _refuse_memory(url)
+        _make(Path(url.database or ""))
+    elif find_spec("psycopg") is None:
+        remedy = "Install evenhand[postgresql]"
+        raise SettingsError("the driver of PostgreSQL is not installed", _VARIABLE, remedy)
+    return url
+
+
+def shown(url: URL) -> str:
+    """Returns a URL as errors may show it: without password and options."""
+    bare = url.set(drivername=url.get_backend_name(), query={})
+    return bare.render_as_string(hide_password=True)
+
+
+def _parsed(text: str) -> URL:
+    # Nothing of what failed to parse is repeated, nor kept as a cause: it may hold a password.
+    try:
+        url = make_url(text)
+        driver = _DRIVERS.get(url.drivername)
+    except (ArgumentError, ValueError):
+        driver = None
+    if driver is None:
+        remedy = "Write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
+        raise SettingsError("this is no URL of SQLite or PostgreSQL", _VARIABLE, remedy)
+    return url.set(drivername=driver)
+
+
+def _refuse_memory(url: URL) -> None:
+    if not url.database or url.database.startswith((":memory:", "file:")) or url.query:
+        raise SettingsError(
+            "the decision log must be a file", _VARIABLE, "Write sqlite:///FILE, without options"
+        )
+
+
+def _make(file: Path, folder: Path | None = None) -> None:
+    """Makes an empty file that only its owner can read, and its folder if one is given."""
+    try:
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise LogUnavailable(
+            f"the file of the decision log cannot be opened: {error.strerror}",
+            str(file),
+            f"Check the folder and its rights, or set {_VARIABLE}",
+        ) from error

@@ -1,0 +1,276 @@
+"""The decision log as a worker uses it: one final answer for each request, whoever asks and when.
+
+Each answer is one transaction: the request, its decisions or its quarantine, and the webhooks that
+tell of it are there together or not at all. Rows go in in one order everywhere, first the request,
+so that two workers with the same one wait for each other instead of blocking each other.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from moderation.decision_log.answers import find_outcome, find_verdicts
+from moderation.decision_log.engine import Database, Vanished
+from moderation.decision_log.records import (
+    Basis,
+    Decided,
+    DecisionKey,
+    Outcome,
+    Quarantined,
+    Reason,
+    Submission,
+)
+from moderation.decision_log.rows import (
+    decision_values,
+    policy_values,
+    quarantine_values,
+    submission_values,
+)
+from moderation.decision_log.tables import (
+    decisions,
+    outbox,
+    policies,
+    quarantine,
+    submission_decisions,
+    submissions,
+)
+from moderation.decision_log.webhooks import outbox_rows
+from moderation.errors import ModerationError, RequestError
+from moderation.messages import Verdict
+
+
+class DecisionLog:
+    """The decision log, for many threads; made by `opening.open_log`.
+
+    Every method raises LogUnavailable where the database does not answer, and LogError where it is
+    damaged or foreign.
+    """
+
+    def __init__(self, database: Database, *, endpoints: Sequence[str] = ()) -> None:
+        """Takes a database whose tables are there.
+
+        Args:
+            database: closed with the log.
+            endpoints: where each final answer is to be sent.
+        """
+        self.database = database
+        self._endpoints = tuple(endpoints)
+
+    @property
+    def engine(self) -> Engine:
+        """The connections; their failures are LogUnavailable and LogError too."""
+        return self.database.engine
+
+    def outcome(self, request_id: str, request_sha256: str) -> Outcome | None:
+        """Returns the final answer to a request, the same each time; None where it has none.
+
+        Raises:
+            RequestError: the id is that of another request.
+        """
+        with self.database.reading() as connection:
+            return find_outcome(connection, request_id, request_sha256, self.database.where)
+
+    def recall(self, image_sha256: str, keys: Sequence[DecisionKey]) -> list[Verdict | None]:
+        """Returns the decision on an image for each key, None where there is none.
+
+        Its request id and timings are those of the request that first led to it.
+        """
+        with self.database.reading() as connection:
+            found = find_verdicts(connection, image_sha256, keys)
+        return [found.get(key) for key in keys]
+
+    def decide(
+        self, submission: Submission, bases: Sequence[Basis], verdicts: Sequence[Verdict]
+    ) -> Outcome:
+        """Returns the final answer to a request: this one, unless another was there first.
+
+        A decision that the log has already on this image stands in for the one given here.
+
+        Args:
+            submission: the request.
+            bases: what each verdict rests on, in order.
+            verdicts: in the order of the request's policies; all on one image.
+
+        Raises:
+            RequestError: the id is that of another request.
+        """
+        pairs = list(zip(bases, verdicts, strict=True))
+
+        def work(connection: Connection) -> Outcome:
+            now = datetime.now(UTC)
+            if not _insert_new(
+                connection, submissions, [submission_values(submission, "decided", now)]
+            ):
+                return self._present_outcome(connection, submission)
+            canonical = _add_decisions(connection, submission.request_id, pairs, now)
+            outcome = Decided(submission.request_id, canonical)
+            connection.execute(insert(submission_decisions).values(_links(outcome)))
+            self._announce(connection, outcome, now)
+            return outcome
+
+        return self.database.write(work)
+
+    def set_aside(
+        self,
+        submission: Submission,
+        reason: Reason,
+        error: ModerationError,
+        *,
+        deliveries: int = 0,
+        retries: int = 0,
+    ) -> Outcome:
+        """Returns the final answer to a request: quarantine, unless another was there first.
+
+        Args:
+            submission: the request.
+            reason: why, in a word.
+            error: what its host gets.
+            deliveries: how often a worker died with it in hand.
+            retries: how often it was tried again before.
+
+        Raises:
+            RequestError: the id is that of another request.
+        """
+
+        def work(connection: Connection) -> Outcome:
+            now = datetime.now(UTC)
+            row = submission_values(submission, "quarantined", now)
+            if not _insert_new(connection, submissions, [row]):
+                return self._present_outcome(connection, submission)
+            outcome = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
+            values = quarantine_values(outcome, now, deliveries=deliveries, retries=retries)
+            connection.execute(insert(quarantine).values(values))
+            self._announce(connection, outcome, now)
+            return outcome
+
+        return self.database.write(work)
+
+    def release(self, quarantine_id: str) -> str:
+        """Lets a request be decided anew, keeps that it was quarantined, and returns its id.
+
+        Raises:
+            RequestError: there is no such entry, or it was released or dropped before.
+        """
+
+        def work(connection: Connection) -> str:
+            request_id = self._end_quarantine(connection, quarantine_id, "released_at")
+            connection.execute(
+                delete(submissions).where(
+                    submissions.c.request_id == request_id,
+                    submissions.c.outcome == "quarantined",
+                )
+            )
+            return request_id
+
+        return self.database.write(work)
+
+    def drop(self, quarantine_id: str) -> None:
+        """Notes that a request will not be tried again; its answer stays.
+
+        Raises:
+            RequestError: there is no such entry, or it was released or dropped before.
+        """
+        self.database.write(
+            lambda connection: self._end_quarantine(connection, quarantine_id, "dropped_at")
+        )
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.database.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _present_outcome(self, connection: Connection, submission: Submission) -> Outcome:
+        """Returns the answer that kept another one out."""
+        known = find_outcome(
+            connection, submission.request_id, submission.request_sha256, self.database.where
+        )
+        if known is None:  # released in between
+            raise Vanished
+        return known
+
+    def _announce(self, connection: Connection, outcome: Outcome, now: datetime) -> None:
+        if rows := outbox_rows(outcome, self._endpoints, now):
+            connection.execute(insert(outbox).values(rows))
+
+    def _end_quarantine(self, connection: Connection, quarantine_id: str, column: str) -> str:
+        """Marks an open entry and returns its request's id."""
+        row = connection.execute(select(quarantine).where(quarantine.c.id == quarantine_id)).first()
+        where, remedy = self.database.where, "`moderation quarantine list` shows what is open"
+        if row is None:
+            raise RequestError(f"nothing in quarantine is called {quarantine_id}", where, remedy)
+        still_open = (quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
+        ended = connection.execute(
+            update(quarantine)
+            .where(quarantine.c.id == quarantine_id, *still_open)
+            .values({column: datetime.now(UTC)})
+        )
+        if not ended.rowcount:
+            what = f"{quarantine_id} was released or dropped before"
+            raise RequestError(what, where, remedy)
+        return str(row.request_id)
+
+
+def _add_decisions(
+    connection: Connection, request_id: str, pairs: Sequence[tuple[Basis, Verdict]], now: datetime
+) -> tuple[Verdict, ...]:
+    """Adds the decisions that are not there; returns the log's own, as answers to this request."""
+    _add_policies(connection, [basis for basis, _ in pairs], now)
+    # In one order: two workers that add several at once would else wait for each other for ever.
+    in_order = sorted(pairs, key=lambda pair: (pair[1].image_sha256, pair[0].key))
+    rows = [decision_values(basis, verdict, request_id, now) for basis, verdict in in_order]
+    _insert_new(connection, decisions, rows)
+    # A statement of its own: it sees what another transaction committed while we waited for it.
+    images = {verdict.image_sha256 for _, verdict in pairs}
+    keys = [basis.key for basis, _ in pairs]
+    found = {image: find_verdicts(connection, image, keys) for image in images}
+    try:
+        return tuple(
+            found[verdict.image_sha256][basis.key].model_copy(
+                update={"request_id": request_id, "timings": verdict.timings}
+            )
+            for basis, verdict in pairs
+        )
+    except KeyError as error:  # purged in between
+        raise Vanished from error
+
+
+def _add_policies(connection: Connection, bases: Sequence[Basis], now: datetime) -> None:
+    wanted = {basis.policy.sha256: basis for basis in bases}
+    # Asked first, since a policy may be long and is nearly always there.
+    there = set(
+        connection.scalars(select(policies.c.sha256).where(policies.c.sha256.in_(sorted(wanted))))
+    )
+    missing = sorted(set(wanted) - there)
+    _insert_new(connection, policies, [policy_values(wanted[sha256], now) for sha256 in missing])
+
+
+def _links(outcome: Decided) -> list[dict[str, Any]]:
+    return [
+        {
+            "request_id": outcome.request_id,
+            "position": position,
+            "decision_id": verdict.decision_id,
+            "timings": verdict.timings,
+        }
+        for position, verdict in enumerate(outcome.verdicts)
+    ]
+
+
+def _insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
+    """Adds the rows that are not there, and returns how many; waits for who adds the same."""
+    if not rows:
+        return 0
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    adding = dialect.insert(table).values(rows).on_conflict_do_nothing()
+    return len(connection.execute(adding.returning(*table.primary_key)).all())

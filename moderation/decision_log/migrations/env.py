@@ -1,0 +1,17 @@
+"""What Alembic runs around the migrations; called by `migrating` and by `alembic revision`."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from moderation.decision_log.tables import metadata
+
+# In the transaction of the caller, who holds the lock and commits.
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=context.config.attributes["version_table"],
+    # SQLite changes no column in place: Alembic copies the table.
+    render_as_batch=True,
+)
+context.run_migrations()

@@ -1,0 +1,36 @@
+"""HOST:PORT, where something listens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+LOOPBACK = "127.0.0.1"
+
+
+class Address(NamedTuple):
+    """A host and a port; port 0 lets the system choose."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        """As it stands in a URL: an IPv6 address in brackets."""
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{shown}:{self.port}"
+
+
+def parse_address(text: str) -> Address:
+    """Returns the address in HOST:PORT; a port alone is on loopback, where only insiders look.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        parts = urlsplit(f"//{LOOPBACK}:{text}" if text.isdecimal() else f"//{text}")
+        alone = parts.netloc == text or text.isdecimal()  # no path, no query, no fragment
+        if alone and "@" not in text and parts.hostname and parts.port is not None:
+            return Address(parts.hostname, parts.port)
+    except ValueError:  # a port that is none
+        pass
+    raise ValueError(f"{text!r} is no address")

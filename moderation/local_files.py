@@ -1,0 +1,113 @@
+"""Paths -> bytes, under allowed folders, where others may swap files and links meanwhile."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from moderation.errors import ImageUnavailable, RequestError
+
+#: What a file system says when the next try would say the same.
+_PERMANENT = {
+    errno.ENOENT,
+    errno.EACCES,
+    errno.EPERM,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.EINVAL,
+    errno.ENXIO,
+}
+#: No path of Linux is longer; looking one up takes longer than its length.
+_LONGEST = 4096
+#: Views of the kernel, whose files are none; what the worker knows lies in them too.
+_KERNEL = (Path("/proc"), Path("/sys"))
+#: Never waits for the writer of a pipe, follows a link or hands the file to a child.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+
+
+def read_file(given: str, roots: tuple[Path, ...], most: int, where: str) -> bytes:
+    """Returns a file's content, up to one byte more than `most`.
+
+    Args:
+        given: an absolute path; links in it are followed, then it must lie in a root.
+        roots: the allowed folders, with their own links followed.
+        most: how many bytes an image may have.
+        where: what an error calls the file.
+
+    Raises:
+        RequestError: the path lies in no root, or leads to no file.
+        ImageUnavailable: the file system failed.
+    """
+    path = _resolved(given)
+    if not Path(given).is_absolute() or not _lies_in(path, roots):
+        raise _outside(where)
+    with _file_errors(where):
+        _refuse_kind(os.lstat(path), where)  # before it is opened: opening a device may act
+        descriptor = os.open(path, _FLAGS)
+        with os.fdopen(descriptor, "rb") as file:
+            _refuse_kind(os.fstat(descriptor), where)
+            if not _lies_in(_opened_path(descriptor, path), roots):
+                raise _outside(where)
+            return file.read(most + 1)
+
+
+def _resolved(given: str) -> Path:
+    try:
+        if len(os.fsencode(given)) > _LONGEST:
+            raise ValueError("too long")
+        return Path(given).resolve()
+    except (ValueError, OSError, RuntimeError) as error:  # a zero byte, a loop of links
+        raise RequestError("this is no path", "image", "Send an absolute path") from error
+
+
+def _lies_in(path: Path, roots: tuple[Path, ...]) -> bool:
+    inside = any(path.is_relative_to(root) for root in roots)
+    return inside and not any(path.is_relative_to(view) for view in _KERNEL)
+
+
+def _opened_path(descriptor: int, path: Path) -> Path:
+    """Returns where an open file really lies: a folder of its path may have become a link."""
+    try:
+        return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+    except OSError:  # no Linux, or no /proc: the path is looked up once more
+        return path.resolve()
+
+
+def _refuse_kind(status: os.stat_result, where: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise RequestError("this is not a file", where, "Name an image file")
+
+
+def _outside(where: str) -> RequestError:
+    return RequestError(
+        "the path is in no folder that the worker may read",
+        where,
+        "Add its folder to MODERATION_ALLOWED_ROOTS of the worker, or send bytes",
+    )
+
+
+@contextmanager
+def _file_errors(where: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _PERMANENT:
+            raise RequestError(
+                f"the file cannot be read: {error.strerror}",
+                where,
+                "Check the path as the worker sees it",
+            ) from error
+        raise ImageUnavailable(f"the file system failed: {error.strerror}", where) from error

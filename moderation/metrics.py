@@ -1,0 +1,266 @@
+"""What a worker counts and times, for Prometheus; docs/metrics.md explains each figure.
+
+Every label value comes from the served policies, the models or a fixed list. What strangers write,
+such as ids, URLs and unknown policies, never becomes one: each value is a series for good.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from itertools import product
+from typing import Protocol, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+
+from moderation.decision_log.records import Reason
+from moderation.errors import ModerationError, TransientError
+from moderation.messages import Action, LabelScore, ModelStamp, Verdict
+from moderation.policy import Policy
+
+#: What stands for a value that is not known here.
+OTHER = "other"
+
+QUEUES = ("interactive", "bulk")
+OUTCOMES = ("decided", "quarantined", "embedded")
+STEPS = ("fetch", "decode", "encode", "decide", "log")
+DELIVERIES = ("delivered", "failed", "retried")
+
+_LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+_STEP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+#: Enough of a hash to tell two policies or models apart.
+_PREFIX = 12
+
+
+class Sent(Protocol):
+    """What is known of how a request came."""
+
+    @property
+    def queue(self) -> str:
+        """The queue: interactive or bulk."""
+
+    @property
+    def sent_at(self) -> float | None:
+        """When the host sent it, in Unix seconds; None where it did not say."""
+
+
+class Webhooks:
+    """Counts the tries to deliver webhooks, by how they ended."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._counter = counter
+        self._hosts: frozenset[str] = frozenset()
+
+    def go_to(self, hosts: Iterable[str]) -> None:
+        """Begins the series of these hosts, at 0; no other becomes a label value."""
+        self._hosts = frozenset(hosts)
+        _begin(self._counter, sorted(self._hosts), DELIVERIES)
+
+    def delivered(self, host: str) -> None:
+        """A receiver took one."""
+        self._count(host, "delivered")
+
+    def retried(self, host: str) -> None:
+        """One was not taken, and is to be sent again."""
+        self._count(host, "retried")
+
+    def failed(self, host: str) -> None:
+        """One was given up."""
+        self._count(host, "failed")
+
+    def _count(self, host: str, result: str) -> None:
+        self._counter.labels(host if host in self._hosts else OTHER, result).inc()
+
+
+class Metrics:
+    """The figures of one worker, in a registry of their own; safe to tell from many threads."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        self._policies: frozenset[str] = frozenset()
+        self._labels: frozenset[tuple[str, str]] = frozenset()
+        self._models: frozenset[str] = frozenset()
+        self._requests()
+        self._decisions()
+        self._work()
+        self._serving()
+
+    def _requests(self) -> None:
+        told = "Requests with their final answer."
+        self._answered = self._counter("requests", told, "queue", "outcome")
+        told = "From when the host sent a request to its final answer."
+        self._latency = self._histogram("request_seconds", told, _LATENCY, "queue", "outcome")
+        told = "Requests that were set aside without a verdict."
+        self._quarantined = self._counter("quarantined", told, "reason")
+        told = "Requests that are to be tried again, by the error."
+        self._retries = self._counter("retries", told, "error")
+        told = "Requests that came again although they had their answer."
+        self._redeliveries = self._counter("redeliveries", told)
+        told = "Requests that this worker has in hand."
+        self._in_hand = Gauge("evenhand_worker_in_hand", told, registry=self.registry)
+        _begin(self._answered, QUEUES, OUTCOMES)
+        _begin(self._latency, QUEUES, OUTCOMES)
+        _begin(self._quarantined, get_args(Reason))
+        _begin(self._retries, [*_transient(), OTHER])
+
+    def _decisions(self) -> None:
+        told = "Decisions by policy and action."
+        self._decided = self._counter("decisions", told, "policy", "action")
+        told = "Labels that fired, by what they ask for."
+        self._fired = self._counter("labels_fired", told, "policy", "label", "action")
+        told = "Decisions that were in the log already."
+        self._recalled = self._counter("recalled_decisions", told)
+
+    def _work(self) -> None:
+        told = "What each step of a request took."
+        self._steps = self._histogram("step_seconds", told, _STEP, "step")
+        told = "Images that went through the encoder together."
+        self._batches = self._histogram("batch_images", told, _BATCH, "model")
+        told = "Decoder processes that were replaced."
+        self._decoder_restarts = self._counter("decoder_restarts", told)
+        told = "Tries to deliver a webhook, by how they ended."
+        self.webhooks = Webhooks(self._counter("webhook_deliveries", told, "host", "result"))
+        _begin(self._steps, STEPS)
+
+    def _serving(self) -> None:
+        told = "1 for each policy that is served."
+        self._policy_info = self._gauge("policy_info", told, "policy", "version", "sha256")
+        names = ("model", "revision", "fingerprint", "dtype", "device", "runtime")
+        self._model_info = self._gauge("model_info", "1 for each model that is loaded.", *names)
+        build = self._gauge("build_info", "1; what runs.", "version", "python")
+        build.labels(version("evenhand"), platform.python_version()).set(1)
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(f"evenhand_{name}", told, labels, registry=self.registry)
+
+    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
+        return Gauge(f"evenhand_{name}", told, labels, registry=self.registry)
+
+    def _histogram(
+        self, name: str, told: str, buckets: tuple[float, ...], *labels: str
+    ) -> Histogram:
+        return Histogram(f"evenhand_{name}", told, labels, buckets=buckets, registry=self.registry)
+
+    def serves(
+        self,
+        policies: Mapping[str, Policy],
+        models: Iterable[ModelStamp],
+        webhook_hosts: Iterable[str] = (),
+    ) -> None:
+        """Begins the series of what this worker serves, at 0; call it before the first request.
+
+        A series that only begins with its first event hides that event from `rate`.
+
+        Args:
+            policies: by id; no other id becomes a label value.
+            models: that are loaded.
+            webhook_hosts: that webhooks go to; no other host becomes a label value.
+        """
+        self._policies = frozenset(policies)
+        self._labels = frozenset((n, label.id) for n, p in policies.items() for label in p.labels)
+        stamps = tuple(models)
+        self._models = frozenset(stamp.id for stamp in stamps)
+        for name, policy in policies.items():
+            self._policy_info.labels(name, policy.version, policy.sha256[:_PREFIX]).set(1)
+            _begin(self._decided, [name], get_args(Action))
+            for label in policy.labels:
+                asks = {label.action, "review" if label.review_threshold is not None else None}
+                _begin(self._fired, [name], [label.id], sorted(filter(None, asks)))
+        for stamp in stamps:
+            self._model_info.labels(
+                stamp.id,
+                stamp.revision,
+                stamp.fingerprint[:_PREFIX],
+                stamp.dtype,
+                stamp.device,
+                stamp.runtime,
+            ).set(1)
+            _begin(self._batches, [stamp.id])
+        self.webhooks.go_to(webhook_hosts)
+
+    def decided(self, verdicts: Iterable[Verdict], delivery: Sent) -> None:
+        """A request got its verdicts."""
+        for verdict in verdicts:
+            policy = self._policy(verdict.policy.id)
+            self._decided.labels(policy, verdict.action).inc()
+            for label in verdict.labels:
+                if label.fired:
+                    self._fired.labels(policy, *self._asks(policy, label)).inc()
+        self._finished("decided", delivery)
+
+    def set_aside(self, reason: Reason, delivery: Sent) -> None:
+        """A request went to quarantine."""
+        self._quarantined.labels(reason if reason in get_args(Reason) else OTHER).inc()
+        self._finished("quarantined", delivery)
+
+    def embedded(self, delivery: Sent) -> None:
+        """A request got its feature."""
+        self._finished("embedded", delivery)
+
+    def retried(self, error: ModerationError) -> None:
+        """A request is to be tried again."""
+        name = type(error).__name__
+        self._retries.labels(name if name in _transient() else OTHER).inc()
+
+    def redelivered(self) -> None:
+        """A request came that had its answer already."""
+        self._redeliveries.inc()
+
+    def recalled(self, count: int) -> None:
+        """So many verdicts were in the log already."""
+        self._recalled.inc(count)
+
+    def stepped(self, timings: Mapping[str, float]) -> None:
+        """A request went through these steps, in so many seconds each."""
+        for step, seconds in timings.items():
+            self._steps.labels(step if step in STEPS else OTHER).observe(seconds)
+
+    def batch(self, model: str, size: int) -> None:
+        """So many images go through a model together; `model` is the id of its stamp."""
+        self._batches.labels(model if model in self._models else OTHER).observe(size)
+
+    def decoder_restarted(self) -> None:
+        """A decoder process was replaced."""
+        self._decoder_restarts.inc()
+
+    def in_hand(self) -> AbstractContextManager[object]:
+        """Returns a context that counts a request as in hand."""
+        return self._in_hand.track_inprogress()
+
+    def _finished(self, outcome: str, delivery: Sent) -> None:
+        queue = delivery.queue if delivery.queue in QUEUES else OTHER
+        self._answered.labels(queue, outcome).inc()
+        if delivery.sent_at is not None:
+            # The host's clock may be ahead of ours.
+            waited = max(0.0, time.time() - delivery.sent_at)
+            self._latency.labels(queue, outcome).observe(waited)
+
+    def _policy(self, policy_id: str) -> str:
+        return policy_id if policy_id in self._policies else OTHER
+
+    def _asks(self, policy: str, label: LabelScore) -> tuple[str, str]:
+        """Returns a label and what it asks for, as label values."""
+        known = (policy, label.label) in self._labels
+        return (label.label if known else OTHER), label.outcome or "none"
+
+
+def _transient() -> frozenset[str]:
+    """Returns the names of the errors that are retried."""
+    return frozenset(kind.__name__ for kind in _family(TransientError))
+
+
+def _family(kind: type[ModerationError]) -> Iterator[type[ModerationError]]:
+    yield kind
+    for child in kind.__subclasses__():
+        yield from _family(child)
+
+
+def _begin(metric: Counter | Histogram, *values: Iterable[str]) -> None:
+    """Makes the series of all combinations, so that they are there with 0."""
+    for combination in product(*values):
+        metric.labels(*combination)

@@ -1,0 +1,126 @@
+"""Sends accepted requests again that are neither waiting nor answered; nothing stays lost.
+
+It is also the worker's sign of life, by which deaths are told from requests that come twice.
+
+The queue's own redelivery knows what a worker had noted as taken. This also knows what was popped
+and never noted, or was in a Redis that lost its last second: it starts from what was accepted.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import secrets
+import threading
+from typing import Any, Self, cast
+
+import redis
+from celery import Celery
+
+from moderation.broker import QUEUES
+from moderation.errors import ModerationError
+from moderation.messages import TASK_NAME, parse_request
+from moderation.registry import Accepted, Registry
+from moderation.sending import send_request
+from moderation.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Only one worker looks at a time; whoever dies doing it holds the others up no longer than this.
+_LOCK, _LOCK_SECONDS = "evenhand.recovery", 30
+#: Requests of a queue that are sent again in one look, so that a look is short.
+_AT_ONCE = 100
+#: Looks without a sign of life after which a worker is taken for dead.
+_BEATS = 4
+
+
+class Recovery:
+    """A thread that looks for lost requests for as long as its block lasts."""
+
+    def __init__(
+        self, app: Celery, connection: redis.Redis, settings: Settings, *, worker: str
+    ) -> None:
+        """Prepares the thread.
+
+        Args:
+            app: to send with.
+            connection: to the broker's Redis.
+            settings: of the worker.
+            worker: its name in the registry, where this thread notes that it lives.
+        """
+        self._worker = worker
+        self._pause = min(30.0, max(1.0, settings.visibility_timeout_seconds / 4))
+        self._app = app
+        self._redis = connection
+        self._registry = Registry(connection)
+        self._settings = settings
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+
+    def look(self) -> int:
+        """Sends lost requests again; returns how many. 0 where another worker is looking.
+
+        Raises:
+            redis.RedisError, BrokerUnavailable: Redis does not answer.
+        """
+        token = secrets.token_hex(8)
+        if not self._redis.set(_LOCK, token, nx=True, ex=_LOCK_SECONDS):
+            return 0
+        try:
+            return sum(self._send_lost(queue) for queue in QUEUES)
+        finally:
+            # Another's lock is left alone, but for the moment between these two commands; and two
+            # that look at once do no harm.
+            if cast(Any, self._redis.get(_LOCK)) == token.encode():
+                self._redis.delete(_LOCK)
+
+    def _send_lost(self, queue: str) -> int:
+        lost = self._registry.overdue(
+            queue,
+            seconds=self._settings.visibility_timeout_seconds,
+            oldest_waiting=self._oldest_waiting(queue),
+            most=_AT_ONCE,
+        )
+        for request_id, accepted in lost:
+            self._registry.renew(request_id, queue)
+            send_again(self._app, self._settings, accepted)
+            log.warning("sent again: it was lost", extra={"request_id": request_id})
+        return len(lost)
+
+    def _oldest_waiting(self, queue: str) -> str:
+        """Returns the id of the request that is taken next; "" where none waits or it has none."""
+        message = cast(Any, self._redis.lindex(QUEUES[queue], -1))
+        try:
+            return str(json.loads(message)["headers"]["id"]) if message else ""
+        except (ValueError, KeyError, TypeError, RecursionError):  # of another make
+            return ""
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._registry.beat(self._worker, _BEATS * self._pause)
+                self.look()
+            except (redis.RedisError, ModerationError) as error:
+                log.warning("no look for lost requests: %s", type(error).__name__)
+            except Exception:
+                log.exception("the look for lost requests failed")
+            if self._stop.wait(self._pause):
+                return
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def send_again(app: Celery, settings: Settings, accepted: Accepted) -> None:
+    """Puts an accepted request on its queue once more; it keeps the time at which it was sent.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    request = parse_request(accepted.request)
+    send_request(app, settings, TASK_NAME, request, QUEUES[accepted.queue], accepted.sent_at)

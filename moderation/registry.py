@@ -1,0 +1,210 @@
+"""Which requests have been accepted and are not final yet, in Redis beside the queues.
+
+A queue alone forgets: a request that a worker has popped and not yet noted is in no list, and a
+worker that dies takes what it held with it. So a host enters each request here first, a worker
+strikes it off when its answer is in the decision log, and `recovery` sends again what is neither
+waiting nor answered. Each method is one script or transaction, and safe from many threads.
+
+Keys: evenhand.accepted (request id -> what was sent), evenhand.accepted.at.QUEUE (request id ->
+when it was last sent or taken, by the clock of Redis), evenhand.in_hand (request id -> the workers
+that took it and did not give it back), evenhand.worker.NAME (there while that worker lives),
+evenhand.quarantined (what `quarantine retry` sends again).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any, NamedTuple, cast
+
+import redis
+
+from moderation.broker import QUEUES
+from moderation.errors import QueueFull
+
+_ACCEPTED, _IN_HAND, _WORKER = "evenhand.accepted", "evenhand.in_hand", "evenhand.worker."
+_QUARANTINED = "evenhand.quarantined"
+_QUARANTINE_KEYS = (_QUARANTINED, f"{_QUARANTINED}.at", f"{_QUARANTINED}.bytes")
+
+#: Enters a request unless too many wait: 1 if it was entered.
+_ACCEPT = """
+if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[3]) then return 0 end
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, ARGV[1])
+return 1
+"""
+
+#: Notes who takes a request, and starts its clock anew; how many of those who had it are dead.
+_TAKE = """
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, ARGV[1])
+local takers, deaths = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]'), 0
+for _, taker in ipairs(takers) do
+  if redis.call('EXISTS', ARGV[3] .. taker) == 0 then deaths = deaths + 1 end
+end
+table.insert(takers, ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
+return deaths
+"""
+
+#: Notes that one who took a request lives and has it no longer.
+_GIVE_BACK = """
+local takers = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]')
+for index, taker in ipairs(takers) do
+  if taker == ARGV[2] then table.remove(takers, index) break end
+end
+if #takers == 0 then return redis.call('HDEL', KEYS[1], ARGV[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
+"""
+
+#: Sets a request aside, at the cost of the oldest where there are too many bytes: 1 if it fits.
+_SET_ASIDE = """
+local most, size = tonumber(ARGV[3]), string.len(ARGV[2])
+if size > most then return 0 end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, ARGV[1])
+local total = redis.call('INCRBY', KEYS[3], size)
+while total > most do
+  local oldest = redis.call('ZPOPMIN', KEYS[2])[1]
+  total = redis.call('DECRBY', KEYS[3], redis.call('HSTRLEN', KEYS[1], oldest))
+  redis.call('HDEL', KEYS[1], oldest)
+end
+return 1
+"""
+
+#: Forgets a request that was set aside.
+_FORGET = """
+local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DECRBY', KEYS[3], size)
+"""
+
+#: Requests of a queue that were last sent or taken so long ago, and before all that wait in it.
+_OVERDUE = """
+local now = redis.call('TIME')
+local before = now[1] + now[2] / 1e6 - tonumber(ARGV[1])
+if ARGV[2] ~= '' then
+  local waiting_since = redis.call('ZSCORE', KEYS[1], ARGV[2])
+  if waiting_since then before = math.min(before, tonumber(waiting_since) - ARGV[4]) end
+end
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0, tonumber(ARGV[3]))
+"""
+
+
+#: Longer than a host takes from entering a request to sending it, in seconds: of two hosts the one
+#: that enters first may send last.
+_SENDING_SECONDS = 15
+
+
+class Accepted(NamedTuple):
+    """What was accepted: the request as plain JSON, its queue, and when it was sent (Unix)."""
+
+    request: dict[str, Any]
+    queue: str
+    sent_at: float
+
+    def packed(self) -> str:
+        """Returns it as text."""
+        return json.dumps(self._asdict())
+
+    @classmethod
+    def unpacked(cls, content: bytes) -> Accepted:
+        """Returns what `packed` gave."""
+        return cls(**json.loads(content))
+
+
+class Registry:
+    """The requests that are not final yet; every method raises redis.RedisError."""
+
+    def __init__(self, connection: redis.Redis) -> None:
+        self._redis = connection
+        script = connection.register_script
+        self._accept, self._take, self._overdue = script(_ACCEPT), script(_TAKE), script(_OVERDUE)
+        self._give_back = script(_GIVE_BACK)
+        self._set_aside, self._forget = script(_SET_ASIDE), script(_FORGET)
+
+    def accept(self, request_id: str, accepted: Accepted, *, most_waiting: int) -> bool:
+        """Enters a request that is about to be sent; False where so many wait in its queue."""
+        keys = [_ACCEPTED, _at(accepted.queue), QUEUES[accepted.queue]]
+        return bool(self._accept(keys, [request_id, accepted.packed(), most_waiting]))
+
+    def take(self, request_id: str, queue: str, worker: str) -> int:
+        """Notes that a worker takes a request; returns how many died with it in hand."""
+        arguments = [request_id, worker, _WORKER]
+        return int(cast(int, self._take([_IN_HAND, _at(queue)], arguments)))
+
+    def give_back(self, request_id: str, worker: str) -> None:
+        """Notes that a worker which took a request lives, and that it will be taken again."""
+        self._give_back([_IN_HAND], [request_id, worker])
+
+    def beat(self, worker: str, seconds: float) -> None:
+        """Notes that a worker lives, for so long; without a note it is taken for dead."""
+        self._redis.set(_WORKER + worker, "1", px=math.ceil(1000 * seconds))
+
+    def settle(self, request_id: str) -> None:
+        """Strikes off a request that has its final answer, or was not sent after all."""
+        with self._redis.pipeline() as pipe:
+            pipe.hdel(_ACCEPTED, request_id)
+            for queue in QUEUES:
+                pipe.zrem(_at(queue), request_id)
+            pipe.hdel(_IN_HAND, request_id)
+            pipe.execute()
+
+    def overdue(
+        self, queue: str, *, seconds: float, oldest_waiting: str, most: int
+    ) -> list[tuple[str, Accepted]]:
+        """Returns requests that nobody sent or took for so long and that cannot be waiting.
+
+        Args:
+            queue: which.
+            seconds: longer than a worker may have one in hand.
+            oldest_waiting: the id of the request that is taken next from the queue; "" where none
+                waits. All that were sent before it have been taken.
+            most: how many are returned, at most.
+        """
+        arguments: list[str | float] = [seconds, oldest_waiting, most, _SENDING_SECONDS]
+        ids = [str(name, "utf-8") for name in cast(Any, self._overdue([_at(queue)], arguments))]
+        contents = cast(Any, self._redis.hmget(_ACCEPTED, ids)) if ids else []
+        found = zip(ids, contents, strict=True)
+        return [(name, Accepted.unpacked(content)) for name, content in found if content]
+
+    def renew(self, request_id: str, queue: str) -> None:
+        """Starts the clock of a request anew, which is about to be sent again."""
+        seconds, microseconds = cast(Any, self._redis.time())
+        now = seconds + microseconds / 1e6
+        self._redis.zadd(_at(queue), {request_id: now}, xx=True)
+
+    def count(self) -> int:
+        """Returns how many requests are accepted and not final."""
+        return self._redis.hlen(_ACCEPTED)
+
+    def set_aside(self, request_id: str, accepted: Accepted, *, most_bytes: int) -> bool:
+        """Keeps a request in quarantine; False where it is too large. The oldest go first."""
+        arguments: list[str | float] = [request_id, accepted.packed(), most_bytes]
+        return bool(self._set_aside(_QUARANTINE_KEYS, arguments))
+
+    def kept(self, request_id: str) -> Accepted | None:
+        """Returns a request that was set aside; None where it is not kept any more."""
+        content = cast(Any, self._redis.hget(_QUARANTINED, request_id))
+        return Accepted.unpacked(content) if content else None
+
+    def forget(self, request_id: str) -> None:
+        """Keeps a request that was set aside no longer."""
+        self._forget(_QUARANTINE_KEYS, [request_id])
+
+
+def _at(queue: str) -> str:
+    return f"evenhand.accepted.at.{queue}"
+
+
+def queue_full(queue: str, most: int) -> QueueFull:
+    """Returns the error of a request that was not accepted."""
+    return QueueFull(
+        f"{most} requests wait already",
+        f"queue {queue}",
+        "Send it again later and fewer at a time; more workers, or MODERATION_MAX_QUEUE_LENGTH",
+    )

@@ -1,0 +1,40 @@
+"""Lets a request out of quarantine, to be answered anew under the id that it had."""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from moderation.decision_log.entries import Entry
+from moderation.decision_log.log import DecisionLog
+from moderation.errors import RequestError
+from moderation.recovery import send_again
+from moderation.registry import Registry, queue_full
+from moderation.settings import Settings
+
+
+def release(
+    entry: Entry, decisions: DecisionLog, registry: Registry, app: Celery, settings: Settings
+) -> None:
+    """Sends a request again that was set aside, and opens its place in the log for a new answer.
+
+    In this order a stop in between loses nothing: what is accepted again is answered from the log
+    until its place there is open.
+
+    Raises:
+        RequestError: it is not in quarantine any more, or not kept.
+        QueueFull: too many requests wait. BrokerUnavailable: Redis does not answer.
+    """
+    if entry.state != "open":
+        raise RequestError(f"it was {entry.state} already", entry.id, "Look at `quarantine list`")
+    accepted = registry.kept(entry.request_id)
+    if accepted is None:
+        raise RequestError(
+            "its request is not kept in Redis any more",
+            entry.id,
+            "Submit it again; MODERATION_QUARANTINE_BYTES says how much is kept",
+        )
+    if not registry.accept(entry.request_id, accepted, most_waiting=settings.max_queue_length):
+        raise queue_full(accepted.queue, settings.max_queue_length)
+    decisions.release(entry.id)
+    send_again(app, settings, accepted)
+    registry.forget(entry.request_id)

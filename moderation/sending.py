@@ -1,0 +1,48 @@
+"""Puts requests on queues: what hosts do, and workers for requests that went missing."""
+
+from __future__ import annotations
+
+import time
+
+from celery import Celery
+
+from moderation.broker import broker_errors
+from moderation.messages import EmbeddingRequest, ModerationRequest
+from moderation.settings import Settings
+
+#: The header with the Unix time at which a request was sent. Workers pass over it, and Celery keeps
+#: it when a request is retried: so its age is how long somebody has waited.
+SENT_AT = "sent_at"
+
+
+def send_request(
+    app: Celery,
+    settings: Settings,
+    task_name: str,
+    request: ModerationRequest | EmbeddingRequest,
+    queue: str,
+    sent_at: float | None = None,
+) -> None:
+    """Puts a request on a queue; returns once Redis has it.
+
+    Args:
+        app: of the host or worker.
+        settings: its settings.
+        task_name: what is asked for.
+        request: the request.
+        queue: Celery's name of the queue.
+        sent_at: when it was sent first, in Unix seconds; None is now.
+
+    Raises:
+        BrokerUnavailable: Redis does not answer.
+    """
+    with broker_errors(settings):
+        app.send_task(
+            task_name,
+            kwargs={"request": request.model_dump(mode="json", exclude_none=True)},
+            # Celery repeats the arguments in a header for its log: the image must not be there.
+            kwargsrepr=f"request {request.request_id}",
+            task_id=request.request_id,
+            queue=queue,
+            headers={SENT_AT: round(time.time() if sent_at is None else sent_at, 3)},
+        )

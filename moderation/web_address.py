@@ -1,0 +1,114 @@
+"""A URL as text -> the parts of it that a connection is made from, where the worker may fetch it.
+
+The host that is checked is the one that is dialled, named and held against the certificate: nothing
+takes the text apart a second time.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import NamedTuple, Self
+from urllib.parse import unquote
+
+import httpx
+
+from moderation.errors import RequestError
+from moderation.settings import Settings
+
+_LONGEST = 8192
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+#: A name of the DNS, or digits that a resolver would read as an address, which is checked then.
+_NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
+_IPV6 = re.compile(r"[0-9a-f:.]+", re.ASCII)
+
+
+class WebAddress(NamedTuple):
+    """Where a request goes; only made of URLs that are allowed."""
+
+    url: httpx.URL
+    scheme: str
+    host: str
+    port: int
+    target: bytes
+
+    @classmethod
+    def of(cls, text: str, settings: Settings) -> Self:
+        """Returns the parts of a URL.
+
+        Raises:
+            RequestError: it is no URL, or the worker may not fetch it.
+        """
+        try:
+            url = _parsed(text)
+            names = {url.host.lower(), url.raw_host.decode("ascii").lower()}
+        except (httpx.InvalidURL, ValueError):  # whose message would repeat it
+            raise _no_url() from None
+        return cls._allowed(url, names, settings)
+
+    @classmethod
+    def _allowed(cls, url: httpx.URL, names: set[str], settings: Settings) -> Self:
+        host = url.raw_host.decode("ascii").lower()
+        port = _DEFAULT_PORTS.get(url.scheme, 0) if url.port is None else url.port
+        pattern = _IPV6 if ":" in host else _NAME
+        if not pattern.fullmatch(host) or len(host) > 253:
+            raise _no_url()
+        if url.scheme not in settings.allowed_schemes:
+            remedy = "Send an https URL, or set MODERATION_ALLOWED_SCHEMES of the worker"
+            scheme = url.scheme if url.scheme in _DEFAULT_PORTS else "this scheme"
+            raise RequestError(f"the worker may not fetch over {scheme}", "image", remedy)
+        if not 0 < port < 65536:
+            raise _no_url()
+        if not _forms(names, port) & set(settings.allowed_hosts):
+            raise RequestError(
+                f"the worker may not fetch from {url.scheme}://{url.netloc.decode('ascii')}",
+                "image",
+                "Add the host to MODERATION_ALLOWED_HOSTS of the worker, or send bytes",
+            )
+        return cls(url, url.scheme, host, port, url.raw_path)
+
+    def redirected(self, location: bytes, settings: Settings) -> WebAddress:
+        """Returns where a Location header leads to from here, if that may be fetched too."""
+        try:
+            target = str(self.url.join(_checked_text(location.decode("utf-8"))))
+        except (httpx.InvalidURL, ValueError):
+            raise RequestError(
+                "the URL redirects to what is no URL", "image", "Send a URL that needs no redirect"
+            ) from None
+        return WebAddress.of(target, settings)
+
+    @property
+    def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that name the host and the user, if the URL has one."""
+        headers = [(b"Host", self.url.netloc)]
+        if self.url.userinfo:
+            # Credentials of the URL itself: a redirect to another host does not inherit them.
+            user, _, password = self.url.userinfo.decode("ascii").partition(":")
+            pair = f"{unquote(user)}:{unquote(password)}".encode()
+            headers.append((b"Authorization", b"Basic " + base64.b64encode(pair)))
+        return headers
+
+
+def _parsed(text: str) -> httpx.URL:
+    url = httpx.URL(_checked_text(text))
+    if not url.is_absolute_url:
+        raise ValueError("not absolute")
+    return url
+
+
+def _checked_text(text: str) -> str:
+    """Returns a text that no reader of URLs takes apart in another way."""
+    if len(text) > _LONGEST or "\\" in text:  # which browsers read as a slash
+        raise ValueError("too long, or to be read in two ways")
+    return text
+
+
+def _forms(names: set[str], port: int) -> set[str]:
+    """Returns the ways in which the allow-list may name a host."""
+    # With brackets, so that the end of an IPv6 address is not taken for a port.
+    bracketed = {f"[{name}]" if ":" in name else name for name in names}
+    return names | bracketed | {f"{name}:{port}" for name in bracketed}
+
+
+def _no_url() -> RequestError:
+    return RequestError("this is no URL that can be fetched", "image", "Send an https URL")

@@ -1,0 +1,295 @@
+"""Requests and their one final answer: a real Redis, database and decoders; a tiny encoder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from sqlalchemy import func, select
+
+from moderation.answering import Answerer, Delivery, TryAgain
+from moderation.broker import connect
+from moderation.decision_log.entries import find_entries
+from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.opening import open_log
+from moderation.decision_log.records import Decided, Quarantined
+from moderation.decision_log.tables import decisions as decisions_table
+from moderation.decision_log.tables import submissions as submissions_table
+from moderation.embedded import EmbeddedRedis
+from moderation.errors import (
+    ImageError,
+    ImageUnavailable,
+    ModerationError,
+    RequestError,
+)
+from moderation.fetch import Fetcher
+from moderation.messages import Verdict
+from moderation.pipeline import Pipeline
+from moderation.registry import Registry
+from moderation.settings import Settings, load_settings
+from tests.photo_server import PhotoServer
+from tests.stub_encoder import StubEncoder
+from tests.test_pipeline import make_pipeline
+
+
+class Told:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.steps: list[str] = []
+
+    def decided(self, verdicts: tuple[Verdict, ...], delivery: Delivery) -> None:
+        self.events.append("decided")
+
+    def stepped(self, timings: Mapping[str, float]) -> None:
+        self.steps = sorted(timings)
+
+    def recalled(self, count: int) -> None:
+        self.events.append(f"recalled {count}")
+
+    def set_aside(self, reason: str, delivery: Delivery) -> None:
+        self.events.append(f"set aside: {reason}")
+
+    def retried(self, error: ModerationError) -> None:
+        self.events.append(f"retried: {type(error).__name__}")
+
+    def redelivered(self) -> None:
+        self.events.append("redelivered")
+
+
+class World:
+    """An answerer with its real surroundings."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self.settings = settings
+        self.log = open_log(settings)
+        self.redis = connect(settings)
+        self.redis.flushall()
+        self.registry = Registry(self.redis)
+        self.registry.beat("w", 60)
+        self.told = Told()
+        self.stopping = False
+        self.fetcher = Fetcher(settings)
+        self.answerer = self.answerer_on(self.log, pipeline)
+
+    def answerer_on(self, log: DecisionLog, pipeline: Pipeline) -> Answerer:
+        return Answerer(
+            self.settings,
+            pipeline,
+            self.fetcher,
+            log,
+            self.registry,
+            self.told,
+            worker="w",
+            stopping=lambda: self.stopping,
+        )
+
+    def answer(self, message: Any, task_id: str = "a", retries: int = 0) -> Decided | Quarantined:
+        return self.answerer.answer(message, Delivery(task_id, "interactive", retries))
+
+    def rows(self, table: Any) -> int:
+        with self.log.engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+    def close(self) -> None:
+        self.fetcher.close()
+        self.redis.close()
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedRedis]:
+    with EmbeddedRedis() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def encoder() -> StubEncoder:
+    return StubEncoder()
+
+
+@pytest.fixture(scope="module")
+def pipeline(encoder: StubEncoder) -> Iterator[Pipeline]:
+    with make_pipeline(frames=1, encoder=encoder) as made:
+        yield made
+
+
+@pytest.fixture
+def world(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[World]:
+    settings = load_settings(
+        broker_url=server.url,
+        database_url=f"sqlite:///{tmp_path}/decisions.db",
+        allowed_hosts=("127.0.0.1",),
+        allowed_schemes=("http",),
+        allowed_networks=("127.0.0.0/8",),
+        max_retries=2,
+        max_deliveries=2,
+        visibility_timeout_seconds=5,
+    )
+    made = World(settings, pipeline)
+    yield made
+    made.close()
+
+
+def picture(colour: tuple[int, int, int] = (255, 0, 0)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def message(content: bytes | None = None, **changes: Any) -> dict[str, Any]:
+    image = {"bytes": base64.b64encode(picture() if content is None else content).decode()}
+    return {"schema_version": 1, "image": image, "policies": ["colours"], **changes}
+
+
+def test_a_redelivered_request_gets_the_same_verdict_and_no_second_row(
+    world: World, encoder: StubEncoder
+) -> None:
+    first = world.answer(message())
+    encoded = encoder.images_encoded
+    again = world.answer(message())
+    assert isinstance(first, Decided)
+    assert again == first
+    assert encoder.images_encoded == encoded
+    assert (world.rows(submissions_table), world.rows(decisions_table)) == (1, 1)
+    assert world.told.events == ["decided", "redelivered"]
+    assert world.told.steps == ["decide", "decode", "encode", "fetch", "log"]
+    assert "log" not in first.verdicts[0].timings
+
+
+def test_a_repeated_submission_gets_the_same_verdict_from_the_log(
+    world: World, encoder: StubEncoder
+) -> None:
+    first = world.answer(message(), "a")
+    encoded = encoder.images_encoded
+    second = world.answer(message(), "b")
+    assert isinstance(first, Decided)
+    assert isinstance(second, Decided)
+    [one], [other] = first.verdicts, second.verdicts
+    assert (one.request_id, other.request_id) == ("a", "b")
+    assert other.decision_id == one.decision_id is not None
+    told = {"request_id", "timings"}
+    assert other.model_dump(exclude=told) == one.model_dump(exclude=told)
+    assert encoder.images_encoded == encoded
+    assert (world.rows(submissions_table), world.rows(decisions_table)) == (2, 1)
+    assert world.told.events == ["decided", "recalled 1", "decided"]
+
+
+def test_requests_at_the_same_time_end_in_one_decision(world: World) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda n: world.answer(message(), f"r{n % 8}"), range(64)))
+    ids = {v.decision_id for outcome in outcomes for v in outcome.verdicts}  # type: ignore[union-attr]
+    assert len(ids) == 1
+    assert (world.rows(submissions_table), world.rows(decisions_table)) == (8, 1)
+
+
+def test_an_id_that_is_used_for_another_image_is_refused(world: World) -> None:
+    world.answer(message(), "a")
+    with pytest.raises(RequestError, match="used before"):
+        world.answer(message(picture((0, 0, 255))), "a")
+    assert world.rows(submissions_table) == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "error"),
+    [
+        (message(b"no image"), "image", ImageError),
+        (message(policies=["unheard-of"]), "request", RequestError),
+        (message(image={"path": "/etc/passwd"}), "request", RequestError),
+        (message(image={"url": "https://elsewhere.example/a.jpg"}), "request", RequestError),
+        (message(schema_version=2), "message", RequestError),
+        (message(extra=1), "message", RequestError),
+        ({}, "message", RequestError),
+        (None, "message", RequestError),
+        (["a", "list"], "message", RequestError),
+        ("text", "message", RequestError),
+    ],
+)
+def test_what_gets_no_verdict_is_set_aside_once_with_its_reason(
+    given: Any, reason: str, error: type[ModerationError], world: World
+) -> None:
+    outcome = world.answer(given)
+    assert isinstance(outcome, Quarantined)
+    assert (outcome.reason, type(outcome.error)) == (reason, error)
+    again = world.answer(given)
+    assert isinstance(again, Quarantined)
+    assert again.quarantine_id == outcome.quarantine_id
+    assert str(again.error) == str(outcome.error)
+    [entry] = find_entries(world.log.engine)
+    assert (entry.reason, entry.request_id) == (reason, "a")
+
+
+def test_a_transient_failure_is_tried_so_often_and_then_set_aside(world: World) -> None:
+    with PhotoServer(Path(__file__)) as photos:
+        lost = message(image={"url": f"{photos.url}/down?token=secret"})
+        for retries in range(2):
+            with pytest.raises(TryAgain) as again:
+                world.answer(lost, retries=retries)
+            assert isinstance(again.value.error, ImageUnavailable)
+        outcome = world.answer(lost, retries=2)
+    assert isinstance(outcome, Quarantined)
+    assert outcome.reason == "unavailable"
+    [entry] = find_entries(world.log.engine)
+    assert (entry.retries, entry.deliveries) == (2, 0)
+    assert "secret" not in json.dumps(entry.as_json())
+
+
+def test_a_request_that_workers_die_of_is_set_aside(world: World) -> None:
+    for _ in range(2):  # taken, and never given back
+        world.registry.take("a", "interactive", "dead")
+    outcome = world.answer(message())
+    assert isinstance(outcome, Quarantined)
+    assert outcome.reason == "deliveries"
+    assert "2 workers died" in outcome.error.what
+    [entry] = find_entries(world.log.engine)
+    assert entry.deliveries == 2
+
+
+def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(world: World) -> None:
+    for _ in range(5):
+        world.registry.take("a", "interactive", "w")
+    assert isinstance(world.answer(message()), Decided)
+
+
+def test_retries_are_no_deaths(world: World) -> None:
+    with PhotoServer(Path(__file__)) as photos:
+        lost = message(image={"url": f"{photos.url}/down"})
+        for _ in range(5):
+            with pytest.raises(TryAgain):
+                world.answer(lost)
+
+
+def test_redis_need_not_take_notes(world: World) -> None:
+    with EmbeddedRedis() as gone:
+        away = connect(load_settings(broker_url=gone.url))
+    world.registry = Registry(away)
+    answerer = world.answerer_on(world.log, world.answerer._pipeline)
+    outcome = answerer.answer(message(), Delivery("a", "interactive"))
+    assert isinstance(outcome, Decided)
+
+
+def test_an_answered_request_is_struck_off_the_registry(world: World) -> None:
+    world.answer(message())
+    assert world.redis.keys("*") == [b"evenhand.worker.w"]
+
+
+def test_an_image_refused_is_kept_to_be_sent_again(world: World) -> None:
+    given = message(b"no image")
+    world.answer(given)
+    kept = world.registry.kept("a")
+    assert kept is not None
+    assert kept.request == given
+
+
+def test_an_id_that_no_table_could_hold_is_replaced(world: World) -> None:
+    outcome = world.answer(message(request_id="a\0b" * 100))
+    assert isinstance(outcome, Decided)
+    assert outcome.request_id.startswith("odd-")

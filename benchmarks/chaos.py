@@ -62,14 +62,13 @@ def _plan() -> tuple[Plan, argparse.Namespace]:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new one; logs stay there")
     given = parser.parse_args()
-    usual = (300, 2, 3.0, 45.0) if given.quick else (2000, 10, 4.0, 180.0)
+    usual = (300, 2, 2.5) if given.quick else (2000, 10, 4.0)
     plan = Plan(
         submissions=given.submissions or usual[0],
         faults=given.faults or usual[1],
         workers=given.workers,
         database=given.database or default_database(),
         spacing=given.spacing or usual[2],
-        settle_seconds=usual[3],
         appendfsync=given.appendfsync,
         callbacks=given.callbacks,
         seed=given.seed,

@@ -7,7 +7,6 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -192,15 +191,10 @@ class Load:
         except BaseException as error:
             self.failures.append(error)
 
-    def collect_rest(self, deadline: float, tick: Callable[[int], None]) -> list[str]:
-        """Collects all other answers; returns the ids without one at the deadline, monotonic."""
-        while True:
-            left = [one.request_id for one in self.accepted if one.request_id not in self.answers]
-            left = [name for name in left if not self._collect(name)]
-            tick(len(left))
-            if not left or time.monotonic() > deadline:
-                return left
-            time.sleep(0.5)
+    def collect(self) -> list[str]:
+        """Collects all answers that are there by now; returns the ids of the others."""
+        left = [one.request_id for one in self.accepted if one.request_id not in self.answers]
+        return [name for name in left if not self._collect(name)]
 
     def _collect(self, request_id: str) -> bool:
         """Notes the answer to a request, if it is there; returns whether it is."""

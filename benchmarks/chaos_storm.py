@@ -21,6 +21,9 @@ from moderation.broker import connect
 from moderation.plugin import Client
 from moderation.settings import PREFIX, Settings, load_settings
 
+#: However much progress there is.
+_LONGEST_SETTLE = 600.0
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -32,7 +35,7 @@ class Plan:
         workers: processes.
         database: sqlite or postgresql.
         spacing: seconds from one fault to the next, on average.
-        settle_seconds: how long after the last fault everything may take to become final.
+        settle_seconds: after the load, what becomes final is waited for; so long without progress.
         appendfsync: when Redis writes its file.
         callbacks: whether answers are sent as webhooks too.
         visibility_seconds: after how long a request of a dead worker goes to another.
@@ -44,7 +47,7 @@ class Plan:
     workers: int = 2
     database: str = "sqlite"
     spacing: float = 4.0
-    settle_seconds: float = 180.0
+    settle_seconds: float = 75.0
     appendfsync: str = "always"
     callbacks: bool = False
     visibility_seconds: int = 10
@@ -176,32 +179,47 @@ def _look_after(site: Site, progress: Progress) -> None:
 
 def _settle(plan: Plan, site: Site, progress: Progress) -> list[str]:
     """Waits until all is final and collected; returns what cannot be collected by then."""
-    deadline = time.monotonic() + plan.settle_seconds
     engine = site.database.engine()
     accepted = site.load.accepted
     progress.says("waiting until all is final")
-    while (final := count_final(engine, accepted)) < len(accepted):
+    patience = Patience(plan.settle_seconds)
+    while (final := count_final(engine, accepted)) < len(accepted) and patience.lasts(final):
         _look_after(site, progress)
         progress.final(final)
-        if time.monotonic() > deadline:
-            break
         time.sleep(0.5)
     progress.final(final)
     engine.dispose()
     progress.says("collecting answers")
-
-    def tick(_: int) -> None:
+    patience = Patience(plan.settle_seconds)
+    while (left := site.load.collect()) and patience.lasts(len(left)):
         _look_after(site, progress)
+        time.sleep(0.5)
+    return left
 
-    return site.load.collect_rest(deadline, tick)
+
+class Patience:
+    """Lasts while there is progress, and so many seconds after the last of it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._seen: int | None = None
+        self._since = time.monotonic()
+        self._until = self._since + _LONGEST_SETTLE
+
+    def lasts(self, count: int) -> bool:
+        """Whether to go on waiting, now that the count is this."""
+        now = time.monotonic()
+        if count != self._seen:
+            self._seen, self._since = count, now
+        return now < min(self._since + self._seconds, self._until)
 
 
 def _wait_for_webhooks(plan: Plan, site: Site, receiver: Receiver, progress: Progress) -> None:
-    """Waits until the receiver was told of all requests, for so long as settling may take."""
-    deadline = time.monotonic() + plan.settle_seconds
+    """Waits until the receiver was told of all requests, while it is told of more."""
     progress.says("waiting for webhooks")
     names = {one.request_id for one in site.load.accepted}
-    while not names <= receiver.told and time.monotonic() < deadline:
+    patience = Patience(plan.settle_seconds)
+    while not names <= receiver.told and patience.lasts(len(receiver.told)):
         _look_after(site, progress)
         time.sleep(0.5)
 

@@ -16,20 +16,12 @@ import redis
 
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.records import Decided, Outcome, Quarantined, Reason, Submission
-from moderation.errors import (
-    DecodingFailed,
-    ImageError,
-    LogUnavailable,
-    ModelError,
-    ModerationError,
-    RequestError,
-    TransientError,
-    WorkerError,
-)
+from moderation.errors import LogUnavailable, ModerationError
 from moderation.fetch import Fetcher
 from moderation.lanes import Lane
 from moderation.messages import ModerationRequest, Verdict
 from moderation.pipeline import Pipeline, Timer
+from moderation.reasons import deadly, fault, may_pass, reason_of
 from moderation.registry import Accepted, Registry
 from moderation.settings import Settings
 from moderation.submissions import request_of, submission_of
@@ -128,9 +120,13 @@ class Answerer:
             TryAgain: it has none yet.
         """
         submission = submission_of(message, delivery.task_id, delivery.queue, delivery.sent_at)
-        known = self._patiently(
-            lambda: self._decisions.outcome(submission.request_id, submission.request_sha256)
-        )
+        try:
+            known = self._patiently(
+                lambda: self._decisions.outcome(submission.request_id, submission.request_sha256)
+            )
+        except LogUnavailable as error:
+            self._observer.retried(error)
+            raise TryAgain(error) from error
         if known is not None:
             self._observer.redelivered()
         outcome = known or self._first_answer(message, submission, delivery)
@@ -145,7 +141,7 @@ class Answerer:
             or 0
         )
         if deaths >= self._settings.max_deliveries:
-            return self._set_aside(submission, delivery, _deadly(deaths), message, deaths=deaths)
+            return self._set_aside(submission, delivery, deadly(deaths), message, deaths=deaths)
         try:
             return self._decide(message, submission, delivery)
         except LogUnavailable as error:
@@ -153,8 +149,8 @@ class Answerer:
         except Exception as error:
             if not isinstance(error, ModerationError):
                 log.exception("the program failed on a request", extra={"request_id": request_id})
-            told = error if isinstance(error, ModerationError) else _fault(error)
-            if _may_pass(error) and delivery.retries < self._settings.max_retries:
+            told = error if isinstance(error, ModerationError) else fault(error)
+            if may_pass(error) and delivery.retries < self._settings.max_retries:
                 raise self._try_again(request_id, told) from error
             return self._set_aside(submission, delivery, told, message, deaths=deaths)
 
@@ -237,7 +233,7 @@ class Answerer:
         Waiting here, and not in the queue, the worker takes no more requests than it can hold.
 
         Raises:
-            TryAgain: it stayed away too long, or the worker is to end.
+            LogUnavailable: it stayed away too long, or the worker is to end.
         """
         # Well before the request would be taken for lost.
         deadline = time.monotonic() + self._settings.visibility_timeout_seconds / 2
@@ -261,40 +257,3 @@ class Answerer:
         except redis.RedisError as error:
             log.warning("Redis does not take notes (%s)", type(error).__name__)
             return None
-
-
-def reason_of(error: ModerationError) -> Reason:
-    """Returns under which reason a request with that error is set aside."""
-    for kind, reason in _REASONS:
-        if isinstance(error, kind):
-            return reason
-    return "fault"
-
-
-_REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
-    (DecodingFailed, "decoder"),
-    (ImageError, "image"),
-    (RequestError, "request"),
-    (ModelError, "model"),
-    (TransientError, "unavailable"),
-)
-
-
-def _may_pass(error: Exception) -> bool:
-    """Whether the next try may go better: the world outside failed, or the program did."""
-    return isinstance(error, TransientError) or not isinstance(error, ModerationError)
-
-
-def _fault(error: Exception) -> WorkerError:
-    # Not its text: it may hold anything, and this goes into the log and to the host.
-    return WorkerError(
-        f"the worker failed with {type(error).__name__}", "worker", "See the worker's log"
-    )
-
-
-def _deadly(deaths: int) -> WorkerError:
-    return WorkerError(
-        f"{deaths} workers died with this request in hand",
-        "worker",
-        "See what ended them, then use `moderation quarantine retry`",
-    )

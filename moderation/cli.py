@@ -6,6 +6,7 @@ import typer
 
 from moderation.commands import (
     callbacks,
+    decisions,
     demo,
     doctor,
     model,
@@ -39,6 +40,7 @@ for command, epilog in (
 app.add_typer(model.app, name="model")
 app.add_typer(policy.app, name="policy")
 app.add_typer(callbacks.app, name="callbacks")
+app.add_typer(decisions.app, name="decisions")
 app.add_typer(quarantine.app, name="quarantine")
 
 

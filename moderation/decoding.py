@@ -7,7 +7,7 @@ image gets a fresh one.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Self
@@ -25,13 +25,17 @@ _TRIES = 2
 class DecoderPool:
     """Decodes images of many threads in a few processes; a process starts when first needed."""
 
-    def __init__(self, processes: int, limits: Limits) -> None:
+    def __init__(
+        self, processes: int, limits: Limits, *, on_end: Callable[[], None] | None = None
+    ) -> None:
         """Prepares that many processes.
 
         Args:
             processes: images that are decoded at the same time; best as many as cores.
             limits: of one image.
+            on_end: called each time that an image ends a process.
         """
+        self._on_end = on_end or _tell_nobody
         self._decoders = [DecoderProcess(limits) for _ in range(processes)]
         self._limits = limits
         self._free = list(self._decoders)
@@ -81,7 +85,9 @@ class DecoderPool:
                 except DecoderDied:
                     if self._closed:
                         raise _stopping() from None
+                    self._on_end()
                 except DecoderTooSlow:
+                    self._on_end()
                     raise DecodingFailed(
                         f"decoding it took longer than {self._limits.seconds:g} s",
                         "image",
@@ -134,6 +140,10 @@ class DecoderPool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _tell_nobody() -> None:
+    """Does nothing."""
 
 
 def _stopping() -> TransientError:

@@ -2,7 +2,7 @@
 
 Whoever can write to Redis writes here, so nothing is handed on as it came: of the headers only
 those stay that a request needs, and where a message would make a worker do anything but answer one
-request, it is refused. Knows neither Celery nor kombu.
+request, it is refused.
 """
 
 from __future__ import annotations
@@ -16,9 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from moderation.messages import REQUEST_ID
-
-#: Header with the Unix time at which a request was sent.
-SENT_AT = "sent_at"
+from moderation.sending import SENT_AT
 
 #: The commands from afar that a worker obeys: whether it lives, and nothing else.
 _COMMAND = "ping"

@@ -97,7 +97,8 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             refuse_too_large(image.size, max_pixels)
             pixels = image.width * image.height
             _refuse_more_than_an_image(content)
-            if isinstance(image, JpegImageFile):
+            # Looking takes 1 ms a MB, and other JPEGs have one scan, or a few long ones.
+            if isinstance(image, JpegImageFile) and image.info.get("progressive"):
                 _refuse_many_scans(content)
             yield image
     except UnidentifiedImageError as error:

@@ -8,6 +8,7 @@ import threading
 from typing import Self
 
 from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.retention import purge
 from moderation.errors import ModerationError
 from moderation.settings import Settings
 
@@ -37,17 +38,15 @@ class Housekeeping:
 
     def _run(self) -> None:
         while self._days is not None and not self._stop.wait(self._every * random.uniform(0.5, 1)):
-            from moderation.decision_log.retention import purge
-
             try:
-                gone = purge(self._decisions, self._days)
+                gone = purge(self._decisions.database, self._days)
             except ModerationError as error:
                 log.warning("nothing was purged: %s", error)
             except Exception:
                 log.exception("the purge failed")
             else:
-                if any(gone.values()):
-                    log.info("purged what is older than %s days: %s", self._days, gone)
+                if any(gone):
+                    log.info("purged what is older than %s days: %s", self._days, gone._asdict())
 
     def __enter__(self) -> Self:
         self._thread.start()

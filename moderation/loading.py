@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from moderation.cores import usable
 from moderation.decoder import Limits
@@ -19,6 +19,7 @@ def load_pipeline(
     *,
     override_model: str | None = None,
     observe: BatchObserver | None = None,
+    on_decoder_end: Callable[[], None] | None = None,
 ) -> Pipeline:
     """Returns a pipeline for the policies.
 
@@ -27,6 +28,7 @@ def load_pipeline(
         policies: by id.
         override_model: wins over what they name.
         observe: told of each batch.
+        on_decoder_end: called each time that an image ends a decoder.
 
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
@@ -39,7 +41,7 @@ def load_pipeline(
         settings.decode_timeout_seconds,
         settings.decoder_memory_bytes,
     )
-    decoders = DecoderPool(settings.decoders or usable(), limits)
+    decoders = DecoderPool(settings.decoders or usable(), limits, on_end=on_decoder_end)
     try:
         decoders.start()  # while the model loads
         pipeline = Pipeline(

@@ -103,10 +103,14 @@ def print_rows(rows: Iterable[Row], form: Format, stream: TextIO | None = None) 
 def print_table(
     columns: Sequence[str], rows: Iterable[Sequence[str | Text]], stream: TextIO | None = None
 ) -> None:
-    """Prints a table of plain texts; nothing in them is read as markup."""
+    """Prints a table of plain texts; nothing in them is read as markup.
+
+    What is under "id" is never broken: it is there to be copied.
+    """
     table = Table(*columns, header_style="bold", box=None, pad_edge=False)
     for column in table.columns:
         column.overflow = "fold"
+        column.no_wrap = column.header == "id"
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
     Console(file=stream or sys.stdout).print(table)

@@ -22,8 +22,8 @@ _LOCATION = re.compile(
     r"(?P<path>/[^?#]*)?(?P<rest>[?#].*)?",
     re.DOTALL,
 )
-#: An address inside of a path, as proxies of images have it.
-_INNER_USER = re.compile(r"(//|%2f%2f)[^/]*(@|%40)", re.IGNORECASE)
+#: The user of an address inside of a path, as proxies of images have it.
+_INNER_USER = re.compile(r"//[^/]*(?:@|%40)")
 
 
 def shown(reference: ImageReference) -> str:
@@ -43,7 +43,9 @@ def shown_location(text: str) -> str:
     # "alice:12/34@host" means a password with a slash in it, and reads as a host with a port.
     if (match["port"] or match["user"]) and "@" in later:
         return _hidden(text)
-    path = _INNER_USER.sub(lambda inner: inner[1], path)
+    if _holds_encoded_user(path.lower()):
+        return _hidden(text)
+    path = _INNER_USER.sub("//", path)
     return _printable(f"{match['scheme']}://{match['host']}{match['port'] or ''}{path}")
 
 
@@ -52,6 +54,11 @@ def _shown_otherwise(text: str) -> str:
     if not text or any(sign in text for sign in "@:?#\\"):
         return _hidden(text)
     return _printable(text)
+
+
+def _holds_encoded_user(path: str) -> bool:
+    begin = path.find("%2f%2f")
+    return begin >= 0 and ("@" in path[begin:] or "%40" in path[begin:])
 
 
 def _hidden(text: str) -> str:

@@ -74,6 +74,8 @@ def _redis_url(url: SecretStr) -> SecretStr:
         raise wrong from error
     if parts.scheme not in ("redis", "rediss") or not re.fullmatch(r"(/\d*)?", parts.path):
         raise wrong
+    if parts.query or parts.fragment:  # one of its options turns the check of certificates off
+        raise ValueError("leave out what follows the database's number: settings say the rest")
     return url
 
 

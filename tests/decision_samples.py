@@ -10,12 +10,11 @@ import numpy as np
 from moderation.classifier import Classifier
 from moderation.decision_log.records import Basis, Submission
 from moderation.messages import ModelStamp, Verdict
-from moderation.policy import Policy, load_policy
+from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.submissions import submission_of
 from moderation.verdict import decide, deciding_frame, make_verdict
-from tests.conftest import POLICIES
 
-WEAPONS = load_policy(POLICIES / "weapons.yaml")
+WEAPONS = load_policy(shipped_policies() / "weapons.yaml")
 OTHER = Policy.model_validate({**WEAPONS.model_dump(), "id": "other"})
 STAMP = ModelStamp(
     id="stub",

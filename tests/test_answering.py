@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -26,6 +27,7 @@ from moderation.embedded import EmbeddedRedis
 from moderation.errors import (
     ImageError,
     ImageUnavailable,
+    LogUnavailable,
     ModerationError,
     RequestError,
 )
@@ -34,6 +36,7 @@ from moderation.messages import Verdict
 from moderation.pipeline import Pipeline
 from moderation.registry import Registry
 from moderation.settings import Settings, load_settings
+from tests.database_servers import PostgresServer
 from tests.photo_server import PhotoServer
 from tests.stub_encoder import StubEncoder
 from tests.test_pipeline import make_pipeline
@@ -265,6 +268,55 @@ def test_retries_are_no_deaths(world: World) -> None:
         for _ in range(5):
             with pytest.raises(TryAgain):
                 world.answer(lost)
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that may be stopped; it runs again after the test."""
+    yield postgres
+    postgres.stop()
+    postgres.start()
+
+
+@pytest.fixture
+def on_postgres(
+    server: EmbeddedRedis, pipeline: Pipeline, database: PostgresServer
+) -> Iterator[World]:
+    settings = load_settings(
+        broker_url=server.url,
+        database_url=database.new_database(),
+        visibility_timeout_seconds=40,
+    )
+    made = World(settings, pipeline)
+    yield made
+    made.close()
+
+
+def test_a_database_that_is_away_delays_an_answer_and_loses_none(
+    on_postgres: World, database: PostgresServer
+) -> None:
+    database.stop()
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(on_postgres.answer, message(), f"r{n}") for n in range(4)]
+        time.sleep(1)
+        assert not any(future.done() for future in waiting)
+        database.start()
+        outcomes = [future.result(timeout=30) for future in waiting]
+    assert all(isinstance(outcome, Decided) for outcome in outcomes)
+    assert (on_postgres.rows(submissions_table), on_postgres.rows(decisions_table)) == (4, 1)
+    assert on_postgres.told.events.count("decided") == 4
+
+
+def test_a_worker_that_is_to_stop_waits_for_no_database(
+    on_postgres: World, database: PostgresServer
+) -> None:
+    database.stop()
+    on_postgres.stopping = True
+    with pytest.raises(TryAgain) as again:
+        on_postgres.answer(message())
+    assert isinstance(again.value.error, LogUnavailable)
+    database.start()
+    assert isinstance(on_postgres.answer(message()), Decided)
 
 
 def test_redis_need_not_take_notes(world: World) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,7 +40,7 @@ def front(server: EmbeddedRedis, ours: Certificates) -> Iterator[TlsFront]:
 
 
 def secured(
-    server: EmbeddedRedis, front: TlsFront, host: str = "localhost", **more: Path
+    server: EmbeddedRedis, front: TlsFront, host: str = "localhost", **more: Any
 ) -> Settings:
     password = server.url.partition("://")[2].partition("@")[0]
     return load_settings(broker_url=f"rediss://{password}@{host}:{front.port}/0", **more)
@@ -108,7 +109,7 @@ def test_a_server_that_asks_for_a_certificate_gets_ours(
         without = secured(server, asking, redis_ca_file=ours.authority)
         with pytest.raises(BrokerUnavailable):
             ping(without)
-        files = {"redis_cert_file": ours.certificate, "redis_key_file": ours.key}
+        files: dict[str, Any] = {"redis_cert_file": ours.certificate, "redis_key_file": ours.key}
         given = secured(server, asking, redis_ca_file=ours.authority, **files)
         ping(given)
         with create_app(given) as app:

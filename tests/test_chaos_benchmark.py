@@ -7,11 +7,14 @@ import os
 import random
 import subprocess
 import sys
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from sqlalchemy import Engine, create_engine, text
 
@@ -209,16 +212,26 @@ def test_garbage_is_made_of_every_kind() -> None:
     assert b"python-serialize" in made["pickled"]
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder below which PostgreSQL's user can work; pytest's own are closed to it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder)
+
+
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_a_short_run_loses_nothing_and_leaves_nothing_behind(database: str, tmp_path: Path) -> None:
+def test_a_short_run_loses_nothing_and_leaves_nothing_behind(
+    database: str, open_folder: Path
+) -> None:
     if database == "postgresql" and find_postgresql() is None:
         pytest.skip("PostgreSQL's programs are not here")
-    measured = tmp_path / "chaos.json"
+    measured = open_folder / "chaos.json"
     options = ["--submissions", "60", "--faults", "1", "--spacing", "2", "--database", database]
     ended = subprocess.run(
         [sys.executable, "benchmarks/chaos.py", *options, "--json", str(measured)],
         cwd=ROOT,
-        env={**os.environ, "TMPDIR": str(tmp_path)},
+        env={**os.environ, "TMPDIR": str(open_folder)},
         capture_output=True,
         text=True,
         timeout=240,
@@ -231,4 +244,15 @@ def test_a_short_run_loses_nothing_and_leaves_nothing_behind(database: str, tmp_
     assert found["faults"] == dict.fromkeys(FAULTS, 1)
     assert found["left_behind"] == []
     assert ended.returncode == 0, ended.stdout
-    assert list(tmp_path.iterdir()) == [measured]
+    assert list(open_folder.iterdir()) == [measured]
+    assert _processes_below(open_folder) == []
+
+
+def _processes_below(folder: Path) -> list[str]:
+    """Returns the processes with a temporary folder below this one."""
+    found = []
+    for process in psutil.process_iter():
+        with suppress(psutil.Error, OSError):
+            if process.environ().get("TMPDIR", "").startswith(str(folder)):
+                found.append(" ".join(process.cmdline()))
+    return found

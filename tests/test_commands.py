@@ -227,10 +227,11 @@ def test_submit_tells_which_image_was_refused_and_keeps_the_order(
 
 
 def test_doctor_finds_what_is_there_and_what_is_missing(
-    settings: Settings, worker: EmbeddedWorker
+    settings: Settings, worker: EmbeddedWorker, tmp_path: Path
 ) -> None:
     env = {
         "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+        "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/decisions.db",
         "MODERATION_MODEL": "starter",
         "MODERATION_MODLE": "starter",
         "MODERATION_VISIBILITY_TIMEOUT_SECONDS": "60",
@@ -247,10 +248,17 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
         "policies": "ok",
         "model": "warn",
         "redis": "ok",
+        "redis access": "ok",
+        "redis transport": "ok",
         "redis eviction": "ok",
+        "redis memory": "warn",
+        "redis persistence": "warn",
+        "clock": "ok",
         "queues": "ok",
         "workers": "ok",
         "timeouts": "fail",
+        "decision log": "ok",
+        "callbacks": "ok",
     }
     assert "MODERATION_MODLE" in checks["environment"]["found"]
     del env["MODERATION_FETCH_TIMEOUT_SECONDS"]

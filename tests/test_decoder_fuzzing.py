@@ -70,12 +70,13 @@ def mutated(content: bytes, mutation: Mutation, other: bytes) -> bytes:
         "cut off": bytes,
     }
     rest = b"" if act == "cut off" else content[end:]
-    return content[:at] + changes[act]() + rest or b"\0"
+    file = content[:at] + changes[act]() + rest
+    return file or b"\0"
 
 
 def _number(number: int, width: int) -> bytes:
     order: Literal["big", "little"] = "big" if number % 2 else "little"
-    return (number % 256**width).to_bytes(width, order)
+    return (number % (1 << 8 * width)).to_bytes(width, order)
 
 
 @pytest.fixture(scope="module")

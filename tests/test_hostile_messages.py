@@ -87,7 +87,7 @@ def until(is_so: Callable[[], Any], seconds: float = 20.0) -> bool:
 def message(body: Any = None, **changes: Any) -> dict[str, Any]:
     """Returns a good message, changed; a part that is `...` is left out."""
     good = [[], {"request": {"image": {"path": f"answer {SECRET}"}}}, {}]
-    parts = {
+    parts: dict[str, Any] = {
         "body": base64.b64encode(json.dumps(body or good).encode()).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",

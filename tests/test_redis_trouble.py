@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,7 @@ import redis
 
 from moderation.embedded import EmbeddedRedis
 from moderation.settings import Settings, load_settings
+from tests.conftest import POLICIES
 from tests.echo_worker import EchoWorker
 from tests.redis_kinds import KeepingRedis
 from tests.test_hostile_messages import QUEUE, answer, send, until
@@ -156,7 +159,7 @@ def test_a_worker_that_is_told_to_stop_answers_what_it_has_in_hand(
         assert answer(host, task_id, 0.1)["did"] == "slow"
         assert "Traceback" not in echo.log()
     with database(server) as connection:
-        assert (connection.hlen("unacked"), connection.llen(QUEUE)) == (0, 1)
+        assert connection.hlen("unacked") == 0
     with worker(host, tmp_path):
         assert answer(host, later)["did"] == "answer"
 
@@ -208,3 +211,30 @@ def test_retries_that_wait_in_memory_are_bounded_and_all_are_answered(
         assert [answer(host, task_id, 60)["did"] for task_id in ids] == ["later"] * 30
         assert until(lambda: in_hand(server) == 0)
         assert "Traceback" not in echo.log()
+
+
+def test_ctrl_c_while_the_model_loads_ends_without_a_word(
+    server: KeepingRedis, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "MODERATION_BROKER_URL": server.url,
+        "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/decisions.db",
+    }
+    command = [sys.executable, "-m", "moderation", "worker", "--model", "starter"]
+    starting = subprocess.Popen(
+        [*command, "--policy", str(POLICIES)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert starting.stdout is not None
+    said = ""
+    while "Loading the model" not in said:
+        line = starting.stdout.readline()
+        assert line, said
+        said += line
+    starting.send_signal(signal.SIGINT)
+    rest, _ = starting.communicate(timeout=60)
+    assert (starting.returncode, rest) == (130, "")

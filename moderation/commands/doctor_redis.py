@@ -25,7 +25,7 @@ def check_redis(name: str, settings: Settings) -> Iterator[Check]:
         version = connection.info("server")["redis_version"]
         yield Check(name, "ok", f"{shown_url(settings)}, version {version}")
         yield _access(connection, settings)
-        yield _transport(settings)
+        yield transport(settings)
         memory = connection.info("memory")
         yield _eviction(memory.get("maxmemory_policy", "unknown"))
         yield _memory(memory.get("maxmemory"))
@@ -84,7 +84,8 @@ def _configured(connection: redis.Redis, option: str) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def _transport(settings: Settings) -> Check:
+def transport(settings: Settings) -> Check:
+    """Returns whether requests, results and passwords can be read on the way."""
     urls = (settings.broker_url, settings.result_backend_url)
     plain = {
         host

@@ -29,7 +29,7 @@ app = typer.Typer(
 #: How to name an entry: its own id, or that of its request.
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of an entry, or of its request.")]
 IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="[ID]...", help="Of entries, or of their requests.")
+    list[str] | None, typer.Argument(metavar="ID", help="Of entries, or of their requests.")
 ]
 ReasonOption = Annotated[
     str | None, typer.Option(help=f"Only one reason: {', '.join(get_args(Reason))}.")
@@ -60,15 +60,14 @@ def list_(
     rows = [
         (
             entry.id,
-            f"{entry.quarantined_at:%Y-%m-%d %H:%M:%S}",
+            f"{entry.quarantined_at:%m-%d %H:%M}",
             entry.reason,
             entry.error[0] if entry.error else "",
-            ", ".join(entry.policies),
             entry.state,
         )
         for entry in found
     ]
-    print_table(("id", "since (UTC)", "reason", "what is wrong", "policies", "state"), rows)
+    print_table(("id", "since (UTC)", "reason", "what is wrong", "state"), rows)
     note(f"{len(found)} shown" if found else "nothing is in quarantine")
 
 

@@ -68,7 +68,13 @@ def worker(
     ping(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")
     metrics = Metrics()
-    pipeline = load_pipeline(settings, policies, override_model=model, observe=metrics.batch)
+    pipeline = load_pipeline(
+        settings,
+        policies,
+        override_model=model,
+        observe=metrics.batch,
+        on_decoder_end=metrics.decoder_restarted,
+    )
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
     served = queue or list(Queue)

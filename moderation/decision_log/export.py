@@ -1,0 +1,114 @@
+"""Decisions into a stream or file, one after another: JSON lines, CSV or Parquet."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from io import BufferedWriter, TextIOWrapper
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from sqlalchemy import JSON, Boolean, Float, Integer, Row
+
+from moderation.decision_log.listing import plain
+from moderation.decision_log.tables import UtcDateTime, decisions
+from moderation.errors import RequestError
+
+#: Rows that Parquet keeps together, and that are held in memory for it.
+_ROW_GROUP = 2000
+
+
+def write_jsonl(rows: Iterable[Row[Any]], stream: TextIO) -> None:
+    """Writes a line for each decision, all columns of it."""
+    for row in rows:
+        stream.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+
+
+def write_csv(rows: Iterable[Row[Any]], stream: TextIO) -> None:
+    """Writes a line for each decision; the verdict is JSON in one cell."""
+    writer = csv.writer(stream)
+    writer.writerow(column.name for column in decisions.columns)
+    for row in rows:
+        writer.writerow(_flat(row).values())
+
+
+def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes]) -> None:
+    """Writes a table with a row for each decision; the verdict is JSON as text.
+
+    Raises:
+        RequestError: pyarrow is not installed.
+    """
+    if find_spec("pyarrow") is None:
+        remedy = "Install pyarrow (the extra `audit` has it), or export another format"
+        raise RequestError("Parquet needs pyarrow", "--format", remedy)
+    import pyarrow
+    import pyarrow.parquet
+
+    kinds = {Boolean: "bool_", Integer: "int64", Float: "float64"}
+    schema = pyarrow.schema(
+        (
+            column.name,
+            pyarrow.timestamp("us", "UTC")
+            if isinstance(column.type, UtcDateTime)
+            else getattr(pyarrow, kinds.get(type(column.type), "string"))(),
+        )
+        for column in decisions.columns
+    )
+    rest = iter(rows)
+    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        while group := [_flat(row, times=False) for row in islice(rest, _ROW_GROUP)]:
+            writer.write_table(pyarrow.Table.from_pylist(group, schema))
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BufferedWriter]:
+    """Yields a file that becomes `path` once it is whole.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    except OSError as error:
+        what = f"it cannot be written: {error.strerror}"
+        raise RequestError(what, str(path), "Name a file in a folder that is there") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def text_file(path: Path | None) -> Iterator[TextIO]:
+    """Yields standard output, or a file that becomes `path` once it is whole.
+
+    Raises:
+        RequestError: it cannot be written.
+    """
+    if path is None:
+        yield sys.stdout
+        return
+    with replacing(path) as file:
+        text = TextIOWrapper(file, encoding="utf-8", newline="")
+        try:
+            yield text
+        finally:
+            text.detach()  # writes what it holds; the file is closed by its own block
+
+
+def _flat(row: Row[Any], *, times: bool = True) -> dict[str, Any]:
+    """Returns a row whose columns are no JSON; its times are text if asked."""
+    values = plain(row) if times else dict(row._mapping)
+    for column in decisions.columns:
+        if isinstance(column.type, JSON):
+            values[column.name] = json.dumps(values[column.name], ensure_ascii=False)
+    return values

@@ -28,7 +28,7 @@ from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE, TASK_NAME
 #: kombu's hash of what workers have in hand.
 _UNACKED = "unacked"
 #: So many requests go at once before a fault, so that it meets some in hand.
-_BURST = 8
+BURST = 8
 #: How long to wait for something in hand.
 _PATIENCE = 3.0
 _COPIES = 3
@@ -65,8 +65,6 @@ class Site:
     #: Raw garbage that was put into queues, which is no request of anybody.
     poison_messages: Counter[str] = field(default_factory=Counter)
     redis_stops: Iterator[bool] = field(default_factory=lambda: cycle((True, False)))
-    hostile_kinds: Iterator[str] = field(default_factory=lambda: cycle((*HOSTILE, "missing")))
-    garbage_kinds: Iterator[str] = field(default_factory=lambda: cycle(GARBAGE))
     #: Messages that were seen, to be put into a queue again when they have long been answered.
     seen: list[tuple[str, bytes]] = field(default_factory=list)
 
@@ -79,9 +77,8 @@ class Site:
 
 
 def schedule(each: int, spacing: float, chooser: random.Random) -> list[tuple[float, str]]:
-    """Returns when each fault is due, in seconds, and its kind: evenly spread, in random order."""
-    kinds = [kind for kind in FAULTS for _ in range(each)]
-    chooser.shuffle(kinds)
+    """Returns when each fault is due, in seconds, and its kind: round by round in random order."""
+    kinds = [kind for _ in range(each) for kind in chooser.sample(list(FAULTS), len(FAULTS))]
     return [
         (spacing * (place + chooser.uniform(0.1, 0.9)), kind) for place, kind in enumerate(kinds)
     ]
@@ -89,7 +86,7 @@ def schedule(each: int, spacing: float, chooser: random.Random) -> list[tuple[fl
 
 def strike(kind: str, site: Site, started: float) -> Fault:
     """Does one fault of that kind, with requests in hand where the load has any left."""
-    site.load.hurry(_BURST)
+    site.load.hurry(BURST)
     in_hand, waiting = _wait_for_work(site)
     at = time.monotonic() - started
     return Fault(kind, round(at, 2), FAULTS[kind](site), in_hand, waiting)
@@ -172,13 +169,15 @@ def _waiting(site: Site) -> list[tuple[str, bytes]]:
 
 
 def _poison(site: Site) -> str:
-    """Submits what harms, and puts garbage beside it into the queue."""
-    number = sum(site.poison_messages.values())
-    kind, garbage = next(site.hostile_kinds), next(site.garbage_kinds)
-    request_id = site.load.submit_hostile(kind, number)
-    site.connection.rpush(INTERACTIVE_QUEUE, GARBAGE[garbage]())
-    site.poison_messages[garbage] += 1
-    return f"{kind} ({request_id}), {garbage}"
+    """Submits what harms, one of each kind, and puts garbage of each kind into the queue."""
+    number = site.poison_messages.total()
+    kinds = (*HOSTILE, "missing")
+    for kind in kinds:
+        site.load.submit_hostile(kind, number)
+    for kind, make in GARBAGE.items():
+        site.connection.rpush(INTERACTIVE_QUEUE, make())
+        site.poison_messages[kind] += 1
+    return f"submitted: {', '.join(kinds)}; put into the queue: {', '.join(GARBAGE)}"
 
 
 def _message(

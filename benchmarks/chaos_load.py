@@ -55,21 +55,19 @@ class Answer(NamedTuple):
 class Load:
     """A context manager; submits until it has submitted all, or is told to stop."""
 
-    def __init__(
-        self, client: Client, total: int, seconds: float, folder: Path, *, seed: int
-    ) -> None:
+    def __init__(self, client: Client, total: int, rate: float, folder: Path, *, seed: int) -> None:
         """Prepares the load.
 
         Args:
             client: of the host.
             total: so many requests about photographs.
-            seconds: over so long; in bursts, see `hurry`.
+            rate: so many a second, beside bursts; see `hurry`.
             folder: files of requests that name a path.
             seed: of the images and of what is asked for.
         """
         folder.mkdir()
         self._client = client
-        self._rate = total / seconds
+        self._rate = rate
         self._folder = folder
         self._seed = seed
         self._photographs = Photographs(seed)

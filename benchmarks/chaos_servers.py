@@ -6,6 +6,7 @@ Each is a real process in a folder of its own, and ends with this program, howev
 from __future__ import annotations
 
 import random
+import re
 import secrets
 import signal
 import socket
@@ -29,6 +30,8 @@ _WORKER_START_SECONDS = 120.0
 #: Below the ports that outgoing connections get: while a server is down, a client that tries its
 #: port could else be given that very port, and be connected to itself.
 _PORTS = range(20_000, 30_000)
+
+_MORE = re.compile(r"\(and (\d+) more like it\)")
 
 
 def spawn(
@@ -256,9 +259,14 @@ class Crew:
         return alive
 
     def said(self, words: str) -> int:
-        """Returns how often the workers' logs say something."""
-        logs = self._folder.glob("worker-*.log")
-        return sum(log.read_text(errors="replace").count(words) for log in logs)
+        """Returns how often the workers' logs say something; they put repetitions together."""
+        lines = [
+            line
+            for log in self._folder.glob("worker-*.log")
+            for line in log.read_text(errors="replace").splitlines()
+            if words in line
+        ]
+        return len(lines) + sum(int(more) for line in lines for more in _MORE.findall(line))
 
     def __enter__(self) -> Self:
         for _ in range(self._count):

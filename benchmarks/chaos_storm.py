@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.chaos_databases import Database, make_database
-from benchmarks.chaos_faults import FAULTS, Fault, Site, schedule, strike
+from benchmarks.chaos_faults import BURST, FAULTS, Fault, Site, schedule, strike
 from benchmarks.chaos_ledger import Audit, audit, count_final
 from benchmarks.chaos_load import Load
 from benchmarks.chaos_receiver import Receiver
@@ -52,6 +52,13 @@ class Plan:
     callbacks: bool = False
     visibility_seconds: int = 10
     seed: int = 7
+
+    @property
+    def rate(self) -> float:
+        """Requests a second beside the bursts, so that the load lasts as long as the faults."""
+        faults = len(FAULTS) * self.faults
+        steady = max(self.submissions - BURST * faults, self.submissions / 3)
+        return steady / (self.spacing * faults)
 
 
 @dataclass(frozen=True)
@@ -101,30 +108,37 @@ def storm(plan: Plan, folder: Path) -> Outcome:
         progress.says("starting workers")
         crew = stack.enter_context(Crew(plan.workers, folder / "workers", environment))
         crew.wait_until_ready(settings)
-        setup = _setup(plan, server, database)
         client = Client(settings)
-        seconds = plan.spacing * len(FAULTS) * plan.faults
+        images = folder / "images"
         load = stack.enter_context(
-            Load(client, plan.submissions, seconds, folder / "images", seed=plan.seed)
+            Load(client, plan.submissions, plan.rate, images, seed=plan.seed)
         )
         connection = stack.enter_context(connect(settings))
         site = Site(server, database, crew, load, connection, random.Random(plan.seed))
-        faults = _strike_all(plan, site, progress)
-        submitted = time.monotonic()
-        uncollected = _settle(plan, site, progress)
-        settled = time.monotonic()
-        if receiver:
-            _wait_for_webhooks(plan, site, receiver, progress)
-        engine = database.engine()
-        found = audit(engine, load.accepted, load.answers, webhooks=plan.callbacks)
-        engine.dispose()
-        states = where_lost(found, connection)
+        outcome = _struck(plan, site, receiver, progress)
+        outcome.setup.update(_setup(plan, server, database))
         progress.says("ending workers")
         crew.stop()
-        facts = _facts(site, receiver)
-        facts["settle_seconds"] = round(settled - submitted, 1)
-        facts["seconds"] = round(time.monotonic() - started, 1)
-        return Outcome(found, faults, uncollected, states, facts, setup)
+        left = [f"{process.pid} {process.name()}" for process in crew.left_behind()]
+        seconds = round(time.monotonic() - started, 1)
+        outcome.facts.update(left_behind=left, seconds=seconds)
+        return outcome
+
+
+def _struck(plan: Plan, site: Site, receiver: Receiver | None, progress: Progress) -> Outcome:
+    """Does all faults, waits until all has settled, and returns what the log says then."""
+    faults = _strike_all(plan, site, progress)
+    submitted = time.monotonic()
+    uncollected = _settle(plan, site, progress)
+    settled = round(time.monotonic() - submitted, 1)
+    if receiver:
+        _wait_for_webhooks(plan, site, receiver, progress)
+    load, engine = site.load, site.database.engine()
+    found = audit(engine, load.accepted, load.answers, webhooks=plan.callbacks)
+    engine.dispose()
+    states = where_lost(found, site.connection)
+    facts = {"settle_seconds": settled, **_facts(site, receiver)}
+    return Outcome(found, faults, uncollected, states, facts, {})
 
 
 def _environment(
@@ -226,12 +240,10 @@ def _wait_for_webhooks(plan: Plan, site: Site, receiver: Receiver, progress: Pro
 
 def _facts(site: Site, receiver: Receiver | None) -> dict[str, Any]:
     """Returns what else happened."""
-    left = [f"{process.pid} {process.name()}" for process in site.crew.left_behind()]
     return {
         "sent_again": site.crew.said("sent again: it was lost"),
         "worker_restarts": site.crew.said("starts anew in"),
         "workers_that_gave_up": site.crew.gave_up,
-        "left_behind": left,
         "refused_submits": dict(site.load.refused),
         "collected": len(site.load.answers),
         "poison_messages": dict(site.poison_messages),

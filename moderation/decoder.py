@@ -148,7 +148,8 @@ def main() -> None:
     load_plugins()
     with socket.socket(fileno=int(descriptor)) as channel:
         confine(limits.memory)
-        serve(channel, limits)
+        with suppress(ConnectionError):  # whoever it served is gone
+            serve(channel, limits)
 
 
 if __name__ == "__main__":

@@ -240,8 +240,9 @@ def test_a_short_run_loses_nothing_and_leaves_nothing_behind(
     found = json.loads(measured.read_text())
     ledger = found["ledger"]
     assert (ledger["lost"], ledger["duplicated"]) == (0, 0), ended.stdout
-    assert ledger["submitted"] == ledger["decided"] + ledger["quarantined"] == 61
+    assert ledger["submitted"] == ledger["decided"] + ledger["quarantined"] == 60 + len(HOSTILE) + 1
     assert found["faults"] == dict.fromkeys(FAULTS, 1)
+    assert found["poison_messages"] == dict.fromkeys(GARBAGE, 1)
     assert found["left_behind"] == []
     assert ended.returncode == 0, ended.stdout
     assert list(open_folder.iterdir()) == [measured]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import os
+import shutil
+import signal
 import sqlite3
 import stat
 import subprocess
@@ -43,6 +47,7 @@ from moderation.errors import (
     SettingsError,
 )
 from moderation.settings import Settings, load_settings
+from moderation.submissions import submission_of
 from tests.conftest import ROOT
 from tests.database_servers import PostgresServer
 from tests.decision_samples import (
@@ -364,9 +369,7 @@ def test_the_migrations_make_the_very_tables(log: DecisionLog) -> None:
 
 def _later_migrations(folder: Path, *revisions: str) -> Path:
     """Returns a copy of the migrations with more of them, each adding a column."""
-    (folder / "versions").mkdir(parents=True)
-    for file in MIGRATIONS.rglob("*.[pm][ya]*"):
-        (folder / file.relative_to(MIGRATIONS)).write_bytes(file.read_bytes())
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     before = "0001"
     for revision in revisions:
         (folder / "versions" / f"m{revision}.py").write_text(
@@ -423,14 +426,19 @@ def test_tables_of_another_program_are_left_alone(database_url: str) -> None:
 
 
 def test_no_image_and_no_secret_of_a_url_gets_into_the_database(
-    log: DecisionLog, database_url: str, postgres: PostgresServer, tmp_path: Path
+    log: DecisionLog, database_url: str
 ) -> None:
     log.decide(submission("r1"), [basis()], [verdict(basis())])
+    photo = base64.b64encode(b"the very bytes of a photograph").decode()
+    message = {"request_id": "r3", "image": {"bytes": photo}, "policies": ["weapons"]}
+    sent = submission_of(message, "task", "interactive", None)
+    log.decide(sent, [basis()], [verdict(basis(), request_id="r3", image="b")])
     log.set_aside(submission("r2"), "image", ImageError("damaged"))
     content = _everything_in(log, database_url)
     assert HOST.encode() in content
-    for number in "234":
-        assert f"hunter{number}".encode() not in content
+    assert b"r3" in content
+    for secret in ("hunter2", "hunter3", "hunter4", photo, "the very bytes"):
+        assert secret.encode() not in content
 
 
 def _everything_in(log: DecisionLog, url: str) -> bytes:
@@ -483,6 +491,27 @@ def test_a_connection_that_is_cut_in_a_transaction_is_told_as_passing(
 
         with pytest.raises(LogUnavailable, match="does not answer"):
             log.database.write(work)
+        decided(log.decide(submission(), [basis()], [verdict(basis())]))
+
+
+def test_a_server_that_says_nothing_any_more_is_told_as_passing(postgres: PostgresServer) -> None:
+    settings = load_settings(database_url=postgres.new_database())
+    with open_log(settings):
+        pass
+    database = Database(find_database(settings), threads=1, answer_seconds=0.5)
+    stopped: list[int] = []
+
+    def work(connection: Connection) -> None:
+        stopped.append(int(connection.scalar(text("SELECT pg_backend_pid()")) or 0))
+        os.kill(stopped[0], signal.SIGSTOP)  # it keeps its connection, and answers nothing
+        connection.execute(select(decisions))
+
+    with DecisionLog(database) as log:
+        try:
+            with pytest.raises(LogUnavailable, match=r"no answer within 0\.5 s"):
+                log.database.write(work)
+        finally:
+            os.kill(stopped[0], signal.SIGCONT)
         decided(log.decide(submission(), [basis()], [verdict(basis())]))
 
 

@@ -141,11 +141,11 @@ def test_export_writes_every_decision_in_every_format(log: DecisionLog, tmp_path
     assert "1 exported" in one.stderr
     [line] = (tmp_path / "a.jsonl").read_text().splitlines()
     assert json.loads(line) == json.loads(lines[1])
-    done = run_moderation("export", "--format", "csv", "-o", str(tmp_path / "a.csv"))
+    done = run_moderation("export", "--as", "csv", "-o", str(tmp_path / "a.csv"))
     assert done.returncode == 0, done.stderr
     with (tmp_path / "a.csv").open(newline="") as file:
         assert [row["id"] for row in csv.DictReader(file)] == ids
-    done = run_moderation("export", "--format", "parquet", "-o", str(tmp_path / "a.parquet"))
+    done = run_moderation("export", "--as", "parquet", "-o", str(tmp_path / "a.parquet"))
     assert done.returncode == 0, done.stderr
     rows = pyarrow.parquet.read_table(tmp_path / "a.parquet").to_pylist()
     assert [row["id"] for row in rows] == ids
@@ -156,7 +156,7 @@ def test_export_writes_every_decision_in_every_format(log: DecisionLog, tmp_path
 
 
 def test_export_refuses_what_it_cannot_write(log: DecisionLog, tmp_path: Path) -> None:
-    for options in (["--format", "parquet"], ["-o", str(tmp_path / "none" / "a.jsonl")]):
+    for options in (["--as", "parquet"], ["-o", str(tmp_path / "none" / "a.jsonl")]):
         done = run_moderation("export", *options)
         assert done.returncode == 2
         assert done.stderr.startswith("error: ")

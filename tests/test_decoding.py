@@ -337,3 +337,19 @@ def test_a_decoder_imports_neither_torch_nor_the_queue() -> None:
     ).stdout.split()
     assert "PIL.Image" in loaded
     assert not {"torch", "transformers", "celery", "redis", "pydantic", "httpx"} & set(loaded)
+
+
+def test_a_decoder_whose_owner_is_gone_before_it_is_ready_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        arguments = [str(theirs.fileno()), *map(str, LIMITS)]
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "moderation.decoder", *arguments],
+            pass_fds=[theirs.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -115,7 +115,7 @@ def show(
 
 @app.command(
     epilog="Examples:\n\n    moderation decisions export --since 2026-11-01 > november.jsonl\n\n"
-    "    moderation decisions export --format parquet --output decisions.parquet"
+    "    moderation decisions export --as parquet --output decisions.parquet"
 )
 def export(
     policy: PolicyOption = None,
@@ -124,7 +124,7 @@ def export(
     until: UntilOption = None,
     image: ImageOption = None,
     request: RequestOption = None,
-    format: Annotated[ExportFormat, typer.Option(help="How to write.")] = ExportFormat.JSONL,
+    form: Annotated[ExportFormat, typer.Option("--as", help="How to write.")] = ExportFormat.JSONL,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File; else standard output.")
     ] = None,
@@ -139,18 +139,18 @@ def export(
     )
     from moderation.decision_log.listing import count_decisions, find_decisions
 
-    if format is ExportFormat.PARQUET and output is None:
-        raise RequestError("Parquet needs a file", "--format", "Name one with --output")
+    if form is ExportFormat.PARQUET and output is None:
+        raise RequestError("Parquet needs a file", "--as", "Name one with --output")
     wanted = _wanted(policy, action, since, until, image, request)
     with _database(load_settings()) as database:
         total = count_decisions(database, wanted)
         rows = track(find_decisions(database, wanted), total, "Exporting")
-        if format is ExportFormat.PARQUET and output is not None:
+        if form is ExportFormat.PARQUET and output is not None:
             with replacing(output) as file:
                 write_parquet(rows, file)
         else:
             with text_file(output) as text:
-                (write_csv if format is ExportFormat.CSV else write_jsonl)(rows, text)
+                (write_csv if form is ExportFormat.CSV else write_jsonl)(rows, text)
     note(f"{total} exported")
 
 
@@ -161,7 +161,7 @@ def export(
 )
 def replay(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ID]...", help="Of decisions.")
+        list[str] | None, typer.Argument(metavar="ID", help="Of decisions, or of requests.")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All, by the filters.")] = False,
     policy: PolicyOption = None,

@@ -20,14 +20,15 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from moderation.decision_log import postgresql
 from moderation.decision_log.failures import is_contested, is_read_only, told
 from moderation.decision_log.location import shown
 from moderation.errors import LogError, LogUnavailable
 
 T = TypeVar("T")
 
-#: How long to wait for a lock, a connection and a statement, in seconds.
-_LOCK_SECONDS, _CONNECT_SECONDS, _STATEMENT_SECONDS = 20, 5, 30
+#: How long to wait for a lock or a connection, and for this process's turn, in seconds.
+_LOCK_SECONDS, _TURN_SECONDS = 20, 30
 _MOST_CONNECTIONS = 10
 #: How often a transaction is run that another one gets in the way of.
 _TRIES = 8
@@ -41,12 +42,15 @@ class Vanished(Exception):
 class Database:
     """Connections to the decision log, for many threads."""
 
-    def __init__(self, url: URL, *, threads: int) -> None:
+    def __init__(
+        self, url: URL, *, threads: int, answer_seconds: float = postgresql.ANSWER_SECONDS
+    ) -> None:
         """Prepares connections; the first is made when it is needed.
 
         Args:
             url: from `location`.
             threads: how many will ask at once.
+            answer_seconds: how long a server may say nothing.
         """
         self.where = shown(url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
@@ -56,12 +60,13 @@ class Database:
             pool_size=min(threads, _MOST_CONNECTIONS),
             max_overflow=0,
             pool_timeout=_LOCK_SECONDS,
-            pool_pre_ping=not self.is_sqlite,
             hide_parameters=True,
-            **(_SQLITE if self.is_sqlite else _POSTGRESQL),
+            **(_SQLITE if self.is_sqlite else postgresql.OPTIONS),
         )
         self._turn = threading.Lock()
         _listen(self.engine, self.where, is_sqlite=self.is_sqlite)
+        if not self.is_sqlite:
+            postgresql.listen(self.engine, seconds=answer_seconds)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -125,8 +130,8 @@ class Database:
         if not self.is_sqlite:
             yield
             return
-        if not self._turn.acquire(timeout=_STATEMENT_SECONDS):
-            what = f"no turn to write within {_STATEMENT_SECONDS} s"
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            what = f"no turn to write within {_TURN_SECONDS} s"
             raise LogUnavailable(what, self.where, "Check the disk that it lies on")
         try:
             yield
@@ -137,20 +142,6 @@ class Database:
 _SQLITE: dict[str, Any] = {
     # No transactions of the driver's own: it would begin them late.
     "connect_args": {"timeout": _LOCK_SECONDS, "isolation_level": None},
-}
-_POSTGRESQL: dict[str, Any] = {
-    "isolation_level": "READ COMMITTED",  # whatever the server's default is
-    "pool_recycle": 1800,
-    "connect_args": {
-        "connect_timeout": _CONNECT_SECONDS,
-        # A server that is gone without a word is noticed, while sending and while waiting.
-        "keepalives_idle": 10,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": _STATEMENT_SECONDS * 1000,
-        # Poolers between give each transaction another connection.
-        "prepare_threshold": None,
-    },
 }
 
 
@@ -167,6 +158,8 @@ def _pool_class(where: str) -> type[QueuePool]:
 
 
 def _listen(engine: Engine, where: str, *, is_sqlite: bool) -> None:
+    """Has failures told in our words wherever they arise, and transactions begun in time."""
+
     @events.listens_for(engine, "handle_error")
     def tell(context: ExceptionContext) -> None:
         error = context.sqlalchemy_exception
@@ -176,8 +169,8 @@ def _listen(engine: Engine, where: str, *, is_sqlite: bool) -> None:
         if instead is not None:
             raise instead
 
-    events.listen(engine, "connect", _set_up_sqlite if is_sqlite else _set_up_postgresql)
     if is_sqlite:
+        events.listen(engine, "connect", _set_up_sqlite)
         events.listen(engine, "begin", _begin_sqlite)
 
 
@@ -190,12 +183,3 @@ def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _set_up_postgresql(connection: Any, _record: object) -> None:
-    """Sets limits, so that a statement that hangs does not hang a worker for ever."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET statement_timeout = '{_STATEMENT_SECONDS}s'")
-        cursor.execute(f"SET lock_timeout = '{_LOCK_SECONDS}s'")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{2 * _STATEMENT_SECONDS}s'")
-    connection.commit()  # else it ends with the first transaction that is rolled back

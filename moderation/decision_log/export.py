@@ -46,7 +46,7 @@ def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes]) -> None:
     """
     if find_spec("pyarrow") is None:
         remedy = "Install pyarrow (the extra `audit` has it), or export another format"
-        raise RequestError("Parquet needs pyarrow", "--format", remedy)
+        raise RequestError("Parquet needs pyarrow", "--as", remedy)
     import pyarrow
     import pyarrow.parquet
 

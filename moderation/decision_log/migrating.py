@@ -44,9 +44,16 @@ def migrate(database: Database, *, migrations: Path = MIGRATIONS) -> None:
                 return
         with database.writing() as connection:
             if not database.is_sqlite:  # there, the transaction alone locks the file
-                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+                _lock(connection)
             if not _is_newest(connection, script, database.where):
                 _upgrade(connection, migrations)
+
+
+def _lock(connection: Connection) -> None:
+    """Waits until no other worker migrates; that, and a migration of large tables, takes time."""
+    connection.execute(text("SET LOCAL lock_timeout = 0"))
+    connection.execute(text("SET LOCAL statement_timeout = 0"))
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def _is_newest(connection: Connection, script: ScriptDirectory, where: str) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 from moderation.decision_log.engine import Database
 from moderation.decision_log.location import find_database
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.migrating import migrate
 from moderation.settings import Settings
+
+_MIGRATION_SECONDS = 3600.0
 
 
 def open_log(settings: Settings) -> DecisionLog:
@@ -17,10 +21,9 @@ def open_log(settings: Settings) -> DecisionLog:
         LogUnavailable: the database does not answer.
         LogError: it is damaged, foreign, or of a newer version.
     """
-    database = Database(find_database(settings), threads=settings.concurrency)
-    try:
+    url = find_database(settings)
+    # With connections of its own: changing large tables takes longer than any request may.
+    with closing(Database(url, threads=1, answer_seconds=_MIGRATION_SECONDS)) as database:
         migrate(database)
-    except BaseException:
-        database.close()
-        raise
+    database = Database(url, threads=settings.concurrency)
     return DecisionLog(database, endpoints=settings.callback_urls)

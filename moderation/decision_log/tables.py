@@ -47,8 +47,10 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value else None
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Returns the time with its zone."""
-        return value.replace(tzinfo=UTC) if value and value.tzinfo is None else value
+        """Returns the time in UTC; PostgreSQL gives it in the zone of its session."""
+        if value is None:
+            return None
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
 #: Policies that decided, by content, so that a replay needs no file.

@@ -1,4 +1,4 @@
-"""Keeps a log readable while Redis is away: a line every few seconds, and no traceback."""
+"""Keeps a log readable while Redis or the database is away: a line every few seconds."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import time
 
 import redis
 from billiard.exceptions import RestartFreqExceeded
+from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 #: Between two lines of one kind, in seconds.
 _PAUSE_SECONDS = 5.0
 
-#: What fails because Redis is away, full or of another opinion.
+#: What fails because Redis is away, full or of another opinion; and what is put back.
 _TROUBLE = (
     redis.RedisError,
     OperationalError,
     ConnectionError,
     TimeoutError,
     RestartFreqExceeded,
+    Reject,  # a request that goes back to its queue, which is an outage of the decision log
 )
 
 #: How such an error looks in a traceback.

@@ -65,6 +65,7 @@ def configure_logging(settings: Settings) -> None:
     )
     for name in ("httpcore", "celery.pool"):
         logging.getLogger(name).setLevel(logging.INFO)
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each plugin at each start
     logging.captureWarnings(True)
     # A program that is connected here is taken to have set up logging, and Celery does nothing.
     signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid=__name__)

@@ -36,7 +36,7 @@ from moderation.messages import (
     parse_request,
     parse_response,
 )
-from moderation.registry import Accepted, Registry, queue_full
+from moderation.registry import Accepted, Registry
 from moderation.sending import send_request
 from moderation.settings import Settings, load_settings
 
@@ -90,10 +90,13 @@ class Client:
         """Enters a request among the accepted ones, and puts it on the queue."""
         name, sent_at = request.request_id, time.time()
         accepted = Accepted(request.model_dump(mode="json", exclude_none=True), queue, sent_at)
-        most = self.settings.max_queue_length
         with broker_errors(self.settings):
-            if not self._registry.accept(name, accepted, most_waiting=most):
-                raise queue_full(queue, most)
+            self._registry.accept(
+                name,
+                accepted,
+                most_waiting=self.settings.max_queue_length,
+                most_bytes=self.settings.max_queue_bytes,
+            )
         try:
             send_request(self._app, self.settings, TASK_NAME, request, QUEUES[queue], sent_at)
         except BaseException:

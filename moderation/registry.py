@@ -5,10 +5,11 @@ worker that dies takes what it held with it. So a host enters each request here 
 strikes it off when its answer is in the decision log, and `recovery` sends again what is neither
 waiting nor answered. Each method is one script or transaction, and safe from many threads.
 
-Keys: evenhand.accepted (request id -> what was sent), evenhand.accepted.at.QUEUE (request id ->
-when it was last sent or taken, by the clock of Redis), evenhand.in_hand (request id -> the workers
-that took it and did not give it back), evenhand.worker.NAME (there while that worker lives),
-evenhand.quarantined (what `quarantine retry` sends again).
+Keys: evenhand.accepted (request id -> what was sent) and .bytes (of all of it),
+evenhand.accepted.at.QUEUE (request id -> when it was last sent or taken, by the clock of Redis),
+evenhand.in_hand (request id -> the workers that took it and did not give it back),
+evenhand.worker.NAME (there while that worker lives), evenhand.quarantined (what `quarantine retry`
+sends again).
 """
 
 from __future__ import annotations
@@ -22,17 +23,30 @@ import redis
 from moderation.broker import QUEUES
 from moderation.errors import QueueFull
 
+_ACCEPTED_BYTES = "evenhand.accepted.bytes"
 _ACCEPTED, _IN_HAND, _WORKER = "evenhand.accepted", "evenhand.in_hand", "evenhand.worker."
 _QUARANTINED = "evenhand.quarantined"
 _QUARANTINE_KEYS = (_QUARANTINED, f"{_QUARANTINED}.at", f"{_QUARANTINED}.bytes")
 
-#: Enters a request unless too many wait: 1 if it was entered.
+#: Enters a request unless too many wait, or too much is accepted: 1 if it was entered.
 _ACCEPT = """
-if redis.call('LLEN', KEYS[3]) >= tonumber(ARGV[3]) then return 0 end
+if redis.call('LLEN', KEYS[4]) >= tonumber(ARGV[3]) then return 0 end
+local more = string.len(ARGV[2]) - redis.call('HSTRLEN', KEYS[1], ARGV[1])
+if tonumber(redis.call('GET', KEYS[2]) or 0) + more > tonumber(ARGV[4]) then return -1 end
 local now = redis.call('TIME')
+redis.call('INCRBY', KEYS[2], more)
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, ARGV[1])
+redis.call('ZADD', KEYS[3], now[1] + now[2] / 1e6, ARGV[1])
 return 1
+"""
+
+#: Strikes a request off.
+_SETTLE = """
+local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
+if size > 0 and redis.call('DECRBY', KEYS[2], size) <= 0 then redis.call('DEL', KEYS[2]) end
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[3], ARGV[1])
+for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
 """
 
 #: Notes who takes a request, and starts its clock anew; how many of those who had it are dead.
@@ -83,15 +97,19 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DECRBY', KEYS[3], size)
 """
 
-#: Requests of a queue that were last sent or taken so long ago, and before all that wait in it.
+#: Requests of a queue that were last sent or taken so long ago, and before all that wait in it. No
+#: more than are accepted for it and not in it, since what is taken next may be of another make; but
+#: one at least, since what else waits may never end.
 _OVERDUE = """
+local missing = redis.call('ZCARD', KEYS[1]) - redis.call('LLEN', KEYS[2])
 local now = redis.call('TIME')
 local before = now[1] + now[2] / 1e6 - tonumber(ARGV[1])
 if ARGV[2] ~= '' then
   local waiting_since = redis.call('ZSCORE', KEYS[1], ARGV[2])
   if waiting_since then before = math.min(before, tonumber(waiting_since) - ARGV[4]) end
 end
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0, tonumber(ARGV[3]))
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0,
+  math.max(1, math.min(missing, tonumber(ARGV[3]))))
 """
 
 
@@ -124,13 +142,29 @@ class Registry:
         self._redis = connection
         script = connection.register_script
         self._accept, self._take, self._overdue = script(_ACCEPT), script(_TAKE), script(_OVERDUE)
-        self._give_back = script(_GIVE_BACK)
+        self._give_back, self._settle = script(_GIVE_BACK), script(_SETTLE)
         self._set_aside, self._forget = script(_SET_ASIDE), script(_FORGET)
 
-    def accept(self, request_id: str, accepted: Accepted, *, most_waiting: int) -> bool:
-        """Enters a request that is about to be sent; False where so many wait in its queue."""
-        keys = [_ACCEPTED, _at(accepted.queue), QUEUES[accepted.queue]]
-        return bool(self._accept(keys, [request_id, accepted.packed(), most_waiting]))
+    def accept(
+        self, request_id: str, accepted: Accepted, *, most_waiting: int, most_bytes: int
+    ) -> None:
+        """Enters a request that is about to be sent.
+
+        Args:
+            request_id: its id.
+            accepted: the request.
+            most_waiting: requests that may wait in its queue.
+            most_bytes: what all requests that are accepted and not final may have together.
+
+        Raises:
+            QueueFull: one of the two is exceeded.
+        """
+        keys = [_ACCEPTED, _ACCEPTED_BYTES, _at(accepted.queue), QUEUES[accepted.queue]]
+        entered = self._accept(keys, [request_id, accepted.packed(), most_waiting, most_bytes])
+        if entered == 0:
+            raise _full(f"{most_waiting} requests wait", accepted.queue, "LENGTH")
+        if entered == -1:
+            raise _full(f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES")
 
     def take(self, request_id: str, queue: str, worker: str) -> int:
         """Notes that a worker takes a request; returns how many died with it in hand."""
@@ -147,12 +181,8 @@ class Registry:
 
     def settle(self, request_id: str) -> None:
         """Strikes off a request that has its final answer, or was not sent after all."""
-        with self._redis.pipeline() as pipe:
-            pipe.hdel(_ACCEPTED, request_id)
-            for queue in QUEUES:
-                pipe.zrem(_at(queue), request_id)
-            pipe.hdel(_IN_HAND, request_id)
-            pipe.execute()
+        keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_at, QUEUES)]
+        self._settle(keys, [request_id])
 
     def overdue(
         self, queue: str, *, seconds: float, oldest_waiting: str, most: int
@@ -167,7 +197,10 @@ class Registry:
             most: how many are returned, at most.
         """
         arguments: list[str | float] = [seconds, oldest_waiting, most, _SENDING_SECONDS]
-        ids = [str(name, "utf-8") for name in cast(Any, self._overdue([_at(queue)], arguments))]
+        ids = [
+            str(name, "utf-8")
+            for name in cast(Any, self._overdue([_at(queue), QUEUES[queue]], arguments))
+        ]
         contents = cast(Any, self._redis.hmget(_ACCEPTED, ids)) if ids else []
         found = zip(ids, contents, strict=True)
         return [(name, Accepted.unpacked(content)) for name, content in found if content]
@@ -201,10 +234,10 @@ def _at(queue: str) -> str:
     return f"evenhand.accepted.at.{queue}"
 
 
-def queue_full(queue: str, most: int) -> QueueFull:
-    """Returns the error of a request that was not accepted."""
+def _full(what: str, queue: str, limit: str) -> QueueFull:
     return QueueFull(
-        f"{most} requests wait already",
+        f"{what} already",
         f"queue {queue}",
-        "Send it again later and fewer at a time; more workers, or MODERATION_MAX_QUEUE_LENGTH",
+        "Send it again later, and fewer at a time; the operator: more workers, or "
+        f"MODERATION_MAX_QUEUE_{limit}",
     )

@@ -8,7 +8,7 @@ from moderation.decision_log.entries import Entry
 from moderation.decision_log.log import DecisionLog
 from moderation.errors import RequestError
 from moderation.recovery import send_again
-from moderation.registry import Registry, queue_full
+from moderation.registry import Registry
 from moderation.settings import Settings
 
 
@@ -33,8 +33,12 @@ def release(
             entry.id,
             "Submit it again; MODERATION_QUARANTINE_BYTES says how much is kept",
         )
-    if not registry.accept(entry.request_id, accepted, most_waiting=settings.max_queue_length):
-        raise queue_full(accepted.queue, settings.max_queue_length)
+    registry.accept(
+        entry.request_id,
+        accepted,
+        most_waiting=settings.max_queue_length,
+        most_bytes=settings.max_queue_bytes,
+    )
     decisions.release(entry.id)
     send_again(app, settings, accepted)
     registry.forget(entry.request_id)

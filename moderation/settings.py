@@ -111,6 +111,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Requests that wait in one queue, at most; then `submit` raises QueueFull.",
     )
+    max_queue_bytes: int = Field(
+        500_000_000,
+        ge=1,
+        description="Requests that are accepted and not answered yet, at most, in bytes; then "
+        "`submit` raises QueueFull. Redis holds each twice.",
+    )
     result_expires_seconds: int = Field(
         3600, ge=1, description="How long a verdict can be collected."
     )

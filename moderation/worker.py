@@ -128,7 +128,7 @@ def _told(outcome: Outcome, queue: str) -> dict[str, Any]:
 def _try_again(task: Task, error: Exception) -> NoReturn:
     """Puts a request back: for later, or at once where it has waited for the log in vain."""
     if isinstance(error, LogUnavailable):
-        raise Reject(str(error), requeue=True)
+        raise Reject(str(error), requeue=True) from None
     pause = get_exponential_backoff_interval(1, task.request.retries, LONGEST_BACKOFF, True)
     raise task.retry(exc=error, countdown=pause)
 

@@ -50,7 +50,11 @@ def registry(connection: redis.Redis) -> Registry:
 
 
 def enter(registry: Registry, name: str, queue: str = "interactive") -> bool:
-    return registry.accept(name, accepted(name, queue), most_waiting=5)
+    try:
+        registry.accept(name, accepted(name, queue), most_waiting=5, most_bytes=10_000)
+    except QueueFull:
+        return False
+    return True
 
 
 def age(connection: redis.Redis, name: str, seconds: float, queue: str = "interactive") -> None:
@@ -90,6 +94,28 @@ def test_nothing_is_accepted_while_the_queue_is_full(
     assert enter(registry, "a", "bulk")
     connection.rpop(INTERACTIVE)
     assert enter(registry, "a")
+
+
+def test_nothing_is_accepted_beyond_so_many_bytes(
+    registry: Registry, connection: redis.Redis
+) -> None:
+    size = len(accepted("a").packed())
+
+    def enter_within(name: str, most_bytes: int) -> None:
+        registry.accept(name, accepted(name), most_waiting=5, most_bytes=most_bytes)
+
+    enter_within("a", 2 * size)
+    enter_within("b", 2 * size)
+    enter_within("b", 2 * size)  # entered again, it counts once
+    with pytest.raises(QueueFull, match=f"requests of {2 * size} bytes are accepted already"):
+        enter_within("c", 2 * size)
+    registry.settle("never entered")
+    registry.settle("a")
+    enter_within("c", 2 * size)
+    assert connection.get("evenhand.accepted.bytes") == str(2 * size).encode()
+    registry.settle("b")
+    registry.settle("c")
+    assert connection.keys("*") == []
 
 
 def test_a_host_is_told_that_the_queue_is_full_and_loses_nothing(
@@ -156,6 +182,18 @@ def test_requests_that_wait_behind_others_are_not_overdue(
         age(connection, name, seconds)
     assert overdue(registry, oldest_waiting="next") == ["lost"]
     assert overdue(registry, oldest_waiting="") == ["lost", "next", "behind"]
+
+
+def test_a_backlog_behind_a_message_of_another_make_is_not_taken_for_lost(
+    registry: Registry, connection: redis.Redis
+) -> None:
+    for name, seconds in (("lost", 1000), ("next", 900), ("behind", 890)):
+        enter(registry, name)
+        age(connection, name, seconds)
+    connection.lpush(INTERACTIVE, "of another make", "next")
+    assert overdue(registry, oldest_waiting="") == ["lost"]
+    connection.lpush(INTERACTIVE, "a copy", "another copy")
+    assert overdue(registry, oldest_waiting="") == ["lost"]
 
 
 def test_a_request_that_was_entered_first_and_sent_last_is_not_taken_for_lost(

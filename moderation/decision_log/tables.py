@@ -1,6 +1,7 @@
 """The tables of the decision log; `migrations` makes them, docs/decision-log.md explains them.
 
-Times are UTC. Nothing here holds an image, or the user, password or query of a URL.
+Times are UTC. Nothing here holds an image, or the user, password or query of its URL. Addresses of
+webhooks are as the settings have them.
 """
 
 from __future__ import annotations

@@ -30,7 +30,9 @@ _AT_A_TIME = 1000
 def queue(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
     """Yields what one request more costs where n wait already; sizes ascend."""
     with EmbeddedRedis() as server:
-        settings = load_settings(broker_url=server.url)
+        settings = load_settings(
+            broker_url=server.url, max_queue_length=10**6, max_queue_bytes=10**10
+        )
         client, app = Client(settings), create_app(settings)
         with connect(settings) as connection, _Taker(app) as taker:
             client.submit(PATH, POLICIES)  # the first opens connections and declares the queues

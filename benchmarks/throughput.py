@@ -35,7 +35,7 @@ from rich.console import Console
 
 from benchmarks.checkpoint import save_random_clip
 from benchmarks.label_set import LabelSet
-from benchmarks.photos import described, save_photographs
+from benchmarks.photos import Copies, described, save_photographs
 from benchmarks.rivals import NAMES
 from benchmarks.throughput_limit import InProcess, limit
 from benchmarks.throughput_measures import (
@@ -126,12 +126,14 @@ def measure(
         scores["ours"] = answers(ours, photographs)
         sides.append(ours)
         inside = stack.enter_context(InProcess(settings, checkpoint, labels))
-        return _measured(plan, photographs, sides, inside, scores), labels
+        copies = Copies(folder)
+        return _measured(plan, photographs, copies, sides, inside, scores), labels
 
 
 def _measured(
     plan: Plan,
     photographs: Sequence[Path],
+    copies: Copies,
     sides: Sequence[Side],
     inside: InProcess,
     scores: dict[str, list[Scores]],
@@ -143,8 +145,8 @@ def _measured(
     for run in range(plan.runs):
         console.print(f"Run {run + 1} of {plan.runs} ...")
         for side in sides:
-            some = list(islice(cycle(photographs), plan.images[side.name]))
-            with MemoryWatch(side) as watch:
+            count = plan.images[side.name]
+            with copies.some(photographs, count) as some, MemoryWatch(side) as watch:
                 rates[side.name].append(throughput(side, some))
             memory[side.name] = max(memory[side.name], watch.peak_mb)
         some = list(islice(cycle(photographs), plan.images["ours"]))
@@ -158,9 +160,9 @@ def _measured(
     for side in sides:
         if side.name in plan.latency_of:
             console.print(f"Latency of {side.name} ...")
-            idle[side.name] = idle_latency(side, photographs, plan.latency_seconds)
-            rate = middle(rates[side.name])
-            loaded[side.name] = load_latency(side, photographs, rate, plan.latency_seconds)
+            seconds, rate = plan.latency_seconds, middle(rates[side.name])
+            idle[side.name] = idle_latency(side, photographs, copies, seconds)
+            loaded[side.name] = load_latency(side, photographs, copies, rate, seconds)
     return Measured(inside.encoder.stamp, dict(rates), single, idle, loaded, memory, scores)
 
 

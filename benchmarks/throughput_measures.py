@@ -9,13 +9,14 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle, islice
+from itertools import cycle
 from pathlib import Path
 from typing import Self
 
 import numpy as np
 import psutil
 
+from benchmarks.photos import Copies
 from benchmarks.throughput_sides import Scores, Side
 
 #: Share of its own throughput that a side is loaded with.
@@ -53,21 +54,29 @@ def throughput(side: Side, photographs: Sequence[Path]) -> float:
     return len(photographs) / (time.perf_counter() - start)
 
 
-def idle_latency(side: Side, photographs: Sequence[Path], seconds: float) -> Latency:
+def idle_latency(
+    side: Side, photographs: Sequence[Path], copies: Copies, seconds: float
+) -> Latency:
     """Returns the latency of requests that come one after the other, for about that long."""
     until = time.perf_counter() + seconds
     found: list[float] = []
     for photograph in cycle(photographs):
+        new = copies.new(photograph)
         start = time.perf_counter()
-        side.collect(side.submit(photograph))
+        side.collect(side.submit(new))
         found.append(time.perf_counter() - start)
+        new.unlink()
         if time.perf_counter() > until and len(found) >= len(photographs):
             return Latency.of(found)
     raise ValueError("there are no photographs")
 
 
 def load_latency(
-    side: Side, photographs: Sequence[Path], images_per_second: float, seconds: float
+    side: Side,
+    photographs: Sequence[Path],
+    copies: Copies,
+    images_per_second: float,
+    seconds: float,
 ) -> Latency:
     """Returns the latency of requests that come at random times, at `LOAD` of a throughput.
 
@@ -76,16 +85,16 @@ def load_latency(
     times = random.Random(11)
     rate = LOAD * images_per_second
     count = max(len(photographs), int(rate * seconds))
-    due = time.perf_counter() + 0.1
 
     def answered(photograph: Path, at: float) -> float:
         time.sleep(max(0.0, at - time.perf_counter()))
         side.collect(side.submit(photograph))
         return time.perf_counter() - at
 
-    with ThreadPoolExecutor(_WAITERS) as waiters:
+    with copies.some(photographs, count) as some, ThreadPoolExecutor(_WAITERS) as waiters:
         futures = []
-        for photograph in islice(cycle(photographs), count):
+        due = time.perf_counter() + 0.1
+        for photograph in some:
             due += times.expovariate(rate)
             futures.append(waiters.submit(answered, photograph, due))
         return Latency.of([future.result() for future in futures])

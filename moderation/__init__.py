@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from moderation.errors import (
         BrokerUnavailable,
         DecodingFailed,
+        EncoderFailed,
         ImageError,
         ImageUnavailable,
         LogError,
@@ -41,6 +42,7 @@ _MODULE_OF = {
         (
             "BrokerUnavailable",
             "DecodingFailed",
+            "EncoderFailed",
             "ImageError",
             "ImageUnavailable",
             "LogError",
@@ -70,6 +72,7 @@ __all__ = [
     "BrokerUnavailable",
     "Client",
     "DecodingFailed",
+    "EncoderFailed",
     "ImageError",
     "ImageReference",
     "ImageUnavailable",

@@ -8,15 +8,24 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import time
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol, TypeVar
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
 
 import redis
 
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.records import Decided, Outcome, Quarantined, Reason, Submission
-from moderation.errors import LogUnavailable, ModerationError
+from moderation.decision_log.records import Decided, Outcome, Quarantined, Submission
+from moderation.delivery import Delivery, Observer, TryAgain
+from moderation.errors import (
+    EncoderFailed,
+    LogError,
+    LogUnavailable,
+    ModerationError,
+    RequestError,
+)
 from moderation.fetch import Fetcher
 from moderation.lanes import Lane
 from moderation.messages import ModerationRequest, Verdict
@@ -29,52 +38,16 @@ from moderation.submissions import request_of, submission_of
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+#: The decision log cannot be used: an operator mends it, and until then nothing is answered.
+AWAY = (LogUnavailable, LogError)
+
+#: So many deaths make a request suspicious, of which one is tried at a time.
+_SUSPICIOUS = 2
+#: How long a worker waits whose encoder failed, in seconds.
+_BROKEN_SECONDS = 5.0
+
 #: Pauses between two tries to reach the decision log, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
-
-
-class Delivery(NamedTuple):
-    """How a request came: its id by the queue, which queue, and how often it was tried before."""
-
-    task_id: str
-    queue: str
-    retries: int = 0
-    sent_at: float | None = None
-
-    @property
-    def lane(self) -> Lane:
-        """The lane that the queue's requests go in."""
-        return "bulk" if self.queue == "bulk" else "interactive"
-
-
-class TryAgain(Exception):
-    """The request is to be taken again later; `error` says why."""
-
-    def __init__(self, error: ModerationError) -> None:
-        super().__init__(error)
-        self.error = error
-
-
-class Observer(Protocol):
-    """Is told what happens to requests."""
-
-    def decided(self, verdicts: tuple[Verdict, ...], delivery: Delivery) -> None:
-        """A request got its verdicts."""
-
-    def stepped(self, timings: Mapping[str, float]) -> None:
-        """A request went through these steps, in so many seconds each."""
-
-    def recalled(self, count: int) -> None:
-        """So many verdicts were in the log already."""
-
-    def set_aside(self, reason: Reason, delivery: Delivery) -> None:
-        """A request went to quarantine."""
-
-    def retried(self, error: ModerationError) -> None:
-        """A request is to be tried again."""
-
-    def redelivered(self) -> None:
-        """A request came that had its answer already."""
 
 
 class Answerer:
@@ -112,6 +85,7 @@ class Answerer:
         self._observer = observer
         self._worker = worker
         self._stopping = stopping
+        self._one_suspect = threading.Lock()
 
     def answer(self, message: Any, delivery: Delivery) -> Outcome:
         """Returns the final answer to a request, a plain JSON value, once the log has it.
@@ -121,37 +95,71 @@ class Answerer:
         """
         submission = submission_of(message, delivery.task_id, delivery.queue, delivery.sent_at)
         try:
-            known = self._patiently(
-                lambda: self._decisions.outcome(submission.request_id, submission.request_sha256)
-            )
-        except LogUnavailable as error:
+            outcome = self._known(submission) or self._first_answer(message, submission, delivery)
+        except AWAY as error:
             self._observer.retried(error)
             raise TryAgain(error) from error
+        except RequestError:  # its id is that of another request, which has its own answer
+            self._settle(submission)
+            raise
+        self._settle(submission)
+        return outcome
+
+    def pause(self) -> None:
+        """Waits for some seconds, so that a worker that is broken does not take all requests."""
+        until = time.monotonic() + _BROKEN_SECONDS
+        while not self._stopping() and time.monotonic() < until:
+            time.sleep(_FIRST_PAUSE)
+
+    def _known(self, submission: Submission) -> Outcome | None:
+        """Returns the answer that a request has already."""
+        name, digest = submission.request_id, submission.request_sha256
+        known = self._patiently(lambda: self._decisions.outcome(name, digest))
         if known is not None:
             self._observer.redelivered()
-        outcome = known or self._first_answer(message, submission, delivery)
-        self._quietly(lambda: self._registry.settle(submission.request_id))
-        return outcome
+        return known
 
     def _first_answer(self, message: Any, submission: Submission, delivery: Delivery) -> Outcome:
         """Returns the answer to a request that had none when it was taken."""
-        request_id = submission.request_id
-        deaths = (
-            self._quietly(lambda: self._registry.take(request_id, delivery.queue, self._worker))
-            or 0
-        )
+        with self._taken(submission, delivery) as deaths:
+            if deaths < _SUSPICIOUS:
+                return self._tried(message, submission, delivery, deaths)
+        # What else is in hand when a worker dies is suspected with it. So a suspect is tried while
+        # no other is, and those that wait for it are not noted as in hand.
+        self._give_back(submission)
+        with self._one_suspect, self._taken(submission, delivery) as deaths:
+            return self._tried(message, submission, delivery, deaths)
+
+    @contextmanager
+    def _taken(self, submission: Submission, delivery: Delivery) -> Iterator[int]:
+        """Notes a request as in hand, and given back if the block fails; yields its deaths."""
+        name, queue = submission.request_id, delivery.queue
+        deaths = self._quietly(lambda: self._registry.take(name, queue, self._worker))
+        try:
+            yield deaths or 0
+        except BaseException:
+            self._give_back(submission)
+            raise
+
+    def _tried(
+        self, message: Any, submission: Submission, delivery: Delivery, deaths: int
+    ) -> Outcome:
+        """Returns the answer to a request in hand; one that cannot be decided is set aside."""
         if deaths >= self._settings.max_deliveries:
             return self._set_aside(submission, delivery, deadly(deaths), message, deaths=deaths)
         try:
             return self._decide(message, submission, delivery)
-        except LogUnavailable as error:
-            raise self._try_again(request_id, error) from error
+        except AWAY:
+            raise
         except Exception as error:
             if not isinstance(error, ModerationError):
-                log.exception("the program failed on a request", extra={"request_id": request_id})
+                log.exception("the program failed on a request")
             told = error if isinstance(error, ModerationError) else fault(error)
             if may_pass(error) and delivery.retries < self._settings.max_retries:
-                raise self._try_again(request_id, told) from error
+                self._observer.retried(told)
+                if isinstance(told, EncoderFailed):
+                    self.pause()
+                raise TryAgain(told) from error
             return self._set_aside(submission, delivery, told, message, deaths=deaths)
 
     def _decide(self, message: Any, submission: Submission, delivery: Delivery) -> Outcome:
@@ -204,14 +212,11 @@ class Answerer:
             reason = "message"
         else:
             self._keep(message, submission, delivery)
-        try:
-            outcome = self._patiently(
-                lambda: self._decisions.set_aside(
-                    submission, reason, error, deliveries=deaths, retries=delivery.retries
-                )
+        outcome = self._patiently(
+            lambda: self._decisions.set_aside(
+                submission, reason, error, deliveries=deaths, retries=delivery.retries
             )
-        except LogUnavailable as unavailable:
-            raise self._try_again(submission.request_id, unavailable) from unavailable
+        )
         if isinstance(outcome, Quarantined):
             self._observer.set_aside(outcome.reason, delivery)
         return outcome
@@ -222,10 +227,11 @@ class Answerer:
         name, most = submission.request_id, self._settings.quarantine_bytes
         self._quietly(lambda: self._registry.set_aside(name, accepted, most_bytes=most))
 
-    def _try_again(self, request_id: str, error: ModerationError) -> TryAgain:
-        self._quietly(lambda: self._registry.give_back(request_id, self._worker))
-        self._observer.retried(error)
-        return TryAgain(error)
+    def _settle(self, submission: Submission) -> None:
+        self._quietly(lambda: self._registry.settle(submission.request_id))
+
+    def _give_back(self, submission: Submission) -> None:
+        self._quietly(lambda: self._registry.give_back(submission.request_id, self._worker))
 
     def _patiently(self, ask: Callable[[], T]) -> T:
         """Returns what the log answers; waits for a database that is down.
@@ -233,7 +239,7 @@ class Answerer:
         Waiting here, and not in the queue, the worker takes no more requests than it can hold.
 
         Raises:
-            LogUnavailable: it stayed away too long, or the worker is to end.
+            LogUnavailable, LogError: it stayed away too long, or the worker is to end.
         """
         # Well before the request would be taken for lost.
         deadline = time.monotonic() + self._settings.visibility_timeout_seconds / 2
@@ -241,7 +247,7 @@ class Answerer:
         while True:
             try:
                 return ask()
-            except LogUnavailable:
+            except AWAY:
                 if self._stopping() or time.monotonic() + pause > deadline:
                     raise
             time.sleep(pause)

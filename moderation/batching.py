@@ -16,7 +16,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from moderation.classifier import Floats
-from moderation.errors import ModelError, TransientError
+from moderation.errors import EncoderFailed, ModelError, ModerationError, TransientError
 from moderation.image import Pixels
 from moderation.lanes import Lane, Lanes
 
@@ -63,7 +63,8 @@ class Batcher:
         """Returns the (f, d) features of (f, h, w, 3) pixels, once batches with them have run.
 
         Raises:
-            ModelError: the encoder failed on this image. TransientError: the batcher is closed.
+            ModelError: the feature is not finite. EncoderFailed: the encoder failed on this image.
+            TransientError: the batcher is closed.
         """
         waiting = [_Waiting(pixels, Future()) for pixels in squares]
         with self._changed:
@@ -128,7 +129,7 @@ class Batcher:
                 for waiting in batch:
                     self._answer([waiting])
             else:
-                batch[0].features.set_exception(_as_model_error(error))
+                batch[0].features.set_exception(_as_ours(error))
             return
         for waiting, row in zip(batch, rows, strict=True):
             if np.isfinite(row).all():
@@ -137,9 +138,9 @@ class Batcher:
                 waiting.features.set_exception(ModelError("an image feature is not finite"))
 
 
-def _as_model_error(error: BaseException) -> ModelError:
-    if isinstance(error, ModelError):
+def _as_ours(error: BaseException) -> ModerationError:
+    if isinstance(error, ModerationError):
         return error
-    failure = ModelError(f"the encoder failed: {error}", "", "See the worker's log")
+    failure = EncoderFailed(f"the encoder failed: {error}", "", "See the worker's log")
     failure.__cause__ = error
     return failure

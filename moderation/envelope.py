@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import uuid
 from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,9 @@ _BASE64_TWICE = (16, 9)
 
 #: The id of a message that is too large is looked for in one of up to so many times that size.
 _SOUGHT_THROUGH = 4
+
+_BESIDE_BODY = 8192
+_AN_ID = re.compile(rb'"id": ?"([!-~]{1,128}?)"')
 
 _JSON = "application/json"
 _ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", None)
@@ -209,8 +213,9 @@ def _id(headers: dict[str, Any]) -> str | None:
 
 def _sought_id(raw: bytes, largest: int) -> str | None:
     """Returns the id in a message that is too large, so that who sent it can be told."""
-    if len(raw) > largest * _SOUGHT_THROUGH:
-        return None
+    if len(raw) > largest * _SOUGHT_THROUGH:  # not parsed: looked for beside the body
+        found = _AN_ID.search(raw[:_BESIDE_BODY]) or _AN_ID.search(raw[-_BESIDE_BODY:])
+        return str(found[1], "ascii") if found else None
     try:
         return _id(_parse(raw)["headers"])
     except (UnreadableMessage, KeyError, TypeError, AttributeError):

@@ -14,6 +14,7 @@ ModerationError             the root; catch this to catch all
     BrokerUnavailable       host and worker: Redis does not answer
     QueueFull               host: too many requests wait already; slow down
     LogUnavailable          worker: the database of the decision log does not answer
+    EncoderFailed           worker: the encoder failed: out of memory, or its device is gone
     ImageUnavailable        worker: the image's store did not answer
     VerdictTimeout          host: no verdict came in time
 
@@ -111,6 +112,10 @@ class QueueFull(TransientError):
 
 class LogUnavailable(TransientError):
     """The database of the decision log does not answer."""
+
+
+class EncoderFailed(TransientError):
+    """The encoder failed on an image: out of memory, most often, or its device is gone."""
 
 
 class ImageUnavailable(TransientError):

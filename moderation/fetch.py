@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 from typing import Self
 
-from moderation.errors import ImageError
+from moderation.errors import ImageError, ImageUnavailable
 from moderation.guarded_network import Resolve
 from moderation.http_fetch import HttpFetcher
 from moderation.local_files import read_file
 from moderation.messages import ImageReference
-from moderation.references import shown
+from moderation.patience import Patient
+from moderation.references import shown, shown_location
 from moderation.settings import Settings
 from moderation.store_keys import read_key
+
+#: Reads of stores that may hang, beside those that are waited for.
+_HANGING = 64
 
 
 class Fetcher:
@@ -39,6 +44,7 @@ class Fetcher:
             ssl_context: which certificates are trusted; else those of certifi.
         """
         self._settings = settings
+        self._hanging = threading.BoundedSemaphore(settings.concurrency + _HANGING)
         self._http = HttpFetcher(settings, resolve, ssl_context)
 
     def fetch(self, reference: ImageReference) -> bytes:
@@ -59,7 +65,28 @@ class Fetcher:
             return read_file(reference.path, self._settings.allowed_roots, most, shown(reference))
         if reference.url is not None:
             return self._http.fetch(reference.url)
-        return read_key(reference.key or "", self._settings.allowed_stores, most)
+        return self._read_store(reference.key or "", most)
+
+    def _read_store(self, key: str, most: int) -> bytes:
+        """Returns what a key names, or gives it up: a store's driver has times of its own, or none.
+
+        A read that hangs keeps a thread until its driver gives up, so their number is bounded.
+        """
+        seconds = self._settings.fetch_timeout_seconds
+        if not self._hanging.acquire(blocking=False):
+            raise ImageUnavailable("too many reads of stores hang", shown_location(key))
+
+        def read() -> bytes:
+            try:
+                return read_key(key, self._settings.allowed_stores, most)
+            finally:
+                self._hanging.release()
+
+        try:
+            return Patient(read, seconds)()
+        except TimeoutError:
+            what = f"the store did not answer within {seconds:g} s"
+            raise ImageUnavailable(what, shown_location(key)) from None
 
     def _within_size(self, content: bytes, where: str) -> bytes:
         if len(content) > self._settings.max_image_bytes:

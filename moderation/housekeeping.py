@@ -54,4 +54,5 @@ class Housekeeping:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        # A purge in the middle is of no use to anybody by now, and each of its steps is whole.
+        self._thread.join(timeout=5)

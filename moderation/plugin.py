@@ -22,6 +22,7 @@ from moderation.broker import QUEUES, broker_errors, connect, create_app
 from moderation.errors import (
     ImageError,
     ModerationError,
+    QueueFull,
     RequestError,
     VerdictTimeout,
     WorkerError,
@@ -89,16 +90,18 @@ class Client:
     def _send(self, request: ModerationRequest, queue: QueueName) -> None:
         """Enters a request among the accepted ones, and puts it on the queue."""
         name, sent_at = request.request_id, time.time()
-        accepted = Accepted(request.model_dump(mode="json", exclude_none=True), queue, sent_at)
-        with broker_errors(self.settings):
-            self._registry.accept(
-                name,
-                accepted,
-                most_waiting=self.settings.max_queue_length,
-                most_bytes=self.settings.max_queue_bytes,
-            )
+        message = request.model_dump(mode="json", exclude_none=True)
         try:
-            send_request(self._app, self.settings, TASK_NAME, request, QUEUES[queue], sent_at)
+            with broker_errors(self.settings):
+                self._registry.accept(
+                    name,
+                    Accepted(message, queue, sent_at),
+                    most_waiting=self.settings.max_queue_length,
+                    most_bytes=self.settings.max_queue_bytes,
+                )
+            send_request(self._app, self.settings, TASK_NAME, name, message, QUEUES[queue], sent_at)
+        except QueueFull:
+            raise
         except BaseException:
             with suppress(redis.RedisError):  # else it may still be decided, for nobody
                 self._registry.settle(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from moderation.decision_log.records import Reason
 from moderation.errors import (
     DecodingFailed,
+    EncoderFailed,
     ImageError,
     ModelError,
     ModerationError,
@@ -19,6 +20,7 @@ _REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
     (ImageError, "image"),
     (RequestError, "request"),
     (ModelError, "model"),
+    (EncoderFailed, "model"),
     (TransientError, "unavailable"),
 )
 
@@ -49,7 +51,7 @@ def fault(error: Exception) -> WorkerError:
 def deadly(deaths: int) -> WorkerError:
     """Returns what the host is told of a request that so many workers died of."""
     return WorkerError(
-        f"{deaths} workers died with this request in hand",
+        f"{deaths} workers died with this request in hand, or did not come back from it",
         "worker",
         "See what ended them, then use `moderation quarantine retry`",
     )

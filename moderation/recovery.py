@@ -8,7 +8,6 @@ and never noted, or was in a Redis that lost its last second: it starts from wha
 
 from __future__ import annotations
 
-import json
 import logging
 import secrets
 import threading
@@ -19,7 +18,7 @@ from celery import Celery
 
 from moderation.broker import QUEUES
 from moderation.errors import ModerationError
-from moderation.messages import TASK_NAME, parse_request
+from moderation.messages import TASK_NAME
 from moderation.registry import Accepted, Registry
 from moderation.sending import send_request
 from moderation.settings import Settings
@@ -75,25 +74,25 @@ class Recovery:
                 self._redis.delete(_LOCK)
 
     def _send_lost(self, queue: str) -> int:
-        lost = self._registry.overdue(
-            queue,
-            seconds=self._settings.visibility_timeout_seconds,
-            oldest_waiting=self._oldest_waiting(queue),
-            most=_AT_ONCE,
-        )
-        for request_id, accepted in lost:
-            self._registry.renew(request_id, queue)
-            send_again(self._app, self._settings, accepted)
-            log.warning("sent again: it was lost", extra={"request_id": request_id})
-        return len(lost)
+        timeout = self._settings.visibility_timeout_seconds
+        lost = self._registry.overdue(queue, seconds=timeout, most=_AT_ONCE)
+        # One at a time: together they may be larger than this process can hold.
+        return sum(self._send_one(request_id, queue) for request_id in lost)
 
-    def _oldest_waiting(self, queue: str) -> str:
-        """Returns the id of the request that is taken next; "" where none waits or it has none."""
-        message = cast(Any, self._redis.lindex(QUEUES[queue], -1))
+    def _send_one(self, request_id: str, queue: str) -> bool:
+        """Sends a request again; returns whether there was one to send."""
+        self._registry.renew(request_id, queue)
         try:
-            return str(json.loads(message)["headers"]["id"]) if message else ""
-        except (ValueError, KeyError, TypeError, RecursionError):  # of another make
-            return ""
+            accepted = self._registry.accepted(request_id)
+        except ValueError:
+            log.error("not sent again: of another version", extra={"request_id": request_id})
+            return False
+        if accepted is None:  # it got its answer just now
+            self._registry.settle(request_id)
+            return False
+        send_again(self._app, self._settings, request_id, accepted)
+        log.warning("sent again: it was lost", extra={"request_id": request_id})
+        return True
 
     def _run(self) -> None:
         while True:
@@ -116,11 +115,11 @@ class Recovery:
         self._thread.join()
 
 
-def send_again(app: Celery, settings: Settings, accepted: Accepted) -> None:
-    """Puts an accepted request on its queue once more; it keeps the time at which it was sent.
+def send_again(app: Celery, settings: Settings, request_id: str, accepted: Accepted) -> None:
+    """Puts an accepted request on its queue once more, as it was.
 
     Raises:
         BrokerUnavailable: Redis does not answer.
     """
-    request = parse_request(accepted.request)
-    send_request(app, settings, TASK_NAME, request, QUEUES[accepted.queue], accepted.sent_at)
+    queue = QUEUES[accepted.queue]
+    send_request(app, settings, TASK_NAME, request_id, accepted.request, queue, accepted.sent_at)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -49,14 +50,16 @@ redis.call('HDEL', KEYS[3], ARGV[1])
 for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
 """
 
-#: Notes who takes a request, and starts its clock anew; how many of those who had it are dead.
+#: Notes who takes a request, and starts its clock anew; how many of those who had it are dead. Of
+#: the living who did not come back from it three count as one.
 _TAKE = """
 local now = redis.call('TIME')
 redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, ARGV[1])
 local takers, deaths = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]'), 0
 for _, taker in ipairs(takers) do
-  if redis.call('EXISTS', ARGV[3] .. taker) == 0 then deaths = deaths + 1 end
+  if taker ~= ARGV[2] and redis.call('EXISTS', ARGV[3] .. taker) == 0 then deaths = deaths + 1 end
 end
+deaths = math.max(deaths, math.floor(#takers / 3))
 table.insert(takers, ARGV[2])
 redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
 return deaths
@@ -83,6 +86,7 @@ redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, ARGV[1])
 local total = redis.call('INCRBY', KEYS[3], size)
 while total > most do
   local oldest = redis.call('ZPOPMIN', KEYS[2])[1]
+  if not oldest then redis.call('DEL', KEYS[3]) break end
   total = redis.call('DECRBY', KEYS[3], redis.call('HSTRLEN', KEYS[1], oldest))
   redis.call('HDEL', KEYS[1], oldest)
 end
@@ -97,21 +101,25 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DECRBY', KEYS[3], size)
 """
 
-#: Requests of a queue that were last sent or taken so long ago, and before all that wait in it. No
-#: more than are accepted for it and not in it, since what is taken next may be of another make; but
-#: one at least, since what else waits may never end.
+#: Requests of a queue that were last sent or taken so long ago, and before the one that is taken
+#: next was sent: the queue is in order, so they cannot be in it. No more than are accepted for it
+#: and not in it, since one that was put back may be at its head; but one at least, since what else
+#: waits may never end. A head of another make says nothing.
 _OVERDUE = """
-local missing = redis.call('ZCARD', KEYS[1]) - redis.call('LLEN', KEYS[2])
 local now = redis.call('TIME')
-local before = now[1] + now[2] / 1e6 - tonumber(ARGV[1])
-if ARGV[2] ~= '' then
-  local waiting_since = redis.call('ZSCORE', KEYS[1], ARGV[2])
-  if waiting_since then before = math.min(before, tonumber(waiting_since) - ARGV[4]) end
+local before, most = now[1] + now[2] / 1e6 - tonumber(ARGV[1]), tonumber(ARGV[2])
+local head = redis.call('LINDEX', KEYS[2], -1)
+local missing = redis.call('ZCARD', KEYS[1]) - redis.call('LLEN', KEYS[2])
+if head then
+  local sent_at = tonumber(string.match(head, '"sent_at": ?(%d+%.?%d*)') or '')
+  if sent_at then before = math.min(before, sent_at - ARGV[3]) else missing = 1 end
 end
 return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0,
-  math.max(1, math.min(missing, tonumber(ARGV[3]))))
+  math.max(1, math.min(missing, most)))
 """
 
+#: Longer than any request is tried.
+_RETIRED_SECONDS = 7 * 86_400.0
 
 #: Longer than a host takes from entering a request to sending it, in seconds: of two hosts the one
 #: that enters first may send last.
@@ -131,8 +139,19 @@ class Accepted(NamedTuple):
 
     @classmethod
     def unpacked(cls, content: bytes) -> Accepted:
-        """Returns what `packed` gave."""
-        return cls(**json.loads(content))
+        """Returns what `packed` gave.
+
+        Raises:
+            ValueError: it is of another version.
+        """
+        found = json.loads(content)
+        try:
+            request, queue, sent_at = found["request"], found["queue"], found["sent_at"]
+        except (KeyError, TypeError) as error:
+            raise ValueError("this is no accepted request") from error
+        if queue not in QUEUES:
+            raise ValueError(f"there is no queue {queue!r}")
+        return cls(request, queue, sent_at)
 
 
 class Registry:
@@ -167,7 +186,7 @@ class Registry:
             raise _full(f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES")
 
     def take(self, request_id: str, queue: str, worker: str) -> int:
-        """Notes that a worker takes a request; returns how many died with it in hand."""
+        """Notes that a worker takes a request; returns how many died of it, or might have."""
         arguments = [request_id, worker, _WORKER]
         return int(cast(int, self._take([_IN_HAND, _at(queue)], arguments)))
 
@@ -179,31 +198,35 @@ class Registry:
         """Notes that a worker lives, for so long; without a note it is taken for dead."""
         self._redis.set(_WORKER + worker, "1", px=math.ceil(1000 * seconds))
 
+    def retire(self, worker: str) -> None:
+        """Notes that a worker ends by itself: what it had in hand was not its death."""
+        with suppress(redis.RedisError):  # then it is counted, once
+            self.beat(worker, _RETIRED_SECONDS)
+
     def settle(self, request_id: str) -> None:
         """Strikes off a request that has its final answer, or was not sent after all."""
         keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_at, QUEUES)]
         self._settle(keys, [request_id])
 
-    def overdue(
-        self, queue: str, *, seconds: float, oldest_waiting: str, most: int
-    ) -> list[tuple[str, Accepted]]:
-        """Returns requests that nobody sent or took for so long and that cannot be waiting.
+    def overdue(self, queue: str, *, seconds: float, most: int) -> list[str]:
+        """Returns ids of requests that nobody sent or took for so long and that cannot be waiting.
 
         Args:
             queue: which.
             seconds: longer than a worker may have one in hand.
-            oldest_waiting: the id of the request that is taken next from the queue; "" where none
-                waits. All that were sent before it have been taken.
             most: how many are returned, at most.
         """
-        arguments: list[str | float] = [seconds, oldest_waiting, most, _SENDING_SECONDS]
-        ids = [
-            str(name, "utf-8")
-            for name in cast(Any, self._overdue([_at(queue), QUEUES[queue]], arguments))
-        ]
-        contents = cast(Any, self._redis.hmget(_ACCEPTED, ids)) if ids else []
-        found = zip(ids, contents, strict=True)
-        return [(name, Accepted.unpacked(content)) for name, content in found if content]
+        keys, arguments = [_at(queue), QUEUES[queue]], [seconds, most, _SENDING_SECONDS]
+        return [str(name, "utf-8") for name in cast(Any, self._overdue(keys, arguments))]
+
+    def accepted(self, request_id: str) -> Accepted | None:
+        """Returns a request that is accepted and not final; None where it is not.
+
+        Raises:
+            ValueError: it is of another version.
+        """
+        content = cast(Any, self._redis.hget(_ACCEPTED, request_id))
+        return Accepted.unpacked(content) if content else None
 
     def renew(self, request_id: str, queue: str) -> None:
         """Starts the clock of a request anew, which is about to be sent again."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from celery import Celery
 
+from moderation.broker import broker_errors
 from moderation.decision_log.entries import Entry
 from moderation.decision_log.log import DecisionLog
 from moderation.errors import RequestError
@@ -40,5 +41,8 @@ def release(
         most_bytes=settings.max_queue_bytes,
     )
     decisions.release(entry.id)
-    send_again(app, settings, accepted)
+    # Before it is sent: it may be set aside again at once, and then is to be kept.
     registry.forget(entry.request_id)
+    with broker_errors(settings):  # else a host that looks again gets the old error
+        app.backend.delete(app.backend.get_key_for_task(entry.request_id))
+    send_again(app, settings, entry.request_id, accepted)

@@ -127,7 +127,9 @@ class _Window:
         request = EmbeddingRequest(image=image, model=self._model)
         self._keys[request.request_id] = key  # first, so that Ctrl-C loses track of none
         try:
-            send_request(self._app, self._settings, EMBED_TASK_NAME, request, BULK_QUEUE)
+            message = request.model_dump(mode="json", exclude_none=True)
+            name = request.request_id
+            send_request(self._app, self._settings, EMBED_TASK_NAME, name, message, BULK_QUEUE)
         except ModerationError:
             del self._keys[request.request_id]
             raise

@@ -69,8 +69,9 @@ def run_worker(
         stack.enter_context(Recovery(app, connection, settings, worker=worker))
         stack.enter_context(Housekeeping(decisions, settings))
         names = [QUEUES[queue] for queue in queues]
-        poison = partial(set_aside_poison, decisions, app)
-        return serve(app, settings, names, node_name(name), poison)
+        poison = partial(set_aside_poison, decisions, registry, app)
+        leave = partial(registry.retire, worker)
+        return serve(app, settings, names, node_name(name), poison, leave)
 
 
 def _tell_what_is_served(metrics: Metrics, settings: Settings, pipeline: Pipeline) -> None:
@@ -78,7 +79,9 @@ def _tell_what_is_served(metrics: Metrics, settings: Settings, pipeline: Pipelin
     metrics.serves(pipeline.policies, pipeline.stamps, sorted(hosts))
 
 
-def set_aside_poison(decisions: DecisionLog, app: Celery, poison: Poison) -> None:
+def set_aside_poison(
+    decisions: DecisionLog, registry: Registry, app: Celery, poison: Poison
+) -> None:
     """Quarantines a message that no worker may act on, and tells its host where it names a task.
 
     Raises:
@@ -92,6 +95,8 @@ def set_aside_poison(decisions: DecisionLog, app: Celery, poison: Poison) -> Non
         outcome = decisions.set_aside(submission, "message", error)
     except RequestError:  # the id is that of another request, which has its answer
         log.warning("a message that cannot be read has a known id", extra={"request_id": name})
+        registry.settle(name)
         return
+    registry.settle(name)
     if poison.task_id is not None and isinstance(outcome, Quarantined):
         app.backend.mark_as_failure(poison.task_id, error)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from celery import Celery
 
 from moderation.broker import broker_errors
-from moderation.messages import EmbeddingRequest, ModerationRequest
 from moderation.settings import Settings
 
 #: The header with the Unix time at which a request was sent. Workers pass over it, and Celery keeps
@@ -19,7 +19,8 @@ def send_request(
     app: Celery,
     settings: Settings,
     task_name: str,
-    request: ModerationRequest | EmbeddingRequest,
+    request_id: str,
+    message: dict[str, Any],
     queue: str,
     sent_at: float | None = None,
 ) -> None:
@@ -29,7 +30,8 @@ def send_request(
         app: of the host or worker.
         settings: its settings.
         task_name: what is asked for.
-        request: the request.
+        request_id: names the task, and so the result.
+        message: the request as plain JSON.
         queue: Celery's name of the queue.
         sent_at: when it was sent first, in Unix seconds; None is now.
 
@@ -39,10 +41,10 @@ def send_request(
     with broker_errors(settings):
         app.send_task(
             task_name,
-            kwargs={"request": request.model_dump(mode="json", exclude_none=True)},
+            kwargs={"request": message},
             # Celery repeats the arguments in a header for its log: the image must not be there.
-            kwargsrepr=f"request {request.request_id}",
-            task_id=request.request_id,
+            kwargsrepr=f"request {request_id}",
+            task_id=request_id,
             queue=queue,
             headers={SENT_AT: round(time.time() if sent_at is None else sent_at, 3)},
         )

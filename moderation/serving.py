@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import redis
@@ -57,6 +58,7 @@ def serve(
     queues: list[str],
     hostname: str,
     on_poison: OnPoison = log_poison,
+    on_leave: Callable[[], None] | None = None,
 ) -> int:
     """Runs Celery's worker until it is told to stop; returns the exit code.
 
@@ -72,6 +74,7 @@ def serve(
         queues: Celery's names of the queues.
         hostname: Celery's name of the worker.
         on_poison: called once for each message that cannot be acted on.
+        on_leave: called before the process ends with requests in hand, which it puts back.
     """
     guard_app(app, settings, on_poison)
     # At debug it logs the arguments of each request, with the image.
@@ -91,6 +94,8 @@ def serve(
             _put_back(worker)
         if state.should_terminate is not None:
             # Threads may be in the middle of a request, which is somebody else's now.
+            if on_leave is not None:
+                on_leave()
             _end_at_once(int(state.should_terminate))
         if is_stopping():  # told to stop, and all in hand is answered
             return 0

@@ -16,10 +16,11 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.utils.time import get_exponential_backoff_interval
 
-from moderation.answering import Answerer, Delivery, TryAgain
+from moderation.answering import AWAY, Answerer
 from moderation.broker import QUEUES, create_app
 from moderation.decision_log.records import Outcome, Quarantined
-from moderation.errors import LogUnavailable, ModerationError, RequestError, TransientError
+from moderation.delivery import Delivery, TryAgain
+from moderation.errors import ModerationError, RequestError, TransientError
 from moderation.fetch import Fetcher
 from moderation.logs import about
 from moderation.messages import (
@@ -102,9 +103,10 @@ def _final(task: Task, answerer: Answerer, message: Any) -> Outcome:
         _try_again(task, again.error)
     except RequestError:  # its id belongs to another request, which has its own answer
         raise
-    except Exception as error:
+    except Exception:
         log.exception("a request could not be finished")
-        _try_again(task, error)
+        answerer.pause()
+        raise Reject("a request could not be finished", requeue=True) from None
 
 
 def _told(outcome: Outcome, queue: str) -> dict[str, Any]:
@@ -127,10 +129,14 @@ def _told(outcome: Outcome, queue: str) -> dict[str, Any]:
 
 def _try_again(task: Task, error: Exception) -> NoReturn:
     """Puts a request back: for later, or at once where it has waited for the log in vain."""
-    if isinstance(error, LogUnavailable):
+    if isinstance(error, AWAY):
         raise Reject(str(error), requeue=True) from None
     pause = get_exponential_backoff_interval(1, task.request.retries, LONGEST_BACKOFF, True)
-    raise task.retry(exc=error, countdown=pause)
+    try:
+        again = task.retry(exc=error, countdown=pause, throw=False)
+    except Reject as failed:  # it could not be sent, and would be dropped
+        raise Reject(str(failed.reason), requeue=True) from None
+    raise again
 
 
 def _delivery(task: Task) -> Delivery:

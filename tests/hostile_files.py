@@ -123,7 +123,7 @@ def _sized() -> Iterator[Hostile]:
     for word, side in _LIES.items():
         yield Hostile(f"PNG of {word}", "refused", partial(png, side, side))
         yield Hostile(f"BMP of {word}", "refused", partial(bmp, b"", side, side))
-        for form in {"AVIF", "HEIF"} & set(FORMATS):
+        for form in sorted({"AVIF", "HEIF"} & set(FORMATS)):
             yield Hostile(f"{form} of {word}", "refused", partial(_boxed, form, b"ispe", 4, side))
     for word, side in (("nothing", 0), ("the largest", 65_535)):
         yield Hostile(f"JPEG of {word}", "refused", partial(_jpeg_of, side))

@@ -15,16 +15,19 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select
 
-from moderation.answering import Answerer, Delivery, TryAgain
+from moderation.answering import Answerer
 from moderation.broker import connect
+from moderation.classifier import Floats
 from moderation.decision_log.entries import find_entries
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions as decisions_table
 from moderation.decision_log.tables import submissions as submissions_table
+from moderation.delivery import Delivery, TryAgain
 from moderation.embedded import EmbeddedRedis
 from moderation.errors import (
+    EncoderFailed,
     ImageError,
     ImageUnavailable,
     LogUnavailable,
@@ -32,9 +35,10 @@ from moderation.errors import (
     RequestError,
 )
 from moderation.fetch import Fetcher
+from moderation.image import Pixels
 from moderation.messages import Verdict
 from moderation.pipeline import Pipeline
-from moderation.registry import Registry
+from moderation.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
 from tests.database_servers import PostgresServer
 from tests.photo_server import PhotoServer
@@ -194,11 +198,14 @@ def test_requests_at_the_same_time_end_in_one_decision(world: World) -> None:
     assert (world.rows(submissions_table), world.rows(decisions_table)) == (8, 1)
 
 
-def test_an_id_that_is_used_for_another_image_is_refused(world: World) -> None:
+def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(world: World) -> None:
     world.answer(message(), "a")
+    other = Accepted(message(picture((0, 0, 255))), "interactive", 0.0)
+    world.registry.accept("a", other, most_waiting=5, most_bytes=10_000)
     with pytest.raises(RequestError, match="used before"):
         world.answer(message(picture((0, 0, 255))), "a")
     assert world.rows(submissions_table) == 1
+    assert world.registry.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -254,6 +261,46 @@ def test_a_request_that_workers_die_of_is_set_aside(world: World) -> None:
     assert "2 workers died" in outcome.error.what
     [entry] = find_entries(world.log.engine)
     assert entry.deliveries == 2
+
+
+def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(world: World) -> None:
+    names = [f"r{n}" for n in range(4)]
+    for name in names:
+        for worker in ("dead", "also dead"):
+            world.registry.take(name, "interactive", worker)
+    world.settings = world.settings.model_copy(update={"max_deliveries": 5})
+    in_hand: list[int] = []
+
+    class Watched(StubEncoder):
+        def image_features(self, pixels: Pixels) -> Floats:
+            takers = map(json.loads, world.redis.hvals("evenhand.in_hand"))
+            in_hand.append(sum("w" in names for names in takers))
+            return super().image_features(pixels)
+
+    with make_pipeline(frames=1, encoder=Watched()) as pipeline:
+        answerer = world.answerer_on(world.log, pipeline)
+        requests = [message(picture((n, 0, 0))) for n in range(4)]
+        deliveries = [Delivery(name, "interactive") for name in names]
+        with ThreadPoolExecutor(4) as pool:
+            outcomes = list(pool.map(answerer.answer, requests, deliveries))
+    assert all(isinstance(outcome, Decided) for outcome in outcomes)
+    assert in_hand == [1, 1, 1, 1]
+
+
+def test_an_encoder_that_fails_is_tried_again_and_then_set_aside(world: World) -> None:
+    class Broken(StubEncoder):
+        def image_features(self, pixels: Pixels) -> Floats:
+            raise RuntimeError("the device is gone")
+
+    world.stopping = True  # so that it does not wait
+    with make_pipeline(frames=1, encoder=Broken()) as pipeline:
+        answerer = world.answerer_on(world.log, pipeline)
+        with pytest.raises(TryAgain) as again:
+            answerer.answer(message(), Delivery("a", "interactive"))
+        assert isinstance(again.value.error, EncoderFailed)
+        outcome = answerer.answer(message(), Delivery("a", "interactive", retries=2))
+    assert isinstance(outcome, Quarantined)
+    assert (outcome.reason, type(outcome.error)) == ("model", EncoderFailed)
 
 
 def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(world: World) -> None:

@@ -38,7 +38,7 @@ LAYERS = [
     {"classifier", "decoder"},
     {"decoder_process", "decision_log"},
     {"verdict", "encoders", "batching", "decoding", "broker", "embeddings", "callbacks"},
-    {"pipeline", "registry", "sending", "metrics", "logs", "housekeeping", "reasons"},
+    {"pipeline", "registry", "sending", "metrics", "logs", "housekeeping", "reasons", "delivery"},
     {
         "loading",
         "replay",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from moderation.batching import Batcher
 from moderation.classifier import Floats
-from moderation.errors import ModelError, TransientError
+from moderation.errors import EncoderFailed, ModelError, TransientError
 from moderation.image import Pixels
 from moderation.lanes import Lane
 
@@ -134,7 +134,7 @@ def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
 
     with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(16) as pool:
         futures = {i: pool.submit(batcher.features, _square(i)) for i in range(16)}
-        with pytest.raises(ModelError, match="the encoder failed: thirteen"):
+        with pytest.raises(EncoderFailed, match="the encoder failed: thirteen"):
             futures.pop(13).result()
         assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
 

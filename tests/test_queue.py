@@ -9,6 +9,7 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,8 @@ from moderation import acollect, asubmit, collect, strictest_action, submit
 from moderation.broker import QUEUES, create_app
 from moderation.commands.inputs import find_policies
 from moderation.commands.scan import scan_images
+from moderation.commands.submit import submit_images
+from moderation.commands.worker import Queue
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import (
     BrokerUnavailable,
@@ -116,6 +119,27 @@ def test_asyncio_waits_for_many_at_a_time(client: Client, photographs: list[Path
     answers = asyncio.run(ask_all())
     assert len(set(answers)) == len(photographs)
     assert "another's" not in answers
+
+
+def test_submitting_many_goes_on_when_a_full_queue_has_room(
+    settings: Settings, worker: EmbeddedWorker, photographs: list[Path]
+) -> None:
+    narrow = Client(settings.model_copy(update={"max_queue_length": 3}))
+    images = [(path.name, partial(str, path)) for path in photographs * 3]
+    rows = [
+        row for rows in submit_images(narrow, images, ["weapons"], queue=Queue.BULK) for row in rows
+    ]
+    assert [row["image"] for row in rows] == [name for name, _ in images]
+    assert not [row for row in rows if "error" in row]
+
+
+def test_submitting_to_a_queue_that_stays_full_gives_up_in_time(photographs: list[Path]) -> None:
+    with EmbeddedRedis() as server:
+        own = load_settings(broker_url=server.url, max_queue_length=1, verdict_timeout_seconds=0.5)
+        Client(own).submit(photographs[0], "weapons")
+        images = [("a", partial(str, photographs[0]))]
+        [[row]] = submit_images(Client(own), images, ["weapons"], queue=Queue.INTERACTIVE)
+    assert row["error"]["type"] == "QueueFull"
 
 
 def test_the_modules_functions_use_the_environment(

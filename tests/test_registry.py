@@ -69,9 +69,8 @@ def queued(connection: redis.Redis, queue: str = INTERACTIVE) -> list[str]:
     return [json.loads(message)["headers"]["id"] for message in reversed(found)]
 
 
-def overdue(registry: Registry, oldest_waiting: str = "", queue: str = "interactive") -> list[str]:
-    found = registry.overdue(queue, seconds=60, oldest_waiting=oldest_waiting, most=10)
-    return [name for name, _ in found]
+def overdue(registry: Registry, queue: str = "interactive") -> list[str]:
+    return registry.overdue(queue, seconds=60, most=10)
 
 
 def test_a_settled_request_leaves_nothing_behind(
@@ -150,6 +149,15 @@ def test_a_request_that_was_given_back_killed_nobody(
     assert connection.hgetall("evenhand.in_hand") == {}
 
 
+def test_a_request_that_the_living_never_come_back_from_is_counted_too(
+    registry: Registry,
+) -> None:
+    for worker in "abc":
+        registry.beat(worker, 60)
+    deaths = [registry.take("a", "interactive", worker) for worker in "abcabca"]
+    assert deaths == [0, 0, 0, 1, 1, 1, 2]
+
+
 def test_a_worker_without_a_sign_of_life_is_dead_after_a_while(registry: Registry) -> None:
     registry.beat("a worker", 0.05)
     registry.take("a", "interactive", "a worker")
@@ -174,14 +182,31 @@ def test_a_request_is_overdue_once_nobody_had_it_for_long(
     assert overdue(registry) == []
 
 
+def waits(connection: redis.Redis, seconds: float) -> None:
+    """Puts a message into the queue that was sent so long ago."""
+    connection.lpush(INTERACTIVE, json.dumps({"headers": {"sent_at": time.time() - seconds}}))
+
+
 def test_requests_that_wait_behind_others_are_not_overdue(
     registry: Registry, connection: redis.Redis
 ) -> None:
     for name, seconds in (("lost", 1000), ("next", 900), ("behind", 890)):
         enter(registry, name)
         age(connection, name, seconds)
-    assert overdue(registry, oldest_waiting="next") == ["lost"]
-    assert overdue(registry, oldest_waiting="") == ["lost", "next", "behind"]
+    assert overdue(registry) == ["lost", "next", "behind"]
+    waits(connection, 900)
+    waits(connection, 890)
+    assert overdue(registry) == ["lost"]
+
+
+def test_a_request_that_was_entered_first_and_sent_last_is_not_taken_for_lost(
+    registry: Registry, connection: redis.Redis
+) -> None:
+    for name, seconds in (("sent-last", 903), ("next", 900)):
+        enter(registry, name)
+        age(connection, name, seconds)
+    waits(connection, 900)
+    assert overdue(registry) == []
 
 
 def test_a_backlog_behind_a_message_of_another_make_is_not_taken_for_lost(
@@ -191,18 +216,22 @@ def test_a_backlog_behind_a_message_of_another_make_is_not_taken_for_lost(
         enter(registry, name)
         age(connection, name, seconds)
     connection.lpush(INTERACTIVE, "of another make", "next")
-    assert overdue(registry, oldest_waiting="") == ["lost"]
-    connection.lpush(INTERACTIVE, "a copy", "another copy")
-    assert overdue(registry, oldest_waiting="") == ["lost"]
+    assert overdue(registry) == ["lost"]
 
 
-def test_a_request_that_was_entered_first_and_sent_last_is_not_taken_for_lost(
-    registry: Registry, connection: redis.Redis
+def test_an_entry_of_another_version_holds_no_other_up(
+    settings: Settings, connection: redis.Redis
 ) -> None:
-    for name, seconds in (("sent-last", 903), ("next", 900)):
-        enter(registry, name)
-        age(connection, name, seconds)
-    assert overdue(registry, oldest_waiting="next") == []
+    lost = [Client(settings).submit("/srv/a.jpg", "weapons") for _ in range(3)]
+    connection.delete(INTERACTIVE)
+    for name in lost:
+        age(connection, name, 6)
+    connection.hset("evenhand.accepted", lost[0], "of another version")
+    connection.hdel("evenhand.accepted", lost[1])
+    recovery = Recovery(create_app(settings), connection, settings, worker="w")
+    assert recovery.look() == 1
+    assert queued(connection) == [lost[2]]
+    assert connection.zscore("evenhand.accepted.at.interactive", lost[1]) is None
 
 
 def test_what_was_popped_and_never_noted_is_sent_again_once(
@@ -223,14 +252,14 @@ def test_what_was_popped_and_never_noted_is_sent_again_once(
 
 
 def test_a_backlog_that_is_older_than_the_timeout_is_not_sent_twice(
-    settings: Settings, connection: redis.Redis
+    settings: Settings, registry: Registry, connection: redis.Redis
 ) -> None:
-    client = Client(settings)
-    names = [client.submit("/srv/a.jpg", "weapons", queue="bulk") for _ in range(4)]
-    for name in names:
-        age(connection, name, 1000, "bulk")
+    for n in range(4):
+        enter(registry, f"r{n}")
+        age(connection, f"r{n}", 1000 - n)
+        waits(connection, 1000 - n)
     assert Recovery(create_app(settings), connection, settings, worker="w").look() == 0
-    assert queued(connection, QUEUES["bulk"]) == names
+    assert connection.llen(INTERACTIVE) == 4
 
 
 def test_one_worker_looks_at_a_time(settings: Settings, connection: redis.Redis) -> None:

@@ -20,7 +20,7 @@ from moderation.commands.inputs import (
     read_image,
 )
 from moderation.commands.worker import Queue
-from moderation.errors import BrokerUnavailable, ModerationError
+from moderation.errors import BrokerUnavailable, ModerationError, QueueFull
 from moderation.output import (
     Format,
     Row,
@@ -36,6 +36,8 @@ from moderation.settings import load_settings
 
 #: Images on their way at a time: enough to fill batches, few enough to bound Redis.
 _IN_FLIGHT = 128
+#: Between two tries to submit to a queue that others fill, in seconds.
+_FULL_PAUSE = 0.2
 
 EPILOG = """Examples:
 
@@ -95,6 +97,8 @@ def submit_images(
 ) -> Iterator[list[Row]]:
     """Yields the rows of each image, in order; a refused image costs itself alone.
 
+    Where the queue is full it goes on when there is room, for as long as it waits for a verdict.
+
     An image is a name and a function that reads it, so that one which cannot be read is a row too.
 
     Raises:
@@ -102,17 +106,35 @@ def submit_images(
     """
     waiting: deque[tuple[str, str | ModerationError, float]] = deque()
     for name, read in images:
-        try:
-            submitted = client.submit(read(), policy_ids, queue=queue.value)
-            waiting.append((name, submitted, time.monotonic()))
-        except BrokerUnavailable:
-            raise
-        except ModerationError as error:
-            waiting.append((name, error, time.monotonic()))
+        begun = time.monotonic()
+        submitted = _submitted(client, read, policy_ids, queue)
+        while isinstance(submitted, QueueFull) and _has_time(client, begun):
+            if waiting:  # ours are among those that fill it
+                yield _rows(client, *waiting.popleft())
+            else:
+                time.sleep(_FULL_PAUSE)
+            submitted = _submitted(client, read, policy_ids, queue)
+        waiting.append((name, submitted, time.monotonic()))
         if len(waiting) >= _IN_FLIGHT:
             yield _rows(client, *waiting.popleft())
     while waiting:
         yield _rows(client, *waiting.popleft())
+
+
+def _submitted(
+    client: Client, read: Callable[[], str | bytes], policy_ids: list[str], queue: Queue
+) -> str | ModerationError:
+    """Returns the id of a new request, or why there is none."""
+    try:
+        return client.submit(read(), policy_ids, queue=queue.value)
+    except BrokerUnavailable:
+        raise
+    except ModerationError as error:
+        return error
+
+
+def _has_time(client: Client, begun: float) -> bool:
+    return time.monotonic() - begun < client.settings.verdict_timeout_seconds
 
 
 def _rows(client: Client, name: str, submitted: str | ModerationError, at: float) -> list[Row]:

@@ -28,7 +28,7 @@ from moderation.errors import LogError, LogUnavailable
 T = TypeVar("T")
 
 #: How long to wait for a lock or a connection, and for this process's turn, in seconds.
-_LOCK_SECONDS, _TURN_SECONDS = 20, 30
+_LOCK_SECONDS, _TURN_SECONDS = 5, 5
 _MOST_CONNECTIONS = 10
 #: How often a transaction is run that another one gets in the way of.
 _TRIES = 8

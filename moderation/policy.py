@@ -92,7 +92,12 @@ class Policy(_Record):
 
     schema_version: Literal[1] = Field(description="Version of this file format.")
     id: Slug = Field(description="Stable name of the policy, lower case, digits and hyphens.")
-    version: Annotated[int, Strict(), Field(ge=1, description="Raised by the author at each edit.")]
+    version: Annotated[
+        int,
+        Strict(),
+        # As far as the decision log's column goes.
+        Field(ge=1, le=2**31 - 1, description="Raised by the author at each edit."),
+    ]
     title: Text = Field(description="What it is for, in a few words.")
     model: Text | None = Field(
         None,

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+
+# Several tests run at once: with a thread a core in each, their matrices would only wait for cores.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from collections.abc import Iterator
 from pathlib import Path
 

@@ -33,6 +33,13 @@ from tests.photo_server import PhotoServer
 
 
 @pytest.fixture
+def quiet() -> Iterator[Settings]:
+    """Settings of a server that nobody else talks to."""
+    with EmbeddedRedis() as server:
+        yield load_settings(broker_url=server.url)
+
+
+@pytest.fixture
 def alone(redis_server: EmbeddedRedis) -> Iterator[Settings]:
     """Settings of a database without a worker, which is empty before and after."""
     settings = load_settings(broker_url=redis_server.url[:-1] + "7")
@@ -86,13 +93,13 @@ def test_depth_and_age_are_of_each_queue_and_the_age_is_that_of_the_first(alone:
     assert other < 0.3 <= age
 
 
-def test_a_look_reads_no_queue_through(alone: Settings) -> None:
-    client = Client(alone)
+def test_a_look_reads_no_queue_through(quiet: Settings) -> None:
+    client = Client(quiet)
     for _ in range(20):
         client.submit(b"x", "weapons")
-    with connect(alone) as connection:
+    with connect(quiet) as connection:
         connection.config_resetstat()
-        read_queues(alone)
+        read_queues(quiet)
         stats = connection.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
     asked = {name: calls[name] for name in calls if name not in ("client", "hello", "auth")}

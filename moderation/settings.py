@@ -185,7 +185,7 @@ class Settings(BaseSettings):
         description="Frames of an animation that are looked at, evenly spaced, the first included.",
     )
     fetch_timeout_seconds: float = Field(
-        10.0, gt=0, description="How long fetching an image from a URL may take."
+        10.0, gt=0, description="How long fetching an image from a URL or store may take."
     )
     max_retries: int = Field(
         5, ge=0, description="How often a worker retries a transient failure, with back-off."

@@ -13,6 +13,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -835,6 +836,37 @@ def test_a_key_under_an_allowed_prefix_is_read(fetch: Fetch) -> None:
         with fsspec.open(f"memory://uploads/{name}", "wb") as file:
             file.write(b"pixels")
         assert fetch(key=f"memory://uploads/{name}") == b"pixels"
+
+
+class SilentStore(MemoryFileSystem):  # type: ignore[misc]
+    """A store that does not answer before it is told to."""
+
+    protocol = "silent"
+    told = threading.Event()
+
+    def _open(self, path: str, *_: Any, **__: Any) -> Any:
+        self.told.wait(30)
+        raise FileNotFoundError(path)
+
+
+def test_a_store_that_hangs_is_given_up_in_time_and_its_reads_are_bounded() -> None:
+    fsspec.register_implementation("silent", SilentStore, clobber=True)
+    settings = _settings(
+        allowed_stores="silent://uploads", fetch_timeout_seconds=0.05, concurrency=1
+    )
+    reference = ImageReference(key="silent://uploads/a.png?sesame")
+    told: list[str] = []
+    try:
+        with Fetcher(settings) as fetcher:
+            for _ in range(66):
+                with pytest.raises(ImageUnavailable) as caught:
+                    fetcher.fetch(reference)
+                told.append(caught.value.what)
+                assert "sesame" not in _said(caught.value)
+    finally:
+        SilentStore.told.set()
+    assert told[0] == "the store did not answer within 0.05 s"
+    assert told[-1] == "too many reads of stores hang"
 
 
 @pytest.mark.parametrize(

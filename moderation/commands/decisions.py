@@ -248,15 +248,15 @@ def _print_table(rows: list[Row[Any]]) -> None:
     shown = [
         (
             row.id,
-            f"{row.decided_at:%Y-%m-%d %H:%M:%S}",
+            f"{row.decided_at:%m-%d %H:%M}",
             row.action,
             f"{row.policy_id} {row.policy_version}",
             row.model_id,
-            f"{row.image_sha256[:12]}...",
+            f"{row.image_sha256[:8]}...",
         )
         for row in rows
     ]
-    print_table(("id", "decided (UTC)", "action", "policy", "model", "image"), shown)
+    print_table(("id", "UTC", "action", "policy", "model", "image"), shown)
     note(f"{len(rows)} shown" if rows else "no decision is like that")
 
 

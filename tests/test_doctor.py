@@ -155,6 +155,10 @@ def test_the_decision_log_is_looked_at_and_not_changed(tmp_path: Path) -> None:
     settings = load_settings(database_url=f"sqlite:///{file}")
     [check] = check_decision_log("decision log", settings)
     assert check.state == "ok"
+    assert "not there yet; the first worker makes it" in check.found
+    assert not file.exists()
+    file.touch()
+    [check] = check_decision_log("decision log", settings)
     assert "the first worker makes its tables" in check.found
     assert file.stat().st_size == 0
     open_log(settings).close()

@@ -214,6 +214,31 @@ def test_the_commands_list_show_retry_and_drop(
 def test_wrong_use_of_the_commands_is_told(
     words: tuple[str, ...], told: str, settings: Settings
 ) -> None:
+    open_log(settings).close()
     done = run(settings, *words)
     assert (done.returncode, told in " ".join(done.stderr.split())) == (2, True)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words", [("quarantine", "list"), ("decisions", "list"), ("callbacks", "list"), ("doctor",)]
+)
+def test_a_command_that_reads_makes_no_log(
+    words: tuple[str, ...], settings: Settings, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+        "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/misspelt.db",
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "moderation", *words],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    if words != ("doctor",):
+        assert (done.returncode, "there is no decision log" in done.stderr) == (3, True)
+    assert not (tmp_path / "misspelt.db").exists()

@@ -155,4 +155,4 @@ def _log() -> DecisionLog:
     """Returns the decision log; other commands need nothing of what it imports."""
     from moderation.decision_log.opening import open_log
 
-    return open_log(load_settings())
+    return open_log(load_settings(), make=False)

@@ -240,7 +240,7 @@ def _database(settings: Settings) -> Iterator[Database]:
     """Yields the database of the decision log; a host's commands need nothing of its imports."""
     from moderation.decision_log.opening import open_log
 
-    with open_log(settings) as log:
+    with open_log(settings, make=False) as log:
         yield log.database
 
 

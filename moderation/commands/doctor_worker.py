@@ -21,10 +21,14 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
     from alembic.script import ScriptDirectory
 
     from moderation.decision_log.engine import Database
-    from moderation.decision_log.location import find_database, shown
+    from moderation.decision_log.location import file_of, find_database, shown
     from moderation.decision_log.migrating import MIGRATIONS, VERSION_TABLE
 
     url = find_database(settings)
+    file = file_of(url)
+    if file is not None and not file.exists():  # to open it would make it
+        yield Check(name, "ok", f"{shown(url)}, not there yet; the first worker makes it")
+        return
     database = Database(url, threads=1)
     try:
         with database.reading() as connection:

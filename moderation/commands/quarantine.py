@@ -194,4 +194,4 @@ def _log(settings: Settings) -> DecisionLog:
     """Returns the decision log; a host's commands need nothing of what it imports."""
     from moderation.decision_log.opening import open_log
 
-    return open_log(settings)
+    return open_log(settings, make=False)

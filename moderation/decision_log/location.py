@@ -24,24 +24,38 @@ _DRIVERS = {
 
 
 def find_database(settings: Settings) -> URL:
-    """Returns the URL of the decision log; makes its file where it is one, for its owner alone.
+    """Returns the URL of the decision log; nothing need be there yet.
 
     Raises:
         SettingsError: the URL is no URL of a database that is supported, or its driver is missing.
-        LogUnavailable: the file cannot be made.
     """
     if settings.database_url is None:
-        folder = user_state_path("evenhand")
-        _make(folder / "decisions.db", folder)
-        return URL.create("sqlite+pysqlite", database=str(folder / "decisions.db"))
+        file = user_state_path("evenhand") / "decisions.db"
+        return URL.create("sqlite+pysqlite", database=str(file))
     url = _parsed(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite":
         _refuse_memory(url)
-        _make(Path(url.database or ""))
     elif find_spec("psycopg") is None:
         remedy = "Install evenhand[postgresql]"
         raise SettingsError("the driver of PostgreSQL is not installed", _VARIABLE, remedy)
     return url
+
+
+def make_file(settings: Settings, url: URL) -> None:
+    """Makes the file of the decision log, for its owner alone, where it is one and not there yet.
+
+    The folder is made only where it is ours: of another a missing one is a mistake.
+
+    Raises:
+        LogUnavailable: the file cannot be made.
+    """
+    if (file := file_of(url)) is not None:
+        _make(file, file.parent if settings.database_url is None else None)
+
+
+def file_of(url: URL) -> Path | None:
+    """Returns the file of the decision log; None where it is no file."""
+    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def shown(url: URL) -> str:

@@ -183,16 +183,20 @@ def test_a_folder_that_is_swapped_for_a_link_leads_nowhere_else(tmp_path: Path) 
     swapper = threading.Thread(target=swap)
     swapper.start()
     found: set[bytes | str] = set()
+    reference = ImageReference(path=str(root / "in" / "a.png"))
     with Fetcher(_settings(allowed_roots=(root,))) as fetcher:
-        for _ in range(3000):
-            try:
-                found.add(fetcher.fetch(ImageReference(path=str(root / "in" / "a.png"))))
-            except RequestError as error:
-                found.add(error.what)
-    over.set()
-    swapper.join()
-    assert b"allowed" in found
-    assert b"secret" not in found
+        try:
+            for _ in range(3000):
+                try:
+                    found.add(fetcher.fetch(reference))
+                except RequestError as error:
+                    found.add(error.what)
+        finally:
+            over.set()
+            swapper.join()
+        assert b"secret" not in found
+        # Not asked of the reads before: on a busy machine the folder may never be caught in place.
+        assert fetcher.fetch(reference) == b"allowed"
 
 
 @given(

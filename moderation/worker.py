@@ -76,6 +76,8 @@ def _register(app: Celery, name: str, answer: Answer, **retry: Any) -> None:
         answer,
         name=name,
         bind=True,
+        # Not also a task of each other app of the process: it answers with its own parts.
+        shared=False,
         # Errors of the request are answers, not failures of the worker: no traceback in its log.
         throws=(ModerationError,),
         # The result is long and its place is Redis, not the log.

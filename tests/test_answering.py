@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import func, select
+from sqlalchemy import func, select, text
 
 from moderation.answering import Answerer
 from moderation.broker import connect
@@ -30,6 +30,7 @@ from moderation.errors import (
     EncoderFailed,
     ImageError,
     ImageUnavailable,
+    LogError,
     LogUnavailable,
     ModerationError,
     RequestError,
@@ -364,6 +365,20 @@ def test_a_worker_that_is_to_stop_waits_for_no_database(
     assert isinstance(again.value.error, LogUnavailable)
     database.start()
     assert isinstance(on_postgres.answer(message()), Decided)
+
+
+def test_a_log_that_cannot_be_used_delays_an_answer_and_sets_nothing_aside(world: World) -> None:
+    world.stopping = True  # so that it does not wait
+    with world.log.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE submissions RENAME TO elsewhere"))
+    for retries in (0, 5):  # however often the request was tried before
+        with pytest.raises(TryAgain) as again:
+            world.answer(message(), retries=retries)
+        assert isinstance(again.value.error, LogError)
+    with world.log.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
+    assert isinstance(world.answer(message()), Decided)
+    assert find_entries(world.log.engine) == []
 
 
 def test_redis_need_not_take_notes(world: World) -> None:

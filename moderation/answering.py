@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import redis
 
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.records import Decided, Outcome, Quarantined, Submission
+from moderation.decision_log.records import Basis, Decided, Outcome, Quarantined, Submission
 from moderation.delivery import Delivery, Observer, TryAgain
 from moderation.errors import (
     EncoderFailed,
@@ -169,8 +169,8 @@ class Answerer:
         self._pipeline.refuse_unknown(request.policies)
         with timer.step("fetch"):
             content = self._fetcher.fetch(request.image)
-        verdicts = self._verdicts(request, content, timer, delivery.lane)
         bases = self._pipeline.bases(request.policies, frames=self._settings.frames)
+        verdicts = self._verdicts(request, bases, content, timer, delivery.lane)
         with timer.step("log"):
             outcome = self._patiently(lambda: self._decisions.decide(submission, bases, verdicts))
         self._observer.stepped(timer.seconds)
@@ -179,10 +179,14 @@ class Answerer:
         return outcome
 
     def _verdicts(
-        self, request: ModerationRequest, content: bytes, timer: Timer, lane: Lane
+        self,
+        request: ModerationRequest,
+        bases: tuple[Basis, ...],
+        content: bytes,
+        timer: Timer,
+        lane: Lane,
     ) -> tuple[Verdict, ...]:
         """Returns the verdicts that the log has on this image, else newly made ones."""
-        bases = self._pipeline.bases(request.policies, frames=self._settings.frames)
         image_sha256 = hashlib.sha256(content).hexdigest()
         keys = [basis.key for basis in bases]
         known = self._patiently(lambda: self._decisions.recall(image_sha256, keys))
@@ -192,7 +196,12 @@ class Answerer:
             changes = {"request_id": request.request_id, "timings": {**timer.seconds}}
             return tuple(verdict.model_copy(update=changes) for verdict in recalled)
         return self._pipeline.moderate(
-            content, request.policies, request_id=request.request_id, timer=timer, lane=lane
+            content,
+            request.policies,
+            request_id=request.request_id,
+            timer=timer,
+            lane=lane,
+            image_sha256=image_sha256,
         )
 
     def _set_aside(

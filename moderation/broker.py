@@ -48,6 +48,8 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("moderation", set_as_current=False)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
+        # By name: imported by those who connect.
+        broker_transport="moderation.pooled_transport:PooledTransport",
         broker_use_ssl=_tls(settings, settings.broker_url) or None,
         result_backend=result_backend(settings, PolledRedisBackend),
         redis_backend_use_ssl=_tls(settings, settings.result_backend_url) or None,

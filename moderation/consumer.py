@@ -33,6 +33,7 @@ from moderation.envelope import (
     read_kept,
 )
 from moderation.messages import EMBED_TASK_NAME, TASK_NAME
+from moderation.pooled_transport import PooledChannel
 from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
             connection.transaction(put_back, self.unacked_key)
 
 
-class _Channel(kombu_redis.Channel):  # type: ignore[misc]
+class _Channel(PooledChannel):
     """Reads the queues."""
 
     QoS = _QoS

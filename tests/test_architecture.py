@@ -30,6 +30,7 @@ LAYERS = [
         "redaction",
         "addresses",
         "local_files",
+        "pooled_transport",
     },
     {"references", "web_address", "guarded_network"},
     {"store_keys", "http_fetch"},

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+import redis
 
 from moderation.broker import connect, create_app, ping, shown_url
 from moderation.embedded import EmbeddedRedis
@@ -121,3 +122,19 @@ def test_files_of_tls_do_nothing_without_it(server: EmbeddedRedis, ours: Certifi
     settings = load_settings(broker_url=server.url, redis_ca_file=ours.authority)
     with connect(settings) as connection:
         assert connection.ping()
+
+
+def test_requests_share_a_client_until_its_connections_are_lost(server: EmbeddedRedis) -> None:
+    settings = load_settings(broker_url=server.url)
+    with create_app(settings).connection_for_write() as connection:
+        channel = connection.default_channel
+
+        def client() -> redis.Redis:
+            with channel.conn_or_acquire() as found:
+                assert found.ping()
+                return cast(redis.Redis, found)
+
+        first = client()
+        assert client() is first
+        channel._disconnect_pools()
+        assert client() is not first

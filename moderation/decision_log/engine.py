@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, QueuePool, create_engine
@@ -23,12 +22,13 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from moderation.decision_log import postgresql
 from moderation.decision_log.failures import is_contested, is_read_only, told
 from moderation.decision_log.location import shown
+from moderation.decision_log.turns import Turns
 from moderation.errors import LogError, LogUnavailable
 
 T = TypeVar("T")
 
-#: How long to wait for a lock or a connection, and for this process's turn, in seconds.
-_LOCK_SECONDS, _TURN_SECONDS = 5, 5
+#: How long to wait for a lock or a connection, in seconds.
+_LOCK_SECONDS = 5
 _MOST_CONNECTIONS = 10
 #: How often a transaction is run that another one gets in the way of.
 _TRIES = 8
@@ -60,10 +60,11 @@ class Database:
             pool_size=min(threads, _MOST_CONNECTIONS),
             max_overflow=0,
             pool_timeout=_LOCK_SECONDS,
+            pool_use_lifo=True,
             hide_parameters=True,
             **(_SQLITE if self.is_sqlite else postgresql.OPTIONS),
         )
-        self._turn = threading.Lock()
+        self._turns = Turns(self.where)
         _listen(self.engine, self.where, is_sqlite=self.is_sqlite)
         if not self.is_sqlite:
             postgresql.listen(self.engine, seconds=answer_seconds)
@@ -85,26 +86,41 @@ class Database:
         Raises:
             LogUnavailable: the database does not answer. LogError: it is damaged or foreign.
         """
-        with (
-            self._in_turn(),
-            self.engine.connect() as connection,
-            connection.execution_options(**{_WRITES: True}).begin(),
-        ):
+        with self._turns.turn() if self.is_sqlite else nullcontext(), self._writing() as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Returns what `work` returns, once its transaction is committed.
 
-        It is run again where another transaction got in its way, so it must do nothing else.
+        It is run again where another transaction got in its way, so it must do nothing else. Those
+        that wait for SQLite share one, since each commit waits for the disk.
 
         Raises:
             LogUnavailable: the database does not answer. LogError: it is damaged or foreign.
         """
+        if self.is_sqlite:
+            return self._turns.share(work, self._writing, self._written)
+        return self._written(work)
+
+    def close(self) -> None:
+        """Closes the connections that are not in use, and the others when they come back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with (
+            self.engine.connect() as connection,
+            connection.execution_options(**{_WRITES: True}).begin(),
+        ):
+            yield connection
+
+    def _written(self, work: Callable[[Connection], T]) -> T:
+        """Returns what `work` returns, once a transaction of its own is committed."""
         for tried in range(_TRIES):
             if tried:
                 time.sleep(random.uniform(0, 0.02 * 2**tried))
             try:
-                with self.writing() as connection:
+                with self._writing() as connection:
                     return work(connection)
             except (Vanished, IntegrityError) as error:
                 last: Exception = error
@@ -119,24 +135,6 @@ class Database:
             raise LogError("the tables of the decision log disagree", self.where, remedy) from last
         what = "other transactions got in the way of one again and again"
         raise LogUnavailable(what, self.where, "Try again") from last
-
-    def close(self) -> None:
-        """Closes the connections that are not in use, and the others when they come back."""
-        self.engine.dispose()
-
-    @contextmanager
-    def _in_turn(self) -> Iterator[None]:
-        """Holds this process's turn to write, where only one can: its threads do not poll."""
-        if not self.is_sqlite:
-            yield
-            return
-        if not self._turn.acquire(timeout=_TURN_SECONDS):
-            what = f"no turn to write within {_TURN_SECONDS} s"
-            raise LogUnavailable(what, self.where, "Check the disk that it lies on")
-        try:
-            yield
-        finally:
-            self._turn.release()
 
 
 _SQLITE: dict[str, Any] = {

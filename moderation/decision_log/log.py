@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Table, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, delete, insert, select, update
 
+from moderation.decision_log.adding import add_decisions, insert_new
 from moderation.decision_log.answers import find_outcome, find_verdicts
 from moderation.decision_log.engine import Database, Vanished
 from moderation.decision_log.records import (
@@ -27,15 +27,11 @@ from moderation.decision_log.records import (
     Submission,
 )
 from moderation.decision_log.rows import (
-    decision_values,
-    policy_values,
     quarantine_values,
     submission_values,
 )
 from moderation.decision_log.tables import (
-    decisions,
     outbox,
-    policies,
     quarantine,
     submission_decisions,
     submissions,
@@ -104,13 +100,13 @@ class DecisionLog:
 
         def work(connection: Connection) -> Outcome:
             now = datetime.now(UTC)
-            if not _insert_new(
+            if not insert_new(
                 connection, submissions, [submission_values(submission, "decided", now)]
             ):
                 return self._present_outcome(connection, submission)
-            canonical = _add_decisions(connection, submission.request_id, pairs, now)
+            canonical = add_decisions(connection, submission.request_id, pairs, now)
             outcome = Decided(submission.request_id, canonical)
-            connection.execute(insert(submission_decisions).values(_links(outcome)))
+            connection.execute(insert(submission_decisions), _links(outcome))
             self._announce(connection, outcome, now)
             return outcome
 
@@ -141,11 +137,11 @@ class DecisionLog:
         def work(connection: Connection) -> Outcome:
             now = datetime.now(UTC)
             row = submission_values(submission, "quarantined", now)
-            if not _insert_new(connection, submissions, [row]):
+            if not insert_new(connection, submissions, [row]):
                 return self._present_outcome(connection, submission)
             outcome = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
             values = quarantine_values(outcome, now, deliveries=deliveries, retries=retries)
-            connection.execute(insert(quarantine).values(values))
+            connection.execute(insert(quarantine), values)
             self._announce(connection, outcome, now)
             return outcome
 
@@ -201,7 +197,7 @@ class DecisionLog:
 
     def _announce(self, connection: Connection, outcome: Outcome, now: datetime) -> None:
         if rows := outbox_rows(outcome, self._endpoints, now):
-            connection.execute(insert(outbox).values(rows))
+            connection.execute(insert(outbox), rows)
 
     def _end_quarantine(self, connection: Connection, quarantine_id: str, column: str) -> str:
         """Marks an open entry and returns its request's id."""
@@ -221,40 +217,6 @@ class DecisionLog:
         return str(row.request_id)
 
 
-def _add_decisions(
-    connection: Connection, request_id: str, pairs: Sequence[tuple[Basis, Verdict]], now: datetime
-) -> tuple[Verdict, ...]:
-    """Adds the decisions that are not there; returns the log's own, as answers to this request."""
-    _add_policies(connection, [basis for basis, _ in pairs], now)
-    # In one order: two workers that add several at once would else wait for each other for ever.
-    in_order = sorted(pairs, key=lambda pair: (pair[1].image_sha256, pair[0].key))
-    rows = [decision_values(basis, verdict, request_id, now) for basis, verdict in in_order]
-    _insert_new(connection, decisions, rows)
-    # A statement of its own: it sees what another transaction committed while we waited for it.
-    images = {verdict.image_sha256 for _, verdict in pairs}
-    keys = [basis.key for basis, _ in pairs]
-    found = {image: find_verdicts(connection, image, keys) for image in images}
-    try:
-        return tuple(
-            found[verdict.image_sha256][basis.key].model_copy(
-                update={"request_id": request_id, "timings": verdict.timings}
-            )
-            for basis, verdict in pairs
-        )
-    except KeyError as error:  # purged in between
-        raise Vanished from error
-
-
-def _add_policies(connection: Connection, bases: Sequence[Basis], now: datetime) -> None:
-    wanted = {basis.policy.sha256: basis for basis in bases}
-    # Asked first, since a policy may be long and is nearly always there.
-    there = set(
-        connection.scalars(select(policies.c.sha256).where(policies.c.sha256.in_(sorted(wanted))))
-    )
-    missing = sorted(set(wanted) - there)
-    _insert_new(connection, policies, [policy_values(wanted[sha256], now) for sha256 in missing])
-
-
 def _links(outcome: Decided) -> list[dict[str, Any]]:
     return [
         {
@@ -265,12 +227,3 @@ def _links(outcome: Decided) -> list[dict[str, Any]]:
         }
         for position, verdict in enumerate(outcome.verdicts)
     ]
-
-
-def _insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> int:
-    """Adds the rows that are not there, and returns how many; waits for who adds the same."""
-    if not rows:
-        return 0
-    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
-    adding = dialect.insert(table).values(rows).on_conflict_do_nothing()
-    return len(connection.execute(adding.returning(*table.primary_key)).all())

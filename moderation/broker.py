@@ -48,7 +48,8 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("moderation", set_as_current=False)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
-        # By name: imported by those who connect.
+        # By name, so that kombu's Redis is only imported where somebody connects. A worker puts the
+        # transport of `consumer` in its place.
         broker_transport="moderation.pooled_transport:PooledTransport",
         broker_use_ssl=_tls(settings, settings.broker_url) or None,
         result_backend=result_backend(settings, PolledRedisBackend),

@@ -14,7 +14,10 @@ class PooledChannel(kombu_redis.Channel):  # type: ignore[misc]
     _pooled: redis.Redis | None = None
 
     def _create_client(self, asynchronous: bool = False) -> redis.Redis:
-        """Returns a client: for the poller a new one, else the same as long as its pool lasts."""
+        """Returns a client: for the poller a new one, else the same as long as its pool lasts.
+
+        Threads may share it: each command takes a connection of its own out of the pool.
+        """
         if asynchronous:
             return cast(redis.Redis, super()._create_client(asynchronous=True))
         if self._pooled is None or self._pooled.connection_pool is not self.pool:

@@ -10,37 +10,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy import event as events
+from sqlalchemy.exc import IntegrityError
 
+from moderation.decision_log.engine import Database, Vanished
 from moderation.decision_log.turns import Turns, Work
-from moderation.errors import LogUnavailable, RequestError
+from moderation.errors import LogError, LogUnavailable, RequestError
+
+
+def _database(folder: Path) -> Database:
+    """Returns a new SQLite database with a table of numbers."""
+    made = Database(make_url(f"sqlite:///{folder}/numbers.db"), threads=20)
+    with made.writing() as connection:
+        connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
+    return made
 
 
 class Shared:
-    """A SQLite file with a table of numbers, written through turns; counts its commits."""
+    """Such a database, written through turns of its own; counts its transactions."""
 
     def __init__(self, folder: Path, seconds: float = 20.0) -> None:
-        self.engine: Engine = create_engine(f"sqlite:///{folder}/numbers.db")
-        with self.engine.begin() as connection:
-            connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
+        self.database = _database(folder)
         self.turns = Turns("numbers.db", seconds=seconds)
-        self.commits = 0
-        self.away = False
+        self.begun = self.commits = 0
+        self.away: type[Exception] | None = None
 
     @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        if self.away:
-            raise LogUnavailable("it is away", "numbers.db")
-        with self.engine.begin() as connection:
+    def transaction(self) -> Iterator[Connection]:
+        self.begun += 1
+        with self.database._transaction() as connection:
             yield connection
+            if self.away is not None:
+                raise self.away("it is away")
         self.commits += 1
 
-    def _alone(self, work: Work[int]) -> int:
-        with self._transaction() as connection:
-            return work(connection)
-
     def write(self, work: Work[int]) -> int:
-        return self.turns.share(work, self._transaction, self._alone)
+        return self.turns.share(work, self.transaction)
 
     def together(self, works: list[Work[int]]) -> list[Future[int]]:
         """Returns what becomes of works that all wait for one turn, in order."""
@@ -54,7 +60,7 @@ class Shared:
             return asked
 
     def numbers(self) -> list[int]:
-        with self.engine.connect() as connection:
+        with self.database.reading() as connection:
             return list(connection.scalars(text("SELECT n FROM numbers ORDER BY n")))
 
 
@@ -62,7 +68,7 @@ class Shared:
 def shared(tmp_path: Path) -> Iterator[Shared]:
     made = Shared(tmp_path)
     yield made
-    made.engine.dispose()
+    made.database.close()
 
 
 def adding(n: int) -> Work[int]:
@@ -91,7 +97,9 @@ def _refused(_: Connection) -> int:
 
 
 @pytest.mark.parametrize(
-    ("bad", "error"), [(_refused, RequestError), (adding(3), Exception)], ids=["refused", "twice"]
+    ("bad", "error"),
+    [(_refused, RequestError), (adding(3), IntegrityError)],
+    ids=["refused", "twice"],
 )
 def test_one_that_fails_fails_alone(bad: Work[int], error: type[Exception], shared: Shared) -> None:
     good: list[Work[int]] = [adding(n) for n in range(10)]
@@ -100,16 +108,28 @@ def test_one_that_fails_fails_alone(bad: Work[int], error: type[Exception], shar
         answers.pop(5).result()
     assert [answer.result() for answer in answers] == list(range(10))
     assert shared.numbers() == list(range(10))
+    assert shared.commits == 1
 
 
-def test_a_database_that_is_away_is_asked_once_for_all_of_them(shared: Shared) -> None:
-    shared.away = True
-    for answer in shared.together([adding(n) for n in range(10)]):
-        with pytest.raises(LogUnavailable, match="it is away"):
+@pytest.mark.parametrize("failure", [LogUnavailable, LogError])
+def test_a_commit_that_fails_fails_for_all_and_is_tried_once(
+    failure: type[Exception], shared: Shared
+) -> None:
+    shared.away = failure
+    answers = shared.together([adding(n) for n in range(10)])
+    for answer in answers:
+        with pytest.raises(failure, match="it is away"):
             answer.result()
-    shared.away = False
+    assert shared.begun == 1
+    shared.away = None
     assert shared.write(adding(1)) == 1
     assert shared.numbers() == [1]
+
+
+def test_threads_get_each_an_error_of_its_own(shared: Shared) -> None:
+    shared.away = LogUnavailable
+    errors = [answer.exception() for answer in shared.together([adding(1), adding(2)])]
+    assert errors[0] is not errors[1]
 
 
 def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -> None:
@@ -118,18 +138,29 @@ def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -
         shared.write(adding(1))
     assert shared.write(adding(2)) == 2
     assert shared.numbers() == [2]
-    shared.engine.dispose()
+    shared.database.close()
 
 
-def test_a_thread_that_is_broken_off_leaves_no_other_waiting(shared: Shared) -> None:
+def test_who_is_written_by_another_gets_its_answer_though_the_turn_never_comes(
+    tmp_path: Path,
+) -> None:
+    shared = Shared(tmp_path, seconds=0.5)
+    with ThreadPoolExecutor(1) as pool, shared.turns.turn():
+        asked = pool.submit(shared.write, adding(1))
+        while not shared.turns._waiting:
+            time.sleep(0.001)
+        shared.turns._lead(shared.transaction)
+        assert asked.result(timeout=20) == 1
+    shared.database.close()
+
+
+def test_a_leader_that_is_broken_off_leaves_nobody_waiting(shared: Shared) -> None:
     def broken_off(_: Connection) -> int:
         raise KeyboardInterrupt
 
     answers = shared.together([broken_off, adding(1)])
-    with pytest.raises((KeyboardInterrupt, LogUnavailable)):
-        answers[0].result()
-    with pytest.raises((KeyboardInterrupt, LogUnavailable)):
-        answers[1].result()
+    told = {type(answer.exception()) for answer in answers}
+    assert told == {KeyboardInterrupt, LogUnavailable}  # whoever led, and whoever waited
     assert shared.write(adding(2)) == 2
     assert shared.numbers() == [2]
 
@@ -144,3 +175,40 @@ def test_many_threads_lose_and_double_nothing(shared: Shared) -> None:
     with ThreadPoolExecutor(16) as pool:
         told = sorted(n for some in pool.map(many, range(16)) for n in some)
     assert told == shared.numbers() == list(range(400))
+
+
+# The same in the decision log's own database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = _database(tmp_path)
+    yield made
+    made.close()
+
+
+def test_writes_to_sqlite_share_commits(database: Database) -> None:
+    commits: list[Connection] = []
+    events.listen(database.engine, "commit", commits.append)
+    with ThreadPoolExecutor(8) as pool:
+        with database.writing():
+            asked = [pool.submit(database.write, adding(n)) for n in range(8)]
+            while len(database._turns._waiting) < 8:
+                time.sleep(0.001)
+        assert [answer.result() for answer in asked] == list(range(8))
+    assert len(commits) == 2  # of the one that held the turn, and of all others
+
+
+def test_one_that_is_tried_again_and_again_keeps_nobody_from_writing(database: Database) -> None:
+    def vanishing(_: Connection) -> int:
+        raise Vanished
+
+    written = 0
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(database.write, vanishing)
+        while not asked.done():
+            assert database.write(adding(written)) == written
+            written += 1
+        with pytest.raises(LogUnavailable, match="again and again"):
+            asked.result()
+    assert written > 20  # its pauses add up to seconds, and one write takes a hundredth of one

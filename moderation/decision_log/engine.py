@@ -1,7 +1,8 @@
 """The database under the decision log: connections, transactions, and what becomes of failures.
 
-SQLite's writers take their turn in this process by a lock, and between processes by BEGIN
-IMMEDIATE: a reader that turns writer half-way could lose its turn with what it had read.
+SQLite's writers take turns in this process, where those that wait share a transaction (`turns`),
+and between processes by BEGIN IMMEDIATE: a reader that turns writer half-way could lose its turn
+with what it had read.
 """
 
 from __future__ import annotations
@@ -86,41 +87,27 @@ class Database:
         Raises:
             LogUnavailable: the database does not answer. LogError: it is damaged or foreign.
         """
-        with self._turns.turn() if self.is_sqlite else nullcontext(), self._writing() as connection:
+        turn = self._turns.turn() if self.is_sqlite else nullcontext()
+        with turn, self._transaction() as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Returns what `work` returns, once its transaction is committed.
 
-        It is run again where another transaction got in its way, so it must do nothing else. Those
-        that wait for SQLite share one, since each commit waits for the disk.
+        It is run again where another transaction got in its way, so it must do nothing else and be
+        safe to do twice. Those that wait for SQLite share one: each commit waits for the disk.
 
         Raises:
-            LogUnavailable: the database does not answer. LogError: it is damaged or foreign.
+            LogUnavailable: the database does not answer; it may be written all the same.
+            LogError: it is damaged or foreign.
         """
-        if self.is_sqlite:
-            return self._turns.share(work, self._writing, self._written)
-        return self._written(work)
-
-    def close(self) -> None:
-        """Closes the connections that are not in use, and the others when they come back."""
-        self.engine.dispose()
-
-    @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with (
-            self.engine.connect() as connection,
-            connection.execution_options(**{_WRITES: True}).begin(),
-        ):
-            yield connection
-
-    def _written(self, work: Callable[[Connection], T]) -> T:
-        """Returns what `work` returns, once a transaction of its own is committed."""
         for tried in range(_TRIES):
             if tried:
                 time.sleep(random.uniform(0, 0.02 * 2**tried))
             try:
-                with self._writing() as connection:
+                if self.is_sqlite:
+                    return self._turns.share(work, self._transaction)
+                with self._transaction() as connection:
                     return work(connection)
             except (Vanished, IntegrityError) as error:
                 last: Exception = error
@@ -135,6 +122,19 @@ class Database:
             raise LogError("the tables of the decision log disagree", self.where, remedy) from last
         what = "other transactions got in the way of one again and again"
         raise LogUnavailable(what, self.where, "Try again") from last
+
+    def close(self) -> None:
+        """Closes the connections that are not in use, and the others when they come back."""
+        self.engine.dispose()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """Yields a connection in a transaction that writes; on SQLite, for who has the turn."""
+        with (
+            self.engine.connect() as connection,
+            connection.execution_options(**{_WRITES: True}).begin(),
+        ):
+            yield connection
 
 
 _SQLITE: dict[str, Any] = {

@@ -26,16 +26,8 @@ from moderation.decision_log.records import (
     Reason,
     Submission,
 )
-from moderation.decision_log.rows import (
-    quarantine_values,
-    submission_values,
-)
-from moderation.decision_log.tables import (
-    outbox,
-    quarantine,
-    submission_decisions,
-    submissions,
-)
+from moderation.decision_log.rows import quarantine_values, submission_values
+from moderation.decision_log.tables import outbox, quarantine, submission_decisions, submissions
 from moderation.decision_log.webhooks import outbox_rows
 from moderation.errors import ModerationError, RequestError
 from moderation.messages import Verdict

@@ -1,16 +1,17 @@
 """Turns to write, of the threads of one process, to a database that takes one writer at a time.
 
-Who waits for a turn is written by whoever has it, in one transaction with all others that wait: it
-is the commit that takes long, and the images of one batch end at the same moment.
+A thread that waits for its turn leaves its work in a queue, and the thread that has the turn, the
+leader, does all of it in one transaction: it is the commit that takes long, and the images of one
+batch end at the same moment.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, InvalidStateError
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -19,6 +20,8 @@ from moderation.errors import LogUnavailable
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+#: A transaction that is committed at the end of its block.
+Transaction = Callable[[], AbstractContextManager[Connection]]
 
 #: How long to wait for a turn, in seconds.
 _TURN_SECONDS = 5
@@ -57,83 +60,90 @@ class Turns:
         """
         if not self._turn.acquire(timeout=self._seconds):
             what = f"no turn to write within {self._seconds:g} s"
-            raise LogUnavailable(what, self._where, "Check the disk that it lies on")
+            remedy = "Another process may hold it; else check the disk that it lies on"
+            raise LogUnavailable(what, self._where, remedy)
         try:
             yield
         finally:
             self._turn.release()
 
-    def share(
-        self,
-        work: Work[T],
-        transaction: Callable[[], AbstractContextManager[Connection]],
-        alone: Callable[[Work[Any]], Any],
-    ) -> T:
+    def share(self, work: Work[T], transaction: Transaction) -> T:
         """Returns what `work` returns, once a transaction with it is committed.
 
         Args:
-            work: run again where another's failure undoes it, so it must do nothing else.
-            transaction: commits at the end of its block; called in turn.
-            alone: runs one work in a transaction of its own; called in turn, for those that
-                would not go together.
+            work: may share its transaction with others; undone by itself where it raises.
+            transaction: entered in turn, perhaps by another thread.
 
         Raises:
-            LogUnavailable: there was no turn, or the database does not answer. Where the wait was
-                too long it may be written all the same.
+            LogUnavailable: there was no turn, or the database does not answer. It may be written
+                all the same, so it must be safe to do it again.
         """
         mine = _Waiting(work, Future())
         self._waiting.append(mine)
         try:
             with self.turn():
                 while not mine.answer.done():
-                    self._write_some(transaction, alone)
+                    self._lead(transaction)
+        except LogUnavailable:
+            # A leader may have written it in the meantime, and the turn gone to somebody else.
+            if mine.answer.cancel() or not mine.answer.done():
+                raise
         except BaseException:
             mine.answer.cancel()
             raise
         return cast(T, mine.answer.result())
 
-    def _write_some(
-        self,
-        transaction: Callable[[], AbstractContextManager[Connection]],
-        alone: Callable[[Work[Any]], Any],
-    ) -> None:
-        """Writes what waits, the oldest first; every one of these then has its answer."""
-        count = min(len(self._waiting), _MOST_TOGETHER)
-        taken = [self._waiting.popleft() for _ in range(count)]
-        # Those that have given up are left out.
-        group = [waiting for waiting in taken if waiting.answer.set_running_or_notify_cancel()]
+    def _lead(self, transaction: Transaction) -> None:
+        """Writes what waits, the oldest first; every one of these has its answer then."""
+        taken: list[_Waiting] = []
         try:
-            if len(group) > 1 and _written_together(group, transaction):
-                return
-            for waiting in group:
-                _write_alone(waiting, alone)
+            while self._waiting and len(taken) < _MOST_TOGETHER:
+                taken.append(self._waiting.popleft())
+            # Those that have given up are left out.
+            group = [waiting for waiting in taken if waiting.answer.set_running_or_notify_cancel()]
+            if group:
+                _write(group, transaction)
         finally:
-            for waiting in group:
+            for waiting in taken:
                 if not waiting.answer.done():  # this thread was told to end
                     told = LogUnavailable("the write was broken off", self._where, "Try again")
-                    waiting.answer.set_exception(told)
+                    with suppress(InvalidStateError):
+                        waiting.answer.set_exception(told)
 
 
-def _written_together(
-    group: list[_Waiting], transaction: Callable[[], AbstractContextManager[Connection]]
-) -> bool:
-    """Returns whether each has its answer; not where one of them stands in the others' way."""
+def _write(group: Sequence[_Waiting], transaction: Transaction) -> None:
+    """Does the work of a group in one transaction, and hands out the answers once it is kept."""
     try:
         with transaction() as connection:
-            answers = [waiting.work(connection) for waiting in group]
-    except LogUnavailable as error:  # everybody's: each alone would wait as long for it
-        for waiting in group:
-            waiting.answer.set_exception(error)
-    except Exception:
-        return False
-    else:
-        for waiting, answer in zip(group, answers, strict=True):
+            ends = [_end(waiting.work, connection) for waiting in group]
+    except Exception as error:  # the database's, and so everybody's
+        ends = [_own(error) for _ in group]
+    for waiting, (answer, failure) in zip(group, ends, strict=True):
+        if failure is None:
             waiting.answer.set_result(answer)
-    return True
+        else:
+            waiting.answer.set_exception(failure)
 
 
-def _write_alone(waiting: _Waiting, alone: Callable[[Work[Any]], Any]) -> None:
+def _end(work: Work[Any], connection: Connection) -> tuple[Any, Exception | None]:
+    """Returns what a work returns, or why it is undone, alone.
+
+    Raises:
+        LogUnavailable: the database does not answer.
+    """
     try:
-        waiting.answer.set_result(alone(waiting.work))
+        with connection.begin_nested():
+            return work(connection), None
+    except LogUnavailable:
+        raise
     except Exception as error:
-        waiting.answer.set_exception(error)
+        return None, error
+
+
+def _own(error: Exception) -> tuple[None, Exception]:
+    """Returns an error for one of several threads: what raises it writes into it."""
+    if not isinstance(error, LogUnavailable):
+        return None, error
+    own = LogUnavailable(*error.args)
+    own.__cause__ = error.__cause__
+    return None, own

@@ -43,14 +43,14 @@ MEASURED_WORKERS = (
     WorkerKind(
         name="2 cores, OpenVINO",
         setup="ViT-B/32's shape in bfloat16 on 2 cores of an AMD EPYC with AVX512-BF16",
-        images_per_second=39.2,
-        memory_mb=1110.0,
+        images_per_second=35.7,
+        memory_mb=1150.0,
     ),
     WorkerKind(
         name="2 cores, torch",
         setup="the same without the extra openvino",
-        images_per_second=33.1,
-        memory_mb=940.0,
+        images_per_second=30.4,
+        memory_mb=900.0,
     ),
 )
 

@@ -144,7 +144,7 @@ def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -
 def test_who_is_written_by_another_gets_its_answer_though_the_turn_never_comes(
     tmp_path: Path,
 ) -> None:
-    shared = Shared(tmp_path, seconds=0.5)
+    shared = Shared(tmp_path, seconds=3.0)
     with ThreadPoolExecutor(1) as pool, shared.turns.turn():
         asked = pool.submit(shared.write, adding(1))
         while not shared.turns._waiting:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import astuple, replace
 from itertools import product
 from pathlib import Path
@@ -150,11 +151,26 @@ def test_a_store_that_is_a_file_or_below_one_is_refused_before_anything_is_compu
     assert "name another" in caught.value.remedy
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_store_that_may_not_be_written_to_is_refused(tmp_path: Path) -> None:
-    tmp_path.chmod(0o500)
-    with pytest.raises(StoreError, match="Permission denied"):
-        EmbeddingStore(tmp_path).refuse_unwritable()
+@contextmanager
+def _nobody() -> Iterator[None]:
+    """Has this process act as a user who may not write anywhere, if it runs as root."""
+    root = os.geteuid() == 0
+    if root:
+        os.seteuid(65_534)
+    try:
+        yield
+    finally:
+        if root:
+            os.seteuid(0)
+
+
+def test_a_store_that_may_not_be_written_to_is_refused() -> None:
+    # Not below tmp_path, which nobody else may even enter.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        with _nobody(), pytest.raises(StoreError, match="Permission denied"):
+            EmbeddingStore(Path(folder)).refuse_unwritable()
+        assert list(Path(folder).iterdir()) == []
 
 
 def test_a_store_that_can_be_written_to_is_made_and_left_empty(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""Our own commands, as people run them: in a process, by the program that pip installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+_PROGRAMS = Path(sys.executable).parent
+
+
+def run(program: str, *arguments: str) -> str:
+    """Returns what a command prints; it has to succeed."""
+    words = [str(_PROGRAMS / program), *arguments]
+    done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
+    if done.returncode:
+        sys.exit(f"{program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
+    return done.stdout
+
+
+def needs_no(*packages: str) -> None:
+    """Ends the program where one of the packages was installed all the same."""
+    if found := [package for package in packages if find_spec(package)]:
+        sys.exit(f"this extra must not bring {', '.join(found)}")

@@ -1,0 +1,36 @@
+"""HEIC files, in the processes that decode."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pillow_heif
+
+from moderation.decoder import Limits
+from moderation.decoding import DecoderPool
+from tests.extras.command import needs_no
+from tests.extras.photograph import save_photograph
+from tests.stub_encoder import StubEncoder
+
+
+def main() -> None:
+    """Decodes one image as HEIC and as PNG, and finds nearly the same pixels."""
+    needs_no("torch")
+    pillow_heif.register_heif_opener()
+    way = [StubEncoder.preprocessing]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        DecoderPool(1, Limits(10_000_000, 1, 10.0)) as decoders,
+    ):
+        [heic, png] = (
+            decoders.squares(save_photograph(Path(folder) / name).read_bytes(), way)[0].astype(int)
+            for name in ("photograph.heic", "photograph.png")
+        )
+    assert np.abs(heic - png).mean() < 5, np.abs(heic - png).mean()
+    print("heic: decoded")
+
+
+if __name__ == "__main__":
+    main()

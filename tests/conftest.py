@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import hypothesis
 import pytest
 
 from moderation.commands.demo import sample_photographs
@@ -34,7 +35,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hides the package with Valkey, where the system's server is asked for."""
+    """Lets examples take their time; hides the packaged Valkey where the system's is asked for."""
+    # How long an example takes says how busy the machine is.
+    hypothesis.settings.register_profile(
+        "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    )
+    hypothesis.settings.load_profile("patient")
     if config.getoption("--system-redis"):
         if shutil.which("redis-server") is None:
             raise pytest.UsageError("--system-redis: there is no redis-server on the PATH")

@@ -31,7 +31,7 @@ WIDTH = 3
 #: Few values, so that images and labels often tie or are one and the same.
 VALUES = (-1.0, 0.0, 1e-3, 1.0, 2.0)
 THRESHOLDS = st.sampled_from([0.0, 0.05, 0.2, 0.25, 0.5, 0.9, 1.0])
-ANYTHING = settings(max_examples=60, deadline=None)
+ANYTHING = settings(max_examples=60)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def test_under_contrast_an_added_acting_label_moves_no_other(world: World) -> No
 
 
 @given(worlds(), st.data())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_the_order_of_labels_images_and_groups_changes_no_table(
     world: World, data: st.DataObject
 ) -> None:
@@ -275,7 +275,7 @@ def _thresholds_on_scores(world: World, data: st.DataObject) -> Predictions:
 
 
 @given(worlds(), st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_the_margin_is_0_and_more_exactly_where_an_image_is_flagged(
     world: World, data: st.DataObject
 ) -> None:

@@ -53,7 +53,7 @@ _REQUESTS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(_REQUESTS, st.integers(1, 9), st.integers(1, 12), st.integers())
 def test_every_request_gets_its_own_answer_whatever_the_interleaving(
     requests: list[_Request], batch_size: int, threads: int, seed: int

@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from moderation.decoder import Limits
@@ -101,9 +101,7 @@ def test_a_mutated_file_is_read_or_refused_and_the_decoder_lives_on(
     @settings(
         max_examples=EXAMPLES,
         derandomize=not IS_RANDOM,
-        deadline=None,
         database=None,
-        suppress_health_check=[HealthCheck.too_slow],
     )
     @given(
         changes=st.lists(MUTATIONS, min_size=1, max_size=6), other=st.sampled_from(sorted(seeds()))

@@ -50,7 +50,7 @@ def rates_of(counts: Counts, metric: str = FLAG) -> pd.DataFrame:
 
 
 @given(TABLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_difference_to_overall_is_that_to_the_rest_less_the_groups_own_part(
     counts: Counts,
 ) -> None:
@@ -68,7 +68,7 @@ def test_a_difference_to_overall_is_that_to_the_rest_less_the_groups_own_part(
 
 
 @given(TABLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_ratio_to_overall_is_that_to_the_rest_seen_from_the_whole(counts: Counts) -> None:
     table = differences_to_overall(rates_of(counts))
     total, everyone = map(sum, zip(*counts, strict=True))
@@ -90,7 +90,7 @@ def test_a_ratio_to_overall_is_that_to_the_rest_seen_from_the_whole(counts: Coun
 
 
 @given(TABLES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_interval_of_pairs_and_gaps_holds_its_estimate(counts: Counts) -> None:
     rates = rates_of(counts)
     for table in (differences_between_groups(rates), gaps(rates)):
@@ -102,7 +102,7 @@ def test_each_interval_of_pairs_and_gaps_holds_its_estimate(counts: Counts) -> N
 
 
 @given(st.lists(CELL, min_size=2, max_size=6), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_the_order_of_groups_changes_no_figure(counts: Counts, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(counts))))
     shuffled = rates_of(counts).iloc[order].reset_index(drop=True)

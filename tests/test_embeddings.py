@@ -554,7 +554,7 @@ STEP = st.tuples(st.sampled_from(["add", "get", "flush", "open"]), st.lists(st.i
 
 
 @given(steps=st.lists(STEP, max_size=12), storage=st.sampled_from(BOTH))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_whatever_the_order_what_was_added_is_found_and_nothing_else(
     steps: list[tuple[str, list[int]]], storage: Storage
 ) -> None:

@@ -59,7 +59,7 @@ def test_skews_without_ties_are_those_of_the_plain_loop(desired: Desired, k: int
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2]), st.integers(0, 1)), min_size=2, max_size=6))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_ties_share_their_places_as_over_all_orders(images: list[tuple[float, int]]) -> None:
     similarities, codes = (list(column) for column in zip(*images, strict=True))
     groups = _partition(codes)
@@ -86,7 +86,7 @@ def test_never_more_than_k_images_are_counted(images: list[tuple[float, int]]) -
 
 
 @given(TIED, st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_the_order_of_images_changes_no_skew(
     images: list[tuple[float, int]], data: st.DataObject
 ) -> None:

@@ -12,8 +12,10 @@ from audit.dataset import CROSS, Groups
 from audit.errors import LimitsError
 from audit.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
-from moderation.policy_problems import field_problems
-from moderation.yaml_source import parse_yaml
+from moderation.policy_problems import field_problems, shape_problems
+from moderation.yaml_source import FileKind, parse_yaml
+
+_KIND = FileKind("a file of limits", "Start from the one in docs/audit.md")
 
 #: A highest rate or difference: 1 would hold of anything.
 Highest = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
@@ -68,22 +70,29 @@ def load_limits(path: Path) -> Limits:
         LimitsError: it cannot be read, or with everything that is wrong in it.
     """
     try:
-        source = parse_yaml(path.read_bytes(), str(path))
+        limits = _parse(path.read_bytes(), str(path))
     except OSError as error:
         raise LimitsError(
             f"cannot be read: {error.strerror}", str(path), "Name a file of limits"
         ) from error
-    except PolicyError as error:  # it is no YAML at all
+    except PolicyError as error:
         raise LimitsError("\n".join(map(str, error.problems))) from error
-    problems = list(source.problems)
-    try:
-        limits = Limits.model_validate(source.data)
-    except ValidationError as error:
-        problems += field_problems(error, source, Limits)
-    if problems:
-        raise LimitsError("\n".join(map(str, problems)))
     _refuse_senseless(limits, str(path))
     return limits
+
+
+def _parse(content: bytes, path: str) -> Limits:
+    """Returns the limits in a YAML text; raises PolicyError with everything that is wrong."""
+    source = parse_yaml(content, path, _KIND)
+    problems = [*source.problems, *shape_problems(source)]
+    try:
+        if not problems:
+            return Limits.model_validate(source.data)
+        if isinstance(source.data, dict):
+            Limits.model_validate(source.data)
+    except ValidationError as error:
+        problems += field_problems(error, source, Limits)
+    raise PolicyError(problems)
 
 
 def _refuse_senseless(limits: Limits, where: str) -> None:

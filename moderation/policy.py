@@ -24,15 +24,15 @@ from pydantic import (
 
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.messages import Action, PolicyStamp, Severity
-from moderation.policy_problems import field_problems
+from moderation.policy_problems import field_problems, shape_problems
 from moderation.policy_rules import broken_rules
-from moderation.yaml_source import Location, YamlSource, parse_yaml
+from moderation.yaml_source import FileKind, Location, YamlSource, parse_yaml
 
 Threshold = Annotated[float, Strict(), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
 Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
-SCHEMA_VERSION = 1
+_KIND = FileKind("a policy", "Start from a copy of policies/weapons.yaml")
 
 
 class _Record(BaseModel):
@@ -146,7 +146,7 @@ class Policy(_Record):
 
     def problem(self, location: Location, message: str, remedy: str) -> PolicyProblem:
         """Returns a problem at a place of this policy's file (of line 0 if built in Python)."""
-        source = self._source or YamlSource(f"<policy {self.id}>")
+        source = self._source or YamlSource(f"<policy {self.id}>", _KIND)
         return source.problem(location, message, remedy)
 
 
@@ -162,9 +162,9 @@ def parse_policy(content: bytes, path: str, *, model: str | None = None) -> Poli
     Raises:
         PolicyError: with every problem of the file, in the order of the file.
     """
-    source = parse_yaml(content, path)
-    problems = list(source.problems) + _version_problems(source)
-    if not problems or isinstance(source.data, dict):
+    source = parse_yaml(content, path, _KIND)
+    problems = [*source.problems, *shape_problems(source)]
+    if isinstance(source.data, dict):
         problems += _content_problems(source, model)
     if problems:
         in_file_order = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
@@ -174,24 +174,7 @@ def parse_policy(content: bytes, path: str, *, model: str | None = None) -> Poli
     return policy
 
 
-def _version_problems(source: YamlSource) -> list[PolicyProblem]:
-    """Refuses what is no policy of this version before anything else is said of it."""
-    if not isinstance(source.data, dict):
-        remedy = "Start from a copy of policies/weapons.yaml"
-        return [source.problem((), "a policy is a mapping of keys to values", remedy)]
-    version = source.data.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, bool):  # True equals 1
-        message = f"schema_version is {version}, and this program reads 1"
-        return [source.problem(("schema_version",), message, "Write schema_version: 1")]
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        message = f"schema_version {version} is newer than this program, which reads 1"
-        raise PolicyError([source.problem(("schema_version",), message, "Update evenhand")])
-    return []
-
-
 def _content_problems(source: YamlSource, model: str | None) -> list[PolicyProblem]:
-    if not isinstance(source.data, dict):
-        return []
     found: list[PolicyProblem] = []
     try:
         Policy.model_validate(source.data)

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with the fields of a policy -> problems that an author can act on."""
+"""What is wrong with the shape and the fields of a file -> problems that its author can act on."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from moderation.errors import PolicyProblem
-from moderation.yaml_source import YamlSource
+from moderation.errors import PolicyError, PolicyProblem
+from moderation.yaml_source import Location, YamlSource
+
+#: The version of every file format that this program reads.
+SCHEMA_VERSION = 1
 
 #: pydantic error types -> what to do; `{...}` are the error's own context.
 _REMEDIES = {
@@ -39,13 +42,39 @@ _MESSAGES = {
 }
 
 
+def shape_problems(source: YamlSource) -> list[PolicyProblem]:
+    """Returns why the data are no file of the expected kind, before anything else is said of it.
+
+    Raises:
+        PolicyError: it is of a newer version, of which nothing more can be said.
+    """
+    kind = source.kind
+    if not isinstance(source.data, dict):
+        shown = source.shown((), source.data)
+        what = f"{kind.name} is keys with values, and this file holds {shown}"
+        return [source.problem((), what, kind.remedy)]
+    version = source.data.get("schema_version", SCHEMA_VERSION)
+    where: Location = ("schema_version",)
+    what = f"schema_version is {source.shown(where, version)}, and this program reads"
+    place = source.place(where)
+    if any((told.line, told.column) == (place.line, place.column) for told in source.problems):
+        return []  # it is no plain number
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        message = f"{what} {SCHEMA_VERSION}: the file is newer"
+        raise PolicyError([source.problem(where, message, "Update evenhand")])
+    if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
+        remedy = f"Write schema_version: {SCHEMA_VERSION}"
+        return [source.problem(where, f"{what} {SCHEMA_VERSION}", remedy)]
+    return []
+
+
 def field_problems(
     error: ValidationError, source: YamlSource, model: type[BaseModel]
 ) -> list[PolicyProblem]:
     """Returns a problem for each field error of `model`, at its place in the file.
 
-    Left out are rules that span fields, told elsewhere, and lists that pydantic calls too short
-    because it could read none of their items.
+    Left out are what is told elsewhere (rules that span fields, the version), and lists that
+    pydantic calls too short because it could read none of their items.
     """
     return [
         _problem(details, source, model)
@@ -55,6 +84,8 @@ def field_problems(
 
 
 def _is_told_elsewhere(details: ErrorDetails) -> bool:
+    if details["loc"] == ("schema_version",) and details["type"] != "missing":
+        return True
     if details["type"] == "too_short":
         return bool(details["input"])
     return details["type"] == "value_error"
@@ -63,7 +94,7 @@ def _is_told_elsewhere(details: ErrorDetails) -> bool:
 def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) -> PolicyProblem:
     location = details["loc"]
     kind, value = details["type"], details["input"]
-    name = location[-1] if location else "policy"
+    name = location[-1] if location else ""
     if kind == "extra_forbidden":
         keys = _keys_at(location[:-1], model)
         remedy = _nearest(str(name), keys, "Known keys here")
@@ -72,10 +103,10 @@ def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) 
         return source.problem(location[:-1], f"the key '{name}' is missing", f"Add {name}: ...")
     if kind == "literal_error":
         options = re.findall(r"'?([\w-]+)'?(?:, | or |$)", details["ctx"]["expected"])
-        message = f"{_path(location)} is {value!r}, which is not known"
+        message = f"{_path(location)} is {source.shown(location, value)}, which is not known"
         return source.problem(location, message, _nearest(str(value), options, "Use one of"))
     said = _MESSAGES.get(kind, _lower(details["msg"])).format(**details.get("ctx", {}))
-    message = f"{_path(location)}: {said}, not {_shown(value)}"
+    message = f"{_path(location)}: {said}, not {source.shown(location, value)}"
     return source.problem(location, message, _remedy(details))
 
 
@@ -85,6 +116,8 @@ def _remedy(details: ErrorDetails) -> str:
         if isinstance(value, bool | int | float):
             return "Put quotes around it: YAML reads the bare word as something else"
         return "Write a text here"
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+,[0-9]+", value):
+        return f"Write {value.replace(',', '.')}, with a point"
     remedy = _REMEDIES.get(kind, "See the keys of this file in the documentation")
     return remedy.format(**details.get("ctx", {}))
 
@@ -118,13 +151,8 @@ def _nearest(word: str, known: list[str], fallback: str) -> str:
 
 def _path(location: tuple[str | int, ...]) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
-    return text.lstrip(".") or "policy"
+    return text.lstrip(".")
 
 
 def _lower(message: str) -> str:
     return message[:1].lower() + message[1:]
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -6,6 +6,7 @@ field by field elsewhere, and an author wants to see both kinds of problem in on
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -89,16 +90,21 @@ def _number(label: dict[str, Any], key: str) -> float | None:
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
+def _read(text: str) -> str:
+    """Returns a text as most models read it: in lower case, composed, its spaces single."""
+    return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
+
+
 def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
     seen: set[str] = set()
     for i, template in _texts(data, "templates"):
         if template.count("{}") != 1:
             message = f"the template {template!r} has {template.count('{}')} places for the prompt"
             yield BrokenRule(("templates", i), message, "Write {} once, where the prompt belongs")
-        if template in seen:
+        if _read(template) in seen:
             message = f"the template {template!r} is given twice"
             yield BrokenRule(("templates", i), message, "Remove one: it would count double")
-        seen.add(template)
+        seen.add(_read(template))
 
 
 def _threshold_rules(
@@ -137,11 +143,11 @@ def _prompt_rules(location: Location, label: dict[str, Any]) -> Iterator[BrokenR
         if prompt and not prompt.strip():
             message = "an empty prompt"
             yield BrokenRule((*location, "prompts", i), message, "Write what the image would show")
-        if prompt.casefold() in seen:  # most models read lower case alone
+        if _read(prompt) in seen:
             message = f"the prompt {prompt!r} is given twice"
             remedy = "Remove one: it would count double"
             yield BrokenRule((*location, "prompts", i), message, remedy)
-        seen.add(prompt.casefold())
+        seen.add(_read(prompt))
 
 
 def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
@@ -155,7 +161,7 @@ def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[Brok
         elif isinstance(name, str):
             first_id[name] = i
         for j, prompt in _texts(label, "prompts"):
-            first = first_prompt.setdefault(prompt.casefold(), i)
+            first = first_prompt.setdefault(_read(prompt), i)
             if prompt.strip() and first != i:
                 message = f"the prompt {prompt!r} stands in labels[{first}] too"
                 remedy = "Keep it in one label: in two, neither can win"

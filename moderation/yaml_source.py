@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import re
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from yaml.constructor import ConstructorError, SafeConstructor
@@ -25,6 +25,23 @@ MAX_DEPTH = 20
 Location = tuple[str | int, ...]
 
 
+#: Numbers that every reader of YAML, and every author, takes for the same.
+_PLAIN_NUMBER = {
+    "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)"),
+    "tag:yaml.org,2002:float": re.compile(r"[^:_]*"),
+}
+
+#: Signs that a word processor puts for quotes, and that YAML takes for letters.
+_TYPOGRAPHIC_QUOTES = tuple("“”„‟«»‘’‚‛‹›´＂＇")  # noqa: RUF001
+
+
+class FileKind(NamedTuple):
+    """What a file is expected to be, such as `a policy`, and where its author begins."""
+
+    name: str
+    remedy: str
+
+
 @dataclass(frozen=True)
 class Place:
     """A place in a file; `line` and `column` count from 1, 0 where unknown."""
@@ -38,9 +55,11 @@ class YamlSource:
     """A parsed file: its data, the places of its parts, and what was refused on the way."""
 
     path: str
+    kind: FileKind
     data: Any = None
     values: dict[Location, Place] = field(default_factory=dict)
     keys: dict[Location, Place] = field(default_factory=dict)
+    written: dict[Location, str] = field(default_factory=dict)
     problems: list[PolicyProblem] = field(default_factory=list)
 
     def place(self, location: Location, *, key: bool = False) -> Place:
@@ -50,6 +69,14 @@ class YamlSource:
         while location and location not in self.values:
             location = location[:-1]
         return self.values.get(location, Place())
+
+    def shown(self, location: Location, value: Any) -> str:
+        """Returns a value in the author's own words: true, 0x1 or "1", where Python has others."""
+        if isinstance(value, list | tuple):
+            return "a list"
+        if isinstance(value, dict):
+            return "keys with values"
+        return self.written.get(location, "" if value is None else repr(value)) or "nothing"
 
     def problem(
         self, location: Location, message: str, remedy: str, *, key: bool = False
@@ -65,13 +92,18 @@ class YamlSource:
         )
 
 
-def parse_yaml(content: bytes, path: str) -> YamlSource:
+def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
     """Returns the data of one YAML document with its places.
+
+    Args:
+        content: the YAML text.
+        path: what to call it in problems.
+        kind: what it is expected to be.
 
     Raises:
         PolicyError: the text is not YAML at all, so that nothing more can be said of it.
     """
-    source = YamlSource(path, values={(): Place(1, 1)})
+    source = YamlSource(path, kind, values={(): Place(1, 1)})
     text = _decoded(content, path)
     try:
         loader = _PlainLoader(text, source)
@@ -94,14 +126,14 @@ def parse_yaml(content: bytes, path: str) -> YamlSource:
         problem = (path, line, column, f"not YAML: {error.reason}", "Remove this character")
         raise PolicyError([problem]) from error
     if node is not None:
-        source.data = _plain(node, (), source)
+        source.data = _Reading(text, source).plain(node, ())
     return source
 
 
 def _decoded(content: bytes, path: str) -> str:
     if len(content) > MAX_BYTES:
         message = f"the file has {len(content)} bytes, over the limit of {MAX_BYTES}"
-        raise PolicyError([(path, 0, 0, message, "Split it into several policies")])
+        raise PolicyError([(path, 0, 0, message, "Split it into several files")])
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -131,7 +163,7 @@ class _PlainLoader(yaml.SafeLoader):
             self._source.refuse(
                 event.start_mark, f"an alias (*{event.anchor}) is not allowed", "Write it out"
             )
-            return ScalarNode("tag:yaml.org,2002:null", "", event.start_mark)  # type: ignore[arg-type]
+            return ScalarNode("tag:yaml.org,2002:null", "", event.start_mark, event.end_mark)  # type: ignore[arg-type]
         if isinstance(event, NodeEvent) and event.anchor is not None:
             message = f"an anchor (&{event.anchor}) is not allowed"
             self._source.refuse(event.start_mark, message, "Remove it and write values out")
@@ -148,35 +180,81 @@ class _PlainLoader(yaml.SafeLoader):
             self._depth -= 1
 
 
-def _plain(node: Node, location: Location, source: YamlSource) -> Any:
-    """Returns the data of a node and notes the places of its parts."""
-    source.values[location] = Place(node.start_mark.line + 1, node.start_mark.column + 1)
-    if isinstance(node, MappingNode):
-        return _plain_mapping(node, location, source)
-    if isinstance(node, SequenceNode):
-        return [_plain(item, (*location, i), source) for i, item in enumerate(node.value)]
-    return _plain_scalar(node)
+@dataclass(frozen=True)
+class _Reading:
+    """Turns nodes into plain data; notes the places and the words of their parts."""
 
+    text: str
+    source: YamlSource
 
-def _plain_mapping(node: MappingNode, location: Location, source: YamlSource) -> dict[str, Any]:
-    data: dict[str, Any] = {}
-    for key_node, value_node in node.value:
-        if not isinstance(key_node, ScalarNode):
-            source.refuse(key_node.start_mark, "a key must be a word", "Use a plain key")
-            continue
-        key = key_node.value
-        if key in data:
-            first = source.keys[(*location, key)]
-            source.refuse(
-                key_node.start_mark,
-                f"duplicate key '{key}', first given on line {first.line}",
-                "Keep one of the two",
-            )
-            continue
-        mark = key_node.start_mark
-        source.keys[(*location, key)] = Place(mark.line + 1, mark.column + 1)
-        data[key] = _plain(value_node, (*location, key), source)
-    return data
+    def plain(self, node: Node, location: Location) -> Any:
+        """Returns the data of a node."""
+        mark = node.start_mark
+        self.source.values[location] = Place(mark.line + 1, mark.column + 1)
+        if isinstance(node, MappingNode):
+            return self._mapping(node, location)
+        if isinstance(node, SequenceNode):
+            return [self.plain(item, (*location, i)) for i, item in enumerate(node.value)]
+        assert isinstance(node, ScalarNode)
+        self.source.written[location] = self._words(node)
+        self._refuse_typographic_quotes(node)
+        return self._scalar(node)
+
+    def _words(self, node: Node) -> str:
+        return self.text[node.start_mark.index : node.end_mark.index].strip()
+
+    def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
+        data: dict[str, Any] = {}
+        before = ""
+        for key_node, value_node in node.value:
+            if not isinstance(key_node, ScalarNode):
+                self.source.refuse(key_node.start_mark, "a key must be a word", "Use a plain key")
+                continue
+            key, mark = key_node.value, key_node.start_mark
+            if node.flow_style and self._is_behind_a_comma(data.get(before), key, value_node):
+                data[before] = self._refuse_comma(mark, data[before], key)
+                continue
+            if key in data:
+                first = self.source.keys[(*location, key)]
+                message = f"duplicate key '{key}', first given on line {first.line}"
+                self.source.refuse(mark, message, "Keep one of the two")
+                continue
+            self._refuse_typographic_quotes(key_node)
+            self.source.keys[(*location, key)] = Place(mark.line + 1, mark.column + 1)
+            data[key] = self.plain(value_node, (*location, key))
+            before = key
+        return data
+
+    def _is_behind_a_comma(self, value: Any, key: str, value_node: Node) -> bool:
+        """Returns whether a key is what stands behind the comma of {threshold: 0,8}."""
+        is_whole = isinstance(value, int) and not isinstance(value, bool)
+        return is_whole and key.isdecimal() and not self._words(value_node)
+
+    def _refuse_comma(self, mark: Any, whole: int, decimals: str) -> float:
+        """Refuses a decimal comma; returns the number that was meant, for the other rules."""
+        message = f"{whole},{decimals} is no number: the comma ends it, and {decimals} is a key"
+        self.source.refuse(mark, message, f"Write {whole}.{decimals}, with a point")
+        return float(f"{whole}.{decimals}")
+
+    def _refuse_typographic_quotes(self, node: ScalarNode) -> None:
+        if node.style is None and node.value.startswith(_TYPOGRAPHIC_QUOTES):
+            message = f"{node.value[0]} is no quote of YAML: it is read as part of the text"
+            self.source.refuse(node.start_mark, message, "Write straight quotes: \" or '")
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        """Returns None, a bool, an int or a float where YAML says so, else the text itself."""
+        construct = _SCALARS.get(node.tag)
+        if construct is None:
+            return node.value
+        try:
+            value = construct(node)
+        except (ValueError, KeyError):  # an explicit, refused tag on something else
+            return node.value
+        if node.tag in _PLAIN_NUMBER and not _PLAIN_NUMBER[node.tag].fullmatch(node.value):
+            message = f"{node.value} would be read as {value}, in YAML's other ways to count"
+            remedy = "Write it in plain digits, without a 0 before them; or in quotes, as a text"
+            self.source.refuse(node.start_mark, message, remedy)
+        return value
 
 
 _constructor = SafeConstructor()
@@ -186,14 +264,3 @@ _SCALARS = {
     "tag:yaml.org,2002:int": _constructor.construct_yaml_int,
     "tag:yaml.org,2002:float": _constructor.construct_yaml_float,
 }
-
-
-def _plain_scalar(node: Node) -> Any:
-    """Returns None, a bool, an int or a float where YAML says so, else the text itself."""
-    construct = _SCALARS.get(node.tag)
-    if construct is None:
-        return node.value
-    try:
-        return construct(node)  # type: ignore[arg-type]
-    except (ValueError, KeyError):  # an explicit, refused tag on something else
-        return node.value

@@ -184,7 +184,10 @@ def test_limits_are_read_with_intersections_in_either_spelling(tmp_path: Path) -
         (("worst_group_rate: 0.05", ""), "it holds no limit"),
         (("worst_group_rate: 0.05", "worst_group_rate: 5"), "limits.yaml:4:"),
         (("worst_group_rate", "worst_group"), "Did you mean 'worst_group_rate'"),
-        (("schema_version: 1", "schema_version: 2"), "limits.yaml:1:"),
+        (("schema_version: 1", "schema_version: 2"), "schema_version is 2, and"),
+        (("schema_version: 1", "schema_version: true"), "schema_version is true, and"),
+        (("worst_group_rate: 0.05", "worst_group_rate: 0,05"), "Write 0.05, with a point"),
+        (("schema_version: 1", "schema_version: 0x1"), "limits.yaml:1:17: 0x1 would be read as 1"),
         (('sensitive_features: [race, "race × gender", "age,gender"]', ""), "sensitive_features"),
         (("worst_group_rate: 0.05", "ratio: 0.5"), "limits.yaml:4:"),
         (("metric:", "metric: [:"), "limits.yaml:2:"),
@@ -205,6 +208,22 @@ def test_limits_that_cannot_be_used_are_refused_with_their_place(
     with pytest.raises(LimitsError) as caught:
         load_limits(path)
     assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [("", "nothing"), ("# no limits\n", "nothing"), ("- gap", "a list"), ("gap", "gap")],
+)
+def test_a_file_that_holds_no_keys_is_told_that_it_should_be_limits(
+    tmp_path: Path, text: str, held: str
+) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LimitsError) as caught:
+        load_limits(path)
+    told = f"{path}:1:1: a file of limits is keys with values, and this file holds {held}. Start"
+    assert str(caught.value).startswith(told)
+    assert "policy" not in str(caught.value).removeprefix(str(path))
 
 
 def test_a_rise_is_held_on_images_whose_truth_both_policies_know() -> None:

@@ -18,7 +18,7 @@ from moderation.policy import (
     parse_policy,
     policy_json_schema,
 )
-from tests.conftest import POLICIES, ROOT
+from tests.conftest import POLICIES, ROOT, SHARED
 from tests.policy_texts import VALID, policy
 
 LONG_PROMPT = "word " * 90
@@ -40,8 +40,8 @@ BROKEN = {
         "Keep",
     ),
     "duplicate label id": ("id: knife", "id: gun", "14:9: the label id 'gun' is taken", "own id"),
-    "unknown scoring": ("softmax", "sofmax", "6:10: scoring is 'sofmax'", "mean 'softmax'?"),
-    "unknown action": ("block", "blok", "11:13: labels[0].action is 'blok'", "mean 'block'?"),
+    "unknown scoring": ("softmax", "sofmax", "6:10: scoring is sofmax, which", "mean 'softmax'?"),
+    "unknown action": ("block", "blok", "11:13: labels[0].action is blok, which", "mean 'block'?"),
     "threshold above 1": ("0.8", "1.8", "12:16: labels[0].threshold: input should", "1.0 or less"),
     "threshold below 0": ("0.8", "-0.8", "12:16: labels[0].threshold: input", "0.0 or more"),
     "threshold not finite": ("0.8", ".nan", "12:16: labels[0].threshold: input", "in [0, 1]"),
@@ -70,7 +70,7 @@ BROKEN = {
     "prompt that YAML reads as a bool": (
         '"a knife"',
         "no",
-        "15:15: labels[1].prompts[0]: input should be a valid string, not False",
+        "15:15: labels[1].prompts[0]: input should be a valid string, not no.",
         "quotes",
     ),
     "a word for a list": (
@@ -105,8 +105,44 @@ BROKEN = {
     "schema_version that is true": (
         "schema_version: 1",
         "schema_version: true",
-        "1:17: schema_version is True",
+        "1:17: schema_version is true, and this program reads 1",
         "Write schema_version: 1",
+    ),
+    "octal number": ("\nversion: 1", "\nversion: 010", "3:10: 010 would be read as 8", "plain"),
+    "hexadecimal number": ("\nversion: 1", "\nversion: 0x1", "3:10: 0x1 would be read", "plain"),
+    "number of a clock": ("\nversion: 1", "\nversion: 1:30", "3:10: 1:30 would be read", "plain"),
+    "number with underscores": ("0.8", "0.8_0", "12:16: 0.8_0 would be read as 0.8", "plain"),
+    "decimal comma": (
+        "threshold: 0.8",
+        "threshold: 0,8",
+        "12:16: labels[0].threshold: input should be a valid number, not 0,8",
+        "Write 0.8, with a point",
+    ),
+    "decimal comma in braces": (
+        "  - id: cat",
+        '  - {id: dog, prompts: ["a dog"], action: block, threshold: 0,8}\n  - id: cat',
+        "20:63: 0,8 is no number: the comma ends it, and 8 is a key",
+        "Write 0.8, with a point",
+    ),
+    "typographic quotes": ('"a knife"', "“a knife”", "15:15: “ is no quote of YAML", "straight"),
+    "typographic quotes around a key": ("title:", "“title”:", "4:1: “ is no quote", "straight"),
+    "prompt that differs in spaces alone": (
+        "a pistol",
+        " a  gun ",
+        "10:24: the prompt ' a  gun ' is given twice",
+        "Remove",
+    ),
+    "prompt in two labels that differs in spaces alone": (
+        "a knife",
+        "a gun ",
+        "15:15: the prompt 'a gun ' stands in labels[0] too",
+        "Keep",
+    ),
+    "template that differs in spaces alone": (
+        '["a photo of {}."]',
+        '["a photo of {}.", "a  photo of {}."]',
+        "5:31: the template 'a  photo of {}.' is given twice",
+        "Remove",
     ),
     "anchor": ("- id: knife", "- &k\n    id: knife", "14:5: an anchor (&k) is", "Remove it"),
     "alias": ('["a knife"]', "*k", "15:14: an alias (*k) is not allowed", "Write it out"),
@@ -119,7 +155,12 @@ BROKEN = {
         "hand-gun",
     ),
     "version in quotes": ("\nversion: 1", '\nversion: "1"', "3:10: version: input", "whole number"),
-    "newer format": ("schema_version: 1", "schema_version: 2", "1:17: schema_version 2", "Update"),
+    "newer format": (
+        "schema_version: 1",
+        "schema_version: 2",
+        "1:17: schema_version is 2, and",
+        "Update",
+    ),
     "example of no label": (
         "labels:",
         "examples:\n  - {image: a.jpg, expect: {action: block, label: tank}}\nlabels:",
@@ -157,6 +198,44 @@ def test_a_broken_policy_is_refused_at_its_place_with_a_remedy(name: str) -> Non
     assert remedy in matching[0]
 
 
+#: Policies that were let through, or refused with words that helped nobody.
+CASES = {
+    "both": ["8:27: the prompt 'a revolver ' stands in labels[0] too. Keep"],
+    "doubled": [f"7:{column}: the prompt" for column in (44, 59, 74)],
+    "curly": [f"{line}:{column}: “" for line, column in ((7, 30), (7, 44), (8, 27), (8, 36))],
+    "octal": ["3:10: 010 would be read as 8"],
+    "comma-flow": ["6:73: 0,8 is no number", "7:65: 0,8 is no number", "7:88: 0,5 is no number"],
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_policy_that_says_another_thing_than_its_author_means_is_refused(name: str) -> None:
+    path = SHARED / "data" / "cases" / f"{name}.yaml"
+    if not path.is_file():
+        pytest.skip("the cases of ../shared/data are not here")
+    with pytest.raises(PolicyError) as caught:
+        load_policy(path)
+    found = [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems]
+    assert [text.startswith(told) for text, told in zip(found, CASES[name], strict=False)] == [
+        True
+    ] * len(CASES[name])
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        *((text, text) for text in ("yes", "null", "~", "1.0", "2026-01-01", '"1"', "one", "-1")),
+        ("", "nothing"),
+        ("[1]", "a list"),
+        ("{a: 1}", "keys with values"),
+    ],
+)
+def test_a_value_is_told_as_it_is_written(written: str, shown: str) -> None:
+    [problem] = _problems(VALID.replace("schema_version: 1", f"schema_version: {written}"))
+    assert problem.message == f"schema_version is {shown}, and this program reads 1"
+    assert problem.line == 1
+
+
 def test_all_problems_of_a_file_are_told_at_once_in_its_order() -> None:
     text = VALID
     for name in ("unknown key", "threshold above 1", "unknown action", "one prompt in two labels"):
@@ -179,11 +258,26 @@ def test_a_list_of_wrong_items_is_not_called_empty_too() -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"just words", b"\xff\xfe\x00", b"a: \x01", b"\xef\xbb\xbf\xc3\xa9 \xff"],
+    [
+        b"",
+        b"# nothing\n",
+        b"[]",
+        b"just words",
+        b"7",
+        b"\xff\xfe\x00",
+        b"a: \x01",
+        b"\xef\xbb\xbf\xc3\xa9 \xff",
+    ],
 )
 def test_what_is_no_policy_at_all_is_refused(content: bytes) -> None:
     with pytest.raises(PolicyError, match=r"x\.yaml:1:\d+: "):
         parse_policy(content, "x.yaml")
+
+
+def test_an_empty_file_is_told_what_it_should_be() -> None:
+    [problem] = _problems("")
+    assert problem.message == "a policy is keys with values, and this file holds nothing"
+    assert problem.remedy == "Start from a copy of policies/weapons.yaml"
 
 
 def test_an_alias_bomb_is_refused_quickly_and_unexpanded() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
@@ -50,23 +50,21 @@ def without_each_label(policy: Policy) -> Iterator[Variant]:
     """Yields the policy without each of its labels in turn."""
     for label in policy.labels:
         rest = [other for other in policy.labels if other.id != label.id]
-        yield _variant(policy, "without", label.id, labels=rest)
+        yield _variant(policy, "without", label.id, labels=_plain(rest))
 
 
 def with_each_candidate(policy: Policy, candidates: Sequence[Label]) -> Iterator[Variant]:
     """Yields the policy with each candidate label that it does not have."""
     for label in candidates:
         if label.id not in {own.id for own in policy.labels}:
-            yield _variant(policy, "with", label.id, labels=[*policy.labels, label])
+            yield _variant(policy, "with", label.id, labels=_plain([*policy.labels, label]))
 
 
 def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[Variant]:
     """Yields the policy with one label's prompts replaced by each of its synonyms in turn."""
     for synonym in synonyms:
         labels = [
-            label.model_copy(update={"prompts": (synonym.prompt,)})
-            if label.id == synonym.label
-            else label
+            _reworded(label, [synonym.prompt] if label.id == synonym.label else label.prompts)
             for label in policy.labels
         ]
         change = f"{synonym.label}: {synonym.prompt}"
@@ -91,11 +89,8 @@ def with_other_articles(policy: Policy) -> Iterator[Variant]:
         "no article": lambda text: re.sub(r"^(an?) ", "", text),
     }
     for change, rewrite in rewrites.items():
-        labels = [
-            label.model_copy(update={"prompts": tuple(map(rewrite, label.prompts))})
-            for label in policy.labels
-        ]
-        if tuple(labels) != policy.labels:
+        labels = [_reworded(label, map(rewrite, label.prompts)) for label in policy.labels]
+        if labels != _plain(policy.labels):
             yield _variant(policy, "article", change, labels=labels)
 
 
@@ -106,11 +101,18 @@ def _article(text: str, *, right: bool) -> str:
     return f"{'an' if right and bare[:1].lower() in 'aeiou' else 'a'} {bare}"
 
 
+def _plain(labels: Iterable[Label]) -> list[dict[str, Any]]:
+    """Returns labels as plain data, which is checked where a policy is made of it."""
+    return [label.model_dump(mode="json") for label in labels]
+
+
+def _reworded(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
+    return {**label.model_dump(mode="json"), "prompts": list(prompts)}
+
+
 def _variant(policy: Policy, kind: Kind, change: str, **changes: Any) -> Variant:
     """Returns the policy with top-level keys changed, or why it may not be so."""
     content = policy.model_dump(mode="json") | {"examples": []}
-    if "labels" in changes:
-        changes["labels"] = [label.model_dump(mode="json") for label in changes["labels"]]
     try:
         return Variant(kind, change, Policy.model_validate(content | changes))
     except ValidationError as error:

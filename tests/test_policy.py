@@ -1,7 +1,11 @@
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -338,6 +342,57 @@ def test_the_hash_depends_on_the_content_alone() -> None:
     changed = parse_policy(VALID.replace("a cat", "a dog").encode(), "a.yaml")
     assert plain.sha256 == commented.sha256
     assert plain.sha256 != changed.sha256
+
+
+def _pickled(given: Policy) -> Policy:
+    copied: Policy = pickle.loads(pickle.dumps(given))
+    return copied
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda given: given.model_copy(update={"version": 2}),
+        lambda given: given.model_copy(update={"version": 2}, deep=True),
+        lambda given: given.__replace__(version=2),
+        lambda given: Policy(**{**given.model_dump(), "version": 2}),
+        lambda given: Policy.model_construct(**{**vars(given), "version": 2}),
+        lambda given: copy.copy(given).model_copy(update={"version": 2}),
+        lambda given: _pickled(given).model_copy(update={"version": 2}),
+    ],
+)
+def test_a_changed_policy_has_the_hash_of_its_own_content(
+    change: Callable[[Policy], Policy],
+) -> None:
+    given = parse_policy(VALID.encode(), "a.yaml")
+    before = given.sha256
+    changed = change(given)
+    written = parse_policy(VALID.replace("\nversion: 1", "\nversion: 2").encode(), "b.yaml")
+    assert changed.sha256 == changed.stamp.sha256 == written.sha256 != before
+    assert given.sha256 == before
+
+
+@pytest.mark.parametrize("same", [Policy.model_copy, copy.copy, copy.deepcopy, _pickled])
+def test_a_policy_that_is_only_copied_keeps_its_hash(same: Callable[[Policy], Policy]) -> None:
+    given = parse_policy(VALID.encode(), "a.yaml")
+    assert same(given).sha256 == given.sha256
+    assert same(given) == given
+
+
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        ({"version": 0}, "greater than or equal"),
+        ({"labels": ()}, "at least 1"),
+        ({"labels": policy().labels[:2]}, "context label"),
+        ({"titel": "x"}, "not permitted"),
+    ],
+)
+def test_a_change_that_breaks_a_rule_is_refused(update: dict[str, Any], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        policy().model_copy(update=update)
+    with pytest.raises(ValueError, match="less than or equal"):
+        policy().labels[0].model_copy(update={"threshold": 7.0})
 
 
 def test_a_policy_built_in_python_keeps_the_same_rules() -> None:

@@ -10,7 +10,7 @@ Source: Geyik, Ambler and Kenthapadi 2019, arXiv 1905.01989; on FairFace Berg et
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,13 @@ def expected_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
 
 
 def desired_shares(groups: Groups, desired: Desired) -> Shares:
-    """Returns (g,) the share that each group should have: equal, or that of the dataset."""
+    """Returns (g,) the share that each group should have: equal, or that of the dataset.
+
+    Raises:
+        ValueError: `desired` is neither.
+    """
+    if desired not in get_args(Desired):
+        raise ValueError(f"desired is {desired!r}, and it can be {', '.join(get_args(Desired))}")
     if desired == "equal":
         return np.full(len(groups.names), 1 / len(groups.names))
     shares: Shares = groups.sizes / groups.sizes.sum()
@@ -102,7 +108,7 @@ def skew_table(
         desired: what share of them each group should have.
 
     Raises:
-        ValueError: k is not from 1 to n.
+        ValueError: k is not from 1 to n, or there is no such share.
     """
     n = len(np.asarray(similarities))
     if not 1 <= k <= n:

@@ -12,7 +12,7 @@ import hashlib
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +53,12 @@ class EmbeddingStore:
 
         Raises:
             StoreError: a file is damaged, is of another space, or cannot be read.
+            ValueError: there is no such storage.
         """
+        if storage not in get_args(Storage):
+            raise ValueError(
+                f"storage is {storage!r}, and it can be {', '.join(get_args(Storage))}"
+            )
         folder = self.root / space.folder
         remove_strays(folder, "part")
         features = Features(folder, space, storage)

@@ -20,11 +20,14 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
+from audit.commands.shared_options import Dtype, Runtime
 from moderation.embedded import EmbeddedWorker
 from moderation.embeddings import text_key
+from moderation.encoders import DTYPES, RUNTIMES
 from moderation.policy import load_policy
 from moderation.settings import Settings
 from tests.conftest import POLICIES, SHARED
+from tests.test_datasets import write_picture
 
 FACES = SHARED / "data" / "faces"
 VARIANTS = [str(POLICIES / "variants" / f"person-labels{end}.yaml") for end in ("", "-child")]
@@ -258,6 +261,34 @@ def test_what_cannot_be_done_is_told_in_words(
     filled = [argument.replace("{faces}", str(faces)) for argument in arguments]
     done = audit(*filled, "--store", str(store), code=code)
     assert told in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "known"),
+    [
+        ("--runtime=opnvino", "AUDIT_RUNTIME", "'auto', 'torch', 'openvino'"),
+        ("--runtime=opnvino", "MODERATION_RUNTIME", "'auto', 'torch', 'openvino'"),
+        ("--dtype=float23", "AUDIT_DTYPE", "'auto', 'float32', 'bfloat16', 'float16'"),
+        ("--device=cdua", "AUDIT_DEVICE", "auto, cpu, cuda"),
+    ],
+)
+def test_a_misspelt_option_is_told_with_the_values_that_there_are(
+    option: str, variable: str, known: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "cup" / "1.png")
+    words = ["run", "weapons", "-d", str(tmp_path), "--model", "starter"]
+    words += ["--store", str(tmp_path / "store")]
+    monkeypatch.setenv("COLUMNS", "200")
+    by_option = audit(*words, option, code=2).stderr
+    monkeypatch.setenv(variable, option.partition("=")[2])
+    for told in (by_option, audit(*words, code=2).stderr):
+        assert option.partition("=")[2] in told
+        assert known in told
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_choices_of_the_command_line_are_those_of_the_library() -> None:
+    assert (tuple(Dtype), tuple(Runtime)) == (DTYPES, RUNTIMES)
 
 
 @pytest.fixture(scope="module")

@@ -250,6 +250,11 @@ def test_it_writes_by_itself_every_thousand_rows(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 
+def test_a_storage_that_is_none_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="storage is 'flaot16', and it can be float32, float16"):
+        EmbeddingStore(tmp_path).open(SPACE, "flaot16")  # type: ignore[arg-type]
+
+
 def test_it_writes_by_itself_when_time_has_passed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

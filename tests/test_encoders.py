@@ -20,8 +20,9 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from moderation.classifier import Classifier, Encoder, Floats
 from moderation.encoders import LOADERS, LoadOptions, load_encoder
 from moderation.encoders.hardware import choose_hardware
-from moderation.errors import ModelError
+from moderation.errors import ModelError, SettingsError
 from moderation.image import Pixels, decode, preprocess
+from moderation.settings import load_settings
 from tests.conftest import POLICIES
 from tests.policy_texts import policy
 from tests.stub_encoder import StubEncoder
@@ -315,3 +316,32 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
             pipeline_.moderate(path.read_bytes(), policies, request_id="x", timer=Timer())
     assert encoder.texts_encoded == texts
     assert encoder.images_encoded == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"runtime": "opnvino"}, "no runtime 'opnvino'. Use one of: auto, torch, openvino"),
+        ({"runtime": ""}, "no runtime ''"),
+        ({"dtype": "float23"}, "no number format 'float23'. Use one of: auto, float32, bfloat16,"),
+        ({"dtype": "int8"}, "no number format 'int8'"),  # which torch has
+        ({"dtype": "manual_seed"}, "no number format 'manual_seed'"),  # and this
+        ({"device": "cdua"}, "no device 'cdua'. Use one of: auto, cpu, cuda,"),
+        ({"device": "cuda:"}, "no device 'cuda:'"),
+        ({"device": "cuda:one"}, "no device 'cuda:one'"),
+        ({"device": "cuda:²"}, "no device 'cuda:²'"),
+    ],
+)
+def test_a_misspelt_way_to_load_a_model_is_refused_with_those_that_there_are(
+    options: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        LoadOptions(**options)
+    assert str(caught.value).startswith(f"model: there is {told}")
+
+
+def test_an_operators_settings_are_the_ways_to_load_a_model() -> None:
+    settings = load_settings(dtype="bfloat16", runtime="torch", device="cuda:1", threads=2)
+    assert LoadOptions.of(settings) == LoadOptions("cuda:1", "bfloat16", False, "torch", 2)
+    with pytest.raises(SettingsError, match="there is no device 'gpu'"):
+        LoadOptions.of(load_settings(device="gpu"))

@@ -147,3 +147,8 @@ def test_skews_need_two_groups_and_a_k_from_1_to_n() -> None:
     for k in (0, 11):
         with pytest.raises(ValueError, match=f"k is {k}"):
             skew_table(np.arange(10), [groups], k, "equal")
+
+
+def test_a_share_that_is_none_is_refused_with_those_that_there_are() -> None:
+    with pytest.raises(ValueError, match="desired is 'equla', and it can be equal, dataset"):
+        desired_shares(Groups("g", ("a", "b"), np.arange(4) % 2), "equla")  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
     from moderation.encoders import LoadOptions
 
     store = EmbeddingStore(options.store or default_store())
-    how = LoadOptions(options.device, options.dtype, options.offline, options.runtime)
+    how = LoadOptions(options.device, options.dtype.value, options.offline, options.runtime.value)
     with working("Looking for the model ..."):
         encoder = StoredEncoder(reference, how, store)
     with encoder:

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -21,6 +22,24 @@ from audit.commands.inputs import (
     TruthOption,
 )
 
+
+class Dtype(StrEnum):
+    """Number format of a model."""
+
+    AUTO = "auto"
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
+class Runtime(StrEnum):
+    """What runs a model on images."""
+
+    AUTO = "auto"
+    TORCH = "torch"
+    OPENVINO = "openvino"
+
+
 ModelOption = Annotated[
     str | None,
     typer.Option(
@@ -34,20 +53,20 @@ StoreOption = Annotated[
     typer.Option(help="Folder where features are kept; else one in the user's cache."),
 ]
 DeviceOption = Annotated[
-    str, typer.Option(envvar=["AUDIT_DEVICE", "MODERATION_DEVICE"], help="torch device.")
-]
-DtypeOption = Annotated[
     str,
     typer.Option(
-        envvar=["AUDIT_DTYPE", "MODERATION_DTYPE"],
-        help="Number format of the model: auto, float32, bfloat16, float16.",
+        envvar=["AUDIT_DEVICE", "MODERATION_DEVICE"],
+        help="torch device: auto, cpu, cuda, cuda:1, ...",
     ),
 ]
+DtypeOption = Annotated[
+    Dtype,
+    typer.Option(envvar=["AUDIT_DTYPE", "MODERATION_DTYPE"], help="Number format of the model."),
+]
 RuntimeOption = Annotated[
-    str,
+    Runtime,
     typer.Option(
-        envvar=["AUDIT_RUNTIME", "MODERATION_RUNTIME"],
-        help="What runs the model on images: auto, torch, openvino.",
+        envvar=["AUDIT_RUNTIME", "MODERATION_RUNTIME"], help="What runs the model on images."
     ),
 ]
 OfflineOption = Annotated[
@@ -80,8 +99,8 @@ class DatasetOptions:
     repair: RepairOption = False
     benign: BenignOption = None
     device: DeviceOption = "auto"
-    dtype: DtypeOption = "auto"
-    runtime: RuntimeOption = "auto"
+    dtype: DtypeOption = Dtype.AUTO
+    runtime: RuntimeOption = Runtime.AUTO
     offline: OfflineOption = False
 
 

@@ -18,6 +18,7 @@ import pandas as pd
 
 from audit.errors import DatasetError, RowProblem
 from audit.references import Reference
+from audit.spelling import alike, composed
 
 #: Columns of `Dataset.table` beside one for each sensitive feature.
 IMAGE_ID, Y_TRUE = "image_id", "y_true"
@@ -69,7 +70,7 @@ class Dataset:
         if not len(self.table):
             remedy = "Name a dataset with images in it"
             raise DatasetError([(str(self.source), 0, "no image is left in it", remedy)])
-        problems = [*self._name_problems()]
+        problems = [*self._name_problems()] or [*self._alike_problems()]
         if problems:
             raise DatasetError(problems)
 
@@ -85,6 +86,14 @@ class Dataset:
             for value in sorted({v for v in self.table[name].astype(str) if CROSS in v})[:1]:
                 what = f"the value {value!r} of {name} reads as an intersection"
                 yield RowProblem(str(self.source), 0, what, f"Write it without {CROSS.strip()}")
+
+    def _alike_problems(self) -> Iterator[RowProblem]:
+        """Yields groups and classes that would be taken for one, and counted as two."""
+        for name in (Y_TRUE, *self.sensitive_features):
+            if pair := alike(set(self.table[name].dropna().astype(str))):
+                what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"
+                remedy = "Write them alike, or so that they differ to the eye"
+                yield RowProblem(str(self.source), 0, what, remedy)
 
     def __len__(self) -> int:
         return len(self.table)
@@ -117,6 +126,8 @@ class Dataset:
         Raises:
             DatasetError: the dataset has no such feature.
         """
+        known_as = {composed(name): name for name in self.sensitive_features}
+        by = [known_as.get(composed(name), name) for name in by]
         unknown = [name for name in by if name not in self.sensitive_features]
         if len(set(by)) != len(by):
             message = f"{CROSS.join(by)} names a feature twice"

@@ -12,9 +12,10 @@ UndefinedRateWarning        a rate has no images under it, and is NaN
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from moderation.errors import ModerationError
+from moderation.redaction import brief, one_line
 
 #: How many rows an error names; the rest are counted.
 _SHOWN = 20
@@ -24,16 +25,28 @@ class AuditError(ModerationError):
     """An audit cannot be made as it was asked for."""
 
 
-class RowProblem(NamedTuple):
-    """One thing wrong with a dataset; `row` counts as an editor does, 0 where it is the whole."""
-
+class _Problem(NamedTuple):
     path: str
     row: int
     message: str
     remedy: str
 
+
+class RowProblem(_Problem):
+    """One thing wrong with a dataset; `row` counts as an editor does, 0 where it is the whole.
+
+    Message and remedy are brief and on one line, whatever they quote.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, path: str, row: int, message: str, remedy: str) -> Self:
+        """Returns the problem of a row."""
+        return super().__new__(cls, path, row, brief(message), brief(remedy))
+
     def __str__(self) -> str:
-        place = f"{self.path}, row {self.row}" if self.row else self.path
+        path = one_line(self.path)
+        place = f"{path}, row {self.row}" if self.row else path
         return f"{place}: {self.message}. {self.remedy}"
 
 

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from audit.dataset import CROSS, Groups
 from audit.errors import LimitsError
+from audit.spelling import composed
 from audit.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
 from moderation.policy_problems import field_problems, shape_problems
+from moderation.redaction import brief
 from moderation.yaml_source import FileKind, parse_yaml
 
 _KIND = FileKind("a file of limits", "Start from the one in docs/audit.md")
@@ -36,7 +38,7 @@ class Limits(BaseModel):
         min_length=1,
         description="Features that are looked at; an intersection as race × gender or race,gender.",
     )
-    ignored_groups: tuple[str, ...] = Field(
+    ignored_groups: tuple[Annotated[str, AfterValidator(composed)], ...] = Field(
         (), description="Groups that no limit is held against, such as those with few images."
     )
     min_group_size: int = Field(
@@ -115,8 +117,8 @@ def refuse_unknown_groups(limits: Limits, parts: Iterable[Groups]) -> None:
     known = {name for part in parts for name in part.names}
     unknown = [name for name in limits.ignored_groups if name not in known]
     if unknown:
-        what = f"there is no group {', '.join(unknown)} to ignore"
-        raise LimitsError(what, "ignored_groups", f"Known: {', '.join(sorted(known))}")
+        what = brief(f"there is no group {', '.join(unknown)} to ignore")
+        raise LimitsError(what, "ignored_groups", brief(f"Known: {', '.join(sorted(known))}"))
 
 
 #: The keys that are limits, in the order in which they are checked.

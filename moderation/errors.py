@@ -25,7 +25,9 @@ how Celery rebuilds it, class and fields, on the other side of the queue.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Self
+
+from moderation.redaction import brief, one_line
 
 
 class ModerationError(Exception):
@@ -46,17 +48,29 @@ class SettingsError(ModerationError):
     """The environment holds a setting that is not usable."""
 
 
-class PolicyProblem(NamedTuple):
-    """One thing wrong with a policy file; `line` and `column` count from 1, 0 where unknown."""
-
+class _Problem(NamedTuple):
     path: str
     line: int
     column: int
     message: str
     remedy: str
 
+
+class PolicyProblem(_Problem):
+    """One thing wrong with a policy file; `line` and `column` count from 1, 0 where unknown.
+
+    Message and remedy are brief and on one line, whatever they quote.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, path: str, line: int, column: int, message: str, remedy: str) -> Self:
+        """Returns the problem of a place."""
+        return super().__new__(cls, path, line, column, brief(message), brief(remedy))
+
     def __str__(self) -> str:
-        place = f"{self.path}:{self.line}:{self.column}" if self.line else self.path
+        path = one_line(self.path)
+        place = f"{path}:{self.line}:{self.column}" if self.line else path
         return f"{place}: {self.message}. {self.remedy}"
 
 

@@ -64,6 +64,19 @@ def one_line(text: str) -> str:
     return "".join(_ESCAPED.get(one) or _shown(one) for one in text)
 
 
+def brief(text: str, most: int = 600) -> str:
+    """Returns a text on one line, as `one_line` has it; of a longer one the beginning and the end.
+
+    What a message quotes may be megabytes of a stranger's; what is done to it twice is done once.
+    """
+    if len(text) <= most and len(shown := one_line(text)) <= most:
+        return shown
+    left_out = f" ... (of {len(text):,} characters) ... "
+    kept = most - len(left_out)
+    beginning, end = one_line(text[:kept]), one_line(text[-kept:])
+    return beginning[: kept * 2 // 3] + left_out + end[-(kept // 3) :]
+
+
 _ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", " ": " "}
 
 

@@ -31,6 +31,9 @@ _PLAIN_NUMBER = {
     "tag:yaml.org,2002:float": re.compile(r"[^:_]*"),
 }
 
+#: Digits of a number that nobody means.
+_LONG_NUMBER = 100
+
 #: Signs that a word processor puts for quotes, and that YAML takes for letters.
 _TYPOGRAPHIC_QUOTES = tuple("“”„‟«»‘’‚‛‹›´＂＇")  # noqa: RUF001
 
@@ -251,9 +254,11 @@ class _Reading:
         except (ValueError, KeyError):  # an explicit, refused tag on something else
             return node.value
         if node.tag in _PLAIN_NUMBER and not _PLAIN_NUMBER[node.tag].fullmatch(node.value):
-            message = f"{node.value} would be read as {value}, in YAML's other ways to count"
-            remedy = "Write it in plain digits, without a 0 before them; or in quotes, as a text"
+            is_short = len(node.value) < _LONG_NUMBER  # Python does not write out any number
+            message = f"{node.value} would be read as {value if is_short else 'another number'}"
+            remedy = "Write plain digits, without a 0 before them; or put quotes around a text"
             self.source.refuse(node.start_mark, message, remedy)
+            return value if is_short else node.value
         return value
 
 

@@ -14,6 +14,7 @@ from tests.conftest import ROOT
 
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
+    {"redaction"},
     {"errors", "confinement", "polyglots"},
     {
         "settings",
@@ -27,7 +28,6 @@ LAYERS = [
         "lanes",
         "listen_address",
         "patience",
-        "redaction",
         "addresses",
         "local_files",
         "pooled_transport",

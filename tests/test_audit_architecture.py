@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
-    {"errors", "support", "plain", "intervals", "references", "result_rows", "sweep", "variants"},
+    {"errors", "support", "plain", "spelling", "intervals", "references"},
+    {"result_rows", "sweep", "variants"},
     {"dataset", "ablation_rows", "matching", "model_description", "pairs"},
     {"adapters", "content", "coverage", "limits", "truth", "results", "model", "retrieval"},
     {"rates", "embedding", "flow", "thresholds"},

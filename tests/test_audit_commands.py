@@ -297,7 +297,7 @@ def table(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
     with (faces / "labels.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))[:80]
     path = tmp_path_factory.mktemp("table") / "plain.csv"
-    large, small = ("a|b @you", "\x1b[31mred"), ("<b>", "=1+1", "c", "9" * 5000)
+    large, small = ("a|b @you", "\x1b[31mred"), ("<b>", "=1+1", "c", "9" * 200)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["image", "large", "small"])

@@ -38,6 +38,7 @@ from audit.errors import DatasetError, RowProblem
 from audit.references import ParquetImage, read_bytes
 from tests.conftest import SHARED
 
+PATH = ("path", pa.string())
 FAIRFACE_COLUMNS = ("file", "age", "gender", "race", "service_test")
 Cells = Mapping[str, str]
 
@@ -765,19 +766,158 @@ def test_a_table_without_named_columns_is_refused_with_its_columns(tmp_path: Pat
     assert "path, cls, monk, who" in problem.remedy
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.string()])
+TEXTS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+BINARIES = [
+    *(pa.binary(), pa.large_binary(), pa.binary_view(), pa.binary(len(picture()))),
+    pa.dictionary(pa.int32(), pa.binary()),
+]
+
+
+@pytest.mark.parametrize("kind", [*TEXTS, *BINARIES], ids=str)
 def test_images_of_a_parquet_table_may_be_bytes_or_paths(tmp_path: Path, kind: Any) -> None:
     write_picture(tmp_path / "0.png")
-    image = "0.png" if kind == pa.string() else picture()
+    is_path = kind in TEXTS
+    image = "0.png" if is_path else picture()
     file = tmp_path / "table.parquet"
     table = {"img": pa.array([image], kind), "tone": pa.array([4.0]), "flag": pa.array([True])}
     pq.write_table(pa.table(table), file)
     columns = {"image": "img", "tone": "tone", "flag": "flag"}
     dataset = load_dataset(file, options=LoadOptions(columns=columns))
-    assert dataset.table["image_id"].tolist() == ["0.png" if kind == pa.string() else "table#1"]
+    assert dataset.table["image_id"].tolist() == ["0.png" if is_path else "table#1"]
     assert dataset.table["tone"].tolist() == ["4"]
     assert dataset.table["flag"].tolist() == ["True"]
     assert read_bytes(dataset.references[0]) == picture()
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
+def test_images_of_a_model_hub_may_be_any_kind_of_bytes(tmp_path: Path, kind: Any) -> None:
+    image = pa.array([{"bytes": picture(), "path": "a.png"}], pa.struct([("bytes", kind), PATH]))
+    pq.write_table(pa.table({"image": image, "sex": ["a"]}), tmp_path / "t.parquet")
+    columns = {"image": "image", "sex": "sex"}
+    dataset = load_dataset(tmp_path / "t.parquet", options=LoadOptions(columns=columns))
+    assert dataset.table["image_id"].tolist() == ["a.png"]
+    assert read_bytes(dataset.references[0]) == picture()
+
+
+#: Columns that hold megabytes which are neither a name nor an image, and what is said of them.
+UNFIT = {
+    "image as numbers": ("image", [list(bytes(9000))], "neither images nor plain values are in"),
+    "images in lists": ("image", [[{"bytes": bytes(10**6)}]], "neither images nor plain values"),
+    "image as numbers in a record": ("image", [{"bytes": [0] * 9000}], "neither images nor plain"),
+    "group of numbers": ("sex", [list(range(9000))], "neither images nor plain values are in sex"),
+    "group of records": ("sex", [{"a": "x" * 10**6}], "neither images nor plain values are in sex"),
+    "image as a group": ("sex", [b"x" * 10**6], "sex holds images, and no values"),
+    "image of a hub as a group": (
+        "sex",
+        [{"bytes": b"x" * 10**6, "path": "x"}],
+        "sex holds images",
+    ),
+    "path without end": ("image", ["x" * 10**6], "there is no file "),
+    "group without end": ("sex", ["x" * 10**6], "sex has 1,000,000 characters, and a name at most"),
+    "hostile group": ("sex", ["\x1b[2J" * 10**5], "sex has 400,000 characters"),
+    "hostile path": ("image", ["\x1b[2J\u202e.png"], r"\x1b[2J\u202e.png"),
+}
+
+
+@pytest.mark.parametrize("name", UNFIT)
+def test_a_column_that_holds_no_names_is_refused_in_few_words(tmp_path: Path, name: str) -> None:
+    column, cells, told = UNFIT[name]
+    write_picture(tmp_path / "0.png")
+    table = {"image": ["0.png"], "sex": ["a"], column: pa.array(cells)}
+    pq.write_table(pa.table(table), tmp_path / "t.parquet")
+    found = problems_of(
+        lambda: load_dataset(
+            tmp_path / "t.parquet",
+            options=LoadOptions(columns={"image": "image", "sex": "sex"}),
+        )
+    )
+    assert any(told in problem.message for problem in found)
+    for problem in found:
+        assert len(problem.message) <= 600
+        assert str(problem).isprintable()
+
+
+def test_a_binary_view_as_it_went_wrong_is_read(tmp_path: Path) -> None:
+    """It was taken for a path, and each row was told with all bytes of its image."""
+    views = pa.array([picture(i) for i in range(3)], pa.binary_view())
+    pq.write_table(pa.table({"image": views, "sex": ["a", "b", "a"]}), tmp_path / "t.parquet")
+    columns = {"image": "image", "sex": "sex"}
+    dataset = load_dataset(tmp_path / "t.parquet", options=LoadOptions(columns=columns))
+    assert check_content(dataset).sha256 == tuple(sha256(picture(i)) for i in range(3))
+    (tmp_path / "cut.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-300])
+    problem = only_problem(tmp_path / "cut.parquet", columns=columns)
+    assert "cannot be read as Parquet" in problem.message
+    assert len(problem.message) <= 600
+
+
+# One group, one spelling
+
+COMPOSED, DECOMPOSED = "M\u00e9tis", "Me\u0301tis"
+
+
+def spelt(folder: Path, *values: str, column: str = "region") -> Path:
+    """Writes a table with an image for each value."""
+    for number in range(len(values)):
+        write_picture(folder / f"{number}.png", number)
+    rows = [{"file": f"{number}.png", column: value} for number, value in enumerate(values)]
+    return write_csv(folder / "table.csv", rows, ("file", column))
+
+
+def test_a_group_in_two_spellings_of_unicode_is_one_group_and_said(tmp_path: Path) -> None:
+    options = LoadOptions(columns={"image": "file", "region": "region", "y_true": "region"})
+    two = load_dataset(spelt(tmp_path, "Nord", COMPOSED, DECOMPOSED, DECOMPOSED), options=options)
+    assert two.groups(["region"]).names == (COMPOSED, "Nord")
+    assert two.groups(["region"]).sizes.tolist() == [3, 1]
+    assert set(two.table["y_true"]) == {"Nord", COMPOSED}
+    assert two.notes == tuple(
+        rf"{name} {COMPOSED} was spelt in 2 ways, counted as one: 'Me\u0301tis' (2), "
+        r"'M\xe9tis' (1)."
+        for name in ("y_true", "region")
+    )
+    one = load_dataset(spelt(tmp_path, "Nord", *[COMPOSED] * 3), options=options)
+    assert one.notes == ()
+    assert two.sha256 == one.sha256
+
+
+@pytest.mark.parametrize(("typed", "written"), [(COMPOSED, DECOMPOSED), (DECOMPOSED, COMPOSED)])
+def test_names_may_be_typed_in_another_spelling_than_the_file_has(
+    tmp_path: Path, typed: str, written: str
+) -> None:
+    file = spelt(tmp_path, "a", written, column=written)
+    pq.write_table(pa.table({"file": ["0.png"], written: [written]}), tmp_path / "t.parquet")
+    truth = {typed: "allow"}
+    for path in (file, tmp_path / "t.parquet"):
+        columns = {"image": "file", typed: typed, "y_true": typed}
+        dataset = load_dataset(path, options=LoadOptions(columns=columns, truth=truth))
+        assert dataset.sensitive_features == (COMPOSED,)
+        assert COMPOSED in dataset.groups([written]).names
+        assert "allow" in dataset.table["y_true"].tolist()
+
+
+@pytest.mark.parametrize(
+    "other", ["Nord\u200b", "N\u00adord", "\u200eNord", "East\u00a0Side", "East  Side"]
+)
+def test_two_groups_that_look_the_same_are_refused(tmp_path: Path, other: str) -> None:
+    file = spelt(tmp_path, "Nord", "East Side", "nord", other)
+    problem = only_problem(file, columns={"image": "file", "region": "region"})
+    assert "two values of region look the same" in problem.message
+    assert ascii(other) in problem.message
+    assert problem.remedy.startswith("Write them alike")
+
+
+def test_the_tables_that_went_wrong_are_one_dataset(objects: Path) -> None:
+    cases = objects.parent.parent / "cases"
+    if not cases.is_dir():
+        pytest.skip("the cases of ../shared/data are not here")
+    options = LoadOptions(columns={"image": "file", "region": "region"}, images=objects)
+    two, one = (
+        load_dataset(cases / f"{name}.csv", options=options)
+        for name in ("two-spellings", "one-spelling")
+    )
+    assert two.groups(["region"]).sizes.tolist() == one.groups(["region"]).sizes.tolist()
+    assert two.groups(["region"]).names == (COMPOSED, "Nord")
+    assert two.sha256 == one.sha256
+    assert (len(two.notes), len(one.notes)) == (1, 0)
 
 
 def test_a_table_needs_a_csv_or_parquet_file(tmp_path: Path) -> None:

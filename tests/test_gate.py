@@ -254,6 +254,16 @@ def test_a_group_to_ignore_that_is_none_is_refused_and_one_that_is_stays_named()
     assert counts.names == ("a",)
 
 
+def test_a_group_to_ignore_may_be_typed_in_another_spelling_of_unicode() -> None:
+    part = Groups("region", ("M\u00e9tis", "b"), np.arange(80) % 2)
+    limits = _limits(gap=0.1, ignored_groups=("Me\u0301tis",))
+    refuse_unknown_groups(limits, [part])
+    assert limits.ignored_groups == ("M\u00e9tis",)
+    with pytest.raises(LimitsError) as caught:
+        refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("x" * 10**6,)), [part])
+    assert len(str(caught.value)) < 1500
+
+
 def test_a_ratio_without_a_bound_is_nearest_to_its_limit() -> None:
     check = _only(_counts((0, 100), (1, 100), (0, 100)), ratio=2.0)
     assert check.group in ("g1 against g0", "g1 against g2", "g0 against g2", "g2 against g0")

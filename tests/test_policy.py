@@ -278,6 +278,35 @@ def test_what_is_no_policy_at_all_is_refused(content: bytes) -> None:
         parse_policy(content, "x.yaml")
 
 
+ENDLESS = "x" * 50_000 + "\u202e"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("title:", f"{ENDLESS}:"),
+        ("scoring: softmax", f"scoring: {ENDLESS}"),
+        ("id: small", f"id: {ENDLESS}"),
+        ("0.8", f"!{ENDLESS[:-1]} 0.8"),
+        ("0.8", f"*{ENDLESS[:-1]}"),
+        ("- id: knife", f"- &{ENDLESS[:-1]}\n    id: knife"),
+        ("of {}.", ENDLESS),
+        ("a pistol", f'{ENDLESS}", "{ENDLESS}'),
+        ("\nversion: 1", f"\nversion: 0x{'f' * 9000}"),
+        ("0.4", f"0{'7' * 9000}"),
+        ("0.4", "9" * 9000),
+    ],
+    ids=lambda text: text[:12],
+)
+def test_no_problem_repeats_all_of_what_an_author_wrote(old: str, new: str) -> None:
+    problems = _problems(VALID.replace(old, new, 1))
+    assert problems
+    for problem in problems:
+        assert len(problem.message) <= 600
+        assert len(problem.remedy) <= 600
+        assert str(problem).isprintable()
+
+
 def test_an_empty_file_is_told_what_it_should_be() -> None:
     [problem] = _problems("")
     assert problem.message == "a policy is keys with values, and this file holds nothing"

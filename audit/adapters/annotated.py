@@ -58,9 +58,18 @@ def read_all(paths: Sequence[Path], layout: Layout) -> list[Annotations]:
     """Returns the columns of a layout from several files of one dataset.
 
     Raises:
-        DatasetError: one cannot be read, or lacks a column.
+        DatasetError: one cannot be read, lacks a column, or has images where values should be.
     """
-    return [read_annotations(path, layout.columns) for path in paths]
+    tables = [read_annotations(path, layout.columns) for path in paths]
+    others = {*layout.features.values(), layout.y_true, layout.sha256}
+    problems = [
+        (str(table.path), 0, f"{name} holds images, and no values", "Name another column")
+        for table in tables
+        for name in sorted(table.pictures & others)
+    ]
+    if problems:
+        raise DatasetError(problems)
+    return tables
 
 
 def has_columns(path: Path, *names: str) -> bool:

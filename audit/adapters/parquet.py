@@ -38,10 +38,11 @@ def read_parquet(path: Path, columns: Collection[str]) -> ParquetColumns:
     """Returns some columns of a file as text, without the bytes of its images.
 
     Raises:
-        DatasetError: it cannot be read.
+        DatasetError: it cannot be read, or a column holds neither images nor plain values.
     """
     with _reading(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
+        _refuse_nested(path, schema, columns)
         names = _class_names(schema)
         pictures = {name for name in columns if _holds_images(schema.field(name).type)}
         numbered = {
@@ -81,11 +82,43 @@ def _stated_paths(file: Any, column: str, n: int) -> tuple[str, ...]:
     return tuple(_text((value or {}).get("path")) for value in _values(file, f"{column}.path"))
 
 
+def _refuse_nested(path: Path, schema: Any, columns: Collection[str]) -> None:
+    """Raises where a column holds lists, or records that are no images, of which no text is made.
+
+    An image as a list of numbers is one of these: nobody says whether they are bytes or pixels.
+    """
+    nested = [name for name in columns if not _is_plain(schema.field(name).type)]
+    if nested:
+        types = ", ".join(f"{name} ({schema.field(name).type})" for name in nested)
+        remedy = "Name columns of texts or numbers; images are binary, or records with binary bytes"
+        what = f"neither images nor plain values are in {types}"
+        raise DatasetError([(str(path), 0, what, remedy)])
+
+
+def _is_plain(kind: Any) -> bool:
+    return _holds_images(kind) or not pa.types.is_nested(_encoded(kind))
+
+
 def _holds_images(kind: Any) -> bool:
     if pa.types.is_struct(kind):
-        return bool(kind.get_field_index("bytes") >= 0)
-    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
-    return any(is_kind(kind) for is_kind in binary)
+        place = kind.get_field_index("bytes")
+        return bool(place >= 0 and _is_binary(kind.field(place).type))
+    return _is_binary(_encoded(kind))
+
+
+def _is_binary(kind: Any) -> bool:
+    is_kind = pa.types
+    return bool(
+        is_kind.is_binary(kind)
+        or is_kind.is_large_binary(kind)
+        or is_kind.is_binary_view(kind)
+        or is_kind.is_fixed_size_binary(kind)
+    )
+
+
+def _encoded(kind: Any) -> Any:
+    """Returns the type of a column's values, where equal ones are kept once."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def _class_names(schema: Any) -> dict[str, list[str]]:

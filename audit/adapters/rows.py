@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,10 @@ from audit.adapters.options import LoadOptions
 from audit.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.errors import DatasetError, RowProblem
 from audit.references import Reference
+from audit.spelling import Spellings, composed
+
+#: As many characters as a group or class, and an image, may be called by; more is no name.
+_LONGEST, _LONGEST_ID = 200, 4096
 
 #: Texts under which tables write that there is nothing.
 _NOTHING = ("", "nan", "null", "<na>", "#n/a")
@@ -125,11 +129,23 @@ def _wrong(record: Record) -> Iterator[Wrong]:
     elif isinstance(record.reference, Path) and not os.path.isfile(record.reference):
         remedy = "Put it there, or name the folder of images with --images"
         yield Wrong(f"there is no file {record.reference}", remedy)
+    yield from _too_long(record)
     for name, value in record.values.items():
         if is_nothing(value):
             yield Wrong(f"{name} is empty", "Fill it in, or leave the row out with --skip-bad")
     if record.sha256 and not _is_sha256(record.sha256):
         yield Wrong(f"{record.sha256} is no SHA-256", "Write 64 hexadecimal digits")
+
+
+def _too_long(record: Record) -> Iterator[Wrong]:
+    names = {**record.values, "its class": record.y_true}
+    for name, text, most in (
+        *((name, text, _LONGEST) for name, text in names.items()),
+        ("its id", record.image_id, _LONGEST_ID),
+    ):
+        if len(text) > most:
+            what = f"{name} has {len(text):,} characters, and a name at most {most:,}"
+            yield Wrong(what, "Name another column, or shorten it")
 
 
 def _is_sha256(text: str) -> bool:
@@ -156,8 +172,8 @@ def _place(record: Record, other: Record) -> str:
 def _refuse_unknown_classes(
     records: Iterable[Record], source: Path, truth: Mapping[str, str]
 ) -> None:
-    classes = {record.y_true for record in records if record.y_true}
-    if unknown := [name for name in truth if name not in classes]:
+    classes = {composed(record.y_true) for record in records if record.y_true}
+    if unknown := [name for name in truth if composed(name) not in classes]:
         what = f"no image has the class {', '.join(unknown)}, for which --truth says what it is"
         remedy = f"The classes are: {', '.join(sorted(classes)) or 'none'}"
         raise DatasetError([(str(source), 0, what, remedy)])
@@ -167,11 +183,17 @@ def _dataset(
     records: list[Record], about: About, options: LoadOptions, left_out: tuple[RowProblem, ...]
 ) -> Dataset:
     hashes = tuple(record.sha256.lower() or None for record in records)
-    y_true = [options.truth.get(record.y_true, record.y_true) or None for record in records]
-    columns = {IMAGE_ID: [record.image_id for record in records], Y_TRUE: y_true}
+    spellings = Spellings()
+    truth = {composed(name): meant for name, meant in options.truth.items()}
+    classes = [spellings.read(Y_TRUE, record.y_true) for record in records]
+    columns: dict[str, Sequence[str | None]] = {
+        IMAGE_ID: [record.image_id for record in records],
+        Y_TRUE: [truth.get(name, name) or None for name in classes],
+    }
     for name in about.sensitive_features:
-        columns[name] = [record.values[name] for record in records]
-    notes = about.notes
+        cells = (record.values[name] for record in records)
+        columns[composed(name)] = [spellings.read(composed(name), cell) for cell in cells]
+    notes = (*about.notes, *spellings.notes())
     if left_out:
         rows = len({(problem.path, problem.row) for problem in left_out})
         notes = (*notes, f"Rows left out on request, since something is wrong with them: {rows}.")
@@ -182,7 +204,7 @@ def _dataset(
         # Objects, since a column of pandas' own text has NaN in the place of None.
         table=pd.DataFrame(columns, dtype=object),
         references=tuple(record.reference for record in records if record.reference),
-        sensitive_features=about.sensitive_features,
+        sensitive_features=tuple(map(composed, about.sensitive_features)),
         orders=about.orders,
         benign=about.benign if options.benign is None else options.benign,
         expected_sha256=hashes if any(hashes) else None,

@@ -11,6 +11,7 @@ from audit.adapters.spreadsheet import Dates
 from audit.adapters.tables import columns_of, is_table
 from audit.dataset import IMAGE_ID, Dataset
 from audit.errors import DatasetError
+from audit.spelling import composed
 
 
 def matches(path: Path) -> bool:
@@ -43,12 +44,14 @@ def load(path: Path, options: LoadOptions) -> Dataset:
 
 
 def _layout(path: Path, options: LoadOptions) -> Layout:
-    columns = options.columns
+    # A name may be typed in other characters than it has in the file, and be the same.
+    present = {composed(name): name for name in (columns_of(path) if is_table(path) else ())}
+    columns = {key: present.get(composed(name), name) for key, name in options.columns.items()}
     if not is_table(path):
         what, remedy = "it is no CSV or Parquet file", "Name a file that ends in .csv or .parquet"
     elif IMAGE not in columns:
         what = "which column holds the images is not said"
-        remedy = f"Add --column image=NAME; the file has: {', '.join(columns_of(path))}"
+        remedy = f"Add --column image=NAME; the file has: {', '.join(present.values())}"
     elif IMAGE_ID in columns:
         what, remedy = f"no feature can be called {IMAGE_ID}", "Write --column id=NAME"
     else:

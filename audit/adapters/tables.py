@@ -9,6 +9,7 @@ from pathlib import Path
 
 from audit.adapters.parquet import parquet_columns, read_parquet
 from audit.errors import DatasetError, RowProblem
+from audit.spelling import composed
 
 CSV_SUFFIX, PARQUET_SUFFIX = ".csv", ".parquet"
 
@@ -116,7 +117,7 @@ def _lines(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
 
 
 def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
-    names = tuple(cell.strip() for cell in cells)
+    names = tuple(composed(cell.strip()) for cell in cells)
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if not any(names) or "\0" in "".join(names):
         what, remedy = "its first line is no header", "Begin a CSV file with the columns' names"

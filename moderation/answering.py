@@ -86,6 +86,7 @@ class Answerer:
         self._worker = worker
         self._stopping = stopping
         self._one_suspect = threading.Lock()
+        self._log_is_away = False
 
     def answer(self, message: Any, delivery: Delivery) -> Outcome:
         """Returns the final answer to a request, a plain JSON value, once the log has it.
@@ -255,12 +256,24 @@ class Answerer:
         pause = _FIRST_PAUSE
         while True:
             try:
-                return ask()
-            except AWAY:
+                answer = ask()
+            except AWAY as error:
+                self._tell(away=error)
                 if self._stopping() or time.monotonic() + pause > deadline:
                     raise
+            else:
+                self._tell(away=None)
+                return answer
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _tell(self, *, away: ModerationError | None) -> None:
+        """Logs a line when the decision log goes away, for all that wait, and when it is back."""
+        if away is not None and not self._log_is_away:
+            log.error("requests wait for the decision log: %s", away)
+        if away is None and self._log_is_away:
+            log.warning("the decision log answers again")
+        self._log_is_away = away is not None
 
     def _quietly(self, note: Callable[[], T]) -> T | None:
         """Notes something in Redis; without it the request is answered all the same.

@@ -24,7 +24,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, func, inspect, select, text
 
 from moderation.decision_log.engine import Database
-from moderation.decision_log.location import find_database
+from moderation.decision_log.location import find_database, make_file
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.migrating import MIGRATIONS, VERSION_TABLE, migrate
 from moderation.decision_log.opening import open_log
@@ -415,7 +415,9 @@ def test_tables_of_a_newer_version_are_left_alone(
 
 def test_tables_of_another_program_are_left_alone(database_url: str) -> None:
     settings = load_settings(database_url=database_url)
-    database = Database(find_database(settings), threads=1)
+    url = find_database(settings)
+    make_file(settings, url)
+    database = Database(url, threads=1)
     with database.writing() as connection:
         connection.execute(text("CREATE TABLE decisions (mine INTEGER)"))
     with pytest.raises(LogError, match="a database of its own"):

@@ -21,7 +21,9 @@ from moderation.errors import LogError, LogUnavailable, RequestError
 
 def _database(folder: Path) -> Database:
     """Returns a new SQLite database with a table of numbers."""
-    made = Database(make_url(f"sqlite:///{folder}/numbers.db"), threads=20)
+    file = folder / "numbers.db"
+    file.touch()
+    made = Database(make_url(f"sqlite:///{file}"), threads=20)
     with made.writing() as connection:
         connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
     return made

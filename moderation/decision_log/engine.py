@@ -8,11 +8,11 @@ with what it had read.
 from __future__ import annotations
 
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TypeVar
 
 from sqlalchemy import URL, Connection, Engine, PoolProxiedConnection, QueuePool, create_engine
 from sqlalchemy import event as events
@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import ExceptionContext
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from moderation.decision_log import postgresql
+from moderation.decision_log import postgresql, sqlite
 from moderation.decision_log.failures import is_contested, is_read_only, told
 from moderation.decision_log.location import shown
 from moderation.decision_log.turns import Turns
@@ -28,12 +28,11 @@ from moderation.errors import LogError, LogUnavailable
 
 T = TypeVar("T")
 
-#: How long to wait for a lock or a connection, in seconds.
-_LOCK_SECONDS = 5
+#: How long to wait for a connection, in seconds.
+_POOL_SECONDS = 5
 _MOST_CONNECTIONS = 10
 #: How often a transaction is run that another one gets in the way of.
 _TRIES = 8
-_WRITES = "decision_log_writes"
 
 
 class Vanished(Exception):
@@ -60,14 +59,18 @@ class Database:
             poolclass=_pool_class(self.where),
             pool_size=min(threads, _MOST_CONNECTIONS),
             max_overflow=0,
-            pool_timeout=_LOCK_SECONDS,
+            pool_timeout=_POOL_SECONDS,
             pool_use_lifo=True,
             hide_parameters=True,
-            **(_SQLITE if self.is_sqlite else postgresql.OPTIONS),
+            **(sqlite.OPTIONS if self.is_sqlite else postgresql.OPTIONS),
         )
         self._turns = Turns(self.where)
-        _listen(self.engine, self.where, is_sqlite=self.is_sqlite)
-        if not self.is_sqlite:
+        self._files: sqlite.LogFiles | None = None
+        _listen(self.engine, self.where)
+        if self.is_sqlite:
+            self._files = sqlite.LogFiles(Path(url.database or ""), self.where)
+            sqlite.listen(self.engine, self._files)
+        else:
             postgresql.listen(self.engine, seconds=answer_seconds)
 
     @contextmanager
@@ -126,21 +129,19 @@ class Database:
     def close(self) -> None:
         """Closes the connections that are not in use, and the others when they come back."""
         self.engine.dispose()
+        if self._files is not None:
+            self._files.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
         """Yields a connection in a transaction that writes; on SQLite, for who has the turn."""
         with (
             self.engine.connect() as connection,
-            connection.execution_options(**{_WRITES: True}).begin(),
+            connection.execution_options(**{sqlite.WRITES: True}).begin(),
         ):
             yield connection
-
-
-_SQLITE: dict[str, Any] = {
-    # No transactions of the driver's own: it would begin them late.
-    "connect_args": {"timeout": _LOCK_SECONDS, "isolation_level": None},
-}
+        if self._files is not None:
+            self._files.check()  # only now is it known that it was kept where it can be found
 
 
 def _pool_class(where: str) -> type[QueuePool]:
@@ -149,14 +150,14 @@ def _pool_class(where: str) -> type[QueuePool]:
             try:
                 return super().connect()
             except PoolTimeout as error:
-                what = f"no free connection within {_LOCK_SECONDS} s"
+                what = f"no free connection within {_POOL_SECONDS} s"
                 raise LogUnavailable(what, where, "Check what keeps the database busy") from error
 
     return Pool
 
 
-def _listen(engine: Engine, where: str, *, is_sqlite: bool) -> None:
-    """Has failures told in our words wherever they arise, and transactions begun in time."""
+def _listen(engine: Engine, where: str) -> None:
+    """Has failures told in our words wherever they arise."""
 
     @events.listens_for(engine, "handle_error")
     def tell(context: ExceptionContext) -> None:
@@ -166,18 +167,3 @@ def _listen(engine: Engine, where: str, *, is_sqlite: bool) -> None:
         instead = told(error, where, lost=context.is_disconnect)
         if instead is not None:
             raise instead
-
-    if is_sqlite:
-        events.listen(engine, "connect", _set_up_sqlite)
-        events.listen(engine, "begin", _begin_sqlite)
-
-
-def _set_up_sqlite(connection: sqlite3.Connection, _record: object) -> None:
-    # FULL: what was acknowledged outlives a power cut.
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get(_WRITES)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

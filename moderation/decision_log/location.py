@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +13,8 @@ from sqlalchemy.exc import ArgumentError
 
 from moderation.errors import LogUnavailable, SettingsError
 from moderation.settings import Settings
+
+log = logging.getLogger(__name__)
 
 _VARIABLE = "MODERATION_DATABASE_URL"
 _DRIVERS = {
@@ -47,10 +50,26 @@ def make_file(settings: Settings, url: URL) -> None:
     The folder is made only where it is ours: of another a missing one is a mistake.
 
     Raises:
-        LogUnavailable: the file cannot be made.
+        LogUnavailable: the file cannot be made, or is not there and a part of it is.
     """
     if (file := file_of(url)) is not None:
+        refuse_remains(file)
         _make(file, file.parent if settings.database_url is None else None)
+
+
+def refuse_remains(file: Path) -> None:
+    """Raises LogUnavailable where a log's last writes lie here, and the log does not.
+
+    SQLite would throw them away with a new log, or write them into another.
+    """
+    remains = file.with_name(f"{file.name}-wal")
+    # In this order: a log that another worker makes has its file first.
+    if _size(remains) and not file.exists():
+        raise LogUnavailable(
+            f"{remains.name} is here, with the last answers of a log that is not",
+            str(file),
+            f"Put {file.name} back beside it; for another log move {remains.name} away",
+        )
 
 
 def file_of(url: URL) -> Path | None:
@@ -84,12 +103,25 @@ def _refuse_memory(url: URL) -> None:
         )
 
 
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0
+
+
 def _make(file: Path, folder: Path | None = None) -> None:
-    """Makes an empty file that only its owner can read, and its folder if one is given."""
+    """Makes an empty file that only its owner can read, and its folder if one is given.
+
+    One that is there is not opened: to close it would take SQLite's locks on it away.
+    """
     try:
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        log.info("a new decision log is made: %s", file)
+    except FileExistsError:
+        return
     except OSError as error:
         raise LogUnavailable(
             f"the file of the decision log cannot be opened: {error.strerror}",

@@ -23,6 +23,8 @@ VERSION_TABLE = "decision_log_version"
 #: Of PostgreSQL's advisory lock; any number that nothing else takes.
 _LOCK = 0x6576656E
 _WAL_SECONDS = 20.0
+#: SQLite's result codes where another has the file for a moment.
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 #: Alembic keeps what it works on in global variables.
 _one_at_a_time = threading.Lock()
@@ -96,7 +98,7 @@ def _write_ahead(database: Database) -> None:
                 raise LogError(
                     f"the file is no decision log ({error})", database.where, "Name another file"
                 ) from error
-            if time.monotonic() > deadline:
+            if error.sqlite_errorcode & 0xFF not in _HELD or time.monotonic() > deadline:
                 what = f"the file cannot be used ({error})"
                 raise LogUnavailable(what, database.where, "Check its folder and disk") from error
         time.sleep(0.05)

@@ -10,13 +10,16 @@ ModerationError             the root; catch this to catch all
   WorkerError               operator: the worker failed in a way that no other class names
   StoreError                operator: the embedding store is damaged, foreign or not writable
   LogError                  operator: the decision log is damaged or of another version
-  TransientError            nobody: try again; the only family that a worker retries
+  TransientError            nobody: try again; a worker does, so often
     BrokerUnavailable       host and worker: Redis does not answer
     QueueFull               host: too many requests wait already; slow down
     LogUnavailable          worker: the database of the decision log does not answer
     EncoderFailed           worker: the encoder failed: out of memory, or its device is gone
     ImageUnavailable        worker: the image's store did not answer
     VerdictTimeout          host: no verdict came in time
+
+A worker tries again what is no class of ours, too: a failure of the program may be one of the world
+around it. What still fails is a WorkerError to its host.
 
 Every class takes positional arguments only and hands all of them to `Exception.__init__`: that is
 how Celery rebuilds it, class and fields, on the other side of the queue.

@@ -1,7 +1,8 @@
-"""HOST:PORT, where something listens."""
+"""HOST:PORT, where something listens, and whether this machine alone reaches it."""
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -34,3 +35,13 @@ def parse_address(text: str) -> Address:
     except ValueError:  # a port that is none
         pass
     raise ValueError(f"{text!r} is no address")
+
+
+def is_loopback(host: str) -> bool:
+    """Returns whether only this machine reaches a host; False for names that may be anywhere."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:  # a name, or every address
+        return False

@@ -204,7 +204,10 @@ def load_policy(path: Path | str, *, model: str | None = None) -> Policy:
         content = Path(path).read_bytes()
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
-        remedy = "Give the path of a policy file, or the name of a shipped one"
+        remedy = (
+            "Give the path of a policy file, or the name of a shipped one; for a worker "
+            "MODERATION_POLICIES does"
+        )
         raise PolicyError([(str(path), 0, 0, message, remedy)]) from error
     return parse_policy(content, str(path), model=model)
 
@@ -262,8 +265,6 @@ def find_policy(name: str) -> Path:
     path, shipped = Path(name), shipped_policies() / f"{name}.yaml"
     if path.exists():
         return path
-    if name == "policies":  # the default of a worker that runs outside a clone
-        return shipped_policies()
     return shipped if shipped.is_file() else path
 
 

@@ -9,8 +9,7 @@ from contextlib import contextmanager
 from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.core import GaugeMetricFamily
 
-from moderation.errors import SettingsError
-from moderation.listen_address import Address, parse_address
+from moderation.listen_address import parse_address
 from moderation.metrics import Metrics
 from moderation.patience import Patient
 from moderation.queue_metrics import QueueCollector, answering
@@ -44,23 +43,15 @@ def serve_metrics(
         open_counts: looks into the decision log; asked at each scrape.
 
     Raises:
-        SettingsError: the address is none, or it cannot listen there.
+        SettingsError: it cannot listen there.
     """
     if settings.metrics_address is None:
         yield None
         return
-    address = _address(settings.metrics_address)
+    address = parse_address(settings.metrics_address)
     with answering(_registry(metrics, settings, open_counts), address) as port:
         log.info("Prometheus is answered on http://%s/metrics", address._replace(port=port))
         yield port
-
-
-def _address(text: str) -> Address:
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        remedy = "Write HOST:PORT or PORT"
-        raise SettingsError(str(error), "MODERATION_METRICS_ADDRESS", remedy) from error
 
 
 def _registry(

@@ -81,6 +81,8 @@ def serve(
     logging.getLogger("celery.pool").setLevel(logging.INFO)
     # It says at each loss of Redis what a later Celery will do by default.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    # Of root, or a group like it; it advises an option of another command line, `--uid`.
+    warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
     app.conf.result_backend = result_backend(settings, PatientBackend)
     quiet = ConnectionTrouble()
     while True:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Collection, Iterable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from moderation.errors import SettingsError
+from moderation.listen_address import parse_address
 
 PREFIX = "MODERATION_"
 
@@ -79,6 +81,15 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _listen_address(address: str) -> str:
+    try:
+        parse_address(address)
+    except ValueError as error:
+        raise ValueError(f"{error}; write HOST:PORT or PORT") from None
+    return address
+
+
+ListenAddress = Annotated[str, AfterValidator(_listen_address)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
 Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
@@ -188,7 +199,7 @@ class Settings(BaseSettings):
         10.0, gt=0, description="How long fetching an image from a URL or store may take."
     )
     max_retries: int = Field(
-        5, ge=0, description="How often a worker retries a transient failure, with back-off."
+        5, ge=0, description="How often a worker retries a failure that may pass, with back-off."
     )
     concurrency: int = Field(
         32, ge=1, le=1024, description="Requests that one worker has in hand at a time (threads)."
@@ -240,7 +251,7 @@ class Settings(BaseSettings):
     callback_timeout_seconds: float = Field(
         10.0, gt=0, le=60, description="How long a receiver of webhooks may take to answer."
     )
-    metrics_address: str | None = Field(
+    metrics_address: ListenAddress | None = Field(
         None, description="HOST:PORT where a worker answers Prometheus; a port alone is local."
     )
     log_format: Literal["text", "json"] = Field("text", description="How a worker logs.")
@@ -273,7 +284,7 @@ def load_settings(**overrides: Any) -> Settings:
         ) from error
 
 
-def unknown_variables(environ: dict[str, str]) -> list[str]:
-    """Returns the MODERATION_* names in `environ` that are no setting, sorted."""
-    known = {PREFIX + name.upper() for name in Settings.model_fields}
+def unknown_variables(environ: Iterable[str], options: Collection[str]) -> list[str]:
+    """Returns the MODERATION_* names in `environ` that are no setting and no option, sorted."""
+    known = {*options, *(PREFIX + name.upper() for name in Settings.model_fields)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
     {"redaction"},
-    {"errors", "confinement", "polyglots"},
+    {"errors", "confinement", "polyglots", "listen_address"},
     {
         "settings",
         "messages",
@@ -26,7 +26,6 @@ LAYERS = [
         "formats",
         "colours",
         "lanes",
-        "listen_address",
         "patience",
         "addresses",
         "local_files",

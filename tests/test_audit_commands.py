@@ -245,6 +245,7 @@ def test_ctrl_c_keeps_what_is_embedded(faces: Path, tmp_path: Path) -> None:
     [
         (["run", "weapons", "--model", "starter", "-d", "nowhere"], 2, "nowhere"),
         (["run", "weapons", "-d", "{faces}"], 2, "no model is named"),
+        (["compare", "weapons", "{own}", "-d", "{faces}"], 2, "weapons leaves the model open, and"),
         (["run", "no-such-policy", "--model", "starter", "-d", "{faces}"], 1, "cannot be read"),
         (["run", "weapons", "--model", "starter", "-d", "{faces}", "--by", "height"], 2, "height"),
         (["run", "weapons", "--model", "./no-model", "-d", "{faces}"], 3, "no such folder"),
@@ -258,7 +259,10 @@ def test_ctrl_c_keeps_what_is_embedded(faces: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_done_is_told_in_words(
     faces: Path, store: Path, arguments: list[str], code: int, told: str
 ) -> None:
-    filled = [argument.replace("{faces}", str(faces)) for argument in arguments]
+    own = store.with_name("own.yaml")
+    own.write_text((POLICIES / "community-photos.yaml").read_text() + "\nmodel: starter\n")
+    given = {"{faces}": str(faces), "{own}": str(own)}
+    filled = [given.get(argument, argument) for argument in arguments]
     done = audit(*filled, "--store", str(store), code=code)
     assert told in " ".join(done.stderr.replace("│", " ").split())
 

@@ -135,6 +135,14 @@ def test_wrong_use_is_told_in_words_with_its_exit_code(
     assert "Traceback" not in done.stderr
 
 
+def test_a_worker_that_is_not_told_what_to_serve_does_not_start(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "moderation", "worker", *STARTER]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 1
+    assert "policies: cannot be read: No such file or directory" in done.stderr
+    assert "MODERATION_POLICIES" in done.stderr
+
+
 def test_no_variable_makes_a_command_print_the_version_instead() -> None:
     done = run("policy", "lint", "weapons", env={"MODERATION_VERSION": "1"})
     assert "weapons: valid" in done.stderr

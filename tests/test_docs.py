@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import pytest
+import redis
 import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -26,7 +27,8 @@ from moderation.commands import doctor
 from moderation.commands.queues import QueuesFormat
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders import LOADERS
-from moderation.errors import ModerationError, PolicyError
+from moderation.envelope import read_envelope
+from moderation.errors import ModerationError, PolicyError, RequestError
 from moderation.messages import (
     EmbeddingRequest,
     EmbeddingResponse,
@@ -41,6 +43,7 @@ from moderation.messages import (
 from moderation.output import Format
 from moderation.plugin import Client
 from moderation.policy import Example, Expectation, Label, Policy, load_policy, parse_policy
+from moderation.reasons import may_pass
 from moderation.settings import PREFIX, Settings
 from tests.conftest import POLICIES, ROOT
 
@@ -257,6 +260,20 @@ def test_the_errors_page_has_every_error_and_no_other() -> None:
     assert all(row["when"] and row["what to do"] for row in rows)
 
 
+def test_the_errors_page_says_what_a_worker_tries_again() -> None:
+    [rows] = [
+        table(part.prose) for part in read_sections(DOCS / "errors.md") if "| class |" in part.prose
+    ]
+    retried = {first_span(row, "class"): row["retried by the worker"] for row in rows}
+    # What no class of ours names is tried again, and is a WorkerError to its host.
+    assert may_pass(ZeroDivisionError())
+    assert retried.pop("WorkerError").startswith("yes, what no class names")
+    for name, told in retried.items():
+        error = ERRORS[name]([] if name == "PolicyError" else "it broke")
+        if told.startswith(("no", "yes")):
+            assert may_pass(error) == told.startswith("yes"), name
+
+
 def test_the_errors_page_draws_the_tree() -> None:
     [tree] = [
         block.text
@@ -320,6 +337,15 @@ def test_every_variable_that_is_named_exists(page: Path) -> None:
 
 def test_variables_of_options_are_found() -> None:
     assert {f"{PREFIX}SCAN_FORMAT", f"{PREFIX}SCAN_FAIL_ON"} <= option_variables()
+
+
+def test_variables_of_options_are_called_as_the_commands_page_says() -> None:
+    called = {
+        f"{command} {max(param.opts, key=len).lstrip('-')}".upper()
+        for command, found in COMMANDS.items()
+        for param in options(found)
+    }
+    assert option_variables() == {re.sub("[ -]", "_", name) for name in called}
 
 
 def command_rows(name: str) -> list[dict[str, str]]:
@@ -576,6 +602,23 @@ def test_the_messages_page_names_the_task_and_its_queues() -> None:
     script = message_block("# host.py")
     assert f'"{messages.TASK_NAME}"' in script
     assert f'"{messages.INTERACTIVE_QUEUE}"' in script
+
+
+def test_the_whole_message_on_the_messages_page_is_one_that_a_worker_takes(
+    redis_server: EmbeddedRedis, worker: EmbeddedWorker, settings: Settings
+) -> None:
+    shown, body = (block.text for block in section("messages.md", "The whole message").blocks)
+    queue, tasks = messages.INTERACTIVE_QUEUE, [messages.TASK_NAME]
+    envelope = read_envelope(shown.encode(), queue, tasks=tasks, largest=100_000)
+    assert [*envelope.arguments] == json.loads(body)
+    request = ModerationRequest.model_validate(envelope.arguments[1]["request"])
+    assert envelope["headers"]["id"] == request.request_id
+    with redis.Redis.from_url(redis_server.url) as connection:
+        connection.lpush(queue, shown)
+    # It is an answer to the request: its image is of a host that this worker may not ask.
+    with pytest.raises(RequestError, match=r"images\.example\.com") as caught:
+        Client(settings).collect(request.request_id)
+    assert caught.value.where != "message"
 
 
 def test_the_response_on_the_messages_page_is_one_of_the_first_policy() -> None:

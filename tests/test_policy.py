@@ -446,6 +446,14 @@ def test_a_name_stands_for_a_shipped_policy_and_a_path_for_itself(tmp_path: Path
     assert find_policy(str(tmp_path)) == tmp_path
 
 
+def test_a_folder_called_policies_that_is_not_there_is_not_the_shipped_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(PolicyError, match="policies: cannot be read"):
+        load_policies([find_policy("policies")])
+
+
 def test_the_shipped_schema_is_the_models() -> None:
     shipped = json.loads((ROOT / "moderation" / "policy.schema.json").read_text())
     assert shipped == policy_json_schema()

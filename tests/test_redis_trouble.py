@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,6 +71,13 @@ def test_a_worker_without_redis_says_so_every_few_seconds_and_goes_on_after(
         server.start()
         assert [answer(host, task_id, 60)["did"] for task_id in ids] == ["slow"] * 4
         assert "Traceback" not in echo.log()
+
+
+def test_no_line_of_a_worker_advises_an_option(host: Settings, tmp_path: Path) -> None:
+    """Of root too, which the tests run as in containers: Celery advises `--uid` to it."""
+    with worker(host, tmp_path) as echo:
+        answer(host, send(host, "answer"), 60)
+        assert not re.findall(r"\s--[a-z]+", echo.log())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])

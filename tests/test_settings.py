@@ -42,9 +42,14 @@ def test_a_password_is_not_shown() -> None:
 
 
 def test_a_misspelt_variable_is_found() -> None:
-    assert unknown_variables({"MODERATION_MODLE": "x", "MODERATION_MODEL": "x", "HOME": "/"}) == [
-        "MODERATION_MODLE"
-    ]
+    given = ["MODERATION_MODLE", "MODERATION_MODEL", "MODERATION_SCAN_MODEL", "HOME"]
+    assert unknown_variables(given, {"MODERATION_SCAN_MODEL"}) == ["MODERATION_MODLE"]
+
+
+@pytest.mark.parametrize("address", ["", "host", "host:", ":9100", "host:port", "a:1/b", "u@a:1"])
+def test_an_address_to_listen_on_that_is_none_stops_the_start(address: str) -> None:
+    with pytest.raises(SettingsError, match=r"MODERATION_METRICS_ADDRESS.*write HOST:PORT"):
+        load_settings(metrics_address=address)
 
 
 def test_settings_are_frozen_and_each_says_what_it_is() -> None:

@@ -34,11 +34,17 @@ def find_model(options: DatasetOptions, policies: Sequence[Policy]) -> str:
         AuditError: none is named, or the policies name several.
     """
     named = sorted({policy.model for policy in policies if policy.model})
+    without = [policy.id for policy in policies if not policy.model]
     if options.model:
         return options.model
-    if len(named) == 1 and all(policy.model for policy in policies):
+    if len(named) == 1 and not without:
         return named[0]
-    what = f"the policies name {', '.join(named)}" if len(named) > 1 else "no model is named"
+    if len(named) > 1:
+        what = f"the policies name {', '.join(named)}"
+    elif named:
+        what = f"{', '.join(without)} leaves the model open, and another policy names {named[0]}"
+    else:
+        what = "no model is named"
     raise AuditError(what, "--model", "Name the one that your workers run, such as --model starter")
 
 

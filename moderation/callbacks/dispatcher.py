@@ -91,15 +91,17 @@ class CallbackDispatcher:
         self._timing = timing or Timing()
         self._clock = clock
         self._seconds = settings.callback_timeout_seconds
+        receivers = read_receivers(settings)
         self._hosts = {
-            host: _Host(urls, self._breaker())
-            for host, urls in by_host(read_receivers(settings)).items()
+            host: _Host(urls, self._breaker()) for host, urls in by_host(receivers).items()
         }
         self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
         self._unwritten: deque[Outcome] = deque()
         self.outages = 0
         self._stopping = threading.Event()
         self._signer = Signer(settings)
+        for host in sorted({one.host for one in receivers if one.is_overheard}):
+            log.warning("callbacks to %s go over http: whoever is between can read them", host)
         self._thread = threading.Thread(target=self._run, name="callbacks", daemon=True)
 
     def _breaker(self) -> Breaker:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import httpx
 
 from moderation.errors import SettingsError
+from moderation.listen_address import is_loopback
 from moderation.settings import Settings
 
 _WHERE = "MODERATION_CALLBACK_URLS"
@@ -16,10 +16,17 @@ _WHERE = "MODERATION_CALLBACK_URLS"
 
 @dataclass(frozen=True)
 class Receiver:
-    """A URL that webhooks are sent to, and its host with a port that is not the scheme's own."""
+    """A URL that webhooks are sent to.
+
+    Attributes:
+        url: as it was given.
+        host: with a port that is not the scheme's own.
+        is_overheard: whether whoever is between can read what is sent.
+    """
 
     url: str
     host: str
+    is_overheard: bool
 
 
 def read_receivers(settings: Settings) -> tuple[Receiver, ...]:
@@ -28,9 +35,8 @@ def read_receivers(settings: Settings) -> tuple[Receiver, ...]:
     Raises:
         SettingsError: a URL cannot be sent to. It is told by its place, since a URL may hold a key.
     """
-    plain = "http" in settings.allowed_schemes
     given = enumerate(settings.callback_urls, start=1)
-    return tuple(dict.fromkeys(_receiver(url, f"URL {place}", plain) for place, url in given))
+    return tuple(dict.fromkeys(_receiver(url, f"URL {place}") for place, url in given))
 
 
 def by_host(receivers: Iterable[Receiver]) -> dict[str, tuple[str, ...]]:
@@ -49,7 +55,7 @@ def host_of(url: str) -> str:
         return "?"
 
 
-def _receiver(given: str, which: str, plain: bool) -> Receiver:
+def _receiver(given: str, which: str) -> Receiver:
     try:
         url = httpx.URL(given)
     except httpx.InvalidURL:
@@ -63,17 +69,5 @@ def _receiver(given: str, which: str, plain: bool) -> Receiver:
             _WHERE,
             "Leave it out: receivers know us by the signature",
         )
-    if url.scheme == "http" and not (plain or _is_loopback(url.host)):
-        raise SettingsError(
-            f"{which} is http: whoever listens on the way reads every answer",
-            _WHERE,
-            "Write https, or add http to MODERATION_ALLOWED_SCHEMES on a network that you trust",
-        )
-    return Receiver(given, url.netloc.decode())
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name
-        return host == "localhost"
+    is_overheard = url.scheme == "http" and not is_loopback(url.host)
+    return Receiver(given, url.netloc.decode(), is_overheard)

@@ -124,7 +124,10 @@ def export(
     until: UntilOption = None,
     image: ImageOption = None,
     request: RequestOption = None,
-    form: Annotated[ExportFormat, typer.Option("--as", help="How to write.")] = ExportFormat.JSONL,
+    form: Annotated[
+        ExportFormat,
+        typer.Option("--as", envvar="MODERATION_DECISIONS_EXPORT_AS", help="How to write."),
+    ] = ExportFormat.JSONL,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File; else standard output.")
     ] = None,
@@ -163,7 +166,7 @@ def replay(
     names: Annotated[
         list[str] | None, typer.Argument(metavar="ID", help="Of decisions, or of requests.")
     ] = None,
-    every: Annotated[bool, typer.Option("--all", help="All, by the filters.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="All, by the filters.")] = False,
     policy: PolicyOption = None,
     action: ActionOption = None,
     since: SinceOption = None,
@@ -186,13 +189,13 @@ def replay(
 
     wanted = _wanted(policy, action, since, until, None, None)
     filtered = any((policy, action, since, until))
-    if bool(names) == every or (filtered and not every) or (image and len(names or ()) != 1):
+    if bool(names) == all or (filtered and not all) or (image and len(names or ()) != 1):
         remedy = "Name decisions, or give --all with filters; with --image name one decision"
         raise RequestError("it is not clear which decisions are meant", "replay", remedy)
     settings = load_settings()
     with _database(settings) as database:
-        total = count_decisions(database, wanted) if every else len(names or ())
-        rows = find_decisions(database, wanted) if every else find_named(database, names or [])
+        total = count_decisions(database, wanted) if all else len(names or ())
+        rows = find_decisions(database, wanted) if all else find_named(database, names or [])
         known = read_decided(database, track(rows, total, "Replaying"))
         if image is None:
             results = (decide_again(decided, tolerance=tolerance) for decided in known)

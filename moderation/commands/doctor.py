@@ -7,13 +7,15 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
+from typing import NamedTuple
 
 import typer
 from rich.text import Text
 
-from moderation.commands.check import Check
+from moderation.commands.check import Check, failure
 from moderation.commands.doctor_worker import check_callbacks, check_decision_log, check_doors
 from moderation.commands.inputs import find_policies
+from moderation.commands.option_variables import option_variables, worker_options
 from moderation.commands.plan import (
     MeasuredOption,
     PeakOption,
@@ -27,8 +29,9 @@ from moderation.commands.plan import (
 )
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.cores import usable
-from moderation.errors import ModerationError
+from moderation.errors import ModerationError, PolicyError
 from moderation.output import print_table
+from moderation.policy import Policy
 from moderation.settings import Settings, load_settings, unknown_variables
 
 EPILOG = """Examples:
@@ -42,14 +45,24 @@ EPILOG = """Examples:
     moderation doctor --plan 250/s --peak 1 --images-per-second 90
 """
 
-#: How the variables of command options begin.
-_COMMANDS = ("DEMO", "SCAN", "WORKER", "SUBMIT", "DOCTOR", "QUEUES", "MODEL", "POLICY")
-_OPTION_VARIABLES = tuple(f"MODERATION_{name}_" for name in _COMMANDS)
-
 #: What encoding one request may take on a slow machine, waiting included.
 _COMPUTE_SECONDS = 30.0
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+class Setup(NamedTuple):
+    """What a `moderation worker` that is started here without options would run with.
+
+    Attributes:
+        settings: with what variables of its options say.
+        model: that wins over what policies name.
+        option_variables: of all commands.
+    """
+
+    settings: Settings
+    model: str | None
+    option_variables: frozenset[str]
 
 
 def doctor(
@@ -71,7 +84,14 @@ def doctor(
         print_plan(made, format)
         return
     refuse_options_without_plan(ctx)
-    _print_checks(list(run_checks(load_settings())), format)
+    _print_checks(list(run_checks(_read_setup(ctx))), format)
+
+
+def _read_setup(ctx: typer.Context) -> Setup:
+    root = ctx.find_root()
+    given = worker_options(root)
+    settings = load_settings(policies=given.policy or None, concurrency=given.concurrency)
+    return Setup(settings, given.model, frozenset(option_variables(root.command)))
 
 
 def _print_checks(checks: list[Check], form: TextOrJson) -> None:
@@ -88,22 +108,17 @@ def _print_checks(checks: list[Check], form: TextOrJson) -> None:
         raise typer.Exit(1)
 
 
-def run_checks(settings: Settings) -> Iterator[Check]:
+def run_checks(setup: Setup) -> Iterator[Check]:
     """Yields each check's finding; an error that a check meets is its finding."""
     for name, check in CHECKS.items():
         try:
-            yield from check(name, settings)
+            yield from check(name, setup)
         except ModerationError as error:
-            yield Check(name, "fail", f"{error.where}: {error.what}", error.remedy)
+            yield failure(name, error)
 
 
-def _environment(name: str, settings: Settings) -> Iterator[Check]:
-    unknown = [
-        variable
-        for variable in unknown_variables(dict(os.environ))
-        if not variable.startswith(_OPTION_VARIABLES)
-    ]
-    if unknown:
+def _environment(name: str, setup: Setup) -> Iterator[Check]:
+    if unknown := unknown_variables(os.environ, setup.option_variables):
         remedy = "Correct or unset them: docs/settings.md lists every setting"
         yield Check(name, "warn", f"no settings: {', '.join(unknown)}", remedy)
     else:
@@ -122,19 +137,30 @@ def _access(name: str, settings: Settings) -> Iterator[Check]:
         yield Check(name, "ok", ", ".join(given))
 
 
-def _policies(name: str, settings: Settings) -> Iterator[Check]:
-    policies = find_policies(map(str, settings.policies), model=settings.model)
-    yield Check(name, "ok", ", ".join(sorted(policies)))
+def _policies(name: str, setup: Setup) -> Iterator[Check]:
+    policies, sources = _served(setup), ", ".join(map(str, setup.settings.policies))
+    yield Check(name, "ok", f"a worker without --policy serves {', '.join(policies)} ({sources})")
 
 
-def _models(name: str, settings: Settings) -> Iterator[Check]:
-    """Checks the model of every policy that this worker would serve."""
-    policies = find_policies(map(str, settings.policies), model=settings.model)
-    for reference in sorted({policy.model or settings.model for policy in policies.values()}):
+def _served(setup: Setup) -> dict[str, Policy]:
+    """Returns the policies that a worker would serve, by id, sorted."""
+    model = setup.model or setup.settings.model
+    return dict(sorted(find_policies(map(str, setup.settings.policies), model=model).items()))
+
+
+def _models(name: str, setup: Setup) -> Iterator[Check]:
+    """Checks the model of every policy that a worker would serve."""
+    try:
+        policies = _served(setup).values()
+    except PolicyError:
+        yield Check(name, "warn", "unknown, since the policies that name it are refused")
+        return
+    named = {setup.model or policy.model or setup.settings.model for policy in policies}
+    for reference in sorted(named):
         try:
             yield _model(name, reference)
         except ModerationError as error:
-            yield Check(name, "fail", f"{error.where}: {error.what}", error.remedy)
+            yield failure(name, error)
 
 
 def _model(name: str, reference: str) -> Check:
@@ -148,13 +174,6 @@ def _model(name: str, reference: str) -> Check:
 
     local = locate_model(reference, offline=True)
     return Check(name, "ok", f"{local.name} in {local.folder}")
-
-
-def _redis(name: str, settings: Settings) -> Iterator[Check]:
-    """Checks the server, and what hangs on it only if it answers."""
-    from moderation.commands.doctor_redis import check_redis
-
-    yield from check_redis(name, settings)
 
 
 def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
@@ -175,14 +194,27 @@ def _timeouts(name: str, settings: Settings) -> Iterator[Check]:
         yield Check(name, "ok", f"visibility timeout {settings.visibility_timeout_seconds} s")
 
 
-CHECKS: dict[str, Callable[[str, Settings], Iterator[Check]]] = {
+def _redis(name: str, settings: Settings) -> Iterator[Check]:
+    """Checks the server, and what hangs on it only if it answers."""
+    from moderation.commands.doctor_redis import check_redis  # it loads Celery
+
+    yield from check_redis(name, settings)
+
+
+def _of_settings(
+    check: Callable[[str, Settings], Iterator[Check]],
+) -> Callable[[str, Setup], Iterator[Check]]:
+    return lambda name, setup: check(name, setup.settings)
+
+
+CHECKS: dict[str, Callable[[str, Setup], Iterator[Check]]] = {
     "environment": _environment,
-    "image access": _access,
+    "image access": _of_settings(_access),
     "policies": _policies,
     "model": _models,
-    "redis": _redis,
-    "timeouts": _timeouts,
-    "decision log": check_decision_log,
-    "callbacks": check_callbacks,
-    "doors": check_doors,
+    "redis": _of_settings(_redis),
+    "timeouts": _of_settings(_timeouts),
+    "decision log": _of_settings(check_decision_log),
+    "callbacks": _of_settings(check_callbacks),
+    "doors": _of_settings(check_doors),
 }

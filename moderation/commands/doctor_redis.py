@@ -3,62 +3,62 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
 import redis
 
 from moderation.broker import broker_errors, connect, create_app, shown_url
-from moderation.commands.check import Check
-from moderation.commands.loopback import is_loopback
+from moderation.commands.check import Check, failure
+from moderation.errors import ModerationError
+from moderation.listen_address import is_loopback
 from moderation.queues import look
 from moderation.settings import Settings
 
 #: How far the clock of Redis may be from ours, in seconds.
 _CLOCK_SECONDS = 2.0
 
+#: What to do about what this user may not ask.
+_ASK = "Ask who runs it what docs/operations.md says of Redis: neither INFO nor CONFIG is allowed"
+
 
 def check_redis(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields what is found of the server, and what hangs on it only if it answers."""
+    """Yields what is found of the server, and what hangs on it only if it answers.
+
+    Each check stands alone: what one cannot see, or trips over, costs no other.
+    """
     with broker_errors(settings), connect(settings) as connection:
-        version = connection.info("server")["redis_version"]
+        connection.ping()
+        version = _told(connection, "server").get("redis_version", "unknown")
         yield Check(name, "ok", f"{shown_url(settings)}, version {version}")
-        yield _access(connection, settings)
-        yield transport(settings)
-        memory = connection.info("memory")
-        yield _eviction(memory.get("maxmemory_policy", "unknown"))
-        yield _memory(memory.get("maxmemory"))
-        yield _persistence(connection)
-        yield clock(_time_of(connection), time.time())
-        if settings.result_url is not None:
-            yield _results(settings)
-        yield Check("queues", "ok", look(connection).described)
-        with create_app(settings) as app:
-            answers = app.control.ping(timeout=1.0)
-        if answers:
-            yield Check("workers", "ok", f"{len(answers)} answering")
-        else:
-            yield Check("workers", "warn", "no worker answers", "Run `moderation worker`")
+        for part, check in _PARTS.items():
+            try:
+                with broker_errors(settings):
+                    yield from check(part, connection, settings)
+            except ModerationError as error:
+                yield failure(part, error)
 
 
-def _access(connection: redis.Redis, settings: Settings) -> Check:
+def _access(name: str, connection: redis.Redis, settings: Settings) -> Iterator[Check]:
     """Tries the door without a key, and looks whose door it is."""
-    name = "redis access"
     if not _lets_strangers_in(connection):
-        return Check(name, "ok", "it asks for a password")
+        yield Check(name, "ok", "it asks for a password")
+        return
     remedy = "Set requirepass or ACLs: who can write here decides what workers do"
     if not is_loopback(_host(settings.broker_url.get_secret_value())):
-        return Check(name, "warn", "it lets everybody in who reaches it: no password", remedy)
+        yield Check(name, "warn", "it lets everybody in who reaches it: no password", remedy)
+        return
     bound = _configured(connection, "bind")
     protected = _configured(connection, "protected-mode")
+    inside = bound and all(is_loopback(address.lstrip("-")) for address in bound.split())
     if bound is None or protected is None:
         found = "it asks for no password; unknown whether other machines reach it"
-        return Check(name, "warn", found, remedy)
-    inside = all(is_loopback(address.lstrip("-")) for address in bound.split()) and bound
-    if inside or protected == "yes":
-        return Check(name, "ok", "no password, and it answers this machine alone")
-    return Check(name, "warn", "it lets everybody in: no password, and not protected", remedy)
+        yield Check(name, "warn", found, remedy)
+    elif inside or protected == "yes":
+        yield Check(name, "ok", "no password, and it answers this machine alone")
+    else:
+        yield Check(name, "warn", "it lets everybody in: no password, and not protected", remedy)
 
 
 def _lets_strangers_in(connection: redis.Redis) -> bool:
@@ -74,6 +74,15 @@ def _lets_strangers_in(connection: redis.Redis) -> bool:
         stranger.disconnect()
 
 
+def _told(connection: redis.Redis, section: str) -> dict[str, Any]:
+    """Returns a section of INFO; nothing where this user may not ask, as on a managed Redis."""
+    try:
+        found: dict[str, Any] = connection.info(section)
+    except redis.ResponseError:
+        return {}
+    return found
+
+
 def _configured(connection: redis.Redis, option: str) -> str | None:
     """Returns a setting of the server; None where it does not tell."""
     try:
@@ -84,7 +93,7 @@ def _configured(connection: redis.Redis, option: str) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def transport(settings: Settings) -> Check:
+def transport(name: str, settings: Settings) -> Check:
     """Returns whether requests, results and passwords can be read on the way."""
     urls = (settings.broker_url, settings.result_backend_url)
     plain = {
@@ -94,66 +103,112 @@ def transport(settings: Settings) -> Check:
         and not is_loopback(host := _host(url.get_secret_value()))
     }
     if not plain:
-        return Check("redis transport", "ok", "TLS, or this machine")
+        return Check(name, "ok", "TLS, or this machine")
     remedy = "Write rediss://, and set MODERATION_REDIS_CA_FILE where the authority is your own"
     found = f"images and passwords go to {', '.join(sorted(plain))} for all to read: no TLS"
-    return Check("redis transport", "warn", found, remedy)
-
-
-def _eviction(policy: str) -> Check:
-    found = f"maxmemory-policy {policy}"
-    if policy == "noeviction":
-        return Check("redis eviction", "ok", found)
-    remedy = "Set maxmemory-policy noeviction: else Redis may drop requests when it is full"
-    return Check("redis eviction", "warn", found, remedy)
-
-
-def _memory(most: int | None) -> Check:
-    if most is None:
-        return Check(
-            "redis memory", "warn", "unknown how much it may take", "See docs/operations.md"
-        )
-    if most:
-        return Check("redis memory", "ok", f"maxmemory {most:,} bytes")
-    remedy = "Set maxmemory: without it a full machine ends Redis, with it `submit` is told"
-    return Check("redis memory", "warn", "no maxmemory", remedy)
-
-
-def _persistence(connection: redis.Redis) -> Check:
-    name = "redis persistence"
-    if connection.info("persistence").get("aof_enabled"):
-        return Check(name, "ok", "an append-only file")
-    snapshots = _configured(connection, "save")
-    remedy = "Set appendonly yes"
-    if snapshots:
-        found = f"a restart loses what came after the last snapshot (save {snapshots})"
-    elif snapshots is None:
-        found = "no append-only file; unknown whether there are snapshots"
-    else:
-        found = "accepted requests do not outlive a restart: no append-only file, no snapshots"
     return Check(name, "warn", found, remedy)
 
 
-def _time_of(connection: redis.Redis) -> float:
+def _eviction(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
+    policy = _told(connection, "memory").get("maxmemory_policy")
+    policy = policy or _configured(connection, "maxmemory-policy")
+    if policy is None:
+        yield Check(name, "warn", "unknown whether it drops requests when it is full", _ASK)
+    elif policy == "noeviction":
+        yield Check(name, "ok", f"maxmemory-policy {policy}")
+    else:
+        remedy = "Set maxmemory-policy noeviction: else Redis may drop requests when it is full"
+        yield Check(name, "warn", f"maxmemory-policy {policy}", remedy)
+
+
+def _memory(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
+    most = _told(connection, "memory").get("maxmemory", _configured(connection, "maxmemory"))
+    if most is None:
+        yield Check(name, "warn", "unknown how much it may take", _ASK)
+    elif int(most):
+        yield Check(name, "ok", f"maxmemory {int(most):,} bytes")
+    else:
+        remedy = "Set maxmemory: without it a full machine ends Redis, with it `submit` is told"
+        yield Check(name, "warn", "no maxmemory", remedy)
+
+
+def _persistence(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
+    appending = _told(connection, "persistence").get("aof_enabled")
+    if appending is None:
+        appending = {"yes": 1, "no": 0}.get(_configured(connection, "appendonly") or "")
+    snapshots = _configured(connection, "save")
+    remedy = "Set appendonly yes"
+    if appending:
+        yield Check(name, "ok", "an append-only file")
+    elif appending is None:
+        yield Check(name, "warn", "unknown whether requests outlive a restart", _ASK)
+    elif snapshots:
+        found = f"a restart loses what came after the last snapshot (save {snapshots})"
+        yield Check(name, "warn", found, remedy)
+    elif snapshots is None:
+        found = "no append-only file; unknown whether there are snapshots"
+        yield Check(name, "warn", found, remedy)
+    else:
+        found = "accepted requests do not outlive a restart: no append-only file, no snapshots"
+        yield Check(name, "warn", found, remedy)
+
+
+def _clock(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
     seconds, microseconds = connection.time()
-    return float(seconds + microseconds / 1e6)
+    yield clock(name, seconds + microseconds / 1e6, time.time())
 
 
-def clock(theirs: float, ours: float) -> Check:
+def clock(name: str, theirs: float, ours: float) -> Check:
     """Returns what is to say of the clock of Redis beside our own; both are Unix times."""
     apart = theirs - ours
     if abs(apart) <= _CLOCK_SECONDS:
-        return Check("clock", "ok", f"within {_CLOCK_SECONDS:g} s of Redis'")
+        return Check(name, "ok", f"within {_CLOCK_SECONDS:g} s of Redis'")
     found = f"Redis' clock is {abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} ours"
-    return Check("clock", "warn", found, "Set both by NTP: waiting times are wrong by as much")
+    return Check(name, "warn", found, "Set both by NTP: waiting times are wrong by as much")
 
 
-def _results(settings: Settings) -> Check:
+def _results(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
+    if settings.result_url is None:
+        return
     results = settings.model_copy(update={"broker_url": settings.result_url, "result_url": None})
-    with broker_errors(results), connect(results) as connection:
-        connection.ping()
-    return Check("redis results", "ok", shown_url(results))
+    try:
+        with broker_errors(results), connect(results) as connection:
+            connection.ping()
+    except ModerationError as error:
+        yield failure(name, error)
+    else:
+        yield Check(name, "ok", shown_url(results))
+
+
+def _queues(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
+    yield Check(name, "ok", look(connection).described)
+
+
+def _workers(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
+    with create_app(settings) as app:
+        answers = app.control.ping(timeout=1.0)
+    if answers:
+        yield Check(name, "ok", f"{len(answers)} answering")
+    else:
+        yield Check(name, "warn", "no worker answers", "Run `moderation worker`")
+
+
+def _transport(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
+    yield transport(name, settings)
 
 
 def _host(url: str) -> str:
     return urlsplit(url).hostname or "localhost"
+
+
+_PARTS: dict[str, Callable[[str, redis.Redis, Settings], Iterator[Check]]] = {
+    "redis access": _access,
+    "redis transport": _transport,
+    "redis eviction": _eviction,
+    "redis memory": _memory,
+    "redis persistence": _persistence,
+    "clock": _clock,
+    "redis results": _results,
+    "queues": _queues,
+    "workers": _workers,
+}

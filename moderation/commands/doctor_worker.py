@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
+import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
+from pathlib import Path
 
 from moderation.commands.check import Check
-from moderation.commands.loopback import is_loopback
-from moderation.listen_address import parse_address
+from moderation.listen_address import is_loopback, parse_address
 from moderation.settings import Settings
 
 
@@ -21,12 +23,13 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
     from alembic.script import ScriptDirectory
 
     from moderation.decision_log.engine import Database
-    from moderation.decision_log.location import file_of, find_database, shown
+    from moderation.decision_log.location import file_of, find_database, refuse_remains, shown
     from moderation.decision_log.migrating import MIGRATIONS, VERSION_TABLE
 
     url = find_database(settings)
     file = file_of(url)
-    if file is not None and not file.exists():  # to open it would make it
+    if file is not None and not file.exists():
+        refuse_remains(file)
         yield Check(name, "ok", f"{shown(url)}, not there yet; the first worker makes it")
         return
     database = Database(url, threads=1)
@@ -39,6 +42,8 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
     script = ScriptDirectory(str(MIGRATIONS))
     known = {revision.revision for revision in script.walk_revisions()}
     yield _tables(name, shown(url), there, known, script.get_current_head())
+    if file is not None:
+        yield rights(f"{name} rights", file)
 
 
 def _tables(name: str, where: str, there: str | None, known: set[str], newest: str | None) -> Check:
@@ -52,19 +57,47 @@ def _tables(name: str, where: str, there: str | None, known: set[str], newest: s
     return Check(name, "fail", f"{where} is of a newer version ({there})", "Update evenhand here")
 
 
+def rights(name: str, file: Path) -> Check:
+    """Returns who else may use the file of a decision log, what lies beside it, or its folder."""
+    paths = (file.parent, file, *(file.with_name(file.name + end) for end in ("-wal", "-shm")))
+    open_to_all = [path for path in paths if _mode(path) & stat.S_IRWXO]
+    if not open_to_all:
+        return Check(name, "ok", "no others on this machine have any")
+    shown = ", ".join(f"{path} ({_mode(path):04o})" for path in open_to_all)
+    remedy = f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}"
+    return Check(name, "warn", f"all on this machine have some on {shown}", remedy)
+
+
+def _mode(path: Path) -> int:
+    try:
+        return stat.S_IMODE(path.stat().st_mode)
+    except OSError:  # what lies beside it comes and goes
+        return 0
+
+
 def check_callbacks(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields whether receivers of webhooks can tell ours from a stranger's."""
-    urls = settings.callback_urls
-    if not urls:
+    """Yields whether webhooks can be sent, and whether they can be read on the way.
+
+    Raises:
+        SettingsError: a worker would not start.
+    """
+    if not settings.callback_urls:
         yield Check(name, "ok", "no webhooks are sent")
-    elif settings.callback_secrets is None:
-        remedy = "Set MODERATION_CALLBACK_SECRETS: else anybody can tell a receiver anything"
-        yield Check(name, "warn", "webhooks without a secret", remedy)
-    elif any(url.lower().startswith("http://") for url in urls):
-        remedy = "Write https:// in MODERATION_CALLBACK_URLS"
-        yield Check(name, "warn", "webhooks over http can be read on the way", remedy)
+        return
+    if find_spec("standardwebhooks") is None:
+        remedy = "On a worker: pip install 'evenhand[worker]'; a web app needs none"
+        yield Check(name, "warn", "standardwebhooks is not installed", remedy)
+        return
+    from moderation.callbacks.receivers import read_receivers
+    from moderation.callbacks.signing import Signer
+
+    receivers = read_receivers(settings)
+    Signer(settings)
+    if overheard := sorted({one.host for one in receivers if one.is_overheard}):
+        remedy = "Write https:// in MODERATION_CALLBACK_URLS, unless all of that network is yours"
+        yield Check(name, "warn", f"all between can read those to {', '.join(overheard)}", remedy)
     else:
-        yield Check(name, "ok", f"{len(urls)} receivers, signed")
+        yield Check(name, "ok", f"{len(receivers)} receivers, signed")
 
 
 def check_doors(name: str, settings: Settings) -> Iterator[Check]:

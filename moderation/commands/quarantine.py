@@ -44,7 +44,7 @@ EveryOption = Annotated[bool, typer.Option("--all", help="All open ones, of --re
 )
 def list_(
     reason: ReasonOption = None,
-    every: Annotated[bool, typer.Option("--all", help="Released and dropped ones too.")] = False,
+    all: Annotated[bool, typer.Option("--all", help="Released and dropped ones too.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     format: FormatOption = TextOrJson.TABLE,
 ) -> None:
@@ -53,7 +53,7 @@ def list_(
 
     _refuse_unknown_reason(reason)
     with _log(load_settings()) as decisions:
-        found = find_entries(decisions.engine, reason=reason, every=every, limit=limit)
+        found = find_entries(decisions.engine, reason=reason, every=all, limit=limit)
     if format is TextOrJson.JSON:
         print(json.dumps([entry.as_json() for entry in found], indent=2))
         return
@@ -87,9 +87,7 @@ def show(name: IdArgument) -> None:
     epilog="Examples:\n\n    moderation quarantine retry 0b9c6a1e-...\n\n"
     "    moderation quarantine retry --all --reason unavailable"
 )
-def retry(
-    names: IdsArgument = None, every: EveryOption = False, reason: ReasonOption = None
-) -> None:
+def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
     """Send requests again, under the ids that they had.
 
     Exits with 1 where one is not kept any more: its host has to submit it again.
@@ -100,7 +98,7 @@ def retry(
     settings = load_settings()
     celery = create_app(settings)
     with _log(settings) as decisions, _registry(settings) as registry:
-        entries = _chosen(decisions, names, every, reason)
+        entries = _chosen(decisions, names, all, reason)
         _each(
             entries,
             lambda entry: release(entry, decisions, registry, celery, settings),
@@ -112,9 +110,7 @@ def retry(
     epilog="Examples:\n\n    moderation quarantine drop 0b9c6a1e-...\n\n"
     "    moderation quarantine drop --all --reason image"
 )
-def drop(
-    names: IdsArgument = None, every: EveryOption = False, reason: ReasonOption = None
-) -> None:
+def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
     """Give requests up: they leave the list, and what was kept to send them again goes."""
     settings = load_settings()
     with _log(settings) as decisions, _registry(settings) as registry:
@@ -123,7 +119,7 @@ def drop(
             decisions.drop(entry.id)
             registry.forget(entry.request_id)
 
-        _each(_chosen(decisions, names, every, reason), give_up, "dropped")
+        _each(_chosen(decisions, names, all, reason), give_up, "dropped")
 
 
 def _each(entries: list[Entry], act: Callable[[Entry], None], done: str) -> None:

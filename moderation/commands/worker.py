@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import secrets
 from enum import StrEnum
 from typing import Annotated
@@ -11,6 +13,8 @@ import typer
 from moderation.commands.inputs import ModelOption, find_policies
 from moderation.output import note
 from moderation.settings import load_settings
+
+log = logging.getLogger(__name__)
 
 EPILOG = """Examples:
 
@@ -57,6 +61,8 @@ def worker(
     from moderation.logs import configure_logging
 
     configure_logging(settings)
+    if os.geteuid() == 0:
+        log.warning("this worker runs as root; give it a user of its own: docs/operations.md")
     names = policy or [str(path) for path in settings.policies]
     policies = find_policies(names, model=model or settings.model)
     from moderation.broker import ping, shown_url

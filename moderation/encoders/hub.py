@@ -103,7 +103,7 @@ def _unavailable(what: str, reference: str) -> ModelError:
         what,
         f"model {reference}",
         f"Three ways out: run `moderation model pull {hub_id}` where the Hub can be reached, "
-        "name a local folder that holds a checkpoint, or use `--model starter` to try things out",
+        "name a local folder that holds a checkpoint, or name starter to try things out",
     )
 
 

@@ -88,6 +88,12 @@ def revolver(objects: Path) -> bytes:
     return (objects / "revolver" / "image_0005.jpg").read_bytes()
 
 
+def not_told(answer: str) -> bool:
+    """Whether an answer keeps to itself what would help to get a photograph past a policy."""
+    told = ("score", "similarity", "threshold", "label", "page-of-text", "handgun", "policy")
+    return not any(word in answer.replace("<label>", "").replace("</label>", "") for word in told)
+
+
 # Flask: the visitor waits.
 
 
@@ -111,22 +117,20 @@ def test_flask_publishes_what_every_policy_allows(flask: httpx.Client, images: I
     status, page = post_form(flask, images["coffee.png"])
     assert status == 200
     assert "photo.png is published" in page
-    assert "<b>allow</b>" in page
-    assert "No label fired" in page
 
 
 def test_flask_holds_a_page_of_text_for_review(flask: httpx.Client, images: Images) -> None:
     status, page = post_form(flask, images["page.png"])
     assert status == 202
     assert "is held for review" in page
-    assert "<li>page-of-text</li>" in page
+    assert not_told(page)
 
 
 def test_flask_refuses_a_photograph_that_is_blocked(flask: httpx.Client, revolver: bytes) -> None:
     status, page = post_form(flask, revolver)
     assert status == 422
-    assert "<b>block</b>" in page
-    assert "<li>handgun</li>" in page
+    assert "is refused" in page
+    assert not_told(page)
 
 
 @pytest.mark.parametrize(
@@ -153,7 +157,6 @@ def test_flask_holds_what_is_not_decided_in_time(idle_redis: str, images: Images
         status, page = post_form(browser, images["coffee.png"])
     assert status == 202
     assert "is held for review" in page
-    assert "Action" not in page
 
 
 def test_flask_publishes_nothing_without_redis(images: Images) -> None:
@@ -186,25 +189,26 @@ def decided(browser: httpx.Client, content: bytes) -> httpx.Response:
     assert accepted.status_code == 202
     answer, deadline = accepted, time.monotonic() + 60
     while answer.status_code == 202 and time.monotonic() < deadline:
-        assert answer.json() == {**accepted.json(), "status": "pending", "verdicts": []}
+        assert answer.json() == {**accepted.json(), "status": "pending", "action": None}
         answer = browser.get(accepted.headers["Location"])
     return answer
 
 
-def test_fastapi_gives_a_verdict_for_each_policy(fastapi: httpx.Client, images: Images) -> None:
-    answer = decided(fastapi, images["page.png"])
-    assert answer.status_code == 200
-    assert answer.json()["status"] == "decided"
-    weapons, privacy = answer.json()["verdicts"]
-    assert (weapons["policy"]["id"], weapons["action"]) == ("weapons", "allow")
-    assert (privacy["policy"]["id"], privacy["action"]) == ("document-privacy", "review")
-    assert [label["label"] for label in privacy["labels"] if label["fired"]] == ["page-of-text"]
+def test_fastapi_tells_the_strictest_action_and_no_more(
+    fastapi: httpx.Client, images: Images, revolver: bytes
+) -> None:
+    contents = {"allow": images["coffee.png"], "review": images["page.png"], "block": revolver}
+    for action, content in contents.items():
+        answer = decided(fastapi, content)
+        assert answer.status_code == 200
+        told = answer.json()
+        assert told == {"request_id": told["request_id"], "status": "decided", "action": action}
+        assert not_told(answer.text)
 
 
 def test_fastapi_says_what_is_no_image(fastapi: httpx.Client) -> None:
     answer = decided(fastapi, NO_IMAGE)
     assert answer.status_code == 400
-    assert answer.json()["error"] == "ImageError"
     assert "this is no image" in answer.json()["detail"]
 
 
@@ -217,15 +221,16 @@ def test_fastapi_says_pending_while_no_worker_decides(idle_redis: str, images: I
         accepted = post_image(browser, images["coffee.png"])
         answer = browser.get(accepted.headers["Location"])
     assert (accepted.status_code, answer.status_code) == (202, 202)
-    assert answer.json() == {**accepted.json(), "status": "pending", "verdicts": []}
+    assert answer.json() == {**accepted.json(), "status": "pending", "action": None}
 
 
 def test_fastapi_answers_503_without_redis(images: Images) -> None:
     with fastapi_on(NO_REDIS) as browser:
         posted = post_image(browser, images["coffee.png"])
         asked = browser.get("/moderation/00000000-0000-4000-8000-000000000000")
-    assert (posted.status_code, posted.json()["error"]) == (503, "BrokerUnavailable")
-    assert (asked.status_code, asked.json()["error"]) == (503, "BrokerUnavailable")
+    for answer in (posted, asked):
+        assert answer.status_code == 503
+        assert answer.json() == {"detail": "it cannot be checked now; try again later"}
 
 
 # Django: the verdict comes later.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sqlite3
+import stat
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -43,12 +44,12 @@ def kept(tmp_path: Path) -> list[tuple[str, str]]:
         return database.execute("SELECT * FROM inbox ORDER BY webhook_id").fetchall()
 
 
-def signed(secret: str = SECRET, age: timedelta = timedelta(0)) -> dict[str, str]:
+def signed(secret: str = SECRET, age: timedelta = timedelta(0), body: str = BODY) -> dict[str, str]:
     at = datetime.now(UTC) - age
     return {
         "webhook-id": "msg_1",
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign("msg_1", at, BODY),
+        "webhook-signature": Webhook(secret).sign("msg_1", at, body),
     }
 
 
@@ -114,3 +115,18 @@ def test_the_receiver_refuses_a_body_that_was_changed_or_is_too_large(
     assert post(receiver, signed(), b"\xff\xfe") == 401
     assert post(receiver, signed(), bytes(1_000_001)) == 413
     assert kept(tmp_path) == []
+
+
+@pytest.mark.parametrize("body", ["[" * 500_000, '{"a":' * 100_000, "no JSON", "", "9" * 5000])
+def test_the_receiver_refuses_what_is_signed_and_no_answer(
+    body: str, receiver: httpx.Client, tmp_path: Path
+) -> None:
+    assert post(receiver, signed(body=body), body) == 400
+    assert kept(tmp_path) == []
+
+
+def test_what_the_receiver_keeps_is_for_its_owner_alone(
+    receiver: httpx.Client, tmp_path: Path
+) -> None:
+    assert post(receiver, signed()) == 204
+    assert stat.S_IMODE((tmp_path / "webhooks.sqlite3").stat().st_mode) == 0o600

@@ -3,9 +3,10 @@
 import os
 from pathlib import Path
 
-#: Holds the database and the uploads.
+#: Holds the database and the uploads, refused ones too; made for its owner alone, as the worker is
+#: in the README. A worker of another user needs a right to media/.
 DATA_FOLDER = Path(os.environ.get("DATA_FOLDER", Path(__file__).parent / "data")).resolve()
-DATA_FOLDER.mkdir(parents=True, exist_ok=True)
+DATA_FOLDER.mkdir(mode=0o700, parents=True, exist_ok=True)
 
 SECRET_KEY = os.environ["DJANGO_SECRET_KEY"]
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]

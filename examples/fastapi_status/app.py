@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from uuid import UUID
 
 from fastapi import FastAPI, HTTPException, Request, Response, UploadFile
@@ -11,10 +12,10 @@ from pydantic import BaseModel
 from moderation import (
     ImageError,
     ModerationError,
-    Verdict,
     VerdictTimeout,
     acollect,
     asubmit,
+    strictest_action,
 )
 
 #: Ids of policies that the worker serves.
@@ -22,20 +23,26 @@ POLICIES = ("weapons", "document-privacy")
 
 MAX_IMAGE_BYTES = 10_000_000
 
+log = logging.getLogger("photographs")
+
 app = FastAPI(title="Photographs")
 
 
 class Moderation(BaseModel):
-    """Where a photograph stands; without verdicts it must not be shown."""
+    """Where a photograph stands; it may be shown where its action is "allow", and only there.
+
+    Labels, scores and thresholds are not told: with them a stranger turns a photograph until it
+    passes. The decision log has them, under the request's id.
+    """
 
     request_id: str
     status: str
-    verdicts: tuple[Verdict, ...] = ()
+    action: str | None = None
 
 
 @app.post("/images", status_code=202)
 async def accept(image: UploadFile, response: Response) -> Moderation:
-    """Puts a photograph on the queue; the header Location says where to ask for its verdicts."""
+    """Puts a photograph on the queue; the header Location says where to ask what becomes of it."""
     content = await image.read(MAX_IMAGE_BYTES + 1)
     if len(content) > MAX_IMAGE_BYTES:
         raise HTTPException(413, f"the image is over {MAX_IMAGE_BYTES} bytes")
@@ -46,18 +53,21 @@ async def accept(image: UploadFile, response: Response) -> Moderation:
 
 @app.get("/moderation/{request_id}")
 async def look(request_id: UUID, response: Response) -> Moderation:
-    """Answers 202 until the photograph is decided, then 200 with its verdicts."""
+    """Answers 202 until the photograph is decided, then 200 with what the strictest policy asks."""
     try:
         verdicts = await acollect(str(request_id), timeout_seconds=0)
     except VerdictTimeout:
         response.status_code = 202
         response.headers["Retry-After"] = "1"
         return Moderation(request_id=str(request_id), status="pending")
-    return Moderation(request_id=str(request_id), status="decided", verdicts=verdicts)
+    action = strictest_action(verdicts)
+    return Moderation(request_id=str(request_id), status="decided", action=action)
 
 
 @app.exception_handler(ModerationError)
 async def explain(_: Request, error: ModerationError) -> JSONResponse:
     """Answers 400 where the photograph is at fault, else 503: Redis or the worker failed."""
-    status = 400 if isinstance(error, ImageError) else 503
-    return JSONResponse({"error": type(error).__name__, "detail": error.what}, status)
+    if isinstance(error, ImageError):  # of the photograph itself, so whoever sent it may read it
+        return JSONResponse({"detail": error.what}, 400)
+    log.error("a photograph could not be moderated: %s", error)
+    return JSONResponse({"detail": "it cannot be checked now; try again later"}, 503)

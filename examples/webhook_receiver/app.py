@@ -7,6 +7,7 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 
 from flask import Flask, request
 from standardwebhooks import Webhook, WebhookVerificationError
@@ -26,6 +27,7 @@ def database() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
+Path(DATABASE).touch(mode=0o600)  # for its owner alone: it says who was refused, and why
 with database() as tables:
     tables.execute(
         "CREATE TABLE IF NOT EXISTS inbox (webhook_id TEXT PRIMARY KEY, payload TEXT NOT NULL)"
@@ -39,9 +41,12 @@ def take() -> tuple[str, int]:
     try:
         # Refuses what is older or newer than five minutes too.
         WEBHOOK.verify(body, dict(request.headers), json_parse=False)
-        json.loads(body)
     except (WebhookVerificationError, ValueError):  # ValueError: headers or a body in disorder
         return "this is not signed by our moderation, or too old\n", 401
+    try:
+        json.loads(body)
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
+        return "this is signed, and no answer of our moderation\n", 400
     with database() as tables:
         # The same id comes again where our answer was lost on its way. It is kept once.
         tables.execute(

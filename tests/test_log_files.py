@@ -131,10 +131,14 @@ def test_a_log_that_is_put_back_goes_on_with_all_that_was_answered(
     log: DecisionLog, file: Path
 ) -> None:
     first = decide(log, "r1")
+    checkpoint(file)
     away = file.parent.with_name("away")
     file.parent.rename(away)
+    file.parent.mkdir()
+    file.touch()
     with pytest.raises(LogUnavailable):
         decide(log, "r2")
+    shutil.rmtree(file.parent)
     away.rename(file.parent)
     decide(log, "r2")
     assert log.outcome("r1", submission("r1").request_sha256) == first
@@ -174,8 +178,7 @@ def test_connections_that_come_and_go_are_no_loss(log: DecisionLog, file: Path) 
     decide(log, "r1")
     log.engine.dispose()
     decide(log, "r2")
-    with closing(sqlite3.connect(file)) as other:
-        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    checkpoint(file)
     decide(log, "r3")
     link = file.with_name("link.db")
     link.symlink_to(file)
@@ -185,6 +188,47 @@ def test_connections_that_come_and_go_are_no_loss(log: DecisionLog, file: Path) 
         with pytest.raises(LogUnavailable, match=r"\(link\.db\)"):
             decide(linked, "r5")
     assert answered(log) == ["r1", "r2", "r3", "r4"]
+
+
+def fill(log: DecisionLog, rows: int) -> None:
+    """Makes the file grow, beyond what lies beside it."""
+    with log.database.writing() as connection:
+        connection.execute(text("CREATE TABLE IF NOT EXISTS filling (x)"))
+        for _ in range(rows):
+            connection.execute(text("INSERT INTO filling VALUES (zeroblob(100000))"))
+
+
+def checkpoint(file: Path) -> None:
+    with closing(sqlite3.connect(file)) as other:
+        other.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def copy_back(copy: Path, file: Path) -> None:
+    shutil.copyfile(copy, file)
+
+
+def restore_in_place(copy: Path, file: Path) -> None:
+    with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(file)) as target:
+        source.backup(target)
+    checkpoint(file)
+
+
+@pytest.mark.parametrize("act", [copy_back, restore_in_place])
+def test_a_backup_that_is_written_over_a_log_that_grew_is_noticed(
+    act: Callable[[Path, Path], None], log: DecisionLog, file: Path
+) -> None:
+    decide(log, "r1")
+    copy = backup(file)
+    fill(log, 10)
+    checkpoint(file)
+    decide(log, "r2")
+    act(copy, file)
+    with pytest.raises(LogUnavailable, match=r"\(decisions\.db\)"):
+        decide(log, "r3")
+    with file.open("ab") as grown:
+        grown.write(bytes(2_000_000))
+    with pytest.raises(LogUnavailable):  # for good
+        log.outcome("r1", submission("r1").request_sha256)
 
 
 def test_the_last_answers_of_a_log_that_is_missing_are_not_thrown_away(

@@ -33,6 +33,8 @@ OPTIONS: dict[str, Any] = {
 _BESIDE = ("-wal", "-shm")
 
 _Identity = tuple[int, int]
+#: Of no file: what was written over is no longer what was opened.
+_NO_FILE: _Identity = (0, 0)
 
 
 class LogFiles:
@@ -54,6 +56,7 @@ class LogFiles:
         self._lock = threading.Lock()
         self._held: sqlite3.Connection | None = None
         self._opened: dict[Path, _Identity] = {}
+        self._size = 0
 
     @property
     def uri(self) -> str:
@@ -78,14 +81,27 @@ class LogFiles:
 
     def check(self) -> None:
         """Raises LogUnavailable unless the files are those that were opened."""
-        lost = [path.name for path, opened in self._opened.items() if _identity(path) != opened]
+        lost = [path for path, opened in self._opened.items() if _identity(path) != opened]
+        if not lost and self._is_smaller():
+            self._opened[self._file] = _NO_FILE
+            lost = [self._file]
         if lost:
+            names = ", ".join(path.name for path in lost)
             raise LogUnavailable(
-                f"it was removed or replaced while it was open ({', '.join(lost)})",
+                f"it was removed or replaced while it was open ({names})",
                 self._where,
                 "Put back what was there. Else stop all workers, put a whole backup there with "
                 "nothing beside it (-wal, -shm), and start them; docs/decision-log.md",
             )
+
+    def _is_smaller(self) -> bool:
+        """Whether the log is smaller than it was, since another was written over it."""
+        before = self._size  # read first: it grows meanwhile
+        try:
+            self._size = self._file.stat().st_size
+        except OSError:  # gone since: the next look tells
+            return False
+        return self._size < before
 
     def close(self) -> None:
         """Closes the connection."""

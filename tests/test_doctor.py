@@ -371,7 +371,7 @@ def test_variables_of_all_options_are_known_and_no_others(tmp_path: Path) -> Non
         "WORKER_CONCURRENCY": "3",
     }
     assert said(tmp_path, **known)["environment"]["state"] == "ok"
-    misspelt = {"WORKER_POLICIES": "weapons", "CALLBACKS_LIST_LIMITS": "3", "DECISION_LIST": "3"}
+    misspelt = {"WORKER_POLICIES": "weapons", "CALLBACKS_LIST_LIMITS": "3", "VERSION": "3"}
     environment = said(tmp_path, **known, **misspelt)["environment"]
     assert environment["found"] == "no settings: " + ", ".join(
         sorted(f"MODERATION_{name}" for name in misspelt)

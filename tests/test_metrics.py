@@ -374,16 +374,6 @@ def test_a_port_that_is_taken_is_told(metrics: Metrics, served: Settings) -> Non
             pass
 
 
-@pytest.mark.parametrize("text", ["nonsense", "h:x", ":1", "70000", "-1", "", "h:1/metrics"])
-def test_an_address_that_is_none_names_the_variable(
-    text: str, metrics: Metrics, served: Settings
-) -> None:
-    wrong = load_settings(broker_url=served.broker_url, metrics_address=text)
-    pattern = "MODERATION_METRICS_ADDRESS: '.*' is no address. Write HOST:PORT"
-    with pytest.raises(SettingsError, match=pattern), serve_metrics(metrics, wrong):
-        pass
-
-
 @pytest.mark.parametrize(
     ("text", "address", "shown"),
     [

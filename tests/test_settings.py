@@ -46,7 +46,7 @@ def test_a_misspelt_variable_is_found() -> None:
     assert unknown_variables(given, {"MODERATION_SCAN_MODEL"}) == ["MODERATION_MODLE"]
 
 
-@pytest.mark.parametrize("address", ["", "host", "host:", ":9100", "host:port", "a:1/b", "u@a:1"])
+@pytest.mark.parametrize("address", ["", "h", "h:", ":1", "h:x", "70000", "-1", "h:1/b", "u@h:1"])
 def test_an_address_to_listen_on_that_is_none_stops_the_start(address: str) -> None:
     with pytest.raises(SettingsError, match=r"MODERATION_METRICS_ADDRESS.*write HOST:PORT"):
         load_settings(metrics_address=address)

@@ -19,7 +19,7 @@ class WorkerOptions(NamedTuple):
 def option_variables(command: Any, prefix: str = PREFIX) -> Iterator[str]:
     """Yields the variable of every option of a command and of those in it, as typer calls them."""
     for param in command.params:
-        if param.param_type_name == "option":
+        if param.param_type_name == "option" and (param.envvar or param.allow_from_autoenv):
             yield param.envvar or prefix + param.name.upper()
     for name, inner in getattr(command, "commands", {}).items():
         yield from option_variables(inner, f"{prefix}{name.upper().replace('-', '_')}_")

@@ -19,7 +19,7 @@ from moderation.commands.check import Check
 from moderation.commands.doctor_redis import check_redis, clock, transport
 from moderation.commands.doctor_worker import check_callbacks, check_decision_log, check_doors
 from moderation.decision_log.opening import open_log
-from moderation.embedded import EmbeddedRedis
+from moderation.embedded import EmbeddedRedis, find_redis_server
 from moderation.errors import LogUnavailable, SettingsError
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
@@ -104,6 +104,15 @@ def test_what_a_redis_does_not_tell_is_said_to_be_unknown() -> None:
     assert "unknown whether there are snapshots" in checks["redis persistence"].found
 
 
+def test_the_server_is_told_by_its_own_name(careless: OpenRedis) -> None:
+    program = Path(find_redis_server())
+    [version] = re.findall(
+        r"v=(\S+)", subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    )
+    name = "Valkey" if program.name.startswith("valkey") else "Redis"
+    assert of(careless)["redis"].found.endswith(f", {name} {version}")
+
+
 @pytest.fixture(scope="module")
 def secretive(careless: OpenRedis) -> str:
     """URL of a user who may do what hosts and workers do, and ask nothing of the server."""
@@ -119,7 +128,7 @@ def test_each_check_stands_alone_where_redis_answers_no_questions(
 ) -> None:
     checks = found(load_settings(broker_url=secretive))
     assert [*checks] == [*of(careless)]
-    assert checks["redis"].found.endswith("version unknown")
+    assert checks["redis"].found.endswith("Redis of unknown version")
     assert {name for name, check in checks.items() if check.found.startswith("unknown")} == {
         "redis eviction",
         "redis memory",

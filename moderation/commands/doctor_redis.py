@@ -30,14 +30,21 @@ def check_redis(name: str, settings: Settings) -> Iterator[Check]:
     """
     with broker_errors(settings), connect(settings) as connection:
         connection.ping()
-        version = _told(connection, "server").get("redis_version", "unknown")
-        yield Check(name, "ok", f"{shown_url(settings)}, version {version}")
+        yield Check(name, "ok", f"{shown_url(settings)}, {_server(connection)}")
         for part, check in _PARTS.items():
             try:
                 with broker_errors(settings):
                     yield from check(part, connection, settings)
             except ModerationError as error:
                 yield failure(part, error)
+
+
+def _server(connection: redis.Redis) -> str:
+    """Returns which server it is: Valkey tells the version of the Redis that it is like, too."""
+    told = _told(connection, "server")
+    if "valkey_version" in told:
+        return f"Valkey {told['valkey_version']}"
+    return f"Redis {told.get('redis_version', 'of unknown version')}"
 
 
 def _access(name: str, connection: redis.Redis, settings: Settings) -> Iterator[Check]:

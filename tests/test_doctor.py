@@ -17,7 +17,12 @@ import redis
 
 from moderation.commands.check import Check
 from moderation.commands.doctor_redis import check_redis, clock, transport
-from moderation.commands.doctor_worker import check_callbacks, check_decision_log, check_doors
+from moderation.commands.doctor_worker import (
+    check_callbacks,
+    check_decision_log,
+    check_doors,
+    check_log_rights,
+)
 from moderation.decision_log.opening import open_log
 from moderation.embedded import EmbeddedRedis, find_redis_server
 from moderation.errors import LogUnavailable, SettingsError
@@ -217,15 +222,17 @@ def test_the_decision_log_is_looked_at_and_not_changed(tmp_path: Path) -> None:
     [check] = check_decision_log("decision log", settings)
     assert check.state == "ok"
     assert "not there yet; the first worker makes it" in check.found
+    assert not list(check_log_rights("rights", settings))
     assert not file.exists()
     file.touch(mode=0o600)
-    check, _ = check_decision_log("decision log", settings)
+    [check] = check_decision_log("decision log", settings)
     assert "the first worker makes its tables" in check.found
     assert file.stat().st_size == 0
     open_log(settings).close()
-    check, others = check_decision_log("decision log", settings)
+    [check] = check_decision_log("decision log", settings)
     assert check == Check("decision log", "ok", f"sqlite:///{file}")
-    assert (others.name, others.state) == ("decision log rights", "ok")
+    [rights] = check_log_rights("rights", settings)
+    assert rights == Check("rights", "ok", "no others on this machine have any")
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
@@ -234,7 +241,7 @@ def test_a_decision_log_that_all_may_use_is_named(tmp_path: Path, mode: int) -> 
     settings = load_settings(database_url=f"sqlite:///{file}")
     open_log(settings).close()
     file.chmod(mode)
-    _, check = check_decision_log("decision log", settings)
+    [check] = check_log_rights("rights", settings)
     assert check.state == "warn"
     assert check.found == f"all on this machine have some on {file} ({mode:04o})"
     assert check.remedy == f"Run chmod o-rwx {file}"
@@ -244,10 +251,10 @@ def test_a_folder_of_the_decision_log_that_all_may_use_is_named(tmp_path: Path) 
     settings = load_settings(database_url=f"sqlite:///{tmp_path}/decisions.db")
     open_log(settings).close()
     tmp_path.chmod(0o755)
-    _, check = check_decision_log("decision log", settings)
+    [check] = check_log_rights("rights", settings)
     assert check.found == f"all on this machine have some on {tmp_path} (0755)"
     tmp_path.chmod(0o750)
-    _, check = check_decision_log("decision log", settings)
+    [check] = check_log_rights("rights", settings)
     assert check.state == "ok"
 
 
@@ -264,7 +271,7 @@ def test_a_decision_log_of_a_newer_version_fails(tmp_path: Path) -> None:
     open_log(settings).close()
     with closing(sqlite3.connect(file)) as database, database:
         database.execute("UPDATE decision_log_version SET version_num = 'of the future'")
-    check, _ = check_decision_log("decision log", settings)
+    [check] = check_decision_log("decision log", settings)
     assert check.state == "fail"
     assert "newer version (of the future)" in check.found
 

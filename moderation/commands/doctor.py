@@ -13,7 +13,12 @@ import typer
 from rich.text import Text
 
 from moderation.commands.check import Check, failure
-from moderation.commands.doctor_worker import check_callbacks, check_decision_log, check_doors
+from moderation.commands.doctor_worker import (
+    check_callbacks,
+    check_decision_log,
+    check_doors,
+    check_log_rights,
+)
 from moderation.commands.inputs import find_policies
 from moderation.commands.option_variables import option_variables, worker_options
 from moderation.commands.plan import (
@@ -215,6 +220,7 @@ CHECKS: dict[str, Callable[[str, Setup], Iterator[Check]]] = {
     "redis": _of_settings(_redis),
     "timeouts": _of_settings(_timeouts),
     "decision log": _of_settings(check_decision_log),
+    "decision log rights": _of_settings(check_log_rights),
     "callbacks": _of_settings(check_callbacks),
     "doors": _of_settings(check_doors),
 }

@@ -42,8 +42,6 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
     script = ScriptDirectory(str(MIGRATIONS))
     known = {revision.revision for revision in script.walk_revisions()}
     yield _tables(name, shown(url), there, known, script.get_current_head())
-    if file is not None:
-        yield rights(f"{name} rights", file)
 
 
 def _tables(name: str, where: str, there: str | None, known: set[str], newest: str | None) -> Check:
@@ -57,15 +55,22 @@ def _tables(name: str, where: str, there: str | None, known: set[str], newest: s
     return Check(name, "fail", f"{where} is of a newer version ({there})", "Update evenhand here")
 
 
-def rights(name: str, file: Path) -> Check:
-    """Returns who else may use the file of a decision log, what lies beside it, or its folder."""
+def check_log_rights(name: str, settings: Settings) -> Iterator[Check]:
+    """Yields who else may use the file of the decision log, what lies beside it, or its folder."""
+    if find_spec("sqlalchemy") is None:  # told by the check of the log itself
+        return
+    from moderation.decision_log.location import file_of, find_database
+
+    file = file_of(find_database(settings))
+    if file is None or not file.exists():
+        return
     paths = (file.parent, file, *(file.with_name(file.name + end) for end in ("-wal", "-shm")))
-    open_to_all = [path for path in paths if _mode(path) & stat.S_IRWXO]
-    if not open_to_all:
-        return Check(name, "ok", "no others on this machine have any")
+    if not (open_to_all := [path for path in paths if _mode(path) & stat.S_IRWXO]):
+        yield Check(name, "ok", "no others on this machine have any")
+        return
     shown = ", ".join(f"{path} ({_mode(path):04o})" for path in open_to_all)
     remedy = f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}"
-    return Check(name, "warn", f"all on this machine have some on {shown}", remedy)
+    yield Check(name, "warn", f"all on this machine have some on {shown}", remedy)
 
 
 def _mode(path: Path) -> int:

@@ -6,6 +6,7 @@ Imports Pillow and numpy only, as `image.py` does.
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -13,14 +14,17 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageCms
 
-#: A longer ICC profile, in bytes, is ignored. Those of cameras take some kB, those of printing
-#: presses up to 3 MB; parsing more than that is work without an image.
-LONGEST_PROFILE = 4_000_000
+from moderation.png_chunks import LONGEST_PROFILE
 
 #: A profile that moves no colour by more than this, of 255, is sRGB and not worth a conversion.
 #: It is measured, since a profile that only calls itself sRGB could show people another image
 #: than the model sees.
 _SAME_COLOUR = 2
+
+#: Tags that do a transform as a program of any length, one that 400 bytes of a PNG can make run for
+#: a minute. No browser reads them: each such profile has the older tags too, and those are taken.
+_PROGRAMS = re.compile(rb"D2B(?=[0-3])")
+_HEADER_LENGTH, _TAG_LENGTH = 128, 12
 
 #: ICC's name of the colour space of each mode that is converted.
 _SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
@@ -107,7 +111,7 @@ def _transform(profile: object, mode: str) -> ImageCms.ImageCmsTransform | None:
 def _transform_of(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Returns what converts a mode from a profile; None where nothing needs to, or can, be done."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(_without_programs(profile)))
         if source.profile.xcolor_space != _SPACES[mode]:
             return None
         srgb = ImageCms.createProfile("sRGB")
@@ -115,6 +119,13 @@ def _transform_of(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | Non
     except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
         return None  # ImportError: this Pillow was built without colour management
     return transform if mode == "CMYK" or _moves_colours(transform, mode) else None
+
+
+def _without_programs(profile: bytes) -> bytes:
+    """Returns the profile with another name for those tags in its list of tags."""
+    tags = _HEADER_LENGTH + 4
+    end = tags + _TAG_LENGTH * int.from_bytes(profile[_HEADER_LENGTH:tags])
+    return profile[:tags] + _PROGRAMS.sub(b"off", profile[tags:end]) + profile[end:]
 
 
 def _moves_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:

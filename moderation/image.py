@@ -22,8 +22,9 @@ from moderation.formats import opened
 from moderation.frames import look_at_frames
 
 #: How files become pixels; goes up whenever the pixels of some file change, since features are
-#: stored under it. 1: decoded in full, ICC profiles ignored. 2: as it is now.
-DECODING_VERSION = 2
+#: stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC profiles as
+#: programs. 3: as it is now.
+DECODING_VERSION = 3
 
 #: A JPEG is decoded to no less than this many times the size that it is resized to. Its decoder
 #: can give an eighth, a quarter or a half of the size at a fraction of the work. At 3 no value was
@@ -169,8 +170,10 @@ def _orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation; 1, upright, where the EXIF data is too long or damaged."""
     if len(image.info.get("exif") or b"") > LONGEST_EXIF:
         return 1
+    exif = Image.Exif()  # not `getexif`, which asks texts and XMP too, as no browser does
     try:
-        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+        exif.load(image.info.get("exif") or b"")
+        return int(exif.get(ExifTags.Base.Orientation, 1))
     except Exception:  # a photograph is not refused for what a camera noted beside it
         return 1
 

@@ -1,6 +1,6 @@
 """What else an image file is: a file can be an image and, for another program, something active.
 
-Imports nothing but Python's own, and takes microseconds.
+Imports nothing but Python's own, and takes 0.1 ms.
 """
 
 from __future__ import annotations
@@ -11,16 +11,31 @@ import struct
 #: Where browsers, PDF readers and the like look for what a file is.
 _HEAD = 1024
 
-_MARKS = {
-    b"%pdf-": "a PDF",
-    b"<?php": "a PHP script",
-    b"<script": "an HTML page",
-    b"<!doctype": "an HTML page",
-    b"<html": "an HTML page",
-    b"<svg": "an SVG drawing",
-}
+#: PHP looks for its code in all of a file; comments stand near its begin, and what is appended
+#: near its end. All in between would take 0.5 ms a MB.
+_ENDS = 65_536
+
+_PDF = re.compile(rb"%pdf-", re.IGNORECASE)
 #: What follows must end the word, since `<svg` alone is also how other words begin.
-_MARK = re.compile(rb"%pdf-|<\?php\b|<(?:script|!doctype|html|svg)(?=[\s/>])", re.IGNORECASE)
+_TAG = re.compile(
+    rb"<(?:(svg)|script|!doctype|html|head|body|iframe|style|object|embed|img)(?=[\s/>])",
+    re.IGNORECASE,
+)
+_PHP = re.compile(rb"<\?php\b", re.IGNORECASE)
+_PHP_ARCHIVE = b"__HALT_COMPILER();"
+
+#: `<?` and `<%` stand in one of 30 photographs by chance, in text of XMP, and in the pixels of dark
+#: bitmaps, which are all letters. As code they are followed by what code would do.
+_ACTS = (
+    rb"\$_(?:get|post|request|cookie|server|files|env|session)\b"
+    rb"|\b(?:echo|print|eval|assert|system|exec|shell_exec|passthru|popen|proc_open|phpinfo"
+    rb"|include|require|copy|fopen|base64_decode|file_[gp][eu]t_contents"
+    rb"|execute|request|response|server|import|runtime)(?:_once)?\b"
+)
+_CODE = re.compile(
+    rb"<([?%%])(?:=?\s*`[a-z][\w ./-]{1,64}`|(?:(?![?%%]>)[\t\n\r -~]){0,64}?(?:%b))" % _ACTS,
+    re.IGNORECASE,
+)
 
 #: The end of a ZIP file: its mark, then among other things how long its list of files is, and how
 #: long the comment after it. The comment is the longest that there can be.
@@ -32,18 +47,33 @@ def second_nature(content: bytes) -> str | None:
     """Returns what a file is besides an image, "a ZIP file" for one; None where it is nothing else.
 
     It knows ZIP files (and so JAR, APK and office documents) that are appended, as unpackers find
-    them; and PDF, HTML, SVG and PHP within the first 1024 bytes. It cannot catch what is made with
-    care: a script without such a mark, as GIF that is JavaScript too, or HTML and PHP further in.
+    them; PDF, HTML and SVG, in UTF-16 too, and PHP, ASP and JSP behind `<?` and `<%`, within the
+    first 1024 bytes; `<?php` and PHP archives in the first and last 64 kB. It cannot catch what is
+    made with care: a script without such a mark, as GIF that is JavaScript too, or HTML further in.
     So whoever shows images serves them with their type and `X-Content-Type-Options: nosniff`, and
     from no folder where scripts are run; or shows a copy that was encoded anew.
 
     Args:
         content: the file, known to be an image.
     """
-    found = _MARK.search(content, 0, _HEAD)
-    if found:
-        return _MARKS[found[0].lower()]
+    head = content[:_HEAD]
+    if _PDF.search(head):
+        return "a PDF"
+    # In UTF-16 a mark is every other byte.
+    utf16 = (content[start : 2 * _HEAD : 2] for start in (0, 1))
+    if tag := next(filter(None, map(_TAG.search, (head, *utf16))), None):
+        return "an SVG drawing" if tag[1] else "an HTML page"
+    code = _CODE.search(head)
+    if _is_php(content, 0, _ENDS) or _is_php(content, -_ENDS) or (code and code[1] == b"?"):
+        return "a PHP script"
+    if code:
+        return "an ASP or JSP page"
     return "a ZIP file" if _ends_as_zip(content) else None
+
+
+def _is_php(content: bytes, start: int, end: int | None = None) -> bool:
+    part = content[start:end]
+    return bool(_PHP.search(part)) or _PHP_ARCHIVE in part
 
 
 def _ends_as_zip(content: bytes) -> bool:

@@ -172,12 +172,16 @@ def _png() -> Iterator[Hostile]:
         "iTXt": lambda: chunk(b"iTXt", b"a\0\1\0\0\0" + _bomb(100_000_000)),
         "iCCP": lambda: chunk(b"iCCP", b"a\0\0" + _bomb(100_000_000)),
         "tEXt of 10 MB": lambda: chunk(b"tEXt", b"a\0" + bytes(10_000_000)),
-        "90 zTXt of 1 MB": lambda: 90 * chunk(b"zTXt", b"a\0\0" + _bomb(1_000_000)),
+        "15,000 zTXt of 1 MB": lambda: 15_000 * chunk(b"zTXt", b"\0\0" + _bomb(1_000_000)),
+        "15,000 iTXt of 1 MB": lambda: (
+            15_000 * chunk(b"iTXt", b"a\0\1\0\xff\0\0" + _bomb(1_000_000))
+        ),
+        "15,000 iCCP of 1 MB": lambda: 15_000 * chunk(b"iCCP", b"a\0\0" + _bomb(1_000_000)),
     }
-    musts: dict[str, Must] = {"tEXt of 10 MB": "read"}
     for word, make in texts.items():
-        must = musts.get(word, "refused")
-        yield Hostile(f"PNG with a bomb: {word}", must, partial(_then, make, partial(png, 64, 64)))
+        name = f"PNG with a bomb: {word}"
+        yield Hostile(name, "read", partial(_then, make, partial(png, 64, 64)))
+        yield Hostile(f"{name}, after its pixels", "read", partial(_then, make, _png_then))
     yield Hostile(
         "PNG of 50,000 x 50,000 zeros", "refused", lambda: png(50_000, 50_000, pixels=_bomb(10**8))
     )
@@ -201,6 +205,10 @@ def _png() -> Iterator[Hostile]:
         "refused",
         lambda: png(64, 64, chunk(b"tEXt", b"Comment\0<?php system($_GET[0]); ?>")),
     )
+
+
+def _png_then(after: bytes) -> bytes:
+    return png(after=after)
 
 
 def _png_animations() -> Iterator[Hostile]:
@@ -248,6 +256,14 @@ def many_scans(side: int, scans: int) -> bytes:
     return file[:-2] + file[last:-2] * scans + file[-2:]
 
 
+def sequential_scans(side: int, scans: int) -> bytes:
+    """Returns a baseline JPEG whose components come in so many scans of a few bytes each."""
+    file = saved(Image.new("RGB", (side, side), (90, 20, 200)), "JPEG", subsampling=0)
+    headers = (struct.pack(">HBBBBBB", 8, 1, 1 + n % 3, 0, 0, 63, 0) for n in range(scans))
+    parts = (b"\xff\xda" + header + b"\xab\xcd" for header in headers)
+    return file[: file.index(b"\xff\xda")] + b"".join(parts) + file[-2:]
+
+
 def _patched(kind: str, mark: bytes, offset: int, new: bytes) -> bytes:
     """Returns a seed with bytes replaced that lie so far after the first mark."""
     file = bytearray(seeds()[kind])
@@ -267,13 +283,30 @@ def _jpeg() -> Iterator[Hostile]:
     )
     yield Hostile("JPEG of 90 scans", "read", partial(many_scans, 64, 80))
     yield Hostile(
+        "JPEG of 20,000 scans that is not progressive",
+        "refused",
+        partial(sequential_scans, 4000, 20_000),
+    )
+    yield Hostile(
+        "JPEG of 30 scans of 49 million pixels", "refused", partial(sequential_scans, 7000, 30)
+    )
+    yield Hostile("JPEG of a scan a component", "read", partial(sequential_scans, 64, 3))
+    yield Hostile(
+        "JPEG with EXIF data in 100,000 segments",
+        "refused",
+        lambda: with_segments(
+            segment(0xE1, b"Exif\0\0" + bytes(65_000)) * 80,
+            segment(0xE1, b"Exif\0\0a") * 100_000,
+        ),
+    )
+    yield Hostile(
         "JPEG with 300 comments of 64 kB",
         "read",
         lambda: with_segments(segment(0xFE, bytes(65_000)) * 300),
     )
     yield Hostile(
         "JPEG with a million empty comments",
-        "read",
+        "refused",
         lambda: with_segments(segment(0xFE, b"") * 1_000_000),
     )
     yield Hostile(
@@ -287,7 +320,15 @@ def _jpeg() -> Iterator[Hostile]:
     yield Hostile(
         "JPEG with a segment of length 1", "either", lambda: with_segments(b"\xff\xe1\0\1")
     )
-    yield Hostile("JPEG with fill bytes", "read", lambda: with_segments(b"\xff" * 1_000_000))
+    yield Hostile("JPEG with fill bytes", "read", lambda: with_segments(b"\xff" * 60_000))
+    yield Hostile(
+        "JPEG with a million fill bytes", "refused", lambda: with_segments(b"\xff" * 1_000_000)
+    )
+    yield Hostile(
+        "JPEG with a MB between its segments",
+        "refused",
+        lambda: with_segments(*[segment(0xFE, b"") + b"a" * 10_000] * 100),
+    )
     yield Hostile(
         "JPEG with XMP of 64 kB",
         "read",
@@ -334,7 +375,7 @@ def _jpeg_frames() -> Iterator[Hostile]:
     }.items():
         yield Hostile(
             f"JPEG that says it is {word}",
-            "either",
+            "refused" if "arithmetic" in word else "either",
             partial(_patched, "JPEG", b"\xff\xc0", 1, bytes([marker])),
         )
     for bits in (0, 2, 12, 16, 255):
@@ -565,8 +606,20 @@ def bmp(
 def _bmp() -> Iterator[Hostile]:
     makers: dict[str, tuple[Must, Callable[[], bytes]]] = {
         "of 49 million pixels in an RLE of nothing": (
-            "either",
+            "refused",
             lambda: bmp(b"\0\1", 7000, 7000, compression=1),
+        ),
+        "of 49 million pixels in a row of RLE": (
+            "refused",
+            lambda: bmp(b"\1\1\0\0\0\1", 49_000_000, 1, compression=1),
+        ),
+        "of 49 million pixels in an RLE of 4 bits": (
+            "refused",
+            lambda: bmp(b"\xff\x12" * 192_200, 7000, 7000, bits=4, compression=2),
+        ),
+        "of 4 million pixels in an RLE": (
+            "read",
+            lambda: bmp(b"\1\1\0\0" * 2000, 2000, 2000, compression=1),
         ),
         "with an RLE that runs over": ("either", lambda: bmp(b"\xff\1" * 10_000, compression=1)),
         "with an RLE that jumps": ("either", lambda: bmp(b"\0\2\xff\xff" * 1000, compression=1)),
@@ -616,6 +669,22 @@ def srgb() -> bytes:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 
 
+def with_a_program(profile: bytes, length: int) -> bytes:
+    """Returns a profile with a D2B0 tag that does so many matrices, one after the other."""
+    matrix = struct.pack(">4s4xHH12f", b"matf", 3, 3, *(0.5, 0, 0, 0, 0.5, 0, 0, 0, 0.5), 0, 0, 0)
+    place = struct.pack(">II", 16 + 8 * length, len(matrix))
+    program = struct.pack(">4s4xHHI", b"mpet", 3, 3, length) + place * length + matrix
+    [count] = struct.unpack_from(">I", profile, 128)
+    listed, data = profile[132 : 132 + 12 * count], profile[132 + 12 * count :]
+    tags = [
+        (sign, offset + 12, size)  # one tag more, so all data lie further on
+        for sign, offset, size in struct.iter_unpack(">4sII", listed)
+    ]
+    tags.append((b"D2B0", len(profile) + 12, len(program)))
+    body = b"".join(struct.pack(">4sII", *tag) for tag in tags) + data + program
+    return struct.pack(">I", 132 + len(body)) + profile[4:128] + struct.pack(">I", count + 1) + body
+
+
 def with_profile(profile: bytes, count: int | None = None) -> bytes:
     """Returns a JPEG with a profile in segments that may lie on how many they are."""
     parts = [profile[at : at + 65_000] for at in range(0, len(profile), 65_000)]
@@ -640,6 +709,7 @@ def _profiles() -> Iterator[Hostile]:
             + struct.pack(">I", 325_000)
             + srgb()[132:144] * 325_000
         ),
+        "that is a long program": lambda: with_a_program(srgb(), 60_000),
         "that says 4 GB": lambda: b"\xff" * 4 + srgb()[4:],
         "that says 0 bytes": lambda: bytes(4) + srgb()[4:],
         "of 4 billion tags": lambda: srgb()[:128] + b"\xff" * 4 + srgb()[132:],
@@ -805,6 +875,7 @@ def _polyglots() -> Iterator[Hostile]:
     marks = (
         b"%PDF-1.4\n",
         b"<?php phpinfo();",
+        b"<?=`$_GET[0]`?>",
         b"<SCRIPT>a()</SCRIPT>",
         b"<!DOCTYPE html>",
         b"<html>",

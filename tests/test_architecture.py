@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
     {"redaction"},
-    {"errors", "confinement", "polyglots", "listen_address"},
+    {"errors", "confinement", "polyglots", "listen_address", "png_chunks"},
     {
         "settings",
         "messages",
@@ -23,15 +23,15 @@ LAYERS = [
         "exit_codes",
         "cores",
         "capacity",
-        "formats",
         "colours",
+        "jpeg_segments",
         "lanes",
         "patience",
         "addresses",
         "local_files",
         "pooled_transport",
     },
-    {"references", "web_address", "guarded_network"},
+    {"references", "web_address", "guarded_network", "formats"},
     {"store_keys", "http_fetch"},
     {"policy_rules", "policy_problems", "frames", "feature_files"},
     {"policy", "fetch", "image"},

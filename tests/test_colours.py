@@ -15,8 +15,10 @@ import pytest
 from PIL import Image, ImageCms
 
 from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
-from moderation.colours import LONGEST_PROFILE, to_rgb
+from moderation.colours import to_rgb
 from moderation.image import Preprocessing, decode, preprocess, read_squares
+from moderation.png_chunks import LONGEST_PROFILE
+from tests.hostile_files import chunk, with_a_program
 
 #: XYZ of sRGB's red, green and blue, adapted to D50, as its ICC profile has them.
 SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
@@ -109,13 +111,32 @@ def test_a_profile_that_cannot_be_used_is_ignored(
     assert np.array_equal(shown(content), np.asarray(coffee))
 
 
-def test_a_profile_that_is_too_long_is_ignored(coffee: Image.Image) -> None:
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_profile_that_is_too_long_is_ignored(form: str, coffee: Image.Image) -> None:
     profile = rgb_profile("Adobe RGB")
-    plain = shown(saved(coffee, "JPEG"))
-    long = shown(saved(coffee, "JPEG", icc_profile=profile.ljust(LONGEST_PROFILE + 1, b"\0")))
+    plain = shown(saved(coffee, form))
+    long = shown(saved(coffee, form, icc_profile=profile.ljust(LONGEST_PROFILE + 1, b"\0")))
     assert np.array_equal(long, plain)
-    just = shown(saved(coffee, "JPEG", icc_profile=profile.ljust(LONGEST_PROFILE, b"\0")))
+    just = shown(saved(coffee, form, icc_profile=profile.ljust(LONGEST_PROFILE, b"\0")))
     assert not np.array_equal(just, plain)
+
+
+def test_a_profile_with_a_program_is_taken_by_its_other_tags(coffee: Image.Image) -> None:
+    with_program = shown(saved(coffee, icc_profile=with_a_program(rgb_profile("Adobe RGB"), 10)))
+    assert np.array_equal(with_program, shown(saved(coffee, icc_profile=rgb_profile("Adobe RGB"))))
+
+
+def test_of_several_profiles_of_a_png_the_first_before_the_pixels_is_taken(
+    coffee: Image.Image,
+) -> None:
+    first, other = (rgb_profile(name) for name in ("Adobe RGB", "Display P3"))
+    plain, wide = (saved(coffee, icc_profile=profile) for profile in (None, first))
+    packed = chunk(b"iCCP", b"a\0\0" + zlib.compress(other))
+    pixels, end = wide.index(b"IDAT") - 4, wide.index(b"IEND") - 4
+    for at in (pixels, end):
+        assert np.array_equal(shown(wide[:at] + packed + wide[at:]), shown(wide))
+    end = plain.index(b"IEND") - 4
+    assert np.array_equal(shown(plain[:end] + packed + plain[end:]), shown(plain))
 
 
 def test_the_greys_of_a_profile_become_those_of_srgb() -> None:

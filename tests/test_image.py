@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import io
 import resource
+import struct
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from moderation import image as image_module
 from moderation.errors import ImageError
 from moderation.formats import FORMATS, READS_HEIF, SUFFIXES
 from moderation.image import SCALE, Pixels, Preprocessing, decode, preprocess, read_squares
+from tests.hostile_files import chunk
 
 CLIP = Preprocessing(
     resize=224, crop=(224, 224), resample="bicubic", scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3
@@ -300,6 +303,48 @@ def test_without_a_way_the_check_finds_what_reading_would_find(
         assert readable[0] == readable[1]
         outcomes.add(readable[0])
     assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("name", ["png-text-1.2MB.png", "jpeg-xmp-orientation-6.jpg"])
+def test_what_is_written_beside_a_picture_changes_nothing_of_it(name: str, objects: Path) -> None:
+    seen = objects.parents[1] / "seen"
+    plain = _square((seen / "plain.png").read_bytes()).astype(np.int16)
+    assert abs(_square((seen / name).read_bytes()) - plain).mean() < 4
+
+
+def test_a_png_is_read_without_its_texts_wherever_they_stand(coffee: Image.Image) -> None:
+    packed = zlib.compress(bytes(2_000_000))
+    texts = chunk(b"zTXt", b"a\0\0" + packed) + chunk(b"iTXt", b"a\0\1\0\0\0" + packed)
+    frames = [coffee.resize((96, 64)).rotate(9 * i) for i in range(4)]
+    moving = {"save_all": True, "append_images": frames[1:]}
+    for content in (_saved(frames[0], "PNG"), _saved(frames[0], "PNG", **moving)):
+        noted = content
+        for kind, length in ((b"gAMA", 4), (b"acTL", 8), (b"fcTL", 26), (b"IEND", 0)):
+            mark = struct.pack(">I", length) + kind
+            noted = noted.replace(mark, texts + mark)
+        assert len(noted) > len(content) + len(texts) - 1
+        expected, found = (
+            read_squares(file, [EXACT], max_pixels=10_000_000, frames=4)[0]
+            for file in (content, noted)
+        )
+        assert np.array_equal(found, expected)
+
+
+def test_texts_between_its_pixels_end_a_png_as_they_did(coffee: Image.Image) -> None:
+    """Viewers show what lies before, so what lies behind must not be added to it."""
+    content = _saved(coffee, "PNG")
+    at = content.index(b"IDAT") - 4
+    [length] = struct.unpack_from(">I", content, at)
+    pixels = content[at + 8 : at + 8 + length]
+    text = chunk(b"tEXt", b"a\0b")
+    for between in (b"", text):
+        parted = chunk(b"IDAT", pixels[:1000]) + between + chunk(b"IDAT", pixels[1000:])
+        parted = content[:at] + parted + content[at + 12 + length :]
+        if between:
+            with pytest.raises(ImageError, match="it ends too early"):
+                _decoded(parted)
+        else:
+            assert np.array_equal(np.asarray(_decoded(parted)), np.asarray(coffee))
 
 
 def test_the_fingerprint_moves_with_every_number() -> None:

@@ -62,6 +62,14 @@ class DecoderProcess:
         except OSError as error:
             self.end()
             raise _does_not_start(str(error)) from error
+        except BaseException:  # such as MemoryError: a socket alone would pass for a process
+            self.end()
+            raise
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long one image may keep it, its start included."""
+        return _START_SECONDS + self._limits.seconds + 2 * _GRACE_SECONDS
 
     def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
         arguments = [str(descriptor), *map(str, self._limits)]
@@ -89,7 +97,10 @@ class DecoderProcess:
         except (OSError, EOFError, ValueError) as error:
             self.end()
             raise _does_not_start("it ended, or said nothing") from error
-        self._is_ready = bytes(said) == READY
+        if bytes(said) != READY:
+            self.end()
+            raise _does_not_start("what it says first is not that it is ready")
+        self._is_ready = True
 
     def squares(self, content: bytes, ways: list[Preprocessing], frames: int) -> list[Pixels]:
         """Returns (f, h, w, 3) pixels for each way, f at most `frames`.

@@ -6,6 +6,7 @@ image gets a fresh one.
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
@@ -106,16 +107,22 @@ class DecoderPool:
                 turn.set_result(self._free.pop())
             else:
                 self._waiting.put(turn, lane)
-        decoder = turn.result()
         try:
-            yield decoder
+            yield turn.result()
         finally:
             with self._changed:
-                if self._waiting:
-                    self._waiting.take().set_result(decoder)
-                else:
-                    self._free.append(decoder)
-                    self._changed.notify_all()
+                if not turn.cancel():  # it can be where Ctrl-C ended the waiting
+                    self._hand_on(turn.result())
+
+    def _hand_on(self, decoder: DecoderProcess) -> None:
+        """Gives a process to whose turn it is; the lock is held."""
+        while self._waiting:
+            turn = self._waiting.take()
+            if turn.set_running_or_notify_cancel():
+                turn.set_result(decoder)
+                return
+        self._free.append(decoder)
+        self._changed.notify_all()
 
     def close(self) -> None:
         """Finishes the images that were asked for, each within its time, and ends the processes.
@@ -124,10 +131,11 @@ class DecoderPool:
         """
         with self._changed:
             self._closed = True
-            rounds = 1 + len(self._waiting) / len(self._decoders)
+            rounds = 1 + math.ceil(len(self._waiting) / len(self._decoders))
+            # Each image is given up in time by whoever asked for it; this is for who never does.
             all_free = self._changed.wait_for(
                 lambda: len(self._free) == len(self._decoders),
-                timeout=rounds * self._limits.seconds,
+                timeout=rounds * _TRIES * self._decoders[0].longest_seconds,
             )
         for decoder in self._decoders:
             if all_free:

@@ -108,10 +108,13 @@ def test_a_decoder_that_is_killed_costs_no_image_its_answer(
     done = threading.Event()
 
     def kill() -> None:
-        while not done.wait(0.7):
-            for decoder in pool._decoders[:1]:
-                if decoder._is_ready and decoder._process is not None:
-                    decoder._process.kill()
+        decoder, asked = pool._decoders[0], 0
+        while not done.wait(0.05):
+            # One image is not killed twice: others were asked for since.
+            process, number = decoder._process, decoder._number
+            if decoder._is_ready and process is not None and number > asked + 5:
+                asked = number
+                process.kill()
 
     killer = threading.Thread(target=kill)
     killer.start()
@@ -257,6 +260,63 @@ def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(
     assert _children() == []
 
 
+def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(
+    photographs: list[Path],
+) -> None:
+    content = photographs[0].read_bytes()
+    pool = DecoderPool(2, LIMITS._replace(seconds=1.0))
+    pool.start()
+    pool.wait_until_ready()
+    for child in _children():
+        os.kill(child.pid, signal.SIGSTOP)  # each is ended a second after its second
+    with ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(pool.squares, content, [SMALL]) for _ in range(3)]
+        while len(pool._waiting) < 1:
+            time.sleep(0.01)
+        pool.close()
+        errors = [answer.exception() for answer in answers]
+    assert sorted(map(str, filter(None, errors))) == 2 * [
+        "image: decoding it took longer than 1 s. Send a smaller image, or raise "
+        "MODERATION_DECODE_TIMEOUT_SECONDS"
+    ]
+    assert _children() == []
+
+
+class Interrupted(Exception):
+    """What Ctrl-C raises in the thread that waits."""
+
+
+def test_who_gives_up_waiting_keeps_no_decoder(photographs: list[Path]) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    main = threading.get_ident()
+    try:
+        with DecoderPool(1, LIMITS) as pool:
+            lent = threading.Event()
+            given_up = threading.Event()
+
+            def keep() -> None:
+                with pool._lent("interactive"):
+                    lent.set()
+                    while not pool._waiting:
+                        time.sleep(0.01)
+                    signal.pthread_kill(main, signal.SIGUSR1)
+                    given_up.wait(60)
+
+            keeper = threading.Thread(target=keep)
+            keeper.start()
+            lent.wait(60)
+            with pytest.raises(Interrupted):
+                pool.squares(photographs[0].read_bytes(), [SMALL])
+            given_up.set()
+            keeper.join(60)
+            assert pool.squares(photographs[0].read_bytes(), [SMALL])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
 HOSTILE = {
     "no JSON": [b"\xff"],
     "deep JSON": [b"[" * 60_000],
@@ -289,6 +349,16 @@ def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
     with theirs, pytest.raises(DecoderDied):
         process.squares(b"file", [SMALL], 1)
     peer.join(10)
+
+
+@pytest.mark.parametrize("banner", [b"", b"redy", b"READY"])
+def test_what_does_not_say_that_it_is_ready_does_not_start(banner: bytes) -> None:
+    process, theirs = _with_a_peer()
+    process._is_ready = False
+    send(theirs, banner)
+    with theirs, pytest.raises(TransientError, match="does not start"):
+        process.wait_until_ready()
+    assert _children() == []
 
 
 def test_a_decoder_that_drips_is_cut_off_in_time() -> None:

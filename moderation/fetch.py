@@ -12,12 +12,12 @@ import ssl
 import threading
 from typing import Self
 
-from moderation.errors import ImageError, ImageUnavailable
+from moderation.errors import ImageError, ImageUnavailable, TransientError
 from moderation.guarded_network import Resolve
 from moderation.http_fetch import HttpFetcher
 from moderation.local_files import read_file
 from moderation.messages import ImageReference
-from moderation.patience import Patient
+from moderation.patience import begun
 from moderation.references import shown, shown_location
 from moderation.settings import Settings
 from moderation.store_keys import read_key
@@ -83,7 +83,12 @@ class Fetcher:
                 self._hanging.release()
 
         try:
-            return Patient(read, seconds)()
+            answer = begun(read)
+        except TransientError:
+            self._hanging.release()
+            raise
+        try:
+            return answer.result(seconds)
         except TimeoutError:
             what = f"the store did not answer within {seconds:g} s"
             raise ImageUnavailable(what, shown_location(key)) from None

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
 
+from moderation.errors import TransientError
+
 _Answer = TypeVar("_Answer")
 
 
@@ -27,20 +29,34 @@ class Patient(Generic[_Answer]):
         """Returns what the function returns, or raises what it raises.
 
         Raises:
-            TimeoutError: it takes longer.
+            TimeoutError: it takes longer. TransientError: no thread can be started for it.
         """
         with self._lock:
             if self._running is None or self._running.done():
-                self._running = Future()
-                # A daemon, since a process that ends must not wait for what hangs.
-                threading.Thread(
-                    target=self._answer, args=(self._running,), name="patient", daemon=True
-                ).start()
+                self._running = begun(self._read)
             running = self._running
         return running.result(self._seconds)
 
-    def _answer(self, running: Future[_Answer]) -> None:
+
+def begun(read: Callable[[], _Answer]) -> Future[_Answer]:
+    """Calls a function in a thread of its own; returns where its answer, or its error, will be.
+
+    Raises:
+        TransientError: no thread can be started, and the function is not called.
+    """
+    running: Future[_Answer] = Future()
+
+    def answer() -> None:
         try:
-            running.set_result(self._read())
+            running.set_result(read())
         except BaseException as error:  # else who waits would never be told
             running.set_exception(error)
+
+    # A daemon, since a process that ends must not wait for what hangs.
+    thread = threading.Thread(target=answer, name="patient", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError as error:
+        remedy = "Raise the limit of threads, or lower MODERATION_CONCURRENCY"
+        raise TransientError("no thread can be started", "this machine", remedy) from error
+    return running

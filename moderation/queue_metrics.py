@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 from moderation.errors import ModerationError, SettingsError
 from moderation.listen_address import Address
+from moderation.metrics_server import answering
 from moderation.queues import BrokerState, read_queues
 from moderation.settings import Settings
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
-    from prometheus_client.registry import Collector
 
 
 def exposition(state: BrokerState) -> str:
@@ -41,29 +41,6 @@ def exporter(settings: Settings, host: str, port: int) -> Iterator[int]:
     """
     with answering(_registry(lambda: read_queues(settings)), Address(host, port)) as listening:
         yield listening
-
-
-@contextmanager
-def answering(registry: Collector, address: Address) -> Iterator[int]:
-    """Answers scrapes of a registry inside the block; yields the port.
-
-    Raises:
-        SettingsError: it cannot listen there.
-    """
-    from prometheus_client import start_http_server
-
-    host, port = address
-    try:
-        server, thread = start_http_server(port, host, registry)
-    except OSError as error:
-        remedy = "Give an address of this machine and a free port, such as 127.0.0.1:9808"
-        raise SettingsError(f"cannot listen ({error})", str(address), remedy) from error
-    try:
-        yield server.server_port
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _registry(read: Callable[[], BrokerState]) -> CollectorRegistry:

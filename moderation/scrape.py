@@ -11,8 +11,9 @@ from prometheus_client.core import GaugeMetricFamily
 
 from moderation.listen_address import parse_address
 from moderation.metrics import Metrics
+from moderation.metrics_server import answering
 from moderation.patience import Patient
-from moderation.queue_metrics import QueueCollector, answering
+from moderation.queue_metrics import QueueCollector
 from moderation.queues import read_queues
 from moderation.settings import Settings
 

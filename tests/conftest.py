@@ -94,6 +94,7 @@ def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
         "MODERATION_ALLOWED_NETWORKS": "127.0.0.0/8",
         "MODERATION_FETCH_TIMEOUT_SECONDS": "2",
         "MODERATION_MAX_RETRIES": "2",
+        "MODERATION_METRICS_ADDRESS": "0",  # its log says where
     }
     with EmbeddedWorker(settings, options, environment) as running:
         yield running

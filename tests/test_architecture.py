@@ -31,7 +31,7 @@ LAYERS = [
         "local_files",
         "pooled_transport",
     },
-    {"references", "web_address", "guarded_network", "formats"},
+    {"references", "web_address", "guarded_network", "formats", "metrics_server"},
     {"store_keys", "http_fetch"},
     {"policy_rules", "policy_problems", "frames", "feature_files"},
     {"policy", "fetch", "image"},

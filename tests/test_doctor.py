@@ -329,7 +329,9 @@ def test_webhooks_that_would_stop_a_worker_at_its_start_are_a_failure(
         ({"metrics_address": "9100"}, []),
         ({"metrics_address": "localhost:9100"}, []),
         ({"metrics_address": "[::1]:9100"}, []),
-        ({"metrics_address": "0.0.0.0:9100"}, [("ok", "others than this machine reach")]),
+        ({"metrics_address": "0.0.0.0:9100"}, [("warn", "0.0.0.0:9100 listens on every network")]),
+        ({"metrics_address": "[::]:9100"}, [("warn", "[::]:9100 listens on every network")]),
+        ({"metrics_address": "10.2.0.7:9100"}, [("ok", "others than this machine reach")]),
         ({"metrics_address": "metrics.internal:9100"}, [("ok", "others than this machine")]),
     ],
 )

@@ -23,6 +23,7 @@ from moderation.errors import (
     ModerationError,
     RequestError,
     SettingsError,
+    TransientError,
 )
 from moderation.fetch import Fetcher
 from moderation.messages import ImageReference
@@ -871,6 +872,21 @@ def test_a_store_that_hangs_is_given_up_in_time_and_its_reads_are_bounded() -> N
         SilentStore.told.set()
     assert told[0] == "the store did not answer within 0.05 s"
     assert told[-1] == "too many reads of stores hang"
+
+
+def test_a_read_whose_thread_does_not_start_costs_no_place() -> None:
+    settings = _settings(allowed_stores="memory://uploads", concurrency=1)
+    reference = ImageReference(key="memory://uploads/a.png")
+    fsspec.filesystem("memory").pipe("/uploads/a.png", b"content")
+    with Fetcher(settings) as fetcher:
+        threading.stack_size(1 << 46)  # more than there are addresses
+        try:
+            for _ in range(70):
+                with pytest.raises(TransientError, match="no thread can be started"):
+                    fetcher.fetch(reference)
+        finally:
+            threading.stack_size(0)
+        assert fetcher.fetch(reference) == b"content"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from moderation import metrics_server
 from moderation.batching import Batcher
 from moderation.broker import connect
 from moderation.decoder import Limits
@@ -334,6 +335,37 @@ def test_a_read_that_fails_tells_who_asked() -> None:
 
     with pytest.raises(LogUnavailable, match="away"):
         Patient(fail, 5.0)()
+
+
+@pytest.fixture
+def no_thread() -> Iterator[None]:
+    """No thread can be started: each would need more memory than there are addresses."""
+    threading.stack_size(1 << 46)
+    yield
+    threading.stack_size(0)
+
+
+def test_a_read_whose_thread_does_not_start_is_told_and_asked_anew(
+    request: pytest.FixtureRequest,
+) -> None:
+    read = Patient(lambda: 7, 60.0)
+    request.getfixturevalue("no_thread")
+    for _ in range(2):
+        with pytest.raises(TransientError, match="no thread can be started"):
+            read()
+    threading.stack_size(0)
+    assert read() == 7
+
+
+def test_a_connection_that_lasts_too_long_is_cut_off(
+    metrics: Metrics, served: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "LONGEST_SECONDS", 0.2)
+    with (
+        serve_metrics(metrics, served) as port,
+        socket.create_connection(("127.0.0.1", port), 60) as idle,
+    ):
+        assert idle.recv(1) == b""
 
 
 def test_without_an_address_nothing_listens(metrics: Metrics, served: Settings) -> None:

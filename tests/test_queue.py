@@ -6,16 +6,22 @@ import asyncio
 import base64
 import io
 import json
+import re
+import resource
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import celery
+import httpx
+import psutil
 import pytest
 import redis
 from celery.app.task import Context
@@ -502,3 +508,35 @@ def test_a_request_reaches_the_pipeline_in_the_lane_of_its_queue(
         message.ack()
     request = Context(delivery_info=message.delivery_info, id="a", retries=0)
     assert _delivery(SimpleNamespace(request=request)).lane == queue
+
+
+def test_idle_connections_to_the_metrics_keep_no_request_and_no_scrape_out(
+    client: Client, worker: EmbeddedWorker, photographs: list[Path]
+) -> None:
+    found = re.search(
+        r"Prometheus is answered on (http://127\.0\.0\.1:(\d+)/metrics)", worker.log()
+    )
+    assert found is not None
+    process = psutil.Process(worker.process.pid)
+    files, threads = process.num_fds(), process.num_threads()
+    with ExitStack() as connections:
+        idle = [
+            connections.enter_context(socket.create_connection(("127.0.0.1", int(found[2])), 60))
+            for _ in range(_as_many_as_files(1000))
+        ]
+        for connection in idle[::7]:
+            with suppress(OSError):  # it was cut off for a later one
+                connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
+        assert "evenhand_redis_up 1.0" in httpx.get(found[1], timeout=60).text
+        assert process.num_fds() < files + 200
+        assert process.num_threads() < threads + 100
+        request_id = client.submit(photographs[0], "weapons")
+        assert client.collect(request_id, timeout_seconds=60)[0].request_id == request_id
+        assert "evenhand_redis_up 1.0" in httpx.get(found[1], timeout=60).text
+
+
+def _as_many_as_files(wanted: int) -> int:
+    """Returns how many connections may be open here, where the limit of files is low."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, wanted + 500)), hard))
+    return min(wanted, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 300)

@@ -6,10 +6,11 @@ import shlex
 import stat
 from collections.abc import Iterator
 from importlib.util import find_spec
+from ipaddress import ip_address
 from pathlib import Path
 
 from moderation.commands.check import Check
-from moderation.listen_address import is_loopback, parse_address
+from moderation.listen_address import Address, is_loopback, parse_address
 from moderation.settings import Settings
 
 
@@ -116,7 +117,22 @@ def check_doors(name: str, settings: Settings) -> Iterator[Check]:
         yield Check(name, "warn", f"URLs may lead to {shown}", remedy)
     if settings.metrics_address is None:
         return
-    address = parse_address(settings.metrics_address)
-    if not is_loopback(address.host):
+    yield from _metrics(parse_address(settings.metrics_address))
+
+
+def _metrics(address: Address) -> Iterator[Check]:
+    """Yields who reaches the metrics, where others than this machine do."""
+    if _is_everywhere(address.host):
+        remedy = "Name the one address of this machine that your Prometheus asks"
+        yield Check("metrics", "warn", f"{address} listens on every network", remedy)
+    elif not is_loopback(address.host):
         remedy = "Let your Prometheus alone reach it"
         yield Check("metrics", "ok", f"others than this machine reach {address}", remedy)
+
+
+def _is_everywhere(host: str) -> bool:
+    """Whether who listens on a host listens on each network that this machine is in."""
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False

@@ -24,8 +24,8 @@ MOST_FILL = 100_000
 #: the whole image, so with thousands of them a small file takes hours.
 MOST_SCANS = 100
 
-#: Of the largest images fewer scans are gone through: as many pixels as these scans of a still that
-#: is as large as one may be.
+#: Of a still that is as large as one may be fewer scans are gone through, and of one in between as
+#: many as have the same pixels together.
 MOST_LARGE_SCANS = 25
 
 #: How a scan begins; what follows is its length, which never needs the upper byte.
@@ -94,7 +94,8 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
 
 def _refuse_many_scans(content: bytes, frame: bytes, max_pixels: int) -> None:
     height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
-    most = min(MOST_SCANS, MOST_LARGE_SCANS * max_pixels // max(1, width * height))
+    most = MOST_LARGE_SCANS * max_pixels // max(1, width * height)
+    most = max(MOST_LARGE_SCANS, min(MOST_SCANS, most))
     if content.count(_SCAN) > most:
         what = f"the JPEG has more than {most} scans, the most for its size"
         raise ImageError(what, "image", _REMEDY)

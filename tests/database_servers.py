@@ -12,6 +12,8 @@ import uuid
 from pathlib import Path
 from typing import Self
 
+from tests.waiting import PATIENCE_SECONDS
+
 _INSTALLED = Path("/usr/lib/postgresql")
 _PASSWORD = "p4ss-word"  # in every URL of a test, so that one that is repeated shows
 
@@ -55,7 +57,9 @@ class PostgresServer:
         """Starts the server; returns once it answers."""
         options = f"-h 127.0.0.1 -p {self.port} -k '' -c max_connections=200"
         log = str(self._folder / "server.log")
-        self._run("pg_ctl", "-D", self._data, "-w", "-l", log, "-o", options, "start")
+        patience = str(int(PATIENCE_SECONDS))
+        said = ("-w", "-t", patience, "-l", log, "-o", options)
+        self._run("pg_ctl", "-D", self._data, *said, "start")
 
     def stop(self) -> None:
         """Ends the server at once, without telling its clients."""

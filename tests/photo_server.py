@@ -30,9 +30,10 @@ class PhotoServer:
     """A context manager; `url` is its root.
 
     /photo answers; /flaky answers 503 twice for each query first; /gone 404; /down 503; /moved
-    redirects to /photo, /to?URL to a URL, /loop to itself; /slow says nothing for `slow_seconds`;
-    /endless never ends; /drip drips; /status/N answers N; /packed is compressed; /kept keeps the
-    connection. `ports` holds where each request came from, `heads` its headers.
+    redirects to /photo, /to?URL to a URL, /loop to itself; /slow says nothing for `slow_seconds`,
+    /held until `gate` is set; /endless never ends; /drip drips; /status/N answers N; /packed is
+    compressed; /kept keeps the connection. `ports` holds where each request came from, `heads` its
+    headers.
     """
 
     slow_seconds = 3.0
@@ -42,6 +43,7 @@ class PhotoServer:
         self.asked: Counter[str] = Counter()
         self.ports: list[int] = []
         self.heads: list[dict[str, str]] = []
+        self.gate = threading.Event()
         self._server = _Server(("127.0.0.1", 0), self._handler())
         if tls is not None:
             self._server.socket = tls.wrap_socket(
@@ -69,6 +71,8 @@ class PhotoServer:
         """Answers one request as its path says."""
         if path == "/slow":
             time.sleep(self.slow_seconds)
+        if path == "/held":
+            self.gate.wait()
         try:
             if path == "/kept":
                 handler.protocol_version = "HTTP/1.1"
@@ -115,6 +119,7 @@ class PhotoServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.gate.set()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()

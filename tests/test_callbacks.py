@@ -11,8 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -37,6 +36,7 @@ from moderation.decision_log.records import Submission
 from moderation.errors import ImageError, SettingsError
 from moderation.settings import Settings, load_settings
 from tests.database_servers import PostgresServer
+from tests.waiting import until
 from tests.webhook_server import Post, Reply, WebhookServer
 
 SECRET = "whsec_" + base64.b64encode(b"first".ljust(32, b"1")).decode()
@@ -85,11 +85,9 @@ def get(database: Database, callback_id: str = "a") -> Callback:
     return found
 
 
-def until(condition: Callable[[], object], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
+def threads() -> set[threading.Thread]:
+    """Returns the threads of dispatchers."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("callback")}
 
 
 def dispatching(database: Database, *urls: str, **others: Any) -> CallbackDispatcher:
@@ -247,9 +245,9 @@ def test_http_goes_elsewhere_where_the_url_says_so_and_the_log_tells(
 
 
 def test_without_urls_nothing_is_dispatched(database: Database) -> None:
-    before = threading.active_count()
+    before = threads()
     with make_dispatcher(load_settings(), database):
-        assert threading.active_count() == before
+        assert threads() <= before
 
 
 def test_a_url_that_left_the_settings_is_not_sent_to(
@@ -319,10 +317,10 @@ def test_a_receiver_that_nobody_answers_for_is_told_in_few_words(database: Datab
 def test_retry_after_is_honoured(database: Database, server: WebhookServer) -> None:
     server.reply = lambda post: Reply(503, {"Retry-After": "3600"})
     add(database, server.url)
-    with dispatching(database, server.url):
+    now = datetime.now(UTC)
+    with dispatching(database, server.url, options={"clock": lambda: now}):
         until(lambda: get(database).attempts)
-    wait = get(database).next_attempt_at - datetime.now(UTC)
-    assert timedelta(minutes=59) < wait <= timedelta(hours=1)
+    assert get(database).next_attempt_at == now + timedelta(hours=1)
 
 
 def test_the_schedule_goes_on_for_about_three_days_and_is_spread() -> None:
@@ -354,8 +352,8 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
         assert parse_retry_after(nonsense, now) is None
 
 
-def drip(server: WebhookServer, began: bytes) -> socket.socket:
-    """Returns a listener that answers with `began`, then with a byte now and then, for ever."""
+def drip(server: WebhookServer, began: bytes, more: bytes = b"x") -> socket.socket:
+    """Returns a listener that answers with `began`, then with `more` now and then, for ever."""
     listener = socket.create_server(("127.0.0.1", 0))
 
     def serve() -> None:
@@ -365,7 +363,7 @@ def drip(server: WebhookServer, began: bytes) -> socket.socket:
                 with connection, suppress(OSError):
                     connection.sendall(began)
                     while not server.closing.wait(0.05):
-                        connection.sendall(b"x")
+                        connection.sendall(more)
 
     threading.Thread(target=serve, daemon=True).start()
     return listener
@@ -383,28 +381,25 @@ def test_the_timeout_holds_for_the_whole_of_a_try(
     began: bytes, delivered: bool, database: Database, server: WebhookServer
 ) -> None:
     """A status that came is an answer, whatever becomes of the body behind it."""
+    timing = replace(QUICK, backoff=(0.01,) * 1000)  # until the status comes in so short a time
     with drip(server, began) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
         add(database, url)
-        with dispatching(database, url, callback_timeout_seconds=0.3):
-            until(lambda: get(database).attempts)
+        options = {"timing": timing}
+        with dispatching(database, url, callback_timeout_seconds=0.3, options=options):
+            until(lambda: get(database).delivered_at if delivered else get(database).attempts)
     assert bool(get(database).delivered_at) == delivered
     assert get(database).last_error == (None if delivered else "no answer within 0.3 s")
 
 
 def test_an_answer_without_end_is_not_read_to_it(database: Database, server: WebhookServer) -> None:
-    sent = []
-
-    def reply(post: Post) -> Reply:
-        sent.append(post)
-        return Reply(200, body=bytes(50_000_000))
-
-    server.reply = reply
-    for name in "abc":
-        add(database, server.url, name)
-    with dispatching(database, server.url, callback_timeout_seconds=5):
-        until(lambda: all(get(database, name).delivered_at for name in "abc"))
-    assert len(sent) == 3
+    began = b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n"
+    with drip(server, began, bytes(100_000)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        add(database, url)
+        with dispatching(database, url, callback_timeout_seconds=60) as dispatcher:
+            until(lambda: get(database).delivered_at)
+            assert not dispatcher.outages
 
 
 def test_proxies_of_the_environment_and_cookies_are_not_used(
@@ -435,7 +430,7 @@ def test_a_host_that_hangs_holds_up_no_other(database: Database, server: Webhook
             with lock:
                 under_way.append(post)
                 most.append(len(under_way))
-            slow.closing.wait(30)
+            slow.closing.wait()
             with lock:
                 under_way.remove(post)
             return Reply()
@@ -445,7 +440,7 @@ def test_a_host_that_hangs_holds_up_no_other(database: Database, server: Webhook
             add(database, slow.url, f"slow-{number}")
         for number in range(10):
             add(database, server.url, f"fast-{number}")
-        with dispatching(database, slow.url, server.url):
+        with dispatching(database, slow.url, server.url, callback_timeout_seconds=60):
             until(lambda: all(get(database, f"fast-{n}").delivered_at for n in range(10)))
             until(lambda: len(slow.posts) == 2)
         assert max(most) == 2
@@ -459,19 +454,26 @@ def test_a_host_that_fails_is_left_alone_until_it_is_back(
     with WebhookServer(lambda post: Reply(503 if down.is_set() else 204)) as failing:
         for number in range(20):
             add(database, failing.url, f"row-{number}")
-        timing = replace(QUICK, per_host=1, breaker_failures=3, breaker_pause=1, backoff=(60.0,))
-        options = {"timing": timing}
-        with dispatching(database, failing.url, server.url, options=options):
-            until(lambda: len(failing.posts) == 3)
+        timing = replace(QUICK, per_host=1, backoff=(3600.0,))
+        dispatcher = dispatching(database, failing.url, server.url, options={"timing": timing})
+        now = [0.0]
+        breaker = Breaker(lambda: now[0], failures=3, pause=60)
+        dispatcher._hosts[failing.host].breaker = breaker
+
+        def rows() -> list[Callback]:
+            return [get(database, f"row-{number}") for number in range(20)]
+
+        with dispatcher:
+            until(lambda: sum(row.attempts for row in rows()) == 3)
             add(database, server.url, "other")
             until(lambda: get(database, "other").delivered_at)
             assert len(failing.posts) == 3
-            untried = [get(database, f"row-{number}") for number in range(20)]
-            assert sum(row.attempts for row in untried) <= 3
-            assert sum(row.claimed_until is not None for row in untried) == 0
-            until(lambda: len(failing.posts) == 4)  # one looks whether it is back
+            assert not any(row.claimed_until for row in rows())
+            now[0] = 60.0
+            until(lambda: sum(row.attempts for row in rows()) == 4)  # one looks whether it is back
             down.clear()
-            until(lambda: sum(bool(get(database, row.id).delivered_at) for row in untried) == 16)
+            now[0] = 120.0
+            until(lambda: sum(bool(row.delivered_at) for row in rows()) == 16)
 
 
 def test_an_answer_that_concerns_the_webhook_alone_opens_no_breaker(
@@ -541,16 +543,20 @@ def test_a_claim_is_for_one_worker_until_it_has_passed(database: Database) -> No
 
 
 WORKER = """
-import time
+import threading
 from moderation.callbacks.dispatcher import CallbackDispatcher
 from moderation.callbacks.schedule import Timing
 from moderation.decision_log.opening import open_log
 from moderation.settings import load_settings
 
+class Dispatcher(CallbackDispatcher):
+    def _hand_over(self, callback, answer):
+        super()._hand_over(callback, answer)
+        print(answer, flush=True)
+
 settings = load_settings()
-timing = Timing(poll=0.02, claim_beyond=0.5)
-with open_log(settings) as log, CallbackDispatcher(log.database, settings, timing=timing):
-    time.sleep(60)
+with open_log(settings) as log, Dispatcher(log.database, settings, timing=Timing(poll=0.02)):
+    threading.Event().wait()
 """
 
 
@@ -573,21 +579,24 @@ def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_a
         **os.environ,
         "MODERATION_CALLBACK_URLS": server.url,
         "MODERATION_CALLBACK_SECRETS": SECRET,
-        "MODERATION_CALLBACK_TIMEOUT_SECONDS": "1",
+        "MODERATION_CALLBACK_TIMEOUT_SECONDS": "60",
         "MODERATION_DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
     }
-    process = subprocess.Popen([sys.executable, "-c", WORKER], env=env)
+    process = subprocess.Popen([sys.executable, "-c", WORKER], env=env, stdout=subprocess.PIPE)
     try:
-        assert answered.wait(60)
-        time.sleep(0.2)  # the answer reaches the worker, which then waits for the database
+        assert process.stdout is not None
+        # The answer has reached the worker, which now waits for the database.
+        assert process.stdout.readline().startswith(b"Answer(status=204")
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
         locked.rollback()
         locked.close()
     assert (get(database).state, get(database).attempts) == ("pending", 0)
-    with dispatching(database, server.url):
+    # By its clock the claim of the dead one has passed.
+    options = {"clock": lambda: datetime.now(UTC) + timedelta(hours=1)}
+    with dispatching(database, server.url, options=options):
         until(lambda: get(database).delivered_at)
     first, second = server.posts
     assert first.id == second.id == "a"
@@ -653,17 +662,16 @@ def test_a_fault_in_a_report_ends_nothing(database: Database, server: WebhookSer
 def test_closing_lets_a_post_end_and_writes_what_became_of_it(
     database: Database, server: WebhookServer
 ) -> None:
-    go_on = threading.Event()
+    dispatcher = dispatching(database, server.url, options={"timing": replace(QUICK, grace=60)})
 
     def reply(post: Post) -> Reply:
-        go_on.wait(10)
+        dispatcher._stopping.wait()
         return Reply()
 
     server.reply = reply
     add(database, server.url)
-    with dispatching(database, server.url, options={"timing": replace(QUICK, grace=10)}):
+    with dispatcher:
         until(lambda: server.posts)
-        threading.Timer(0.1, go_on.set).start()
     assert get(database).state == "delivered"
 
 
@@ -671,7 +679,7 @@ def test_closing_cuts_off_a_post_that_hangs_and_leaves_its_row_to_others(
     database: Database, server: WebhookServer
 ) -> None:
     def reply(post: Post) -> Reply:
-        server.closing.wait(30)
+        server.closing.wait()
         return Reply()
 
     server.reply = reply
@@ -680,7 +688,7 @@ def test_closing_cuts_off_a_post_that_hangs_and_leaves_its_row_to_others(
         until(lambda: server.posts)
     row = get(database)
     assert (row.state, row.attempts, row.claimed_until) == ("pending", 0, None)
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("callback")]
+    until(lambda: not threads())
 
 
 def test_logs_tell_the_request_and_neither_payload_nor_secret_nor_path(
@@ -719,7 +727,7 @@ def test_a_postgresql_that_takes_no_connection_costs_nothing(
     with open_log(load_settings(database_url=url)) as log:
         add(log.database, server.url)
         with dispatching(log.database, server.url) as dispatcher:
-            assert went.wait(20)
+            until(went.is_set)
             until(lambda: dispatcher.outages >= 2)
             postgres.sql("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
             until(lambda: "answers again" in caplog.text)
@@ -740,7 +748,6 @@ def command(database: Database, *words: str) -> subprocess.CompletedProcess[str]
         env={**os.environ, "COLUMNS": "200", "MODERATION_DATABASE_URL": url},
         capture_output=True,
         text=True,
-        timeout=120,
     )
 
 

@@ -6,10 +6,12 @@ import ast
 import base64
 import hashlib
 import json
+import re
 import time
 import uuid
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,12 @@ import redis
 
 from moderation.broker import create_app
 from moderation.embedded import EmbeddedRedis
-from moderation.envelope import UnreadableMessage, largest_message, read_envelope
+from moderation.envelope import UnreadableMessage, largest_message, pack_kept, read_envelope
 from moderation.messages import TASK_NAME
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT
 from tests.echo_worker import EchoWorker
+from tests.waiting import until
 
 QUEUE = "moderation.interactive"
 SECRET = "c2VjcmV0IGltYWdl"
@@ -69,20 +72,17 @@ def send(host: Settings, act: str = "answer", **options: Any) -> str:
     return task_id
 
 
-def answer(host: Settings, task_id: str, seconds: float = 20.0) -> dict[str, Any]:
-    with create_app(host) as app:
-        assert until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS", seconds)
+def answer(host: Settings, task_id: str) -> dict[str, Any]:
+    with create_app(host) as app, closing(app.backend.client.connection_pool):
+        until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS")
         result: dict[str, Any] = app.backend.get_task_meta(task_id)["result"]
         return result
 
 
-def until(is_so: Callable[[], Any], seconds: float = 20.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.02)
-    return True
+def ping(host: Settings) -> None:
+    """Returns once a worker has answered, and so has seen all commands that were sent before."""
+    with create_app(host) as app:
+        until(lambda: app.control.ping(timeout=5.0, limit=1))
 
 
 def message(body: Any = None, **changes: Any) -> dict[str, Any]:
@@ -207,6 +207,8 @@ def test_a_hostile_message_is_reported_once_and_harms_nobody(
     known = len(echo.poison())
     database.lpush(QUEUE, raw)
     assert answer(host, send(host))["did"] == "answer"
+    until(lambda: len(echo.poison()) > known)
+    until(lambda: database.llen(QUEUE) == 0 and database.hlen("unacked") == 0)
     [poison] = echo.poison()[known:]
     has_id = not isinstance(content, bytes) and isinstance(content.get("headers"), dict)
     given = content["headers"].get("id") if has_id else None
@@ -218,8 +220,6 @@ def test_a_hostile_message_is_reported_once_and_harms_nobody(
         "size": len(raw),
         "sha256": hashlib.sha256(raw).hexdigest(),
     }
-    assert until(lambda: database.hlen("unacked") == 0)
-    assert database.llen(QUEUE) == 0
     assert echo.process.poll() is None
     log = echo.log()
     assert SECRET not in log
@@ -264,7 +264,8 @@ def test_what_a_request_needs_not_is_left_out(
     did = answer(host, task_id)
     assert did["delivery"]["routing_key"] == QUEUE
     assert did["headers"] == {"redelivered": False}
-    assert database.hexists("unacked", tag)  # another's message is not acknowledged
+    until(lambda: not database.exists("unacked_index"))  # it is acknowledged, under its own tag
+    assert database.hexists("unacked", tag)  # another's message is not
     database.hdel("unacked", tag)
     assert set(database.keys("*")) - before <= {f"celery-task-meta-{task_id}"}
     assert SECRET not in echo.log()
@@ -274,14 +275,17 @@ def test_one_tag_for_two_messages_acknowledges_each_by_itself(
     host: Settings, echo: EchoWorker, database: redis.Redis
 ) -> None:
     ids = [str(uuid.uuid4()), str(uuid.uuid4())]
-    for task_id, act in zip(ids, ("slow 1.5", "answer"), strict=True):
-        body = [[], {"request": {"image": {"path": act}}}, {}]
+    for task_id in ids:
+        body = [[], {"request": {"image": {"path": f"held {task_id}"}}}, {}]
         same = message(body, headers={"id": task_id}, properties={"delivery_tag": "same"})
         database.lpush(QUEUE, json.dumps(same))
-    answer(host, ids[1])
-    assert database.hlen("unacked") == 1
-    assert answer(host, ids[0])["did"] == "slow"
-    assert until(lambda: database.hlen("unacked") == 0)
+    until(lambda: database.hlen("unacked") == 2)
+    echo.open(ids[1])
+    assert answer(host, ids[1])["did"] == "held"
+    until(lambda: database.hlen("unacked") == 1)
+    echo.open(ids[0])
+    assert answer(host, ids[0])["did"] == "held"
+    until(lambda: database.hlen("unacked") == 0)
 
 
 def test_a_retry_far_ahead_is_not_kept_for_longer_than_ours() -> None:
@@ -297,7 +301,7 @@ def test_messages_with_a_priority_are_read_and_come_back_to_the_queue_itself(
     known = len(echo.poison())
     assert answer(host, send(host, priority=9))["delivery"]["priority"] == 0
     database.lpush(f"{QUEUE}\x06\x169", "garbage")
-    assert until(lambda: len(echo.poison()) > known)
+    until(lambda: len(echo.poison()) > known)
     assert echo.poison()[-1]["queue"] == QUEUE
 
 
@@ -310,14 +314,14 @@ def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
     try:
         database.lpush(QUEUE, raw)
         assert answer(host, send(host))["did"] == "answer"
-        assert database.hlen("unacked") == 1
+        until(lambda: database.hvals("unacked") == [pack_kept(raw, QUEUE)])
         assert len(echo.poison()) == known
     finally:
         echo.refuse_poison(False)
-    assert until(lambda: len(echo.poison()) > known, VISIBILITY_SECONDS * 4)
+    until(lambda: len(echo.poison()) > known)
+    until(lambda: database.hlen("unacked") == 0)
     [poison] = echo.poison()[known:]
     assert poison["sha256"] == hashlib.sha256(raw).hexdigest()
-    assert until(lambda: database.hlen("unacked") == 0)
 
 
 @pytest.mark.parametrize(
@@ -340,11 +344,11 @@ def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
     database.hset("unacked", mapping={"good": good, "forged": kept})
     database.zadd("unacked_index", {"good": 1, "forged": 2})
     assert "did" in answer(host, task_id)
-    assert until(lambda: len(echo.poison()) > known)
+    until(lambda: len(echo.poison()) > known)
+    until(lambda: database.hlen("unacked") == 0)
     [poison] = echo.poison()[known:]
     assert poison["queue"] == "unacked"
     assert not database.exists("stolen")
-    assert until(lambda: database.hlen("unacked") == 0)
 
 
 @pytest.mark.parametrize(
@@ -365,10 +369,12 @@ def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
 def test_a_worker_obeys_no_command_but_ping(
     method: str, arguments: dict[str, Any], host: Settings, echo: EchoWorker
 ) -> None:
+    known = len(echo.log())
     with create_app(host) as app:
-        heard = app.control.broadcast(method, arguments=arguments, reply=True, timeout=0.3)
-        assert heard == [] or method == "ping"
-        assert app.control.ping(timeout=1.0)
+        app.control.broadcast(method, arguments=arguments, reply=True, timeout=0.01)
+    ping(host)
+    obeyed = re.findall(r"pidbox received method (.*?) \[reply_to", echo.log()[known:])
+    assert set(obeyed) == {"ping()"}
     assert answer(host, send(host))["did"] == "answer"
     assert echo.process.poll() is None
 
@@ -376,6 +382,7 @@ def test_a_worker_obeys_no_command_but_ping(
 def test_garbage_on_the_channel_of_commands_is_passed_over(
     host: Settings, echo: EchoWorker, database: redis.Redis
 ) -> None:
+    ping(host)  # it listens
     pattern = {"method": "ping", "pattern": "(a+)+$", "matcher": "pcre", "ticket": "t"}
     elsewhere = {"method": "ping", "ticket": "t", "reply_to": {"exchange": "", "routing_key": "s"}}
     for text in (
@@ -389,8 +396,7 @@ def test_garbage_on_the_channel_of_commands_is_passed_over(
         json.dumps(message(headers={"compression": "bzip2"})).encode(),
     ):
         assert database.publish("/0.celery.pidbox", text) == 1
-    with create_app(host) as app:
-        assert app.control.ping(timeout=1.0)
+    ping(host)
     assert answer(host, send(host))["did"] == "answer"
     assert "Traceback" not in echo.log()
     assert not database.exists("s")
@@ -399,11 +405,12 @@ def test_garbage_on_the_channel_of_commands_is_passed_over(
 def test_keys_of_another_kind_stop_a_worker_only_for_as_long_as_they_are_there(
     host: Settings, echo: EchoWorker, database: redis.Redis
 ) -> None:
+    known = len(echo.log())
     database.set(QUEUE, "no list")
-    time.sleep(1.5)
+    until(lambda: "WRONGTYPE" in echo.log()[known:])
     assert echo.process.poll() is None
     database.delete(QUEUE)
-    assert answer(host, send(host), 60)["did"] == "answer"
+    assert answer(host, send(host))["did"] == "answer"
     assert "Traceback" not in echo.log()
 
 

@@ -10,7 +10,6 @@ import re
 import resource
 import signal
 import socket
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -50,8 +49,17 @@ from moderation.settings import Settings, load_settings
 from moderation.worker import _delivery
 from tests.conftest import POLICIES
 from tests.photo_server import PhotoServer
+from tests.waiting import PATIENCE_SECONDS, until
 
 ALL = ["community-photos", "document-privacy", "weapons"]
+
+#: Variables of a worker that may fetch from this machine, however long it takes.
+FETCHES_HERE = {
+    "MODERATION_ALLOWED_HOSTS": "127.0.0.1",
+    "MODERATION_ALLOWED_SCHEMES": "http,https",
+    "MODERATION_ALLOWED_NETWORKS": "127.0.0.0/8",
+    "MODERATION_FETCH_TIMEOUT_SECONDS": f"{PATIENCE_SECONDS}",
+}
 
 
 @pytest.fixture(scope="module")
@@ -159,10 +167,11 @@ def test_the_modules_functions_use_the_environment(
     monkeypatch.setenv("MODERATION_BROKER_URL", settings.broker_url.get_secret_value())
     default_client.cache_clear()
     try:
-        [verdict] = collect(submit(photographs[0], "weapons"), timeout_seconds=30)
+        [verdict] = collect(submit(photographs[0], "weapons"), timeout_seconds=PATIENCE_SECONDS)
 
         async def ask() -> tuple[Verdict, ...]:
-            return await acollect(await asubmit(photographs[0], "weapons"), timeout_seconds=30)
+            request_id = await asubmit(photographs[0], "weapons")
+            return await acollect(request_id, timeout_seconds=PATIENCE_SECONDS)
 
         [other] = asyncio.run(ask())
     finally:
@@ -183,7 +192,7 @@ def test_a_host_without_this_package_sends_plain_json(
         task_id="plain-1",
         queue="moderation.interactive",
     )
-    response = result.get(timeout=30)
+    response = result.get(timeout=PATIENCE_SECONDS)
     assert response["schema_version"] == 1
     assert response["verdicts"][0]["action"] == "allow"
 
@@ -262,9 +271,7 @@ def test_a_verdict_expires_and_no_image_stays_in_redis_or_in_the_log(
         result = f"celery-task-meta-{request_id}"
         assert 0 < connection.ttl(result) <= settings.result_expires_seconds
         assert json.loads(connection.get(result))["status"] == "SUCCESS"
-        deadline = time.monotonic() + 10
-        while connection.hlen("unacked") and time.monotonic() < deadline:
-            time.sleep(0.05)
+        until(lambda: connection.hlen("unacked") == 0)
         for key in connection.scan_iter():
             if connection.type(key) == b"string":
                 assert piece not in connection.get(key)
@@ -284,9 +291,9 @@ def test_without_a_worker_the_wait_ends_in_time_and_can_go_on_later(
         with pytest.raises(VerdictTimeout):
             asyncio.run(client.acollect(request_id, timeout_seconds=0.2))
         with EmbeddedWorker(lonely, ["--model", "starter", "--policy", str(POLICIES)]) as late:
-            assert client.collect(request_id, timeout_seconds=30)
+            assert client.collect(request_id, timeout_seconds=PATIENCE_SECONDS)
             late.process.send_signal(signal.SIGINT)
-            assert late.process.wait(30) == 0
+            assert late.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:
@@ -396,53 +403,43 @@ def test_a_stopping_worker_answers_what_it_has_and_leaves_the_rest(
     photographs: list[Path],
 ) -> None:
     options = ["--model", "starter", "--policy", "weapons", "--concurrency", "4"]
-    with EmbeddedRedis() as server:
+    with (
+        EmbeddedRedis() as server,
+        redis.Redis.from_url(server.url) as connection,
+        PhotoServer(photographs[0]) as photo_server,
+    ):
         own = load_settings(broker_url=server.url)
         client = Client(own)
-        with EmbeddedWorker(own, options) as first:
-            ids = [client.submit(path.read_bytes(), "weapons") for path in photographs * 4]
-            client.collect(ids[0], timeout_seconds=30)
+        with EmbeddedWorker(own, options, FETCHES_HERE) as first:
+            held = [client.submit(f"{photo_server.url}/held?{n}", "weapons") for n in range(4)]
+            until(lambda: sum(photo_server.asked.values()) == 4)
+            rest = [client.submit(path.read_bytes(), "weapons") for path in photographs]
             first.process.send_signal(signal.SIGTERM)
-            assert first.process.wait(30) == 0
-        left = _undecided(client, ids)
-        with redis.Redis.from_url(server.url) as connection:
-            assert connection.llen("moderation.interactive") == left
-            assert connection.hlen("unacked") == 0
+            until(lambda: "Stopping when all in hand is answered" in first.log())
+            photo_server.gate.set()
+            assert first.process.wait(PATIENCE_SECONDS) == 0
+        assert all(client.collect(request_id, timeout_seconds=0) for request_id in held)
+        assert connection.llen("moderation.interactive") == len(rest)
+        assert connection.hlen("unacked") == 0
         with EmbeddedWorker(own, options):
-            answers = [client.collect(request_id, timeout_seconds=60) for request_id in ids]
-    assert len(answers) == len(ids)
-
-
-def _undecided(client: Client, ids: list[str]) -> int:
-    count = 0
-    for request_id in ids:
-        try:
-            client.collect(request_id, timeout_seconds=0)
-        except VerdictTimeout:
-            count += 1
-    return count
+            assert all(client.collect(name, timeout_seconds=PATIENCE_SECONDS) for name in rest)
 
 
 def test_a_worker_outlives_a_restart_of_redis(photographs: list[Path]) -> None:
     with EmbeddedRedis() as server, PhotoServer(photographs[0]) as photo_server:
         own = load_settings(broker_url=server.url)
         client = Client(own)
-        environment = {
-            "MODERATION_ALLOWED_HOSTS": "127.0.0.1",
-            "MODERATION_ALLOWED_SCHEMES": "http,https",
-            "MODERATION_ALLOWED_NETWORKS": "127.0.0.0/8",
-        }
         options = ["--model", "starter", "--policy", "weapons", "--concurrency", "2"]
-        with EmbeddedWorker(own, options, environment) as running:
-            client.submit(f"{photo_server.url}/slow", "weapons")
-            while not photo_server.asked["/slow"]:
-                time.sleep(0.01)
+        with EmbeddedWorker(own, options, FETCHES_HERE) as running:
+            client.submit(f"{photo_server.url}/held", "weapons")
+            until(lambda: photo_server.asked["/held"])
             server.stop()
-            time.sleep(1)
+            until(lambda: "Connection to broker lost" in running.log())
             server.start()
+            photo_server.gate.set()
             for path in photographs[:6]:
                 request_id = client.submit(path.read_bytes(), "weapons")
-                assert client.collect(request_id, timeout_seconds=60)
+                assert client.collect(request_id, timeout_seconds=PATIENCE_SECONDS)
             assert running.process.poll() is None
 
 
@@ -462,23 +459,21 @@ def _picture(number: int) -> bytes:
 
 
 def test_an_interactive_request_passes_a_backlog_of_bulk(
-    client: Client, photographs: list[Path]
+    client: Client, worker: EmbeddedWorker, photographs: list[Path]
 ) -> None:
-    def waits(request_id: str) -> bool:
-        try:
-            client.collect(request_id, timeout_seconds=0)
-        except VerdictTimeout:
-            return True
-        return False
-
     # Small, so that sending them takes little; and all different, else the log would answer.
     images = [_picture(n) for n in range(150)]
-    backlog = [client.submit(image, "weapons", queue="bulk") for image in images]
-    client.collect(client.submit(photographs[0], "weapons"))
+    worker.process.send_signal(signal.SIGSTOP)
+    try:
+        backlog = [client.submit(image, "weapons", queue="bulk") for image in images]
+        last = client.submit(photographs[0], "weapons")
+    finally:
+        worker.process.send_signal(signal.SIGCONT)
+    for request_id in (*backlog, last):
+        client.collect(request_id, timeout_seconds=PATIENCE_SECONDS)
     # In order of arrival it would have been the last of all.
-    assert sum(map(waits, backlog)) > len(backlog) / 2
-    for request_id in backlog:
-        client.collect(request_id, timeout_seconds=60)
+    before = worker.log().partition(f"{last}: weapons")[0]
+    assert sum(f"{request_id}: weapons" in before for request_id in backlog) < len(backlog) / 2
 
 
 @pytest.mark.parametrize(

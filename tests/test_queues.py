@@ -17,19 +17,20 @@ from typing import Any
 
 import httpx
 import pytest
-import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from moderation.broker import connect
 from moderation.embedded import EmbeddedRedis
-from moderation.errors import BrokerUnavailable, ModerationError, SettingsError
+from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.messages import BULK_QUEUE
 from moderation.plugin import Client
 from moderation.queue_metrics import exporter, exposition
 from moderation.queues import BrokerState, QueueState, read_queues
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT
-from tests.photo_server import PhotoServer
+from tests.echo_worker import EchoWorker
+from tests.test_hostile_messages import answer, send
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def _command(*words: str) -> list[str]:
 def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
     """Returns the finished `moderation queues WORDS`."""
     env = _environment(settings)
-    return subprocess.run(_command(*words), env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run(_command(*words), env=env, capture_output=True, text=True)
 
 
 def test_empty_queues_have_no_depth_and_no_age(alone: Settings) -> None:
@@ -80,17 +81,19 @@ def test_depth_and_age_are_of_each_queue_and_the_age_is_that_of_the_first(alone:
     after = time.time()
     time.sleep(0.3)
     client.submit(b"second", "weapons")
+    between = time.time()
     client.submit(b"other", "weapons", queue="bulk")
     looked = time.time()
     found = _by_name(read_queues(alone))
+    now = time.time()
     assert (found["interactive"].depth, found["bulk"].depth) == (2, 1)
     age = found["interactive"].oldest_age_seconds
     other = found["bulk"].oldest_age_seconds
     assert age is not None
     assert other is not None
     # To the millisecond, in which it is sent.
-    assert looked - after - 0.001 <= age <= time.time() - before + 0.001
-    assert other < 0.3 <= age
+    assert looked - after - 0.001 <= age <= now - before + 0.001
+    assert 0 <= other <= now - between + 0.001
 
 
 def test_a_look_reads_no_queue_through(quiet: Settings) -> None:
@@ -102,9 +105,8 @@ def test_a_look_reads_no_queue_through(quiet: Settings) -> None:
         read_queues(quiet)
         stats = connection.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
-    asked = {name: calls[name] for name in calls if name not in ("client", "hello", "auth")}
-    asked = {name: count for name, count in asked.items() if not name.startswith(("config", "sel"))}
-    asked.pop("info", None)
+    of_a_connection = ("client", "hello", "auth", "select", "config", "info")
+    asked = {name: calls[name] for name in calls if not name.startswith(of_a_connection)}
     assert asked == {"multi": 1, "time": 1, "hlen": 1, "llen": 2, "lindex": 2, "exec": 1}
 
 
@@ -143,58 +145,39 @@ def test_a_message_that_does_not_say_when_it_was_sent_is_of_unknown_age(
 
 
 def test_a_host_whose_clock_is_ahead_gives_no_negative_age(alone: Settings) -> None:
-    ahead = json.dumps({"headers": {"sent_at": time.time() + 100}})
-    behind = json.dumps({"headers": {"sent_at": time.time() - 100}})
+    began = time.time()
+    ahead = json.dumps({"headers": {"sent_at": began + 3600}})
+    behind = json.dumps({"headers": {"sent_at": began - 100}})
     assert _put(alone, ahead.encode()) == 0
-    assert _put(alone, behind.encode()) == pytest.approx(100, abs=5)
+    age = _put(alone, behind.encode())
+    assert age is not None
+    assert 100 <= age <= 100 + time.time() - began
 
 
-def test_requests_that_a_worker_has_taken_are_in_hand(
-    client: Client, photographs: list[Path]
-) -> None:
-    with PhotoServer(photographs[0]) as server:
-        ids = [client.submit(f"{server.url}/slow?{i}", "weapons") for i in range(5)]
-        deadline = time.monotonic() + 10
-        while sum(server.asked.values()) < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        state = read_queues(client.settings)
-        assert state.in_hand == 5
-        assert [queue.depth for queue in state.queues] == [0, 0]
-        for request_id in ids:
-            try:
-                client.collect(request_id)
-            except ModerationError:  # the worker of the tests waits for 2 s only, and tries again
-                continue
-    while read_queues(client.settings).in_hand:
-        assert time.monotonic() < deadline + 30
-        time.sleep(0.05)
-
-
-def _in_hand(connection: redis.Redis) -> Iterator[dict[str, Any]]:
-    """Yields the headers of what workers have in hand."""
-    for value in connection.hvals("unacked"):
-        yield json.loads(value)[0]["headers"]
+def test_requests_that_a_worker_has_taken_are_in_hand(quiet: Settings, tmp_path: Path) -> None:
+    with EchoWorker(quiet, tmp_path, MODERATION_CONCURRENCY="5") as echo:
+        ids = [send(quiet, "held gate") for _ in range(5)]
+        nothing_waits = (QueueState("interactive", 0, 0.0), QueueState("bulk", 0, 0.0))
+        until(lambda: read_queues(quiet) == BrokerState(nothing_waits, 5))
+        echo.open("gate")
+        assert [answer(quiet, request_id)["did"] for request_id in ids] == ["held"] * 5
+        until(lambda: read_queues(quiet) == BrokerState(nothing_waits, 0))
 
 
 def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
-    client: Client, photographs: list[Path]
+    quiet: Settings, tmp_path: Path
 ) -> None:
-    """Eight of them, since the pause before a retry is random, and may be none."""
-    before = time.time()
-    sent: dict[str, float] = {}
-    with PhotoServer(photographs[0]) as server, connect(client.settings) as connection:
-        ids = [client.submit(f"{server.url}/down?age{i}", "weapons") for i in range(8)]
+    with EchoWorker(quiet, tmp_path), connect(quiet) as connection:
+        before = time.time()
+        Client(quiet).submit("later 3600", "weapons")
         after = time.time()
-        deadline = time.monotonic() + 20
-        while not sent and time.monotonic() < deadline:
-            sent = {h["id"]: h["sent_at"] for h in _in_hand(connection) if h["retries"]}
-        for request_id in ids:
-            with pytest.raises(ModerationError):
-                client.collect(request_id)
-    assert sent
-    assert set(sent) <= set(ids)
-    assert all(before - 0.001 <= at <= after + 0.001 for at in sent.values())
+
+        def retried() -> list[dict[str, Any]]:
+            taken = [json.loads(kept)[0]["headers"] for kept in connection.hvals("unacked")]
+            return [headers for headers in taken if headers["retries"]]
+
+        [headers] = until(retried)
+    assert before - 0.001 <= headers["sent_at"] <= after + 0.001
 
 
 def test_the_worker_passes_over_the_header(client: Client, photographs: list[Path]) -> None:
@@ -206,14 +189,16 @@ def test_the_worker_passes_over_the_header(client: Client, photographs: list[Pat
 
 def test_the_command_prints_a_table_and_the_same_as_json(alone: Settings) -> None:
     client = Client(alone)
+    began = time.time()
     for _ in range(3):
         client.submit(b"x", "weapons", queue="bulk")
     found = json.loads(run(alone, "--format", "json").stdout)
+    now = time.time()
     assert found["in_hand"] == 0
     interactive, bulk = found["queues"]
     assert interactive == {"queue": "interactive", "depth": 0, "oldest_age_seconds": 0.0}
     assert (bulk["queue"], bulk["depth"]) == ("bulk", 3)
-    assert 0 < bulk["oldest_age_seconds"] < 60
+    assert 0 < bulk["oldest_age_seconds"] <= now - began + 0.001
     lines = [line.split() for line in run(alone).stdout.splitlines()]
     assert lines[1] == ["interactive", "0"]
     assert lines[2][:2] == ["bulk", "3"]
@@ -230,12 +215,14 @@ def _samples(text: str) -> dict[tuple[str, str], float]:
 
 
 def test_the_command_prints_what_prometheus_reads(alone: Settings) -> None:
+    began = time.time()
     Client(alone).submit(b"x", "weapons")
     done = run(alone, "--format", "prometheus")
+    now = time.time()
     assert done.returncode == 0, done.stderr
     found = _samples(done.stdout)
     age = found.pop(("evenhand_queue_oldest_age_seconds", "interactive"))
-    assert 0 < age < 60
+    assert 0 < age <= now - began + 0.001
     assert found == {
         ("evenhand_redis_up", ""): 1,
         ("evenhand_queue_depth", "interactive"): 1,
@@ -285,7 +272,7 @@ def test_the_exporter_answers_each_scrape_anew_and_ends_cleanly(
             depths.append(found[("evenhand_queue_depth", "interactive")])
             Client(alone).submit(b"x", "weapons")
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert depths == [0, 1, 2]
     assert (process.returncode, out, err) == (0, "", "")
 
@@ -350,7 +337,7 @@ def test_watching_shows_the_table_again_and_again_until_it_is_stopped(alone: Set
         while not process.stdout.readline().startswith("interactive         1"):
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=PATIENCE_SECONDS)
     assert lines[0].startswith("queue")
     assert lines[1].split() == ["interactive", "0"]
     assert (process.returncode, err) == (0, "")
@@ -365,7 +352,7 @@ def test_watching_on_a_terminal_draws_over_the_table_before(alone: Settings) -> 
         while shown.count(b"(in hand)") < 3:
             shown += os.read(master, 4096)
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE_SECONDS) == 0
     os.close(master)
     assert b"\x1b[1A" in shown  # the cursor goes up
 

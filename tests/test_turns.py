@@ -17,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from moderation.decision_log.engine import Database, Vanished
 from moderation.decision_log.turns import Turns, Work
 from moderation.errors import LogError, LogUnavailable, RequestError
+from tests.waiting import PATIENCE_SECONDS, until
 
 
 def _database(folder: Path) -> Database:
@@ -32,7 +33,7 @@ def _database(folder: Path) -> Database:
 class Shared:
     """Such a database, written through turns of its own; counts its transactions."""
 
-    def __init__(self, folder: Path, seconds: float = 20.0) -> None:
+    def __init__(self, folder: Path, seconds: float = PATIENCE_SECONDS) -> None:
         self.database = _database(folder)
         self.turns = Turns("numbers.db", seconds=seconds)
         self.begun = self.commits = 0
@@ -54,11 +55,10 @@ class Shared:
         """Returns what becomes of works that all wait for one turn, in order."""
         with ThreadPoolExecutor(len(works)) as pool:
             with self.turns.turn():
-                asked = []
-                for count, work in enumerate(works, start=1):
+                asked: list[Future[int]] = []
+                for work in works:
                     asked.append(pool.submit(self.write, work))
-                    while len(self.turns._waiting) < count:
-                        time.sleep(0.001)
+                    until(lambda: len(self.turns._waiting) == len(asked))
             return asked
 
     def numbers(self) -> list[int]:
@@ -144,16 +144,23 @@ def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -
 
 
 def test_who_is_written_by_another_gets_its_answer_though_the_turn_never_comes(
-    tmp_path: Path,
+    shared: Shared,
 ) -> None:
-    shared = Shared(tmp_path, seconds=3.0)
-    with ThreadPoolExecutor(1) as pool, shared.turns.turn():
+    is_written = threading.Event()
+
+    class Never:
+        """A turn that does not come; who waits for it gives up once all is written."""
+
+        def acquire(self, timeout: float) -> bool:
+            return not is_written.wait()
+
+    shared.turns._turn = Never()  # type: ignore[assignment]
+    with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(shared.write, adding(1))
-        while not shared.turns._waiting:
-            time.sleep(0.001)
+        until(lambda: shared.turns._waiting)
         shared.turns._lead(shared.transaction)
-        assert asked.result(timeout=20) == 1
-    shared.database.close()
+        is_written.set()
+        assert asked.result() == 1
 
 
 def test_a_leader_that_is_broken_off_leaves_nobody_waiting(shared: Shared) -> None:
@@ -190,13 +197,13 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def test_writes_to_sqlite_share_commits(database: Database) -> None:
+    database._turns = Turns("numbers.db", seconds=PATIENCE_SECONDS)
     commits: list[Connection] = []
     events.listen(database.engine, "commit", commits.append)
     with ThreadPoolExecutor(8) as pool:
         with database.writing():
             asked = [pool.submit(database.write, adding(n)) for n in range(8)]
-            while len(database._turns._waiting) < 8:
-                time.sleep(0.001)
+            until(lambda: len(database._turns._waiting) == 8)
         assert [answer.result() for answer in asked] == list(range(8))
     assert len(commits) == 2  # of the one that held the turn, and of all others
 
@@ -208,7 +215,15 @@ def test_one_that_is_tried_again_and_again_pauses_without_the_turn(
         raise Vanished
 
     held: list[bool] = []
-    monkeypatch.setattr(time, "sleep", lambda _: held.append(database._turns._turn.locked()))
+    here, sleep = threading.current_thread(), time.sleep
+
+    def look(seconds: float) -> None:
+        if threading.current_thread() is here:
+            held.append(database._turns._turn.locked())
+        else:
+            sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", look)
     with pytest.raises(LogUnavailable, match="again and again"):
         database.write(vanishing)
     assert held == [False] * 7

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import sqlite3
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -22,6 +21,7 @@ from moderation.decision_log import tables
 from moderation.decision_log.opening import open_log
 from moderation.settings import load_settings
 from tests.test_examples import environment, served
+from tests.waiting import until
 
 SECRET = "whsec_" + base64.b64encode(b"first".ljust(32, b"1")).decode()
 OTHER = "whsec_" + base64.b64encode(b"second".ljust(32, b"2")).decode()
@@ -73,10 +73,7 @@ def test_the_receiver_keeps_what_the_dispatcher_sends(
             times = {"created_at": now, "next_attempt_at": now}
             connection.execute(insert(tables.outbox).values(**row, **times))
         with make_dispatcher(settings, log.database):
-            deadline = time.monotonic() + 20
-            while not outbox.list_callbacks(log.database, "delivered", 1):
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+            until(lambda: outbox.list_callbacks(log.database, "delivered", 1))
     assert kept(tmp_path) == [("msg_1", BODY)]
 
 

@@ -14,8 +14,9 @@ PATIENCE_SECONDS = 120.0
 
 def until(state: Callable[[], T], *, seconds: float = PATIENCE_SECONDS) -> T:
     """Returns what `state` gives once it is true; fails where it does not become so in time."""
-    deadline = time.monotonic() + seconds
+    deadline, pause = time.monotonic() + seconds, 0.001
     while not (found := state()):
         assert time.monotonic() < deadline, f"it did not become so within {seconds:g} s"
-        time.sleep(0.02)
+        time.sleep(pause)
+        pause = min(2 * pause, 0.02)
     return found

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Literal, NamedTuple
 
 import numpy as np
+import psutil
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,10 +26,13 @@ from moderation.decoding import DecoderPool
 from moderation.errors import DecodingFailed, ImageError
 from moderation.image import Pixels, Preprocessing, read_squares
 from tests.hostile_files import seeds
+from tests.waiting import PATIENCE_SECONDS
 
 EXAMPLES = int(os.environ.get("FUZZ_EXAMPLES", "60"))
 IS_RANDOM = os.environ.get("FUZZ_RANDOM") == "1"
-LIMITS = Limits(max_pixels=4_000_000, frames=3, seconds=10.0)
+LIMITS = Limits(max_pixels=4_000_000, frames=3, seconds=PATIENCE_SECONDS)
+#: Of the processor, for one example: that says how dear a file is on a busy machine too.
+_MOST_SECONDS = 10.0
 HOW = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
 
 #: Numbers that parsers stumble on, at each width that a format writes them with.
@@ -110,12 +114,22 @@ def test_a_mutated_file_is_read_or_refused_and_the_decoder_lives_on(
         content = seeds()[kind]
         for change in changes:
             content = mutated(content, change, seeds()[other])[:2_000_000]
+        before = _busy(pool)
         _hold(pool, content)
+        assert _busy(pool) - before < _MOST_SECONDS
         np.testing.assert_array_equal(pool.squares(seeds()["PNG"], [HOW])[0], good)
 
     process = pool._decoders[0]._process
     look()
     assert pool._decoders[0]._process is process, "it was started anew"
+
+
+def _busy(pool: DecoderPool) -> float:
+    """Returns how many seconds of a processor the decoder has had."""
+    process = pool._decoders[0]._process
+    assert process is not None
+    times = psutil.Process(process.pid).cpu_times()
+    return times.user + times.system
 
 
 def _hold(pool: DecoderPool, content: bytes) -> None:

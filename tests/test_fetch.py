@@ -29,6 +29,7 @@ from moderation.fetch import Fetcher
 from moderation.messages import ImageReference
 from moderation.settings import Settings, load_settings
 from tests.photo_server import PhotoServer, RawServer, Script
+from tests.waiting import PATIENCE_SECONDS, until
 
 Fetch = Callable[..., bytes]
 
@@ -59,7 +60,12 @@ def _answer(address: str, port: int) -> tuple[Any, ...]:
 @pytest.fixture(scope="module")
 def server(photographs: list[Path]) -> Iterator[PhotoServer]:
     with PhotoServer(photographs[0]) as running:
+        running.slow_seconds = PATIENCE_SECONDS  # nobody here waits for it
         yield running
+
+
+#: For what is to be given up; what is to be fetched has all the time that it needs.
+_HASTY: dict[str, Any] = {"fetch_timeout_seconds": 0.5}
 
 
 def _settings(**others: Any) -> Settings:
@@ -68,7 +74,7 @@ def _settings(**others: Any) -> Settings:
         "allowed_schemes": "http,https",
         "allowed_networks": "127.0.0.0/8",
         "allowed_stores": "memory://uploads",
-        "fetch_timeout_seconds": 0.5,
+        "fetch_timeout_seconds": PATIENCE_SECONDS,
         "max_image_bytes": 2_000_000,
     }
     return load_settings(**{**given, **others})
@@ -436,13 +442,11 @@ def test_a_resolver_that_hangs_is_given_up_in_time() -> None:
     released = threading.Event()
 
     def hang(*_: Any, **__: Any) -> list[Any]:
-        released.wait(30)
+        released.wait()
         return []
 
-    started = time.monotonic()
     with pytest.raises(ImageUnavailable, match="too slow"):
-        _fetched("http://images.example.com/", _settings(), resolve=hang)
-    assert time.monotonic() - started < 5
+        _fetched("http://images.example.com/", _settings(**_HASTY), resolve=hang)
     released.set()
 
 
@@ -481,7 +485,6 @@ def test_the_certificate_is_held_against_the_name_not_the_address(
     settings = _settings(
         allowed_hosts="images.example.com,other.example.com,127.0.0.1",
         allowed_schemes="https",
-        fetch_timeout_seconds=5,
     )
     seams = {"resolve": names, "ssl_context": trusting}
     url = f"https://images.example.com:{tls_server.port}/photo"
@@ -501,22 +504,21 @@ def test_https_does_not_fall_back_to_http_unless_http_is_allowed(
         "ssl_context": ssl.create_default_context(cafile=str(certificate)),
     }
     url = f"https://images.example.com:{tls_server.port}/to?{server.url}/photo"
-    patient = {"fetch_timeout_seconds": 5}
     before = server.asked["/photo"]
     with pytest.raises(RequestError, match="may not fetch over http"):
-        _fetched(url, _settings(allowed_schemes="https", **patient), **seams)
+        _fetched(url, _settings(allowed_schemes="https"), **seams)
     assert server.asked["/photo"] == before
-    assert _fetched(url, _settings(**patient), **seams) == server.content
+    assert _fetched(url, _settings(), **seams) == server.content
 
 
 def test_a_host_that_speaks_no_tls_or_drips_it_is_a_transient_error(server: PhotoServer) -> None:
     with pytest.raises(ImageUnavailable):
-        _fetched(server.url.replace("http", "https"), _settings())
-    with RawServer(_dripping(b"\x16\x03\x03\x40\x00", b"\0")) as host:
-        started = time.monotonic()
-        with pytest.raises(ImageUnavailable, match="too slow"):
-            _fetched(host.url.replace("http", "https"), _settings())
-        assert time.monotonic() - started < 5
+        _fetched(server.url.replace("http", "https"), _settings(**_HASTY))
+    with (
+        RawServer(_dripping(b"\x16\x03\x03\x40\x00", b"\0")) as host,
+        pytest.raises(ImageUnavailable, match="too slow"),
+    ):
+        _fetched(host.url.replace("http", "https"), _settings(**_HASTY))
 
 
 # Redirects
@@ -623,11 +625,8 @@ def _dripping(head: bytes, drop: bytes) -> Script:
     ],
 )
 def test_a_host_that_drips_is_given_up_in_time(head: bytes, drop: bytes) -> None:
-    with RawServer(_dripping(head, drop)) as host:
-        started = time.monotonic()
-        with pytest.raises(ImageUnavailable):
-            _fetched(host.url, _settings())
-        assert time.monotonic() - started < 5
+    with RawServer(_dripping(head, drop)) as host, pytest.raises(ImageUnavailable):
+        _fetched(host.url, _settings(**_HASTY))
 
 
 def test_redirects_do_not_begin_the_time_anew() -> None:
@@ -636,32 +635,41 @@ def test_redirects_do_not_begin_the_time_anew() -> None:
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /\r\nContent-Length: 0\r\n\r\n")
 
     with RawServer(slow) as host, pytest.raises(ImageUnavailable, match="too slow"):
-        _fetched(host.url, _settings(max_redirects=20))
+        _fetched(host.url, _settings(max_redirects=20, **_HASTY))
 
 
 def test_a_connection_is_used_again_and_each_fetch_has_its_own_time(server: PhotoServer) -> None:
     with Fetcher(_settings()) as fetcher:
         before = len(server.ports)
         for _ in range(3):
-            time.sleep(0.25)
             fetcher.fetch(ImageReference(url=f"{server.url}/kept"))
         assert len(set(server.ports[before:])) == 1
-        with pytest.raises(ImageUnavailable, match="too slow"):
-            fetcher.fetch(ImageReference(url=f"{server.url}/slow"))
+    with Fetcher(_settings(**_HASTY)) as fetcher:
+        for _ in range(2):
+            assert _became(fetcher, server, "/slow") == "ImageUnavailable"
+            # A busy machine may need several tries; had the time not begun anew, none would do.
+            until(lambda: _became(fetcher, server, "/kept") == "ok")
+
+
+def _became(fetcher: Fetcher, server: PhotoServer, path: str) -> str:
+    """Returns what became of a path: `ok`, or the name of an error."""
+    try:
+        content = fetcher.fetch(ImageReference(url=server.url + path))
+    except ModerationError as error:
+        return type(error).__name__
+    return "ok" if content == server.content else "mixed up"
 
 
 def test_many_threads_fetch_at_once_each_with_its_own_time(server: PhotoServer) -> None:
     paths = ["/kept", "/photo", "/gone", "/slow", "/moved"] * 32
-    with Fetcher(_settings(fetch_timeout_seconds=2)) as fetcher, ThreadPoolExecutor(32) as pool:
+    with Fetcher(_settings(**_HASTY)) as fetcher, ThreadPoolExecutor(32) as pool:
 
-        def kind_of(path: str) -> str:
-            try:
-                content = fetcher.fetch(ImageReference(url=server.url + path))
-            except ModerationError as error:
-                return type(error).__name__
-            return "ok" if content == server.content else "mixed up"
+        def in_time(path: str) -> str:
+            """What became of a path, other than that the machine was too busy for it."""
+            became = _became(fetcher, server, path)
+            return became if became != "ImageUnavailable" or path == "/slow" else ""
 
-        found = list(pool.map(kind_of, paths))
+        found = list(pool.map(lambda path: until(lambda: in_time(path)), paths))
     expected = {"/gone": "RequestError", "/slow": "ImageUnavailable"}
     assert found == [expected.get(path, "ok") for path in paths]
 
@@ -669,7 +677,7 @@ def test_many_threads_fetch_at_once_each_with_its_own_time(server: PhotoServer) 
 # Answers
 
 
-@pytest.mark.parametrize("path", ["/down", "/slow", "/status/429", "/status/408"])
+@pytest.mark.parametrize("path", ["/down", "/status/429", "/status/408"])
 def test_a_host_that_does_not_serve_now_is_a_transient_error(
     path: str, fetch: Fetch, server: PhotoServer
 ) -> None:
@@ -678,8 +686,10 @@ def test_a_host_that_does_not_serve_now_is_a_transient_error(
 
 
 def test_a_host_that_is_away_is_a_transient_error(fetch: Fetch) -> None:
-    with pytest.raises(ImageUnavailable):
-        fetch(url="http://127.0.0.1:9/photo")
+    with socket.socket() as held:  # so that nobody else listens there
+        held.bind(("127.0.0.1", 0))
+        with pytest.raises(ImageUnavailable):
+            fetch(url=f"http://127.0.0.1:{held.getsockname()[1]}/photo")
 
 
 @pytest.mark.parametrize(
@@ -759,7 +769,7 @@ _CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
 def test_an_answer_that_is_no_proper_http_is_a_clean_error(answer: bytes) -> None:
     with RawServer(_answering(answer)) as host:
         with pytest.raises((RequestError, ImageUnavailable)) as caught:
-            _fetched(host.url, _settings(fetch_timeout_seconds=5))
+            _fetched(host.url, _settings())
         assert "x" * 50 not in str(caught.value)
 
 
@@ -795,13 +805,14 @@ def _said(error: BaseException | None) -> str:
     "path", ["/gone", "/down", "/slow", "/loop", "/packed", "/declared", "/to?http://evil.example"]
 )
 def test_an_error_never_repeats_the_credentials_of_a_url(
-    path: str, fetch: Fetch, server: PhotoServer, caplog: pytest.LogCaptureFixture
+    path: str, server: PhotoServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
+    settings = _settings(**(_HASTY if path == "/slow" else {}))
     url = server.url.replace("http://", "http://alice:sesame@")
     sign = "&" if "?" in path else "?"
     with pytest.raises((RequestError, ImageUnavailable)) as caught:
-        fetch(url=f"{url}{path}{sign}token=sesame#sesame")
+        _fetched(f"{url}{path}{sign}token=sesame#sesame", settings)
     assert "sesame" not in _said(caught.value) + caplog.text
 
 
@@ -850,7 +861,7 @@ class SilentStore(MemoryFileSystem):  # type: ignore[misc]
     told = threading.Event()
 
     def _open(self, path: str, *_: Any, **__: Any) -> Any:
-        self.told.wait(30)
+        self.told.wait()
         raise FileNotFoundError(path)
 
 
@@ -859,6 +870,7 @@ def test_a_store_that_hangs_is_given_up_in_time_and_its_reads_are_bounded() -> N
     settings = _settings(
         allowed_stores="silent://uploads", fetch_timeout_seconds=0.05, concurrency=1
     )
+    SilentStore.told.clear()
     reference = ImageReference(key="silent://uploads/a.png?sesame")
     told: list[str] = []
     try:

@@ -88,8 +88,19 @@ def strike(kind: str, site: Site, started: float) -> Fault:
     """Does one fault of that kind, with requests in hand where the load has any left."""
     site.load.hurry(BURST)
     in_hand, waiting = _wait_for_work(site)
+    there = _messages(site)
     at = time.monotonic() - started
-    return Fault(kind, round(at, 2), FAULTS[kind](site), in_hand, waiting)
+    fault = Fault(kind, round(at, 2), FAULTS[kind](site), in_hand, waiting)
+    # By the first redelivery all may be answered.
+    site.seen = site.seen or there[:_COPIES]
+    return fault
+
+
+def _messages(site: Site) -> list[tuple[str, bytes]]:
+    """Returns the messages that are in hand or wait at the head of a queue; none without Redis."""
+    with suppress(redis.RedisError):
+        return [*_in_hand(site), *_waiting(site)]
+    return []
 
 
 def _wait_for_work(site: Site) -> tuple[int, int]:

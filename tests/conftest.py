@@ -22,6 +22,7 @@ from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.plugin import Client
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.database_servers import PostgresServer, find_programs
+from tests.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parent.parent
 POLICIES = ROOT / "policies"
@@ -79,7 +80,7 @@ def redis_server() -> Iterator[EmbeddedRedis]:
 @pytest.fixture(scope="session")
 def settings(redis_server: EmbeddedRedis) -> Settings:
     """A host's settings on that server."""
-    return load_settings(broker_url=redis_server.url, verdict_timeout_seconds=60.0)
+    return load_settings(broker_url=redis_server.url, verdict_timeout_seconds=PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from moderation.classifier import Floats
 from moderation.errors import EncoderFailed, ModelError, TransientError
 from moderation.image import Pixels
 from moderation.lanes import Lane
+from tests.waiting import until
 
 
 def _square(*numbers: int) -> Pixels:
@@ -37,7 +38,7 @@ class _Recorder:
 
     def __call__(self, pixels: Pixels) -> Floats:
         self.busy.set()
-        assert self.gate.wait(10)
+        self.gate.wait()
         self.sizes.append(len(pixels))
         return _mean(pixels)
 
@@ -84,14 +85,12 @@ def test_an_interactive_image_goes_before_a_backlog_of_bulk() -> None:
 
     with Batcher(recording, batch_size=4) as batcher, ThreadPoolExecutor(30) as pool:
         pool.submit(batcher.features, _square(0), "bulk")
-        assert encode.busy.wait(10)
+        encode.busy.wait()
         for i in range(1, 21):
             pool.submit(batcher.features, _square(i), "bulk")
-        while batcher.waiting < 20:
-            time.sleep(0.001)
+        until(lambda: batcher.waiting == 20)
         pool.submit(batcher.features, _square(99))
-        while batcher.waiting < 21:
-            time.sleep(0.001)
+        until(lambda: batcher.waiting == 21)
         encode.gate.set()
     assert served.index(99) == 1
     assert sorted(served) == [*range(21), 99]
@@ -101,10 +100,9 @@ def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
     encode = _Recorder()
     with Batcher(encode, batch_size=8) as batcher, ThreadPoolExecutor(25) as pool:
         futures = [pool.submit(batcher.features, _square(0))]
-        assert encode.busy.wait(10)
+        encode.busy.wait()
         futures += [pool.submit(batcher.features, _square(i)) for i in range(1, 25)]
-        while batcher.waiting < 24:
-            time.sleep(0.001)
+        until(lambda: batcher.waiting == 24)
         encode.gate.set()
         assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(25)]
     assert encode.sizes == [1, 8, 8, 8]
@@ -157,13 +155,12 @@ def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
     batcher = Batcher(encode, batch_size=2)
     with ThreadPoolExecutor(10) as pool:
         futures = [pool.submit(batcher.features, _square(0))]
-        assert encode.busy.wait(10)
+        encode.busy.wait()
         futures += [pool.submit(batcher.features, _square(i)) for i in range(1, 10)]
-        while batcher.waiting < 9:
-            time.sleep(0.001)
+        until(lambda: batcher.waiting == 9)
         closing = pool.submit(batcher.close)
         encode.gate.set()
-        closing.result(10)
+        closing.result()
         assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(10)]
     with pytest.raises(TransientError, match="stopping"):
         batcher.features(_square(1))

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import Settings
 from tests.conftest import POLICIES, ROOT
 from tests.policy_texts import VALID
+from tests.waiting import until
 
 STARTER = ("--model", "starter")
 
@@ -32,7 +34,6 @@ def run(*words: str, env: dict[str, str] | None = None, stdin: str = "") -> Any:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=120,
         cwd=ROOT,
         check=False,
     )
@@ -247,9 +248,7 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
         "MODERATION_CONCURRENCY": "2",
         "MODERATION_DECODE_TIMEOUT_SECONDS": "1",
     }
-    done = run("doctor", "--format", "json", env=env)
-    assert done.returncode == 1
-    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    checks = until(lambda: _checks_in_time(env))
     assert {name: check["state"] for name, check in checks.items()} == {
         "environment": "warn",
         "image access": "warn",
@@ -276,14 +275,26 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
     assert run("doctor", env=env).returncode == 1
 
 
+def _checks_in_time(env: dict[str, str]) -> dict[str, Any]:
+    """Returns what doctor finds; nothing where the machine was too busy for its two questions."""
+    done = run("doctor", "--format", "json", env=env)
+    assert done.returncode == 1
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    in_time = {checks[name]["state"] for name in ("workers", "clock")} == {"ok"}
+    return checks if in_time else {}
+
+
 def test_model_info_describes_the_starter() -> None:
     facts = json.loads(run("model", "info", "starter", "--format", "json").stdout)
     assert (facts["feature_width"], facts["context_length"]) == (384, 256)
     assert run("model", "list").stdout.count("starter") >= 1
 
 
-def _left_by(process: psutil.Process) -> list[psutil.Process]:
-    return [child for child in process.children(recursive=True) if child.is_running()]
+def _left_by(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Returns its children, and theirs, that run; none where it has ended."""
+    with suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
 
 
 def _demo(tmp_path: Path, *words: str) -> subprocess.Popen[str]:
@@ -300,7 +311,7 @@ def test_the_demo_shows_verdicts_and_leaves_nothing_behind(tmp_path: Path) -> No
     process = _demo(tmp_path)
     seen: set[psutil.Process] = set()
     while process.poll() is None:
-        seen |= set(_left_by(psutil.Process(process.pid)))
+        seen |= set(_left_by(process))
         time.sleep(0.2)
     out, err = process.communicate()
     assert process.returncode == 0, err
@@ -310,9 +321,8 @@ def test_the_demo_shows_verdicts_and_leaves_nothing_behind(tmp_path: Path) -> No
     assert "page-of-text 0." in page
     assert "Model: starter (float32)." in err
     assert "its figures are not CLIP's" in err
-    names = {" ".join(child.cmdline()) for child in seen if child.is_running()}
     assert len(seen) >= 2
-    assert not names
+    until(lambda: not any(child.is_running() for child in seen))
     assert not list(tmp_path.iterdir())
 
 
@@ -323,14 +333,17 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(
 ) -> None:
     """Stopped as soon as it has started Redis, or the worker too: the moments that are hardest."""
     process = _demo(tmp_path)
-    started: list[psutil.Process] = []
-    while len(started) < children:
+
+    def started() -> list[psutil.Process]:
         assert process.poll() is None
-        started = _left_by(psutil.Process(process.pid))
+        found = _left_by(process)
+        return found if len(found) >= children else []
+
+    left = until(started)
     process.send_signal(number)
-    process.communicate(timeout=30)
+    process.communicate()
     assert process.returncode == 130
-    assert not [child for child in started if child.is_running()]
+    until(lambda: not any(child.is_running() for child in left))
     assert not list(tmp_path.iterdir())
 
 
@@ -340,7 +353,7 @@ def test_the_demo_takes_a_folder_of_ones_own(photographs: list[Path], tmp_path: 
     temporary.mkdir()
     (images / "mine.png").write_bytes(photographs[0].read_bytes())
     process = _demo(temporary, "--images", str(images), "--format", "jsonl")
-    out, err = process.communicate(timeout=90)
+    out, err = process.communicate()
     assert process.returncode == 0, err
     rows = [json.loads(line) for line in out.splitlines()]
     assert {row["image"] for row in rows} == {"mine.png"}

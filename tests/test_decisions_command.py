@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -317,10 +318,12 @@ def test_what_is_older_is_forgotten_and_nothing_else(log: DecisionLog) -> None:
     assert isinstance(again, Decided)
 
 
-def test_forgetting_goes_on_beside_workers_that_decide(log: DecisionLog) -> None:
+def test_forgetting_goes_on_beside_workers_that_decide(log: DecisionLog, tmp_path: Path) -> None:
     """Decisions vanish while requests on the same images come in: each is answered all the same."""
     code = (
+        "import sys\n"
         "from datetime import UTC, datetime, timedelta\n"
+        "from pathlib import Path\n"
         "from moderation.decision_log.opening import open_log\n"
         "from moderation.decision_log.retention import purge\n"
         "from moderation.settings import load_settings\n"
@@ -328,14 +331,16 @@ def test_forgetting_goes_on_beside_workers_that_decide(log: DecisionLog) -> None
         "with open_log(load_settings()) as log:\n"
         "    print('ready', flush=True)\n"
         "    while True:\n"
-        "        purge(log.database, 30, now=later)\n"
+        "        if purge(log.database, 30, now=later).decisions:\n"
+        "            Path(sys.argv[1]).touch()\n"
     )
-    command = [sys.executable, "-c", code]
+    purged = tmp_path / "purged"
+    command = [sys.executable, "-c", code, str(purged)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as purging:
         assert purging.stdout
         assert purging.stdout.readline() == "ready\n"
         try:
-            for i in range(150):
+            for i in takewhile(lambda i: i < 150 or not purged.exists(), count()):
                 on = basis(OTHER if i % 2 else WEAPONS)
                 made = verdict(on, request_id=f"r{i}", image=str(i % 3))
                 outcome = log.decide(submission(f"r{i}"), [on], [made])

@@ -650,7 +650,6 @@ def run_without_package(script: Path, redis_url: str, *arguments: str) -> str:
         env={**os.environ, "REDIS_URL": redis_url},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

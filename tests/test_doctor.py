@@ -29,6 +29,7 @@ from moderation.errors import LogUnavailable, SettingsError
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.redis_kinds import Certificates, ConfiguredRedis, TlsFront
+from tests.waiting import until
 
 
 class OpenRedis(ConfiguredRedis):
@@ -65,7 +66,7 @@ def test_a_redis_that_is_set_up_well_gets_no_warning(tmp_path: Path) -> None:
     options = ("--appendonly", "yes", "--dir", str(tmp_path), "--maxmemory", "100mb")
     with ConfiguredRedis(*options) as server:
         checks = of(server)
-        states = {name: check.state for name, check in checks.items()}
+        states = {name: check.state for name, check in checks.items() if name != "clock"}
         assert states.pop("workers") == "warn"
         assert set(states.values()) == {"ok"}
         assert checks["redis access"].found == "it asks for a password"
@@ -205,7 +206,8 @@ def test_results_of_their_own_are_looked_at_too(redis_server: EmbeddedRedis) -> 
 
 
 def test_the_clock_of_redis_is_held_against_ours(redis_server: EmbeddedRedis) -> None:
-    assert of(redis_server)["clock"].state == "ok"
+    # A pause of this process between the two clocks is taken for a difference, and rare.
+    until(lambda: of(redis_server)["clock"].state == "ok")
     assert clock("clock", 1_000.0, 998.5).state == "ok"
     assert clock("clock", 1_000.0, 990.0).found == "Redis' clock is 10 s ahead of ours"
     assert clock("clock", 1_000.0, 4_600.0) == Check(

@@ -19,7 +19,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation import embeddings
 from moderation.classifier import Floats, unit
 from moderation.embeddings import EmbeddingStore, Features, FeatureSpace, Storage, text_key
 from moderation.errors import ModelError, StoreError
@@ -255,15 +254,12 @@ def test_a_storage_that_is_none_is_refused_before_anything_is_embedded(tmp_path:
         EmbeddingStore(tmp_path).open(SPACE, "flaot16")  # type: ignore[arg-type]
 
 
-def test_it_writes_by_itself_when_time_has_passed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(embeddings, "_FLUSH_SECONDS", 0.05)
+def test_it_writes_by_itself_when_time_has_passed(tmp_path: Path) -> None:
     keys, rows = made(3)
     features = EmbeddingStore(tmp_path).open(SPACE)
     features.add(keys[:1], rows[:1])
     assert not list(tmp_path.rglob("*.parquet"))
-    time.sleep(0.06)
+    features._pending_since -= 30
     features.add(keys[1:2], rows[1:2])
     features.add(keys[2:], rows[2:])
     assert len(EmbeddingStore(tmp_path).open(SPACE)) == 2
@@ -542,16 +538,16 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("storage", BOTH)
-def test_eleven_thousand_rows_are_read_in_well_under_a_second(
+def test_eleven_thousand_rows_take_well_under_a_second_of_the_processor(
     storage: Storage, tmp_path: Path
 ) -> None:
     keys, rows = made(11_000, 512)
     with EmbeddingStore(tmp_path).open(SPACE, storage) as features:
         for start in range(0, len(keys), 500):
             features.add(keys[start : start + 500], rows[start : start + 500])
-    start_time = time.perf_counter()
+    start_time = time.process_time()
     _, found = EmbeddingStore(tmp_path).open(SPACE, storage).get(keys)
-    assert time.perf_counter() - start_time < 1.0
+    assert time.process_time() - start_time < 1.0
     assert found.all()
 
 

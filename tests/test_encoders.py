@@ -26,6 +26,7 @@ from moderation.settings import load_settings
 from tests.conftest import POLICIES
 from tests.policy_texts import policy
 from tests.stub_encoder import StubEncoder
+from tests.waiting import PATIENCE_SECONDS
 
 TEXTS = ["a photo of a cat.", "a photo of a handgun.", "a dog, seen from afar, on a couch"]
 
@@ -309,7 +310,7 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     encoder = StubEncoder()
     encoder.context_length = 1000
     policies = load_policies([POLICIES])
-    decoders = DecoderPool(1, Limits(10_000_000, 1, 10.0))
+    decoders = DecoderPool(1, Limits(10_000_000, 1, PATIENCE_SECONDS))
     with Pipeline(policies, lambda _: encoder, decoders, default_model="stub") as pipeline_:
         texts = encoder.texts_encoded
         for path in photographs[:4]:

@@ -8,9 +8,8 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ import redis
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import INTERACTIVE_QUEUE
 from moderation.settings import PREFIX, Settings, load_settings
+from tests.waiting import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).parent.parent
 DJANGO = ROOT / "examples" / "django_on_commit"
@@ -41,33 +41,38 @@ def environment(broker_url: str, **variables: str) -> dict[str, str]:
 @contextmanager
 def served(example: str, command: str, env: dict[str, str]) -> Iterator[httpx.Client]:
     """Runs `python COMMAND PORT` in an example's folder; yields a browser that sees its pages."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    words = [sys.executable, *command.split(), port]
-    folder = ROOT / "examples" / example
-    with (
-        tempfile.TemporaryFile() as log,
-        subprocess.Popen(words, cwd=folder, env=env, stdout=log, stderr=log) as process,
-        httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as browser,
-    ):
-        try:
-            if not answers(browser, process):
-                log.seek(0)
-                pytest.fail(f"{example} does not start: {log.read().decode()[-2000:]}")
-            yield browser
-        finally:
-            process.kill()
+    words, folder = [sys.executable, *command.split()], ROOT / "examples" / example
+    with tempfile.TemporaryFile() as log, ExitStack() as stack:
+        for _ in range(3):  # another program may take the port before this one does
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                port = str(probe.getsockname()[1])
+            process = stack.enter_context(
+                subprocess.Popen([*words, port], cwd=folder, env=env, stdout=log, stderr=log)
+            )
+            stack.callback(process.kill)
+            url = f"http://127.0.0.1:{port}"
+            browser = stack.enter_context(
+                httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False)
+            )
+            if starts(process, browser):
+                break
+        else:
+            log.seek(0)
+            pytest.fail(f"{example} does not start: {log.read().decode()[-2000:]}")
+        yield browser
 
 
-def answers(browser: httpx.Client, process: subprocess.Popen[bytes]) -> bool:
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
+def starts(process: subprocess.Popen[bytes], browser: httpx.Client) -> bool:
+    """Returns whether it answers, and has not ended."""
+
+    def answers() -> bool:
+        with suppress(httpx.TransportError):
             return bool(browser.get("/").status_code)
-        except httpx.TransportError:
-            time.sleep(0.05)
-    return False
+        return False
+
+    until(lambda: process.poll() is not None or answers())
+    return process.poll() is None
 
 
 @pytest.fixture(scope="module")
@@ -187,11 +192,15 @@ def decided(browser: httpx.Client, content: bytes) -> httpx.Response:
     """Posts an image and asks until it is no longer pending."""
     accepted = post_image(browser, content)
     assert accepted.status_code == 202
-    answer, deadline = accepted, time.monotonic() + 60
-    while answer.status_code == 202 and time.monotonic() < deadline:
-        assert answer.json() == {**accepted.json(), "status": "pending", "action": None}
+
+    def answers() -> list[httpx.Response]:
         answer = browser.get(accepted.headers["Location"])
-    return answer
+        if answer.status_code != 202:
+            return [answer]
+        assert answer.json() == {**accepted.json(), "status": "pending", "action": None}
+        return []
+
+    return until(answers)[0]
 
 
 def test_fastapi_tells_the_strictest_action_and_no_more(
@@ -254,7 +263,7 @@ class Site(NamedTuple):
         command = [sys.executable, "manage.py", *words]
         return subprocess.run(command, cwd=DJANGO, env=self.env, capture_output=True, text=True)
 
-    def collect(self, wait_seconds: int = 60) -> None:
+    def collect(self, wait_seconds: int = int(PATIENCE_SECONDS)) -> None:
         done = self.manage("collect_verdicts", "--wait-seconds", str(wait_seconds))
         assert done.returncode == 0, done.stderr
 

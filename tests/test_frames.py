@@ -151,9 +151,9 @@ def endless_gif(size: tuple[int, int], n: int) -> bytes:
 
 def test_no_more_than_so_many_frames_are_gone_through() -> None:
     content = endless_gif((32, 32), 100_000)
-    start = time.perf_counter()
+    start = time.process_time()
     [squares] = read_squares(content, [HOW], max_pixels=10_000_000, frames=4)
-    assert time.perf_counter() - start < 5, "all frames would take a minute"
+    assert time.process_time() - start < 5, "all frames would take a minute"
     seen = [int(square.reshape(-1, 3).max()) for square in squares]
     assert max(seen) <= MOST_FRAMES * 256 // 100_000
     few = endless_gif((32, 32), MOST_FRAMES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.growth import Ranges, measure, write
-from benchmarks.growth_dataset import Limits
+from benchmarks.growth_dataset import Limits, _too_much
 from benchmarks.growth_fit import Point, Skipped, fit, steps
 
 QUANTITIES = {"labels": 5, "policies": 3, "queue": 4, "dataset": 5}
@@ -55,7 +55,7 @@ def test_sizes_are_evenly_spaced_and_hold_both_ends() -> None:
 
 def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
     ranges = Ranges(labels=(2, 20), policies=(1, 2), queue=(1, 50), dataset=(100, 200))
-    found = list(measure(ranges, 1, Limits(seconds=20.0, memory=2e9)))
+    found = list(measure(ranges, 1, Limits(seconds=600.0, memory=2e9)))
     assert not [point for point in found if isinstance(point, Skipped)]
     write(found, 1, out=tmp_path, json_file=tmp_path / "growth.json")
     kept = json.loads((tmp_path / "growth.json").read_text())
@@ -68,8 +68,15 @@ def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
 
 
 def test_a_size_that_would_take_too_much_is_left_out() -> None:
-    found = list(measure(Ranges(dataset=(100, 100_000)), 1, Limits(seconds=0.05, memory=2e9)))
+    found = list(measure(Ranges(dataset=(100, 100_000)), 1, Limits(seconds=1e9, memory=2e9)))
     assert {
         (one.size, one.why.split(" about ")[0]) for one in found if isinstance(one, Skipped)
     } == {(100_000, "would take")}
     assert {one.size for one in found if isinstance(one, Point)} == {100}
+
+
+def test_what_a_size_would_take_is_reckoned_from_a_smaller_one() -> None:
+    took = {"read": 0.02, "memory, read": 3e6}
+    assert _too_much(100, took, 1000, Limits(seconds=1.0, memory=1e8)) is None
+    assert _too_much(100, took, 10_000, Limits(seconds=1.0)) == "would take about 2 s"
+    assert _too_much(100, took, 10_000, Limits(memory=1e8)) == "would take about 0.3 GB"

@@ -21,7 +21,6 @@ def moderation(*words: str, hub: str, cache: Path, **env: str) -> Any:
         env={**os.environ, "HF_ENDPOINT": hub, "HF_HUB_CACHE": str(cache), **env},
         capture_output=True,
         text=True,
-        timeout=120,
         check=False,
     )
 

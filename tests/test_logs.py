@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -74,7 +74,7 @@ def test_a_json_line_has_its_fields(logger: logging.Logger) -> None:
     [row] = _rows(stream)
     when = datetime.fromisoformat(row.pop("time"))
     assert when.utcoffset() == before.utcoffset()
-    assert abs((when - before).total_seconds()) < 60
+    assert before - timedelta(milliseconds=1) <= when <= datetime.now(UTC)
     assert row == {
         "level": "info",
         "logger": logger.name,
@@ -136,7 +136,7 @@ def test_threads_do_not_see_the_ids_of_each_other(logger: logging.Logger) -> Non
 
     def work(name: str) -> None:
         with about(name):
-            together.wait(10)
+            together.wait()
             logger.info(name)
 
     threads = [threading.Thread(target=work, args=(f"r{i}",)) for i in range(4)]
@@ -344,7 +344,7 @@ def _worker_lines(server: EmbeddedRedis, **variables: str) -> list[str]:
     """Returns what a real Celery worker writes to standard error about one task that fails."""
     environment = {"MODERATION_BROKER_URL": server.url[:-1] + "9", **variables}
     command = [sys.executable, "-c", WORKER]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "sesame" not in done.stderr
     return done.stderr.splitlines()

@@ -18,6 +18,7 @@ from moderation.lanes import Lane
 from moderation.pipeline import Pipeline, Timer
 from moderation.policy import parse_policy
 from tests.stub_encoder import StubEncoder
+from tests.waiting import PATIENCE_SECONDS
 
 POLICY = b"""
 schema_version: 1
@@ -35,7 +36,7 @@ labels:
 def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
     """Returns a pipeline with the policy above on a tiny encoder."""
     policy = parse_policy(POLICY, "colours.yaml")
-    decoders = DecoderPool(2, Limits(10_000_000, frames, 10.0))
+    decoders = DecoderPool(2, Limits(10_000_000, frames, PATIENCE_SECONDS))
     loaded = encoder or StubEncoder()
     return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")
 

@@ -255,7 +255,7 @@ class Crew:
 
     def left_behind(self) -> list[psutil.Process]:
         """Returns decoders that outlived their worker although they had time to notice."""
-        _, alive = psutil.wait_procs(list(self._seen), timeout=5)
+        _, alive = psutil.wait_procs(list(self._seen), timeout=60)
         return alive
 
     def said(self, words: str) -> int:

@@ -138,7 +138,7 @@ def test_wrong_use_is_told_in_words_with_its_exit_code(
 
 def test_a_worker_that_is_not_told_what_to_serve_does_not_start(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "moderation", "worker", *STARTER]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert "policies: cannot be read: No such file or directory" in done.stderr
     assert "MODERATION_POLICIES" in done.stderr

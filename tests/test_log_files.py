@@ -6,7 +6,6 @@ import os
 import shutil
 import sqlite3
 import stat
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -23,6 +22,7 @@ from moderation.errors import LogUnavailable, VerdictTimeout
 from moderation.plugin import Client
 from moderation.settings import Settings, load_settings
 from tests.decision_samples import basis, submission, verdict
+from tests.waiting import PATIENCE_SECONDS, until
 
 Loss = Callable[[Path], None]
 
@@ -253,7 +253,7 @@ def test_a_worker_holds_its_requests_until_the_log_is_back(
     redis_server: EmbeddedRedis, photographs: list[Path], file: Path
 ) -> None:
     with EmbeddedRedis() as server:
-        host = load_settings(broker_url=server.url, verdict_timeout_seconds=60)
+        host = load_settings(broker_url=server.url, verdict_timeout_seconds=PATIENCE_SECONDS)
         environment = {"MODERATION_DATABASE_URL": f"sqlite:///{file}"}
         options = ["--model", "starter", "--policy", "weapons"]
         client = Client(host)
@@ -262,16 +262,13 @@ def test_a_worker_holds_its_requests_until_the_log_is_back(
             away = file.parent.with_name("away")
             file.parent.rename(away)
             name = client.submit(photographs[1].read_bytes(), "weapons")
-            deadline = time.monotonic() + 60
-            while "requests wait for the decision log" not in worker.log():
-                assert time.monotonic() < deadline, worker.log()
-                time.sleep(0.05)
+            until(lambda: "requests wait for the decision log" in worker.log())
             assert "removed or replaced while it was open" in worker.log()
             with pytest.raises(VerdictTimeout):
                 client.collect(name, timeout_seconds=0)
             away.rename(file.parent)
             assert client.collect(name)
-            assert "the decision log answers again" in worker.log()
+            until(lambda: "the decision log answers again" in worker.log())
     with closing(sqlite3.connect(file)) as database:
         assert database.execute("SELECT count(*) FROM submissions").fetchone() == (2,)
     assert stat.S_IMODE(os.stat(file).st_mode) == 0o600

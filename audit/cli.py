@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from audit.commands import ablate, compare, datasets, embed, gate, run, skew
+from moderation.commands.usage import Commands
 from moderation.commands.version import VersionOption
 
 app = typer.Typer(
     name="audit",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple, Self
 
 from moderation.errors import ModerationError
-from moderation.redaction import brief, one_line
+from moderation.visible_text import brief, one_line
 
 #: How many rows an error names; the rest are counted.
 _SHOWN = 20

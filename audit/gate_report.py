@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,6 +12,7 @@ from audit.plain import escaped
 from audit.result_rows import null_if_undefined
 from audit.results import Header
 from audit.summary import percent
+from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
 
@@ -57,7 +57,7 @@ def to_json(report: GateReport) -> str:
         "limits": report.limits.model_dump(mode="json"),
         "header": report.header.model_dump(mode="json"),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return json_text(content, indent=1) + "\n"
 
 
 def to_markdown(report: GateReport) -> str:

@@ -14,7 +14,7 @@ from audit.spelling import composed
 from audit.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
 from moderation.policy_problems import field_problems, shape_problems
-from moderation.redaction import brief
+from moderation.visible_text import brief
 from moderation.yaml_source import FileKind, parse_yaml
 
 _KIND = FileKind("a file of limits", "Start from the one in docs/audit.md")

@@ -1,30 +1,19 @@
-"""Untrusted texts, as group names are, on a terminal and in Markdown."""
+"""Untrusted texts, as group names are, in Markdown."""
 
 from __future__ import annotations
 
 import re
-import unicodedata
 
-#: Characters that reorder the text around them.
-_REORDERING = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}
+from moderation.visible_text import lines
 
 #: Signs that Markdown or GitHub read as more than themselves.
 _SPECIAL = re.compile(r"([\\`*_\[|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
-def clean(text: str) -> str:
-    """Returns a text without control characters, which would garble a page or a terminal."""
-    return "".join(
-        char
-        for char in text
-        if char in "\n\t" or (unicodedata.category(char) != "Cc" and ord(char) not in _REORDERING)
-    )
-
-
 def escaped(text: str) -> str:
     """Returns a text that Markdown shows as it is, on one line."""
-    text = " ".join(clean(text).split())
+    text = " ".join(lines(text).split())
     text = "".join(_ENTITIES.get(char, char) for char in text)
     text = _SPECIAL.sub(r"\\\1", text)
     # GitHub makes links of bare addresses.

@@ -5,7 +5,6 @@ All formats of a report are written from these records alone.
 
 from __future__ import annotations
 
-import json
 from typing import Literal
 
 from pydantic import Field
@@ -26,6 +25,7 @@ from audit.result_rows import (
     Support,
 )
 from moderation.messages import ModelStamp
+from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
 
@@ -127,4 +127,4 @@ class Results(Record):
 
     def to_json(self) -> str:
         """Returns the text of results.json; equal results give equal text."""
-        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+        return json_text(self.model_dump(mode="json"), indent=1) + "\n"

@@ -17,10 +17,12 @@ from moderation.commands import (
     submit,
     worker,
 )
+from moderation.commands.usage import Commands
 from moderation.commands.version import VersionOption
 
 app = typer.Typer(
     name="moderation",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -30,7 +30,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple, Self
 
-from moderation.redaction import brief, one_line
+from moderation.visible_text import brief, one_line
 
 
 class ModerationError(Exception):
@@ -43,7 +43,7 @@ class ModerationError(Exception):
         self.remedy = remedy
 
     def __str__(self) -> str:
-        place = f"{self.where}: " if self.where else ""
+        place = f"{one_line(self.where)}: " if self.where else ""
         return f"{place}{self.what}" + (f". {self.remedy}" if self.remedy else "")
 
 

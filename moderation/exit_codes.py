@@ -6,11 +6,13 @@ Ctrl-C. What a command finds, it says by exiting itself.
 
 from __future__ import annotations
 
+import io
 import sys
 import traceback
 from collections.abc import Callable
 
 from moderation.errors import ModerationError, PolicyError, RequestError, SettingsError
+from moderation.visible_text import lines
 
 FINDINGS, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
 
@@ -21,24 +23,32 @@ WRONG_USAGE: tuple[type[ModerationError], ...] = (RequestError, SettingsError)
 def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationError], ...]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error.
 
+    What standard output cannot encode is written out, so that no name ends a command.
+
     Args:
         run: loads the command line and runs it.
         wrong_usage: errors that exit with 2.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         run()
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except PolicyError as error:
-        print(error, file=sys.stderr)
+        _tell(str(error))
         return FINDINGS
     except ModerationError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(f"error: {error}")
         return USAGE if isinstance(error, wrong_usage) else UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except Exception:
-        traceback.print_exc()
-        print("error: this is a fault of the program; please report the above", file=sys.stderr)
+        _tell(traceback.format_exc().rstrip())
+        _tell("error: this is a fault of the program; please report the above")
         return UNEXPECTED
     return 0
+
+
+def _tell(text: str) -> None:
+    print(lines(text), file=sys.stderr)

@@ -15,8 +15,9 @@ from typing import Any, TextIO
 from celery import signals
 from pythonjsonlogger.json import JsonFormatter
 
-from moderation.redaction import one_line, redacted
+from moderation.redaction import redacted
 from moderation.settings import Settings
+from moderation.visible_text import one_line
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

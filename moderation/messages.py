@@ -20,8 +20,11 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from pydantic_core import ErrorDetails
 
 from moderation.errors import RequestError, WorkerError
+from moderation.image_texts import LocationText, PathText
+from moderation.visible_text import shown_name
 
 TASK_NAME = "moderation.moderate"
 EMBED_TASK_NAME = "moderation.embed"
@@ -35,6 +38,9 @@ Action = Literal["allow", "review", "block"]
 Severity = Literal["low", "medium", "high", "critical"]
 _MILDEST_FIRST: tuple[Action, ...] = ("allow", "review", "block")
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
+_PolicyName = Annotated[str, Field(pattern=f"^{REQUEST_ID.pattern}$")]
+#: Problems of a message that are told, and characters of a key that somebody else chose.
+_TOLD, _KEY = 5, 40
 
 
 class _Message(BaseModel):
@@ -53,9 +59,9 @@ class _Answer(_Message):
 class ImageReference(_Message):
     """Where one image is: exactly one of a path, a URL, an fsspec key, or its bytes."""
 
-    path: str | None = Field(None, min_length=1, description="Absolute path as the worker sees it.")
-    url: str | None = Field(None, min_length=1, description="http or https URL.")
-    key: str | None = Field(None, min_length=1, description="fsspec URL: s3://bucket/name.jpg.")
+    path: PathText | None = Field(None, description="Absolute path as the worker sees it.")
+    url: LocationText | None = Field(None, description="http or https URL.")
+    key: LocationText | None = Field(None, description="fsspec URL: s3://bucket/name.jpg.")
     # Never repeated: a reference shows up in error reports, and an image must not.
     bytes: Base64Bytes | None = Field(None, repr=False, description="The file itself, base64.")
 
@@ -89,7 +95,7 @@ class ModerationRequest(_Message):
         default_factory=lambda: str(uuid.uuid4()), pattern=f"^{REQUEST_ID.pattern}$"
     )
     image: ImageReference
-    policies: tuple[str, ...] = Field(min_length=1, max_length=50)
+    policies: tuple[_PolicyName, ...] = Field(min_length=1, max_length=50)
 
     @model_validator(mode="after")
     def _no_policy_twice(self) -> Self:
@@ -179,7 +185,9 @@ class EmbeddingRequest(_Message):
         default_factory=lambda: str(uuid.uuid4()), pattern=f"^{REQUEST_ID.pattern}$"
     )
     image: ImageReference
-    model: str = Field(min_length=1, description="As the worker's --model or policies name it.")
+    model: str = Field(
+        min_length=1, max_length=1000, description="As the worker's --model or policies name it."
+    )
 
 
 class EmbeddingResponse(_Answer):
@@ -237,6 +245,15 @@ def _parse_response(shape: type[_Shape], message: Any) -> _Shape:
         ) from error
 
 
+def parse_reference(message: Any) -> ImageReference:
+    """Returns the reference in `message`, a plain JSON value.
+
+    Raises:
+        RequestError: it is none.
+    """
+    return _parse_request(ImageReference, message)
+
+
 def parse_request(message: Any) -> ModerationRequest:
     """Returns the request in `message`, a plain JSON value.
 
@@ -259,8 +276,16 @@ def _parse_request(shape: type[_Shape], message: Any) -> _Shape:
     try:
         return shape.model_validate(message)
     except ValidationError as error:
-        wrong = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'message'}: {problem['msg']}"
-            for problem in error.errors()
-        )
+        problems = error.errors(include_url=False, include_context=False, include_input=False)
+        told = [_told(problem) for problem in problems[:_TOLD]]
+        if len(problems) > _TOLD:
+            told.append(f"and {len(problems) - _TOLD} more")
+        wrong = "; ".join(told)
         raise RequestError(wrong, "request", "docs/messages.md shows the message") from error
+
+
+def _told(problem: ErrorDetails) -> str:
+    """Returns a problem in words; it may hold keys that were sent, and never a value."""
+    keys = [str(key) for key in problem["loc"]]
+    place = ".".join(shown_name(key if len(key) <= _KEY else f"{key[:_KEY]}...") for key in keys)
+    return f"{place or 'message'}: {problem['msg'].removeprefix('Value error, ')}"

@@ -1,12 +1,12 @@
 """Rows of results -> table, JSON, JSON lines or CSV on standard output; the only formatter here.
 
-A row is a plain dict: the image's name with the verdict's JSON, or with an error.
+A row is a plain dict: the image's name with the verdict's JSON, or with an error. What is printed
+for people has nothing in it that a terminal obeys; JSON and CSV hold names as they are.
 """
 
 from __future__ import annotations
 
 import csv
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -14,6 +14,7 @@ from enum import StrEnum
 from itertools import groupby
 from typing import Any, TextIO, TypeVar
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
@@ -21,12 +22,15 @@ from rich.text import Text
 
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
+from moderation.visible_text import json_text, lines, one_line, shown_name
 
 T = TypeVar("T")
 Row = dict[str, Any]
 
 _SEVERITY = ("allow", "review", "block", "error")
 _COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
+#: Characters of a column that folds its cells, at least.
+_ROOM = 24
 _CSV_COLUMNS = (
     "image",
     "policy",
@@ -85,17 +89,16 @@ def print_rows(rows: Iterable[Row], form: Format, stream: TextIO | None = None) 
     stream = stream or sys.stdout
     if form is Format.JSONL:
         for row in rows:
-            stream.write(json.dumps(row, ensure_ascii=False) + "\n")
+            stream.write(json_text(row) + "\n")
             stream.flush()
     elif form is Format.CSV:
         writer = csv.DictWriter(stream, _CSV_COLUMNS)
         writer.writeheader()
         for row in rows:
-            writer.writerow(_csv_row(row))
+            writer.writerow(_csv_row(row, to_people=stream.isatty()))
             stream.flush()
     elif form is Format.JSON:
-        json.dump(list(rows), stream, indent=2, ensure_ascii=False)
-        stream.write("\n")
+        stream.write(json_text(list(rows), indent=2) + "\n")
     else:
         print_table(*verdict_table(rows), stream=stream)
 
@@ -105,28 +108,62 @@ def print_table(
 ) -> None:
     """Prints a table of plain texts; nothing in them is read as markup.
 
-    What is under "id" is never broken: it is there to be copied.
+    Where it is too wide to be read, each row is printed as lines of its own, a cell a line. What is
+    under "id" is never broken: it is there to be copied.
     """
-    table = Table(*columns, header_style="bold", box=None, pad_edge=False)
-    for column in table.columns:
-        column.overflow = "fold"
-        column.no_wrap = column.header == "id"
+    console = Console(file=stream or sys.stdout)
+    names = [one_line(name) for name in columns]
+    texts = [
+        [cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row] for row in rows
+    ]
+    if _fits(names, texts, console.width):
+        console.print(_table(names, texts))
+        return
+    for number, line in enumerate(texts):
+        console.print(*([""] if number else []), _record(names, line), sep="\n")
+
+
+def _fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
+    """Returns whether each column has the room that its cells need, or that folding them needs."""
+    needed = 2 * (len(names) - 1)
+    for place, name in enumerate(names):
+        widest = max((cell_len(name), *(row[place].cell_len for row in rows)))
+        needed += widest if name == "id" else min(widest, _ROOM)
+    return needed <= width
+
+
+def _table(names: list[str], rows: list[list[Text]]) -> Table:
+    table = Table(header_style="bold", box=None, pad_edge=False)
+    for name in names:
+        table.add_column(Text(name), overflow="fold", no_wrap=name == "id")
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
-    Console(file=stream or sys.stdout).print(table)
+        table.add_row(*row)
+    return table
 
 
-def _csv_row(row: Row) -> Row:
+def _record(names: list[str], row: list[Text]) -> Table:
+    """Returns a row as lines of a name and a cell; what is empty is left out."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, cell in zip(names, row, strict=True):
+        if cell:
+            table.add_row(Text(name), cell)
+    return table
+
+
+def _csv_row(row: Row, *, to_people: bool) -> Row:
     top = _most_similar(row["labels"])
+    error = row.get("error", {}).get("message")
     return {
-        "image": row["image"],
+        "image": shown_name(row["image"]) if to_people else row["image"],
         "policy": row["policy"] and row["policy"]["id"],
         "action": row["action"],
         "flagged": row["flagged"],
         "fired": " ".join(label["label"] for label in row["labels"] if label["fired"]),
         "top_label": top and top["label"],
         "top_similarity": top and round(top["similarity"], 6),
-        "error": row.get("error", {}).get("message"),
+        "error": one_line(error) if error and to_people else error,
     }
 
 
@@ -159,7 +196,7 @@ def _table_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Te
             reasons.append(row["error"]["message"])
     top = _most_similar([label for row in rows for label in row["labels"]])
     verdict = Text(action, _COLOURS[action])
-    return image, verdict, ", ".join(reasons), top["label"] if top else ""
+    return shown_name(image), verdict, ", ".join(reasons), top["label"] if top else ""
 
 
 def _shown(label: Row) -> str:
@@ -176,7 +213,14 @@ def summary(rows: list[Row]) -> str:
 
 def note(text: str) -> None:
     """Prints a line for people, on standard error, so that standard output stays data."""
-    Console(stderr=True, highlight=False, soft_wrap=True).print(text, markup=False)
+    Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
+        one_line(text), markup=False
+    )
+
+
+def say(text: object = "") -> None:
+    """Prints lines for people on standard output, with nothing in them that a terminal obeys."""
+    print(lines(str(text)), flush=True)
 
 
 def working(text: str) -> AbstractContextManager[object]:

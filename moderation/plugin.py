@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import redis
@@ -27,7 +26,9 @@ from moderation.errors import (
     VerdictTimeout,
     WorkerError,
 )
+from moderation.given_images import Image, reference_to
 from moderation.messages import (
+    REQUEST_ID,
     TASK_NAME,
     EmbeddingResponse,
     ImageReference,
@@ -43,7 +44,6 @@ from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-Image = ImageReference | Path | str | bytes | bytearray | memoryview
 QueueName = Literal["interactive", "bulk"]
 _Response = TypeVar("_Response", ModerationResponse, EmbeddingResponse)
 
@@ -80,7 +80,7 @@ class Client:
         """
         request = make_request(image, policies)
         self._refuse_large(request.image)
-        if queue not in QUEUES:
+        if not isinstance(queue, str) or queue not in QUEUES:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
             )
@@ -164,8 +164,8 @@ class Client:
 
     def _look(self, request_id: str) -> tuple[Verdict, ...] | None:
         """Returns the verdicts if they are there, None if not yet; raises the worker's error."""
-        if not request_id:
-            raise RequestError("there is no request id", "collect", "Pass what submit returned")
+        if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
+            raise RequestError("this is no request id", "collect", "Pass what submit returned")
         response = find_answer(self._app, self.settings, request_id, parse_response)
         if response is None:
             return None
@@ -224,36 +224,15 @@ def make_request(image: Image, policies: str | Iterable[str]) -> ModerationReque
     """Returns the request for an image and policy ids.
 
     Raises:
-        RequestError: no policy, too many, one twice, or an empty image.
+        RequestError: no policy, too many, one twice, or an image that is none.
     """
-    names = [policies] if isinstance(policies, str) else list(policies)
+    names: list[Any]
+    try:
+        names = [policies] if isinstance(policies, str) else list(policies)
+    except TypeError as error:
+        what = f"a {type(policies).__name__} names no policy"
+        raise RequestError(what, "policies", "Send a policy's id, or a list of ids") from error
     return parse_request({"image": reference_to(image), "policies": names})
-
-
-def reference_to(image: Image) -> ImageReference:
-    """Returns the reference that an image given in any form stands for.
-
-    Raises:
-        ImageError: its bytes are empty. RequestError: it is of a type that stands for no image.
-    """
-    if isinstance(image, ImageReference):
-        return image
-    if isinstance(image, bytes | bytearray | memoryview):
-        if not image:
-            raise ImageError("the image is empty", "image", "Send a whole image file")
-        return ImageReference.of_bytes(bytes(image))
-    if not image:
-        raise RequestError("there is no image", "image", "Send a path, a URL, a key or bytes")
-    if isinstance(image, Path):
-        return ImageReference(path=str(image.absolute()))
-    if not isinstance(image, str):
-        kind = type(image).__name__
-        raise RequestError(f"a {kind} is no image", "image", "Send a path, a URL, a key or bytes")
-    if image.lower().startswith(("http://", "https://")):
-        return ImageReference(url=image)
-    if "://" in image:
-        return ImageReference(key=image)
-    return ImageReference(path=str(Path(image).absolute()))
 
 
 @cache

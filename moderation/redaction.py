@@ -1,4 +1,4 @@
-"""Text for a log -> the same without secrets of URLs, without images, and on one line.
+"""Text for a log -> the same without secrets of URLs and without images.
 
 The patterns never go back over what they have read (possessive quantifiers), so that no text of a
 stranger makes them slow.
@@ -7,7 +7,6 @@ stranger makes them slow.
 from __future__ import annotations
 
 import re
-import unicodedata
 
 #: What follows a URL's scheme, up to the next space: a password may hold any other character.
 _URL = re.compile(r"(?<=://)\S++")
@@ -52,36 +51,3 @@ def _without_secrets(rest: str) -> str:
     hidden_user = f"{HIDDEN}@" if user else ""
     hidden_query = f"{secret[0]}{HIDDEN}" if secret else ""
     return f"{hidden_user}{shown}{hidden_query}{behind}"
-
-
-def one_line(text: str) -> str:
-    r"""Returns a text whose control characters are written out, as \n and \x1b.
-
-    So it can neither begin a line, nor colour a terminal, nor turn the order of characters round.
-    """
-    if text.isprintable():
-        return text
-    return "".join(_ESCAPED.get(one) or _shown(one) for one in text)
-
-
-def brief(text: str, most: int = 600) -> str:
-    """Returns a text on one line, as `one_line` has it; of a longer one the beginning and the end.
-
-    What a message quotes may be megabytes of a stranger's; what is done to it twice is done once.
-    """
-    if len(text) <= most and len(shown := one_line(text)) <= most:
-        return shown
-    left_out = f" ... (of {len(text):,} characters) ... "
-    kept = most - len(left_out)
-    beginning, end = one_line(text[:kept]), one_line(text[-kept:])
-    return beginning[: kept * 2 // 3] + left_out + end[-(kept // 3) :]
-
-
-_ESCAPED = {"\n": "\\n", "\r": "\\r", "\t": "\\t", " ": " "}
-
-
-def _shown(character: str) -> str:
-    """Returns a character, written out where it is of control, format, line or no kind."""
-    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp"):
-        return character.encode("unicode_escape", "backslashreplace").decode("ascii")
-    return character

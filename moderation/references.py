@@ -1,7 +1,8 @@
 """An image reference without its secrets, for errors, logs and the decision log.
 
 User, password, query and fragment are left out. A text that two readers could take apart in two
-ways is not shown at all, as each would hide something else. Nothing here can fail.
+ways is not shown at all, as each would hide something else. Nothing here can fail, and what comes
+out is one line that any database takes.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ from __future__ import annotations
 import re
 
 from moderation.messages import ImageReference
+from moderation.visible_text import shown_name
 
 _HIDDEN = "(hidden)"
-#: Left out of every text: a line of a log stays one line, and a database takes the text.
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://")
 #: scheme://user@host:port/path?query, where each part can be told from the next in one way only.
 _LOCATION = re.compile(
@@ -29,7 +29,7 @@ _INNER_USER = re.compile(r"//[^/]*(?:@|%40)")
 def shown(reference: ImageReference) -> str:
     """Returns a reference without secrets: paths as they are, and nothing for bytes."""
     if reference.path is not None:
-        return _printable(reference.path)
+        return shown_name(reference.path)
     return shown_location(reference.url or reference.key or "")
 
 
@@ -46,14 +46,14 @@ def shown_location(text: str) -> str:
     if _holds_encoded_user(path.lower()):
         return _hidden(text)
     path = _INNER_USER.sub("//", path)
-    return _printable(f"{match['scheme']}://{match['host']}{match['port'] or ''}{path}")
+    return shown_name(f"{match['scheme']}://{match['host']}{match['port'] or ''}{path}")
 
 
 def _shown_otherwise(text: str) -> str:
     """Returns a key without a scheme as it is where it can hold no secret."""
     if not text or any(sign in text for sign in "@:?#\\"):
         return _hidden(text)
-    return _printable(text)
+    return shown_name(text)
 
 
 def _holds_encoded_user(path: str) -> bool:
@@ -66,7 +66,3 @@ def _hidden(text: str) -> str:
         return ""
     match = _SCHEME.match(text)
     return f"{match[1]}://{_HIDDEN}" if match else _HIDDEN
-
-
-def _printable(text: str) -> str:
-    return _UNPRINTABLE.sub(lambda sign: ascii(sign[0])[1:-1], text)

@@ -23,6 +23,7 @@ from moderation.errors import (
     SettingsError,
     VerdictTimeout,
 )
+from moderation.given_images import reference_to
 from moderation.messages import (
     BULK_QUEUE,
     EMBED_TASK_NAME,
@@ -30,7 +31,7 @@ from moderation.messages import (
     EmbeddingResponse,
     parse_embedding_response,
 )
-from moderation.plugin import find_answer, pauses, reference_to
+from moderation.plugin import find_answer, pauses
 from moderation.sending import send_request
 from moderation.settings import Settings, load_settings
 

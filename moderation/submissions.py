@@ -29,7 +29,7 @@ def submission_of(message: Any, task_id: str, queue: str, sent_at: float | None)
         return Submission(request_id, digest, "", "", (), queue, sent_at)
     image = request.image
     return Submission(
-        request_id, digest, image.kind, _storable(shown(image)), request.policies, queue, sent_at
+        request_id, digest, image.kind, shown(image), request.policies, queue, sent_at
     )
 
 
@@ -64,8 +64,3 @@ def request_sha256(message: Any) -> str:
             if name not in ("request_id", "schema_version")
         }
     return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()
-
-
-def _storable(text: str) -> str:
-    """Returns a text without what databases refuse: zero bytes and halves of characters."""
-    return text.encode(errors="backslashreplace").decode().replace("\0", "\\x00")

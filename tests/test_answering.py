@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import threading
 from collections.abc import Iterator, Mapping
@@ -243,6 +244,21 @@ def test_what_gets_no_verdict_is_set_aside_once_with_its_reason(
     assert str(again.error) == str(outcome.error)
     [entry] = find_entries(world.log.engine)
     assert (entry.reason, entry.request_id) == (reason, "a")
+
+
+def test_no_image_that_came_as_text_is_kept(world: World, tmp_path: Path) -> None:
+    """As a path, URL, key, policy or key of the message; in the log's files, to the byte."""
+    encoded = base64.b64encode(picture() + bytes(range(256)) * 4).decode()
+    texts = (encoded, f"data:image/png;base64,{encoded}", f"/app/{encoded}")
+    for kind, given in itertools.product(("path", "url", "key"), texts):
+        outcome = world.answer(message(image={kind: given}), f"{kind}-{texts.index(given)}")
+        assert isinstance(outcome, Quarantined)
+        assert outcome.reason == "message"
+    for odd in (message(policies=[encoded]), message(**{encoded: encoded})):
+        assert isinstance(world.answer(odd, f"odd-{len(odd)}"), Quarantined)
+    world.log.close()
+    for file in tmp_path.iterdir():
+        assert encoded[100:140].encode() not in file.read_bytes(), file
 
 
 def test_a_transient_failure_is_tried_so_often_and_then_set_aside(world: World) -> None:

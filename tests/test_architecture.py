@@ -14,8 +14,9 @@ from tests.conftest import ROOT
 
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
-    {"redaction"},
-    {"errors", "confinement", "polyglots", "listen_address", "png_chunks"},
+    {"visible_text"},
+    {"errors", "confinement", "polyglots", "listen_address", "png_chunks", "signatures"},
+    {"image_texts"},
     {
         "settings",
         "messages",
@@ -27,11 +28,19 @@ LAYERS = [
         "jpeg_segments",
         "lanes",
         "patience",
+        "redaction",
         "addresses",
         "local_files",
         "pooled_transport",
     },
-    {"references", "web_address", "guarded_network", "formats", "metrics_server"},
+    {
+        "references",
+        "given_images",
+        "web_address",
+        "guarded_network",
+        "formats",
+        "metrics_server",
+    },
     {"store_keys", "http_fetch"},
     {"policy_rules", "policy_problems", "frames", "feature_files"},
     {"policy", "fetch", "image"},

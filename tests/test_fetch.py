@@ -117,14 +117,11 @@ def test_a_path_under_an_allowed_root_is_read(fetch: Fetch, tmp_path: Path) -> N
         "{root}/secret.png",
         "{root}/allowed/../secret.png",
         "/etc/passwd",
-        "photo.png",
         "{root}",
-        "~/photo.png",
         "/dev/zero",
         "/dev/stdin",
         "/proc/self/environ",
         "/proc/self/root/etc/passwd",
-        "file://{root}/allowed/photo.png",
     ],
 )
 def test_a_path_outside_the_roots_is_refused(path: str, fetch: Fetch, tmp_path: Path) -> None:
@@ -147,7 +144,16 @@ def test_a_missing_file_and_a_folder_are_permanent_errors(fetch: Fetch, tmp_path
 
 @pytest.mark.parametrize(
     "path",
-    ["/a\0b", "/" + "x" * 5000, "/x" * 100_000, "{root}/allowed/" + "x" * 300, "{root}/allowed/a/"],
+    [
+        "photo.png",
+        "~/photo.png",
+        "file://{root}/allowed/photo.png",
+        "/a\0b",
+        "/" + "x" * 5000,
+        "/x" * 100_000,
+        "{root}/allowed/" + "x" * 300,
+        "{root}/allowed/a/",
+    ],
 )
 def test_a_path_that_can_be_none_is_permanent(path: str, fetch: Fetch, tmp_path: Path) -> None:
     (tmp_path / "allowed" / "a").symlink_to(tmp_path / "allowed" / "b")
@@ -338,9 +344,8 @@ HOSTILE = [
 @pytest.mark.parametrize("url", HOSTILE, ids=[ascii(url)[:60] for url in HOSTILE])
 def test_a_hostile_url_is_refused_without_a_connection(url: str) -> None:
     names = Names(images_example_com=[["127.0.0.1"]])
-    reference = ImageReference(url=url)
     with Fetcher(_settings(), resolve=names) as fetcher, pytest.raises(RequestError) as caught:
-        fetcher.fetch(reference)
+        fetcher.fetch(ImageReference(url=url))
     assert type(caught.value) is RequestError
     assert names.asked == []
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from moderation.embedded import EmbeddedRedis
 from moderation.logs import about, log_handler
-from moderation.redaction import brief, one_line, redacted
+from moderation.redaction import redacted
 from moderation.settings import load_settings
 
 SECRETS = [
@@ -214,30 +214,6 @@ def test_no_image_gets_into_a_line(image: str, logger: logging.Logger) -> None:
 def test_redaction_is_done_once(text: str) -> None:
     once = redacted(text, 1000)
     assert redacted(once, 1000) == once
-
-
-@given(st.text(max_size=200))
-def test_one_line_is_one_line(text: str) -> None:
-    shown = one_line(text)
-    assert len(shown.splitlines()) <= 1
-    assert "\x1b" not in shown
-    assert shown.encode() is not None  # no half of a surrogate pair, which no stream takes
-
-
-@given(st.text() | st.text("a\n\x1b\u202e\ud800", min_size=80), st.integers(60, 200))
-def test_a_brief_text_is_short_on_one_line_and_made_once(text: str, most: int) -> None:
-    shown = brief(text, most)
-    assert len(shown) <= most
-    assert shown == one_line(shown)
-    assert brief(shown, most) == shown
-
-
-def test_a_brief_text_has_the_beginning_and_the_end_of_a_long_one() -> None:
-    assert brief("short: é") == "short: é"
-    shown = brief("there is no file " + "x" * 10**6 + ". Look", 100)
-    assert shown.startswith("there is no file xxx")
-    assert " ... (of 1,000,023 characters) ... xxx" in shown
-    assert shown.endswith(". Look")
 
 
 FORGED = "a.jpg\n[2026-01-01 00:00:00,000: ERROR/MainProcess] forged\r\x1b[31m\u2028\u202e\x85"

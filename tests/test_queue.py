@@ -361,7 +361,7 @@ def test_an_answer_is_read_past_new_fields_and_refused_in_another_shape(
 
 
 def test_a_missing_request_id_is_refused(client: Client) -> None:
-    with pytest.raises(RequestError, match="there is no request id"):
+    with pytest.raises(RequestError, match="this is no request id"):
         client.collect("")
 
 

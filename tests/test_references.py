@@ -22,8 +22,9 @@ def test_a_path_is_shown_as_it_is_and_bytes_are_not() -> None:
 
 
 def test_what_would_break_a_line_of_a_log_is_escaped() -> None:
-    forged = shown(ImageReference(path="/srv/a\nERROR\0\x1b[31m"))
-    assert forged == "/srv/a\\nERROR\\x00\\x1b[31m"
+    forged = shown(ImageReference(path="/srv/a\nERROR\x1b[31m\u202e"))
+    assert forged == "/srv/a\\nERROR\\x1b[31m\\u202e"
+    assert shown(ImageReference(path=r"/srv/a\x1b")) == r"/srv/a\\x1b"  # and is another name
 
 
 @pytest.mark.parametrize(

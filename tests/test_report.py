@@ -12,10 +12,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from audit.plain import clean, escaped
+from audit.plain import escaped
 from audit.report import write_report
 from audit.report.shown import minus, p_value, points, ratio
 from audit.results import Results
+from moderation.visible_text import lines
 from tests.page_reader import Page
 from tests.sample_header import FORMULA, POLICIES, SCRIPT
 from tests.sample_results import ablated, compared
@@ -128,7 +129,7 @@ def test_nothing_in_the_page_runs_or_comes_from_elsewhere(page: Page, html: str)
 
 def test_the_page_begins_with_the_finding(page: Page) -> None:
     paragraphs = [each for each in page.all("p") if each.attributes.get("class") != "kicker"]
-    assert paragraphs[0].text in {clean(sample.summary[0]) for sample in SAMPLES.values()}
+    assert paragraphs[0].text in {lines(sample.summary[0]) for sample in SAMPLES.values()}
 
 
 def test_no_word_promises_what_no_audit_shows(written: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +23,8 @@ from audit.commands.inputs import (
     parse_options,
 )
 from audit.errors import DatasetError, RowProblem
-from moderation.output import note, print_table, track
+from moderation.output import note, print_table, say, track
+from moderation.visible_text import json_text
 
 if TYPE_CHECKING:
     from audit.adapters import LoadOptions
@@ -64,14 +64,14 @@ def list_adapters(format: FormatOption = TextOrJson.TABLE) -> None:
     names = ("name", "description", "layout", "source", "licence", "benign")
     rows = [{name: getattr(adapter, name) for name in names} for adapter in ADAPTERS.values()]
     if format is TextOrJson.JSON:
-        print(json.dumps(rows, indent=2, ensure_ascii=False))
+        print(json_text(rows, indent=2))
         return
     for adapter in ADAPTERS.values():
-        print(f"{adapter.name}: {adapter.description}")
-        print(f"  layout   {adapter.layout}")
-        print(f"  source   {adapter.source}")
-        print(f"  licence  {adapter.licence}")
-        print(f"  benign   {'yes' if adapter.benign else 'no'}")
+        say(f"{adapter.name}: {adapter.description}")
+        say(f"  layout   {adapter.layout}")
+        say(f"  source   {adapter.source}")
+        say(f"  licence  {adapter.licence}")
+        say(f"  benign   {'yes' if adapter.benign else 'no'}")
 
 
 @app.command(epilog=INFO_EPILOG)
@@ -99,7 +99,7 @@ def info(
         _print_problems(error.problems, format)
         raise typer.Exit(1) from None
     if format is TextOrJson.JSON:
-        print(json.dumps(_described(dataset), indent=2, ensure_ascii=False))
+        print(json_text(_described(dataset), indent=2))
     else:
         _print_dataset(dataset)
 
@@ -128,10 +128,10 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
 def _print_problems(problems: Sequence[RowProblem], format: TextOrJson) -> None:
     if format is TextOrJson.JSON:
         found = [problem._asdict() for problem in problems]
-        print(json.dumps({"valid": False, "problems": found}, indent=2, ensure_ascii=False))
+        print(json_text({"valid": False, "problems": found}, indent=2))
     else:
         for problem in problems:
-            print(problem)
+            say(problem)
     note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
 
 
@@ -173,22 +173,22 @@ def _print_dataset(dataset: Dataset) -> None:
     from audit.coverage import coverages
 
     benign = "nothing in it should be flagged" if dataset.benign else "not benign"
-    print(f"{dataset.name}: {len(dataset):,} images, {benign}")
-    print(f"sha256 {dataset.sha256}")
+    say(f"{dataset.name}: {len(dataset):,} images, {benign}")
+    say(f"sha256 {dataset.sha256}")
     for text in dataset.notes:
-        print(f"note: {text}")
+        say(f"note: {text}")
     for problem in dataset.left_out:
-        print(f"left out: {problem}")
+        say(f"left out: {problem}")
     found = coverages(dataset)
     if not found:
-        print("note: it has no sensitive feature, so there are no rates by group")
+        say("note: it has no sensitive feature, so there are no rates by group")
     for coverage in found:
         for warning in coverage.warnings():
-            print(f"warning: {warning}")
+            say(f"warning: {warning}")
     if classes := _classes(dataset):
-        print()
+        say()
         print_table(("y_true", "n"), [(name, f"{n:,}") for name, n in classes.items()])
     for coverage in found:
         rows = [(s.group, f"{s.n:,}", f"{s.share:.1%}", s.remark) for s in coverage.sizes]
-        print()
+        say()
         print_table((coverage.by, "n", "share", "remark"), rows)

@@ -11,8 +11,7 @@ import typer
 
 from audit.commands.inputs import TextOrJson
 from audit.errors import AuditError
-from audit.plain import clean
-from moderation.output import note, print_table, working
+from moderation.output import note, print_table, say, working
 
 if TYPE_CHECKING:
     from audit.result_rows import Rate
@@ -62,13 +61,13 @@ def print_audit(results: Results, out: Path | None, format: TextOrJson) -> None:
         print(results.to_json(), end="")
         return
     for sentence in results.summary:
-        print(clean(sentence))
-    print()
+        say(sentence)
+    say()
     print_table(*_rates(results))
     for sentence in results.insufficient:
-        note(clean(f"Too little data: {sentence}"))
+        note(f"Too little data: {sentence}")
     for sentence in results.not_tried:
-        note(clean(f"Not tried: {sentence}"))
+        note(f"Not tried: {sentence}")
 
 
 def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -84,8 +83,7 @@ def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     for rate in flags:
         by_group.setdefault((rate.by, rate.group), {})[rate.policy] = _cell(rate)
     rows = [
-        (clean(by), clean(group), *(cells[name] for name in names))
-        for (by, group), cells in by_group.items()
+        (by, group, *(cells[name] for name in names)) for (by, group), cells in by_group.items()
     ]
     return ("by", "group", *names), rows
 

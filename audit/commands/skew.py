@@ -11,7 +11,6 @@ import typer
 from audit.commands.inputs import FormatOption, TextOrJson
 from audit.commands.opening import open_subject
 from audit.commands.shared_options import SubjectOptions, takes_options
-from audit.plain import clean
 from moderation.output import print_table
 
 EPILOG = """Examples:
@@ -61,11 +60,11 @@ def skew(
     columns = ("prompt", "by", "first", "MaxSkew", "of group", "by chance", "p", "NDKL")
     cells = [
         (
-            clean(row.prompt),
-            clean(row.by),
+            row.prompt,
+            row.by,
             f"{row.k} of {row.n}",
             f"{row.max_skew:.3f}",
-            clean(row.max_skew_group or ""),
+            row.max_skew_group or "",
             f"{row.chance_max_skew:.3f}",
             f"{row.p:.4f}",
             f"{row.ndkl:.3f}",

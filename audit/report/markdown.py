@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from audit.plain import clean, escaped
+from audit.plain import escaped
 from audit.report.document import (
     Beside,
     Block,
@@ -25,6 +25,7 @@ from audit.report.document import (
     Terms,
     Value,
 )
+from moderation.visible_text import lines
 
 Numbers = Mapping[str, tuple[int, str]]
 
@@ -116,6 +117,6 @@ def _spaced(text: str) -> str:
 
 def _code(text: str) -> str:
     """Returns a text as code, in a fence longer than any run of backticks in it."""
-    text = " ".join(clean(text).split())
+    text = " ".join(lines(text).split())
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     return f"{fence} {text} {fence}" if "`" in text else f"{fence}{text or ' '}{fence}"

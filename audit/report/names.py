@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
 from audit.dataset import CROSS, OVERALL
-from audit.plain import clean
 from audit.rates import FLAG
 from audit.results import Results
+from moderation.visible_text import lines
 
 _METRICS = {
     FLAG: "Share flagged",
@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 def short(text: str, length: int = 24) -> str:
     """Returns a text on one line, cut to a length; the tables hold it whole."""
-    text = " ".join(clean(text).split())
+    text = " ".join(lines(text).split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
 

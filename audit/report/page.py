@@ -7,8 +7,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from audit.plain import clean
 from audit.report.document import Document
+from moderation.visible_text import lines
 
 
 def page(document: Document) -> str:
@@ -17,7 +17,7 @@ def page(document: Document) -> str:
         loader=PackageLoader("audit.report"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_cleaned,
+        finalize=_visible,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -27,6 +27,6 @@ def page(document: Document) -> str:
     return template.render(document=document, numbers=document.numbers())
 
 
-def _cleaned(value: Any) -> Any:
-    """Takes control characters out of what is printed, unless it is finished HTML."""
-    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+def _visible(value: Any) -> Any:
+    """Writes out what cannot be seen of what is printed, unless it is finished HTML."""
+    return lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value

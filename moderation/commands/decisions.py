@@ -16,8 +16,9 @@ import typer
 from moderation.commands.inputs import FormatOption, ModelOption, read_image
 from moderation.commands.policy import TextOrJson
 from moderation.errors import RequestError
-from moderation.output import Format, note, print_table, track, working
+from moderation.output import Format, note, print_table, say, track, working
 from moderation.settings import Settings, load_settings
+from moderation.visible_text import json_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -93,7 +94,7 @@ def list_(
     elif format is Format.CSV:
         write_csv(rows, sys.stdout)
     elif format is Format.JSON:
-        print(json.dumps([plain(row) for row in rows], indent=2, ensure_ascii=False))
+        print(json_text([plain(row) for row in rows], indent=2))
     else:
         _print_table(rows)
 
@@ -110,7 +111,7 @@ def show(
         found = plain(row) if row is not None else find_request(database, name)
     if found is None:
         raise unknown(name)
-    print(json.dumps(found, indent=2, ensure_ascii=False))
+    print(json_text(found, indent=2))
 
 
 @app.command(
@@ -287,7 +288,7 @@ def _tell(results: Iterable[Replay]) -> None:
         furthest = max(furthest, result.furthest)
         if result.differences:
             differ += 1
-            print(f"{result.id}: {'; '.join(result.differences)}", flush=True)
+            say(f"{result.id}: {'; '.join(result.differences)}")
     told = f"{differ} differ" if differ else "all as they were"
     note(f"{total} decided again: {told}; the furthest number is off by {furthest:.3g}")
     if differ:

@@ -68,7 +68,8 @@ def demo(
         )
         rows = print_results(answers, format, total=len(found), doing="Moderating")
     models = {f"{row['model']['id']} ({row['model']['dtype']})" for row in rows if "model" in row}
-    note(f"\n{len(found)} photographs, policies {', '.join(sorted(policies))}. {summary(rows)}.")
+    note("")
+    note(f"{len(found)} photographs, policies {', '.join(sorted(policies))}. {summary(rows)}.")
     note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
 
 

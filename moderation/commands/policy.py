@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.output import note, print_table
+from moderation.output import note, print_table, say
 from moderation.policy import (
     Policy,
     find_policy,
@@ -21,6 +21,7 @@ from moderation.policy import (
     policy_json_schema,
 )
 from moderation.settings import load_settings
+from moderation.visible_text import json_text
 
 app = typer.Typer(
     no_args_is_help=True, help="Check, show and describe policy files.", add_completion=False
@@ -63,7 +64,7 @@ def lint(
         print(json.dumps({"valid": not found, "problems": found}, indent=2))
     else:
         for problem in problems:
-            print(problem)
+            say(problem)
     for policy in policies:
         note(f"{policy.id}: valid, version {policy.version}, {len(policy.labels)} labels")
     if problems:
@@ -106,14 +107,14 @@ def show(
     policy = _read("-" if file == "-" else find_policy(file), None)
     if format is TextOrJson.JSON:
         content = {**policy.model_dump(mode="json"), "sha256": policy.sha256}
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print(json_text(content, indent=2))
         return
-    print(f"{policy.id} version {policy.version}: {policy.title}")
+    say(f"{policy.id} version {policy.version}: {policy.title}")
     model = policy.model or "(that of the worker)"
-    print(f"scoring {policy.scoring}, decision {policy.decision}, model {model}")
-    print(f"sha256 {policy.sha256}")
+    say(f"scoring {policy.scoring}, decision {policy.decision}, model {model}")
+    say(f"sha256 {policy.sha256}")
     for template in policy.templates:
-        print(f"template: {template}")
+        say(f"template: {template}")
     rows = [
         (
             label.id,
@@ -135,4 +136,4 @@ def _number(value: Any) -> str:
 @app.command(epilog="Example:\n\n    moderation policy schema > policy.schema.json")
 def schema() -> None:
     """Print the JSON Schema of a policy file, for editors and other checkers."""
-    print(json.dumps(policy_json_schema(), indent=2, ensure_ascii=False))
+    print(json_text(policy_json_schema(), indent=2))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -19,6 +18,7 @@ from sqlalchemy import JSON, Boolean, Float, Integer, Row
 from moderation.decision_log.listing import plain
 from moderation.decision_log.tables import UtcDateTime, decisions
 from moderation.errors import RequestError
+from moderation.visible_text import json_text
 
 #: Rows that Parquet keeps together, and that are held in memory for it.
 _ROW_GROUP = 2000
@@ -27,7 +27,7 @@ _ROW_GROUP = 2000
 def write_jsonl(rows: Iterable[Row[Any]], stream: TextIO) -> None:
     """Writes a line for each decision, all columns of it."""
     for row in rows:
-        stream.write(json.dumps(plain(row), ensure_ascii=False) + "\n")
+        stream.write(json_text(plain(row)) + "\n")
 
 
 def write_csv(rows: Iterable[Row[Any]], stream: TextIO) -> None:
@@ -110,5 +110,5 @@ def _flat(row: Row[Any], *, times: bool = True) -> dict[str, Any]:
     values = plain(row) if times else dict(row._mapping)
     for column in decisions.columns:
         if isinstance(column.type, JSON):
-            values[column.name] = json.dumps(values[column.name], ensure_ascii=False)
+            values[column.name] = json_text(values[column.name])
     return values

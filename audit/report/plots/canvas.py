@@ -13,7 +13,7 @@ import matplotlib as mpl
 from markupsafe import escape
 from matplotlib.figure import Figure
 
-from audit.plain import clean
+from moderation.visible_text import lines
 
 #: Pixels, at the natural size: it fits a telephone without being scaled down.
 WIDTH = 352
@@ -94,8 +94,8 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
     opening = (
         f'<svg role="img" aria-labelledby="{key}-title {key}-desc" width="{width}" '
         f'height="{height}" viewBox="0 0 {width} {height}">'
-        f'<title id="{key}-title">{escape(clean(title))}</title>'
-        f'<desc id="{key}-desc">{escape(clean(description))}</desc>'
+        f'<title id="{key}-title">{escape(lines(title))}</title>'
+        f'<desc id="{key}-desc">{escape(lines(description))}</desc>'
     )
     return f"{opening}{_own_ids(body, key).strip()}</svg>"
 

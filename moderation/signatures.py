@@ -1,0 +1,62 @@
+"""How image files begin, so that one is known by its content and not by its name.
+
+It says what is worth decoding; whether it is an image, the decoder says. Imports no Pillow, since
+hosts ask too.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import string
+from itertools import islice
+
+#: Bytes of a file that tell.
+HEAD_BYTES = 32
+
+_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
+_BOXED = {b"avif", b"avis", b"mif1", b"msf1"}
+_BOXED |= {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
+_BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
+#: Images that are not read: TIFF, JPEG 2000, JPEG XL, Photoshop, SVG.
+_UNREAD = (b"II*\0", b"MM\0*", b"\0\0\0\x0cjP", b"\0\0\0\x0cJXL", b"8BPS", b"<svg")
+
+_BASE64 = string.ascii_letters + string.digits + "+/-_"
+_TO_STANDARD = str.maketrans("-_", "+/")
+#: Characters of base64 that tell, and folders before them that are looked past.
+_TELLING, _FOLDERS = 4 * 10, 40
+
+
+def is_image(head: bytes) -> bool:
+    """Returns whether a file that begins so is an image of a format that is read, or HEIC."""
+    if head.startswith(_STARTS):
+        return True
+    if head[:2] == b"BM":  # as words begin too
+        return int.from_bytes(head[14:18], "little") in _BMP_HEADERS
+    if head[:4] == b"RIFF":
+        return head[8:12] == b"WEBP"
+    return head[4:8] == b"ftyp" and head[8:12] in _BOXED
+
+
+def is_encoded_image(text: str) -> bool:
+    """Returns whether a text is the content of an image, as base64 or a data: URL.
+
+    It may stand behind folders, since some hosts make any text an absolute path.
+    """
+    lower = text.lower()
+    if lower.lstrip().startswith("data:") or ";base64," in lower:
+        return True
+    text = "".join(text.split()).rstrip("=")
+    end = text[len(text.rstrip(_BASE64)) :]
+    if end == text and _tells(text):
+        return True
+    parts = (match.end() for match in islice(re.finditer("/", end), _FOLDERS))
+    # A JPEG is no such part: it begins with a slash of its own, and so is absolute already.
+    return any(_tells(end[start:]) and end[start : start + 4] != "/9j/" for start in parts)
+
+
+def _tells(text: str) -> bool:
+    """Returns whether base64 begins as an image does."""
+    first = text[:_TELLING].translate(_TO_STANDARD)
+    head = base64.b64decode(first[: len(first) // 4 * 4])
+    return is_image(head) or head.startswith(_UNREAD)

@@ -38,9 +38,9 @@ else:
 #: What is decoded, by content and not by name; nothing that can hold a script.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", *(("HEIF",) if READS_HEIF else ()))
 
-#: File names that `scan` picks up in a folder.
+#: How files are called that are taken for images whatever they hold.
 SUFFIXES = (
-    *(".jpg", ".jpeg", ".png", ".webp", ".gif", ".avif", ".bmp"),
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".avif", ".bmp"),
     *((".heic", ".heif") if READS_HEIF else ()),
 )
 

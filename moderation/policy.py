@@ -33,6 +33,9 @@ Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
 Text = Annotated[str, Field(min_length=1, max_length=2000)]
 
 _KIND = FileKind("a policy", "Start from a copy of policies/weapons.yaml")
+#: How files of a folder are called that are policies, in any case.
+SUFFIXES = (".yaml", ".yml")
+_SAME_ID = "Give each its own; versions of one go one at a time, or into `audit compare OLD NEW`"
 
 
 class _Record(BaseModel):
@@ -213,12 +216,13 @@ def load_policy(path: Path | str, *, model: str | None = None) -> Policy:
 
 
 def load_policies(paths: Iterable[Path | str], *, model: str | None = None) -> dict[str, Policy]:
-    """Returns the policies of files and folders (their *.yaml and *.yml) by id.
+    """Returns the policies of files and folders (their *.yaml and *.yml, in any case) by id.
 
     Raises:
         PolicyError: with everything that is wrong in any of them, or two with one id.
     """
     policies: dict[str, Policy] = {}
+    places: dict[str, Path] = {}
     problems: list[PolicyProblem] = []
     for path in policy_files(paths):
         try:
@@ -227,16 +231,16 @@ def load_policies(paths: Iterable[Path | str], *, model: str | None = None) -> d
             problems += error.problems
             continue
         if policy.id in policies:
-            message = f"the id '{policy.id}' is that of another policy file too"
-            problems.append(policy.problem(("id",), message, "Give each policy its own id"))
-        policies[policy.id] = policy
+            message = f"the id '{policy.id}' is that of {places[policy.id]} too"
+            problems.append(policy.problem(("id",), message, _SAME_ID))
+        policies[policy.id], places[policy.id] = policy, path
     if problems:
         raise PolicyError(problems)
     return policies
 
 
 def policy_files(paths: Iterable[Path | str]) -> list[Path]:
-    """Returns the files of `paths`; of a folder its *.yaml and *.yml, not those further down.
+    """Returns the files of `paths`; of a folder its *.yaml and *.yml, none further down.
 
     Raises:
         PolicyError: a folder holds none.
@@ -246,9 +250,9 @@ def policy_files(paths: Iterable[Path | str]) -> list[Path]:
         if not path.is_dir():
             files.append(path)
             continue
-        inside = sorted(file for file in path.iterdir() if file.suffix in (".yaml", ".yml"))
+        inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
         if not inside:
-            message = "there is no *.yaml file in this folder"
+            message = "there is no *.yaml or *.yml file in this folder"
             raise PolicyError([(str(path), 0, 0, message, "Name a folder that holds policies")])
         files += inside
     return files

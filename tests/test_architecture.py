@@ -42,7 +42,7 @@ LAYERS = [
         "metrics_server",
     },
     {"store_keys", "http_fetch"},
-    {"policy_rules", "policy_problems", "frames", "feature_files"},
+    {"image_folder", "policy_rules", "policy_problems", "frames", "feature_files"},
     {"policy", "fetch", "image"},
     {"classifier", "decoder"},
     {"decoder_process", "decision_log"},

@@ -437,7 +437,7 @@ def test_a_policy_is_frozen() -> None:
 def test_two_files_with_one_id_are_refused(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(VALID)
-    with pytest.raises(PolicyError, match=r"b\.yaml:2:5: the id 'small' is that of another"):
+    with pytest.raises(PolicyError, match=r"b\.yaml:2:5: the id 'small' is that of .*a\.yaml too"):
         load_policies([tmp_path])
 
 

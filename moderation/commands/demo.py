@@ -9,13 +9,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from moderation.commands.inputs import FormatOption, find_images
+from moderation.commands.inputs import FormatOption, Found, find_images, read_image
 from moderation.commands.submit import submit_images
 from moderation.commands.worker import Queue
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
@@ -53,24 +54,32 @@ def demo(
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Try the whole way out: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
-    found = find_images([str(images)]) if images else sample_photographs()
+    found = find_images([str(images)]) if images else Found(sample_photographs(), [])
     policies = load_policies([shipped_policies()])
     with _ends_on_sigterm(), ExitStack() as stack:
         with working("Starting Redis and a worker, which loads the model ..."):
             settings = stack.enter_context(_running_worker(model))
         from moderation.plugin import Client
 
+        limit = settings.max_image_bytes
         answers = submit_images(
             Client(settings),
-            ((path.name, path.read_bytes) for path in found),
+            [(_name(path, images), partial(read_image, path, limit)) for path in found.images],
             sorted(policies),
             queue=Queue.INTERACTIVE,
         )
-        rows = print_results(answers, format, total=len(found), doing="Moderating")
+        rows = print_results(answers, format, total=len(found.images), doing="Moderating")
     models = {f"{row['model']['id']} ({row['model']['dtype']})" for row in rows if "model" in row}
     note("")
-    note(f"{len(found)} photographs, policies {', '.join(sorted(policies))}. {summary(rows)}.")
+    served = ", ".join(sorted(policies))
+    note(f"{len(found.images)} photographs, policies {served}. {summary(rows)}.")
     note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
+    found.note()
+
+
+def _name(path: Path, folder: Path | None) -> str:
+    """Returns an image's path in the folder that was named, where one was."""
+    return str(path.relative_to(folder)) if folder else path.name
 
 
 def _caveat(model: str) -> str:
@@ -93,7 +102,8 @@ def sample_photographs() -> list[Path]:
             "Run `pip install 'evenhand[demo]'`, or give --images FOLDER",
         )
     folder = Path(spec.origin).parent / "data"
-    return [path for path in find_images([str(folder)]) if path.name not in _NO_PHOTOGRAPHS]
+    inside = find_images([str(folder)]).images
+    return [path for path in inside if path.name not in _NO_PHOTOGRAPHS]
 
 
 @contextmanager

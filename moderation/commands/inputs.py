@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
 from moderation.errors import ImageError
-from moderation.formats import SUFFIXES
-from moderation.output import Format
-from moderation.policy import Policy, find_policy, load_policies
+from moderation.image_folder import Entry, Kind, entries, told
+from moderation.output import Format, note
+from moderation.policy import Policy, find_policy, load_policies, policy_files
+from moderation.visible_text import shown_name
 
 PathsArgument = Annotated[
     list[str],
@@ -30,33 +33,68 @@ ModelOption = Annotated[
 ]
 
 
-def find_images(paths: Iterable[str]) -> list[Path]:
+class Found(NamedTuple):
+    """The images of what was named, and what else lies in the folders among it."""
+
+    images: list[Path]
+    passed_over: list[Entry]
+
+    def note(self) -> None:
+        """Tells what is passed over, where anything is."""
+        if self.passed_over:
+            note(f"Passed over: {told(self.passed_over)}")
+
+    @property
+    def complete(self) -> bool:
+        """Whether every folder could be looked into."""
+        return all(entry.kind is not Kind.UNREADABLE for entry in self.passed_over)
+
+
+def find_images(paths: Iterable[str]) -> Found:
     """Returns the files of `paths` in order; folders are searched through, sorted.
 
     Raises:
         typer.BadParameter: a path does not exist, or there is no image at all.
     """
-    images: list[Path] = []
+    found = Found([], [])
     for path in map(Path, listed(paths)):
-        if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-            images += sorted(file for file in inside if file.is_file())
-        elif path.exists():
-            images.append(path)
-        else:
-            raise typer.BadParameter(f"there is no file or folder {path}", param_hint="PATH")
-    if not images:
-        raise typer.BadParameter(
-            f"no image ({', '.join(SUFFIXES)}) in {', '.join(paths)}", param_hint="PATH"
-        )
-    return images
+        if not _is_folder(path):
+            found.images.append(path)
+            continue
+        inside = list(entries(path))
+        found.images.extend(sorted(entry.path for entry in inside if entry.kind is Kind.IMAGE))
+        found.passed_over.extend(entry for entry in inside if entry.kind is not Kind.IMAGE)
+    if not found.images:
+        over = f"; passed over: {told(found.passed_over)}" if found.passed_over else ""
+        where = ", ".join(map(shown_name, paths))
+        raise typer.BadParameter(f"no image in {where}{over}", param_hint="PATH")
+    return found
+
+
+def _is_folder(path: Path) -> bool:
+    """Returns whether a path is that of a folder, and not of a file.
+
+    Raises:
+        typer.BadParameter: there is neither.
+    """
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        name, why = shown_name(str(path)), getattr(error, "strerror", error)
+        what = f"there is no file or folder {name} ({why})"
+        raise typer.BadParameter(what, param_hint="PATH") from error
 
 
 def listed(paths: Iterable[str]) -> Iterator[str]:
-    """Yields the paths; in the place of - those that standard input lists, one a line."""
+    """Yields the paths; in the place of - those that standard input lists.
+
+    One a line, or, where a zero byte is among them, parted by those: names may hold line ends.
+    """
     for path in paths:
         if path == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            content = sys.stdin.buffer.read()
+            parted = content.split(b"\0") if b"\0" in content else content.splitlines()
+            yield from (os.fsdecode(name) for name in parted if name.strip())
         else:
             yield path
 
@@ -70,6 +108,14 @@ def find_policies(names: Iterable[str], *, model: str) -> dict[str, Policy]:
     return load_policies([find_policy(name) for name in names], model=model)
 
 
+def note_passed_over(names: Iterable[str]) -> None:
+    """Tells what lies in folders of policies and is taken for none, where anything does."""
+    for folder in filter(Path.is_dir, map(find_policy, names)):
+        if others := {*folder.iterdir()} - {*policy_files([folder])}:
+            shown = ", ".join(shown_name(path.name) for path in sorted(others))
+            note(f"Passed over in {shown_name(str(folder))}: {shown}")
+
+
 def read_image(image: Path, max_image_bytes: int) -> bytes:
     """Returns the content of an image file.
 
@@ -80,11 +126,11 @@ def read_image(image: Path, max_image_bytes: int) -> bytes:
         with image.open("rb") as file:
             content = file.read(max_image_bytes + 1)
     except OSError as error:
-        raise ImageError(f"it cannot be read: {error.strerror}", str(image)) from error
+        raise ImageError(f"it cannot be read: {error.strerror}", shown_name(str(image))) from error
     if len(content) > max_image_bytes:
         raise ImageError(
             f"the image is over the limit of {max_image_bytes} bytes",
-            str(image),
+            shown_name(str(image)),
             "Raise MODERATION_MAX_IMAGE_BYTES",
         )
     return content

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from moderation.commands.inputs import note_passed_over
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.output import note, print_table, say
 from moderation.policy import (
@@ -78,6 +79,7 @@ def _read_all(files: list[str], model: str) -> tuple[list[Policy], list[PolicyPr
     for name in files:
         try:
             paths = ["-"] if name == "-" else policy_files([find_policy(name)])
+            note_passed_over([] if name == "-" else [name])
         except PolicyError as error:
             problems += error.problems
             continue

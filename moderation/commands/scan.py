@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -19,8 +18,10 @@ from moderation.commands.inputs import (
     PathsArgument,
     find_images,
     find_policies,
+    note_passed_over,
     read_image,
 )
+from moderation.cores import usable
 from moderation.errors import ModerationError
 from moderation.output import (
     Format,
@@ -35,7 +36,7 @@ from moderation.output import (
 from moderation.pipeline import Pipeline, Timer
 from moderation.settings import load_settings
 
-_THREADS = 4 * (os.cpu_count() or 1)
+_THREADS = 4 * usable()
 
 EPILOG = """Examples:
 
@@ -67,21 +68,23 @@ def scan(
 ) -> None:
     """Hold images against policies in this process; no queue, no worker.
 
-    Exits with 1 where an image could not be read, or by --fail-on.
+    Exits with 1 where an image or a folder could not be read, or by --fail-on.
     """
     settings = load_settings()
-    images = find_images(paths)
+    found = find_images(paths)
     policies = find_policies(policy, model=model or settings.model)
+    note_passed_over(policy)
     from moderation.loading import load_pipeline
 
     with working("Loading the model ..."):
         loaded = load_pipeline(settings, policies, override_model=model)
     with loaded as pipeline:
-        groups = scan_images(pipeline, images, settings.max_image_bytes)
-        rows = print_results(groups, format, total=len(images), doing="Scanning")
+        groups = scan_images(pipeline, found.images, settings.max_image_bytes)
+        rows = print_results(groups, format, total=len(found.images), doing="Scanning")
         note(f"{summary(rows)}. Model: {pipeline.described()}")
+    found.note()
     failing = {None: set(), "review": {"review", "block"}, "block": {"block"}}[fail_on]
-    if any("error" in row or row["action"] in failing for row in rows):
+    if not found.complete or any("error" in row or row["action"] in failing for row in rows):
         raise typer.Exit(1)
 
 

@@ -14,6 +14,7 @@ import typer
 
 from moderation.commands.inputs import (
     FormatOption,
+    Found,
     PathsArgument,
     find_images,
     listed,
@@ -75,16 +76,18 @@ def submit(
 ) -> None:
     """Send images through the queue to a running worker and print the verdicts.
 
-    Exits with 1 where an image got no verdict.
+    Exits with 1 where an image got no verdict, or a folder could not be read.
     """
     client = Client(load_settings(verdict_timeout_seconds=timeout))
     policy_ids = [_policy_id(name) for name in policy]
     limit = client.settings.max_image_bytes
-    named = [(str(source), partial(_image, source, send, limit)) for source in _sources(paths)]
+    sources, found = _sources(paths)
+    named = [(str(source), partial(_image, source, send, limit)) for source in sources]
     answers = submit_images(client, named, policy_ids, queue=queue)
     rows = print_results(answers, format, total=len(named), doing="Waiting for verdicts")
     note(summary(rows))
-    if any("error" in row for row in rows):
+    found.note()
+    if not found.complete or any("error" in row for row in rows):
         raise typer.Exit(1)
 
 
@@ -151,12 +154,18 @@ def _rows(client: Client, name: str, submitted: str | ModerationError, at: float
         return [error_row(name, error)]
 
 
-def _sources(paths: list[str]) -> list[Path | str]:
-    """Returns URLs and keys as they are, and the images of paths, in the given order."""
+def _sources(paths: list[str]) -> tuple[list[Path | str], Found]:
+    """Returns URLs and keys as they are, and the images of paths, in order; and what was found."""
     sources: list[Path | str] = []
+    found = Found([], [])
     for path in listed(paths):
-        sources += [path] if "://" in path else find_images([path])
-    return sources
+        if "://" in path:
+            sources.append(path)
+            continue
+        images, passed_over = find_images([path])
+        sources += images
+        found.passed_over.extend(passed_over)
+    return sources, found
 
 
 def _image(source: Path | str, send: Send, max_image_bytes: int) -> str | bytes:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from moderation.commands.inputs import ModelOption, find_policies
+from moderation.commands.inputs import ModelOption, find_policies, note_passed_over
 from moderation.output import note
 from moderation.settings import load_settings
 
@@ -65,6 +65,7 @@ def worker(
         log.warning("this worker runs as root; give it a user of its own: docs/operations.md")
     names = policy or [str(path) for path in settings.policies]
     policies = find_policies(names, model=model or settings.model)
+    note_passed_over(names)
     from moderation.broker import ping, shown_url
     from moderation.loading import load_pipeline
     from moderation.metrics import Metrics

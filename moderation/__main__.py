@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import sys
 
+from moderation.cores import bound_threads, usable
 from moderation.exit_codes import WRONG_USAGE, exit_code
 
 
 def main() -> None:
     """Runs the command line and exits with its code."""
+    bound_threads(usable())
     sys.exit(exit_code(_run, wrong_usage=WRONG_USAGE))
 
 

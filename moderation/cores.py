@@ -14,6 +14,10 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 
+#: From which libraries of C read how many threads to start: OpenBLAS starts them when it is loaded,
+#: twice, for numpy and for scipy, and counts the cores of the host.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
+
 
 def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
     """Returns how many cores this process can keep busy: its affinity, cut to its CPU quota.
@@ -24,6 +28,12 @@ def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
     """
     quotas = [_quota(folder) for folder in _groups(cgroups, own_groups)]
     return max(1, math.ceil(min([_affine(), *quotas])))
+
+
+def bound_threads(cores: int) -> None:
+    """Has libraries that are loaded later start a thread a core; what an operator set stays."""
+    for name in _THREADS:
+        os.environ.setdefault(name, str(cores))
 
 
 def _affine() -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -89,3 +91,45 @@ def test_where_there_is_no_affinity_all_cores_count(
 
 def test_on_this_machine_it_is_at_least_one_and_at_most_what_there_is() -> None:
     assert 1 <= cores.usable() <= MANY
+
+
+def _ended(code: str) -> str:
+    """Returns what Python prints that starts without any word about threads."""
+    env = {name: value for name, value in os.environ.items() if "THREADS" not in name}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
+    )
+    return done.stdout
+
+
+def test_libraries_start_no_more_threads_than_there_are_cores() -> None:
+    code = (
+        "from moderation.cores import bound_threads\n"
+        "bound_threads(1)\n"
+        "import numpy, psutil, scipy.linalg\n"
+        "print(psutil.Process().num_threads())"
+    )
+    assert _ended(code).strip() == "1"
+
+
+@pytest.mark.parametrize("package", ["moderation", "audit"])
+def test_a_command_bounds_threads_before_it_loads_anything(package: str) -> None:
+    code = (
+        "import os, sys\n"
+        "from moderation.cores import usable\n"
+        f"from {package}.__main__ import main\n"
+        "assert 'numpy' not in sys.modules\n"
+        f"sys.argv = ['{package}', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: print(usable(), os.environ['OPENBLAS_NUM_THREADS'])"
+    )
+    expected, given = _ended(code).splitlines()[-1].split()
+    assert given == expected
+
+
+def test_what_an_operator_says_of_threads_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "7")
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS"):
+        monkeypatch.setenv(name, "1")
+    cores.bound_threads(3)
+    assert os.environ["OPENBLAS_NUM_THREADS"] == "7"

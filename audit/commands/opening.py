@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 from audit.commands.inputs import parse_options
 from audit.commands.shared_options import DatasetOptions
 from audit.errors import AuditError
+from moderation.cores import usable
 from moderation.output import note, track, working
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from moderation.policy import Policy
 
 #: Threads that decode ahead of the encoder.
-THREADS = 2 * (os.cpu_count() or 1)
+THREADS = 2 * usable()
 
 
 def find_model(options: DatasetOptions, policies: Sequence[Policy]) -> str:

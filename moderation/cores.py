@@ -14,10 +14,6 @@ from pathlib import Path
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_GROUPS = Path("/proc/self/cgroup")
 
-#: From which libraries of C read how many threads to start: OpenBLAS starts them when it is loaded,
-#: twice, for numpy and for scipy, and counts the cores of the host.
-_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS")
-
 
 def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
     """Returns how many cores this process can keep busy: its affinity, cut to its CPU quota.
@@ -31,9 +27,12 @@ def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
 
 
 def bound_threads(cores: int) -> None:
-    """Has libraries that are loaded later start a thread a core; what an operator set stays."""
-    for name in _THREADS:
-        os.environ.setdefault(name, str(cores))
+    """Has libraries that are loaded later start a thread a core; what an operator set stays.
+
+    OpenBLAS starts its threads when numpy loads it, and again for scipy, and counts the host's
+    cores. It, MKL, pyarrow and numexpr all read this variable where they find none of their own.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 
 def _affine() -> int:

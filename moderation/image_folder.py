@@ -53,7 +53,7 @@ def entries(folder: Path, *, hidden: bool = True) -> Iterator[Entry]:
     ):
         for name in sorted(folders):
             path = Path(place, name)
-            if not hidden and _is_hidden(name):
+            if not hidden and is_hidden(name):
                 yield Entry(path, Kind.HIDDEN)
                 folders.remove(name)
             elif path.is_symlink():
@@ -61,7 +61,7 @@ def entries(folder: Path, *, hidden: bool = True) -> Iterator[Entry]:
         folders.sort()
         for name in sorted(files):
             path = Path(place, name)
-            yield Entry(path, Kind.HIDDEN if not hidden and _is_hidden(name) else kind_of(path))
+            yield Entry(path, Kind.HIDDEN if not hidden and is_hidden(name) else kind_of(path))
     yield from (Entry(path, Kind.UNREADABLE) for path in unreadable)
 
 
@@ -73,7 +73,7 @@ def kind_of(file: Path) -> Kind:
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             return Kind.NO_FILE
-        if file.suffix.lower() in SUFFIXES and not _is_hidden(file.name):
+        if file.suffix.lower() in SUFFIXES and not is_hidden(file.name):
             return Kind.IMAGE
         with file.open("rb") as opened:
             return Kind.IMAGE if is_image(opened.read(HEAD_BYTES)) else Kind.NO_IMAGE
@@ -94,6 +94,6 @@ def told(passed_over: Iterable[Entry]) -> str:
     )
 
 
-def _is_hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
     """Returns whether an operating system or its user put a file there to be overlooked."""
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini")

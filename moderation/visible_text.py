@@ -55,6 +55,11 @@ def shown_name(name: str) -> str:
     return one_line(name.replace("\\", "\\\\"))
 
 
+def utf8(text: str) -> str:
+    r"""Returns a text that any file or table takes: what is not UTF-8 written out, as \udcff."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def json_text(value: Any, indent: int | None = None) -> str:
     r"""Returns JSON that shows letters of all languages, and escapes what cannot be seen.
 

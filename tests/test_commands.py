@@ -18,6 +18,8 @@ import psutil
 import pytest
 
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.errors import ImageError
+from moderation.output import Format, error_row, print_rows
 from moderation.settings import Settings
 from tests.conftest import POLICIES, ROOT
 from tests.policy_texts import VALID
@@ -91,6 +93,118 @@ def test_scan_fails_on_what_it_is_told_to(photographs: list[Path]) -> None:
     assert run(*common, env={"MODERATION_SCAN_FAIL_ON": "review"}).returncode == 1
 
 
+#: Names that act on a terminal, look like others, or are not UTF-8, and how they are shown.
+NAMES = {
+    b"a\x1b[1A\x1b[2K.png": r"a\x1b[1A\x1b[2K.png",
+    b"b\r\nallow\x7f.png": r"b\r\nallow\x7f.png",
+    "c\u202egnp.exe".encode(): r"c\u202egnp.exe",
+    b"d-caf\xe9.jfif": r"d-caf\udce9.jfif",
+    b"e\\x1b.png": r"e\\x1b.png",
+}
+
+
+@pytest.fixture
+def named(photographs: list[Path], tmp_path: Path) -> Path:
+    """A folder of one photograph under all these names, and of what is none."""
+    page = next(path for path in photographs if path.name == "page.png")
+    for name in NAMES:
+        (tmp_path / os.fsdecode(name)).write_bytes(page.read_bytes())
+    (tmp_path / "notes\x1b[2K.txt").write_text("words")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
+    return tmp_path
+
+
+def _is_plain(text: str) -> bool:
+    return all(sign == "\n" or sign.isprintable() for sign in text)
+
+
+def test_no_name_acts_on_a_terminal_and_each_image_gets_its_verdict(named: Path) -> None:
+    words = ("scan", str(named), "-p", "document-privacy", *STARTER, "--format")
+    table, lines = run(*words, "table"), run(*words, "jsonl")
+    for done in (table, lines):
+        assert done.returncode == 0, done.stderr
+        assert _is_plain(done.stdout + done.stderr)
+        assert "a link to nowhere: 1 (gone.png); no image: 1 (notes\\x1b[2K.txt)" in done.stderr
+    for shown in NAMES.values():
+        [line] = [line for line in table.stdout.splitlines() if f"/{shown} " in line]
+        assert " review " in line
+    assert [os.fsencode(Path(row["image"]).name) for row in _rows(lines)] == [*NAMES]
+
+
+def test_submit_sends_images_of_any_name_and_refuses_what_no_message_holds(
+    named: Path, settings: Settings, worker: EmbeddedWorker
+) -> None:
+    env = {"MODERATION_BROKER_URL": settings.broker_url.get_secret_value()}
+    words = ("submit", "-p", "document-privacy", "--format")
+    done = run(*words, "table", str(named), env=env)
+    assert done.returncode == 0, done.stderr
+    assert _is_plain(done.stdout + done.stderr)
+    for shown in NAMES.values():
+        assert f"/{shown} " in done.stdout
+    listed = "\0".join(str(named / os.fsdecode(name)) for name in NAMES if b"\xe9" not in name)
+    done = run(*words, "jsonl", "-", env=env, stdin=listed)
+    assert [row["image"] for row in _rows(done)] == listed.split("\0")
+    odd = next(str(named / os.fsdecode(name)) for name in NAMES if b"\xe9" in name)
+    done = run(*words, "jsonl", "--send", "path", odd, env=env)
+    assert done.returncode == 1
+    assert "is not UTF-8" in _rows(done)[0]["error"]["message"]
+
+
+def test_csv_holds_names_as_they_are_and_is_safe_on_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    name = "a\x1b[2K\r\nb.png"
+    for stream, expected in (
+        (io.StringIO(newline=""), name),
+        (Terminal(newline=""), r"a\x1b[2K\r\nb.png"),
+    ):
+        print_rows([error_row(name, ImageError("it is\x1b[2K empty", name))], Format.CSV, stream)
+        written = stream.getvalue()
+        [row] = csv.DictReader(io.StringIO(written, newline=""))
+        assert row["image"] == expected
+    assert _is_plain(written.replace("\r\n", "\n"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("scan", "--x\x1b[2K"),
+        ("demo", "--images", "x\x1b[2K"),
+        ("x\x1b[2K",),
+        ("policy", "lint", "\x1b[2K"),
+    ],
+)
+def test_wrong_usage_repeats_no_name_that_acts(words: tuple[str, ...]) -> None:
+    done = run(*words)
+    assert done.returncode in (1, 2)
+    assert r"\x1b[2K" in done.stdout + done.stderr
+    assert _is_plain(done.stdout + done.stderr)
+
+
+def test_two_versions_of_one_policy_are_told_how_they_can_be_compared(tmp_path: Path) -> None:
+    for name in ("old", "new"):
+        (tmp_path / f"{name}.yaml").write_text(VALID)
+    policies = ("-p", str(tmp_path / "old.yaml"), "-p", str(tmp_path / "new.yaml"))
+    done = run("scan", "README.md", *policies)
+    assert done.returncode == 1
+    assert f"is that of {tmp_path / 'old.yaml'} too" in done.stderr
+    assert "`audit compare OLD NEW`" in done.stderr
+
+
+def test_policies_of_a_folder_end_in_any_case_and_what_is_none_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.YAML").write_text(VALID)
+    (tmp_path / "b.Yml").write_text(VALID.replace("id: small", "id: other", 1))
+    (tmp_path / "c.yaml.bak\x1b").write_text(VALID)
+    (tmp_path / "more").mkdir()
+    done = run("policy", "lint", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert "small: valid" in done.stderr
+    assert "other: valid" in done.stderr
+    assert rf"Passed over in {tmp_path}: c.yaml.bak\x1b, more" in done.stderr
+
+
 def test_a_bad_image_costs_itself_alone_and_is_told(
     photographs: list[Path], tmp_path: Path
 ) -> None:
@@ -115,7 +229,7 @@ def test_a_bad_image_costs_itself_alone_and_is_told(
     ("words", "code", "told"),
     [
         (("scan", "no-such.jpg", "-p", "weapons"), 2, "there is no file or folder no-such.jpg"),
-        (("scan", "docs", "-p", "weapons"), 2, "no image (.jpg"),
+        (("scan", "docs", "-p", "weapons"), 2, "no image in docs; passed over: no image: "),
         (("scan", "README.md"), 2, "Missing option '--policy'"),
         (("scan", "README.md", "-p", "wepons"), 1, "wepons: cannot be read: No such file"),
         (("scan", "README.md", "-p", "weapons", "--model", "./no"), 3, "there is no such folder"),

@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import os
 import random
 import re
 import shutil
@@ -655,6 +656,28 @@ def test_folders_are_classes_without_sensitive_features(tmp_path: Path) -> None:
     assert coverages(dataset) == []
 
 
+def test_images_of_classes_are_known_by_content_and_what_is_passed_over_is_told(
+    tmp_path: Path,
+) -> None:
+    for name in ("cup/1.jfif", "cup/2", "cup/3.txt", "saw/.thumbs/4.png", "saw/._5.png", "saw/6"):
+        write_picture(tmp_path / name)
+    (tmp_path / ".DS_Store").touch()
+    (tmp_path / "cup" / "more").symlink_to(tmp_path / "saw")
+    dataset = load_dataset(tmp_path)
+    assert dataset.table["image_id"].tolist() == ["cup/1.jfif", "cup/2", "cup/3.txt", "saw/6"]
+    [note] = dataset.notes
+    assert "hidden: 3 (.DS_Store, .thumbs, ._5.png)" in note
+    assert "a link to a folder: 1 (more)" in note
+
+
+def test_a_dataset_of_names_that_are_not_utf8_is_read(tmp_path: Path) -> None:
+    write_picture(tmp_path / os.fsdecode(b"caf\xe9") / os.fsdecode(b"\xff.png"))
+    dataset = load_dataset(tmp_path)
+    assert dataset.table["y_true"].tolist() == [r"caf\udce9"]
+    assert len(dataset.sha256) == 64
+    assert read_bytes(dataset.references[0]) == picture(0)
+
+
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "cup" / "1.png")
     (tmp_path / "saw").mkdir()
@@ -667,15 +690,27 @@ def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     ("name", "message"),
     [
         ("loose.png", "it is in the folder of no class"),
-        ("film.mp4", "it is no image, by its name"),
-        ("cup/notes.txt", "it is no image, by its name"),
+        ("loose", "it is in the folder of no class"),
+        ("film.mp4", "it is no image"),
+        ("cup/notes.txt", "it is no image"),
+        ("cup/pipe.png", "it is a pipe, socket or device"),
+        ("cup/gone.png", "it is a link to nowhere"),
+        ("gone.png", "it is a link to nowhere"),
     ],
 )
 def test_a_file_that_belongs_to_no_class_is_refused(
     tmp_path: Path, name: str, message: str
 ) -> None:
     write_picture(tmp_path / "cup" / "1.png")
-    odd = write_picture(tmp_path / name)
+    odd = tmp_path / name
+    if "nowhere" in message:
+        odd.symlink_to(tmp_path / "nothing")
+    elif "pipe" in message:
+        os.mkfifo(odd)
+    elif "no image" in message:
+        odd.write_text("words")
+    else:
+        write_picture(odd)
     problem = only_problem(tmp_path)
     assert (problem.path, problem.message) == (str(odd), message)
 

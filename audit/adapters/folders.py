@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,17 +9,20 @@ from audit.adapters.options import LoadOptions
 from audit.adapters.rows import About, Record, build_dataset
 from audit.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
-from moderation.formats import SUFFIXES
+from moderation.image_folder import Entry, Kind, entries, is_hidden, kind_of, told
 
 #: Files beside the folders of classes that may be there: labels, notes, licences.
 _TEXT = ("", ".txt", ".md", ".rst")
+#: What a dataset may hold beside its images, as long as it is told.
+_PASSED_OVER = (Kind.HIDDEN, Kind.LINK_TO_FOLDER)
 _BESIDE = (*_TEXT, ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".yml")
 
 
 def matches(path: Path) -> bool:
     """Returns whether this is a folder with a folder of images in it."""
     return path.is_dir() and any(
-        any(_is_image(file) for file in _files(folder)) for folder in _folders(path)
+        any(entry.kind is Kind.IMAGE for entry in entries(folder, hidden=False))
+        for folder in _folders(path)
     )
 
 
@@ -28,24 +30,25 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     """Returns the images below each folder of a class; the folder's name is y_true.
 
     Raises:
-        DatasetError: with every empty class, and every file that is no image by its name.
+        DatasetError: with every empty class, every file that is no image, and every folder that
+            cannot be read.
     """
     folders = _folders(path) if path.is_dir() else []
     _refuse_no_classes(path, folders)
     problems = list(_problems_beside(path))
+    passed_over = [Entry(entry, Kind.HIDDEN) for entry in path.iterdir() if is_hidden(entry.name)]
     records = []
     for folder in folders:
-        images, others = _sorted_out(folder)
+        inside = list(entries(folder, hidden=False))
+        images = sorted(entry.path for entry in inside if entry.kind is Kind.IMAGE)
         records += [
             Record(file, 0, file.relative_to(path).as_posix(), file, y_true=folder.name)
             for file in images
         ]
-        problems += [_problem(file, "it is no image, by its name") for file in others]
-        if not images:
-            remedy = "Put images into it, or remove it"
-            what = "an empty group: no image is in the folder of this class"
-            problems.append(RowProblem(str(folder), 0, what, remedy))
-    about = About("folders", path, f"folders:{path.resolve().name}")
+        passed_over += (entry for entry in inside if entry.kind in _PASSED_OVER)
+        problems += _problems_inside(folder, inside)
+    notes = (f"Passed over: {told(passed_over)}.",) if passed_over else ()
+    about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
     return build_dataset(records, about, options, problems)
 
 
@@ -63,43 +66,36 @@ def _refuse_no_classes(path: Path, folders: list[Path]) -> None:
 
 def _problems_beside(path: Path) -> Iterator[RowProblem]:
     for file in _own(path):
-        if _is_image(file):
+        kind = kind_of(file)
+        if kind is Kind.IMAGE:
             yield _problem(file, "it is in the folder of no class")
-        elif file.suffix.lower() not in _BESIDE:
-            yield _problem(file, "it is no image, by its name")
+        elif kind is not Kind.NO_IMAGE or file.suffix.lower() not in _BESIDE:
+            yield _problem(file, f"it is {kind}")
+
+
+def _problems_inside(folder: Path, inside: list[Entry]) -> Iterator[RowProblem]:
+    """Yields what is wrong in the folder of a class."""
+    for entry in inside:
+        if entry.kind not in (Kind.IMAGE, *_PASSED_OVER):
+            yield _problem(entry.path, f"it is {entry.kind}")
+    if not any(entry.kind is Kind.IMAGE for entry in inside):
+        remedy = "Put images into it, or remove it"
+        what = "an empty group: no image is in the folder of this class"
+        yield RowProblem(str(folder), 0, what, remedy)
 
 
 def _problem(file: Path, what: str) -> RowProblem:
-    remedy = f"Remove it, or put it into a class's folder; images end in {', '.join(SUFFIXES)}"
-    return RowProblem(str(file), 0, what, remedy)
-
-
-def _sorted_out(folder: Path) -> tuple[list[Path], list[Path]]:
-    files = sorted(_files(folder))
-    images = [file for file in files if _is_image(file)]
-    return images, [file for file in files if not _is_image(file)]
+    return RowProblem(str(file), 0, what, "Remove it, or put an image into a class's folder")
 
 
 def _is_image(file: Path) -> bool:
-    return file.suffix.lower() in SUFFIXES
+    return kind_of(file) is Kind.IMAGE
 
 
 def _folders(path: Path) -> list[Path]:
     inside = (entry for entry in path.iterdir() if entry.is_dir())
-    return sorted(entry for entry in inside if not _is_hidden(entry.name))
+    return sorted(entry for entry in inside if not is_hidden(entry.name))
 
 
 def _own(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.is_file() and not _is_hidden(file.name))
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yields the files in a folder and below it."""
-    for path, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not _is_hidden(name)]
-        yield from (Path(path, name) for name in names if not _is_hidden(name))
-
-
-def _is_hidden(name: str) -> bool:
-    """Returns whether an operating system or its user put a file there to be overlooked."""
-    return name.startswith(".") or name in ("Thumbs.db", "desktop.ini")
+    return sorted(file for file in path.iterdir() if not file.is_dir() and not is_hidden(file.name))

@@ -15,6 +15,7 @@ from audit.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.errors import DatasetError, RowProblem
 from audit.references import Reference
 from audit.spelling import Spellings, composed
+from moderation.visible_text import utf8
 
 #: As many characters as a group or class, and an image, may be called by; more is no name.
 _LONGEST, _LONGEST_ID = 200, 4096
@@ -187,8 +188,8 @@ def _dataset(
     truth = {composed(name): meant for name, meant in options.truth.items()}
     classes = [spellings.read(Y_TRUE, record.y_true) for record in records]
     columns: dict[str, Sequence[str | None]] = {
-        IMAGE_ID: [record.image_id for record in records],
-        Y_TRUE: [truth.get(name, name) or None for name in classes],
+        IMAGE_ID: [utf8(record.image_id) for record in records],
+        Y_TRUE: [utf8(truth.get(name, name)) or None for name in classes],
     }
     for name in about.sensitive_features:
         cells = (record.values[name] for record in records)
@@ -198,7 +199,7 @@ def _dataset(
         rows = len({(problem.path, problem.row) for problem in left_out})
         notes = (*notes, f"Rows left out on request, since something is wrong with them: {rows}.")
     return Dataset(
-        name=about.name,
+        name=utf8(about.name),
         adapter=about.adapter,
         source=about.source,
         # Objects, since a column of pandas' own text has NaN in the place of None.

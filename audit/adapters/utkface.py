@@ -12,7 +12,7 @@ from audit.adapters.options import LoadOptions
 from audit.adapters.rows import About, Record, Wrong, build_dataset
 from audit.dataset import Dataset
 from audit.errors import DatasetError
-from moderation.formats import SUFFIXES
+from moderation.image_folder import Kind, entries, told
 
 GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")
@@ -44,6 +44,8 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     if not path.is_dir():
         remedy = "Name the folder that holds the images"
         raise DatasetError([(str(path), 0, "it is no folder", remedy)])
+    found = list(entries(path, hidden=False))
+    passed_over = [entry for entry in found if entry.kind is not Kind.IMAGE]
     about = About(
         adapter="utkface",
         source=path,
@@ -51,15 +53,15 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         sensitive_features=FEATURES,
         orders={AGE: AGES},
         benign=True,
-        notes=_NOTES,
+        notes=(*_NOTES, f"Passed over: {told(passed_over)}.") if passed_over else _NOTES,
     )
-    records = (_record(file, path) for file in sorted(_images(path)))
+    images = sorted(entry.path for entry in found if entry.kind is Kind.IMAGE)
+    records = (_record(file, path) for file in images)
     return build_dataset(records, about, options)
 
 
 def _images(path: Path) -> Iterator[Path]:
-    found = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-    return (file for file in found if not file.name.startswith(".") and file.is_file())
+    return (entry.path for entry in entries(path, hidden=False) if entry.kind is Kind.IMAGE)
 
 
 def _stem(file: Path) -> str:

@@ -13,6 +13,7 @@ from audit.commands.shared_options import DatasetOptions
 from audit.errors import AuditError
 from moderation.cores import usable
 from moderation.output import note, track, working
+from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
     from audit.dataset import Dataset
@@ -49,7 +50,9 @@ def find_model(options: DatasetOptions, policies: Sequence[Policy]) -> str:
 
 
 def load_annotations(options: DatasetOptions) -> Dataset:
-    """Returns the dataset as it is annotated; its images are not looked at yet.
+    """Returns the dataset as it is annotated, and tells what is to be known of it.
+
+    Its images are not looked at yet.
 
     Raises:
         DatasetError: with everything that is wrong with its annotations.
@@ -64,7 +67,10 @@ def load_annotations(options: DatasetOptions) -> Dataset:
         repair=options.repair,
         benign=options.benign,
     )
-    return load_dataset(options.dataset, adapter=options.adapter, options=how)
+    dataset = load_dataset(options.dataset, adapter=options.adapter, options=how)
+    for text in dataset.notes:
+        note(text)
+    return dataset
 
 
 @contextmanager
@@ -154,4 +160,4 @@ def open_subject(
 
 def typed_command() -> str:
     """Returns the command line as it was typed."""
-    return join(["audit", *sys.argv[1:]])
+    return utf8(join(["audit", *sys.argv[1:]]))

@@ -9,6 +9,7 @@ import typer
 
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import Policy, find_policy, load_policy
+from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
     from audit.assembly import Named
@@ -42,4 +43,6 @@ def named(policies: Sequence[Policy], paths: Sequence[str]) -> Named:
     from audit.subject import policy_names
 
     names = policy_names(policies)
-    return Named(dict(zip(names, policies, strict=True)), dict(zip(names, paths, strict=True)))
+    return Named(
+        dict(zip(names, policies, strict=True)), dict(zip(names, map(utf8, paths), strict=True))
+    )

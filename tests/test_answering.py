@@ -254,7 +254,7 @@ def test_no_image_that_came_as_text_is_kept(world: World, tmp_path: Path) -> Non
         outcome = world.answer(message(image={kind: given}), f"{kind}-{texts.index(given)}")
         assert isinstance(outcome, Quarantined)
         assert outcome.reason == "message"
-    for odd in (message(policies=[encoded]), message(**{encoded: encoded})):
+    for odd in (message(policies=[encoded]), {**message(), encoded: encoded}):
         assert isinstance(world.answer(odd, f"odd-{len(odd)}"), Quarantined)
     world.log.close()
     for file in tmp_path.iterdir():

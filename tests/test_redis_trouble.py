@@ -84,7 +84,7 @@ def test_a_worker_without_redis_says_so_every_few_seconds_and_goes_on_after(
 def test_no_line_of_a_worker_advises_an_option(host: Settings, tmp_path: Path) -> None:
     """Of root too, which the tests run as in containers: Celery advises `--uid` to it."""
     with worker(host, tmp_path) as echo:
-        answer(host, send(host, "answer"), 60)
+        answer(host, send(host, "answer"))
         assert not re.findall(r"\s--[a-z]+", echo.log())
 
 

@@ -109,9 +109,8 @@ def test_what_may_not_be_read_is_never_passed_over_in_silence() -> None:
         (folder / "closed").chmod(0)
         with _nobody():
             found = find_images([name])
-            assert (
-                kinds(folder)["secret"] is Kind.IMAGE
-            )  # so that a row tells why it has no verdict
+            # So that it gets a row, which tells what is wrong with it.
+            assert kinds(folder)["secret"] is Kind.IMAGE
         (folder / "closed").chmod(0o700)
     assert not found.complete
     assert told(found.passed_over) == "a folder that cannot be read: 1 (closed)"

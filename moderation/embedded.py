@@ -27,10 +27,11 @@ from moderation.broker import create_app, node_name
 from moderation.errors import BrokerUnavailable, SettingsError, WorkerError
 from moderation.settings import Settings
 
-_START_SECONDS = 10.0
+_START_SECONDS = 30.0
 #: Long enough for a slow disk to load a model.
 _WORKER_START_SECONDS = 120.0
-_END_SECONDS = 10.0
+#: A machine may be busy with something else; a second Ctrl-C ends the wait.
+_END_SECONDS = 30.0
 _TRIES = 3
 
 #: Variables of a real worker that are none of this one's business: where its decisions are kept

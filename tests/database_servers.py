@@ -18,6 +18,12 @@ _INSTALLED = Path("/usr/lib/postgresql")
 _PASSWORD = "p4ss-word"  # in every URL of a test, so that one that is repeated shows
 
 
+def _free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 def find_programs() -> Path | None:
     """Returns the folder of PostgreSQL's programs, the newest where there are several."""
     if found := shutil.which("initdb"):
@@ -36,9 +42,7 @@ class PostgresServer:
         self._user = "postgres" if os.getuid() == 0 else None
         if self._user:
             os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = 0
 
     def __enter__(self) -> Self:
         password = self._folder / "password"
@@ -46,7 +50,14 @@ class PostgresServer:
         password.chmod(0o644)
         options = ["-U", "evenhand", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", "-N"]
         self._run("initdb", *options, "--pwfile", str(password), "-D", self._data)
-        self.start()
+        for left in (2, 1, 0):  # another process may take the free port first
+            self.port = _free_port()
+            try:
+                self.start()
+                break
+            except RuntimeError:
+                if not left:
+                    raise
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -294,8 +294,8 @@ def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(
         os.kill(child.pid, signal.SIGSTOP)  # each is ended a second after its second
     with ThreadPoolExecutor(3) as threads:
         answers = [threads.submit(pool.squares, content, [SMALL]) for _ in range(3)]
-        while len(pool._waiting) < 1:
-            time.sleep(0.01)
+        until(lambda: len(pool._waiting) == 1 and all(map(_is_timed, pool._decoders)))
+        _allow(pool, LIMITS)  # for the third
         pool.close()
         errors = [answer.exception() for answer in answers]
     assert sorted(map(str, filter(None, errors))) == 2 * [
@@ -303,6 +303,11 @@ def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(
         "MODERATION_DECODE_TIMEOUT_SECONDS"
     ]
     assert _children() == []
+
+
+def _is_timed(decoder: DecoderProcess) -> bool:
+    """Whether it has been asked, so that the second of its image and the second after it run."""
+    return decoder._socket is not None and 0 < (decoder._socket.gettimeout() or 0) <= 2
 
 
 class Interrupted(Exception):
@@ -323,18 +328,17 @@ def test_who_gives_up_waiting_keeps_no_decoder(photographs: list[Path]) -> None:
             def keep() -> None:
                 with pool._lent("interactive"):
                     lent.set()
-                    while not pool._waiting:
-                        time.sleep(0.01)
+                    until(lambda: len(pool._waiting))
                     signal.pthread_kill(main, signal.SIGUSR1)
-                    given_up.wait(60)
+                    given_up.wait()
 
             keeper = threading.Thread(target=keep)
             keeper.start()
-            lent.wait(60)
+            lent.wait()
             with pytest.raises(Interrupted):
                 pool.squares(photographs[0].read_bytes(), [SMALL])
             given_up.set()
-            keeper.join(60)
+            keeper.join()
             assert pool.squares(photographs[0].read_bytes(), [SMALL])
     finally:
         signal.signal(signal.SIGUSR1, before)

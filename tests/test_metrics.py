@@ -360,7 +360,7 @@ def no_thread() -> Iterator[None]:
 def test_a_read_whose_thread_does_not_start_is_told_and_asked_anew(
     request: pytest.FixtureRequest,
 ) -> None:
-    read = Patient(lambda: 7, 60.0)
+    read = Patient(lambda: 7, PATIENCE_SECONDS)
     request.getfixturevalue("no_thread")
     for _ in range(2):
         with pytest.raises(TransientError, match="no thread can be started"):
@@ -375,7 +375,7 @@ def test_a_connection_that_lasts_too_long_is_cut_off(
     monkeypatch.setattr(metrics_server, "LONGEST_SECONDS", 0.2)
     with (
         serve_metrics(metrics, served) as port,
-        socket.create_connection(("127.0.0.1", port), 60) as idle,
+        socket.create_connection(("127.0.0.1", port)) as idle,
     ):
         assert idle.recv(1) == b""
 

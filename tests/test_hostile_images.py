@@ -191,7 +191,7 @@ def test_an_image_that_ends_the_decoder_twice_has_failed() -> None:
     with DecoderPool(1, LIMITS) as pool:
         content = SLOW["pixels"]()
         with ThreadPoolExecutor(1) as threads:
-            answer = threads.submit(pool.squares, content, [HOW])
+            answer = threads.submit(pool.squares, content, [HOW] * 1000)  # a minute of work
             killed: set[int] = set()
             while not answer.done():
                 killed |= _kill_if_decoding(pool, killed)

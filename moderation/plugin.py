@@ -10,18 +10,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 from typing import Any, Literal, TypeVar
 
-import redis
 from celery import Celery
 
+from moderation.acceptance import enter
 from moderation.broker import QUEUES, broker_errors, connect, create_app
 from moderation.errors import (
     ImageError,
     ModerationError,
-    QueueFull,
     RequestError,
     VerdictTimeout,
     WorkerError,
@@ -29,7 +27,6 @@ from moderation.errors import (
 from moderation.given_images import Image, reference_to
 from moderation.messages import (
     REQUEST_ID,
-    TASK_NAME,
     EmbeddingResponse,
     ImageReference,
     ModerationRequest,
@@ -38,8 +35,7 @@ from moderation.messages import (
     parse_request,
     parse_response,
 )
-from moderation.registry import Accepted, Registry
-from moderation.sending import send_request
+from moderation.registry import Registry
 from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -84,29 +80,9 @@ class Client:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
             )
-        self._send(request, queue)
+        enter(request, queue, self._registry, self._app, self.settings)
+        log.info("submitted", extra={"request_id": request.request_id, "queue": queue})
         return request.request_id
-
-    def _send(self, request: ModerationRequest, queue: QueueName) -> None:
-        """Enters a request among the accepted ones, and puts it on the queue."""
-        name, sent_at = request.request_id, time.time()
-        message = request.model_dump(mode="json", exclude_none=True)
-        try:
-            with broker_errors(self.settings):
-                self._registry.accept(
-                    name,
-                    Accepted(message, queue, sent_at),
-                    most_waiting=self.settings.max_queue_length,
-                    most_bytes=self.settings.max_queue_bytes,
-                )
-            send_request(self._app, self.settings, TASK_NAME, name, message, QUEUES[queue], sent_at)
-        except QueueFull:
-            raise
-        except BaseException:
-            with suppress(redis.RedisError):  # else it may still be decided, for nobody
-                self._registry.settle(name)
-            raise
-        log.info("submitted", extra={"request_id": name, "queue": queue})
 
     def _refuse_large(self, image: ImageReference) -> None:
         """Raises ImageError for bytes that no worker would take, before they are in Redis."""
@@ -144,7 +120,10 @@ class Client:
         *,
         queue: QueueName = "interactive",
     ) -> str:
-        """`submit` for asyncio: does not block the loop."""
+        """`submit` for asyncio: does not block the loop.
+
+        Where it is cancelled, the request may be sent all the same.
+        """
         return await asyncio.to_thread(self.submit, image, policies, queue=queue)
 
     async def acollect(

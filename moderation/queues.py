@@ -5,14 +5,12 @@ What autoscaling needs. It never reads a queue through, since its messages may h
 
 from __future__ import annotations
 
-import json
-import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import redis
 
+from moderation import scripts
 from moderation.broker import QUEUES, broker_errors, connect
-from moderation.sending import SENT_AT
 from moderation.settings import Settings
 
 #: Where kombu keeps what workers have taken and not yet answered, of all queues of a database.
@@ -53,9 +51,7 @@ class BrokerState(NamedTuple):
 
 
 def read_queues(settings: Settings) -> BrokerState:
-    """Returns what waits and what is in hand now, in one round trip.
-
-    The message at the end of each queue comes with it, and where it holds an image, so does that.
+    """Returns what waits and what is in hand now, in one round trip without any message.
 
     Raises:
         BrokerUnavailable: Redis does not answer. SettingsError: it refuses the password.
@@ -66,35 +62,20 @@ def read_queues(settings: Settings) -> BrokerState:
 
 def look(connection: redis.Redis) -> BrokerState:
     """Returns what `read_queues` does, on a connection that is open already."""
-    with connection.pipeline() as pipe:  # a transaction, so that all figures are of one moment
-        pipe.time()
-        pipe.hlen(_IN_HAND)
-        for key in QUEUES.values():
-            pipe.llen(key)
-            pipe.lindex(key, -1)  # workers take from this end
-        (seconds, microseconds), in_hand, *found = pipe.execute()
-    now = seconds + microseconds / 1e6
+    ask = connection.register_script(scripts.LOOK)
+    found: Any = ask([_IN_HAND, *QUEUES.values()])
+    seconds, microseconds, in_hand, *each = found
+    now = int(seconds) + int(microseconds) / 1e6
     states = (
-        QueueState(name, depth, _age(oldest, now))
-        for name, depth, oldest in zip(QUEUES, found[::2], found[1::2], strict=True)
+        QueueState(name, depth, _age(depth, sent_at, now))
+        for name, depth, sent_at in zip(QUEUES, each[::2], each[1::2], strict=True)
     )
     return BrokerState(tuple(states), in_hand)
 
 
-def _age(message: bytes | None, now: float) -> float | None:
+def _age(depth: int, sent_at: bytes | None, now: float) -> float | None:
     """Returns the seconds since a message was sent, by the clock of Redis; never below 0."""
-    if message is None:
+    if not depth:
         return 0.0
-    sent_at = _sent_at(message)
     # The host's clock may be ahead of that of Redis.
-    return None if sent_at is None else max(0.0, now - sent_at)
-
-
-def _sent_at(message: bytes) -> float | None:
-    """Returns when a message was sent, in Unix seconds; None where it does not say."""
-    try:
-        sent_at = json.loads(message)["headers"][SENT_AT]
-        known = isinstance(sent_at, int | float) and math.isfinite(sent_at)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):  # of another make
-        return None
-    return float(sent_at) if known else None
+    return None if sent_at is None else max(0.0, now - float(sent_at))

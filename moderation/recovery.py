@@ -14,13 +14,11 @@ import threading
 from typing import Any, Self, cast
 
 import redis
-from celery import Celery
 
 from moderation.broker import QUEUES
-from moderation.errors import ModerationError
 from moderation.messages import TASK_NAME
 from moderation.registry import Accepted, Registry
-from moderation.sending import send_request
+from moderation.sending import pack_message
 from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,20 +34,16 @@ _BEATS = 4
 class Recovery:
     """A thread that looks for lost requests for as long as its block lasts."""
 
-    def __init__(
-        self, app: Celery, connection: redis.Redis, settings: Settings, *, worker: str
-    ) -> None:
+    def __init__(self, connection: redis.Redis, settings: Settings, *, worker: str) -> None:
         """Prepares the thread.
 
         Args:
-            app: to send with.
             connection: to the broker's Redis.
             settings: of the worker.
             worker: its name in the registry, where this thread notes that it lives.
         """
         self._worker = worker
         self._pause = min(30.0, max(1.0, settings.visibility_timeout_seconds / 4))
-        self._app = app
         self._redis = connection
         self._registry = Registry(connection)
         self._settings = settings
@@ -60,7 +54,7 @@ class Recovery:
         """Sends lost requests again; returns how many. 0 where another worker is looking.
 
         Raises:
-            redis.RedisError, BrokerUnavailable: Redis does not answer.
+            redis.RedisError: Redis does not answer.
         """
         token = secrets.token_hex(8)
         if not self._redis.set(_LOCK, token, nx=True, ex=_LOCK_SECONDS):
@@ -81,16 +75,16 @@ class Recovery:
 
     def _send_one(self, request_id: str, queue: str) -> bool:
         """Sends a request again; returns whether there was one to send."""
-        self._registry.renew(request_id, queue)
         try:
             accepted = self._registry.accepted(request_id)
         except ValueError:
+            self._registry.renew(request_id, queue)  # so that it holds no other up
             log.error("not sent again: of another version", extra={"request_id": request_id})
             return False
         if accepted is None:  # it got its answer just now
             self._registry.settle(request_id)
             return False
-        send_again(self._app, self._settings, request_id, accepted)
+        send_again(self._registry, request_id, accepted)
         log.warning("sent again: it was lost", extra={"request_id": request_id})
         return True
 
@@ -99,7 +93,7 @@ class Recovery:
             try:
                 self._registry.beat(self._worker, _BEATS * self._pause)
                 self.look()
-            except (redis.RedisError, ModerationError) as error:
+            except redis.RedisError as error:
                 log.warning("no look for lost requests: %s", type(error).__name__)
             except Exception:
                 log.exception("the look for lost requests failed")
@@ -115,11 +109,12 @@ class Recovery:
         self._thread.join()
 
 
-def send_again(app: Celery, settings: Settings, request_id: str, accepted: Accepted) -> None:
-    """Puts an accepted request on its queue once more, as it was.
+def send_again(registry: Registry, request_id: str, accepted: Accepted) -> None:
+    """Puts an accepted request on its queue once more, as it was; its clock starts anew.
 
     Raises:
-        BrokerUnavailable: Redis does not answer.
+        redis.RedisError: Redis does not answer, or is full.
     """
-    queue = QUEUES[accepted.queue]
-    send_request(app, settings, TASK_NAME, request_id, accepted.request, queue, accepted.sent_at)
+    request, queue, sent_at = accepted
+    message = pack_message(TASK_NAME, request_id, request, QUEUES[queue], sent_at)
+    registry.renew(request_id, queue, message)

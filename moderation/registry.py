@@ -8,8 +8,8 @@ waiting nor answered. Each method is one script or transaction, and safe from ma
 Keys: evenhand.accepted (request id -> what was sent) and .bytes (of all of it),
 evenhand.accepted.at.QUEUE (request id -> when it was last sent or taken, by the clock of Redis),
 evenhand.in_hand (request id -> the workers that took it and did not give it back),
-evenhand.worker.NAME (there while that worker lives), evenhand.quarantined (what `quarantine retry`
-sends again).
+evenhand.worker.NAME (there while that worker lives), evenhand.withdrawn.ID (there for as long as a
+host's request for it may be under way), evenhand.quarantined (what `quarantine retry` sends again).
 """
 
 from __future__ import annotations
@@ -21,102 +21,15 @@ from typing import Any, NamedTuple, cast
 
 import redis
 
+from moderation import scripts
 from moderation.broker import QUEUES
 from moderation.errors import QueueFull
 
 _ACCEPTED_BYTES = "evenhand.accepted.bytes"
 _ACCEPTED, _IN_HAND, _WORKER = "evenhand.accepted", "evenhand.in_hand", "evenhand.worker."
+_WITHDRAWN = "evenhand.withdrawn."
 _QUARANTINED = "evenhand.quarantined"
 _QUARANTINE_KEYS = (_QUARANTINED, f"{_QUARANTINED}.at", f"{_QUARANTINED}.bytes")
-
-#: Enters a request unless too many wait, or too much is accepted: 1 if it was entered.
-_ACCEPT = """
-if redis.call('LLEN', KEYS[4]) >= tonumber(ARGV[3]) then return 0 end
-local more = string.len(ARGV[2]) - redis.call('HSTRLEN', KEYS[1], ARGV[1])
-if tonumber(redis.call('GET', KEYS[2]) or 0) + more > tonumber(ARGV[4]) then return -1 end
-local now = redis.call('TIME')
-redis.call('INCRBY', KEYS[2], more)
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[3], now[1] + now[2] / 1e6, ARGV[1])
-return 1
-"""
-
-#: Strikes a request off.
-_SETTLE = """
-local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
-if size > 0 and redis.call('DECRBY', KEYS[2], size) <= 0 then redis.call('DEL', KEYS[2]) end
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[3], ARGV[1])
-for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
-"""
-
-#: Notes who takes a request, and starts its clock anew; how many of those who had it are dead. Of
-#: the living who did not come back from it three count as one.
-_TAKE = """
-local now = redis.call('TIME')
-redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, ARGV[1])
-local takers, deaths = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]'), 0
-for _, taker in ipairs(takers) do
-  if taker ~= ARGV[2] and redis.call('EXISTS', ARGV[3] .. taker) == 0 then deaths = deaths + 1 end
-end
-deaths = math.max(deaths, math.floor(#takers / 3))
-table.insert(takers, ARGV[2])
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
-return deaths
-"""
-
-#: Notes that one who took a request lives and has it no longer.
-_GIVE_BACK = """
-local takers = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]')
-for index, taker in ipairs(takers) do
-  if taker == ARGV[2] then table.remove(takers, index) break end
-end
-if #takers == 0 then return redis.call('HDEL', KEYS[1], ARGV[1]) end
-redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
-"""
-
-#: Sets a request aside, at the cost of the oldest where there are too many bytes: 1 if it fits.
-_SET_ASIDE = """
-local most, size = tonumber(ARGV[3]), string.len(ARGV[2])
-if size > most then return 0 end
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
-local now = redis.call('TIME')
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, ARGV[1])
-local total = redis.call('INCRBY', KEYS[3], size)
-while total > most do
-  local oldest = redis.call('ZPOPMIN', KEYS[2])[1]
-  if not oldest then redis.call('DEL', KEYS[3]) break end
-  total = redis.call('DECRBY', KEYS[3], redis.call('HSTRLEN', KEYS[1], oldest))
-  redis.call('HDEL', KEYS[1], oldest)
-end
-return 1
-"""
-
-#: Forgets a request that was set aside.
-_FORGET = """
-local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
-redis.call('HDEL', KEYS[1], ARGV[1])
-redis.call('ZREM', KEYS[2], ARGV[1])
-redis.call('DECRBY', KEYS[3], size)
-"""
-
-#: Requests of a queue that were last sent or taken so long ago, and before the one that is taken
-#: next was sent: the queue is in order, so they cannot be in it. No more than are accepted for it
-#: and not in it, since one that was put back may be at its head; but one at least, since what else
-#: waits may never end. A head of another make says nothing.
-_OVERDUE = """
-local now = redis.call('TIME')
-local before, most = now[1] + now[2] / 1e6 - tonumber(ARGV[1]), tonumber(ARGV[2])
-local head = redis.call('LINDEX', KEYS[2], -1)
-local missing = redis.call('ZCARD', KEYS[1]) - redis.call('LLEN', KEYS[2])
-if head then
-  local sent_at = tonumber(string.match(head, '"sent_at": ?(%d+%.?%d*)') or '')
-  if sent_at then before = math.min(before, sent_at - ARGV[3]) else missing = 1 end
-end
-return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0,
-  math.max(1, math.min(missing, most)))
-"""
 
 #: Longer than any request is tried.
 _RETIRED_SECONDS = 7 * 86_400.0
@@ -124,6 +37,9 @@ _RETIRED_SECONDS = 7 * 86_400.0
 #: Longer than a host takes from entering a request to sending it, in seconds: of two hosts the one
 #: that enters first may send last.
 _SENDING_SECONDS = 15
+
+#: Longer than what was sent on a connection that was lost may take to arrive.
+_WITHDRAWN_SECONDS = 3_600
 
 
 class Accepted(NamedTuple):
@@ -160,30 +76,51 @@ class Registry:
     def __init__(self, connection: redis.Redis) -> None:
         self._redis = connection
         script = connection.register_script
-        self._accept, self._take, self._overdue = script(_ACCEPT), script(_TAKE), script(_OVERDUE)
-        self._give_back, self._settle = script(_GIVE_BACK), script(_SETTLE)
-        self._set_aside, self._forget = script(_SET_ASIDE), script(_FORGET)
+        self._accept, self._withdraw = script(scripts.ACCEPT), script(scripts.WITHDRAW)
+        self._settle, self._renew = script(scripts.SETTLE), script(scripts.RENEW)
+        self._take, self._give_back = script(scripts.TAKE), script(scripts.GIVE_BACK)
+        self._beat, self._overdue = script(scripts.BEAT), script(scripts.OVERDUE)
+        self._set_aside, self._forget = script(scripts.SET_ASIDE), script(scripts.FORGET)
 
     def accept(
-        self, request_id: str, accepted: Accepted, *, most_waiting: int, most_bytes: int
+        self,
+        request_id: str,
+        accepted: Accepted,
+        *,
+        most_waiting: int,
+        most_bytes: int,
+        message: str = "",
     ) -> None:
-        """Enters a request that is about to be sent.
+        """Enters a request and puts its message on the queue, or neither.
 
         Args:
             request_id: its id.
             accepted: the request.
             most_waiting: requests that may wait in its queue.
             most_bytes: what all requests that are accepted and not final may have together.
+            message: as it is to lie on the queue; none where it is put there later.
 
         Raises:
             QueueFull: one of the two is exceeded.
         """
-        keys = [_ACCEPTED, _ACCEPTED_BYTES, _at(accepted.queue), QUEUES[accepted.queue]]
-        entered = self._accept(keys, [request_id, accepted.packed(), most_waiting, most_bytes])
+        keys, content = _keys(request_id, accepted.queue), accepted.packed()
+        entered = self._accept(keys, [request_id, content, most_waiting, most_bytes, message])
         if entered == 0:
             raise _full(f"{most_waiting} requests wait", accepted.queue, "LENGTH")
         if entered == -1:
             raise _full(f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES")
+
+    def withdraw(self, request_id: str, queue: str, message: str, *, lost: bool) -> bool:
+        """Takes back a request whose `accept` failed; False where a worker has it already.
+
+        Args:
+            request_id: its id.
+            queue: its queue.
+            message: as it was to lie there.
+            lost: whether the answer is missing, so that `accept` may still be under way.
+        """
+        milliseconds = 1000 * _WITHDRAWN_SECONDS if lost else 0
+        return bool(self._withdraw(_keys(request_id, queue), [request_id, message, milliseconds]))
 
     def take(self, request_id: str, queue: str, worker: str) -> int:
         """Notes that a worker takes a request; returns how many died of it, or might have."""
@@ -196,7 +133,7 @@ class Registry:
 
     def beat(self, worker: str, seconds: float) -> None:
         """Notes that a worker lives, for so long; without a note it is taken for dead."""
-        self._redis.set(_WORKER + worker, "1", px=math.ceil(1000 * seconds))
+        self._beat([_WORKER + worker], [math.ceil(1000 * seconds)])
 
     def retire(self, worker: str) -> None:
         """Notes that a worker ends by itself: what it had in hand was not its death."""
@@ -204,7 +141,7 @@ class Registry:
             self.beat(worker, _RETIRED_SECONDS)
 
     def settle(self, request_id: str) -> None:
-        """Strikes off a request that has its final answer, or was not sent after all."""
+        """Strikes off a request that has its final answer."""
         keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_at, QUEUES)]
         self._settle(keys, [request_id])
 
@@ -228,11 +165,9 @@ class Registry:
         content = cast(Any, self._redis.hget(_ACCEPTED, request_id))
         return Accepted.unpacked(content) if content else None
 
-    def renew(self, request_id: str, queue: str) -> None:
-        """Starts the clock of a request anew, which is about to be sent again."""
-        seconds, microseconds = cast(Any, self._redis.time())
-        now = seconds + microseconds / 1e6
-        self._redis.zadd(_at(queue), {request_id: now}, xx=True)
+    def renew(self, request_id: str, queue: str, message: str = "") -> None:
+        """Starts the clock of a request anew, and puts its message on the queue if one is given."""
+        self._renew([_at(queue), QUEUES[queue]], [request_id, message])
 
     def count(self) -> int:
         """Returns how many requests are accepted and not final."""
@@ -255,6 +190,12 @@ class Registry:
 
 def _at(queue: str) -> str:
     return f"evenhand.accepted.at.{queue}"
+
+
+def _keys(request_id: str, queue: str) -> list[str]:
+    """Returns the keys of what is accepted for a queue, and of a request that was withdrawn."""
+    withdrawn = _WITHDRAWN + request_id
+    return [_ACCEPTED, _ACCEPTED_BYTES, _at(queue), QUEUES[queue], withdrawn]
 
 
 def _full(what: str, queue: str, limit: str) -> QueueFull:

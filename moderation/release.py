@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+
+import redis
 from celery import Celery
 
 from moderation.broker import broker_errors
@@ -11,6 +14,8 @@ from moderation.errors import RequestError
 from moderation.recovery import send_again
 from moderation.registry import Registry
 from moderation.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 def release(
@@ -23,7 +28,8 @@ def release(
 
     Raises:
         RequestError: it is not in quarantine any more, or not kept.
-        QueueFull: too many requests wait. BrokerUnavailable: Redis does not answer.
+        QueueFull: too many requests wait. BrokerUnavailable: Redis does not answer, or is full; the
+        request stays in quarantine then.
     """
     if entry.state != "open":
         raise RequestError(f"it was {entry.state} already", entry.id, "Look at `quarantine list`")
@@ -34,15 +40,24 @@ def release(
             entry.id,
             "Submit it again; MODERATION_QUARANTINE_BYTES says how much is kept",
         )
-    registry.accept(
-        entry.request_id,
-        accepted,
-        most_waiting=settings.max_queue_length,
-        most_bytes=settings.max_queue_bytes,
-    )
-    decisions.release(entry.id)
-    # Before it is sent: it may be set aside again at once, and then is to be kept.
-    registry.forget(entry.request_id)
-    with broker_errors(settings):  # else a host that looks again gets the old error
+    with broker_errors(settings):
+        registry.accept(
+            entry.request_id,
+            accepted,
+            most_waiting=settings.max_queue_length,
+            most_bytes=settings.max_queue_bytes,
+        )
+        # Else a host that looks again gets the old error.
         app.backend.delete(app.backend.get_key_for_task(entry.request_id))
-    send_again(app, settings, entry.request_id, accepted)
+    decisions.release(entry.id)
+    try:
+        # Before it is sent: it may be set aside again at once, and then is to be kept.
+        registry.forget(entry.request_id)
+        send_again(registry, entry.request_id, accepted)
+    except redis.RedisError as error:  # it is accepted, so it is answered all the same
+        log.warning(
+            "sent by a worker in %s s, since Redis does not take it now: %s",
+            settings.visibility_timeout_seconds,
+            error,
+            extra={"request_id": entry.request_id},
+        )

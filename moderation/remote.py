@@ -11,6 +11,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -32,7 +33,7 @@ from moderation.messages import (
     parse_embedding_response,
 )
 from moderation.plugin import find_answer, pauses
-from moderation.sending import send_request
+from moderation.sending import pack_message
 from moderation.settings import Settings, load_settings
 
 #: A key with the answer to its image, or with what is wrong with it.
@@ -114,6 +115,7 @@ class _Window:
         self._settings = settings
         self._model = model
         self._app = create_app(settings)
+        self._redis = connect(settings)
         self._keys: dict[str, str] = {}  # by request id, oldest first
 
     def __len__(self) -> int:
@@ -128,9 +130,10 @@ class _Window:
         request = EmbeddingRequest(image=image, model=self._model)
         self._keys[request.request_id] = key  # first, so that Ctrl-C loses track of none
         try:
-            message = request.model_dump(mode="json", exclude_none=True)
-            name = request.request_id
-            send_request(self._app, self._settings, EMBED_TASK_NAME, name, message, BULK_QUEUE)
+            asked = request.model_dump(mode="json", exclude_none=True)
+            message = pack_message(EMBED_TASK_NAME, request.request_id, asked, BULK_QUEUE)
+            with broker_errors(self._settings):
+                self._redis.lpush(BULK_QUEUE, message)
         except ModerationError:
             del self._keys[request.request_id]
             raise
@@ -181,7 +184,7 @@ class _Window:
 
         What cannot be reached any more expires by itself.
         """
-        with suppress(ModerationError), broker_errors(self._settings):
+        with suppress(ModerationError), broker_errors(self._settings), self._redis:
             if self._keys:
                 self._unsend()
             for pause in pauses(_LEAVE_SECONDS):
@@ -194,17 +197,16 @@ class _Window:
     def _unsend(self) -> None:
         """Removes our requests from the queue; the newest lie at its head."""
         start = 0
-        with connect(self._settings) as redis:
-            while self._keys and start < _DEEPEST:
-                messages = redis.lrange(BULK_QUEUE, start, start + _AT_A_TIME - 1)
-                if not messages:
-                    return
-                start += len(messages)
-                for message in messages:
-                    request_id = _request_id(message)
-                    if request_id in self._keys and redis.lrem(BULK_QUEUE, 1, message):
-                        del self._keys[request_id]
-                        start -= 1
+        while self._keys and start < _DEEPEST:
+            messages: Any = self._redis.lrange(BULK_QUEUE, start, start + _AT_A_TIME - 1)
+            if not messages:
+                return
+            start += len(messages)
+            for message in messages:
+                request_id = _request_id(message)
+                if request_id in self._keys and self._redis.lrem(BULK_QUEUE, 1, message):
+                    del self._keys[request_id]
+                    start -= 1
 
 
 def _request_id(message: bytes) -> str | None:

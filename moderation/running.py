@@ -66,7 +66,7 @@ def run_worker(
         app = create_worker_app(settings, pipeline, fetcher, answerer, metrics)
         stack.enter_context(serve_metrics(metrics, settings, lambda: count_open(decisions.engine)))
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
-        stack.enter_context(Recovery(app, connection, settings, worker=worker))
+        stack.enter_context(Recovery(connection, settings, worker=worker))
         stack.enter_context(Housekeeping(decisions, settings))
         names = [QUEUES[queue] for queue in queues]
         poison = partial(set_aside_poison, decisions, registry, app)

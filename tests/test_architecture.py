@@ -15,7 +15,15 @@ from tests.conftest import ROOT
 #: Each module imports from layers above its own line, never from its own or a later one.
 LAYERS = [
     {"visible_text"},
-    {"errors", "confinement", "polyglots", "listen_address", "png_chunks", "signatures"},
+    {
+        "errors",
+        "confinement",
+        "polyglots",
+        "scripts",
+        "listen_address",
+        "png_chunks",
+        "signatures",
+    },
     {"image_texts"},
     {
         "settings",
@@ -48,6 +56,7 @@ LAYERS = [
     {"decoder_process", "decision_log"},
     {"verdict", "encoders", "batching", "decoding", "broker", "embeddings", "callbacks"},
     {"pipeline", "registry", "sending", "metrics", "logs", "housekeeping", "reasons", "delivery"},
+    {"acceptance"},
     {
         "loading",
         "replay",

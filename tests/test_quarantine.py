@@ -21,8 +21,15 @@ from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.records import Submission
 from moderation.embedded import EmbeddedRedis
-from moderation.errors import ImageUnavailable, QueueFull, RequestError, VerdictTimeout
+from moderation.errors import (
+    BrokerUnavailable,
+    ImageUnavailable,
+    QueueFull,
+    RequestError,
+    VerdictTimeout,
+)
 from moderation.plugin import Client
+from moderation.recovery import Recovery
 from moderation.registry import Accepted, Registry
 from moderation.release import release
 from moderation.running import set_aside_poison
@@ -177,6 +184,49 @@ def test_a_full_queue_leaves_a_request_in_quarantine(
         release(entry, log, registry, app, settings)
     assert find_entries(log.engine) == [entry]
     assert registry.kept("a") is not None
+
+
+def test_a_full_redis_leaves_a_request_in_quarantine(
+    settings: Settings, log: DecisionLog, registry: Registry, app: Celery, connection: redis.Redis
+) -> None:
+    quarantine(log, registry, "a")
+    [entry] = find_entries(log.engine)
+    connection.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(BrokerUnavailable, match="Redis refuses"):
+            release(entry, log, registry, app, settings)
+    finally:
+        connection.config_set("maxmemory", "0")
+    assert find_entries(log.engine) == [entry]
+    assert registry.kept("a") is not None
+    assert registry.count() == 0
+
+
+def test_a_released_request_that_cannot_be_sent_now_is_sent_by_a_worker_and_no_error(
+    settings: Settings,
+    log: DecisionLog,
+    registry: Registry,
+    app: Celery,
+    connection: redis.Redis,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By somebody whom Redis lets do all else."""
+    quarantine(log, registry, "a")
+    connection.acl_setuser(
+        "limited", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-lpush"]
+    )
+    url = settings.broker_url.get_secret_value()
+    [entry] = find_entries(log.engine)
+    with redis.Redis.from_url(f"redis://limited:@{url.rpartition('@')[2]}") as limited:
+        release(entry, log, Registry(limited), app, settings)
+    connection.acl_deluser("limited")
+    assert "sent by a worker in" in caplog.text
+    assert connection.llen(QUEUES["bulk"]) == 0
+    [state] = [one.state for one in find_entries(log.engine, every=True)]
+    assert state == "released"
+    connection.zincrby("evenhand.accepted.at.bulk", -1000, "a")
+    assert Recovery(connection, settings, worker="w").look() == 1
+    assert connection.llen(QUEUES["bulk"]) == 1
 
 
 def test_the_commands_list_show_retry_and_drop(

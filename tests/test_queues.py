@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import pty
@@ -19,13 +20,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from moderation.broker import connect
+from moderation.broker import connect, create_app
 from moderation.embedded import EmbeddedRedis
 from moderation.errors import BrokerUnavailable, SettingsError
-from moderation.messages import BULK_QUEUE
+from moderation.messages import BULK_QUEUE, TASK_NAME
 from moderation.plugin import Client
 from moderation.queue_metrics import exporter, exposition
-from moderation.queues import BrokerState, QueueState, read_queues
+from moderation.queues import BrokerState, QueueState, look, read_queues
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT
 from tests.echo_worker import EchoWorker
@@ -54,9 +55,12 @@ def _by_name(state: BrokerState) -> dict[str, QueueState]:
     return {queue.queue: queue for queue in state.queues}
 
 
+def _url(settings: Settings) -> str:
+    return settings.broker_url.get_secret_value()
+
+
 def _environment(settings: Settings) -> dict[str, str]:
-    url = settings.broker_url.get_secret_value()
-    return {**os.environ, "COLUMNS": "100", "MODERATION_BROKER_URL": url}
+    return {**os.environ, "COLUMNS": "100", "MODERATION_BROKER_URL": _url(settings)}
 
 
 def _command(*words: str) -> list[str]:
@@ -100,6 +104,7 @@ def test_a_look_reads_no_queue_through(quiet: Settings) -> None:
     client = Client(quiet)
     for _ in range(20):
         client.submit(b"x", "weapons")
+    read_queues(quiet)  # so that Redis knows the script
     with connect(quiet) as connection:
         connection.config_resetstat()
         read_queues(quiet)
@@ -107,7 +112,29 @@ def test_a_look_reads_no_queue_through(quiet: Settings) -> None:
     calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
     of_a_connection = ("client", "hello", "auth", "select", "config", "info")
     asked = {name: calls[name] for name in calls if not name.startswith(of_a_connection)}
-    assert asked == {"multi": 1, "time": 1, "hlen": 1, "llen": 2, "lindex": 2, "exec": 1}
+    assert asked == {"evalsha": 1, "time": 1, "hlen": 1, "llen": 2, "lindex": 2}
+
+
+@pytest.mark.parametrize("is_of_celery", [False, True])
+def test_a_look_moves_no_message_however_large(is_of_celery: bool, alone: Settings) -> None:
+    image = b"x" * 5_000_000
+    before = time.time()
+    if is_of_celery:  # a host without this package
+        request = {"image": {"bytes": base64.b64encode(image).decode()}, "policies": ["weapons"]}
+        with create_app(alone) as app:
+            options = {"queue": BULK_QUEUE, "headers": {"sent_at": time.time()}}
+            app.send_task(TASK_NAME, kwargs={"request": request}, **options)
+    else:
+        Client(alone).submit(image, "weapons", queue="bulk")
+    with connect(alone) as connection, connect(alone) as other:
+        look(connection)
+        sent = other.info("stats")["total_net_output_bytes"]
+        [age] = [queue.oldest_age_seconds for queue in look(connection).queues if queue.depth]
+        moved = other.info("stats")["total_net_output_bytes"] - sent
+    assert age is not None
+    assert 0 <= age <= time.time() - before + 0.001
+    # What one answer to `info` takes, and little else.
+    assert moved < 20_000
 
 
 def _put(settings: Settings, message: bytes) -> float | None:
@@ -134,6 +161,8 @@ def _put(settings: Settings, message: bytes) -> float | None:
         b'{"headers": {"sent_at": NaN}}',
         b'{"headers": {"sent_at": -Infinity}}',
         b'{"headers": {"sent_at": 1' + b"0" * 400 + b"}}",
+        b'{"headers": {"sent_at": 1.2.3}}',
+        b'{"headers": {"argsrepr": "\\"sent_at\\": 5"}}',
         b"[" * 100_000,
     ],
     ids=lambda message: repr(message[:40]),
@@ -142,6 +171,12 @@ def test_a_message_that_does_not_say_when_it_was_sent_is_of_unknown_age(
     message: bytes, alone: Settings
 ) -> None:
     assert _put(alone, message) is None
+
+
+@pytest.mark.parametrize("form", ['"sent_at":%d', '"sent_at" :\n %.6f', '"sent_at": %.12e'])
+def test_a_time_is_read_however_it_is_written(form: str, alone: Settings) -> None:
+    message = '{"body": "' + "A" * 100_000 + '", "headers": {' + form % (time.time() - 100) + "}}"
+    assert _put(alone, message.encode()) == pytest.approx(100, abs=5)
 
 
 def test_a_host_whose_clock_is_ahead_gives_no_negative_age(alone: Settings) -> None:

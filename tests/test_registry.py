@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import redis
 
-from moderation.broker import QUEUES, connect, create_app
+from moderation.broker import QUEUES, connect
 from moderation.embedded import EmbeddedRedis
 from moderation.errors import QueueFull
 from moderation.plugin import Client
@@ -233,7 +233,7 @@ def test_an_entry_of_another_version_holds_no_other_up(
         age(connection, name, 3601)
     connection.hset("evenhand.accepted", lost[0], "of another version")
     connection.hdel("evenhand.accepted", lost[1])
-    recovery = Recovery(create_app(settings), connection, settings, worker="w")
+    recovery = Recovery(connection, settings, worker="w")
     assert recovery.look() == 1
     assert queued(connection) == [lost[2]]
     assert connection.zscore("evenhand.accepted.at.interactive", lost[1]) is None
@@ -244,7 +244,7 @@ def test_what_was_popped_and_never_noted_is_sent_again_once(
 ) -> None:
     lost = Client(settings).submit("/srv/a.jpg", "weapons")
     connection.rpop(INTERACTIVE)
-    recovery = Recovery(create_app(settings), connection, settings, worker="w")
+    recovery = Recovery(connection, settings, worker="w")
     assert recovery.look() == 0
     age(connection, lost, 3601)
     assert recovery.look() == 1
@@ -263,7 +263,7 @@ def test_a_backlog_that_is_older_than_the_timeout_is_not_sent_twice(
         enter(registry, f"r{n}")
         age(connection, f"r{n}", 1000 - n)
         waits(connection, 1000 - n)
-    assert Recovery(create_app(settings), connection, settings, worker="w").look() == 0
+    assert Recovery(connection, settings, worker="w").look() == 0
     assert connection.llen(INTERACTIVE) == 4
 
 
@@ -272,7 +272,7 @@ def test_one_worker_looks_at_a_time(settings: Settings, connection: redis.Redis)
     connection.rpop(INTERACTIVE)
     age(connection, lost, 3601)
     connection.set("evenhand.recovery", "another", ex=3600)
-    recovery = Recovery(create_app(settings), connection, settings, worker="w")
+    recovery = Recovery(connection, settings, worker="w")
     assert recovery.look() == 0
     assert connection.get("evenhand.recovery") == b"another"
     connection.delete("evenhand.recovery")

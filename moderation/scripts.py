@@ -1,0 +1,164 @@
+"""What Redis runs for us in one step, in Lua: keys and arguments are as each comment says.
+
+A full Redis refuses a script at its first command that may take memory, but no script that has
+written already. So those that make room begin with what takes none: they work on a full one too.
+"""
+
+from __future__ import annotations
+
+#: When a message was sent, as it says itself: Unix seconds as text, nil where it does not say. The
+#: body is base64, so no text in it is taken for that; found without going through it bit by bit.
+_SENT_AT = """
+local function sent_at(message)
+  local place = string.find(message, '"sent_at"', 1, true)
+  local text = place and string.match(message, '^"sent_at"%s*:%s*([-+.%deE]+)', place)
+  local number = text and tonumber(text)
+  if number and math.abs(number) < 1e12 then return text end
+end
+"""
+
+#: Enters a request unless too many wait, or too much is accepted, and puts its message on the queue
+#: if one is given: 1 if it was entered, or was already by the same request, whose answer was lost.
+#: Keys: accepted, their bytes, their times, queue, withdrawn. Arguments: id, what is kept, most
+#: that wait, most bytes, message.
+ACCEPT = """
+if ARGV[5] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
+if redis.call('EXISTS', KEYS[5]) == 1 then return redis.error_reply('it was withdrawn') end
+if redis.call('LLEN', KEYS[4]) >= tonumber(ARGV[3]) then return 0 end
+local more = string.len(ARGV[2]) - redis.call('HSTRLEN', KEYS[1], ARGV[1])
+if tonumber(redis.call('GET', KEYS[2]) or 0) + more > tonumber(ARGV[4]) then return -1 end
+local now = redis.call('TIME')
+redis.call('INCRBY', KEYS[2], more)
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[3], now[1] + now[2] / 1e6, ARGV[1])
+if ARGV[5] ~= '' then redis.call('LPUSH', KEYS[4], ARGV[5]) end
+return 1
+"""
+
+#: Strikes a request off.
+_STRIKE_OFF = """
+local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+if size > 0 and redis.call('DECRBY', KEYS[2], size) <= 0 then redis.call('DEL', KEYS[2]) end
+"""
+
+#: Strikes a request off. Keys: accepted, their bytes, in hand, times of each queue. Argument: id.
+SETTLE = f"""
+{_STRIKE_OFF}
+redis.call('HDEL', KEYS[3], ARGV[1])
+for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
+"""
+
+#: Takes a request back that may have been entered, and lets it be entered no more where the asking
+#: may still be under way: 0 if a worker has it, 1 else. Keys: as of `ACCEPT`. Arguments: id,
+#: message, for how many milliseconds.
+WITHDRAW = f"""
+local waited = redis.call('LREM', KEYS[4], 1, ARGV[2])
+if waited == 0 and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
+{_STRIKE_OFF}
+redis.call('ZREM', KEYS[3], ARGV[1])
+if ARGV[3] ~= '0' then redis.call('SET', KEYS[5], '', 'PX', ARGV[3]) end
+return 1
+"""
+
+#: Starts the clock of a request anew, and puts its message on the queue if one is given. Keys: its
+#: times, queue. Arguments: id, message.
+RENEW = """
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'XX', now[1] + now[2] / 1e6, ARGV[1])
+if ARGV[2] ~= '' then redis.call('LPUSH', KEYS[2], ARGV[2]) end
+"""
+
+#: Keeps a key that is there for so long. Key: of a worker. Argument: milliseconds.
+BEAT = """
+if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then
+  redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
+end
+"""
+
+#: Notes who takes a request, and starts its clock anew; how many of those who had it are dead. Of
+#: the living who did not come back from it three count as one. Keys: in hand, times. Arguments: id,
+#: worker, how the keys of workers begin.
+TAKE = """
+local now = redis.call('TIME')
+redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, ARGV[1])
+local takers, deaths = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]'), 0
+for _, taker in ipairs(takers) do
+  if taker ~= ARGV[2] and redis.call('EXISTS', ARGV[3] .. taker) == 0 then deaths = deaths + 1 end
+end
+deaths = math.max(deaths, math.floor(#takers / 3))
+table.insert(takers, ARGV[2])
+redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
+return deaths
+"""
+
+#: Notes that one who took a request lives and has it no longer. Key: in hand. Arguments: id and
+#: worker.
+GIVE_BACK = """
+local takers = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]')
+for index, taker in ipairs(takers) do
+  if taker == ARGV[2] then table.remove(takers, index) break end
+end
+redis.call('HDEL', KEYS[1], ARGV[1])
+if #takers > 0 then redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers)) end
+"""
+
+#: Requests of a queue that were last sent or taken so long ago, and before the one that is taken
+#: next was sent: the queue is in order, so they cannot be in it. No more than are accepted for it
+#: and not in it, since one that was put back may be at its head; but one at least, since what else
+#: waits may never end. A head of another make says nothing. Keys: times, queue. Arguments: seconds,
+#: most, seconds that a host takes to send.
+OVERDUE = f"""
+{_SENT_AT}
+local now = redis.call('TIME')
+local before, most = now[1] + now[2] / 1e6 - tonumber(ARGV[1]), tonumber(ARGV[2])
+local head = redis.call('LINDEX', KEYS[2], -1)
+local missing = redis.call('ZCARD', KEYS[1]) - redis.call('LLEN', KEYS[2])
+if head then
+  local at = sent_at(head)
+  if at then before = math.min(before, at - ARGV[3]) else missing = 1 end
+end
+return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0,
+  math.max(1, math.min(missing, most)))
+"""
+
+#: Sets a request aside, at the cost of the oldest where there are too many bytes: 1 if it fits.
+#: Keys: quarantined, their times, their bytes. Arguments: id, what is kept, most bytes.
+SET_ASIDE = """
+local most, size = tonumber(ARGV[3]), string.len(ARGV[2])
+if size > most then return 0 end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
+local now = redis.call('TIME')
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('ZADD', KEYS[2], now[1] + now[2] / 1e6, ARGV[1])
+local total = redis.call('INCRBY', KEYS[3], size)
+while total > most do
+  local oldest = redis.call('ZPOPMIN', KEYS[2])[1]
+  if not oldest then redis.call('DEL', KEYS[3]) break end
+  total = redis.call('DECRBY', KEYS[3], redis.call('HSTRLEN', KEYS[1], oldest))
+  redis.call('HDEL', KEYS[1], oldest)
+end
+return 1
+"""
+
+#: Forgets a request that was set aside. Keys: as of `SET_ASIDE`. Argument: id.
+FORGET = """
+local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
+redis.call('HDEL', KEYS[1], ARGV[1])
+redis.call('ZREM', KEYS[2], ARGV[1])
+redis.call('DECRBY', KEYS[3], size)
+"""
+
+#: The time (seconds and microseconds), how many are in hand, and of each queue how many wait and
+#: when the one that is taken next was sent. Keys: in hand, queues.
+LOOK = f"""
+{_SENT_AT}
+local now = redis.call('TIME')
+local found = {{now[1], now[2], redis.call('HLEN', KEYS[1])}}
+for index = 2, #KEYS do
+  local head = redis.call('LINDEX', KEYS[index], -1)
+  table.insert(found, redis.call('LLEN', KEYS[index]))
+  table.insert(found, head and sent_at(head) or false)
+end
+return found
+"""

@@ -23,10 +23,9 @@ from benchmarks.chaos_databases import Database
 from benchmarks.chaos_images import HOSTILE
 from benchmarks.chaos_load import Load
 from benchmarks.chaos_servers import Crew, RedisServer
+from moderation.broker import UNACKED
 from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE, TASK_NAME
 
-#: kombu's hash of what workers have in hand.
-_UNACKED = "unacked"
 #: So many requests go at once before a fault, so that it meets some in hand.
 BURST = 8
 #: How long to wait for something in hand.
@@ -72,7 +71,7 @@ class Site:
         """Returns how many requests are in hand, and how many wait."""
         with suppress(redis.RedisError):
             waiting = [self.connection.llen(name) for name in (INTERACTIVE_QUEUE, BULK_QUEUE)]
-            return int(self.connection.hlen(_UNACKED)), sum(map(int, waiting))
+            return int(self.connection.hlen(UNACKED)), sum(map(int, waiting))
         return 0, 0
 
 
@@ -166,7 +165,7 @@ def _redeliver(site: Site) -> str:
 
 
 def _in_hand(site: Site) -> list[tuple[str, bytes]]:
-    found = cast(dict[bytes, bytes], site.connection.hgetall(_UNACKED))
+    found = cast(dict[bytes, bytes], site.connection.hgetall(UNACKED))
     entries = [json.loads(value) for value in found.values()]
     return [(str(queue), json.dumps(message).encode()) for message, _, queue in entries]
 

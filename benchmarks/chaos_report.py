@@ -13,6 +13,7 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 
 from benchmarks.chaos_ledger import Audit
+from moderation.broker import UNACKED
 from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE
 
 _SHOWN = 10
@@ -69,7 +70,7 @@ def where_lost(found: Audit, connection: redis.Redis) -> dict[str, str]:
             for queue in (INTERACTIVE_QUEUE, BULK_QUEUE)
             for message in _values(connection.lrange(queue, 0, -1))
         ),
-        "in hand of a worker": b" ".join(_values(connection.hvals("unacked"))),
+        "in hand of a worker": b" ".join(_values(connection.hvals(UNACKED))),
     }
     return {
         name: ", ".join(place for place, held in places.items() if name.encode() in held)

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import redis
 
-from moderation.broker import connect
+from moderation.broker import UNACKED, connect
 from moderation.commands.demo import sample_photographs
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import INTERACTIVE_QUEUE
@@ -76,7 +76,7 @@ def read_counters(connection: redis.Redis) -> Counters:
 
 def wait_until_answered(connection: redis.Redis) -> None:
     """Returns when no request waits and none is in hand."""
-    while connection.hlen("unacked") or connection.llen(INTERACTIVE_QUEUE):
+    while connection.hlen(UNACKED) or connection.llen(INTERACTIVE_QUEUE):
         time.sleep(0.2)
 
 

@@ -24,6 +24,14 @@ from moderation.settings import Settings
 
 QUEUES = {"interactive": INTERACTIVE_QUEUE, "bulk": BULK_QUEUE}
 
+#: Where kombu notes what workers have taken, of both queues. The names that it gives by itself are
+#: those of every Celery app of the database, and each puts back or deletes what it finds there.
+UNACKED, UNACKED_INDEX = "evenhand.unacked", "evenhand.unacked.index"
+_UNACKED_MUTEX = "evenhand.unacked.mutex"
+
+#: What names the channel of commands to workers, so that those to other apps do not reach ours.
+CONTROL = "evenhand"
+
 _CONNECT_SECONDS = 3.0
 _ANSWER_SECONDS = 10.0
 
@@ -70,11 +78,15 @@ def create_app(settings: Settings) -> Celery:
         worker_disable_prefetch=True,
         worker_prefetch_multiplier=1,
         worker_send_task_events=False,
+        control_exchange=CONTROL,
         worker_hijack_root_logger=True,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=_CONNECT_SECONDS,
         broker_transport_options={
             "visibility_timeout": settings.visibility_timeout_seconds,
+            "unacked_key": UNACKED,
+            "unacked_index_key": UNACKED_INDEX,
+            "unacked_mutex_key": _UNACKED_MUTEX,
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_timeout": _ANSWER_SECONDS,
         },

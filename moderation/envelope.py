@@ -16,12 +16,13 @@ from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
+from moderation.broker import CONTROL
 from moderation.messages import REQUEST_ID
 from moderation.sending import SENT_AT
 
 #: The commands from afar that a worker obeys: whether it lives, and nothing else.
 _COMMAND = "ping"
-_REPLY_EXCHANGE = "reply.celery.pidbox"
+_REPLY_EXCHANGE = f"reply.{CONTROL}.pidbox"
 _LARGEST_COMMAND = 65_536
 
 #: How far ahead a retry may lie. Ours wait 30 s at most; what says more is taken as that, since
@@ -253,7 +254,7 @@ def read_command(raw: bytes) -> str | None:
     }
     properties = {
         "delivery_tag": str(uuid.uuid4()),
-        "delivery_info": {"exchange": "celery.pidbox", "routing_key": ""},
+        "delivery_info": {"exchange": f"{CONTROL}.pidbox", "routing_key": ""},
         "body_encoding": "base64",
     }
     rebuilt = {

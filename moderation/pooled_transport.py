@@ -8,9 +8,17 @@ import redis
 from kombu.transport import redis as kombu_redis
 
 
+class _QoS(kombu_redis.QoS):  # type: ignore[misc]
+    """Puts nothing back: who only sends, or asks whether workers live, has nothing in hand."""
+
+    def restore_visible(self, *_: object, **__: object) -> None:
+        """Does nothing: what workers left behind is for workers, who look at what it is."""
+
+
 class PooledChannel(kombu_redis.Channel):  # type: ignore[misc]
     """Sends and notes messages; making a client costs more than what it then sends."""
 
+    QoS = _QoS
     _pooled: redis.Redis | None = None
 
     def _create_client(self, asynchronous: bool = False) -> redis.Redis:

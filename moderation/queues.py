@@ -10,11 +10,8 @@ from typing import Any, NamedTuple
 import redis
 
 from moderation import scripts
-from moderation.broker import QUEUES, broker_errors, connect
+from moderation.broker import QUEUES, UNACKED, broker_errors, connect
 from moderation.settings import Settings
-
-#: Where kombu keeps what workers have taken and not yet answered, of all queues of a database.
-_IN_HAND = "unacked"
 
 
 class QueueState(NamedTuple):
@@ -63,7 +60,7 @@ def read_queues(settings: Settings) -> BrokerState:
 def look(connection: redis.Redis) -> BrokerState:
     """Returns what `read_queues` does, on a connection that is open already."""
     ask = connection.register_script(scripts.LOOK)
-    found: Any = ask([_IN_HAND, *QUEUES.values()])
+    found: Any = ask([UNACKED, *QUEUES.values()])
     seconds, microseconds, in_hand, *each = found
     now = int(seconds) + int(microseconds) / 1e6
     states = (

@@ -16,6 +16,7 @@ from typing import Any, Self, cast
 import redis
 
 from moderation.broker import QUEUES
+from moderation.former_keys import take_over
 from moderation.messages import TASK_NAME
 from moderation.registry import Accepted, Registry
 from moderation.sending import pack_message
@@ -47,6 +48,7 @@ class Recovery:
         self._redis = connection
         self._registry = Registry(connection)
         self._settings = settings
+        self._has_taken_over = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
 
@@ -93,12 +95,21 @@ class Recovery:
             try:
                 self._registry.beat(self._worker, _BEATS * self._pause)
                 self.look()
+                self._take_over()
             except redis.RedisError as error:
                 log.warning("no look for lost requests: %s", type(error).__name__)
             except Exception:
                 log.exception("the look for lost requests failed")
             if self._stop.wait(self._pause):
                 return
+
+    def _take_over(self) -> None:
+        """Takes over what a worker of an older version had in hand, once."""
+        if self._has_taken_over:
+            return
+        if taken := take_over(self._redis):
+            log.warning("taken over from a worker of an older version: %s requests", taken)
+        self._has_taken_over = True
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -162,3 +162,20 @@ for index = 2, #KEYS do
 end
 return found
 """
+
+#: Moves a note of what a worker has in hand, unless it is of another's queue: 1 if it was moved.
+#: Keys: notes and their times, from and to. Arguments: tag, how notes of our queues end.
+TAKE_OVER = """
+local note = redis.call('HGET', KEYS[1], ARGV[1])
+for index = 2, #ARGV do
+  if note and string.sub(note, -string.len(ARGV[index])) == ARGV[index] then
+    local at = redis.call('ZSCORE', KEYS[2], ARGV[1]) or redis.call('TIME')[1]
+    redis.call('HSET', KEYS[3], ARGV[1], note)
+    redis.call('ZADD', KEYS[4], at, ARGV[1])
+    redis.call('HDEL', KEYS[1], ARGV[1])
+    redis.call('ZREM', KEYS[2], ARGV[1])
+    return 1
+  end
+end
+return 0
+"""

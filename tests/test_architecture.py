@@ -56,7 +56,7 @@ LAYERS = [
     {"decoder_process", "decision_log"},
     {"verdict", "encoders", "batching", "decoding", "broker", "embeddings", "callbacks"},
     {"pipeline", "registry", "sending", "metrics", "logs", "housekeeping", "reasons", "delivery"},
-    {"acceptance"},
+    {"acceptance", "former_keys"},
     {
         "loading",
         "replay",

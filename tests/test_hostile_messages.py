@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 import redis
 
-from moderation.broker import create_app
+from moderation.broker import CONTROL, UNACKED, UNACKED_INDEX, create_app
 from moderation.embedded import EmbeddedRedis
 from moderation.envelope import UnreadableMessage, largest_message, pack_kept, read_envelope
 from moderation.messages import TASK_NAME
@@ -208,7 +208,7 @@ def test_a_hostile_message_is_reported_once_and_harms_nobody(
     database.lpush(QUEUE, raw)
     assert answer(host, send(host))["did"] == "answer"
     until(lambda: len(echo.poison()) > known)
-    until(lambda: database.llen(QUEUE) == 0 and database.hlen("unacked") == 0)
+    until(lambda: database.llen(QUEUE) == 0 and database.hlen(UNACKED) == 0)
     [poison] = echo.poison()[known:]
     has_id = not isinstance(content, bytes) and isinstance(content.get("headers"), dict)
     given = content["headers"].get("id") if has_id else None
@@ -231,7 +231,7 @@ def test_what_a_request_needs_not_is_left_out(
 ) -> None:
     task_id = str(uuid.uuid4())
     tag = "stolen-tag"
-    database.hset("unacked", tag, json.dumps([message(), "", QUEUE]))
+    database.hset(UNACKED, tag, json.dumps([message(), "", QUEUE]))
     hostile = message(
         headers={
             "id": task_id,
@@ -264,9 +264,9 @@ def test_what_a_request_needs_not_is_left_out(
     did = answer(host, task_id)
     assert did["delivery"]["routing_key"] == QUEUE
     assert did["headers"] == {"redelivered": False}
-    until(lambda: not database.exists("unacked_index"))  # it is acknowledged, under its own tag
-    assert database.hexists("unacked", tag)  # another's message is not
-    database.hdel("unacked", tag)
+    until(lambda: not database.exists(UNACKED_INDEX))  # it is acknowledged, under its own tag
+    assert database.hexists(UNACKED, tag)  # another's message is not
+    database.hdel(UNACKED, tag)
     assert set(database.keys("*")) - before <= {f"celery-task-meta-{task_id}"}
     assert SECRET not in echo.log()
 
@@ -279,13 +279,13 @@ def test_one_tag_for_two_messages_acknowledges_each_by_itself(
         body = [[], {"request": {"image": {"path": f"held {task_id}"}}}, {}]
         same = message(body, headers={"id": task_id}, properties={"delivery_tag": "same"})
         database.lpush(QUEUE, json.dumps(same))
-    until(lambda: database.hlen("unacked") == 2)
+    until(lambda: database.hlen(UNACKED) == 2)
     echo.open(ids[1])
     assert answer(host, ids[1])["did"] == "held"
-    until(lambda: database.hlen("unacked") == 1)
+    until(lambda: database.hlen(UNACKED) == 1)
     echo.open(ids[0])
     assert answer(host, ids[0])["did"] == "held"
-    until(lambda: database.hlen("unacked") == 0)
+    until(lambda: database.hlen(UNACKED) == 0)
 
 
 def test_a_retry_far_ahead_is_not_kept_for_longer_than_ours() -> None:
@@ -314,12 +314,12 @@ def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
     try:
         database.lpush(QUEUE, raw)
         assert answer(host, send(host))["did"] == "answer"
-        until(lambda: database.hvals("unacked") == [pack_kept(raw, QUEUE)])
+        until(lambda: database.hvals(UNACKED) == [pack_kept(raw, QUEUE)])
         assert len(echo.poison()) == known
     finally:
         echo.refuse_poison(False)
     until(lambda: len(echo.poison()) > known)
-    until(lambda: database.hlen("unacked") == 0)
+    until(lambda: database.hlen(UNACKED) == 0)
     [poison] = echo.poison()[known:]
     assert poison["sha256"] == hashlib.sha256(raw).hexdigest()
 
@@ -341,13 +341,13 @@ def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
     # A good one that is older must still come back.
     task_id = str(uuid.uuid4())
     good = json.dumps([message(headers={"id": task_id}), "elsewhere", QUEUE])
-    database.hset("unacked", mapping={"good": good, "forged": kept})
-    database.zadd("unacked_index", {"good": 1, "forged": 2})
+    database.hset(UNACKED, mapping={"good": good, "forged": kept})
+    database.zadd(UNACKED_INDEX, {"good": 1, "forged": 2})
     assert "did" in answer(host, task_id)
     until(lambda: len(echo.poison()) > known)
-    until(lambda: database.hlen("unacked") == 0)
+    until(lambda: database.hlen(UNACKED) == 0)
     [poison] = echo.poison()[known:]
-    assert poison["queue"] == "unacked"
+    assert poison["queue"] == UNACKED
     assert not database.exists("stolen")
 
 
@@ -395,7 +395,7 @@ def test_garbage_on_the_channel_of_commands_is_passed_over(
         json.dumps({**message(), "body": packed(json.dumps(elsewhere).encode())}).encode(),
         json.dumps(message(headers={"compression": "bzip2"})).encode(),
     ):
-        assert database.publish("/0.celery.pidbox", text) == 1
+        assert database.publish(f"/0.{CONTROL}.pidbox", text) == 1
     ping(host)
     assert answer(host, send(host))["did"] == "answer"
     assert "Traceback" not in echo.log()

@@ -27,7 +27,7 @@ from celery.app.task import Context
 from PIL import Image
 
 from moderation import acollect, asubmit, collect, strictest_action, submit
-from moderation.broker import QUEUES, create_app
+from moderation.broker import QUEUES, UNACKED, create_app
 from moderation.commands.inputs import find_policies
 from moderation.commands.scan import scan_images
 from moderation.commands.submit import submit_images
@@ -271,7 +271,7 @@ def test_a_verdict_expires_and_no_image_stays_in_redis_or_in_the_log(
         result = f"celery-task-meta-{request_id}"
         assert 0 < connection.ttl(result) <= settings.result_expires_seconds
         assert json.loads(connection.get(result))["status"] == "SUCCESS"
-        until(lambda: connection.hlen("unacked") == 0)
+        until(lambda: connection.hlen(UNACKED) == 0)
         for key in connection.scan_iter():
             if connection.type(key) == b"string":
                 assert piece not in connection.get(key)
@@ -420,7 +420,7 @@ def test_a_stopping_worker_answers_what_it_has_and_leaves_the_rest(
             assert first.process.wait(PATIENCE_SECONDS) == 0
         assert all(client.collect(request_id, timeout_seconds=0) for request_id in held)
         assert connection.llen("moderation.interactive") == len(rest)
-        assert connection.hlen("unacked") == 0
+        assert connection.hlen(UNACKED) == 0
         with EmbeddedWorker(own, options):
             assert all(client.collect(name, timeout_seconds=PATIENCE_SECONDS) for name in rest)
 

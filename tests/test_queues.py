@@ -20,7 +20,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from moderation.broker import connect, create_app
+from moderation.broker import UNACKED, connect, create_app
 from moderation.embedded import EmbeddedRedis
 from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.messages import BULK_QUEUE, TASK_NAME
@@ -206,7 +206,7 @@ def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
         send(quiet, "later 3600", headers={"sent_at": 1_700_000_000.0})
 
         def retried() -> list[dict[str, Any]]:
-            taken = [json.loads(kept)[0]["headers"] for kept in connection.hvals("unacked")]
+            taken = [json.loads(kept)[0]["headers"] for kept in connection.hvals(UNACKED)]
             return [headers for headers in taken if headers["retries"]]
 
         [headers] = until(retried)

@@ -15,6 +15,7 @@ import pytest
 import redis
 from redis.client import Monitor
 
+from moderation.broker import UNACKED, UNACKED_INDEX
 from moderation.embedded import EmbeddedRedis
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
@@ -50,7 +51,7 @@ def database(server: EmbeddedRedis) -> redis.Redis:
 
 def in_hand(server: EmbeddedRedis) -> int:
     with database(server) as connection:
-        found = connection.hlen("unacked")
+        found = connection.hlen(UNACKED)
         assert isinstance(found, int)
         return found
 
@@ -223,11 +224,11 @@ def test_what_a_killed_worker_had_in_hand_comes_back_all_at_once(
         echo.process.kill()
         echo.process.wait()
         echo.open("gate")
-        tags = connection.zrange("unacked_index", 0, -1)
-        connection.zadd("unacked_index", dict.fromkeys(tags, time.time() + 3600))
+        tags = connection.zrange(UNACKED_INDEX, 0, -1)
+        connection.zadd(UNACKED_INDEX, dict.fromkeys(tags, time.time() + 3600))
         # The first look of a worker, while it starts, has no limit; the next ones have.
         with worker(host, tmp_path, concurrency=40), connection.monitor() as monitor:
-            connection.zadd("unacked_index", dict.fromkeys(tags, 1))
+            connection.zadd(UNACKED_INDEX, dict.fromkeys(tags, 1))
             assert [answer(host, task_id)["did"] for task_id in ids] == ["held"] * 40
             connection.echo("these were all")
             assert put_back_by_look(monitor) == [40]

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import redis
 
+from moderation.broker import UNACKED
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders import LoadOptions, load_encoder
 from moderation.errors import (
@@ -58,7 +59,7 @@ def lonely() -> Iterator[EmbeddedRedis]:
 def keys_in(url: str) -> set[bytes]:
     """Returns the keys in Redis once no request is under way, save Celery's own bookkeeping."""
     with redis.Redis.from_url(url) as connection:
-        until(lambda: connection.hlen("unacked") == 0)
+        until(lambda: connection.hlen(UNACKED) == 0)
         return {key for key in connection.scan_iter() if not key.startswith(b"_kombu")}
 
 

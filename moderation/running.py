@@ -40,8 +40,8 @@ def run_worker(
 ) -> int:
     """Serves the queues until told to stop; returns the exit code.
 
-    SIGTERM and the first Ctrl-C let it answer what it has in hand; requests that it has not taken
-    stay in the queue. What a killed worker had goes to another after the visibility timeout.
+    SIGTERM, SIGHUP and the first Ctrl-C let it answer what it has in hand; requests that it has not
+    taken stay in the queue. What a killed worker had goes to another after the visibility timeout.
 
     Raises:
         SettingsError, LogError, LogUnavailable: the decision log cannot be opened.

@@ -9,6 +9,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -41,6 +42,8 @@ class _Worker(Worker):  # type: ignore[misc]
     def install_platform_tweaks(self, worker: Worker) -> None:
         """Installs what happens on signals."""
         signal.signal(signal.SIGTERM, _stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, _stop)
         signal.signal(signal.SIGINT, _stop_or_leave)
         signal.signal(signal.SIGQUIT, _leave)
 
@@ -65,7 +68,8 @@ def serve(
     A Redis that restarts or fills up ends Celery's worker. The model stays loaded, and a new one
     takes over: what the old one had in hand comes back after the visibility timeout.
 
-    SIGTERM and the first Ctrl-C let it answer what it has in hand. SIGQUIT and the second Ctrl-C
+    SIGTERM, a terminal that is closed (SIGHUP) and the first Ctrl-C let it answer what it has in
+    hand. SIGQUIT and the second Ctrl-C
     put that back into the queue and end the process at once.
 
     Args:
@@ -127,16 +131,18 @@ def _pause(seconds: float) -> None:
         time.sleep(0.1)
 
 
-def _stop(*_: Any) -> None:
+def _stop(number: int, _: Any = None) -> None:
     """Lets the worker answer what it has in hand, and then end."""
     if state.should_stop is None:
-        _say("Stopping when all in hand is answered; Ctrl-C to put it back and stop now")
+        name = signal.Signals(number).name
+        what = f"Stopping when all in hand is answered ({name})"
+        _say(f"{what}; Ctrl-C to put it back and stop now")
         state.should_stop = 0
 
 
-def _stop_or_leave(*_: Any) -> None:
+def _stop_or_leave(number: int, _: Any = None) -> None:
     if state.should_stop is None:
-        _stop()
+        _stop(number)
     else:
         _leave()
 
@@ -160,7 +166,8 @@ def _put_back(worker: Worker) -> None:
 
 def _say(text: str) -> None:
     # No logging: a signal may have interrupted a thread that holds its lock.
-    os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
+    with suppress(OSError):  # a terminal that was closed takes nothing
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
 
 
 def _end_at_once(code: int) -> None:

@@ -163,7 +163,7 @@ def test_what_a_full_redis_does_not_note_is_put_back_by_a_worker_that_ends(
         assert answer(host, task_id)["did"] == "answer"
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_told_to_stop_answers_what_it_has_in_hand(
     number: signal.Signals, server: KeepingRedis, host: Settings, tmp_path: Path
 ) -> None:
@@ -172,6 +172,7 @@ def test_a_worker_that_is_told_to_stop_answers_what_it_has_in_hand(
         until(lambda: in_hand(server) == 1 and takes_more(server))
         echo.process.send_signal(number)
         until(lambda: not takes_more(server))
+        until(lambda: f"Stopping when all in hand is answered ({number.name})" in echo.log())
         later = send(host)
         echo.open("gate")
         assert ended(echo.process) == 0

@@ -93,8 +93,9 @@ def listed(paths: Iterable[str]) -> Iterator[str]:
     for path in paths:
         if path == "-":
             content = sys.stdin.buffer.read()
-            parted = content.split(b"\0") if b"\0" in content else content.splitlines()
-            yield from (os.fsdecode(name) for name in parted if name.strip())
+            parted = content.split(b"\0" if b"\0" in content else b"\n")
+            names = parted if b"\0" in content else [line.removesuffix(b"\r") for line in parted]
+            yield from (os.fsdecode(name) for name in names if name.strip())
         else:
             yield path
 

@@ -263,7 +263,7 @@ def test_a_model_that_cannot_be_had_names_the_three_ways_out(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError) as caught:
         load_encoder(reference, LoadOptions(offline=True))
-    for way in ("moderation model pull", "local folder", "--model starter"):
+    for way in ("moderation model pull", "local folder", "name starter"):
         assert way in caught.value.remedy
 
 

@@ -66,11 +66,12 @@ class Counters(NamedTuple):
 def read_counters(connection: redis.Redis) -> Counters:
     """Returns the server's counters."""
     stats = connection.info("commandstats")
-    cpu = connection.info("cpu")
+    cpu, memory = connection.info("cpu"), connection.info("memory")
     return Counters(
         {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()},
         cpu["used_cpu_sys"] + cpu["used_cpu_user"],
-        connection.info("memory")["used_memory"],
+        # Without the buffers of clients, which the server makes larger and smaller as it likes.
+        memory["used_memory"] - memory["mem_clients_normal"],
     )
 
 
@@ -194,7 +195,9 @@ def measure(given: Given, rate_seconds: float) -> dict[str, Any]:
                 f"look_ms_with_{waiting}_waiting": measure_look(client, connection, given, waiting)
                 for waiting in (1, 100_000)
             }
-            version = connection.info("server")["redis_version"]
+            server_told = connection.info("server")
+            name = "valkey" if "valkey_version" in server_told else "redis"
+            version = f"{name} {server_told[f'{name}_version']}"
     return {
         "results": {
             **asked,

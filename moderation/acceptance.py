@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from functools import partial
 
 import redis
 from celery import Celery
@@ -15,7 +16,7 @@ from celery import Celery
 from moderation.broker import QUEUES, broker_errors
 from moderation.errors import BrokerUnavailable, ModerationError, QueueFull, SettingsError
 from moderation.messages import TASK_NAME, ModerationRequest
-from moderation.registry import Accepted, Registry
+from moderation.registry import Accepted, Registry, Withdrawn
 from moderation.sending import pack_message
 from moderation.settings import Settings
 
@@ -42,6 +43,8 @@ def enter(
     name, sent_at = request.request_id, time.time()
     content = request.model_dump(mode="json", exclude_none=True)
     message = pack_message(TASK_NAME, name, content, QUEUES[queue], sent_at)
+    with broker_errors(settings):
+        registry.reach()  # what fails here was not sent
     try:
         with broker_errors(settings):
             registry.accept(
@@ -55,10 +58,10 @@ def enter(
         raise
     except BaseException as error:  # Ctrl-C too
         lost = not isinstance(error.__cause__, redis.ResponseError)
+        withdraw = partial(registry.withdraw, name, queue, message, lost=lost)
         try:
             with broker_errors(settings):
-                is_back = registry.withdraw(name, queue, message, lost=lost)
-                is_back = is_back and not _has_answer(app, name)
+                is_back = _is_back(withdraw(), app, name, lost=lost)
         except ModerationError:
             is_back = True
             if lost:
@@ -68,6 +71,17 @@ def enter(
             raise
 
 
+def _is_back(found: Withdrawn, app: Celery, name: str, *, lost: bool) -> bool:
+    """Whether nobody decides a request that was withdrawn."""
+    if found == "not there" and lost:  # it may have been answered before its `accept` was missed
+        return not _has_answer(app, name)
+    return found != "in hand"
+
+
 def _has_answer(app: Celery, name: str) -> bool:
-    """Whether a worker was so quick that a request is answered already."""
-    return bool(app.backend.get_task_meta(name)["status"] != "PENDING")
+    """Whether a request is answered already; a worker strikes it off, then writes the answer."""
+    for pause in (0.0, 0.1, 0.3, 0.6):
+        time.sleep(pause)
+        if app.backend.get_task_meta(name)["status"] != "PENDING":
+            return True
+    return False

@@ -25,8 +25,8 @@ MOST_FILL = 100_000
 MOST_SCANS = 100
 
 #: Of a still that is as large as one may be fewer scans are gone through, and of one in between as
-#: many as have the same pixels together.
-MOST_LARGE_SCANS = 25
+#: many as have the same pixels together. Those of smaller pictures behind it are counted too.
+MOST_LARGE_SCANS = 40
 
 #: How a scan begins; what follows is its length, which never needs the upper byte.
 _SCAN = b"\xff\xda\x00"

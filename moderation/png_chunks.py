@@ -1,6 +1,6 @@
 """A PNG without what no viewer makes a picture of: its texts, and profiles that are none.
 
-Imports nothing but Python's own. A PNG of 1 MB takes 0.1 ms; one that has texts is copied.
+Imports no Pillow. A PNG of 1 MB takes 0.1 ms; one that has texts is copied.
 """
 
 from __future__ import annotations
@@ -9,11 +9,16 @@ import struct
 import zlib
 from collections.abc import Iterator
 
+from moderation.errors import ImageError
+
 START = b"\x89PNG\r\n\x1a\n"
 
 #: A longer ICC profile, in bytes, is ignored. Those of cameras take some kB, those of printing
 #: presses up to 3 MB; parsing more than that is work without an image.
 LONGEST_PROFILE = 4_000_000
+
+#: Chunks of a file. A photograph of 20 MB has 2,500 of 8 kB; Pillow spends microseconds on each.
+MOST_CHUNKS = 200_000
 
 _HEAD = struct.Struct(">I4s")
 #: A chunk's head, and the checksum behind its data.
@@ -33,6 +38,9 @@ def without_notes(content: bytes) -> bytes:
 
     Args:
         content: begins with `START`; where it is no PNG beyond that, it stays as it is.
+
+    Raises:
+        ImageError: it has so many chunks that going through them costs more than its pixels.
     """
     kept: list[bytes] = []
     copied = 0
@@ -61,13 +69,17 @@ def _left_out(content: bytes) -> Iterator[tuple[int, int]]:
 def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind of each whole chunk up to the end of the image, and its begin and end."""
     start = len(START)
-    while start + _AROUND <= len(content):
+    for _ in range(MOST_CHUNKS):
+        if start + _AROUND > len(content):
+            return
         length, kind = _HEAD.unpack_from(content, start)
         end = start + _AROUND + length
         if end > len(content) or kind == b"IEND":
             return
         yield kind, start, end
         start = end
+    what = f"the PNG has more than {MOST_CHUNKS} chunks"
+    raise ImageError(what, "image", "Save the image anew in an image editor")
 
 
 def _is_too_long(profile: bytes) -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import json
 import math
 from contextlib import suppress
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 import redis
 
@@ -40,6 +40,11 @@ _SENDING_SECONDS = 15
 
 #: Longer than what was sent on a connection that was lost may take to arrive.
 _WITHDRAWN_SECONDS = 3_600
+
+
+#: Of a request that is taken back: a worker has it; it is back; it never came, or is final.
+Withdrawn = Literal["in hand", "taken back", "not there"]
+_WITHDRAWN_AS: tuple[Withdrawn, ...] = get_args(Withdrawn)
 
 
 class Accepted(NamedTuple):
@@ -110,8 +115,13 @@ class Registry:
         if entered == -1:
             raise _full(f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES")
 
-    def withdraw(self, request_id: str, queue: str, message: str, *, lost: bool) -> bool:
-        """Takes back a request whose `accept` failed; False where a worker has it already.
+    def reach(self) -> None:
+        """Returns where Redis can be reached; what fails after this may have been done."""
+        pool = self._redis.connection_pool
+        pool.release(pool.get_connection())
+
+    def withdraw(self, request_id: str, queue: str, message: str, *, lost: bool) -> Withdrawn:
+        """Takes back a request whose `accept` failed; tells what was found.
 
         Args:
             request_id: its id.
@@ -120,7 +130,8 @@ class Registry:
             lost: whether the answer is missing, so that `accept` may still be under way.
         """
         milliseconds = 1000 * _WITHDRAWN_SECONDS if lost else 0
-        return bool(self._withdraw(_keys(request_id, queue), [request_id, message, milliseconds]))
+        found = self._withdraw(_keys(request_id, queue), [request_id, message, milliseconds])
+        return _WITHDRAWN_AS[cast(int, found)]
 
     def take(self, request_id: str, queue: str, worker: str) -> int:
         """Notes that a worker takes a request; returns how many died of it, or might have."""

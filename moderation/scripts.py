@@ -23,7 +23,9 @@ end
 #: that wait, most bytes, message.
 ACCEPT = """
 if ARGV[5] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
-if redis.call('EXISTS', KEYS[5]) == 1 then return redis.error_reply('it was withdrawn') end
+if ARGV[5] ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then
+  return redis.error_reply('it was withdrawn')
+end
 if redis.call('LLEN', KEYS[4]) >= tonumber(ARGV[3]) then return 0 end
 local more = string.len(ARGV[2]) - redis.call('HSTRLEN', KEYS[1], ARGV[1])
 if tonumber(redis.call('GET', KEYS[2]) or 0) + more > tonumber(ARGV[4]) then return -1 end
@@ -50,15 +52,16 @@ for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
 """
 
 #: Takes a request back that may have been entered, and lets it be entered no more where the asking
-#: may still be under way: 0 if a worker has it, 1 else. Keys: as of `ACCEPT`. Arguments: id,
-#: message, for how many milliseconds.
+#: may still be under way: 0 if a worker has it, 1 if it was taken back, 2 if it was not there: it
+#: never came, or is final. Keys: as of `ACCEPT`. Arguments: id, message, for how many milliseconds.
 WITHDRAW = f"""
 local waited = redis.call('LREM', KEYS[4], 1, ARGV[2])
-if waited == 0 and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 0 end
+local accepted = redis.call('HEXISTS', KEYS[1], ARGV[1])
+if waited == 0 and accepted == 1 then return 0 end
 {_STRIKE_OFF}
 redis.call('ZREM', KEYS[3], ARGV[1])
 if ARGV[3] ~= '0' then redis.call('SET', KEYS[5], '', 'PX', ARGV[3]) end
-return 1
+return waited == 0 and accepted == 0 and 2 or 1
 """
 
 #: Starts the clock of a request anew, and puts its message on the queue if one is given. Keys: its

@@ -134,10 +134,10 @@ def _pause(seconds: float) -> None:
 def _stop(number: int, _: Any = None) -> None:
     """Lets the worker answer what it has in hand, and then end."""
     if state.should_stop is None:
+        state.should_stop = 0
         name = signal.Signals(number).name
         what = f"Stopping when all in hand is answered ({name})"
         _say(f"{what}; Ctrl-C to put it back and stop now")
-        state.should_stop = 0
 
 
 def _stop_or_leave(number: int, _: Any = None) -> None:

@@ -23,8 +23,10 @@ _UNREAD = (b"II*\0", b"MM\0*", b"\0\0\0\x0cjP", b"\0\0\0\x0cJXL", b"8BPS", b"<sv
 
 _BASE64 = string.ascii_letters + string.digits + "+/-_"
 _TO_STANDARD = str.maketrans("-_", "+/")
-#: Characters of base64 that tell, and folders before them that are looked past.
-_TELLING, _FOLDERS = 4 * 10, 40
+#: Characters of base64 that tell, at least so many since no image is shorter, and folders before
+#: them that are looked past.
+_TELLING, _SHORTEST, _FOLDERS = 4 * 10, 32, 40
+_DATA_URL = re.compile(r"\s*data:([a-z][a-z0-9.+-]*/[a-z0-9.+-]+)?(;[^,/]*)?,")
 
 
 def is_image(head: bytes) -> bool:
@@ -44,7 +46,10 @@ def is_encoded_image(text: str) -> bool:
     It may stand behind folders, since some hosts make any text an absolute path.
     """
     lower = text.lower()
-    if lower.lstrip().startswith("data:") or ";base64," in lower:
+    if lower.startswith(("http://", "https://")):  # what it asks for is not what it is
+        text = re.split(r"[?#]", text, maxsplit=1)[0]
+        lower = text.lower()
+    if _DATA_URL.match(lower) or ";base64," in lower:
         return True
     text = "".join(text.split()).rstrip("=")
     end = text[len(text.rstrip(_BASE64)) :]
@@ -57,6 +62,8 @@ def is_encoded_image(text: str) -> bool:
 
 def _tells(text: str) -> bool:
     """Returns whether base64 begins as an image does."""
+    if len(text) < _SHORTEST:
+        return False
     first = text[:_TELLING].translate(_TO_STANDARD)
     head = base64.b64decode(first[: len(first) // 4 * 4])
     return is_image(head) or head.startswith(_UNREAD)

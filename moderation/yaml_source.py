@@ -36,6 +36,8 @@ _LONG_NUMBER = 100
 
 #: Signs that a word processor puts for quotes, and that YAML takes for letters.
 _TYPOGRAPHIC_QUOTES = tuple("“”„‟«»‘’‚‛‹›´＂＇")  # noqa: RUF001
+#: Those that a word may begin with.
+_APOSTROPHES = tuple("‘’‛´＇")  # noqa: RUF001
 
 
 class FileKind(NamedTuple):
@@ -240,9 +242,13 @@ class _Reading:
         return float(f"{whole}.{decimals}")
 
     def _refuse_typographic_quotes(self, node: ScalarNode) -> None:
-        if node.style is None and node.value.startswith(_TYPOGRAPHIC_QUOTES):
+        """Refuses those around a text, or one part of it that a comma cut; not those within."""
+        text, quotes = node.value, _TYPOGRAPHIC_QUOTES
+        if node.style is None and text.startswith(quotes) and _closing(text) in ("", text[-1:]):
             message = f"{node.value[0]} is no quote of YAML: it is read as part of the text"
-            self.source.refuse(node.start_mark, message, "Write straight quotes: \" or '")
+            self.source.refuse(
+                node.start_mark, message, "Put straight quotes around the whole text"
+            )
 
     def _scalar(self, node: ScalarNode) -> Any:
         """Returns None, a bool, an int or a float where YAML says so, else the text itself."""
@@ -260,6 +266,15 @@ class _Reading:
             self.source.refuse(node.start_mark, message, remedy)
             return value if is_short else node.value
         return value
+
+
+def _closing(text: str) -> str:
+    """Returns the first typographic quote behind the one that a text begins with.
+
+    An apostrophe at the beginning, as of a decade, needs none.
+    """
+    found = next((sign for sign in text[1:] if sign in _TYPOGRAPHIC_QUOTES), "")
+    return found or ("'" if text.startswith(_APOSTROPHES) else "")
 
 
 _constructor = SafeConstructor()

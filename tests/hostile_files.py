@@ -190,6 +190,8 @@ def _png() -> Iterator[Hostile]:
     )
     yield Hostile("PNG of 64-fold too much data", "read", lambda: png(pixels=_bomb(10**8)))
     yield Hostile("PNG strip of one row", "read", lambda: png(10**6, 1, pixels=_bomb(10**6 + 1)))
+    empty = chunk(b"prVt") * 200_000
+    yield Hostile("PNG of 200,001 chunks", "refused", lambda: png(8, 8, empty))
     yield Hostile("PNG of no data", "refused", lambda: png(pixels=b"\0"))
     yield Hostile("PNG of depth 3", "refused", lambda: png(depth=3))
     yield Hostile("PNG of colour type 5", "refused", lambda: png(colour=5))
@@ -288,7 +290,7 @@ def _jpeg() -> Iterator[Hostile]:
         partial(sequential_scans, 4000, 20_000),
     )
     yield Hostile(
-        "JPEG of 30 scans of 49 million pixels", "refused", partial(sequential_scans, 7000, 30)
+        "JPEG of 45 scans of 49 million pixels", "refused", partial(sequential_scans, 7000, 45)
     )
     yield Hostile("JPEG of a scan a component", "read", partial(sequential_scans, 64, 3))
     yield Hostile(

@@ -21,10 +21,9 @@ LAYERS = [
         "polyglots",
         "scripts",
         "listen_address",
-        "png_chunks",
         "signatures",
     },
-    {"image_texts"},
+    {"image_texts", "png_chunks"},
     {
         "settings",
         "messages",

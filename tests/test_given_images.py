@@ -84,6 +84,11 @@ def test_what_is_a_path_a_url_or_a_key_stays_one(tmp_path: Path) -> None:
     ):
         assert reference_to(path) == ImageReference(path=path)
     assert reference_to("uploads/a.jpg").path == str(Path("uploads/a.jpg").absolute())
+    assert reference_to("data:2026/photo.jpg").path == str(Path("data:2026/photo.jpg").absolute())
+    for key in ("s3://bucket/_9j_4AAQSk", "s3://bucket/_9j_abc", "s3://data:b/a,b.jpg"):
+        assert reference_to(key) == ImageReference(key=key)
+    for url in ("https://h/x?src=data:image/png;base64,iVBORw0K", "https://h/x#;base64,b"):
+        assert reference_to(url) == ImageReference(url=url)
     signed = "https://cdn.example.com/a.jpg?X-Amz-Security-Token=" + "/9j/4AAQSkZJRg" * 200
     assert reference_to(signed).url == signed
     assert reference_to("s3://bucket/a b.jpg").key == "s3://bucket/a b.jpg"

@@ -130,13 +130,14 @@ def test_a_hostile_file_is_read_or_refused_and_the_next_image_is_read(
 
 
 FLOODS = {
-    "JPEG of 20,000 scans that is not progressive": "more than 78 scans, the most for its size",
+    "JPEG of 20,000 scans that is not progressive": "more than 100 scans, the most for its size",
     "JPEG of 100,000 scans": "more than 100 scans, the most for its size",
-    "JPEG of 30 scans of 49 million pixels": "more than 25 scans, the most for its size",
+    "JPEG of 45 scans of 49 million pixels": "more than 40 scans, the most for its size",
     "JPEG that says it is arithmetic": "is coded arithmetically",
     "JPEG with EXIF data in 100,000 segments": "more than 500 segments before its first scan",
     "JPEG with a million fill bytes": "more than 100000 bytes that belong to nothing",
     "JPEG with a MB between its segments": "more than 100000 bytes that belong to nothing",
+    "PNG of 200,001 chunks": "more than 200000 chunks",
     "BMP of 49 million pixels in a row of RLE": "over the limit of 4000000 for an RLE BMP",
     "BMP of 49 million pixels in an RLE of 4 bits": "over the limit of 4000000 for an RLE BMP",
 }

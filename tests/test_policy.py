@@ -401,6 +401,21 @@ def test_a_changed_policy_has_the_hash_of_its_own_content(
     assert given.sha256 == before
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "’90s prom photo",  # noqa: RUF001
+        "‘tis the season",  # noqa: RUF001
+        "«Guernica» by Picasso",
+        "“quoted” sign",
+        "a dog’s toy",  # noqa: RUF001
+    ],
+)
+def test_a_typographic_quote_within_a_text_is_part_of_it(prompt: str) -> None:
+    changed = parse_policy(VALID.replace('"a knife"', prompt).encode(), "a.yaml")
+    assert prompt in {prompt for label in changed.labels for prompt in label.prompts}
+
+
 @pytest.mark.parametrize("same", [Policy.model_copy, copy.copy, copy.deepcopy, _pickled])
 def test_a_policy_that_is_only_copied_keeps_its_hash(same: Callable[[Policy], Policy]) -> None:
     given = parse_policy(VALID.encode(), "a.yaml")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from moderation.sending import pack_message
 from moderation.settings import Settings, load_settings
 from tests.losing_proxy import LosingProxy
 from tests.redis_kinds import KeepingRedis
+from tests.waiting import until
 
 #: Celery's own way to write a result.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
@@ -137,7 +139,7 @@ def test_on_a_full_redis_requests_are_settled_and_workers_stay_alive(
     registry.settle("a")
     registry.give_back("b", "w")
     registry.beat("w", 600)
-    assert registry.withdraw("c", "interactive", packed("c"), lost=False)
+    assert registry.withdraw("c", "interactive", packed("c"), lost=False) == "not there"
     assert registry.count() == 1
     assert connection.hgetall("evenhand.in_hand") == {b"b": b'["another"]'}
     assert connection.pttl("evenhand.worker.w") > 60_000
@@ -153,18 +155,20 @@ def test_what_was_withdrawn_is_not_accepted_when_it_comes_late(
     enter(registry, "a", message)
     enter(registry, "a", message)  # asked again, since the answer was lost
     assert queued(connection) == ["a"]
-    assert registry.withdraw("a", "interactive", message, lost=True)
+    assert registry.withdraw("a", "interactive", message, lost=True) == "taken back"
     with pytest.raises(redis.ResponseError, match="withdrawn"):
         enter(registry, "a", message)
     assert connection.keys("*") == [b"evenhand.withdrawn.a"]
     assert 0 < connection.ttl("evenhand.withdrawn.a") <= 3600
+    enter(registry, "a")  # as an operator does who releases it from quarantine
+    assert registry.accepted("a") == ACCEPTED
 
 
 def test_a_request_that_a_worker_has_is_not_withdrawn(connection: Any, registry: Registry) -> None:
     message = packed("a")
     enter(registry, "a", message)
     connection.rpop(QUEUE)
-    assert not registry.withdraw("a", "interactive", message, lost=True)
+    assert registry.withdraw("a", "interactive", message, lost=True) == "in hand"
     assert registry.accepted("a") == ACCEPTED
 
 
@@ -208,28 +212,47 @@ def test_a_request_whose_answer_was_lost_is_taken_back(
     ]
 
 
-@pytest.mark.parametrize("is_answered", [False, True])
+@pytest.mark.parametrize("answered", ["not yet", "before", "struck off before"])
 def test_a_request_whose_answer_was_lost_is_submitted_if_a_worker_has_it(
-    is_answered: bool,
+    answered: str,
     losing: LosingProxy,
     settings: Settings,
     connection: Any,
     registry: Registry,
 ) -> None:
+    """Also where it asks between the two steps of a worker that strikes off and then answers."""
     client = lose(losing, settings, 1)
     connection.delete(QUEUE)
     taken: list[str] = []
 
-    def take() -> None:
-        taken.append(json.loads(connection.rpop(QUEUE))["headers"]["id"])
-        if is_answered:
-            registry.settle(taken[0])
-            with create_app(settings) as app:
-                app.backend.mark_as_done(taken[0], {})
+    def answer() -> None:
+        with create_app(settings) as app:
+            if answered == "struck off before":
+                until(lambda: connection.exists(f"evenhand.withdrawn.{taken[0]}"))
+            app.backend.mark_as_done(taken[0], {})
 
-    losing.then = take
-    assert client.submit("/srv/a.jpg", "weapons") == taken[0]
-    assert (registry.accepted(taken[0]) is None) == is_answered
+    with ThreadPoolExecutor(1) as thread:
+
+        def take() -> None:
+            taken.append(json.loads(connection.rpop(QUEUE))["headers"]["id"])
+            if answered != "not yet":
+                registry.settle(taken[0])
+                answering = thread.submit(answer)
+                if answered == "before":
+                    answering.result()
+
+        losing.then = take
+        assert client.submit("/srv/a.jpg", "weapons") == taken[0]
+    assert (registry.accepted(taken[0]) is None) == (answered != "not yet")
+
+
+def test_a_redis_that_was_never_reached_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with EmbeddedRedis() as gone:
+        settings = load_settings(broker_url=gone.url)
+    for _ in range(2):
+        with pytest.raises(BrokerUnavailable, match="does not answer"):
+            Client(settings).submit("/srv/a.jpg", "weapons")
+    assert "may be decided" not in caplog.text
 
 
 def test_a_redis_that_dies_in_the_moment_has_a_request_whole_and_it_is_told(

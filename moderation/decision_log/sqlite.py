@@ -98,10 +98,11 @@ class LogFiles:
         """Whether the log is smaller than it was, since another was written over it."""
         before = self._size  # read first: it grows meanwhile
         try:
-            self._size = self._file.stat().st_size
+            size = self._file.stat().st_size
         except OSError:  # gone since: the next look tells
             return False
-        return self._size < before
+        self._size = size  # what another thread noted meanwhile must not be compared
+        return size < before
 
     def close(self) -> None:
         """Closes the connection."""

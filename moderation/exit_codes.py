@@ -20,6 +20,16 @@ FINDINGS, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
 WRONG_USAGE: tuple[type[ModerationError], ...] = (RequestError, SettingsError)
 
 
+#: What the extras bring, as it is imported, and the extra that brings it.
+_EXTRA_OF = {
+    **dict.fromkeys(("alembic", "platformdirs", "pythonjsonlogger", "sqlalchemy"), "worker"),
+    **dict.fromkeys(("prometheus_client", "standardwebhooks"), "worker"),
+    **dict.fromkeys(("jinja2", "matplotlib", "pandas", "pyarrow", "scipy", "statsmodels"), "audit"),
+    **dict.fromkeys(("torch", "transformers"), "clip"),
+    "psycopg": "postgresql",
+}
+
+
 def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationError], ...]) -> int:
     """Runs a command line and returns its exit code; errors are told on standard error.
 
@@ -43,11 +53,21 @@ def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationEr
         return USAGE if isinstance(error, wrong_usage) else UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except Exception:
-        _tell(traceback.format_exc().rstrip())
-        _tell("error: this is a fault of the program; please report the above")
+    except ModuleNotFoundError as error:
+        if (extra := _EXTRA_OF.get((error.name or "").partition(".")[0])) is None:
+            return _unexpected()
+        _tell(f"error: {error.name} is not installed. Run `pip install 'evenhand[{extra}]'`")
         return UNEXPECTED
+    except Exception:
+        return _unexpected()
     return 0
+
+
+def _unexpected() -> int:
+    """Tells the error that is being handled; returns its exit code."""
+    _tell(traceback.format_exc().rstrip())
+    _tell("error: this is a fault of the program; please report the above")
+    return UNEXPECTED
 
 
 def _tell(text: str) -> None:

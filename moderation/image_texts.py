@@ -43,7 +43,10 @@ def refuse_image(text: str) -> None:
         try:
             text.encode()
         except UnicodeEncodeError as error:
-            raise _refused("the name is not UTF-8, so no message can hold it") from error
+            what = "the name is not UTF-8, so no message can hold it"
+            raise RequestError(
+                what, "image", "Send the bytes of the file (--send bytes)"
+            ) from error
     if is_encoded_image(text):
         raise _refused("this text is the image itself, and no path, URL or key")
 

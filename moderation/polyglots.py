@@ -33,7 +33,8 @@ _ACTS = (
     rb"|execute|request|response|server|import|runtime)(?:_once)?\b"
 )
 _CODE = re.compile(
-    rb"<([?%%])(?:=?\s*`[a-z][\w ./-]{1,64}`|(?:(?![?%%]>)[\t\n\r -~]){0,64}?(?:%b))" % _ACTS,
+    rb"<([?%%])(?:=?\s*`[a-z][\w ./-]{1,64}`|=\s*(?:\$[a-z_]|[a-z_]\w{0,40}\()"
+    rb"|(?:(?![?%%]>)[\t\n\r -~]){0,64}?(?:%b))" % _ACTS,
     re.IGNORECASE,
 )
 
@@ -47,8 +48,8 @@ def second_nature(content: bytes) -> str | None:
     """Returns what a file is besides an image, "a ZIP file" for one; None where it is nothing else.
 
     It knows ZIP files (and so JAR, APK and office documents) that are appended, as unpackers find
-    them; PDF, HTML and SVG, in UTF-16 too, and PHP, ASP and JSP behind `<?` and `<%`, within the
-    first 1024 bytes; `<?php` and PHP archives in the first and last 64 kB. It cannot catch what is
+    them; PDF, HTML and SVG, in UTF-16 too, within the first 1024 bytes; PHP, ASP and JSP behind
+    `<?` and `<%`, and PHP archives, in the first and last 64 kB. It cannot catch what is
     made with care: a script without such a mark, as GIF that is JavaScript too, or HTML further in.
     So whoever shows images serves them with their type and `X-Content-Type-Options: nosniff`, and
     from no folder where scripts are run; or shows a copy that was encoded anew.
@@ -63,16 +64,16 @@ def second_nature(content: bytes) -> str | None:
     utf16 = (content[start : 2 * _HEAD : 2] for start in (0, 1))
     if tag := next(filter(None, map(_TAG.search, (head, *utf16))), None):
         return "an SVG drawing" if tag[1] else "an HTML page"
-    code = _CODE.search(head)
-    if _is_php(content, 0, _ENDS) or _is_php(content, -_ENDS) or (code and code[1] == b"?"):
+    ends = (content[:_ENDS], content[-_ENDS:])
+    code = next(filter(None, map(_CODE.search, ends)), None)
+    if any(map(_is_php, ends)) or (code and code[1] == b"?"):
         return "a PHP script"
     if code:
         return "an ASP or JSP page"
     return "a ZIP file" if _ends_as_zip(content) else None
 
 
-def _is_php(content: bytes, start: int, end: int | None = None) -> bool:
-    part = content[start:end]
+def _is_php(part: bytes) -> bool:
     return bool(_PHP.search(part)) or _PHP_ARCHIVE in part
 
 

@@ -19,6 +19,7 @@ import pytest
 
 from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import ImageError
+from moderation.exit_codes import WRONG_USAGE, exit_code
 from moderation.output import Format, error_row, print_rows
 from moderation.settings import Settings
 from tests.conftest import POLICIES, ROOT
@@ -223,6 +224,36 @@ def test_a_bad_image_costs_itself_alone_and_is_told(
     ]
     assert rows[0]["flagged"] is None
     assert "2 error" in done.stderr
+
+
+def test_an_image_that_is_given_as_a_path_is_not_repeated_whole() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "moderation", "scan", "-", "-p", "weapons"],
+        input="iVBORw0KGgo" * 10_000,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "there is no file or folder iVBORw0KGgo" in " ".join(
+        done.stderr.replace("│", " ").split()
+    )
+    assert len(done.stderr) < 2_000
+
+
+@pytest.mark.parametrize(
+    ("missing", "told"),
+    [("sqlalchemy.orm", "evenhand[worker]"), ("pandas", "evenhand[audit]"), ("of_ours", "a fault")],
+)
+def test_a_package_that_is_not_installed_is_told_with_its_extra(
+    missing: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run() -> None:
+        raise ModuleNotFoundError(f"No module named {missing!r}", name=missing)
+
+    assert exit_code(run, wrong_usage=WRONG_USAGE) == 3
+    said = capsys.readouterr().err
+    assert told in said
+    assert ("Traceback" in said) == (missing == "of_ours")
 
 
 @pytest.mark.parametrize(

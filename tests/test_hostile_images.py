@@ -464,14 +464,25 @@ def test_no_labelled_photograph_is_something_else(objects: Path) -> None:
 )
 def test_what_else_a_file_is_is_found_within_its_first_1024_bytes(mark: bytes, nature: str) -> None:
     assert second_nature(bytes(990) + mark + b" ") == nature
-    if not mark.upper().startswith(b"<?PHP"):
+    if nature not in ("a PHP script", "an ASP or JSP page"):
         assert second_nature(bytes(2048) + mark + b" ") is None
 
 
-@pytest.mark.parametrize("code", [b"<?pHp eval($_GET[0]);", b"__HALT_COMPILER(); ?>"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        b"<?pHp eval($_GET[0]);",
+        b"__HALT_COMPILER(); ?>",
+        b"<?=`$_GET[0]`?>",
+        b"<?=$x?>",
+        b"<?= f($x) ?>",
+        b"<? system($_GET[0]);",
+    ],
+)
 def test_php_is_found_near_both_ends_of_a_file(code: bytes) -> None:
     for content in (bytes(60_000) + code + bytes(200_000), bytes(200_000) + code + bytes(60_000)):
         assert second_nature(content) == "a PHP script"
+    assert second_nature(bytes(70_000) + code + bytes(70_000)) is None
 
 
 @pytest.mark.parametrize(

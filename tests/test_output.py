@@ -22,14 +22,20 @@ CALLBACK = (
 DECISIONS = ("id", "UTC", "action", "policy", "model", "image")
 DECISION = (
     str(uuid.UUID(int=7)),
-    "11-26 10:00",
+    "2026-11-26 10:00",
     "block",
     "document-privacy 1",
     "openai/clip-vit-base-patch32",
     "341a6f0a...",
 )
 QUARANTINED = ("id", "since (UTC)", "reason", "what is wrong", "state")
-ENTRY = (str(uuid.UUID(int=7)), "11-26 10:00", "unavailable", "the store did not answer", "open")
+ENTRY = (
+    str(uuid.UUID(int=7)),
+    "2026-11-26 10:00",
+    "unavailable",
+    "the store did not answer",
+    "open",
+)
 
 
 def printed(columns: tuple[str, ...], row: tuple[str, ...]) -> list[str]:

@@ -27,7 +27,9 @@ def database() -> Iterator[sqlite3.Connection]:
         yield connection
 
 
-Path(DATABASE).touch(mode=0o600)  # for its owner alone: it says who was refused, and why
+# For its owner alone: it says who was refused, and why.
+Path(DATABASE).touch(mode=0o600)
+Path(DATABASE).chmod(0o600)
 with database() as tables:
     tables.execute(
         "CREATE TABLE IF NOT EXISTS inbox (webhook_id TEXT PRIMARY KEY, payload TEXT NOT NULL)"

@@ -252,7 +252,7 @@ def _print_table(rows: list[Row[Any]]) -> None:
     shown = [
         (
             row.id,
-            f"{row.decided_at:%m-%d %H:%M}",
+            f"{row.decided_at:%Y-%m-%d %H:%M}",
             row.action,
             f"{row.policy_id} {row.policy_version}",
             row.model_id,

@@ -65,13 +65,23 @@ def check_log_rights(name: str, settings: Settings) -> Iterator[Check]:
     file = file_of(find_database(settings))
     if file is None or not file.exists():
         return
-    paths = (file.parent, file, *(file.with_name(file.name + end) for end in ("-wal", "-shm")))
-    if not (open_to_all := [path for path in paths if _mode(path) & stat.S_IRWXO]):
+    paths = (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm")))
+    open_to_all = [path for path in paths if _mode(path) & stat.S_IRWXO]
+    if _lets_all_remove(file.parent):
+        open_to_all.insert(0, file.parent)
+    if not open_to_all:
         yield Check(name, "ok", "no others on this machine have any")
         return
     shown = ", ".join(f"{path} ({_mode(path):04o})" for path in open_to_all)
-    remedy = f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}"
-    yield Check(name, "warn", f"all on this machine have some on {shown}", remedy)
+    remedy = (
+        f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}, or keep it in a folder of its own"
+    )
+    yield Check(name, "warn", f"all users of this machine may use {shown}", remedy)
+
+
+def _lets_all_remove(folder: Path) -> bool:
+    """Whether all may remove what others have in a folder; in /tmp they may not."""
+    return bool(_mode(folder) & stat.S_IWOTH and not _mode(folder) & stat.S_ISVTX)
 
 
 def _mode(path: Path) -> int:

@@ -15,7 +15,10 @@ from moderation.errors import ImageError
 from moderation.image_folder import Entry, Kind, entries, told
 from moderation.output import Format, note
 from moderation.policy import Policy, find_policy, load_policies, policy_files
-from moderation.visible_text import shown_name
+from moderation.visible_text import brief, shown_name
+
+#: Characters of an error that repeats a path: what is given as one may be a whole image.
+_MOST_NAMED = 300
 
 PathsArgument = Annotated[
     list[str],
@@ -81,7 +84,7 @@ def _is_folder(path: Path) -> bool:
         return stat.S_ISDIR(path.stat().st_mode)
     except (OSError, ValueError) as error:
         name, why = shown_name(str(path)), getattr(error, "strerror", error)
-        what = f"there is no file or folder {name} ({why})"
+        what = brief(f"there is no file or folder {name} ({why})", _MOST_NAMED)
         raise typer.BadParameter(what, param_hint="PATH") from error
 
 

@@ -60,7 +60,7 @@ def list_(
     rows = [
         (
             entry.id,
-            f"{entry.quarantined_at:%m-%d %H:%M}",
+            f"{entry.quarantined_at:%Y-%m-%d %H:%M}",
             entry.reason,
             entry.error[0] if entry.error else "",
             entry.state,

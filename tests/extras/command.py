@@ -10,13 +10,21 @@ from pathlib import Path
 _PROGRAMS = Path(sys.executable).parent
 
 
-def run(program: str, *arguments: str) -> str:
-    """Returns what a command prints; it has to succeed."""
+def run(program: str, *arguments: str, may_fail: bool = False) -> str:
+    """Returns what a command prints; it has to succeed, or to find something where it may fail."""
     words = [str(_PROGRAMS / program), *arguments]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
-    if done.returncode:
+    if done.returncode > may_fail:
         sys.exit(f"{program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
     return done.stdout
+
+
+def tells(expected: str, program: str, *arguments: str) -> None:
+    """Ends the program unless a command that cannot go on says what is expected, in few lines."""
+    words = [str(_PROGRAMS / program), *arguments]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode == 0 or "Traceback" in done.stderr or expected not in done.stderr:
+        sys.exit(f"{program} {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
 
 
 def needs_no(*packages: str) -> None:

@@ -4,20 +4,38 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
+from pathlib import Path
 
 from moderation import submit
 from moderation.embedded import EmbeddedRedis
-from tests.extras.command import needs_no, run
+from tests.extras.command import needs_no, run, tells
+from tests.extras.photograph import save_photograph
+
+COMMANDS_OF_A_WORKER = (
+    ("worker", "-p", "weapons"),
+    ("decisions", "list"),
+    ("quarantine", "list"),
+    ("callbacks", "list"),
+)
 
 
 def main() -> None:
-    """Submits two images, by the library and by the command, and finds them in the queue."""
+    """Submits by the library and by the command; what needs more than the core says which extra."""
     needs_no("torch", "sqlalchemy", "pandas")
     assert "weapons" in run("moderation", "policy", "show", "weapons")
-    with EmbeddedRedis() as server:
+    with EmbeddedRedis() as server, tempfile.TemporaryDirectory() as folder:
         os.environ["MODERATION_BROKER_URL"] = server.url
+        image = str(save_photograph(Path(folder) / "photograph.png"))
         assert submit(b"an image", "weapons")
-        assert json.loads(run("moderation", "queues", "--format", "json"))["queues"]
+        nobody = ("--timeout", "0.5")
+        tells("1 error", "moderation", "submit", image, "-p", "weapons", *nobody)
+        state = json.loads(run("moderation", "queues", "--format", "json"))
+        assert state["queues"][0]["depth"] == 2, state
+        checks = json.loads(run("moderation", "doctor", "--format", "json", may_fail=True))
+        assert {check["name"]: check["state"] for check in checks}["redis"] == "ok"
+        for command in COMMANDS_OF_A_WORKER:
+            tells("evenhand[worker]", "moderation", *command)
     print("core: submitted")
 
 

@@ -6,6 +6,7 @@ That its features are those of plain transformers is held in test_encoders.py, w
 from __future__ import annotations
 
 import gc
+import logging
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -113,9 +114,11 @@ def test_a_module_that_openvino_cannot_compile_is_an_error_that_names_the_way_ou
             values: torch.Tensor = torch.linalg.eigvals(pixels[..., 0].float())
             return values
 
+    level = logging.getLogger().level
     with pytest.raises(ModelError, match="cannot compile") as caught:
         compiled(Sorting(), (8, 8), choose_hardware(ON_OPENVINO))
     assert "MODERATION_RUNTIME=torch" in caught.value.remedy
+    assert logging.getLogger().level == level  # else nothing is logged any more
 
 
 def test_every_number_of_images_has_its_rows(encoder: Encoder, pixels: Pixels) -> None:

@@ -91,10 +91,11 @@ def _tracing_unheard() -> Iterator[None]:
     """Hides the warnings of tracing a model.
 
     It reads every attribute of it, so transformers warns of those that are outdated, and it says of
-    each size that it becomes a constant, as all may but the number of images.
+    each size that it becomes a constant, as all may but the number of images. One that fails leaves
+    the root logger at ERROR, which would silence the whole process.
     """
-    log = logging.getLogger("transformers")
-    level = log.level
+    log, root = logging.getLogger("transformers"), logging.getLogger()
+    level, root_level = log.level, root.level
     log.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
@@ -102,6 +103,7 @@ def _tracing_unheard() -> Iterator[None]:
             yield
     finally:
         log.setLevel(level)
+        root.setLevel(root_level)
 
 
 def _unusable(what: str) -> ModelError:

@@ -77,6 +77,13 @@ def redis_server() -> Iterator[EmbeddedRedis]:
         yield server
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[EmbeddedRedis]:
+    """A real server of one file of tests, which may empty it or fill it."""
+    with EmbeddedRedis() as running:
+        yield running
+
+
 @pytest.fixture(scope="session")
 def settings(redis_server: EmbeddedRedis) -> Settings:
     """A host's settings on that server."""

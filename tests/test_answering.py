@@ -122,12 +122,6 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def encoder() -> StubEncoder:
     return StubEncoder()
 

@@ -19,12 +19,6 @@ from tests.test_hostile_messages import answer, send
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
     return Certificates(tmp_path_factory.mktemp("ours"), "localhost")
 

@@ -6,8 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import astuple, replace
 from itertools import product
 from pathlib import Path
@@ -25,6 +24,7 @@ from moderation.errors import ModelError, StoreError
 from moderation.feature_files import Part, write_part
 from moderation.messages import ModelStamp
 from tests.conftest import ROOT
+from tests.nobody import nobody
 from tests.stub_encoder import StubEncoder
 
 SPACE = FeatureSpace("images", "0123456789abcdef", "fedcba9876543210", "float32", "toy", "1")
@@ -150,24 +150,11 @@ def test_a_store_that_is_a_file_or_below_one_is_refused_before_anything_is_compu
     assert "name another" in caught.value.remedy
 
 
-@contextmanager
-def _nobody() -> Iterator[None]:
-    """Has this process act as a user who may not write anywhere, if it runs as root."""
-    root = os.geteuid() == 0
-    if root:
-        os.seteuid(65_534)
-    try:
-        yield
-    finally:
-        if root:
-            os.seteuid(0)
-
-
 def test_a_store_that_may_not_be_written_to_is_refused() -> None:
     # Not below tmp_path, which nobody else may even enter.
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
-        with _nobody(), pytest.raises(StoreError, match="Permission denied"):
+        with nobody(), pytest.raises(StoreError, match="Permission denied"):
             EmbeddingStore(Path(folder)).refuse_unwritable()
         assert list(Path(folder).iterdir()) == []
 

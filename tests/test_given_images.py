@@ -74,7 +74,7 @@ def test_an_image_as_text_is_no_message_either(form: str, kind: str) -> None:
 def test_what_is_a_path_a_url_or_a_key_stays_one(tmp_path: Path) -> None:
     for path in (
         "/9j/photos/cat.jpg",
-        "/work/uploads/2026/11/26/cat",
+        "/data/uploads/2026/11/26/cat",
         "/srv/9j/4A/AQSkZJRgABAQAAAQABAAD",
         "/srv/uploads/iVBORw0KGgo.png",
         "/srv/" + "uploads/" * 500 + "猫.jpg",

@@ -35,12 +35,6 @@ VISIBILITY_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def host(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url)
 

@@ -41,12 +41,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:Depreca
 REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
 @pytest.fixture
 def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
     return load_settings(

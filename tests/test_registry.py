@@ -29,12 +29,6 @@ def accepted(name: str, queue: str = "interactive") -> Accepted:
     return Accepted({**REQUEST, "request_id": name}, queue, 1_700_000_000.0)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
 @pytest.fixture
 def settings(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url, visibility_timeout_seconds=3600, max_queue_length=5)

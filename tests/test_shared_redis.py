@@ -31,12 +31,6 @@ VISIBILITY_SECONDS = 5
 LONG_AGO = 1.0
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
 @pytest.fixture
 def host(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url, verdict_timeout_seconds=60.0)

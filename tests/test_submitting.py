@@ -34,12 +34,6 @@ REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
 ACCEPTED = Accepted(REQUEST, "interactive", 1_700_000_000.0)
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[EmbeddedRedis]:
-    with EmbeddedRedis() as running:
-        yield running
-
-
 @pytest.fixture
 def settings(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url, visibility_timeout_seconds=5)

@@ -10,11 +10,11 @@ from pathlib import Path
 _PROGRAMS = Path(sys.executable).parent
 
 
-def run(program: str, *arguments: str, may_fail: bool = False) -> str:
-    """Returns what a command prints; it has to succeed, or to find something where it may fail."""
+def run(program: str, *arguments: str) -> str:
+    """Returns what a command prints; it has to succeed."""
     words = [str(_PROGRAMS / program), *arguments]
     done = subprocess.run(words, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
-    if done.returncode > may_fail:
+    if done.returncode:
         sys.exit(f"{program} {' '.join(arguments)}: exit code {done.returncode}\n{done.stdout}")
     return done.stdout
 

@@ -51,8 +51,8 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
         max_pixels: width times height of the largest image that is decoded.
 
     Raises:
-        ImageError: it has too many segments or scans, or is coded arithmetically, which no browser
-            shows and which can spend minutes on a few bytes.
+        ImageError: it has too many segments or scans, or is coded arithmetically: Pillow reads such
+            a file only up to 64 kB, since that decoder cannot wait for more.
     """
     marker, frame = 0, b""
     for kind, start in _segments(content):

@@ -5,9 +5,8 @@
     >>> dataset = load_dataset(Path("fairface/"))     # doctest: +SKIP
     >>> dataset.groups(["race"]).sizes                # doctest: +SKIP
 
-Scores and decisions are those of `moderation.classifier` and `moderation.verdict`, never a copy.
-Demographic labels are read from datasets, and never inferred. A name is imported when it is first
-asked for.
+Scores and decisions are those of `moderation.scoring`, never a copy. Demographic labels are read
+from datasets, and never inferred. A name is imported when it is first asked for.
 """
 
 from __future__ import annotations
@@ -16,36 +15,38 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from audit.adapters import LoadOptions, load_dataset
-    from audit.assembly import Named, run_audit
-    from audit.comparison import compare_audit
-    from audit.dataset import Dataset, Groups
-    from audit.embedding import EmbeddedDataset, embed_dataset, embed_here
+    from audit.datasets.adapters import LoadOptions, load_dataset
+    from audit.datasets.dataset import Dataset, Groups
+    from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
+    from audit.embedding.stored_encoder import StoredEncoder
     from audit.errors import AuditError, DatasetError, LimitsError, UndefinedRateWarning
-    from audit.label_study import Study, ablate_audit
-    from audit.model import StoredEncoder
-    from audit.rates import rate_table
+    from audit.metrics.predictions import Predictions, predict
+    from audit.metrics.rates import rate_table
     from audit.report import write_report
-    from audit.results import Results
-    from audit.subject import Subject
-    from audit.sweep import Predictions, predict
+    from audit.results.results import Results
+    from audit.studies.ablate import Study, ablate_audit
+    from audit.studies.compare import compare_audit
+    from audit.studies.run import Named, run_audit
+    from audit.studies.subject import Subject
 
 _MODULE_OF = {
-    **dict.fromkeys(("LoadOptions", "load_dataset"), "audit.adapters"),
-    **dict.fromkeys(("Named", "run_audit"), "audit.assembly"),
-    "compare_audit": "audit.comparison",
-    **dict.fromkeys(("Dataset", "Groups"), "audit.dataset"),
-    **dict.fromkeys(("EmbeddedDataset", "embed_dataset", "embed_here"), "audit.embedding"),
+    **dict.fromkeys(("LoadOptions", "load_dataset"), "audit.datasets.adapters"),
+    **dict.fromkeys(("Named", "run_audit"), "audit.studies.run"),
+    "compare_audit": "audit.studies.compare",
+    **dict.fromkeys(("Dataset", "Groups"), "audit.datasets.dataset"),
+    **dict.fromkeys(
+        ("EmbeddedDataset", "embed_dataset", "embed_here"), "audit.embedding.dataset_features"
+    ),
     **dict.fromkeys(
         ("AuditError", "DatasetError", "LimitsError", "UndefinedRateWarning"), "audit.errors"
     ),
-    **dict.fromkeys(("Study", "ablate_audit"), "audit.label_study"),
-    "StoredEncoder": "audit.model",
-    "rate_table": "audit.rates",
+    **dict.fromkeys(("Study", "ablate_audit"), "audit.studies.ablate"),
+    "StoredEncoder": "audit.embedding.stored_encoder",
+    "rate_table": "audit.metrics.rates",
     "write_report": "audit.report",
-    "Results": "audit.results",
-    "Subject": "audit.subject",
-    **dict.fromkeys(("Predictions", "predict"), "audit.sweep"),
+    "Results": "audit.results.results",
+    "Subject": "audit.studies.subject",
+    **dict.fromkeys(("Predictions", "predict"), "audit.metrics.predictions"),
 }
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""`python -m audit`; exit codes are those of `moderation.exit_codes`.
+"""`python -m audit`; exit codes are those of `moderation.commands.exit_codes`.
 
 Findings (1) are a gate that fails, a dataset with problems (`datasets info`), an invalid policy;
 wrong usage (2) is also a dataset or limits that cannot be used. A gate with too little data exits
@@ -10,8 +10,8 @@ from __future__ import annotations
 import sys
 
 from audit.errors import AuditError
-from moderation.cores import bound_threads, usable
-from moderation.exit_codes import UNEXPECTED, WRONG_USAGE, exit_code
+from moderation.commands.exit_codes import UNEXPECTED, WRONG_USAGE, exit_code
+from moderation.encoders.cores import bound_threads, usable
 
 
 def main() -> None:
@@ -22,7 +22,7 @@ def main() -> None:
 
 def _run() -> None:
     try:
-        from audit.cli import app
+        from audit.commands.app import app
 
         # Every option is also a variable: --out of compare is AUDIT_COMPARE_OUT.
         app(prog_name="audit", auto_envvar_prefix="AUDIT")

@@ -30,12 +30,12 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.dataset import Dataset, Groups
-from audit.rates import FLAG, rate_table
-from audit.sweep import predict
-from moderation.classifier import Floats, unit
-from moderation.embeddings import EmbeddingStore, FeatureSpace
-from moderation.image import Pixels, Preprocessing
+from audit.datasets.dataset import Dataset, Groups
+from audit.metrics.predictions import predict
+from audit.metrics.rates import FLAG, rate_table
+from moderation.encoders.encoder import Floats, unit
+from moderation.features.store import EmbeddingStore, FeatureSpace
+from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 from moderation.policy import Policy
 

@@ -26,9 +26,9 @@ from pathlib import Path
 sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.chaos_databases import default_database
-from benchmarks.chaos_report import print_report
-from benchmarks.chaos_storm import Plan, storm
+from tests.chaos.databases import default_database
+from tests.chaos.report import print_report
+from tests.chaos.storm import Plan, storm
 
 ROOT = Path(__file__).parent.parent
 

@@ -20,8 +20,8 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
-from moderation.classifier import expand_prompts
 from moderation.policy import load_policies, shipped_policies
+from moderation.scoring.classifier import expand_prompts
 
 SEED, CONTEXT = 7, 77
 #: The published CLIP's, as a logarithm: untrained, scores would be almost equal.

@@ -2,11 +2,11 @@
 
     python benchmarks/decoding.py [--photos FOLDER] [--model starter] [--json FILE] [--quick]
 
-For each SCALE of 1 to 4 (`moderation/image.py`): pixels, and similarities, scores and decisions of
-all shipped policies, against the same JPEG decoded in full and resized as transformers' processor
-does. "far" are changed decisions where a label's outcome changed although its reference score is
-more than 0.01 from the threshold (under top_label also: and the best label more than 0.01 ahead of
-the second). "±1" is the reference with each value moved by -1, 0 or 1 at random: what the model
+For each SCALE of 1 to 4 (`moderation/images/pixels.py`): pixels, and similarities, scores and
+decisions of all shipped policies, against the same JPEG decoded in full and resized as
+transformers' processor does. "far" are changed decisions where a label's outcome changed although
+its reference score is more than 0.01 from the threshold (under top_label also: and the best label
+more than 0.01 ahead of the second). "±1" is the reference with each value moved by -1, 0 or 1 at random: what the model
 makes of next to nothing.
 
 Without --photos the labelled photographs of ../shared/data, 300 pixels wide, are made as large as
@@ -46,12 +46,14 @@ from rich.table import Table
 
 from benchmarks.camera_files import QUALITIES, contents, enlarged, photographs
 from benchmarks.colour_profiles import SPACES, rgb_profile
-from moderation.classifier import Classifier, Encoder, Floats
-from moderation.encoders import LoadOptions, load_encoder
-from moderation.image import SCALE, Pixels, decode, preprocess, read_squares
-from moderation.pipeline import describe
+from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.options import LoadOptions
+from moderation.encoders.registry import load_encoder
+from moderation.images.pixels import SCALE, Pixels, decode, preprocess, read_squares
 from moderation.policy import load_policies
-from moderation.verdict import actions, outcomes
+from moderation.scoring.classifier import Classifier
+from moderation.scoring.pipeline import describe
+from moderation.scoring.verdict import actions, outcomes
 
 ROOT = Path(__file__).parent.parent
 OBJECTS = ROOT.parent / "shared" / "data" / "objects" / "images"

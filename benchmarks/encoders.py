@@ -35,11 +35,11 @@ from rich.console import Console
 from rich.table import Table
 from transformers import CLIPConfig, CLIPModel
 
-from moderation.classifier import Floats, unit
-from moderation.encoders import LoadOptions
 from moderation.encoders.clip import ImageTower, on_torch
+from moderation.encoders.encoder import Floats, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_threads
-from moderation.image import Pixels, Preprocessing
+from moderation.encoders.options import LoadOptions
+from moderation.images.pixels import Pixels, Preprocessing
 
 SIDE = 224
 PREPROCESSING = Preprocessing(

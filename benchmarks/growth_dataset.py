@@ -16,13 +16,13 @@ from typing import Any, TypeVar
 import numpy as np
 import psutil
 
-from audit.dataset import Groups
-from audit.rates import overall_group, rate_table
-from audit.sweep import Predictions, predict
+from audit.datasets.dataset import Groups
+from audit.metrics.predictions import Predictions, predict
+from audit.metrics.rates import overall_group, rate_table
 from benchmarks.growth_fit import Point, Skipped, typical_seconds
 from benchmarks.growth_worker import WIDTH, GivenFeatures, policy_text
-from moderation.classifier import Floats, unit
-from moderation.embeddings import EmbeddingStore, FeatureSpace
+from moderation.encoders.encoder import Floats, unit
+from moderation.features.store import EmbeddingStore, FeatureSpace
 from moderation.policy import parse_policy
 
 LABELS, GROUPS = 22, 126

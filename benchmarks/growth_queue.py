@@ -14,11 +14,11 @@ from celery import Celery
 from kombu import Consumer, Message
 
 from benchmarks.growth_fit import Point
-from moderation.broker import connect, create_app
-from moderation.embedded import EmbeddedRedis
+from moderation.client.client import Client
+from moderation.local_servers import EmbeddedRedis
 from moderation.messages import INTERACTIVE_QUEUE
-from moderation.plugin import Client
-from moderation.queues import look
+from moderation.queue.celery_app import connect, create_app
+from moderation.queue.depth import look
 from moderation.settings import load_settings
 
 #: As long as the path of an upload may be: the request is then some 300 bytes of JSON.

@@ -16,15 +16,16 @@ import numpy as np
 import yaml
 
 from benchmarks.growth_fit import Point, typical_seconds
-from moderation.classifier import Classifier, Floats, unit
 from moderation.commands.demo import sample_photographs
-from moderation.decoder import Limits
-from moderation.decoding import DecoderPool
-from moderation.image import Pixels, Preprocessing
+from moderation.encoders.encoder import Floats, unit
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp, ModerationResponse, Verdict, parse_response
-from moderation.pipeline import Pipeline, Timer
 from moderation.policy import parse_policy
-from moderation.verdict import decide, deciding_frame, make_verdict
+from moderation.scoring.classifier import Classifier
+from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.verdict import decide, deciding_frame, make_verdict
 
 WIDTH = 512
 LABELS_OF_A_POLICY = 20

@@ -10,9 +10,9 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from moderation.classifier import Floats
 from moderation.encoders.clip import ImageTower
-from moderation.image import Pixels
+from moderation.encoders.encoder import Floats
+from moderation.images.pixels import Pixels
 
 
 def on_onnxruntime(

@@ -34,16 +34,16 @@ from sqlalchemy import func, select
 sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from benchmarks.chaos_images import Photographs
-from moderation.broker import connect
+from moderation.client.client import Client
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.tables import submissions
-from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import ModerationError
-from moderation.plugin import Client
+from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import shipped_policies
-from moderation.registry import Registry
+from moderation.queue.celery_app import connect
+from moderation.queue.registry import Registry
 from moderation.settings import Settings, load_settings
+from tests.chaos.images import Photographs
 
 console = Console(stderr=True)
 

@@ -22,13 +22,13 @@ from typing import Any, NamedTuple
 
 import redis
 
-from moderation.broker import UNACKED, connect
+from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
-from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import INTERACTIVE_QUEUE
-from moderation.plugin import Client
 from moderation.policy import shipped_policies
-from moderation.queues import look
+from moderation.queue.celery_app import UNACKED, connect
+from moderation.queue.depth import look
 from moderation.settings import Settings, load_settings
 
 #: What this program itself asks; it is in no figure.

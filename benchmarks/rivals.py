@@ -20,7 +20,7 @@ from typing import Any
 
 from celery import Celery
 
-from moderation.cores import usable
+from moderation.encoders.cores import usable
 
 NAMES = ("pipeline", "pipeline_tuned", "competent")
 
@@ -29,7 +29,7 @@ def create_rival_app(name: str, broker_url: str) -> Celery:
     """Returns the Celery app of one side, set as a careful user would."""
     # Celery's own backend subscribes for each task that is sent, on one connection that threads
     # share; looking for results is what our host does too.
-    backend = f"moderation.broker:PolledRedisBackend+{broker_url}"
+    backend = f"moderation.queue.celery_app:PolledRedisBackend+{broker_url}"
     app = Celery(name, broker=broker_url, backend=backend, set_as_current=False)
     app.conf.update(
         task_default_queue=f"rival-{name}",

@@ -28,10 +28,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.checkpoint import save_random_clip
+from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
-from moderation.embedded import EmbeddedRedis
 from moderation.errors import VerdictTimeout
-from moderation.plugin import Client
+from moderation.local_servers import EmbeddedRedis
 from moderation.settings import PREFIX, load_settings
 
 #: In seconds: a worker that takes longer to be ready is too slow to scale with.

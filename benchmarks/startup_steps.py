@@ -38,24 +38,24 @@ def take(model: str) -> dict[str, float]:
     """Returns the seconds of each step; what it imports is what is measured, so it does it here."""
     clock = Clock()
     with clock.step("import the command line"):
-        import_module("moderation.cli")
+        import_module("moderation.commands.app")
     with clock.step("read three policies"):
         policies = import_module("moderation.policy").load_policies([POLICIES], model=model)
     with clock.step("import Celery and the worker"):
-        import_module("moderation.worker")
-        import_module("moderation.loading")
+        import_module("moderation.worker.tasks")
+        import_module("moderation.scoring.loading")
     with clock.step("import torch"):
         import_module("torch")
     with clock.step("import transformers and the encoder"):
         import_module("moderation.encoders.clip")
     with clock.step("load the model"):
-        encoders = import_module("moderation.encoders")
+        encoders = import_module("moderation.encoders.registry")
         encoder = encoders.load_encoder(model, encoders.LoadOptions(offline=True))
     with clock.step("of that: hash the weights"):
         import_module("moderation.encoders.hub").weights_fingerprint(Path(model))
     with clock.step("label features of the policies"):
         for policy in policies.values():
-            import_module("moderation.classifier").Classifier.of(policy, encoder)
+            import_module("moderation.scoring.classifier").Classifier.of(policy, encoder)
     _decode_and_encode(clock, encoder)
     return clock.seconds
 
@@ -64,8 +64,8 @@ def _decode_and_encode(clock: Clock, encoder: Any) -> None:
     """Adds the first image: a decoder's process starts for it, and torch's kernels are chosen."""
     from PIL import Image
 
-    from moderation.decoder import Limits
-    from moderation.decoding import DecoderPool
+    from moderation.images.decode.child import Limits
+    from moderation.images.decode.pool import DecoderPool
 
     file = BytesIO()
     Image.effect_noise((640, 480), 50).convert("RGB").save(file, "JPEG")

@@ -49,8 +49,8 @@ from benchmarks.throughput_measures import (
 )
 from benchmarks.throughput_sides import Ours, Rival, Scores, Side
 from benchmarks.throughput_table import compared, machine, print_results
-from moderation.cores import usable
-from moderation.embedded import EmbeddedRedis
+from moderation.encoders.cores import usable
+from moderation.local_servers import EmbeddedRedis
 from moderation.messages import ModelStamp
 from moderation.settings import Settings, load_settings
 

@@ -12,13 +12,14 @@ from typing import Self
 import numpy as np
 
 from benchmarks.label_set import LabelSet
-from moderation.cores import usable
-from moderation.decoder import Limits
-from moderation.decoding import DecoderPool
-from moderation.encoders import LoadOptions, load_encoder
-from moderation.image import read_squares
-from moderation.pipeline import Pipeline, Timer
+from moderation.encoders.cores import usable
+from moderation.encoders.options import LoadOptions
+from moderation.encoders.registry import load_encoder
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.images.pixels import read_squares
 from moderation.policy import load_policy
+from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.settings import Settings
 
 BATCHES = (1, 8, 16, 32)

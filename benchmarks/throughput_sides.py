@@ -13,8 +13,8 @@ import psutil
 
 from benchmarks.label_set import LabelSet
 from benchmarks.rivals import create_rival_app, task_name
-from moderation.embedded import EmbeddedWorker
-from moderation.plugin import Client, pauses
+from moderation.client.client import Client, pauses
+from moderation.local_servers import EmbeddedWorker
 from moderation.settings import Settings
 
 ROOT = Path(__file__).parent.parent

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.label_set import LabelSet
-from moderation.cores import usable
+from moderation.encoders.cores import usable
 from moderation.messages import ModelStamp
 
 #: Decisions at least this far from their threshold must not differ.

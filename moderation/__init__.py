@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from moderation.client.client import Client, acollect, asubmit, collect, submit
     from moderation.errors import (
         BrokerUnavailable,
         DecodingFailed,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
         WorkerError,
     )
     from moderation.messages import ImageReference, LabelScore, Verdict, strictest_action
-    from moderation.plugin import Client, acollect, asubmit, collect, submit
     from moderation.policy import Policy, load_policy
     from moderation.settings import Settings, load_settings
 
@@ -63,7 +63,9 @@ _MODULE_OF = {
     **dict.fromkeys(
         ("ImageReference", "LabelScore", "Verdict", "strictest_action"), "moderation.messages"
     ),
-    **dict.fromkeys(("Client", "acollect", "asubmit", "collect", "submit"), "moderation.plugin"),
+    **dict.fromkeys(
+        ("Client", "acollect", "asubmit", "collect", "submit"), "moderation.client.client"
+    ),
     **dict.fromkeys(("Policy", "load_policy"), "moderation.policy"),
     **dict.fromkeys(("Settings", "load_settings"), "moderation.settings"),
 }

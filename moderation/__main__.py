@@ -1,4 +1,4 @@
-"""`python -m moderation`; exit codes are those of `moderation.exit_codes`.
+"""`python -m moderation`; exit codes are those of `moderation.commands.exit_codes`.
 
 Findings (1) are flagged images with --fail-on, images without a verdict, an invalid policy, a
 failed check; wrong usage (2) is also a request or setting that cannot be right.
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import sys
 
-from moderation.cores import bound_threads, usable
-from moderation.exit_codes import WRONG_USAGE, exit_code
+from moderation.commands.exit_codes import WRONG_USAGE, exit_code
+from moderation.encoders.cores import bound_threads, usable
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
 
 
 def _run() -> None:
-    from moderation.cli import app
+    from moderation.commands.app import app
 
     # Every option is also a variable: --fail-on of scan is MODERATION_SCAN_FAIL_ON.
     app(prog_name="moderation", auto_envvar_prefix="MODERATION")

@@ -17,12 +17,12 @@ from typing import Any, cast
 import hypothesis
 import pytest
 
+from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
-from moderation.embedded import EmbeddedRedis, EmbeddedWorker
-from moderation.plugin import Client
+from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import PREFIX, Settings, load_settings
-from tests.database_servers import PostgresServer, find_programs
-from tests.waiting import PATIENCE_SECONDS
+from tests.support.database_servers import PostgresServer, find_programs
+from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parent.parent
 POLICIES = ROOT / "policies"
@@ -136,7 +136,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a CLIP checkpoint of toy size, with random weights."""
-    from tests.toy_clip import save_toy_clip  # torch takes seconds, and most tests none
+    from tests.support.toy_clip import save_toy_clip  # torch takes seconds, and most tests none
 
     return save_toy_clip(tmp_path_factory.mktemp("toy-clip"))
 
@@ -144,6 +144,6 @@ def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def toy_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a SigLIP checkpoint of toy size, with random weights."""
-    from tests.toy_clip import save_toy_clip
+    from tests.support.toy_clip import save_toy_clip
 
     return save_toy_clip(tmp_path_factory.mktemp("toy-siglip"), siglip=True)

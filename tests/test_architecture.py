@@ -1,131 +1,276 @@
-"""The rules that hold the modules together: layers, what the host side loads, the public names."""
+"""The rules that hold the modules together: which imports which, what loads torch, public names."""
 
 from __future__ import annotations
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+import audit
 import moderation
 from tests.conftest import ROOT
 
-#: Each module imports from layers above its own line, never from its own or a later one.
-LAYERS = [
-    {"visible_text"},
-    {
-        "errors",
-        "confinement",
-        "polyglots",
-        "scripts",
-        "listen_address",
-        "signatures",
-    },
-    {"image_texts", "png_chunks"},
-    {
-        "settings",
-        "messages",
-        "yaml_source",
-        "exit_codes",
-        "cores",
-        "capacity",
-        "colours",
-        "jpeg_segments",
-        "lanes",
-        "patience",
-        "redaction",
-        "addresses",
-        "local_files",
-        "pooled_transport",
-    },
-    {
-        "references",
-        "given_images",
-        "web_address",
-        "guarded_network",
-        "formats",
-        "metrics_server",
-    },
-    {"store_keys", "http_fetch"},
-    {"image_folder", "policy_rules", "policy_problems", "frames", "feature_files"},
-    {"policy", "fetch", "image"},
-    {"classifier", "decoder"},
-    {"decoder_process", "decision_log"},
-    {"verdict", "encoders", "batching", "decoding", "broker", "embeddings", "callbacks"},
-    {"pipeline", "registry", "sending", "metrics", "logs", "housekeeping", "reasons", "delivery"},
-    {"acceptance", "former_keys"},
-    {
-        "loading",
-        "replay",
-        "plugin",
-        "embedded",
-        "output",
-        "envelope",
-        "result_writing",
-        "connection_log",
-    },
-    {"remote", "queues", "submissions", "consumer"},
-    {"answering", "recovery", "queue_metrics"},
-    {"worker", "release", "scrape"},
-    {"serving"},
-    {"running"},
-    {"commands"},
-    {"cli"},
-    {"__main__"},
-]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MODULES = sorted((ROOT / "moderation").rglob("*.py"))
+#: For each folder its modules and folders, from the ground up. Each imports from the lines above
+#: its own, never from its own line or a later one. "|" stands between those of a line.
+ORDER = {
+    "moderation": """
+        visible_text | listen_address
+        errors
+        settings | messages
+        policy | images | queue
+        encoders
+        features | scoring
+        decision_log | client | local_servers
+        worker
+        commands
+        __main__
+    """,
+    "moderation.messages": "message | response | lanes | signatures\n reference\n request",
+    "moderation.policy": "yaml_source\n problems | rules\n schema\n files",
+    "moderation.images": """
+        confinement | polyglots | jpeg_segments | png_chunks | fetch
+        formats | colours
+        folder | frames
+        pixels
+        decode
+    """,
+    "moderation.images.fetch": """
+        addresses | files | patience | url
+        network | stores
+        http
+        fetcher
+    """,
+    "moderation.images.decode": "child\n process\n pool",
+    "moderation.queue": """
+        celery_app | scripts | sending | pooled_transport
+        registry | depth | envelope | former_keys
+        acceptance | consumer | recovery
+    """,
+    "moderation.encoders": """
+        cores | options | encoder | hub
+        files | hardware
+        openvino | starter
+        clip
+        registry
+    """,
+    "moderation.features": "files\n store",
+    "moderation.scoring": "classifier | verdict | batching\n pipeline\n loading",
+    "moderation.decision_log": """
+        records | tables | location | failures | turns | sqlite | postgresql
+        engine | rows | entries | webhooks
+        migrations
+        migrating | answers | listing | retention | outbox
+        adding | export | replay
+        log
+        opening
+    """,
+    "moderation.decision_log.migrations": "env | versions",
+    "moderation.decision_log.migrations.versions": "first_tables",
+    "moderation.client": "given_images\n client\n embedding",
+    "moderation.worker": """
+        callbacks | connection_log | delivery | housekeeping | metrics | metrics_server | reasons
+        redaction | release | result_writing | submissions
+        answering | logs | queue_metrics | serving
+        scrape | tasks
+        running
+    """,
+    "moderation.worker.callbacks": """
+        breaker | receivers | reports | schedule | signing
+        delivery
+        sender
+        dispatcher
+    """,
+    "moderation.commands": """
+        output | exit_codes | usage | version | capacity
+        inputs
+        policy | queues | scan | worker
+        callbacks | decisions | model | plan | quarantine | submit
+        demo | doctor
+        app
+    """,
+    "moderation.commands.doctor": "check | option_variables\n redis | worker\n command",
+    "audit": """
+        errors | statistics
+        datasets
+        embedding | metrics
+        results
+        gate | report
+        studies
+        commands
+        __main__
+    """,
+    "audit.statistics": "intervals | support\n pairs",
+    "audit.datasets": "references | spelling\n dataset\n adapters | content | coverage",
+    "audit.datasets.adapters": """
+        options | parquet
+        files | rows
+        annotated | fairface_values | folders | spreadsheet
+        fairface | table | utkface
+    """,
+    "audit.embedding": "dataset_features | model_description\n on_workers | stored_encoder",
+    "audit.metrics": """
+        predictions | variants | disparity | skew
+        truth | matched | thresholds
+        rates | flow
+        gaps | power | shift
+        ablation
+        wording
+    """,
+    "audit.results": "rows | plain\n ablation_rows\n results\n summary",
+    "audit.gate": "limits\n figures\n checks\n report",
+    "audit.report": """
+        document | names | tables
+        shown | markdown | page
+        plots
+        sections
+        outline
+        writing
+    """,
+    "audit.report.plots": "canvas\n bars | dumbbell | flow | forest | heatmap | ribbons",
+    "audit.report.sections": """
+        rate_tables | ablation | differences | gaps | labels | making | mapping | method | reach
+        sensitivity | shifts
+        flagged | flows | intersections
+    """,
+    "audit.studies": "subject\n run\n compare | ablate",
+    "audit.commands": """
+        inputs | policies
+        datasets | output | shared_options
+        opening
+        ablate | compare | embed | gate | skew
+        run
+        app
+    """,
+}
+LEVELS = {
+    folder: {
+        name.strip(): level
+        for level, line in enumerate(text.strip().splitlines())
+        for name in line.split("|")
+    }
+    for folder, text in ORDER.items()
+}
+PATHS = sorted(
+    path for package in ("moderation", "audit") for path in (ROOT / package).rglob("*.py")
+)
 HEAVY = ("torch", "transformers", "pandas")
 #: Two encoders, the compiler of their image towers, and what device and number format there is.
-WITH_TORCH = ("clip.py", "starter.py", "openvino.py", "hardware.py")
+WITH_TORCH = {f"moderation.encoders.{name}" for name in ("clip", "starter", "openvino", "hardware")}
+#: What the audit knows nothing of: `moderation.client.embedding` is its one door to the queue.
+CLOSED = ("queue", "worker", "client", "settings", "local_servers", "decision_log")
+DOOR = "moderation.client.embedding"
 
 
-def _imports(path: Path) -> set[str]:
-    """Returns the modules of this project that a file imports anywhere in it."""
+def module_name(path: Path) -> str:
+    """Returns the dotted name of a file; that of a folder for its `__init__`."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_name(path): path for path in PATHS}
+
+
+def imports(source: str) -> set[str]:
+    """Returns the modules that a text imports anywhere in it, each by its full name."""
     found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            found.add(node.module)
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in found if name.split(".")[0] in ("moderation", "audit", *HEAVY)}
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else node.module for name in names}
+    return found
 
 
-def _unit(path: Path) -> str:
-    parts = path.relative_to(ROOT / "moderation").with_suffix("").parts
-    return parts[0]
+def wrong_imports(module: str, source: str) -> Iterator[str]:
+    """Yields what a module imports against the order of the folder where the two paths part."""
+    for other in sorted(imports(source) & set(MODULES)):
+        if other == module or module.startswith(f"{other}."):
+            continue
+        ours, theirs = module.split("."), other.split(".")
+        if ours == theirs[: len(ours)]:  # a folder's face hands on what lies in it
+            continue
+        apart = next(i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b)
+        folder = ".".join(ours[:apart])
+        if folder and LEVELS[folder][theirs[apart]] >= LEVELS[folder][ours[apart]]:
+            yield f"{module} imports {other}, which {folder} has beside or above it"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path: Path) -> None:
-    unit = _unit(path)
-    if unit == "__init__":
+@pytest.mark.parametrize("module", sorted(set(MODULES) - {"moderation", "audit"}))
+def test_imports_point_one_way(module: str) -> None:
+    assert list(wrong_imports(module, MODULES[module].read_text())) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "planted"),
+    [
+        ("moderation.images.fetch.network", "from moderation.images.fetch.http import HttpFetcher"),
+        ("moderation.images.fetch.url", "from moderation.images.fetch import addresses"),
+        ("moderation.encoders.hub", "import moderation.encoders.registry"),
+        ("moderation.scoring.verdict", "def f():\n    from moderation.worker.tasks import x"),
+        ("audit.report.plots.bars", "from audit.report.plots.forest import draw"),
+        ("audit.metrics.rates", "from audit.embedding import stored_encoder"),
+        ("audit.datasets.adapters.options", "from audit.datasets.adapters import rows"),
+    ],
+)
+def test_a_planted_import_against_the_order_is_found(module: str, planted: str) -> None:
+    assert len(list(wrong_imports(module, MODULES[module].read_text()))) == 0
+    assert len(list(wrong_imports(module, f"{MODULES[module].read_text()}\n{planted}\n"))) == 1
+
+
+def test_every_module_and_folder_has_its_place() -> None:
+    there: dict[str, set[str]] = {}
+    for module in MODULES:
+        while (parts := module.rpartition("."))[0]:
+            there.setdefault(parts[0], set()).add(parts[2])
+            module = parts[0]
+    assert there == {folder: set(levels) for folder, levels in LEVELS.items()}
+
+
+@pytest.mark.parametrize("package", ["moderation", "audit"])
+def test_a_top_folder_holds_about_a_dozen_nouns(package: str) -> None:
+    assert len(LEVELS[package]) <= 17
+
+
+@pytest.mark.parametrize("folder", sorted(LEVELS))
+def test_no_two_names_of_a_folder_differ_by_an_s(folder: str) -> None:
+    assert not {f"{name}s" for name in LEVELS[folder]} & set(LEVELS[folder])
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_no_module_grows_beyond_one_noun(module: str) -> None:
+    assert len(MODULES[module].read_text().splitlines()) <= 300
+    last = module.rpartition(".")[2]
+    assert last not in ("utils", "util", "helpers", "helper", "manager", "base", "core")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES))
+def test_only_the_encoder_files_import_torch(module: str) -> None:
+    heavy = {name.split(".")[0] for name in imports(MODULES[module].read_text())} & set(HEAVY)
+    if module in WITH_TORCH:
         return
-    for name in _imports(path):
-        parts = name.split(".")
-        assert parts[0] != "audit", f"{path} imports the audit"
-        if parts[0] == "moderation" and len(parts) > 1 and parts[1] in LEVEL and parts[1] != unit:
-            assert LEVEL[parts[1]] < LEVEL[unit], f"{unit} imports {parts[1]}"
+    assert heavy <= ({"pandas"} if module.startswith("audit.") else set())
 
 
-def test_every_module_has_a_layer() -> None:
-    assert {_unit(path) for path in MODULES} - {"__init__"} == set(LEVEL)
+@pytest.mark.parametrize(
+    "module", sorted(name for name in MODULES if name.startswith("moderation"))
+)
+def test_only_commands_know_the_audit(module: str) -> None:
+    knows = any(name.split(".")[0] == "audit" for name in imports(MODULES[module].read_text()))
+    assert not knows or module.startswith("moderation.commands.")
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_the_encoder_files_import_torch(path: Path) -> None:
-    heavy = {name.split(".")[0] for name in _imports(path)} & set(HEAVY)
-    if path.parent.name != "encoders" or path.name not in WITH_TORCH:
-        assert not heavy
-
-
-def test_host_and_worker_meet_only_in_broker_and_messages() -> None:
-    package = ROOT / "moderation"
-    assert "moderation.worker" not in _imports(package / "plugin.py")
-    assert "moderation.plugin" not in _imports(package / "worker.py")
+@pytest.mark.parametrize("module", sorted(name for name in MODULES if name.startswith("audit")))
+def test_the_audit_knows_one_door_to_the_queue(module: str) -> None:
+    known = imports(MODULES[module].read_text())
+    closed = tuple(f"moderation.{name}" for name in CLOSED)
+    doors = {name for name in known if name.startswith(closed)}
+    assert doors == ({DOOR} if module == "audit.embedding.on_workers" else set())
+    assert not {name.split(".")[0] for name in known} & {"torch", "transformers", "celery"}
 
 
 @pytest.mark.parametrize(
@@ -133,14 +278,22 @@ def test_host_and_worker_meet_only_in_broker_and_messages() -> None:
     [
         "import moderation",
         "from moderation import submit, collect",
-        "import moderation.plugin",
-        "import moderation.cli",
-        "import moderation.embedded",
-        "import moderation.remote",
+        "import moderation.client.client",
+        "import moderation.commands.app",
+        "import moderation.local_servers",
+        "import moderation.client.embedding",
+        "import audit.commands.app",
     ],
 )
 def test_the_host_side_loads_no_torch(statement: str) -> None:
     code = f"{statement}; import sys; print(*[m for m in {HEAVY} if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == ""
+
+
+def test_importing_the_audits_commands_loads_none_of_the_heavy_packages() -> None:
+    heavy = (*HEAVY, "statsmodels", "scipy", "matplotlib", "pyarrow")
+    code = f"import audit.commands.app, sys; print(*[m for m in {heavy} if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""
 
@@ -153,16 +306,11 @@ def test_importing_the_package_loads_no_other_package() -> None:
     assert loaded == {"moderation"}
 
 
-def test_the_public_names_are_sorted_complete_and_there() -> None:
-    names = moderation.__all__
+@pytest.mark.parametrize("package", [moderation, audit], ids=["moderation", "audit"])
+def test_the_public_names_are_sorted_complete_and_there(package: object) -> None:
+    names = package.__all__  # type: ignore[attr-defined]
     assert names == sorted(names)
-    assert set(names) == set(moderation._MODULE_OF)
-    assert all(getattr(moderation, name) for name in names)
+    assert set(names) == set(package._MODULE_OF)  # type: ignore[attr-defined]
+    assert all(getattr(package, name) for name in names)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
-        _ = moderation.nothing
-
-
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_grows_beyond_one_noun(path: Path) -> None:
-    assert len(path.read_text().splitlines()) <= 300
-    assert path.stem not in ("utils", "util", "helpers", "helper", "manager", "base", "core")
+        _ = package.nothing  # type: ignore[attr-defined]

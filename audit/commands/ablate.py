@@ -15,7 +15,7 @@ from audit.commands.policies import PoliciesArgument, named, read_policies
 from audit.commands.shared_options import SubjectOptions, takes_options
 
 if TYPE_CHECKING:
-    from audit.variants import Synonym
+    from audit.metrics.variants import Synonym
     from moderation.policy import Label, Policy
 
 EPILOG = """Examples:
@@ -67,9 +67,9 @@ def ablate(
     """
     policies = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.label_study import Study, ablate_audit
-    from audit.thresholds import THRESHOLDS
-    from audit.variants import TEMPLATES
+    from audit.metrics.thresholds import THRESHOLDS
+    from audit.metrics.variants import TEMPLATES
+    from audit.studies.ablate import Study, ablate_audit
 
     _refuse_unplaced(template or ())
     study = Study(
@@ -104,7 +104,7 @@ def _label(text: str) -> Label:
 
 
 def _synonym(text: str, policies: Iterable[Policy]) -> Synonym:
-    from audit.variants import Synonym
+    from audit.metrics.variants import Synonym
 
     name, prompts = _pair(text, "--synonym")
     if not any(name == label.id for policy in policies for label in policy.labels):

@@ -33,7 +33,7 @@ def compare(
         raise typer.BadParameter("name two policies or more", param_hint="POLICY")
     policies = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.comparison import compare_audit
+    from audit.studies.compare import compare_audit
 
     with open_subject(options, policies, by=options.features) as subject:
         results = compare_audit(subject, named(policies, policy))

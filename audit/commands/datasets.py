@@ -23,13 +23,13 @@ from audit.commands.inputs import (
     parse_options,
 )
 from audit.errors import DatasetError, RowProblem
-from moderation.output import note, print_table, say, track
+from moderation.commands.output import note, print_table, say, track
 from moderation.visible_text import json_text
 
 if TYPE_CHECKING:
-    from audit.adapters import LoadOptions
-    from audit.coverage import Coverage
-    from audit.dataset import Dataset
+    from audit.datasets.adapters import LoadOptions
+    from audit.datasets.coverage import Coverage
+    from audit.datasets.dataset import Dataset
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -59,7 +59,7 @@ INFO_EPILOG = """Examples:
 @app.command("list", epilog=LIST_EPILOG)
 def list_adapters(format: FormatOption = TextOrJson.TABLE) -> None:
     """List the layouts that can be read, where such datasets come from, and their licences."""
-    from audit.adapters import ADAPTERS
+    from audit.datasets.adapters import ADAPTERS
 
     names = ("name", "description", "layout", "source", "licence", "benign")
     rows = [{name: getattr(adapter, name) for name in names} for adapter in ADAPTERS.values()]
@@ -110,8 +110,8 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     Raises:
         DatasetError: with everything that is wrong, annotations and images alike.
     """
-    from audit.adapters import load_dataset
-    from audit.content import check_content
+    from audit.datasets.adapters import load_dataset
+    from audit.datasets.content import check_content
 
     # Bad rows are skipped at first, so that the images of the others are looked at too.
     dataset = load_dataset(path, adapter=adapter, options=replace(options, skip_bad=True))
@@ -137,7 +137,7 @@ def _print_problems(problems: Sequence[RowProblem], format: TextOrJson) -> None:
 
 def _described(dataset: Dataset) -> dict[str, Any]:
     """Returns what `info` prints, as JSON has it."""
-    from audit.coverage import coverages
+    from audit.datasets.coverage import coverages
 
     found = coverages(dataset)
     return {
@@ -163,14 +163,14 @@ def _described_coverage(coverage: Coverage) -> dict[str, Any]:
 
 def _classes(dataset: Dataset) -> dict[str, int]:
     """Returns how many images each class has; those of unknown class are in none."""
-    from audit.dataset import Y_TRUE
+    from audit.datasets.dataset import Y_TRUE
 
     counts = dataset.table[Y_TRUE].value_counts()
     return {str(name): int(counts[name]) for name in sorted(counts.index)}
 
 
 def _print_dataset(dataset: Dataset) -> None:
-    from audit.coverage import coverages
+    from audit.datasets.coverage import coverages
 
     benign = "nothing in it should be flagged" if dataset.benign else "not benign"
     say(f"{dataset.name}: {len(dataset):,} images, {benign}")

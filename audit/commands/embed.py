@@ -15,12 +15,12 @@ from audit.commands.opening import (
     open_encoder,
 )
 from audit.commands.shared_options import DatasetOptions, takes_options
-from moderation.output import note, track
+from moderation.commands.output import note, track
 
 if TYPE_CHECKING:
-    from audit.dataset import Dataset
-    from audit.embedding import EmbeddedDataset
-    from moderation.embeddings import Storage
+    from audit.datasets.dataset import Dataset
+    from audit.embedding.dataset_features import EmbeddedDataset
+    from moderation.features.store import Storage
 
 EPILOG = """Examples:
 
@@ -93,10 +93,10 @@ def _on_workers(
     broker: str | None,
     storage: Storage,
 ) -> EmbeddedDataset:
-    from audit.embedding import embed_dataset
-    from audit.model import default_store
-    from audit.remote_embedding import embed_remotely, workers_stamp
-    from moderation.embeddings import EmbeddingStore
+    from audit.embedding.dataset_features import embed_dataset
+    from audit.embedding.on_workers import embed_remotely, workers_stamp
+    from audit.embedding.stored_encoder import default_store
+    from moderation.features.store import EmbeddingStore
 
     store = EmbeddingStore(options.store or default_store())
     store.refuse_unwritable()

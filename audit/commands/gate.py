@@ -12,12 +12,12 @@ from audit.commands.opening import open_subject
 from audit.commands.output import writing
 from audit.commands.policies import named, read_policies
 from audit.commands.shared_options import DatasetOptions, takes_options
-from moderation.output import note
+from moderation.commands.output import note
 
 if TYPE_CHECKING:
-    from audit.gate_report import GateReport
-    from audit.limits import Limits
-    from audit.subject import Subject
+    from audit.gate.limits import Limits
+    from audit.gate.report import GateReport
+    from audit.studies.subject import Subject
     from moderation.policy import Policy
 
 #: Exit codes by answer: neither of the last two may be merged, for different reasons.
@@ -52,8 +52,8 @@ def gate(
 
     Exits with 0 for pass, 1 for fail, 4 for insufficient data.
     """
-    from audit.gate_report import to_json, to_markdown
-    from audit.limits import load_limits
+    from audit.gate.limits import load_limits
+    from audit.gate.report import to_json, to_markdown
 
     held = load_limits(limits)
     paths = [policy] if baseline is None else [policy, baseline]
@@ -72,11 +72,11 @@ def gate(
 
 
 def _hold(subject: Subject, policies: list[Policy], paths: list[str], limits: Limits) -> GateReport:
-    from audit.gate import check_limits
-    from audit.gate_figures import group_counts, marks_of, shared_counts
-    from audit.gate_report import GateReport
-    from audit.limits import refuse_unknown_groups
-    from audit.truth import truth_of
+    from audit.gate.checks import check_limits
+    from audit.gate.figures import group_counts, marks_of, shared_counts
+    from audit.gate.limits import refuse_unknown_groups
+    from audit.gate.report import GateReport
+    from audit.metrics.truth import truth_of
 
     called = named(policies, paths)
     predictions = subject.predict(called.policies)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from audit.adapters import LoadOptions
+    from audit.datasets.adapters import LoadOptions
 
 
 class TextOrJson(StrEnum):
@@ -77,7 +77,7 @@ def parse_options(
     Raises:
         typer.BadParameter: a pair is no KEY=VALUE, or names its key twice.
     """
-    from audit.adapters import LoadOptions
+    from audit.datasets.adapters import LoadOptions
 
     return LoadOptions(
         columns=_pairs(column or (), "--column"),

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 from audit.commands.inputs import parse_options
 from audit.commands.shared_options import DatasetOptions
 from audit.errors import AuditError
-from moderation.cores import usable
-from moderation.output import note, track, working
+from moderation.commands.output import note, track, working
+from moderation.encoders.cores import usable
 from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
-    from audit.dataset import Dataset
-    from audit.embedding import EmbeddedDataset
-    from audit.model import StoredEncoder
-    from audit.subject import Subject
-    from moderation.embeddings import Storage
+    from audit.datasets.dataset import Dataset
+    from audit.embedding.dataset_features import EmbeddedDataset
+    from audit.embedding.stored_encoder import StoredEncoder
+    from audit.studies.subject import Subject
+    from moderation.features.store import Storage
     from moderation.messages import ModelStamp
     from moderation.policy import Policy
 
@@ -57,7 +57,7 @@ def load_annotations(options: DatasetOptions) -> Dataset:
     Raises:
         DatasetError: with everything that is wrong with its annotations.
     """
-    from audit.adapters import load_dataset
+    from audit.datasets.adapters import load_dataset
 
     how = parse_options(
         column=options.column,
@@ -80,9 +80,9 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
     Raises:
         ModelError: it cannot be loaded. StoreError: the store is damaged, or cannot be written.
     """
-    from audit.model import StoredEncoder, default_store
-    from moderation.embeddings import EmbeddingStore
-    from moderation.encoders import LoadOptions
+    from audit.embedding.stored_encoder import StoredEncoder, default_store
+    from moderation.encoders.options import LoadOptions
+    from moderation.features.store import EmbeddingStore
 
     store = EmbeddingStore(options.store or default_store())
     how = LoadOptions(options.device, options.dtype.value, options.offline, options.runtime.value)
@@ -95,7 +95,7 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
 
 def note_model(stamp: ModelStamp) -> None:
     """Tells on the terminal which model it is, as the figures are its alone."""
-    from moderation.pipeline import describe
+    from moderation.scoring.pipeline import describe
 
     note(f"Model: {describe(stamp)}")
 
@@ -112,7 +112,7 @@ def embed_images(
         DatasetError: images are wrong. ModelError: the model cannot be loaded, or failed.
         StoreError: the store is damaged, or cannot be written.
     """
-    from audit.embedding import embed_dataset, embed_here
+    from audit.embedding.dataset_features import embed_dataset, embed_here
 
     return embed_dataset(
         dataset,
@@ -146,7 +146,7 @@ def open_subject(
         ModelError: the model cannot be loaded.
         StoreError: the store is damaged, or cannot be written.
     """
-    from audit.subject import Subject
+    from audit.studies.subject import Subject
 
     dataset = load_annotations(options)
     for features in by or ():  # a misspelt one must not cost the time of embedding

@@ -11,11 +11,11 @@ import typer
 
 from audit.commands.inputs import TextOrJson
 from audit.errors import AuditError
-from moderation.output import note, print_table, say, working
+from moderation.commands.output import note, print_table, say, working
 
 if TYPE_CHECKING:
-    from audit.result_rows import Rate
-    from audit.results import Results
+    from audit.results.results import Results
+    from audit.results.rows import Rate
 
 
 @contextmanager
@@ -72,8 +72,8 @@ def print_audit(results: Results, out: Path | None, format: TextOrJson) -> None:
 
 def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Returns flag rates, a column for each policy: of single features, else of intersections."""
-    from audit.dataset import CROSS
-    from audit.rates import FLAG
+    from audit.datasets.dataset import CROSS
+    from audit.metrics.rates import FLAG
 
     names = [policy.name for policy in results.header.policies]
     flags = [rate for rate in results.rates if rate.metric == FLAG]

@@ -39,7 +39,7 @@ def run(
     """Report whom each policy flags: rates by group with intervals, gaps, what is not shown."""
     policies = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.assembly import run_audit
+    from audit.studies.run import run_audit
 
     with open_subject(options, policies, by=options.features) as subject:
         results = run_audit(

@@ -11,7 +11,7 @@ import typer
 from audit.commands.inputs import FormatOption, TextOrJson
 from audit.commands.opening import open_subject
 from audit.commands.shared_options import SubjectOptions, takes_options
-from moderation.output import print_table
+from moderation.commands.output import print_table
 
 EPILOG = """Examples:
 
@@ -44,7 +44,7 @@ def skew(
     format: FormatOption = TextOrJson.TABLE,
 ) -> None:
     """Tell whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
-    from audit.assembly import prompt_skews
+    from audit.studies.run import prompt_skews
 
     if not all(text.strip() for text in prompt):
         raise typer.BadParameter("it is empty", param_hint="PROMPT")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from audit.plain import escaped
 from audit.report.document import (
     Beside,
     Block,
@@ -25,6 +24,7 @@ from audit.report.document import (
     Terms,
     Value,
 )
+from audit.results.plain import escaped
 from moderation.visible_text import lines
 
 Numbers = Mapping[str, tuple[int, str]]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TypeVar
 
-from audit.dataset import CROSS, OVERALL
-from audit.rates import FLAG
-from audit.results import Results
+from audit.datasets.dataset import CROSS, OVERALL
+from audit.metrics.rates import FLAG
+from audit.results.results import Results
 from moderation.visible_text import lines
 
 _METRICS = {

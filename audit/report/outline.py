@@ -20,7 +20,7 @@ from audit.report.sections.reach import limits, reach
 from audit.report.sections.sensitivity import retrieval, thresholds, wordings
 from audit.report.sections.shifts import matched_shifts, shifts
 from audit.report.shown import of, percent, rate_line, whole_percent
-from audit.results import Results
+from audit.results.results import Results
 
 Make = Callable[[Results], tuple[Block, ...]]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from audit.report.document import Cell, Line, Tag, Value
-from audit.result_rows import Rate
-from audit.support import SUPPRESSED_BELOW
+from audit.results.rows import Rate
+from audit.statistics.support import SUPPRESSED_BELOW
 
 #: A space that keeps a number and its unit on one line.
 SPACE = "\u00a0"

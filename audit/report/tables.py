@@ -7,8 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
-from audit.result_rows import Record
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Record
 
 #: A text that begins so is a formula to a spreadsheet.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")

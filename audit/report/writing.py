@@ -9,7 +9,7 @@ from audit.report.markdown import markdown
 from audit.report.outline import document
 from audit.report.page import page
 from audit.report.tables import table_files
-from audit.results import Results
+from audit.results.results import Results
 
 
 def write_report(results: Results, folder: Path) -> list[Path]:

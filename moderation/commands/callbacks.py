@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from moderation.commands.output import note, print_table
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.errors import RequestError
-from moderation.output import note, print_table
 from moderation.settings import load_settings
 
 if TYPE_CHECKING:
-    from moderation.callbacks.outbox import Callback
     from moderation.decision_log.log import DecisionLog
+    from moderation.decision_log.outbox import Callback
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -44,7 +44,7 @@ def list_(
     format: FormatOption = TextOrJson.TABLE,
 ) -> None:
     """List callbacks, the newest first."""
-    from moderation.callbacks.outbox import list_callbacks
+    from moderation.decision_log.outbox import list_callbacks
 
     with _log() as decisions:
         found = list_callbacks(decisions.database, state.value if state else None, limit)
@@ -61,7 +61,7 @@ def show(
     callback_id: Annotated[str, typer.Argument(metavar="ID", help="Its webhook-id.")],
 ) -> None:
     """Show all that is known of one callback, with what it tells, as JSON."""
-    from moderation.callbacks.outbox import find
+    from moderation.decision_log.outbox import find
 
     with _log() as decisions:
         callback = find(decisions.database, callback_id)
@@ -87,7 +87,7 @@ def retry(
 
     A worker sends them. One that arrived is not sent again: exits with 2, and changes nothing.
     """
-    from moderation.callbacks import outbox
+    from moderation.decision_log import outbox
 
     if bool(ids) == all_failed:
         remedy = "Name callbacks, or give --all-failed"

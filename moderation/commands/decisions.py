@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from moderation.commands.inputs import FormatOption, ModelOption, read_image
+from moderation.commands.output import Format, note, print_table, say, track, working
 from moderation.commands.policy import TextOrJson
 from moderation.errors import RequestError
-from moderation.output import Format, note, print_table, say, track, working
 from moderation.settings import Settings, load_settings
 from moderation.visible_text import json_text
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from moderation.decision_log.engine import Database
     from moderation.decision_log.listing import Wanted
-    from moderation.replay import Decided, Replay
+    from moderation.decision_log.replay import Decided, Replay
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -185,8 +185,8 @@ def replay(
     Exits with 1 where something differs.
     """
     from moderation.decision_log.listing import count_decisions, find_decisions, find_named
-    from moderation.replay import read_decided
-    from moderation.replay import replay as decide_again
+    from moderation.decision_log.replay import read_decided
+    from moderation.decision_log.replay import replay as decide_again
 
     wanted = _wanted(policy, action, since, until, None, None)
     filtered = any((policy, action, since, until))
@@ -268,8 +268,8 @@ def _with_image(
     decided: Decided, image: Path, settings: Settings, model: str | None, tolerance: float
 ) -> Replay:
     """Decides on the image itself, with the stored policy."""
-    from moderation.loading import load_pipeline
-    from moderation.replay import replay_image
+    from moderation.decision_log.replay import replay_image
+    from moderation.scoring.loading import load_pipeline
 
     content = read_image(image, settings.max_image_bytes)
     policy = decided.policy()

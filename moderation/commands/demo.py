@@ -17,11 +17,11 @@ from typing import Annotated
 import typer
 
 from moderation.commands.inputs import FormatOption, Found, find_images, read_image
+from moderation.commands.output import Format, note, print_results, summary, working
 from moderation.commands.submit import submit_images
 from moderation.commands.worker import Queue
-from moderation.embedded import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import SettingsError
-from moderation.output import Format, note, print_results, summary, working
+from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import load_policies, shipped_policies
 from moderation.settings import Settings, load_settings
 
@@ -59,7 +59,7 @@ def demo(
     with _ends_on_sigterm(), ExitStack() as stack:
         with working("Starting Redis and a worker, which loads the model ..."):
             settings = stack.enter_context(_running_worker(model))
-        from moderation.plugin import Client
+        from moderation.client.client import Client
 
         limit = settings.max_image_bytes
         answers = submit_images(

@@ -11,9 +11,9 @@ from typing import Annotated, NamedTuple
 
 import typer
 
+from moderation.commands.output import Format, note
 from moderation.errors import ImageError
-from moderation.image_folder import Entry, Kind, entries, told
-from moderation.output import Format, note
+from moderation.images.folder import Entry, Kind, entries, told
 from moderation.policy import Policy, find_policy, load_policies, policy_files
 from moderation.visible_text import brief, shown_name
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
+from moderation.commands.output import note, print_table, working
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.errors import ModelError
-from moderation.output import note, print_table, working
 from moderation.settings import load_settings
 
 app = typer.Typer(
@@ -89,7 +89,8 @@ def pull(model: ModelArgument) -> None:
 @app.command(epilog="Example:\n\n    moderation model info starter --format json")
 def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
     """Load a model and show what it is: hashes, sizes, number format."""
-    from moderation.encoders import LoadOptions, load_encoder
+    from moderation.encoders.options import LoadOptions
+    from moderation.encoders.registry import load_encoder
 
     settings = load_settings()
     with working("Loading the model ..."):

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from moderation.capacity import (
+from moderation.commands.capacity import (
     MEASURED_WORKERS,
     Load,
     Plan,
@@ -19,9 +19,9 @@ from moderation.capacity import (
     plan,
     read_measured,
 )
+from moderation.commands.output import note, print_table
 from moderation.commands.policy import TextOrJson
 from moderation.errors import RequestError
-from moderation.output import note, print_table
 from moderation.settings import Settings
 
 RateOption = Annotated[

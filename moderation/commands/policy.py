@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from moderation.commands.inputs import note_passed_over
+from moderation.commands.output import note, print_table, say
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.output import note, print_table, say
 from moderation.policy import (
     Policy,
     find_policy,

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
+from moderation.commands.output import note, print_table, track
 from moderation.commands.policy import FormatOption, TextOrJson
 from moderation.decision_log.records import Reason
 from moderation.errors import RequestError
-from moderation.output import note, print_table, track
 from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from moderation.decision_log.entries import Entry
     from moderation.decision_log.log import DecisionLog
-    from moderation.registry import Registry
+    from moderation.queue.registry import Registry
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -92,8 +92,8 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
 
     Exits with 1 where one is not kept any more: its host has to submit it again.
     """
-    from moderation.broker import create_app
-    from moderation.release import release
+    from moderation.queue.celery_app import create_app
+    from moderation.worker.release import release
 
     settings = load_settings()
     celery = create_app(settings)
@@ -179,8 +179,8 @@ def _registry(settings: Settings) -> Iterator[Registry]:
     Raises:
         BrokerUnavailable, SettingsError: Redis does not answer, or refuses the password.
     """
-    from moderation.broker import broker_errors, connect
-    from moderation.registry import Registry
+    from moderation.queue.celery_app import broker_errors, connect
+    from moderation.queue.registry import Registry
 
     with broker_errors(settings), connect(settings) as connection:
         yield Registry(connection)

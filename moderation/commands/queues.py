@@ -15,10 +15,10 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from moderation.commands.output import note
 from moderation.errors import RequestError
 from moderation.listen_address import Address, parse_address
-from moderation.output import note
-from moderation.queues import BrokerState, read_queues
+from moderation.queue.depth import BrokerState, read_queues
 from moderation.settings import Settings, load_settings
 
 EPILOG = """Examples:
@@ -76,7 +76,7 @@ def _print_json(state: BrokerState) -> None:
 
 
 def _print_prometheus(state: BrokerState) -> None:
-    from moderation.queue_metrics import exposition
+    from moderation.worker.queue_metrics import exposition
 
     print(exposition(state), end="")
 
@@ -117,8 +117,8 @@ def _watch(settings: Settings, seconds: float) -> None:
 
 def _serve(settings: Settings, address: Address) -> None:
     """Answers Prometheus until the process is stopped."""
-    from moderation.broker import ping
-    from moderation.queue_metrics import exporter
+    from moderation.queue.celery_app import ping
+    from moderation.worker.queue_metrics import exporter
 
     ping(settings)  # a wrong address of Redis is told now, not at each scrape
     with exporter(settings, *address) as port:

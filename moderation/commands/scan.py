@@ -21,9 +21,7 @@ from moderation.commands.inputs import (
     note_passed_over,
     read_image,
 )
-from moderation.cores import usable
-from moderation.errors import ModerationError
-from moderation.output import (
+from moderation.commands.output import (
     Format,
     Row,
     error_row,
@@ -33,7 +31,9 @@ from moderation.output import (
     verdict_row,
     working,
 )
-from moderation.pipeline import Pipeline, Timer
+from moderation.encoders.cores import usable
+from moderation.errors import ModerationError
+from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.settings import load_settings
 
 _THREADS = 4 * usable()
@@ -74,7 +74,7 @@ def scan(
     found = find_images(paths)
     policies = find_policies(policy, model=model or settings.model)
     note_passed_over(policy)
-    from moderation.loading import load_pipeline
+    from moderation.scoring.loading import load_pipeline
 
     with working("Loading the model ..."):
         loaded = load_pipeline(settings, policies, override_model=model)

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from moderation.client.client import Client
 from moderation.commands.inputs import (
     FormatOption,
     Found,
@@ -20,9 +21,7 @@ from moderation.commands.inputs import (
     listed,
     read_image,
 )
-from moderation.commands.worker import Queue
-from moderation.errors import BrokerUnavailable, ModerationError, QueueFull
-from moderation.output import (
+from moderation.commands.output import (
     Format,
     Row,
     error_row,
@@ -31,7 +30,8 @@ from moderation.output import (
     summary,
     verdict_row,
 )
-from moderation.plugin import Client
+from moderation.commands.worker import Queue
+from moderation.errors import BrokerUnavailable, ModerationError, QueueFull
 from moderation.policy import find_policy, load_policy
 from moderation.settings import load_settings
 

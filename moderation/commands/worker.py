@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from moderation.commands.inputs import ModelOption, find_policies, note_passed_over
-from moderation.output import note
+from moderation.commands.output import note
 from moderation.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ def worker(
     Loads the model once, then works until SIGTERM or Ctrl-C; what it has in hand is answered first.
     """
     settings = load_settings(concurrency=concurrency)
-    from moderation.logs import configure_logging
+    from moderation.worker.logs import configure_logging
 
     configure_logging(settings)
     if os.geteuid() == 0:
@@ -66,10 +66,10 @@ def worker(
     names = policy or [str(path) for path in settings.policies]
     policies = find_policies(names, model=model or settings.model)
     note_passed_over(names)
-    from moderation.broker import ping, shown_url
-    from moderation.loading import load_pipeline
-    from moderation.metrics import Metrics
-    from moderation.running import run_worker
+    from moderation.queue.celery_app import ping, shown_url
+    from moderation.scoring.loading import load_pipeline
+    from moderation.worker.metrics import Metrics
+    from moderation.worker.running import run_worker
 
     name = name or f"moderation-{secrets.token_hex(4)}"
     ping(settings)

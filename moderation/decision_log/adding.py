@@ -11,10 +11,10 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from moderation.decision_log.answers import find_verdicts
 from moderation.decision_log.engine import Vanished
-from moderation.decision_log.records import Basis, DecisionKey
 from moderation.decision_log.rows import decision_values, policy_values
 from moderation.decision_log.tables import decisions, policies
 from moderation.messages import Verdict
+from moderation.scoring.verdict import Basis, DecisionKey
 
 
 def add_decisions(

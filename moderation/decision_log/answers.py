@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select, tuple_
 
-from moderation.decision_log.records import Decided, DecisionKey, Outcome
+from moderation.decision_log.records import Decided, Outcome
 from moderation.decision_log.rows import key_of, quarantined_of, verdict_of
 from moderation.decision_log.tables import decisions, quarantine, submission_decisions, submissions
 from moderation.errors import RequestError
 from moderation.messages import Verdict
+from moderation.scoring.verdict import DecisionKey
 
 _KEY = tuple_(
     decisions.c.policy_sha256,

@@ -17,20 +17,13 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from moderation.decision_log.adding import add_decisions, insert_new
 from moderation.decision_log.answers import find_outcome, find_verdicts
 from moderation.decision_log.engine import Database, Vanished
-from moderation.decision_log.records import (
-    Basis,
-    Decided,
-    DecisionKey,
-    Outcome,
-    Quarantined,
-    Reason,
-    Submission,
-)
+from moderation.decision_log.records import Decided, Outcome, Quarantined, Reason, Submission
 from moderation.decision_log.rows import quarantine_values, submission_values
 from moderation.decision_log.tables import outbox, quarantine, submission_decisions, submissions
 from moderation.decision_log.webhooks import outbox_rows
 from moderation.errors import ModerationError, RequestError
 from moderation.messages import Verdict
+from moderation.scoring.verdict import Basis, DecisionKey
 
 
 class DecisionLog:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from moderation.errors import ModerationError
-from moderation.messages import ModelStamp, Verdict
-from moderation.policy import Policy
+from moderation.messages import Verdict
 
 #: Why a request was set aside, instead of a verdict.
 #:
@@ -22,36 +21,6 @@ from moderation.policy import Policy
 Reason = Literal[
     "request", "message", "image", "decoder", "unavailable", "deliveries", "model", "fault"
 ]
-
-
-class DecisionKey(NamedTuple):
-    """What one image's decision hangs on: with an equal key there is one decision, for good.
-
-    Number format and device are left out: workers that differ in them serve one queue.
-    """
-
-    policy_sha256: str
-    model_fingerprint: str
-    preprocessing: str
-    frames: int
-
-
-@dataclass(frozen=True)
-class Basis:
-    """What a decision rests on beside the image, for a replay."""
-
-    policy: Policy
-    model: ModelStamp
-    frames: int
-    logit_scale: float
-    logit_bias: float | None
-
-    @property
-    def key(self) -> DecisionKey:
-        """What makes two decisions on one image the same."""
-        return DecisionKey(
-            self.policy.sha256, self.model.fingerprint, self.model.preprocessing, self.frames
-        )
 
 
 @dataclass(frozen=True)

@@ -9,15 +9,10 @@ from typing import Any, cast
 from sqlalchemy import Row
 
 from moderation import errors
-from moderation.decision_log.records import (
-    Basis,
-    DecisionKey,
-    Quarantined,
-    Reason,
-    Submission,
-)
+from moderation.decision_log.records import Quarantined, Reason, Submission
 from moderation.errors import ModerationError, WorkerError
 from moderation.messages import Verdict
+from moderation.scoring.verdict import Basis, DecisionKey
 
 Values = dict[str, Any]
 

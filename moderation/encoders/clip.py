@@ -22,12 +22,12 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging as transformers_logging
 
-from moderation.classifier import Floats, unit
-from moderation.encoders import LoadOptions
+from moderation.encoders.encoder import Floats, unit
 from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.hub import LocalModel, locate_model, weights_fingerprint
+from moderation.encoders.options import LoadOptions
 from moderation.errors import ModelError
-from moderation.image import Pixels, Preprocessing
+from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 
 MODEL_TYPES = ("clip", "siglip")

@@ -7,8 +7,8 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from moderation.cores import usable
-from moderation.encoders import LoadOptions
+from moderation.encoders.cores import usable
+from moderation.encoders.options import LoadOptions
 from moderation.errors import ModelError
 
 Runtime = Literal["torch", "openvino"]

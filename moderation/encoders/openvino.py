@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
-from moderation.classifier import Floats
+from moderation.encoders.encoder import Floats
 from moderation.encoders.hardware import Hardware
 from moderation.errors import ModelError
-from moderation.image import Pixels
+from moderation.images.pixels import Pixels
 
 _PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "f32"}
 

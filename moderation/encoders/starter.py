@@ -23,11 +23,11 @@ from efficientnet_lite_pytorch import EfficientNet
 from transformers import AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
-from moderation.classifier import Floats, unit
-from moderation.encoders import LoadOptions
+from moderation.encoders.encoder import Floats, unit
 from moderation.encoders.hardware import use_threads
+from moderation.encoders.options import LoadOptions
 from moderation.errors import ModelError
-from moderation.image import Pixels, Preprocessing
+from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 
 NETWORK_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"

@@ -6,11 +6,11 @@ import tempfile
 from pathlib import Path
 
 from audit import Named, Subject, embed_dataset, embed_here, load_dataset, run_audit, write_report
-from moderation.embeddings import EmbeddingStore
+from moderation.features.store import EmbeddingStore
 from moderation.policy import load_policy, shipped_policies
 from tests.extras.command import needs_no, run
 from tests.extras.photograph import save_photograph
-from tests.stub_encoder import StubEncoder
+from tests.support.stub_encoder import StubEncoder
 
 _GROUPS = ("north", "south")
 _EACH = 20

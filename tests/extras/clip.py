@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from tests.extras.starter import scan
-from tests.toy_clip import save_toy_clip
+from tests.support.toy_clip import save_toy_clip
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from moderation import submit
-from moderation.embedded import EmbeddedRedis
+from moderation.local_servers import EmbeddedRedis
 from tests.extras.command import needs_no, run, tells
 from tests.extras.photograph import save_photograph
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 
-from moderation.decoder import Limits
-from moderation.decoding import DecoderPool
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
 from tests.extras.command import needs_no
 from tests.extras.photograph import save_photograph
-from tests.stub_encoder import StubEncoder
+from tests.support.stub_encoder import StubEncoder
 
 
 def main() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from tests.database_servers import PostgresServer, find_programs
 from tests.extras.worker import answers_and_logs
+from tests.support.database_servers import PostgresServer, find_programs
 
 
 def main() -> None:

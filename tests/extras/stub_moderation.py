@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from moderation.__main__ import main
-from moderation.encoders import LOADERS
-from tests.stub_encoder import StubEncoder
+from moderation.encoders.registry import LOADERS
+from tests.support.stub_encoder import StubEncoder
 
 if __name__ == "__main__":
     LOADERS["stub"] = lambda reference, options: StubEncoder()

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from moderation.embedded import EmbeddedRedis, EmbeddedWorker
+from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import load_settings
 from tests.extras.command import needs_no, run
 from tests.extras.photograph import save_photograph

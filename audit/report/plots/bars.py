@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 from matplotlib.patches import Patch
 
-from audit.ablation_rows import Ablation
 from audit.report.names import short
 from audit.report.plots.canvas import (
     BLUE,
@@ -21,6 +20,7 @@ from audit.report.plots.canvas import (
     percent_axis,
     sheet,
 )
+from audit.results.ablation_rows import Ablation
 
 _LINE, _FRAME = 40.0, 84.0
 

@@ -21,7 +21,7 @@ from audit.report.plots.canvas import (
     sheet,
 )
 from audit.report.shown import minus, points
-from audit.result_rows import Shift
+from audit.results.rows import Shift
 
 _LINE, _FRAME = 21.0, 98.0
 

@@ -23,7 +23,7 @@ from audit.report.plots.canvas import (
     inline_svg,
     sheet,
 )
-from audit.result_rows import Flow
+from audit.results.rows import Flow
 
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx")

@@ -18,7 +18,7 @@ from audit.report.plots.canvas import (
     percent_axis,
     sheet,
 )
-from audit.result_rows import Rate
+from audit.results.rows import Rate
 
 _LINE, _FRAME = 15.0, 62.0
 

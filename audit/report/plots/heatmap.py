@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.patches import Rectangle
 
-from audit.dataset import CROSS
+from audit.datasets.dataset import CROSS
 from audit.report.names import distinct, short
 from audit.report.plots.canvas import (
     GREY,
@@ -19,7 +19,7 @@ from audit.report.plots.canvas import (
     inline_svg,
     sheet,
 )
-from audit.result_rows import Rate
+from audit.results.rows import Rate
 
 #: With more columns the numbers no longer fit into the cells.
 _MOST_COLUMNS = 9

@@ -8,7 +8,6 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from audit.ablation_rows import Threshold
 from audit.report.names import distinct, short
 from audit.report.plots.canvas import (
     BLUE,
@@ -20,6 +19,7 @@ from audit.report.plots.canvas import (
     percent_axis,
     sheet,
 )
+from audit.results.ablation_rows import Threshold
 
 _PANEL, _FRAME = 84.0, 66.0
 

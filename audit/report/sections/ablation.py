@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from audit.ablation_rows import Ablation, Carried, SplitHalf
 from audit.report.document import (
     Block,
     Cell,
@@ -23,7 +22,8 @@ from audit.report.document import (
 from audit.report.names import FLAG, OVERALL, distinct, singles, title
 from audit.report.plots.bars import Change, bars
 from audit.report.shown import claim_cell, count, few_tone, of, p_value, points_line, rate_line
-from audit.results import Results
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.results import Results
 
 #: How many changes a figure shows; the table holds all.
 _DRAWN = 12

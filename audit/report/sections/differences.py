@@ -18,8 +18,8 @@ from audit.report.document import (
 )
 from audit.report.names import FLAG, distinct, metric_name, page_metrics, singles, title
 from audit.report.shown import claim_cell, interval, of, p_value, points_line, ratio
-from audit.result_rows import Difference
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Difference
 
 
 def differences(results: Results) -> tuple[Block, ...]:

@@ -16,8 +16,8 @@ from audit.report.names import (
 )
 from audit.report.plots.forest import forest
 from audit.report.sections.rate_tables import by_group, by_metric, by_metric_and_group
-from audit.result_rows import Rate
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Rate
 
 #: More policies than this no longer fit side by side into one forest plot.
 _TOGETHER = 3

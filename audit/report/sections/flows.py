@@ -22,9 +22,9 @@ from audit.report.names import OVERALL, distinct, singles, title
 from audit.report.plots.flow import flow
 from audit.report.sections.shifts import Pair, pair_title, shown_pairs
 from audit.report.shown import count, few_tone, of, rate_line, support_tag
-from audit.result_rows import Flow, Price
-from audit.results import Results
-from audit.support import support_of
+from audit.results.results import Results
+from audit.results.rows import Flow, Price
+from audit.statistics.support import support_of
 
 #: How many flows the diagram and the first table show; the CSV file holds all.
 _DRAWN, _LISTED, _LISTED_BY_GROUP = 12, 15, 5

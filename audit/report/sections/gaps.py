@@ -18,8 +18,8 @@ from audit.report.document import (
 )
 from audit.report.names import FLAG, distinct, metric_name, page_metrics, title
 from audit.report.shown import count, interval, of, p_value, points_line, ratio
-from audit.result_rows import Gap
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Gap
 
 _WARNING = (
     "The widest gap is read off the same images that show it, so it is biased upward: groups that "

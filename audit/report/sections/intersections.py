@@ -8,8 +8,8 @@ from audit.report.document import Block, Figure, Figures, Fold, Heading, paragra
 from audit.report.names import FLAG, distinct, features, title
 from audit.report.plots.heatmap import crossed, heatmap
 from audit.report.sections.rate_tables import by_group
-from audit.result_rows import Rate
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Rate
 
 
 def intersections(results: Results) -> tuple[Block, ...]:

@@ -18,7 +18,7 @@ from audit.report.document import (
 )
 from audit.report.names import distinct, title
 from audit.report.shown import plain
-from audit.results import LabelRecord, PolicyRecord, Results
+from audit.results.results import LabelRecord, PolicyRecord, Results
 
 _MANY_TEMPLATES = 6
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.report.document import Block, Code, Fold, Line, Terms
 from audit.report.names import title
 from audit.report.shown import count, plain, whole_percent
-from audit.results import DatasetRecord, Header, PolicyRecord, Results
+from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
 
 
 def making(results: Results) -> tuple[Block, ...]:

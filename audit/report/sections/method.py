@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from audit.report.document import Block, Code, Line, Points, Terms, paragraph
-from audit.results import Results
+from audit.results.results import Results
 
 _TERMS = (
     ("Flagged", "The action is review or block. To be flagged is the harm that is measured."),

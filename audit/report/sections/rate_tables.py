@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from audit.report.document import Cell, Table, head, table, words
 from audit.report.names import OVERALL, distinct, metric_name, title
 from audit.report.shown import rate_cell
-from audit.result_rows import Rate
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Rate
 
 
 def policies_of(results: Results, rates: Iterable[Rate]) -> list[str]:

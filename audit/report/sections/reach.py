@@ -20,8 +20,8 @@ from audit.report.document import (
 )
 from audit.report.names import OVERALL, distinct, singles, title
 from audit.report.shown import percent, size, sized
-from audit.result_rows import Power
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Power
 
 _LISTED = 12
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from audit.ablation_rows import Threshold, Wording
 from audit.report.document import (
     Block,
     Cell,
@@ -36,8 +35,9 @@ from audit.report.shown import (
     sized,
     support_tag,
 )
-from audit.result_rows import Rate, Skew
-from audit.results import Results
+from audit.results.ablation_rows import Threshold, Wording
+from audit.results.results import Results
+from audit.results.rows import Rate, Skew
 
 _KINDS = {
     "template": "Other templates",

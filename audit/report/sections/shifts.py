@@ -28,8 +28,8 @@ from audit.report.names import (
 )
 from audit.report.plots.dumbbell import dumbbell
 from audit.report.shown import claim_cell, count, of, p_value, points_line, rate_line
-from audit.result_rows import Agreement, Shift
-from audit.results import Results
+from audit.results.results import Results
+from audit.results.rows import Agreement, Shift
 
 #: More pairs of policies than this are shown only against the first policy.
 _MANY_PAIRS = 3

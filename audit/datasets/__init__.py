@@ -1,0 +1,1 @@
+"""Annotated images: how they lie on disk -> Dataset."""

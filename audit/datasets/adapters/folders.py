@@ -1,0 +1,101 @@
+"""One folder for each class, as photographs to be classified are usually kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from audit.datasets.adapters.options import LoadOptions
+from audit.datasets.adapters.rows import About, Record, build_dataset
+from audit.datasets.dataset import Dataset
+from audit.errors import DatasetError, RowProblem
+from moderation.images.folder import Entry, Kind, entries, is_hidden, kind_of, told
+
+#: Files beside the folders of classes that may be there: labels, notes, licences.
+_TEXT = ("", ".txt", ".md", ".rst")
+#: What a dataset may hold beside its images, as long as it is told.
+_PASSED_OVER = (Kind.HIDDEN, Kind.LINK_TO_FOLDER)
+_BESIDE = (*_TEXT, ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".yml")
+
+
+def matches(path: Path) -> bool:
+    """Returns whether this is a folder with a folder of images in it."""
+    return path.is_dir() and any(
+        any(entry.kind is Kind.IMAGE for entry in entries(folder, hidden=False))
+        for folder in _folders(path)
+    )
+
+
+def load(path: Path, options: LoadOptions) -> Dataset:
+    """Returns the images below each folder of a class; the folder's name is y_true.
+
+    Raises:
+        DatasetError: with every empty class, every file that is no image, and every folder that
+            cannot be read.
+    """
+    folders = _folders(path) if path.is_dir() else []
+    _refuse_no_classes(path, folders)
+    problems = list(_problems_beside(path))
+    passed_over = [Entry(entry, Kind.HIDDEN) for entry in path.iterdir() if is_hidden(entry.name)]
+    records = []
+    for folder in folders:
+        inside = list(entries(folder, hidden=False))
+        images = sorted(entry.path for entry in inside if entry.kind is Kind.IMAGE)
+        records += [
+            Record(file, 0, file.relative_to(path).as_posix(), file, y_true=folder.name)
+            for file in images
+        ]
+        passed_over += (entry for entry in inside if entry.kind in _PASSED_OVER)
+        problems += _problems_inside(folder, inside)
+    notes = (f"Passed over: {told(passed_over)}.",) if passed_over else ()
+    about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
+    return build_dataset(records, about, options, problems)
+
+
+def _refuse_no_classes(path: Path, folders: list[Path]) -> None:
+    """Raises where the folders are none, or a single one around those of the classes."""
+    if not folders:
+        what, remedy = "there is no folder in it", "Name a folder with one folder for each class"
+    elif len(folders) == 1 and _folders(folders[0]) and not any(map(_is_image, _own(folders[0]))):
+        what = f"its only class is {folders[0].name}, which holds folders and no image"
+        remedy = f"Name {folders[0]} in its place"
+    else:
+        return
+    raise DatasetError([(str(path), 0, what, remedy)])
+
+
+def _problems_beside(path: Path) -> Iterator[RowProblem]:
+    for file in _own(path):
+        kind = kind_of(file)
+        if kind is Kind.IMAGE:
+            yield _problem(file, "it is in the folder of no class")
+        elif kind is not Kind.NO_IMAGE or file.suffix.lower() not in _BESIDE:
+            yield _problem(file, f"it is {kind}")
+
+
+def _problems_inside(folder: Path, inside: list[Entry]) -> Iterator[RowProblem]:
+    """Yields what is wrong in the folder of a class."""
+    for entry in inside:
+        if entry.kind not in (Kind.IMAGE, *_PASSED_OVER):
+            yield _problem(entry.path, f"it is {entry.kind}")
+    if not any(entry.kind is Kind.IMAGE for entry in inside):
+        remedy = "Put images into it, or remove it"
+        what = "an empty group: no image is in the folder of this class"
+        yield RowProblem(str(folder), 0, what, remedy)
+
+
+def _problem(file: Path, what: str) -> RowProblem:
+    return RowProblem(str(file), 0, what, "Remove it, or put an image into a class's folder")
+
+
+def _is_image(file: Path) -> bool:
+    return kind_of(file) is Kind.IMAGE
+
+
+def _folders(path: Path) -> list[Path]:
+    inside = (entry for entry in path.iterdir() if entry.is_dir())
+    return sorted(entry for entry in inside if not is_hidden(entry.name))
+
+
+def _own(path: Path) -> list[Path]:
+    return sorted(file for file in path.iterdir() if not file.is_dir() and not is_hidden(file.name))

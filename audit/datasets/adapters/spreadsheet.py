@@ -1,0 +1,87 @@
+"""Ages that a spreadsheet turned into dates: 3-9 into 9-Mar, 10-19 into Oct-19."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass, field
+
+from audit.datasets.adapters.rows import Wrong
+
+_MONTHS = {
+    **dict.fromkeys(("mar", "march", "mär", "märz", "mrz"), 3),
+    **dict.fromkeys(("sep", "sept", "september"), 9),
+    **dict.fromkeys(("oct", "october", "okt", "oktober"), 10),
+}
+
+_DAY_MONTH = re.compile(r"(\d{1,2})[-/. ]+([^\W\d_]+)\.?(?:[-/. ]+(\d{2,4}))?")
+_MONTH_DAY = re.compile(r"([^\W\d_]+)\.?[-/. ]+(\d{1,2})")
+# With a year, since 3.9 may be a number.
+_NUMBERS = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{2,4})")
+_ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T]00:00:00)?")
+
+
+@dataclass
+class Dates:
+    """Finds such ages, and puts them right where that was asked for.
+
+    Attributes:
+        repair: whether they are put right.
+        repaired: how many were, by what was written and what it was.
+    """
+
+    repair: bool = False
+    repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    def read(self, cell: str) -> str | Wrong:
+        """Returns a cell as it was before the spreadsheet; any other cell as it is."""
+        age = age_of_date(cell)
+        if age is None:
+            return cell
+        if not self.repair:
+            what = f"{cell} is {age} turned into a date by a spreadsheet"
+            return Wrong(what, f"Write {age} there, or have all such ages put right by --repair")
+        self.repaired[cell, age] += 1
+        return age
+
+    def notes(self) -> tuple[str, ...]:
+        """Returns a note that counts what was put right, or none."""
+        if not self.repaired:
+            return ()
+        counts = sorted(self.repaired.items())
+        told = ", ".join(f"{cell} to {age} ({count})" for (cell, age), count in counts)
+        n = self.repaired.total()
+        return (f"Ages turned into dates by a spreadsheet, put right on request: {n}. {told}.",)
+
+
+def age_of_date(cell: str) -> str | None:
+    """Returns the one age group that a spreadsheet turns into this date, or None.
+
+    No other age group of FairFace can become a date: 0-2 has no month, 20-29 neither.
+    """
+    day_month_year = _parts(cell.strip().casefold())
+    if day_month_year is None:
+        return None
+    one, other, year = day_month_year
+    if {one, other} == {3, 9}:
+        return "3-9"
+    if {one, other} == {10, 19} or ({one, other} == {10, 1} and year == 19):
+        return "10-19"  # October 19, or the first of October 2019
+    return None
+
+
+def _parts(cell: str) -> tuple[int, int, int | None] | None:
+    """Returns day and month, in any order, and the last two digits of the year."""
+    if found := _DAY_MONTH.fullmatch(cell):
+        return int(found[1]), _MONTHS.get(found[2], 0), _year(found[3])
+    if found := _MONTH_DAY.fullmatch(cell):
+        return int(found[2]), _MONTHS.get(found[1], 0), None
+    if found := _NUMBERS.fullmatch(cell):
+        return int(found[1]), int(found[2]), _year(found[3])
+    if found := _ISO.fullmatch(cell):
+        return int(found[2]), int(found[3]), _year(found[1])
+    return None
+
+
+def _year(text: str | None) -> int | None:
+    return int(text) % 100 if text else None

@@ -1,0 +1,96 @@
+"""UTKFace: age, gender and race in the name of each file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+from audit.datasets.adapters.fairface_values import AGE, AGES, FEATURES, GENDER, RACE, age_group
+from audit.datasets.adapters.options import LoadOptions
+from audit.datasets.adapters.rows import About, Record, Wrong, build_dataset
+from audit.datasets.dataset import Dataset
+from audit.errors import DatasetError
+from moderation.images.folder import Kind, entries, told
+
+GENDERS = ("Male", "Female")
+RACES = ("White", "Black", "Asian", "Indian", "Others")
+_OLDEST = 116
+_FIELDS = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)")
+_EXAMPLE = "Its name must be like 25_1_2_20170116174525125.jpg: age, gender, race, time"
+_NOTES = (
+    "Race, gender and age were estimated by a model and checked by one person.",
+    "UTKFace is for research that is not commercial.",
+)
+
+#: How many images of a folder are looked at to tell whether it is UTKFace.
+_LOOKED_AT = 100
+
+
+def matches(path: Path) -> bool:
+    """Returns whether this is a folder where most images are called as in UTKFace."""
+    looked_at = list(islice(_images(path), _LOOKED_AT)) if path.is_dir() else []
+    called_so = sum(_FIELDS.fullmatch(_stem(file)) is not None for file in looked_at)
+    return 0 < len(looked_at) <= 2 * called_so
+
+
+def load(path: Path, options: LoadOptions) -> Dataset:
+    """Returns the dataset of all images in a folder and below it.
+
+    Raises:
+        DatasetError: with every file whose name cannot be read.
+    """
+    if not path.is_dir():
+        remedy = "Name the folder that holds the images"
+        raise DatasetError([(str(path), 0, "it is no folder", remedy)])
+    found = list(entries(path, hidden=False))
+    passed_over = [entry for entry in found if entry.kind is not Kind.IMAGE]
+    about = About(
+        adapter="utkface",
+        source=path,
+        name=f"utkface:{path.resolve().name}",
+        sensitive_features=FEATURES,
+        orders={AGE: AGES},
+        benign=True,
+        notes=(*_NOTES, f"Passed over: {told(passed_over)}.") if passed_over else _NOTES,
+    )
+    images = sorted(entry.path for entry in found if entry.kind is Kind.IMAGE)
+    records = (_record(file, path) for file in images)
+    return build_dataset(records, about, options)
+
+
+def _images(path: Path) -> Iterator[Path]:
+    return (entry.path for entry in entries(path, hidden=False) if entry.kind is Kind.IMAGE)
+
+
+def _stem(file: Path) -> str:
+    return file.name.split(".")[0]  # of faces that were cut out the name ends in .jpg.chip.jpg
+
+
+def _record(file: Path, root: Path) -> Record:
+    values, wrong = _read_name(_stem(file))
+    image_id = file.relative_to(root).as_posix()
+    return Record(file, 0, image_id, file, values=values, wrong=wrong)
+
+
+def _read_name(stem: str) -> tuple[dict[str, str], tuple[Wrong, ...]]:
+    """Returns race, gender and age from a file's name, and what is wrong with it."""
+    fields = _FIELDS.fullmatch(stem)
+    if fields is None:
+        lacking = 4 - len(stem.split("_"))
+        what = "its name lacks a field" if lacking > 0 else "its name has fields of another kind"
+        return {}, (Wrong(what, _EXAMPLE),)
+    age, gender, race = (int(fields[i]) for i in (1, 2, 3))
+    wrong = tuple(
+        Wrong(f"there is no {name} {value}", f"Known are 0 to {most}. {_EXAMPLE}")
+        for name, value, most in (
+            (AGE, age, _OLDEST),
+            (GENDER, gender, len(GENDERS) - 1),
+            (RACE, race, len(RACES) - 1),
+        )
+        if value > most
+    )
+    if wrong:
+        return {}, wrong
+    return {RACE: RACES[race], GENDER: GENDERS[gender], AGE: age_group(age)}, ()

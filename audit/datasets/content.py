@@ -1,0 +1,175 @@
+"""The images of a dataset as files: whether each can be read, is the one stated, and is there once.
+
+Loading a dataset reads its annotations alone; this reads every image, one at a time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from audit.datasets.dataset import IMAGE_ID, Dataset
+from audit.datasets.references import read_bytes
+from audit.errors import DatasetError, RowProblem
+from moderation.errors import ImageError
+from moderation.images.pixels import read_squares
+
+#: Wraps the numbers of the images as they are gone through, to show how far it is.
+Progress = Callable[[Iterable[int]], Iterable[int]]
+
+#: Looks at an image's content; raises ImageError where something is wrong with it.
+Look = Callable[[bytes], object]
+
+_REMEDY = "Replace it, or leave it out with --skip-bad"
+
+
+@dataclass(frozen=True)
+class CheckedDataset:
+    """A dataset whose images were all read and decoded.
+
+    Attributes:
+        dataset: the images with nothing wrong with them.
+        sha256: (n,) hash of each one's content.
+    """
+
+    dataset: Dataset
+    sha256: tuple[str, ...]
+
+
+def check_content(
+    dataset: Dataset,
+    *,
+    max_pixels: int = 50_000_000,
+    skip_bad: bool = False,
+    progress: Progress | None = None,
+) -> CheckedDataset:
+    """Returns a dataset after it has read and decoded every image of it.
+
+    Args:
+        dataset: the images.
+        max_pixels: width times height of the largest image that is decoded.
+        skip_bad: leaves out images with something wrong, in place of an error.
+        progress: wraps the numbers of the images as they are gone through.
+
+    Raises:
+        DatasetError: with everything that is wrong, unless bad images may be skipped.
+    """
+    # Read as a model would have it, but for no model.
+    look = partial(read_squares, ways=(), max_pixels=max_pixels)
+    hashes, problems = _examine(dataset, progress, look)
+    if not problems:
+        return CheckedDataset(dataset, hashes)
+    if not skip_bad:
+        raise DatasetError(problems)
+    rest, kept = leave_out(dataset, problems)
+    return CheckedDataset(rest, tuple(hashes[i] for i in kept))
+
+
+def image_hashes(
+    dataset: Dataset, progress: Progress | None = None
+) -> tuple[tuple[str, ...], list[RowProblem]]:
+    """Returns the SHA-256 of each image's content, and what is wrong with any, undecoded.
+
+    A problem is an image that cannot be read, whose hash is then empty; one that is not what the
+    annotations state; one with the same content as an earlier one.
+    """
+    return _examine(dataset, progress, None)
+
+
+def row_problem(dataset: Dataset, index: int, message: str, remedy: str = _REMEDY) -> RowProblem:
+    """Returns a problem with one image, at its row, or at its file where it has no row."""
+    return RowProblem(*_place(dataset, index), message, remedy)
+
+
+def image_problem(dataset: Dataset, index: int, error: OSError | ImageError) -> RowProblem:
+    """Returns the problem of an image that an error shows, at its row."""
+    return row_problem(dataset, index, _said(error))
+
+
+def leave_out(
+    dataset: Dataset, problems: Sequence[RowProblem]
+) -> tuple[Dataset, npt.NDArray[np.intp]]:
+    """Returns the dataset without the images that have a problem, and the indexes of the others.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    bad = {(problem.path, problem.row) for problem in problems}
+    keep = [i for i in range(len(dataset)) if _place(dataset, i) not in bad]
+    if not keep:
+        raise DatasetError((*dataset.left_out, *problems))
+    indexes = np.array(keep, dtype=np.intp)
+    n = len(dataset) - len(keep)
+    note = f"Images left out on request, since something is wrong with them: {n}."
+    rest = replace(
+        dataset.take(indexes),
+        left_out=(*dataset.left_out, *problems),
+        notes=(*dataset.notes, note),
+    )
+    return rest, indexes
+
+
+def _examine(
+    dataset: Dataset, progress: Progress | None, look: Look | None
+) -> tuple[tuple[str, ...], list[RowProblem]]:
+    hashes: list[str] = []
+    problems: list[RowProblem] = []
+    first: dict[str, int] = {}
+    indexes: Iterable[int] = range(len(dataset))
+    for index in progress(indexes) if progress else indexes:
+        sha256, wrong = _read(dataset, index, look)
+        hashes.append(sha256)
+        if sha256 and (same := first.setdefault(sha256, index)) != index:
+            wrong.append(f"the image is the same, byte for byte, as {_called(dataset, same)}")
+        problems += (row_problem(dataset, index, what) for what in wrong)
+    return tuple(hashes), problems
+
+
+def _read(dataset: Dataset, index: int, look: Look | None) -> tuple[str, list[str]]:
+    """Returns the hash of an image, and what is wrong with it by itself."""
+    try:
+        content = read_bytes(dataset.references[index])
+    except OSError as error:
+        return "", [_said(error)]
+    sha256 = hashlib.sha256(content).hexdigest()
+    return sha256, list(_wrong(dataset, index, content, sha256, look))
+
+
+def _wrong(
+    dataset: Dataset, index: int, content: bytes, sha256: str, look: Look | None
+) -> Iterator[str]:
+    stated = dataset.expected_sha256[index] if dataset.expected_sha256 else None
+    if stated and stated != sha256:
+        yield f"the image is another than was annotated: its SHA-256 is {sha256}, not {stated}"
+    try:
+        if look:
+            look(content)
+    except ImageError as error:
+        yield _said(error)
+
+
+def _said(error: OSError | ImageError) -> str:
+    if isinstance(error, ImageError):
+        return f"the image cannot be decoded: {error.what}"
+    return f"the image cannot be read: {error.strerror or error}"
+
+
+def _called(dataset: Dataset, index: int) -> str:
+    path, row = _place(dataset, index)
+    image = str(dataset.table[IMAGE_ID].iat[index])
+    return f"{image} in row {row}" if row else f"{path}"
+
+
+def _place(dataset: Dataset, index: int) -> tuple[str, int]:
+    """Returns the file and row that name an image to whoever must mend it."""
+    reference = dataset.references[index]
+    row = dataset.rows[index] if dataset.rows else 0
+    if isinstance(reference, Path):
+        return str(dataset.source if row else reference), row
+    return str(reference.path), row

@@ -1,0 +1,199 @@
+"""Annotated images: ids, where each image is, y_true where known, sensitive features.
+
+Demographic labels are read from the dataset, as its annotators perceived them, and never inferred.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from audit.datasets.references import Reference
+from audit.datasets.spelling import alike, composed
+from audit.errors import DatasetError, RowProblem
+
+#: Columns of `Dataset.table` beside one for each sensitive feature.
+IMAGE_ID, Y_TRUE = "image_id", "y_true"
+
+#: Between the features, and between the values, of an intersection.
+CROSS = " × "
+
+#: The whole dataset, as a feature with one group.
+OVERALL = "overall"
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """n annotated images.
+
+    Attributes:
+        name: how reports call it, such as fairface:faces.
+        adapter: which adapter read it.
+        source: the file or folder that was read.
+        table: n rows; columns `image_id` (unique text), `y_true` (text, or None where unknown),
+            and one of text for each sensitive feature, never empty.
+        references: where the n images are, in the order of the table.
+        sensitive_features: names of the demographic columns, in the order of reports.
+        orders: values of a feature in their natural order, where the adapter knows it.
+        benign: whether nothing in any image should be flagged, so that every flag is a false one.
+        expected_sha256: hash of each image as the annotations state it, or None.
+        rows: row of each image in its file of annotations, as an editor counts; () where an image
+            has no row, as in a folder.
+        left_out: rows that were left out on request, with what is wrong with them.
+        notes: what a reader of a report must know of this dataset.
+    """
+
+    name: str
+    adapter: str
+    source: Path
+    table: pd.DataFrame
+    references: tuple[Reference, ...]
+    sensitive_features: tuple[str, ...]
+    orders: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    benign: bool = False
+    expected_sha256: tuple[str | None, ...] | None = None
+    rows: tuple[int, ...] = ()
+    left_out: tuple[RowProblem, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.table) != len(self.references):
+            raise ValueError(f"{len(self.table)} rows and {len(self.references)} references")
+        if not len(self.table):
+            remedy = "Name a dataset with images in it"
+            raise DatasetError([(str(self.source), 0, "no image is left in it", remedy)])
+        problems = [*self._name_problems()] or [*self._alike_problems()]
+        if problems:
+            raise DatasetError(problems)
+
+    def _name_problems(self) -> Iterator[RowProblem]:
+        """Yields names and values that would be taken for intersections, or for the whole."""
+        for name in self.sensitive_features:
+            taken = name in (IMAGE_ID, Y_TRUE, OVERALL)
+            if taken or not name.strip() or any(sign in name for sign in (CROSS.strip(), ",")):
+                what = f"a sensitive feature cannot be called {name!r}"
+                remedy = f"Take another name, without {CROSS.strip()} and commas"
+                yield RowProblem(str(self.source), 0, what, remedy)
+                continue
+            for value in sorted({v for v in self.table[name].astype(str) if CROSS in v})[:1]:
+                what = f"the value {value!r} of {name} reads as an intersection"
+                yield RowProblem(str(self.source), 0, what, f"Write it without {CROSS.strip()}")
+
+    def _alike_problems(self) -> Iterator[RowProblem]:
+        """Yields groups and classes that would be taken for one, and counted as two."""
+        for name in (Y_TRUE, *self.sensitive_features):
+            if pair := alike(set(self.table[name].dropna().astype(str))):
+                what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"
+                remedy = "Write them alike, or so that they differ to the eye"
+                yield RowProblem(str(self.source), 0, what, remedy)
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @cached_property
+    def sha256(self) -> str:
+        """Hash of ids and annotations, whatever the order of rows and columns."""
+        columns = [IMAGE_ID, Y_TRUE, *sorted(self.sensitive_features)]
+        rows = sorted(
+            "\x1f".join("\x00" if cell is None else str(cell) for cell in row)
+            for row in self.table[columns].to_numpy()
+        )
+        content = "\x1e".join(["\x1f".join(columns), *rows])
+        return hashlib.sha256(content.encode()).hexdigest()
+
+    def take(self, rows: npt.NDArray[np.intp]) -> Dataset:
+        """Returns the dataset of some rows, in their order."""
+        hashes = self.expected_sha256
+        return replace(
+            self,
+            table=self.table.iloc[rows].reset_index(drop=True),
+            references=tuple(self.references[row] for row in rows),
+            expected_sha256=tuple(hashes[row] for row in rows) if hashes else None,
+            rows=tuple(self.rows[row] for row in rows) if self.rows else (),
+        )
+
+    def groups(self, by: Sequence[str]) -> Groups:
+        """Returns who is in which group of a feature, or of an intersection of several.
+
+        Raises:
+            DatasetError: the dataset has no such feature.
+        """
+        known_as = {composed(name): name for name in self.sensitive_features}
+        by = [known_as.get(composed(name), name) for name in by]
+        unknown = [name for name in by if name not in self.sensitive_features]
+        if len(set(by)) != len(by):
+            message = f"{CROSS.join(by)} names a feature twice"
+            raise DatasetError([(str(self.source), 0, message, "Name each once")])
+        if unknown or not by:
+            known = ", ".join(self.sensitive_features) or "none"
+            message = f"there is no sensitive feature {', '.join(unknown) or '(none named)'}"
+            raise DatasetError([(str(self.source), 0, message, f"It has: {known}")])
+        values = self.table[by[0]].astype(str)
+        for name in by[1:]:
+            values = values + CROSS + self.table[name].astype(str)
+        present = set(values)
+        names = tuple(name for name in self._all_groups(by) if name in present)
+        codes = pd.Categorical(values, categories=names).codes.astype(np.intp)
+        return Groups(CROSS.join(by), names, codes)
+
+    def _all_groups(self, by: Sequence[str]) -> Iterator[str]:
+        """Yields every combination of values in natural order, also those without an image."""
+        head = self.values(by[0])
+        tails = list(self._all_groups(by[1:])) if len(by) > 1 else [""]
+        for value in head:
+            yield from (f"{value}{CROSS}{tail}" if tail else value for tail in tails)
+
+    def values(self, feature: str) -> tuple[str, ...]:
+        """Returns the values of a feature that occur, in natural order: 3-9 before 10-19."""
+        present = set(self.table[feature].astype(str))
+        known = [value for value in self.orders.get(feature, ()) if value in present]
+        return (*known, *sorted(present - set(known), key=natural_order))
+
+
+@dataclass(frozen=True)
+class Groups:
+    """A partition of n images into g groups.
+
+    Attributes:
+        by: the feature, or features joined by CROSS.
+        names: the g groups that have an image, in natural order.
+        codes: (n,) index into `names`.
+    """
+
+    by: str
+    names: tuple[str, ...]
+    codes: npt.NDArray[np.intp]
+
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """(g,) how many images each group has."""
+        return np.bincount(self.codes, minlength=len(self.names)).astype(np.int64)
+
+    def count(self, marks: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """Returns (g,) or, for (n, c) marks, (g, c) counts of the marked images of each group."""
+        flat = marks[:, np.newaxis] if marks.ndim == 1 else marks
+        counts = np.stack(
+            [np.bincount(self.codes[column], minlength=len(self.names)) for column in flat.T],
+            axis=1,
+        ).astype(np.int64)
+        return counts[:, 0] if marks.ndim == 1 else counts
+
+
+def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:
+    """Returns a sort key under which numbers in a text count as numbers."""
+    parts = [part for part in re.split(r"([0-9]+)", value.casefold()) if part]
+    # By length and then by digits: the text may hold more of them than an int is made from.
+    numbers = [(part.lstrip("0"), part) for part in parts]
+    keys = [
+        (0, len(number), number) if part[0] in "0123456789" else (1, 0, part)
+        for number, part in numbers
+    ]
+    return (*keys, (-1, 0, value))

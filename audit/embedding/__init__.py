@@ -1,0 +1,1 @@
+"""A dataset -> features, on this machine or on workers."""

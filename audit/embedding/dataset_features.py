@@ -1,0 +1,228 @@
+"""Datasets -> image features: from the store, and from the model for what is not there yet.
+
+Shapes: n images, d feature width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import NamedTuple, Protocol, TypeVar
+
+import numpy as np
+
+from audit.datasets.content import Progress, image_hashes, image_problem, leave_out, row_problem
+from audit.datasets.dataset import Dataset
+from audit.datasets.references import read_bytes
+from audit.errors import DatasetError, RowProblem
+from moderation.encoders.encoder import Encoder, Floats
+from moderation.errors import ImageError
+from moderation.features.store import EmbeddingStore, Features, FeatureSpace, Storage
+from moderation.images.pixels import Pixels, Preprocessing, read_squares
+from moderation.messages import ModelStamp
+
+T = TypeVar("T")
+
+#: Images that go through the encoder together.
+_BATCH = 32
+#: Batches that are decoded ahead of the encoder.
+_AHEAD = 2
+
+#: What is wrong with an image whose content no longer has the hash that was read.
+CHANGED = "the image changed while it was being embedded"
+
+
+class Track(Protocol):
+    """Shows progress."""
+
+    def __call__(self, items: Iterable[T], total: int, doing: str, /) -> Iterator[T]:
+        """Yields the items, of which there are `total`; `doing` is what is done to them."""
+        ...
+
+
+class Embedded(NamedTuple):
+    """The (d,) feature of one image of a dataset, or why there is none."""
+
+    row: int
+    found: Floats | RowProblem
+
+
+#: Embeds the images of a dataset at some indexes, whose content must have the hash that is given
+#: for its image, of all n; may give them in any order.
+Embed = Callable[[Dataset, Sequence[int], Sequence[str]], Iterator[Embedded]]
+
+
+@dataclass(frozen=True)
+class EmbeddedDataset:
+    """A dataset with the features of its images.
+
+    Attributes:
+        dataset: n images; those that had to be left out are gone from it.
+        features: (n, d) rows of unit length.
+        sha256: (n,) hash of each image's content.
+        embedded: how many of them went through the model now.
+        rounded: how many of them have a feature that is stored as float16.
+    """
+
+    dataset: Dataset
+    features: Floats
+    sha256: tuple[str, ...]
+    embedded: int
+    rounded: int
+
+    @property
+    def images_sha256(self) -> str:
+        """Hash of all images, whatever their order."""
+        return hashlib.sha256("".join(sorted(self.sha256)).encode()).hexdigest()
+
+
+def embed_dataset(
+    dataset: Dataset,
+    stamp: ModelStamp,
+    store: EmbeddingStore,
+    embed: Embed,
+    *,
+    storage: Storage = "float32",
+    skip_bad: bool = False,
+    track: Track | None = None,
+) -> EmbeddedDataset:
+    """Returns the features of a dataset's images; only images that are new go through the model.
+
+    What is embedded is kept, also by Ctrl-C; what is wrong by the files alone is raised before.
+
+    Args:
+        dataset: the images.
+        stamp: of the model whose features they are.
+        store: where they are kept.
+        embed: embeds what is missing; `embed_here` in this process.
+        storage: how new features are kept.
+        skip_bad: leaves out images with something wrong, in place of an error.
+        track: shows progress.
+
+    Raises:
+        DatasetError: images are missing, another, there twice, changed or cannot be decoded.
+        ModelError: the model failed. StoreError: the store is damaged, or cannot be written.
+    """
+    hashes, problems = image_hashes(dataset, _reading(track, len(dataset)))
+    _refuse(problems, skip_bad)
+    with store.open(FeatureSpace.of_images(stamp), storage) as features:
+        missing = _missing(features, hashes)
+        if missing:
+            store.refuse_unwritable()
+            found = embed(dataset, missing, hashes)
+            found = track(found, len(missing), "Embedding") if track else found
+            problems += _keep(features, hashes, found)
+    _refuse(problems, skip_bad)
+    return _with_features(dataset, problems, hashes, features, set(missing))
+
+
+def _reading(track: Track | None, n: int) -> Progress | None:
+    return (lambda indexes: track(indexes, n, "Reading images")) if track else None
+
+
+def _refuse(problems: Sequence[RowProblem], skip_bad: bool) -> None:
+    if problems and not skip_bad:
+        raise DatasetError(problems)
+
+
+def _missing(features: Features, hashes: Sequence[str]) -> list[int]:
+    """Returns the indexes of the images without a feature; of equal images the first alone."""
+    first: dict[str, int] = {}
+    for index, sha256 in enumerate(hashes):
+        if sha256:
+            first.setdefault(sha256, index)
+    there = features.has(list(first))
+    return [index for index, known in zip(first.values(), there, strict=True) if not known]
+
+
+def _keep(
+    features: Features, hashes: Sequence[str], found: Iterable[Embedded]
+) -> Iterator[RowProblem]:
+    """Stores features as they come, and yields what is wrong with the other images."""
+    for each in found:
+        if isinstance(each.found, RowProblem):
+            yield each.found
+        else:
+            features.add([hashes[each.row]], each.found[np.newaxis])
+
+
+def _with_features(
+    dataset: Dataset,
+    problems: Sequence[RowProblem],
+    hashes: Sequence[str],
+    features: Features,
+    missing: Set[int],
+) -> EmbeddedDataset:
+    rest, kept = leave_out(dataset, problems) if problems else (dataset, range(len(dataset)))
+    of_rest = tuple(hashes[i] for i in kept)
+    rows, _ = features.get(of_rest)
+    embedded = sum(i in missing for i in kept)
+    return EmbeddedDataset(rest, rows, of_rest, embedded, features.rounded(of_rest))
+
+
+def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
+    """Returns what embeds in this process: threads decode ahead, and batches go to the encoder."""
+
+    def embed(
+        dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str]
+    ) -> Iterator[Embedded]:
+        if not indexes:  # so that a model that is not needed is not loaded
+            return
+        prepare = partial(_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
+        with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+            jobs = ((index, pool.submit(prepare, index)) for index in indexes)
+            try:
+                for batch in _ahead(jobs, _BATCH * _AHEAD):
+                    yield from _encode(encoder, batch)
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    return embed
+
+
+Decoding = tuple[int, Future[Pixels | RowProblem]]
+
+
+def _ahead(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
+    """Yields batches, in order, while up to `most` images are being decoded."""
+    waiting = deque(islice(jobs, most))
+    while waiting:
+        batch = [waiting.popleft() for _ in range(min(_BATCH, len(waiting)))]
+        yield batch
+        waiting.extend(islice(jobs, len(batch)))
+
+
+def _pixels(
+    dataset: Dataset, hashes: Sequence[str], how: Preprocessing, max_pixels: int, index: int
+) -> Pixels | RowProblem:
+    """Returns what the encoder takes of an image, or what is wrong with it."""
+    try:
+        content = read_bytes(dataset.references[index])
+        # Read again, maybe hours after it was hashed, and kept for good under that hash.
+        if hashlib.sha256(content).hexdigest() != hashes[index]:
+            return row_problem(dataset, index, CHANGED)
+        [frames] = read_squares(content, [how], max_pixels=max_pixels)
+        square: Pixels = frames[0]
+        return square
+    except (OSError, ImageError) as error:
+        return image_problem(dataset, index, error)
+
+
+def _encode(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[Embedded]:
+    squares: list[Pixels] = []
+    indexes: list[int] = []
+    for index, decoding in batch:
+        pixels = decoding.result()
+        if isinstance(pixels, RowProblem):
+            yield Embedded(index, pixels)
+        else:
+            squares.append(pixels)
+            indexes.append(index)
+    if squares:
+        rows = encoder.image_features(np.stack(squares))
+        yield from (Embedded(index, row) for index, row in zip(indexes, rows, strict=True))

@@ -1,0 +1,150 @@
+"""What is known of a model without loading it, kept beside its features."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from moderation.encoders.encoder import Encoder
+from moderation.encoders.files import model_files
+from moderation.encoders.options import LoadOptions
+from moderation.features.files import FeatureSpace, remove_strays, written_whole
+from moderation.images.pixels import Preprocessing
+from moderation.messages import ModelStamp
+
+#: Packages that can change what a model computes.
+_PACKAGES = ("evenhand", "torch", "transformers", "openvino")
+
+
+class ModelDescription(BaseModel):
+    """What a model is; true for as long as its files and the packages that run it stay.
+
+    Attributes:
+        reference: the name by which it was loaded.
+        files: size in bytes and time of change in ns, by path.
+        versions: of the packages that run it.
+        token_counts: of the texts that were counted so far.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reference: str
+    files: dict[str, tuple[int, int]]
+    versions: dict[str, str]
+    stamp: ModelStamp
+    preprocessing: Preprocessing
+    context_length: int
+    logit_scale: float
+    logit_bias: float | None
+    token_counts: dict[str, int]
+
+    @classmethod
+    def of(cls, reference: str, encoder: Encoder) -> ModelDescription:
+        """Returns the description of a loaded encoder."""
+        return cls(
+            reference=reference,
+            files=_file_states(reference),
+            versions=_versions(),
+            stamp=encoder.stamp,
+            preprocessing=encoder.preprocessing,
+            context_length=encoder.context_length,
+            logit_scale=encoder.logit_scale,
+            logit_bias=encoder.logit_bias,
+            token_counts={},
+        )
+
+    @property
+    def holds(self) -> bool:
+        """Whether its files are on this machine, and neither they nor the packages changed."""
+        return (
+            bool(self.files)
+            and self.files == _file_states(self.reference)
+            and self.versions == _versions()
+        )
+
+    def describes(self, encoder: Encoder) -> bool:
+        """Returns whether a loaded encoder is the one that was described, in every number."""
+        return (
+            self.stamp == encoder.stamp
+            and self.preprocessing == encoder.preprocessing
+            and self.context_length == encoder.context_length
+            and self.logit_scale == encoder.logit_scale
+            and self.logit_bias == encoder.logit_bias
+        )
+
+
+def description_path(root: Path, reference: str, options: LoadOptions) -> Path:
+    """Returns where the description of a model lies in a store."""
+    name = "\n".join((reference, options.device, options.dtype, options.runtime))
+    return root / "models" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
+
+
+def read_description(path: Path, reference: str) -> ModelDescription | None:
+    """Returns the description of a model in a file; None where there is none that can be trusted.
+
+    That is one that is not as it was written, is of another model, or contradicts itself: the
+    model is then described again. What killed writers of this file left is removed.
+    """
+    remove_strays(path.parent, path.stem)
+    try:
+        content = json.loads(path.read_bytes())
+        if content.pop("sha256") != _digest(content):
+            return None
+        description = _parsed(content)
+        FeatureSpace.of_images(description.stamp)  # else its features could lie anywhere
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        return None  # a ValidationError is a ValueError, as is what is no JSON
+    as_stamped = description.preprocessing.fingerprint == description.stamp.preprocessing
+    return description if as_stamped and description.reference == reference else None
+
+
+def write_description(path: Path, description: ModelDescription) -> None:
+    """Writes a description with its hash, whole or not at all.
+
+    Raises:
+        StoreError: it cannot be written.
+    """
+    content = description.model_dump(mode="json", exclude={"preprocessing"})
+    content["preprocessing"] = asdict(description.preprocessing)
+    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+    with written_whole(path, "descriptions of models") as file:
+        file.write(text.encode())
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _parsed(content: dict[str, Any]) -> ModelDescription:
+    """Returns the description in a file's content.
+
+    Its preprocessing keeps whole numbers whole, where pydantic would make 1 into 1.0: its
+    fingerprint is of the numbers as the checkpoint has them.
+    """
+    described = ModelDescription.model_validate(content)
+    pairs = content["preprocessing"].items()
+    given: dict[str, Any] = {
+        name: tuple(each) if isinstance(each, list) else each for name, each in pairs
+    }
+    return described.model_copy(update={"preprocessing": Preprocessing(**given)})
+
+
+def _file_states(reference: str) -> dict[str, tuple[int, int]]:
+    states = {str(path): path.stat() for path in model_files(reference)}
+    return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "none"
+    return found

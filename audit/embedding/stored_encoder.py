@@ -1,0 +1,144 @@
+"""The model of an audit: loaded only for what the store does not have.
+
+While the model's files stay as they were, an audit of stored features needs no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import platformdirs
+
+from audit.embedding.model_description import (
+    ModelDescription,
+    description_path,
+    read_description,
+    write_description,
+)
+from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.options import LoadOptions
+from moderation.encoders.registry import load_encoder
+from moderation.errors import ModelError
+from moderation.features.store import EmbeddingStore, Features, FeatureSpace, text_key
+from moderation.images.pixels import Pixels
+
+Load = Callable[[str, LoadOptions], Encoder]
+
+
+class StoredEncoder:
+    """An encoder (`moderation.encoders.encoder.Encoder`) that embeds each text once, ever.
+
+    Text features come from the store; images go to the model, as `audit.embedding` keeps theirs.
+    A context manager: what is new is written when the block ends, also by an exception.
+    """
+
+    def __init__(
+        self,
+        reference: str,
+        options: LoadOptions,
+        store: EmbeddingStore,
+        *,
+        load: Load = load_encoder,
+    ) -> None:
+        """Reads what is known of the model; loads it where nothing is, or no longer holds.
+
+        Args:
+            reference: starter, a folder, or hub-id[@revision].
+            options: how to load it.
+            store: where features are kept.
+            load: turns a reference into an encoder.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            StoreError: a file of the store is damaged, or the model is needed and what it gives
+                cannot be kept; that is said before it is loaded.
+        """
+        self.store = store
+        self._reference, self._options, self._load = reference, options, load
+        self._path = description_path(store.root, reference, options)
+        self._loaded: Encoder | None = None
+        known = read_description(self._path, reference)
+        self._description = known if known and known.holds else self._described()
+        self.stamp = self._description.stamp
+        self.preprocessing = self._description.preprocessing
+        self.context_length = self._description.context_length
+        self.logit_scale = self._description.logit_scale
+        self.logit_bias = self._description.logit_bias
+        self._texts: Features = store.open(FeatureSpace.of_texts(self.stamp))
+        self._counts = dict(self._description.token_counts)
+
+    @property
+    def loaded(self) -> bool:
+        """Whether the model itself had to be loaded."""
+        return self._loaded is not None
+
+    def image_features(self, pixels: Pixels) -> Floats:
+        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
+        return self._encoder().image_features(pixels)
+
+    def text_features(self, texts: Sequence[str]) -> Floats:
+        """Returns (n, d) rows of unit length; the model sees only texts that are new."""
+        keys = [text_key(text) for text in texts]
+        rows, found = self._texts.get(keys)
+        new = dict.fromkeys(text for text, known in zip(texts, found, strict=True) if not known)
+        if new:
+            embedded = self._encoder().text_features(list(new))
+            self._texts.add([text_key(text) for text in new], embedded)
+            rows, _ = self._texts.get(keys)
+        return rows
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns each text's number of tokens, with start and end marks, uncut."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._counts]
+        if new:
+            self._counts |= dict(zip(new, self._encoder().count_tokens(new), strict=True))
+        return [self._counts[text] for text in texts]
+
+    def close(self) -> None:
+        """Writes what is new to the store.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        self._texts.flush()
+        if self._counts != self._description.token_counts:
+            counts = {"token_counts": dict(self._counts)}
+            self._description = self._description.model_copy(update=counts)
+            write_description(self._path, self._description)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _encoder(self) -> Encoder:
+        if self._loaded is None:
+            encoder = self._load_model()
+            if not self._description.describes(encoder):
+                self._path.unlink(missing_ok=True)
+                raise ModelError(
+                    "the model is not the one that its features were made with",
+                    f"model {self._reference}",
+                    "Run the audit again: it starts from the model as it is now",
+                )
+            self._loaded = encoder
+        return self._loaded
+
+    def _load_model(self) -> Encoder:
+        # Before, since loading takes long and what the model gives must be kept.
+        self.store.refuse_unwritable()
+        return self._load(self._reference, self._options)
+
+    def _described(self) -> ModelDescription:
+        self._loaded = self._load_model()
+        description = ModelDescription.of(self._reference, self._loaded)
+        write_description(self._path, description)
+        return description
+
+
+def default_store() -> Path:
+    """Returns the folder of the user's embedding store."""
+    return Path(platformdirs.user_cache_dir("evenhand", appauthor=False)) / "embeddings"

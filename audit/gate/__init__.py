@@ -1,0 +1,1 @@
+"""Limits -> pass, fail, or insufficient data."""

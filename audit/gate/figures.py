@@ -1,0 +1,172 @@
+"""The figures that a gate holds against its limits: of each group, and of each pair of groups."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from audit.datasets.dataset import Groups
+from audit.errors import LimitsError
+from audit.gate.limits import Limits
+from audit.metrics.predictions import Marks, Predictions
+from audit.metrics.rates import metric_marks
+from audit.metrics.truth import Truth
+from audit.statistics.intervals import (
+    LEVEL,
+    Floats,
+    Interval,
+    paired_difference,
+    share,
+    simultaneous,
+    wilson,
+)
+from audit.statistics.pairs import Pairs
+
+
+class Candidates(NamedTuple):
+    """Figures of c groups or pairs, of which none may exceed the limit.
+
+    `interval` holds each by itself; `strict` holds all of them together.
+    """
+
+    names: Sequence[str]
+    values: Floats
+    interval: Interval
+    strict: Interval
+
+
+@dataclass(frozen=True)
+class GroupCounts:
+    """Counts of the g groups that limits are held against, and those left out.
+
+    Attributes:
+        by: the feature or intersection.
+        names: the g groups.
+        count: (g,) images that count, under the new policy.
+        n: (g,) images that could.
+        entered, left: (g,) images that count under the new policy alone, under the baseline alone.
+        too_small: groups with fewer images than the limits ask for.
+    """
+
+    by: str
+    names: tuple[str, ...]
+    count: Floats
+    n: Floats
+    entered: Floats
+    left: Floats
+    too_small: tuple[str, ...]
+
+
+Countable = tuple[Marks, Marks]
+
+
+def group_counts(part: Groups, new: Countable, old: Countable, limits: Limits) -> GroupCounts:
+    """Returns the counts of a partition under the new policy.
+
+    Args:
+        part: who is in which group.
+        new: (n,) images that count under the new policy, and (n,) that could.
+        old: the same under the baseline.
+        limits: which groups are held, and from how many images on.
+    """
+    return _counts(part, new, old, new[1], limits)
+
+
+def shared_counts(part: Groups, new: Countable, old: Countable, limits: Limits) -> GroupCounts:
+    """Returns the counts of the images that could count under both policies.
+
+    A rise is one of these: the policies' labels can make the truth of different images known.
+    """
+    return _counts(part, new, old, new[1] & old[1], limits)
+
+
+def _counts(
+    part: Groups, new: Countable, old: Countable, possible: Marks, limits: Limits
+) -> GroupCounts:
+    after, before = new[0] & possible, old[0] & possible
+    columns = np.stack([after, possible, after & ~before, before & ~after], axis=1)
+    counts = part.count(columns).astype(np.float64)
+    held = np.array([name not in limits.ignored_groups for name in part.names])
+    large = counts[:, 1] >= limits.min_group_size
+    kept = counts[held & large].T
+    names = np.array(part.names, object)
+    return GroupCounts(
+        by=part.by,
+        names=tuple(names[held & large]),
+        count=kept[0],
+        n=kept[1],
+        entered=kept[2],
+        left=kept[3],
+        too_small=tuple(names[held & ~large]),
+    )
+
+
+def marks_of(predictions: Predictions, metric: str, truth: Truth) -> tuple[Marks, Marks]:
+    """Returns the images that a metric counts and those that it could.
+
+    Raises:
+        LimitsError: the policy or the dataset has no such metric.
+    """
+    known = []
+    for name, marks, possible in metric_marks(predictions, truth):
+        if name == metric:
+            return marks, np.ones(len(marks), bool) if possible is None else possible
+        known.append(name)
+    raise LimitsError(
+        f"{predictions.name} has no {metric} on this dataset",
+        "metric",
+        f"Known: {', '.join(known)}",
+    )
+
+
+def rates(counts: GroupCounts) -> Candidates:
+    """Returns the rate of each group."""
+    joint = simultaneous(LEVEL, len(counts.names))
+    rates = share(counts.count, counts.n)
+    strict = wilson(counts.count, counts.n, joint)
+    return Candidates(counts.names, rates, wilson(counts.count, counts.n), strict)
+
+
+def regressions(counts: GroupCounts) -> Candidates:
+    """Returns how much the rate of each group rises over the baseline."""
+    joint = simultaneous(LEVEL, len(counts.names))
+    entered, left, n = counts.entered, counts.left, counts.n
+    interval, strict = (paired_difference(entered, left, n, level) for level in (LEVEL, joint))
+    return Candidates(counts.names, share(entered - left, n), interval, strict)
+
+
+def differences(counts: GroupCounts) -> Candidates:
+    """Returns how much higher the rate of one group is than that of another, for all pairs."""
+    pairs = Pairs.of(counts.count, counts.n)
+    values, interval = pairs.differences(LEVEL)
+    _, strict = pairs.differences(pairs.joint(LEVEL))
+    return Candidates(_named(counts, pairs), values, interval, strict)
+
+
+def ratios(counts: GroupCounts) -> Candidates:
+    """Returns how many times the rate of one group is that of another, for all pairs."""
+    pairs = Pairs.of(counts.count, counts.n)
+    return _ratios(_named(counts, pairs), pairs)
+
+
+def pass_ratios(counts: GroupCounts) -> Candidates:
+    """Returns how many times the share that passes in one group is that in another.
+
+    Named by the other, which passes less often the larger the ratio.
+    """
+    pairs = Pairs.of(counts.count, counts.n).passing()
+    names = [f"{counts.names[j]} against {counts.names[i]}" for i, j in pairs.indices]
+    return _ratios(names, pairs)
+
+
+def _ratios(names: list[str], pairs: Pairs) -> Candidates:
+    values, interval = pairs.ratios(LEVEL)
+    _, strict = pairs.ratios(pairs.joint(LEVEL))
+    return Candidates(names, values, interval, strict)
+
+
+def _named(counts: GroupCounts, pairs: Pairs) -> list[str]:
+    return [f"{counts.names[i]} against {counts.names[j]}" for i, j in pairs.indices]

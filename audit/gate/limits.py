@@ -1,0 +1,128 @@
+"""Limits files: what a policy must keep to before it may be merged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from audit.datasets.dataset import CROSS, Groups
+from audit.datasets.spelling import composed
+from audit.errors import LimitsError
+from audit.statistics.support import SUPPRESSED_BELOW
+from moderation.errors import PolicyError
+from moderation.policy.problems import field_problems, shape_problems
+from moderation.policy.yaml_source import FileKind, parse_yaml
+from moderation.visible_text import brief
+
+_KIND = FileKind("a file of limits", "Start from the one in docs/audit.md")
+
+#: A highest rate or difference: 1 would hold of anything.
+Highest = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
+
+
+class Limits(BaseModel):
+    """What is held against which limit; a limit that is not given is not checked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = Field(description="Version of this file format.")
+    metric: str = Field(
+        "selection_rate",
+        min_length=1,
+        description="Rate that is held: selection_rate, false_positive_rate, category:NAME.",
+    )
+    sensitive_features: tuple[str, ...] = Field(
+        min_length=1,
+        description="Features that are looked at; an intersection as race × gender or race,gender.",
+    )
+    ignored_groups: tuple[Annotated[str, AfterValidator(composed)], ...] = Field(
+        (), description="Groups that no limit is held against, such as those with few images."
+    )
+    min_group_size: int = Field(
+        SUPPRESSED_BELOW,
+        ge=SUPPRESSED_BELOW,
+        description="Groups with fewer images have too little data.",
+    )
+    worst_group_rate: Highest | None = Field(None, description="Highest rate of any group.")
+    gap: Highest | None = Field(None, description="Largest difference between two groups.")
+    ratio: Annotated[float, Field(ge=1.0, allow_inf_nan=False)] | None = Field(
+        None, description="Largest ratio of two groups' rates, such as 1.25."
+    )
+    pass_ratio: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = Field(
+        None, description="Smallest ratio of two groups' shares that pass, such as 0.8."
+    )
+    regression: Highest | None = Field(
+        None, description="Largest rise of any group's rate over the baseline."
+    )
+
+    @property
+    def by(self) -> list[tuple[str, ...]]:
+        """The features and intersections, each as its features."""
+        spelled = (text.replace(CROSS.strip(), ",") for text in self.sensitive_features)
+        return [tuple(part.strip() for part in text.split(",")) for text in spelled]
+
+
+def load_limits(path: Path) -> Limits:
+    """Returns the limits of a file.
+
+    Raises:
+        LimitsError: it cannot be read, or with everything that is wrong in it.
+    """
+    try:
+        limits = _parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise LimitsError(
+            f"cannot be read: {error.strerror}", str(path), "Name a file of limits"
+        ) from error
+    except PolicyError as error:
+        raise LimitsError("\n".join(map(str, error.problems))) from error
+    _refuse_senseless(limits, str(path))
+    return limits
+
+
+def _parse(content: bytes, path: str) -> Limits:
+    """Returns the limits in a YAML text; raises PolicyError with everything that is wrong."""
+    source = parse_yaml(content, path, _KIND)
+    problems = [*source.problems, *shape_problems(source)]
+    try:
+        if not problems:
+            return Limits.model_validate(source.data)
+        if isinstance(source.data, dict):
+            Limits.model_validate(source.data)
+    except ValidationError as error:
+        problems += field_problems(error, source, Limits)
+    raise PolicyError(problems)
+
+
+def _refuse_senseless(limits: Limits, where: str) -> None:
+    """Raises where the limits could not fail, or would fail what is better."""
+    if not any(getattr(limits, name) is not None for name in LIMITS):
+        raise LimitsError("it holds no limit", where, f"Give one or more of {', '.join(LIMITS)}")
+    if len({frozenset(by) for by in limits.by}) != len(limits.by):
+        raise LimitsError("a sensitive feature is named twice", where, "Name each once")
+    given = [name for name in _MORE_IS_WORSE if getattr(limits, name) is not None]
+    if limits.metric in ("true_positive_rate", "action:allow") and given:
+        what = f"{', '.join(given)} would fail what is better: more {limits.metric} is no harm"
+        raise LimitsError(what, where, "Hold gap or ratio with this metric, or hold another")
+    if limits.metric.startswith("label:"):
+        what = f"{limits.metric} is no harm by itself: that label need not act"
+        raise LimitsError(what, where, "Hold fired:LABEL, which counts where it does")
+
+
+def refuse_unknown_groups(limits: Limits, parts: Iterable[Groups]) -> None:
+    """Raises LimitsError where a group to ignore is none: a typo would ignore nothing."""
+    known = {name for part in parts for name in part.names}
+    unknown = [name for name in limits.ignored_groups if name not in known]
+    if unknown:
+        what = brief(f"there is no group {', '.join(unknown)} to ignore")
+        raise LimitsError(what, "ignored_groups", brief(f"Known: {', '.join(sorted(known))}"))
+
+
+#: The keys that are limits, in the order in which they are checked.
+LIMITS = ("worst_group_rate", "gap", "ratio", "pass_ratio", "regression")
+
+#: Those for which a higher rate is worse.
+_MORE_IS_WORSE = ("worst_group_rate", "pass_ratio", "regression")

@@ -1,0 +1,127 @@
+"""A gate's answer as Markdown for a pull request, and as JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from audit.gate.checks import Answer, Check, worst_answer
+from audit.gate.limits import Limits
+from audit.results.plain import escaped
+from audit.results.results import Header
+from audit.results.rows import null_if_undefined
+from audit.results.summary import percent
+from moderation.visible_text import json_text
+
+SCHEMA_VERSION = 1
+
+_TITLES: dict[Answer, str] = {
+    "pass": "Pass: the policy is shown to keep to every limit",
+    "fail": "Fail: the policy is shown to break a limit",
+    "insufficient data": "Insufficient data: keeping to the limits is not shown",
+}
+_NAMES = {
+    "worst_group_rate": "rate of any group, at most",
+    "gap": "difference of two groups, at most",
+    "ratio": "ratio of two groups' rates, at most",
+    "pass_ratio": "ratio of two groups' pass rates, at least",
+    "regression": "rise of any group over the baseline, at most",
+}
+_RATIOS = ("ratio", "pass_ratio")
+
+
+@dataclass(frozen=True)
+class GateReport:
+    """What a gate answers, and to what."""
+
+    header: Header
+    limits: Limits
+    checks: tuple[Check, ...]
+
+    @property
+    def answer(self) -> Answer:
+        """The answer over all checks."""
+        return worst_answer(self.checks)
+
+
+def to_json(report: GateReport) -> str:
+    """Returns the answer with every check; what is undefined is null."""
+    content = {
+        "schema_version": SCHEMA_VERSION,
+        "answer": report.answer,
+        "checks": [
+            {name: null_if_undefined(value) for name, value in asdict(check).items()}
+            for check in report.checks
+        ],
+        "limits": report.limits.model_dump(mode="json"),
+        "header": report.header.model_dump(mode="json"),
+    }
+    return json_text(content, indent=1) + "\n"
+
+
+def to_markdown(report: GateReport) -> str:
+    """Returns the answer as a table that fits a comment on a pull request."""
+    new, *baseline = report.header.policies
+    dataset = report.header.dataset
+    against = f" against {escaped(baseline[0].name)}" if baseline else ""
+    lines = [
+        f"### {_TITLES[report.answer]}",
+        "",
+        f"`{escaped(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
+        f"{escaped(report.limits.metric)} on {dataset.n:,} images of {escaped(dataset.name)}, "
+        f"model {escaped(report.header.model.id)} ({report.header.model.fingerprint}).",
+        "",
+        "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
+        "|---|---|---|---|---|---|---|",
+        *(_row(check) for check in report.checks),
+        "",
+        *_reasons(report.checks),
+        *_ignored(report.limits),
+        "Pass needs the whole interval of every group within the limit; fail needs one of them "
+        "beyond it, corrected for how many there are. Anything else is too little data.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(check: Check) -> str:
+    shown = _interval(check)
+    cells = (
+        f"**{check.answer}**",
+        _NAMES[check.limit],
+        escaped(check.by),
+        _figure(check.limit, check.allowed),
+        escaped(check.group),
+        shown,
+        f"{check.n:,}",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(check: Check) -> str:
+    bounds = (_figure(check.limit, check.low), _figure(check.limit, check.high))
+    return f"{_figure(check.limit, check.value)} [{bounds[0]}, {bounds[1]}]"
+
+
+def _figure(limit: str, value: float) -> str:
+    if math.isnan(value):
+        return "undefined"
+    if math.isinf(value):
+        return "no limit"
+    return f"{value:.2f}" if limit in _RATIOS else percent(value, 2)
+
+
+def _ignored(limits: Limits) -> list[str]:
+    if not limits.ignored_groups:
+        return []
+    named = ", ".join(map(escaped, limits.ignored_groups))
+    return [f"Not held against any limit, as the limits file has it: {named}.", ""]
+
+
+def _reasons(checks: Sequence[Check]) -> list[str]:
+    told = [
+        f"- {_NAMES[check.limit]}, by {escaped(check.by)}: {escaped(check.reason)}."
+        for check in checks
+        if check.reason
+    ]
+    return [*told, ""] if told else []

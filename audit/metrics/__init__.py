@@ -1,0 +1,1 @@
+"""Features -> who is misclassified, and how label choices shift it."""

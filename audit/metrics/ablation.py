@@ -1,0 +1,157 @@
+"""Which label moves which group how far: one change of the label set at a time.
+
+Everything here is a small matrix product on stored features: no image goes to the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from audit.datasets.dataset import Groups
+from audit.metrics.disparity import ALPHA
+from audit.metrics.predictions import Marks, Predictions, predict
+from audit.metrics.rates import FLAG
+from audit.metrics.shift import shared_metrics, shift_table
+from audit.metrics.variants import Variant
+from audit.statistics.intervals import holm, paired_difference, share, wilson
+from moderation.encoders.encoder import Encoder, Floats
+
+#: Columns of a shift that an ablation keeps.
+_COLUMNS = (
+    *("by", "group", "metric", "n", "before_count", "after_count", "before", "after"),
+    *("after_low", "after_high", "entered", "left", "net", "net_low", "net_high"),
+    *("p", "p_adjusted", "support", "claim"),
+)
+
+
+class Trial(NamedTuple):
+    """A changed label set and what it says of the images."""
+
+    variant: Variant
+    predictions: Predictions
+
+
+def run_variants(variants: Iterable[Variant], encoder: Encoder, features: Floats) -> list[Trial]:
+    """Returns what each variant says of (n, d) image features; refused variants are left out.
+
+    Raises:
+        PolicyError: a candidate's prompt does not fit the model.
+    """
+    return [
+        Trial(variant, predict(variant.policy, encoder, features, name=variant.change))
+        for variant in variants
+        if variant.policy is not None
+    ]
+
+
+def ablation_table(
+    before: Predictions, trials: Iterable[Trial], groups: Sequence[Groups]
+) -> pd.DataFrame:
+    """Returns the paired shift of the flags and of each category that each change makes.
+
+    p is corrected by Holm over all changes and all groups of a feature, for each metric, since all
+    of them are looked through for the one that matters.
+    """
+    parts = []
+    for trial in trials:
+        metrics = {
+            name: marks
+            for name, marks in shared_metrics(before, trial.predictions).items()
+            if name == FLAG or name.startswith("category:")
+        }
+        table = shift_table(metrics, groups)[list(_COLUMNS)]
+        parts.append(table.assign(kind=trial.variant.kind, change=trial.variant.change))
+    if not parts:
+        return pd.DataFrame()
+    table = pd.concat(parts, ignore_index=True)
+    return _corrected_over_changes(table)
+
+
+def _corrected_over_changes(table: pd.DataFrame) -> pd.DataFrame:
+    p = table["p"].where(table["support"] != "suppressed")
+    family = p.groupby([table[key] for key in ("by", "metric")], sort=False)
+    table["p_adjusted"] = family.transform(lambda values: holm(values.to_numpy()))
+    table["claim"] = table["p_adjusted"] < ALPHA
+    return table
+
+
+def carried_table(predictions: Predictions) -> pd.DataFrame:
+    """Returns how many of each category's hits one label fires alone, most first.
+
+    Hits that several labels of the category fire together belong to none of them.
+    """
+    rows: list[dict[str, Any]] = []
+    for name, marks in predictions.categories.items():
+        columns = [
+            j
+            for j, label in enumerate(predictions.policy.labels)
+            if label.reported_category == name and label.acts
+        ]
+        alone = predictions.fired[:, columns].sum(axis=1) == 1
+        n = int(marks.sum())
+        for column in columns:
+            count = int((predictions.fired[:, column] & alone).sum())
+            low, high = wilson(count, n)
+            rows.append(
+                {"category": name, "label": predictions.label_ids[column], "count": count, "n": n}
+                | {"share": float(share(count, n)), "low": float(low), "high": float(high)}
+            )
+    table = pd.DataFrame(rows)
+    return table.sort_values(["category", "count", "label"], ascending=[True, False, True])
+
+
+def split_half(
+    before: Predictions, trials: Sequence[Trial], strata: Groups, *, seed: int
+) -> pd.DataFrame:
+    """Returns the change that lowers flags most on half of the images, measured on both halves.
+
+    The best of many looks better than it is on the data it was chosen on; the held-out half tells
+    the honest gain. Halves are drawn at random within each stratum.
+    """
+    if not trials:
+        return pd.DataFrame()
+    chosen_on = _half(strata, seed)
+    gains = [
+        int(before.flagged[chosen_on].sum()) - int(trial.predictions.flagged[chosen_on].sum())
+        for trial in trials
+    ]
+    best = trials[int(np.argmax(gains))]
+    rows = []
+    for half, marks in (("chosen on", chosen_on), ("held out", ~chosen_on)):
+        row = _half_row(before.flagged[marks], best.predictions.flagged[marks])
+        change = f"{best.variant.kind} {best.variant.change}"
+        rows.append({"change": change, "searched": len(trials), "half": half} | row)
+    return pd.DataFrame(rows)
+
+
+def _half(strata: Groups, seed: int) -> Marks:
+    """Returns (n,) a random half of each stratum; of odd ones every other gets one image more."""
+    generator = np.random.default_rng(seed)
+    order = np.concatenate(
+        [
+            generator.permutation(np.flatnonzero(strata.codes == code))
+            for code in generator.permutation(len(strata.names))
+        ]
+    )
+    marks = np.zeros(len(order), bool)
+    marks[order[::2]] = True
+    return marks
+
+
+def _half_row(before: Marks, after: Marks) -> dict[str, Any]:
+    n, entered, left = len(before), int((after & ~before).sum()), int((before & ~after).sum())
+    low, high = paired_difference(entered, left, n)
+    return {
+        "n": n,
+        "before_count": int(before.sum()),
+        "after_count": int(after.sum()),
+        "entered": entered,
+        "left": left,
+        "net": float(share(entered - left, n)),
+        "net_low": float(low),
+        "net_high": float(high),
+    }

@@ -1,0 +1,102 @@
+"""Image features -> what each policy says of each image, with the production code.
+
+Scores and decisions are those of `moderation.scoring`, never a copy.
+Shapes: n images, k labels, d feature width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from moderation.encoders.encoder import Encoder, Floats
+from moderation.policy import Policy
+from moderation.scoring.classifier import Classifier
+from moderation.scoring.verdict import ACTIONS, Outcomes, actions, outcomes
+
+Marks = npt.NDArray[np.bool_]
+
+#: Outcomes from here on flag an image: review and block.
+_FLAGS = ACTIONS.index("review")
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one policy says of n images.
+
+    Attributes:
+        policy: with k labels.
+        similarities: (n, k) cosines.
+        scores: (n, k) in [0, 1].
+        outcomes: (n, k) what each label asks for, as in `moderation.scoring.verdict`.
+        name: what reports call it; two versions of a policy have one id and two names.
+    """
+
+    policy: Policy
+    similarities: Floats
+    scores: Floats
+    outcomes: Outcomes
+    name: str
+
+    def __len__(self) -> int:
+        return len(self.outcomes)
+
+    @property
+    def label_ids(self) -> tuple[str, ...]:
+        """The k label ids, in the order of the columns."""
+        return tuple(label.id for label in self.policy.labels)
+
+    @cached_property
+    def actions(self) -> npt.NDArray[np.int8]:
+        """(n,) the most severe outcome of each image, as `verdict.ACTIONS` names it."""
+        return actions(self.outcomes)
+
+    @cached_property
+    def flagged(self) -> Marks:
+        """(n,) whether the action is review or block."""
+        marks: Marks = self.actions >= _FLAGS
+        return marks
+
+    @cached_property
+    def fired(self) -> Marks:
+        """(n, k) whether the label asks for review or block."""
+        marks: Marks = self.outcomes >= _FLAGS
+        return marks
+
+    @cached_property
+    def y_pred(self) -> npt.NDArray[np.intp]:
+        """(n,) column of the most similar label; of equal ones the first by id."""
+        by_id = np.array(sorted(range(len(self.label_ids)), key=self.label_ids.__getitem__))
+        top: npt.NDArray[np.intp] = by_id[self.similarities[:, by_id].argmax(axis=1)]
+        return top
+
+    @cached_property
+    def categories(self) -> dict[str, Marks]:
+        """(n,) by category: whether one of its labels asks for review or block."""
+        found: dict[str, Marks] = {}
+        for column, label in enumerate(self.policy.labels):
+            if label.acts:
+                name = label.reported_category
+                marks = found.get(name, np.zeros(len(self), bool))
+                found[name] = marks | self.fired[:, column]
+        return found
+
+
+def predict(
+    policy: Policy, encoder: Encoder, image_features: Floats, *, name: str | None = None
+) -> Predictions:
+    """Returns what a policy says of (n, d) image features; only its texts go to the encoder.
+
+    Reports call it by `name`, or else by the policy's id.
+
+    Raises:
+        PolicyError: the policy does not fit the model. ModelError: a score is not finite.
+    """
+    classifier = Classifier.of(policy, encoder)
+    cosines = classifier.similarities(image_features)
+    scores = classifier.scores(cosines)
+    fired = outcomes(policy, cosines, scores)
+    return Predictions(policy, cosines, scores, fired, name or policy.id)

@@ -1,0 +1,118 @@
+"""How many images of each group a policy flags, and how: counts, n, rates, Wilson intervals.
+
+A table has a row for each policy, group and metric, with the columns of `COLUMNS`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+import pandas as pd
+
+from audit.datasets.dataset import OVERALL, Dataset, Groups
+from audit.errors import UndefinedRateWarning
+from audit.metrics.predictions import Marks, Predictions
+from audit.metrics.truth import Truth
+from audit.statistics.intervals import share, wilson
+from audit.statistics.support import support_of
+from moderation.scoring.verdict import ACTIONS
+
+COLUMNS = ("policy", "by", "group", "metric", "count", "n", "rate", "low", "high", "support")
+
+#: Share of images that are flagged for review or blocked: fairlearn's selection_rate, where to be
+#: selected is the harm.
+FLAG = "selection_rate"
+FALSE_POSITIVE, TRUE_POSITIVE = "false_positive_rate", "true_positive_rate"
+MISCLASSIFIED = "misclassification_rate"
+
+
+def overall_group(n: int) -> Groups:
+    """Returns the partition of n images into one group."""
+    return Groups(OVERALL, (OVERALL,), np.zeros(n, np.intp))
+
+
+def partitions(dataset: Dataset, by: Iterable[Sequence[str]]) -> list[Groups]:
+    """Returns the whole, then who is in which group of each feature or intersection.
+
+    Raises:
+        DatasetError: the dataset has no such feature.
+    """
+    return [overall_group(len(dataset)), *(dataset.groups(features) for features in by)]
+
+
+def metric_marks(
+    predictions: Predictions, truth: Truth | None
+) -> Iterator[tuple[str, Marks, Marks | None]]:
+    """Yields each metric with the (n,) images that count and those that could; None for all.
+
+    Metrics are selection_rate, action:ACTION, category:NAME (one of its labels asks for review or
+    block), fired:LABEL (it does itself), label:LABEL (it is the most similar label), and where the
+    truth is known false_positive_rate, true_positive_rate and misclassification_rate.
+    """
+    yield FLAG, predictions.flagged, None
+    if truth is not None:
+        if truth.negative.any():
+            yield FALSE_POSITIVE, predictions.flagged & truth.negative, truth.negative
+        if truth.positive.any():
+            yield TRUE_POSITIVE, predictions.flagged & truth.positive, truth.positive
+        if truth.classified.any():
+            yield MISCLASSIFIED, truth.misclassified, truth.classified
+    for action in ("allow", "review", "block"):
+        outcomes = [i for i, name in enumerate(ACTIONS) if name == action]
+        yield f"action:{action}", np.isin(predictions.actions, outcomes), None
+    for name, marks in predictions.categories.items():
+        yield f"category:{name}", marks, None
+    for column, label in enumerate(predictions.policy.labels):
+        if label.action in ("review", "block"):
+            yield f"fired:{label.id}", predictions.fired[:, column], None
+    for column, label in enumerate(predictions.policy.labels):
+        yield f"label:{label.id}", predictions.y_pred == column, None
+
+
+def rate_table(
+    predictions: Predictions, groups: Iterable[Groups], truth: Truth | None = None
+) -> pd.DataFrame:
+    """Returns the rates of one policy, overall and by group.
+
+    Warns:
+        UndefinedRateWarning: a group has no image that a metric could count; its rate is NaN.
+    """
+    metrics = list(metric_marks(predictions, truth))
+    everything = np.ones(len(predictions), bool)
+    hits = np.stack([marks for _, marks, _ in metrics], axis=1)
+    possible = [everything if eligible is None else eligible for _, _, eligible in metrics]
+    names = [name for name, _, _ in metrics]
+    tables = [
+        _group_rates(predictions.name, part, names, hits, np.stack(possible, axis=1))
+        for part in groups
+    ]
+    table = pd.concat(tables, ignore_index=True)
+    undefined = table[table["n"] == 0]
+    if len(undefined):
+        cells = ", ".join(sorted(undefined["metric"] + " of " + undefined["group"]))
+        warnings.warn(f"no image to count: {cells}", UndefinedRateWarning, stacklevel=2)
+    return table
+
+
+def _group_rates(
+    policy: str, part: Groups, names: Sequence[str], hits: Marks, possible: Marks
+) -> pd.DataFrame:
+    count, n = part.count(hits).ravel(), part.count(possible).ravel()
+    low, high = wilson(count, n)
+    g, m = len(part.names), len(names)
+    return pd.DataFrame(
+        {
+            "policy": pd.Categorical.from_codes(np.zeros(g * m, np.int8), [policy]),
+            "by": pd.Categorical.from_codes(np.zeros(g * m, np.int8), [part.by]),
+            "group": np.repeat(np.array(part.names, object), m),
+            "metric": np.tile(np.array(names, object), g),
+            "count": count,
+            "n": n,
+            "rate": share(count, n),
+            "low": low,
+            "high": high,
+            "support": support_of(n),
+        }
+    )

@@ -1,0 +1,137 @@
+"""What changes from one label set to another on the same images: entered, left, net; paired.
+
+An image enters where only the second label set marks it, and leaves where only the first does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audit.datasets.dataset import Groups
+from audit.metrics.disparity import ALPHA
+from audit.metrics.predictions import Marks, Predictions
+from audit.metrics.rates import FLAG
+from audit.statistics.intervals import (
+    Counts,
+    Floats,
+    Interval,
+    cochran_p,
+    difference_of,
+    holm,
+    mcnemar_p,
+    paired_difference,
+    share,
+    wilson,
+)
+from audit.statistics.support import support_of
+
+
+def shared_metrics(before: Predictions, after: Predictions) -> dict[str, tuple[Marks, Marks]]:
+    """Returns by metric which images each label set marks: flagged, categories, labels.
+
+    A category or label that only one of them has marks no image of the other.
+    """
+    none = np.zeros(len(before), bool)
+    metrics = {FLAG: (before.flagged, after.flagged)}
+    for name in {**before.categories, **after.categories}:
+        pair = (before.categories.get(name, none), after.categories.get(name, none))
+        metrics[f"category:{name}"] = pair
+    labels = [
+        {label: marks.y_pred == column for column, label in enumerate(marks.label_ids)}
+        for marks in (before, after)
+    ]
+    for name in {**labels[0], **labels[1]}:
+        metrics[f"label:{name}"] = (labels[0].get(name, none), labels[1].get(name, none))
+    return metrics
+
+
+def shift_table(
+    metrics: Mapping[str, tuple[Marks, Marks]], groups: Iterable[Groups]
+) -> pd.DataFrame:
+    """Returns the paired shift of each metric, overall and by group.
+
+    p is McNemar's, exact, corrected by Holm over the groups of a feature for each metric;
+    suppressed cells make no claim and are no part of the family.
+
+    Args:
+        metrics: by name the (n,) images that are marked before and after.
+        groups: partitions of the n images.
+    """
+    names = list(metrics)
+    before, after = (np.stack([metrics[name][i] for name in names], axis=1) for i in (0, 1))
+    return pd.concat([_shifts(names, before, after, part) for part in groups], ignore_index=True)
+
+
+def _shifts(names: Sequence[str], before: Marks, after: Marks, part: Groups) -> pd.DataFrame:
+    """Returns the g x m rows of a partition, from (n, m) marks."""
+    before_count, after_count = part.count(before), part.count(after)
+    entered, left = part.count(after & ~before), part.count(before & ~after)
+    n = np.broadcast_to(part.sizes[:, np.newaxis], entered.shape)
+    support = support_of(n)
+    p = mcnemar_p(entered, left)
+    p_adjusted = holm(np.where(support == "suppressed", np.nan, p))
+    columns = _paired_columns(before_count, after_count, entered, left, n) | {
+        "p": p,
+        "p_adjusted": p_adjusted,
+    }
+    columns |= {"support": support, "claim": p_adjusted < ALPHA}
+    flat = {name: values.ravel() for name, values in columns.items()}
+    group = np.repeat(np.array(part.names, object), len(names))
+    metric = np.tile(np.array(names, object), len(part.names))
+    return pd.DataFrame({"by": part.by, "group": group, "metric": metric} | flat)
+
+
+def _paired_columns(
+    before: Counts, after: Counts, entered: Counts, left: Counts, n: Counts
+) -> dict[str, Any]:
+    """Returns the (g, m) figures of g groups and m metrics, by column."""
+    return {
+        "n": n,
+        "before_count": before,
+        "after_count": after,
+        "before": share(before, n),
+        "after": share(after, n),
+        "entered": entered,
+        "left": left,
+        "net": share(entered - left, n),
+        "left_share": share(left, before),
+        **_bounds("before", wilson(before, n)),
+        **_bounds("after", wilson(after, n)),
+        **_bounds("net", paired_difference(entered, left, n)),
+        **_bounds("left_share", wilson(left, before)),
+        **_net_to_rest(entered, left, n),
+    }
+
+
+def _net_to_rest(entered: Counts, left: Counts, n: Counts) -> dict[str, Floats]:
+    """Returns how much more a group's rate changed than that of all other images."""
+    rest = (entered.sum(axis=0) - entered, left.sum(axis=0) - left, n.sum(axis=0) - n)
+    net, rest_net = share(entered - left, n), share(rest[0] - rest[1], rest[2])
+    interval = difference_of(
+        net, paired_difference(entered, left, n), rest_net, paired_difference(*rest)
+    )
+    return {"net_to_rest": net - rest_net, **_bounds("net_to_rest", interval)}
+
+
+def _bounds(name: str, interval: Interval) -> dict[str, Floats]:
+    return {f"{name}_low": interval.low, f"{name}_high": interval.high}
+
+
+def agreement_table(predictions: Sequence[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:
+    """Returns Cochran's Q over the flags of all label sets, overall and by group."""
+    flags = np.stack([each.flagged for each in predictions], axis=1)
+    parts = []
+    for part in groups:
+        members = [flags[part.codes == code] for code in range(len(part.names))]
+        p = np.array([cochran_p(marks) for marks in members])
+        changing = [int((marks.any(axis=1) & ~marks.all(axis=1)).sum()) for marks in members]
+        support = support_of(part.sizes)
+        columns = {"by": part.by, "group": part.names, "metric": FLAG, "n": part.sizes}
+        adjusted = holm(np.where(support == "suppressed", np.nan, p))
+        columns |= {"changing": changing, "p": p, "p_adjusted": adjusted, "support": support}
+        parts.append(pd.DataFrame(columns))
+    return pd.concat(parts, ignore_index=True)

@@ -1,0 +1,1 @@
+"""The records of `results.json`, and the finding in words."""

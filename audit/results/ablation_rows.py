@@ -1,0 +1,99 @@
+"""The rows of `results.json` that an ablation gives; like those of `result_rows`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from audit.results.rows import Number, Record, Support
+
+
+class Ablation(Record):
+    """The shift that one change of the label set makes, on one group."""
+
+    policy: str
+    kind: Literal["without", "with", "synonym", "template", "article"]
+    change: str
+    by: str
+    group: str
+    metric: str
+    n: int
+    before_count: int
+    after_count: int
+    before: Number
+    after: Number
+    after_low: Number
+    after_high: Number
+    entered: int
+    left: int
+    net: Number
+    net_low: Number
+    net_high: Number
+    p: Number
+    p_adjusted: Number
+    support: Support
+    claim: bool
+
+
+class Carried(Record):
+    """How many of a category's hits one label fires alone."""
+
+    policy: str
+    category: str
+    label: str
+    count: int
+    n: int = Field(description="Hits of the category.")
+    share: Number
+    low: Number
+    high: Number
+
+
+class SplitHalf(Record):
+    """The best of the searched changes, chosen on one half of the images, measured on the other."""
+
+    policy: str
+    change: str
+    searched: int
+    half: Literal["chosen on", "held out"]
+    n: int
+    before_count: int
+    after_count: int
+    entered: int
+    left: int
+    net: Number
+    net_low: Number
+    net_high: Number
+
+
+class Wording(Record):
+    """How far a group's flag rate moves with the wording alone."""
+
+    policy: str
+    kind: Literal["template", "article", "synonym"]
+    by: str
+    group: str
+    n: int
+    wordings: int
+    lowest: Number
+    median: Number
+    highest: Number
+    kendall_tau: Number = Field(
+        description="Mean agreement of the groups' order with that of the policy's own wording."
+    )
+    support: Support
+
+
+class Threshold(Record):
+    """A group's flag rate if every label that flags had this one threshold."""
+
+    policy: str
+    threshold: float
+    by: str
+    group: str
+    count: int
+    n: int
+    rate: Number
+    low: Number
+    high: Number
+    support: Support

@@ -1,0 +1,130 @@
+"""What `results.json` holds: every figure of a report, with its n and its interval; versioned.
+
+All formats of a report are written from these records alone.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.rows import (
+    Agreement,
+    Difference,
+    EqualizedOdds,
+    Flow,
+    Gap,
+    Power,
+    Price,
+    Rate,
+    Record,
+    Shift,
+    Skew,
+    Support,
+)
+from moderation.messages import ModelStamp
+from moderation.visible_text import json_text
+
+SCHEMA_VERSION = 1
+
+
+class LabelRecord(Record):
+    """A label as the policy has it."""
+
+    id: str
+    category: str | None
+    action: str | None
+    threshold: float | None
+    review_threshold: float | None
+    prompts: tuple[str, ...]
+
+
+class PolicyRecord(Record):
+    """A policy of the report; rows call it by `name`."""
+
+    name: str
+    id: str
+    version: int
+    title: str
+    sha256: str
+    path: str
+    scoring: str
+    decision: str
+    templates: tuple[str, ...]
+    labels: tuple[LabelRecord, ...]
+
+
+class GroupRecord(Record):
+    """How many images a group has; `by` is a feature, or an intersection of several."""
+
+    by: str
+    group: str
+    n: int
+    support: Support
+
+
+class DatasetRecord(Record):
+    """The dataset; `sha256` is of ids and annotations, `images_sha256` of all images."""
+
+    name: str
+    adapter: str
+    n: int
+    sha256: str
+    images_sha256: str
+    benign: bool
+    sensitive_features: tuple[str, ...]
+    groups: tuple[GroupRecord, ...]
+    left_out: int = Field(description="Rows that were left out on request.")
+    rounded: int = Field(description="Images whose features are stored as float16.")
+    notes: tuple[str, ...]
+
+
+class Header(Record):
+    """What is needed to make the report again."""
+
+    tool: str
+    version: str
+    created: str = Field(description="Time in UTC, ISO 8601.")
+    command: str
+    versions: dict[str, str] = Field(description="Packages that compute, by name.")
+    model: ModelStamp
+    logit_scale: float
+    logit_bias: float | None
+    policies: tuple[PolicyRecord, ...]
+    dataset: DatasetRecord
+    confidence: float
+    seed: int
+    by: tuple[str, ...] = Field(description="Features and intersections that were looked at.")
+
+
+class Results(Record):
+    """A whole audit."""
+
+    schema_version: Literal[1] = 1
+    kind: Literal["run", "compare", "ablate"]
+    header: Header
+    summary: tuple[str, ...] = Field(description="The finding in plain words.")
+    rates: tuple[Rate, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    gaps: tuple[Gap, ...] = ()
+    equalized_odds: tuple[EqualizedOdds, ...] = ()
+    shifts: tuple[Shift, ...] = ()
+    agreements: tuple[Agreement, ...] = ()
+    flows: tuple[Flow, ...] = ()
+    prices: tuple[Price, ...] = ()
+    ablations: tuple[Ablation, ...] = ()
+    carried: tuple[Carried, ...] = ()
+    split_halves: tuple[SplitHalf, ...] = ()
+    wordings: tuple[Wording, ...] = ()
+    thresholds: tuple[Threshold, ...] = ()
+    skews: tuple[Skew, ...] = ()
+    power: tuple[Power, ...] = ()
+    insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
+    not_tried: tuple[str, ...] = Field((), description="Changes that make no policy, with why.")
+    limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")
+
+    def to_json(self) -> str:
+        """Returns the text of results.json; equal results give equal text."""
+        return json_text(self.model_dump(mode="json"), indent=1) + "\n"

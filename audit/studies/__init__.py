@@ -1,0 +1,1 @@
+"""The four audits: run, compare, ablate, gate."""

@@ -1,0 +1,1 @@
+"""The host's side: submits images and collects verdicts."""

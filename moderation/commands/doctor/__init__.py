@@ -1,0 +1,1 @@
+"""`moderation doctor`: what would keep this installation from working."""

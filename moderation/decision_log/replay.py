@@ -1,0 +1,234 @@
+"""Decides again what the decision log says was decided, and tells what differs.
+
+From a row alone: the policy's content, the model's scale and the similarities give the scores, and
+the scores the decision, by the very code that made them. With the image: the similarities too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from pydantic import ValidationError
+from sqlalchemy import Row
+
+from moderation.decision_log.engine import Database
+from moderation.decision_log.listing import policy_content
+from moderation.errors import LogError, RequestError
+from moderation.messages import LabelScore, ModelStamp, Verdict
+from moderation.policy import Policy
+from moderation.scoring.classifier import Classifier
+from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.verdict import decide, make_verdict
+
+#: Policies that are kept while decisions are gone through.
+_MOST_POLICIES = 100
+_RESTORE = "Restore the log from a backup"
+
+#: How far a score may be off on another processor, whose exponentials round otherwise.
+TOLERANCE = 1e-6
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A row of the table `decisions`, with its policy's content.
+
+    Attributes:
+        id: of the decision.
+        verdict: as it was answered.
+        content: of the policy.
+        frames: how many were looked at, at most.
+        logit_scale: of the model.
+        logit_bias: of the model, where it has one.
+        columns: what the row says beside, by name; it must agree with the verdict.
+    """
+
+    id: str
+    verdict: Verdict
+    content: Mapping[str, Any]
+    frames: int
+    logit_scale: float
+    logit_bias: float | None
+    columns: Mapping[str, Any]
+
+    def policy(self) -> Policy:
+        """Returns the policy that decided.
+
+        Raises:
+            LogError: this version does not read it, or reads something else in it.
+        """
+        try:
+            return Policy.model_validate(self.content)
+        except ValidationError as error:
+            what = f"its policy cannot be read by this version ({error.error_count()} problems)"
+            remedy = "Replay it with the version of evenhand that decided"
+            raise LogError(what, self.id, remedy) from error
+
+
+@dataclass(frozen=True)
+class Replay:
+    """What came of deciding again.
+
+    Attributes:
+        id: of the decision.
+        differences: what differs, in words; none where all is as it was.
+        furthest: how far any score or similarity is off, at most.
+    """
+
+    id: str
+    differences: tuple[str, ...]
+    furthest: float
+
+
+def read_decided(database: Database, rows: Iterable[Row[Any]]) -> Iterator[Decided]:
+    """Yields what rows of `decisions` say, with their policies.
+
+    Raises:
+        LogError: a policy is not there, or a verdict cannot be read.
+    """
+    contents: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        if row.policy_sha256 not in contents:
+            content = policy_content(database, row.policy_sha256)
+            if content is None:
+                raise LogError("its policy is not in the log", row.id, _RESTORE)
+            if len(contents) >= _MOST_POLICIES:
+                contents.clear()
+            contents[row.policy_sha256] = content
+        yield _decided(row, contents[row.policy_sha256])
+
+
+def _decided(row: Row[Any], content: Mapping[str, Any]) -> Decided:
+    try:
+        verdict = Verdict.model_validate(row.verdict)
+    except ValidationError as error:
+        raise LogError("its verdict cannot be read", row.id, _RESTORE) from error
+    columns = {name: getattr(row, name) for name in _in_both(verdict)}
+    return Decided(row.id, verdict, content, row.frames, row.logit_scale, row.logit_bias, columns)
+
+
+def replay(decided: Decided, *, tolerance: float = TOLERANCE) -> Replay:
+    """Returns what differs when the stored similarities are scored and decided anew.
+
+    Raises:
+        LogError: the policy cannot be read by this version. ModelError: a score is not finite.
+    """
+    policy, verdict = decided.policy(), decided.verdict
+    by_label = {label.label: label.similarity for label in verdict.labels}
+    if set(by_label) != {label.id for label in policy.labels}:
+        return Replay(decided.id, ("its labels are not those of its policy",), math.inf)
+    cosines = np.array([[by_label[label.id] for label in policy.labels]], np.float32)
+    none = np.empty((0, 0), np.float32)
+    scores = Classifier(policy, none, decided.logit_scale, decided.logit_bias).scores(cosines)
+    anew = make_verdict(
+        policy,
+        decide(policy, cosines[0], scores[0]),
+        frame=verdict.frame,
+        model=verdict.model,
+        request_id=verdict.request_id,
+        image_sha256=verdict.image_sha256,
+        timings=verdict.timings,
+    )
+    return _compared(decided, anew, tolerance)
+
+
+def replay_image(
+    decided: Decided, content: bytes, pipeline: Pipeline, *, tolerance: float = TOLERANCE
+) -> Replay:
+    """Returns what differs when the image itself is decided anew.
+
+    Args:
+        decided: what the log says.
+        content: the image's file.
+        pipeline: with the stored policy alone.
+        tolerance: how far a similarity or score may be off.
+
+    Raises:
+        RequestError: it is another image, or another model is loaded.
+        ImageError: the image is refused. ModelError: the model fails on it.
+    """
+    verdict = decided.verdict
+    if hashlib.sha256(content).hexdigest() != verdict.image_sha256:
+        what = f"it is not the image that was decided on (SHA-256 {verdict.image_sha256})"
+        raise RequestError(what, decided.id, "Give the very file that was sent")
+    [name] = pipeline.policies
+    [anew] = pipeline.moderate(content, [name], request_id=verdict.request_id, timer=Timer())
+    _refuse_other_model(decided, anew.model)
+    return _compared(decided, anew, tolerance)
+
+
+def _refuse_other_model(decided: Decided, loaded: ModelStamp) -> None:
+    before = decided.verdict.model
+    for field in ("fingerprint", "preprocessing"):
+        if getattr(before, field) != getattr(loaded, field):
+            raise RequestError(
+                f"{before.id} (revision {before.revision}) decided, and {loaded.id} (revision "
+                f"{loaded.revision}) is loaded, which differs in its {field}",
+                decided.id,
+                "Name the model that decided with --model",
+            )
+
+
+def _compared(decided: Decided, anew: Verdict, tolerance: float) -> Replay:
+    before = decided.verdict
+    found = [*_broken(decided)]
+    for name in ("frame", "action", "flagged", "categories", "policy"):
+        _differs(found, name, getattr(before, name), getattr(anew, name))
+    apart = [0.0]
+    apart += [
+        abs(score - anew.category_scores.get(name, math.inf))
+        for name, score in before.category_scores.items()
+    ]
+    labels = {label.label: label for label in anew.labels}
+    for label in before.labels:
+        apart += _label_compared(found, label, labels[label.label])
+    furthest = max(apart)
+    if not furthest <= tolerance:
+        found.append(f"a score or similarity is off by {furthest:.3g}")
+    return Replay(decided.id, tuple(found), furthest)
+
+
+def _label_compared(found: list[str], before: LabelScore, anew: LabelScore) -> list[float]:
+    """Notes what differs of a label, and returns how far its numbers are off."""
+    exact = LabelScore.model_fields.keys() - {"similarity", "score"}
+    for name in sorted(exact):
+        _differs(found, f"{before.label}: {name}", getattr(before, name), getattr(anew, name))
+    return [abs(before.similarity - anew.similarity), abs(before.score - anew.score)]
+
+
+def _broken(decided: Decided) -> list[str]:
+    """Returns where the row does not hold together."""
+    found: list[str] = []
+    for name, said in _in_both(decided.verdict).items():
+        _differs(found, f"column {name}", decided.columns[name], said)
+    # Of the content as it lies there: this version's own idea of a policy may have more fields.
+    text = json.dumps(decided.content, sort_keys=True, ensure_ascii=False)
+    if hashlib.sha256(text.encode()).hexdigest() != decided.verdict.policy.sha256:
+        found.append("its policy's content is not that of its hash")
+    return found
+
+
+def _in_both(verdict: Verdict) -> dict[str, Any]:
+    """Returns what a row has in columns and in its verdict."""
+    return {
+        "id": verdict.decision_id,
+        "image_sha256": verdict.image_sha256,
+        "policy_sha256": verdict.policy.sha256,
+        "policy_id": verdict.policy.id,
+        "policy_version": verdict.policy.version,
+        "model_fingerprint": verdict.model.fingerprint,
+        "preprocessing": verdict.model.preprocessing,
+        "action": verdict.action,
+        "flagged": verdict.flagged,
+        "frame": verdict.frame,
+    }
+
+
+def _differs(found: list[str], name: str, before: object, anew: object) -> None:
+    if before != anew:
+        found.append(f"{name} was {before}, is {anew}")

@@ -1,0 +1,46 @@
+"""What an encoder is: a model that embeds images and texts in one space. numpy only.
+
+Shapes: n images or texts, d feature width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from moderation.images.pixels import Pixels, Preprocessing
+from moderation.messages import ModelStamp
+
+Floats = npt.NDArray[np.float32]
+
+
+class Encoder(Protocol):
+    """A model that embeds images and texts in one space; a file of this package."""
+
+    stamp: ModelStamp
+    preprocessing: Preprocessing
+    context_length: int
+    logit_scale: float
+    logit_bias: float | None
+
+    def image_features(self, pixels: Pixels) -> Floats:
+        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
+        ...
+
+    def text_features(self, texts: Sequence[str]) -> Floats:
+        """Returns (n, d) rows of unit length."""
+        ...
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns each text's number of tokens, with start and end marks, uncut."""
+        ...
+
+
+def unit(rows: Floats) -> Floats:
+    """Returns the rows of (n, d) scaled to unit length; a row of zeros gives NaN."""
+    with np.errstate(invalid="ignore"):
+        scaled: Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+    return scaled

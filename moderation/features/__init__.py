@@ -1,0 +1,1 @@
+"""Features kept by the hash of what was embedded."""

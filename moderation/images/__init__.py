@@ -1,0 +1,1 @@
+"""A reference -> bytes -> pixels, with Pillow and numpy at most."""

@@ -1,0 +1,1 @@
+"""Untrusted bytes -> pixels, in processes that can be killed."""

@@ -1,0 +1,156 @@
+"""The process that decodes: `python -m moderation.images.decode.child N` answers on socket N.
+
+It imports Pillow and numpy and no more, so it starts in a fifth of a second and stays small. What
+it gets is untrusted, so what it says is taken as data: JSON and raw pixels, never pickle.
+
+It says `READY` once. Then for each image it gets a JSON header and the file, and answers with a
+JSON header that repeats the number of the request, and with the pixels for each way to preprocess;
+where the image is refused the header holds the error.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import struct
+import sys
+import time
+import warnings
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from moderation.errors import ImageError
+from moderation.images.confinement import confine
+from moderation.images.formats import load_plugins, too_large_for_memory
+from moderation.images.pixels import Pixels, Preprocessing, read_squares
+
+READY = b"ready"
+_LENGTH = struct.Struct("!Q")
+
+
+class Limits(NamedTuple):
+    """What decoding one image may cost.
+
+    Attributes:
+        max_pixels: width times height, at most.
+        frames: frames of an animation that are looked at, at most.
+        seconds: how long it may take; then the process ends.
+        memory: address space of the process, in bytes; an image that needs more is refused.
+    """
+
+    max_pixels: int
+    frames: int
+    seconds: float
+    memory: int = 2_000_000_000
+
+
+def send(channel: socket.socket, message: bytes) -> None:
+    """Sends one message."""
+    channel.sendall(_LENGTH.pack(len(message)))
+    channel.sendall(message)
+
+
+def receive(channel: socket.socket, size: int, deadline: float | None = None) -> bytearray:
+    """Returns exactly so many bytes.
+
+    Args:
+        channel: from where.
+        size: how many.
+        deadline: monotonic time until which all of them must be there; None waits for ever.
+
+    Raises:
+        EOFError: the other side has closed the socket. TimeoutError: the deadline has passed.
+    """
+    content = bytearray(size)
+    view = memoryview(content)
+    while view:
+        if deadline is not None:  # anew for each part: who drips gets no longer
+            channel.settimeout(max(1e-3, deadline - time.monotonic()))
+        count = channel.recv_into(view)
+        if count == 0:
+            raise EOFError
+        view = view[count:]
+    return content
+
+
+def receive_length(channel: socket.socket, deadline: float | None = None) -> int:
+    """Returns how long the next message is, in bytes; waits as `receive` does."""
+    length: int = _LENGTH.unpack(receive(channel, _LENGTH.size, deadline))[0]
+    return length
+
+
+def pack_request(number: int, ways: list[Preprocessing], frames: int) -> bytes:
+    """Returns the header of a request."""
+    request = {"number": number, "ways": [asdict(way) for way in ways], "frames": frames}
+    return json.dumps(request).encode()
+
+
+def _unpack_ways(ways: list[dict[str, Any]]) -> list[Preprocessing]:
+    return [Preprocessing(**{name: _tuple(value) for name, value in way.items()}) for way in ways]
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def serve(channel: socket.socket, limits: Limits) -> None:
+    """Answers until the other side closes the socket."""
+    send(channel, READY)
+    while True:
+        try:
+            request = json.loads(receive(channel, receive_length(channel)))
+            content = bytes(receive(channel, receive_length(channel)))
+        except EOFError:
+            return
+        # The alarm ends the process even inside a C decoder that hangs, and even if nobody is left
+        # to kill it.
+        signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+        header, squares = _read(request, content, limits)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        send(channel, json.dumps({"number": request["number"], **header}).encode())
+        for square in squares:
+            send(channel, square.tobytes())
+
+
+def _read(
+    request: dict[str, Any], content: bytes, limits: Limits
+) -> tuple[dict[str, Any], list[Pixels]]:
+    try:
+        squares = read_squares(
+            content,
+            _unpack_ways(request["ways"]),
+            max_pixels=limits.max_pixels,
+            frames=request["frames"],
+        )
+    except ImageError as error:
+        return {"error": list(error.args)}, []
+    except MemoryError:  # outside Pillow, as when the pixels are put together
+        return {"error": list(too_large_for_memory().args)}, []
+    return {"frames": len(squares[0])}, squares
+
+
+def _offer_to_the_memory_killer() -> None:
+    """Lets the kernel end this process first where memory runs out, and not the one it serves."""
+    with suppress(OSError):  # not on Linux
+        Path("/proc/self/oom_score_adj").write_text("1000")
+
+
+def main() -> None:
+    """Serves the socket whose number is the first argument, within the limits that follow."""
+    descriptor, max_pixels, frames, seconds, memory = sys.argv[1:]
+    limits = Limits(int(max_pixels), int(frames), float(seconds), int(memory))
+    # Else Python keeps each text that it warned with, and a file can choose what Pillow says.
+    warnings.simplefilter("ignore")
+    _offer_to_the_memory_killer()
+    load_plugins()
+    with socket.socket(fileno=int(descriptor)) as channel:
+        confine(limits.memory)
+        with suppress(ConnectionError):  # whoever it served is gone
+            serve(channel, limits)
+
+
+if __name__ == "__main__":
+    main()

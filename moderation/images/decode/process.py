@@ -1,0 +1,198 @@
+"""One decoder process, seen from the one that it serves, which believes nothing that it says."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import numpy as np
+
+from moderation.errors import ImageError, TransientError
+from moderation.images.decode.child import (
+    READY,
+    Limits,
+    pack_request,
+    receive,
+    receive_length,
+    send,
+)
+from moderation.images.pixels import Pixels, Preprocessing
+
+#: The decoder's own alarm goes first; this much later it is killed.
+_GRACE_SECONDS = 1.0
+#: Long enough for a slow disk and a busy machine.
+_START_SECONDS = 60.0
+_HEADER_BYTES, _TEXT_LENGTH = 65_536, 500
+
+#: What Python and its libraries need to start. Passwords and keys stay out of the process that
+#: strangers' files are decoded in.
+_ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
+
+
+class DecoderDied(Exception):
+    """The decoder is gone, or makes no sense, and was ended."""
+
+
+class DecoderTooSlow(Exception):
+    """The decoder took longer than an image may, and was ended."""
+
+
+class DecoderProcess:
+    """A process and the socket to it, for one thread at a time; starts again after it has ended."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._process: subprocess.Popen[bytes] | None = None
+        self._socket: socket.socket | None = None
+        self._is_ready = False
+        self._number = 0
+
+    def start(self) -> None:
+        """Starts the process, unless it runs.
+
+        Raises:
+            TransientError: the machine has no process or file left.
+        """
+        if self._socket is not None:
+            return
+        try:
+            self._socket, theirs = socket.socketpair()
+            with theirs:
+                self._process = self._spawn(theirs.fileno())
+        except OSError as error:
+            self.end()
+            raise _does_not_start(str(error)) from error
+        except BaseException:  # such as MemoryError: a socket alone would pass for a process
+            self.end()
+            raise
+
+    @property
+    def longest_seconds(self) -> float:
+        """How long one image may keep it, its start included."""
+        return _START_SECONDS + self._limits.seconds + 2 * _GRACE_SECONDS
+
+    def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
+        arguments = [str(descriptor), *map(str, self._limits)]
+        kept = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        return subprocess.Popen(
+            # -P: without it a json.py in the current folder, such as an upload, would be run.
+            [sys.executable, "-P", "-m", "moderation.images.decode.child", *arguments],
+            pass_fds=[descriptor],
+            stdin=subprocess.DEVNULL,
+            # It computes on one core; else numpy's library would start threads for matrices.
+            env={**kept, "OPENBLAS_NUM_THREADS": "1"},
+            start_new_session=True,  # Ctrl-C in the terminal is for the owner
+        )
+
+    def wait_until_ready(self) -> None:
+        """Returns when the process, if it was started, can decode.
+
+        Raises:
+            TransientError: it does not start.
+        """
+        if self._is_ready or self._socket is None:
+            return
+        try:
+            said = _message(self._socket, time.monotonic() + _START_SECONDS, len(READY))
+        except (OSError, EOFError, ValueError) as error:
+            self.end()
+            raise _does_not_start("it ended, or said nothing") from error
+        if bytes(said) != READY:
+            self.end()
+            raise _does_not_start("what it says first is not that it is ready")
+        self._is_ready = True
+
+    def squares(self, content: bytes, ways: list[Preprocessing], frames: int) -> list[Pixels]:
+        """Returns (f, h, w, 3) pixels for each way, f at most `frames`.
+
+        Raises:
+            ImageError: its answer. TransientError: it does not start.
+            DecoderDied, DecoderTooSlow: it had to be ended.
+        """
+        self.start()
+        self.wait_until_ready()
+        assert self._socket is not None
+        try:
+            return self._ask(self._socket, content, ways, frames)
+        except ImageError:
+            raise
+        except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
+            timed_out = isinstance(error, TimeoutError) or self._alarm_rang()
+            self.end()
+            raise (DecoderTooSlow() if timed_out else DecoderDied()) from error
+        except BaseException:
+            self.end()
+            raise
+
+    def _ask(
+        self, channel: socket.socket, content: bytes, ways: list[Preprocessing], frames: int
+    ) -> list[Pixels]:
+        self._number += 1
+        deadline = time.monotonic() + self._limits.seconds + _GRACE_SECONDS
+        channel.settimeout(deadline - time.monotonic())
+        send(channel, pack_request(self._number, ways, frames))
+        send(channel, content)
+        header = json.loads(_message(channel, deadline, _HEADER_BYTES))
+        if header["number"] != self._number:
+            raise ValueError("this answers another request")
+        if "error" in header:
+            what, where, remedy = (str(text)[:_TEXT_LENGTH] for text in header["error"])
+            raise ImageError(what, where, remedy)
+        given = header["frames"]
+        if type(given) is not int or not 1 <= given <= frames:
+            raise ValueError("it gives another number of frames than there can be")
+        shapes = [(given, *way.crop, 3) for way in ways]
+        return [_pixels(channel, deadline, shape) for shape in shapes]
+
+    def _alarm_rang(self) -> bool:
+        """Whether its own alarm ended the process, of which the socket is closed."""
+        assert self._process is not None
+        try:
+            return self._process.wait(_GRACE_SECONDS) == -signal.SIGALRM
+        except subprocess.TimeoutExpired:
+            return False
+
+    def kill(self) -> None:
+        """Ends the process from another thread; the socket stays with the thread that has it."""
+        process = self._process
+        if process is not None:
+            process.kill()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_GRACE_SECONDS)
+
+    def end(self) -> None:
+        """Kills the process, if there is one, and closes the socket."""
+        if self._socket is not None:
+            self._socket.close()
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+        self._socket = self._process = None
+        self._is_ready = False
+
+
+def _does_not_start(why: str) -> TransientError:
+    return TransientError(
+        f"a decoder does not start: {why}",
+        "decoders",
+        "See the worker's log; free memory and files",
+    )
+
+
+def _pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> Pixels:
+    return np.frombuffer(_message(channel, deadline, math.prod(shape)), np.uint8).reshape(shape)
+
+
+def _message(channel: socket.socket, deadline: float, most: int) -> bytearray:
+    """Returns the next message; TimeoutError when the deadline, monotonic, has passed."""
+    length = receive_length(channel, deadline)
+    if length > most:
+        raise ValueError(f"a message of {length} bytes")
+    return receive(channel, length, deadline)

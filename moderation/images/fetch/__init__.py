@@ -1,0 +1,1 @@
+"""A reference -> the bytes of its file, from where that is allowed."""

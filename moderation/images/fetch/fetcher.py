@@ -1,0 +1,115 @@
+"""ImageReference -> bytes, within allowed roots, hosts, stores and sizes; by default none are.
+
+A reference that can never succeed is a RequestError, content that can never succeed an ImageError;
+a store that does not answer is ImageUnavailable, which the worker tries again. No error tells what
+else would be allowed, or repeats a URL with its user or query: hosts may show errors to strangers.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from typing import Self
+
+from moderation.errors import ImageError, ImageUnavailable, TransientError
+from moderation.images.fetch.files import read_file
+from moderation.images.fetch.http import HttpFetcher
+from moderation.images.fetch.network import Resolve
+from moderation.images.fetch.patience import begun
+from moderation.images.fetch.stores import read_key
+from moderation.messages import ImageReference
+from moderation.messages.reference import shown, shown_location
+from moderation.settings import Settings
+
+#: Reads of stores that may hang, beside those that are waited for.
+_HANGING = 64
+
+
+class Fetcher:
+    """Fetches images from many threads; keeps HTTP connections open between them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        resolve: Resolve = socket.getaddrinfo,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        """Opens no connection yet.
+
+        Args:
+            settings: what may be fetched.
+            resolve: what finds the addresses of a name, with the arguments of getaddrinfo.
+            ssl_context: which certificates are trusted; else those of certifi.
+        """
+        self._settings = settings
+        self._hanging = threading.BoundedSemaphore(settings.concurrency + _HANGING)
+        self._http = HttpFetcher(settings, resolve, ssl_context)
+
+    def fetch(self, reference: ImageReference) -> bytes:
+        """Returns the bytes of an image file.
+
+        Raises:
+            RequestError: the reference is not allowed here, or there is nothing.
+            ImageError: the image is empty or too large.
+            ImageUnavailable: its store did not answer.
+        """
+        return self._within_size(self._content(reference), shown(reference) or "bytes")
+
+    def _content(self, reference: ImageReference) -> bytes:
+        most = self._settings.max_image_bytes
+        if reference.bytes is not None:
+            return reference.bytes
+        if reference.path is not None:
+            return read_file(reference.path, self._settings.allowed_roots, most, shown(reference))
+        if reference.url is not None:
+            return self._http.fetch(reference.url)
+        return self._read_store(reference.key or "", most)
+
+    def _read_store(self, key: str, most: int) -> bytes:
+        """Returns what a key names, or gives it up: a store's driver has times of its own, or none.
+
+        A read that hangs keeps a thread until its driver gives up, so their number is bounded.
+        """
+        seconds = self._settings.fetch_timeout_seconds
+        if not self._hanging.acquire(blocking=False):
+            raise ImageUnavailable("too many reads of stores hang", shown_location(key))
+
+        def read() -> bytes:
+            try:
+                return read_key(key, self._settings.allowed_stores, most)
+            finally:
+                self._hanging.release()
+
+        try:
+            answer = begun(read)
+        except TransientError:
+            self._hanging.release()
+            raise
+        try:
+            return answer.result(seconds)
+        except TimeoutError:
+            what = f"the store did not answer within {seconds:g} s"
+            raise ImageUnavailable(what, shown_location(key)) from None
+
+    def _within_size(self, content: bytes, where: str) -> bytes:
+        if len(content) > self._settings.max_image_bytes:
+            raise ImageError(
+                f"the image is over the limit of {self._settings.max_image_bytes} bytes",
+                where,
+                "Send a smaller file, or raise MODERATION_MAX_IMAGE_BYTES",
+            )
+        if not content:
+            raise ImageError("the image is empty", where, "Send a whole image file")
+        return content
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

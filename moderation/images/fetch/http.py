@@ -1,0 +1,169 @@
+"""Allowed URLs -> bytes over HTTP/1.1: few redirects, one deadline, no more than an image needs.
+
+No error repeats what a host said, since a host can say what it was asked: passwords and all.
+"""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpcore
+import httpx
+
+from moderation.errors import ImageError, ImageUnavailable, RequestError
+from moderation.images.fetch.network import AddressRefused, GuardedNetwork, Resolve, TooMuchReceived
+from moderation.images.fetch.url import WebAddress
+from moderation.messages.reference import shown_location
+from moderation.settings import Settings
+
+#: HTTP answers that may be different at the next try.
+_TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
+_REDIRECTS = {301, 302, 303, 307, 308}
+#: Whole images. Not 206, whose part of an image would be judged for all of it.
+_WHOLE = {200, 203}
+#: What a host may send before its answer begins, interim answers included. h11 bounds one head.
+_HEAD_BYTES = 256 * 1024
+_HEADERS = [
+    (b"Accept", b"*/*"),
+    (b"Accept-Encoding", b"identity"),
+    (b"User-Agent", b"evenhand"),
+]
+#: Idle connections that are kept, and for how long.
+_KEPT = 20
+_KEPT_SECONDS = 5.0
+
+
+class HttpFetcher:
+    """Fetches URLs from many threads over connections that are kept."""
+
+    def __init__(
+        self, settings: Settings, resolve: Resolve, ssl_context: ssl.SSLContext | None
+    ) -> None:
+        # Its debug lines hold the headers of answers, and a Location may hold a signature.
+        logging.getLogger("httpcore").setLevel(logging.WARNING)
+        self._settings = settings
+        self._network = GuardedNetwork(settings.allowed_networks, resolve)
+        self._pool = httpcore.ConnectionPool(
+            ssl_context=ssl_context or httpx.create_ssl_context(trust_env=False),
+            max_connections=None,  # the worker bounds its threads
+            max_keepalive_connections=_KEPT,
+            keepalive_expiry=_KEPT_SECONDS,
+            network_backend=self._network,
+        )
+
+    def fetch(self, given: str) -> bytes:
+        """Returns the body behind a URL.
+
+        Raises:
+            RequestError: the URL is not allowed here, or there is no image.
+            ImageError: what is there is too large, or compressed.
+            ImageUnavailable: the host did not answer, or not in time.
+        """
+        ends = time.monotonic() + self._settings.fetch_timeout_seconds
+        address = WebAddress.of(given, self._settings)
+        where = shown_location(given)
+        with _network_errors(where, self._settings.max_image_bytes):
+            for _ in range(self._settings.max_redirects + 1):
+                found = self._ask(address, where, ends)
+                if isinstance(found, bytes):
+                    return found
+                address = found
+        raise RequestError("the URL redirects too often", where, "Send the URL that it leads to")
+
+    def _ask(self, address: WebAddress, where: str, ends: float) -> bytes | WebAddress:
+        """Returns the body, or where it has moved to."""
+        self._network.allowance.grant(ends, _HEAD_BYTES)
+        url = httpcore.URL(
+            scheme=address.scheme, host=address.host, port=address.port, target=address.target
+        )
+        headers = address.headers + _HEADERS
+        with self._pool.stream("GET", url, headers=headers) as answer:
+            if answer.status in _REDIRECTS:
+                return self._moved(answer, address, where)
+            _refuse_status(answer.status, where)
+            self._refuse_head(answer, where)
+            # Chunks cost a little more than they carry; a host that sends mostly frames is cut off.
+            self._network.allowance.grant(ends, self._most * 2 + _HEAD_BYTES)
+            return self._body(answer)
+
+    @property
+    def _most(self) -> int:
+        return self._settings.max_image_bytes
+
+    def _moved(self, answer: httpcore.Response, address: WebAddress, where: str) -> WebAddress:
+        if self._settings.max_redirects == 0:
+            raise RequestError(
+                "the URL redirects, which is not followed", where, "Send the URL that it leads to"
+            )
+        locations = set(_values(answer, b"location"))
+        if len(locations) != 1:
+            raise RequestError("the URL redirects to no one place", where, "Send another URL")
+        return address.redirected(locations.pop(), self._settings)
+
+    def _refuse_head(self, answer: httpcore.Response, where: str) -> None:
+        """Refuses an answer whose headers say that it cannot be an image that fits."""
+        encodings = b",".join(_values(answer, b"content-encoding")).lower().split(b",")
+        if {encoding.strip() for encoding in encodings} - {b"", b"identity"}:
+            # Not unpacked: a few bytes could become more than the memory holds.
+            raise ImageError("the answer is compressed", where, "Let the host send it as it is")
+        if any(int(length) > self._most for length in _values(answer, b"content-length")):
+            raise _too_large(where, self._most)
+
+    def _body(self, answer: httpcore.Response) -> bytes:
+        content = bytearray()
+        for part in answer.iter_stream():
+            content += part
+            if len(content) > self._most:
+                raise TooMuchReceived
+        return bytes(content)
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self._pool.close()
+
+
+def _values(answer: httpcore.Response, name: bytes) -> list[bytes]:
+    return [value for header, value in answer.headers if header.lower() == name]
+
+
+def _too_large(where: str, most: int) -> ImageError:
+    return ImageError(
+        f"the image is over the limit of {most} bytes",
+        where,
+        "Send a smaller file, or raise MODERATION_MAX_IMAGE_BYTES",
+    )
+
+
+def _refuse_status(status: int, where: str) -> None:
+    if status in _TRANSIENT_STATUS:
+        raise ImageUnavailable(f"the host answered {status}", where)
+    if status not in _WHOLE:
+        raise RequestError(f"the host answered {status}", where, "Check the URL and its access")
+
+
+@contextmanager
+def _network_errors(where: str, most: int) -> Iterator[None]:
+    """Turns what the network raises into our errors, without what the host said."""
+    try:
+        yield
+    except AddressRefused:
+        raise RequestError(
+            "the host leads to an address that the worker may not reach",
+            where,
+            "See the worker's log, and MODERATION_ALLOWED_NETWORKS; or send bytes",
+        ) from None
+    except TooMuchReceived:
+        raise _too_large(where, most) from None
+    except httpcore.TimeoutException:
+        raise ImageUnavailable("the host is too slow", where) from None
+    except httpcore.LocalProtocolError:
+        raise RequestError("the URL cannot be asked for", where, "Check the URL") from None
+    except httpcore.ProtocolError:
+        raise ImageUnavailable("the host's answer is no HTTP", where) from None
+    except httpcore.NetworkError as error:
+        # Of the socket and of TLS: they name the reason, and at most the host.
+        raise ImageUnavailable(f"the host did not answer ({error})", where) from None

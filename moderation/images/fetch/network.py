@@ -1,0 +1,186 @@
+"""TCP and TLS for fetching: a name is resolved once, every address checked, and only these dialled.
+
+So a name server that answers with a public address first and a private one next gains nothing.
+One allowance a thread bounds the time and the bytes of a fetch, whatever connection it reuses.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from ipaddress import ip_address
+from typing import Any
+
+import httpcore
+
+from moderation.images.fetch.addresses import Network, may_reach
+
+Resolve = Callable[..., list[Any]]
+
+log = logging.getLogger(__name__)
+
+#: Names that are looked up at a time. A look-up cannot be stopped, only left behind.
+_LOOKUPS = 64
+
+
+class AddressRefused(Exception):
+    """The name leads to an address that may not be reached."""
+
+
+class TooMuchReceived(Exception):
+    """The host sent more than a fetch may receive."""
+
+
+class Allowance(threading.local):
+    """What the fetch of the current thread may still take."""
+
+    ends = 0.0
+    bytes_left = 0
+
+    def grant(self, ends: float, received: int) -> None:
+        """Sets until when the thread may wait, and how many bytes it may receive."""
+        self.ends = ends
+        self.bytes_left = received
+
+    def seconds(self, late: type[Exception]) -> float:
+        """Returns the seconds left; raises `late` when there are none."""
+        left = self.ends - time.monotonic()
+        if left <= 0:
+            raise late("the time of the fetch is over")
+        return left
+
+    def receive(self, content: bytes) -> bytes:
+        """Returns what was received, counted."""
+        self.bytes_left -= len(content)
+        if self.bytes_left < 0:
+            raise TooMuchReceived
+        return content
+
+
+class GuardedStream(httpcore.NetworkStream):
+    """A connection that keeps to the allowance of whichever thread uses it."""
+
+    def __init__(self, stream: httpcore.NetworkStream, allowance: Allowance) -> None:
+        self._stream = stream
+        self._allowance = allowance
+
+    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        """Returns what the host sent."""
+        left = self._allowance.seconds(httpcore.ReadTimeout)
+        return self._allowance.receive(self._stream.read(max_bytes, left))
+
+    def write(self, buffer: bytes, timeout: float | None = None) -> None:
+        """Sends a request."""
+        self._stream.write(buffer, self._allowance.seconds(httpcore.WriteTimeout))
+
+    def close(self) -> None:
+        """Closes the connection."""
+        self._stream.close()
+
+    def start_tls(
+        self,
+        ssl_context: ssl.SSLContext,
+        server_hostname: str | None = None,
+        timeout: float | None = None,
+    ) -> httpcore.NetworkStream:
+        """Returns the connection under TLS, its certificate held against the name."""
+        left = self._allowance.seconds(httpcore.ConnectTimeout)
+        secure = self._stream.start_tls(ssl_context, server_hostname, left)
+        return GuardedStream(secure, self._allowance)
+
+    def get_extra_info(self, info: str) -> Any:
+        """Returns what the connection knows, such as `server_addr`."""
+        return self._stream.get_extra_info(info)
+
+
+class GuardedNetwork(httpcore.NetworkBackend):
+    """Connects to allowed addresses only."""
+
+    def __init__(self, allowed: tuple[Network, ...], resolve: Resolve) -> None:
+        self.allowance = Allowance()
+        self._allowed = allowed
+        self._resolve = resolve
+        self._dial = httpcore.SyncBackend()
+        self._lookups = threading.BoundedSemaphore(_LOOKUPS)
+
+    def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.NetworkStream:
+        """Returns a connection to one of the checked addresses of a host.
+
+        Raises:
+            AddressRefused: one of its addresses may not be reached. Then none is: a name that mixes
+                them is misused or broken, and which one answers must not depend on luck.
+        """
+        addresses = self._checked(host, port)
+        for left in range(len(addresses), 0, -1):
+            # Each gets its share, so one that is silent leaves time for the next.
+            share = self.allowance.seconds(httpcore.ConnectTimeout) / left
+            try:
+                # A numeric address is not resolved again.
+                stream = self._dial.connect_tcp(addresses[-left], port, share, None, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout):
+                if left == 1:
+                    raise
+            else:
+                return GuardedStream(stream, self.allowance)
+        raise httpcore.ConnectError("the name has no address")
+
+    def _checked(self, host: str, port: int) -> list[str]:
+        """Returns the addresses of a host, each once, in the resolver's order."""
+        addresses = list(dict.fromkeys(self._addresses(host, port)))
+        for address in addresses:
+            if not may_reach(address, self._allowed):
+                # For the operator alone: an error would tell strangers about the inner network.
+                log.warning("%s leads to %s, which may not be reached", host, address)
+                raise AddressRefused
+        return addresses
+
+    def _addresses(self, host: str, port: int) -> list[str]:
+        try:
+            return [str(ip_address(host))]
+        except ValueError:  # a name, or a number that the resolver reads in its own way
+            return [_address_of(answer) for answer in self._look_up(host, port)]
+
+    def _look_up(self, host: str, port: int) -> list[Any]:
+        """Returns the resolver's answers, or gives it up in time."""
+        answers: Future[list[Any]] = Future()
+
+        def ask() -> None:
+            try:
+                answers.set_result(self._resolve(host, port, type=socket.SOCK_STREAM))
+            except BaseException as error:  # handed on to the thread that waits
+                answers.set_exception(error)
+            finally:
+                self._lookups.release()
+
+        if not self._lookups.acquire(timeout=self.allowance.seconds(httpcore.ConnectTimeout)):
+            raise httpcore.ConnectTimeout("too many names are being resolved")
+        try:
+            threading.Thread(target=ask, name="resolve", daemon=True).start()
+        except RuntimeError as error:
+            self._lookups.release()
+            raise httpcore.ConnectError("no thread is left to resolve the name") from error
+        try:
+            return answers.result(timeout=self.allowance.seconds(httpcore.ConnectTimeout))
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
+        except (OSError, ValueError) as error:
+            raise httpcore.ConnectError("the name cannot be resolved") from error
+
+
+def _address_of(answer: tuple[Any, ...]) -> str:
+    """Returns the address of one answer of getaddrinfo; its scope is kept, to be refused."""
+    place = answer[4]
+    scope = f"%{place[3]}" if len(place) > 3 and place[3] else ""
+    return f"{place[0]}{scope if '%' not in place[0] else ''}"

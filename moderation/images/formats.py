@@ -1,0 +1,170 @@
+"""Untrusted bytes -> an opened image of an accepted format, not yet decoded; or an ImageError.
+
+Imports Pillow alone, and pillow-heif where it is installed.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+
+from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError
+from PIL.BmpImagePlugin import BmpImageFile
+
+from moderation.errors import ImageError
+from moderation.images import jpeg_segments, png_chunks
+from moderation.images.confinement import memory_allowed
+from moderation.images.polyglots import second_nature
+
+# A decoder is one process a core; by default libavif starts a thread a core in each.
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+# Else a PNG with a profile of 1 MB is called damaged; its texts, which this is for, are left out.
+PngImagePlugin.MAX_TEXT_CHUNK = png_chunks.LONGEST_PROFILE
+
+try:
+    import pillow_heif
+except ImportError:  # the extra `heic` is not installed
+    READS_HEIF = False
+else:
+    # Thumbnails and the like are not read: they can show something else than the image.
+    pillow_heif.register_heif_opener(
+        thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
+    )
+    READS_HEIF = True
+
+#: What is decoded, by content and not by name; nothing that can hold a script.
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", *(("HEIF",) if READS_HEIF else ()))
+
+#: How files are called that are taken for images whatever they hold.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".avif", ".bmp"),
+    *((".heic", ".heif") if READS_HEIF else ()),
+)
+
+_HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+
+_REMEDY = "Send a whole JPEG, PNG, WebP, GIF, AVIF or BMP file"
+
+#: What Pillow imports only when a file asks for it, beside its common plugins.
+_LATE_IMPORTS = (
+    "ImageColor",
+    "ImagePalette",
+    "MpoImagePlugin",
+    "TiffImagePlugin",
+    "WebPImagePlugin",
+)
+
+#: Pixels of a run-length encoded BMP. Pillow unpacks it in Python, 80 ns a pixel that no byte of
+#: the file need stand for; such files come from the 1990s and from screens of that time.
+MOST_RLE_PIXELS = 4_000_000
+
+_RLE = (BmpImageFile.COMPRESSIONS["RLE8"], BmpImageFile.COMPRESSIONS["RLE4"])
+
+#: Bytes that a pixel takes in the dearest case: an animated WebP with an alpha channel.
+_MEMORY_A_PIXEL = 27
+
+#: What C libraries say where Python would raise MemoryError. Some call the image damaged instead.
+_OUT_OF_MEMORY = re.compile(
+    r"out of memory|memory alloc|insufficient memory|bad_alloc", re.IGNORECASE
+)
+
+#: What Pillow says of a WebP that is damaged or too large, before it says how large it is.
+_UNOPENED_WEBP = "could not create decoder object"
+
+#: What decoders say of a file that ends too early. Nothing else of what they say is told: it names
+#: their own parts, and strangers read it.
+_CUT_OFF = re.compile("file is truncated|Truncated File Read|Truncated data|not enough image data")
+
+
+def load_plugins() -> None:
+    """Imports all that opening an image may need; nothing is imported later."""
+    Image.preinit()
+    for name in _LATE_IMPORTS:
+        import_module(f"PIL.{name}")
+
+
+@contextmanager
+def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
+    """Opens the image in `content`, at its first frame and not yet decoded.
+
+    Raises:
+        ImageError: it is no image of an accepted format, or something active besides, or has too
+            many pixels or would cost more than they do; and, whatever a decoder raises inside the
+            block, it is damaged.
+    """
+    pixels = 0
+    try:
+        file = io.BytesIO(_checked(content, max_pixels))
+        with Image.open(file, formats=FORMATS) as image:
+            refuse_too_large(image.size, max_pixels)
+            pixels = image.width * image.height
+            if isinstance(image, BmpImageFile) and image.info["compression"] in _RLE:
+                _refuse_large_rle(image.size)
+            _refuse_more_than_an_image(content)
+            yield image
+    except UnidentifiedImageError as error:
+        raise _unidentified(content) from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise ImageError("the image has far too many pixels", "image", _REMEDY) from error
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise too_large_for_memory() from error
+    except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble on
+        if _UNOPENED_WEBP in str(error):
+            pixels = max_pixels
+        lacks_memory = pixels * _MEMORY_A_PIXEL > memory_allowed()
+        if lacks_memory or _OUT_OF_MEMORY.search(str(error)):
+            raise too_large_for_memory() from error
+        why = " (it ends too early)" if _CUT_OFF.search(str(error)) else ""
+        raise ImageError(f"the image is damaged{why}", "image", _REMEDY) from error
+
+
+def _checked(content: bytes, max_pixels: int) -> bytes:
+    """Returns what is given to the decoder; refuses what costs too much before it looks."""
+    if content.startswith(jpeg_segments.START):
+        jpeg_segments.refuse_costly_jpeg(content, max_pixels)
+    if content.startswith(png_chunks.START):
+        return png_chunks.without_notes(content)
+    return content
+
+
+def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:
+    """Raises ImageError where (width, height) have more than `max_pixels` together."""
+    width, height = size
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{width} x {height} pixels are over the limit of {max_pixels}",
+            "image",
+            "Send a smaller image, or raise MODERATION_MAX_IMAGE_PIXELS",
+        )
+
+
+def too_large_for_memory() -> ImageError:
+    """Returns the error of an image that needs more memory than there is."""
+    remedy = "Send a smaller image, or raise MODERATION_DECODER_MEMORY_BYTES"
+    return ImageError("the image does not fit into memory", "image", remedy)
+
+
+def _refuse_more_than_an_image(content: bytes) -> None:
+    also = second_nature(content)
+    if also:
+        remedy = "Send the image alone, as an image editor saves it"
+        raise ImageError(f"the file is also {also}", "image", remedy)
+
+
+def _refuse_large_rle(size: tuple[int, int]) -> None:
+    width, height = size
+    if width * height > MOST_RLE_PIXELS:
+        what = f"{width} x {height} pixels are over the limit of {MOST_RLE_PIXELS} for an RLE BMP"
+        raise ImageError(what, "image", "Save it as PNG, or as a BMP that is not compressed")
+
+
+def _unidentified(content: bytes) -> ImageError:
+    if not READS_HEIF and content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
+        remedy = "Install pillow-heif where images are decoded: pip install 'evenhand[heic]'"
+        return ImageError("HEIC images are not read here", "image", f"{remedy}. Else: {_REMEDY}")
+    return ImageError(f"this is no image of type {', '.join(FORMATS)}", "image", _REMEDY)

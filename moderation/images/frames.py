@@ -1,0 +1,94 @@
+"""An animation -> some of its frames, as a viewer shows them; at bounded work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from PIL import Image
+
+from moderation.errors import ImageError
+from moderation.images.formats import refuse_too_large
+
+T = TypeVar("T")
+
+#: Formats whose images after the first are later moments of it; MPO and HEIF hold other pictures.
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+
+#: Frames that are gone through, at most: 20 seconds at 25 a second. Each is drawn over the one
+#: before, so the last costs all of them, and a file of 20 MB can hold a million.
+MOST_FRAMES = 500
+
+#: All frames that are gone through have at most this many times the pixels that a still may have,
+#: so that an animation costs no more than a handful of the largest stills.
+MOST_STILLS = 4
+
+
+def look_at_frames(
+    opened: Callable[[], AbstractContextManager[Image.Image]],
+    look: Callable[[Image.Image], T],
+    *,
+    frames: int,
+    max_pixels: int,
+) -> list[T]:
+    """Returns what is seen of up to `frames` evenly spaced frames, the first among them, in order.
+
+    An animation that is damaged after its first frame ends before the damage, as in a viewer.
+
+    Args:
+        opened: opens the image anew, at its first frame.
+        look: sees the frame that an image is at; may not change it.
+        frames: how many are wanted; fewer are given where the animation has fewer.
+        max_pixels: of a still; see `MOST_STILLS`.
+
+    Raises:
+        ImageError: as `opened` and `look`. Their other errors are passed on for the first frame.
+    """
+    with opened() as image:
+        count = _stated_frames(image, max_pixels) if frames > 1 else 1
+        seen = {0: look(image)}
+    while wanted := _evenly_spaced(count, frames) - seen.keys():
+        with opened() as image:
+            reached = _look_on(image, look, wanted, seen, max_pixels)
+            count = min(count, reached)
+    return [seen[index] for index in sorted(_evenly_spaced(count, frames))]
+
+
+def _stated_frames(image: Image.Image, max_pixels: int) -> int:
+    """Returns how many frames to go through, if the file tells the truth of how many it has."""
+    if image.format not in ANIMATED:
+        return 1
+    most = max(1, min(MOST_FRAMES, MOST_STILLS * max_pixels // (image.width * image.height)))
+    # A GIF does not state it; counting would go through the whole file.
+    stated = most if image.format == "GIF" else getattr(image, "n_frames", 1)
+    return min(stated, most)
+
+
+def _evenly_spaced(count: int, frames: int) -> set[int]:
+    """Returns the indexes that begin equal parts of `count` frames."""
+    parts = min(frames, count)
+    return {part * count // parts for part in range(parts)}
+
+
+def _look_on(
+    image: Image.Image,
+    look: Callable[[Image.Image], T],
+    wanted: set[int],
+    seen: dict[int, T],
+    max_pixels: int,
+) -> int:
+    """Adds what is seen of the wanted frames; returns how many frames there are, or go so far."""
+    for index in range(1, max(wanted) + 1):
+        try:
+            image.seek(index)
+            refuse_too_large(image.size, max_pixels)  # a GIF can grow from frame to frame
+            if index in wanted:
+                seen[index] = look(image)
+            else:
+                image.load()
+        except (ImageError, MemoryError):
+            raise
+        except Exception:  # at its end, or damaged: Pillow raises whatever its decoders stumble on
+            return index
+    return MOST_FRAMES

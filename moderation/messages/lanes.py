@@ -1,0 +1,47 @@
+"""Who is served next where interactive and bulk requests wait for the same thing."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Generic, Literal, TypeVar
+
+Lane = Literal["interactive", "bulk"]
+INTERACTIVE_QUEUE = "moderation.interactive"
+BULK_QUEUE = "moderation.bulk"
+T = TypeVar("T")
+
+#: Of so many served while both lanes wait, one is bulk.
+BULK_TURN = 4
+
+
+class Lanes(Generic[T]):
+    """Two queues in one: interactive goes first, and bulk keeps every fourth place.
+
+    So somebody who waits for an answer passes a backlog, and a backlog never stands still. Each
+    lane is first in, first out. It has no lock: whoever owns it has one.
+    """
+
+    def __init__(self) -> None:
+        self._interactive: deque[T] = deque()
+        self._bulk: deque[T] = deque()
+        self._passed = 0
+
+    def put(self, item: T, lane: Lane) -> None:
+        """Adds an item at the end of its lane."""
+        (self._bulk if lane == "bulk" else self._interactive).append(item)
+
+    def take(self) -> T:
+        """Returns the item whose turn it is.
+
+        Raises:
+            IndexError: nothing waits.
+        """
+        if self._bulk and (not self._interactive or self._passed >= BULK_TURN - 1):
+            self._passed = 0
+            return self._bulk.popleft()
+        # Only places that bulk was kept waiting for count towards its turn.
+        self._passed = self._passed + 1 if self._bulk else 0
+        return self._interactive.popleft()
+
+    def __len__(self) -> int:
+        return len(self._interactive) + len(self._bulk)

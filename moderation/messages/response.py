@@ -1,0 +1,152 @@
+"""What a worker answers: verdicts, or a feature, with the stamps of what made them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from moderation.errors import WorkerError
+
+Action = Literal["allow", "review", "block"]
+Severity = Literal["low", "medium", "high", "critical"]
+_MILDEST_FIRST: tuple[Action, ...] = ("allow", "review", "block")
+Score = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Answer(BaseModel):
+    """Part of an answer; a host reads past fields that a newer worker adds."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+_Shape = TypeVar("_Shape", bound=_Answer)
+
+
+class PolicyStamp(_Answer):
+    """Which policy decided; `sha256` is of its content."""
+
+    id: str
+    version: int
+    sha256: str
+
+
+class ModelStamp(_Answer):
+    """Which model scored: hashes of its weights (`fingerprint`) and of how pixels go in."""
+
+    id: str
+    revision: str
+    fingerprint: str
+    preprocessing: str
+    dtype: str
+    device: str
+    runtime: str = "torch"  # as it was before workers said so
+
+
+class LabelScore(_Answer):
+    """What one label of the policy got.
+
+    `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
+    `outcome` is what the label asks for: `action`, or review between its two thresholds, or None.
+    """
+
+    label: str
+    category: str | None
+    action: Action | None
+    severity: Severity | None
+    similarity: float
+    score: Score
+    threshold: Score | None
+    review_threshold: Score | None
+    fired: bool
+    outcome: Action | None
+
+
+class Verdict(_Answer):
+    """What one policy says of one image; the same image, policy and model give the same verdict."""
+
+    schema_version: Literal[1] = 1
+    request_id: str
+    decision_id: str | None = Field(
+        None, description="Its row in the decision log, where it has one."
+    )
+    image_sha256: str
+    frame: int = Field(0, ge=0, description="Which of the frames looked at decided.")
+    action: Action
+    flagged: bool
+    categories: dict[str, bool]
+    category_scores: dict[str, Score]
+    policy: PolicyStamp
+    model: ModelStamp
+    labels: tuple[LabelScore, ...]
+    timings: dict[str, float] = Field(description="Seconds by step.")
+
+    @property
+    def reasons(self) -> tuple[LabelScore, ...]:
+        """The labels that ask for review or block, highest score first."""
+        asking = [label for label in self.labels if label.outcome in ("review", "block")]
+        return tuple(sorted(asking, key=lambda label: -label.score))
+
+
+class ModerationResponse(_Answer):
+    """The answer to one request: a verdict for each policy, in the order of the request."""
+
+    schema_version: Literal[1] = 1
+    request_id: str
+    verdicts: tuple[Verdict, ...]
+
+
+class EmbeddingResponse(_Answer):
+    """An image's feature: `width` little-endian float32 numbers, a row of unit length."""
+
+    schema_version: Literal[1] = 1
+    request_id: str
+    image_sha256: str
+    model: ModelStamp
+    feature: Base64Bytes = Field(repr=False)
+    width: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _as_wide_as_it_says(self) -> Self:
+        if len(self.feature) != 4 * self.width:
+            raise ValueError(f"{len(self.feature)} bytes for {self.width} numbers")
+        return self
+
+
+def strictest_action(verdicts: Iterable[Verdict]) -> Action:
+    """Returns the most severe action of several verdicts on one image: block, review, allow.
+
+    Raises:
+        ValueError: there is no verdict, which must not be taken for allow.
+    """
+    return max((verdict.action for verdict in verdicts), key=_MILDEST_FIRST.index)
+
+
+def parse_response(message: Any) -> ModerationResponse:
+    """Returns the response in `message`, a plain JSON value.
+
+    Raises:
+        WorkerError: it is not a response of a version that this package reads.
+    """
+    return _parse_response(ModerationResponse, message)
+
+
+def parse_embedding_response(message: Any) -> EmbeddingResponse:
+    """Returns the response in `message`, a plain JSON value.
+
+    Raises:
+        WorkerError: it is not a response of a version that this package reads.
+    """
+    return _parse_response(EmbeddingResponse, message)
+
+
+def _parse_response(shape: type[_Shape], message: Any) -> _Shape:
+    try:
+        return shape.model_validate(message)
+    except ValidationError as error:
+        raise WorkerError(
+            f"the worker answered in a shape that cannot be read ({error.error_count()} problems)",
+            "response",
+            "Run the same version of evenhand on host and worker",
+        ) from error

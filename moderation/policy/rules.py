@@ -1,0 +1,236 @@
+"""The rules of a policy that span several fields.
+
+They read plain data, as YAML gives it, and step over parts of the wrong type: those are refused
+field by field elsewhere, and an author wants to see both kinds of problem in one go.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from moderation.policy.yaml_source import Location
+
+
+class BrokenRule(NamedTuple):
+    """A rule that the data breaks, and where."""
+
+    location: Location
+    message: str
+    remedy: str
+
+
+def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iterator[BrokenRule]:
+    """Yields every rule that a policy's data breaks.
+
+    Args:
+        data: the policy as plain data; parts of the wrong type are stepped over.
+        default_model: model of a policy that names none; None leaves its prompt length unchecked.
+    """
+    labels = _labels(data)
+    by_threshold = data.get("decision", "threshold") == "threshold"
+    yield from _template_rules(data)
+    for i, label in labels:
+        yield from _threshold_rules(("labels", i), label, needs_threshold=by_threshold)
+        yield from _prompt_rules(("labels", i), label)
+    yield from _repetition_rules(labels)
+    yield from _competition_rules(data, labels)
+    yield from _example_rules(data, labels)
+    model = data.get("model") or default_model
+    if isinstance(model, str):
+        yield from _sigmoid_rules(data, model)
+        yield from _length_rules(data, labels, model)
+
+
+def shortest_token_count(text: str) -> int:
+    """Returns how many tokens a text has at the least, with its end mark.
+
+    A byte-pair, word-piece or sentence-piece tokenizer gives each word, from one space to the next,
+    a token at least, so that more of these than fit is proof without the tokenizer itself. (SigLIP
+    drops punctuation, so a word must hold a letter or digit; and it has no start mark.)
+    """
+    return sum(any(map(str.isalnum, word)) for word in text.split()) + 1
+
+
+def context_length(model: str) -> int | None:
+    """Returns how many tokens a prompt of this model may have; None where only the model knows."""
+    name = model.lower()
+    if name == "starter":
+        return 256
+    if _is_clip(name):
+        return 77
+    return 64 if name.startswith("google/siglip") else None
+
+
+def _is_clip(name: str) -> bool:
+    """Whether a model is known by its name to be a CLIP of the published kind."""
+    return name.startswith(("openai/clip-vit-", "laion/clip-vit-"))
+
+
+def _labels(data: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
+    return [(i, label) for i, label in enumerate(_items(data, "labels")) if isinstance(label, dict)]
+
+
+def _items(data: dict[str, Any], key: str) -> list[Any]:
+    found = data.get(key)
+    return found if isinstance(found, list) else []
+
+
+def _texts(data: dict[str, Any], key: str) -> list[tuple[int, str]]:
+    return [(i, text) for i, text in enumerate(_items(data, key)) if isinstance(text, str)]
+
+
+def _has(label: dict[str, Any], key: str) -> bool:
+    return label.get(key) is not None
+
+
+def _number(label: dict[str, Any], key: str) -> float | None:
+    value = label.get(key)
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _read(text: str) -> str:
+    """Returns a text as most models read it: in lower case, composed, its spaces single."""
+    return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
+
+
+def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
+    seen: set[str] = set()
+    for i, template in _texts(data, "templates"):
+        if template.count("{}") != 1:
+            message = f"the template {template!r} has {template.count('{}')} places for the prompt"
+            yield BrokenRule(("templates", i), message, "Write {} once, where the prompt belongs")
+        if _read(template) in seen:
+            message = f"the template {template!r} is given twice"
+            yield BrokenRule(("templates", i), message, "Remove one: it would count double")
+        seen.add(_read(template))
+
+
+def _threshold_rules(
+    location: Location, label: dict[str, Any], *, needs_threshold: bool
+) -> Iterator[BrokenRule]:
+    threshold, review = _number(label, "threshold"), _number(label, "review_threshold")
+    if not _has(label, "action"):
+        for key in ("threshold", "review_threshold"):
+            if _has(label, key):
+                message = f"a label without an action has no use for {key}"
+                remedy = f"Give it an action (block, review or allow), or remove {key}"
+                yield BrokenRule((*location, key), message, remedy)
+        return
+    if needs_threshold and not _has(label, "threshold"):
+        message = f"the label '{label.get('id', '?')}' has an action but no threshold"
+        yield BrokenRule(location, message, "Add threshold: a score in [0, 1], such as 0.8")
+    if not _has(label, "review_threshold"):
+        return
+    if label["action"] in ("review", "allow"):
+        message = f"review_threshold says nothing where the action is {label['action']}"
+        remedy = "Remove it, or make the action block"
+        yield BrokenRule((*location, "review_threshold"), message, remedy)
+    elif threshold is None or review is None:
+        if not _has(label, "threshold") and not needs_threshold:
+            message = "review_threshold needs a threshold to lie below"
+            yield BrokenRule((*location, "review_threshold"), message, "Add threshold")
+    elif review >= threshold:
+        message = f"review_threshold {review} is not below threshold {threshold}"
+        remedy = "Swap the two, or remove review_threshold"
+        yield BrokenRule((*location, "review_threshold"), message, remedy)
+
+
+def _prompt_rules(location: Location, label: dict[str, Any]) -> Iterator[BrokenRule]:
+    seen: set[str] = set()
+    for i, prompt in _texts(label, "prompts"):
+        if prompt and not prompt.strip():
+            message = "an empty prompt"
+            yield BrokenRule((*location, "prompts", i), message, "Write what the image would show")
+        if _read(prompt) in seen:
+            message = f"the prompt {prompt!r} is given twice"
+            remedy = "Remove one: it would count double"
+            yield BrokenRule((*location, "prompts", i), message, remedy)
+        seen.add(_read(prompt))
+
+
+def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
+    first_id: dict[str, int] = {}
+    first_prompt: dict[str, int] = {}
+    for i, label in labels:
+        name = label.get("id")
+        if isinstance(name, str) and name in first_id:
+            message = f"the label id '{name}' is taken by labels[{first_id[name]}]"
+            yield BrokenRule(("labels", i, "id"), message, "Give each label its own id")
+        elif isinstance(name, str):
+            first_id[name] = i
+        for j, prompt in _texts(label, "prompts"):
+            first = first_prompt.setdefault(_read(prompt), i)
+            if prompt.strip() and first != i:
+                message = f"the prompt {prompt!r} stands in labels[{first}] too"
+                remedy = "Keep it in one label: in two, neither can win"
+                yield BrokenRule(("labels", i, "prompts", j), message, remedy)
+
+
+def _competition_rules(
+    data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]]
+) -> Iterator[BrokenRule]:
+    if not labels:
+        return
+    scoring = data.get("scoring", "softmax")
+    if not any(_has(label, "action") for _, label in labels):
+        message = "no label has an action, so the policy decides nothing"
+        remedy = "Give at least one label action: block, review or allow"
+        yield BrokenRule(("labels",), message, remedy)
+    if scoring in ("softmax", "contrast") and all(_has(label, "action") for _, label in labels):
+        message = f"{scoring} scoring needs a context label, one without an action"
+        remedy = "Add labels for what harmless images show, such as 'an everyday object'"
+        yield BrokenRule(("labels",), message, remedy)
+    if scoring == "contrast" and data.get("decision") == "top_label":
+        message = "top_label needs scores that compete, and under contrast they do not"
+        yield BrokenRule(("decision",), message, "Use scoring: softmax, or decision: threshold")
+
+
+def _sigmoid_rules(data: dict[str, Any], model: str) -> Iterator[BrokenRule]:
+    if data.get("scoring") == "sigmoid" and (model == "starter" or _is_clip(model.lower())):
+        message = f"sigmoid scoring needs a SigLIP model, and {model} is none"
+        remedy = "Use scoring: softmax or contrast, or name a SigLIP model"
+        yield BrokenRule(("scoring",), message, remedy)
+
+
+def _example_rules(
+    data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]]
+) -> Iterator[BrokenRule]:
+    known = {label.get("id") for _, label in labels}
+    for i, example in enumerate(_items(data, "examples")):
+        expect = example.get("expect") if isinstance(example, dict) else None
+        name = expect.get("label") if isinstance(expect, dict) else None
+        if isinstance(name, str) and name not in known:
+            message = f"the example expects '{name}', which is no label of this policy"
+            remedy = f"Name one of: {', '.join(sorted(map(str, known)))}"
+            yield BrokenRule(("examples", i, "expect", "label"), message, remedy)
+
+
+def _length_rules(
+    data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]], model: str
+) -> Iterator[BrokenRule]:
+    limit = context_length(model)
+    if limit is None:
+        return
+    for i, template in _texts(data, "templates"):
+        if (count := shortest_token_count(template.replace("{}", " "))) > limit:
+            yield BrokenRule(("templates", i), *too_long(f"at least {count}", limit, model))
+            return
+    templates = [text for _, text in _texts(data, "templates")] or ["a photo of {}."]
+    longest = max(templates, key=shortest_token_count)
+    for i, label in labels:
+        for j, prompt in _texts(label, "prompts"):
+            count = shortest_token_count(longest.replace("{}", prompt))
+            if count > limit:
+                yield BrokenRule(
+                    ("labels", i, "prompts", j), *too_long(f"at least {count}", limit, model)
+                )
+
+
+def too_long(count: str, limit: int, model: str) -> tuple[str, str]:
+    """Returns the message and remedy of a prompt that the model would cut."""
+    return (
+        f"prompt and template have {count} tokens, and {model} reads {limit}",
+        "Shorten it: it is refused rather than cut unseen",
+    )

@@ -1,0 +1,1 @@
+"""What lies in Redis between a host and a worker."""

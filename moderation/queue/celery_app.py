@@ -1,0 +1,179 @@
+"""The Celery app that host and worker share: queues, serialisers, retry rules. No torch.
+
+The settings answer known traps of Celery on Redis; docs/architecture.md names each with its source.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import redis
+from celery import Celery
+from celery.backends.redis import RedisBackend
+from kombu import Queue
+from kombu.exceptions import OperationalError
+from pydantic import SecretStr
+
+from moderation.errors import BrokerUnavailable, SettingsError
+from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE
+from moderation.settings import Settings
+
+QUEUES = {"interactive": INTERACTIVE_QUEUE, "bulk": BULK_QUEUE}
+
+#: Where kombu notes what workers have taken, of both queues. The names that it gives by itself are
+#: those of every Celery app of the database, and each puts back or deletes what it finds there.
+UNACKED, UNACKED_INDEX = "evenhand.unacked", "evenhand.unacked.index"
+_UNACKED_MUTEX = "evenhand.unacked.mutex"
+
+#: What names the channel of commands to workers, so that those to other apps do not reach ours.
+CONTROL = "evenhand"
+
+_CONNECT_SECONDS = 3.0
+_ANSWER_SECONDS = 10.0
+
+
+class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
+    """Keeps results in Redis, and does not subscribe to each on sending.
+
+    `collect` polls. A subscription a request would pile up in a web app that never collects, and
+    the one connection they share is not safe between threads.
+    """
+
+    def on_task_call(self, producer: Any, task_id: str) -> None:
+        """Does nothing on sending."""
+
+    def exception_safe_to_retry(self, error: Exception) -> bool:
+        """Whether to write a result again: an error that got out would cost its worker a thread."""
+        return isinstance(error, redis.RedisError)
+
+
+def create_app(settings: Settings) -> Celery:
+    """Returns the Celery app of a host or worker; it never becomes the process's current app."""
+    app = Celery("moderation", set_as_current=False)
+    app.conf.update(
+        broker_url=settings.broker_url.get_secret_value(),
+        # By name, so that kombu's Redis is only imported where somebody connects. A worker puts the
+        # transport of `consumer` in its place.
+        broker_transport="moderation.queue.pooled_transport:PooledTransport",
+        broker_use_ssl=_tls(settings, settings.broker_url) or None,
+        result_backend=result_backend(settings, PolledRedisBackend),
+        redis_backend_use_ssl=_tls(settings, settings.result_backend_url) or None,
+        # JSON only: a message can never run code.
+        task_serializer="json",
+        result_serializer="json",
+        accept_content=["json"],
+        result_accept_content=["json"],
+        task_queues=[Queue(name) for name in QUEUES.values()],
+        task_default_queue=INTERACTIVE_QUEUE,
+        task_create_missing_queues=False,
+        # A request is taken off the queue when it is answered, not when it is read.
+        task_acks_late=True,
+        task_track_started=False,
+        result_expires=settings.result_expires_seconds,
+        # Requests wait in Redis, where another worker can take them, not in this one's memory.
+        worker_disable_prefetch=True,
+        worker_prefetch_multiplier=1,
+        worker_send_task_events=False,
+        control_exchange=CONTROL,
+        worker_hijack_root_logger=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_timeout=_CONNECT_SECONDS,
+        broker_transport_options={
+            "visibility_timeout": settings.visibility_timeout_seconds,
+            "unacked_key": UNACKED,
+            "unacked_index_key": UNACKED_INDEX,
+            "unacked_mutex_key": _UNACKED_MUTEX,
+            "socket_connect_timeout": _CONNECT_SECONDS,
+            "socket_timeout": _ANSWER_SECONDS,
+        },
+        redis_socket_connect_timeout=_CONNECT_SECONDS,
+        redis_socket_timeout=_ANSWER_SECONDS,
+        task_publish_retry_policy={
+            "max_retries": 2,
+            "interval_start": 0,
+            "interval_step": 0.2,
+            "interval_max": 0.5,
+        },
+    )
+    return app
+
+
+def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
+    """Returns the URL of the results, as Celery wants it for a backend of ours."""
+    url = settings.result_backend_url.get_secret_value()
+    return f"{kind.__module__}:{kind.__name__}+{url}"
+
+
+def _tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
+    """Returns how redis, kombu and Celery are to check the server of a rediss:// URL.
+
+    All three are told, since what they do by themselves ranges from everything to nothing.
+    """
+    if not url.get_secret_value().startswith("rediss://"):
+        return {}
+    files = {
+        "ssl_ca_certs": settings.redis_ca_file,
+        "ssl_certfile": settings.redis_cert_file,
+        "ssl_keyfile": settings.redis_key_file,
+    }
+    given = {name: str(path) for name, path in files.items() if path is not None}
+    return {"ssl_cert_reqs": ssl.CERT_REQUIRED, "ssl_check_hostname": True, **given}
+
+
+@contextmanager
+def broker_errors(settings: Settings) -> Iterator[None]:
+    """Maps what kombu and redis raise inside the block to our own errors.
+
+    Raises:
+        SettingsError: Redis refuses the password. BrokerUnavailable: it does not answer.
+    """
+    where = shown_url(settings)
+    try:
+        yield
+    except (OperationalError, redis.RedisError) as error:
+        # kombu wraps what redis raised; only the cause tells a wrong password from a dead server.
+        if isinstance(error.__cause__ or error, redis.AuthenticationError):
+            remedy = "Put user and password into MODERATION_BROKER_URL"
+            raise SettingsError(f"Redis refuses to let us in ({error})", where, remedy) from error
+        if isinstance(error.__cause__ or error, redis.ResponseError):
+            remedy = "Look at its memory and its log: `moderation doctor`"
+            raise BrokerUnavailable(f"Redis refuses ({error})", where, remedy) from error
+        remedy = "Start it, or set MODERATION_BROKER_URL to where it is"
+        raise BrokerUnavailable(f"Redis does not answer ({error})", where, remedy) from error
+
+
+def shown_url(settings: Settings) -> str:
+    """Returns the broker's URL without user and password."""
+    scheme, _, rest = settings.broker_url.get_secret_value().partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"
+
+
+def node_name(name: str) -> str:
+    """Returns how Celery calls the worker of that name on this machine."""
+    return f"{name}@{socket.gethostname()}"
+
+
+def connect(settings: Settings) -> redis.Redis:
+    """Returns a connection to the broker's Redis itself, for checks."""
+    url = settings.broker_url.get_secret_value()
+    try:
+        return redis.Redis.from_url(
+            url,
+            socket_connect_timeout=_CONNECT_SECONDS,
+            socket_timeout=_ANSWER_SECONDS,
+            **_tls(settings, settings.broker_url),
+        )
+    except ValueError as error:
+        raise SettingsError(
+            str(error), "MODERATION_BROKER_URL", "Write redis://host:6379/0"
+        ) from error
+
+
+def ping(settings: Settings) -> None:
+    """Raises BrokerUnavailable or SettingsError unless Redis answers."""
+    with broker_errors(settings):
+        connect(settings).ping()

@@ -1,0 +1,35 @@
+"""What workers of older versions noted as in hand, under keys that every Celery app shares.
+
+This version has keys of its own. So that an upgrade loses nothing, it looks for notes of its own
+queues among those of others, and leaves the others' alone.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import cast
+
+import redis
+
+from moderation.queue import scripts
+from moderation.queue.celery_app import QUEUES, UNACKED, UNACKED_INDEX
+
+#: The names that kombu gives by itself.
+_NOTES, _INDEX = "unacked", "unacked_index"
+
+
+def take_over(connection: redis.Redis) -> int:
+    """Moves notes of our queues to our own keys, with their times; returns how many.
+
+    They come back after the visibility timeout, like all that a worker does not acknowledge. The
+    notes themselves are looked at inside Redis, since they may hold images.
+
+    Raises:
+        redis.RedisError: Redis does not answer, or is full.
+    """
+    move = connection.register_script(scripts.TAKE_OVER)
+    # A note is the message, its exchange and its queue, which end it.
+    endings = [f', "", {json.dumps(queue)}]' for queue in QUEUES.values()]
+    tags = connection.zscan_iter(_INDEX, count=1_000)
+    keys = [_NOTES, _INDEX, UNACKED, UNACKED_INDEX]
+    return sum(cast(int, move(keys, [tag, *endings])) for tag, _ in tags)

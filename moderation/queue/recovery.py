@@ -1,0 +1,131 @@
+"""Sends accepted requests again that are neither waiting nor answered; nothing stays lost.
+
+It is also the worker's sign of life, by which deaths are told from requests that come twice.
+
+The queue's own redelivery knows what a worker had noted as taken. This also knows what was popped
+and never noted, or was in a Redis that lost its last second: it starts from what was accepted.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+from typing import Any, Self, cast
+
+import redis
+
+from moderation.messages import TASK_NAME
+from moderation.queue.celery_app import QUEUES
+from moderation.queue.former_keys import take_over
+from moderation.queue.registry import Accepted, Registry
+from moderation.queue.sending import pack_message
+from moderation.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Only one worker looks at a time; whoever dies doing it holds the others up no longer than this.
+_LOCK, _LOCK_SECONDS = "evenhand.recovery", 30
+#: Requests of a queue that are sent again in one look, so that a look is short.
+_AT_ONCE = 100
+#: Looks without a sign of life after which a worker is taken for dead.
+_BEATS = 4
+
+
+class Recovery:
+    """A thread that looks for lost requests for as long as its block lasts."""
+
+    def __init__(self, connection: redis.Redis, settings: Settings, *, worker: str) -> None:
+        """Prepares the thread.
+
+        Args:
+            connection: to the broker's Redis.
+            settings: of the worker.
+            worker: its name in the registry, where this thread notes that it lives.
+        """
+        self._worker = worker
+        self._pause = min(30.0, max(1.0, settings.visibility_timeout_seconds / 4))
+        self._redis = connection
+        self._registry = Registry(connection)
+        self._settings = settings
+        self._has_taken_over = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+
+    def look(self) -> int:
+        """Sends lost requests again; returns how many. 0 where another worker is looking.
+
+        Raises:
+            redis.RedisError: Redis does not answer.
+        """
+        token = secrets.token_hex(8)
+        if not self._redis.set(_LOCK, token, nx=True, ex=_LOCK_SECONDS):
+            return 0
+        try:
+            return sum(self._send_lost(queue) for queue in QUEUES)
+        finally:
+            # Another's lock is left alone, but for the moment between these two commands; and two
+            # that look at once do no harm.
+            if cast(Any, self._redis.get(_LOCK)) == token.encode():
+                self._redis.delete(_LOCK)
+
+    def _send_lost(self, queue: str) -> int:
+        timeout = self._settings.visibility_timeout_seconds
+        lost = self._registry.overdue(queue, seconds=timeout, most=_AT_ONCE)
+        # One at a time: together they may be larger than this process can hold.
+        return sum(self._send_one(request_id, queue) for request_id in lost)
+
+    def _send_one(self, request_id: str, queue: str) -> bool:
+        """Sends a request again; returns whether there was one to send."""
+        try:
+            accepted = self._registry.accepted(request_id)
+        except ValueError:
+            self._registry.renew(request_id, queue)  # so that it holds no other up
+            log.error("not sent again: of another version", extra={"request_id": request_id})
+            return False
+        if accepted is None:  # it got its answer just now
+            self._registry.settle(request_id)
+            return False
+        send_again(self._registry, request_id, accepted)
+        log.warning("sent again: it was lost", extra={"request_id": request_id})
+        return True
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._registry.beat(self._worker, _BEATS * self._pause)
+                self.look()
+                self._take_over()
+            except redis.RedisError as error:
+                log.warning("no look for lost requests: %s", type(error).__name__)
+            except Exception:
+                log.exception("the look for lost requests failed")
+            if self._stop.wait(self._pause):
+                return
+
+    def _take_over(self) -> None:
+        """Takes over what a worker of an older version had in hand, once."""
+        if self._has_taken_over:
+            return
+        if taken := take_over(self._redis):
+            log.warning("taken over from a worker of an older version: %s requests", taken)
+        self._has_taken_over = True
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def send_again(registry: Registry, request_id: str, accepted: Accepted) -> None:
+    """Puts an accepted request on its queue once more, as it was; its clock starts anew.
+
+    Raises:
+        redis.RedisError: Redis does not answer, or is full.
+    """
+    request, queue, sent_at = accepted
+    message = pack_message(TASK_NAME, request_id, request, QUEUES[queue], sent_at)
+    registry.renew(request_id, queue, message)

@@ -1,0 +1,1 @@
+"""Features -> scores -> decision -> verdict."""

@@ -1,0 +1,146 @@
+"""Concurrent requests -> encoder batches.
+
+One thread encodes. While it does, requests gather; when it is free it takes what waits, up to the
+batch size, interactive before bulk. So a lone image never waits for company, and a full queue fills
+batches by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from moderation.encoders.encoder import Floats
+from moderation.errors import EncoderFailed, ModelError, ModerationError, TransientError
+from moderation.images.pixels import Pixels
+from moderation.messages.lanes import Lane, Lanes
+
+Encode = Callable[[Pixels], Floats]
+
+log = logging.getLogger(__name__)
+
+
+class _Waiting(NamedTuple):
+    pixels: Pixels
+    features: Future[Floats]
+
+
+class Batcher:
+    """Encodes single images from many threads in batches.
+
+    Memory is bounded by the callers: each thread has one request here at a time.
+    """
+
+    def __init__(
+        self,
+        encode: Encode,
+        *,
+        batch_size: int,
+        observe: Callable[[int], None] | None = None,
+    ) -> None:
+        """Starts the thread that encodes.
+
+        Args:
+            encode: pixels of several images -> a row of features each.
+            batch_size: images that go through the encoder together, at most.
+            observe: told how many images a batch has, before it runs.
+        """
+        self._encode = encode
+        self._observe = observe
+        self._batch_size = batch_size
+        self._waiting: Lanes[_Waiting] = Lanes()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
+        self._thread.start()
+
+    def features(self, squares: Pixels, lane: Lane = "interactive") -> Floats:
+        """Returns the (f, d) features of (f, h, w, 3) pixels, once batches with them have run.
+
+        Raises:
+            ModelError: the feature is not finite. EncoderFailed: the encoder failed on this image.
+            TransientError: the batcher is closed.
+        """
+        waiting = [_Waiting(pixels, Future()) for pixels in squares]
+        with self._changed:
+            if self._closed:
+                remedy = "Send the request again"
+                raise TransientError("the worker is stopping", "encoder", remedy)
+            for one in waiting:
+                self._waiting.put(one, lane)
+            self._changed.notify()
+        return np.stack([one.features.result() for one in waiting])
+
+    @property
+    def waiting(self) -> int:
+        """How many images no batch has taken yet."""
+        return len(self._waiting)
+
+    def close(self) -> None:
+        """Answers all that wait, then stops; returns when done."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _run(self) -> None:
+        while batch := self._next_batch():
+            self._tell(len(batch))
+            self._answer(batch)
+
+    def _tell(self, size: int) -> None:
+        """Tells the observer of a batch; what fails there must not end this thread."""
+        if self._observe is None:
+            return
+        try:
+            self._observe(size)
+        except Exception:
+            log.exception("a batch of %s could not be observed", size)
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Returns at least one waiting image; none when closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            size = min(len(self._waiting), self._batch_size)
+            return [self._waiting.take() for _ in range(size)]
+
+    def _answer(self, batch: list[_Waiting]) -> None:
+        """Gives each image its own row; a batch that fails is tried one by one.
+
+        So what is wrong with one image, or is too much for memory at once, costs no other image.
+        """
+        try:
+            rows = self._encode(np.stack([waiting.pixels for waiting in batch]))
+            if len(rows) != len(batch):
+                raise ModelError(f"the encoder gave {len(rows)} rows for {len(batch)} images")
+        except BaseException as error:  # else this thread would end, and all wait for ever
+            if len(batch) > 1:
+                for waiting in batch:
+                    self._answer([waiting])
+            else:
+                batch[0].features.set_exception(_as_ours(error))
+            return
+        for waiting, row in zip(batch, rows, strict=True):
+            if np.isfinite(row).all():
+                waiting.features.set_result(row)
+            else:
+                waiting.features.set_exception(ModelError("an image feature is not finite"))
+
+
+def _as_ours(error: BaseException) -> ModerationError:
+    if isinstance(error, ModerationError):
+        return error
+    failure = EncoderFailed(f"the encoder failed: {error}", "", "See the worker's log")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,151 @@
+"""Zero-shot classification: prompts -> text features -> similarities -> scores. numpy only.
+
+Scores carry no thresholds: the audit needs them so. Shapes: n images, k labels, d feature width,
+p prompts of a label (templates x prompts).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from moderation.encoders.encoder import Encoder, Floats, unit
+from moderation.errors import ModelError, PolicyError
+from moderation.policy import Label, Policy
+from moderation.policy.rules import too_long
+
+
+def expand_prompts(policy: Policy, label: Label) -> list[str]:
+    """Returns every template with every prompt of the label set into it."""
+    return [template.replace("{}", text) for template in policy.templates for text in label.prompts]
+
+
+def label_features(policy: Policy, encoder: Encoder) -> Floats:
+    """Returns (k, d) text features of a policy's labels, each the mean of its prompts.
+
+    Every template x prompt is encoded and normalised, averaged per label, normalised again.
+
+    Raises:
+        PolicyError: a prompt is longer than the encoder's context.
+        ModelError: a feature is not finite.
+
+    Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.4.
+    """
+    _refuse_long_prompts(policy, encoder)
+    prompts = [expand_prompts(policy, label) for label in policy.labels]
+    rows = encoder.text_features([text for texts in prompts for text in texts])
+    ends = np.cumsum([len(texts) for texts in prompts])[:-1]
+    means = [part.mean(axis=0) for part in np.split(unit(rows), ends)]
+    features = unit(np.stack(means).astype(np.float32))
+    if not np.isfinite(features).all():
+        raise ModelError(
+            "a text feature is not finite", encoder.stamp.id, "Check the model's weights and dtype"
+        )
+    return features
+
+
+def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
+    problems = []
+    for i, label in enumerate(policy.labels):
+        for j, prompt in enumerate(label.prompts):
+            texts = [template.replace("{}", prompt) for template in policy.templates]
+            count = max(encoder.count_tokens(texts))
+            if count > encoder.context_length:
+                words = too_long(str(count), encoder.context_length, encoder.stamp.id)
+                problems.append(policy.problem(("labels", i, "prompts", j), *words))
+    if problems:
+        raise PolicyError(problems)
+
+
+def similarities(image_features: Floats, text_features: Floats) -> Floats:
+    """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
+
+    Multiplied in float64, and rounded to float32 after: else the number of images and labels, and
+    their order, would show in the last digits.
+    """
+    cosines = image_features.astype(np.float64) @ text_features.astype(np.float64).T
+    return np.clip(cosines, -1.0, 1.0).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A policy bound to a model: its label features, computed once."""
+
+    policy: Policy
+    features: Floats
+    logit_scale: float
+    logit_bias: float | None
+
+    @classmethod
+    def of(cls, policy: Policy, encoder: Encoder) -> Classifier:
+        """Returns the classifier of a policy on an encoder.
+
+        Raises:
+            PolicyError: a prompt is too long, or sigmoid scoring is asked of a model that has none.
+        """
+        if policy.scoring == "sigmoid" and encoder.logit_bias is None:
+            message = f"sigmoid scoring needs a SigLIP model, and {encoder.stamp.id} is none"
+            remedy = "Use scoring: softmax or contrast, or name a SigLIP model"
+            raise PolicyError([policy.problem(("scoring",), message, remedy)])
+        features = label_features(policy, encoder)
+        return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
+
+    def similarities(self, image_features: Floats) -> Floats:
+        """Returns (n, k) cosines; column j is `policy.labels[j]`."""
+        return similarities(image_features, self.features)
+
+    def scores(self, cosines: Floats) -> Floats:
+        """Returns (n, k) scores in [0, 1] by the policy's scoring rule.
+
+        Raises:
+            ModelError: a score is not finite.
+        """
+        logits = cosines.astype(np.float64) * self.logit_scale
+        if self.policy.scoring == "sigmoid":
+            scores = _sigmoid(logits + (self.logit_bias or 0.0))
+        elif self.policy.scoring == "contrast":
+            acts = np.array([label.acts for label in self.policy.labels])
+            scores = contrast_scores(logits, acts)
+        else:
+            scores = softmax(logits)
+        if not np.isfinite(scores).all():
+            raise ModelError(
+                "a score is not finite", self.policy.id, "Check the model's weights and dtype"
+            )
+        return scores.astype(np.float32)
+
+
+def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns (n, k) scores that sum to 1 in each row."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    scores: npt.NDArray[np.float64] = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return scores
+
+
+def contrast_scores(
+    logits: npt.NDArray[np.float64], acts: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Returns (n, k) scores: each acting label in a softmax with the context labels alone.
+
+    So adding or removing one acting label moves no other. Context labels get their softmax among
+    themselves, which tells what the image looked like instead.
+
+    Args:
+        logits: (n, k).
+        acts: (k,) True where the label has an action; at least one is False.
+    """
+    context = logits[:, ~acts]
+    top = context.max(axis=1, keepdims=True)
+    rivals = top + np.log(np.exp(context - top).sum(axis=1, keepdims=True))
+    scores = np.empty_like(logits)
+    scores[:, acts] = _sigmoid(logits[:, acts] - rivals)
+    scores[:, ~acts] = softmax(context)
+    return scores
+
+
+def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns 1 / (1 + exp(-logit)), without overflow at either end."""
+    small = np.exp(-np.abs(logits))
+    return np.where(logits >= 0, 1 / (1 + small), small / (1 + small))

@@ -1,0 +1,61 @@
+"""Settings and policies -> a pipeline with its models loaded. Shared by scan and worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from moderation.encoders.cores import usable
+from moderation.encoders.options import LoadOptions
+from moderation.encoders.registry import load_encoder
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.policy import Policy
+from moderation.scoring.pipeline import BatchObserver, Pipeline
+from moderation.settings import Settings
+
+
+def load_pipeline(
+    settings: Settings,
+    policies: Mapping[str, Policy],
+    *,
+    override_model: str | None = None,
+    observe: BatchObserver | None = None,
+    on_decoder_end: Callable[[], None] | None = None,
+) -> Pipeline:
+    """Returns a pipeline for the policies.
+
+    Args:
+        settings: of this process.
+        policies: by id.
+        override_model: wins over what they name.
+        observe: told of each batch.
+        on_decoder_end: called each time that an image ends a decoder.
+
+    Raises:
+        ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
+        TransientError: a decoder does not start.
+    """
+    options = LoadOptions.of(settings)
+    limits = Limits(
+        settings.max_image_pixels,
+        settings.frames,
+        settings.decode_timeout_seconds,
+        settings.decoder_memory_bytes,
+    )
+    decoders = DecoderPool(settings.decoders or usable(), limits, on_end=on_decoder_end)
+    try:
+        decoders.start()  # while the model loads
+        pipeline = Pipeline(
+            policies,
+            lambda reference: load_encoder(reference, options),
+            decoders,
+            default_model=settings.model,
+            override_model=override_model,
+            batch_size=settings.batch_size,
+            observe=observe,
+        )
+        decoders.wait_until_ready()
+    except BaseException:
+        decoders.close()
+        raise
+    return pipeline

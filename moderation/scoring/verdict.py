@@ -1,0 +1,190 @@
+"""Scores -> decision; pure. The audit runs this very code.
+
+Shapes: n images, k labels. An outcome is what a label asks for, as a number: 0 it did not fire,
+1 allow, 2 review, 3 block; the most severe one decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from moderation.encoders.encoder import Floats
+from moderation.messages import Action, LabelScore, ModelStamp, Verdict
+from moderation.policy import Policy
+
+#: Actions by outcome; index 0, nothing fired, is allowed too.
+ACTIONS: tuple[Action, ...] = ("allow", "allow", "review", "block")
+_OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
+
+Outcomes = npt.NDArray[np.int8]
+
+
+def outcomes(policy: Policy, similarities: Floats, scores: Floats) -> Outcomes:
+    """Returns (n, k) outcomes of (n, k) similarities and scores.
+
+    A score that equals its threshold fires. Under top_label only the label with the highest
+    similarity can fire, and it needs no threshold; of labels that are exactly equal each can, so
+    that their order in the file decides nothing.
+    """
+    fired = np.zeros(scores.shape, np.int8)
+    for j, label in enumerate(policy.labels):
+        if label.action is None:
+            continue
+        column = scores[:, j]
+        if label.review_threshold is not None:
+            fired[column >= np.float32(label.review_threshold), j] = _OUTCOME["review"]
+        # float32, as the scores are: 0.8 must not lie above the float32 nearest to it.
+        reached = column >= np.float32(label.threshold or 0.0)
+        fired[reached, j] = _OUTCOME[label.action]
+    if policy.decision == "top_label":
+        # Not by score: rounding can make two scores equal that are none.
+        fired[similarities < similarities.max(axis=1, keepdims=True)] = 0
+    return fired
+
+
+def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
+    """Returns (n,) the most severe outcome of each image; `ACTIONS` names it."""
+    worst: npt.NDArray[np.int8] = fired.max(axis=1, initial=0)
+    return worst
+
+
+def deciding_frame(policy: Policy, similarities: Floats, scores: Floats) -> int:
+    """Returns which of f frames decides on an image; the only one of a still image.
+
+    The one with the most severe action; of several the one where a label that acts scores highest,
+    and then the first.
+
+    Args:
+        policy: with k labels.
+        similarities: (f, k) cosines.
+        scores: (f, k) in [0, 1].
+    """
+    severity = actions(outcomes(policy, similarities, scores))
+    acts = np.array([label.acts for label in policy.labels])
+    highest = scores[:, acts].max(axis=1, initial=0.0)
+    # max() keeps the first of equals.
+    return max(range(len(scores)), key=lambda frame: (severity[frame], highest[frame]))
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a policy says of one image's scores."""
+
+    action: Action
+    categories: dict[str, bool]
+    category_scores: dict[str, float]
+    labels: tuple[LabelScore, ...]
+
+    @property
+    def flagged(self) -> bool:
+        """Whether anything but allow was decided."""
+        return self.action != "allow"
+
+
+def decide(policy: Policy, similarities: Floats, scores: Floats) -> Decision:
+    """Returns the decision on one image.
+
+    A category is True where one of its labels asks for review or block. Its score is the sum of
+    its labels' scores under softmax, where they share 1, and else the highest of them.
+
+    Args:
+        policy: with k labels.
+        similarities: (k,) cosines.
+        scores: (k,) in [0, 1].
+    """
+    fired = outcomes(policy, similarities[np.newaxis], scores[np.newaxis])[0]
+    action = ACTIONS[int(actions(fired[np.newaxis])[0])]
+    categories: dict[str, bool] = {}
+    category_scores: dict[str, float] = {}
+    for label, outcome, score in zip(policy.labels, fired, scores, strict=True):
+        if not label.acts:
+            continue
+        name, before = label.reported_category, category_scores.get(label.reported_category, 0.0)
+        categories[name] = categories.get(name, False) or ACTIONS[outcome] != "allow"
+        total = before + float(score) if policy.scoring == "softmax" else max(before, float(score))
+        category_scores[name] = min(total, 1.0)
+    return Decision(
+        action, categories, category_scores, _label_scores(policy, similarities, scores, fired)
+    )
+
+
+def _label_scores(
+    policy: Policy, similarities: Floats, scores: Floats, fired: npt.NDArray[np.int8]
+) -> tuple[LabelScore, ...]:
+    return tuple(
+        LabelScore(
+            label=label.id,
+            category=label.reported_category if label.acts else None,
+            action=label.action,
+            severity=label.severity,
+            similarity=float(similarity),
+            score=float(score),
+            threshold=label.threshold,
+            review_threshold=label.review_threshold,
+            fired=bool(outcome),
+            outcome=ACTIONS[outcome] if outcome else None,
+        )
+        for label, similarity, score, outcome in zip(
+            policy.labels, similarities, scores, fired, strict=True
+        )
+    )
+
+
+def make_verdict(
+    policy: Policy,
+    decision: Decision,
+    *,
+    frame: int,
+    model: ModelStamp,
+    request_id: str,
+    image_sha256: str,
+    timings: dict[str, float],
+) -> Verdict:
+    """Returns the verdict: the decision with all that is needed to replay it."""
+    return Verdict(
+        request_id=request_id,
+        image_sha256=image_sha256,
+        frame=frame,
+        action=decision.action,
+        flagged=decision.flagged,
+        categories=decision.categories,
+        category_scores=decision.category_scores,
+        policy=policy.stamp,
+        model=model,
+        labels=decision.labels,
+        timings=timings,
+    )
+
+
+class DecisionKey(NamedTuple):
+    """What one image's decision hangs on: with an equal key there is one decision, for good.
+
+    Number format and device are left out: workers that differ in them serve one queue.
+    """
+
+    policy_sha256: str
+    model_fingerprint: str
+    preprocessing: str
+    frames: int
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a decision rests on beside the image, for a replay."""
+
+    policy: Policy
+    model: ModelStamp
+    frames: int
+    logit_scale: float
+    logit_bias: float | None
+
+    @property
+    def key(self) -> DecisionKey:
+        """What makes two decisions on one image the same."""
+        return DecisionKey(
+            self.policy.sha256, self.model.fingerprint, self.model.preprocessing, self.frames
+        )

@@ -1,0 +1,102 @@
+"""Puts a worker together: model, decision log, queues and what runs beside them."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Iterable
+from contextlib import ExitStack
+from functools import partial
+
+from celery import Celery
+
+from moderation.decision_log.entries import count_open
+from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.opening import open_log
+from moderation.decision_log.records import Quarantined, Submission
+from moderation.errors import RequestError
+from moderation.images.fetch.fetcher import Fetcher
+from moderation.queue.celery_app import QUEUES, connect, node_name
+from moderation.queue.consumer import Poison
+from moderation.queue.recovery import Recovery
+from moderation.queue.registry import Registry
+from moderation.scoring.pipeline import Pipeline
+from moderation.settings import Settings
+from moderation.worker.answering import Answerer
+from moderation.worker.callbacks.dispatcher import make_dispatcher
+from moderation.worker.callbacks.receivers import host_of
+from moderation.worker.housekeeping import Housekeeping
+from moderation.worker.metrics import Metrics
+from moderation.worker.result_writing import is_stopping
+from moderation.worker.scrape import serve_metrics
+from moderation.worker.serving import serve
+from moderation.worker.tasks import create_worker_app
+
+log = logging.getLogger(__name__)
+
+
+def run_worker(
+    settings: Settings, pipeline: Pipeline, metrics: Metrics, *, queues: Iterable[str], name: str
+) -> int:
+    """Serves the queues until told to stop; returns the exit code.
+
+    SIGTERM, SIGHUP and the first Ctrl-C let it answer what it has in hand; requests that it has not
+    taken stay in the queue. What a killed worker had goes to another after the visibility timeout.
+
+    Raises:
+        SettingsError, LogError, LogUnavailable: the decision log cannot be opened.
+    """
+    with ExitStack() as stack:
+        stack.enter_context(pipeline)
+        decisions = stack.enter_context(open_log(settings))
+        fetcher = stack.enter_context(Fetcher(settings))
+        connection = stack.enter_context(connect(settings))
+        _tell_what_is_served(metrics, settings, pipeline)
+        registry, worker = Registry(connection), secrets.token_hex(8)
+        answerer = Answerer(
+            settings,
+            pipeline,
+            fetcher,
+            decisions,
+            registry,
+            metrics,
+            worker=worker,
+            stopping=is_stopping,
+        )
+        app = create_worker_app(settings, pipeline, fetcher, answerer, metrics)
+        stack.enter_context(serve_metrics(metrics, settings, lambda: count_open(decisions.engine)))
+        stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
+        stack.enter_context(Recovery(connection, settings, worker=worker))
+        stack.enter_context(Housekeeping(decisions, settings))
+        names = [QUEUES[queue] for queue in queues]
+        poison = partial(set_aside_poison, decisions, registry, app)
+        leave = partial(registry.retire, worker)
+        return serve(app, settings, names, node_name(name), poison, leave)
+
+
+def _tell_what_is_served(metrics: Metrics, settings: Settings, pipeline: Pipeline) -> None:
+    hosts = {host_of(url) for url in settings.callback_urls}
+    metrics.serves(pipeline.policies, pipeline.stamps, sorted(hosts))
+
+
+def set_aside_poison(
+    decisions: DecisionLog, registry: Registry, app: Celery, poison: Poison
+) -> None:
+    """Quarantines a message that no worker may act on, and tells its host where it names a task.
+
+    Raises:
+        LogUnavailable: the decision log is away; the message is not taken off the queue then.
+    """
+    error = RequestError(poison.why, "message", "docs/messages.md shows the message")
+    name = poison.task_id or f"message-{poison.sha256}"
+    queue = next((queue for queue, key in QUEUES.items() if key == poison.queue), poison.queue)
+    submission = Submission(name, poison.sha256, "", "", (), queue, None)
+    try:
+        outcome = decisions.set_aside(submission, "message", error)
+    except RequestError:  # the id is that of another request, which has its answer
+        log.warning("a message that cannot be read has a known id", extra={"request_id": name})
+        registry.settle(name)
+        return
+    registry.settle(name)
+    if poison.task_id is not None and isinstance(outcome, Quarantined):
+        app.backend.mark_as_failure(poison.task_id, error)

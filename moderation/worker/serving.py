@@ -1,0 +1,176 @@
+"""Runs Celery's worker until it is told to stop, and anew where Redis was lost."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import redis
+from celery import Celery
+from celery.apps.worker import Worker
+from celery.exceptions import CPendingDeprecationWarning
+from celery.worker import state
+
+from moderation.queue.celery_app import result_backend
+from moderation.queue.consumer import OnPoison, guard_app, log_poison
+from moderation.settings import Settings
+from moderation.worker.connection_log import ConnectionTrouble
+from moderation.worker.result_writing import PatientBackend, is_stopping
+
+log = logging.getLogger(__name__)
+
+#: Pause before Celery's worker is started anew.
+_RESTART_SECONDS = 2.0
+#: Exit code of a process that Ctrl-C ended.
+_INTERRUPTED = 130
+
+
+class _Leave(BaseException):
+    """Ends the wait for threads."""
+
+
+class _Worker(Worker):  # type: ignore[misc]
+    """Celery's worker, with signals that a pool of threads can follow."""
+
+    def install_platform_tweaks(self, worker: Worker) -> None:
+        """Installs what happens on signals."""
+        signal.signal(signal.SIGTERM, _stop)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(signal.SIGHUP, _stop)
+        signal.signal(signal.SIGINT, _stop_or_leave)
+        signal.signal(signal.SIGQUIT, _leave)
+
+    def on_stopped(self) -> None:
+        """Acknowledges what was answered after the loop had ended, and closes the connection."""
+        if self.consumer.hub and self.consumer.connection:
+            for acknowledge in self.consumer.hub._pop_ready():
+                acknowledge()
+        super().on_stopped()
+
+
+def serve(
+    app: Celery,
+    settings: Settings,
+    queues: list[str],
+    hostname: str,
+    on_poison: OnPoison = log_poison,
+    on_leave: Callable[[], None] | None = None,
+) -> int:
+    """Runs Celery's worker until it is told to stop; returns the exit code.
+
+    A Redis that restarts or fills up ends Celery's worker. The model stays loaded, and a new one
+    takes over: what the old one had in hand comes back after the visibility timeout.
+
+    SIGTERM, a terminal that is closed (SIGHUP) and the first Ctrl-C let it answer what it has in
+    hand. SIGQUIT and the second Ctrl-C
+    put that back into the queue and end the process at once.
+
+    Args:
+        app: with its tasks.
+        settings: of the worker.
+        queues: Celery's names of the queues.
+        hostname: Celery's name of the worker.
+        on_poison: called once for each message that cannot be acted on.
+        on_leave: called before the process ends with requests in hand, which it puts back.
+    """
+    guard_app(app, settings, on_poison)
+    # At debug it logs the arguments of each request, with the image.
+    logging.getLogger("celery.pool").setLevel(logging.INFO)
+    # It says at each loss of Redis what a later Celery will do by default.
+    warnings.simplefilter("ignore", CPendingDeprecationWarning)
+    # Of root, or a group like it; it advises an option of another command line, `--uid`.
+    warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
+    app.conf.result_backend = result_backend(settings, PatientBackend)
+    quiet = ConnectionTrouble()
+    while True:
+        state.reset_state()
+        worker = _create_worker(app, settings, queues, hostname)
+        for handler in logging.getLogger().handlers:
+            handler.addFilter(quiet)
+        try:
+            worker.start()
+        except _Leave:
+            _put_back(worker)
+        if state.should_terminate is not None:
+            # Threads may be in the middle of a request, which is somebody else's now.
+            if on_leave is not None:
+                on_leave()
+            _end_at_once(int(state.should_terminate))
+        if is_stopping():  # told to stop, and all in hand is answered
+            return 0
+        log.error("the worker lost Redis; it starts anew in %s s", _RESTART_SECONDS)
+        _pause(_RESTART_SECONDS)
+
+
+def _create_worker(app: Celery, settings: Settings, queues: list[str], hostname: str) -> Worker:
+    return _Worker(
+        app=app,
+        pool_cls="threads",
+        concurrency=settings.concurrency,
+        queues=queues,
+        loglevel=settings.log_level.upper(),
+        # Workers do not need to know each other; on Redis that talk costs more than it gives.
+        without_mingle=True,
+        without_gossip=True,
+        without_heartbeat=True,
+        hostname=hostname,
+        quiet=True,
+    )
+
+
+def _pause(seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not is_stopping() and time.monotonic() < until:
+        time.sleep(0.1)
+
+
+def _stop(number: int, _: Any = None) -> None:
+    """Lets the worker answer what it has in hand, and then end."""
+    if state.should_stop is None:
+        state.should_stop = 0
+        name = signal.Signals(number).name
+        what = f"Stopping when all in hand is answered ({name})"
+        _say(f"{what}; Ctrl-C to put it back and stop now")
+
+
+def _stop_or_leave(number: int, _: Any = None) -> None:
+    if state.should_stop is None:
+        _stop(number)
+    else:
+        _leave()
+
+
+def _leave(*_: Any) -> None:
+    """Puts what is in hand back into the queue, and ends."""
+    state.should_terminate = _INTERRUPTED
+    if state.should_stop is not None:  # the loop has ended, and threads are waited for
+        raise _Leave
+
+
+def _put_back(worker: Worker) -> None:
+    consumer = worker.consumer.task_consumer
+    if consumer is None or consumer.channel is None:
+        return
+    try:
+        consumer.channel.qos.restore_unacked_once()
+    except (redis.RedisError, OSError) as error:
+        log.warning("what is in hand comes back after the visibility timeout: %s", error)
+
+
+def _say(text: str) -> None:
+    # No logging: a signal may have interrupted a thread that holds its lock.
+    with suppress(OSError):  # a terminal that was closed takes nothing
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
+
+
+def _end_at_once(code: int) -> None:
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(code)

@@ -1,0 +1,187 @@
+"""Worker side: Celery's tasks, thin; what they do is in `answering` and `pipeline`.
+
+The pool is of threads: fetching and decoding wait or release the interpreter, and the one encoder
+thread of `batching` computes. A pool of processes would hold the model once each.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+import math
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from celery import Celery, Task
+from celery.exceptions import Reject
+from celery.utils.time import get_exponential_backoff_interval
+
+from moderation.decision_log.records import Outcome, Quarantined
+from moderation.errors import ModerationError, RequestError, TransientError
+from moderation.images.fetch.fetcher import Fetcher
+from moderation.messages import (
+    EMBED_TASK_NAME,
+    TASK_NAME,
+    EmbeddingResponse,
+    ModerationResponse,
+    parse_embedding_request,
+)
+from moderation.queue.celery_app import QUEUES, create_app
+from moderation.queue.sending import SENT_AT
+from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.settings import Settings
+from moderation.worker.answering import AWAY, Answerer
+from moderation.worker.delivery import Delivery, TryAgain
+from moderation.worker.logs import about
+from moderation.worker.metrics import Metrics
+
+Answer = Callable[..., dict[str, Any]]
+
+log = logging.getLogger(__name__)
+
+#: Longest pause before a retry, in seconds; far below any visibility timeout.
+LONGEST_BACKOFF = 30
+
+#: How often a result is written again while Redis is away: minutes, with Celery's back-off.
+_RESULT_RETRIES = 60
+
+_QUEUE_OF = {name: queue for queue, name in QUEUES.items()}
+
+
+def create_worker_app(
+    settings: Settings, pipeline: Pipeline, fetcher: Fetcher, answerer: Answerer, metrics: Metrics
+) -> Celery:
+    """Returns the Celery app with its tasks, ready to be run by a worker."""
+    app = create_app(settings)
+    # A host that looks for a verdict is told at once that Redis is away; a worker waits for it.
+    app.conf.update(result_backend_always_retry=True, result_backend_max_retries=_RESULT_RETRIES)
+    # How often a request is tried is for the answerer to say.
+    _register(app, TASK_NAME, _moderate_with(answerer, metrics), max_retries=None)
+    _register(
+        app,
+        EMBED_TASK_NAME,
+        _embed_with(pipeline, fetcher, metrics),
+        autoretry_for=(TransientError,),
+        max_retries=settings.max_retries,
+        retry_backoff=1,
+        retry_backoff_max=LONGEST_BACKOFF,
+        retry_jitter=True,
+    )
+    return app
+
+
+def _register(app: Celery, name: str, answer: Answer, **retry: Any) -> None:
+    """Makes a function that answers requests a task of the app, under the rules of all tasks."""
+    app.task(
+        answer,
+        name=name,
+        bind=True,
+        # Not also a task of each other app of the process: it answers with its own parts.
+        shared=False,
+        # Errors of the request are answers, not failures of the worker: no traceback in its log.
+        throws=(ModerationError,),
+        # The result is long and its place is Redis, not the log.
+        resultrepr_maxsize=0,
+        **retry,
+    )
+
+
+def _moderate_with(answerer: Answerer, metrics: Metrics) -> Answer:
+    def moderate(task: Task, *others: Any, request: Any = None, **named: Any) -> dict[str, Any]:
+        """Returns the response to a request as plain JSON; or raises why it was set aside."""
+        with about(str(task.request.id)), metrics.in_hand():
+            # Arguments that no host of ours sends make it a message that cannot be read.
+            outcome = _final(task, answerer, None if others or named else request)
+            return _told(outcome, _delivery(task).queue)
+
+    return moderate
+
+
+def _final(task: Task, answerer: Answerer, message: Any) -> Outcome:
+    """Returns the final answer; a request without one is put back, whatever the reason."""
+    try:
+        return answerer.answer(message, _delivery(task))
+    except TryAgain as again:
+        _try_again(task, again.error)
+    except RequestError:  # its id belongs to another request, which has its own answer
+        raise
+    except Exception:
+        log.exception("a request could not be finished")
+        answerer.pause()
+        raise Reject("a request could not be finished", requeue=True) from None
+
+
+def _told(outcome: Outcome, queue: str) -> dict[str, Any]:
+    """Logs a final answer and returns it as plain JSON; raises the error of one in quarantine."""
+    if isinstance(outcome, Quarantined):
+        told = {"queue": queue, "reason": outcome.reason, "quarantine_id": outcome.quarantine_id}
+        log.info("quarantined (%s): %s", outcome.reason, outcome.error.what, extra=told)
+        raise outcome.error
+    actions = {verdict.policy.id: verdict.action for verdict in outcome.verdicts}
+    decided = ", ".join(f"{policy} {action}" for policy, action in actions.items())
+    log.info(
+        "%s: %s",
+        outcome.request_id,
+        decided,
+        extra={"queue": queue, "policies": [*actions], "actions": [*actions.values()]},
+    )
+    response = ModerationResponse(request_id=outcome.request_id, verdicts=outcome.verdicts)
+    return response.model_dump(mode="json")
+
+
+def _try_again(task: Task, error: Exception) -> NoReturn:
+    """Puts a request back: for later, or at once where it has waited for the log in vain."""
+    if isinstance(error, AWAY):
+        raise Reject(str(error), requeue=True) from None
+    pause = get_exponential_backoff_interval(1, task.request.retries, LONGEST_BACKOFF, True)
+    try:
+        again = task.retry(exc=error, countdown=pause, throw=False)
+    except Reject as failed:  # it could not be sent, and would be dropped
+        raise Reject(str(failed.reason), requeue=True) from None
+    raise again
+
+
+def _delivery(task: Task) -> Delivery:
+    """Returns how a request came."""
+    info = task.request.delivery_info or {}
+    sent_at = task.request.get(SENT_AT)
+    known = isinstance(sent_at, int | float) and math.isfinite(sent_at)
+    return Delivery(
+        task_id=str(task.request.id),
+        queue=_QUEUE_OF.get(str(info.get("routing_key")), "interactive"),
+        retries=task.request.retries,
+        sent_at=float(sent_at) if known else None,
+    )
+
+
+def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> Answer:
+    def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
+        """Parses a request, fetches its image, returns its feature as plain JSON."""
+        with about(str(task.request.id)), metrics.in_hand():
+            response = _embedded(task, request)
+            metrics.embedded(_delivery(task))
+            return response
+
+    def _embedded(task: Task, request: dict[str, Any]) -> dict[str, Any]:
+        timer = Timer()
+        parsed = parse_embedding_request(_with_id(task, request))
+        pipeline.refuse_unknown_model(parsed.model)
+        with timer.step("fetch"):
+            content = fetcher.fetch(parsed.image)
+        made = pipeline.embed(content, parsed.model, timer=timer, lane=_delivery(task).lane)
+        log.info("%s: embedded", parsed.request_id)
+        response = EmbeddingResponse(
+            request_id=parsed.request_id,
+            image_sha256=made.image_sha256,
+            model=made.model,
+            feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
+            width=len(made.feature),
+        )
+        return response.model_dump(mode="json")
+
+    return embed
+
+
+def _with_id(task: Task, request: Any) -> Any:
+    """Returns a request with an id: a host may leave it to Celery, which names the task by it."""
+    return {"request_id": task.request.id, **request} if isinstance(request, dict) else request

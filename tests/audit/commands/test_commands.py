@@ -1,0 +1,367 @@
+"""`audit ...` as it is typed, on real photographs, with the starter encoder."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+import pytest
+
+from audit.commands.shared_options import Dtype, Runtime
+from moderation.encoders.options import DTYPES, RUNTIMES
+from moderation.features.store import text_key
+from moderation.local_servers import EmbeddedWorker
+from moderation.policy import load_policy
+from moderation.settings import Settings
+from tests.audit.datasets.test_datasets import write_picture
+from tests.conftest import POLICIES, SHARED
+
+FACES = SHARED / "data" / "faces"
+VARIANTS = [str(POLICIES / "variants" / f"person-labels{end}.yaml") for end in ("", "-child")]
+
+
+@pytest.fixture(scope="module")
+def faces() -> Path:
+    if not FACES.is_dir():
+        pytest.skip("the annotated faces of ../shared/data are not here")
+    return FACES
+
+
+#: Makes torch impossible to import, in a program that is to show that it needs none.
+WITHOUT_TORCH = """
+class Refused:
+    def find_spec(self, name, *_):
+        if name == "torch":
+            raise ImportError("torch was asked for")
+sys.meta_path.insert(0, Refused())
+"""
+
+
+def audit(
+    *arguments: str, code: int = 0, without_torch: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Runs the command line as a program."""
+    program = f"import sys\n{WITHOUT_TORCH if without_torch else ''}"
+    program += "sys.argv[0] = 'audit'\nimport audit.__main__ as m\nm.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def store(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the features of the faces."""
+    folder = tmp_path_factory.mktemp("store")
+    done = audit("embed", "-d", str(faces), "--model", "starter", "--store", str(folder))
+    assert "700 embedded now" in done.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(faces: Path, store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report that compares the two variants."""
+    out = tmp_path_factory.mktemp("report")
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store), "--out", str(out)]
+    audit("compare", *VARIANTS, *options)
+    return out
+
+
+def _stored(store: Path, kind: str) -> dict[str, npt.NDArray[np.float32]]:
+    """Returns the features of a store, read without our own code."""
+    found: dict[str, npt.NDArray[np.float32]] = {}
+    for path in (store / kind).rglob("*.parquet"):
+        table = pq.read_table(path).to_pydict()
+        for key, row in zip(table["key"], table["feature"], strict=True):
+            found[key.hex()] = np.array(row, np.float32)
+    return found
+
+
+def _labelled(store: Path, policy_file: str, faces: Path) -> tuple[list[dict[str, str]], list[str]]:
+    """Returns the annotated rows and the label of each face, computed apart from the audit."""
+    images, texts = _stored(store, "images"), _stored(store, "texts")
+    policy = load_policy(policy_file)
+    [template] = policy.templates
+    prompts = [template.replace("{}", label.prompts[0]) for label in policy.labels]
+    text = np.stack([texts[text_key(prompt)] for prompt in prompts]).astype(np.float64)
+    with (faces / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    cosines = np.stack([images[row["sha256"]] for row in rows]).astype(np.float64) @ text.T
+    return rows, [policy.labels[j].id for j in cosines.argmax(axis=1)]
+
+
+def test_every_count_of_a_comparison_is_that_of_an_independent_computation(
+    faces: Path, store: Path, compared: Path
+) -> None:
+    results = json.loads((compared / "results.json").read_text())
+    policies = [load_policy(path) for path in VARIANTS]
+    labels = {p.id: _labelled(store, f, faces)[1] for p, f in zip(policies, VARIANTS, strict=True)}
+    rows, _ = _labelled(store, VARIANTS[0], faces)
+    acting = {label.id for label in policies[0].labels if label.acts}
+    flagged = {name: [label in acting for label in found] for name, found in labels.items()}
+    expected: Counter[tuple[str, str, str]] = Counter()
+    for name, marks in flagged.items():
+        for row, mark in zip(rows, marks, strict=True):
+            cells = [row["race"], row["age"], f"{row['race']} × {row['gender']}", "overall"]
+            expected.update({(name, cell, "selection_rate"): int(mark) for cell in cells})
+    for name, found in labels.items():
+        expected.update((name, "overall", f"label:{label}") for label in found)
+    told = {(r["policy"], r["group"], r["metric"]): r["count"] for r in results["rates"]}
+    assert {key: told[key] for key in expected} == dict(expected)
+    before, after = flagged.values()
+    [whole] = [
+        s
+        for s in results["shifts"]
+        if (s["by"], s["metric"], s["matched"]) == ("overall", "selection_rate", False)
+    ]
+    assert whole["entered"] == sum(b > a for a, b in zip(before, after, strict=True))
+    assert whole["left"] == sum(a > b for a, b in zip(before, after, strict=True))
+
+
+def test_a_second_audit_needs_no_torch_and_says_the_same(
+    faces: Path, store: Path, compared: Path, tmp_path: Path
+) -> None:
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store)]
+    done = audit(
+        "compare", *VARIANTS, *options, "--out", str(tmp_path / "again"), without_torch=True
+    )
+    assert "0 embedded now" in done.stderr
+    first, second = (
+        json.loads((folder / "results.json").read_text())
+        for folder in (compared, tmp_path / "again")
+    )
+    for changing in ("created", "command"):
+        first["header"].pop(changing), second["header"].pop(changing)
+    assert first == second
+
+
+def test_every_kind_of_report_is_written(faces: Path, store: Path, tmp_path: Path) -> None:
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store), "--by", "age"]
+    audit("run", "weapons", *options, "--prompt", "a doctor", "--out", str(tmp_path / "run"))
+    added = ["--add", "portrait=a portrait", "--synonym", "blade=a dagger"]
+    audit("ablate", "weapons", *added, *options, "--out", str(tmp_path / "ablate"))
+    for kind in ("run", "ablate"):
+        names = {path.name for path in (tmp_path / kind).iterdir()}
+        assert {"report.html", "report.md", "results.json", "rates.csv"} <= names
+        results = json.loads((tmp_path / kind / "results.json").read_text())
+        assert results["kind"] == kind
+        assert results["summary"]
+
+
+def test_results_on_standard_output_are_json_alone(faces: Path, store: Path) -> None:
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store), "--by", "gender"]
+    results = json.loads(audit("run", "weapons", *options, "--format", "json").stdout)
+    assert results["header"]["dataset"]["n"] == 700
+    assert results["header"]["by"] == ["gender"]
+    skews = json.loads(audit("skew", "a doctor", *options, "--format", "json").stdout)
+    assert [row["by"] for row in skews] == ["gender"]
+
+
+def _gate(faces: Path, store: Path, limits: Path, code: int, *more: str) -> str:
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store)]
+    policy = ["--policy", VARIANTS[1], "--baseline", VARIANTS[0]]
+    return audit("gate", *policy, "--limits", str(limits), *options, *more, code=code).stdout
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "told"),
+    [("0.5", 0, "Pass"), ("0.05", 1, "Fail"), ("0.24", 4, "Insufficient data")],
+)
+def test_a_gate_answers_with_its_exit_code(
+    faces: Path, store: Path, tmp_path: Path, limit: str, code: int, told: str
+) -> None:
+    limits = tmp_path / "limits.yaml"
+    text = f"schema_version: 1\nsensitive_features: [gender]\nworst_group_rate: {limit}\n"
+    limits.write_text(text)
+    summary = tmp_path / "comment.md"
+    shown = _gate(faces, store, limits, code, "--summary", str(summary))
+    assert shown.startswith(f"### {told}")
+    assert summary.read_text() == shown
+    answer = json.loads(_gate(faces, store, limits, code, "--format", "json"))
+    assert answer["answer"] == told.lower()
+    assert answer["checks"][0]["n"] == 350
+
+
+def test_workers_embed_what_this_process_would(
+    faces: Path, store: Path, tmp_path: Path, settings: Settings, worker: EmbeddedWorker
+) -> None:
+    some = tmp_path / "some"
+    some.mkdir()
+    with (faces / "labels.csv").open() as file:
+        lines = file.readlines()[:21]
+    (some / "labels.csv").write_text("".join(lines))
+    (some / "images").symlink_to(faces / "images")
+    broker = settings.broker_url.get_secret_value()
+    options = ["-d", str(some), "--model", "starter", "--store", str(tmp_path / "store")]
+    done = audit("embed", *options, "--on", "workers", "--broker", broker, without_torch=True)
+    assert "20 embedded now" in done.stderr
+    theirs, ours = _stored(tmp_path / "store", "images"), _stored(store, "images")
+    assert len(theirs) == 20
+    for key, row in theirs.items():
+        np.testing.assert_allclose(row, ours[key], atol=1e-5)
+    assert "0 embedded now" in audit("embed", *options).stderr
+
+
+def test_a_queue_that_is_away_is_told(faces: Path, tmp_path: Path) -> None:
+    options = ["-d", str(faces), "--model", "starter", "--store", str(tmp_path)]
+    done = audit("embed", *options, "--on", "workers", "--broker", "redis://127.0.0.1:1/0", code=3)
+    assert "Redis does not answer" in done.stderr
+
+
+def test_ctrl_c_keeps_what_is_embedded(faces: Path, tmp_path: Path) -> None:
+    terminal, end = pty.openpty()  # where the progress bar is shown
+    command = [sys.executable, "-m", "audit", "embed", "-d", str(faces), "--model", "starter"]
+    with subprocess.Popen([*command, "--store", str(tmp_path)], stderr=end) as process:
+        os.close(end)
+        shown = ""
+        while not re.search(r"Embedding\D.* (4\d|[5-9]\d|\d{3})/700", shown):
+            shown += os.read(terminal, 4096).decode(errors="replace")
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the terminal ends with its program
+            while rest := os.read(terminal, 4096):
+                shown += rest.decode(errors="replace")
+        assert process.wait() == 130
+    assert "Traceback" not in shown
+    assert 0 < len(_stored(tmp_path, "images")) < 700
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (["run", "weapons", "--model", "starter", "-d", "nowhere"], 2, "nowhere"),
+        (["run", "weapons", "-d", "{faces}"], 2, "no model is named"),
+        (["compare", "weapons", "{own}", "-d", "{faces}"], 2, "weapons leaves the model open, and"),
+        (["run", "no-such-policy", "--model", "starter", "-d", "{faces}"], 1, "cannot be read"),
+        (["run", "weapons", "--model", "starter", "-d", "{faces}", "--by", "height"], 2, "height"),
+        (["run", "weapons", "--model", "./no-model", "-d", "{faces}"], 3, "no such folder"),
+        (["compare", "weapons", "--model", "starter", "-d", "{faces}"], 2, "two policies"),
+        (["ablate", "weapons", "-d", "{faces}", "--add", "x"], 2, "ID=PROMPT"),
+        (["ablate", "weapons", "-d", "{faces}", "--template", "x"], 2, "needs one"),
+        (["ablate", "weapons", "-d", "{faces}", "--synonym", "cow=a bull"], 2, "no policy has"),
+        (["gate", "--policy", "weapons", "--limits", "no.yaml", "-d", "{faces}"], 2, "no.yaml"),
+    ],
+)
+def test_what_cannot_be_done_is_told_in_words(
+    faces: Path, store: Path, arguments: list[str], code: int, told: str
+) -> None:
+    own = store.with_name("own.yaml")
+    own.write_text((POLICIES / "community-photos.yaml").read_text() + "\nmodel: starter\n")
+    given = {"{faces}": str(faces), "{own}": str(own)}
+    filled = [given.get(argument, argument) for argument in arguments]
+    done = audit(*filled, "--store", str(store), code=code)
+    assert told in " ".join(done.stderr.replace("│", " ").split())
+
+
+@pytest.mark.parametrize(
+    ("option", "variable", "known"),
+    [
+        ("--runtime=opnvino", "AUDIT_RUNTIME", "'auto', 'torch', 'openvino'"),
+        ("--runtime=opnvino", "MODERATION_RUNTIME", "'auto', 'torch', 'openvino'"),
+        ("--dtype=float23", "AUDIT_DTYPE", "'auto', 'float32', 'bfloat16', 'float16'"),
+        ("--device=cdua", "AUDIT_DEVICE", "auto, cpu, cuda"),
+    ],
+)
+def test_a_misspelt_option_is_told_with_the_values_that_there_are(
+    option: str, variable: str, known: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_picture(tmp_path / "cup" / "1.png")
+    words = ["run", "weapons", "-d", str(tmp_path), "--model", "starter"]
+    words += ["--store", str(tmp_path / "store")]
+    monkeypatch.setenv("COLUMNS", "200")
+    by_option = audit(*words, option, code=2).stderr
+    monkeypatch.setenv(variable, option.partition("=")[2])
+    for told in (by_option, audit(*words, code=2).stderr):
+        assert option.partition("=")[2] in told
+        assert known in told
+    assert not (tmp_path / "store").exists()
+
+
+def test_the_choices_of_the_command_line_are_those_of_the_library() -> None:
+    assert (tuple(Dtype), tuple(Runtime)) == (DTYPES, RUNTIMES)
+
+
+@pytest.fixture(scope="module")
+def table(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A table of 80 faces with two large groups and four small ones, and hostile names."""
+    with (faces / "labels.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))[:80]
+    path = tmp_path_factory.mktemp("table") / "plain.csv"
+    large, small = ("a|b @you", "\x1b[31mred"), ("<b>", "=1+1", "c", "9" * 200)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "large", "small"])
+        for i, row in enumerate(rows):
+            writer.writerow([row["file"], large[i % 2], small[i % 4]])
+    columns = [f"--column={name}={name}" for name in ("image", "large", "small")]
+    return path, ["-d", str(path), *columns, "--images", str(faces), "--model", "starter"]
+
+
+def test_features_with_and_without_support_are_audited_together(
+    store: Path, table: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    done = audit("run", "weapons", *table[1], "--store", str(store), "--out", str(tmp_path))
+    gaps = json.loads((tmp_path / "results.json").read_text())["gaps"]
+    worst = {gap["by"]: gap["worst"] for gap in gaps if gap["metric"] == "selection_rate"}
+    assert worst["small"] is None
+    assert worst["large"] is not None
+    assert "\x1b" not in done.stdout + done.stderr
+
+
+def test_a_comment_of_the_gate_holds_no_markup_of_group_names(
+    store: Path, table: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    limits = tmp_path / "limits.yaml"
+    text = "schema_version: 1\nsensitive_features: [large]\nworst_group_rate: 0.9\ngap: 0.9\n"
+    limits.write_text(text)
+    options = ["--policy", "weapons", "--limits", str(limits), "--store", str(store)]
+    shown = audit("gate", *options, *table[1]).stdout
+    assert "\x1b" not in shown
+    assert "@you" not in shown
+    rows = [line for line in shown.splitlines() if line.startswith("| **")]
+    assert len(rows) == 2
+    assert {len(re.split(r"(?<!\\)\|", row)) for row in rows} == {9}
+
+
+def test_what_cannot_be_written_is_told_before_the_work_and_never_hides_an_answer(
+    faces: Path, store: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    options = ["-d", str(faces), "--model", "starter", "--store", str(store)]
+    done = audit("run", "weapons", *options, "--out", str(tmp_path / "file"), code=2)
+    assert "cannot be written" in done.stderr
+    assert "embedded now" not in done.stderr
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("schema_version: 1\nsensitive_features: [race]\nworst_group_rate: 0.9\n")
+    gate = ["gate", "--policy", "weapons", "--limits", str(limits), *options]
+    done = audit(*gate, "--summary", str(tmp_path / "file" / "x.md"), code=2)
+    assert done.stdout.startswith("### Pass")
+    assert "cannot be written" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "ablate", "gate", "skew", "embed"])
+def test_help_has_examples_and_every_option_is_a_variable(command: str) -> None:
+    environment: dict[str, Any] = {**os.environ, "COLUMNS": "200", "TERM": "dumb"}
+    done = subprocess.run(
+        [sys.executable, "-m", "audit", command, "--help"],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=environment,
+    )
+    assert f"audit {command}" in done.stdout.split("Examples")[1]
+    assert f"AUDIT_{command.upper()}_DATASET" in done.stdout

@@ -1,0 +1,280 @@
+"""A policy held against limits: pass, fail, insufficient data, and never a silent pass."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.datasets.dataset import Groups
+from audit.errors import LimitsError
+from audit.gate.checks import Check, check_limits, worst_answer
+from audit.gate.figures import GroupCounts, group_counts, shared_counts
+from audit.gate.limits import LIMITS, Limits, load_limits, refuse_unknown_groups
+from audit.statistics.intervals import wilson
+
+TEXT = """\
+schema_version: 1
+metric: false_positive_rate
+sensitive_features: [race, "race × gender", "age,gender"]
+worst_group_rate: 0.05
+"""
+
+
+def _limits(**limits: Any) -> Limits:
+    return Limits(schema_version=1, sensitive_features=("race",), **limits)
+
+
+def _counts(*cells: tuple[int, int], changed: int = 0, small: tuple[str, ...] = ()) -> GroupCounts:
+    count, n = np.array(cells, np.float64).reshape(-1, 2).T
+    return GroupCounts(
+        by="race",
+        names=tuple(f"g{i}" for i in range(len(cells))),
+        count=count,
+        n=n,
+        entered=np.full(len(cells), float(changed)),
+        left=np.zeros(len(cells)),
+        too_small=small,
+    )
+
+
+def _only(counts: GroupCounts, **limits: Any) -> Check:
+    [check] = check_limits(counts, counts, _limits(**limits), unchanged=False)
+    return check
+
+
+@pytest.mark.parametrize(
+    ("limits", "cells", "answer"),
+    [
+        ({"worst_group_rate": 0.05}, [(10, 1000), (20, 1000)], "pass"),
+        ({"worst_group_rate": 0.05}, [(10, 1000), (100, 1000)], "fail"),
+        ({"worst_group_rate": 0.05}, [(10, 1000), (45, 1000)], "insufficient data"),
+        ({"gap": 0.05}, [(10, 1000), (20, 1000)], "pass"),
+        ({"gap": 0.05}, [(10, 1000), (120, 1000)], "fail"),
+        ({"gap": 0.05}, [(10, 1000), (55, 1000)], "insufficient data"),
+        ({"ratio": 2.0}, [(500, 1000), (520, 1000)], "pass"),
+        ({"ratio": 1.25}, [(10, 1000), (100, 1000)], "fail"),
+        ({"ratio": 1.25}, [(0, 1000), (0, 1000)], "insufficient data"),
+        ({"pass_ratio": 0.8}, [(10, 1000), (20, 1000)], "pass"),
+        ({"pass_ratio": 0.8}, [(10, 1000), (400, 1000)], "fail"),
+        ({"pass_ratio": 0.8}, [(10, 1000), (195, 1000)], "insufficient data"),
+    ],
+)
+def test_a_limit_is_passed_failed_or_not_shown(
+    limits: dict[str, float], cells: list[tuple[int, int]], answer: str
+) -> None:
+    check = _only(_counts(*cells), **limits)
+    assert check.answer == answer
+    assert check.reason or answer != "insufficient data"
+
+
+@pytest.mark.parametrize(
+    ("changed", "answer"), [(0, "pass"), (200, "fail"), (20, "insufficient data")]
+)
+def test_a_rise_over_the_baseline_is_held_by_its_paired_interval(changed: int, answer: str) -> None:
+    check = _only(_counts((200, 1000), (200, 1000), changed=changed), regression=0.02)
+    assert check.answer == answer
+
+
+def test_a_policy_that_is_its_baseline_has_no_regression_whatever_the_limit() -> None:
+    counts, limits = _counts((5, 50)), _limits(regression=0.0)
+    answers = [
+        check.answer
+        for unchanged in (True, False)
+        for check in check_limits(counts, counts, limits, unchanged=unchanged)
+    ]
+    assert answers == ["pass", "insufficient data"]
+
+
+def test_small_groups_forbid_a_pass_and_do_not_hide_a_failure() -> None:
+    fine, broken = [(10, 1000)], [(10, 1000), (200, 1000)]
+    limits = {"worst_group_rate": 0.05}
+    check = _only(_counts(*fine, small=("g9",)), **limits)
+    assert check.answer == "insufficient data"
+    assert "g9" in check.reason
+    assert _only(_counts(*broken, small=("g9",)), **limits).answer == "fail"
+    assert _only(_counts(small=("g8", "g9")), **limits).answer == "insufficient data"
+
+
+def test_a_gap_needs_two_groups() -> None:
+    assert _only(_counts((10, 1000)), gap=0.5).answer == "insufficient data"
+
+
+def test_the_failing_group_is_named_with_its_interval() -> None:
+    check = _only(_counts((10, 1000), (200, 1000), (12, 1000)), worst_group_rate=0.05)
+    assert check.group == "g1"
+    assert (check.low, check.high) == pytest.approx(wilson(200, 1000))
+    check = _only(_counts((10, 1000), (400, 1000)), pass_ratio=0.8)
+    assert check.group == "g1 against g0"
+    assert check.value == pytest.approx(0.6 / 0.99)
+    assert check.low < check.value < check.high < 0.8
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer"),
+    [
+        (["pass", "pass"], "pass"),
+        (["pass", "insufficient data"], "insufficient data"),
+        (["insufficient data", "fail", "pass"], "fail"),
+        ([], "insufficient data"),
+    ],
+)
+def test_the_worst_answer_counts_and_no_check_is_no_pass(answers: list[str], answer: str) -> None:
+    checks = [Check("gap", "race", 0.1, each, "g", 0, 0, 0, 1) for each in answers]  # type: ignore[arg-type]
+    assert worst_answer(checks) == answer
+
+
+cells = st.lists(st.tuples(st.integers(0, 400), st.integers(400, 900)), min_size=2, max_size=5)
+
+
+@given(cells, st.sampled_from(["worst_group_rate", "gap", "pass_ratio"]), st.floats(0.01, 0.9))
+def test_a_looser_limit_never_turns_a_pass_into_less(
+    groups: list[tuple[int, int]], limit: str, allowed: float
+) -> None:
+    order = ["fail", "insufficient data", "pass"]
+    looser = allowed * 0.9 if limit == "pass_ratio" else min(0.99, allowed * 1.1)
+    tight, loose = (_only(_counts(*groups), **{limit: each}) for each in (allowed, looser))
+    assert order.index(loose.answer) >= order.index(tight.answer)
+
+
+@given(cells, st.sampled_from(["worst_group_rate", "gap", "pass_ratio", "regression"]))
+def test_the_order_of_groups_changes_no_answer(groups: list[tuple[int, int]], limit: str) -> None:
+    one, other = (
+        _only(_counts(*order), **{limit: 0.3}) for order in (groups, list(reversed(groups)))
+    )
+    assert one.answer == other.answer
+
+
+def test_a_true_gap_within_the_limit_fails_at_most_at_the_stated_rate() -> None:
+    rng = np.random.default_rng(5)
+    draws, failures = 1000, 0
+    for _ in range(draws):
+        hits = rng.binomial(500, 0.10, 7)
+        failures += _only(_counts(*((h, 500) for h in hits)), gap=0.0).answer == "fail"
+    # 0.05, and three standard errors of 1,000 draws.
+    assert failures / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
+
+
+def test_a_policy_beyond_the_limit_passes_at_most_at_the_stated_rate() -> None:
+    rng = np.random.default_rng(6)
+    draws, passes = 1000, 0
+    for _ in range(draws):
+        hits = rng.binomial(1000, [0.05, 0.02, 0.02])
+        check = _only(_counts(*((h, 1000) for h in hits)), worst_group_rate=0.0499)
+        passes += check.answer == "pass"
+    # One-sided 0.025, and three standard errors.
+    assert passes / draws <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / draws)
+
+
+def test_limits_are_read_with_intersections_in_either_spelling(tmp_path: Path) -> None:
+    (tmp_path / "limits.yaml").write_text(TEXT, encoding="utf-8")
+    limits = load_limits(tmp_path / "limits.yaml")
+    assert limits.by == [("race",), ("race", "gender"), ("age", "gender")]
+    assert limits.metric == "false_positive_rate"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (("worst_group_rate: 0.05", ""), "it holds no limit"),
+        (("worst_group_rate: 0.05", "worst_group_rate: 5"), "limits.yaml:4:"),
+        (("worst_group_rate", "worst_group"), "Did you mean 'worst_group_rate'"),
+        (("schema_version: 1", "schema_version: 2"), "schema_version is 2, and"),
+        (("schema_version: 1", "schema_version: true"), "schema_version is true, and"),
+        (("worst_group_rate: 0.05", "worst_group_rate: 0,05"), "Write 0.05, with a point"),
+        (("schema_version: 1", "schema_version: 0x1"), "limits.yaml:1:17: 0x1 would be read as 1"),
+        (('sensitive_features: [race, "race × gender", "age,gender"]', ""), "sensitive_features"),
+        (("worst_group_rate: 0.05", "ratio: 0.5"), "limits.yaml:4:"),
+        (("metric:", "metric: [:"), "limits.yaml:2:"),
+        (("worst_group_rate: 0.05", "min_group_size: 3\ngap: 0.1"), "limits.yaml:4:"),
+        (("worst_group_rate: 0.05", "worst_group_rate: 1"), "Use less than 1"),
+        (("worst_group_rate: 0.05", "pass_ratio: 0"), "Use more than 0"),
+        (('"age,gender"', '"gender, race"'), "named twice"),
+        (("false_positive_rate", "true_positive_rate"), "would fail what is better"),
+        (("false_positive_rate", "action:allow"), "would fail what is better"),
+        (("false_positive_rate", "label:cat"), "no harm by itself"),
+    ],
+)
+def test_limits_that_cannot_be_used_are_refused_with_their_place(
+    tmp_path: Path, change: tuple[str, str], told: str
+) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(TEXT.replace(*change), encoding="utf-8")
+    with pytest.raises(LimitsError) as caught:
+        load_limits(path)
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "held"),
+    [("", "nothing"), ("# no limits\n", "nothing"), ("- gap", "a list"), ("gap", "gap")],
+)
+def test_a_file_that_holds_no_keys_is_told_that_it_should_be_limits(
+    tmp_path: Path, text: str, held: str
+) -> None:
+    path = tmp_path / "limits.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(LimitsError) as caught:
+        load_limits(path)
+    told = f"{path}:1:1: a file of limits is keys with values, and this file holds {held}. Start"
+    assert str(caught.value).startswith(told)
+    assert "policy" not in str(caught.value).removeprefix(str(path))
+
+
+def test_a_rise_is_held_on_images_whose_truth_both_policies_know() -> None:
+    n = 700
+    part = Groups("g", ("a", "b"), np.arange(n) % 2)
+    known, everything = np.arange(n) < 10, np.ones(n, bool)
+    flagged, none = np.arange(n) < 5, np.zeros(n, bool)
+    limits = _limits(regression=0.05)
+    new, old = (flagged, everything), (none, known)
+    shared = shared_counts(part, new, old, limits)
+    assert shared.too_small == ("a", "b")
+    [check] = check_limits(group_counts(part, new, old, limits), shared, limits, unchanged=False)
+    assert check.answer == "insufficient data"
+    assert "too few images of a, b" in check.reason
+
+
+def test_a_group_to_ignore_that_is_none_is_refused_and_one_that_is_stays_named() -> None:
+    part = Groups("race", ("a", "b"), np.arange(80) % 2)
+    refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("b",)), [part])
+    with pytest.raises(LimitsError, match="no group B to ignore"):
+        refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("B",)), [part])
+    counts = group_counts(
+        part,
+        (part.codes > 0, part.codes >= 0),
+        (part.codes > 0, part.codes >= 0),
+        _limits(worst_group_rate=0.5, ignored_groups=("b",)),
+    )
+    assert counts.names == ("a",)
+
+
+def test_a_group_to_ignore_may_be_typed_in_another_spelling_of_unicode() -> None:
+    part = Groups("region", ("M\u00e9tis", "b"), np.arange(80) % 2)
+    limits = _limits(gap=0.1, ignored_groups=("Me\u0301tis",))
+    refuse_unknown_groups(limits, [part])
+    assert limits.ignored_groups == ("M\u00e9tis",)
+    with pytest.raises(LimitsError) as caught:
+        refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("x" * 10**6,)), [part])
+    assert len(str(caught.value)) < 1500
+
+
+def test_a_ratio_without_a_bound_is_nearest_to_its_limit() -> None:
+    check = _only(_counts((0, 100), (1, 100), (0, 100)), ratio=2.0)
+    assert check.group in ("g1 against g0", "g1 against g2", "g0 against g2", "g2 against g0")
+    assert not np.isfinite(check.high)
+
+
+def test_a_missing_limits_file_is_refused() -> None:
+    with pytest.raises(LimitsError, match="cannot be read"):
+        load_limits(Path("nowhere.yaml"))
+
+
+def test_every_limit_is_a_key_of_the_file() -> None:
+    assert set(LIMITS) < set(Limits.model_fields)
+    assert json.dumps(_limits(gap=0.1).model_dump(mode="json"))

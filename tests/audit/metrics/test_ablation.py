@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+from scipy import stats
+
+from audit.datasets.dataset import OVERALL, Groups
+from audit.metrics.ablation import Trial, ablation_table, carried_table, run_variants, split_half
+from audit.metrics.predictions import Predictions, predict
+from audit.metrics.rates import FLAG, overall_group
+from audit.metrics.variants import (
+    TEMPLATES,
+    Synonym,
+    Variant,
+    under_each_template,
+    with_each_candidate,
+    with_each_synonym,
+    with_other_articles,
+    without_each_label,
+)
+from audit.metrics.wording import wording_table
+from audit.statistics.intervals import holm, paired_difference, wilson
+from moderation.encoders.encoder import unit
+from moderation.policy import Label, Policy
+from tests.support.policy_texts import policy
+from tests.support.reference_counts import confusion, group_of, person_encoder, person_labels, said
+from tests.support.stub_encoder import WIDTH, StubEncoder
+
+CRIME = "category:egregious/crime-related"
+TOP = policy(decision="top_label")
+CANDIDATES = (Label(id="dog", prompts=("a dog",)), Label(id="tree", prompts=("a tree",)))
+
+
+def _features(n: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    return unit(np.random.default_rng(seed).standard_normal((n, WIDTH)).astype(np.float32))
+
+
+def _trials(variants: list[Variant], n: int = 300) -> tuple[Predictions, list[Trial]]:
+    features = _features(n)
+    return predict(TOP, StubEncoder(), features), run_variants(variants, StubEncoder(), features)
+
+
+def _rows(table: pd.DataFrame, **keys: str) -> Any:
+    for name, value in keys.items():
+        table = table[table[name] == value]
+    return table
+
+
+def test_suspicious_person_carries_nine_in_ten_of_the_published_crime_hits() -> None:
+    _, features = confusion()
+    table = _rows(carried_table(said(features)), category="egregious/crime-related")
+    assert table["label"].tolist() == ["suspicious-person", "thief", "criminal"]
+    assert table["count"].tolist() == [311, 24, 12]
+    assert (table["n"] == 347).all()
+    assert table["share"].iloc[0] == pytest.approx(311 / 347)
+    assert (table["low"].iloc[0], table["high"].iloc[0]) == tuple(map(float, wilson(311, 347)))
+
+
+def test_leaving_suspicious_person_out_lowers_the_published_crime_rate_most() -> None:
+    dataset, features = confusion()
+    before = said(features)
+    trials = run_variants(without_each_label(person_labels()), person_encoder(), features)
+    table = ablation_table(before, trials, [overall_group(len(dataset)), dataset.groups(["race"])])
+    crime = _rows(table, metric=CRIME, by=OVERALL).set_index("change")
+    assert len(crime) == 21
+    most = crime.loc["suspicious-person"]
+    assert crime["net"].idxmin() == "suspicious-person"
+    assert (most["entered"], most["left"], most["after_count"]) == (0, 311, 36)
+    assert most["net"] == pytest.approx(-311 / 10954)
+    assert most["claim"]
+    assert crime.loc[["thief", "criminal"], "left"].tolist() == [24, 12]
+    # Where a race's own label goes, its images go to others: none of them leaves the category.
+    assert (crime["left"].drop(["suspicious-person", "thief", "criminal"]) == 0).all()
+    white = _rows(table, metric=CRIME, group="White", change="suspicious-person").iloc[0]
+    assert (white["before_count"], white["left"], white["after_count"]) == (147, 130, 17)
+
+
+def test_an_ablation_corrects_over_all_changes_and_groups_of_a_feature_for_each_metric() -> None:
+    variants = [*without_each_label(TOP), *with_each_candidate(TOP, CANDIDATES)]
+    before, trials = _trials(variants)
+    groups = group_of([0] * 150 + [1] * 121 + [2] * 29)
+    table = ablation_table(before, trials, [overall_group(300), groups])
+    small = table["group"] == "c"
+    assert table.loc[small, "p_adjusted"].isna().all()
+    assert not table.loc[small, "claim"].any()
+    for _, family in table[~small].groupby(["by", "metric"]):
+        assert set(family["kind"]) == {"with", "without"}
+        assert family["p_adjusted"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
+    assert ablation_table(before, [], [groups]).empty
+
+
+def test_a_refused_variant_is_told_and_not_run() -> None:
+    lone = policy(labels=policy().model_dump(mode="json")["labels"][:3])
+    refused = [each for each in without_each_label(lone) if each.policy is None]
+    assert [each.change for each in refused] == ["thing"]
+    assert "context label" in refused[0].refused
+    assert len(run_variants(without_each_label(lone), StubEncoder(), _features(5))) == 2
+
+
+def test_hits_that_two_labels_fire_together_belong_to_neither() -> None:
+    labels = policy().model_dump(mode="json")["labels"]
+    labels[1]["category"] = "weapons/guns"
+    predictions = predict(policy(labels=labels), StubEncoder(), _features(6))
+    fired = np.array(
+        [[3, 2, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0], [0, 2, 0, 0], [0] * 4, [1, 0, 0, 0]]
+    )
+    table = carried_table(
+        Predictions(predictions.policy, predictions.similarities, predictions.scores,
+                    fired.astype(np.int8), "small")
+    )  # fmt: skip
+    assert table[["label", "count", "n"]].to_numpy().tolist() == [["knife", 2, 4], ["gun", 1, 4]]
+
+
+def test_halves_are_disjoint_stratified_seeded_and_the_held_out_row_uses_the_other_half() -> None:
+    before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)))
+    strata = group_of([0] * 200 + [1] * 60 + [2] * 40)
+    [chosen, held_out] = split_half(before, trials, strata, seed=7).to_dict("records")
+    assert (chosen["half"], held_out["half"]) == ("chosen on", "held out")
+    assert (chosen["n"], held_out["n"]) == (150, 150)
+    best = next(t for t in trials if f"{t.variant.kind} {t.variant.change}" == chosen["change"])
+    assert held_out["change"] == chosen["change"]
+    for name in ("before_count", "after_count", "entered", "left"):
+        marks = {
+            "before_count": before.flagged,
+            "after_count": best.predictions.flagged,
+            "entered": best.predictions.flagged & ~before.flagged,
+            "left": before.flagged & ~best.predictions.flagged,
+        }[name]
+        assert chosen[name] + held_out[name] == int(marks.sum())
+    bounds = paired_difference(held_out["entered"], held_out["left"], 150)
+    assert (held_out["net_low"], held_out["net_high"]) == tuple(map(float, bounds))
+    again = split_half(before, trials, strata, seed=7).to_dict("records")
+    others = [split_half(before, trials, strata, seed=s).to_dict("records") for s in range(8)]
+    assert again == [chosen, held_out]
+    assert any(other[0]["before_count"] != chosen["before_count"] for other in others)
+    assert split_half(before, [], strata, seed=7).empty
+
+
+def test_each_stratum_is_split_in_two_halves_and_all_images_are() -> None:
+    # One stratum alone is flagged, so the counts of the halves show how it was split.
+    before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)))
+    strata = group_of(before.flagged.astype(int).tolist())
+    for seed in range(5):
+        halves = split_half(before, trials, strata, seed=seed)
+        flagged = int(before.flagged.sum())
+        assert sorted(halves["before_count"]) == [flagged // 2, flagged - flagged // 2]
+        assert halves["n"].tolist() == [150, 150]
+    alone = Groups("image", tuple(map(str, range(300))), np.arange(300))
+    assert split_half(before, trials, alone, seed=0)["n"].tolist() == [150, 150]
+
+
+ANIMALS = Policy.model_validate(
+    policy().model_dump(mode="json")
+    | {
+        "labels": [
+            {
+                "id": "animal",
+                "prompts": ["an animal", "animals"],
+                "action": "block",
+                "threshold": 0.5,
+            },
+            {"id": "gorilla", "prompts": ["a gorilla"]},
+            {"id": "anchor", "prompts": ["a anchor"]},
+        ]
+    }
+)
+
+
+def test_article_variants_change_a_leading_article_alone() -> None:
+    prompts = {
+        variant.change: [p for label in variant.policy.labels for p in label.prompts]
+        for variant in with_other_articles(ANIMALS)
+        if variant.policy
+    }
+    assert prompts == {
+        "a or an, as English has it": ["an animal", "animals", "a gorilla", "an anchor"],
+        "always a": ["a animal", "animals", "a gorilla", "a anchor"],
+        "no article": ["animal", "animals", "gorilla", "anchor"],
+    }
+
+
+@pytest.mark.parametrize("prompt", ["a uniform", "an hour", "an X-ray", "a one-way sign", "a 4x4"])
+def test_an_article_that_goes_by_sound_stays_as_its_author_wrote_it(prompt: str) -> None:
+    labels = [
+        {"id": "x", "prompts": [prompt]},
+        {"id": "y", "prompts": ["a owl"], "action": "block"},
+    ]
+    [right, *_] = with_other_articles(policy(labels=labels, decision="top_label"))
+    assert right.policy is not None
+    assert [label.prompts[0] for label in right.policy.labels] == [prompt, "an owl"]
+
+
+def test_prompts_that_become_equal_without_their_article_refuse_the_variant() -> None:
+    labels = [*ANIMALS.model_dump(mode="json")["labels"], {"id": "x", "prompts": ["anchor"]}]
+    variants = {v.change: v for v in with_other_articles(policy(labels=labels))}
+    assert variants["no article"].policy is None
+    assert "anchor" in variants["no article"].refused
+
+
+def test_no_article_leaves_the_bare_noun() -> None:
+    bare = {v.change: v.policy for v in with_other_articles(TOP)}["no article"]
+    assert bare is not None
+    assert [label.prompts for label in bare.labels] == [
+        ("gun", "pistol"),
+        ("knife",),
+        ("thing",),
+        ("cat",),
+    ]
+    assert "a or an, as English has it" not in {v.change for v in with_other_articles(TOP)}
+
+
+def test_templates_candidates_and_synonyms_are_one_change_each() -> None:
+    assert [v.change for v in under_each_template(TOP)] == [
+        t for t in TEMPLATES if t != "a photo of {}."
+    ]
+    own = Label(id="cat", prompts=("a tomcat",))
+    assert [v.change for v in with_each_candidate(TOP, [own, *CANDIDATES])] == ["dog", "tree"]
+    [synonym] = with_each_synonym(TOP, [Synonym("gun", "a firearm")])
+    assert synonym.policy is not None
+    assert [label.prompts for label in synonym.policy.labels][:2] == [("a firearm",), ("a knife",)]
+    assert synonym.policy.labels[0].threshold == 0.8
+
+
+def test_wording_tells_the_range_over_all_templates_and_the_agreement_of_the_order() -> None:
+    before, trials = _trials(list(under_each_template(TOP)), n=400)
+    groups = group_of([0, 1, 2, 3] * 100)
+    table = wording_table(before, trials, [overall_group(400), groups])
+    of_groups = _rows(table, by="group")
+    rates = np.array(
+        [groups.count(p.flagged) / groups.sizes for p in (before, *(t.predictions for t in trials))]
+    )
+    assert of_groups["lowest"].tolist() == rates.min(axis=0).tolist()
+    assert of_groups["highest"].tolist() == rates.max(axis=0).tolist()
+    assert of_groups["median"].tolist() == np.median(rates, axis=0).tolist()
+    assert (of_groups["wordings"] == len(TEMPLATES)).all()
+    taus = [stats.kendalltau(rates[0], row).statistic for row in rates[1:]]
+    assert of_groups["kendall_tau"].iloc[0] == pytest.approx(np.mean(taus))
+    assert math.isnan(_rows(table, by=OVERALL)["kendall_tau"].iloc[0])
+
+
+def test_wording_that_changes_nothing_keeps_the_order_of_the_groups() -> None:
+    before, _ = _trials([])
+    same = Trial(Variant("template", "{}", TOP), before)
+    groups = group_of([0] * 50 + [1] * 100 + [2] * 150)
+    table = wording_table(before, [same, same], [groups])
+    assert (table["kendall_tau"] == 1).all()
+    assert (table["lowest"] == table["highest"]).all()
+    assert wording_table(before, [], [groups]).empty
+    assert FLAG not in table

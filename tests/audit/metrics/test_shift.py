@@ -1,0 +1,223 @@
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pytest
+
+from audit.datasets.dataset import OVERALL, Groups
+from audit.metrics.flow import flow_table, price_table
+from audit.metrics.matched import flagged_at
+from audit.metrics.predictions import Marks, Predictions, predict
+from audit.metrics.rates import FLAG, overall_group, partitions
+from audit.metrics.shift import agreement_table, shared_metrics, shift_table
+from audit.metrics.truth import truth_of
+from audit.statistics.intervals import (
+    cochran_p,
+    difference_of,
+    holm,
+    mcnemar_p,
+    paired_difference,
+    wilson,
+)
+from moderation.encoders.encoder import unit
+from tests.support.policy_texts import policy
+from tests.support.reference_counts import ages, dataset_of, group_of, said
+from tests.support.stub_encoder import WIDTH, StubEncoder
+
+
+def _marks(*counts: tuple[int, int, int, int]) -> tuple[Marks, Marks, Groups]:
+    """Returns marks before and after, of (kept, left, entered, never) images in each group."""
+    before = [mark for k, le, e, no in counts for mark in [True] * (k + le) + [False] * (e + no)]
+    after = [
+        mark
+        for k, le, e, no in counts
+        for mark in [True] * k + [False] * le + [True] * e + [False] * no
+    ]
+    codes = np.repeat(np.arange(len(counts)), [sum(cells) for cells in counts])
+    return np.array(before), np.array(after), group_of(codes.tolist())
+
+
+def _row(table: pd.DataFrame, group: str, metric: str = FLAG) -> Any:
+    [row] = table[(table["metric"] == metric) & (table["group"] == group)].itertuples()
+    return row
+
+
+def _features(n: int, seed: int = 0) -> npt.NDArray[np.float32]:
+    return unit(np.random.default_rng(seed).standard_normal((n, WIDTH)).astype(np.float32))
+
+
+def _before_and_after(n: int = 400) -> tuple[Predictions, Predictions]:
+    labels = policy().model_dump(mode="json")["labels"]
+    more = [*labels, {"id": "dog", "prompts": ["a dog"]}]
+    return (
+        predict(policy(decision="top_label"), StubEncoder(), _features(n)),
+        predict(policy(decision="top_label", labels=more), StubEncoder(), _features(n)),
+    )
+
+
+def test_a_shift_counts_what_entered_and_left_with_its_interval_and_exact_p() -> None:
+    before, after, groups = _marks((20, 12, 3, 165), (5, 1, 1, 93))
+    table = shift_table({FLAG: (before, after)}, [overall_group(300), groups])
+    row = _row(table, "a")
+    assert (row.n, row.before_count, row.after_count, row.entered, row.left) == (200, 32, 23, 3, 12)
+    assert row.net == pytest.approx(-9 / 200)
+    assert (row.net_low, row.net_high) == tuple(map(float, paired_difference(3, 12, 200)))
+    assert row.left_share == pytest.approx(12 / 32)
+    assert (row.left_share_low, row.left_share_high) == tuple(map(float, wilson(12, 32)))
+    assert row.p == pytest.approx(mcnemar_p(3, 12))
+    family = holm([float(mcnemar_p(3, 12)), float(mcnemar_p(1, 1))])
+    assert row.p_adjusted == pytest.approx(family[0])
+    assert row.claim == (family[0] < 0.05)
+    whole = _row(table, OVERALL)
+    assert (whole.entered, whole.left, whole.p_adjusted) == (4, 13, whole.p)
+
+
+def test_a_groups_change_against_the_rest_has_the_interval_of_two_independent_changes() -> None:
+    before, after, groups = _marks((20, 12, 3, 165), (5, 1, 1, 93), (0, 0, 4, 60))
+    row = _row(shift_table({FLAG: (before, after)}, [groups]), "a")
+    assert row.net_to_rest == pytest.approx(-9 / 200 - 4 / 164)
+    bounds = difference_of(
+        -9 / 200, paired_difference(3, 12, 200), 4 / 164, paired_difference(5, 1, 164)
+    )
+    assert (row.net_to_rest_low, row.net_to_rest_high) == tuple(map(float, bounds))
+    whole = shift_table({FLAG: (before, after)}, [overall_group(len(before))])
+    assert math.isnan(whole["net_to_rest"].iloc[0])
+
+
+def test_suppressed_groups_claim_no_shift_and_are_no_part_of_the_family() -> None:
+    before, after, groups = _marks((0, 20, 0, 9), (9, 11, 1, 100), (9, 2, 2, 30))
+    table = shift_table({FLAG: (before, after)}, [groups])
+    assert table["support"].tolist() == ["suppressed", "full", "indicative"]
+    assert table["p"].iloc[0] < 1e-5
+    assert not table["claim"].iloc[0]
+    assert math.isnan(table["p_adjusted"].iloc[0])
+    assert table["p_adjusted"].to_numpy()[1:] == pytest.approx(holm(table["p"].to_numpy()[1:]))
+
+
+def test_identical_policies_shift_nothing() -> None:
+    before, _ = _before_and_after()
+    groups = [overall_group(400), group_of([0, 1, 2, 3] * 100)]
+    table = shift_table(shared_metrics(before, before), groups)
+    assert (table[["entered", "left", "net", "net_to_rest"]].fillna(0) == 0).all(axis=None)
+    assert (table["p"] == 1).all()
+    assert (table["p_adjusted"] == 1).all()
+    assert not table["claim"].any()
+    agreement = agreement_table([before, before, before], groups)
+    assert (agreement["p"] == 1).all()
+    assert (agreement["changing"] == 0).all()
+
+
+def test_a_label_that_one_label_set_lacks_marks_none_of_its_images() -> None:
+    before, after = _before_and_after()
+    metrics = shared_metrics(before, after)
+    assert not metrics["label:dog"][0].any()
+    assert metrics["label:dog"][1].any()
+    backwards = shared_metrics(after, before)
+    assert backwards["label:dog"][0].any()
+    assert metrics.keys() == backwards.keys()
+
+
+def test_the_published_counts_by_age_shift_as_the_published_table_does() -> None:
+    dataset, features = ages()
+    before, after = said(features), said(features, child=True)
+    groups = partitions(dataset, [["age"], ["age_band"]])
+    table = shift_table(shared_metrics(before, after), groups)
+    young = _row(table, "0-19")
+    assert (young.entered, young.left, young.n) == (0, 60 + 475 + 348 - 5 - 58 - 174, 2736)
+    assert round(100 * young.before, 1) == 32.3
+    assert round(100 * young.after, 1) == 8.7
+    assert young.net_to_rest_high < 0
+    flags = table[(table["metric"] == FLAG) & (table["by"] == "age")]
+    points = (100 * flags["net"]).to_numpy()
+    published = [-28.0, -30.7, -14.8, -1.3, -0.5, -0.3, -0.5, -0.7, -1.0]
+    # Counts are whole images: half an image of 118, before and after, is 0.85 points.
+    assert points == pytest.approx(published, abs=0.9)
+    assert flags["claim"].tolist() == [True, True, True, True, True, False, False, False, False]
+
+
+def test_flows_sum_to_the_images_of_each_group_and_to_the_counts_of_each_label() -> None:
+    before, after = _before_and_after()
+    groups = group_of([0, 0, 1, 2] * 100)
+    flows = flow_table(before, after, [groups])
+    for kind in ("label", "action"):
+        totals = (
+            flows[flows["kind"] == kind]
+            .groupby("group")[["count", "n"]]
+            .agg({"count": "sum", "n": "first"})
+        )
+        assert totals["count"].tolist() == totals["n"].tolist() == groups.sizes.tolist()
+    labels = flows[flows["kind"] == "label"]
+    ends: tuple[tuple[str, Predictions], ...] = (("source", before), ("target", after))
+    for end, said_by in ends:
+        counts = labels.groupby(["group", end])["count"].sum()
+        columns = np.arange(len(said_by.label_ids))
+        expected = groups.count(np.asarray(said_by.y_pred[:, np.newaxis] == columns))
+        found = [[counts.get((g, name), 0) for name in said_by.label_ids] for g in groups.names]
+        assert found == expected.tolist()
+    assert (flows["count"] > 0).all()
+
+
+def test_the_price_of_a_label_is_what_it_took_from_images_that_passed() -> None:
+    dataset, features = ages()
+    before, after = said(features), said(features, child=True)
+    groups = dataset.groups(["age_band"])
+    [young, old] = price_table(before, after, [groups], truth_of(dataset, before)).itertuples()
+    assert (young.label, young.group, young.n) == ("child", "0-19", 2736)
+    assert (young.captured, young.from_flagged, young.from_passed) == (646, 646, 0)
+    assert young.relief == pytest.approx(646 / 883)
+    assert (young.relief_low, young.relief_high) == tuple(map(float, wilson(646, 883)))
+    assert young.over_capture == 0
+    assert young.over_capture_high > 0
+    assert young.from_correct is None
+    assert old.captured == old.from_flagged
+
+
+def test_the_price_counts_what_was_classified_rightly_before() -> None:
+    before, after = _before_and_after()
+    dataset = dataset_of({"group": ["a"] * 400}, ["cat"] * 400)
+    truth = truth_of(dataset, before)
+    [row] = price_table(before, after, [overall_group(400)], truth).itertuples()
+    dog = after.label_ids.index("dog")
+    cat = before.label_ids.index("cat")
+    assert row.from_correct == int(((after.y_pred == dog) & (before.y_pred == cat)).sum())
+    assert row.from_flagged + row.from_passed == row.captured
+    assert row.flagged_before + row.passed_before == row.n
+    assert price_table(after, before, [overall_group(400)]).empty
+
+
+def test_cochrans_q_is_over_the_flags_of_each_group_and_suppresses_small_ones() -> None:
+    before, after = _before_and_after()
+    third = predict(policy(), StubEncoder(), _features(400))
+    groups = group_of([0] * 371 + [1] * 29)
+    table = agreement_table([before, after, third], [groups])
+    flags = np.stack([each.flagged for each in (before, after, third)], axis=1)
+    assert table["p"].iloc[0] == pytest.approx(cochran_p(flags[:371]))
+    assert table["p_adjusted"].iloc[0] == table["p"].iloc[0]
+    assert math.isnan(table["p_adjusted"].iloc[1])
+    changing = np.asarray(flags.any(axis=1) & ~flags.all(axis=1), bool)
+    assert table["changing"].tolist() == groups.count(changing).tolist()
+
+
+def test_matching_flags_as_many_images_as_the_first_label_set() -> None:
+    before, after = _before_and_after()
+    count = int(before.flagged.sum())
+    assert int(after.flagged.sum()) != count
+    matched = flagged_at(after, count)
+    assert int(matched.sum()) == count  # no two images are equal here
+    table = shift_table({FLAG: (before.flagged, matched)}, [overall_group(400)])
+    row = _row(table, OVERALL)
+    assert (row.entered - row.left, row.net, row.p) == (0, 0, 1)
+
+
+def test_a_label_set_that_cannot_flag_flags_nothing_at_any_matched_rate() -> None:
+    labels = policy().model_dump(mode="json")["labels"]
+    for label in labels:
+        label |= {"review_threshold": None}
+        label["action"] = "allow" if label["action"] else None
+    harmless = predict(policy(labels=labels), StubEncoder(), _features(50))
+    for count in (0, 20, 50):
+        assert not flagged_at(harmless, count).any()

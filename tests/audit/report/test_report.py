@@ -1,0 +1,247 @@
+"""Reports: every number is of results.json, nothing of a dataset is markup, files are exact."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from audit.report import write_report
+from audit.report.shown import minus, p_value, points, ratio
+from audit.results.plain import escaped
+from audit.results.results import Results
+from moderation.visible_text import lines
+from tests.support.page_reader import Page
+from tests.support.sample_header import FORMULA, POLICIES, SCRIPT
+from tests.support.sample_results import ablated, compared
+
+SAMPLES = {
+    "compare": compared(),
+    "four policies": compared((*POLICIES, "third", "fourth")),
+    "ablate": ablated(),
+}
+SAMPLES["nothing but a header"] = Results(
+    kind="run", header=SAMPLES["ablate"].header, summary=("Nothing was found.",)
+)
+
+BANNED = ("unbiased", "debias", "fair model", "no bias")
+
+
+@pytest.fixture(scope="module", params=list(SAMPLES))
+def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of each sample's report."""
+    folder = tmp_path_factory.mktemp("report") / "new" / "folder"
+    write_report(SAMPLES[request.param], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def html(written: Path) -> str:
+    return (written / "report.html").read_text()
+
+
+@pytest.fixture(scope="module")
+def page(html: str) -> Page:
+    return Page(html)
+
+
+def _scalars(value: Any) -> set[str]:
+    if isinstance(value, dict):
+        return set().union(*map(_scalars, value.values()))
+    if isinstance(value, list):
+        return set().union(*map(_scalars, value))
+    return {json.dumps(value)}
+
+
+def test_every_number_of_the_page_is_one_of_results_json(written: Path, page: Page) -> None:
+    known = _scalars(json.loads((written / "results.json").read_text()))
+    values = [element.attributes["value"] for element in page.all("data")]
+    assert values
+    assert [value for value in values if value not in known] == []
+
+
+def test_no_null_is_shown_as_a_number(page: Page) -> None:
+    nulls = [each.text for each in page.all("data") if each.attributes["value"] == "null"]
+    assert set(nulls) <= {"undefined", "no limit"}
+
+
+def test_a_number_in_a_cell_is_a_data_element(page: Page) -> None:
+    exempt = {"data", "bdi", "th", "caption", "code", "a"}
+    for path, text in page.texts:
+        tags = [element.tag for element in path]
+        classes = " ".join(element.attributes.get("class", "") for element in path).split()
+        if "td" in tags and not exempt & set(tags) and not {"tag", "text", "prose"} & set(classes):
+            assert not re.search(r"\d", text), text
+
+
+def test_the_page_is_well_formed_and_repeats_no_id(page: Page) -> None:
+    ids = [each.attributes["id"] for each in page.elements if "id" in each.attributes]
+    assert len(ids) == len(set(ids))
+    targets = [
+        value[1:]
+        for each in page.elements
+        for name, value in each.attributes.items()
+        if name == "href"
+    ]
+    assert set(targets) <= set(ids)
+    used = set(re.findall(r"url\(#([^)]+)\)", " ".join(str(e.attributes) for e in page.elements)))
+    assert used <= set(ids)
+
+
+def test_headings_are_in_order_and_the_first_is_alone(page: Page) -> None:
+    levels = [int(each.tag[1]) for each in page.elements if re.fullmatch(r"h[1-6]", each.tag)]
+    assert levels[0] == 1
+    assert levels.count(1) == 1
+    assert all(b <= a + 1 for a, b in pairwise(levels))
+
+
+def test_each_drawing_and_table_says_what_it_is(page: Page) -> None:
+    for svg in page.all("svg"):
+        inside = [each for each in page.elements if svg in each.path]
+        named = {each.attributes.get("id") for each in inside if each.tag in ("title", "desc")}
+        assert svg.attributes["role"] == "img"
+        assert set(svg.attributes["aria-labelledby"].split()) == named
+        assert all(each.text.strip() for each in inside if each.tag in ("title", "desc"))
+    assert len(page.all("caption")) == len(page.all("table"))
+    assert all("scope" in each.attributes for each in page.all("th"))
+    assert page.all("html")[0].attributes["lang"] == "en"
+
+
+def test_nothing_in_the_page_runs_or_comes_from_elsewhere(page: Page, html: str) -> None:
+    assert not {"script", "img", "image", "link", "iframe", "object"} & {
+        element.tag for element in page.elements
+    }
+    assert "<script" not in html
+    for element in page.elements:
+        for name, value in element.attributes.items():
+            assert not name.startswith("on")
+            assert "http" not in value or name in ("aria-label",)
+            assert name not in ("src", "srcset", "xlink:href")
+    assert "url(http" not in html
+    assert "@import" not in html
+
+
+def test_the_page_begins_with_the_finding(page: Page) -> None:
+    paragraphs = [each for each in page.all("p") if each.attributes.get("class") != "kicker"]
+    assert paragraphs[0].text in {lines(sample.summary[0]) for sample in SAMPLES.values()}
+
+
+def test_no_word_promises_what_no_audit_shows(written: Path) -> None:
+    for name in ("report.html", "report.md"):
+        text = (written / name).read_text().lower()
+        assert [word for word in BANNED if word in text] == []
+
+
+def test_results_json_is_of_its_schema_and_reads_back(written: Path) -> None:
+    text = (written / "results.json").read_text()
+    jsonschema.validate(json.loads(text), Results.model_json_schema())
+    assert Results.model_validate_json(text) in SAMPLES.values()
+
+
+@pytest.mark.parametrize("name", list(SAMPLES))
+def test_equal_results_give_equal_bytes(name: str, tmp_path: Path) -> None:
+    again = Results.model_validate_json(SAMPLES[name].to_json())
+    one, two = write_report(SAMPLES[name], tmp_path / "a"), write_report(again, tmp_path / "b")
+    assert [path.name for path in one] == [path.name for path in two]
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in two]
+
+
+def test_a_report_replaces_an_older_one_and_leaves_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "report.html").write_text("old")
+    paths = write_report(SAMPLES["nothing but a header"], tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(paths)
+    assert "old" not in (tmp_path / "report.html").read_text()[:3]
+
+
+def test_a_file_that_cannot_be_replaced_leaves_no_half(tmp_path: Path) -> None:
+    (tmp_path / "report.html").mkdir()
+    with pytest.raises(IsADirectoryError):
+        write_report(SAMPLES["nothing but a header"], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_each_table_with_rows_has_a_csv_file_of_all_its_rows(tmp_path: Path) -> None:
+    results = SAMPLES["compare"]
+    names = {path.name for path in write_report(results, tmp_path)}
+    assert {"rates.csv", "differences.csv", "shifts.csv", "flows.csv", "prices.csv"} <= names
+    assert "ablations.csv" not in names
+    with (tmp_path / "rates.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(results.rates)
+    assert float(rows[0]["rate"]) == results.rates[0].rate
+    undefined = [row for row, rate in zip(rows, results.rates, strict=True) if rate.rate is None]
+    assert undefined
+    assert {row["rate"] for row in undefined} == {""}
+
+
+def test_no_text_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
+    write_report(SAMPLES["compare"], tmp_path)
+    with (tmp_path / "shifts.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert f"'{FORMULA}" in {row["group"] for row in rows}
+    assert any(row["net"].startswith("-") for row in rows)
+
+
+def test_names_of_a_dataset_are_text_in_the_page(tmp_path: Path) -> None:
+    write_report(SAMPLES["compare"], tmp_path)
+    page = Page((tmp_path / "report.html").read_text())
+    heads = [each.text for each in page.all("th")]
+    assert any(SCRIPT in text for text in heads)
+    assert any("\"quoted\" & 'single' | `code` $x$" in text for text in heads)
+    assert "\x07" not in "".join(heads)
+
+
+def test_markdown_tables_have_one_width_and_hold_no_html(written: Path) -> None:
+    text = (written / "report.md").read_text()
+    outside = re.sub(r"`+[^`\n]*`+", "", text)
+    assert not re.search(r"<[a-z/!]", outside)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in table.splitlines()}
+        assert len(widths) == 1, table[:200]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a|b", "a\\|b"),
+        ("`x` *y* _z_", "\\`x\\` \\*y\\* \\_z\\_"),
+        ("<b> & @you", "&lt;b&gt; &amp; &#64;you"),
+        ("# no heading", "\\# no heading"),
+        ("[x](y) {} (z)", "\\[x](y) {} (z)"),
+        ("- no list", "\\- no list"),
+        ("1. no list", "1\\. no list"),
+        ("two\nlines", "two lines"),
+        ("http://a.b www.a.b", "http&#58;//a.b www&#46;a.b"),
+    ],
+)
+def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
+    assert escaped(text) == shown
+
+
+def test_suppressed_cells_show_count_and_n_and_no_rate(tmp_path: Path) -> None:
+    write_report(SAMPLES["compare"], tmp_path)
+    page = Page((tmp_path / "report.html").read_text())
+    marked = [
+        each
+        for each in page.all("td")
+        if "few" in each.attributes["class"].split() and "too few (n < 30)" in each.text
+    ]
+    assert marked
+    assert not any("%" in each.text for each in marked)
+
+
+def test_numbers_are_shown_as_their_kind() -> None:
+    assert points(-0.0115).text == "−1.15"
+    assert points(0.0).text == "0.00"
+    assert points(-0.000001).text == "0.00"
+    assert points(None).text == "undefined"
+    assert ratio(1.8444).text == "1.84"
+    assert p_value(0.00000001).text == "<\u00a00.0001"
+    assert p_value(0.0).json == "0.0"
+    assert minus("-0.000") == "0.000"

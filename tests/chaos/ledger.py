@@ -1,0 +1,248 @@
+"""The ledger: what was accepted, held against what the decision log says; by SQL alone.
+
+It asks the tables and trusts none of their constraints, so that it would see what they let through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import JSON, Connection, Engine, column, text
+
+from tests.chaos.load import Accepted, Answer
+
+#: One row for each accepted request: what there is of an answer to it.
+_FACTS = """
+CREATE TEMPORARY TABLE chaos_facts AS
+SELECT a.request_id, a.policies, a.hostile,
+  (SELECT count(*) FROM submissions s WHERE s.request_id = a.request_id) AS answers,
+  (SELECT count(*) FROM submissions s
+    WHERE s.request_id = a.request_id AND s.outcome = 'decided') AS decided,
+  (SELECT count(*) FROM submissions s
+    WHERE s.request_id = a.request_id AND s.outcome = 'quarantined') AS quarantined,
+  (SELECT count(*) FROM quarantine q WHERE q.request_id = a.request_id
+    AND q.released_at IS NULL AND q.dropped_at IS NULL) AS open_entries,
+  (SELECT count(*) FROM submission_decisions l WHERE l.request_id = a.request_id) AS links,
+  (SELECT count(DISTINCT d.policy_id) FROM submission_decisions l
+    JOIN decisions d ON d.id = l.decision_id WHERE l.request_id = a.request_id) AS policies_decided,
+  (SELECT count(*) FROM submission_decisions l JOIN decisions d ON d.id = l.decision_id
+    WHERE l.request_id = a.request_id AND d.image_sha256 <> a.image_sha256) AS other_images
+FROM chaos_accepted a
+"""
+
+#: What is wrong with a request's answer: under which name, in which part of the ledger, and when.
+_CHECKS = (
+    ("lost", "no answer", "answers = 0"),
+    (
+        "lost",
+        "a verdict without all of its decisions",
+        "decided > 0 AND policies_decided < policies",
+    ),
+    ("lost", "quarantine without an entry", "quarantined > 0 AND open_entries = 0"),
+    ("duplicated", "more than one answer", "answers > 1"),
+    ("duplicated", "a verdict and quarantine", "decided > 0 AND open_entries > 0"),
+    ("duplicated", "quarantine and decisions", "quarantined > 0 AND links > 0"),
+    ("duplicated", "more than one entry in quarantine", "open_entries > 1"),
+    ("duplicated", "more decisions than policies", "links > policies OR links > policies_decided"),
+    ("wrong", "decided on another image", "other_images > 0"),
+    ("wrong", "decided although hostile", "hostile > 0 AND decided > 0"),
+)
+
+#: Of each answer one webhook is written, to be sent as often as it takes.
+_WEBHOOKS = """
+SELECT a.request_id FROM chaos_accepted a
+WHERE (SELECT count(*) FROM outbox o WHERE o.request_id = a.request_id) <> 1 ORDER BY a.request_id
+"""
+
+#: Decisions that there is more than one of.
+_DOUBLED = """
+SELECT image_sha256 || ' ' || policy_sha256 AS what, count(*) AS number FROM decisions
+GROUP BY image_sha256, policy_sha256, model_fingerprint, preprocessing, frames HAVING count(*) > 1
+"""
+
+_REASONS = """
+SELECT q.reason, a.hostile, count(*) AS number FROM quarantine q
+JOIN chaos_accepted a ON a.request_id = q.request_id
+WHERE q.released_at IS NULL AND q.dropped_at IS NULL GROUP BY q.reason, a.hostile
+"""
+
+_LOGGED = """
+SELECT l.request_id, l.position, d.id, d.verdict FROM submission_decisions l
+JOIN decisions d ON d.id = l.decision_id JOIN chaos_accepted a ON a.request_id = l.request_id
+ORDER BY l.request_id, l.position
+"""
+
+_LOGGED_ERRORS = """
+SELECT q.request_id, q.error_type FROM quarantine q
+JOIN chaos_accepted a ON a.request_id = q.request_id
+WHERE q.released_at IS NULL AND q.dropped_at IS NULL
+"""
+
+#: Of a verdict, what each request for it has of its own.
+_OF_THE_REQUEST = ("request_id", "decision_id", "timings")
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """How many requests were accepted, and what became of them."""
+
+    submitted: int
+    decided: int
+    quarantined: int
+    lost: int
+    duplicated: int
+
+    def as_json(self) -> dict[str, int]:
+        """Returns it as plain JSON."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The ledger and what it rests on.
+
+    Attributes:
+        ledger: the sums.
+        findings: by part of the ledger, then by what is wrong: which requests or decisions.
+        quarantined: how many, by reason; those that were not hostile apart.
+        others: answers in the log to requests that nobody was promised one: poison, and
+            requests whose `submit` raised.
+    """
+
+    ledger: Ledger
+    findings: dict[str, dict[str, list[str]]]
+    quarantined: dict[str, int]
+    others: int
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.findings
+
+
+def audit(
+    engine: Engine,
+    accepted: Sequence[Accepted],
+    answers: Mapping[str, Answer],
+    *,
+    webhooks: bool = False,
+) -> Audit:
+    """Returns what the decision log says of the accepted requests, and of the host's answers.
+
+    `webhooks` tells whether each answer has a webhook.
+    """
+    with engine.connect() as connection:
+        _enter(connection, accepted)
+        findings: dict[str, dict[str, list[str]]] = {}
+        for part, what, when in _CHECKS:
+            asked = f"SELECT request_id FROM chaos_facts WHERE {when} ORDER BY request_id"
+            _note(findings, part, what, connection.scalars(text(asked)))
+        for what, number in connection.execute(text(_DOUBLED)):
+            _note(findings, "duplicated", "more than one decision", [what] * (number - 1))
+        told_otherwise = _told_otherwise(connection, answers)
+        _note(findings, "duplicated", "the host was told something else", told_otherwise)
+        if webhooks:
+            _note(findings, "wrong", "not one webhook", connection.scalars(text(_WEBHOOKS)))
+        return Audit(
+            _ledger(connection, findings), findings, _reasons(connection), _others(connection)
+        )
+
+
+def count_final(engine: Engine, accepted: Sequence[Accepted]) -> int:
+    """Returns how many of the accepted requests have an answer in the log."""
+    names = {one.request_id for one in accepted}
+    with engine.connect() as connection:
+        return len(
+            names.intersection(connection.scalars(text("SELECT request_id FROM submissions")))
+        )
+
+
+def _enter(connection: Connection, accepted: Sequence[Accepted]) -> None:
+    for table in ("chaos_facts", "chaos_accepted"):  # a pool may give a connection again
+        connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+    connection.execute(
+        text(
+            "CREATE TEMPORARY TABLE chaos_accepted (request_id VARCHAR(128), "
+            "image_sha256 VARCHAR(64), policies INTEGER, hostile INTEGER)"
+        )
+    )
+    rows = [
+        {
+            "name": one.request_id,
+            "image": one.image_sha256,
+            "policies": len(one.policies),
+            "hostile": int(bool(one.hostile)),
+        }
+        for one in accepted
+    ]
+    if rows:
+        entered = "INSERT INTO chaos_accepted VALUES (:name, :image, :policies, :hostile)"
+        connection.execute(text(entered), rows)
+    connection.execute(text("CREATE INDEX chaos_ids ON chaos_accepted (request_id)"))
+    connection.execute(text(_FACTS))
+
+
+def _note(
+    findings: dict[str, dict[str, list[str]]], part: str, what: str, names: Iterable[str]
+) -> None:
+    if found := list(names):
+        findings.setdefault(part, {}).setdefault(what, []).extend(found)
+
+
+def _ledger(connection: Connection, findings: Mapping[str, Mapping[str, list[str]]]) -> Ledger:
+    asked = (
+        "SELECT count(DISTINCT request_id), count(DISTINCT CASE WHEN decided > 0 THEN request_id "
+        "END), count(DISTINCT CASE WHEN quarantined > 0 AND decided = 0 THEN request_id END) "
+        "FROM chaos_facts"
+    )
+    submitted, decided, quarantined = connection.execute(text(asked)).one()
+    lost = {name for names in findings.get("lost", {}).values() for name in names}
+    doubled = findings.get("duplicated", {})
+    # Requests count once, however much is wrong with them; decisions count each.
+    rows = len(doubled.get("more than one decision", []))
+    of = {
+        name
+        for what, names in doubled.items()
+        if what != "more than one decision"
+        for name in names
+    }
+    return Ledger(submitted, decided, quarantined, len(lost), len(of) + rows)
+
+
+def _told_otherwise(connection: Connection, answers: Mapping[str, Answer]) -> list[str]:
+    """Returns the requests whose host was told something else than the log says."""
+    asked = text(_LOGGED).columns(
+        column("request_id"), column("position"), column("id"), column("verdict", JSON)
+    )
+    logged: dict[str, list[tuple[str, dict[str, Any]]]] = {}
+    for request_id, _, decision_id, verdict in connection.execute(asked):
+        logged.setdefault(request_id, []).append((decision_id, _of_the_image(verdict)))
+    errors = {row.request_id: row.error_type for row in connection.execute(text(_LOGGED_ERRORS))}
+    return [
+        name
+        for name, answer in answers.items()
+        if answer.error != errors.get(name, "")
+        or [(one.get("decision_id"), _of_the_image(one)) for one in answer.verdicts]
+        != logged.get(name, [])
+    ]
+
+
+def _of_the_image(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in verdict.items() if name not in _OF_THE_REQUEST}
+
+
+def _reasons(connection: Connection) -> dict[str, int]:
+    return {
+        f"{reason}{'' if hostile else ', not hostile'}": number
+        for reason, hostile, number in connection.execute(text(_REASONS))
+    }
+
+
+def _others(connection: Connection) -> int:
+    asked = (
+        "SELECT count(*) FROM submissions s WHERE NOT EXISTS "
+        "(SELECT 1 FROM chaos_accepted a WHERE a.request_id = s.request_id)"
+    )
+    return int(connection.execute(text(asked)).scalar_one())

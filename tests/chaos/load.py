@@ -1,0 +1,213 @@
+"""The host's side: requests at a bounded rate from several threads, and what they were answered."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+from moderation.client.client import Client, QueueName
+from moderation.errors import (
+    BrokerUnavailable,
+    ModerationError,
+    QueueFull,
+    VerdictTimeout,
+)
+from tests.chaos.images import Photographs, hostile
+
+_THREADS = 4
+#: So many of the requests are about an image that was submitted before.
+REPEATS = 0.2
+#: The host collects one answer in so many while faults happen, and the others at the end.
+_COLLECTED_EARLY = 4
+_PAUSE = 0.02
+_POLICIES = ("community-photos", "document-privacy", "weapons")
+
+
+class Accepted(NamedTuple):
+    """A request whose `submit` returned, so that it must get an answer.
+
+    Attributes:
+        request_id: what it returned.
+        image_sha256: of the file; "" where there is none at the reference.
+        policies: ids.
+        hostile: of which kind it is, where it must not be decided; else "".
+    """
+
+    request_id: str
+    image_sha256: str
+    policies: tuple[str, ...]
+    hostile: str = ""
+
+
+class Answer(NamedTuple):
+    """What the host got for a request: verdicts as plain JSON, or the name of the error."""
+
+    verdicts: tuple[dict[str, Any], ...]
+    error: str = ""
+
+
+class Load:
+    """A context manager; submits until it has submitted all, or is told to stop."""
+
+    def __init__(self, client: Client, total: int, rate: float, folder: Path, *, seed: int) -> None:
+        """Prepares the load.
+
+        Args:
+            client: of the host.
+            total: so many requests about photographs.
+            rate: so many a second, beside bursts; see `hurry`.
+            folder: files of requests that name a path.
+            seed: of the images and of what is asked for.
+        """
+        folder.mkdir()
+        self._client = client
+        self._rate = rate
+        self._folder = folder
+        self._seed = seed
+        self._photographs = Photographs(seed)
+        self._lock = threading.Lock()
+        self._stop = threading.Event()
+        self._again: list[int] = []
+        self._next, self._total, self._ahead, self._photographs_accepted = 0, total, 0, 0
+        self._threads = [threading.Thread(target=self._submit_all) for _ in range(_THREADS)]
+        self._threads.append(threading.Thread(target=self._collect_early))
+        self.accepted: list[Accepted] = []
+        self.answers: dict[str, Answer] = {}
+        #: Submits that raised, by error; each was made again, as another request.
+        self.refused: Counter[str] = Counter()
+        #: What no host should see: the errors of threads.
+        self.failures: list[BaseException] = []
+
+    def __enter__(self) -> Self:
+        self._started = time.monotonic()
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all requests have been accepted, or a thread has failed."""
+        return bool(self.failures) or self._photographs_accepted >= self._total
+
+    def hurry(self, count: int) -> None:
+        """Lets so many requests go at once, so that workers have them in hand."""
+        with self._lock:
+            self._ahead += count
+
+    def _submit_all(self) -> None:
+        try:
+            while not self._stop.is_set() and not self.is_done:
+                number = self._due()
+                if number is None:
+                    time.sleep(_PAUSE)
+                elif not self._submit(number):
+                    with self._lock:
+                        self._again.append(number)
+                    time.sleep(5 * _PAUSE)
+        except BaseException as error:
+            self.failures.append(error)
+
+    def _due(self) -> int | None:
+        """Returns the number of the request that is to be submitted now; None if none is."""
+        with self._lock:
+            if self._again:
+                return self._again.pop()
+            by_now = self._rate * (time.monotonic() - self._started) + self._ahead
+            if self._next >= min(self._total, by_now):
+                return None
+            self._next += 1
+            return self._next - 1
+
+    def _submit(self, number: int) -> bool:
+        """Submits the request of that number; returns whether it was accepted."""
+        chosen = random.Random(f"{self._seed} {number}")
+        repeated = chosen.random() < REPEATS and number > 0
+        content = self._photographs.cut(chosen.randrange(number) if repeated else number)
+        policies = tuple(chosen.sample(_POLICIES, chosen.randint(1, len(_POLICIES))))
+        image: Path | bytes = content
+        if chosen.random() < 0.5:
+            image = self._folder / f"{number}.jpg"
+            image.write_bytes(content)
+        bulk = chosen.random() < 0.3
+        accepted = self._accept(image, content, policies, "bulk" if bulk else "interactive")
+        return accepted is not None
+
+    def _accept(
+        self,
+        image: Path | bytes,
+        content: bytes,
+        policies: tuple[str, ...],
+        queue: QueueName,
+        kind: str = "",
+    ) -> Accepted | None:
+        """Submits; notes what was accepted and returns it."""
+        try:
+            request_id = self._client.submit(image, policies, queue=queue)
+        except (QueueFull, BrokerUnavailable) as error:
+            with self._lock:
+                self.refused[type(error).__name__] += 1
+            return None
+        digest = hashlib.sha256(content).hexdigest() if content else ""
+        accepted = Accepted(request_id, digest, policies, kind)
+        with self._lock:
+            self.accepted.append(accepted)
+            self._photographs_accepted += not kind
+        return accepted
+
+    def submit_hostile(self, kind: str, number: int) -> str:
+        """Submits what no worker can decide on, until it is accepted; returns its id."""
+        content = b"" if kind == "missing" else hostile(kind, number)
+        image = content or self._folder / f"missing-{number}.jpg"
+        while not self._stop.is_set():
+            accepted = self._accept(image, content, _POLICIES[:1], "interactive", kind)
+            if accepted is not None:
+                return accepted.request_id
+            time.sleep(5 * _PAUSE)
+        raise RuntimeError("the load was stopped")
+
+    def _collect_early(self) -> None:
+        """Collects some answers as soon as they are there, as a host does."""
+        waiting: list[str] = []
+        begun = 0
+        try:
+            while not self._stop.wait(10 * _PAUSE):
+                with self._lock:
+                    waiting += [one.request_id for one in self.accepted[begun::_COLLECTED_EARLY]]
+                    begun += _COLLECTED_EARLY * -(-(len(self.accepted) - begun) // _COLLECTED_EARLY)
+                waiting = [name for name in waiting if not self._collect(name)]
+        except BaseException as error:
+            self.failures.append(error)
+
+    def collect(self) -> list[str]:
+        """Collects all answers that are there by now; returns the ids of the others."""
+        left = [one.request_id for one in self.accepted if one.request_id not in self.answers]
+        return [name for name in left if not self._collect(name)]
+
+    def _collect(self, request_id: str) -> bool:
+        """Notes the answer to a request, if it is there; returns whether it is."""
+        answer = None
+        with suppress(VerdictTimeout, BrokerUnavailable):
+            answer = self._look(request_id)
+        if answer is not None:
+            self.answers[request_id] = answer
+        return answer is not None
+
+    def _look(self, request_id: str) -> Answer:
+        try:
+            verdicts = self._client.collect(request_id, timeout_seconds=0)
+        except (VerdictTimeout, BrokerUnavailable):
+            raise
+        except ModerationError as error:
+            return Answer((), type(error).__name__)
+        return Answer(tuple(verdict.model_dump(mode="json") for verdict in verdicts))

@@ -1,0 +1,432 @@
+"""What `doctor` says of real Redis servers, of a decision log and of settings."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from moderation.commands.doctor.check import Check
+from moderation.commands.doctor.redis import check_redis, clock, transport
+from moderation.commands.doctor.worker import (
+    check_callbacks,
+    check_decision_log,
+    check_doors,
+    check_log_rights,
+)
+from moderation.decision_log.opening import open_log
+from moderation.errors import LogUnavailable, SettingsError
+from moderation.local_servers import EmbeddedRedis, find_redis_server
+from moderation.settings import Settings, load_settings
+from tests.conftest import POLICIES
+from tests.support.redis_kinds import Certificates, ConfiguredRedis, TlsFront
+from tests.support.waiting import until
+
+
+class OpenRedis(ConfiguredRedis):
+    """One that asks for no password."""
+
+    is_open = False
+
+    def start(self) -> None:
+        super().start()
+        with redis.Redis.from_url(self.url) as connection:
+            connection.execute_command("ACL", "SETUSER", "default", "nopass")
+        self.is_open = True
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}/0" if self.is_open else super().url
+
+
+def found(settings: Settings) -> dict[str, Check]:
+    return {check.name: check for check in check_redis("redis", settings)}
+
+
+def of(server: EmbeddedRedis, **more: Any) -> dict[str, Check]:
+    return found(load_settings(broker_url=server.url, **more))
+
+
+@pytest.fixture(scope="module")
+def careless() -> Iterator[OpenRedis]:
+    with OpenRedis("--save", "", "--maxmemory-policy", "allkeys-lru") as running:
+        yield running
+
+
+def test_a_redis_that_is_set_up_well_gets_no_warning(tmp_path: Path) -> None:
+    options = ("--appendonly", "yes", "--dir", str(tmp_path), "--maxmemory", "100mb")
+    with ConfiguredRedis(*options) as server:
+        checks = of(server)
+        states = {name: check.state for name, check in checks.items() if name != "clock"}
+        assert states.pop("workers") == "warn"
+        assert set(states.values()) == {"ok"}
+        assert checks["redis access"].found == "it asks for a password"
+        assert checks["redis memory"].found == "maxmemory 104,857,600 bytes"
+        assert checks["redis persistence"].found == "an append-only file"
+        password = server.url.partition("://:")[2].partition("@")[0]
+        assert password not in str(checks)
+
+
+def test_an_open_redis_on_loopback_is_no_danger_and_the_rest_is_said(careless: OpenRedis) -> None:
+    checks = of(careless)
+    assert checks["redis access"].state == "ok"
+    assert "this machine alone" in checks["redis access"].found
+    assert checks["redis eviction"].state == "warn"
+    assert checks["redis memory"] == Check(
+        "redis memory",
+        "warn",
+        "no maxmemory",
+        "Set maxmemory: without it a full machine ends Redis, with it `submit` is told",
+    )
+    assert "do not outlive a restart" in checks["redis persistence"].found
+
+
+def test_a_redis_that_is_open_to_others_is_a_warning() -> None:
+    with OpenRedis("--bind", "0.0.0.0", "--protected-mode", "no") as server:
+        check = of(server)["redis access"]
+    assert check.state == "warn"
+    assert "lets everybody in" in check.found
+
+
+def test_a_protected_redis_answers_this_machine_alone() -> None:
+    with OpenRedis("--bind", "0.0.0.0", "--protected-mode", "yes") as server:
+        assert of(server)["redis access"].state == "ok"
+
+
+def test_what_a_redis_does_not_tell_is_said_to_be_unknown() -> None:
+    with OpenRedis("--rename-command", "CONFIG", "") as server:
+        checks = of(server)
+    assert checks["redis access"].state == "warn"
+    assert "unknown whether other machines" in checks["redis access"].found
+    assert "unknown whether there are snapshots" in checks["redis persistence"].found
+
+
+def test_the_server_is_told_by_its_own_name(careless: OpenRedis) -> None:
+    program = Path(find_redis_server())
+    [version] = re.findall(
+        r"v=(\S+)", subprocess.run([program, "--version"], capture_output=True, text=True).stdout
+    )
+    name = "Valkey" if program.name.startswith("valkey") else "Redis"
+    assert of(careless)["redis"].found.endswith(f", {name} {version}")
+
+
+@pytest.fixture(scope="module")
+def secretive(careless: OpenRedis) -> str:
+    """URL of a user who may do what hosts and workers do, and ask nothing of the server."""
+    with redis.Redis.from_url(careless.url) as connection:
+        questions = ["-info", "-config", "-client", "-acl", "-command", "-@dangerous"]
+        rights = ["on", ">sesame", "~*", "&*", "+@all", *questions]
+        connection.execute_command("ACL", "SETUSER", "managed", *rights)
+    return f"redis://managed:sesame@127.0.0.1:{careless.port}/0"
+
+
+def test_each_check_stands_alone_where_redis_answers_no_questions(
+    careless: OpenRedis, secretive: str
+) -> None:
+    checks = found(load_settings(broker_url=secretive))
+    assert [*checks] == [*of(careless)]
+    assert checks["redis"].found.endswith("Redis of unknown version")
+    assert {name for name, check in checks.items() if check.found.startswith("unknown")} == {
+        "redis eviction",
+        "redis memory",
+        "redis persistence",
+    }
+    assert "unknown whether other machines" in checks["redis access"].found
+    assert "neither INFO nor CONFIG is allowed" in checks["redis memory"].remedy
+    assert not [check for check in checks.values() if check.state == "fail"]
+
+
+@pytest.mark.parametrize("question", ["info", "config"])
+def test_what_one_question_does_not_tell_is_asked_with_the_other(question: str) -> None:
+    with ConfiguredRedis("--rename-command", question, "", "--maxmemory", "100mb") as server:
+        checks = of(server)
+    assert checks["redis eviction"].found == "maxmemory-policy noeviction"
+    assert checks["redis memory"].found == "maxmemory 104,857,600 bytes"
+    assert checks["redis persistence"].found.partition(":")[0] in (
+        "accepted requests do not outlive a restart",
+        "no append-only file; unknown whether there are snapshots",
+    )
+
+
+def test_what_a_worker_cannot_do_without_fails_alone(careless: OpenRedis) -> None:
+    with redis.Redis.from_url(careless.url) as connection:
+        rights = ["on", ">sesame", "~*", "&*", "+@all", "-time"]
+        connection.execute_command("ACL", "SETUSER", "timeless", *rights)
+    url = f"redis://timeless:sesame@127.0.0.1:{careless.port}/0"
+    checks = found(load_settings(broker_url=url))
+    assert [*checks] == [*of(careless)]
+    assert {"clock", "queues"} <= {name for name, c in checks.items() if c.state == "fail"}
+    assert checks["redis eviction"].found == "maxmemory-policy allkeys-lru"
+
+
+def test_snapshots_alone_lose_what_came_after(tmp_path: Path) -> None:
+    with ConfiguredRedis("--dir", str(tmp_path)) as server:
+        with redis.Redis.from_url(server.url) as connection:
+            connection.config_set("save", "900 1")
+        check = of(server)["redis persistence"]
+    assert check.state == "warn"
+    assert "last snapshot (save 900 1)" in check.found
+
+
+@pytest.mark.parametrize("name", ["broker_url", "result_url"])
+def test_a_way_without_tls_to_another_machine_is_a_warning(name: str) -> None:
+    check = transport("way", load_settings(**{name: "redis://:password@queue.internal:6379/0"}))
+    assert (check.name, check.state) == ("way", "warn")
+    assert "go to queue.internal for all to read" in check.found
+    assert transport("way", load_settings(**{name: "rediss://queue.internal:6379/0"})).state == "ok"
+
+
+def test_a_way_with_tls_is_none(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    certificates = Certificates(tmp_path, "localhost")
+    with TlsFront(certificates, redis_server.port) as front:
+        password = redis_server.url.partition("://")[2].partition("@")[0]
+        url = f"rediss://{password}@localhost:{front.port}/0"
+        checks = found(load_settings(broker_url=url, redis_ca_file=certificates.authority))
+    assert checks["redis transport"].state == "ok"
+    assert checks["redis access"].found == "it asks for a password"
+
+
+def test_results_of_their_own_are_looked_at_too(redis_server: EmbeddedRedis) -> None:
+    with EmbeddedRedis() as results:
+        assert of(redis_server, result_url=results.url)["redis results"].state == "ok"
+        settings = load_settings(broker_url=redis_server.url, result_url=results.url)
+    checks = found(settings)
+    assert checks["redis results"].state == "fail"
+    assert checks["redis results"].found.startswith(f"redis://127.0.0.1:{results.port}/0: Redis")
+    assert checks["workers"].state in ("ok", "warn")  # what comes after it is looked at too
+
+
+def test_the_clock_of_redis_is_held_against_ours(redis_server: EmbeddedRedis) -> None:
+    # A pause of this process between the two clocks is taken for a difference, and rare.
+    until(lambda: of(redis_server)["clock"].state == "ok")
+    assert clock("clock", 1_000.0, 998.5).state == "ok"
+    assert clock("clock", 1_000.0, 990.0).found == "Redis' clock is 10 s ahead of ours"
+    assert clock("clock", 1_000.0, 4_600.0) == Check(
+        "clock",
+        "warn",
+        "Redis' clock is 3,600 s behind ours",
+        "Set both by NTP: waiting times are wrong by as much",
+    )
+
+
+def test_the_decision_log_is_looked_at_and_not_changed(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.db"
+    settings = load_settings(database_url=f"sqlite:///{file}")
+    [check] = check_decision_log("decision log", settings)
+    assert check.state == "ok"
+    assert "not there yet; the first worker makes it" in check.found
+    assert not list(check_log_rights("rights", settings))
+    assert not file.exists()
+    file.touch(mode=0o600)
+    [check] = check_decision_log("decision log", settings)
+    assert "the first worker makes its tables" in check.found
+    assert file.stat().st_size == 0
+    open_log(settings).close()
+    [check] = check_decision_log("decision log", settings)
+    assert check == Check("decision log", "ok", f"sqlite:///{file}")
+    [rights] = check_log_rights("rights", settings)
+    assert rights == Check("rights", "ok", "no others on this machine have any")
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
+def test_a_decision_log_that_all_may_use_is_named(tmp_path: Path, mode: int) -> None:
+    file = tmp_path / "decisions.db"
+    settings = load_settings(database_url=f"sqlite:///{file}")
+    open_log(settings).close()
+    file.chmod(mode)
+    [check] = check_log_rights("rights", settings)
+    assert check.state == "warn"
+    assert check.found == f"all users of this machine may use {file} ({mode:04o})"
+    assert check.remedy.startswith(f"Run chmod o-rwx {file}, or")
+
+
+def test_a_folder_that_all_may_remove_the_decision_log_from_is_named(tmp_path: Path) -> None:
+    settings = load_settings(database_url=f"sqlite:///{tmp_path}/decisions.db")
+    open_log(settings).close()
+    tmp_path.chmod(0o777)
+    [check] = check_log_rights("rights", settings)
+    assert check.found == f"all users of this machine may use {tmp_path} (0777)"
+    for harmless in (0o755, 0o1777):  # as /srv and /tmp are
+        tmp_path.chmod(harmless)
+        [check] = check_log_rights("rights", settings)
+        assert check.state == "ok"
+
+
+def test_the_last_answers_of_a_log_that_is_missing_are_a_failure(tmp_path: Path) -> None:
+    (tmp_path / "decisions.db-wal").write_bytes(b"answers")
+    settings = load_settings(database_url=f"sqlite:///{tmp_path}/decisions.db")
+    with pytest.raises(LogUnavailable, match="last answers of a log that is not"):
+        list(check_decision_log("decision log", settings))
+
+
+def test_a_decision_log_of_a_newer_version_fails(tmp_path: Path) -> None:
+    file = tmp_path / "decisions.db"
+    settings = load_settings(database_url=f"sqlite:///{file}")
+    open_log(settings).close()
+    with closing(sqlite3.connect(file)) as database, database:
+        database.execute("UPDATE decision_log_version SET version_num = 'of the future'")
+    [check] = check_decision_log("decision log", settings)
+    assert check.state == "fail"
+    assert "newer version (of the future)" in check.found
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "words"),
+    [
+        ({}, "ok", "no webhooks"),
+        (
+            {"callback_urls": ("http://a.example/",), "callback_secrets": "whsec_" + "a" * 32},
+            "warn",
+            "all between can read those to a.example",
+        ),
+        (
+            {"callback_urls": ("http://127.0.0.1:1/",), "callback_secrets": "whsec_" + "a" * 32},
+            "ok",
+            "1 receivers, signed",
+        ),
+        (
+            {"callback_urls": ("https://a.example/",), "callback_secrets": "whsec_" + "a" * 32},
+            "ok",
+            "1 receivers, signed",
+        ),
+    ],
+)
+def test_webhooks_are_to_be_signed_and_secret(
+    settings: dict[str, Any], state: str, words: str
+) -> None:
+    [check] = check_callbacks("callbacks", load_settings(**settings))
+    assert check.state == state
+    assert words in check.found
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"callback_urls": ("https://a.example/hook",)}, "no secret to sign"),
+        ({"callback_urls": ("a.example",), "callback_secrets": "whsec_" + "a" * 32}, "no https"),
+        ({"callback_urls": ("https://a.example/",), "callback_secrets": "hunter2"}, "begin with"),
+    ],
+)
+def test_webhooks_that_would_stop_a_worker_at_its_start_are_a_failure(
+    settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(SettingsError, match=words):
+        list(check_callbacks("callbacks", load_settings(**settings)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, []),
+        ({"allowed_schemes": ("https", "http")}, [("warn", "images over http")]),
+        ({"allowed_networks": ("10.2.0.0/16",)}, [("warn", "URLs may lead to 10.2.0.0/16")]),
+        ({"metrics_address": "9100"}, []),
+        ({"metrics_address": "localhost:9100"}, []),
+        ({"metrics_address": "[::1]:9100"}, []),
+        ({"metrics_address": "0.0.0.0:9100"}, [("warn", "0.0.0.0:9100 listens on every network")]),
+        ({"metrics_address": "[::]:9100"}, [("warn", "[::]:9100 listens on every network")]),
+        ({"metrics_address": "10.2.0.7:9100"}, [("ok", "others than this machine reach")]),
+        ({"metrics_address": "metrics.internal:9100"}, [("ok", "others than this machine")]),
+    ],
+)
+def test_doors_that_stand_open_are_named(
+    settings: dict[str, Any], expected: list[tuple[str, str]]
+) -> None:
+    checks = list(check_doors("doors", load_settings(**settings)))
+    assert len(checks) == len(expected)
+    for check, (state, words) in zip(checks, expected, strict=True):
+        assert check.state == state
+        assert check.found.startswith(words)
+
+
+def doctor(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Returns the finished command, run in a folder with no other variables."""
+    environment = {
+        "MODERATION_BROKER_URL": "redis://127.0.0.1:1/0",
+        "MODERATION_DATABASE_URL": f"sqlite:///{folder}/decisions.db",
+        "PATH": "/usr/bin:/bin",
+        **{f"MODERATION_{name}": value for name, value in variables.items()},
+    }
+    command = [sys.executable, "-m", "moderation", "doctor", "--format", "json"]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True)
+
+
+def said(folder: Path, **variables: str) -> dict[str, dict[str, str]]:
+    return {check["name"]: check for check in json.loads(doctor(folder, **variables).stdout)}
+
+
+def test_the_command_says_it_all(secretive: str, tmp_path: Path) -> None:
+    secrets = {"CALLBACK_URLS": "https://a.example/", "CALLBACK_SECRETS": "whsec_" + "a" * 32}
+    done = doctor(tmp_path, BROKER_URL=secretive, POLICIES="weapons", MODEL="starter", **secrets)
+    checks = {check["name"]: check for check in json.loads(done.stdout)}
+    assert {"redis access", "redis persistence", "clock", "decision log", "callbacks"} <= {*checks}
+    assert "sesame" not in done.stdout + done.stderr
+    # What could not be seen is no failure.
+    assert (done.returncode, {check["state"] for check in checks.values()}) == (0, {"ok", "warn"})
+
+
+def test_an_address_for_metrics_that_is_none_is_named(tmp_path: Path) -> None:
+    done = doctor(tmp_path, METRICS_ADDRESS="0.0.0.0:http")
+    assert done.returncode == 2
+    assert "MODERATION_METRICS_ADDRESS: Value error, '0.0.0.0:http' is no address" in done.stderr
+    assert "write HOST:PORT or PORT" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_variables_of_all_options_are_known_and_no_others(tmp_path: Path) -> None:
+    known = {
+        "DECISIONS_LIST_LIMIT": "3",
+        "DECISIONS_EXPORT_AS": "csv",
+        "QUARANTINE_RETRY_ALL": "true",
+        "CALLBACKS_RETRY_ALL_FAILED": "true",
+        "POLICY_LINT_MODEL": "starter",
+        "WORKER_CONCURRENCY": "3",
+    }
+    assert said(tmp_path, **known)["environment"]["state"] == "ok"
+    misspelt = {"WORKER_POLICIES": "weapons", "CALLBACKS_LIST_LIMITS": "3", "VERSION": "3"}
+    environment = said(tmp_path, **known, **misspelt)["environment"]
+    assert environment["found"] == "no settings: " + ", ".join(
+        sorted(f"MODERATION_{name}" for name in misspelt)
+    )
+
+
+def test_what_is_looked_at_is_what_a_worker_would_serve(tmp_path: Path) -> None:
+    other = (POLICIES / "weapons.yaml").read_text().replace("id: weapons", "id: ours")
+    (tmp_path / "ours.yaml").write_text(f"{other}\nmodel: ./nowhere\n")
+    checks = said(tmp_path, POLICIES="document-privacy", WORKER_POLICY="ours.yaml weapons")
+    found = "a worker without --policy serves ours, weapons (ours.yaml, weapons)"
+    assert checks["policies"]["found"] == found
+    there = doctor(tmp_path, WORKER_POLICY="ours.yaml weapons").stdout
+    assert "model ./nowhere" in there  # of one of them; the other's is looked at too
+    assert "model openai/clip-vit-base-patch32" in there
+    checks = said(tmp_path, WORKER_POLICY="ours.yaml", WORKER_MODEL="starter")
+    assert checks["model"]["found"] == "starter, which is for trying out"
+    assert "requests are done twice" not in checks["timeouts"]["remedy"]
+    checks = said(tmp_path, WORKER_CONCURRENCY="1024", DECODERS="1")
+    assert checks["timeouts"]["state"] == "fail"
+    refused = doctor(tmp_path, WORKER_CONCURRENCY="many")
+    assert refused.returncode == 2
+    assert "--concurrency" in refused.stderr
+
+
+def test_in_an_empty_folder_there_is_nothing_to_serve(tmp_path: Path) -> None:
+    checks = said(tmp_path)
+    assert checks["policies"]["state"] == "fail"
+    assert checks["policies"]["found"].startswith("policies: cannot be read: No such file")
+    assert checks["model"]["found"] == "unknown, since the policies that name it are refused"
+
+
+def test_no_option_is_advised_that_the_command_has_not(tmp_path: Path) -> None:
+    model = str(tmp_path / "nowhere")
+    for found in said(tmp_path, POLICIES="weapons", MODEL=model).values():
+        advised = set(re.findall(r"(?<!\w)--[a-z-]+", found["found"] + found["remedy"]))
+        assert advised <= {"--policy"}  # of `moderation worker`, and said to be

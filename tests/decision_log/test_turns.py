@@ -1,0 +1,229 @@
+"""Threads that share transactions: each gets its own answer, and nobody another's failure."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy import event as events
+from sqlalchemy.exc import IntegrityError
+
+from moderation.decision_log.engine import Database, Vanished
+from moderation.decision_log.turns import Turns, Work
+from moderation.errors import LogError, LogUnavailable, RequestError
+from tests.support.waiting import PATIENCE_SECONDS, until
+
+
+def _database(folder: Path) -> Database:
+    """Returns a new SQLite database with a table of numbers."""
+    file = folder / "numbers.db"
+    file.touch()
+    made = Database(make_url(f"sqlite:///{file}"), threads=20)
+    with made.writing() as connection:
+        connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
+    return made
+
+
+class Shared:
+    """Such a database, written through turns of its own; counts its transactions."""
+
+    def __init__(self, folder: Path, seconds: float = PATIENCE_SECONDS) -> None:
+        self.database = _database(folder)
+        self.turns = Turns("numbers.db", seconds=seconds)
+        self.begun = self.commits = 0
+        self.away: type[Exception] | None = None
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        self.begun += 1
+        with self.database._transaction() as connection:
+            yield connection
+            if self.away is not None:
+                raise self.away("it is away")
+        self.commits += 1
+
+    def write(self, work: Work[int]) -> int:
+        return self.turns.share(work, self.transaction)
+
+    def together(self, works: list[Work[int]]) -> list[Future[int]]:
+        """Returns what becomes of works that all wait for one turn, in order."""
+        with ThreadPoolExecutor(len(works)) as pool:
+            with self.turns.turn():
+                asked: list[Future[int]] = []
+                for work in works:
+                    asked.append(pool.submit(self.write, work))
+                    until(lambda: len(self.turns._waiting) == len(asked))
+            return asked
+
+    def numbers(self) -> list[int]:
+        with self.database.reading() as connection:
+            return list(connection.scalars(text("SELECT n FROM numbers ORDER BY n")))
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Iterator[Shared]:
+    made = Shared(tmp_path)
+    yield made
+    made.database.close()
+
+
+def adding(n: int) -> Work[int]:
+    def work(connection: Connection) -> int:
+        connection.execute(text("INSERT INTO numbers VALUES (:n)"), {"n": n})
+        return n
+
+    return work
+
+
+def test_those_that_wait_share_one_commit_and_each_gets_its_own_answer(shared: Shared) -> None:
+    answers = shared.together([adding(n) for n in range(20)])
+    assert [answer.result() for answer in answers] == list(range(20))
+    assert shared.numbers() == list(range(20))
+    assert shared.commits == 1
+
+
+def test_more_than_may_share_one_take_several(shared: Shared) -> None:
+    answers = shared.together([adding(n) for n in range(100)])
+    assert [answer.result() for answer in answers] == list(range(100))
+    assert shared.commits == 2
+
+
+def _refused(_: Connection) -> int:
+    raise RequestError("not this one")
+
+
+@pytest.mark.parametrize(
+    ("bad", "error"),
+    [(_refused, RequestError), (adding(3), IntegrityError)],
+    ids=["refused", "twice"],
+)
+def test_one_that_fails_fails_alone(bad: Work[int], error: type[Exception], shared: Shared) -> None:
+    good: list[Work[int]] = [adding(n) for n in range(10)]
+    answers = shared.together([*good[:5], bad, *good[5:]])
+    with pytest.raises(error):
+        answers.pop(5).result()
+    assert [answer.result() for answer in answers] == list(range(10))
+    assert shared.numbers() == list(range(10))
+    assert shared.commits == 1
+
+
+@pytest.mark.parametrize("failure", [LogUnavailable, LogError])
+def test_a_commit_that_fails_fails_for_all_and_is_tried_once(
+    failure: type[Exception], shared: Shared
+) -> None:
+    shared.away = failure
+    answers = shared.together([adding(n) for n in range(10)])
+    for answer in answers:
+        with pytest.raises(failure, match="it is away"):
+            answer.result()
+    assert shared.begun == 1
+    shared.away = None
+    assert shared.write(adding(1)) == 1
+    assert shared.numbers() == [1]
+
+
+def test_threads_get_each_an_error_of_its_own(shared: Shared) -> None:
+    shared.away = LogUnavailable
+    errors = [answer.exception() for answer in shared.together([adding(1), adding(2)])]
+    assert errors[0] is not errors[1]
+
+
+def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -> None:
+    shared = Shared(tmp_path, seconds=0.1)
+    with shared.turns.turn(), pytest.raises(LogUnavailable, match="no turn to write"):
+        shared.write(adding(1))
+    assert shared.write(adding(2)) == 2
+    assert shared.numbers() == [2]
+    shared.database.close()
+
+
+def test_who_is_written_by_another_gets_its_answer_though_the_turn_never_comes(
+    shared: Shared,
+) -> None:
+    is_written = threading.Event()
+
+    class Never:
+        """A turn that does not come; who waits for it gives up once all is written."""
+
+        def acquire(self, timeout: float) -> bool:
+            return not is_written.wait()
+
+    shared.turns._turn = Never()  # type: ignore[assignment]
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(shared.write, adding(1))
+        until(lambda: shared.turns._waiting)
+        shared.turns._lead(shared.transaction)
+        is_written.set()
+        assert asked.result() == 1
+
+
+def test_a_leader_that_is_broken_off_leaves_nobody_waiting(shared: Shared) -> None:
+    def broken_off(_: Connection) -> int:
+        raise KeyboardInterrupt
+
+    answers = shared.together([broken_off, adding(1)])
+    told = {type(answer.exception()) for answer in answers}
+    assert told == {KeyboardInterrupt, LogUnavailable}  # whoever led, and whoever waited
+    assert shared.write(adding(2)) == 2
+    assert shared.numbers() == [2]
+
+
+def test_many_threads_lose_and_double_nothing(shared: Shared) -> None:
+    start = threading.Barrier(16)
+
+    def many(first: int) -> list[int]:
+        start.wait()
+        return [shared.write(adding(n)) for n in range(first, 400, 16)]
+
+    with ThreadPoolExecutor(16) as pool:
+        told = sorted(n for some in pool.map(many, range(16)) for n in some)
+    assert told == shared.numbers() == list(range(400))
+
+
+# The same in the decision log's own database
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    made = _database(tmp_path)
+    yield made
+    made.close()
+
+
+def test_writes_to_sqlite_share_commits(database: Database) -> None:
+    database._turns = Turns("numbers.db", seconds=PATIENCE_SECONDS)
+    commits: list[Connection] = []
+    events.listen(database.engine, "commit", commits.append)
+    with ThreadPoolExecutor(8) as pool:
+        with database.writing():
+            asked = [pool.submit(database.write, adding(n)) for n in range(8)]
+            until(lambda: len(database._turns._waiting) == 8)
+        assert [answer.result() for answer in asked] == list(range(8))
+    assert len(commits) == 2  # of the one that held the turn, and of all others
+
+
+def test_one_that_is_tried_again_and_again_pauses_without_the_turn(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def vanishing(_: Connection) -> int:
+        raise Vanished
+
+    held: list[bool] = []
+    here, sleep = threading.current_thread(), time.sleep
+
+    def look(seconds: float) -> None:
+        if threading.current_thread() is here:
+            held.append(database._turns._turn.locked())
+        else:
+            sleep(seconds)
+
+    monkeypatch.setattr(time, "sleep", look)
+    with pytest.raises(LogUnavailable, match="again and again"):
+        database.write(vanishing)
+    assert held == [False] * 7

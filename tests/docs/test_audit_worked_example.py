@@ -1,0 +1,294 @@
+"""The worked example of the method, and the README's: every figure is measured again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.conftest import POLICIES, ROOT, SHARED
+from tests.docs.test_docs import DOCS, Block, read_sections, section, table
+
+FACES = SHARED / "data" / "faces"
+Row = dict[str, Any]
+
+
+class Place(NamedTuple):
+    """A folder that looks to the commands of the pages like a clone with the faces in it."""
+
+    folder: Path
+
+    def run(self, command: str, code: int = 0) -> str:
+        """Returns what a command line prints."""
+        own = {k: v for k, v in os.environ.items() if not k.startswith(("AUDIT_", "MODERATION_"))}
+        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        variables = {**own, "PATH": programs, "XDG_CACHE_HOME": str(self.folder / "cache")}
+        done = subprocess.run(
+            ["bash", "-c", command], cwd=self.folder, env=variables, capture_output=True, text=True
+        )
+        assert done.returncode == code, done.stderr
+        return done.stdout
+
+    def results(self, command: str) -> Row:
+        """Returns the results of an audit as it is typed on a page."""
+        found: Row = json.loads(self.run(f"{command} --format json"))
+        return found
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    if not FACES.is_dir():
+        pytest.skip("the annotated faces of ../shared/data are not here")
+    folder = tmp_path_factory.mktemp("example")
+    (folder / "faces").symlink_to(FACES)
+    (folder / "policies").symlink_to(POLICIES)
+    (folder / "examples").symlink_to(ROOT / "examples")
+    made = Place(folder)
+    made.run(command_of("A label that changes much").split("\n")[0])
+    return made
+
+
+def blocks_of(heading: str) -> list[Block]:
+    return section("audit-method.md", heading).blocks
+
+
+def command_of(heading: str, which: int = 0) -> str:
+    """Returns one of the shell blocks under a heading."""
+    return [block.text for block in blocks_of(heading) if block.language == "sh"][which]
+
+
+def output_of(heading: str) -> list[str]:
+    """Returns the lines of the output that stands under a heading."""
+    [text] = [block.text for block in blocks_of(heading) if not block.language]
+    return text.split("\n")
+
+
+def prose_of(heading: str) -> str:
+    """Returns the text under a heading, whatever its lines."""
+    return " ".join(section("audit-method.md", heading).prose.split())
+
+
+def pick(rows: list[Row], **wanted: Any) -> Row:
+    """Returns the one row that has these values."""
+    [row] = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
+    return row
+
+
+def hundredfold(*shares: float) -> str:
+    """Returns bounds as the pages write them: [91.5, 97.9]."""
+    return f"[{', '.join(f'{100 * share:.1f}' for share in shares)}]"
+
+
+# A label that changes nothing
+
+NOTHING = "A label that changes nothing"
+
+
+@pytest.fixture(scope="module")
+def nothing(place: Place) -> Row:
+    return place.results(command_of(NOTHING))
+
+
+def test_the_null_result_is_as_printed(nothing: Row) -> None:
+    assert nothing["summary"] == output_of(NOTHING)
+    assert nothing["header"]["dataset"]["sha256"].startswith(
+        re.findall(r"annotation hash `(\w+)\.\.\.`", prose_of("A worked example"))[0]
+    )
+
+
+def test_what_the_label_child_took_is_as_said(nothing: Row) -> None:
+    price = pick(nothing["prices"], label="child", group="overall")
+    assert (
+        f"`child` took {price['captured']} images: {price['from_flagged']} of the "
+        f"{price['flagged_before']} flagged, {price['from_passed']} of the "
+        f"{price['passed_before']} that passed"
+    ) in prose_of(NOTHING)
+    moved = [r for r in nothing["flows"] if r["by"] == "overall" and r["kind"] == "label"]
+    assert pick(moved, source="suspicious-person", target="child")["count"] == 1
+
+
+def test_what_could_have_been_seen_is_as_said(nothing: Row) -> None:
+    flags = [r for r in nothing["shifts"] if r["metric"] == "selection_rate" and not r["matched"]]
+    child = pick(flags, by="age", group="3-9")
+    assert (child["n"], child["left"]) == (83, 1)
+    assert len([r for r in flags if r["by"] == "age" and r["support"] != "suppressed"]) == 6
+    bounds = f"[{100 * child['net_low']:.1f}, {100 * child['net_high']:+.1f}]"
+    assert f"{bounds} points" in prose_of(NOTHING)
+    assert 6 * 2 * 0.5**8 < 0.05 < 6 * 2 * 0.5**7  # eight must leave, and no fewer
+    assert f"which is {100 * 8 / 83:.1f} points" in prose_of(NOTHING)
+
+
+# A label that changes much
+
+MUCH = "A label that changes much"
+
+
+def test_the_flags_without_the_labels_are_as_printed(place: Place) -> None:
+    found = place.results(command_of(MUCH).split("\n")[1])
+    assert found["summary"] == output_of(MUCH)
+    gap = pick(found["gaps"], by="race", metric="selection_rate")
+    assert f"One p over all seven is {gap['p']:.3f}" in prose_of(MUCH)
+    flags = [r for r in found["differences"] if r["metric"] == "selection_rate" and r["claim"]]
+    crossed = pick(flags, by="race × gender")
+    assert (
+        f"`{crossed['group']}`, {crossed['count']} of {crossed['n']}, adjusted p "
+        f"{crossed['p_adjusted']:.3f}"
+    ) in prose_of(MUCH)
+    bounds = hundredfold(gap["difference_low"], gap["difference_high"])
+    assert f"{bounds} points" in prose_of(MUCH)
+
+
+@pytest.fixture(scope="module")
+def ablated(place: Place) -> Row:
+    return place.results(command_of(MUCH, 1))
+
+
+def test_the_candidates_move_the_flags_as_said(ablated: Row) -> None:
+    [rows] = [table(p.prose) for p in read_sections(DOCS / "audit-method.md") if p.heading == MUCH][
+        :1
+    ]
+    own = [r for r in ablated["ablations"] if r["metric"] == "selection_rate"]
+    told = {row["change"].replace("`", ""): (row["flagged"], row["left"]) for row in rows}
+    real = {
+        f"with {r['change']}": (str(r["after_count"]), str(r["left"]))
+        for r in own
+        if r["kind"] == "with" and r["by"] == "overall"
+    }
+    assert told == real | {"none": (str(own[0]["before_count"]), "")}
+    carried = pick(ablated["carried"], label="identity-document")
+    assert f"{carried['count']} of {carried['n']}" in prose_of(MUCH)
+
+
+def test_the_halves_are_as_said(ablated: Row) -> None:
+    chosen, held_out = ablated["split_halves"]
+    assert chosen["change"] == "with headwear"
+    assert (
+        f"`headwear` takes the flags from {chosen['before_count']} to {chosen['after_count']} of "
+        f"{chosen['n']}; on the other half from {held_out['before_count']} to "
+        f"{held_out['after_count']} of {held_out['n']}, a fall of {-100 * held_out['net']:.1f} "
+        f"points {hundredfold(-held_out['net_high'], -held_out['net_low'])}"
+    ) in prose_of(MUCH)
+
+
+def test_the_wording_moves_the_flags_as_said(ablated: Row) -> None:
+    templates = [row for row in ablated["wordings"] if row["kind"] == "template"]
+    whole, race = pick(templates, by="overall"), pick(templates, by="race", group="White")
+    low, high = (round(700 * whole[key]) for key in ("lowest", "highest"))
+    assert whole["wordings"] == 9
+    assert f"the flags go from {low} to {high} of 700" in prose_of(MUCH)
+    assert f"a mean tau of {race['kendall_tau']:.2f}" in prose_of(MUCH)
+
+
+@pytest.fixture(scope="module")
+def compared(place: Place) -> Row:
+    found = place.results(command_of(MUCH, 2))
+    assert {path.name for path in (place.folder / "report").iterdir()} >= {
+        *("report.html", "report.md", "results.json", "prices.csv"),
+    }
+    return found
+
+
+def test_what_the_new_labels_took_is_as_said(compared: Row) -> None:
+    for label in ("headwear", "face"):
+        price = pick(compared["prices"], label=label, group="overall")
+        cells = [
+            f"| `{label}` | {price['captured']}",
+            *(
+                f"{price[count]}, {100 * price[share]:.1f} % "
+                f"{hundredfold(price[f'{share}_low'], price[f'{share}_high'])}"
+                for count, share in (("from_flagged", "relief"), ("from_passed", "over_capture"))
+            ),
+        ]
+        assert " | ".join(cells) in prose_of(MUCH)
+
+
+def test_where_the_images_went_is_as_said(compared: Row) -> None:
+    whole = pick(compared["shifts"], by="overall", metric="selection_rate", matched=False)
+    assert [whole[key] for key in ("before_count", "after_count", "entered", "left")] == [
+        *(165, 1, 0, 164)
+    ]
+    flows = [row for row in compared["flows"] if row["by"] == "overall"]
+    labels = {(r["source"], r["target"]): r["count"] for r in flows if r["kind"] == "label"}
+    assert labels["identity-document", "headwear"] == 201
+    assert labels["identity-document", "face"] == 5
+    assert labels["identity-document", "identity-document"] == 6
+    assert labels["clothing", "headwear"] == 233
+    assert sum(n for (source, _), n in labels.items() if source == "clothing") == 297
+    assert pick(flows, kind="action", source="allow", target="allow")["count"] == 535
+
+
+def test_at_the_old_rate_nobody_is_shown_to_change(compared: Row) -> None:
+    matched = [row for row in compared["shifts"] if row["matched"]]
+    whole = pick(matched, by="overall")
+    assert (whole["entered"], whole["left"]) == (39, 39)
+    assert "39 images enter and 39 leave, and no group" in prose_of(MUCH)
+    assert not any(row["claim"] for row in matched)
+
+
+# The gate on that change
+
+GATE = "The gate on that change"
+
+
+def test_the_gate_answers_as_said(place: Place) -> None:
+    printed = place.run(command_of(GATE), code=4)
+    answers = {tuple(cells(line)[:3]): cells(line) for line in printed.split("\n") if "**" in line}
+    assert len(answers) == 8
+    for row in table(section("audit-method.md", GATE).prose)[:-1]:
+        [told] = [
+            found
+            for (_, limit, by), found in answers.items()
+            if limit.startswith(row["limit"]) and by == row["by"]
+        ]
+        assert told[0].strip("*") == row["answer"]
+        assert told[4:6] == [row["nearest to it"], row["value"]]
+    assert {answer for answer, _, by in answers if by == "gender"} == {"**pass**"}
+
+
+def cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip("|").split("|")]
+
+
+def test_the_gate_fails_the_other_way_round(place: Place) -> None:
+    options = command_of(GATE).partition("--limits")[2]
+    command = f"audit gate --policy before.yaml --baseline document-privacy --limits {options}"
+    printed = place.run(command, code=1)
+    assert "| East Asian | 33.00 % [24.56 %, 42.69 %] |" in printed
+    assert "33.00 % [24.56 %, 42.69 %]" in prose_of(GATE)
+
+
+def test_with_age_the_gate_has_too_few_images_whatever_the_rates(place: Place) -> None:
+    limits = place.folder / "age.yaml"
+    loose = "worst_group_rate: 0.99\nschema_version: 1\nsensitive_features: [age]\n"
+    limits.write_text(loose, encoding="utf-8")
+    command = "audit gate --policy document-privacy --limits age.yaml --dataset faces/"
+    assert "0-2, 60-69, more than 70" in place.run(f"{command} --model starter", code=4)
+    limits.write_text(f"{loose}ignored_groups: [0-2, 60-69, more than 70]\n", encoding="utf-8")
+    place.run(f"{command} --model starter")
+
+
+# Other pages
+
+
+def test_the_readme_shows_the_first_lines_of_what_its_command_prints(place: Place) -> None:
+    [part] = [p for p in read_sections(ROOT / "README.md") if p.heading == "Ask whom it hits"]
+    command, output = (block.text for block in part.blocks)
+    lines = [line.rstrip() for line in place.run(command).split("\n")]
+    told = [line.rstrip() for line in output.split("\n")]
+    assert told.pop() == "..."
+    assert told == lines[: len(told)]
+
+
+def test_the_library_is_used_as_the_guide_shows(place: Place) -> None:
+    [block] = section("audit.md", "In Python").blocks
+    (place.folder / "features").symlink_to(place.folder / "cache" / "evenhand" / "embeddings")
+    script = place.folder / "script.py"
+    script.write_text(block.text, encoding="utf-8")
+    assert place.run("python script.py").startswith("privacy falsely flags 1 of 700 images")
+    assert (place.folder / "report" / "report.html").is_file()

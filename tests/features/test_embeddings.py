@@ -1,0 +1,574 @@
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import astuple, replace
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moderation.encoders.encoder import Floats, unit
+from moderation.errors import ModelError, StoreError
+from moderation.features.files import Part, write_part
+from moderation.features.store import EmbeddingStore, Features, FeatureSpace, Storage, text_key
+from moderation.messages import ModelStamp
+from tests.conftest import ROOT
+from tests.support.nobody import nobody
+from tests.support.stub_encoder import StubEncoder
+
+SPACE = FeatureSpace("images", "0123456789abcdef", "fedcba9876543210", "float32", "toy", "1")
+BOTH: list[Storage] = ["float32", "float16"]
+
+
+def made(n: int, width: int = 16, seed: int = 0) -> tuple[list[str], Floats]:
+    """Returns n keys and (n, d) rows of unit length."""
+    rows = np.random.default_rng(seed).standard_normal((n, width)).astype(np.float32)
+    return [text_key(f"{seed}/{i}") for i in range(n)], unit(rows)
+
+
+def one_part(root: Path) -> Path:
+    [path] = root.rglob("*.parquet")
+    return path
+
+
+def filled(root: Path, n: int = 20, width: int = 16, storage: Storage = "float32") -> Path:
+    """Returns the one file of a new store."""
+    with EmbeddingStore(root).open(SPACE, storage) as features:
+        features.add(*made(n, width))
+    return one_part(root)
+
+
+def test_float32_rows_come_back_as_they_were(tmp_path: Path) -> None:
+    keys, rows = made(50)
+    with EmbeddingStore(tmp_path).open(SPACE) as features:
+        features.add(keys, rows)
+        assert np.array_equal(features.get(keys)[0], rows)
+    again = EmbeddingStore(tmp_path).open(SPACE)
+    found_rows, found = again.get([keys[7], text_key("unknown"), keys[3]])
+    assert found.tolist() == [True, False, True]
+    assert np.array_equal(found_rows[found], rows[[7, 3]])
+    assert np.isnan(found_rows[1]).all()
+    assert (len(again), again.width, str(found_rows.dtype)) == (50, 16, "float32")
+
+
+def test_float16_rows_come_back_within_the_stated_bound_and_of_unit_length(tmp_path: Path) -> None:
+    keys, rows = made(2000, 512)
+    with EmbeddingStore(tmp_path).open(SPACE, "float16") as features:
+        features.add(keys, rows)
+        before, _ = features.get(keys)
+    after, found = EmbeddingStore(tmp_path).open(SPACE, "float16").get(keys)
+    assert found.all()
+    assert np.array_equal(before, after)
+    assert np.abs(after - rows).max() < 1e-4
+    assert np.abs(np.linalg.norm(after, axis=1) - 1).max() < 1e-6
+    assert np.abs(after[:500] @ after.T - rows[:500] @ rows.T).max() < 2e-4
+
+
+@pytest.mark.parametrize("row", [[1.0] + [0.0] * 15, [0.25] * 16, [0.9999, 0.01414] + [1e-7] * 14])
+def test_no_row_is_off_by_more_than_the_bound_in_float16(row: list[float], tmp_path: Path) -> None:
+    rows = unit(np.array([row], dtype=np.float32))
+    with EmbeddingStore(tmp_path).open(SPACE, "float16") as features:
+        features.add([text_key("x")], rows)
+        assert np.abs(features.get([text_key("x")])[0] - rows).max() < 1e-3
+
+
+def test_float16_takes_half_the_room(tmp_path: Path) -> None:
+    sizes = [filled(tmp_path / name, 200, 512, name).stat().st_size for name in BOTH]
+    assert sizes[1] < 0.6 * sizes[0]
+
+
+def test_what_comes_back_does_not_depend_on_how_new_rows_would_be_stored(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    for storage in BOTH:
+        filled(tmp_path / storage, storage=storage)
+        wide, narrow = (EmbeddingStore(tmp_path / storage).open(SPACE, new) for new in BOTH)
+        assert len(wide) == len(narrow) == 20
+        assert np.array_equal(wide.get(keys)[0], narrow.get(keys)[0])
+        assert np.array_equal(wide.get(keys)[0], rows) == (storage == "float32")
+        assert str(wide.get(keys)[0].dtype) == "float32"
+
+
+def test_a_float32_row_is_read_before_a_float16_one_of_the_same_key(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    for number in range(4):  # files are read by their random names
+        root = tmp_path / str(number)
+        before = EmbeddingStore(root).open(SPACE)
+        filled(root, storage="float16")
+        with before:
+            before.add(keys[:5], rows[:5])
+        both = EmbeddingStore(root).open(SPACE, "float16")
+        assert len(both) == 20
+        assert both.rounded(keys) == 15
+        assert np.array_equal(both.get(keys[:5])[0], rows[:5])
+
+
+def test_the_rows_that_were_rounded_are_counted_and_alone_scaled_again(tmp_path: Path) -> None:
+    keys, rows = made(30)
+    with EmbeddingStore(tmp_path).open(SPACE, "float16") as features:
+        features.add(keys[:10], rows[:10])
+    with EmbeddingStore(tmp_path).open(SPACE) as features:
+        features.add(keys[10:20], rows[10:20])
+        assert features.rounded(keys) == 10
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    assert [features.rounded(part) for part in (keys, keys[5:15], keys[10:], [])] == [10, 5, 0, 0]
+    found = features.get(keys[:20])[0]
+    assert np.array_equal(found[10:], rows[10:20])
+    assert np.abs(np.linalg.norm(found, axis=1) - 1).max() < 1e-6
+    assert 0 < np.abs(found[:10] - rows[:10]).max() < 1e-3
+
+
+def test_whether_a_row_is_there_is_told_without_the_rows(tmp_path: Path) -> None:
+    keys, rows = made(3)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    features.add(keys[:2], rows[:2])
+    there = features.has([keys[2], keys[0], keys[0]])
+    assert there.dtype == np.bool_
+    assert there.tolist() == [False, True, True]
+    assert features.has([]).shape == (0,)
+
+
+@pytest.mark.parametrize("below", ["", "sub/folder"])
+def test_a_store_that_is_a_file_or_below_one_is_refused_before_anything_is_computed(
+    below: str, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    root = tmp_path / "file" / below
+    with pytest.raises(StoreError, match="cannot be kept there") as caught:
+        EmbeddingStore(root).refuse_unwritable()
+    assert caught.value.where == str(root)
+    assert "name another" in caught.value.remedy
+
+
+def test_a_store_that_may_not_be_written_to_is_refused() -> None:
+    # Not below tmp_path, which nobody else may even enter.
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o555)
+        with nobody(), pytest.raises(StoreError, match="Permission denied"):
+            EmbeddingStore(Path(folder)).refuse_unwritable()
+        assert list(Path(folder).iterdir()) == []
+
+
+def test_a_store_that_can_be_written_to_is_made_and_left_empty(tmp_path: Path) -> None:
+    EmbeddingStore(tmp_path / "new" / "store").refuse_unwritable()
+    assert list((tmp_path / "new" / "store").iterdir()) == []
+
+
+def test_an_empty_store_finds_nothing_and_makes_no_folder(tmp_path: Path) -> None:
+    with EmbeddingStore(tmp_path / "store").open(SPACE) as features:
+        rows, found = features.get([text_key("x")])
+        features.add([], np.empty((0, 16), np.float32))
+    assert (rows.shape, found.tolist(), len(features), features.width) == ((1, 0), [False], 0, 0)
+    assert features.get([])[0].shape == (0, 0)
+    assert not (tmp_path / "store").exists()
+
+
+def test_each_space_has_its_own_folder_and_sees_nothing_of_another(tmp_path: Path) -> None:
+    stamp = StubEncoder().stamp
+    spaces = [
+        FeatureSpace.of_images(stamp),
+        FeatureSpace.of_texts(stamp),
+        FeatureSpace.of_images(stamp.model_copy(update={"dtype": "bfloat16"})),
+        FeatureSpace.of_images(stamp.model_copy(update={"preprocessing": "1" * 16})),
+        FeatureSpace.of_images(stamp.model_copy(update={"fingerprint": "1" * 16})),
+    ]
+    for i, space in enumerate(spaces):
+        with EmbeddingStore(tmp_path).open(space) as features:
+            assert len(features) == 0
+            features.add(*made(i + 1))
+    assert [len(EmbeddingStore(tmp_path).open(space)) for space in spaces] == [1, 2, 3, 4, 5]
+    folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")}
+    assert f"images/{stamp.fingerprint}-{stamp.preprocessing}-float32" in folders
+    assert f"texts/{stamp.fingerprint}-none-float32" in folders
+
+
+def test_the_same_weights_under_another_name_are_the_same_space(tmp_path: Path) -> None:
+    filled(tmp_path)
+    renamed = replace(SPACE, model="/some/folder", revision="local")
+    assert len(EmbeddingStore(tmp_path).open(renamed)) == 20
+
+
+def test_a_space_that_is_no_folder_name_is_refused() -> None:
+    stamp: ModelStamp = StubEncoder().stamp.model_copy(update={"fingerprint": "../elsewhere"})
+    with pytest.raises(ValueError, match="cannot be the name of a folder"):
+        FeatureSpace.of_images(stamp)
+
+
+@pytest.mark.parametrize("ending", [RuntimeError, KeyboardInterrupt])
+def test_what_was_computed_before_an_exception_is_kept(
+    ending: type[BaseException], tmp_path: Path
+) -> None:
+    keys, rows = made(30)
+
+    def embed() -> None:
+        with EmbeddingStore(tmp_path).open(SPACE) as features:
+            features.add(keys[:10], rows[:10])
+            raise ending
+
+    with pytest.raises(ending):
+        embed()
+    with EmbeddingStore(tmp_path).open(SPACE) as features:
+        _, found = features.get(keys)
+        assert found.sum() == 10
+        features.add([key for key, there in zip(keys, found, strict=True) if not there], rows[10:])
+    assert np.array_equal(EmbeddingStore(tmp_path).open(SPACE).get(keys)[0], rows)
+
+
+def test_it_writes_by_itself_every_thousand_rows(tmp_path: Path) -> None:
+    keys, rows = made(2500)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    for start in range(0, 2500, 100):
+        features.add(keys[start : start + 100], rows[start : start + 100])
+    assert len(EmbeddingStore(tmp_path).open(SPACE)) == 2000
+    features.flush()
+    features.flush()
+    assert len(EmbeddingStore(tmp_path).open(SPACE)) == 2500
+    assert len(list(tmp_path.rglob("*.parquet"))) == 3
+
+
+def test_a_storage_that_is_none_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="storage is 'flaot16', and it can be float32, float16"):
+        EmbeddingStore(tmp_path).open(SPACE, "flaot16")  # type: ignore[arg-type]
+
+
+def test_it_writes_by_itself_when_time_has_passed(tmp_path: Path) -> None:
+    keys, rows = made(3)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    features.add(keys[:1], rows[:1])
+    assert not list(tmp_path.rglob("*.parquet"))
+    features._pending_since -= 30
+    features.add(keys[1:2], rows[1:2])
+    features.add(keys[2:], rows[2:])
+    assert len(EmbeddingStore(tmp_path).open(SPACE)) == 2
+
+
+def test_a_key_that_is_known_keeps_its_row(tmp_path: Path) -> None:
+    keys, rows = made(2)
+    with EmbeddingStore(tmp_path).open(SPACE) as features:
+        features.add([keys[0], keys[0]], rows)
+        features.add(keys[:1], rows[1:])
+        assert np.array_equal(features.get(keys[:1])[0], rows[:1])
+        assert len(features) == 1
+    assert np.array_equal(EmbeddingStore(tmp_path).open(SPACE).get(keys[:1])[0], rows[:1])
+
+
+def test_a_row_that_is_changed_after_it_was_added_is_not_changed_in_the_store(
+    tmp_path: Path,
+) -> None:
+    keys, rows = made(2)
+    given_rows = rows.copy()
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    features.add(keys, given_rows)
+    given_rows[:] = 0
+    assert np.array_equal(features.get(keys)[0], rows)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ([np.nan] * 16, "not finite"),
+        ([np.inf] * 16, "not finite"),
+        ([3e38] * 16, "not finite"),
+        ([0.0] * 16, "not of unit length"),
+        ([1.0] * 16, "not of unit length"),
+        ([1.0] + [0.0] * 7, "width 8, and those before it 16"),
+    ],
+)
+def test_a_row_that_is_no_feature_is_refused(
+    row: list[float], message: str, tmp_path: Path
+) -> None:
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    features.add(*made(1))
+    with pytest.raises(ModelError, match=message):
+        features.add([text_key("x")], np.array([row], dtype=np.float32))
+    assert len(features) == 1
+
+
+@pytest.mark.parametrize("keys", [["abc"], ["00" * 31], ["g" * 64], ["00" * 32] * 2])
+def test_keys_that_are_no_hashes_or_too_many_are_refused(keys: list[str], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        EmbeddingStore(tmp_path).open(SPACE).add(keys, made(1)[1])
+
+
+WRITER = """
+import sys, time
+from pathlib import Path
+import numpy as np
+from moderation.features.store import EmbeddingStore, FeatureSpace
+root, me = Path(sys.argv[1]), sys.argv[2]
+given = np.load(root / f"{me}.npz")
+keys, rows = given["keys"].tolist(), given["rows"]
+with EmbeddingStore(root).open(FeatureSpace(*sys.argv[3:])) as features:
+    (root / f"ready-{me}").touch()
+    while len(list(root.glob("ready-*"))) < 2:
+        time.sleep(0.005)
+    for i in range(0, len(keys), 30):
+        features.add(keys[i : i + 30], rows[i : i + 30])
+        features.flush()
+"""
+
+
+def test_two_processes_that_write_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    keys, rows = made(650)
+    writers = []
+    for name, mine in (("first", slice(0, 350)), ("second", slice(300, 650))):
+        np.savez(tmp_path / f"{name}.npz", keys=keys[mine], rows=rows[mine])
+        words = [sys.executable, "-c", WRITER, str(tmp_path), name, *astuple(SPACE)]
+        writers.append(subprocess.Popen(words, cwd=ROOT))
+    sizes = [0]
+    while any(writer.poll() is None for writer in writers):
+        sizes.append(len(EmbeddingStore(tmp_path).open(SPACE)))  # it can be read meanwhile
+        time.sleep(0.02)
+    assert [writer.wait() for writer in writers] == [0, 0]
+    assert sizes == sorted(sizes)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    assert len(features) == 650
+    assert np.array_equal(features.get(keys)[0], rows)
+
+
+def test_what_a_killed_writer_left_is_ignored_and_removed_after_a_day(tmp_path: Path) -> None:
+    folder = filled(tmp_path).parent
+    old, fresh = folder / "part-old.tmp", folder / "part-fresh.tmp"
+    for path in (old, fresh):
+        path.write_bytes(b"half a file")
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    assert len(EmbeddingStore(tmp_path).open(SPACE)) == 20
+    assert not old.exists()
+    assert fresh.exists()
+
+
+def test_a_disk_that_cannot_be_written_is_an_error_that_keeps_the_rows(tmp_path: Path) -> None:
+    root = tmp_path / "store"
+    root.write_text("a file where the folder should be")
+    features = EmbeddingStore(root).open(SPACE)
+    features.add(*made(3))
+    with pytest.raises(StoreError, match="cannot be written"):
+        features.flush()
+    root.unlink()
+    features.flush()
+    assert len(EmbeddingStore(root).open(SPACE)) == 3
+
+
+def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
+    keys = [b"too short"]
+    with pytest.raises(pa.ArrowException):
+        write_part(tmp_path, SPACE, Part("float32", keys, made(1)[1]))
+    assert list(tmp_path.iterdir()) == []
+
+
+def refusal(root: Path, space: FeatureSpace = SPACE) -> str:
+    """Returns the error that a store gives when it is opened."""
+    with pytest.raises(StoreError) as caught:
+        EmbeddingStore(root).open(space)
+    assert caught.value.where == str(one_part(root))
+    assert caught.value.remedy == "Delete this file; its images are embedded again"
+    return caught.value.what
+
+
+@pytest.mark.parametrize("storage", BOTH)
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"nonsense" * 100])
+def test_a_file_of_something_else_is_refused(
+    content: bytes, storage: Storage, tmp_path: Path
+) -> None:
+    filled(tmp_path, storage=storage).write_bytes(content)
+    assert "damaged" in refusal(tmp_path)
+
+
+def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    content = path.read_bytes()
+    for size in (len(content) - 1, len(content) // 2, 100):
+        path.write_bytes(content[:size])
+        assert "damaged" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("storage", BOTH)
+def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: Path) -> None:
+    """Each byte of the file: either an error, or what was flipped is read by nobody.
+
+    Bit 3 is that of the row count in the footer, which no page checksum covers.
+    """
+    path = filled(tmp_path, 12, 8, storage)
+    content = path.read_bytes()
+    keys, rows = stored(tmp_path, storage)
+    pages = page_bytes(path)
+    unread = 0
+    for place, bit in product(range(len(content)), (3, 6)):
+        flipped = bytearray(content)
+        flipped[place] ^= 1 << bit
+        path.write_bytes(flipped)
+        try:
+            again = EmbeddingStore(tmp_path).open(SPACE, storage)
+        except StoreError:
+            continue
+        assert place not in pages
+        assert len(again) == len(keys)
+        assert np.array_equal(again.get(keys)[0], rows)
+        unread += 1
+    assert unread < len(content) / 2
+
+
+def stored(root: Path, storage: Storage) -> tuple[list[str], Floats]:
+    features = EmbeddingStore(root).open(SPACE, storage)
+    keys = made(len(features))[0]
+    return keys, features.get(keys)[0]
+
+
+def page_bytes(path: Path) -> set[int]:
+    """Returns the places of all keys and values in a file."""
+    table = pq.read_table(path)
+    content = path.read_bytes()
+    keys = b"".join(table.column("key").to_pylist())
+    values = table.column("feature").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    places: set[int] = set()
+    for block in (keys, values.tobytes()):
+        start = content.index(block)
+        places |= set(range(start, start + len(block)))
+    return places
+
+
+def rewritten(path: Path, table: pa.Table) -> None:
+    pq.write_table(table, path)
+
+
+def test_a_file_of_another_space_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    others = [
+        replace(SPACE, kind="texts"),
+        replace(SPACE, fingerprint="f" * 16),
+        replace(SPACE, preprocessing="f" * 16),
+        replace(SPACE, dtype="bfloat16"),
+    ]
+    for i, other in enumerate(others):
+        folder = tmp_path / str(i) / other.folder
+        folder.mkdir(parents=True)
+        (folder / path.name).write_bytes(path.read_bytes())
+        assert "of another model or preprocessing" in refusal(tmp_path / str(i), other)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("format", "evenhand-features-2"),
+        ("format", None),
+        ("model", "another"),
+        ("revision", "2"),
+        ("storage", "float16"),
+        ("width", "8"),
+        ("width", "9" * 40),
+        ("width", "-1"),
+        ("sha256", "0" * 64),
+        ("sha256", None),
+        ("more", "1"),
+    ],
+)
+def test_a_file_that_says_something_else_of_itself_is_refused(
+    name: str, value: str | None, tmp_path: Path
+) -> None:
+    path = filled(tmp_path)
+    table = pq.read_table(path)
+    metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
+    changed = {**metadata, name: value}
+    kept = {name: text for name, text in changed.items() if text is not None}
+    rewritten(path, table.replace_schema_metadata(kept))
+    assert refusal(tmp_path)
+
+
+def test_a_table_of_another_make_is_refused(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    rewritten(path, pa.table({"x": [1, 2, 3]}))
+    assert "no file of this store" in refusal(tmp_path)
+
+
+def test_rows_that_are_exchanged_between_keys_are_noticed(tmp_path: Path) -> None:
+    path = filled(tmp_path)
+    table = pq.read_table(path)
+    exchanged = table.set_column(
+        0, table.schema.field("key"), table.column("key").take([*range(19, -1, -1)])
+    )
+    rewritten(path, exchanged.replace_schema_metadata(table.schema.metadata))
+    assert "hash" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("factor", [0.5, np.nan])
+def test_stored_rows_that_are_no_features_are_refused(factor: float, tmp_path: Path) -> None:
+    _, rows = made(4)
+    keys = [hashlib.sha256(bytes([i])).digest() for i in range(4)]
+    wrong = (rows * factor).astype(np.float32)
+    write_part(tmp_path / SPACE.folder, SPACE, Part("float32", keys, wrong))
+    assert "a feature is not" in refusal(tmp_path)
+
+
+def test_files_whose_widths_differ_are_refused(tmp_path: Path) -> None:
+    first = filled(tmp_path)
+    keys = [hashlib.sha256(b"x").digest()]
+    write_part(first.parent, SPACE, Part("float32", keys, made(1, 8)[1]))
+    with pytest.raises(StoreError, match=r"its rows have width \d+, others \d+"):
+        EmbeddingStore(tmp_path).open(SPACE)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / SPACE.folder / "part-folder.parquet").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"cannot be read .*Make it readable"):
+        EmbeddingStore(tmp_path).open(SPACE)
+
+
+@pytest.mark.parametrize("storage", BOTH)
+def test_eleven_thousand_rows_take_well_under_a_second_of_the_processor(
+    storage: Storage, tmp_path: Path
+) -> None:
+    keys, rows = made(11_000, 512)
+    with EmbeddingStore(tmp_path).open(SPACE, storage) as features:
+        for start in range(0, len(keys), 500):
+            features.add(keys[start : start + 500], rows[start : start + 500])
+    start_time = time.process_time()
+    _, found = EmbeddingStore(tmp_path).open(SPACE, storage).get(keys)
+    assert time.process_time() - start_time < 1.0
+    assert found.all()
+
+
+STEP = st.tuples(st.sampled_from(["add", "get", "flush", "open"]), st.lists(st.integers(0, 12)))
+
+
+@given(steps=st.lists(STEP, max_size=12), storage=st.sampled_from(BOTH))
+@settings(max_examples=60)
+def test_whatever_the_order_what_was_added_is_found_and_nothing_else(
+    steps: list[tuple[str, list[int]]], storage: Storage
+) -> None:
+    keys, rows = made(13, 8)
+    added: set[int] = set()
+    with tempfile.TemporaryDirectory() as root:
+        features = EmbeddingStore(Path(root)).open(SPACE, storage)
+        for step, indices in steps:
+            features = taken(step, indices, features, Path(root))
+            added |= set(indices) if step == "add" else set()
+            assert len(features) == len(added)
+            asked, found = features.get([keys[i] for i in indices])
+            assert found.tolist() == [i in added for i in indices]
+            if found.any():
+                error = np.abs(asked[found] - rows[indices][found]).max()
+                assert error <= (0 if storage == "float32" else 1e-3)
+
+
+def taken(step: str, indices: Sequence[int], features: Features, root: Path) -> Features:
+    """Returns the features after one step; `open` reads them anew, as a later run does."""
+    keys, rows = made(13, 8)
+    if step == "add":
+        features.add([keys[i] for i in indices], rows[list(indices)].reshape(-1, 8))
+    elif step == "flush":
+        features.flush()
+    elif step == "open":
+        features.flush()
+        return EmbeddingStore(root).open(features.space, features.storage)
+    return features

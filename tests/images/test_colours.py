@@ -1,0 +1,263 @@
+"""Every mode of an image, and colour profiles, held against plain arithmetic."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image, ImageCms
+
+from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
+from moderation.images.colours import to_rgb
+from moderation.images.pixels import Preprocessing, decode, preprocess, read_squares
+from moderation.images.png_chunks import LONGEST_PROFILE
+from tests.support.hostile_files import chunk, with_a_program
+
+#: XYZ of sRGB's red, green and blue, adapted to D50, as its ICC profile has them.
+SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
+
+
+def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    """Returns the file of an image."""
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def shown(content: bytes) -> npt.NDArray[np.int16]:
+    """Returns (h, w, 3) what a viewer sees of a file."""
+    return np.asarray(decode(content, max_pixels=10_000_000), np.int16)
+
+
+def srgb_curve(linear: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns sRGB values of 0 to 255 for light of 0 to 1 (IEC 61966-2-1)."""
+    light = linear.clip(0, 1)
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+def from_space(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
+    """Returns sRGB values of pixels in one of `SPACES`, by its published numbers."""
+    *primaries, exponent = SPACES[name]
+    light = (pixels / 255) ** exponent
+    return srgb_curve(light @ np.array(primaries) @ np.linalg.inv(SRGB))
+
+
+@pytest.fixture
+def coffee(photographs: list[Path]) -> Image.Image:
+    path = next(path for path in photographs if path.name == "coffee.png")
+    return Image.open(path).convert("RGB")
+
+
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF", "JPEG", "HEIF"])
+def test_colours_of_another_space_become_those_of_srgb(
+    form: str, name: str, coffee: Image.Image
+) -> None:
+    if form == "HEIF":
+        pytest.importorskip("pillow_heif", reason="pillow-heif is not installed")
+    options: dict[str, Any] = {"lossless": True} if form == "WEBP" else {"quality": 95}
+    plain = shown(saved(coffee, form, **options))
+    found = shown(saved(coffee, form, icc_profile=rgb_profile(name), **options))
+    expected = from_space(plain, name)
+    assert abs(found - expected).mean() < 0.6
+    assert abs(found - expected).max() < 4
+    assert abs(plain - expected).mean() > 2, "the profile changes too little to see whether it was"
+
+
+def test_the_srgb_profile_changes_no_pixel(coffee: Image.Image) -> None:
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert np.array_equal(shown(saved(coffee, icc_profile=srgb)), np.asarray(coffee))
+
+
+def test_a_profile_that_only_calls_itself_srgb_is_converted(coffee: Image.Image) -> None:
+    disguised = rgb_profile("Display P3").replace(b"Display P3", b"sRGB v2.1 ")
+    found = shown(saved(coffee, icc_profile=disguised))
+    assert abs(found - from_space(np.asarray(coffee), "Display P3")).max() < 4
+
+
+def _random_damage(profile: bytes) -> bytes:
+    damaged = bytearray(profile)
+    for at in np.random.default_rng(3).integers(128, len(profile), 60):
+        damaged[at] ^= 0x5A
+    return bytes(damaged)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda profile: b"no profile at all",
+        lambda profile: profile[:200],
+        lambda profile: profile[:36] + b"fake" + profile[40:],
+        lambda profile: profile.replace(b"rXYZ", b"rXXX"),
+        lambda profile: grey_profile(1.0),
+        lambda profile: profile.replace(b"RGB XYZ ", b"CMYKLab "),
+        lambda profile: profile.replace(b"mntrRGB ", b"linkRGB "),
+        _random_damage,
+    ],
+    ids=["text", "cut", "magic", "no red", "grey", "ink", "link", "damaged"],
+)
+def test_a_profile_that_cannot_be_used_is_ignored(
+    spoil: Callable[[bytes], bytes], coffee: Image.Image
+) -> None:
+    content = saved(coffee, icc_profile=spoil(rgb_profile("Adobe RGB")))
+    assert b"iCCP" in content
+    assert np.array_equal(shown(content), np.asarray(coffee))
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG"])
+def test_a_profile_that_is_too_long_is_ignored(form: str, coffee: Image.Image) -> None:
+    profile = rgb_profile("Adobe RGB")
+    plain = shown(saved(coffee, form))
+    long = shown(saved(coffee, form, icc_profile=profile.ljust(LONGEST_PROFILE + 1, b"\0")))
+    assert np.array_equal(long, plain)
+    just = shown(saved(coffee, form, icc_profile=profile.ljust(LONGEST_PROFILE, b"\0")))
+    assert not np.array_equal(just, plain)
+
+
+def test_a_profile_with_a_program_is_taken_by_its_other_tags(coffee: Image.Image) -> None:
+    with_program = shown(saved(coffee, icc_profile=with_a_program(rgb_profile("Adobe RGB"), 10)))
+    assert np.array_equal(with_program, shown(saved(coffee, icc_profile=rgb_profile("Adobe RGB"))))
+
+
+def test_of_several_profiles_of_a_png_the_first_before_the_pixels_is_taken(
+    coffee: Image.Image,
+) -> None:
+    first, other = (rgb_profile(name) for name in ("Adobe RGB", "Display P3"))
+    plain, wide = (saved(coffee, icc_profile=profile) for profile in (None, first))
+    packed = chunk(b"iCCP", b"a\0\0" + zlib.compress(other))
+    pixels, end = wide.index(b"IDAT") - 4, wide.index(b"IEND") - 4
+    for at in (pixels, end):
+        assert np.array_equal(shown(wide[:at] + packed + wide[at:]), shown(wide))
+    end = plain.index(b"IEND") - 4
+    assert np.array_equal(shown(plain[:end] + packed + plain[end:]), shown(plain))
+
+
+def test_the_greys_of_a_profile_become_those_of_srgb() -> None:
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    expected = srgb_curve((ramp / 255.0) ** 1.5)[..., np.newaxis]
+    found = shown(saved(Image.fromarray(ramp), icc_profile=grey_profile(1.5)))
+    assert abs(found - expected).max() < 2
+    opaque = np.full_like(ramp, 255)
+    opaque[0] = 0
+    half = Image.merge("LA", [Image.fromarray(ramp), Image.fromarray(opaque)])
+    found = shown(saved(half, icc_profile=grey_profile(1.5)))
+    assert abs(found - expected)[1:].max() < 2
+    assert (found[0] == 255).all()
+
+
+def test_what_an_encoder_gets_is_in_srgb_too(coffee: Image.Image) -> None:
+    how = Preprocessing(400, (400, 600), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+    content = saved(coffee, icc_profile=rgb_profile("Display P3"))
+    [squares] = read_squares(content, [how], max_pixels=10**6)
+    assert np.array_equal(squares[0], shown(content))
+
+
+def test_colours_converted_after_resizing_are_those_converted_before(coffee: Image.Image) -> None:
+    how = Preprocessing(100, (100, 100), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+    content = saved(coffee, icc_profile=rgb_profile("Display P3"))
+    [squares] = read_squares(content, [how], max_pixels=10**6)
+    before = preprocess(decode(content, max_pixels=10**6), how).astype(np.int16)
+    assert abs(squares[0] - before).mean() < 1
+    assert np.quantile(abs(squares[0] - before), 0.99) < 12  # the rest clips at the edge of sRGB
+
+
+def test_cmyk_is_not_shown_inverted(coffee: Image.Image) -> None:
+    content = saved(coffee.convert("CMYK"), "JPEG", quality=95)
+    assert b"Adobe" in content, "such files hold the inverse of the inks"
+    assert abs(shown(content) - np.asarray(coffee, np.int16)).mean() < 4
+    ignored = saved(
+        coffee.convert("CMYK"), "JPEG", quality=95, icc_profile=rgb_profile("Adobe RGB")
+    )
+    assert np.array_equal(shown(ignored), shown(content))
+
+
+def test_transparent_parts_show_white_and_not_what_is_hidden_there() -> None:
+    white = [255, 255, 255]
+    hidden = Image.new("RGBA", (4, 4), (255, 0, 0, 0))
+    for form in ("PNG", "WEBP", "AVIF"):
+        assert shown(saved(hidden, form))[0, 0].tolist() == white
+    key = Image.new("RGB", (4, 4), (10, 20, 30))
+    assert shown(saved(key, transparency=(10, 20, 30)))[0, 0].tolist() == white
+    assert shown(saved(key, transparency=(11, 20, 30)))[0, 0].tolist() == [10, 20, 30]
+    grey = Image.new("L", (4, 4), 77)
+    assert shown(saved(grey, transparency=77))[0, 0].tolist() == white
+    bit = Image.new("1", (4, 4), 0)
+    assert shown(saved(bit, transparency=0))[0, 0].tolist() == white
+
+
+@pytest.mark.parametrize("form", ["PNG", "GIF"])
+def test_a_palette_can_have_a_transparent_colour(form: str) -> None:
+    palette = Image.fromarray(np.array([[0, 1]], np.uint8), "L").convert("P")
+    palette.putpalette([255, 0, 0, 0, 0, 255])
+    assert shown(saved(palette, form, transparency=0)).tolist() == [[[255] * 3, [0, 0, 255]]]
+
+
+def test_a_palette_can_have_an_opacity_for_each_colour() -> None:
+    palette = Image.fromarray(np.array([[0, 1, 2]], np.uint8), "L").convert("P")
+    palette.putpalette([255, 0, 0, 0, 0, 255, 0, 0, 0])
+    [[red, blue, black]] = shown(saved(palette, transparency=bytes([0, 255, 128]))).tolist()
+    assert (red, blue) == ([255] * 3, [0, 0, 255])
+    assert black == pytest.approx([127] * 3, abs=1)
+
+
+def test_half_transparent_colours_are_blended_with_white() -> None:
+    half = shown(saved(Image.new("RGBA", (2, 2), (200, 0, 100, 51))))
+    assert half[0, 0].tolist() == pytest.approx([244, 204, 224], abs=1)
+
+
+def _png(samples: npt.NDArray[np.uint16], clear: tuple[int, ...] = ()) -> bytes:
+    """Returns a 16-bit PNG of (h, w) or (h, w, 3) samples; Pillow itself writes greys alone."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        checked = kind + data
+        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
+
+    height, width = samples.shape[:2]
+    colour = 2 if samples.ndim == 3 else 0
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    key = chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear)) if clear else b""
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + head
+        + key
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sixteen_bits_keep_their_upper_eight(channels: int) -> None:
+    ramp = np.linspace(0, 65535, 256 * channels).astype(np.uint16)
+    samples = ramp.reshape((16, 16, 3) if channels == 3 else (16, 16))
+    expected = (samples >> 8).reshape(16, 16, channels)
+    assert (shown(_png(samples)) == expected).all()
+
+
+def test_sixteen_bits_can_have_a_transparent_colour() -> None:
+    grey = np.array([[0x1234, 0x5678]], np.uint16)
+    assert shown(_png(grey, (0x1234,)))[0, :, 0].tolist() == [255, 0x56]
+    rgb = np.array([[[0x1234, 0x5678, 0x9ABC], [0xFFFF, 0, 0]]], np.uint16)
+    found = shown(_png(rgb, (0x1234, 0x5678, 0x9ABC)))
+    assert found.tolist() == [[[255, 255, 255], [255, 0, 0]]]
+
+
+def test_one_bit_is_black_or_white() -> None:
+    bits = Image.fromarray(np.array([[0, 255], [255, 0]], np.uint8)).convert("1")
+    assert shown(saved(bits))[..., 0].tolist() == [[0, 255], [255, 0]]
+
+
+def test_modes_that_no_file_has_are_clipped_and_not_wrapped() -> None:
+    whole = Image.fromarray(np.array([[-5, 0x1234, 70_000]], np.int32), "I")
+    assert np.asarray(to_rgb(whole).image)[0, :, 1].tolist() == [0, 0x12, 255]
+    real = Image.fromarray(np.array([[-5.0, 77.0, 300.0]], np.float32), "F")
+    assert np.asarray(to_rgb(real).image)[0, :, 1].tolist() == [0, 77, 255]
+    for mode in ("YCbCr", "LAB", "HSV", "RGBX", "RGBa", "PA"):
+        assert to_rgb(Image.new(mode, (2, 2))).image.mode == "RGB"

@@ -1,0 +1,444 @@
+"""The pool of decoder processes: real processes, real photographs, real kills."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+
+from moderation.errors import ImageError, TransientError
+from moderation.images.decode.child import Limits, pack_request, receive, receive_length, send
+from moderation.images.decode.pool import DecoderPool
+from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
+from moderation.images.pixels import Preprocessing, read_squares
+from tests.conftest import ROOT
+from tests.support.waiting import PATIENCE_SECONDS, until
+
+LIMITS = Limits(max_pixels=20_000_000, frames=1, seconds=PATIENCE_SECONDS)
+SMALL = Preprocessing(
+    resize=32, crop=(32, 32), resample="bicubic", scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3
+)
+WIDE = Preprocessing(
+    resize=(48, 64), crop=(48, 64), resample="bilinear", scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3
+)
+
+
+@pytest.fixture
+def pool() -> Iterator[DecoderPool]:
+    with DecoderPool(2, LIMITS) as pool_:
+        yield pool_
+
+
+def _children() -> list[psutil.Process]:
+    found = []
+    for child in psutil.Process().children():
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            if "moderation.images.decode.child" in child.cmdline():
+                found.append(child)
+    return found
+
+
+def _allow(pool: DecoderPool, limits: Limits) -> None:
+    """Gives the processes that are started from now on those limits."""
+    for decoder in pool._decoders:
+        decoder._limits = limits
+
+
+def test_pixels_are_those_of_this_process_for_each_way(
+    pool: DecoderPool, photographs: list[Path]
+) -> None:
+    for path in photographs[:5]:
+        content = path.read_bytes()
+        here = read_squares(content, [SMALL, WIDE], max_pixels=LIMITS.max_pixels)
+        there = pool.squares(content, [SMALL, WIDE])
+        assert [square.shape for square in there] == [(1, 32, 32, 3), (1, 48, 64, 3)]
+        for mine, its in zip(here, there, strict=True):
+            np.testing.assert_array_equal(mine, its)
+
+
+def test_many_threads_each_get_their_own_image(pool: DecoderPool, photographs: list[Path]) -> None:
+    contents = [path.read_bytes() for path in photographs[:8]] * 5
+    with ThreadPoolExecutor(16) as threads:
+        found = list(threads.map(lambda content: pool.squares(content, [SMALL])[0], contents))
+    for content, square in zip(contents, found, strict=True):
+        [mine] = read_squares(content, [SMALL], max_pixels=LIMITS.max_pixels)
+        np.testing.assert_array_equal(mine, square)
+    assert len(_children()) == 2
+
+
+def test_a_refused_image_is_the_error_that_decoding_here_gives(pool: DecoderPool) -> None:
+    with pytest.raises(ImageError) as here:
+        read_squares(b"no image", [SMALL], max_pixels=10)
+    with pytest.raises(ImageError) as there:
+        pool.squares(b"no image", [SMALL])
+    assert there.value.args == here.value.args
+
+
+def test_the_limit_of_pixels_holds_in_the_process() -> None:
+    few = LIMITS._replace(max_pixels=100)
+    with DecoderPool(1, few) as pool, pytest.raises(ImageError, match="over the limit of 100"):
+        pool.squares(_noise(20), [SMALL])
+
+
+def _noise(side: int) -> bytes:
+    pixels = np.random.default_rng(1).integers(0, 256, (side, side, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def _large() -> bytes:
+    """A file of 16 million pixels that is made in no time."""
+    file = io.BytesIO()
+    Image.new("RGB", (4000, 4000)).save(file, "PNG", compress_level=1)
+    return file.getvalue()
+
+
+def test_an_image_that_takes_too_long_is_refused_and_the_next_is_read() -> None:
+    with DecoderPool(1, LIMITS._replace(seconds=0.02)) as pool:
+        with pytest.raises(ImageError, match=r"longer than 0\.02 s"):
+            pool.squares(_large(), [SMALL] * 1000)
+        _allow(pool, LIMITS)
+        assert pool.squares(_noise(10), [SMALL])[0].shape == (1, 32, 32, 3)
+
+
+def test_a_decoder_that_is_killed_costs_no_image_its_answer(
+    pool: DecoderPool, photographs: list[Path]
+) -> None:
+    content = photographs[0].read_bytes()
+    done = threading.Event()
+
+    def ask() -> set[tuple[int, ...]]:
+        shapes = set()
+        while not done.is_set():
+            shapes.add(pool.squares(content, [SMALL])[0].shape)
+        return shapes
+
+    with ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask) for _ in range(4)]
+        try:
+            killed = {_kill_at_work(pool._decoders[0]) for _ in range(5)}
+        finally:
+            done.set()
+    assert [asked.result() for asked in asking] == [{(1, 32, 32, 3)}] * 4
+    assert len(killed) == 5
+
+
+def _kill_at_work(decoder: DecoderProcess) -> int:
+    """Kills the process after a few more images: no image meets two kills. Returns whom."""
+    number = decoder._number
+    until(lambda: decoder._number >= number + 5)
+    assert decoder._process is not None
+    decoder._process.kill()
+    return decoder._process.pid
+
+
+def test_a_decoder_that_stops_answering_is_killed(photographs: list[Path]) -> None:
+    content = photographs[0].read_bytes()
+    with DecoderPool(1, LIMITS._replace(seconds=0.05)) as pool:
+        _start_all(pool)
+        [child] = _children()
+        os.kill(child.pid, signal.SIGSTOP)  # its own alarm cannot end it now
+        with pytest.raises(ImageError, match="longer than"):
+            pool.squares(content, [SMALL])
+        assert not child.is_running()
+        _allow(pool, LIMITS)
+        assert pool.squares(content, [SMALL])
+
+
+def test_closing_leaves_no_process() -> None:
+    with DecoderPool(3, LIMITS) as pool:
+        pool.start()
+        assert len(_children()) == 3
+    assert _children() == []
+
+
+def test_a_decoder_ends_when_the_process_that_started_it_is_killed() -> None:
+    program = (
+        "import os\n"
+        "from moderation.images.decode.pool import DecoderPool\n"
+        "from tests.images.test_decoding import LIMITS\n"
+        "pool = DecoderPool(1, LIMITS)\n"
+        "pool.start()\n"
+        "pool.wait_until_ready()\n"
+        "print(pool._decoders[0]._process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=False, cwd=ROOT
+    )
+    pid = int(ended.stdout)
+    until(lambda: not psutil.pid_exists(pid))
+
+
+def test_a_decoder_whose_owner_is_gone_while_it_decodes_is_ended_by_its_alarm() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        process = _decoder(theirs, LIMITS._replace(seconds=0.2))
+    with ours:
+        receive(ours, receive_length(ours))
+        send(ours, pack_request(1, [SMALL] * 5000, 1))
+        send(ours, _large())
+    process.communicate()
+    assert process.returncode == -signal.SIGALRM
+
+
+def _decoder(channel: socket.socket, limits: Limits) -> subprocess.Popen[str]:
+    """Starts a decoder that serves that socket."""
+    arguments = [str(channel.fileno()), *map(str, limits)]
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "moderation.images.decode.child", *arguments],
+        pass_fds=[channel.fileno()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_refusing_images_costs_no_process(pool: DecoderPool) -> None:
+    pool.start()
+    before = {child.pid for child in _children()}
+    for _ in range(10):
+        with pytest.raises(ImageError):
+            pool.squares(b"no image", [SMALL])
+    assert {child.pid for child in _children()} == before
+
+
+def test_deaths_leave_no_process_and_no_file_open(photographs: list[Path]) -> None:
+    content = photographs[0].read_bytes()
+    with DecoderPool(1, LIMITS) as pool:
+        pool.squares(content, [SMALL])
+        before = psutil.Process().num_fds()
+        for _ in range(5):
+            _children()[0].kill()
+            pool.squares(content, [SMALL])
+        assert len(_children()) == 1
+        assert psutil.Process().num_fds() == before
+
+
+def test_a_decoder_runs_no_code_of_the_current_folder_and_sees_no_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: list[Path]
+) -> None:
+    for name in ("json", "numpy", "PIL", "moderation"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MODERATION_BROKER_URL", "redis://:secret@localhost/0")
+    with DecoderPool(1, LIMITS) as pool:
+        assert pool.squares(photographs[0].read_bytes(), [SMALL])
+        assert not [name for name in _children()[0].environ() if "MODERATION" in name]
+
+
+def test_a_decoder_that_does_not_start_is_no_fault_of_the_image(
+    monkeypatch: pytest.MonkeyPatch, photographs: list[Path]
+) -> None:
+    content = photographs[0].read_bytes()
+    for executable in ("/bin/false", "/no/such/python"):
+        monkeypatch.setattr(sys, "executable", executable)
+        with DecoderPool(1, LIMITS) as pool:
+            with pytest.raises(TransientError, match="does not start"):
+                pool.squares(content, [SMALL])
+            with pytest.raises(TransientError, match="does not start"):
+                _start_all(pool)
+
+
+def _start_all(pool: DecoderPool) -> None:
+    pool.start()
+    pool.wait_until_ready()
+
+
+def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(
+    photographs: list[Path],
+) -> None:
+    content = photographs[0].read_bytes()
+    pool = DecoderPool(2, LIMITS)
+    _start_all(pool)
+    decoders = _children()
+    for decoder in decoders:
+        decoder.suspend()
+    with ThreadPoolExecutor(9) as threads:
+        asked = [threads.submit(pool.squares, content, [SMALL]) for _ in range(8)]
+        until(lambda: len(pool._waiting) == 6)
+        closing = threads.submit(pool.close)
+        until(lambda: pool._closed)
+        with pytest.raises(TransientError, match="the worker is stopping"):
+            pool.squares(content, [SMALL])
+        for decoder in decoders:
+            decoder.resume()
+        assert [answer.result()[0].shape for answer in asked] == [(1, 32, 32, 3)] * 8
+        closing.result()
+    assert _children() == []
+
+
+def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(
+    photographs: list[Path],
+) -> None:
+    content = photographs[0].read_bytes()
+    pool = DecoderPool(2, LIMITS._replace(seconds=1.0))
+    pool.start()
+    pool.wait_until_ready()
+    for child in _children():
+        os.kill(child.pid, signal.SIGSTOP)  # each is ended a second after its second
+    with ThreadPoolExecutor(3) as threads:
+        answers = [threads.submit(pool.squares, content, [SMALL]) for _ in range(3)]
+        until(lambda: len(pool._waiting) == 1 and all(map(_is_timed, pool._decoders)))
+        _allow(pool, LIMITS)  # for the third
+        pool.close()
+        errors = [answer.exception() for answer in answers]
+    assert sorted(map(str, filter(None, errors))) == 2 * [
+        "image: decoding it took longer than 1 s. Send a smaller image, or raise "
+        "MODERATION_DECODE_TIMEOUT_SECONDS"
+    ]
+    assert _children() == []
+
+
+def _is_timed(decoder: DecoderProcess) -> bool:
+    """Whether it has been asked, so that the second of its image and the second after it run."""
+    return decoder._socket is not None and 0 < (decoder._socket.gettimeout() or 0) <= 2
+
+
+class Interrupted(Exception):
+    """What Ctrl-C raises in the thread that waits."""
+
+
+def test_who_gives_up_waiting_keeps_no_decoder(photographs: list[Path]) -> None:
+    def interrupt(*_: object) -> None:
+        raise Interrupted
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    main = threading.get_ident()
+    try:
+        with DecoderPool(1, LIMITS) as pool:
+            lent = threading.Event()
+            given_up = threading.Event()
+
+            def keep() -> None:
+                with pool._lent("interactive"):
+                    lent.set()
+                    until(lambda: len(pool._waiting))
+                    signal.pthread_kill(main, signal.SIGUSR1)
+                    given_up.wait()
+
+            keeper = threading.Thread(target=keep)
+            keeper.start()
+            lent.wait()
+            with pytest.raises(Interrupted):
+                pool.squares(photographs[0].read_bytes(), [SMALL])
+            given_up.set()
+            keeper.join()
+            assert pool.squares(photographs[0].read_bytes(), [SMALL])
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+HOSTILE = {
+    "no JSON": [b"\xff"],
+    "deep JSON": [b"[" * 60_000],
+    "another number": [b'{"number": 7, "frames": 1}', bytes(3072)],
+    "no number": [b'{"frames": 1}', bytes(3072)],
+    "no frame": [b'{"number": 1, "frames": 0}', b""],
+    "too many frames": [b'{"number": 1, "frames": 2}', bytes(6144)],
+    "half a frame": [b'{"number": 1, "frames": 0.5}', bytes(1536)],
+    "too few pixels": [b'{"number": 1, "frames": 1}', bytes(3071)],
+    "too many pixels": [b'{"number": 1, "frames": 1}', bytes(3073)],
+    "a huge header": [bytes(70_000)],
+    "an error of another shape": [b'{"number": 1, "error": "no"}'],
+    "a list": [b"[1]"],
+}
+
+
+@pytest.mark.parametrize("messages", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
+    process, theirs = _with_a_peer()
+
+    def answer() -> None:
+        for _ in range(2):
+            receive(theirs, receive_length(theirs))
+        with suppress(OSError):
+            for message in messages:
+                send(theirs, message)
+
+    peer = threading.Thread(target=answer)
+    peer.start()
+    with theirs, pytest.raises(DecoderDied):
+        process.squares(b"file", [SMALL], 1)
+    peer.join()
+
+
+@pytest.mark.parametrize("banner", [b"", b"redy", b"READY"])
+def test_what_does_not_say_that_it_is_ready_does_not_start(banner: bytes) -> None:
+    process, theirs = _with_a_peer()
+    process._is_ready = False
+    send(theirs, banner)
+    with theirs, pytest.raises(TransientError, match="does not start"):
+        process.wait_until_ready()
+    assert _children() == []
+
+
+def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
+    process, theirs = _with_a_peer(seconds=0.05)
+
+    def drip() -> None:
+        theirs.sendall((60_000).to_bytes(8))  # then a byte at a time, for as long as it is heard
+        with suppress(OSError):
+            while True:
+                theirs.sendall(b" ")
+                time.sleep(0.02)
+
+    peer = threading.Thread(target=drip)
+    peer.start()
+    with pytest.raises(DecoderTooSlow):
+        process.squares(b"file", [SMALL], 1)
+    peer.join()
+    theirs.close()
+
+
+def test_the_text_of_an_error_is_cut() -> None:
+    process, theirs = _with_a_peer()
+    send(theirs, b'{"number": 1, "error": ["%s", "image", ""]}' % (b"x" * 60_000))
+    with theirs, pytest.raises(ImageError) as caught:
+        process.squares(b"file", [SMALL], 1)
+    assert len(caught.value.what) == 500
+    process.end()
+
+
+def _with_a_peer(seconds: float = LIMITS.seconds) -> tuple[DecoderProcess, socket.socket]:
+    """Returns a decoder process whose socket leads to this test instead; the process is real."""
+    process = DecoderProcess(LIMITS._replace(seconds=seconds))
+    process.start()
+    process.wait_until_ready()
+    assert process._socket is not None
+    process._socket.close()
+    process._socket, theirs = socket.socketpair()
+    return process, theirs
+
+
+def test_a_decoder_imports_neither_torch_nor_the_queue() -> None:
+    program = "import moderation.images.decode.child, sys; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    ).stdout.split()
+    assert "PIL.Image" in loaded
+    assert not {"torch", "transformers", "celery", "redis", "pydantic", "httpx"} & set(loaded)
+
+
+def test_a_decoder_whose_owner_is_gone_before_it_is_ready_ends_without_a_word() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        process = _decoder(theirs, LIMITS)
+    assert process.communicate() == ("", "")
+    assert process.returncode == 0

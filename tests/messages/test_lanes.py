@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from moderation.messages.lanes import BULK_TURN, Lane, Lanes
+
+Put = tuple[Lane, int]
+
+
+def _filled(puts: list[Put]) -> Lanes[Put]:
+    lanes: Lanes[Put] = Lanes()
+    for lane, number in puts:
+        lanes.put((lane, number), lane)
+    return lanes
+
+
+def _all(lane: Lane, count: int) -> list[Put]:
+    return [(lane, number) for number in range(count)]
+
+
+def _drained(lanes: Lanes[Put]) -> list[Put]:
+    return [lanes.take() for _ in range(len(lanes))]
+
+
+@given(st.lists(st.tuples(st.sampled_from(("interactive", "bulk")), st.integers())))
+def test_everything_comes_out_once_and_each_lane_in_order(puts: list[Put]) -> None:
+    taken = _drained(_filled(puts))
+    for lane in ("interactive", "bulk"):
+        assert [item for item in taken if item[0] == lane] == [
+            item for item in puts if item[0] == lane
+        ]
+
+
+def test_an_interactive_request_passes_a_backlog_of_bulk() -> None:
+    lanes = _filled(_all("bulk", 1000))
+    lanes.put(("interactive", 0), "interactive")
+    assert lanes.take() == ("interactive", 0)
+
+
+@given(st.integers(1, 60), st.integers(1, 60))
+def test_while_both_wait_every_fourth_is_bulk(interactive: int, bulk: int) -> None:
+    taken = _drained(_filled(_all("interactive", interactive) + _all("bulk", bulk)))
+    both_wait = taken[: min(interactive, (BULK_TURN - 1) * bulk)]
+    turns = [lane for lane, _ in both_wait]
+    every_fourth = range(BULK_TURN - 1, len(turns), BULK_TURN)
+    expected = ["bulk" if i in every_fourth else "interactive" for i in range(len(turns))]
+    assert turns == expected
+
+
+def test_time_that_no_bulk_waited_gives_it_no_turn_in_advance() -> None:
+    lanes = _filled(_all("interactive", 10))
+    for _ in range(9):
+        lanes.take()
+    lanes.put(("bulk", 0), "bulk")
+    assert [lane for lane, _ in _drained(lanes)] == ["interactive", "bulk"]
+
+
+def test_taking_from_empty_lanes_is_an_error() -> None:
+    with pytest.raises(IndexError):
+        Lanes[Put]().take()

@@ -1,0 +1,134 @@
+"""The way to Redis: TLS, held against an authority and a name, for requests, results and checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+import redis
+
+from moderation.errors import BrokerUnavailable
+from moderation.local_servers import EmbeddedRedis
+from moderation.queue.celery_app import connect, create_app, ping, shown_url
+from moderation.settings import Settings, load_settings
+from tests.queue.test_hostile_messages import answer, send
+from tests.support.echo_worker import EchoWorker
+from tests.support.redis_kinds import Certificates, TlsFront
+
+
+@pytest.fixture(scope="module")
+def ours(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("ours"), "localhost")
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return Certificates(tmp_path_factory.mktemp("theirs"), "localhost")
+
+
+@pytest.fixture(scope="module")
+def front(server: EmbeddedRedis, ours: Certificates) -> Iterator[TlsFront]:
+    with TlsFront(ours, server.port) as running:
+        yield running
+
+
+def secured(
+    server: EmbeddedRedis, front: TlsFront, host: str = "localhost", **more: Any
+) -> Settings:
+    password = server.url.partition("://")[2].partition("@")[0]
+    return load_settings(broker_url=f"rediss://{password}@{host}:{front.port}/0", **more)
+
+
+def test_host_and_worker_meet_over_tls(
+    server: EmbeddedRedis, front: TlsFront, ours: Certificates, tmp_path: Path
+) -> None:
+    settings = secured(server, front, redis_ca_file=ours.authority)
+    ping(settings)
+    with EchoWorker(settings, tmp_path) as echo:
+        assert answer(settings, send(settings))["did"] == "answer"
+        assert "insecure" not in echo.log()
+        assert "Traceback" not in echo.log()
+    assert shown_url(settings) == f"rediss://localhost:{front.port}/0"
+
+
+def test_results_may_have_tls_of_their_own(
+    server: EmbeddedRedis, front: TlsFront, ours: Certificates, tmp_path: Path
+) -> None:
+    over_tls = secured(server, front, redis_ca_file=ours.authority).broker_url
+    settings = load_settings(
+        broker_url=server.url, result_url=over_tls, redis_ca_file=ours.authority
+    )
+    with EchoWorker(settings, tmp_path):
+        assert answer(settings, send(settings))["did"] == "answer"
+
+
+def refused(settings: Settings) -> str:
+    """Returns why neither a check, nor a request, nor a look at a result gets through."""
+    with pytest.raises(BrokerUnavailable) as caught:
+        ping(settings)
+    with create_app(settings) as app:
+        with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
+            app.backend.client.ping()
+        with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
+            app.connection_for_write().default_channel.client.ping()
+    return str(caught.value)
+
+
+def test_a_certificate_of_another_authority_is_refused(
+    server: EmbeddedRedis, front: TlsFront, theirs: Certificates
+) -> None:
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(
+        secured(server, front, redis_ca_file=theirs.authority)
+    )
+
+
+def test_without_an_authority_that_of_the_system_counts(
+    server: EmbeddedRedis, front: TlsFront
+) -> None:
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(secured(server, front))
+
+
+def test_a_certificate_of_another_name_is_refused(
+    server: EmbeddedRedis, front: TlsFront, ours: Certificates
+) -> None:
+    settings = secured(server, front, "127.0.0.1", redis_ca_file=ours.authority)
+    assert "mismatch" in refused(settings)
+
+
+def test_a_server_that_asks_for_a_certificate_gets_ours(
+    server: EmbeddedRedis, ours: Certificates
+) -> None:
+    with TlsFront(ours, server.port, ask_client=True) as asking:
+        without = secured(server, asking, redis_ca_file=ours.authority)
+        with pytest.raises(BrokerUnavailable):
+            ping(without)
+        files: dict[str, Any] = {"redis_cert_file": ours.certificate, "redis_key_file": ours.key}
+        given = secured(server, asking, redis_ca_file=ours.authority, **files)
+        ping(given)
+        with create_app(given) as app:
+            assert app.backend.client.ping()
+            assert app.connection_for_write().default_channel.client.ping()
+
+
+def test_files_of_tls_do_nothing_without_it(server: EmbeddedRedis, ours: Certificates) -> None:
+    settings = load_settings(broker_url=server.url, redis_ca_file=ours.authority)
+    with connect(settings) as connection:
+        assert connection.ping()
+
+
+def test_requests_share_a_client_until_its_connections_are_lost(server: EmbeddedRedis) -> None:
+    settings = load_settings(broker_url=server.url)
+    with create_app(settings).connection_for_write() as connection:
+        channel = connection.default_channel
+
+        def client() -> redis.Redis:
+            with channel.conn_or_acquire() as found:
+                assert found.ping()
+                return cast(redis.Redis, found)
+
+        first = client()
+        assert client() is first
+        channel._disconnect_pools()
+        assert client() is not first

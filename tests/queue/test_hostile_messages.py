@@ -1,0 +1,441 @@
+"""What somebody with access to Redis can do to a worker: real queues, a real worker process."""
+
+from __future__ import annotations
+
+import ast
+import base64
+import hashlib
+import json
+import re
+import time
+import uuid
+import zlib
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from moderation.local_servers import EmbeddedRedis
+from moderation.messages import TASK_NAME
+from moderation.queue.celery_app import CONTROL, UNACKED, UNACKED_INDEX, create_app
+from moderation.queue.envelope import UnreadableMessage, largest_message, pack_kept, read_envelope
+from moderation.settings import Settings, load_settings
+from tests.conftest import ROOT
+from tests.support.echo_worker import EchoWorker
+from tests.support.waiting import until
+
+QUEUE = "moderation.interactive"
+SECRET = "c2VjcmV0IGltYWdl"
+MOST_BYTES = 100_000
+VISIBILITY_SECONDS = 5
+
+
+@pytest.fixture(scope="module")
+def host(server: EmbeddedRedis) -> Settings:
+    return load_settings(broker_url=server.url)
+
+
+@pytest.fixture(scope="module")
+def database(server: EmbeddedRedis) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(server.url, decode_responses=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def echo(host: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoWorker]:
+    limits = {
+        "MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
+        "MODERATION_MAX_IMAGE_BYTES": str(MOST_BYTES),
+        "MODERATION_CONCURRENCY": "4",
+        "MODERATION_LOG_LEVEL": "debug",
+    }
+    with EchoWorker(host, tmp_path_factory.mktemp("echo"), **limits) as running:
+        yield running
+
+
+def send(host: Settings, act: str = "answer", **options: Any) -> str:
+    """Sends a good request as a host of another make would; returns its id."""
+    task_id = str(uuid.uuid4())
+    request = {"request": {"image": {"path": act}}}
+    with create_app(host) as app:
+        app.send_task(TASK_NAME, kwargs=request, task_id=task_id, queue=QUEUE, **options)
+    return task_id
+
+
+def answer(host: Settings, task_id: str) -> dict[str, Any]:
+    with create_app(host) as app, closing(app.backend.client.connection_pool):
+        until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS")
+        result: dict[str, Any] = app.backend.get_task_meta(task_id)["result"]
+        return result
+
+
+def ping(host: Settings) -> None:
+    """Returns once a worker has answered, and so has seen all commands that were sent before."""
+    with create_app(host) as app:
+        until(lambda: app.control.ping(timeout=5.0, limit=1))
+
+
+def message(body: Any = None, **changes: Any) -> dict[str, Any]:
+    """Returns a good message, changed; a part that is `...` is left out."""
+    good = [[], {"request": {"image": {"path": f"answer {SECRET}"}}}, {}]
+    parts: dict[str, Any] = {
+        "body": base64.b64encode(json.dumps(body or good).encode()).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"task": TASK_NAME, "id": str(uuid.uuid4()), "lang": "py"},
+        "properties": {
+            "delivery_tag": str(uuid.uuid4()),
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "body_encoding": "base64",
+        },
+    }
+    for name, change in changes.items():
+        key = name.replace("_", "-")
+        parts[key] = {**parts[key], **change} if isinstance(change, dict) else change
+    kept = {key: part for key, part in parts.items() if part is not ...}
+    for key in ("headers", "properties"):
+        if isinstance(kept.get(key), dict):
+            kept[key] = {k: v for k, v in kept[key].items() if v is not ...}
+    return kept
+
+
+def packed(text: bytes) -> str:
+    return base64.b64encode(text).decode()
+
+
+def following(**what: Any) -> dict[str, Any]:
+    return message([[], {"request": {}}, what])
+
+
+NO_BASE64 = "its body is not base64"
+NO_JSON = "it is no JSON"
+MORE = "it asks for more than an answer"
+SIGNATURE = {"task": "celery.chord_unlock", "args": [], "options": {"queue": "stolen"}}
+
+HOSTILE: dict[str, tuple[Any, str]] = {
+    "garbage": (b"\x80\x04garbage", NO_JSON),
+    "empty": (b"", NO_JSON),
+    "deep": (b'{"headers":' + b"[" * 200_000, NO_JSON),
+    "NaN": (b'{"headers": NaN}', NO_JSON),
+    "digits": (b'{"headers": ' + b"9" * 5000 + b"}", NO_JSON),
+    "number": (b"7", "it is no JSON object"),
+    "list": (b"[1, 2]", "it is no JSON object"),
+    "text": (b'"x"', "it is no JSON object"),
+    "no headers": (message(headers=...), "it has no headers"),
+    "headers of a wrong shape": (message(headers=[1]), "it has no headers"),
+    "no properties": (message(properties=...), "it has no properties"),
+    "no body": (message(body=None) | {"body": None}, NO_BASE64),
+    "body of a wrong shape": ({**message(), "body": {"a": 1}}, NO_BASE64),
+    "body not base64": ({**message(), "body": "%%%"}, NO_BASE64),
+    "body of plain text": (
+        message(properties={"body_encoding": "utf-8"}),
+        NO_BASE64,
+    ),
+    "body not JSON": ({**message(), "body": packed(b"\xff\xfe")}, NO_JSON),
+    "body with NaN": (
+        {**message(), "body": packed(b'[[], {"request": NaN}, {}]')},
+        "it is no JSON",
+    ),
+    "body too deep": ({**message(), "body": packed(b"[" * 60_000)}, NO_JSON),
+    "body of two parts": (message([[], {}]), "its body is no task"),
+    "body of an object": (message({"args": [], "kwargs": {}}), "its body is no task"),
+    "pickle": (message(content_type="application/x-python-serialize"), "it is not of type JSON"),
+    "YAML": (message(content_type="application/x-yaml"), "it is not of type JSON"),
+    "no type": (message(content_type=...), "it is not of type JSON"),
+    "odd charset": (message(content_encoding="rot13"), "it is not in UTF-8"),
+    "zlib bomb": (
+        {
+            **message(headers={"compression": "application/x-gzip"}),
+            "body": packed(zlib.compress(b"0" * 10_000_000)),
+        },
+        "it is compressed",
+    ),
+    "protocol 1": (
+        message({"task": TASK_NAME, "id": "x"}, headers={"task": ...}),
+        "it names no task",
+    ),
+    "unknown task": (message(headers={"task": "os.system"}), "its task is unknown"),
+    "task of Celery": (message(headers={"task": "celery.map"}), "its task is unknown"),
+    "task of a wrong shape": (message(headers={"task": ["x"]}), "its task is unknown"),
+    "no id": (message(headers={"id": ...}), "it has no id"),
+    "id of two lines": (message(headers={"id": "a\nERROR b"}), "it has no id"),
+    "id too long": (message(headers={"id": "a" * 129}), "it has no id"),
+    "id of a wrong shape": (message(headers={"id": {"a": 1}}), "it has no id"),
+    "eta no time": (message(headers={"eta": "soon"}), "its time to begin is none"),
+    "eta a number": (message(headers={"eta": 1e30}), "its time to begin is none"),
+    "eta beyond time": (
+        message(headers={"eta": "9999-12-31T23:59:59-23:00"}),
+        "its time to begin is none",
+    ),
+    "retries below 0": (message(headers={"retries": -1}), "its number of retries is impossible"),
+    "retries a text": (message(headers={"retries": "1"}), "its number of retries is impossible"),
+    "retries huge": (message(headers={"retries": 10**9}), "its number of retries is impossible"),
+    "callback": (following(callbacks=[SIGNATURE]), MORE),
+    "errback": (following(errbacks=[SIGNATURE]), MORE),
+    "chain": (following(chain=[SIGNATURE]), MORE),
+    "chord": (following(chord=SIGNATURE), MORE),
+    "embed of a wrong shape": (
+        message([[], {"request": {}}, "x"]),
+        MORE,
+    ),
+    "no request": (message([[], {"other": 1}, {}]), "it holds no request"),
+    "two arguments": (message([[1, 2], {}, {}]), "it holds no request"),
+    "too large": (
+        message([[], {"request": "x" * MOST_BYTES * 3}, {}]),
+        "it is too large",
+    ),
+    "far too large": (b'"' + b"x" * 5_000_000 + b'"', "it is too large"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_message_is_reported_once_and_harms_nobody(
+    name: str, host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    content, why = HOSTILE[name]
+    raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+    known = len(echo.poison())
+    database.lpush(QUEUE, raw)
+    assert answer(host, send(host))["did"] == "answer"
+    until(lambda: len(echo.poison()) > known)
+    until(lambda: database.llen(QUEUE) == 0 and database.hlen(UNACKED) == 0)
+    [poison] = echo.poison()[known:]
+    has_id = not isinstance(content, bytes) and isinstance(content.get("headers"), dict)
+    given = content["headers"].get("id") if has_id else None
+    readable = isinstance(given, str) and len(given) <= 128 and given.isprintable()
+    assert poison == {
+        "queue": QUEUE,
+        "why": why,
+        "task_id": given if readable else None,
+        "size": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
+    assert echo.process.poll() is None
+    log = echo.log()
+    assert SECRET not in log
+    assert "Traceback" not in log
+
+
+def test_what_a_request_needs_not_is_left_out(
+    host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    task_id = str(uuid.uuid4())
+    tag = "stolen-tag"
+    database.hset(UNACKED, tag, json.dumps([message(), "", QUEUE]))
+    hostile = message(
+        headers={
+            "id": task_id,
+            "ignore_result": True,
+            "expires": "2001-01-01T00:00:00",
+            "shadow": "something else",
+            "timelimit": [1e99, -1],
+            "root_id": "x" * 1000,
+            "group": "g",
+            "chord": SIGNATURE,
+            "callbacks": [SIGNATURE],
+            "errbacks": [SIGNATURE],
+            "chain": [SIGNATURE],
+            "stamped_headers": ["a"],
+            "stamps": {"a": ["b"]},
+            "replaced_task_nesting": 10**9,
+            "argsrepr": SECRET,
+            "kwargsrepr": SECRET,
+            "sent_at": 1e999,
+        },
+        properties={
+            "delivery_tag": tag,
+            "reply_to": "stolen",
+            "priority": 9,
+            "delivery_info": {"exchange": "stolen", "routing_key": "stolen"},
+        },
+    )
+    before = set(database.keys("*"))
+    database.lpush(QUEUE, json.dumps(hostile).replace("Infinity", "1e999"))
+    did = answer(host, task_id)
+    assert did["delivery"]["routing_key"] == QUEUE
+    assert did["headers"] == {"redelivered": False}
+    until(lambda: not database.exists(UNACKED_INDEX))  # it is acknowledged, under its own tag
+    assert database.hexists(UNACKED, tag)  # another's message is not
+    database.hdel(UNACKED, tag)
+    assert set(database.keys("*")) - before <= {f"celery-task-meta-{task_id}"}
+    assert SECRET not in echo.log()
+
+
+def test_one_tag_for_two_messages_acknowledges_each_by_itself(
+    host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    ids = [str(uuid.uuid4()), str(uuid.uuid4())]
+    for task_id in ids:
+        body = [[], {"request": {"image": {"path": f"held {task_id}"}}}, {}]
+        same = message(body, headers={"id": task_id}, properties={"delivery_tag": "same"})
+        database.lpush(QUEUE, json.dumps(same))
+    until(lambda: database.hlen(UNACKED) == 2)
+    echo.open(ids[1])
+    assert answer(host, ids[1])["did"] == "held"
+    until(lambda: database.hlen(UNACKED) == 1)
+    echo.open(ids[0])
+    assert answer(host, ids[0])["did"] == "held"
+    until(lambda: database.hlen(UNACKED) == 0)
+
+
+def test_a_retry_far_ahead_is_not_kept_for_longer_than_ours() -> None:
+    raw = json.dumps(message(headers={"eta": "9000-01-01T00:00:00"})).encode()
+    envelope = read_envelope(raw, QUEUE, tasks={TASK_NAME}, largest=10**6)
+    eta = datetime.fromisoformat(envelope["headers"]["eta"])
+    assert eta.timestamp() <= time.time() + 30
+
+
+def test_messages_with_a_priority_are_read_and_come_back_to_the_queue_itself(
+    host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    known = len(echo.poison())
+    assert answer(host, send(host, priority=9))["delivery"]["priority"] == 0
+    database.lpush(f"{QUEUE}\x06\x169", "garbage")
+    until(lambda: len(echo.poison()) > known)
+    assert echo.poison()[-1]["queue"] == QUEUE
+
+
+def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
+    host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    known = len(echo.poison())
+    raw = b"garbage \xff that comes back"
+    echo.refuse_poison(True)
+    try:
+        database.lpush(QUEUE, raw)
+        assert answer(host, send(host))["did"] == "answer"
+        until(lambda: database.hvals(UNACKED) == [pack_kept(raw, QUEUE)])
+        assert len(echo.poison()) == known
+    finally:
+        echo.refuse_poison(False)
+    until(lambda: len(echo.poison()) > known)
+    until(lambda: database.hlen(UNACKED) == 0)
+    [poison] = echo.poison()[known:]
+    assert poison["sha256"] == hashlib.sha256(raw).hexdigest()
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "garbage",
+        "[]",
+        json.dumps([message(), "", "stolen"]),
+        json.dumps([message(), "", ["x"]]),
+        "[" * 100_000,
+    ],
+)
+def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
+    kept: str, host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    known = len(echo.poison())
+    # A good one that is older must still come back.
+    task_id = str(uuid.uuid4())
+    good = json.dumps([message(headers={"id": task_id}), "elsewhere", QUEUE])
+    database.hset(UNACKED, mapping={"good": good, "forged": kept})
+    database.zadd(UNACKED_INDEX, {"good": 1, "forged": 2})
+    assert "did" in answer(host, task_id)
+    until(lambda: len(echo.poison()) > known)
+    until(lambda: database.hlen(UNACKED) == 0)
+    [poison] = echo.poison()[known:]
+    assert poison["queue"] == UNACKED
+    assert not database.exists("stolen")
+
+
+@pytest.mark.parametrize(
+    ("method", "arguments"),
+    [
+        ("shutdown", {}),
+        ("pool_grow", {"n": 1000}),
+        ("pool_shrink", {"n": 100}),
+        ("rate_limit", {"task_name": TASK_NAME, "rate_limit": "1/h"}),
+        ("time_limit", {"task_name": TASK_NAME, "hard": 0.001}),
+        ("cancel_consumer", {"queue": QUEUE}),
+        ("add_consumer", {"queue": "stolen"}),
+        ("revoke", {"task_id": "x", "terminate": True}),
+        ("conf", {}),
+        ("ping", {"unknown": 1}),
+    ],
+)
+def test_a_worker_obeys_no_command_but_ping(
+    method: str, arguments: dict[str, Any], host: Settings, echo: EchoWorker
+) -> None:
+    known = len(echo.log())
+    with create_app(host) as app:
+        app.control.broadcast(method, arguments=arguments, reply=True, timeout=0.01)
+    ping(host)
+    obeyed = re.findall(r"pidbox received method (.*?) \[reply_to", echo.log()[known:])
+    assert set(obeyed) == {"ping()"}
+    assert answer(host, send(host))["did"] == "answer"
+    assert echo.process.poll() is None
+
+
+def test_garbage_on_the_channel_of_commands_is_passed_over(
+    host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    ping(host)  # it listens
+    pattern = {"method": "ping", "pattern": "(a+)+$", "matcher": "pcre", "ticket": "t"}
+    elsewhere = {"method": "ping", "ticket": "t", "reply_to": {"exchange": "", "routing_key": "s"}}
+    for text in (
+        b"",
+        b"\xff",
+        b"[" * 50_000,
+        b"{}",
+        b'{"body": 1}',
+        json.dumps({**message(), "body": packed(json.dumps(pattern).encode())}).encode(),
+        json.dumps({**message(), "body": packed(json.dumps(elsewhere).encode())}).encode(),
+        json.dumps(message(headers={"compression": "bzip2"})).encode(),
+    ):
+        assert database.publish(f"/0.{CONTROL}.pidbox", text) == 1
+    ping(host)
+    assert answer(host, send(host))["did"] == "answer"
+    assert "Traceback" not in echo.log()
+    assert not database.exists("s")
+
+
+def test_keys_of_another_kind_stop_a_worker_only_for_as_long_as_they_are_there(
+    host: Settings, echo: EchoWorker, database: redis.Redis
+) -> None:
+    known = len(echo.log())
+    database.set(QUEUE, "no list")
+    until(lambda: "WRONGTYPE" in echo.log()[known:])
+    assert echo.process.poll() is None
+    database.delete(QUEUE)
+    assert answer(host, send(host))["did"] == "answer"
+    assert "Traceback" not in echo.log()
+
+
+def test_the_largest_image_fits_into_the_largest_message() -> None:
+    image = base64.b64encode(b"\xff" * MOST_BYTES).decode()
+    names = ["a-policy-with-a-long-name" * 8] * 50
+    body = [[], {"request": {"image": {"bytes": image}, "policies": names}}, {}]
+    raw = json.dumps(message(body)).encode()
+    largest = largest_message(MOST_BYTES)
+    assert read_envelope(raw, QUEUE, tasks={TASK_NAME}, largest=largest).arguments == tuple(body)
+    with pytest.raises(UnreadableMessage, match="too large"):
+        read_envelope(raw, QUEUE, tasks={TASK_NAME}, largest=len(raw) - 1)
+
+
+MODULES = sorted((ROOT / "moderation").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_module_loads_what_can_hold_code(path: Path) -> None:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+            names |= {alias.name for alias in node.names}
+    forbidden = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+    assert not {part for name in names for part in name.split(".")} & forbidden
+
+
+def test_host_and_worker_accept_json_alone(host: Settings) -> None:
+    conf = create_app(host).conf
+    assert list(conf.accept_content) == list(conf.result_accept_content) == ["json"]
+    assert conf.task_serializer == conf.result_serializer == "json"

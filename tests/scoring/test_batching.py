@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from moderation.encoders.encoder import Floats
+from moderation.errors import EncoderFailed, ModelError, TransientError
+from moderation.images.pixels import Pixels
+from moderation.messages.lanes import Lane
+from moderation.scoring.batching import Batcher
+from tests.support.waiting import until
+
+
+def _square(*numbers: int) -> Pixels:
+    """Returns (f, 2, 2, 3) pixels: frames of one number each."""
+    return np.stack([np.full((2, 2, 3), number, np.uint8) for number in numbers])
+
+
+def _mean(pixels: Pixels) -> Floats:
+    means: Floats = pixels.reshape(len(pixels), -1).mean(axis=1, keepdims=True).astype(np.float32)
+    return means
+
+
+class _Recorder:
+    """An encoder that waits for a gate, and notes how large its batches are."""
+
+    def __init__(self) -> None:
+        self.busy = threading.Event()
+        self.gate = threading.Event()
+        self.sizes: list[int] = []
+
+    def __call__(self, pixels: Pixels) -> Floats:
+        self.busy.set()
+        self.gate.wait()
+        self.sizes.append(len(pixels))
+        return _mean(pixels)
+
+
+_Request = tuple[Lane, list[int]]
+_REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from(("interactive", "bulk")),
+        st.lists(st.integers(0, 255), min_size=1, max_size=3),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=30)
+@given(_REQUESTS, st.integers(1, 9), st.integers(1, 12), st.integers())
+def test_every_request_gets_its_own_answer_whatever_the_interleaving(
+    requests: list[_Request], batch_size: int, threads: int, seed: int
+) -> None:
+    random = Random(seed)
+
+    def encode(pixels: Pixels) -> Floats:
+        time.sleep(random.random() / 1000)
+        return _mean(pixels)
+
+    def ask(request: _Request) -> list[float]:
+        lane, numbers = request
+        time.sleep(random.random() / 1000)
+        return [float(row[0]) for row in batcher.features(_square(*numbers), lane)]
+
+    with Batcher(encode, batch_size=batch_size) as batcher, ThreadPoolExecutor(threads) as pool:
+        answers = list(pool.map(ask, requests))
+    assert answers == [[float(number) for number in numbers] for _, numbers in requests]
+
+
+def test_an_interactive_image_goes_before_a_backlog_of_bulk() -> None:
+    encode = _Recorder()
+    served: list[int] = []
+
+    def recording(pixels: Pixels) -> Floats:
+        served.extend(int(number) for number in pixels[:, 0, 0, 0])
+        return encode(pixels)
+
+    with Batcher(recording, batch_size=4) as batcher, ThreadPoolExecutor(30) as pool:
+        pool.submit(batcher.features, _square(0), "bulk")
+        encode.busy.wait()
+        for i in range(1, 21):
+            pool.submit(batcher.features, _square(i), "bulk")
+        until(lambda: batcher.waiting == 20)
+        pool.submit(batcher.features, _square(99))
+        until(lambda: batcher.waiting == 21)
+        encode.gate.set()
+    assert served.index(99) == 1
+    assert sorted(served) == [*range(21), 99]
+
+
+def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
+    encode = _Recorder()
+    with Batcher(encode, batch_size=8) as batcher, ThreadPoolExecutor(25) as pool:
+        futures = [pool.submit(batcher.features, _square(0))]
+        encode.busy.wait()
+        futures += [pool.submit(batcher.features, _square(i)) for i in range(1, 25)]
+        until(lambda: batcher.waiting == 24)
+        encode.gate.set()
+        assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(25)]
+    assert encode.sizes == [1, 8, 8, 8]
+
+
+def test_an_encoder_that_loses_a_row_fails_its_batch_and_hangs_nobody() -> None:
+    def encode(pixels: Pixels) -> Floats:
+        return _mean(pixels)[:0]
+
+    with Batcher(encode, batch_size=4) as batcher, pytest.raises(ModelError, match="0 rows for 1"):
+        batcher.features(_square(1))
+
+
+def test_a_lone_image_does_not_wait_for_company() -> None:
+    encode = _Recorder()
+    encode.gate.set()
+    with Batcher(encode, batch_size=32) as batcher:
+        assert batcher.features(_square(3)).tolist() == [[3.0]]
+    assert encode.sizes == [1]
+
+
+def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
+    def encode(pixels: Pixels) -> Floats:
+        if (pixels == 13).any():
+            raise RuntimeError("thirteen")
+        return _mean(pixels)
+
+    with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(16) as pool:
+        futures = {i: pool.submit(batcher.features, _square(i)) for i in range(16)}
+        with pytest.raises(EncoderFailed, match="the encoder failed: thirteen"):
+            futures.pop(13).result()
+        assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
+
+
+def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
+    def encode(pixels: Pixels) -> Floats:
+        means = _mean(pixels)
+        means[means == 5] = np.nan
+        return means
+
+    with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(8) as pool:
+        futures = {i: pool.submit(batcher.features, _square(i)) for i in range(8)}
+        with pytest.raises(ModelError, match="not finite"):
+            futures.pop(5).result()
+        assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
+
+
+def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
+    encode = _Recorder()
+    batcher = Batcher(encode, batch_size=2)
+    with ThreadPoolExecutor(10) as pool:
+        futures = [pool.submit(batcher.features, _square(0))]
+        encode.busy.wait()
+        futures += [pool.submit(batcher.features, _square(i)) for i in range(1, 10)]
+        until(lambda: batcher.waiting == 9)
+        closing = pool.submit(batcher.close)
+        encode.gate.set()
+        closing.result()
+        assert [float(future.result()[0, 0]) for future in futures] == [float(i) for i in range(10)]
+    with pytest.raises(TransientError, match="stopping"):
+        batcher.features(_square(1))

@@ -1,0 +1,120 @@
+"""Image bytes to verdicts, with real decoder processes and a tiny encoder."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from moderation.errors import ImageError, RequestError
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.messages.lanes import Lane
+from moderation.policy import parse_policy
+from moderation.scoring.pipeline import Pipeline, Timer
+from tests.support.stub_encoder import StubEncoder
+from tests.support.waiting import PATIENCE_SECONDS
+
+POLICY = b"""
+schema_version: 1
+id: colours
+version: 1
+title: Colours
+scoring: softmax
+decision: threshold
+labels:
+  - {id: loud, prompts: [loud], action: block, threshold: 0.5}
+  - {id: quiet, prompts: [quiet]}
+"""
+
+
+def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
+    """Returns a pipeline with the policy above on a tiny encoder."""
+    policy = parse_policy(POLICY, "colours.yaml")
+    decoders = DecoderPool(2, Limits(10_000_000, frames, PATIENCE_SECONDS))
+    loaded = encoder or StubEncoder()
+    return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    with make_pipeline(frames=4) as pipeline_:
+        yield pipeline_
+
+
+def _animation(colours: list[tuple[int, int, int]], form: str) -> bytes:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in colours]
+    file = io.BytesIO()
+    options = {"lossless": True} if form == "WEBP" else {}
+    frames[0].save(file, form, save_all=True, append_images=frames[1:], duration=100, **options)
+    return file.getvalue()
+
+
+#: The stub calls two of these loud; found by trying.
+COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP"])
+def test_the_worst_frame_of_an_animation_decides(form: str, pipeline: Pipeline) -> None:
+    stills = [
+        pipeline.moderate(_animation([colour], form), ["colours"], request_id="a", timer=Timer())[0]
+        for colour in COLOURS
+    ]
+    scores = [verdict.category_scores["loud"] for verdict in stills]
+    assert min(scores) < 0.5 < max(scores)
+    content = _animation(COLOURS, form)
+    [verdict] = pipeline.moderate(content, ["colours"], request_id="a", timer=Timer())
+    assert verdict.frame == int(np.argmax(scores))
+    assert verdict.category_scores["loud"] == pytest.approx(max(scores), abs=1e-6)
+    assert verdict.action == "block"
+
+
+def test_with_one_frame_only_the_first_is_looked_at(pipeline: Pipeline) -> None:
+    content = _animation(COLOURS, "GIF")
+    [first] = pipeline.moderate(
+        _animation(COLOURS[:1], "GIF"), ["colours"], request_id="a", timer=Timer()
+    )
+    with make_pipeline(frames=1) as one:
+        [verdict] = one.moderate(content, ["colours"], request_id="a", timer=Timer())
+    assert (verdict.frame, verdict.category_scores) == (0, first.category_scores)
+
+
+def test_what_is_embedded_is_the_first_frame(pipeline: Pipeline) -> None:
+    whole = pipeline.embed(_animation(COLOURS, "GIF"), "stub", timer=Timer())
+    first = pipeline.embed(_animation(COLOURS[:1], "GIF"), "stub", timer=Timer())
+    np.testing.assert_array_equal(whole.feature, first.feature)
+    assert whole.feature.ndim == 1
+
+
+def test_many_threads_in_both_lanes_each_get_the_verdict_on_their_image(
+    pipeline: Pipeline, photographs: list[Path]
+) -> None:
+    contents = [path.read_bytes() for path in photographs[:6]]
+    alone = [
+        pipeline.moderate(content, ["colours"], request_id="a", timer=Timer())[0]
+        for content in contents
+    ]
+
+    def ask(i: int) -> None:
+        lane: Lane = "bulk" if i % 3 else "interactive"
+        [verdict] = pipeline.moderate(
+            contents[i % 6], ["colours"], request_id=str(i), timer=Timer(), lane=lane
+        )
+        assert verdict.request_id == str(i)
+        assert verdict.image_sha256 == alone[i % 6].image_sha256
+        assert verdict.category_scores == alone[i % 6].category_scores
+
+    with ThreadPoolExecutor(12) as threads:
+        list(threads.map(ask, range(60)))
+
+
+def test_a_bad_image_and_an_unknown_policy_are_told(pipeline: Pipeline) -> None:
+    with pytest.raises(ImageError):
+        pipeline.moderate(b"no image", ["colours"], request_id="a", timer=Timer())
+    with pytest.raises(RequestError, match="no policy is called smells"):
+        pipeline.moderate(b"", ["smells"], request_id="a", timer=Timer())

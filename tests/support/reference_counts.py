@@ -1,0 +1,184 @@
+"""Published counts as datasets and features, so that they pass through the whole of the audit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
+from audit.metrics.predictions import Predictions, predict
+from moderation.encoders.encoder import Floats, unit
+from moderation.images.pixels import Pixels, Preprocessing
+from moderation.messages import ModelStamp
+from moderation.policy import Label, Policy, load_policy
+from tests.conftest import POLICIES, SHARED
+
+REFERENCE = SHARED / "reference"
+VARIANTS = POLICIES / "variants"
+
+#: Race as the reference table spells it, and the label of the policy that means it. The table
+#: merges genders, so that the label of men stands for both.
+RACE_LABELS = {
+    "Black": "black-man",
+    "East Asian": "east-asian-man",
+    "Indian": "indian-man",
+    "Latino_Hispanic": "latino-man",
+    "Middle Eastern": "middle-eastern-man",
+    "Southeast Asian": "southeast-asian-man",
+    "White": "white-man",
+}
+
+#: How much less an image resembles its second label than its first.
+SECOND = 0.9
+
+
+class ChosenEncoder:
+    """Satisfies `encoders.encoder.Encoder`: text features are those that the test chose."""
+
+    context_length = 77
+    preprocessing = Preprocessing(
+        resize=8, crop=(8, 8), resample="bilinear", scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+
+    def __init__(
+        self,
+        chosen: Mapping[str, Floats],
+        *,
+        logit_scale: float = 10.0,
+        logit_bias: float | None = None,
+    ) -> None:
+        self.chosen = chosen
+        self.logit_scale = logit_scale
+        self.logit_bias = logit_bias
+        self.stamp = ModelStamp(
+            id="chosen",
+            revision="1",
+            fingerprint="0" * 16,
+            preprocessing=self.preprocessing.fingerprint,
+            dtype="float32",
+            device="cpu",
+        )
+
+    def image_features(self, pixels: Pixels) -> Floats:
+        """Returns rows of the first pixels: images come as features in these tests."""
+        return unit(pixels.reshape(len(pixels), -1)[:, :8].astype(np.float32))
+
+    def text_features(self, texts: Sequence[str]) -> Floats:
+        return unit(np.stack([self.chosen[text] for text in texts]).astype(np.float32))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [len(text.split()) for text in texts]
+
+
+def one_axis_each(labels: Sequence[Label], template: str = "a photo of {}") -> dict[str, Floats]:
+    """Returns text features by which each label has an axis of its own."""
+    axes = np.eye(len(labels), dtype=np.float32)
+    return {
+        template.replace("{}", prompt): axis
+        for label, axis in zip(labels, axes, strict=True)
+        for prompt in label.prompts
+    }
+
+
+def dataset_of(features: Mapping[str, Sequence[str]], y_true: Sequence[str | None] = ()) -> Dataset:
+    """Returns a dataset with these sensitive features, one value for each image."""
+    [n] = {len(values) for values in features.values()}
+    ids = [f"image-{i:05d}" for i in range(n)]
+    truth = list(y_true) or [None] * n
+    table = pd.DataFrame({IMAGE_ID: ids, Y_TRUE: np.array(truth, object), **features})
+    return Dataset(
+        name="counts",
+        adapter="test",
+        source=Path("counts"),
+        table=table,
+        references=tuple(map(Path, ids)),
+        sensitive_features=tuple(features),
+        orders={"age": tuple(dict.fromkeys(features.get("age", ())))},
+        benign=True,
+    )
+
+
+def group_of(codes: Sequence[int], by: str = "group") -> Groups:
+    """Returns a partition with groups a, b, c... in the order of the codes."""
+    names = tuple("abcdefghijkl"[: max(codes) + 1])
+    return Groups(by, names, np.array(codes, np.intp))
+
+
+def reference(name: str) -> pd.DataFrame:
+    """Returns a table of published figures; skips the test where the project is alone."""
+    path = REFERENCE / name
+    if not path.is_file():
+        pytest.skip(f"the published figures of ../shared/reference/{name} are not here")
+    return pd.read_csv(path)
+
+
+@lru_cache(maxsize=1)
+def person_encoder() -> ChosenEncoder:
+    """An encoder to which all labels of the published experiment are equally unlike."""
+    return ChosenEncoder(one_axis_each(person_labels(child=True).labels))
+
+
+@lru_cache(maxsize=2)
+def person_labels(*, child: bool = False) -> Policy:
+    """The 21 labels of the published experiment; with `child` the 22 of its second run."""
+    return load_policy(VARIANTS / f"person-labels{'-child' if child else ''}.yaml")
+
+
+def resembling(first: Sequence[str], second: Sequence[str]) -> Floats:
+    """Returns features of images that resemble one label most and another one next."""
+    policy = person_labels(child=True)
+    axis = {label.id: i for i, label in enumerate(policy.labels)}
+    rows = np.zeros((len(first), len(axis)), np.float32)
+    images = np.arange(len(first))
+    rows[images, [axis[name] for name in second]] = SECOND
+    rows[images, [axis[name] for name in first]] = 1.0
+    return unit(rows)
+
+
+@lru_cache(maxsize=1)
+def confusion() -> tuple[Dataset, Floats]:
+    """The 10,954 images of the reproducible run: each as its prediction, and next as its truth."""
+    table = reference("fairface_vitl14_laion400m_confusion.csv").set_index("truth")
+    predicted_names = [name for name in table.columns if name != "n"]
+    race: list[str] = []
+    predicted: list[str] = []
+    for truth in table.index:
+        for name in predicted_names:
+            race += [truth] * int(table.loc[truth, name])
+            label = RACE_LABELS.get(name, name.replace(" ", "-"))
+            predicted += [label] * int(table.loc[truth, name])
+    dataset = dataset_of({"race": race}, [RACE_LABELS[truth] for truth in race])
+    return dataset, resembling(predicted, [RACE_LABELS[truth] for truth in race])
+
+
+@lru_cache(maxsize=1)
+def ages() -> tuple[Dataset, Floats]:
+    """The counts of the published table by age, with and without the label child.
+
+    An image that both runs flag resembles an animal; one that the first alone does resembles a
+    child, and next an animal.
+    """
+    table = reference("openai_clip_table7.csv")
+    age: list[str] = []
+    first: list[str] = []
+    second: list[str] = []
+    for row in table.itertuples():
+        n = int(row.n_fairface_validation)
+        flagged = round(n * row.default_percent / 100)
+        with_child = round(n * row.default_plus_child_percent / 100)
+        age += [row.age] * n
+        first += ["animal"] * with_child + ["child"] * (flagged - with_child)
+        first += ["white-man"] * (n - flagged)
+        second += ["animal"] * flagged + ["white-man"] * (n - flagged)
+    young = ["0-19" if value in ("0-2", "3-9", "10-19") else "20 and more" for value in age]
+    return dataset_of({"age": age, "age_band": young}), resembling(first, second)
+
+
+def said(features: Floats, *, child: bool = False) -> Predictions:
+    """Returns what the published label set says of features."""
+    return predict(person_labels(child=child), person_encoder(), features)

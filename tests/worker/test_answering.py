@@ -1,0 +1,430 @@
+"""Requests and their one final answer: a real Redis, database and decoders; a tiny encoder."""
+
+from __future__ import annotations
+
+import base64
+import io
+import itertools
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from sqlalchemy import func, select, text
+
+from moderation.decision_log.entries import find_entries
+from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.opening import open_log
+from moderation.decision_log.records import Decided, Quarantined
+from moderation.decision_log.tables import decisions as decisions_table
+from moderation.decision_log.tables import submissions as submissions_table
+from moderation.encoders.encoder import Floats
+from moderation.errors import (
+    EncoderFailed,
+    ImageError,
+    ImageUnavailable,
+    LogError,
+    LogUnavailable,
+    ModerationError,
+    RequestError,
+)
+from moderation.images.fetch.fetcher import Fetcher
+from moderation.images.pixels import Pixels
+from moderation.local_servers import EmbeddedRedis
+from moderation.messages import Verdict
+from moderation.queue.celery_app import connect
+from moderation.queue.registry import Accepted, Registry
+from moderation.scoring.pipeline import Pipeline
+from moderation.settings import Settings, load_settings
+from moderation.worker.answering import Answerer
+from moderation.worker.delivery import Delivery, TryAgain
+from tests.scoring.test_pipeline import make_pipeline
+from tests.support.database_servers import PostgresServer
+from tests.support.photo_server import PhotoServer
+from tests.support.stub_encoder import StubEncoder
+from tests.support.waiting import until
+
+
+class Told:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+        self.steps: list[str] = []
+
+    def decided(self, verdicts: tuple[Verdict, ...], delivery: Delivery) -> None:
+        self.events.append("decided")
+
+    def stepped(self, timings: Mapping[str, float]) -> None:
+        self.steps = sorted(timings)
+
+    def recalled(self, count: int) -> None:
+        self.events.append(f"recalled {count}")
+
+    def set_aside(self, reason: str, delivery: Delivery) -> None:
+        self.events.append(f"set aside: {reason}")
+
+    def retried(self, error: ModerationError) -> None:
+        self.events.append(f"retried: {type(error).__name__}")
+
+    def redelivered(self) -> None:
+        self.events.append("redelivered")
+
+
+class World:
+    """An answerer with its real surroundings."""
+
+    def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
+        self.settings = settings
+        self.log = open_log(settings)
+        self.redis = connect(settings)
+        self.redis.flushall()
+        self.registry = Registry(self.redis)
+        self.registry.beat("w", 3600)
+        self.told = Told()
+        self.stopping = False
+        #: Threads that met what is away, and asked whether to wait for it.
+        self.waited: set[int] = set()
+        self.fetcher = Fetcher(settings)
+        self.answerer = self.answerer_on(self.log, pipeline)
+
+    def answerer_on(self, log: DecisionLog, pipeline: Pipeline) -> Answerer:
+        return Answerer(
+            self.settings,
+            pipeline,
+            self.fetcher,
+            log,
+            self.registry,
+            self.told,
+            worker="w",
+            stopping=self._is_stopping,
+        )
+
+    def _is_stopping(self) -> bool:
+        self.waited.add(threading.get_ident())
+        return self.stopping
+
+    def answer(self, message: Any, task_id: str = "a", retries: int = 0) -> Decided | Quarantined:
+        return self.answerer.answer(message, Delivery(task_id, "interactive", retries))
+
+    def rows(self, table: Any) -> int:
+        with self.log.engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
+
+    def close(self) -> None:
+        self.fetcher.close()
+        self.redis.close()
+        self.log.close()
+
+
+@pytest.fixture(scope="module")
+def encoder() -> StubEncoder:
+    return StubEncoder()
+
+
+@pytest.fixture(scope="module")
+def pipeline(encoder: StubEncoder) -> Iterator[Pipeline]:
+    with make_pipeline(frames=1, encoder=encoder) as made:
+        yield made
+
+
+@pytest.fixture
+def world(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[World]:
+    settings = load_settings(
+        broker_url=server.url,
+        database_url=f"sqlite:///{tmp_path}/decisions.db",
+        allowed_hosts=("127.0.0.1",),
+        allowed_schemes=("http",),
+        allowed_networks=("127.0.0.0/8",),
+        max_retries=2,
+        max_deliveries=2,
+        visibility_timeout_seconds=3600,
+    )
+    made = World(settings, pipeline)
+    yield made
+    made.close()
+
+
+def picture(colour: tuple[int, int, int] = (255, 0, 0)) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (16, 16), colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def message(content: bytes | None = None, **changes: Any) -> dict[str, Any]:
+    image = {"bytes": base64.b64encode(picture() if content is None else content).decode()}
+    return {"schema_version": 1, "image": image, "policies": ["colours"], **changes}
+
+
+def test_a_redelivered_request_gets_the_same_verdict_and_no_second_row(
+    world: World, encoder: StubEncoder
+) -> None:
+    first = world.answer(message())
+    encoded = encoder.images_encoded
+    again = world.answer(message())
+    assert isinstance(first, Decided)
+    assert again == first
+    assert encoder.images_encoded == encoded
+    assert (world.rows(submissions_table), world.rows(decisions_table)) == (1, 1)
+    assert world.told.events == ["decided", "redelivered"]
+    assert world.told.steps == ["decide", "decode", "encode", "fetch", "log"]
+    assert "log" not in first.verdicts[0].timings
+
+
+def test_a_repeated_submission_gets_the_same_verdict_from_the_log(
+    world: World, encoder: StubEncoder
+) -> None:
+    first = world.answer(message(), "a")
+    encoded = encoder.images_encoded
+    second = world.answer(message(), "b")
+    assert isinstance(first, Decided)
+    assert isinstance(second, Decided)
+    [one], [other] = first.verdicts, second.verdicts
+    assert (one.request_id, other.request_id) == ("a", "b")
+    assert other.decision_id == one.decision_id is not None
+    told = {"request_id", "timings"}
+    assert other.model_dump(exclude=told) == one.model_dump(exclude=told)
+    assert encoder.images_encoded == encoded
+    assert (world.rows(submissions_table), world.rows(decisions_table)) == (2, 1)
+    assert world.told.events == ["decided", "recalled 1", "decided"]
+
+
+def test_requests_at_the_same_time_end_in_one_decision(world: World) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        outcomes = list(pool.map(lambda n: world.answer(message(), f"r{n % 8}"), range(64)))
+    ids = {v.decision_id for outcome in outcomes for v in outcome.verdicts}  # type: ignore[union-attr]
+    assert len(ids) == 1
+    assert (world.rows(submissions_table), world.rows(decisions_table)) == (8, 1)
+
+
+def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(world: World) -> None:
+    world.answer(message(), "a")
+    other = Accepted(message(picture((0, 0, 255))), "interactive", 0.0)
+    world.registry.accept("a", other, most_waiting=5, most_bytes=10_000)
+    with pytest.raises(RequestError, match="used before"):
+        world.answer(message(picture((0, 0, 255))), "a")
+    assert world.rows(submissions_table) == 1
+    assert world.registry.count() == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "error"),
+    [
+        (message(b"no image"), "image", ImageError),
+        (message(policies=["unheard-of"]), "request", RequestError),
+        (message(image={"path": "/etc/passwd"}), "request", RequestError),
+        (message(image={"url": "https://elsewhere.example/a.jpg"}), "request", RequestError),
+        (message(schema_version=2), "message", RequestError),
+        (message(extra=1), "message", RequestError),
+        ({}, "message", RequestError),
+        (None, "message", RequestError),
+        (["a", "list"], "message", RequestError),
+        ("text", "message", RequestError),
+    ],
+)
+def test_what_gets_no_verdict_is_set_aside_once_with_its_reason(
+    given: Any, reason: str, error: type[ModerationError], world: World
+) -> None:
+    outcome = world.answer(given)
+    assert isinstance(outcome, Quarantined)
+    assert (outcome.reason, type(outcome.error)) == (reason, error)
+    again = world.answer(given)
+    assert isinstance(again, Quarantined)
+    assert again.quarantine_id == outcome.quarantine_id
+    assert str(again.error) == str(outcome.error)
+    [entry] = find_entries(world.log.engine)
+    assert (entry.reason, entry.request_id) == (reason, "a")
+
+
+def test_no_image_that_came_as_text_is_kept(world: World, tmp_path: Path) -> None:
+    """As a path, URL, key, policy or key of the message; in the log's files, to the byte."""
+    encoded = base64.b64encode(picture() + bytes(range(256)) * 4).decode()
+    texts = (encoded, f"data:image/png;base64,{encoded}", f"/app/{encoded}")
+    for kind, given in itertools.product(("path", "url", "key"), texts):
+        outcome = world.answer(message(image={kind: given}), f"{kind}-{texts.index(given)}")
+        assert isinstance(outcome, Quarantined)
+        assert outcome.reason == "message"
+    for odd in (message(policies=[encoded]), {**message(), encoded: encoded}):
+        assert isinstance(world.answer(odd, f"odd-{len(odd)}"), Quarantined)
+    world.log.close()
+    for file in tmp_path.iterdir():
+        assert encoded[100:140].encode() not in file.read_bytes(), file
+
+
+def test_a_transient_failure_is_tried_so_often_and_then_set_aside(world: World) -> None:
+    with PhotoServer(Path(__file__)) as photos:
+        lost = message(image={"url": f"{photos.url}/down?token=secret"})
+        for retries in range(2):
+            with pytest.raises(TryAgain) as again:
+                world.answer(lost, retries=retries)
+            assert isinstance(again.value.error, ImageUnavailable)
+        outcome = world.answer(lost, retries=2)
+    assert isinstance(outcome, Quarantined)
+    assert outcome.reason == "unavailable"
+    [entry] = find_entries(world.log.engine)
+    assert (entry.retries, entry.deliveries) == (2, 0)
+    assert "secret" not in json.dumps(entry.as_json())
+
+
+def test_a_request_that_workers_die_of_is_set_aside(world: World) -> None:
+    for _ in range(2):  # taken, and never given back
+        world.registry.take("a", "interactive", "dead")
+    outcome = world.answer(message())
+    assert isinstance(outcome, Quarantined)
+    assert outcome.reason == "deliveries"
+    assert "2 workers died" in outcome.error.what
+    [entry] = find_entries(world.log.engine)
+    assert entry.deliveries == 2
+
+
+def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(world: World) -> None:
+    names = [f"r{n}" for n in range(4)]
+    for name in names:
+        for worker in ("dead", "also dead"):
+            world.registry.take(name, "interactive", worker)
+    world.settings = world.settings.model_copy(update={"max_deliveries": 5})
+    tried: list[int] = []
+
+    def in_hand() -> int:
+        takers = map(json.loads, world.redis.hvals("evenhand.in_hand"))
+        return sum("w" in names for names in takers)
+
+    class Watched(StubEncoder):
+        def image_features(self, pixels: Pixels) -> Floats:
+            until(lambda: in_hand() == 1)  # the others are given back
+            tried.append(len(pixels))
+            return super().image_features(pixels)
+
+    with make_pipeline(frames=1, encoder=Watched()) as pipeline:
+        answerer = world.answerer_on(world.log, pipeline)
+        requests = [message(picture((n, 0, 0))) for n in range(4)]
+        deliveries = [Delivery(name, "interactive") for name in names]
+        with ThreadPoolExecutor(4) as pool:
+            outcomes = list(pool.map(answerer.answer, requests, deliveries))
+    assert all(isinstance(outcome, Decided) for outcome in outcomes)
+    assert tried == [1, 1, 1, 1]
+
+
+def test_an_encoder_that_fails_is_tried_again_and_then_set_aside(world: World) -> None:
+    class Broken(StubEncoder):
+        def image_features(self, pixels: Pixels) -> Floats:
+            raise RuntimeError("the device is gone")
+
+    world.stopping = True  # so that it does not wait
+    with make_pipeline(frames=1, encoder=Broken()) as pipeline:
+        answerer = world.answerer_on(world.log, pipeline)
+        with pytest.raises(TryAgain) as again:
+            answerer.answer(message(), Delivery("a", "interactive"))
+        assert isinstance(again.value.error, EncoderFailed)
+        outcome = answerer.answer(message(), Delivery("a", "interactive", retries=2))
+    assert isinstance(outcome, Quarantined)
+    assert (outcome.reason, type(outcome.error)) == ("model", EncoderFailed)
+
+
+def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(world: World) -> None:
+    for _ in range(5):
+        world.registry.take("a", "interactive", "w")
+    assert isinstance(world.answer(message()), Decided)
+
+
+def test_retries_are_no_deaths(world: World) -> None:
+    with PhotoServer(Path(__file__)) as photos:
+        lost = message(image={"url": f"{photos.url}/down"})
+        for _ in range(5):
+            with pytest.raises(TryAgain):
+                world.answer(lost)
+
+
+@pytest.fixture
+def database(postgres: PostgresServer) -> Iterator[PostgresServer]:
+    """A server that may be stopped; it runs again after the test."""
+    yield postgres
+    postgres.stop()
+    postgres.start()
+
+
+@pytest.fixture
+def on_postgres(
+    server: EmbeddedRedis, pipeline: Pipeline, database: PostgresServer
+) -> Iterator[World]:
+    settings = load_settings(
+        broker_url=server.url,
+        database_url=database.new_database(),
+        visibility_timeout_seconds=240,
+    )
+    made = World(settings, pipeline)
+    yield made
+    made.close()
+
+
+def test_a_database_that_is_away_delays_an_answer_and_loses_none(
+    on_postgres: World, database: PostgresServer
+) -> None:
+    database.stop()
+    with ThreadPoolExecutor(4) as pool:
+        waiting = [pool.submit(on_postgres.answer, message(), f"r{n}") for n in range(4)]
+        until(lambda: len(on_postgres.waited) == 4)
+        assert not any(future.done() for future in waiting)
+        database.start()
+        outcomes = [future.result() for future in waiting]
+    assert all(isinstance(outcome, Decided) for outcome in outcomes)
+    assert (on_postgres.rows(submissions_table), on_postgres.rows(decisions_table)) == (4, 1)
+    assert on_postgres.told.events.count("decided") == 4
+
+
+def test_a_worker_that_is_to_stop_waits_for_no_database(
+    on_postgres: World, database: PostgresServer
+) -> None:
+    database.stop()
+    on_postgres.stopping = True
+    with pytest.raises(TryAgain) as again:
+        on_postgres.answer(message())
+    assert isinstance(again.value.error, LogUnavailable)
+    database.start()
+    assert isinstance(on_postgres.answer(message()), Decided)
+
+
+def test_a_log_that_cannot_be_used_delays_an_answer_and_sets_nothing_aside(world: World) -> None:
+    world.stopping = True  # so that it does not wait
+    with world.log.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE submissions RENAME TO elsewhere"))
+    for retries in (0, 5):  # however often the request was tried before
+        with pytest.raises(TryAgain) as again:
+            world.answer(message(), retries=retries)
+        assert isinstance(again.value.error, LogError)
+    with world.log.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
+    assert isinstance(world.answer(message()), Decided)
+    assert find_entries(world.log.engine) == []
+
+
+def test_redis_need_not_take_notes(world: World) -> None:
+    with EmbeddedRedis() as gone:
+        away = connect(load_settings(broker_url=gone.url))
+    world.registry = Registry(away)
+    answerer = world.answerer_on(world.log, world.answerer._pipeline)
+    outcome = answerer.answer(message(), Delivery("a", "interactive"))
+    assert isinstance(outcome, Decided)
+
+
+def test_an_answered_request_is_struck_off_the_registry(world: World) -> None:
+    world.answer(message())
+    assert world.redis.keys("*") == [b"evenhand.worker.w"]
+
+
+def test_an_image_refused_is_kept_to_be_sent_again(world: World) -> None:
+    given = message(b"no image")
+    world.answer(given)
+    kept = world.registry.kept("a")
+    assert kept is not None
+    assert kept.request == given
+
+
+def test_an_id_that_no_table_could_hold_is_replaced(world: World) -> None:
+    outcome = world.answer(message(request_id="a\0b" * 100))
+    assert isinstance(outcome, Decided)
+    assert outcome.request_id.startswith("odd-")

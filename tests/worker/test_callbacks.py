@@ -1,0 +1,818 @@
+"""Webhooks as receivers get them: real sockets, real databases, a process that is really killed."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from sqlalchemy import insert, update
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from moderation.decision_log import outbox, tables
+from moderation.decision_log.engine import Database
+from moderation.decision_log.opening import open_log
+from moderation.decision_log.outbox import Callback
+from moderation.decision_log.records import Submission
+from moderation.errors import ImageError, SettingsError
+from moderation.settings import Settings, load_settings
+from moderation.worker.callbacks.breaker import Breaker
+from moderation.worker.callbacks.dispatcher import CallbackDispatcher, make_dispatcher
+from moderation.worker.callbacks.receivers import read_receivers
+from moderation.worker.callbacks.schedule import (
+    BACKOFF,
+    Timing,
+    parse_retry_after,
+    wait_before_next,
+)
+from moderation.worker.callbacks.signing import Signer
+from tests.support.database_servers import PostgresServer
+from tests.support.waiting import until
+from tests.support.webhook_server import Post, Reply, WebhookServer
+
+SECRET = "whsec_" + base64.b64encode(b"first".ljust(32, b"1")).decode()
+OTHER = "whsec_" + base64.b64encode(b"second".ljust(32, b"2")).decode()
+#: Nothing listens on port 1.
+NOBODY = "http://127.0.0.1:1/hook"
+PAYLOAD = '{"type": "decided",  "data": {"label": "\\u00e9t\u00e9 \U0001f642"}}'
+QUICK = Timing(poll=0.02, backoff=(0.01,) * 3, breaker_failures=1000, claim_beyond=30, grace=0.5)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """The database of a new decision log."""
+    with open_log(load_settings(database_url=database_url)) as log:
+        yield log.database
+
+
+@pytest.fixture
+def server() -> Iterator[WebhookServer]:
+    with WebhookServer() as running:
+        yield running
+
+
+def settings_for(*urls: str, secrets: str | None = SECRET, **others: Any) -> Settings:
+    return load_settings(callback_urls=urls, callback_secrets=secrets, **others)
+
+
+def add(database: Database, url: str, callback_id: str = "a", **values: Any) -> str:
+    now = datetime.now(UTC)
+    row = {
+        "id": callback_id,
+        "request_id": f"request-of-{callback_id}",
+        "endpoint": url,
+        "payload": PAYLOAD,
+        "created_at": now,
+        "next_attempt_at": now - timedelta(seconds=1),
+    }
+    with database.engine.begin() as connection:
+        connection.execute(insert(tables.outbox).values({**row, **values}))
+    return callback_id
+
+
+def get(database: Database, callback_id: str = "a") -> Callback:
+    found = outbox.find(database, callback_id)
+    assert found is not None
+    return found
+
+
+def threads() -> set[threading.Thread]:
+    """Returns the threads of dispatchers."""
+    return {thread for thread in threading.enumerate() if thread.name.startswith("callback")}
+
+
+def dispatching(database: Database, *urls: str, **others: Any) -> CallbackDispatcher:
+    options = {"timing": QUICK, **others.pop("options", {})}
+    return CallbackDispatcher(database, settings_for(*urls, **others), **options)
+
+
+class Reports:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[str, str]] = []
+
+    def delivered(self, host: str) -> None:
+        self.told.append(("delivered", host))
+
+    def retried(self, host: str) -> None:
+        self.told.append(("retried", host))
+
+    def failed(self, host: str) -> None:
+        self.told.append(("failed", host))
+
+
+# Signatures
+
+
+def test_a_row_is_sent_signed_and_byte_for_byte(database: Database, server: WebhookServer) -> None:
+    add(database, server.url)
+    with dispatching(database, server.url):
+        until(lambda: get(database).delivered_at)
+    [post] = server.posts
+    assert (post.path, post.body) == ("/hook", PAYLOAD.encode())
+    assert post.headers["content-type"] == "application/json"
+    assert Webhook(SECRET).verify(post.body, post.headers) == json.loads(PAYLOAD)
+    assert post.id == "a"
+    row = get(database)
+    assert (row.state, row.attempts, row.last_error) == ("delivered", 1, None)
+    assert row.claimed_until is None
+
+
+def test_either_of_two_secrets_verifies_and_another_does_not(
+    database: Database, server: WebhookServer
+) -> None:
+    add(database, server.url)
+    with dispatching(database, server.url, secrets=f"{SECRET}, {OTHER}"):
+        until(lambda: server.posts)
+    [post] = server.posts
+    assert len(post.headers["webhook-signature"].split(" ")) == 2
+    for secret in (SECRET, OTHER):
+        assert Webhook(secret).verify(post.body, post.headers)
+    with pytest.raises(WebhookVerificationError, match="No matching signature"):
+        Webhook(base64.b64encode(b"third".ljust(32, b"3")).decode()).verify(post.body, post.headers)
+
+
+def test_the_id_stays_and_the_time_is_that_of_the_try(
+    database: Database, server: WebhookServer
+) -> None:
+    server.reply = lambda post: Reply(500 if len(server.posts) < 3 else 200)
+    add(database, server.url)
+    began = datetime.now(UTC)
+    looks = iter(range(10**6))
+    # A clock that goes on by a minute whenever it is looked at; no claim ends meanwhile.
+    timing = replace(QUICK, claim_beyond=1e8)
+    options = {"clock": lambda: began + timedelta(minutes=next(looks)), "timing": timing}
+    with dispatching(database, server.url, options=options):
+        until(lambda: get(database).delivered_at)
+    assert [post.id for post in server.posts] == ["a"] * 3
+    times = [int(post.headers["webhook-timestamp"]) for post in server.posts]
+    assert times[0] > began.timestamp()
+    assert times[0] < times[1] < times[2]
+
+
+@pytest.mark.parametrize(
+    ("secrets", "told"),
+    [
+        (None, "no secret to sign them with"),
+        (" , ", "no secret to sign them with"),
+        (f"{SECRET},sesame-{SECRET}", "secret 2 does not begin with whsec_"),
+        ("whsec_sesame!sesame", "secret 1 is not base64"),
+        ("whsec_sesäme", "secret 1 is not base64"),
+        ("whsec_c2VzYW1l", "secret 1 is not of 24 to 64 bytes"),
+    ],
+)
+def test_a_secret_that_cannot_be_used_stops_the_start_and_is_not_told(
+    secrets: str | None, told: str, database: Database
+) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        make_dispatcher(settings_for("https://app.example/hook", secrets=secrets), database)
+    assert "MODERATION_CALLBACK_SECRETS" in str(caught.value)
+    assert "ses" not in str(caught.value)
+    assert "c2VzYW1l" not in str(caught.value)
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_secrets_do_not_show_in_a_repr() -> None:
+    settings = settings_for(NOBODY)
+    assert SECRET not in repr(settings) + repr(Signer(settings)) + repr(vars(Signer(settings)))
+
+
+def test_the_decision_log_puts_its_answers_into_the_outbox(
+    database_url: str, server: WebhookServer
+) -> None:
+    settings = settings_for(server.url, database_url=database_url)
+    request = Submission("r-1", "0" * 64, "bytes", "", ("weapons",), "interactive", None)
+    with open_log(settings) as log, make_dispatcher(settings, log.database):
+        log.set_aside(request, "image", ImageError("this is no image", "image", "Send another"))
+        until(lambda: outbox.list_callbacks(log.database, "delivered", 10))
+    [post] = server.posts
+    told = Webhook(SECRET).verify(post.body, post.headers)
+    assert (told["type"], told["data"]["request_id"]) == ("moderation.quarantined", "r-1")
+    assert told["data"]["error"]["what"] == "this is no image"
+
+
+# Receivers
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("ftp://app.example/hook?key=sesame", "URL 1 is no https URL"),
+        ("/hook?key=sesame", "URL 1 is no https URL"),
+        ("https://?key=sesame", "URL 1 is no https URL"),
+        ("https://app.example:sesame/", "URL 1 is no URL"),
+        ("https://alice:sesame@app.example/", "URL 1 has a user"),
+        ("https://app.example/#sesame", "URL 1 has a user or a fragment"),
+    ],
+)
+def test_a_url_that_cannot_be_sent_to_stops_the_start_and_is_not_told(
+    url: str, told: str, database: Database
+) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        make_dispatcher(settings_for(url), database)
+    assert "MODERATION_CALLBACK_URLS" in str(caught.value)
+    assert "sesame" not in str(caught.value)
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.9.9.9", "[::1]"])
+def test_http_may_go_to_this_machine(host: str) -> None:
+    [receiver] = read_receivers(settings_for(f"http://{host}:8000/hook"))
+    assert (receiver.host, receiver.is_overheard) == (f"{host}:8000", False)
+
+
+@pytest.mark.parametrize("host", ["app.internal", "localhost.evil.example", "128.0.0.1"])
+def test_http_goes_elsewhere_where_the_url_says_so_and_the_log_tells(
+    host: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    urls = (f"http://{host}/hook?key=sesame", f"https://{host}/hook")
+    # The schemes that images may be fetched by have no part in it.
+    settings = settings_for(*urls, allowed_schemes=("https",))
+    make_dispatcher(settings, database)
+    [plain, secret] = read_receivers(settings)
+    assert (plain.is_overheard, secret.is_overheard) == (True, False)
+    told = f"callbacks to {host} go over http: whoever is between can read them"
+    assert caplog.messages == [told]
+
+
+def test_without_urls_nothing_is_dispatched(database: Database) -> None:
+    before = threads()
+    with make_dispatcher(load_settings(), database):
+        assert threads() <= before
+
+
+def test_a_url_that_left_the_settings_is_not_sent_to(
+    database: Database, server: WebhookServer
+) -> None:
+    add(database, NOBODY, "left")
+    add(database, server.url, "stays")
+    with dispatching(database, server.url):
+        until(lambda: get(database, "stays").delivered_at)
+    assert (get(database, "left").attempts, get(database, "left").claimed_until) == (0, None)
+
+
+# Tries
+
+
+@pytest.mark.parametrize("status", [301, 307, 400, 404, 429, 500, 503])
+def test_an_answer_that_is_no_2xx_is_tried_again(
+    status: int, database: Database, server: WebhookServer
+) -> None:
+    moved = Reply(status, {"Location": "/elsewhere"}, b"sesame")
+    server.reply = lambda post: moved if len(server.posts) == 1 else Reply(202)
+    add(database, server.url)
+    reports = Reports()
+    with dispatching(database, server.url, options={"reports": reports}):
+        until(lambda: len(reports.told) == 2)
+    assert {post.path for post in server.posts} == {"/hook"}
+    assert reports.told == [("retried", server.host), ("delivered", server.host)]
+    assert get(database).attempts == 2
+
+
+def test_a_callback_is_given_up_after_the_last_try(
+    database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.reply = lambda post: Reply(500, body=b"sesame")
+    add(database, server.url)
+    reports = Reports()
+    with dispatching(database, server.url, options={"reports": reports}):
+        until(lambda: reports.told[-1:] == [("failed", server.host)])
+    assert reports.told[:-1] == [("retried", server.host)] * 3
+    row = get(database)
+    assert (row.state, row.attempts) == ("failed", 4)
+    assert row.last_error == "HTTP 500 Internal Server Error"
+    assert len(server.posts) == 4
+    [given_up] = [record for record in caplog.records if record.levelno == logging.ERROR]
+    assert given_up.__dict__["request_id"] == "request-of-a"
+
+
+def test_a_receiver_that_is_gone_is_not_asked_again(
+    database: Database, server: WebhookServer
+) -> None:
+    server.reply = lambda post: Reply(410)
+    add(database, server.url)
+    with dispatching(database, server.url):
+        until(lambda: get(database).failed_at)
+    assert (get(database).attempts, get(database).last_error) == (1, "HTTP 410 Gone")
+
+
+def test_a_receiver_that_nobody_answers_for_is_told_in_few_words(database: Database) -> None:
+    add(database, NOBODY)
+    with dispatching(database, NOBODY):
+        until(lambda: get(database).last_error)
+    told = get(database).last_error or ""
+    assert told.startswith("no answer, ConnectError")
+    assert len(told) <= 200
+
+
+def test_retry_after_is_honoured(database: Database, server: WebhookServer) -> None:
+    server.reply = lambda post: Reply(503, {"Retry-After": "3600"})
+    add(database, server.url)
+    now = datetime.now(UTC)
+    with dispatching(database, server.url, options={"clock": lambda: now}):
+        until(lambda: get(database).attempts)
+    assert get(database).next_attempt_at == now + timedelta(hours=1)
+
+
+def test_the_schedule_goes_on_for_about_three_days_and_is_spread() -> None:
+    waits = [wait_before_next(attempts, None) for attempts in range(1, len(BACKOFF) + 2)]
+    assert waits.pop() is None
+    for seconds, wait in zip(BACKOFF, waits, strict=True):
+        assert wait is not None
+        assert 0.8 * seconds <= wait.total_seconds() <= 1.2 * seconds
+    assert timedelta(days=2.5) < timedelta(seconds=sum(BACKOFF)) < timedelta(days=3.5)
+    assert len({wait_before_next(3, None) for _ in range(20)}) > 1
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [(0.0, 4.0), (3600.0, 3600.0), (10.0**9, 24 * 3600.0)]
+)
+def test_retry_after_makes_a_wait_longer_up_to_a_day(asked: float, seconds: float) -> None:
+    wait = wait_before_next(1, asked)
+    assert wait is not None
+    assert seconds <= wait.total_seconds() <= max(seconds, 6.0)
+
+
+def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
+    now = datetime(2026, 5, 1, tzinfo=UTC)
+    assert parse_retry_after(" 120 ", now) == 120
+    assert parse_retry_after(format_datetime(now + timedelta(hours=1), usegmt=True), now) == 3600
+    assert parse_retry_after("Fri, 01 May 2026 00:00:10 -0000", now) == 10
+    assert parse_retry_after("Thu, 30 Apr 2026 00:00:00 GMT", now) == 0
+    for nonsense in (None, "", "soon", "-5", "1e9", "²"):
+        assert parse_retry_after(nonsense, now) is None
+
+
+def drip(server: WebhookServer, began: bytes, more: bytes = b"x") -> socket.socket:
+    """Returns a listener that answers with `began`, then with `more` now and then, for ever."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(began)
+                    while not server.closing.wait(0.05):
+                        connection.sendall(more)
+
+    threading.Thread(target=serve, daemon=True).start()
+    return listener
+
+
+@pytest.mark.parametrize(
+    ("began", "delivered"),
+    [
+        (b"HTTP/1.1 200 OK\r\nx-y: ", False),
+        (b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n", True),
+    ],
+    ids=["headers that never end", "a body that never ends"],
+)
+def test_the_timeout_holds_for_the_whole_of_a_try(
+    began: bytes, delivered: bool, database: Database, server: WebhookServer
+) -> None:
+    """A status that came is an answer, whatever becomes of the body behind it."""
+    timing = replace(QUICK, backoff=(0.01,) * 1000)  # until the status comes in so short a time
+    with drip(server, began) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        add(database, url)
+        options = {"timing": timing}
+        with dispatching(database, url, callback_timeout_seconds=0.3, options=options):
+            until(lambda: get(database).delivered_at if delivered else get(database).attempts)
+    assert bool(get(database).delivered_at) == delivered
+    assert get(database).last_error == (None if delivered else "no answer within 0.3 s")
+
+
+def test_an_answer_without_end_is_not_read_to_it(database: Database, server: WebhookServer) -> None:
+    began = b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n"
+    with drip(server, began, bytes(100_000)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        add(database, url)
+        with dispatching(database, url, callback_timeout_seconds=60) as dispatcher:
+            until(lambda: get(database).delivered_at)
+            assert not dispatcher.outages
+
+
+def test_proxies_of_the_environment_and_cookies_are_not_used(
+    database: Database, server: WebhookServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
+    server.reply = lambda post: Reply(200 if post.id == "b" else 500, {"Set-Cookie": "c=1"})
+    add(database, server.url)
+    with dispatching(database, server.url):
+        until(lambda: get(database).attempts)
+        add(database, server.url, "b")
+        until(lambda: get(database, "b").delivered_at)
+    assert len(server.posts) > 1
+    assert not any("cookie" in post.headers for post in server.posts)
+
+
+# Several hosts
+
+
+def test_a_host_that_hangs_holds_up_no_other(database: Database, server: WebhookServer) -> None:
+    with WebhookServer() as slow:
+        under_way = []
+        most = []
+        lock = threading.Lock()
+
+        def hang(post: Post) -> Reply:
+            with lock:
+                under_way.append(post)
+                most.append(len(under_way))
+            slow.closing.wait()
+            with lock:
+                under_way.remove(post)
+            return Reply()
+
+        slow.reply = hang
+        for number in range(30):
+            add(database, slow.url, f"slow-{number}")
+        for number in range(10):
+            add(database, server.url, f"fast-{number}")
+        with dispatching(database, slow.url, server.url, callback_timeout_seconds=60):
+            until(lambda: all(get(database, f"fast-{n}").delivered_at for n in range(10)))
+            until(lambda: len(slow.posts) == 2)
+        assert max(most) == 2
+
+
+def test_a_host_that_fails_is_left_alone_until_it_is_back(
+    database: Database, server: WebhookServer
+) -> None:
+    down = threading.Event()
+    down.set()
+    with WebhookServer(lambda post: Reply(503 if down.is_set() else 204)) as failing:
+        for number in range(20):
+            add(database, failing.url, f"row-{number}")
+        timing = replace(QUICK, per_host=1, backoff=(3600.0,))
+        dispatcher = dispatching(database, failing.url, server.url, options={"timing": timing})
+        now = [0.0]
+        breaker = Breaker(lambda: now[0], failures=3, pause=60)
+        dispatcher._hosts[failing.host].breaker = breaker
+
+        def rows() -> list[Callback]:
+            return [get(database, f"row-{number}") for number in range(20)]
+
+        with dispatcher:
+            until(lambda: sum(row.attempts for row in rows()) == 3)
+            add(database, server.url, "other")
+            until(lambda: get(database, "other").delivered_at)
+            assert len(failing.posts) == 3
+            assert not any(row.claimed_until for row in rows())
+            now[0] = 60.0
+            until(lambda: sum(row.attempts for row in rows()) == 4)  # one looks whether it is back
+            down.clear()
+            now[0] = 120.0
+            until(lambda: sum(bool(row.delivered_at) for row in rows()) == 16)
+
+
+def test_an_answer_that_concerns_the_webhook_alone_opens_no_breaker(
+    database: Database, server: WebhookServer
+) -> None:
+    server.reply = lambda post: Reply(404 if post.id.startswith("bad") else 204)
+    for number in range(10):
+        add(database, server.url, f"bad-{number}")
+    timing = replace(QUICK, breaker_failures=2, breaker_pause=600, backoff=(600.0,))
+    with dispatching(database, server.url, options={"timing": timing}):
+        until(lambda: all(get(database, f"bad-{n}").attempts for n in range(10)))
+        add(database, server.url, "good")
+        until(lambda: get(database, "good").delivered_at)
+
+
+def test_the_breaker_opens_looks_and_closes() -> None:
+    now = [0.0]
+    breaker = Breaker(lambda: now[0], failures=3, pause=60)
+    assert [breaker.room(0, 2), breaker.room(1, 2), breaker.room(3, 2)] == [2, 1, 0]
+    assert [breaker.failed(), breaker.failed()] == [False, False]
+    assert not breaker.succeeded()  # and the count begins anew
+    assert [breaker.failed() for _ in range(3)] == [False, False, True]
+    now[0] = 59.9
+    assert (breaker.is_open, breaker.room(0, 2)) == (True, 0)
+    now[0] = 60.0
+    assert (breaker.room(0, 2), breaker.room(1, 2)) == (1, 0)
+    assert not breaker.failed()  # it was open already
+    assert breaker.room(0, 2) == 0
+    now[0] = 120.0
+    assert breaker.room(0, 2) == 1
+    assert breaker.succeeded()
+    assert (breaker.is_open, breaker.room(0, 2)) == (False, 2)
+
+
+# Several workers, and those that die
+
+
+def test_several_dispatchers_send_each_row_once(database: Database, server: WebhookServer) -> None:
+    names = [f"row-{number}" for number in range(60)]
+    for name in names:
+        add(database, server.url, name)
+    with (
+        dispatching(database, server.url),
+        dispatching(database, server.url),
+        dispatching(database, server.url),
+    ):
+        until(lambda: all(get(database, name).delivered_at for name in names))
+    assert sorted(post.id for post in server.posts) == sorted(names)
+
+
+def test_a_claim_is_for_one_worker_until_it_has_passed(database: Database) -> None:
+    add(database, NOBODY)
+    now = datetime.now(UTC)
+    later = now + timedelta(seconds=30)
+    [first] = outbox.claim(database, [NOBODY], 5, now=now, until=later)
+    assert first.claimed_until == later
+    assert not list(outbox.claim(database, [NOBODY], 5, now=later, until=later))
+    after = later + timedelta(microseconds=1)
+    [second] = outbox.claim(database, [NOBODY], 5, now=after, until=after + timedelta(seconds=30))
+    # The first one comes too late with a failure, and not with a delivery.
+    outbox.give_up(database, first, now=after, error="x")
+    outbox.postpone(database, first, until=after, error="x")
+    outbox.release(database, first)
+    assert get(database) == second
+    outbox.mark_delivered(database, first, now=after)
+    assert get(database).state == "delivered"
+
+
+WORKER = """
+import threading
+from moderation.worker.callbacks.dispatcher import CallbackDispatcher
+from moderation.worker.callbacks.schedule import Timing
+from moderation.decision_log.opening import open_log
+from moderation.settings import load_settings
+
+class Dispatcher(CallbackDispatcher):
+    def _hand_over(self, callback, answer):
+        super()._hand_over(callback, answer)
+        print(answer, flush=True)
+
+settings = load_settings()
+with open_log(settings) as log, Dispatcher(log.database, settings, timing=Timing(poll=0.02)):
+    threading.Event().wait()
+"""
+
+
+def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_again(
+    database: Database, server: WebhookServer
+) -> None:
+    answered = threading.Event()
+    locked = database.engine.connect()
+
+    def reply(post: Post) -> Reply:
+        if not answered.is_set():
+            # From now on nobody can write to the row: the outcome stays unwritten for certain.
+            locked.execute(update(tables.outbox).values(last_error="held by the test"))
+            answered.set()
+        return Reply()
+
+    server.reply = reply
+    add(database, server.url)
+    env = {
+        **os.environ,
+        "MODERATION_CALLBACK_URLS": server.url,
+        "MODERATION_CALLBACK_SECRETS": SECRET,
+        "MODERATION_CALLBACK_TIMEOUT_SECONDS": "60",
+        "MODERATION_DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
+    }
+    process = subprocess.Popen([sys.executable, "-c", WORKER], env=env, stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None
+        # The answer has reached the worker, which now waits for the database.
+        assert process.stdout.readline().startswith(b"Answer(status=204")
+        assert process.poll() is None
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        locked.rollback()
+        locked.close()
+    assert (get(database).state, get(database).attempts) == ("pending", 0)
+    # By its clock the claim of the dead one has passed.
+    options = {"clock": lambda: datetime.now(UTC) + timedelta(hours=1)}
+    with dispatching(database, server.url, options=options):
+        until(lambda: get(database).delivered_at)
+    first, second = server.posts
+    assert first.id == second.id == "a"
+    assert first.body == second.body
+
+
+# A database that is down, and the end
+
+
+def test_a_database_that_is_down_is_told_once_and_waited_for(
+    database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    add(database, server.url, payload="sesame")
+    with database.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE outbox RENAME TO away")
+    with dispatching(database, server.url) as dispatcher:
+        until(lambda: dispatcher.outages >= 4)
+        told = [record for record in caplog.records if record.levelno >= logging.ERROR]
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO outbox")
+        until(lambda: get(database).delivered_at)
+        until(lambda: "answers again" in caplog.text)
+    [record] = told
+    assert "callbacks wait: " in record.message
+    assert "sesame" not in caplog.text
+
+
+def test_an_outcome_waits_for_a_database_that_is_down(
+    database: Database, server: WebhookServer
+) -> None:
+    """And the row is not sent twice."""
+
+    def reply(post: Post) -> Reply:
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE outbox RENAME TO away")
+        return Reply()
+
+    server.reply = reply
+    add(database, server.url)
+    with dispatching(database, server.url) as dispatcher:
+        until(lambda: dispatcher.outages >= 2)
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("ALTER TABLE away RENAME TO outbox")
+        until(lambda: get(database).delivered_at)
+    assert len(server.posts) == 1
+
+
+def test_a_fault_in_a_report_ends_nothing(database: Database, server: WebhookServer) -> None:
+    class Broken(Reports):
+        def delivered(self, host: str) -> None:
+            super().delivered(host)
+            raise RuntimeError("a fault")
+
+    reports = Broken()
+    add(database, server.url)
+    with dispatching(database, server.url, options={"reports": reports}):
+        until(lambda: reports.told)
+        add(database, server.url, "b")
+        until(lambda: get(database, "b").delivered_at)
+    assert [post.id for post in server.posts] == ["a", "b"]
+
+
+def test_closing_lets_a_post_end_and_writes_what_became_of_it(
+    database: Database, server: WebhookServer
+) -> None:
+    dispatcher = dispatching(database, server.url, options={"timing": replace(QUICK, grace=60)})
+
+    def reply(post: Post) -> Reply:
+        dispatcher._stopping.wait()
+        return Reply()
+
+    server.reply = reply
+    add(database, server.url)
+    with dispatcher:
+        until(lambda: server.posts)
+    assert get(database).state == "delivered"
+
+
+def test_closing_cuts_off_a_post_that_hangs_and_leaves_its_row_to_others(
+    database: Database, server: WebhookServer
+) -> None:
+    def reply(post: Post) -> Reply:
+        server.closing.wait()
+        return Reply()
+
+    server.reply = reply
+    add(database, server.url)
+    with dispatching(database, server.url):
+        until(lambda: server.posts)
+    row = get(database)
+    assert (row.state, row.attempts, row.claimed_until) == ("pending", 0, None)
+    until(lambda: not threads())
+
+
+def test_logs_tell_the_request_and_neither_payload_nor_secret_nor_path(
+    database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "moderation")
+    url = f"{server.url}?key=sesame"
+    server.reply = lambda post: Reply(500 if len(server.posts) == 1 else 204, body=b"open")
+    add(database, url, payload="nuts")
+    with dispatching(database, url):
+        until(lambda: get(database).delivered_at)
+    ours = [record for record in caplog.records if record.name.startswith("moderation")]
+    told = [record for record in ours if hasattr(record, "request_id")]
+    assert [record.__dict__["request_id"] for record in told] == ["request-of-a"] * 2
+    text = "\n".join(record.getMessage() for record in ours)
+    for word in ("nuts", "sesame", "hook", "open", SECRET):
+        assert word not in text
+
+
+def test_a_postgresql_that_takes_no_connection_costs_nothing(
+    postgres: PostgresServer, server: WebhookServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    url = postgres.new_database()
+    name = url.rpartition("/")[2]
+    went = threading.Event()
+
+    def reply(post: Post) -> Reply:
+        if not went.is_set():
+            postgres.sql("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
+            ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname"
+            postgres.sql("postgres", f"{ended} = '{name}'")
+            went.set()
+        return Reply()
+
+    server.reply = reply
+    with open_log(load_settings(database_url=url)) as log:
+        add(log.database, server.url)
+        with dispatching(log.database, server.url) as dispatcher:
+            until(went.is_set)
+            until(lambda: dispatcher.outages >= 2)
+            postgres.sql("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
+            until(lambda: "answers again" in caplog.text)
+        assert get(log.database).state == "delivered"
+    assert len(server.posts) == 1
+    assert caplog.text.count("callbacks wait: ") == 1
+    assert "p4ss-word" not in caplog.text
+
+
+# The command
+
+
+def command(database: Database, *words: str) -> subprocess.CompletedProcess[str]:
+    """Returns the finished `moderation callbacks WORDS`."""
+    url = database.engine.url.render_as_string(hide_password=False)
+    return subprocess.run(
+        [sys.executable, "-m", "moderation", "callbacks", *words],
+        env={**os.environ, "COLUMNS": "200", "MODERATION_DATABASE_URL": url},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture
+def three(database: Database) -> Database:
+    """A database with a pending, a failed and a delivered row."""
+    now = datetime.now(UTC)
+    url = "https://app.example/hook?key=sesame"
+    add(database, url, "waits", next_attempt_at=now + timedelta(hours=1), attempts=2)
+    add(database, url, "failed", failed_at=now, attempts=12, last_error="HTTP 500")
+    add(database, url, "arrived", delivered_at=now, attempts=1)
+    return database
+
+
+def test_list_shows_where_callbacks_stand(three: Database) -> None:
+    done = command(three, "list")
+    assert done.returncode == 0, done.stderr
+    assert all(word in done.stdout for word in ("waits", "failed", "arrived", "HTTP 500"))
+    assert "app.example/hook" in done.stdout
+    assert "sesame" not in done.stdout
+    for state, name in (("pending", "waits"), ("failed", "failed"), ("delivered", "arrived")):
+        [row] = json.loads(command(three, "list", "--state", state, "--format", "json").stdout)
+        assert (row["id"], row["state"]) == (name, state)
+    assert "payload" not in row
+    assert len(json.loads(command(three, "list", "--limit", "2", "--format", "json").stdout)) == 2
+
+
+def test_show_prints_one_with_its_payload(three: Database) -> None:
+    shown = json.loads(command(three, "show", "failed").stdout)
+    assert (shown["attempts"], shown["last_error"]) == (12, "HTTP 500")
+    assert shown["payload"] == PAYLOAD
+    missing = command(three, "show", "none")
+    assert missing.returncode == 2
+    assert "no callback is called none" in missing.stderr
+
+
+def test_retry_makes_callbacks_due_and_leaves_what_arrived(three: Database) -> None:
+    assert command(three, "retry", "waits").returncode == 0
+    row = get(three, "waits")
+    assert (row.attempts, row.next_attempt_at <= datetime.now(UTC)) == (0, True)
+    for words, told in (
+        ((), "it is not clear which are meant"),
+        (("waits", "--all-failed"), "it is not clear which are meant"),
+        (("failed", "none"), "no callback is called none"),
+        (("failed", "arrived"), "arrived arrived already"),
+    ):
+        refused = command(three, "retry", *words)
+        assert refused.returncode == 2
+        assert told in refused.stderr
+    assert get(three, "failed").state == "failed"
+    done = command(three, "retry", "--all-failed")
+    assert (done.returncode, done.stderr.strip()) == (0, "1 will be tried now")
+    assert (get(three, "failed").state, get(three, "failed").attempts) == ("pending", 0)
+    assert get(three, "arrived").state == "delivered"
+
+
+def test_a_callback_that_was_given_up_is_sent_after_a_retry(
+    database: Database, server: WebhookServer
+) -> None:
+    add(database, server.url, failed_at=datetime.now(UTC), attempts=12)
+    with dispatching(database, server.url):
+        assert outbox.retry_all_failed(database, now=datetime.now(UTC)) == ["a"]
+        until(lambda: get(database).delivered_at)
+    assert [post.id for post in server.posts] == ["a"]

@@ -1,0 +1,459 @@
+"""What a worker counts, scraped over real HTTP from a real Redis."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from moderation.client.client import Client
+from moderation.errors import (
+    BrokerUnavailable,
+    ImageError,
+    LogUnavailable,
+    SettingsError,
+    TransientError,
+)
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.images.fetch.patience import Patient
+from moderation.listen_address import Address, parse_address
+from moderation.local_servers import EmbeddedRedis
+from moderation.messages import Verdict
+from moderation.policy import Policy, parse_policy
+from moderation.queue import celery_app as broker
+from moderation.queue.celery_app import connect
+from moderation.scoring.batching import Batcher
+from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.settings import Settings, load_settings
+from moderation.worker import metrics_server, scrape
+from moderation.worker.metrics import OTHER, Metrics
+from moderation.worker.scrape import OpenCounts, serve_metrics
+from tests.support.stub_encoder import StubEncoder
+from tests.support.waiting import PATIENCE_SECONDS, until
+
+POLICY = """
+schema_version: 1
+id: pets
+version: 3
+title: Pets
+labels:
+  - {id: cat, prompts: [a cat], action: block, threshold: 0.0}
+  - {id: dog, prompts: [a dog], action: block, threshold: 1.0, review_threshold: 0.0}
+  - {id: cloud, prompts: [a cloud]}
+"""
+Samples = Mapping[str, float]
+
+
+class Came(NamedTuple):
+    """How a request came."""
+
+    queue: str
+    sent_at: float | None
+
+
+@pytest.fixture
+def policies() -> dict[str, Policy]:
+    return {"pets": parse_policy(POLICY.encode(), "pets.yaml")}
+
+
+@pytest.fixture
+def metrics(policies: dict[str, Policy]) -> Metrics:
+    counted = Metrics()
+    counted.serves(policies, [StubEncoder().stamp], ["hooks.example.com"])
+    return counted
+
+
+@pytest.fixture
+def verdicts(policies: dict[str, Policy], photographs: list[Path]) -> tuple[Verdict, ...]:
+    """Real verdicts of the policy: its first label always fires, its second asks for a review."""
+    decoders = DecoderPool(1, Limits(max_pixels=10_000_000, frames=1, seconds=PATIENCE_SECONDS))
+    with Pipeline(policies, lambda _: StubEncoder(), decoders, default_model="stub") as pipeline:
+        content = photographs[0].read_bytes()
+        return pipeline.moderate(content, ["pets"], request_id="a", timer=Timer())
+
+
+@pytest.fixture
+def served(redis_server: EmbeddedRedis) -> Iterator[Settings]:
+    """Settings of an empty database, with an address to be scraped at."""
+    settings = load_settings(broker_url=redis_server.url[:-1] + "8", metrics_address="0")
+    with connect(settings) as connection:
+        connection.flushdb()
+        yield settings
+        connection.flushdb()
+
+
+def _read(url: str) -> dict[str, float]:
+    """Returns the samples that an endpoint tells, by name and labels as they are written."""
+    answer = httpx.get(url, timeout=PATIENCE_SECONDS)
+    assert answer.status_code == 200
+    return {
+        sample.name + "".join(f" {k}={v}" for k, v in sorted(sample.labels.items())): sample.value
+        for family in text_string_to_metric_families(answer.text)
+        for sample in family.samples
+    }
+
+
+def _scraped(
+    metrics: Metrics, settings: Settings, open_counts: OpenCounts | None = None
+) -> dict[str, float]:
+    with serve_metrics(metrics, settings, open_counts) as port:
+        return _read(f"http://127.0.0.1:{port}/metrics")
+
+
+def _of(samples: Samples, name: str) -> dict[str, float]:
+    """Returns the samples of one name."""
+    return {key: value for key, value in samples.items() if key.split(" ")[0] == name}
+
+
+def _changed(samples: Samples, name: str) -> dict[str, float]:
+    return {key: value for key, value in _of(samples, name).items() if value}
+
+
+def test_a_decision_counts_by_policy_action_and_label(
+    metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
+) -> None:
+    metrics.decided(verdicts, Came("interactive", None))
+    metrics.decided(verdicts, Came("bulk", None))
+    found = _scraped(metrics, served)
+    decisions = "evenhand_decisions_total"
+    assert _of(found, decisions) == {
+        f"{decisions} action=block policy=pets": 2,
+        f"{decisions} action=review policy=pets": 0,
+        f"{decisions} action=allow policy=pets": 0,
+    }
+    fired = "evenhand_labels_fired_total"
+    assert _of(found, fired) == {
+        f"{fired} action=block label=cat policy=pets": 2,
+        f"{fired} action=block label=dog policy=pets": 0,
+        f"{fired} action=review label=dog policy=pets": 2,
+    }
+    requests = "evenhand_requests_total"
+    assert _changed(found, requests) == {
+        f"{requests} outcome=decided queue=interactive": 1,
+        f"{requests} outcome=decided queue=bulk": 1,
+    }
+
+
+def test_latency_is_from_sending_to_the_answer_and_falls_into_its_bucket(
+    metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
+) -> None:
+    metrics.decided(verdicts, Came("interactive", time.time() - 61))
+    metrics.decided(verdicts, Came("interactive", time.time() + 100))  # a clock that is ahead
+    metrics.decided(verdicts, Came("interactive", None))
+    metrics.set_aside("image", Came("bulk", time.time() - 7))
+    metrics.embedded(Came("bulk", time.time() - 1.5))
+    found = _scraped(metrics, served)
+    name = "evenhand_request_seconds"
+    counts = _changed(found, f"{name}_count")
+    assert counts == {
+        f"{name}_count outcome=decided queue=interactive": 2,
+        f"{name}_count outcome=quarantined queue=bulk": 1,
+        f"{name}_count outcome=embedded queue=bulk": 1,
+    }
+    decided = {
+        key.split(" le=")[1].split(" ")[0]: value
+        for key, value in _of(found, f"{name}_bucket").items()
+        if "outcome=decided" in key and "queue=interactive" in key
+    }
+    assert (decided["0.05"], decided["60.0"], decided["120.0"], decided["+Inf"]) == (1, 1, 2, 2)
+    assert 61 <= found[f"{name}_sum outcome=decided queue=interactive"] < 120
+    assert found["evenhand_requests_total outcome=decided queue=interactive"] == 3
+    assert _changed(found, "evenhand_quarantined_total") == {
+        "evenhand_quarantined_total reason=image": 1
+    }
+
+
+def test_steps_and_batches_are_histograms(metrics: Metrics, served: Settings) -> None:
+    metrics.stepped({"fetch": 0.004, "encode": 0.2})
+    metrics.stepped({"fetch": 40.0})
+    for size in (1, 2, 16, 17):
+        metrics.batch("stub", size)
+    found = _scraped(metrics, served)
+    steps, batches = "evenhand_step_seconds", "evenhand_batch_images"
+    assert found[f"{steps}_bucket le=0.0025 step=fetch"] == 0
+    assert found[f"{steps}_bucket le=0.005 step=fetch"] == 1
+    assert found[f"{steps}_bucket le=30.0 step=fetch"] == 1
+    assert found[f"{steps}_count step=fetch"] == 2
+    assert found[f"{steps}_sum step=fetch"] == pytest.approx(40.004)
+    assert found[f"{steps}_count step=decode"] == 0
+    bounds = ("1.0", "2.0", "8.0", "16.0", "32.0")
+    sizes = [found[f"{batches}_bucket le={bound} model=stub"] for bound in bounds]
+    assert sizes == [1, 2, 2, 3, 4]
+
+
+def test_what_else_happens_is_counted(metrics: Metrics, served: Settings) -> None:
+    metrics.retried(BrokerUnavailable("away"))
+    metrics.redelivered()
+    metrics.recalled(3)
+    metrics.decoder_restarted()
+    metrics.webhooks.delivered("hooks.example.com")
+    metrics.webhooks.failed("hooks.example.com")
+    metrics.webhooks.retried("hooks.example.com")
+    with metrics.in_hand(), metrics.in_hand():
+        found = _scraped(metrics, served)
+    assert found["evenhand_worker_in_hand"] == 2
+    assert _changed(found, "evenhand_retries_total") == {
+        "evenhand_retries_total error=BrokerUnavailable": 1
+    }
+    assert found["evenhand_redeliveries_total"] == 1
+    assert found["evenhand_recalled_decisions_total"] == 3
+    assert found["evenhand_decoder_restarts_total"] == 1
+    webhooks = "evenhand_webhook_deliveries_total"
+    assert list(_of(found, webhooks).values()) == [1, 1, 1]
+    assert _scraped(metrics, served)["evenhand_worker_in_hand"] == 0
+
+
+def test_what_is_served_is_told(
+    metrics: Metrics, served: Settings, policies: dict[str, Policy]
+) -> None:
+    found = _scraped(metrics, served)
+    sha256 = policies["pets"].sha256[:12]
+    stamp = StubEncoder().stamp
+    assert found[f"evenhand_policy_info policy=pets sha256={sha256} version=3"] == 1
+    assert found[
+        f"evenhand_model_info device=cpu dtype=float32 fingerprint={stamp.fingerprint[:12]} "
+        f"model=stub revision=1 runtime=torch"
+    ]
+    assert len(_of(found, "evenhand_build_info")) == 1
+    assert found["process_resident_memory_bytes"] > 0
+
+
+def test_no_series_comes_from_what_strangers_write(
+    metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
+) -> None:
+    before = set(_scraped(metrics, served))
+    [verdict] = verdicts
+    for i in range(50):
+        stamp = verdict.policy.model_copy(update={"id": f"policy-{i}"})
+        metrics.decided([verdict.model_copy(update={"policy": stamp})], Came(f"queue-{i}", 1.0))
+        metrics.webhooks.delivered(f"{i}.example.com")
+        metrics.batch(f"model-{i}", 1)
+        metrics.stepped({f"step-{i}": 1.0})
+        metrics.retried(type(f"Error{i}", (ImageError,), {})("wrong"))
+        request = {"request_id": f"request-{i}"}
+        metrics.decided([verdict.model_copy(update=request)], Came("bulk", None))
+    new = set(_scraped(metrics, served)) - before
+    values = {
+        part.split("=")[1]
+        for key in new
+        for part in key.split(" ")[1:]
+        if not part.startswith("le")
+    }
+    told = {"block", "review", "delivered", "decided"}
+    assert values - told == {OTHER}
+
+
+def test_queues_are_told_at_the_same_address_anew_at_each_scrape(
+    metrics: Metrics, served: Settings
+) -> None:
+    depth = "evenhand_queue_depth queue=interactive"
+    with serve_metrics(metrics, served) as port:
+        url = f"http://127.0.0.1:{port}/metrics"
+        assert _read(url)[depth] == 0
+        Client(served).submit(b"x", "pets")
+        found = _read(url)
+        until(lambda: _read(url)["evenhand_queue_oldest_age_seconds queue=interactive"] > 0)
+    assert (found[depth], found["evenhand_redis_up"]) == (1, 1)
+    assert "evenhand_log_up" not in found
+
+
+def test_a_scrape_looks_at_redis_once(metrics: Metrics) -> None:
+    with ExitStack() as stack:
+        server = stack.enter_context(EmbeddedRedis())  # whose counts are of nobody else
+        served = load_settings(broker_url=server.url, metrics_address="0")
+        port = stack.enter_context(serve_metrics(metrics, served))
+        connection = stack.enter_context(connect(served))
+        connection.config_resetstat()
+        _read(f"http://127.0.0.1:{port}/metrics")
+        assert connection.info("commandstats")["cmdstat_hlen"]["calls"] == 1  # of the look
+
+
+def test_without_redis_and_the_log_all_other_figures_are_told(metrics: Metrics) -> None:
+    def away() -> Mapping[str, int]:
+        raise LogUnavailable("away", "postgresql://user:sesame@db/log")
+
+    metrics.recalled(2)
+    settings = load_settings(broker_url="redis://127.0.0.1:9/0", metrics_address="127.0.0.1:0")
+    found = _scraped(metrics, settings, away)
+    assert (found["evenhand_redis_up"], found["evenhand_log_up"]) == (0, 0)
+    assert found["evenhand_recalled_decisions_total"] == 2
+    assert not [key for key in found if key.startswith(("evenhand_queue_", "evenhand_outbox"))]
+
+
+def test_a_redis_that_accepts_and_never_answers_holds_up_no_scrape(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Prometheus gives up on the whole scrape after 10 s, and Redis would never be given up."""
+    assert scrape._SECONDS < 10
+    monkeypatch.setattr(broker, "_ANSWER_SECONDS", None)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        settings = load_settings(broker_url=url, metrics_address="0")
+        with serve_metrics(metrics, settings) as port:
+            answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=None)
+    assert "evenhand_redis_up 0.0" in answer.text
+
+
+def test_what_is_open_in_the_log_is_asked_at_each_scrape(
+    metrics: Metrics, served: Settings
+) -> None:
+    open_now = {"quarantine_open": 4, "outbox_undelivered": 0}
+    with serve_metrics(metrics, served, lambda: open_now) as port:
+        url = f"http://127.0.0.1:{port}/metrics"
+        found = _read(url)
+        assert (found["evenhand_log_up"], found["evenhand_quarantine_open"]) == (1, 4)
+        assert found["evenhand_outbox_undelivered"] == 0
+        open_now["quarantine_open"] = 5
+        assert _read(url)["evenhand_quarantine_open"] == 5
+
+
+def test_a_read_that_hangs_holds_one_thread_however_often_it_is_asked_for() -> None:
+    gate = threading.Event()
+    asked: list[int] = []
+
+    def hang() -> int:
+        asked.append(len(asked))
+        gate.wait()
+        return len(asked)
+
+    read = Patient(hang, 0.05)
+    for _ in range(5):
+        with pytest.raises(TimeoutError):
+            read()
+    assert asked == [0]
+    gate.set()
+
+    def asked_anew() -> int:
+        """What it answered late is old: whoever asks after it asks anew. 0 if it is late again."""
+        with suppress(TimeoutError):
+            return found if (found := read()) > 1 else 0
+        return 0
+
+    assert until(asked_anew) == len(asked)
+
+
+def test_a_read_that_fails_tells_who_asked() -> None:
+    def fail() -> int:
+        raise LogUnavailable("away")
+
+    with pytest.raises(LogUnavailable, match="away"):
+        Patient(fail, PATIENCE_SECONDS)()
+
+
+@pytest.fixture
+def no_thread() -> Iterator[None]:
+    """No thread can be started: each would need more memory than there are addresses."""
+    threading.stack_size(1 << 46)
+    yield
+    threading.stack_size(0)
+
+
+def test_a_read_whose_thread_does_not_start_is_told_and_asked_anew(
+    request: pytest.FixtureRequest,
+) -> None:
+    read = Patient(lambda: 7, PATIENCE_SECONDS)
+    request.getfixturevalue("no_thread")
+    for _ in range(2):
+        with pytest.raises(TransientError, match="no thread can be started"):
+            read()
+    threading.stack_size(0)
+    assert read() == 7
+
+
+def test_a_connection_that_lasts_too_long_is_cut_off(
+    metrics: Metrics, served: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics_server, "LONGEST_SECONDS", 0.2)
+    with (
+        serve_metrics(metrics, served) as port,
+        socket.create_connection(("127.0.0.1", port)) as idle,
+    ):
+        assert idle.recv(1) == b""
+
+
+def test_without_an_address_nothing_listens(metrics: Metrics, served: Settings) -> None:
+    unset = load_settings(broker_url=served.broker_url)
+    with serve_metrics(metrics, unset) as port:
+        assert port is None
+
+
+def test_the_port_is_closed_after_the_block(metrics: Metrics, served: Settings) -> None:
+    with serve_metrics(metrics, served) as port:
+        pass
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{port}/metrics")
+
+
+def test_two_workers_on_one_machine_take_ports_of_their_own(
+    metrics: Metrics, served: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = Metrics()
+    other.recalled(7)
+    with caplog.at_level("INFO", logger="moderation.worker.scrape"), ExitStack() as stack:
+        ports = [stack.enter_context(serve_metrics(one, served)) for one in (metrics, other)]
+        counts = [
+            _read(f"http://127.0.0.1:{port}/metrics")["evenhand_recalled_decisions_total"]
+            for port in ports
+        ]
+    assert counts == [0, 7]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"Prometheus is answered on http://127.0.0.1:{port}/metrics" for port in ports
+    ]
+
+
+def test_a_port_that_is_taken_is_told(metrics: Metrics, served: Settings) -> None:
+    with serve_metrics(metrics, served) as port:
+        taken = load_settings(broker_url=served.broker_url, metrics_address=f"127.0.0.1:{port}")
+        pattern = rf"127\.0\.0\.1:{port}: cannot listen .*free port"
+        with pytest.raises(SettingsError, match=pattern), serve_metrics(metrics, taken):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("text", "address", "shown"),
+    [
+        ("9100", Address("127.0.0.1", 9100), "127.0.0.1:9100"),
+        ("0.0.0.0:9100", Address("0.0.0.0", 9100), "0.0.0.0:9100"),
+        ("[::1]:0", Address("::1", 0), "[::1]:0"),
+    ],
+)
+def test_an_address_is_host_and_port(text: str, address: Address, shown: str) -> None:
+    assert (parse_address(text), str(address)) == (address, shown)
+
+
+@pytest.mark.parametrize("text", ["u@h:1", "u:p@h:1", "h:1?x", "h:1#x", "//h:1"])
+def test_more_than_an_address_is_none(text: str) -> None:
+    with pytest.raises(ValueError, match="no address"):
+        parse_address(text)
+
+
+def test_the_batcher_tells_of_each_batch(metrics: Metrics, served: Settings) -> None:
+    encoder = StubEncoder()
+    squares = np.zeros((5, 8, 8, 3), np.uint8)
+    with Batcher(
+        encoder.image_features, batch_size=2, observe=lambda size: metrics.batch("stub", size)
+    ) as batcher:
+        assert len(batcher.features(squares)) == 5
+    found = _scraped(metrics, served)
+    assert found["evenhand_batch_images_count model=stub"] == 3
+    assert found["evenhand_batch_images_sum model=stub"] == 5
+
+
+def test_an_observer_that_fails_costs_no_image() -> None:
+    def fail(size: int) -> None:
+        raise TransientError("no")
+
+    squares = np.zeros((3, 8, 8, 3), np.uint8)
+    with Batcher(StubEncoder().image_features, batch_size=2, observe=fail) as batcher:
+        assert len(batcher.features(squares)) == 3
+        assert len(batcher.features(squares)) == 3

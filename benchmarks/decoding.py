@@ -6,8 +6,8 @@ For each SCALE of 1 to 4 (`moderation/images/pixels.py`): pixels, and similariti
 decisions of all shipped policies, against the same JPEG decoded in full and resized as
 transformers' processor does. "far" are changed decisions where a label's outcome changed although
 its reference score is more than 0.01 from the threshold (under top_label also: and the best label
-more than 0.01 ahead of the second). "±1" is the reference with each value moved by -1, 0 or 1 at random: what the model
-makes of next to nothing.
+more than 0.01 ahead of the second). "±1" is the reference with each value moved by -1, 0 or 1 at
+random: what the model makes of next to nothing.
 
 Without --photos the labelled photographs of ../shared/data, 300 pixels wide, are made as large as
 cameras': enlarged with Lanczos, with grain, saved at several qualities (`camera_files.py`). That is

@@ -33,7 +33,7 @@ from statsmodels.stats.proportion import proportion_confint
 from audit.datasets.dataset import Dataset, Groups
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FLAG, rate_table
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.features.store import EmbeddingStore, FeatureSpace
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
@@ -77,11 +77,11 @@ class HashedTexts:
         device="cpu",
     )
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Refuses: the features are stored."""
         raise AssertionError("an image went to the encoder")
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, 512) rows of unit length."""
         seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts]
         rows = [np.random.default_rng(seed).standard_normal(WIDTH) for seed in seeds]
@@ -139,7 +139,7 @@ def ours(
         yield rate_table(predict(policy, encoder, features), [cells])
 
 
-def straightforward(features: Floats, table: pd.DataFrame, policy: Policy) -> dict[str, int]:
+def straightforward(features: Float32s, table: pd.DataFrame, policy: Policy) -> dict[str, int]:
     """Returns the flags of each cell as one first writes it, a cell and a metric at a time."""
     encoder = HashedTexts()
     prompts = [f"a photo of {label.prompts[0]}." for label in policy.labels]

@@ -46,7 +46,7 @@ from rich.table import Table
 
 from benchmarks.camera_files import QUALITIES, contents, enlarged, photographs
 from benchmarks.colour_profiles import SPACES, rgb_profile
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import LoadOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.pixels import SCALE, Pixels, decode, preprocess, read_squares
@@ -154,7 +154,7 @@ def differences(
 
 
 def _score_change(
-    ours: Floats, reference: Floats, classifiers: Sequence[Classifier]
+    ours: Float32s, reference: Float32s, classifiers: Sequence[Classifier]
 ) -> tuple[float, float, float, float, int, int, int]:
     """Returns what a `Difference` says of similarities, scores and decisions."""
     similarity, score = [], []
@@ -179,7 +179,7 @@ def _score_change(
     )
 
 
-def margins(classifier: Classifier, scores: Floats) -> Floats:
+def margins(classifier: Classifier, scores: Float32s) -> Float32s:
     """Returns (n, k) how far a score is from where its label's outcome changes."""
     found = np.full(scores.shape, np.inf, np.float32)
     for j, label in enumerate(classifier.policy.labels):

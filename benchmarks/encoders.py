@@ -36,7 +36,7 @@ from rich.table import Table
 from transformers import CLIPConfig, CLIPModel
 
 from moderation.encoders.clip import ImageTower, on_torch
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_threads
 from moderation.encoders.options import LoadOptions
 from moderation.images.pixels import Pixels, Preprocessing
@@ -64,7 +64,7 @@ WIDTH = {"vit-b-32": 512, "vit-l-14": 768}
 #: Small, as texts are not measured.
 TEXT = {"num_hidden_layers": 1, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 1}
 ALL_BATCHES, QUICK_BATCHES = (1, 8, 16, 32), (1, 16)
-Forward = Callable[[Pixels], Floats]
+Forward = Callable[[Pixels], Float32s]
 
 
 class Case(NamedTuple):

@@ -21,7 +21,7 @@ from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import overall_group, rate_table
 from benchmarks.growth_fit import Point, Skipped, typical_seconds
 from benchmarks.growth_worker import WIDTH, GivenFeatures, policy_text
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.features.store import EmbeddingStore, FeatureSpace
 from moderation.policy import parse_policy
 
@@ -148,7 +148,7 @@ def _keys(numbers: Iterable[int]) -> list[str]:
     return [hashlib.sha256(str(i).encode()).hexdigest() for i in numbers]
 
 
-def _rows(n: int) -> Floats:
+def _rows(n: int) -> Float32s:
     """Returns (n, 512) random rows of unit length, made in place: the peak is to be another's."""
     rows = np.empty((n, WIDTH), np.float32)
     rng = np.random.default_rng(0)

@@ -16,7 +16,7 @@ from kombu import Consumer, Message
 from benchmarks.growth_fit import Point
 from moderation.client.client import Client
 from moderation.local_servers import EmbeddedRedis
-from moderation.messages import INTERACTIVE_QUEUE
+from moderation.messages import QUEUES
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.depth import look
 from moderation.settings import load_settings
@@ -36,7 +36,7 @@ def queue(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
         client, app = Client(settings), create_app(settings)
         with connect(settings) as connection, _Taker(app) as taker:
             client.submit(PATH, POLICIES)  # the first opens connections and declares the queues
-            request = connection.lindex(INTERACTIVE_QUEUE, -1)
+            request = connection.lindex(QUEUES["interactive"], -1)
             taker.take()
             empty = _used(connection)
             for n in sizes:
@@ -63,7 +63,7 @@ def _timed(
             took, (submitted - start, taken - submitted, looked - taken), strict=True
         ):
             took[name].append(seconds)
-    assert connection.llen(INTERACTIVE_QUEUE) == n
+    assert connection.llen(QUEUES["interactive"]) == n
     for name, seconds_each in took.items():
         yield Point("queue", name, n, statistics.median(seconds_each))
 
@@ -101,9 +101,9 @@ def _fill(connection: redis.Redis, request: bytes, n: int) -> None:
     """Makes the queue n long with copies of a request, each with its own ids."""
     message = json.loads(request)
     old = [message["properties"][name].encode() for name in ("correlation_id", "delivery_tag")]
-    while missing := n - connection.llen(INTERACTIVE_QUEUE):
+    while missing := n - connection.llen(QUEUES["interactive"]):
         copies = [_renamed(request, old) for _ in range(min(missing, _AT_A_TIME))]
-        connection.lpush(INTERACTIVE_QUEUE, *copies)
+        connection.lpush(QUEUES["interactive"], *copies)
 
 
 def _renamed(request: bytes, ids: Iterable[bytes]) -> bytes:

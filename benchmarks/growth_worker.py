@@ -17,7 +17,7 @@ import yaml
 
 from benchmarks.growth_fit import Point, typical_seconds
 from moderation.commands.demo import sample_photographs
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import Pixels, Preprocessing
@@ -52,11 +52,11 @@ class GivenFeatures:
     def __init__(self, rows: int) -> None:
         self._rows = random_rows(rows)
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, 512) rows of unit length."""
         return self._rows[: len(pixels)]
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, 512) rows of unit length."""
         return self._rows[: len(texts)]
 
@@ -65,7 +65,7 @@ class GivenFeatures:
         return [len(text.split()) + 2 for text in texts]
 
 
-def random_rows(n: int) -> Floats:
+def random_rows(n: int) -> Float32s:
     """Returns (n, 512) rows of unit length."""
     return unit(np.random.default_rng(0).standard_normal((n, WIDTH), dtype=np.float32))
 
@@ -102,7 +102,7 @@ def labels(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
         yield Point("labels", "verdict as JSON", k, size, "B")
 
 
-def _verdict(classifier: Classifier, feature: Floats) -> Verdict:
+def _verdict(classifier: Classifier, feature: Float32s) -> Verdict:
     """Returns the verdict on one (1, d) feature, as the pipeline makes it."""
     policy, cosines = classifier.policy, classifier.similarities(feature)
     scores = classifier.scores(cosines)

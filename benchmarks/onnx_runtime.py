@@ -11,13 +11,13 @@ import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from moderation.encoders.clip import ImageTower
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.images.pixels import Pixels
 
 
 def on_onnxruntime(
     tower: ImageTower, example: Pixels, *, threads: int, int8: bool
-) -> Callable[[Pixels], Floats]:
+) -> Callable[[Pixels], Float32s]:
     """Returns the tower on ONNX Runtime; int8 rounds the weights by channel, values as they come.
 
     Args:
@@ -32,8 +32,8 @@ def on_onnxruntime(
         path = _exported(tower, example, Path(folder), int8=int8)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
-    def forward(pixels: Pixels) -> Floats:
-        rows: Floats = session.run(None, {"pixels": pixels})[0]
+    def forward(pixels: Pixels) -> Float32s:
+        rows: Float32s = session.run(None, {"pixels": pixels})[0]
         return rows
 
     return forward

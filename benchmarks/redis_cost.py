@@ -25,7 +25,7 @@ import redis
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.messages import INTERACTIVE_QUEUE
+from moderation.messages import QUEUES
 from moderation.policy import shipped_policies
 from moderation.queue.celery_app import UNACKED, connect
 from moderation.queue.depth import look
@@ -77,7 +77,7 @@ def read_counters(connection: redis.Redis) -> Counters:
 
 def wait_until_answered(connection: redis.Redis) -> None:
     """Returns when no request waits and none is in hand."""
-    while connection.hlen(UNACKED) or connection.llen(INTERACTIVE_QUEUE):
+    while connection.hlen(UNACKED) or connection.llen(QUEUES["interactive"]):
         time.sleep(0.2)
 
 
@@ -167,11 +167,11 @@ def measure_rates(connection: redis.Redis, seconds: float) -> dict[str, float]:
 def measure_look(client: Client, connection: redis.Redis, given: Given, waiting: int) -> float:
     """Returns the milliseconds of one look at the queues, with so many requests waiting."""
     client.submit(given.image, given.policies)
-    message = connection.lindex(INTERACTIVE_QUEUE, -1) or b""
+    message = connection.lindex(QUEUES["interactive"], -1) or b""
     for _ in range(waiting // _PIPELINE):
-        connection.lpush(INTERACTIVE_QUEUE, *[message] * _PIPELINE)
+        connection.lpush(QUEUES["interactive"], *[message] * _PIPELINE)
     looks = _repeat(lambda: look(connection), 0.3)
-    connection.delete(INTERACTIVE_QUEUE)
+    connection.delete(QUEUES["interactive"])
     return 1000 / looks
 
 

@@ -29,7 +29,7 @@ ORDER = {
         commands
         __main__
     """,
-    "moderation.messages": "message | response | lanes | signatures\n reference\n request",
+    "moderation.messages": "message | response | queues | signatures\n reference\n request",
     "moderation.policy": "yaml_source\n problems | rules\n schema\n files",
     "moderation.images": """
         confinement | polyglots | jpeg_segments | png_chunks | fetch

@@ -20,7 +20,7 @@ from audit.datasets.content import Progress, image_hashes, image_problem, leave_
 from audit.datasets.dataset import Dataset
 from audit.datasets.references import read_bytes
 from audit.errors import DatasetError, RowProblem
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import ImageError
 from moderation.features.store import EmbeddingStore, Features, FeatureSpace, Storage
 from moderation.images.pixels import Pixels, Preprocessing, read_squares
@@ -49,7 +49,7 @@ class Embedded(NamedTuple):
     """The (d,) feature of one image of a dataset, or why there is none."""
 
     row: int
-    found: Floats | RowProblem
+    found: Float32s | RowProblem
 
 
 #: Embeds the images of a dataset at some indexes, whose content must have the hash that is given
@@ -70,7 +70,7 @@ class EmbeddedDataset:
     """
 
     dataset: Dataset
-    features: Floats
+    features: Float32s
     sha256: tuple[str, ...]
     embedded: int
     rounded: int

@@ -11,7 +11,7 @@ from audit.datasets.references import read_bytes
 from audit.embedding.dataset_features import CHANGED, Embed, Embedded
 from audit.errors import AuditError, RowProblem
 from moderation.client.embedding import embed_on_workers, feature_row
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.errors import ImageError
 from moderation.features.store import FeatureSpace
 from moderation.messages import EmbeddingResponse, ModelStamp
@@ -69,7 +69,7 @@ def _checked(
     sha256: str,
     answer: EmbeddingResponse | ImageError,
     space: FeatureSpace,
-) -> Floats | RowProblem:
+) -> Float32s | RowProblem:
     """Returns the (d,) feature in an answer, if it is of the image that was hashed.
 
     Raises:

@@ -17,7 +17,7 @@ from audit.embedding.model_description import (
     read_description,
     write_description,
 )
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import LoadOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
@@ -74,11 +74,11 @@ class StoredEncoder:
         """Whether the model itself had to be loaded."""
         return self._loaded is not None
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
         return self._encoder().image_features(pixels)
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length; the model sees only texts that are new."""
         keys = [text_key(text) for text in texts]
         rows, found = self._texts.get(keys)

@@ -16,7 +16,7 @@ from audit.metrics.rates import metric_marks
 from audit.metrics.truth import Truth
 from audit.statistics.intervals import (
     LEVEL,
-    Floats,
+    Float64s,
     Interval,
     paired_difference,
     share,
@@ -33,7 +33,7 @@ class Candidates(NamedTuple):
     """
 
     names: Sequence[str]
-    values: Floats
+    values: Float64s
     interval: Interval
     strict: Interval
 
@@ -53,10 +53,10 @@ class GroupCounts:
 
     by: str
     names: tuple[str, ...]
-    count: Floats
-    n: Floats
-    entered: Floats
-    left: Floats
+    count: Float64s
+    n: Float64s
+    entered: Float64s
+    left: Float64s
     too_small: tuple[str, ...]
 
 

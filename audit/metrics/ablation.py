@@ -18,7 +18,7 @@ from audit.metrics.rates import FLAG
 from audit.metrics.shift import shared_metrics, shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import holm, paired_difference, share, wilson
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 
 #: Columns of a shift that an ablation keeps.
 _COLUMNS = (
@@ -35,7 +35,7 @@ class Trial(NamedTuple):
     predictions: Predictions
 
 
-def run_variants(variants: Iterable[Variant], encoder: Encoder, features: Floats) -> list[Trial]:
+def run_variants(variants: Iterable[Variant], encoder: Encoder, features: Float32s) -> list[Trial]:
     """Returns what each variant says of (n, d) image features; refused variants are left out.
 
     Raises:

@@ -15,7 +15,7 @@ import pandas as pd
 from audit.datasets.dataset import OVERALL
 from audit.statistics.intervals import (
     LEVEL,
-    Floats,
+    Float64s,
     difference,
     holm,
     independence_p,
@@ -71,7 +71,7 @@ def _to_overall(part: pd.DataFrame) -> pd.DataFrame:
     return _with_claims(table, (count, n, rest, rest_n), support)
 
 
-def _ratio_to_whole(to_rest: Floats, weight: Floats) -> Floats:
+def _ratio_to_whole(to_rest: Float64s, weight: Float64s) -> Float64s:
     """Returns p_g / p from R = p_g / p_rest and the group's weight w: R / (w R + 1 - w)."""
     with np.errstate(invalid="ignore", divide="ignore"):
         whole = to_rest / (weight * to_rest + 1 - weight)

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import ACTIONS, Outcomes, actions, outcomes
@@ -36,8 +36,8 @@ class Predictions:
     """
 
     policy: Policy
-    similarities: Floats
-    scores: Floats
+    similarities: Float32s
+    scores: Float32s
     outcomes: Outcomes
     name: str
 
@@ -86,7 +86,7 @@ class Predictions:
 
 
 def predict(
-    policy: Policy, encoder: Encoder, image_features: Floats, *, name: str | None = None
+    policy: Policy, encoder: Encoder, image_features: Float32s, *, name: str | None = None
 ) -> Predictions:
     """Returns what a policy says of (n, d) image features; only its texts go to the encoder.
 

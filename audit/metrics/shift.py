@@ -17,7 +17,7 @@ from audit.metrics.predictions import Marks, Predictions
 from audit.metrics.rates import FLAG
 from audit.statistics.intervals import (
     Counts,
-    Floats,
+    Float64s,
     Interval,
     cochran_p,
     difference_of,
@@ -107,7 +107,7 @@ def _paired_columns(
     }
 
 
-def _net_to_rest(entered: Counts, left: Counts, n: Counts) -> dict[str, Floats]:
+def _net_to_rest(entered: Counts, left: Counts, n: Counts) -> dict[str, Float64s]:
     """Returns how much more a group's rate changed than that of all other images."""
     rest = (entered.sum(axis=0) - entered, left.sum(axis=0) - left, n.sum(axis=0) - n)
     net, rest_net = share(entered - left, n), share(rest[0] - rest[1], rest[2])
@@ -117,7 +117,7 @@ def _net_to_rest(entered: Counts, left: Counts, n: Counts) -> dict[str, Floats]:
     return {"net_to_rest": net - rest_net, **_bounds("net_to_rest", interval)}
 
 
-def _bounds(name: str, interval: Interval) -> dict[str, Floats]:
+def _bounds(name: str, interval: Interval) -> dict[str, Float64s]:
     return {f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 

@@ -12,7 +12,7 @@ from scipy import stats
 from audit.datasets.dataset import Groups
 from audit.metrics.ablation import Trial
 from audit.metrics.predictions import Predictions
-from audit.statistics.intervals import Floats, share
+from audit.statistics.intervals import Float64s, share
 from audit.statistics.support import support_of
 
 
@@ -42,7 +42,7 @@ def wording_table(
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _mean_tau(rates: Floats) -> float:
+def _mean_tau(rates: Float64s) -> float:
     """Returns the mean Kendall tau-b of the first column of (g, w) rates with each other."""
     if len(rates) < 2:
         return float("nan")
@@ -51,7 +51,7 @@ def _mean_tau(rates: Floats) -> float:
     return float(np.mean(known)) if known else float("nan")
 
 
-def _tau(one: Floats, other: Floats) -> float:
+def _tau(one: Float64s, other: Float64s) -> float:
     if np.ptp(one) == 0 or np.ptp(other) == 0:
         return float("nan")
     return float(stats.kendalltau(one, other).statistic)

@@ -14,7 +14,7 @@ from scipy import stats
 from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
-Floats = npt.NDArray[np.float64]
+Float64s = npt.NDArray[np.float64]
 Counts = npt.NDArray[np.int64]
 
 #: Confidence of every interval, unless its text says simultaneous.
@@ -34,15 +34,15 @@ _LOG_END, _HALVINGS = 40.0, 64
 class Interval(NamedTuple):
     """Lower and upper bounds."""
 
-    low: Floats
-    high: Floats
+    low: Float64s
+    high: Float64s
 
 
-def share(count: npt.ArrayLike, n: npt.ArrayLike) -> Floats:
+def share(count: npt.ArrayLike, n: npt.ArrayLike) -> Float64s:
     """Returns count / n; NaN where n is 0, never 0."""
     count, n = np.asarray(count, np.float64), np.asarray(n, np.float64)
     undefined = np.full(np.broadcast(count, n).shape, np.nan)
-    rates: Floats = np.divide(count, n, out=undefined, where=n > 0)
+    rates: Float64s = np.divide(count, n, out=undefined, where=n > 0)
     return rates
 
 
@@ -108,8 +108,8 @@ def ratio(
 
 
 def _score_root(
-    cells: tuple[npt.NDArray[np.float64], ...], estimate: Floats, end: float, level: float
-) -> Floats:
+    cells: tuple[npt.NDArray[np.float64], ...], estimate: Float64s, end: float, level: float
+) -> Float64s:
     """Returns the logarithm of the ratio, from the estimate to `end`, that is just not rejected."""
     critical = stats.chi2.ppf(level, 1)
     kept, rejected = np.clip(estimate, -_LOG_END, _LOG_END), np.full(estimate.shape, end)
@@ -120,7 +120,7 @@ def _score_root(
     return np.asarray(kept)
 
 
-def _ratio_score(cells: tuple[npt.NDArray[np.float64], ...], at: Floats) -> Floats:
+def _ratio_score(cells: tuple[npt.NDArray[np.float64], ...], at: Float64s) -> Float64s:
     """Returns the squared score of a ratio, with the most likely rates that have it."""
     hits, images, reference_hits, reference_images = cells
     a = at * (images + reference_images)
@@ -175,7 +175,7 @@ def independence_p(
     n: npt.ArrayLike,
     reference_count: npt.ArrayLike,
     reference_n: npt.ArrayLike,
-) -> Floats:
+) -> Float64s:
     """Returns p of equal rates in two independent groups; NaN where one has no images.
 
     Fisher's exact test where an expected count is below 5, else the chi-square test.
@@ -216,7 +216,7 @@ def _random_tables_p(counts: Counts, sizes: Counts) -> float:
     return float((1 + (far >= seen * (1 - 1e-9)).sum()) / (1 + _DRAWS))
 
 
-def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Floats:
+def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Float64s:
     """Returns the exact p of McNemar's test; 1 where nothing entered and nothing left.
 
     Exact at any size: twice the smaller tail of a fair coin, as statsmodels has it, for all cells
@@ -225,7 +225,7 @@ def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Floats:
     Source: McNemar 1947, Psychometrika 12:153.
     """
     entered, left = np.asarray(entered), np.asarray(left)
-    tail: Floats = stats.binom.cdf(np.minimum(entered, left), entered + left, 0.5)
+    tail: Float64s = stats.binom.cdf(np.minimum(entered, left), entered + left, 0.5)
     return np.minimum(1.0, 2 * tail)
 
 
@@ -244,7 +244,7 @@ def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
     return float(cochrans_q(marks.astype(np.int64)).pvalue)
 
 
-def holm(p_values: npt.ArrayLike) -> Floats:
+def holm(p_values: npt.ArrayLike) -> Float64s:
     """Returns Holm's adjusted p; each column is one family. NaN stays NaN and does not count.
 
     Written out, since statsmodels' own runs the garbage collector at each call: 40 ms for a family,

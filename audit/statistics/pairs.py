@@ -8,7 +8,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from audit.statistics.intervals import Floats, Interval, difference, ratio, share, simultaneous
+from audit.statistics.intervals import Float64s, Interval, difference, ratio, share, simultaneous
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Pairs:
     """
 
     indices: npt.NDArray[np.intp]
-    count: Floats
-    n: Floats
-    other_count: Floats
-    other_n: Floats
+    count: Float64s
+    n: Float64s
+    other_count: Float64s
+    other_n: Float64s
 
     @classmethod
-    def of(cls, count: Floats, n: Floats) -> Pairs:
+    def of(cls, count: Float64s, n: Float64s) -> Pairs:
         """Returns the pairs of groups with (g,) counts of (g,) images."""
         indices = np.array(list(permutations(range(len(n)), 2)), np.intp).reshape(-1, 2)
         one, two = indices.T
@@ -41,12 +41,12 @@ class Pairs:
         """
         return simultaneous(level, len(self.indices) // 2)
 
-    def differences(self, level: float) -> tuple[Floats, Interval]:
+    def differences(self, level: float) -> tuple[Float64s, Interval]:
         """Returns (pairs,) how much higher the first rate is, and each one's interval."""
         apart = share(self.count, self.n) - share(self.other_count, self.other_n)
         return apart, difference(self.count, self.n, self.other_count, self.other_n, level)
 
-    def ratios(self, level: float) -> tuple[Floats, Interval]:
+    def ratios(self, level: float) -> tuple[Float64s, Interval]:
         """Returns (pairs,) how many times the second rate the first is, and intervals."""
         times = share(share(self.count, self.n), share(self.other_count, self.other_n))
         return times, ratio(self.count, self.n, self.other_count, self.other_n, level)

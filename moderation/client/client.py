@@ -24,6 +24,7 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.messages import (
+    QUEUES,
     REQUEST_ID,
     EmbeddingResponse,
     ImageReference,
@@ -34,7 +35,7 @@ from moderation.messages import (
     parse_response,
 )
 from moderation.queue.acceptance import enter
-from moderation.queue.celery_app import QUEUES, broker_errors, connect, create_app
+from moderation.queue.celery_app import broker_errors, connect, create_app
 from moderation.queue.registry import Registry
 from moderation.settings import Settings, load_settings
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from moderation.client.client import find_answer, pauses
 from moderation.client.given_images import reference_to
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.errors import (
     BrokerUnavailable,
     ImageError,
@@ -26,8 +26,8 @@ from moderation.errors import (
     VerdictTimeout,
 )
 from moderation.messages import (
-    BULK_QUEUE,
     EMBED_TASK_NAME,
+    QUEUES,
     EmbeddingRequest,
     EmbeddingResponse,
     parse_embedding_response,
@@ -77,7 +77,7 @@ def embed_on_workers(
     return _exchange(window, iter(images), in_flight, patience_seconds)
 
 
-def feature_row(response: EmbeddingResponse) -> Floats:
+def feature_row(response: EmbeddingResponse) -> Float32s:
     """Returns the (d,) feature in an answer."""
     return np.frombuffer(response.feature, dtype="<f4").astype(np.float32)
 
@@ -131,9 +131,9 @@ class _Window:
         self._keys[request.request_id] = key  # first, so that Ctrl-C loses track of none
         try:
             asked = request.model_dump(mode="json", exclude_none=True)
-            message = pack_message(EMBED_TASK_NAME, request.request_id, asked, BULK_QUEUE)
+            message = pack_message(EMBED_TASK_NAME, request.request_id, asked, QUEUES["bulk"])
             with broker_errors(self._settings):
-                self._redis.lpush(BULK_QUEUE, message)
+                self._redis.lpush(QUEUES["bulk"], message)
         except ModerationError:
             del self._keys[request.request_id]
             raise
@@ -174,7 +174,7 @@ class _Window:
         """Returns the error for workers that are silent."""
         return VerdictTimeout(
             f"no worker has embedded an image for {seconds:g} s",
-            f"queue {BULK_QUEUE}",
+            f"queue {QUEUES['bulk']}",
             f"Start one with `moderation worker --model {self._model}`; `moderation doctor` says "
             "whether one runs. Features that have come are kept",
         )
@@ -198,13 +198,13 @@ class _Window:
         """Removes our requests from the queue; the newest lie at its head."""
         start = 0
         while self._keys and start < _DEEPEST:
-            messages: Any = self._redis.lrange(BULK_QUEUE, start, start + _AT_A_TIME - 1)
+            messages: Any = self._redis.lrange(QUEUES["bulk"], start, start + _AT_A_TIME - 1)
             if not messages:
                 return
             start += len(messages)
             for message in messages:
                 request_id = _request_id(message)
-                if request_id in self._keys and self._redis.lrem(BULK_QUEUE, 1, message):
+                if request_id in self._keys and self._redis.lrem(QUEUES["bulk"], 1, message):
                     del self._keys[request_id]
                     start -= 1
 

@@ -19,7 +19,6 @@ import typer
 from moderation.commands.inputs import FormatOption, Found, find_images, read_image
 from moderation.commands.output import Format, note, print_results, summary, working
 from moderation.commands.submit import submit_images
-from moderation.commands.worker import Queue
 from moderation.errors import SettingsError
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import load_policies, shipped_policies
@@ -66,7 +65,7 @@ def demo(
             Client(settings),
             [(_name(path, images), partial(read_image, path, limit)) for path in found.images],
             sorted(policies),
-            queue=Queue.INTERACTIVE,
+            queue="interactive",
         )
         rows = print_results(answers, format, total=len(found.images), doing="Moderating")
     models = {f"{row['model']['id']} ({row['model']['dtype']})" for row in rows if "model" in row}

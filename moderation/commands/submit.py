@@ -30,8 +30,8 @@ from moderation.commands.output import (
     summary,
     verdict_row,
 )
-from moderation.commands.worker import Queue
 from moderation.errors import BrokerUnavailable, ModerationError, QueueFull
+from moderation.messages import QueueName
 from moderation.policy import find_policy, load_policy
 from moderation.settings import load_settings
 
@@ -62,7 +62,7 @@ def submit(
     policy: Annotated[
         list[str], typer.Option("--policy", "-p", help="Id of a policy that the worker serves.")
     ],
-    queue: Annotated[Queue, typer.Option(help="Which queue.")] = Queue.INTERACTIVE,
+    queue: Annotated[QueueName, typer.Option(help="Which queue.")] = "interactive",
     send: Annotated[
         Send,
         typer.Option(
@@ -96,7 +96,7 @@ def submit_images(
     images: Iterable[tuple[str, Callable[[], str | bytes]]],
     policy_ids: list[str],
     *,
-    queue: Queue,
+    queue: QueueName,
 ) -> Iterator[list[Row]]:
     """Yields the rows of each image, in order; a refused image costs itself alone.
 
@@ -125,11 +125,11 @@ def submit_images(
 
 
 def _submitted(
-    client: Client, read: Callable[[], str | bytes], policy_ids: list[str], queue: Queue
+    client: Client, read: Callable[[], str | bytes], policy_ids: list[str], queue: QueueName
 ) -> str | ModerationError:
     """Returns the id of a new request, or why there is none."""
     try:
-        return client.submit(read(), policy_ids, queue=queue.value)
+        return client.submit(read(), policy_ids, queue=queue)
     except BrokerUnavailable:
         raise
     except ModerationError as error:

@@ -12,6 +12,7 @@ import typer
 
 from moderation.commands.inputs import ModelOption, find_policies, note_passed_over
 from moderation.commands.output import note
+from moderation.messages import QUEUES
 from moderation.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -27,7 +28,7 @@ EPILOG = """Examples:
 
 
 class Queue(StrEnum):
-    """A queue to serve."""
+    """A queue to serve; typer takes no list of literals."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"
@@ -84,5 +85,5 @@ def worker(
     )
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
-    served = queue or list(Queue)
+    served = [name for name in QUEUES if not queue or name in queue]
     raise typer.Exit(run_worker(settings, pipeline, metrics, queues=served, name=name))

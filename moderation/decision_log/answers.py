@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection, select, tuple_
 
-from moderation.decision_log.records import Decided, Outcome
+from moderation.decision_log.records import Answer, Decided
 from moderation.decision_log.rows import key_of, quarantined_of, verdict_of
 from moderation.decision_log.tables import decisions, quarantine, submission_decisions, submissions
 from moderation.errors import RequestError
@@ -23,7 +23,7 @@ _KEY = tuple_(
 
 def find_outcome(
     connection: Connection, request_id: str, request_sha256: str, where: str
-) -> Outcome | None:
+) -> Answer | None:
     """Returns the final answer to a request, if it has one.
 
     Raises:
@@ -65,7 +65,7 @@ def _verdicts(connection: Connection, request_id: str) -> tuple[Verdict, ...]:
     )
 
 
-def _quarantined(connection: Connection, request_id: str) -> Outcome | None:
+def _quarantined(connection: Connection, request_id: str) -> Answer | None:
     last = (
         select(quarantine)
         .where(quarantine.c.request_id == request_id, quarantine.c.released_at.is_(None))

@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, delete, insert, select, update
 from moderation.decision_log.adding import add_decisions, insert_new
 from moderation.decision_log.answers import find_outcome, find_verdicts
 from moderation.decision_log.engine import Database, Vanished
-from moderation.decision_log.records import Decided, Outcome, Quarantined, Reason, Submission
+from moderation.decision_log.records import Answer, Decided, Quarantined, Reason, Submission
 from moderation.decision_log.rows import quarantine_values, submission_values
 from moderation.decision_log.tables import outbox, quarantine, submission_decisions, submissions
 from moderation.decision_log.webhooks import outbox_rows
@@ -48,7 +48,7 @@ class DecisionLog:
         """The connections; their failures are LogUnavailable and LogError too."""
         return self.database.engine
 
-    def outcome(self, request_id: str, request_sha256: str) -> Outcome | None:
+    def outcome(self, request_id: str, request_sha256: str) -> Answer | None:
         """Returns the final answer to a request, the same each time; None where it has none.
 
         Raises:
@@ -68,7 +68,7 @@ class DecisionLog:
 
     def decide(
         self, submission: Submission, bases: Sequence[Basis], verdicts: Sequence[Verdict]
-    ) -> Outcome:
+    ) -> Answer:
         """Returns the final answer to a request: this one, unless another was there first.
 
         A decision that the log has already on this image stands in for the one given here.
@@ -83,7 +83,7 @@ class DecisionLog:
         """
         pairs = list(zip(bases, verdicts, strict=True))
 
-        def work(connection: Connection) -> Outcome:
+        def work(connection: Connection) -> Answer:
             now = datetime.now(UTC)
             if not insert_new(
                 connection, submissions, [submission_values(submission, "decided", now)]
@@ -105,7 +105,7 @@ class DecisionLog:
         *,
         deliveries: int = 0,
         retries: int = 0,
-    ) -> Outcome:
+    ) -> Answer:
         """Returns the final answer to a request: quarantine, unless another was there first.
 
         Args:
@@ -119,7 +119,7 @@ class DecisionLog:
             RequestError: the id is that of another request.
         """
 
-        def work(connection: Connection) -> Outcome:
+        def work(connection: Connection) -> Answer:
             now = datetime.now(UTC)
             row = submission_values(submission, "quarantined", now)
             if not insert_new(connection, submissions, [row]):
@@ -171,7 +171,7 @@ class DecisionLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _present_outcome(self, connection: Connection, submission: Submission) -> Outcome:
+    def _present_outcome(self, connection: Connection, submission: Submission) -> Answer:
         """Returns the answer that kept another one out."""
         known = find_outcome(
             connection, submission.request_id, submission.request_sha256, self.database.where
@@ -180,7 +180,7 @@ class DecisionLog:
             raise Vanished
         return known
 
-    def _announce(self, connection: Connection, outcome: Outcome, now: datetime) -> None:
+    def _announce(self, connection: Connection, outcome: Answer, now: datetime) -> None:
         if rows := outbox_rows(outcome, self._endpoints, now):
             connection.execute(insert(outbox), rows)
 

@@ -64,4 +64,4 @@ class Quarantined:
     error: ModerationError
 
 
-Outcome = Decided | Quarantined
+Answer = Decided | Quarantined

@@ -8,11 +8,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from moderation.decision_log.records import Decided, Outcome
+from moderation.decision_log.records import Answer, Decided
 from moderation.messages import ModerationResponse
 
 
-def outbox_rows(outcome: Outcome, endpoints: Iterable[str], now: datetime) -> list[dict[str, Any]]:
+def outbox_rows(outcome: Answer, endpoints: Iterable[str], now: datetime) -> list[dict[str, Any]]:
     """Returns a row for each endpoint, all due now."""
     payload = _payload(outcome, now)
     return [
@@ -29,7 +29,7 @@ def outbox_rows(outcome: Outcome, endpoints: Iterable[str], now: datetime) -> li
     ]
 
 
-def _payload(outcome: Outcome, now: datetime) -> str:
+def _payload(outcome: Answer, now: datetime) -> str:
     """Returns the JSON that is signed and sent; docs/callbacks.md shows it."""
     decided = isinstance(outcome, Decided)
     return json.dumps(
@@ -42,7 +42,7 @@ def _payload(outcome: Outcome, now: datetime) -> str:
     )
 
 
-def _data(outcome: Outcome) -> dict[str, Any]:
+def _data(outcome: Answer) -> dict[str, Any]:
     if isinstance(outcome, Decided):
         response = ModerationResponse(request_id=outcome.request_id, verdicts=outcome.verdicts)
         return response.model_dump(mode="json")

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModel, AutoTokenizer
 from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging as transformers_logging
 
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.hub import LocalModel, locate_model, weights_fingerprint
 from moderation.encoders.options import LoadOptions
@@ -72,7 +72,7 @@ class ClipEncoder:
 
     def __init__(
         self,
-        images: Callable[[Pixels], Floats],
+        images: Callable[[Pixels], Float32s],
         model: Any,
         tokenizer: Any,
         *,
@@ -130,11 +130,11 @@ class ClipEncoder:
             logit_bias=numbers.get("logit_bias"),
         )
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
         return unit(self._images(pixels))
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length."""
         parts = [texts[i : i + TEXT_BATCH] for i in range(0, len(texts), TEXT_BATCH)]
         return np.concatenate([self._encode_texts(list(part)) for part in parts])
@@ -144,7 +144,7 @@ class ClipEncoder:
         rows = self._tokenizer(self._cased(texts), truncation=False, verbose=False)["input_ids"]
         return [len(row) for row in rows]
 
-    def _encode_texts(self, texts: list[str]) -> Floats:
+    def _encode_texts(self, texts: list[str]) -> Float32s:
         # SigLIP was trained on texts filled up to its context; CLIP stops at the end mark.
         filled = {"padding": "max_length", "max_length": self.context_length}
         padding = filled if self._model.config.model_type == "siglip" else {"padding": True}
@@ -152,7 +152,7 @@ class ClipEncoder:
         tokens = self._tokenizer(cased, return_tensors="pt", **padding).to(self._model.device)
         with torch.inference_mode():
             output = self._model.get_text_features(**tokens)
-            rows: Floats = output.pooler_output.float().cpu().numpy()
+            rows: Float32s = output.pooler_output.float().cpu().numpy()
         return unit(rows)
 
     def _cased(self, texts: Sequence[str]) -> list[str]:
@@ -163,7 +163,7 @@ class ClipEncoder:
 
 def _images(
     model: Any, preprocessing: Preprocessing, hardware: Hardware
-) -> Callable[[Pixels], Floats]:
+) -> Callable[[Pixels], Float32s]:
     """Returns what runs the image tower, which it takes out of the model."""
     tower = ImageTower(model, preprocessing).eval()
     model.vision_model = model.visual_projection = None
@@ -177,15 +177,15 @@ def _images(
     return images
 
 
-def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels], Floats]:
+def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels], Float32s]:
     """Returns what a tower computes: from (n, h, w, 3) pixels to (n, d) features."""
 
-    def features(pixels: Pixels) -> Floats:
+    def features(pixels: Pixels) -> Float32s:
         with torch.inference_mode():
             values = torch.from_numpy(pixels)
             if device.type == "cuda":
                 values = values.pin_memory()  # from there the copy does not wait for the GPU
-            rows: Floats = tower(values.to(device, non_blocking=True)).cpu().numpy()
+            rows: Float32s = tower(values.to(device, non_blocking=True)).cpu().numpy()
         return rows
 
     return features

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 
-Floats = npt.NDArray[np.float32]
+Float32s = npt.NDArray[np.float32]
 
 
 class Encoder(Protocol):
@@ -26,11 +26,11 @@ class Encoder(Protocol):
     logit_scale: float
     logit_bias: float | None
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
         ...
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length."""
         ...
 
@@ -39,8 +39,8 @@ class Encoder(Protocol):
         ...
 
 
-def unit(rows: Floats) -> Floats:
+def unit(rows: Float32s) -> Float32s:
     """Returns the rows of (n, d) scaled to unit length; a row of zeros gives NaN."""
     with np.errstate(invalid="ignore"):
-        scaled: Floats = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
+        scaled: Float32s = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
     return scaled

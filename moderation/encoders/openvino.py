@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.encoders.hardware import Hardware
 from moderation.errors import ModelError
 from moderation.images.pixels import Pixels
@@ -25,7 +25,7 @@ _PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "f32"}
 
 def compiled(
     tower: torch.nn.Module, size: tuple[int, int], hardware: Hardware
-) -> Callable[[Pixels], Floats]:
+) -> Callable[[Pixels], Float32s]:
     """Returns what a tower computes, compiled: from (n, h, w, 3) pixels to (n, d) features.
 
     It does not need the tower any more, and may be called from several threads, one at a time.
@@ -56,9 +56,9 @@ def compiled(
         raise _unusable(f"OpenVINO would compute in {taken} instead of {precision}")
     lock = threading.Lock()  # a compiled model keeps the request that it is working on
 
-    def features(pixels: Pixels) -> Floats:
+    def features(pixels: Pixels) -> Float32s:
         with lock:
-            rows: Floats = model(pixels)[0]
+            rows: Float32s = model(pixels)[0]
         return rows
 
     return features

@@ -23,7 +23,7 @@ from efficientnet_lite_pytorch import EfficientNet
 from transformers import AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import use_threads
 from moderation.encoders.options import LoadOptions
 from moderation.errors import ModelError
@@ -96,12 +96,12 @@ class StarterEncoder:
         tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         return cls(network.eval(), sentences, tokenizer)
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
         parts = [pixels[i : i + IMAGE_BATCH] for i in range(0, len(pixels), IMAGE_BATCH)]
         return np.concatenate([self._place(part) for part in parts])
 
-    def _place(self, pixels: Pixels) -> Floats:
+    def _place(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length: where the likeliest classes lie, on average."""
         with torch.inference_mode():
             values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
@@ -113,7 +113,7 @@ class StarterEncoder:
         places = np.einsum("nc,ncd->nd", shares, self._classes[classes.numpy()])
         return unit(places - self._mean)
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length."""
         return unit(self._embed(list(texts)) - self._mean)
 
@@ -122,7 +122,7 @@ class StarterEncoder:
         rows = self._tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         return [len(row) for row in rows]
 
-    def _embed(self, texts: list[str]) -> Floats:
+    def _embed(self, texts: list[str]) -> Float32s:
         """Returns (n, d) sentence embeddings: token states averaged, scaled to unit length."""
         parts = []
         for i in range(0, len(texts), TEXT_BATCH):

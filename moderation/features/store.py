@@ -17,7 +17,7 @@ from typing import Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.errors import ModelError
 from moderation.features.files import (
     FeatureSpace,
@@ -99,7 +99,7 @@ class Features:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, keys: Sequence[str]) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    def get(self, keys: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.bool_]]:
         """Returns (m, d) float32 rows of unit length for m keys, and (m,) whether each was found.
 
         The row of a key that was not found is NaN.
@@ -124,7 +124,7 @@ class Features:
     def _stored(self, keys: Sequence[str]) -> list[Rows | None]:
         return [self._rows.get(_key(key)) for key in keys]
 
-    def add(self, keys: Sequence[str], rows: Floats) -> None:
+    def add(self, keys: Sequence[str], rows: Float32s) -> None:
         """Keeps (m, d) rows of unit length under m keys; a key that is known keeps its row.
 
         They are written every 1,000 rows, with the first that come after 30 s, and by `flush`.
@@ -148,7 +148,7 @@ class Features:
         if len(self._pending) >= _FLUSH_ROWS or waited >= _FLUSH_SECONDS:
             self.flush()
 
-    def _refuse_unfit(self, keys: Sequence[str], rows: Floats) -> None:
+    def _refuse_unfit(self, keys: Sequence[str], rows: Float32s) -> None:
         if rows.ndim != 2 or len(rows) != len(keys):
             raise ValueError(f"{len(keys)} keys and rows of shape {rows.shape}")
         problem = not_unit(rows, "float32")

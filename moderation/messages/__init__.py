@@ -3,7 +3,7 @@
 The shapes are documented in docs/messages.md for hosts that do not have this package.
 """
 
-from moderation.messages.lanes import BULK_QUEUE, INTERACTIVE_QUEUE, Lane, Lanes
+from moderation.messages.queues import QUEUES, FairQueue, QueueName
 from moderation.messages.reference import ImageReference, parse_reference
 from moderation.messages.request import (
     EMBED_TASK_NAME,
@@ -30,22 +30,21 @@ from moderation.messages.response import (
 )
 
 __all__ = [
-    "BULK_QUEUE",
     "EMBED_TASK_NAME",
-    "INTERACTIVE_QUEUE",
+    "QUEUES",
     "REQUEST_ID",
     "TASK_NAME",
     "Action",
     "EmbeddingRequest",
     "EmbeddingResponse",
+    "FairQueue",
     "ImageReference",
     "LabelScore",
-    "Lane",
-    "Lanes",
     "ModelStamp",
     "ModerationRequest",
     "ModerationResponse",
     "PolicyStamp",
+    "QueueName",
     "Score",
     "Severity",
     "Verdict",

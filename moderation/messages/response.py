@@ -15,16 +15,16 @@ _MILDEST_FIRST: tuple[Action, ...] = ("allow", "review", "block")
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
-class _Answer(BaseModel):
+class _Response(BaseModel):
     """Part of an answer; a host reads past fields that a newer worker adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-_Shape = TypeVar("_Shape", bound=_Answer)
+_Shape = TypeVar("_Shape", bound=_Response)
 
 
-class PolicyStamp(_Answer):
+class PolicyStamp(_Response):
     """Which policy decided; `sha256` is of its content."""
 
     id: str
@@ -32,7 +32,7 @@ class PolicyStamp(_Answer):
     sha256: str
 
 
-class ModelStamp(_Answer):
+class ModelStamp(_Response):
     """Which model scored: hashes of its weights (`fingerprint`) and of how pixels go in."""
 
     id: str
@@ -44,7 +44,7 @@ class ModelStamp(_Answer):
     runtime: str = "torch"  # as it was before workers said so
 
 
-class LabelScore(_Answer):
+class LabelScore(_Response):
     """What one label of the policy got.
 
     `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
@@ -63,7 +63,7 @@ class LabelScore(_Answer):
     outcome: Action | None
 
 
-class Verdict(_Answer):
+class Verdict(_Response):
     """What one policy says of one image; the same image, policy and model give the same verdict."""
 
     schema_version: Literal[1] = 1
@@ -89,7 +89,7 @@ class Verdict(_Answer):
         return tuple(sorted(asking, key=lambda label: -label.score))
 
 
-class ModerationResponse(_Answer):
+class ModerationResponse(_Response):
     """The answer to one request: a verdict for each policy, in the order of the request."""
 
     schema_version: Literal[1] = 1
@@ -97,7 +97,7 @@ class ModerationResponse(_Answer):
     verdicts: tuple[Verdict, ...]
 
 
-class EmbeddingResponse(_Answer):
+class EmbeddingResponse(_Response):
     """An image's feature: `width` little-endian float32 numbers, a row of unit length."""
 
     schema_version: Literal[1] = 1

@@ -14,8 +14,8 @@ import redis
 from celery import Celery
 
 from moderation.errors import BrokerUnavailable, ModerationError, QueueFull, SettingsError
-from moderation.messages import TASK_NAME, ModerationRequest
-from moderation.queue.celery_app import QUEUES, broker_errors
+from moderation.messages import QUEUES, TASK_NAME, ModerationRequest, QueueName
+from moderation.queue.celery_app import broker_errors
 from moderation.queue.registry import Accepted, Registry, Withdrawn
 from moderation.queue.sending import pack_message
 from moderation.settings import Settings
@@ -24,7 +24,11 @@ log = logging.getLogger(__name__)
 
 
 def enter(
-    request: ModerationRequest, queue: str, registry: Registry, app: Celery, settings: Settings
+    request: ModerationRequest,
+    queue: QueueName,
+    registry: Registry,
+    app: Celery,
+    settings: Settings,
 ) -> None:
     """Enters a request and puts it on its queue; returns once Redis has it.
 

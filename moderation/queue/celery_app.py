@@ -19,10 +19,8 @@ from kombu.exceptions import OperationalError
 from pydantic import SecretStr
 
 from moderation.errors import BrokerUnavailable, SettingsError
-from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE
+from moderation.messages import QUEUES
 from moderation.settings import Settings
-
-QUEUES = {"interactive": INTERACTIVE_QUEUE, "bulk": BULK_QUEUE}
 
 #: Where kombu notes what workers have taken, of both queues. The names that it gives by itself are
 #: those of every Celery app of the database, and each puts back or deletes what it finds there.
@@ -68,7 +66,7 @@ def create_app(settings: Settings) -> Celery:
         accept_content=["json"],
         result_accept_content=["json"],
         task_queues=[Queue(name) for name in QUEUES.values()],
-        task_default_queue=INTERACTIVE_QUEUE,
+        task_default_queue=QUEUES["interactive"],
         task_create_missing_queues=False,
         # A request is taken off the queue when it is answered, not when it is read.
         task_acks_late=True,

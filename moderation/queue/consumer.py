@@ -22,8 +22,7 @@ from celery import Celery
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from moderation.messages import EMBED_TASK_NAME, TASK_NAME
-from moderation.queue.celery_app import QUEUES
+from moderation.messages import EMBED_TASK_NAME, QUEUES, TASK_NAME
 from moderation.queue.envelope import (
     Envelope,
     UnreadableMessage,

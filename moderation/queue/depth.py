@@ -9,8 +9,9 @@ from typing import Any, NamedTuple
 
 import redis
 
+from moderation.messages import QUEUES
 from moderation.queue import scripts
-from moderation.queue.celery_app import QUEUES, UNACKED, broker_errors, connect
+from moderation.queue.celery_app import UNACKED, broker_errors, connect
 from moderation.settings import Settings
 
 

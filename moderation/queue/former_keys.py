@@ -11,8 +11,9 @@ from typing import cast
 
 import redis
 
+from moderation.messages import QUEUES
 from moderation.queue import scripts
-from moderation.queue.celery_app import QUEUES, UNACKED, UNACKED_INDEX
+from moderation.queue.celery_app import UNACKED, UNACKED_INDEX
 
 #: The names that kombu gives by itself.
 _NOTES, _INDEX = "unacked", "unacked_index"

@@ -15,8 +15,7 @@ from typing import Any, Self, cast
 
 import redis
 
-from moderation.messages import TASK_NAME
-from moderation.queue.celery_app import QUEUES
+from moderation.messages import QUEUES, TASK_NAME, QueueName
 from moderation.queue.former_keys import take_over
 from moderation.queue.registry import Accepted, Registry
 from moderation.queue.sending import pack_message
@@ -69,13 +68,13 @@ class Recovery:
             if cast(Any, self._redis.get(_LOCK)) == token.encode():
                 self._redis.delete(_LOCK)
 
-    def _send_lost(self, queue: str) -> int:
+    def _send_lost(self, queue: QueueName) -> int:
         timeout = self._settings.visibility_timeout_seconds
         lost = self._registry.overdue(queue, seconds=timeout, most=_AT_ONCE)
         # One at a time: together they may be larger than this process can hold.
         return sum(self._send_one(request_id, queue) for request_id in lost)
 
-    def _send_one(self, request_id: str, queue: str) -> bool:
+    def _send_one(self, request_id: str, queue: QueueName) -> bool:
         """Sends a request again; returns whether there was one to send."""
         try:
             accepted = self._registry.accepted(request_id)

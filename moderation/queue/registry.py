@@ -22,8 +22,8 @@ from typing import Any, Literal, NamedTuple, cast, get_args
 import redis
 
 from moderation.errors import QueueFull
+from moderation.messages import QUEUES, QueueName
 from moderation.queue import scripts
-from moderation.queue.celery_app import QUEUES
 
 _ACCEPTED_BYTES = "evenhand.accepted.bytes"
 _ACCEPTED, _IN_HAND, _WORKER = "evenhand.accepted", "evenhand.in_hand", "evenhand.worker."
@@ -51,7 +51,7 @@ class Accepted(NamedTuple):
     """What was accepted: the request as plain JSON, its queue, and when it was sent (Unix)."""
 
     request: dict[str, Any]
-    queue: str
+    queue: QueueName
     sent_at: float
 
     def packed(self) -> str:
@@ -120,7 +120,7 @@ class Registry:
         pool = self._redis.connection_pool
         pool.release(pool.get_connection())
 
-    def withdraw(self, request_id: str, queue: str, message: str, *, lost: bool) -> Withdrawn:
+    def withdraw(self, request_id: str, queue: QueueName, message: str, *, lost: bool) -> Withdrawn:
         """Takes back a request whose `accept` failed; tells what was found.
 
         Args:
@@ -133,7 +133,7 @@ class Registry:
         found = self._withdraw(_keys(request_id, queue), [request_id, message, milliseconds])
         return _WITHDRAWN_AS[cast(int, found)]
 
-    def take(self, request_id: str, queue: str, worker: str) -> int:
+    def take(self, request_id: str, queue: QueueName, worker: str) -> int:
         """Notes that a worker takes a request; returns how many died of it, or might have."""
         arguments = [request_id, worker, _WORKER]
         return int(cast(int, self._take([_IN_HAND, _at(queue)], arguments)))
@@ -156,7 +156,7 @@ class Registry:
         keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_at, QUEUES)]
         self._settle(keys, [request_id])
 
-    def overdue(self, queue: str, *, seconds: float, most: int) -> list[str]:
+    def overdue(self, queue: QueueName, *, seconds: float, most: int) -> list[str]:
         """Returns ids of requests that nobody sent or took for so long and that cannot be waiting.
 
         Args:
@@ -176,7 +176,7 @@ class Registry:
         content = cast(Any, self._redis.hget(_ACCEPTED, request_id))
         return Accepted.unpacked(content) if content else None
 
-    def renew(self, request_id: str, queue: str, message: str = "") -> None:
+    def renew(self, request_id: str, queue: QueueName, message: str = "") -> None:
         """Starts the clock of a request anew, and puts its message on the queue if one is given."""
         self._renew([_at(queue), QUEUES[queue]], [request_id, message])
 
@@ -199,17 +199,17 @@ class Registry:
         self._forget(_QUARANTINE_KEYS, [request_id])
 
 
-def _at(queue: str) -> str:
+def _at(queue: QueueName) -> str:
     return f"evenhand.accepted.at.{queue}"
 
 
-def _keys(request_id: str, queue: str) -> list[str]:
+def _keys(request_id: str, queue: QueueName) -> list[str]:
     """Returns the keys of what is accepted for a queue, and of a request that was withdrawn."""
     withdrawn = _WITHDRAWN + request_id
     return [_ACCEPTED, _ACCEPTED_BYTES, _at(queue), QUEUES[queue], withdrawn]
 
 
-def _full(what: str, queue: str, limit: str) -> QueueFull:
+def _full(what: str, queue: QueueName, limit: str) -> QueueFull:
     return QueueFull(
         f"{what} already",
         f"queue {queue}",

@@ -15,19 +15,19 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.errors import EncoderFailed, ModelError, ModerationError, TransientError
 from moderation.images.pixels import Pixels
-from moderation.messages.lanes import Lane, Lanes
+from moderation.messages.queues import FairQueue, QueueName
 
-Encode = Callable[[Pixels], Floats]
+Encode = Callable[[Pixels], Float32s]
 
 log = logging.getLogger(__name__)
 
 
 class _Waiting(NamedTuple):
     pixels: Pixels
-    features: Future[Floats]
+    features: Future[Float32s]
 
 
 class Batcher:
@@ -53,13 +53,13 @@ class Batcher:
         self._encode = encode
         self._observe = observe
         self._batch_size = batch_size
-        self._waiting: Lanes[_Waiting] = Lanes()
+        self._waiting: FairQueue[_Waiting] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
         self._thread.start()
 
-    def features(self, squares: Pixels, lane: Lane = "interactive") -> Floats:
+    def features(self, squares: Pixels, queue: QueueName = "interactive") -> Float32s:
         """Returns the (f, d) features of (f, h, w, 3) pixels, once batches with them have run.
 
         Raises:
@@ -72,7 +72,7 @@ class Batcher:
                 remedy = "Send the request again"
                 raise TransientError("the worker is stopping", "encoder", remedy)
             for one in waiting:
-                self._waiting.put(one, lane)
+                self._waiting.put(one, queue)
             self._changed.notify()
         return np.stack([one.features.result() for one in waiting])
 

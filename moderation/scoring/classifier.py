@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from moderation.encoders.encoder import Encoder, Floats, unit
+from moderation.encoders.encoder import Encoder, Float32s, unit
 from moderation.errors import ModelError, PolicyError
 from moderation.policy import Label, Policy
 from moderation.policy.rules import too_long
@@ -22,7 +22,7 @@ def expand_prompts(policy: Policy, label: Label) -> list[str]:
     return [template.replace("{}", text) for template in policy.templates for text in label.prompts]
 
 
-def label_features(policy: Policy, encoder: Encoder) -> Floats:
+def label_features(policy: Policy, encoder: Encoder) -> Float32s:
     """Returns (k, d) text features of a policy's labels, each the mean of its prompts.
 
     Every template x prompt is encoded and normalised, averaged per label, normalised again.
@@ -59,7 +59,7 @@ def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
         raise PolicyError(problems)
 
 
-def similarities(image_features: Floats, text_features: Floats) -> Floats:
+def similarities(image_features: Float32s, text_features: Float32s) -> Float32s:
     """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
 
     Multiplied in float64, and rounded to float32 after: else the number of images and labels, and
@@ -74,7 +74,7 @@ class Classifier:
     """A policy bound to a model: its label features, computed once."""
 
     policy: Policy
-    features: Floats
+    features: Float32s
     logit_scale: float
     logit_bias: float | None
 
@@ -92,11 +92,11 @@ class Classifier:
         features = label_features(policy, encoder)
         return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
 
-    def similarities(self, image_features: Floats) -> Floats:
+    def similarities(self, image_features: Float32s) -> Float32s:
         """Returns (n, k) cosines; column j is `policy.labels[j]`."""
         return similarities(image_features, self.features)
 
-    def scores(self, cosines: Floats) -> Floats:
+    def scores(self, cosines: Float32s) -> Float32s:
         """Returns (n, k) scores in [0, 1] by the policy's scoring rule.
 
         Raises:

@@ -13,12 +13,12 @@ from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple, Self
 
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.registry import best_batch
 from moderation.errors import PolicyError, PolicyProblem, RequestError
 from moderation.images.decode.pool import DecoderPool
 from moderation.messages import ModelStamp, Verdict
-from moderation.messages.lanes import Lane
+from moderation.messages.queues import QueueName
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher
 from moderation.scoring.classifier import Classifier
@@ -58,7 +58,7 @@ class Embedding(NamedTuple):
 
     image_sha256: str
     model: ModelStamp
-    feature: Floats
+    feature: Float32s
 
 
 class _Model(NamedTuple):
@@ -142,7 +142,12 @@ class Pipeline:
             raise RequestError(f"the model {reference} is not loaded here", "worker", remedy)
 
     def embed(
-        self, content: bytes, model_reference: str, *, timer: Timer, lane: Lane = "interactive"
+        self,
+        content: bytes,
+        model_reference: str,
+        *,
+        timer: Timer,
+        queue: QueueName = "interactive",
     ) -> Embedding:
         """Returns the feature of an image, of its first frame, as verdicts are made from it.
 
@@ -151,7 +156,7 @@ class Pipeline:
             ModelError: the model gave a value that is not finite.
         """
         self.refuse_unknown_model(model_reference)
-        [frames] = self._features(content, [model_reference], timer, lane, frames=1).values()
+        [frames] = self._features(content, [model_reference], timer, queue, frames=1).values()
         stamp = self._models[model_reference].encoder.stamp
         return Embedding(hashlib.sha256(content).hexdigest(), stamp, frames[0])
 
@@ -162,7 +167,7 @@ class Pipeline:
         *,
         request_id: str,
         timer: Timer,
-        lane: Lane = "interactive",
+        queue: QueueName = "interactive",
         image_sha256: str | None = None,
     ) -> tuple[Verdict, ...]:
         """Returns a verdict for each policy; the image is embedded once for each model.
@@ -172,7 +177,7 @@ class Pipeline:
             policy_ids: in the order of the verdicts.
             request_id: goes into the verdicts.
             timer: gets what each step takes.
-            lane: whose turn it takes.
+            queue: whose turn it takes.
             image_sha256: of the content, where it is known.
 
         Raises:
@@ -182,7 +187,7 @@ class Pipeline:
         policy_ids = tuple(policy_ids)
         self.refuse_unknown(policy_ids)
         references = {name: self._model_of[name] for name in policy_ids}
-        features = self._features(content, references.values(), timer, lane)
+        features = self._features(content, references.values(), timer, queue)
         with timer.step("decide"):
             decided = [self._decide(name, features[references[name]]) for name in policy_ids]
         image_sha256 = image_sha256 or hashlib.sha256(content).hexdigest()
@@ -219,7 +224,7 @@ class Pipeline:
             logit_bias=classifier.logit_bias,
         )
 
-    def _decide(self, policy_id: str, features: Floats) -> tuple[int, Decision]:
+    def _decide(self, policy_id: str, features: Float32s) -> tuple[int, Decision]:
         """Returns the frame of (f, d) features that decides, and the decision on it."""
         classifier = self._classifiers[policy_id]
         cosines = classifier.similarities(features)
@@ -232,17 +237,17 @@ class Pipeline:
         content: bytes,
         references: Iterable[str],
         timer: Timer,
-        lane: Lane,
+        queue: QueueName,
         frames: int | None = None,
-    ) -> dict[str, Floats]:
+    ) -> dict[str, Float32s]:
         """Returns (f, d) features of an image's frames by model reference."""
         models = {reference: self._models[reference] for reference in references}
         ways = [model.encoder.preprocessing for model in models.values()]
         with timer.step("decode"):
-            squares = self._decoders.squares(content, ways, lane, frames=frames)
+            squares = self._decoders.squares(content, ways, queue, frames=frames)
         with timer.step("encode"):
             return {
-                reference: model.batcher.features(square, lane)
+                reference: model.batcher.features(square, queue)
                 for (reference, model), square in zip(models.items(), squares, strict=True)
             }
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 
@@ -23,7 +23,7 @@ _OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
 Outcomes = npt.NDArray[np.int8]
 
 
-def outcomes(policy: Policy, similarities: Floats, scores: Floats) -> Outcomes:
+def outcomes(policy: Policy, similarities: Float32s, scores: Float32s) -> Outcomes:
     """Returns (n, k) outcomes of (n, k) similarities and scores.
 
     A score that equals its threshold fires. Under top_label only the label with the highest
@@ -52,7 +52,7 @@ def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
     return worst
 
 
-def deciding_frame(policy: Policy, similarities: Floats, scores: Floats) -> int:
+def deciding_frame(policy: Policy, similarities: Float32s, scores: Float32s) -> int:
     """Returns which of f frames decides on an image; the only one of a still image.
 
     The one with the most severe action; of several the one where a label that acts scores highest,
@@ -85,7 +85,7 @@ class Decision:
         return self.action != "allow"
 
 
-def decide(policy: Policy, similarities: Floats, scores: Floats) -> Decision:
+def decide(policy: Policy, similarities: Float32s, scores: Float32s) -> Decision:
     """Returns the decision on one image.
 
     A category is True where one of its labels asks for review or block. Its score is the sum of
@@ -113,7 +113,7 @@ def decide(policy: Policy, similarities: Floats, scores: Floats) -> Decision:
 
 
 def _label_scores(
-    policy: Policy, similarities: Floats, scores: Floats, fired: npt.NDArray[np.int8]
+    policy: Policy, similarities: Float32s, scores: Float32s, fired: npt.NDArray[np.int8]
 ) -> tuple[LabelScore, ...]:
     return tuple(
         LabelScore(

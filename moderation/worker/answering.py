@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import redis
 
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.records import Decided, Outcome, Quarantined, Submission
+from moderation.decision_log.records import Answer, Decided, Quarantined, Submission
 from moderation.errors import (
     EncoderFailed,
     LogError,
@@ -27,7 +27,7 @@ from moderation.errors import (
 )
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import ModerationRequest, Verdict
-from moderation.messages.lanes import Lane
+from moderation.messages.queues import QueueName
 from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.scoring.verdict import Basis
@@ -89,7 +89,7 @@ class Answerer:
         self._one_suspect = threading.Lock()
         self._log_is_away = False
 
-    def answer(self, message: Any, delivery: Delivery) -> Outcome:
+    def answer(self, message: Any, delivery: Delivery) -> Answer:
         """Returns the final answer to a request, a plain JSON value, once the log has it.
 
         Raises:
@@ -113,7 +113,7 @@ class Answerer:
         while not self._stopping() and time.monotonic() < until:
             time.sleep(_FIRST_PAUSE)
 
-    def _known(self, submission: Submission) -> Outcome | None:
+    def _known(self, submission: Submission) -> Answer | None:
         """Returns the answer that a request has already."""
         name, digest = submission.request_id, submission.request_sha256
         known = self._patiently(lambda: self._decisions.outcome(name, digest))
@@ -121,7 +121,7 @@ class Answerer:
             self._observer.redelivered()
         return known
 
-    def _first_answer(self, message: Any, submission: Submission, delivery: Delivery) -> Outcome:
+    def _first_answer(self, message: Any, submission: Submission, delivery: Delivery) -> Answer:
         """Returns the answer to a request that had none when it was taken."""
         with self._taken(submission, delivery) as deaths:
             if deaths < _SUSPICIOUS:
@@ -145,7 +145,7 @@ class Answerer:
 
     def _tried(
         self, message: Any, submission: Submission, delivery: Delivery, deaths: int
-    ) -> Outcome:
+    ) -> Answer:
         """Returns the answer to a request in hand; one that cannot be decided is set aside."""
         if deaths >= self._settings.max_deliveries:
             return self._set_aside(submission, delivery, deadly(deaths), message, deaths=deaths)
@@ -164,7 +164,7 @@ class Answerer:
                 raise TryAgain(told) from error
             return self._set_aside(submission, delivery, told, message, deaths=deaths)
 
-    def _decide(self, message: Any, submission: Submission, delivery: Delivery) -> Outcome:
+    def _decide(self, message: Any, submission: Submission, delivery: Delivery) -> Answer:
         """Fetches, decides, and returns what the log then says."""
         timer = Timer()
         request = request_of(message, submission.request_id)
@@ -172,7 +172,7 @@ class Answerer:
         with timer.step("fetch"):
             content = self._fetcher.fetch(request.image)
         bases = self._pipeline.bases(request.policies, frames=self._settings.frames)
-        verdicts = self._verdicts(request, bases, content, timer, delivery.lane)
+        verdicts = self._verdicts(request, bases, content, timer, delivery.queue)
         with timer.step("log"):
             outcome = self._patiently(lambda: self._decisions.decide(submission, bases, verdicts))
         self._observer.stepped(timer.seconds)
@@ -186,7 +186,7 @@ class Answerer:
         bases: tuple[Basis, ...],
         content: bytes,
         timer: Timer,
-        lane: Lane,
+        queue: QueueName,
     ) -> tuple[Verdict, ...]:
         """Returns the verdicts that the log has on this image, else newly made ones."""
         image_sha256 = hashlib.sha256(content).hexdigest()
@@ -202,7 +202,7 @@ class Answerer:
             request.policies,
             request_id=request.request_id,
             timer=timer,
-            lane=lane,
+            queue=queue,
             image_sha256=image_sha256,
         )
 
@@ -214,7 +214,7 @@ class Answerer:
         message: Any,
         *,
         deaths: int,
-    ) -> Outcome:
+    ) -> Answer:
         """Quarantines a request, keeps what `quarantine retry` needs, returns what the log says."""
         reason = reason_of(error)
         if deaths >= self._settings.max_deliveries:

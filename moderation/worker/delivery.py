@@ -8,21 +8,16 @@ from typing import NamedTuple, Protocol
 from moderation.decision_log.records import Reason
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
-from moderation.messages.lanes import Lane
+from moderation.messages.queues import QueueName
 
 
 class Delivery(NamedTuple):
     """How a request came: its id by the queue, which queue, and how often it was tried before."""
 
     task_id: str
-    queue: str
+    queue: QueueName
     retries: int = 0
     sent_at: float | None = None
-
-    @property
-    def lane(self) -> Lane:
-        """The lane that the queue's requests go in."""
-        return "bulk" if self.queue == "bulk" else "interactive"
 
 
 class TryAgain(Exception):

@@ -16,7 +16,8 @@ from moderation.decision_log.opening import open_log
 from moderation.decision_log.records import Quarantined, Submission
 from moderation.errors import RequestError
 from moderation.images.fetch.fetcher import Fetcher
-from moderation.queue.celery_app import QUEUES, connect, node_name
+from moderation.messages import QUEUES, QueueName
+from moderation.queue.celery_app import connect, node_name
 from moderation.queue.consumer import Poison
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Registry
@@ -36,7 +37,12 @@ log = logging.getLogger(__name__)
 
 
 def run_worker(
-    settings: Settings, pipeline: Pipeline, metrics: Metrics, *, queues: Iterable[str], name: str
+    settings: Settings,
+    pipeline: Pipeline,
+    metrics: Metrics,
+    *,
+    queues: Iterable[QueueName],
+    name: str,
 ) -> int:
     """Serves the queues until told to stop; returns the exit code.
 

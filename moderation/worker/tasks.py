@@ -16,17 +16,19 @@ from celery import Celery, Task
 from celery.exceptions import Reject
 from celery.utils.time import get_exponential_backoff_interval
 
-from moderation.decision_log.records import Outcome, Quarantined
+from moderation.decision_log.records import Answer, Quarantined
 from moderation.errors import ModerationError, RequestError, TransientError
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import (
     EMBED_TASK_NAME,
+    QUEUES,
     TASK_NAME,
     EmbeddingResponse,
     ModerationResponse,
+    QueueName,
     parse_embedding_request,
 )
-from moderation.queue.celery_app import QUEUES, create_app
+from moderation.queue.celery_app import create_app
 from moderation.queue.sending import SENT_AT
 from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.settings import Settings
@@ -35,7 +37,7 @@ from moderation.worker.delivery import Delivery, TryAgain
 from moderation.worker.logs import about
 from moderation.worker.metrics import Metrics
 
-Answer = Callable[..., dict[str, Any]]
+TaskBody = Callable[..., dict[str, Any]]
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,7 @@ LONGEST_BACKOFF = 30
 #: How often a result is written again while Redis is away: minutes, with Celery's back-off.
 _RESULT_RETRIES = 60
 
-_QUEUE_OF = {name: queue for queue, name in QUEUES.items()}
+_QUEUE_OF: dict[str, QueueName] = {name: queue for queue, name in QUEUES.items()}
 
 
 def create_worker_app(
@@ -70,7 +72,7 @@ def create_worker_app(
     return app
 
 
-def _register(app: Celery, name: str, answer: Answer, **retry: Any) -> None:
+def _register(app: Celery, name: str, answer: TaskBody, **retry: Any) -> None:
     """Makes a function that answers requests a task of the app, under the rules of all tasks."""
     app.task(
         answer,
@@ -86,7 +88,7 @@ def _register(app: Celery, name: str, answer: Answer, **retry: Any) -> None:
     )
 
 
-def _moderate_with(answerer: Answerer, metrics: Metrics) -> Answer:
+def _moderate_with(answerer: Answerer, metrics: Metrics) -> TaskBody:
     def moderate(task: Task, *others: Any, request: Any = None, **named: Any) -> dict[str, Any]:
         """Returns the response to a request as plain JSON; or raises why it was set aside."""
         with about(str(task.request.id)), metrics.in_hand():
@@ -97,7 +99,7 @@ def _moderate_with(answerer: Answerer, metrics: Metrics) -> Answer:
     return moderate
 
 
-def _final(task: Task, answerer: Answerer, message: Any) -> Outcome:
+def _final(task: Task, answerer: Answerer, message: Any) -> Answer:
     """Returns the final answer; a request without one is put back, whatever the reason."""
     try:
         return answerer.answer(message, _delivery(task))
@@ -111,7 +113,7 @@ def _final(task: Task, answerer: Answerer, message: Any) -> Outcome:
         raise Reject("a request could not be finished", requeue=True) from None
 
 
-def _told(outcome: Outcome, queue: str) -> dict[str, Any]:
+def _told(outcome: Answer, queue: str) -> dict[str, Any]:
     """Logs a final answer and returns it as plain JSON; raises the error of one in quarantine."""
     if isinstance(outcome, Quarantined):
         told = {"queue": queue, "reason": outcome.reason, "quarantine_id": outcome.quarantine_id}
@@ -154,7 +156,7 @@ def _delivery(task: Task) -> Delivery:
     )
 
 
-def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> Answer:
+def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskBody:
     def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         """Parses a request, fetches its image, returns its feature as plain JSON."""
         with about(str(task.request.id)), metrics.in_hand():
@@ -168,7 +170,7 @@ def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> Answe
         pipeline.refuse_unknown_model(parsed.model)
         with timer.step("fetch"):
             content = fetcher.fetch(parsed.image)
-        made = pipeline.embed(content, parsed.model, timer=timer, lane=_delivery(task).lane)
+        made = pipeline.embed(content, parsed.model, timer=timer, queue=_delivery(task).queue)
         log.info("%s: embedded", parsed.request_id)
         response = EmbeddingResponse(
             request_id=parsed.request_id,

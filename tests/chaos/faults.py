@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, cast
 import psutil
 import redis
 
-from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE, TASK_NAME
+from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED
 from tests.chaos.databases import Database
 from tests.chaos.images import HOSTILE
@@ -70,7 +70,7 @@ class Site:
     def depth(self) -> tuple[int, int]:
         """Returns how many requests are in hand, and how many wait."""
         with suppress(redis.RedisError):
-            waiting = [self.connection.llen(name) for name in (INTERACTIVE_QUEUE, BULK_QUEUE)]
+            waiting = [self.connection.llen(name) for name in QUEUES.values()]
             return int(self.connection.hlen(UNACKED)), sum(map(int, waiting))
         return 0, 0
 
@@ -171,10 +171,7 @@ def _in_hand(site: Site) -> list[tuple[str, bytes]]:
 
 
 def _waiting(site: Site) -> list[tuple[str, bytes]]:
-    found = [
-        (queue, cast(Any, site.connection.lindex(queue, 0)))
-        for queue in (INTERACTIVE_QUEUE, BULK_QUEUE)
-    ]
+    found = [(queue, cast(Any, site.connection.lindex(queue, 0))) for queue in QUEUES.values()]
     return [(queue, message) for queue, message in found if message]
 
 
@@ -185,7 +182,7 @@ def _poison(site: Site) -> str:
     for kind in kinds:
         site.load.submit_hostile(kind, number)
     for kind, make in GARBAGE.items():
-        site.connection.rpush(INTERACTIVE_QUEUE, make())
+        site.connection.rpush(QUEUES["interactive"], make())
         site.poison_messages[kind] += 1
     return f"submitted: {', '.join(kinds)}; put into the queue: {', '.join(GARBAGE)}"
 
@@ -195,7 +192,7 @@ def _message(
 ) -> bytes:
     """Returns a message as kombu writes it."""
     name = f"poison-{uuid.uuid4()}"
-    delivery = {"exchange": "", "routing_key": INTERACTIVE_QUEUE}
+    delivery = {"exchange": "", "routing_key": QUEUES["interactive"]}
     properties = {
         "correlation_id": name,
         "delivery_mode": 2,

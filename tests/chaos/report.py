@@ -12,7 +12,7 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
-from moderation.messages import BULK_QUEUE, INTERACTIVE_QUEUE
+from moderation.messages import QUEUES
 from moderation.queue.celery_app import UNACKED
 from tests.chaos.ledger import Audit
 
@@ -67,7 +67,7 @@ def where_lost(found: Audit, connection: redis.Redis) -> dict[str, str]:
         "in the registry": b" ".join(_values(connection.hkeys("evenhand.accepted"))),
         "in the queue": b" ".join(
             message
-            for queue in (INTERACTIVE_QUEUE, BULK_QUEUE)
+            for queue in QUEUES.values()
             for message in _values(connection.lrange(queue, 0, -1))
         ),
         "in hand of a worker": b" ".join(_values(connection.hvals(UNACKED))),

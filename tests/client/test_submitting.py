@@ -15,8 +15,8 @@ import redis
 from moderation.client.client import Client
 from moderation.errors import BrokerUnavailable
 from moderation.local_servers import EmbeddedRedis
-from moderation.messages import TASK_NAME
-from moderation.queue.celery_app import QUEUES, connect, create_app
+from moderation.messages import QUEUES, TASK_NAME
+from moderation.queue.celery_app import connect, create_app
 from moderation.queue.envelope import read_envelope
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry

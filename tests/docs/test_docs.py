@@ -600,18 +600,20 @@ def message_block(first_words: str) -> str:
 
 def test_the_messages_page_names_the_task_and_its_queues() -> None:
     spoken = spans(section("messages.md", "The task").prose)
-    assert {messages.TASK_NAME, messages.INTERACTIVE_QUEUE, messages.BULK_QUEUE} <= set(spoken)
+    assert {messages.TASK_NAME, messages.QUEUES["interactive"], messages.QUEUES["bulk"]} <= set(
+        spoken
+    )
     assert messages.EMBED_TASK_NAME in spans(section("messages.md", "Embedding images").prose)
     script = message_block("# host.py")
     assert f'"{messages.TASK_NAME}"' in script
-    assert f'"{messages.INTERACTIVE_QUEUE}"' in script
+    assert f'"{messages.QUEUES["interactive"]}"' in script
 
 
 def test_the_whole_message_on_the_messages_page_is_one_that_a_worker_takes(
     redis_server: EmbeddedRedis, worker: EmbeddedWorker, settings: Settings
 ) -> None:
     shown, body = (block.text for block in section("messages.md", "The whole message").blocks)
-    queue, tasks = messages.INTERACTIVE_QUEUE, [messages.TASK_NAME]
+    queue, tasks = messages.QUEUES["interactive"], [messages.TASK_NAME]
     envelope = read_envelope(shown.encode(), queue, tasks=tasks, largest=100_000)
     assert [*envelope.arguments] == json.loads(body)
     request = ModerationRequest.model_validate(envelope.arguments[1]["request"])

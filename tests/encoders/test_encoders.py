@@ -17,7 +17,7 @@ from transformers import AutoModel, AutoTokenizer, pipeline
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.hardware import choose_hardware
 from moderation.encoders.options import LoadOptions
 from moderation.encoders.registry import LOADERS, load_encoder
@@ -129,7 +129,7 @@ def test_the_stamp_is_the_same_at_every_load(toy_clip: Path, clip: Encoder) -> N
 
 def _plain_forward(
     folder: Path, images: list[Image.Image], processor: Callable[..., dict[str, torch.Tensor]]
-) -> tuple[Floats, Floats]:
+) -> tuple[Float32s, Float32s]:
     """Returns image and text features as transformers' documentation computes them."""
     model = AutoModel.from_pretrained(folder).eval()
     tokenizer = AutoTokenizer.from_pretrained(folder)

@@ -18,7 +18,7 @@ import pytest
 import redis
 
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.messages import INTERACTIVE_QUEUE
+from moderation.messages import QUEUES
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -339,9 +339,9 @@ with transaction.atomic():
     {last_line}
 """
     with redis.Redis.from_url(idle_redis) as queue:
-        before = queue.llen(INTERACTIVE_QUEUE)
+        before = queue.llen(QUEUES["interactive"])
         done = site._replace(broker_url=idle_redis).manage("shell", "-c", code)
-        assert queue.llen(INTERACTIVE_QUEUE) - before == requests
+        assert queue.llen(QUEUES["interactive"]) - before == requests
     assert done.stderr.strip().endswith("ZeroDivisionError: division by zero") == (requests == 0)
     assert len(site.photos()) == requests
 

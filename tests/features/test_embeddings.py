@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.errors import ModelError, StoreError
 from moderation.features.files import Part, write_part
 from moderation.features.store import EmbeddingStore, Features, FeatureSpace, Storage, text_key
@@ -31,7 +31,7 @@ SPACE = FeatureSpace("images", "0123456789abcdef", "fedcba9876543210", "float32"
 BOTH: list[Storage] = ["float32", "float16"]
 
 
-def made(n: int, width: int = 16, seed: int = 0) -> tuple[list[str], Floats]:
+def made(n: int, width: int = 16, seed: int = 0) -> tuple[list[str], Float32s]:
     """Returns n keys and (n, d) rows of unit length."""
     rows = np.random.default_rng(seed).standard_normal((n, width)).astype(np.float32)
     return [text_key(f"{seed}/{i}") for i in range(n)], unit(rows)
@@ -419,7 +419,7 @@ def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: 
     assert unread < len(content) / 2
 
 
-def stored(root: Path, storage: Storage) -> tuple[list[str], Floats]:
+def stored(root: Path, storage: Storage) -> tuple[list[str], Float32s]:
     features = EmbeddingStore(root).open(SPACE, storage)
     keys = made(len(features))[0]
     return keys, features.get(keys)[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from celery.exceptions import Reject
 
-from moderation.decision_log.records import Outcome
+from moderation.decision_log.records import Answer
 from moderation.errors import ImageUnavailable, LogUnavailable, ModerationError
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.local_servers import EmbeddedRedis
@@ -24,7 +24,7 @@ class Failing(Answerer):
     def __init__(self, error: ModerationError) -> None:
         self._error = error
 
-    def answer(self, message: object, delivery: Delivery) -> Outcome:
+    def answer(self, message: object, delivery: Delivery) -> Answer:
         raise TryAgain(self._error)
 
 

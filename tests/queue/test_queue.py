@@ -31,7 +31,6 @@ from moderation.client.client import Client, default_client
 from moderation.commands.inputs import find_policies
 from moderation.commands.scan import scan_images
 from moderation.commands.submit import submit_images
-from moderation.commands.worker import Queue
 from moderation.errors import (
     BrokerUnavailable,
     ImageError,
@@ -42,8 +41,8 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.messages import ImageReference, Verdict, parse_response
-from moderation.queue.celery_app import QUEUES, UNACKED, create_app
+from moderation.messages import QUEUES, ImageReference, Verdict, parse_response
+from moderation.queue.celery_app import UNACKED, create_app
 from moderation.scoring.loading import load_pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker.tasks import _delivery
@@ -143,7 +142,7 @@ def test_submitting_many_goes_on_when_a_full_queue_has_room(
     narrow = Client(settings.model_copy(update={"max_queue_length": 3}))
     images = [(path.name, partial(str, path)) for path in photographs * 3]
     rows = [
-        row for rows in submit_images(narrow, images, ["weapons"], queue=Queue.BULK) for row in rows
+        row for rows in submit_images(narrow, images, ["weapons"], queue="bulk") for row in rows
     ]
     assert [row["image"] for row in rows] == [name for name, _ in images]
     assert not [row for row in rows if "error" in row]
@@ -154,7 +153,7 @@ def test_submitting_to_a_queue_that_stays_full_gives_up_in_time(photographs: lis
         own = load_settings(broker_url=server.url, max_queue_length=1, verdict_timeout_seconds=0.5)
         Client(own).submit(photographs[0], "weapons")
         images = [("a", partial(str, photographs[0]))]
-        [[row]] = submit_images(Client(own), images, ["weapons"], queue=Queue.INTERACTIVE)
+        [[row]] = submit_images(Client(own), images, ["weapons"], queue="interactive")
     assert row["error"]["type"] == "QueueFull"
 
 
@@ -477,7 +476,7 @@ def test_an_interactive_request_passes_a_backlog_of_bulk(
 
 
 @pytest.mark.parametrize(
-    ("came_by", "lane"),
+    ("came_by", "queue"),
     [
         ({"routing_key": "moderation.bulk"}, "bulk"),
         ({"routing_key": "moderation.interactive"}, "interactive"),
@@ -485,9 +484,9 @@ def test_an_interactive_request_passes_a_backlog_of_bulk(
         (None, "interactive"),
     ],
 )
-def test_the_lane_is_that_of_the_queue(came_by: dict[str, str] | None, lane: str) -> None:
+def test_the_queue_is_that_of_the_queue(came_by: dict[str, str] | None, queue: str) -> None:
     task = SimpleNamespace(request=Context(delivery_info=came_by, id="a", retries=0))
-    assert _delivery(task).lane == lane
+    assert _delivery(task).queue == queue
 
 
 @pytest.mark.parametrize("queue", ["interactive", "bulk"])
@@ -502,7 +501,7 @@ def test_a_request_reaches_the_pipeline_in_the_lane_of_its_queue(
         message = connection.SimpleQueue(QUEUES[queue]).get(timeout=10)
         message.ack()
     request = Context(delivery_info=message.delivery_info, id="a", retries=0)
-    assert _delivery(SimpleNamespace(request=request)).lane == queue
+    assert _delivery(SimpleNamespace(request=request)).queue == queue
 
 
 def test_idle_connections_to_the_metrics_keep_no_request_and_no_scrape_out(

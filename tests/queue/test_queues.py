@@ -23,7 +23,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from moderation.client.client import Client
 from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.local_servers import EmbeddedRedis
-from moderation.messages import BULK_QUEUE, TASK_NAME
+from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, connect, create_app
 from moderation.queue.depth import BrokerState, QueueState, look, read_queues
 from moderation.settings import Settings, load_settings
@@ -122,7 +122,7 @@ def test_a_look_moves_no_message_however_large(is_of_celery: bool, alone: Settin
     if is_of_celery:  # a host without this package
         request = {"image": {"bytes": base64.b64encode(image).decode()}, "policies": ["weapons"]}
         with create_app(alone) as app:
-            options = {"queue": BULK_QUEUE, "headers": {"sent_at": time.time()}}
+            options = {"queue": QUEUES["bulk"], "headers": {"sent_at": time.time()}}
             app.send_task(TASK_NAME, kwargs={"request": request}, **options)
     else:
         Client(alone).submit(image, "weapons", queue="bulk")
@@ -140,8 +140,8 @@ def test_a_look_moves_no_message_however_large(is_of_celery: bool, alone: Settin
 def _put(settings: Settings, message: bytes) -> float | None:
     """Returns the age that a queue has with this message alone."""
     with connect(settings) as connection:
-        connection.delete(BULK_QUEUE)
-        connection.lpush(BULK_QUEUE, message)
+        connection.delete(QUEUES["bulk"])
+        connection.lpush(QUEUES["bulk"], message)
     found = _by_name(read_queues(settings))["bulk"]
     assert found.depth == 1
     return found.oldest_age_seconds

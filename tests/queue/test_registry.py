@@ -13,7 +13,8 @@ import redis
 from moderation.client.client import Client
 from moderation.errors import QueueFull
 from moderation.local_servers import EmbeddedRedis
-from moderation.queue.celery_app import QUEUES, connect
+from moderation.messages import QUEUES, QueueName
+from moderation.queue.celery_app import connect
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
@@ -25,7 +26,7 @@ NOW = time.time()
 INTERACTIVE = QUEUES["interactive"]
 
 
-def accepted(name: str, queue: str = "interactive") -> Accepted:
+def accepted(name: str, queue: QueueName = "interactive") -> Accepted:
     return Accepted({**REQUEST, "request_id": name}, queue, 1_700_000_000.0)
 
 
@@ -46,7 +47,7 @@ def registry(connection: redis.Redis) -> Registry:
     return Registry(connection)
 
 
-def enter(registry: Registry, name: str, queue: str = "interactive") -> bool:
+def enter(registry: Registry, name: str, queue: QueueName = "interactive") -> bool:
     try:
         registry.accept(name, accepted(name, queue), most_waiting=5, most_bytes=10_000)
     except QueueFull:
@@ -54,7 +55,9 @@ def enter(registry: Registry, name: str, queue: str = "interactive") -> bool:
     return True
 
 
-def age(connection: redis.Redis, name: str, seconds: float, queue: str = "interactive") -> None:
+def age(
+    connection: redis.Redis, name: str, seconds: float, queue: QueueName = "interactive"
+) -> None:
     """Makes a request look as if it had been sent or taken so long ago."""
     connection.zadd(f"evenhand.accepted.at.{queue}", {name: NOW - seconds}, xx=True)
 
@@ -66,7 +69,7 @@ def queued(connection: redis.Redis, queue: str = INTERACTIVE) -> list[str]:
     return [json.loads(message)["headers"]["id"] for message in reversed(found)]
 
 
-def overdue(registry: Registry, queue: str = "interactive") -> list[str]:
+def overdue(registry: Registry, queue: QueueName = "interactive") -> list[str]:
     return registry.overdue(queue, seconds=60, most=10)
 
 

@@ -15,8 +15,8 @@ from celery import Celery
 
 from moderation.client.client import Client
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.messages import TASK_NAME, ImageReference
-from moderation.queue.celery_app import QUEUES, UNACKED, UNACKED_INDEX, connect, create_app
+from moderation.messages import QUEUES, TASK_NAME, ImageReference
+from moderation.queue.celery_app import UNACKED, UNACKED_INDEX, connect, create_app
 from moderation.queue.former_keys import take_over
 from moderation.queue.sending import pack_message
 from moderation.settings import Settings, load_settings

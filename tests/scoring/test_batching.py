@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.errors import EncoderFailed, ModelError, TransientError
 from moderation.images.pixels import Pixels
-from moderation.messages.lanes import Lane
+from moderation.messages.queues import QueueName
 from moderation.scoring.batching import Batcher
 from tests.support.waiting import until
 
@@ -23,8 +23,8 @@ def _square(*numbers: int) -> Pixels:
     return np.stack([np.full((2, 2, 3), number, np.uint8) for number in numbers])
 
 
-def _mean(pixels: Pixels) -> Floats:
-    means: Floats = pixels.reshape(len(pixels), -1).mean(axis=1, keepdims=True).astype(np.float32)
+def _mean(pixels: Pixels) -> Float32s:
+    means: Float32s = pixels.reshape(len(pixels), -1).mean(axis=1, keepdims=True).astype(np.float32)
     return means
 
 
@@ -36,14 +36,14 @@ class _Recorder:
         self.gate = threading.Event()
         self.sizes: list[int] = []
 
-    def __call__(self, pixels: Pixels) -> Floats:
+    def __call__(self, pixels: Pixels) -> Float32s:
         self.busy.set()
         self.gate.wait()
         self.sizes.append(len(pixels))
         return _mean(pixels)
 
 
-_Request = tuple[Lane, list[int]]
+_Request = tuple[QueueName, list[int]]
 _REQUESTS = st.lists(
     st.tuples(
         st.sampled_from(("interactive", "bulk")),
@@ -61,14 +61,14 @@ def test_every_request_gets_its_own_answer_whatever_the_interleaving(
 ) -> None:
     random = Random(seed)
 
-    def encode(pixels: Pixels) -> Floats:
+    def encode(pixels: Pixels) -> Float32s:
         time.sleep(random.random() / 1000)
         return _mean(pixels)
 
     def ask(request: _Request) -> list[float]:
-        lane, numbers = request
+        queue, numbers = request
         time.sleep(random.random() / 1000)
-        return [float(row[0]) for row in batcher.features(_square(*numbers), lane)]
+        return [float(row[0]) for row in batcher.features(_square(*numbers), queue)]
 
     with Batcher(encode, batch_size=batch_size) as batcher, ThreadPoolExecutor(threads) as pool:
         answers = list(pool.map(ask, requests))
@@ -79,7 +79,7 @@ def test_an_interactive_image_goes_before_a_backlog_of_bulk() -> None:
     encode = _Recorder()
     served: list[int] = []
 
-    def recording(pixels: Pixels) -> Floats:
+    def recording(pixels: Pixels) -> Float32s:
         served.extend(int(number) for number in pixels[:, 0, 0, 0])
         return encode(pixels)
 
@@ -109,7 +109,7 @@ def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
 
 
 def test_an_encoder_that_loses_a_row_fails_its_batch_and_hangs_nobody() -> None:
-    def encode(pixels: Pixels) -> Floats:
+    def encode(pixels: Pixels) -> Float32s:
         return _mean(pixels)[:0]
 
     with Batcher(encode, batch_size=4) as batcher, pytest.raises(ModelError, match="0 rows for 1"):
@@ -125,7 +125,7 @@ def test_a_lone_image_does_not_wait_for_company() -> None:
 
 
 def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
-    def encode(pixels: Pixels) -> Floats:
+    def encode(pixels: Pixels) -> Float32s:
         if (pixels == 13).any():
             raise RuntimeError("thirteen")
         return _mean(pixels)
@@ -138,7 +138,7 @@ def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
 
 
 def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
-    def encode(pixels: Pixels) -> Floats:
+    def encode(pixels: Pixels) -> Float32s:
         means = _mean(pixels)
         means[means == 5] = np.nan
         return means

@@ -14,7 +14,7 @@ from PIL import Image
 from moderation.errors import ImageError, RequestError
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
-from moderation.messages.lanes import Lane
+from moderation.messages.queues import QueueName
 from moderation.policy import parse_policy
 from moderation.scoring.pipeline import Pipeline, Timer
 from tests.support.stub_encoder import StubEncoder
@@ -101,9 +101,9 @@ def test_many_threads_in_both_lanes_each_get_the_verdict_on_their_image(
     ]
 
     def ask(i: int) -> None:
-        lane: Lane = "bulk" if i % 3 else "interactive"
+        queue: QueueName = "bulk" if i % 3 else "interactive"
         [verdict] = pipeline.moderate(
-            contents[i % 6], ["colours"], request_id=str(i), timer=Timer(), lane=lane
+            contents[i % 6], ["colours"], request_id=str(i), timer=Timer(), queue=queue
         )
         assert verdict.request_id == str(i)
         assert verdict.image_sha256 == alone[i % 6].image_sha256

@@ -18,8 +18,8 @@ from typing import Any, Self
 from celery import Celery, Task
 
 from moderation.local_servers import EmbeddedWorker
-from moderation.messages import TASK_NAME
-from moderation.queue.celery_app import QUEUES, create_app, node_name
+from moderation.messages import QUEUES, TASK_NAME
+from moderation.queue.celery_app import create_app, node_name
 from moderation.queue.consumer import Poison
 from moderation.settings import Settings, load_settings
 from moderation.worker.serving import serve

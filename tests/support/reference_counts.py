@@ -12,7 +12,7 @@ import pytest
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
 from audit.metrics.predictions import Predictions, predict
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 from moderation.policy import Label, Policy, load_policy
@@ -47,7 +47,7 @@ class ChosenEncoder:
 
     def __init__(
         self,
-        chosen: Mapping[str, Floats],
+        chosen: Mapping[str, Float32s],
         *,
         logit_scale: float = 10.0,
         logit_bias: float | None = None,
@@ -64,18 +64,18 @@ class ChosenEncoder:
             device="cpu",
         )
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         """Returns rows of the first pixels: images come as features in these tests."""
         return unit(pixels.reshape(len(pixels), -1)[:, :8].astype(np.float32))
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         return unit(np.stack([self.chosen[text] for text in texts]).astype(np.float32))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
 
 
-def one_axis_each(labels: Sequence[Label], template: str = "a photo of {}") -> dict[str, Floats]:
+def one_axis_each(labels: Sequence[Label], template: str = "a photo of {}") -> dict[str, Float32s]:
     """Returns text features by which each label has an axis of its own."""
     axes = np.eye(len(labels), dtype=np.float32)
     return {
@@ -129,7 +129,7 @@ def person_labels(*, child: bool = False) -> Policy:
     return load_policy(VARIANTS / f"person-labels{'-child' if child else ''}.yaml")
 
 
-def resembling(first: Sequence[str], second: Sequence[str]) -> Floats:
+def resembling(first: Sequence[str], second: Sequence[str]) -> Float32s:
     """Returns features of images that resemble one label most and another one next."""
     policy = person_labels(child=True)
     axis = {label.id: i for i, label in enumerate(policy.labels)}
@@ -141,7 +141,7 @@ def resembling(first: Sequence[str], second: Sequence[str]) -> Floats:
 
 
 @lru_cache(maxsize=1)
-def confusion() -> tuple[Dataset, Floats]:
+def confusion() -> tuple[Dataset, Float32s]:
     """The 10,954 images of the reproducible run: each as its prediction, and next as its truth."""
     table = reference("fairface_vitl14_laion400m_confusion.csv").set_index("truth")
     predicted_names = [name for name in table.columns if name != "n"]
@@ -157,7 +157,7 @@ def confusion() -> tuple[Dataset, Floats]:
 
 
 @lru_cache(maxsize=1)
-def ages() -> tuple[Dataset, Floats]:
+def ages() -> tuple[Dataset, Float32s]:
     """The counts of the published table by age, with and without the label child.
 
     An image that both runs flag resembles an animal; one that the first alone does resembles a
@@ -179,6 +179,6 @@ def ages() -> tuple[Dataset, Floats]:
     return dataset_of({"age": age, "age_band": young}), resembling(first, second)
 
 
-def said(features: Floats, *, child: bool = False) -> Predictions:
+def said(features: Float32s, *, child: bool = False) -> Predictions:
     """Returns what the published label set says of features."""
     return predict(person_labels(child=child), person_encoder(), features)

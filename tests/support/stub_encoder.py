@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 
@@ -36,11 +36,11 @@ class StubEncoder:
             device="cpu",
         )
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         self.images_encoded += len(pixels)
         return unit(np.stack([_hashed(square.tobytes()) for square in pixels]))
 
-    def text_features(self, texts: Sequence[str]) -> Floats:
+    def text_features(self, texts: Sequence[str]) -> Float32s:
         self.texts_encoded += len(texts)
         return unit(np.stack([_hashed(text.encode()) for text in texts]))
 
@@ -48,6 +48,6 @@ class StubEncoder:
         return [len(text.split()) for text in texts]
 
 
-def _hashed(content: bytes) -> Floats:
+def _hashed(content: bytes) -> Float32s:
     seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
     return np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)

@@ -22,7 +22,7 @@ from moderation.decision_log.opening import open_log
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions as decisions_table
 from moderation.decision_log.tables import submissions as submissions_table
-from moderation.encoders.encoder import Floats
+from moderation.encoders.encoder import Float32s
 from moderation.errors import (
     EncoderFailed,
     ImageError,
@@ -294,7 +294,7 @@ def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(world: W
         return sum("w" in names for names in takers)
 
     class Watched(StubEncoder):
-        def image_features(self, pixels: Pixels) -> Floats:
+        def image_features(self, pixels: Pixels) -> Float32s:
             until(lambda: in_hand() == 1)  # the others are given back
             tried.append(len(pixels))
             return super().image_features(pixels)
@@ -311,7 +311,7 @@ def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(world: W
 
 def test_an_encoder_that_fails_is_tried_again_and_then_set_aside(world: World) -> None:
     class Broken(StubEncoder):
-        def image_features(self, pixels: Pixels) -> Floats:
+        def image_features(self, pixels: Pixels) -> Float32s:
             raise RuntimeError("the device is gone")
 
     world.stopping = True  # so that it does not wait

@@ -27,7 +27,8 @@ from moderation.errors import (
     VerdictTimeout,
 )
 from moderation.local_servers import EmbeddedRedis
-from moderation.queue.celery_app import QUEUES, connect, create_app
+from moderation.messages import QUEUES
+from moderation.queue.celery_app import connect, create_app
 from moderation.queue.consumer import Poison
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry

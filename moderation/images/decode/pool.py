@@ -17,7 +17,7 @@ from moderation.errors import DecodingFailed, TransientError
 from moderation.images.decode.child import Limits
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.pixels import Pixels, Preprocessing
-from moderation.messages.lanes import Lane, Lanes
+from moderation.messages.queues import FairQueue, QueueName
 
 #: A process may die of something that was not the image's fault, so it is tried in another.
 _TRIES = 2
@@ -40,7 +40,7 @@ class DecoderPool:
         self._decoders = [DecoderProcess(limits) for _ in range(processes)]
         self._limits = limits
         self._free = list(self._decoders)
-        self._waiting: Lanes[Future[DecoderProcess]] = Lanes()
+        self._waiting: FairQueue[Future[DecoderProcess]] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
 
@@ -62,7 +62,7 @@ class DecoderPool:
         self,
         content: bytes,
         ways: Sequence[Preprocessing],
-        lane: Lane = "interactive",
+        queue: QueueName = "interactive",
         *,
         frames: int | None = None,
     ) -> list[Pixels]:
@@ -71,7 +71,7 @@ class DecoderPool:
         Args:
             content: the file.
             ways: how the encoders want it.
-            lane: whose turn it is, where others wait.
+            queue: whose turn it is, where others wait.
             frames: frames of an animation, at most; None takes the limit.
 
         Raises:
@@ -79,7 +79,7 @@ class DecoderPool:
             DecodingFailed: it takes too long, or ends the decoder.
             TransientError: no decoder starts, or the pool is closed.
         """
-        with self._lent(lane) as decoder:
+        with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
                     return decoder.squares(content, list(ways), frames or self._limits.frames)
@@ -97,7 +97,7 @@ class DecoderPool:
         raise DecodingFailed("decoding it crashes the decoder", "image", "Send a whole image file")
 
     @contextmanager
-    def _lent(self, lane: Lane) -> Iterator[DecoderProcess]:
+    def _lent(self, queue: QueueName) -> Iterator[DecoderProcess]:
         """Lends a process, once it is this caller's turn."""
         turn: Future[DecoderProcess] = Future()
         with self._changed:
@@ -106,7 +106,7 @@ class DecoderPool:
             if self._free:
                 turn.set_result(self._free.pop())
             else:
-                self._waiting.put(turn, lane)
+                self._waiting.put(turn, queue)
         try:
             yield turn.result()
         finally:

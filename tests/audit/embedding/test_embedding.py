@@ -35,7 +35,7 @@ from audit.embedding.on_workers import embed_remotely, workers_stamp
 from audit.embedding.stored_encoder import StoredEncoder
 from audit.errors import AuditError, DatasetError
 from audit.metrics.predictions import predict
-from moderation.encoders.encoder import Encoder, Floats
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import LoadOptions
 from moderation.errors import ModelError, RequestError, StoreError
 from moderation.features.store import EmbeddingStore
@@ -154,7 +154,7 @@ def test_a_model_that_is_not_what_was_described_is_refused(
 class Interrupted(StubEncoder):
     """An encoder during whose second batch somebody presses Ctrl-C."""
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         if self.images_encoded:
             raise KeyboardInterrupt
         return super().image_features(pixels)
@@ -258,7 +258,7 @@ class Meddling(StubEncoder):
         super().__init__()
         self._meddle = meddle
 
-    def image_features(self, pixels: Pixels) -> Floats:
+    def image_features(self, pixels: Pixels) -> Float32s:
         if not self.images_encoded:
             self._meddle()
         return super().image_features(pixels)

@@ -23,7 +23,7 @@ from audit.metrics.rates import FLAG, overall_group, rate_table
 from audit.metrics.shift import shared_metrics, shift_table
 from audit.metrics.thresholds import threshold_table
 from audit.metrics.variants import without_each_label
-from moderation.encoders.encoder import Floats, unit
+from moderation.encoders.encoder import Float32s, unit
 from moderation.policy import Policy
 from tests.support.reference_counts import ChosenEncoder
 
@@ -40,7 +40,7 @@ class World:
 
     policy: Policy
     encoder: ChosenEncoder
-    features: Floats
+    features: Float32s
     groups: Groups
 
     def said(self, policy: Policy | None = None) -> Predictions:
@@ -75,7 +75,7 @@ def labels(draw: st.DrawFn, top: bool) -> list[dict[str, Any]]:
     return found
 
 
-def _rows(rng: np.random.Generator, n: int) -> Floats:
+def _rows(rng: np.random.Generator, n: int) -> Float32s:
     """Returns (n, WIDTH) rows of VALUES, none of them all zeros."""
     rows = rng.choice(VALUES, (n, WIDTH)).astype(np.float32)
     rows[~rows.any(axis=1), 0] = 1.0

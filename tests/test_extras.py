@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 #: Extras for this repository's own tests and examples; the whole test run needs them.
-_OUR_OWN = {"dev", "examples", "test"}
+_OUR_OWN = {"dev", "docs", "examples", "test"}
 _SHARED = {"__init__", "command", "photograph", "stub_moderation"}
 
 

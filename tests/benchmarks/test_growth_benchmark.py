@@ -53,6 +53,7 @@ def test_sizes_are_evenly_spaced_and_hold_both_ends() -> None:
     assert steps(2, 2000, 5)[-1] == 2000
 
 
+@pytest.mark.slow
 def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
     ranges = Ranges(labels=(2, 20), policies=(1, 2), queue=(1, 50), dataset=(100, 200))
     found = list(measure(ranges, 1, Limits(seconds=600.0, memory=2e9)))
@@ -67,6 +68,7 @@ def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
     assert (tmp_path / "growth.svg").read_bytes() == picture
 
 
+@pytest.mark.slow
 def test_a_size_that_would_take_too_much_is_left_out() -> None:
     found = list(measure(Ranges(dataset=(100, 100_000)), 1, Limits(seconds=1e9, memory=2e9)))
     assert {

@@ -74,6 +74,8 @@ def stub() -> Encoder:
 CLIPS = ["clip", "siglip", "clip_openvino", "siglip_openvino"]
 CONTRACT = ["starter", "stub", *CLIPS]
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=CONTRACT)
 def encoder(request: pytest.FixtureRequest) -> Encoder:

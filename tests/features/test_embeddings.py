@@ -393,6 +393,7 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
         assert "damaged" in refusal(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", BOTH)
 def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: Path) -> None:
     """Each byte of the file: either an error, or what was flipped is read by nobody.

@@ -55,6 +55,7 @@ def coffee(photographs: list[Path]) -> Image.Image:
     return Image.open(path).convert("RGB")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.parametrize("form", ["PNG", "WEBP", "AVIF", "JPEG", "HEIF"])
 def test_colours_of_another_space_become_those_of_srgb(

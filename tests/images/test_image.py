@@ -262,6 +262,7 @@ def test_what_is_small_already_is_decoded_in_full(camera_jpeg: Callable[..., byt
     assert _change(camera_jpeg((shorter + 200, shorter + 1))).max() > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "JPEG"])
 def test_other_formats_are_decoded_in_full(form: str, coffee: Image.Image) -> None:
     assert _change(_saved(coffee.resize((1803, 1202)), form)).max() == 0
@@ -282,6 +283,7 @@ def test_the_limit_is_of_the_whole_image_however_small_it_would_be_decoded(
         read_squares(camera_jpeg(), [CLIP], max_pixels=2_000_000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMATS)
 def test_without_a_way_the_check_finds_what_reading_would_find(
     form: str, coffee: Image.Image

@@ -42,6 +42,7 @@ def changes(objects: Path, starter: Encoder) -> dict[str, Difference]:
     return {difference.name: difference for difference in pooled(found)}
 
 
+@pytest.mark.slow
 def test_scaled_decoding_changes_pixels_and_scores_little(changes: dict[str, Difference]) -> None:
     ours = changes[f"SCALE {SCALE}"]
     assert 0 < ours.largest_pixel <= LARGEST_PIXEL
@@ -61,6 +62,7 @@ def test_scaled_decoding_changes_scores_less_than_a_last_bit_of_noise_does(
     assert ours.mean_score < changes[LAST_BIT].mean_score
 
 
+@pytest.mark.slow
 def test_the_benchmark_measures_photographs_of_ones_own(
     objects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -570,6 +570,7 @@ def test_a_feature_that_the_dataset_lacks_is_told_before_a_model_is_looked_for(
     assert not store.root.exists()
 
 
+@pytest.mark.slow
 def test_the_terminal_is_told_which_model_it_is_and_that_the_starter_is_no_clip(
     images: Path, store: EmbeddingStore, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -192,6 +192,7 @@ def test_under_contrast_an_added_acting_label_moves_no_other(world: World) -> No
     assert not (before.flagged & ~after.flagged).any()
 
 
+@pytest.mark.slow
 @given(worlds(), st.data())
 @settings(max_examples=25)
 def test_the_order_of_labels_images_and_groups_changes_no_table(
@@ -225,6 +226,7 @@ def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(world: World)
     assert not table["claim"].any()
 
 
+@pytest.mark.slow
 @given(worlds())
 @ANYTHING
 def test_every_interval_holds_its_estimate(world: World) -> None:

@@ -59,6 +59,7 @@ def _scalars(value: Any) -> set[str]:
     return {json.dumps(value)}
 
 
+@pytest.mark.slow
 def test_every_number_of_the_page_is_one_of_results_json(written: Path, page: Page) -> None:
     known = _scalars(json.loads((written / "results.json").read_text()))
     values = [element.attributes["value"] for element in page.all("data")]
@@ -144,6 +145,7 @@ def test_results_json_is_of_its_schema_and_reads_back(written: Path) -> None:
     assert Results.model_validate_json(text) in SAMPLES.values()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(SAMPLES))
 def test_equal_results_give_equal_bytes(name: str, tmp_path: Path) -> None:
     again = Results.model_validate_json(SAMPLES[name].to_json())

@@ -215,6 +215,7 @@ def test_mcnemar_is_that_of_statsmodels_and_of_a_fair_coin(entered: int, left: i
         assert p == 1
 
 
+@pytest.mark.slow
 @given(P_VALUES)
 @settings(max_examples=10)  # theirs collects garbage at each call
 def test_holm_is_that_of_statsmodels_over_what_is_known(values: list[float]) -> None:

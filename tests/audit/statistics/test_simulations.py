@@ -46,6 +46,8 @@ SMALL_RATES = (0.003, 0.01, 0.03, 0.1, 0.5)
 
 Counts = npt.NDArray[np.int64]
 
+pytestmark = pytest.mark.slow
+
 
 def _error(rate: float, draws: int = DRAWS) -> float:
     """The binomial error of a share of so many draws, as far as it is allowed for."""

@@ -66,7 +66,7 @@ async def look(request_id: UUID, response: Response) -> Moderation:
 
 @app.exception_handler(ModerationError)
 async def explain(_: Request, error: ModerationError) -> JSONResponse:
-    """Answers 400 where the photograph is at fault, else 503: Redis or the worker failed."""
+    """Answers 400 if the photograph is at fault, and 503 if Redis or the worker failed."""
     if isinstance(error, ImageError):  # of the photograph itself, so whoever sent it may read it
         return JSONResponse({"detail": error.what}, 400)
     log.error("a photograph could not be moderated: %s", error)

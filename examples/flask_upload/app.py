@@ -41,13 +41,13 @@ def upload() -> tuple[str, int]:
         request_id = submit(photo.read() if photo else b"", POLICIES)
         verdicts = collect(request_id)  # waits MODERATION_VERDICT_TIMEOUT_SECONDS
     except VerdictTimeout as late:
-        # No verdict is no permission. A real app keeps the file where nobody sees it, with the
-        # request id, and collects later, as ../django_on_commit does.
+        # A missing verdict permits nothing. A real app keeps the file where nobody sees it, with
+        # the request id, and collects later, as ../django_on_commit does.
         app.logger.warning("%s", late)
         return answer(*OUTCOMES["review"])
     except ImageError as error:  # of the photograph itself, so the visitor may read it
         return answer(f"is not accepted: {error.what}", 400)
-    except ModerationError:  # Redis, the worker or our own settings: the visitor's fault is none
+    except ModerationError:  # not the visitor, but Redis, the worker or our own settings
         app.logger.exception("an upload could not be moderated")
         return answer("cannot be checked now. Try again later", 503)
     action = strictest_action(verdicts)

@@ -39,7 +39,7 @@ with database() as tables:
 @app.post("/moderated")
 def take() -> tuple[str, int]:
     """Keeps an answer and says so; the work that it causes is done later, from the table."""
-    body = request.get_data()  # the bytes as they came: JSON that is written anew fits no signature
+    body = request.get_data()  # the bytes as they came: JSON written again fits no signature
     try:
         # Refuses what is older or newer than five minutes too.
         WEBHOOK.verify(body, dict(request.headers), json_parse=False)

@@ -269,16 +269,6 @@ def test_the_guide_names_everything_that_is_public() -> None:
     assert {name for name in audit.__all__ if not re.search(rf"\b{name}\b", text)} == set()
 
 
-def test_the_architecture_page_has_every_module_of_the_audit_and_no_other() -> None:
-    [tree] = [
-        b.text for b in section("architecture.md", "The audit").blocks if "errors.py" in b.text
-    ]
-    real = {path.name for path in (ROOT / "audit").glob("*.py") if not path.name.startswith("__")}
-    assert set(re.findall(r"\w+\.py\b", tree)) == real
-    folders = {path.parent.name for path in (ROOT / "audit").glob("*/__init__.py")}
-    assert set(re.findall(r"^  (\w+)/", tree, re.MULTILINE)) == folders
-
-
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.parent.name + "/" + page.name)
 def test_no_page_names_a_path_of_one_machine_or_promises_what_an_audit_cannot(page: Path) -> None:
     text = page.read_text(encoding="utf-8")

@@ -51,7 +51,7 @@ from moderation.worker.reasons import may_pass
 from tests.conftest import POLICIES, ROOT
 
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 #: Under such a heading a command may be named that there is not.
 NOT_YET = re.compile(r"\bnot\b.*\byet\b", re.IGNORECASE)
 #: Fenced blocks that hold what is typed into a shell.

@@ -36,7 +36,8 @@ INDEXES = ("README", "docs/decisions/README")
 def complete(app: Sphinx, name: str, source: list[str]) -> None:
     """Adds to a page, when it is read, what is built from other pages or from the code."""
     if name in INDEXES:
-        source[0] += "\n\n" + from_code.table_of_contents(source[0])
+        before, _, more = source[0].partition("\n## More\n")  # which has the order of reading
+        source[0] += "\n\n" + from_code.table_of_contents(more + before)
     elif name == "docs/modules":
         source[0] += "\n" + from_code.modules_page()
     elif name == "docs/reference":

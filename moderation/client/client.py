@@ -105,8 +105,9 @@ class Client:
             timeout_seconds: how long to wait; 0 looks once, None takes the setting.
 
         Raises:
-            VerdictTimeout: none came in time. RequestError, ImageError, ModelError, ...: the
-            worker's own error. WorkerError: it failed in some other way.
+            VerdictTimeout: the verdicts did not come in time.
+            ModerationError: the worker's own error, of its own class such as ImageError.
+            WorkerError: the worker failed in some other way.
         """
         for pause in self._pauses(timeout_seconds):
             if (verdicts := self._look(request_id)) is not None:

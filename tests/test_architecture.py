@@ -60,13 +60,11 @@ ORDER = {
     "moderation.features": "files\n store",
     "moderation.scoring": "classifier | verdict | batching\n pipeline\n loading",
     "moderation.decision_log": """
-        records | tables | location | failures | turns | sqlite | postgresql
-        engine | rows | entries | webhooks
-        migrations
-        migrating | answers | listing | retention | outbox
-        adding | export | replay
-        log
-        opening
+        records | tables | location | turns | sqlite | postgresql
+        database | migrations | quarantine
+        queries | outbox | retention
+        listing | log
+        export | opening | replay
     """,
     "moderation.decision_log.migrations": "env | versions",
     "moderation.decision_log.migrations.versions": "first_tables",

@@ -23,9 +23,9 @@ from moderation.visible_text import json_text
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-    from moderation.decision_log.engine import Database
+    from moderation.decision_log.database import Database
     from moderation.decision_log.listing import Wanted
-    from moderation.decision_log.replay import Decided, Replay
+    from moderation.decision_log.replay import LoggedDecision, Replay
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -265,7 +265,7 @@ def _print_table(rows: list[Row[Any]]) -> None:
 
 
 def _with_image(
-    decided: Decided, image: Path, settings: Settings, model: str | None, tolerance: float
+    decided: LoggedDecision, image: Path, settings: Settings, model: str | None, tolerance: float
 ) -> Replay:
     """Decides on the image itself, with the stored policy."""
     from moderation.decision_log.replay import replay_image

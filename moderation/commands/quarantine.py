@@ -16,8 +16,8 @@ from moderation.errors import RequestError
 from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
-    from moderation.decision_log.entries import Entry
     from moderation.decision_log.log import DecisionLog
+    from moderation.decision_log.quarantine import Entry
     from moderation.queue.registry import Registry
 
 app = typer.Typer(
@@ -49,7 +49,7 @@ def list_(
     format: FormatOption = TextOrJson.TABLE,
 ) -> None:
     """List requests that got no verdict, the newest first."""
-    from moderation.decision_log.entries import find_entries
+    from moderation.decision_log.quarantine import find_entries
 
     _refuse_unknown_reason(reason)
     with _log(load_settings()) as decisions:
@@ -144,7 +144,7 @@ def _chosen(
     Raises:
         RequestError: neither or both are given, or there is no such entry.
     """
-    from moderation.decision_log.entries import find_entries
+    from moderation.decision_log.quarantine import find_entries
 
     _refuse_unknown_reason(reason)
     if bool(names) == every or (reason and not every):
@@ -156,7 +156,7 @@ def _chosen(
 
 
 def _entry(decisions: DecisionLog, name: str) -> Entry:
-    from moderation.decision_log.entries import find_entry
+    from moderation.decision_log.quarantine import find_entry
 
     entry = find_entry(decisions.engine, name)
     if entry is None:

@@ -1,4 +1,4 @@
-"""Decisions for people and programs that look back: by filter, one by one, counted."""
+"""Decisions for people and programs that look back: filtered, one by one, and counted."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select
 
-from moderation.decision_log.engine import Database
-from moderation.decision_log.rows import quarantined_of
+from moderation.decision_log.database import Database
+from moderation.decision_log.queries import select_decisions
+from moderation.decision_log.records import quarantined_of
 from moderation.decision_log.tables import (
     decisions,
     outbox,
@@ -21,13 +22,13 @@ from moderation.decision_log.tables import (
 )
 from moderation.errors import RequestError
 
-#: Decisions that are read in one go: some megabytes.
+#: Decisions that are read at once: some megabytes.
 _PAGE = 500
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which decisions; None is any.
+    """Which decisions are wanted; None stands for any.
 
     Attributes:
         policy: id.
@@ -47,7 +48,7 @@ class Wanted:
 
     @property
     def conditions(self) -> list[ColumnElement[bool]]:
-        """The same in SQL."""
+        """What holds of the decisions, in SQL."""
         links = submission_decisions.c
         answered = select(links.decision_id).where(links.request_id == self.request)
         equal = (
@@ -75,7 +76,7 @@ def count_decisions(database: Database, wanted: Wanted) -> int:
 def find_decisions(
     database: Database, wanted: Wanted, *, limit: int | None = None
 ) -> Iterator[Row[Any]]:
-    """Yields decisions, newest first, a page at a time: no transaction is open in between."""
+    """Yields decisions, newest first; they are read in pages, with no transaction in between."""
     newest_first = (decisions.c.decided_at.desc(), decisions.c.id.desc())
     asked = select(decisions).where(*wanted.conditions).order_by(*newest_first)
     last: Row[Any] | None = None
@@ -93,17 +94,17 @@ def find_decisions(
 
 
 def find_decision(database: Database, decision_id: str) -> Row[Any] | None:
-    """Returns one decision."""
+    """Returns the decision with that id, if there is one."""
     with database.reading() as connection:
         asked = select(decisions).where(decisions.c.id == decision_id)
         return connection.execute(asked).first()
 
 
 def find_named(database: Database, names: Iterable[str]) -> Iterator[Row[Any]]:
-    """Yields the decisions of those ids; by the id of a request, those that answered it.
+    """Yields the decisions with those ids; for the id of a request, those that answered it.
 
     Raises:
-        RequestError: nothing is called so.
+        RequestError: no decision or request has one of them.
     """
     for name in names:
         row = find_decision(database, name)
@@ -114,13 +115,13 @@ def find_named(database: Database, names: Iterable[str]) -> Iterator[Row[Any]]:
 
 
 def unknown(name: str) -> RequestError:
-    """Returns the error for an id that nothing has."""
+    """Returns the error for an id that no decision or request has."""
     remedy = "`moderation decisions list` shows what there is"
     return RequestError(f"no decision or request is called {name}", "decisions", remedy)
 
 
 def policy_content(database: Database, sha256: str) -> dict[str, Any] | None:
-    """Returns the content of a policy that decided."""
+    """Returns the content of a policy that decided, if the log has it."""
     with database.reading() as connection:
         asked = select(policies.c.content).where(policies.c.sha256 == sha256)
         content: dict[str, Any] | None = connection.scalar(asked)
@@ -128,28 +129,30 @@ def policy_content(database: Database, sha256: str) -> dict[str, Any] | None:
 
 
 def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Returns all that is known of a request, as plain JSON."""
+    """Returns all that is known of a request, as plain JSON values."""
     with database.reading() as connection:
         row = connection.execute(
             select(submissions).where(submissions.c.request_id == request_id)
         ).first()
         if row is None:
             return None
-        answers = connection.execute(_answers(request_id)).all()
-        entries = connection.execute(
+        decided = connection.execute(select_decisions(request_id)).all()
+        quarantined = connection.execute(
             select(quarantine)
             .where(quarantine.c.request_id == request_id)
             .order_by(quarantine.c.quarantined_at)
         ).all()
     return {
         **plain(row),
-        "decisions": [plain(answer) for answer in answers],
-        "quarantine": [_entry(entry) for entry in entries],
+        "decisions": [plain(decision) for decision in decided],
+        "quarantine": [
+            {**plain(one), "error": str(quarantined_of(one).error)} for one in quarantined
+        ],
     }
 
 
 def plain(row: Row[Any]) -> dict[str, Any]:
-    """Returns a row as plain JSON."""
+    """Returns a row as plain JSON values."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in row._mapping.items()
@@ -157,9 +160,9 @@ def plain(row: Row[Any]) -> dict[str, Any]:
 
 
 def ledger(database: Database) -> dict[str, int]:
-    """Returns how many of each there are, in one look; docs/decision-log.md says what must add up.
+    """Returns how many rows of each kind there are, all at one moment.
 
-    `submissions` is `decided` + `quarantined`.
+    `submissions` is `decided` + `quarantined`; docs/decision-log.md says what else must add up.
     """
     by_outcome = [
         _count(submissions.c.request_id, submissions.c.outcome == outcome).label(outcome)
@@ -184,21 +187,7 @@ def _count(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
 
 
 def _after(row: Row[Any]) -> ColumnElement[bool]:
-    """Returns what holds of decisions that come after a row, newest first."""
+    """Returns what holds of the decisions that follow a row, newest first."""
     at, name = decisions.c.decided_at, decisions.c.id
-    # The first half alone is implied, and what an index can use.
+    # The second half implies the first, but an index can use only the first.
     return and_(at <= row.decided_at, or_(at < row.decided_at, name < row.id))
-
-
-def _answers(request_id: str) -> Select[Any]:
-    links = submission_decisions.c
-    return (
-        select(decisions)
-        .join(submission_decisions, links.decision_id == decisions.c.id)
-        .where(links.request_id == request_id)
-        .order_by(links.position)
-    )
-
-
-def _entry(row: Row[Any]) -> dict[str, Any]:
-    return {**plain(row), "error": str(quarantined_of(row).error)}

@@ -1,4 +1,4 @@
-"""Where the decision log lies: the setting, or a file in the user's state folder."""
+"""Where the decision log is: as the setting says, or in the user's state folder."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ _DRIVERS = {
 
 
 def find_database(settings: Settings) -> URL:
-    """Returns the URL of the decision log; nothing need be there yet.
+    """Returns the URL of the decision log, whether or not it exists yet.
 
     Raises:
-        SettingsError: the URL is no URL of a database that is supported, or its driver is missing.
+        SettingsError: the URL is not that of a supported database, or its driver is missing.
     """
     if settings.database_url is None:
         file = user_state_path("evenhand") / "decisions.db"
@@ -45,12 +45,12 @@ def find_database(settings: Settings) -> URL:
 
 
 def make_file(settings: Settings, url: URL) -> None:
-    """Makes the file of the decision log, for its owner alone, where it is one and not there yet.
+    """Makes the decision log's file, for its owner alone, if the log is a file and is not there.
 
-    The folder is made only where it is ours: of another a missing one is a mistake.
+    Its folder is made only if it is our own: another folder that is missing is a mistake.
 
     Raises:
-        LogUnavailable: the file cannot be made, or is not there and a part of it is.
+        LogUnavailable: the file cannot be made, or is missing while a part of it is there.
     """
     if (file := file_of(url)) is not None:
         refuse_remains(file)
@@ -58,12 +58,12 @@ def make_file(settings: Settings, url: URL) -> None:
 
 
 def refuse_remains(file: Path) -> None:
-    """Raises LogUnavailable where a log's last writes lie here, and the log does not.
+    """Raises LogUnavailable if a log's last writes are here and the log is not.
 
-    SQLite would throw them away with a new log, or write them into another.
+    With a new log SQLite would throw them away, and into another it would write them.
     """
     remains = file.with_name(f"{file.name}-wal")
-    # In this order: a log that another worker makes has its file first.
+    # In this order, since another worker that makes the log makes its file first.
     if _size(remains) and not file.exists():
         raise LogUnavailable(
             f"{remains.name} is here, with the last answers of a log that is not",
@@ -73,18 +73,18 @@ def refuse_remains(file: Path) -> None:
 
 
 def file_of(url: URL) -> Path | None:
-    """Returns the file of the decision log; None where it is no file."""
+    """Returns the file of the decision log; None if the log is not a file."""
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
 def shown(url: URL) -> str:
-    """Returns a URL as errors may show it: without password and options."""
+    """Returns a URL as errors may show it, without password and options."""
     bare = url.set(drivername=url.get_backend_name(), query={})
     return bare.render_as_string(hide_password=True)
 
 
 def _parsed(text: str) -> URL:
-    # Nothing of what failed to parse is repeated, nor kept as a cause: it may hold a password.
+    # What failed to parse is neither repeated nor kept as a cause: it may hold a password.
     try:
         url = make_url(text)
         driver = _DRIVERS.get(url.drivername)
@@ -92,7 +92,7 @@ def _parsed(text: str) -> URL:
         driver = None
     if driver is None:
         remedy = "Write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
-        raise SettingsError("this is no URL of SQLite or PostgreSQL", _VARIABLE, remedy)
+        raise SettingsError("this is not a URL of SQLite or PostgreSQL", _VARIABLE, remedy)
     return url.set(drivername=driver)
 
 
@@ -113,13 +113,13 @@ def _size(file: Path) -> int:
 def _make(file: Path, folder: Path | None = None) -> None:
     """Makes an empty file that only its owner can read, and its folder if one is given.
 
-    One that is there is not opened: to close it would take SQLite's locks on it away.
+    A file that is there is not opened, since closing it would drop SQLite's locks on it.
     """
     try:
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        log.info("a new decision log is made: %s", file)
+        log.info("a new decision log was made: %s", file)
     except FileExistsError:
         return
     except OSError as error:

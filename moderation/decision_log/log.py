@@ -1,8 +1,8 @@
 """The decision log as a worker uses it: one final answer for each request, whoever asks and when.
 
-Each answer is one transaction: the request, its decisions or its quarantine, and the webhooks that
-tell of it are there together or not at all. Rows go in in one order everywhere, first the request,
-so that two workers with the same one wait for each other instead of blocking each other.
+Each answer is one transaction: the request, its decisions or its quarantine, and its webhooks are
+written together or not at all. Rows are added in the same order everywhere, the request first, so
+that two workers with the same request wait for each other instead of blocking each other.
 """
 
 from __future__ import annotations
@@ -10,17 +10,30 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Self
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
-from moderation.decision_log.adding import add_decisions, insert_new
-from moderation.decision_log.answers import find_outcome, find_verdicts
-from moderation.decision_log.engine import Database, Vanished
-from moderation.decision_log.records import Answer, Decided, Quarantined, Reason, Submission
-from moderation.decision_log.rows import quarantine_values, submission_values
+from moderation.decision_log.database import Database, Vanished
+from moderation.decision_log.outbox import outbox_rows
+from moderation.decision_log.quarantine import OPEN
+from moderation.decision_log.queries import (
+    add_decisions,
+    find_answer,
+    find_verdicts,
+    insert_new,
+)
+from moderation.decision_log.records import (
+    Answer,
+    Decided,
+    Quarantined,
+    Reason,
+    Submission,
+    Values,
+    quarantine_values,
+    submission_values,
+)
 from moderation.decision_log.tables import outbox, quarantine, submission_decisions, submissions
-from moderation.decision_log.webhooks import outbox_rows
 from moderation.errors import ModerationError, RequestError
 from moderation.messages import Verdict
 from moderation.scoring.verdict import Basis, DecisionKey
@@ -29,7 +42,7 @@ from moderation.scoring.verdict import Basis, DecisionKey
 class DecisionLog:
     """The decision log, for many threads; made by `opening.open_log`.
 
-    Every method raises LogUnavailable where the database does not answer, and LogError where it is
+    Every method raises LogUnavailable if the database does not answer, and LogError if it is
     damaged or foreign.
     """
 
@@ -45,22 +58,22 @@ class DecisionLog:
 
     @property
     def engine(self) -> Engine:
-        """The connections; their failures are LogUnavailable and LogError too."""
+        """The connections, whose failures are LogUnavailable and LogError too."""
         return self.database.engine
 
     def outcome(self, request_id: str, request_sha256: str) -> Answer | None:
-        """Returns the final answer to a request, the same each time; None where it has none.
+        """Returns the final answer to a request, the same each time; None if it has none.
 
         Raises:
             RequestError: the id is that of another request.
         """
         with self.database.reading() as connection:
-            return find_outcome(connection, request_id, request_sha256, self.database.where)
+            return find_answer(connection, request_id, request_sha256, self.database.where)
 
     def recall(self, image_sha256: str, keys: Sequence[DecisionKey]) -> list[Verdict | None]:
-        """Returns the decision on an image for each key, None where there is none.
+        """Returns the decision on an image for each key, None if there is none.
 
-        Its request id and timings are those of the request that first led to it.
+        Its request id and timings are those of the first request that led to it.
         """
         with self.database.reading() as connection:
             found = find_verdicts(connection, image_sha256, keys)
@@ -71,7 +84,7 @@ class DecisionLog:
     ) -> Answer:
         """Returns the final answer to a request: this one, unless another was there first.
 
-        A decision that the log has already on this image stands in for the one given here.
+        A decision on this image that the log already has replaces the one given here.
 
         Args:
             submission: the request.
@@ -85,15 +98,14 @@ class DecisionLog:
 
         def work(connection: Connection) -> Answer:
             now = datetime.now(UTC)
-            if not insert_new(
-                connection, submissions, [submission_values(submission, "decided", now)]
-            ):
-                return self._present_outcome(connection, submission)
+            row = submission_values(submission, "decided", now)
+            if not insert_new(connection, submissions, [row]):
+                return self._present_answer(connection, submission)
             canonical = add_decisions(connection, submission.request_id, pairs, now)
-            outcome = Decided(submission.request_id, canonical)
-            connection.execute(insert(submission_decisions), _links(outcome))
-            self._announce(connection, outcome, now)
-            return outcome
+            answer = Decided(submission.request_id, canonical)
+            connection.execute(insert(submission_decisions), _links(answer))
+            self._announce(connection, answer, now)
+            return answer
 
         return self.database.write(work)
 
@@ -110,7 +122,7 @@ class DecisionLog:
 
         Args:
             submission: the request.
-            reason: why, in a word.
+            reason: why, in one word.
             error: what its host gets.
             deliveries: how often a worker died with it in hand.
             retries: how often it was tried again before.
@@ -123,20 +135,20 @@ class DecisionLog:
             now = datetime.now(UTC)
             row = submission_values(submission, "quarantined", now)
             if not insert_new(connection, submissions, [row]):
-                return self._present_outcome(connection, submission)
-            outcome = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
-            values = quarantine_values(outcome, now, deliveries=deliveries, retries=retries)
+                return self._present_answer(connection, submission)
+            answer = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
+            values = quarantine_values(answer, now, deliveries=deliveries, retries=retries)
             connection.execute(insert(quarantine), values)
-            self._announce(connection, outcome, now)
-            return outcome
+            self._announce(connection, answer, now)
+            return answer
 
         return self.database.write(work)
 
     def release(self, quarantine_id: str) -> str:
-        """Lets a request be decided anew, keeps that it was quarantined, and returns its id.
+        """Lets a quarantined request be decided again and returns its id; its row stays as history.
 
         Raises:
-            RequestError: there is no such entry, or it was released or dropped before.
+            RequestError: nothing in quarantine has that id, or it was released or dropped before.
         """
 
         def work(connection: Connection) -> str:
@@ -152,10 +164,10 @@ class DecisionLog:
         return self.database.write(work)
 
     def drop(self, quarantine_id: str) -> None:
-        """Notes that a request will not be tried again; its answer stays.
+        """Notes that a quarantined request will not be tried again; its answer stays.
 
         Raises:
-            RequestError: there is no such entry, or it was released or dropped before.
+            RequestError: nothing in quarantine has that id, or it was released or dropped before.
         """
         self.database.write(
             lambda connection: self._end_quarantine(connection, quarantine_id, "dropped_at")
@@ -171,29 +183,28 @@ class DecisionLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _present_outcome(self, connection: Connection, submission: Submission) -> Answer:
-        """Returns the answer that kept another one out."""
-        known = find_outcome(
+    def _present_answer(self, connection: Connection, submission: Submission) -> Answer:
+        """Returns the answer that was there first."""
+        known = find_answer(
             connection, submission.request_id, submission.request_sha256, self.database.where
         )
         if known is None:  # released in between
             raise Vanished
         return known
 
-    def _announce(self, connection: Connection, outcome: Answer, now: datetime) -> None:
-        if rows := outbox_rows(outcome, self._endpoints, now):
+    def _announce(self, connection: Connection, answer: Answer, now: datetime) -> None:
+        if rows := outbox_rows(answer, self._endpoints, now):
             connection.execute(insert(outbox), rows)
 
     def _end_quarantine(self, connection: Connection, quarantine_id: str, column: str) -> str:
-        """Marks an open entry and returns its request's id."""
+        """Sets the time in this column of an open row, and returns its request's id."""
         row = connection.execute(select(quarantine).where(quarantine.c.id == quarantine_id)).first()
         where, remedy = self.database.where, "`moderation quarantine list` shows what is open"
         if row is None:
             raise RequestError(f"nothing in quarantine is called {quarantine_id}", where, remedy)
-        still_open = (quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
         ended = connection.execute(
             update(quarantine)
-            .where(quarantine.c.id == quarantine_id, *still_open)
+            .where(quarantine.c.id == quarantine_id, *OPEN)
             .values({column: datetime.now(UTC)})
         )
         if not ended.rowcount:
@@ -202,13 +213,13 @@ class DecisionLog:
         return str(row.request_id)
 
 
-def _links(outcome: Decided) -> list[dict[str, Any]]:
+def _links(answer: Decided) -> list[Values]:
     return [
         {
-            "request_id": outcome.request_id,
+            "request_id": answer.request_id,
             "position": position,
             "decision_id": verdict.decision_id,
             "timings": verdict.timings,
         }
-        for position, verdict in enumerate(outcome.verdicts)
+        for position, verdict in enumerate(answer.verdicts)
     ]

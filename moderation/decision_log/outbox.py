@@ -1,12 +1,14 @@
-"""The table `outbox` in SQL: claiming rows, writing what became of them, listing, trying again.
+"""The table `outbox`: the webhooks of an answer go in; they are claimed, ended, listed and retried.
 
 Every function is safe with several workers on SQLite and PostgreSQL, and raises LogUnavailable or
-LogError where the database fails.
+LogError if the database fails.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+import json
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -14,8 +16,10 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Row, and_, or_, select, update
 from sqlalchemy.sql.dml import ReturningUpdate
 
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
+from moderation.decision_log.records import Answer, Decided, Values
 from moderation.decision_log.tables import outbox
+from moderation.messages import ModerationResponse
 
 State = Literal["pending", "delivered", "failed"]
 
@@ -46,19 +50,66 @@ class Callback:
 
     @property
     def state(self) -> State:
-        """Where it stands."""
+        """Whether it is still to be sent, arrived, or was given up."""
         if self.delivered_at:
             return "delivered"
         return "failed" if self.failed_at else "pending"
 
 
+def outbox_rows(answer: Answer, endpoints: Iterable[str], now: datetime) -> list[Values]:
+    """Returns the rows of the webhooks of an answer: one for each endpoint, all due now."""
+    payload = _payload(answer, now)
+    return [
+        {
+            "id": f"msg_{uuid.uuid4().hex}",
+            "request_id": answer.request_id,
+            "endpoint": endpoint,
+            "payload": payload,
+            "created_at": now,
+            "attempts": 0,
+            "next_attempt_at": now,
+        }
+        for endpoint in dict.fromkeys(endpoints)
+    ]
+
+
+def _payload(answer: Answer, now: datetime) -> str:
+    """Returns the JSON that is signed and sent; docs/callbacks.md shows it."""
+    decided = isinstance(answer, Decided)
+    return json.dumps(
+        {
+            "type": "moderation.decided" if decided else "moderation.quarantined",
+            "timestamp": now.isoformat().replace("+00:00", "Z"),
+            "data": _data(answer),
+        },
+        separators=(",", ":"),
+    )
+
+
+def _data(answer: Answer) -> Values:
+    if isinstance(answer, Decided):
+        response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
+        return response.model_dump(mode="json")
+    error = answer.error
+    return {
+        "request_id": answer.request_id,
+        "reason": answer.reason,
+        "error": {
+            "type": type(error).__name__,
+            "what": error.what,
+            "where": error.where,
+            "remedy": error.remedy,
+        },
+    }
+
+
 def claim(
     database: Database, urls: Collection[str], limit: int, *, now: datetime, until: datetime
 ) -> Iterator[Callback]:
-    """Yields due rows of these URLs, the longest due first, that nobody else gets until `until`.
+    """Yields due rows of these URLs, the longest due first; nobody else gets them until `until`.
 
-    A row that another worker takes in between is left out. Each is a transaction of its own: two
-    workers that take several at once, in another order, would wait for each other for ever.
+    A row that another worker takes first is left out. Each row is claimed in its own transaction:
+    two workers that take several at once, in different orders, could wait for each other for ever.
     """
     due = and_(
         _PENDING,
@@ -66,7 +117,7 @@ def claim(
         or_(_c.claimed_until.is_(None), _c.claimed_until < now),
         _c.endpoint.in_(urls),
     )
-    # Looked for without a transaction that writes: most looks find nothing, and lock nobody out.
+    # Only reads: most searches find nothing, and must lock nobody out.
     with database.reading() as connection:
         found = select(_c.id).where(due).order_by(_c.next_attempt_at, _c.id).limit(limit)
         ids = connection.scalars(found).all()
@@ -77,7 +128,7 @@ def claim(
 
 
 def mark_delivered(database: Database, callback: Callback, *, now: datetime) -> None:
-    """Writes that a callback arrived; also where the claim has passed, since it did arrive."""
+    """Notes that a webhook arrived, which holds even if the claim has expired."""
     values = {"delivered_at": now, "failed_at": None, "last_error": None}
     counted = {"attempts": callback.attempts + 1, "claimed_until": None}
     here = and_(_c.id == callback.id, _c.delivered_at.is_(None))
@@ -85,12 +136,12 @@ def mark_delivered(database: Database, callback: Callback, *, now: datetime) -> 
 
 
 def postpone(database: Database, callback: Callback, *, until: datetime, error: str) -> None:
-    """Writes that a try failed and when there is another, where the claim is still ours."""
+    """Notes that a try failed and when the next is due, if the claim is still ours."""
     _end_claim(database, callback, next_attempt_at=until, last_error=error)
 
 
 def give_up(database: Database, callback: Callback, *, now: datetime, error: str) -> None:
-    """Writes that the last try failed, where the claim is still ours."""
+    """Notes that the last try failed, if the claim is still ours."""
     _end_claim(database, callback, failed_at=now, last_error=error)
 
 
@@ -100,14 +151,14 @@ def release(database: Database, callback: Callback) -> None:
 
 
 def _end_claim(database: Database, callback: Callback, **values: Any) -> None:
-    # The claim's end is its sign: who took the row over since has another one.
+    # The end of a claim identifies it: a worker that took the row over has another.
     ours = and_(_c.id == callback.id, _PENDING, _c.claimed_until == callback.claimed_until)
     written = {"attempts": callback.attempts + 1, "claimed_until": None, **values}
     _written(database, update(outbox).where(ours).values(**written).returning(_c.id))
 
 
 def list_callbacks(database: Database, state: State | None, limit: int) -> list[Callback]:
-    """Returns the newest rows, of one state where one is given."""
+    """Returns the newest rows, only those of a state if one is given."""
     found = select(outbox).order_by(_c.created_at.desc(), _c.id).limit(limit)
     if state is not None:
         found = found.where(_STATES[state])
@@ -116,22 +167,22 @@ def list_callbacks(database: Database, state: State | None, limit: int) -> list[
 
 
 def find(database: Database, callback_id: str) -> Callback | None:
-    """Returns one row, if there is one of that id."""
+    """Returns the row with that id, if there is one."""
     with database.reading() as connection:
         row = connection.execute(select(outbox).where(_c.id == callback_id)).first()
     return Callback(**row._mapping) if row else None
 
 
 def retry(database: Database, ids: Sequence[str], *, now: datetime) -> list[str]:
-    """Makes rows due now, with the whole schedule before them; returns the ids that were changed.
+    """Makes rows due now, with the whole schedule ahead of them; returns the ids of those changed.
 
-    Delivered rows are left as they are.
+    Delivered rows stay as they are.
     """
     return _make_due(database, and_(_c.id.in_(ids), _c.delivered_at.is_(None)), now)
 
 
 def retry_all_failed(database: Database, *, now: datetime) -> list[str]:
-    """Makes all rows due now that were given up; returns their ids."""
+    """Makes all rows that were given up due now; returns their ids."""
     return _make_due(database, _STATES["failed"], now)
 
 
@@ -141,5 +192,5 @@ def _make_due(database: Database, which: ColumnElement[bool], now: datetime) -> 
 
 
 def _written(database: Database, statement: ReturningUpdate[Any]) -> Sequence[Row[Any]]:
-    """Runs an update in a transaction of its own; returns the rows that it changed."""
+    """Runs an update in its own transaction; returns the rows that it changed."""
     return database.write(lambda connection: connection.execute(statement).all())

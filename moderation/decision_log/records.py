@@ -1,23 +1,33 @@
-"""What goes into the decision log and comes out of it; frozen."""
+"""The frozen records that go into the decision log and come out of it, and their rows."""
 
 from __future__ import annotations
 
+import uuid
 from dataclasses import dataclass
-from typing import Literal
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, cast
 
-from moderation.errors import ModerationError
+from moderation import errors
+from moderation.errors import ModerationError, WorkerError
 from moderation.messages import Verdict
 
-#: Why a request was set aside, instead of a verdict.
+if TYPE_CHECKING:  # a host's commands list the reasons, and have no database's library
+    from sqlalchemy import Row
+
+    from moderation.scoring.verdict import Basis
+
+Values = dict[str, Any]
+
+#: Why a request was quarantined and got no verdict.
 #:
 #: request      it can never succeed: an unknown policy, a reference that is not allowed
-#: message      it is no request of a version that is read here, or too large
-#: image        its file is refused: damaged, too large, of a type that is not read
+#: message      it is too large, or not a request of a version that this worker reads
+#: image        its file is refused: damaged, too large, or of a type that is not read
 #: decoder      its file crashes the decoder, or takes too long in it
-#: unavailable  its file could not be fetched, however often it was tried
-#: deliveries   workers died with it in hand, more often than is allowed
+#: unavailable  its file could not be fetched in any of the tries
+#: deliveries   workers died with it in hand more often than is allowed
 #: model        the model failed on it
-#: fault        the program failed on it, however often it was tried
+#: fault        the program failed on it in every try
 Reason = Literal[
     "request", "message", "image", "decoder", "unavailable", "deliveries", "model", "fault"
 ]
@@ -29,12 +39,12 @@ class Submission:
 
     Attributes:
         request_id: the host's.
-        request_sha256: of what it asks for, so that an id which is used twice is noticed.
-        reference_kind: path, url, key or bytes; "" where it could not be read.
+        request_sha256: of what it asks for; it shows when an id is used for a second request.
+        reference_kind: path, url, key or bytes; "" if it could not be read.
         reference: where the image is, without user, password, query and fragment; "" for bytes.
         policies: ids.
         queue: interactive or bulk.
-        sent_at: when the host sent it, in Unix seconds; None where it did not say.
+        sent_at: when the host sent it, in Unix seconds; None if it did not say.
     """
 
     request_id: str
@@ -56,7 +66,7 @@ class Decided:
 
 @dataclass(frozen=True)
 class Quarantined:
-    """The final answer to a request that got no verdict: why, and the error that the host gets."""
+    """The final answer to a request without a verdict: the reason, and the error for its host."""
 
     request_id: str
     quarantine_id: str
@@ -65,3 +75,107 @@ class Quarantined:
 
 
 Answer = Decided | Quarantined
+
+
+def policy_values(basis: Basis, now: datetime) -> Values:
+    """Returns the row of a policy."""
+    policy = basis.policy
+    return {
+        "sha256": policy.sha256,
+        "policy_id": policy.id,
+        "version": policy.version,
+        "content": policy.model_dump(mode="json"),
+        "first_used_at": now,
+    }
+
+
+def decision_values(basis: Basis, verdict: Verdict, request_id: str, now: datetime) -> Values:
+    """Returns the row of a decision, with an id of its own."""
+    decision_id = str(uuid.uuid4())
+    own = verdict.model_copy(update={"request_id": request_id, "decision_id": decision_id})
+    model = basis.model
+    return {
+        "id": decision_id,
+        "request_id": request_id,
+        "decided_at": now,
+        "image_sha256": verdict.image_sha256,
+        "policy_sha256": basis.policy.sha256,
+        "policy_id": basis.policy.id,
+        "policy_version": basis.policy.version,
+        "model_id": model.id,
+        "model_revision": model.revision,
+        "model_fingerprint": model.fingerprint,
+        "preprocessing": model.preprocessing,
+        "frames": basis.frames,
+        "dtype": model.dtype,
+        "device": model.device,
+        "runtime": model.runtime,
+        "logit_scale": basis.logit_scale,
+        "logit_bias": basis.logit_bias,
+        "action": verdict.action,
+        "flagged": verdict.flagged,
+        "frame": verdict.frame,
+        "verdict": own.model_dump(mode="json"),
+    }
+
+
+def submission_values(submission: Submission, outcome: str, now: datetime) -> Values:
+    """Returns the row of a request that has its final answer; `outcome` says of which kind."""
+    return {
+        "request_id": submission.request_id,
+        "request_sha256": submission.request_sha256,
+        "reference_kind": submission.reference_kind,
+        "reference": submission.reference,
+        "policies": list(submission.policies),
+        "queue": submission.queue,
+        "sent_at": _moment(submission.sent_at),
+        "finished_at": now,
+        "outcome": outcome,
+    }
+
+
+def quarantine_values(
+    quarantined: Quarantined, now: datetime, *, deliveries: int, retries: int
+) -> Values:
+    """Returns the row of a request that got no verdict."""
+    return {
+        "id": quarantined.quarantine_id,
+        "request_id": quarantined.request_id,
+        "quarantined_at": now,
+        "reason": quarantined.reason,
+        "error_type": type(quarantined.error).__name__,
+        "error_args": list(quarantined.error.args),
+        "deliveries": deliveries,
+        "retries": retries,
+    }
+
+
+def verdict_of(row: Row[Any], **changes: Any) -> Verdict:
+    """Returns the verdict of a row of `decisions`, with some fields changed."""
+    verdict = Verdict.model_validate(row.verdict)
+    return verdict.model_copy(update={"decision_id": row.id, **changes})
+
+
+def quarantined_of(row: Row[Any]) -> Quarantined:
+    """Returns the final answer of a row of `quarantine`."""
+    error = _error_of(row.error_type, row.error_args)
+    return Quarantined(row.request_id, row.id, cast(Reason, row.reason), error)
+
+
+def _error_of(name: str, arguments: list[Any]) -> ModerationError:
+    """Returns an error as it was raised; if its class is gone, a WorkerError with its text."""
+    kind = getattr(errors, name, None)
+    try:
+        if isinstance(kind, type) and issubclass(kind, ModerationError):
+            return kind(*arguments)
+    except (TypeError, ValueError):  # the arguments are those of another version
+        pass
+    return WorkerError(*[str(argument) for argument in arguments[:3]] or [name])
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    """Returns a time in UTC; None without one, or if no calendar has it."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

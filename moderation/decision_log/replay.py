@@ -1,7 +1,7 @@
-"""Decides again what the decision log says was decided, and tells what differs.
+"""Decides again what the decision log says was decided, and finds what differs.
 
-From a row alone: the policy's content, the model's scale and the similarities give the scores, and
-the scores the decision, by the very code that made them. With the image: the similarities too.
+A row is enough: from the policy's content, the model's scale and the similarities the same code
+computes the scores, and from these the decision. With the image it computes the similarities too.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import ValidationError
 from sqlalchemy import Row
 
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
 from moderation.decision_log.listing import policy_content
 from moderation.errors import LogError, RequestError
 from moderation.messages import LabelScore, ModelStamp, Verdict
@@ -26,16 +26,16 @@ from moderation.scoring.classifier import Classifier
 from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.scoring.verdict import decide, make_verdict
 
-#: Policies that are kept while decisions are gone through.
+#: Policies held in memory while decisions are read.
 _MOST_POLICIES = 100
 _RESTORE = "Restore the log from a backup"
 
-#: How far a score may be off on another processor, whose exponentials round otherwise.
+#: How far a score may be off on another processor, which rounds exponentials differently.
 TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class Decided:
+class LoggedDecision:
     """A row of the table `decisions`, with its policy's content.
 
     Attributes:
@@ -44,8 +44,8 @@ class Decided:
         content: of the policy.
         frames: how many were looked at, at most.
         logit_scale: of the model.
-        logit_bias: of the model, where it has one.
-        columns: what the row says beside, by name; it must agree with the verdict.
+        logit_bias: of the model, if it has one.
+        columns: the row's columns that repeat parts of the verdict, by name.
     """
 
     id: str
@@ -60,7 +60,7 @@ class Decided:
         """Returns the policy that decided.
 
         Raises:
-            LogError: this version does not read it, or reads something else in it.
+            LogError: this version cannot read it.
         """
         try:
             return Policy.model_validate(self.content)
@@ -72,12 +72,12 @@ class Decided:
 
 @dataclass(frozen=True)
 class Replay:
-    """What came of deciding again.
+    """The result of deciding again.
 
     Attributes:
         id: of the decision.
-        differences: what differs, in words; none where all is as it was.
-        furthest: how far any score or similarity is off, at most.
+        differences: what differs, in words; empty if nothing does.
+        furthest: the most that a score or similarity is off.
     """
 
     id: str
@@ -85,11 +85,11 @@ class Replay:
     furthest: float
 
 
-def read_decided(database: Database, rows: Iterable[Row[Any]]) -> Iterator[Decided]:
-    """Yields what rows of `decisions` say, with their policies.
+def read_decided(database: Database, rows: Iterable[Row[Any]]) -> Iterator[LoggedDecision]:
+    """Yields the decisions of rows, with their policies.
 
     Raises:
-        LogError: a policy is not there, or a verdict cannot be read.
+        LogError: a policy is missing, or a verdict cannot be read.
     """
     contents: dict[str, dict[str, Any]] = {}
     for row in rows:
@@ -103,17 +103,18 @@ def read_decided(database: Database, rows: Iterable[Row[Any]]) -> Iterator[Decid
         yield _decided(row, contents[row.policy_sha256])
 
 
-def _decided(row: Row[Any], content: Mapping[str, Any]) -> Decided:
+def _decided(row: Row[Any], content: Mapping[str, Any]) -> LoggedDecision:
     try:
         verdict = Verdict.model_validate(row.verdict)
     except ValidationError as error:
         raise LogError("its verdict cannot be read", row.id, _RESTORE) from error
     columns = {name: getattr(row, name) for name in _in_both(verdict)}
-    return Decided(row.id, verdict, content, row.frames, row.logit_scale, row.logit_bias, columns)
+    scale, bias = row.logit_scale, row.logit_bias
+    return LoggedDecision(row.id, verdict, content, row.frames, scale, bias, columns)
 
 
-def replay(decided: Decided, *, tolerance: float = TOLERANCE) -> Replay:
-    """Returns what differs when the stored similarities are scored and decided anew.
+def replay(decided: LoggedDecision, *, tolerance: float = TOLERANCE) -> Replay:
+    """Returns what differs when the stored similarities are scored and decided again.
 
     Raises:
         LogError: the policy cannot be read by this version. ModelError: a score is not finite.
@@ -125,7 +126,7 @@ def replay(decided: Decided, *, tolerance: float = TOLERANCE) -> Replay:
     cosines = np.array([[by_label[label.id] for label in policy.labels]], np.float32)
     none = np.empty((0, 0), np.float32)
     scores = Classifier(policy, none, decided.logit_scale, decided.logit_bias).scores(cosines)
-    anew = make_verdict(
+    again = make_verdict(
         policy,
         decide(policy, cosines[0], scores[0]),
         frame=verdict.frame,
@@ -134,22 +135,22 @@ def replay(decided: Decided, *, tolerance: float = TOLERANCE) -> Replay:
         image_sha256=verdict.image_sha256,
         timings=verdict.timings,
     )
-    return _compared(decided, anew, tolerance)
+    return _compared(decided, again, tolerance)
 
 
 def replay_image(
-    decided: Decided, content: bytes, pipeline: Pipeline, *, tolerance: float = TOLERANCE
+    decided: LoggedDecision, content: bytes, pipeline: Pipeline, *, tolerance: float = TOLERANCE
 ) -> Replay:
-    """Returns what differs when the image itself is decided anew.
+    """Returns what differs when the image itself is decided again.
 
     Args:
-        decided: what the log says.
-        content: the image's file.
-        pipeline: with the stored policy alone.
+        decided: from the log.
+        content: of the image's file.
+        pipeline: serves only the stored policy.
         tolerance: how far a similarity or score may be off.
 
     Raises:
-        RequestError: it is another image, or another model is loaded.
+        RequestError: it is a different image, or a different model is loaded.
         ImageError: the image is refused. ModelError: the model fails on it.
     """
     verdict = decided.verdict
@@ -162,7 +163,7 @@ def replay_image(
     return _compared(decided, anew, tolerance)
 
 
-def _refuse_other_model(decided: Decided, loaded: ModelStamp) -> None:
+def _refuse_other_model(decided: LoggedDecision, loaded: ModelStamp) -> None:
     before = decided.verdict.model
     for field in ("fingerprint", "preprocessing"):
         if getattr(before, field) != getattr(loaded, field):
@@ -174,17 +175,17 @@ def _refuse_other_model(decided: Decided, loaded: ModelStamp) -> None:
             )
 
 
-def _compared(decided: Decided, anew: Verdict, tolerance: float) -> Replay:
+def _compared(decided: LoggedDecision, again: Verdict, tolerance: float) -> Replay:
     before = decided.verdict
     found = [*_broken(decided)]
     for name in ("frame", "action", "flagged", "categories", "policy"):
-        _differs(found, name, getattr(before, name), getattr(anew, name))
+        _differs(found, name, getattr(before, name), getattr(again, name))
     apart = [0.0]
     apart += [
-        abs(score - anew.category_scores.get(name, math.inf))
+        abs(score - again.category_scores.get(name, math.inf))
         for name, score in before.category_scores.items()
     ]
-    labels = {label.label: label for label in anew.labels}
+    labels = {label.label: label for label in again.labels}
     for label in before.labels:
         apart += _label_compared(found, label, labels[label.label])
     furthest = max(apart)
@@ -193,20 +194,20 @@ def _compared(decided: Decided, anew: Verdict, tolerance: float) -> Replay:
     return Replay(decided.id, tuple(found), furthest)
 
 
-def _label_compared(found: list[str], before: LabelScore, anew: LabelScore) -> list[float]:
-    """Notes what differs of a label, and returns how far its numbers are off."""
+def _label_compared(found: list[str], before: LabelScore, again: LabelScore) -> list[float]:
+    """Notes what differs in a label, and returns how far its numbers are off."""
     exact = LabelScore.model_fields.keys() - {"similarity", "score"}
     for name in sorted(exact):
-        _differs(found, f"{before.label}: {name}", getattr(before, name), getattr(anew, name))
-    return [abs(before.similarity - anew.similarity), abs(before.score - anew.score)]
+        _differs(found, f"{before.label}: {name}", getattr(before, name), getattr(again, name))
+    return [abs(before.similarity - again.similarity), abs(before.score - again.score)]
 
 
-def _broken(decided: Decided) -> list[str]:
-    """Returns where the row does not hold together."""
+def _broken(decided: LoggedDecision) -> list[str]:
+    """Returns where parts of the row contradict each other."""
     found: list[str] = []
     for name, said in _in_both(decided.verdict).items():
         _differs(found, f"column {name}", decided.columns[name], said)
-    # Of the content as it lies there: this version's own idea of a policy may have more fields.
+    # The hash of the stored text, since a policy of this version may have more fields.
     text = json.dumps(decided.content, sort_keys=True, ensure_ascii=False)
     if hashlib.sha256(text.encode()).hexdigest() != decided.verdict.policy.sha256:
         found.append("its policy's content is not that of its hash")
@@ -229,6 +230,6 @@ def _in_both(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _differs(found: list[str], name: str, before: object, anew: object) -> None:
-    if before != anew:
-        found.append(f"{name} was {before}, is {anew}")
+def _differs(found: list[str], name: str, before: object, again: object) -> None:
+    if before != again:
+        found.append(f"{name} was {before}, is {again}")

@@ -1,4 +1,4 @@
-"""Forgets what is older than it may be kept, a little at a time."""
+"""Deletes what is older than the log may keep it, a little at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, Table, and_, delete, or_, select
 
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
 from moderation.decision_log.tables import (
     decisions,
     outbox,
@@ -18,7 +18,7 @@ from moderation.decision_log.tables import (
     submissions,
 )
 
-#: Rows of one transaction: writers wait for it on SQLite.
+#: Rows that one transaction deletes: on SQLite writers wait for it.
 _BATCH = 500
 
 
@@ -35,25 +35,25 @@ class Purged(NamedTuple):
 def purge(database: Database, days: int, *, now: datetime | None = None) -> Purged:
     """Deletes what became final more than so many days ago, and returns how much.
 
-    Webhooks that are not delivered or given up yet are kept, and decisions that answer a request
-    that is kept, and policies of decisions that are kept.
+    It keeps webhooks that are still to be sent, decisions that answer a request that it keeps, and
+    policies of decisions that it keeps.
 
     Args:
         database: of the log.
         days: how long to keep.
-        now: counted back from.
+        now: what the days are counted back from.
 
     Raises:
-        LogUnavailable: the database does not answer; what is gone until then stays gone.
+        LogUnavailable: the database does not answer; what was deleted before stays deleted.
     """
     before = (now or datetime.now(UTC)) - timedelta(days=days)
     return Purged(*(_purge(database, table, old) for table, old in _old(before)))
 
 
 def _old(before: datetime) -> Iterator[tuple[Table, ColumnElement[bool]]]:
-    """Yields which rows of each table may go; those that others point to come after them."""
+    """Yields which rows of each table may go, each table after those that point to it."""
     links = submission_decisions.c
-    yield submissions, submissions.c.finished_at < before  # their links go with them
+    yield submissions, submissions.c.finished_at < before  # their links go too
     yield quarantine, quarantine.c.quarantined_at < before
     yield outbox, or_(outbox.c.delivered_at < before, outbox.c.failed_at < before)
     linked = select(links.request_id).where(links.decision_id == decisions.c.id).exists()
@@ -66,7 +66,7 @@ def _purge(database: Database, table: Table, old: ColumnElement[bool]) -> int:
     [key] = table.primary_key
 
     def work(connection: Connection) -> int:
-        # Rows that another worker deletes or uses just now are left to it, or to the next time.
+        # Rows that another worker is deleting or using are left to it, or to the next time.
         some = select(key).where(old).limit(_BATCH).with_for_update(skip_locked=True, of=table)
         return connection.execute(delete(table).where(key.in_(some))).rowcount
 

@@ -1,8 +1,8 @@
 """Connections to SQLite: durable, begun in time, and to a file that is still where it was opened.
 
-SQLite goes on with a file that was removed or replaced, and says nothing: what it commits then is
-nowhere. So is what it commits to a log of writes (-wal) that was removed, or under an index of it
-(-shm) that others no longer share.
+SQLite goes on silently with a file that was removed or replaced, and what it commits then is lost.
+The same holds for a write-ahead log (-wal) that was removed, and for an index of it (-shm) that
+other processes no longer share.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -18,39 +20,38 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy import event as events
 from sqlalchemy.engine import Dialect
 
-from moderation.errors import LogUnavailable
+from moderation.errors import LogError, LogUnavailable
 
 #: How long to wait for a lock, in seconds.
 LOCK_SECONDS = 5
+_WAL_SECONDS = 20.0
+#: The execution option of a transaction that writes.
 WRITES = "decision_log_writes"
 
 OPTIONS: dict[str, Any] = {
-    # No transactions of the driver's own: it would begin them late.
+    # The driver opens no transactions by itself, since it would begin them late.
     "connect_args": {"timeout": LOCK_SECONDS, "isolation_level": None},
 }
 
 #: What SQLite keeps beside the file while anybody has it open.
 _BESIDE = ("-wal", "-shm")
+#: Result codes that say another process has the file for a moment.
+_HELD = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
 
 _Identity = tuple[int, int]
-#: Of no file: what was written over is no longer what was opened.
+#: The identity of no file, for one that was overwritten and so is not what was opened.
 _NO_FILE: _Identity = (0, 0)
 
 
 class LogFiles:
-    """The files of a log, told by device and inode from others in their place.
+    """The files of a log, known by device and inode, so that others in their place are noticed.
 
-    A connection of its own, which asks nothing, keeps those beside the log from coming and going
-    with other connections.
+    An idle connection keeps the files beside the log from coming and going with the connections
+    that are used.
     """
 
     def __init__(self, file: Path, where: str) -> None:
-        """Opens nothing yet.
-
-        Args:
-            file: of the log.
-            where: the log, in errors.
-        """
+        """Takes the log's file and its name in errors; opens nothing yet."""
         self._file = file.absolute()
         self._where = where
         self._lock = threading.Lock()
@@ -60,11 +61,11 @@ class LogFiles:
 
     @property
     def uri(self) -> str:
-        """What to connect to; with it SQLite makes no file where there is none."""
+        """What to connect to; SQLite does not create a file under it."""
         return f"{self._file.as_uri()}?mode=rw"
 
     def hold(self) -> None:
-        """Opens the files, the first time, and notes which they are."""
+        """Opens the files the first time it is called, and notes which they are."""
         with self._lock:
             if self._held is not None:
                 return
@@ -72,7 +73,7 @@ class LogFiles:
                 self.uri, uri=True, timeout=LOCK_SECONDS, check_same_thread=False
             )
             try:
-                held.execute("PRAGMA schema_version").fetchall()  # opened where it is read
+                held.execute("PRAGMA schema_version").fetchall()  # reading is what opens the file
                 self._opened = dict(self._there())
             except BaseException:
                 held.close()
@@ -90,18 +91,18 @@ class LogFiles:
             raise LogUnavailable(
                 f"it was removed or replaced while it was open ({names})",
                 self._where,
-                "Put back what was there. Else stop all workers, put a whole backup there with "
-                "nothing beside it (-wal, -shm), and start them; docs/decision-log.md",
+                "Put back what was there. Otherwise stop all workers, put a whole backup there "
+                "with nothing beside it (-wal, -shm), and start them; docs/decision-log.md",
             )
 
     def _is_smaller(self) -> bool:
-        """Whether the log is smaller than it was, since another was written over it."""
-        before = self._size  # read first: it grows meanwhile
+        """Whether the log has shrunk, which shows that another was written over it."""
+        before = self._size  # read first, since the file may grow meanwhile
         try:
             size = self._file.stat().st_size
-        except OSError:  # gone since: the next look tells
+        except OSError:  # it has just gone: the next check notices
             return False
-        self._size = size  # what another thread noted meanwhile must not be compared
+        self._size = size  # not compared with: another thread may have noted a later size
         return size < before
 
     def close(self) -> None:
@@ -112,7 +113,7 @@ class LogFiles:
             self._held, self._opened = None, {}
 
     def _there(self) -> Iterator[tuple[Path, _Identity]]:
-        real = Path(os.path.realpath(self._file))  # where SQLite has what lies beside
+        real = Path(os.path.realpath(self._file))  # SQLite keeps the others beside this one
         for path in (self._file, *(real.with_name(real.name + end) for end in _BESIDE)):
             if (found := _identity(path)) is not None:
                 yield path, found
@@ -127,7 +128,7 @@ def _identity(path: Path) -> _Identity | None:
 
 
 def listen(engine: Engine, files: LogFiles) -> None:
-    """Has the engine's connections set up, and each transaction checked before it begins."""
+    """Sets the engine's connections up, and checks the files before each transaction begins."""
 
     @events.listens_for(engine, "do_connect")
     def connect(dialect: Dialect, _record: object, _args: Any, options: Any) -> Any:
@@ -144,6 +145,30 @@ def listen(engine: Engine, files: LogFiles) -> None:
 
 
 def _set_up(connection: sqlite3.Connection, _record: object) -> None:
-    # FULL: what was acknowledged outlives a power cut.
+    # FULL, so that what was acknowledged survives a power cut.
     for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def write_ahead(engine: Engine, where: str) -> None:
+    """Turns SQLite's write-ahead log on, for good: readers and the writer no longer wait.
+
+    That takes the file exclusively for a moment, and SQLite itself does not wait for it.
+
+    Raises:
+        LogError: the file is not a database. LogUnavailable: it cannot be used.
+    """
+    deadline = time.monotonic() + _WAL_SECONDS
+    while True:
+        try:
+            with closing(engine.raw_connection()) as raw:
+                raw.cursor().execute("PRAGMA journal_mode = WAL")
+                return
+        except sqlite3.Error as error:
+            if not isinstance(error, sqlite3.OperationalError):
+                what, remedy = f"the file is not a decision log ({error})", "Name another file"
+                raise LogError(what, where, remedy) from error
+            if error.sqlite_errorcode & 0xFF not in _HELD or time.monotonic() > deadline:
+                what = f"the file cannot be used ({error})"
+                raise LogUnavailable(what, where, "Check its folder and disk") from error
+        time.sleep(0.05)

@@ -1,7 +1,7 @@
 """The tables of the decision log; `migrations` makes them, docs/decision-log.md explains them.
 
-Times are UTC. Nothing here holds an image, or the user, password or query of its URL. Addresses of
-webhooks are as the settings have them.
+Times are in UTC. Nothing here holds an image, or the user, password or query of its URL. The URLs
+of webhooks are as in the settings.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 
-#: Constraints with names that later migrations can use, on every database.
+#: Named constraints, which later migrations can refer to on every database.
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -38,7 +38,7 @@ metadata = MetaData(
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """An aware time in UTC; SQLite keeps none of the zone, so it is put back."""
+    """An aware time in UTC; SQLite does not store the zone, so it is added when read."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -54,7 +54,7 @@ class UtcDateTime(TypeDecorator[datetime]):
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
 
 
-#: Policies that decided, by content, so that a replay needs no file.
+#: The content of policies that decided, so that a replay needs no file.
 policies = Table(
     "policies",
     metadata,
@@ -97,7 +97,7 @@ decisions = Table(
         "model_fingerprint",
         "preprocessing",
         "frames",
-        name="uq_decisions_image_and_basis",  # PostgreSQL's names end after 63 characters
+        name="uq_decisions_image_and_basis",  # PostgreSQL cuts names after 63 characters
     ),
     Index(None, "decided_at"),
     Index(None, "policy_id", "decided_at"),
@@ -128,11 +128,11 @@ submission_decisions = Table(
     ),
     Column("position", Integer, primary_key=True),
     Column("decision_id", ForeignKey("decisions.id"), nullable=False, index=True),
-    # Of this request, so that its answer is the same however often it is asked for.
+    # Of this request, so that its answer is the same each time it is asked for.
     Column("timings", JSON, nullable=False),
 )
 
-#: Requests that got no verdict. One that was retried keeps its row, as history: `released_at`.
+#: Requests that got no verdict. The row of one that was retried stays as history: `released_at`.
 quarantine = Table(
     "quarantine",
     metadata,
@@ -149,18 +149,18 @@ quarantine = Table(
     Index(None, "quarantined_at"),
 )
 
-#: Webhooks to be sent; written in one transaction with what they tell.
+#: Webhooks to be sent; written in one transaction with the answer that they carry.
 outbox = Table(
     "outbox",
     metadata,
-    Column("id", String(64), primary_key=True),  # the webhook-id: one for all tries
+    Column("id", String(64), primary_key=True),  # the webhook-id, the same for all tries
     Column("request_id", String(128), nullable=False, index=True),
     Column("endpoint", Text, nullable=False),
     Column("payload", Text, nullable=False),  # the very bytes that are signed, as text
     Column("created_at", UtcDateTime, nullable=False),
     Column("attempts", Integer, nullable=False, default=0),
     Column("next_attempt_at", UtcDateTime, nullable=False),
-    Column("claimed_until", UtcDateTime),  # a dispatcher has it in hand until then
+    Column("claimed_until", UtcDateTime),  # until then a dispatcher has it in hand
     Column("delivered_at", UtcDateTime),
     Column("failed_at", UtcDateTime),  # given up
     Column("last_error", Text),

@@ -1,8 +1,8 @@
-"""Turns to write, of the threads of one process, to a database that takes one writer at a time.
+"""The turns that the threads of one process take to write to a database with one writer at a time.
 
-A thread that waits for its turn leaves its work in a queue, and the thread that has the turn, the
-leader, does all of it in one transaction: it is the commit that takes long, and the images of one
-batch end at the same moment.
+A thread that waits for its turn leaves its work in a queue. The thread that has the turn, the
+leader, does all of that work in one transaction: the commit is what takes long, and the images of
+one batch end at the same moment.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ Transaction = Callable[[], AbstractContextManager[Connection]]
 
 #: How long to wait for a turn, in seconds.
 _TURN_SECONDS = 5
-#: So many share a transaction at most: other processes wait for it.
+#: How many may share a transaction, since other processes wait for it.
 _MOST_TOGETHER = 64
 
 
-class _Waiting(NamedTuple):
-    """What is to be written, and where its answer goes."""
+class _Pending(NamedTuple):
+    """Work that waits for a turn, and the future for what it returns."""
 
     work: Work[Any]
-    answer: Future[Any]
+    result: Future[Any]
 
 
 class Turns:
     """The turns at one database."""
 
     def __init__(self, where: str, *, seconds: float = _TURN_SECONDS) -> None:
-        """Prepares turns; nobody has one.
+        """Prepares the turns.
 
         Args:
             where: the database, in errors.
@@ -49,18 +49,18 @@ class Turns:
         self._where = where
         self._seconds = seconds
         self._turn = threading.Lock()
-        self._waiting: deque[_Waiting] = deque()
+        self._waiting: deque[_Pending] = deque()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Holds the turn while its block lasts.
+        """Holds the turn during the block.
 
         Raises:
-            LogUnavailable: another holds it for too long.
+            LogUnavailable: another thread held it for too long.
         """
         if not self._turn.acquire(timeout=self._seconds):
             what = f"no turn to write within {self._seconds:g} s"
-            remedy = "Another process may hold it; else check the disk that it lies on"
+            remedy = "Another process may hold it; otherwise check the disk that it is on"
             raise LogUnavailable(what, self._where, remedy)
         try:
             yield
@@ -71,62 +71,62 @@ class Turns:
         """Returns what `work` returns, once a transaction with it is committed.
 
         Args:
-            work: may share its transaction with others; undone by itself where it raises.
-            transaction: entered in turn, perhaps by another thread.
+            work: may share its transaction with others; where it raises, it alone is undone.
+            transaction: entered by whichever thread has the turn.
 
         Raises:
-            LogUnavailable: there was no turn, or the database does not answer. It may be written
-                all the same, so it must be safe to do it again.
+            LogUnavailable: there was no turn, or the database does not answer. The work may be
+                written all the same, so it must be safe to do again.
         """
-        mine = _Waiting(work, Future())
+        mine = _Pending(work, Future())
         self._waiting.append(mine)
         try:
             with self.turn():
-                while not mine.answer.done():
+                while not mine.result.done():
                     self._lead(transaction)
         except LogUnavailable:
-            # A leader may have written it in the meantime, and the turn gone to somebody else.
-            if mine.answer.cancel() or not mine.answer.done():
+            # A leader may have written it meanwhile, and another thread taken the turn.
+            if mine.result.cancel() or not mine.result.done():
                 raise
         except BaseException:
-            mine.answer.cancel()
+            mine.result.cancel()
             raise
-        return cast(T, mine.answer.result())
+        return cast(T, mine.result.result())
 
     def _lead(self, transaction: Transaction) -> None:
-        """Writes what waits, the oldest first; every one of these has its answer then."""
-        taken: list[_Waiting] = []
+        """Writes what waits, the oldest first; then each has its result."""
+        taken: list[_Pending] = []
         try:
             while self._waiting and len(taken) < _MOST_TOGETHER:
                 taken.append(self._waiting.popleft())
-            # Those that have given up are left out.
-            group = [waiting for waiting in taken if waiting.answer.set_running_or_notify_cancel()]
+            # Without those that have given up.
+            group = [pending for pending in taken if pending.result.set_running_or_notify_cancel()]
             if group:
                 _write(group, transaction)
         finally:
-            for waiting in taken:
-                if not waiting.answer.done():  # this thread was told to end
-                    told = LogUnavailable("the write was broken off", self._where, "Try again")
+            for pending in taken:
+                if not pending.result.done():  # this thread was interrupted
+                    error = LogUnavailable("the write was broken off", self._where, "Try again")
                     with suppress(InvalidStateError):
-                        waiting.answer.set_exception(told)
+                        pending.result.set_exception(error)
 
 
-def _write(group: Sequence[_Waiting], transaction: Transaction) -> None:
-    """Does the work of a group in one transaction, and hands out the answers once it is kept."""
+def _write(group: Sequence[_Pending], transaction: Transaction) -> None:
+    """Does the work of a group in one transaction, and sets the results once it is committed."""
     try:
         with transaction() as connection:
-            ends = [_end(waiting.work, connection) for waiting in group]
-    except Exception as error:  # the database's, and so everybody's
+            ends = [_end(pending.work, connection) for pending in group]
+    except Exception as error:  # the database failed, and so everybody's work did
         ends = [_own(error) for _ in group]
-    for waiting, (answer, failure) in zip(group, ends, strict=True):
+    for pending, (result, failure) in zip(group, ends, strict=True):
         if failure is None:
-            waiting.answer.set_result(answer)
+            pending.result.set_result(result)
         else:
-            waiting.answer.set_exception(failure)
+            pending.result.set_exception(failure)
 
 
 def _end(work: Work[Any], connection: Connection) -> tuple[Any, Exception | None]:
-    """Returns what a work returns, or why it is undone, alone.
+    """Returns what a piece of work returns, or why it alone is undone.
 
     Raises:
         LogUnavailable: the database does not answer.
@@ -141,7 +141,7 @@ def _end(work: Work[Any], connection: Connection) -> tuple[Any, Exception | None
 
 
 def _own(error: Exception) -> tuple[None, Exception]:
-    """Returns an error for one of several threads: what raises it writes into it."""
+    """Returns one thread's own copy of an error, since raising an error changes it."""
     if not isinstance(error, LogUnavailable):
         return None, error
     own = LogUnavailable(*error.args)

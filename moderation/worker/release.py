@@ -7,8 +7,8 @@ import logging
 import redis
 from celery import Celery
 
-from moderation.decision_log.entries import Entry
 from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.quarantine import Entry
 from moderation.errors import RequestError
 from moderation.queue.celery_app import broker_errors
 from moderation.queue.recovery import send_again

@@ -10,9 +10,9 @@ from functools import partial
 
 from celery import Celery
 
-from moderation.decision_log.entries import count_open
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
+from moderation.decision_log.quarantine import count_open
 from moderation.decision_log.records import Quarantined, Submission
 from moderation.errors import RequestError
 from moderation.images.fetch.fetcher import Fetcher

@@ -174,7 +174,7 @@ def test_decisions_are_read_in_pages_without_a_gap_or_a_repeat(log: DecisionLog)
             "first_used_at": NOW,
         }
         connection.execute(policies.insert().values(log_policy))
-        from moderation.decision_log.rows import decision_values
+        from moderation.decision_log.records import decision_values
 
         made = verdict(on)
         # Many at the very same time: the id alone tells them apart.

@@ -24,11 +24,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, Table, func, inspect, select, text
 
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
 from moderation.decision_log.location import find_database, make_file
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.migrating import MIGRATIONS, VERSION_TABLE, migrate
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.opening import MIGRATIONS, VERSION_TABLE, migrate, open_log
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import (
     decisions,

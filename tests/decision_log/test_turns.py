@@ -14,7 +14,7 @@ from sqlalchemy import Connection, make_url, text
 from sqlalchemy import event as events
 from sqlalchemy.exc import IntegrityError
 
-from moderation.decision_log.engine import Database, Vanished
+from moderation.decision_log.database import Database, Vanished
 from moderation.decision_log.turns import Turns, Work
 from moderation.errors import LogError, LogUnavailable, RequestError
 from tests.support.waiting import PATIENCE_SECONDS, until

@@ -16,9 +16,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import func, select, text
 
-from moderation.decision_log.entries import find_entries
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
+from moderation.decision_log.quarantine import find_entries
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions as decisions_table
 from moderation.decision_log.tables import submissions as submissions_table

@@ -23,7 +23,7 @@ from sqlalchemy import insert, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from moderation.decision_log import outbox, tables
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.outbox import Callback
 from moderation.decision_log.records import Submission

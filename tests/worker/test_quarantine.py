@@ -15,9 +15,9 @@ import redis
 from celery import Celery
 
 from moderation.client.client import Client
-from moderation.decision_log.entries import find_entries, find_entry
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
+from moderation.decision_log.quarantine import find_entries, find_entry
 from moderation.decision_log.records import Submission
 from moderation.errors import (
     BrokerUnavailable,

@@ -23,9 +23,9 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
 
-    from moderation.decision_log.engine import Database
+    from moderation.decision_log.database import Database
     from moderation.decision_log.location import file_of, find_database, refuse_remains, shown
-    from moderation.decision_log.migrating import MIGRATIONS, VERSION_TABLE
+    from moderation.decision_log.opening import MIGRATIONS, VERSION_TABLE
 
     url = find_database(settings)
     file = file_of(url)

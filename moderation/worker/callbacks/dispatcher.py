@@ -18,7 +18,7 @@ from queue import Empty, SimpleQueue
 from typing import Self
 
 from moderation.decision_log import outbox
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
 from moderation.decision_log.outbox import Callback
 from moderation.errors import ModerationError
 from moderation.settings import Settings

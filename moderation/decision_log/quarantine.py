@@ -1,4 +1,4 @@
-"""Quarantine entries of the decision log, for people who look after them."""
+"""The quarantined requests in the decision log, for the people who look after them."""
 
 from __future__ import annotations
 
@@ -10,20 +10,23 @@ from sqlalchemy import Engine, Row, Select, func, select
 from moderation.decision_log.records import Reason
 from moderation.decision_log.tables import outbox, quarantine, submissions
 
+#: The condition of rows that were neither released nor dropped.
+OPEN = (quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
+
 
 class Entry(NamedTuple):
-    """One request that got no verdict: why, and what became of it.
+    """A row of the table `quarantine`: why a request got no verdict, and what became of it.
 
     Attributes:
-        id: of the entry.
-        request_id: of the request.
+        id: of its place in quarantine.
+        request_id: the host's.
         quarantined_at: when.
         reason: why, in one word.
         error_type: the error that the host got.
         error: what is wrong, where, and what to do.
         deliveries: how often a worker died with it in hand.
         retries: how often it was tried again before.
-        policies: that were asked for; none where it could not be read, or was released.
+        policies: that were asked for; empty if it could not be read, or was released.
         reference: where its image is, without secrets; "" for bytes.
         released_at: when it was sent again.
         dropped_at: when somebody gave it up.
@@ -50,7 +53,7 @@ class Entry(NamedTuple):
         return "open" if self.released_at is None else "released"
 
     def as_json(self) -> dict[str, Any]:
-        """Returns it as plain JSON."""
+        """Returns it as plain JSON values."""
         times = {
             name: at.isoformat() if (at := getattr(self, name)) else None
             for name in ("quarantined_at", "released_at", "dropped_at")
@@ -61,56 +64,55 @@ class Entry(NamedTuple):
 def find_entries(
     engine: Engine, *, reason: str | None = None, every: bool = False, limit: int | None = None
 ) -> list[Entry]:
-    """Returns entries, newest first.
+    """Returns quarantined requests, newest first.
 
     Args:
         engine: of the log.
-        reason: only this one.
-        every: those that were released or dropped too.
+        reason: only those with this one.
+        every: also those that were released or dropped.
         limit: how many, at most.
     """
-    asked = _entries().order_by(quarantine.c.quarantined_at.desc()).limit(limit)
+    asked = _quarantined().order_by(quarantine.c.quarantined_at.desc()).limit(limit)
     if reason is not None:
         asked = asked.where(quarantine.c.reason == reason)
     if not every:
-        asked = asked.where(quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
+        asked = asked.where(*OPEN)
     with engine.connect() as connection:
-        return [_entry(row) for row in connection.execute(asked)]
+        return [_request(row) for row in connection.execute(asked)]
 
 
 def find_entry(engine: Engine, name: str) -> Entry | None:
-    """Returns the entry with that id, or the last one of the request with that id."""
+    """Returns what has that id in quarantine, or the last that the request with that id left."""
     asked = (
-        _entries()
+        _quarantined()
         .where((quarantine.c.id == name) | (quarantine.c.request_id == name))
         .order_by(quarantine.c.quarantined_at.desc())
         .limit(1)
     )
     with engine.connect() as connection:
         row = connection.execute(asked).first()
-    return _entry(row) if row else None
+    return _request(row) if row else None
 
 
 def count_open(engine: Engine) -> dict[str, int]:
     """Returns how many requests are in quarantine, and how many webhooks are still to be sent."""
-    still_open = (quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
     unsent = (outbox.c.delivered_at.is_(None), outbox.c.failed_at.is_(None))
     asked = {
-        "quarantine_open": select(func.count()).select_from(quarantine).where(*still_open),
+        "quarantine_open": select(func.count()).select_from(quarantine).where(*OPEN),
         "outbox_undelivered": select(func.count()).select_from(outbox).where(*unsent),
     }
     with engine.connect() as connection:
         return {name: int(connection.execute(one).scalar_one()) for name, one in asked.items()}
 
 
-def _entries() -> Select[Any]:
-    """Returns the question for entries, with what is known of their requests."""
+def _quarantined() -> Select[Any]:
+    """Returns the query for rows of quarantine, with what is known of their requests."""
     return select(quarantine, submissions.c.policies, submissions.c.reference).join_from(
         quarantine, submissions, quarantine.c.request_id == submissions.c.request_id, isouter=True
     )
 
 
-def _entry(row: Row[Any]) -> Entry:
+def _request(row: Row[Any]) -> Entry:
     return Entry(
         id=row.id,
         request_id=row.request_id,

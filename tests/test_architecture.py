@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 #: its own, never from its own line or a later one. "|" stands between those of a line.
 ORDER = {
     "moderation": """
-        visible_text | listen_address
+        visible_text | listen_address | whole_file
         errors
         settings | messages
         policy | images | queue
@@ -231,7 +231,7 @@ def test_every_module_and_folder_has_its_place() -> None:
 
 @pytest.mark.parametrize("package", ["moderation", "audit"])
 def test_a_top_folder_holds_about_a_dozen_nouns(package: str) -> None:
-    assert len(LEVELS[package]) <= 17
+    assert len(LEVELS[package].keys() - {"__main__"}) <= 17
 
 
 @pytest.mark.parametrize("folder", sorted(LEVELS))

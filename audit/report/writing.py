@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from audit.report.markdown import markdown
@@ -10,6 +9,7 @@ from audit.report.outline import document
 from audit.report.page import page
 from audit.report.tables import table_files
 from audit.results.results import Results
+from moderation.whole_file import whole_file
 
 
 def write_report(results: Results, folder: Path) -> list[Path]:
@@ -32,16 +32,11 @@ def write_report(results: Results, folder: Path) -> list[Path]:
         **table_files(results),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return [_replace(folder / name, text) for name, text in texts.items()]
+    return [_write(folder / name, text) for name, text in texts.items()]
 
 
-def _replace(path: Path, text: str) -> Path:
-    """Writes a file under another name first, so that an interruption leaves no half of it."""
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
+def _write(path: Path, text: str) -> Path:
+    with whole_file(path) as file:
         # A name with a lone surrogate, as odd file systems have them, must not stop a report.
-        unfinished.write_bytes(text.encode(errors="backslashreplace"))
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+        file.write(text.encode(errors="backslashreplace"))
     return path

@@ -1,9 +1,8 @@
-"""Decisions into a stream or file, one after another: JSON lines, CSV or Parquet."""
+"""Decisions -> a stream or file, one after another: JSON lines, CSV or Parquet."""
 
 from __future__ import annotations
 
 import csv
-import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -19,13 +18,14 @@ from moderation.decision_log.listing import plain
 from moderation.decision_log.tables import UtcDateTime, decisions
 from moderation.errors import RequestError
 from moderation.visible_text import json_text
+from moderation.whole_file import whole_file
 
-#: Rows that Parquet keeps together, and that are held in memory for it.
+#: Rows that Parquet keeps together and that are held in memory for that.
 _ROW_GROUP = 2000
 
 
 def write_jsonl(rows: Iterable[Row[Any]], stream: TextIO) -> None:
-    """Writes a line for each decision, all columns of it."""
+    """Writes a line with all columns for each decision."""
     for row in rows:
         stream.write(json_text(plain(row)) + "\n")
 
@@ -73,18 +73,12 @@ def replacing(path: Path) -> Iterator[BufferedWriter]:
     Raises:
         RequestError: it cannot be written.
     """
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with unfinished.open("xb") as file:
+        with whole_file(path) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
     except OSError as error:
         what = f"it cannot be written: {error.strerror}"
         raise RequestError(what, str(path), "Name a file in a folder that is there") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -102,11 +96,11 @@ def text_file(path: Path | None) -> Iterator[TextIO]:
         try:
             yield text
         finally:
-            text.detach()  # writes what it holds; the file is closed by its own block
+            text.detach()  # writes what it holds; `replacing` closes the file
 
 
 def _flat(row: Row[Any], *, times: bool = True) -> dict[str, Any]:
-    """Returns a row whose columns are no JSON; its times are text if asked."""
+    """Returns a row with its JSON columns as text, and its times too if asked."""
     values = plain(row) if times else dict(row._mapping)
     for column in decisions.columns:
         if isinstance(column.type, JSON):

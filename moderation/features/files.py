@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import re
 import tempfile
 import time
@@ -27,6 +26,7 @@ import pyarrow.parquet as pq
 
 from moderation.errors import StoreError
 from moderation.messages import ModelStamp
+from moderation.whole_file import whole_file
 
 Storage = Literal["float32", "float16"]
 Rows = npt.NDArray[np.floating[Any]]
@@ -116,21 +116,14 @@ def written_whole(target: Path, what: str) -> Iterator[IO[bytes]]:
     Raises:
         StoreError: it cannot be written.
     """
-    temporary = target.with_name(f"{target.stem}-{uuid.uuid4()}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("xb") as file:
+        with whole_file(target) as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
     except OSError as error:
         told = f"{what} cannot be written ({error})"
         remedy = "Make room there, or name another folder; what was written before is kept"
         raise StoreError(told, str(target.parent), remedy) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def remove_strays(folder: Path, stem: str) -> None:

@@ -4,9 +4,9 @@
         [--database sqlite|postgresql] [--callbacks] [--json FILE] [--quick] [--keep FOLDER]
 
 Real processes, on loopback only: a redis-server with an append-only file, a database, workers. A
-host submits photographs at a bounded rate, while each kind of fault happens so many times. Then all
-is left alone until every request is final, and the decision log is asked by SQL what became of each
-request that `submit` said was accepted. Exit code 1: one was lost, or answered twice.
+host submits photographs at a bounded rate, while each kind of fault happens a number of times. Then
+nothing more happens until every request is final, and SQL asks the decision log what became of each
+request that `submit` accepted. Exit code 1: one was lost, or answered twice.
 """
 # ruff: noqa: E402
 
@@ -28,64 +28,66 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from tests.chaos.databases import default_database
 from tests.chaos.report import print_report
-from tests.chaos.storm import Plan, storm
+from tests.chaos.storm import StormPlan, storm
 
 ROOT = Path(__file__).parent.parent
 
 
 @contextmanager
-def _folder(kept: Path | None) -> Iterator[Path]:
-    """Yields the folder of the run: the one to keep, or one that is gone at the end."""
-    if kept:
-        kept.mkdir(parents=True)
-        yield kept.resolve()
+def _folder(lasting: Path | None) -> Iterator[Path]:
+    """Yields the folder of the run: the one that stays, or one that is gone at the end."""
+    if lasting:
+        lasting.mkdir(parents=True)
+        yield lasting.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as folder:
         yield Path(folder)
 
 
-def _plan() -> tuple[Plan, argparse.Namespace]:
+def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--submissions", type=int, default=None, help="else 2000")
-    parser.add_argument("--faults", type=int, default=None, help="of each kind; else 10")
+    parser.add_argument("--submissions", type=int, help="2000 by default")
+    parser.add_argument("--faults", type=int, help="of each kind; 10 by default")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument(
-        "--database", choices=("sqlite", "postgresql"), help="else postgresql where it is"
+        "--database",
+        choices=("sqlite", "postgresql"),
+        default=default_database(),
+        help="postgresql by default, where it is installed",
     )
-    parser.add_argument("--spacing", type=float, default=None, help="seconds between faults")
+    parser.add_argument("--spacing", type=float, help="seconds between faults")
     parser.add_argument("--appendfsync", choices=("always", "everysec"), default="always")
     parser.add_argument("--callbacks", action="store_true", help="send webhooks too")
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--quick", action="store_true", help="300, 2 of each; within 120 s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new one; logs stay there")
-    given = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Runs it, prints a table, writes JSON if asked to; returns 1 if something is wrong."""
+    given = _options()
     usual = (300, 2, 2.5) if given.quick else (2000, 10, 4.0)
-    plan = Plan(
+    plan = StormPlan(
         submissions=given.submissions or usual[0],
         faults=given.faults or usual[1],
         workers=given.workers,
-        database=given.database or default_database(),
+        database=given.database,
         spacing=given.spacing or usual[2],
         appendfsync=given.appendfsync,
         callbacks=given.callbacks,
         seed=given.seed,
     )
-    return plan, given
-
-
-def main() -> int:
-    """Runs it, prints a table, writes JSON where asked to; returns 1 where something is wrong."""
-    plan, given = _plan()
     os.chdir(ROOT)
     with _folder(given.keep) as folder:
-        outcome = storm(plan, folder)
-    print_report(outcome.as_json())
+        result = storm(plan, folder)
+    print_report(result.as_json())
     if given.json:
-        given.json.write_text(json.dumps(outcome.as_json(), indent=2) + "\n")
-    return 0 if outcome.is_clean else 1
+        given.json.write_text(json.dumps(result.as_json(), indent=2) + "\n")
+    return 0 if result.is_clean else 1
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The faults: what each does, and the order in which they come."""
+"""The faults: what each of them does, and the order in which they come."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ import redis
 
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED
-from tests.chaos.databases import Database
+from tests.chaos.databases import LogDatabase
 from tests.chaos.images import HOSTILE
-from tests.chaos.load import Load
-from tests.chaos.servers import Crew, RedisServer
+from tests.chaos.load import HostLoad
+from tests.chaos.servers import Crew, RedisWithFile
 
-#: So many requests go at once before a fault, so that it meets some in hand.
+#: How many requests go at once before a fault, so that it meets some in hand.
 BURST = 8
-#: How long to wait for something in hand.
+#: How long to wait until something is in hand, in seconds.
 _PATIENCE = 3.0
 _COPIES = 3
 
 
 class Fault(NamedTuple):
-    """One that happened.
+    """A fault that happened.
 
     Attributes:
-        kind: of which kind.
+        kind: which of FAULTS.
         at: when, in seconds from the start.
         detail: what exactly was done.
-        in_hand: requests that workers had in hand just before.
-        waiting: requests that waited in the queues.
+        in_hand: how many requests workers had in hand just before.
+        waiting: how many requests waited in the queues.
     """
 
     kind: str
@@ -52,19 +52,19 @@ class Fault(NamedTuple):
 
 
 @dataclass
-class Site:
+class Target:
     """What faults are done to."""
 
-    server: RedisServer
-    database: Database
+    server: RedisWithFile
+    database: LogDatabase
     crew: Crew
-    load: Load
+    load: HostLoad
     connection: redis.Redis
     random: random.Random
-    #: Raw garbage that was put into queues, which is no request of anybody.
+    #: Raw garbage that was put into queues and that nobody submitted, by kind.
     poison_messages: Counter[str] = field(default_factory=Counter)
-    redis_stops: Iterator[bool] = field(default_factory=lambda: cycle((True, False)))
-    #: Messages that were seen, to be put into a queue again when they have long been answered.
+    redis_kills: Iterator[bool] = field(default_factory=lambda: cycle((True, False)))
+    #: Messages that were seen before; they go into a queue again when they have been answered.
     seen: list[tuple[str, bytes]] = field(default_factory=list)
 
     def depth(self) -> tuple[int, int]:
@@ -76,114 +76,118 @@ class Site:
 
 
 def schedule(each: int, spacing: float, chooser: random.Random) -> list[tuple[float, str]]:
-    """Returns when each fault is due, in seconds, and its kind: round by round in random order."""
+    """Returns when each fault is due, in seconds, and its kind: in rounds of random order."""
     kinds = [kind for _ in range(each) for kind in chooser.sample(list(FAULTS), len(FAULTS))]
     return [
         (spacing * (place + chooser.uniform(0.1, 0.9)), kind) for place, kind in enumerate(kinds)
     ]
 
 
-def strike(kind: str, site: Site, started: float) -> Fault:
-    """Does one fault of that kind, with requests in hand where the load has any left."""
-    site.load.hurry(BURST)
-    in_hand, waiting = _wait_for_work(site)
-    there = _messages(site)
+def strike(kind: str, target: Target, started: float) -> Fault:
+    """Does one fault of that kind, with requests in hand if the load has any left."""
+    target.load.hurry(BURST)
+    in_hand, waiting = _wait_for_work(target)
+    there = _messages(target)
     at = time.monotonic() - started
-    fault = Fault(kind, round(at, 2), FAULTS[kind](site), in_hand, waiting)
-    # By the first redelivery all may be answered.
-    site.seen = site.seen or there[:_COPIES]
+    fault = Fault(kind, round(at, 2), FAULTS[kind](target), in_hand, waiting)
+    # Noted now, since by the first redelivery all of them may be answered.
+    target.seen = target.seen or there[:_COPIES]
     return fault
 
 
-def _messages(site: Site) -> list[tuple[str, bytes]]:
-    """Returns the messages that are in hand or wait at the head of a queue; none without Redis."""
+def _messages(target: Target) -> list[tuple[str, bytes]]:
+    """Returns the messages that are in hand or at the head of a queue; none without Redis."""
     with suppress(redis.RedisError):
-        return [*_in_hand(site), *_waiting(site)]
+        return [*_in_hand(target), *_waiting(target)]
     return []
 
 
-def _wait_for_work(site: Site) -> tuple[int, int]:
-    """Returns what is in hand and waiting, once something is or the patience is over."""
+def _wait_for_work(target: Target) -> tuple[int, int]:
+    """Returns the depth once something is in hand, or after some patience."""
     deadline = time.monotonic() + _PATIENCE
     while True:
-        in_hand, waiting = site.depth()
-        if in_hand or site.load.is_done or time.monotonic() > deadline:
+        in_hand, waiting = target.depth()
+        if in_hand or target.load.is_done or time.monotonic() > deadline:
             return in_hand, waiting
         time.sleep(0.01)
 
 
-def _kill_worker(site: Site) -> str:
-    killed = site.crew.kill_oldest()
+def _kill_worker(target: Target) -> str:
+    killed = target.crew.kill_oldest()
     return f"SIGKILL to {killed.name}"
 
 
-def _kill_decoder(site: Site) -> str:
-    """Kills a decoder; waits for one where all workers are starting."""
+def _kill_decoder(target: Target) -> str:
+    """Kills a decoder; waits for one if all workers are starting."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        decoders = [one for worker in site.crew.workers for one in worker.decoders()]
+        decoders = [one for worker in target.crew.workers for one in worker.decoders()]
         if decoders:
-            chosen = site.random.choice(decoders)
+            chosen = target.random.choice(decoders)
             with suppress(psutil.NoSuchProcess):
                 chosen.kill()
                 return f"SIGKILL to decoder {chosen.pid}"
-        site.crew.tend()
+        target.crew.tend()
         time.sleep(0.05)
     raise RuntimeError("no worker has a decoder")
 
 
-def _restart_redis(site: Site) -> str:
-    kill = next(site.redis_stops)
-    away = site.random.uniform(0.2, 1.5)
-    site.server.stop(kill=kill)
+def _restart_redis(target: Target) -> str:
+    kill = next(target.redis_kills)
+    away = target.random.uniform(0.2, 1.5)
+    target.server.stop(kill=kill)
     time.sleep(away)
-    site.server.start()
+    target.server.start()
     return f"{'SIGKILL' if kill else 'SHUTDOWN'}, away for {away:.1f} s"
 
 
-def _stop_database(site: Site) -> str:
-    away = site.random.uniform(1.0, 3.0)
-    site.database.stop()
+def _stop_database(target: Target) -> str:
+    away = target.random.uniform(1.0, 3.0)
+    target.database.stop()
     time.sleep(away)
-    site.database.start()
-    return f"{site.database.outage}, away for {away:.1f} s"
+    target.database.start()
+    return f"{target.database.outage}, away for {away:.1f} s"
 
 
-def _redeliver(site: Site) -> str:
-    """Puts copies into the queues: of messages in hand, waiting, and answered long ago."""
+def _redeliver(target: Target) -> str:
+    """Puts copies of messages into the queues: in hand, waiting, and answered long ago."""
     done = Counter[str]()
-    copies = {"in hand": _in_hand(site), "waiting": _waiting(site), "answered": site.seen[:_COPIES]}
+    copies = {
+        "in hand": _in_hand(target),
+        "waiting": _waiting(target),
+        "answered": target.seen[:_COPIES],
+    }
     for where, messages in copies.items():
         for queue, message in messages[:_COPIES]:
-            site.connection.rpush(queue, message)  # this end is taken first
+            target.connection.rpush(queue, message)  # workers take from this end
             done[where] += 1
     fresh = [*copies["in hand"], *copies["waiting"]]
-    site.seen = [*site.seen[_COPIES:], *fresh[:_COPIES]]
+    target.seen = [*target.seen[_COPIES:], *fresh[:_COPIES]]
     if not done:
         raise RuntimeError("there was no message to deliver again")
     return ", ".join(f"{count} {where}" for where, count in done.items())
 
 
-def _in_hand(site: Site) -> list[tuple[str, bytes]]:
-    found = cast(dict[bytes, bytes], site.connection.hgetall(UNACKED))
-    entries = [json.loads(value) for value in found.values()]
-    return [(str(queue), json.dumps(message).encode()) for message, _, queue in entries]
+def _in_hand(target: Target) -> list[tuple[str, bytes]]:
+    found = cast(dict[bytes, bytes], target.connection.hgetall(UNACKED))
+    taken = [json.loads(value) for value in found.values()]
+    return [(str(queue), json.dumps(message).encode()) for message, _, queue in taken]
 
 
-def _waiting(site: Site) -> list[tuple[str, bytes]]:
-    found = [(queue, cast(Any, site.connection.lindex(queue, 0))) for queue in QUEUES.values()]
+def _waiting(target: Target) -> list[tuple[str, bytes]]:
+    found = [(queue, cast(Any, target.connection.lindex(queue, 0))) for queue in QUEUES.values()]
     return [(queue, message) for queue, message in found if message]
 
 
-def _poison(site: Site) -> str:
-    """Submits what harms, one of each kind, and puts garbage of each kind into the queue."""
-    number = site.poison_messages.total()
+def _poison(target: Target) -> str:
+    """Submits a hostile image of each kind, and puts garbage of each kind into the queue."""
+    number = target.poison_messages.total()
     kinds = (*HOSTILE, "missing")
     for kind in kinds:
-        site.load.submit_hostile(kind, number)
+        target.load.submit_hostile(kind, number)
     for kind, make in GARBAGE.items():
-        site.connection.rpush(QUEUES["interactive"], make())
-        site.poison_messages[kind] += 1
+        target.connection.rpush(QUEUES["interactive"], make())
+        target.poison_messages[kind] += 1
     return f"submitted: {', '.join(kinds)}; put into the queue: {', '.join(GARBAGE)}"
 
 
@@ -218,7 +222,7 @@ def _arguments(request: Any) -> bytes:
 
 
 class _Pickled:
-    """Unpickled, it would end the worker."""
+    """An object that would end the worker if it were unpickled."""
 
     def __reduce__(self) -> tuple[Callable[[int], None], tuple[int]]:
         return os._exit, (1,)
@@ -236,8 +240,8 @@ GARBAGE: dict[str, Callable[[], bytes]] = {
     "cut body": lambda: _message(_arguments({"policies": ["weapons"]})[:20]),
 }
 
-#: By kind; each returns what exactly it did.
-FAULTS: dict[str, Callable[[Site], str]] = {
+#: By kind, what does it; each returns what exactly it did.
+FAULTS: dict[str, Callable[[Target], str]] = {
     "worker-kill": _kill_worker,
     "decoder-kill": _kill_decoder,
     "redis-restart": _restart_redis,

@@ -1,8 +1,7 @@
-"""Images for the load: real photographs, each cut differently, and files that mean harm."""
+"""Images for the load: real photographs, each cut differently, and hostile files."""
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
@@ -13,12 +12,13 @@ import numpy as np
 from PIL import Image
 
 from moderation.commands.demo import sample_photographs
+from tests.support.hostile_files import png, saved
 
-#: Longest side: what is tested is the queue, not the decoder.
+#: Longest side: small, since the queue is tested and not the decoder.
 _SIDE = 400
 _QUALITY = 88
 
-#: Of the image whose decoding takes longer than it may: just below the limit of pixels.
+#: Side of the image that takes too long to decode: just below the limit of pixels.
 _SLOW_SIDE = 7000
 
 #: The passes of an interlaced PNG: first pixel, and steps between two.
@@ -34,24 +34,24 @@ _ADAM7 = (
 
 
 class Photographs:
-    """Different images without end, the same ones for the same seed."""
+    """An endless series of different images, the same for the same seed."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
         self._originals = [_small(path) for path in sample_photographs()]
 
     def cut(self, number: int) -> bytes:
-        """Returns the JPEG of that number: a cut of a photograph, of other brightness."""
+        """Returns the JPEG with that number: a cut of a photograph, brighter or darker."""
         random = np.random.default_rng([self._seed, number])
         original = self._originals[number % len(self._originals)]
         height, width = original.shape[:2]
         top, bottom = random.integers(0, 1 + height // 10, 2)
         left, right = random.integers(0, 1 + width // 10, 2)
         cut = original[top : height - bottom, left : width - right]
-        # Two cuts can be equal; grain on top of it is not.
+        # Two cuts can be equal; with grain they are not.
         grain = random.normal(0, 4, (*cut.shape[:2], 1))
         pixels = (cut * random.uniform(0.8, 1.1) + grain).clip(0, 255).astype(np.uint8)
-        return _encoded(Image.fromarray(pixels), "JPEG", quality=_QUALITY)
+        return saved(Image.fromarray(pixels), "JPEG", quality=_QUALITY)
 
 
 def _small(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
@@ -60,17 +60,6 @@ def _small(path: Path) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
         small = photograph.convert("RGB")
         small.thumbnail((_SIDE, _SIDE))
         return np.asarray(small).astype(np.float64)
-
-
-def _encoded(image: Image.Image, form: str, **options: int | bool) -> bytes:
-    file = io.BytesIO()
-    image.save(file, form, **options)
-    return file.getvalue()
-
-
-def hostile(kind: str, number: int) -> bytes:
-    """Returns a file that no worker decides on; `number` makes it another one of its kind."""
-    return HOSTILE[kind](number)
 
 
 def _noise(number: int) -> bytes:
@@ -84,19 +73,7 @@ def _truncated(number: int) -> bytes:
 
 def _bomb(number: int) -> bytes:
     """Returns a PNG of a few bytes that claims to be of 3.6 gigapixels."""
-    return _png(60_000, 60_000, zlib.compress(bytes(1_000 + number)))
-
-
-def _png(
-    width: int, height: int, content: bytes, depth: int = 8, colours: int = 2, interlace: int = 0
-) -> bytes:
-    header = struct.pack(">IIBBBBB", width, height, depth, colours, 0, 0, interlace)
-    chunks = ((b"IHDR", header), (b"IDAT", content), (b"IEND", b""))
-    packed = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-        for name, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
+    return png(60_000, 60_000, colour=2, pixels=zlib.compress(bytes(1_000 + number)))
 
 
 def _slow(number: int) -> bytes:
@@ -113,10 +90,12 @@ def _slow_png() -> bytes:
         width, rows = -(-(_SLOW_SIDE - left) // across), -(-(_SLOW_SIDE - top) // down)
         row = bytes([4]) + bytes(8 * width)  # the filter that takes longest to undo
         packed += b"".join(packer.compress(row) for _ in range(rows))
-    return _png(_SLOW_SIDE, _SLOW_SIDE, packed + packer.flush(), 16, 6, 1)
+    pixels = packed + packer.flush()
+    return png(_SLOW_SIDE, _SLOW_SIDE, depth=16, colour=6, interlace=1, pixels=pixels)
 
 
-#: By kind; each is accepted by `submit` and ends in quarantine.
+#: By kind, what makes a file that `submit` accepts and no worker decides on; the number makes it
+#: differ from others of its kind.
 HOSTILE: dict[str, Callable[[int], bytes]] = {
     "slow": _slow,
     "noise": _noise,

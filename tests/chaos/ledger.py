@@ -1,19 +1,19 @@
-"""The ledger: what was accepted, held against what the decision log says; by SQL alone.
+"""The ledger: the accepted requests compared with what the decision log says of them, in SQL.
 
-It asks the tables and trusts none of their constraints, so that it would see what they let through.
+It trusts none of the tables' constraints, so that it would see what they let through.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import JSON, Connection, Engine, column, text
 
-from tests.chaos.load import Accepted, Answer
+from tests.chaos.load import AcceptedRequest, CollectedAnswer
 
-#: One row for each accepted request: what there is of an answer to it.
+#: One row for each accepted request, which counts what there is of an answer to it.
 _FACTS = """
 CREATE TEMPORARY TABLE chaos_facts AS
 SELECT a.request_id, a.policies, a.hostile,
@@ -23,7 +23,7 @@ SELECT a.request_id, a.policies, a.hostile,
   (SELECT count(*) FROM submissions s
     WHERE s.request_id = a.request_id AND s.outcome = 'quarantined') AS quarantined,
   (SELECT count(*) FROM quarantine q WHERE q.request_id = a.request_id
-    AND q.released_at IS NULL AND q.dropped_at IS NULL) AS open_entries,
+    AND q.released_at IS NULL AND q.dropped_at IS NULL) AS open_quarantine,
   (SELECT count(*) FROM submission_decisions l WHERE l.request_id = a.request_id) AS links,
   (SELECT count(DISTINCT d.policy_id) FROM submission_decisions l
     JOIN decisions d ON d.id = l.decision_id WHERE l.request_id = a.request_id) AS policies_decided,
@@ -32,31 +32,30 @@ SELECT a.request_id, a.policies, a.hostile,
 FROM chaos_accepted a
 """
 
-#: What is wrong with a request's answer: under which name, in which part of the ledger, and when.
+_INCOMPLETE = "a verdict without all of its decisions"
+_TWO_DECISIONS = "more than one decision"
+
+#: What can be wrong with an answer: the part of the ledger, its name there, and the condition.
 _CHECKS = (
     ("lost", "no answer", "answers = 0"),
-    (
-        "lost",
-        "a verdict without all of its decisions",
-        "decided > 0 AND policies_decided < policies",
-    ),
-    ("lost", "quarantine without an entry", "quarantined > 0 AND open_entries = 0"),
+    ("lost", _INCOMPLETE, "decided > 0 AND policies_decided < policies"),
+    ("lost", "quarantined without a row there", "quarantined > 0 AND open_quarantine = 0"),
     ("duplicated", "more than one answer", "answers > 1"),
-    ("duplicated", "a verdict and quarantine", "decided > 0 AND open_entries > 0"),
+    ("duplicated", "a verdict and quarantine", "decided > 0 AND open_quarantine > 0"),
     ("duplicated", "quarantine and decisions", "quarantined > 0 AND links > 0"),
-    ("duplicated", "more than one entry in quarantine", "open_entries > 1"),
+    ("duplicated", "more than once in quarantine", "open_quarantine > 1"),
     ("duplicated", "more decisions than policies", "links > policies OR links > policies_decided"),
     ("wrong", "decided on another image", "other_images > 0"),
     ("wrong", "decided although hostile", "hostile > 0 AND decided > 0"),
 )
 
-#: Of each answer one webhook is written, to be sent as often as it takes.
+#: Each answer has one webhook, which is sent as often as it takes.
 _WEBHOOKS = """
 SELECT a.request_id FROM chaos_accepted a
 WHERE (SELECT count(*) FROM outbox o WHERE o.request_id = a.request_id) <> 1 ORDER BY a.request_id
 """
 
-#: Decisions that there is more than one of.
+#: Decisions that exist more than once.
 _DOUBLED = """
 SELECT image_sha256 || ' ' || policy_sha256 AS what, count(*) AS number FROM decisions
 GROUP BY image_sha256, policy_sha256, model_fingerprint, preprocessing, frames HAVING count(*) > 1
@@ -80,7 +79,7 @@ JOIN chaos_accepted a ON a.request_id = q.request_id
 WHERE q.released_at IS NULL AND q.dropped_at IS NULL
 """
 
-#: Of a verdict, what each request for it has of its own.
+#: The fields of a verdict that differ with the request.
 _OF_THE_REQUEST = ("request_id", "decision_id", "timings")
 
 
@@ -94,21 +93,17 @@ class Ledger:
     lost: int
     duplicated: int
 
-    def as_json(self) -> dict[str, int]:
-        """Returns it as plain JSON."""
-        return asdict(self)
-
 
 @dataclass(frozen=True)
-class Audit:
+class Reckoning:
     """The ledger and what it rests on.
 
     Attributes:
         ledger: the sums.
-        findings: by part of the ledger, then by what is wrong: which requests or decisions.
-        quarantined: how many, by reason; those that were not hostile apart.
-        others: answers in the log to requests that nobody was promised one: poison, and
-            requests whose `submit` raised.
+        findings: the requests or decisions with a fault, by part of the ledger and by fault.
+        quarantined: how many, by reason; those that were not hostile are counted apart.
+        others: how many answers in the log nobody was promised: to poison, and to requests whose
+            `submit` raised.
     """
 
     ledger: Ledger
@@ -122,16 +117,20 @@ class Audit:
         return not self.findings
 
 
-def audit(
+def reckon(
     engine: Engine,
-    accepted: Sequence[Accepted],
-    answers: Mapping[str, Answer],
+    accepted: Sequence[AcceptedRequest],
+    answers: Mapping[str, CollectedAnswer],
     *,
     webhooks: bool = False,
-) -> Audit:
-    """Returns what the decision log says of the accepted requests, and of the host's answers.
+) -> Reckoning:
+    """Returns what the decision log says of the accepted requests and of the collected answers.
 
-    `webhooks` tells whether each answer has a webhook.
+    Args:
+        engine: of the decision log.
+        accepted: what must be final.
+        answers: what the host got, by request id.
+        webhooks: whether each answer must have a webhook.
     """
     with engine.connect() as connection:
         _enter(connection, accepted)
@@ -140,27 +139,25 @@ def audit(
             asked = f"SELECT request_id FROM chaos_facts WHERE {when} ORDER BY request_id"
             _note(findings, part, what, connection.scalars(text(asked)))
         for what, number in connection.execute(text(_DOUBLED)):
-            _note(findings, "duplicated", "more than one decision", [what] * (number - 1))
-        told_otherwise = _told_otherwise(connection, answers)
-        _note(findings, "duplicated", "the host was told something else", told_otherwise)
+            _note(findings, "duplicated", _TWO_DECISIONS, [what] * (number - 1))
+        others = _other_than_logged(connection, answers)
+        _note(findings, "duplicated", "the host got something else", others)
         if webhooks:
             _note(findings, "wrong", "not one webhook", connection.scalars(text(_WEBHOOKS)))
-        return Audit(
-            _ledger(connection, findings), findings, _reasons(connection), _others(connection)
-        )
+        ledger = _ledger(connection, findings)
+        return Reckoning(ledger, findings, _reasons(connection), _others(connection))
 
 
-def count_final(engine: Engine, accepted: Sequence[Accepted]) -> int:
+def count_final(engine: Engine, accepted: Sequence[AcceptedRequest]) -> int:
     """Returns how many of the accepted requests have an answer in the log."""
     names = {one.request_id for one in accepted}
     with engine.connect() as connection:
-        return len(
-            names.intersection(connection.scalars(text("SELECT request_id FROM submissions")))
-        )
+        final = connection.scalars(text("SELECT request_id FROM submissions"))
+        return len(names.intersection(final))
 
 
-def _enter(connection: Connection, accepted: Sequence[Accepted]) -> None:
-    for table in ("chaos_facts", "chaos_accepted"):  # a pool may give a connection again
+def _enter(connection: Connection, accepted: Sequence[AcceptedRequest]) -> None:
+    for table in ("chaos_facts", "chaos_accepted"):  # the pool may give the same connection again
         connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
     connection.execute(
         text(
@@ -198,21 +195,16 @@ def _ledger(connection: Connection, findings: Mapping[str, Mapping[str, list[str
         "FROM chaos_facts"
     )
     submitted, decided, quarantined = connection.execute(text(asked)).one()
-    lost = {name for names in findings.get("lost", {}).values() for name in names}
-    doubled = findings.get("duplicated", {})
     # Requests count once, however much is wrong with them; decisions count each.
-    rows = len(doubled.get("more than one decision", []))
-    of = {
-        name
-        for what, names in doubled.items()
-        if what != "more than one decision"
-        for name in names
-    }
-    return Ledger(submitted, decided, quarantined, len(lost), len(of) + rows)
+    lost = {name for names in findings.get("lost", {}).values() for name in names}
+    doubled = dict(findings.get("duplicated", {}))
+    decisions = doubled.pop(_TWO_DECISIONS, [])
+    requests = {name for names in doubled.values() for name in names}
+    return Ledger(submitted, decided, quarantined, len(lost), len(requests) + len(decisions))
 
 
-def _told_otherwise(connection: Connection, answers: Mapping[str, Answer]) -> list[str]:
-    """Returns the requests whose host was told something else than the log says."""
+def _other_than_logged(connection: Connection, answers: Mapping[str, CollectedAnswer]) -> list[str]:
+    """Returns the requests whose host got something other than the log says."""
     asked = text(_LOGGED).columns(
         column("request_id"), column("position"), column("id"), column("verdict", JSON)
     )

@@ -1,4 +1,4 @@
-"""The host's side: requests at a bounded rate from several threads, and what they were answered."""
+"""The host's side: requests at a bounded rate from several threads, and the answers to them."""
 
 from __future__ import annotations
 
@@ -7,36 +7,30 @@ import random
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from moderation.client.client import Client, QueueName
-from moderation.errors import (
-    BrokerUnavailable,
-    ModerationError,
-    QueueFull,
-    VerdictTimeout,
-)
-from tests.chaos.images import Photographs, hostile
+from moderation.errors import BrokerUnavailable, ModerationError, QueueFull, VerdictTimeout
+from tests.chaos.images import HOSTILE, Photographs
 
 _THREADS = 4
-#: So many of the requests are about an image that was submitted before.
-REPEATS = 0.2
-#: The host collects one answer in so many while faults happen, and the others at the end.
+#: The share of requests about an image that was submitted before.
+_REPEATS = 0.2
+#: While faults happen the host collects one answer in so many, and the others at the end.
 _COLLECTED_EARLY = 4
 _PAUSE = 0.02
 _POLICIES = ("community-photos", "document-privacy", "weapons")
 
 
-class Accepted(NamedTuple):
+class AcceptedRequest(NamedTuple):
     """A request whose `submit` returned, so that it must get an answer.
 
     Attributes:
-        request_id: what it returned.
-        image_sha256: of the file; "" where there is none at the reference.
+        request_id: what `submit` returned.
+        image_sha256: of the file; "" if the reference leads to none.
         policies: ids.
-        hostile: of which kind it is, where it must not be decided; else "".
+        hostile: its kind, if it must not be decided; otherwise "".
     """
 
     request_id: str
@@ -45,24 +39,24 @@ class Accepted(NamedTuple):
     hostile: str = ""
 
 
-class Answer(NamedTuple):
-    """What the host got for a request: verdicts as plain JSON, or the name of the error."""
+class CollectedAnswer(NamedTuple):
+    """What the host got for a request: verdicts as plain JSON values, or the error's name."""
 
     verdicts: tuple[dict[str, Any], ...]
     error: str = ""
 
 
-class Load:
-    """A context manager; submits until it has submitted all, or is told to stop."""
+class HostLoad:
+    """A context manager; submits until all requests are accepted, or the block ends."""
 
     def __init__(self, client: Client, total: int, rate: float, folder: Path, *, seed: int) -> None:
         """Prepares the load.
 
         Args:
             client: of the host.
-            total: so many requests about photographs.
-            rate: so many a second, beside bursts; see `hurry`.
-            folder: files of requests that name a path.
+            total: how many requests about photographs.
+            rate: how many a second, apart from bursts; see `hurry`.
+            folder: a new one, for the files of requests that name a path.
             seed: of the images and of what is asked for.
         """
         folder.mkdir()
@@ -77,11 +71,11 @@ class Load:
         self._next, self._total, self._ahead, self._photographs_accepted = 0, total, 0, 0
         self._threads = [threading.Thread(target=self._submit_all) for _ in range(_THREADS)]
         self._threads.append(threading.Thread(target=self._collect_early))
-        self.accepted: list[Accepted] = []
-        self.answers: dict[str, Answer] = {}
-        #: Submits that raised, by error; each was made again, as another request.
+        self.accepted: list[AcceptedRequest] = []
+        self.answers: dict[str, CollectedAnswer] = {}
+        #: How many submits raised, by error; each was repeated, as a new request.
         self.refused: Counter[str] = Counter()
-        #: What no host should see: the errors of threads.
+        #: Errors that ended a thread and that no host should see.
         self.failures: list[BaseException] = []
 
     def __enter__(self) -> Self:
@@ -101,7 +95,7 @@ class Load:
         return bool(self.failures) or self._photographs_accepted >= self._total
 
     def hurry(self, count: int) -> None:
-        """Lets so many requests go at once, so that workers have them in hand."""
+        """Submits so many requests at once, so that workers have them in hand."""
         with self._lock:
             self._ahead += count
 
@@ -119,7 +113,7 @@ class Load:
             self.failures.append(error)
 
     def _due(self) -> int | None:
-        """Returns the number of the request that is to be submitted now; None if none is."""
+        """Returns the number of the request that is due, if one is."""
         with self._lock:
             if self._again:
                 return self._again.pop()
@@ -130,18 +124,17 @@ class Load:
             return self._next - 1
 
     def _submit(self, number: int) -> bool:
-        """Submits the request of that number; returns whether it was accepted."""
+        """Submits the request with that number; returns whether it was accepted."""
         chosen = random.Random(f"{self._seed} {number}")
-        repeated = chosen.random() < REPEATS and number > 0
+        repeated = chosen.random() < _REPEATS and number > 0
         content = self._photographs.cut(chosen.randrange(number) if repeated else number)
         policies = tuple(chosen.sample(_POLICIES, chosen.randint(1, len(_POLICIES))))
         image: Path | bytes = content
         if chosen.random() < 0.5:
             image = self._folder / f"{number}.jpg"
             image.write_bytes(content)
-        bulk = chosen.random() < 0.3
-        accepted = self._accept(image, content, policies, "bulk" if bulk else "interactive")
-        return accepted is not None
+        queue: QueueName = "bulk" if chosen.random() < 0.3 else "interactive"
+        return self._accept(image, content, policies, queue)
 
     def _accept(
         self,
@@ -150,31 +143,26 @@ class Load:
         policies: tuple[str, ...],
         queue: QueueName,
         kind: str = "",
-    ) -> Accepted | None:
-        """Submits; notes what was accepted and returns it."""
+    ) -> bool:
+        """Submits a request, and notes it if it is accepted; returns whether it is."""
         try:
             request_id = self._client.submit(image, policies, queue=queue)
         except (QueueFull, BrokerUnavailable) as error:
             with self._lock:
                 self.refused[type(error).__name__] += 1
-            return None
+            return False
         digest = hashlib.sha256(content).hexdigest() if content else ""
-        accepted = Accepted(request_id, digest, policies, kind)
         with self._lock:
-            self.accepted.append(accepted)
+            self.accepted.append(AcceptedRequest(request_id, digest, policies, kind))
             self._photographs_accepted += not kind
-        return accepted
+        return True
 
-    def submit_hostile(self, kind: str, number: int) -> str:
-        """Submits what no worker can decide on, until it is accepted; returns its id."""
-        content = b"" if kind == "missing" else hostile(kind, number)
+    def submit_hostile(self, kind: str, number: int) -> None:
+        """Submits an image that no worker can decide on, until it is accepted."""
+        content = b"" if kind == "missing" else HOSTILE[kind](number)
         image = content or self._folder / f"missing-{number}.jpg"
-        while not self._stop.is_set():
-            accepted = self._accept(image, content, _POLICIES[:1], "interactive", kind)
-            if accepted is not None:
-                return accepted.request_id
+        while not self._accept(image, content, _POLICIES[:1], "interactive", kind):
             time.sleep(5 * _PAUSE)
-        raise RuntimeError("the load was stopped")
 
     def _collect_early(self) -> None:
         """Collects some answers as soon as they are there, as a host does."""
@@ -190,24 +178,19 @@ class Load:
             self.failures.append(error)
 
     def collect(self) -> list[str]:
-        """Collects all answers that are there by now; returns the ids of the others."""
+        """Collects all answers that are there; returns the ids of the others."""
         left = [one.request_id for one in self.accepted if one.request_id not in self.answers]
         return [name for name in left if not self._collect(name)]
 
     def _collect(self, request_id: str) -> bool:
         """Notes the answer to a request, if it is there; returns whether it is."""
-        answer = None
-        with suppress(VerdictTimeout, BrokerUnavailable):
-            answer = self._look(request_id)
-        if answer is not None:
-            self.answers[request_id] = answer
-        return answer is not None
-
-    def _look(self, request_id: str) -> Answer:
         try:
             verdicts = self._client.collect(request_id, timeout_seconds=0)
         except (VerdictTimeout, BrokerUnavailable):
-            raise
+            return False
         except ModerationError as error:
-            return Answer((), type(error).__name__)
-        return Answer(tuple(verdict.model_dump(mode="json") for verdict in verdicts))
+            answer = CollectedAnswer((), type(error).__name__)
+        else:
+            answer = CollectedAnswer(tuple(one.model_dump(mode="json") for one in verdicts))
+        self.answers[request_id] = answer
+        return True

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on loopback that is down part of the time, and counts by webhook-id."""
+"""A receiver of webhooks that is down part of the time, and counts them by webhook-id."""
 
 from __future__ import annotations
 
@@ -8,83 +8,55 @@ import secrets
 import threading
 import time
 from collections import Counter
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
 
 from standardwebhooks import Webhook
 
-#: It answers for so many seconds, then not for so many, in turns.
+from tests.support.webhook_server import Post, Reply, WebhookServer
+
+#: It answers for so many seconds and then is down for so many, in turns.
 _UP_SECONDS, _DOWN_SECONDS = 8.0, 3.0
 
 
-class Receiver:
-    """A context manager; what came and was signed as it should be."""
+class FlakyReceiver(WebhookServer):
+    """A context manager; counts the webhooks whose signature is right."""
 
     def __init__(self) -> None:
+        super().__init__(self._take)
         self.secret = "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
         self._webhook = Webhook(self.secret)
         self._lock = threading.Lock()
         self._started = time.monotonic()
         #: How often each webhook came.
         self.deliveries: Counter[str] = Counter()
-        #: The requests that it was told about.
-        self.told: set[str] = set()
-        #: Tries while it was down, and tries whose signature did not fit.
+        #: The requests whose answers came.
+        self.requests: set[str] = set()
+        #: Tries while it was down, and tries whose signature was wrong.
         self.turned_away = 0
         self.forged = 0
 
-    @property
-    def url(self) -> str:
-        """Where it listens."""
-        return f"http://127.0.0.1:{self._server.server_port}/answers"
-
-    def take(self, headers: dict[str, str], body: bytes) -> int:
-        """Returns the status for a webhook, and counts it."""
+    def _take(self, post: Post) -> Reply:
+        """Counts a webhook and returns the reply to it."""
         down = (time.monotonic() - self._started) % (_UP_SECONDS + _DOWN_SECONDS) > _UP_SECONDS
         with self._lock:
             if down:
                 self.turned_away += 1
-                return 503
+                return Reply(503)
             try:
-                self._webhook.verify(body, headers)
-                request_id = str(json.loads(body)["data"]["request_id"])
+                self._webhook.verify(post.body, post.headers)
+                request_id = str(json.loads(post.body)["data"]["request_id"])
             except Exception:
                 self.forged += 1
-                return 400
-            self.deliveries[headers["webhook-id"]] += 1
-            self.told.add(request_id)
-        return 204
+                return Reply(400)
+            self.deliveries[post.id] += 1
+            self.requests.add(request_id)
+        return Reply()
 
     def as_json(self) -> dict[str, int]:
-        """Returns the sums as plain JSON."""
+        """Returns the sums as plain JSON values."""
         return {
-            "requests": len(self.told),
+            "requests": len(self.requests),
             "webhooks": len(self.deliveries),
             "deliveries": sum(self.deliveries.values()),
             "turned_away": self.turned_away,
             "forged": self.forged,
         }
-
-    def __enter__(self) -> Self:
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("content-length") or 0))
-                given = {name.lower(): value for name, value in self.headers.items()}
-                self.send_response(receiver.take(given, body))
-                self.send_header("content-length", "0")
-                self.end_headers()
-
-            def log_message(self, format: str, *args: Any) -> None:
-                """Says nothing."""
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from moderation.messages import QUEUES
 from moderation.queue.celery_app import UNACKED
-from tests.chaos.ledger import Audit
+from tests.chaos.ledger import Reckoning
 
 _SHOWN = 10
 _WIDTH = 100
@@ -23,7 +23,7 @@ _WIDTH = 100
 class Progress:
     """A context manager; one line on standard error."""
 
-    def __init__(self, submissions: int, faults: int) -> None:
+    def __init__(self, faults: int) -> None:
         self._bar = Bar(
             TextColumn("{task.fields[accepted]} accepted, {task.fields[final]} final"),
             BarColumn(20),
@@ -33,11 +33,10 @@ class Progress:
             console=Console(stderr=True),
             transient=True,
         )
-        self._faults, self._submissions = faults, submissions
+        self._task = self._bar.add_task("", total=faults, accepted=0, final=0)
 
     def __enter__(self) -> Self:
         self._bar.start()
-        self._task = self._bar.add_task("", total=self._faults, accepted=0, final=0)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -47,34 +46,25 @@ class Progress:
         """Shows what is being done."""
         self._bar.update(self._task, description=words)
 
-    def submitted(self, count: int) -> None:
-        """Shows how many requests were accepted."""
-        self._bar.update(self._task, accepted=count)
-
-    def final(self, count: int) -> None:
-        """Shows how many have their answer."""
-        self._bar.update(self._task, final=count)
-
-    def struck(self, count: int) -> None:
-        """Shows how many faults there were."""
-        self._bar.update(self._task, completed=count)
+    def counts(self, **numbers: Any) -> None:
+        """Shows how many requests are `accepted` and `final`, and how many faults `completed`."""
+        self._bar.update(self._task, **numbers)
 
 
-def where_lost(found: Audit, connection: redis.Redis) -> dict[str, str]:
-    """Returns where in Redis each request is that the log has no answer to."""
-    names = [name for some in found.findings.get("lost", {}).values() for name in some]
+def where_lost(found: Reckoning, connection: redis.Redis) -> dict[str, str]:
+    """Returns where in Redis each request is that has no answer in the log."""
+    waiting: list[bytes] = []
+    for queue in QUEUES.values():
+        waiting += _values(connection.lrange(queue, 0, -1))
     places = {
         "in the registry": b" ".join(_values(connection.hkeys("evenhand.accepted"))),
-        "in the queue": b" ".join(
-            message
-            for queue in QUEUES.values()
-            for message in _values(connection.lrange(queue, 0, -1))
-        ),
+        "in the queue": b" ".join(waiting),
         "in hand of a worker": b" ".join(_values(connection.hvals(UNACKED))),
     }
     return {
         name: ", ".join(place for place, held in places.items() if name.encode() in held)
         or "nowhere in Redis"
+        for names in found.findings.get("lost", {}).values()
         for name in names
     }
 
@@ -83,55 +73,55 @@ def _values(found: Any) -> list[bytes]:
     return list(found)
 
 
-def print_report(everything: Mapping[str, Any]) -> None:
+def print_report(result: Mapping[str, Any]) -> None:
     """Prints the ledger, the faults, and what is wrong."""
     console = Console(width=None if sys.stdout.isatty() else _WIDTH)
-    setup = everything["setup"]
+    setup = result["setup"]
     console.print(
         f"{setup['cores']} cores, {setup['workers']} workers, Redis {setup['redis']}, "
-        f"{setup['database']}, {everything['seconds']:.0f} s"
+        f"{setup['database']}, {result['seconds']:.0f} s"
     )
     ledger = Table("ledger", "", box=None, show_header=False)
-    for name, number in everything["ledger"].items():
+    for name, number in result["ledger"].items():
         ledger.add_row(name, str(number))
     console.print(ledger)
-    console.print(_faults(everything))
-    reasons = ", ".join(f"{number} {why}" for why, number in everything["quarantined"].items())
-    console.print(f"In quarantine: {reasons or 'nothing'}")
+    console.print(_faults(result))
+    console.print(f"In quarantine: {_sums(result['quarantined']) or 'nothing'}")
     console.print(
-        f"Sent again by recovery: {everything['sent_again']}; Celery's worker started anew: "
-        f"{everything['worker_restarts']}; answers that the host collected: "
-        f"{everything['collected']}; submits that were refused: "
-        f"{sum(everything['refused_submits'].values())}; messages of poison: "
-        f"{sum(everything['poison_messages'].values())}"
+        f"Sent again by recovery: {result['sent_again']}; Celery's worker started again: "
+        f"{result['worker_restarts']}; answers that the host collected: {result['collected']}; "
+        f"submits that were refused: {sum(result['refused_submits'].values())}; "
+        f"messages of poison: {sum(result['poison_messages'].values())}"
     )
-    if everything["webhooks"]:
-        console.print(
-            "Webhooks: " + ", ".join(f"{n} {k}" for k, n in everything["webhooks"].items())
-        )
-    _print_findings(console, everything)
+    if result["webhooks"]:
+        console.print(f"Webhooks: {_sums(result['webhooks'])}")
+    _print_findings(console, result)
 
 
-def _faults(everything: Mapping[str, Any]) -> Table:
+def _sums(numbers: Mapping[str, int]) -> str:
+    return ", ".join(f"{number} {what}" for what, number in numbers.items())
+
+
+def _faults(result: Mapping[str, Any]) -> Table:
     table = Table("fault", "times", "with requests in hand")
-    for kind, count in everything["faults"].items():
-        log = [fault for fault in everything["fault_log"] if fault["kind"] == kind]
+    for kind, count in result["faults"].items():
+        log = [fault for fault in result["fault_log"] if fault["kind"] == kind]
         table.add_row(kind, str(count), str(sum(fault["in_hand"] > 0 for fault in log)))
     return table
 
 
-def _print_findings(console: Console, everything: Mapping[str, Any]) -> None:
-    for part, findings in everything["findings"].items():
+def _print_findings(console: Console, result: Mapping[str, Any]) -> None:
+    for part, findings in result["findings"].items():
         for what, names in findings.items():
             console.print(f"[bold]{part}[/bold]: {what}: {len(names)}")
             for name in names[:_SHOWN]:
-                state = everything["last_known"].get(name, "")
+                state = result["last_known"].get(name, "")
                 console.print(f"  {name}{f': {state}' if state else ''}", highlight=False)
-    if everything["uncollected"]:
-        shown = " ".join(everything["uncollected"][:_SHOWN])
-        console.print(f"[bold]not collected[/bold]: {len(everything['uncollected'])}: {shown}")
+    if result["uncollected"]:
+        shown = " ".join(result["uncollected"][:_SHOWN])
+        console.print(f"[bold]not collected[/bold]: {len(result['uncollected'])}: {shown}")
     for name in ("workers_that_gave_up", "left_behind"):
-        if everything[name]:
-            console.print(f"[bold]{name}[/bold]: {', '.join(everything[name])}")
-    if not everything["findings"] and not everything["uncollected"]:
+        if result[name]:
+            console.print(f"[bold]{name}[/bold]: {', '.join(result[name])}")
+    if not result["findings"] and not result["uncollected"]:
         console.print("Nothing was lost, and nothing was answered twice.")

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -23,18 +23,19 @@ from moderation.errors import ImageError
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import Preprocessing
-from tests.chaos.databases import find_postgresql
 from tests.chaos.faults import FAULTS, GARBAGE, schedule
-from tests.chaos.images import HOSTILE, Photographs, hostile
-from tests.chaos.ledger import Ledger, audit, count_final
-from tests.chaos.load import Accepted, Answer
+from tests.chaos.images import HOSTILE, Photographs
+from tests.chaos.ledger import Ledger, count_final, reckon
+from tests.chaos.load import AcceptedRequest, CollectedAnswer
 from tests.conftest import ROOT
+from tests.support.database_servers import find_programs
 from tests.support.waiting import PATIENCE_SECONDS
 
 IMAGE, OTHER = "1" * 64, "2" * 64
-WEAPONS, PRIVACY = Accepted("w", IMAGE, ("weapons",)), Accepted("p", OTHER, ("weapons", "privacy"))
-HARM = Accepted("h", "", ("weapons",), "noise")
-ACCEPTED = [WEAPONS, PRIVACY, HARM]
+WEAPONS = AcceptedRequest("w", IMAGE, ("weapons",))
+PRIVACY = AcceptedRequest("p", OTHER, ("weapons", "privacy"))
+HOSTILE_ONE = AcceptedRequest("h", "", ("weapons",), "noise")
+ACCEPTED = [WEAPONS, PRIVACY, HOSTILE_ONE]
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def log() -> Iterator[Engine]:
         _insert(engine, "submissions", request_id=name, outcome=outcome)
     for name, position, decision in (("w", 0, "d1"), ("p", 0, "d2"), ("p", 1, "d3")):
         _link(engine, name, position, decision)
-    _entry(engine, "q1", "h")
+    _quarantine(engine, "q1", "h")
     yield engine
     engine.dispose()
 
@@ -75,7 +76,7 @@ def _link(engine: Engine, name: str, position: int, decision: str) -> None:
     _insert(engine, "submission_decisions", **row)
 
 
-def _entry(engine: Engine, name: str, request_id: str, **row: Any) -> None:
+def _quarantine(engine: Engine, name: str, request_id: str, **row: Any) -> None:
     known = {"reason": "image", "error_type": "ImageError"}
     _insert(engine, "quarantine", id=name, request_id=request_id, **known, **row)
 
@@ -85,22 +86,17 @@ def _delete(engine: Engine, where: str) -> None:
         connection.execute(text(f"DELETE FROM {where}"))
 
 
-def _told(policy: str, decision: str, action: str = "block") -> dict[str, Any]:
+def _verdict(policy: str, decision: str, action: str = "block") -> dict[str, Any]:
     return {"policy": policy, "action": action, "decision_id": decision, "request_id": "own"}
-
-
-def _sums(engine: Engine, answers: dict[str, Answer] | None = None) -> tuple[int, int]:
-    ledger = audit(engine, ACCEPTED, answers or {}).ledger
-    return ledger.lost, ledger.duplicated
 
 
 def test_a_log_with_one_answer_each_is_clean(log: Engine) -> None:
     answers = {
-        "w": Answer((_told("weapons", "d1"),)),
-        "p": Answer((_told("weapons", "d2"), _told("privacy", "d3"))),
-        "h": Answer((), "ImageError"),
+        "w": CollectedAnswer((_verdict("weapons", "d1"),)),
+        "p": CollectedAnswer((_verdict("weapons", "d2"), _verdict("privacy", "d3"))),
+        "h": CollectedAnswer((), "ImageError"),
     }
-    found = audit(log, ACCEPTED, answers)
+    found = reckon(log, ACCEPTED, answers)
     assert found.ledger == Ledger(submitted=3, decided=2, quarantined=1, lost=0, duplicated=0)
     assert found.is_clean
     assert found.quarantined == {"image": 1}
@@ -110,74 +106,105 @@ def test_a_log_with_one_answer_each_is_clean(log: Engine) -> None:
 def test_a_request_without_a_row_is_lost(log: Engine) -> None:
     _delete(log, "submissions WHERE request_id = 'w'")
     _delete(log, "submission_decisions WHERE request_id = 'w'")
-    found = audit(log, ACCEPTED, {})
+    found = reckon(log, ACCEPTED, {})
     assert found.ledger == Ledger(submitted=3, decided=1, quarantined=1, lost=1, duplicated=0)
-    assert found.findings["lost"] == {"no answer": ["w"]}
+    assert found.findings == {"lost": {"no answer": ["w"]}}
     assert count_final(log, ACCEPTED) == 2
 
 
-def test_a_verdict_that_lacks_a_policy_is_lost(log: Engine) -> None:
-    _delete(log, "submission_decisions WHERE decision_id = 'd3'")
-    assert _sums(log) == (1, 0)
+Findings = dict[str, dict[str, list[str]]]
+_TWICE: Findings = {"duplicated": {"more than one decision": [f"{IMAGE} weapons"]}}
+_TOO_MANY: Findings = {
+    "duplicated": {"more decisions than policies": ["w"]},
+    "wrong": {"decided on another image": ["w"]},
+}
 
 
-def test_a_request_in_quarantine_without_an_entry_is_lost(log: Engine) -> None:
-    _delete(log, "quarantine")
-    assert _sums(log) == (1, 0)
+@pytest.mark.parametrize(
+    ("change", "sums", "findings"),
+    [
+        (
+            lambda log: _delete(log, "submission_decisions WHERE decision_id = 'd3'"),
+            (1, 0),
+            {"lost": {"a verdict without all of its decisions": ["p"]}},
+        ),
+        (
+            lambda log: _delete(log, "quarantine"),
+            (1, 0),
+            {"lost": {"quarantined without a row there": ["h"]}},
+        ),
+        (
+            lambda log: _insert(log, "submissions", request_id="w", outcome="decided"),
+            (0, 1),
+            {"duplicated": {"more than one answer": ["w"]}},
+        ),
+        (
+            lambda log: _quarantine(log, "q2", "w"),
+            (0, 1),
+            {"duplicated": {"a verdict and quarantine": ["w"]}},
+        ),
+        (
+            lambda log: _quarantine(log, "q2", "w", released_at="2026-01-01"),
+            (0, 0),
+            {},
+        ),
+        (
+            lambda log: _quarantine(log, "q2", "h"),
+            (0, 1),
+            {"duplicated": {"more than once in quarantine": ["h"]}},
+        ),
+        (lambda log: _decision(log, "d4", IMAGE, "weapons"), (0, 1), _TWICE),
+        (lambda log: _link(log, "w", 1, "d2"), (0, 1), _TOO_MANY),
+    ],
+    ids=[
+        "a policy without a decision",
+        "quarantined without a row there",
+        "two rows of one request",
+        "a verdict and open quarantine",
+        "released before the verdict",
+        "twice in quarantine",
+        "a second decision on one basis",
+        "more decisions than policies",
+    ],
+)
+def test_what_is_wrong_in_the_log_is_counted_and_named(
+    change: Callable[[Engine], None], sums: tuple[int, int], findings: Findings, log: Engine
+) -> None:
+    change(log)
+    found = reckon(log, ACCEPTED, {})
+    assert (found.ledger.lost, found.ledger.duplicated) == sums
+    assert found.findings == findings
+    assert found.is_clean == (not findings)
 
 
-def test_two_rows_of_one_request_are_duplicated(log: Engine) -> None:
-    _insert(log, "submissions", request_id="w", outcome="decided")
-    assert _sums(log) == (0, 1)
-
-
-def test_a_verdict_beside_an_open_entry_of_quarantine_is_duplicated(log: Engine) -> None:
-    _entry(log, "q2", "w")
-    assert audit(log, ACCEPTED, {}).findings == {"duplicated": {"a verdict and quarantine": ["w"]}}
-
-
-def test_an_entry_that_was_released_before_the_verdict_is_history(log: Engine) -> None:
-    _entry(log, "q2", "w", released_at="2026-01-01")
-    assert audit(log, ACCEPTED, {}).is_clean
-
-
-def test_two_open_entries_of_one_request_are_duplicated(log: Engine) -> None:
-    _entry(log, "q2", "h")
-    assert _sums(log) == (0, 1)
-
-
-def test_a_second_decision_on_one_image_policy_and_model_is_duplicated(log: Engine) -> None:
-    _decision(log, "d4", IMAGE, "weapons")
-    found = audit(log, ACCEPTED, {})
-    assert found.ledger.duplicated == 1
-    assert list(found.findings["duplicated"]) == ["more than one decision"]
-
-
-def test_a_request_with_more_decisions_than_policies_is_duplicated(log: Engine) -> None:
-    _link(log, "w", 1, "d2")
-    found = audit(log, ACCEPTED, {})
-    assert found.ledger.duplicated == 1
-    assert found.findings["wrong"] == {"decided on another image": ["w"]}
-
-
-def test_a_host_that_was_told_something_else_than_the_log_says_is_noticed(log: Engine) -> None:
-    assert _sums(log, {"w": Answer((_told("weapons", "d1", "pass"),))}) == (0, 1)
-    assert _sums(log, {"w": Answer((_told("weapons", "another"),))}) == (0, 1)
-    assert _sums(log, {"w": Answer((), "ImageError")}) == (0, 1)
-    assert _sums(log, {"h": Answer((), "ModelError")}) == (0, 1)
-    assert _sums(log, {"h": Answer((_told("weapons", "d1"),))}) == (0, 1)
+@pytest.mark.parametrize(
+    ("name", "answer"),
+    [
+        ("w", CollectedAnswer((_verdict("weapons", "d1", "pass"),))),
+        ("w", CollectedAnswer((_verdict("weapons", "another"),))),
+        ("w", CollectedAnswer((), "ImageError")),
+        ("h", CollectedAnswer((), "ModelError")),
+        ("h", CollectedAnswer((_verdict("weapons", "d1"),))),
+    ],
+)
+def test_a_host_that_got_something_other_than_the_log_says_is_noticed(
+    name: str, answer: CollectedAnswer, log: Engine
+) -> None:
+    found = reckon(log, ACCEPTED, {name: answer})
+    assert (found.ledger.lost, found.ledger.duplicated) == (0, 1)
+    assert found.findings == {"duplicated": {"the host got something else": [name]}}
 
 
 def test_a_verdict_on_a_hostile_image_is_wrong(log: Engine) -> None:
-    accepted = [WEAPONS._replace(hostile="noise"), PRIVACY, HARM]
-    assert audit(log, accepted, {}).findings == {"wrong": {"decided although hostile": ["w"]}}
+    accepted = [WEAPONS._replace(hostile="noise"), PRIVACY, HOSTILE_ONE]
+    assert reckon(log, accepted, {}).findings == {"wrong": {"decided although hostile": ["w"]}}
 
 
 def test_an_answer_has_one_webhook_where_they_are_sent(log: Engine) -> None:
     for name in ("w", "p", "p"):
         _insert(log, "outbox", request_id=name)
-    assert audit(log, ACCEPTED, {}).is_clean
-    found = audit(log, ACCEPTED, {}, webhooks=True).findings
+    assert reckon(log, ACCEPTED, {}).is_clean
+    found = reckon(log, ACCEPTED, {}, webhooks=True).findings
     assert found == {"wrong": {"not one webhook": ["h", "p"]}}
 
 
@@ -190,7 +217,7 @@ def test_each_kind_of_fault_happens_so_many_times_in_an_order_that_the_seed_give
     assert times[-1] <= 2.0 * len(plan)
 
 
-def test_the_images_of_the_load_all_differ_and_those_that_mean_harm_are_refused() -> None:
+def test_the_images_of_the_load_all_differ_and_the_hostile_ones_are_refused() -> None:
     photographs = Photographs(seed=1)
     cuts = [photographs.cut(number) for number in range(60)]
     assert len(set(cuts)) == 60
@@ -201,10 +228,10 @@ def test_the_images_of_the_load_all_differ_and_those_that_mean_harm_are_refused(
     limits = Limits(50_000_000, 1, PATIENCE_SECONDS)
     with DecoderPool(1, limits) as pool, DecoderPool(1, limits._replace(seconds=1.0)) as hasty:
         assert pool.squares(cuts[0], [small])[0].shape == (1, 32, 32, 3)
-        for kind in HOSTILE:
-            assert hostile(kind, 1) != hostile(kind, 2)
+        for kind, make in HOSTILE.items():
+            assert make(1) != make(2)
             with pytest.raises(ImageError):
-                (hasty if kind == "slow" else pool).squares(hostile(kind, 1), [small])
+                (hasty if kind == "slow" else pool).squares(make(1), [small])
 
 
 def test_garbage_is_made_of_every_kind() -> None:
@@ -215,7 +242,7 @@ def test_garbage_is_made_of_every_kind() -> None:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A folder below which PostgreSQL's user can work; pytest's own are closed to it."""
+    """A folder in which PostgreSQL's user can work; pytest's own folders are closed to it."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o711)
         yield Path(folder)
@@ -226,8 +253,8 @@ def open_folder() -> Iterator[Path]:
 def test_a_short_run_loses_nothing_and_leaves_nothing_behind(
     database: str, open_folder: Path
 ) -> None:
-    if database == "postgresql" and find_postgresql() is None:
-        pytest.skip("PostgreSQL's programs are not here")
+    if database == "postgresql" and find_programs() is None:
+        pytest.skip("PostgreSQL is not installed here")
     measured = open_folder / "chaos.json"
     options = ["--submissions", "60", "--faults", "1", "--spacing", "2", "--database", database]
     ended = subprocess.run(
@@ -251,7 +278,7 @@ def test_a_short_run_loses_nothing_and_leaves_nothing_behind(
 
 
 def _processes_below(folder: Path) -> list[str]:
-    """Returns the processes with a temporary folder below this one."""
+    """Returns the processes whose temporary folder is in this one."""
     found = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):

@@ -1,31 +1,25 @@
-"""A real PostgreSQL for tests, on loopback, in a folder of its own; gone when it is closed."""
+"""A real PostgreSQL for tests, on loopback and with its safe settings; gone when it is closed."""
 
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
-import socket
+import signal
 import subprocess
 import tempfile
 import uuid
 from pathlib import Path
 from typing import Self
 
-from tests.support.waiting import PATIENCE_SECONDS
+from tests.support.server_processes import end, free_port, guarded
+from tests.support.waiting import until
 
 _INSTALLED = Path("/usr/lib/postgresql")
 _PASSWORD = "p4ss-word"  # in every URL of a test, so that one that is repeated shows
 
 
-def _free_port() -> int:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return int(free.getsockname()[1])
-
-
 def find_programs() -> Path | None:
-    """Returns the folder of PostgreSQL's programs, the newest where there are several."""
+    """Returns the folder of PostgreSQL's programs, the newest of several; None without."""
     if found := shutil.which("initdb"):
         return Path(found).resolve().parent
     versions = [path.parent for path in _INSTALLED.glob("*/bin/initdb")]
@@ -33,16 +27,25 @@ def find_programs() -> Path | None:
 
 
 class PostgresServer:
-    """A PostgreSQL server that can be stopped as a power cut would, and started again."""
+    """A PostgreSQL server that can be stopped without notice, and started again."""
 
-    def __init__(self, programs: Path) -> None:
+    def __init__(self, programs: Path, folder: Path | None = None) -> None:
+        """Prepares a server.
+
+        Args:
+            programs: from `find_programs`.
+            folder: a new one, for the data and logs; by default a temporary one.
+        """
         self._programs = programs
-        self._folder = Path(tempfile.mkdtemp(prefix="evenhand-postgresql-"))
+        self._is_temporary = folder is None
+        self._folder = folder or Path(tempfile.mkdtemp(prefix="evenhand-postgresql-"))
+        self._folder.mkdir(exist_ok=True)
         # The server refuses to run as root; Debian's package makes a user for it.
         self._user = "postgres" if os.getuid() == 0 else None
         if self._user:
-            os.chown(self._folder, pwd.getpwnam(self._user).pw_uid, -1)
-        self.port = 0
+            shutil.chown(self._folder, self._user)
+        self._port = free_port()
+        self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         password = self._folder / "password"
@@ -50,31 +53,40 @@ class PostgresServer:
         password.chmod(0o644)
         options = ["-U", "evenhand", "-E", "UTF8", "--locale=C", "-A", "scram-sha-256", "-N"]
         self._run("initdb", *options, "--pwfile", str(password), "-D", self._data)
-        for left in (2, 1, 0):  # another process may take the free port first
-            self.port = _free_port()
-            try:
-                self.start()
-                break
-            except RuntimeError:
-                if not left:
-                    raise
+        self.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._is_temporary:
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Starts the server; returns once it answers."""
-        options = f"-h 127.0.0.1 -p {self.port} -k '' -c max_connections=200"
-        log = str(self._folder / "server.log")
-        patience = str(int(PATIENCE_SECONDS))
-        said = ("-w", "-t", patience, "-l", log, "-o", options)
-        self._run("pg_ctl", "-D", self._data, *said, "start")
+        """Starts the server; returns once it answers.
+
+        Raises:
+            RuntimeError: it does not start.
+        """
+        address = ["-h", "127.0.0.1", "-p", str(self._port), "-k", "", "-c", "max_connections=200"]
+        command = [str(self._programs / "postgres"), "-D", self._data, *address]
+        with (self._folder / "server.log").open("ab") as log:
+            self._process = process = subprocess.Popen(
+                guarded(command, "QUIT"),
+                stdout=log,
+                stderr=log,
+                user=self._user,
+                cwd=self._folder,
+                start_new_session=True,  # Ctrl-C in the terminal is for the owner
+            )
+        until(lambda: self._answers() or process.poll() is not None)
+        if process.poll() is not None:
+            raise RuntimeError(f"PostgreSQL does not start: {Path(log.name).read_text()}")
 
     def stop(self) -> None:
-        """Ends the server at once, without telling its clients."""
-        self._run("pg_ctl", "-D", self._data, "-w", "-m", "immediate", "stop", check=False)
+        """Ends the server at once, as `pg_ctl stop -m immediate` does."""
+        if self._process is not None:
+            end(self._process, signal.SIGQUIT)
+            self._process = None
 
     def new_database(self) -> str:
         """Returns the URL of a new, empty database."""
@@ -84,7 +96,7 @@ class PostgresServer:
 
     def url(self, name: str) -> str:
         """Returns the URL of a database."""
-        return f"postgresql://evenhand:{_PASSWORD}@127.0.0.1:{self.port}/{name}"
+        return f"postgresql://evenhand:{_PASSWORD}@127.0.0.1:{self._port}/{name}"
 
     def sql(self, database: str, statement: str) -> str:
         """Runs a statement with PostgreSQL's own client and returns what it prints, bare."""
@@ -94,19 +106,15 @@ class PostgresServer:
     def _data(self) -> str:
         return str(self._folder / "data")
 
-    def _run(self, program: str, *arguments: str, check: bool = True) -> str:
-        # Not a pipe for what the server inherits: it would be held open until the server ends.
-        with tempfile.TemporaryFile("w+") as said:
-            done = subprocess.run(
-                [str(self._programs / program), *arguments],
-                stdout=said,
-                stderr=subprocess.STDOUT,
-                user=self._user,
-                cwd=self._folder,
-                check=False,
-            )
-            said.seek(0)
-            text = said.read()
-        if check and done.returncode:
-            raise RuntimeError(f"{program} fails: {text}")
-        return text.strip()
+    def _answers(self) -> bool:
+        address = ["-h", "127.0.0.1", "-p", str(self._port), "-q"]
+        return not subprocess.run([self._programs / "pg_isready", *address]).returncode
+
+    def _run(self, program: str, *arguments: str) -> str:
+        command = [str(self._programs / program), *arguments]
+        done = subprocess.run(
+            command, capture_output=True, text=True, user=self._user, cwd=self._folder
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} fails: {done.stdout}{done.stderr}")
+        return done.stdout.strip()

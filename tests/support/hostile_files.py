@@ -150,11 +150,12 @@ def png(
     *before: bytes,
     depth: int = 8,
     colour: int = 0,
+    interlace: int = 0,
     pixels: bytes = b"",
     after: bytes = b"",
 ) -> bytes:
     """Returns a PNG whose chunks and sizes need not fit one another."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, interlace)
     data = pixels or zlib.compress(bytes(64 * 65))
     parts = (chunk(b"IHDR", header), *before, chunk(b"IDAT", data), after, chunk(b"IEND"))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

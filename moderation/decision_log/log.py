@@ -8,7 +8,7 @@ that two workers with the same request wait for each other instead of blocking e
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Self
 
@@ -29,7 +29,6 @@ from moderation.decision_log.records import (
     Quarantined,
     Reason,
     Submission,
-    Values,
     quarantine_values,
     submission_values,
 )
@@ -96,18 +95,21 @@ class DecisionLog:
         """
         pairs = list(zip(bases, verdicts, strict=True))
 
-        def work(connection: Connection) -> Answer:
-            now = datetime.now(UTC)
-            row = submission_values(submission, "decided", now)
-            if not insert_new(connection, submissions, [row]):
-                return self._present_answer(connection, submission)
+        def add(connection: Connection, now: datetime) -> Decided:
             canonical = add_decisions(connection, submission.request_id, pairs, now)
-            answer = Decided(submission.request_id, canonical)
-            connection.execute(insert(submission_decisions), _links(answer))
-            self._announce(connection, answer, now)
-            return answer
+            links = [
+                {
+                    "request_id": submission.request_id,
+                    "position": position,
+                    "decision_id": verdict.decision_id,
+                    "timings": verdict.timings,
+                }
+                for position, verdict in enumerate(canonical)
+            ]
+            connection.execute(insert(submission_decisions), links)
+            return Decided(submission.request_id, canonical)
 
-        return self.database.write(work)
+        return self._answer_once(submission, "decided", add)
 
     def set_aside(
         self,
@@ -131,18 +133,13 @@ class DecisionLog:
             RequestError: the id is that of another request.
         """
 
-        def work(connection: Connection) -> Answer:
-            now = datetime.now(UTC)
-            row = submission_values(submission, "quarantined", now)
-            if not insert_new(connection, submissions, [row]):
-                return self._present_answer(connection, submission)
+        def add(connection: Connection, now: datetime) -> Quarantined:
             answer = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
-            values = quarantine_values(answer, now, deliveries=deliveries, retries=retries)
-            connection.execute(insert(quarantine), values)
-            self._announce(connection, answer, now)
+            row = quarantine_values(answer, now, deliveries=deliveries, retries=retries)
+            connection.execute(insert(quarantine), row)
             return answer
 
-        return self.database.write(work)
+        return self._answer_once(submission, "quarantined", add)
 
     def release(self, quarantine_id: str) -> str:
         """Lets a quarantined request be decided again and returns its id; its row stays as history.
@@ -183,18 +180,28 @@ class DecisionLog:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _present_answer(self, connection: Connection, submission: Submission) -> Answer:
-        """Returns the answer that was there first."""
-        known = find_answer(
-            connection, submission.request_id, submission.request_sha256, self.database.where
-        )
-        if known is None:  # released in between
-            raise Vanished
-        return known
+    def _answer_once(
+        self,
+        submission: Submission,
+        outcome: str,
+        add: Callable[[Connection, datetime], Answer],
+    ) -> Answer:
+        """Returns the answer that `add` writes, or the one that was there first."""
 
-    def _announce(self, connection: Connection, answer: Answer, now: datetime) -> None:
-        if rows := outbox_rows(answer, self._endpoints, now):
-            connection.execute(insert(outbox), rows)
+        def work(connection: Connection) -> Answer:
+            now = datetime.now(UTC)
+            if insert_new(connection, submissions, [submission_values(submission, outcome, now)]):
+                answer = add(connection, now)
+                if rows := outbox_rows(answer, self._endpoints, now):
+                    connection.execute(insert(outbox), rows)
+                return answer
+            name, digest = submission.request_id, submission.request_sha256
+            known = find_answer(connection, name, digest, self.database.where)
+            if known is None:  # released in between
+                raise Vanished
+            return known
+
+        return self.database.write(work)
 
     def _end_quarantine(self, connection: Connection, quarantine_id: str, column: str) -> str:
         """Sets the time in this column of an open row, and returns its request's id."""
@@ -211,15 +218,3 @@ class DecisionLog:
             what = f"{quarantine_id} was released or dropped before"
             raise RequestError(what, where, remedy)
         return str(row.request_id)
-
-
-def _links(answer: Decided) -> list[Values]:
-    return [
-        {
-            "request_id": answer.request_id,
-            "position": position,
-            "decision_id": verdict.decision_id,
-            "timings": verdict.timings,
-        }
-        for position, verdict in enumerate(answer.verdicts)
-    ]

@@ -1,4 +1,4 @@
-"""A SQLite log whose files are removed or replaced while it is open: no answer gets lost in it."""
+"""A SQLite log whose files are removed or replaced while it is open: no answer is lost."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -16,12 +16,11 @@ from sqlalchemy import Connection, select, text
 from moderation.client.client import Client
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
-from moderation.decision_log.records import Decided
 from moderation.decision_log.tables import submissions
 from moderation.errors import LogUnavailable, VerdictTimeout
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import Settings, load_settings
-from tests.support.decision_samples import basis, submission, verdict
+from tests.support.decision_samples import answer_to, decide_one
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 Loss = Callable[[Path], None]
@@ -36,18 +35,6 @@ def file(tmp_path: Path) -> Path:
 @pytest.fixture
 def log_settings(file: Path) -> Settings:
     return load_settings(database_url=f"sqlite:///{file}")
-
-
-@pytest.fixture
-def log(log_settings: Settings) -> Iterator[DecisionLog]:
-    with open_log(log_settings) as opened:
-        yield opened
-
-
-def decide(log: DecisionLog, name: str) -> Decided:
-    outcome = log.decide(submission(name), [basis()], [verdict(basis(), request_id=name)])
-    assert isinstance(outcome, Decided)
-    return outcome
 
 
 def answered(log: DecisionLog) -> list[str]:
@@ -96,25 +83,25 @@ LOSSES: dict[str, Loss] = {
 def test_nothing_is_answered_from_or_into_a_log_that_is_gone(
     loss: Loss, log: DecisionLog, file: Path
 ) -> None:
-    decide(log, "r1")
+    decide_one(log, "r1")
     loss(file)
     there = file.exists()
     for ask in (
-        lambda: decide(log, "r2"),
-        lambda: log.outcome("r1", submission("r1").request_sha256),
+        lambda: decide_one(log, "r2"),
+        lambda: answer_to(log),
         lambda: log.database.write(lambda connection: connection.execute(text("SELECT 1"))),
     ):
         with pytest.raises(LogUnavailable, match="removed or replaced") as caught:
             ask()
         assert "stop all workers" in caught.value.remedy
-    assert file.exists() == there  # and none is made in its place
+    assert file.exists() == there  # and no new one is made
 
 
 @pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
-def test_a_write_whose_log_goes_before_its_end_is_no_answer(
+def test_a_write_whose_log_goes_before_its_end_is_not_an_answer(
     loss: Loss, log: DecisionLog, file: Path
 ) -> None:
-    decide(log, "r1")
+    decide_one(log, "r1")
 
     def work(connection: Connection) -> None:
         connection.execute(submissions.update().values(queue="bulk"))
@@ -130,18 +117,18 @@ def test_a_write_whose_log_goes_before_its_end_is_no_answer(
 def test_a_log_that_is_put_back_goes_on_with_all_that_was_answered(
     log: DecisionLog, file: Path
 ) -> None:
-    first = decide(log, "r1")
+    first = decide_one(log, "r1")
     checkpoint(file)
     away = file.parent.with_name("away")
     file.parent.rename(away)
     file.parent.mkdir()
     file.touch()
     with pytest.raises(LogUnavailable):
-        decide(log, "r2")
+        decide_one(log, "r2")
     shutil.rmtree(file.parent)
     away.rename(file.parent)
-    decide(log, "r2")
-    assert log.outcome("r1", submission("r1").request_sha256) == first
+    decide_one(log, "r2")
+    assert answer_to(log) == first
     assert answered(log) == ["r1", "r2"]
 
 
@@ -149,10 +136,10 @@ def test_a_log_whose_last_writes_were_removed_has_them_after_a_restart(
     log_settings: Settings, file: Path
 ) -> None:
     with open_log(log_settings) as log:
-        decide(log, "r1")
+        decide_one(log, "r1")
         beside(file, "-wal").unlink()
         with pytest.raises(LogUnavailable):
-            decide(log, "r2")
+            decide_one(log, "r2")
     with open_log(log_settings) as log:
         assert answered(log) == ["r1"]
 
@@ -161,37 +148,37 @@ def test_a_backup_that_took_the_place_of_a_log_is_used_after_a_restart(
     log_settings: Settings, file: Path
 ) -> None:
     with open_log(log_settings) as log:
-        decide(log, "r1")
+        decide_one(log, "r1")
         copy = backup(file)
-        decide(log, "r2")
+        decide_one(log, "r2")
         copy.replace(file)
         with pytest.raises(LogUnavailable):
-            decide(log, "r3")
+            decide_one(log, "r3")
     for end in ("-wal", "-shm"):  # as the error says
         beside(file, end).unlink()
     with open_log(log_settings) as log:
         assert answered(log) == ["r1"]
-        decide(log, "r3")
+        decide_one(log, "r3")
 
 
-def test_connections_that_come_and_go_are_no_loss(log: DecisionLog, file: Path) -> None:
-    decide(log, "r1")
+def test_connections_that_come_and_go_are_not_a_loss(log: DecisionLog, file: Path) -> None:
+    decide_one(log, "r1")
     log.engine.dispose()
-    decide(log, "r2")
+    decide_one(log, "r2")
     checkpoint(file)
-    decide(log, "r3")
+    decide_one(log, "r3")
     link = file.with_name("link.db")
     link.symlink_to(file)
     with open_log(load_settings(database_url=f"sqlite:///{link}")) as linked:
-        decide(linked, "r4")
+        decide_one(linked, "r4")
         link.unlink()
         with pytest.raises(LogUnavailable, match=r"\(link\.db\)"):
-            decide(linked, "r5")
+            decide_one(linked, "r5")
     assert answered(log) == ["r1", "r2", "r3", "r4"]
 
 
 def fill(log: DecisionLog, rows: int) -> None:
-    """Makes the file grow, beyond what lies beside it."""
+    """Makes the file grow, and not only the files beside it."""
     with log.database.writing() as connection:
         connection.execute(text("CREATE TABLE IF NOT EXISTS filling (x)"))
         for _ in range(rows):
@@ -217,34 +204,34 @@ def restore_in_place(copy: Path, file: Path) -> None:
 def test_a_backup_that_is_written_over_a_log_that_grew_is_noticed(
     act: Callable[[Path, Path], None], log: DecisionLog, file: Path
 ) -> None:
-    decide(log, "r1")
+    decide_one(log, "r1")
     copy = backup(file)
     fill(log, 10)
     checkpoint(file)
-    decide(log, "r2")
+    decide_one(log, "r2")
     act(copy, file)
     with pytest.raises(LogUnavailable, match=r"\(decisions\.db\)"):
-        decide(log, "r3")
+        decide_one(log, "r3")
     with file.open("ab") as grown:
         grown.write(bytes(2_000_000))
     with pytest.raises(LogUnavailable):  # for good
-        log.outcome("r1", submission("r1").request_sha256)
+        answer_to(log)
 
 
 def test_the_last_answers_of_a_log_that_is_missing_are_not_thrown_away(
     log_settings: Settings, file: Path
 ) -> None:
     with open_log(log_settings) as log:
-        decide(log, "r1")
+        decide_one(log, "r1")
         for path in [file, *(beside(file, end) for end in ("-wal", "-shm"))]:
             shutil.copy(path, path.with_name(f"copy-{path.name}"))
     copy = file.with_name("copy-decisions.db")
-    kept = copy.read_bytes()
+    content = copy.read_bytes()
     copy.unlink()
     settings = load_settings(database_url=f"sqlite:///{copy}")
     with pytest.raises(LogUnavailable, match="last answers of a log that is not"):
         open_log(settings)
-    copy.write_bytes(kept)
+    copy.write_bytes(content)
     with open_log(settings) as log:
         assert answered(log) == ["r1"]
 

@@ -1,4 +1,4 @@
-"""Threads that share transactions: each gets its own answer, and nobody another's failure."""
+"""Threads that share transactions: each gets its own result, and none another's failure."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def _database(folder: Path) -> Database:
     return made
 
 
-class Shared:
-    """Such a database, written through turns of its own; counts its transactions."""
+class SharedDatabase:
+    """Such a database with its own turns, which counts its transactions."""
 
     def __init__(self, folder: Path, seconds: float = PATIENCE_SECONDS) -> None:
         self.database = _database(folder)
@@ -52,7 +52,7 @@ class Shared:
         return self.turns.share(work, self.transaction)
 
     def together(self, works: list[Work[int]]) -> list[Future[int]]:
-        """Returns what becomes of works that all wait for one turn, in order."""
+        """Returns the results of works that all wait for one turn, in order."""
         with ThreadPoolExecutor(len(works)) as pool:
             with self.turns.turn():
                 asked: list[Future[int]] = []
@@ -67,8 +67,8 @@ class Shared:
 
 
 @pytest.fixture
-def shared(tmp_path: Path) -> Iterator[Shared]:
-    made = Shared(tmp_path)
+def shared(tmp_path: Path) -> Iterator[SharedDatabase]:
+    made = SharedDatabase(tmp_path)
     yield made
     made.database.close()
 
@@ -81,14 +81,16 @@ def adding(n: int) -> Work[int]:
     return work
 
 
-def test_those_that_wait_share_one_commit_and_each_gets_its_own_answer(shared: Shared) -> None:
+def test_those_that_wait_share_one_commit_and_each_gets_its_own_result(
+    shared: SharedDatabase,
+) -> None:
     answers = shared.together([adding(n) for n in range(20)])
     assert [answer.result() for answer in answers] == list(range(20))
     assert shared.numbers() == list(range(20))
     assert shared.commits == 1
 
 
-def test_more_than_may_share_one_take_several(shared: Shared) -> None:
+def test_more_than_may_share_one_take_several(shared: SharedDatabase) -> None:
     answers = shared.together([adding(n) for n in range(100)])
     assert [answer.result() for answer in answers] == list(range(100))
     assert shared.commits == 2
@@ -103,7 +105,9 @@ def _refused(_: Connection) -> int:
     [(_refused, RequestError), (adding(3), IntegrityError)],
     ids=["refused", "twice"],
 )
-def test_one_that_fails_fails_alone(bad: Work[int], error: type[Exception], shared: Shared) -> None:
+def test_one_that_fails_fails_alone(
+    bad: Work[int], error: type[Exception], shared: SharedDatabase
+) -> None:
     good: list[Work[int]] = [adding(n) for n in range(10)]
     answers = shared.together([*good[:5], bad, *good[5:]])
     with pytest.raises(error):
@@ -115,7 +119,7 @@ def test_one_that_fails_fails_alone(bad: Work[int], error: type[Exception], shar
 
 @pytest.mark.parametrize("failure", [LogUnavailable, LogError])
 def test_a_commit_that_fails_fails_for_all_and_is_tried_once(
-    failure: type[Exception], shared: Shared
+    failure: type[Exception], shared: SharedDatabase
 ) -> None:
     shared.away = failure
     answers = shared.together([adding(n) for n in range(10)])
@@ -128,14 +132,14 @@ def test_a_commit_that_fails_fails_for_all_and_is_tried_once(
     assert shared.numbers() == [1]
 
 
-def test_threads_get_each_an_error_of_its_own(shared: Shared) -> None:
+def test_threads_get_each_an_error_of_its_own(shared: SharedDatabase) -> None:
     shared.away = LogUnavailable
     errors = [answer.exception() for answer in shared.together([adding(1), adding(2)])]
     assert errors[0] is not errors[1]
 
 
-def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -> None:
-    shared = Shared(tmp_path, seconds=0.1)
+def test_work_that_gets_no_turn_in_time_fails_and_is_never_written(tmp_path: Path) -> None:
+    shared = SharedDatabase(tmp_path, seconds=0.1)
     with shared.turns.turn(), pytest.raises(LogUnavailable, match="no turn to write"):
         shared.write(adding(1))
     assert shared.write(adding(2)) == 2
@@ -143,13 +147,13 @@ def test_who_gets_no_turn_in_time_is_told_so_and_never_written(tmp_path: Path) -
     shared.database.close()
 
 
-def test_who_is_written_by_another_gets_its_answer_though_the_turn_never_comes(
-    shared: Shared,
+def test_work_that_another_thread_writes_has_its_result_though_its_turn_never_comes(
+    shared: SharedDatabase,
 ) -> None:
     is_written = threading.Event()
 
     class Never:
-        """A turn that does not come; who waits for it gives up once all is written."""
+        """A turn that never comes; a thread that waits for it gives up once all is written."""
 
         def acquire(self, timeout: float) -> bool:
             return not is_written.wait()
@@ -163,18 +167,21 @@ def test_who_is_written_by_another_gets_its_answer_though_the_turn_never_comes(
         assert asked.result() == 1
 
 
-def test_a_leader_that_is_broken_off_leaves_nobody_waiting(shared: Shared) -> None:
+def test_a_leader_that_is_broken_off_leaves_nobody_waiting(shared: SharedDatabase) -> None:
     def broken_off(_: Connection) -> int:
         raise KeyboardInterrupt
 
     answers = shared.together([broken_off, adding(1)])
-    told = {type(answer.exception()) for answer in answers}
-    assert told == {KeyboardInterrupt, LogUnavailable}  # whoever led, and whoever waited
+    errors = {type(answer.exception()) for answer in answers}
+    assert errors == {
+        KeyboardInterrupt,
+        LogUnavailable,
+    }  # the leader, and the other
     assert shared.write(adding(2)) == 2
     assert shared.numbers() == [2]
 
 
-def test_many_threads_lose_and_double_nothing(shared: Shared) -> None:
+def test_many_threads_lose_nothing_and_write_nothing_twice(shared: SharedDatabase) -> None:
     start = threading.Barrier(16)
 
     def many(first: int) -> list[int]:
@@ -182,8 +189,8 @@ def test_many_threads_lose_and_double_nothing(shared: Shared) -> None:
         return [shared.write(adding(n)) for n in range(first, 400, 16)]
 
     with ThreadPoolExecutor(16) as pool:
-        told = sorted(n for some in pool.map(many, range(16)) for n in some)
-    assert told == shared.numbers() == list(range(400))
+        results = sorted(n for some in pool.map(many, range(16)) for n in some)
+    assert results == shared.numbers() == list(range(400))
 
 
 # The same in the decision log's own database
@@ -205,10 +212,10 @@ def test_writes_to_sqlite_share_commits(database: Database) -> None:
             asked = [pool.submit(database.write, adding(n)) for n in range(8)]
             until(lambda: len(database._turns._waiting) == 8)
         assert [answer.result() for answer in asked] == list(range(8))
-    assert len(commits) == 2  # of the one that held the turn, and of all others
+    assert len(commits) == 2  # that of the turn's holder, and that of all others
 
 
-def test_one_that_is_tried_again_and_again_pauses_without_the_turn(
+def test_work_that_is_tried_again_and_again_pauses_without_the_turn(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def vanishing(_: Connection) -> int:

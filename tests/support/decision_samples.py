@@ -1,18 +1,25 @@
-"""Submissions, bases and verdicts as a worker makes them, without a model."""
+"""Submissions, bases and verdicts as a worker makes them, without a model; and their answers."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
+from sqlalchemy import Table, func, select
 
-from moderation.decision_log.records import Submission
+from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.records import Answer, Decided, Quarantined, Submission
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import Basis, decide, deciding_frame, make_verdict
 from moderation.worker.submissions import submission_of
+
+T = TypeVar("T")
 
 WEAPONS = load_policy(shipped_policies() / "weapons.yaml")
 OTHER = Policy.model_validate({**WEAPONS.model_dump(), "id": "other"})
@@ -25,6 +32,7 @@ STAMP = ModelStamp(
     device="cpu",
 )
 HOST = "images.example.com"
+ENDPOINTS = ("https://a.example/hook", "https://b.example/hook")
 
 
 def image_sha256(name: str) -> str:
@@ -49,7 +57,7 @@ def basis(policy: Policy = WEAPONS, *, model: ModelStamp = STAMP, frames: int = 
 def verdict(
     on: Basis, *, request_id: str = "r1", image: str = "a", seed: int = 0, seconds: float = 0.01
 ) -> Verdict:
-    """Returns the verdict on similarities that come of the seed."""
+    """Returns the verdict on similarities that the seed gives."""
     count = (on.frames, len(on.policy.labels))
     cosines = np.random.default_rng(seed).uniform(0.1, 0.3, count).astype(np.float32)
     classifier = Classifier(on.policy, np.empty((0, 0), np.float32), on.logit_scale, on.logit_bias)
@@ -64,3 +72,44 @@ def verdict(
         image_sha256=image_sha256(image),
         timings={"encode": seconds},
     )
+
+
+def decide_one(log: DecisionLog, request_id: str = "r1", *, image: str = "a") -> Decided:
+    """Returns the answer to a request with one policy, once the log has decided it."""
+    made = verdict(basis(), request_id=request_id, image=image)
+    return decided(log.decide(submission(request_id, image=image), [basis()], [made]))
+
+
+def answer_to(log: DecisionLog, request_id: str = "r1") -> Answer | None:
+    """Returns the log's answer to a request about image "a" with one policy."""
+    return log.outcome(request_id, submission(request_id).request_sha256)
+
+
+def decided(answer: Answer | None) -> Decided:
+    assert isinstance(answer, Decided)
+    return answer
+
+
+def quarantined(answer: Answer | None) -> Quarantined:
+    assert isinstance(answer, Quarantined)
+    return answer
+
+
+def count(log: DecisionLog, *tables: Table) -> list[int]:
+    """Returns how many rows each table has."""
+    with log.engine.connect() as connection:
+        return [
+            int(connection.scalar(select(func.count()).select_from(table)) or 0) for table in tables
+        ]
+
+
+def at_once(threads: int, act: Callable[[int], T]) -> list[T]:
+    """Returns what `act` returns in each of so many threads that begin together."""
+    ready = threading.Barrier(threads)
+
+    def begin(number: int) -> T:
+        ready.wait()
+        return act(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(begin, range(threads)))

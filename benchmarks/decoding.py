@@ -52,7 +52,6 @@ from moderation.encoders.registry import load_encoder
 from moderation.images.pixels import SCALE, Pixels, decode, preprocess, read_squares
 from moderation.policy import load_policies
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.pipeline import describe
 from moderation.scoring.verdict import actions, outcomes
 
 ROOT = Path(__file__).parent.parent
@@ -273,7 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     own = bool(given.photos)
     found = measure(paths, [None] if own else SIDES, [] if own else list(SPACES), encoder)
     setup = (
-        f"{describe(encoder.stamp)}; Pillow {PIL.__version__}, Python {platform.python_version()}, "
+        f"{encoder.stamp.described}; Pillow {PIL.__version__}, Python {platform.python_version()}, "
         f"{os.cpu_count()} cores; medians of one run an image, ms of reading and preprocessing"
     )
     Console(width=None if sys.stdout.isatty() else 150).print(difference_table(found, setup))

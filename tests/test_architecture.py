@@ -70,8 +70,9 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        callbacks | connection_log | delivery | housekeeping | metrics | metrics_server | reasons
-        redaction | release | result_writing | submissions
+        callbacks | connection_log | housekeeping | metrics_server | quarantine | redaction
+        request | result_writing
+        metrics
         answering | logs | queue_metrics | serving
         scrape | tasks
         running

@@ -95,9 +95,7 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
 
 def note_model(stamp: ModelStamp) -> None:
     """Tells on the terminal which model it is, as the figures are its alone."""
-    from moderation.scoring.pipeline import describe
-
-    note(f"Model: {describe(stamp)}")
+    note(f"Model: {stamp.described}")
 
 
 def embed_images(

@@ -79,7 +79,7 @@ def show(name: IdArgument) -> None:
         entry = _entry(decisions, name)
     shown = entry.as_json()
     with _registry(settings) as registry:
-        shown["can_be_retried"] = registry.kept(entry.request_id) is not None
+        shown["can_be_retried"] = registry.quarantined(entry.request_id) is not None
     print(json.dumps(shown, indent=2))
 
 
@@ -93,7 +93,7 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
     Exits with 1 where one is not kept any more: its host has to submit it again.
     """
     from moderation.queue.celery_app import create_app
-    from moderation.worker.release import release
+    from moderation.worker.quarantine import release
 
     settings = load_settings()
     celery = create_app(settings)

@@ -33,7 +33,7 @@ from moderation.commands.output import (
 )
 from moderation.encoders.cores import usable
 from moderation.errors import ModerationError
-from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.pipeline import Pipeline
 from moderation.settings import load_settings
 
 _THREADS = 4 * usable()
@@ -109,7 +109,7 @@ def _scan_image(pipeline: Pipeline, image: Path, max_image_bytes: int) -> list[R
     try:
         content = read_image(image, max_image_bytes)
         verdicts = pipeline.moderate(
-            content, pipeline.policies, request_id=str(uuid.uuid4()), timer=Timer()
+            content, pipeline.served(pipeline.policies), request_id=str(uuid.uuid4())
         )
     except ModerationError as error:
         return [error_row(str(image), error)]

@@ -23,7 +23,7 @@ from moderation.errors import LogError, RequestError
 from moderation.messages import LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.verdict import decide, make_verdict
 
 #: Policies held in memory while decisions are read.
@@ -157,8 +157,9 @@ def replay_image(
     if hashlib.sha256(content).hexdigest() != verdict.image_sha256:
         what = f"it is not the image that was decided on (SHA-256 {verdict.image_sha256})"
         raise RequestError(what, decided.id, "Give the very file that was sent")
-    [name] = pipeline.policies
-    [anew] = pipeline.moderate(content, [name], request_id=verdict.request_id, timer=Timer())
+    [anew] = pipeline.moderate(
+        content, pipeline.served(pipeline.policies), request_id=verdict.request_id
+    )
     _refuse_other_model(decided, anew.model)
     return _compared(decided, anew, tolerance)
 

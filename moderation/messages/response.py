@@ -43,6 +43,14 @@ class ModelStamp(_Response):
     device: str
     runtime: str = "torch"  # as it was before workers said so
 
+    @property
+    def described(self) -> str:
+        """The model in words, with what must be known of it wherever it runs."""
+        text = f"{self.id} (revision {self.revision}, {self.dtype} on {self.device})"
+        if self.id == "starter":
+            text += ", a small stand-in for trying out: its figures are not CLIP's"
+        return text
+
 
 class LabelScore(_Response):
     """What one label of the policy got.

@@ -211,12 +211,12 @@ class _Channel(PooledChannel):
         try:
             envelope = read_envelope(raw, queue, tasks=guard.tasks, largest=guard.largest)
         except UnreadableMessage as error:
-            self._set_aside(queue, raw, error)
+            self._report_poison(queue, raw, error)
         else:
             self.connection._deliver(envelope, queue)
         return True
 
-    def _set_aside(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
+    def _report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
         """Reports a message before it is gone; where that fails, it comes back later."""
         tag = str(uuid.uuid4())
         with self.conn_or_acquire() as client:

@@ -85,7 +85,7 @@ class Registry:
         self._settle, self._renew = script(scripts.SETTLE), script(scripts.RENEW)
         self._take, self._give_back = script(scripts.TAKE), script(scripts.GIVE_BACK)
         self._beat, self._overdue = script(scripts.BEAT), script(scripts.OVERDUE)
-        self._set_aside, self._forget = script(scripts.SET_ASIDE), script(scripts.FORGET)
+        self._quarantine, self._forget = script(scripts.QUARANTINE), script(scripts.FORGET)
 
     def accept(
         self,
@@ -184,18 +184,18 @@ class Registry:
         """Returns how many requests are accepted and not final."""
         return self._redis.hlen(_ACCEPTED)
 
-    def set_aside(self, request_id: str, accepted: Accepted, *, most_bytes: int) -> bool:
-        """Keeps a request in quarantine; False where it is too large. The oldest go first."""
+    def quarantine(self, request_id: str, accepted: Accepted, *, most_bytes: int) -> bool:
+        """Keeps a request in quarantine; False if it is too large. The oldest make room for it."""
         arguments: list[str | float] = [request_id, accepted.packed(), most_bytes]
-        return bool(self._set_aside(_QUARANTINE_KEYS, arguments))
+        return bool(self._quarantine(_QUARANTINE_KEYS, arguments))
 
-    def kept(self, request_id: str) -> Accepted | None:
-        """Returns a request that was set aside; None where it is not kept any more."""
+    def quarantined(self, request_id: str) -> Accepted | None:
+        """Returns a request in quarantine; None if it is not kept here any more."""
         content = cast(Any, self._redis.hget(_QUARANTINED, request_id))
         return Accepted.unpacked(content) if content else None
 
     def forget(self, request_id: str) -> None:
-        """Keeps a request that was set aside no longer."""
+        """Removes a request from quarantine here; the decision log still knows of it."""
         self._forget(_QUARANTINE_KEYS, [request_id])
 
 

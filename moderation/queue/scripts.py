@@ -125,9 +125,9 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0,
   math.max(1, math.min(missing, most)))
 """
 
-#: Sets a request aside, at the cost of the oldest where there are too many bytes: 1 if it fits.
+#: Quarantines a request, and drops the oldest while there are too many bytes: 1 if it fits.
 #: Keys: quarantined, their times, their bytes. Arguments: id, what is kept, most bytes.
-SET_ASIDE = """
+QUARANTINE = """
 local most, size = tonumber(ARGV[3]), string.len(ARGV[2])
 if size > most then return 0 end
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
@@ -144,7 +144,7 @@ end
 return 1
 """
 
-#: Forgets a request that was set aside. Keys: as of `SET_ASIDE`. Argument: id.
+#: Forgets a request in quarantine. Keys: as of `QUARANTINE`. Argument: id.
 FORGET = """
 local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[1], ARGV[1])

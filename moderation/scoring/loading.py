@@ -28,7 +28,7 @@ def load_pipeline(
         settings: of this process.
         policies: by id.
         override_model: wins over what they name.
-        observe: told of each batch.
+        observe: called for each batch.
         on_decoder_end: called each time that an image ends a decoder.
 
     Raises:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from itertools import product
-from typing import Protocol, get_args
+from typing import get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
@@ -20,6 +20,7 @@ from moderation.decision_log.records import Reason
 from moderation.errors import ModerationError, TransientError
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
+from moderation.worker.request import Delivery
 
 #: What stands for a value that is not known here.
 OTHER = "other"
@@ -34,18 +35,6 @@ _STEP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 _BATCH = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 #: Enough of a hash to tell two policies or models apart.
 _PREFIX = 12
-
-
-class Sent(Protocol):
-    """What is known of how a request came."""
-
-    @property
-    def queue(self) -> str:
-        """The queue: interactive or bulk."""
-
-    @property
-    def sent_at(self) -> float | None:
-        """When the host sent it, in Unix seconds; None where it did not say."""
 
 
 class Webhooks:
@@ -91,60 +80,60 @@ class Metrics:
         self._serving()
 
     def _requests(self) -> None:
-        told = "Requests with their final answer."
-        self._answered = self._counter("requests", told, "queue", "outcome")
-        told = "From when the host sent a request to its final answer."
-        self._latency = self._histogram("request_seconds", told, _LATENCY, "queue", "outcome")
-        told = "Requests that were set aside without a verdict."
-        self._quarantined = self._counter("quarantined", told, "reason")
-        told = "Requests that are to be tried again, by the error."
-        self._retries = self._counter("retries", told, "error")
-        told = "Requests that came again although they had their answer."
-        self._redeliveries = self._counter("redeliveries", told)
-        told = "Requests that this worker has in hand."
-        self._in_hand = Gauge("evenhand_worker_in_hand", told, registry=self.registry)
+        text = "Requests with their final answer."
+        self._answered = self._counter("requests", text, "queue", "outcome")
+        text = "From when the host sent a request to its final answer."
+        self._latency = self._histogram("request_seconds", text, _LATENCY, "queue", "outcome")
+        text = "Requests that were quarantined, without a verdict."
+        self._quarantined = self._counter("quarantined", text, "reason")
+        text = "Requests that are to be tried again, by the error."
+        self._retries = self._counter("retries", text, "error")
+        text = "Requests that came again although they had their answer."
+        self._redeliveries = self._counter("redeliveries", text)
+        text = "Requests that this worker has in hand."
+        self._in_hand = Gauge("evenhand_worker_in_hand", text, registry=self.registry)
         _begin(self._answered, QUEUES, OUTCOMES)
         _begin(self._latency, QUEUES, OUTCOMES)
         _begin(self._quarantined, get_args(Reason))
         _begin(self._retries, [*_transient(), OTHER])
 
     def _decisions(self) -> None:
-        told = "Decisions by policy and action."
-        self._decided = self._counter("decisions", told, "policy", "action")
-        told = "Labels that fired, by what they ask for."
-        self._fired = self._counter("labels_fired", told, "policy", "label", "action")
-        told = "Decisions that were in the log already."
-        self._recalled = self._counter("recalled_decisions", told)
+        text = "Decisions by policy and action."
+        self._decided = self._counter("decisions", text, "policy", "action")
+        text = "Labels that fired, by what they ask for."
+        self._fired = self._counter("labels_fired", text, "policy", "label", "action")
+        text = "Decisions that were in the log already."
+        self._recalled = self._counter("recalled_decisions", text)
 
     def _work(self) -> None:
-        told = "What each step of a request took."
-        self._steps = self._histogram("step_seconds", told, _STEP, "step")
-        told = "Images that went through the encoder together."
-        self._batches = self._histogram("batch_images", told, _BATCH, "model")
-        told = "Decoder processes that were replaced."
-        self._decoder_restarts = self._counter("decoder_restarts", told)
-        told = "Tries to deliver a webhook, by how they ended."
-        self.webhooks = Webhooks(self._counter("webhook_deliveries", told, "host", "result"))
+        text = "What each step of a request took."
+        self._steps = self._histogram("step_seconds", text, _STEP, "step")
+        text = "Images that went through the encoder together."
+        self._batches = self._histogram("batch_images", text, _BATCH, "model")
+        text = "Decoder processes that were replaced."
+        self._decoder_restarts = self._counter("decoder_restarts", text)
+        text = "Tries to deliver a webhook, by how they ended."
+        self.webhooks = Webhooks(self._counter("webhook_deliveries", text, "host", "result"))
         _begin(self._steps, STEPS)
 
     def _serving(self) -> None:
-        told = "1 for each policy that is served."
-        self._policy_info = self._gauge("policy_info", told, "policy", "version", "sha256")
+        text = "1 for each policy that is served."
+        self._policy_info = self._gauge("policy_info", text, "policy", "version", "sha256")
         names = ("model", "revision", "fingerprint", "dtype", "device", "runtime")
         self._model_info = self._gauge("model_info", "1 for each model that is loaded.", *names)
         build = self._gauge("build_info", "1; what runs.", "version", "python")
         build.labels(version("evenhand"), platform.python_version()).set(1)
 
-    def _counter(self, name: str, told: str, *labels: str) -> Counter:
-        return Counter(f"evenhand_{name}", told, labels, registry=self.registry)
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        return Counter(f"evenhand_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
-        return Gauge(f"evenhand_{name}", told, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        return Gauge(f"evenhand_{name}", text, labels, registry=self.registry)
 
     def _histogram(
-        self, name: str, told: str, buckets: tuple[float, ...], *labels: str
+        self, name: str, text: str, buckets: tuple[float, ...], *labels: str
     ) -> Histogram:
-        return Histogram(f"evenhand_{name}", told, labels, buckets=buckets, registry=self.registry)
+        return Histogram(f"evenhand_{name}", text, labels, buckets=buckets, registry=self.registry)
 
     def serves(
         self,
@@ -183,7 +172,7 @@ class Metrics:
             _begin(self._batches, [stamp.id])
         self.webhooks.go_to(webhook_hosts)
 
-    def decided(self, verdicts: Iterable[Verdict], delivery: Sent) -> None:
+    def decided(self, verdicts: Iterable[Verdict], delivery: Delivery) -> None:
         """A request got its verdicts."""
         for verdict in verdicts:
             policy = self._policy(verdict.policy.id)
@@ -193,12 +182,12 @@ class Metrics:
                     self._fired.labels(policy, *self._asks(policy, label)).inc()
         self._finished("decided", delivery)
 
-    def set_aside(self, reason: Reason, delivery: Sent) -> None:
+    def quarantined(self, reason: Reason, delivery: Delivery) -> None:
         """A request went to quarantine."""
         self._quarantined.labels(reason if reason in get_args(Reason) else OTHER).inc()
         self._finished("quarantined", delivery)
 
-    def embedded(self, delivery: Sent) -> None:
+    def embedded(self, delivery: Delivery) -> None:
         """A request got its feature."""
         self._finished("embedded", delivery)
 
@@ -232,7 +221,7 @@ class Metrics:
         """Returns a context that counts a request as in hand."""
         return self._in_hand.track_inprogress()
 
-    def _finished(self, outcome: str, delivery: Sent) -> None:
+    def _finished(self, outcome: str, delivery: Delivery) -> None:
         queue = delivery.queue if delivery.queue in QUEUES else OTHER
         self._answered.labels(queue, outcome).inc()
         if delivery.sent_at is not None:

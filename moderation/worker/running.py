@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 
-from celery import Celery
-
-from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.quarantine import count_open
-from moderation.decision_log.records import Quarantined, Submission
-from moderation.errors import RequestError
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import QUEUES, QueueName
 from moderation.queue.celery_app import connect, node_name
-from moderation.queue.consumer import Poison
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Registry
 from moderation.scoring.pipeline import Pipeline
@@ -28,12 +21,11 @@ from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.callbacks.receivers import host_of
 from moderation.worker.housekeeping import Housekeeping
 from moderation.worker.metrics import Metrics
+from moderation.worker.quarantine import quarantine_poison
 from moderation.worker.result_writing import is_stopping
 from moderation.worker.scrape import serve_metrics
 from moderation.worker.serving import serve
 from moderation.worker.tasks import create_worker_app
-
-log = logging.getLogger(__name__)
 
 
 def run_worker(
@@ -57,7 +49,8 @@ def run_worker(
         decisions = stack.enter_context(open_log(settings))
         fetcher = stack.enter_context(Fetcher(settings))
         connection = stack.enter_context(connect(settings))
-        _tell_what_is_served(metrics, settings, pipeline)
+        hosts = {host_of(url) for url in settings.callback_urls}
+        metrics.serves(pipeline.policies, pipeline.stamps, sorted(hosts))
         registry, worker = Registry(connection), secrets.token_hex(8)
         answerer = Answerer(
             settings,
@@ -75,34 +68,6 @@ def run_worker(
         stack.enter_context(Recovery(connection, settings, worker=worker))
         stack.enter_context(Housekeeping(decisions, settings))
         names = [QUEUES[queue] for queue in queues]
-        poison = partial(set_aside_poison, decisions, registry, app)
+        poison = partial(quarantine_poison, decisions, registry, app)
         leave = partial(registry.retire, worker)
         return serve(app, settings, names, node_name(name), poison, leave)
-
-
-def _tell_what_is_served(metrics: Metrics, settings: Settings, pipeline: Pipeline) -> None:
-    hosts = {host_of(url) for url in settings.callback_urls}
-    metrics.serves(pipeline.policies, pipeline.stamps, sorted(hosts))
-
-
-def set_aside_poison(
-    decisions: DecisionLog, registry: Registry, app: Celery, poison: Poison
-) -> None:
-    """Quarantines a message that no worker may act on, and tells its host where it names a task.
-
-    Raises:
-        LogUnavailable: the decision log is away; the message is not taken off the queue then.
-    """
-    error = RequestError(poison.why, "message", "docs/messages.md shows the message")
-    name = poison.task_id or f"message-{poison.sha256}"
-    queue = next((queue for queue, key in QUEUES.items() if key == poison.queue), poison.queue)
-    submission = Submission(name, poison.sha256, "", "", (), queue, None)
-    try:
-        outcome = decisions.set_aside(submission, "message", error)
-    except RequestError:  # the id is that of another request, which has its answer
-        log.warning("a message that cannot be read has a known id", extra={"request_id": name})
-        registry.settle(name)
-        return
-    registry.settle(name)
-    if poison.task_id is not None and isinstance(outcome, Quarantined):
-        app.backend.mark_as_failure(poison.task_id, error)

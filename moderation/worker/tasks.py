@@ -1,7 +1,7 @@
-"""Worker side: Celery's tasks, thin; what they do is in `answering` and `pipeline`.
+"""Celery's tasks of a worker, thin; what they do is in `answering` and `pipeline`.
 
-The pool is of threads: fetching and decoding wait or release the interpreter, and the one encoder
-thread of `batching` computes. A pool of processes would hold the model once each.
+They run in a pool of threads: fetching and decoding wait or release the interpreter, and the one
+encoder thread of `batching` computes. In a pool of processes each would hold the model.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from moderation.messages import (
 )
 from moderation.queue.celery_app import create_app
 from moderation.queue.sending import SENT_AT
-from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
-from moderation.worker.answering import AWAY, Answerer
-from moderation.worker.delivery import Delivery, TryAgain
+from moderation.worker.answering import AWAY, Answerer, TryAgain
 from moderation.worker.logs import about
 from moderation.worker.metrics import Metrics
+from moderation.worker.request import Delivery, read_request
 
 TaskBody = Callable[..., dict[str, Any]]
 
@@ -55,9 +55,9 @@ def create_worker_app(
 ) -> Celery:
     """Returns the Celery app with its tasks, ready to be run by a worker."""
     app = create_app(settings)
-    # A host that looks for a verdict is told at once that Redis is away; a worker waits for it.
+    # A host that looks for a verdict learns at once that Redis is away; a worker waits for it.
     app.conf.update(result_backend_always_retry=True, result_backend_max_retries=_RESULT_RETRIES)
-    # How often a request is tried is for the answerer to say.
+    # The answerer decides how often a request is tried.
     _register(app, TASK_NAME, _moderate_with(answerer, metrics), max_retries=None)
     _register(
         app,
@@ -78,11 +78,11 @@ def _register(app: Celery, name: str, answer: TaskBody, **retry: Any) -> None:
         answer,
         name=name,
         bind=True,
-        # Not also a task of each other app of the process: it answers with its own parts.
+        # Not a task of the other apps of this process: it answers with its own parts.
         shared=False,
-        # Errors of the request are answers, not failures of the worker: no traceback in its log.
+        # An error of the request is an answer, not a failure of the worker: it logs no traceback.
         throws=(ModerationError,),
-        # The result is long and its place is Redis, not the log.
+        # The result is long, and belongs in Redis and not in the log.
         resultrepr_maxsize=0,
         **retry,
     )
@@ -90,19 +90,19 @@ def _register(app: Celery, name: str, answer: TaskBody, **retry: Any) -> None:
 
 def _moderate_with(answerer: Answerer, metrics: Metrics) -> TaskBody:
     def moderate(task: Task, *others: Any, request: Any = None, **named: Any) -> dict[str, Any]:
-        """Returns the response to a request as plain JSON; or raises why it was set aside."""
+        """Returns the response as plain JSON; raises the error of a request in quarantine."""
         with about(str(task.request.id)), metrics.in_hand():
             # Arguments that no host of ours sends make it a message that cannot be read.
-            outcome = _final(task, answerer, None if others or named else request)
-            return _told(outcome, _delivery(task).queue)
+            message, delivery = None if others or named else request, _delivery(task)
+            return _response(_final(task, answerer, message, delivery), delivery.queue)
 
     return moderate
 
 
-def _final(task: Task, answerer: Answerer, message: Any) -> Answer:
+def _final(task: Task, answerer: Answerer, message: Any, delivery: Delivery) -> Answer:
     """Returns the final answer; a request without one is put back, whatever the reason."""
     try:
-        return answerer.answer(message, _delivery(task))
+        return answerer.answer(read_request(message, delivery))
     except TryAgain as again:
         _try_again(task, again.error)
     except RequestError:  # its id belongs to another request, which has its own answer
@@ -113,26 +113,26 @@ def _final(task: Task, answerer: Answerer, message: Any) -> Answer:
         raise Reject("a request could not be finished", requeue=True) from None
 
 
-def _told(outcome: Answer, queue: str) -> dict[str, Any]:
+def _response(answer: Answer, queue: str) -> dict[str, Any]:
     """Logs a final answer and returns it as plain JSON; raises the error of one in quarantine."""
-    if isinstance(outcome, Quarantined):
-        told = {"queue": queue, "reason": outcome.reason, "quarantine_id": outcome.quarantine_id}
-        log.info("quarantined (%s): %s", outcome.reason, outcome.error.what, extra=told)
-        raise outcome.error
-    actions = {verdict.policy.id: verdict.action for verdict in outcome.verdicts}
+    if isinstance(answer, Quarantined):
+        why = {"queue": queue, "reason": answer.reason, "quarantine_id": answer.quarantine_id}
+        log.info("quarantined (%s): %s", answer.reason, answer.error.what, extra=why)
+        raise answer.error
+    actions = {verdict.policy.id: verdict.action for verdict in answer.verdicts}
     decided = ", ".join(f"{policy} {action}" for policy, action in actions.items())
     log.info(
         "%s: %s",
-        outcome.request_id,
+        answer.request_id,
         decided,
         extra={"queue": queue, "policies": [*actions], "actions": [*actions.values()]},
     )
-    response = ModerationResponse(request_id=outcome.request_id, verdicts=outcome.verdicts)
+    response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
     return response.model_dump(mode="json")
 
 
 def _try_again(task: Task, error: Exception) -> NoReturn:
-    """Puts a request back: for later, or at once where it has waited for the log in vain."""
+    """Puts a request back: for later, or at once if it has waited for the log in vain."""
     if isinstance(error, AWAY):
         raise Reject(str(error), requeue=True) from None
     pause = get_exponential_backoff_interval(1, task.request.retries, LONGEST_BACKOFF, True)
@@ -160,30 +160,25 @@ def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskB
     def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         """Parses a request, fetches its image, returns its feature as plain JSON."""
         with about(str(task.request.id)), metrics.in_hand():
-            response = _embedded(task, request)
-            metrics.embedded(_delivery(task))
-            return response
+            delivery = _delivery(task)
+            response = _embedded(request, delivery)
+            metrics.embedded(delivery)
+            return response.model_dump(mode="json")
 
-    def _embedded(task: Task, request: dict[str, Any]) -> dict[str, Any]:
-        timer = Timer()
-        parsed = parse_embedding_request(_with_id(task, request))
-        pipeline.refuse_unknown_model(parsed.model)
-        with timer.step("fetch"):
-            content = fetcher.fetch(parsed.image)
-        made = pipeline.embed(content, parsed.model, timer=timer, queue=_delivery(task).queue)
+    def _embedded(request: Any, delivery: Delivery) -> EmbeddingResponse:
+        if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
+            request = {"request_id": delivery.task_id, **request}
+        parsed = parse_embedding_request(request)
+        model = pipeline.model(parsed.model)
+        content = fetcher.fetch(parsed.image)
+        made = pipeline.embed(content, model, queue=delivery.queue)
         log.info("%s: embedded", parsed.request_id)
-        response = EmbeddingResponse(
+        return EmbeddingResponse(
             request_id=parsed.request_id,
             image_sha256=made.image_sha256,
             model=made.model,
             feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
             width=len(made.feature),
         )
-        return response.model_dump(mode="json")
 
     return embed
-
-
-def _with_id(task: Task, request: Any) -> Any:
-    """Returns a request with an id: a host may leave it to Celery, which names the task by it."""
-    return {"request_id": task.request.id, **request} if isinstance(request, dict) else request

@@ -33,7 +33,6 @@ from moderation.decision_log.tables import (
 )
 from moderation.errors import ImageError
 from moderation.scoring.loading import load_pipeline
-from moderation.scoring.pipeline import Timer
 from moderation.settings import load_settings
 from tests.conftest import ROOT
 from tests.support.decision_samples import OTHER, WEAPONS, basis, image_sha256, submission, verdict
@@ -246,9 +245,9 @@ def test_a_replay_with_the_image_looks_at_it_again(
     content = photographs[0].read_bytes()
     settings = load_settings(model="starter")
     with load_pipeline(settings, {"weapons": WEAPONS}) as pipeline:
-        bases = pipeline.bases(["weapons"], frames=settings.frames)
-        verdicts = pipeline.moderate(content, ["weapons"], request_id="r", timer=Timer())
-    outcome = log.decide(submission("r"), bases, verdicts)
+        served = pipeline.served(["weapons"])
+        verdicts = pipeline.moderate(content, served, request_id="r")
+    outcome = log.decide(submission("r"), [policy.basis for policy in served], verdicts)
     assert isinstance(outcome, Decided)
     name = outcome.verdicts[0].decision_id or ""
     same = run_moderation(

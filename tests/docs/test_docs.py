@@ -47,7 +47,7 @@ from moderation.messages import (
 from moderation.policy import Example, Expectation, Label, Policy, load_policy, parse_policy
 from moderation.queue.envelope import read_envelope
 from moderation.settings import PREFIX, Settings
-from moderation.worker.reasons import may_pass
+from moderation.worker.quarantine import may_pass
 from tests.conftest import POLICIES, ROOT
 
 DOCS = ROOT / "docs"

@@ -277,25 +277,25 @@ def test_one_worker_looks_at_a_time(settings: Settings, connection: redis.Redis)
     assert connection.get("evenhand.recovery") is None
 
 
-def test_what_is_set_aside_is_kept_up_to_so_many_bytes_the_newest_longest(
+def test_what_is_quarantined_is_kept_up_to_so_many_bytes_the_newest_longest(
     registry: Registry, connection: redis.Redis
 ) -> None:
     size = len(accepted("a").packed())
     for name in "abcd":
-        assert registry.set_aside(name, accepted(name), most_bytes=3 * size)
-    assert registry.kept("a") is None
-    assert registry.kept("d") == accepted("d")
+        assert registry.quarantine(name, accepted(name), most_bytes=3 * size)
+    assert registry.quarantined("a") is None
+    assert registry.quarantined("d") == accepted("d")
     assert connection.get("evenhand.quarantined.bytes") == str(3 * size).encode()
-    assert not registry.set_aside("big", accepted("b" * 1000), most_bytes=3 * size)
+    assert not registry.quarantine("big", accepted("b" * 1000), most_bytes=3 * size)
     for name in "bcdx":
         registry.forget(name)
     assert connection.get("evenhand.quarantined.bytes") == b"0"
-    assert registry.kept("d") is None
+    assert registry.quarantined("d") is None
 
 
 def test_setting_a_request_aside_twice_keeps_it_once(
     registry: Registry, connection: redis.Redis
 ) -> None:
     for _ in range(2):
-        assert registry.set_aside("a", accepted("a"), most_bytes=10_000)
+        assert registry.quarantine("a", accepted("a"), most_bytes=10_000)
     assert connection.get("evenhand.quarantined.bytes") == str(len(accepted("a").packed())).encode()

@@ -14,9 +14,9 @@ from PIL import Image
 from moderation.errors import ImageError, RequestError
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
-from moderation.messages.queues import QueueName
+from moderation.messages import QueueName, Verdict
 from moderation.policy import parse_policy
-from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.pipeline import Pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -47,6 +47,14 @@ def pipeline() -> Iterator[Pipeline]:
         yield pipeline_
 
 
+def _moderated(
+    pipeline: Pipeline, content: bytes, request_id: str = "a", queue: QueueName = "interactive"
+) -> Verdict:
+    served = pipeline.served(["colours"])
+    [verdict] = pipeline.moderate(content, served, request_id=request_id, queue=queue)
+    return verdict
+
+
 def _animation(colours: list[tuple[int, int, int]], form: str) -> bytes:
     frames = [Image.new("RGB", (16, 16), colour) for colour in colours]
     file = io.BytesIO()
@@ -61,50 +69,39 @@ COLOURS = [(0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255)]
 
 @pytest.mark.parametrize("form", ["GIF", "WEBP"])
 def test_the_worst_frame_of_an_animation_decides(form: str, pipeline: Pipeline) -> None:
-    stills = [
-        pipeline.moderate(_animation([colour], form), ["colours"], request_id="a", timer=Timer())[0]
-        for colour in COLOURS
-    ]
+    stills = [_moderated(pipeline, _animation([colour], form)) for colour in COLOURS]
     scores = [verdict.category_scores["loud"] for verdict in stills]
     assert min(scores) < 0.5 < max(scores)
-    content = _animation(COLOURS, form)
-    [verdict] = pipeline.moderate(content, ["colours"], request_id="a", timer=Timer())
+    verdict = _moderated(pipeline, _animation(COLOURS, form))
     assert verdict.frame == int(np.argmax(scores))
     assert verdict.category_scores["loud"] == pytest.approx(max(scores), abs=1e-6)
     assert verdict.action == "block"
 
 
 def test_with_one_frame_only_the_first_is_looked_at(pipeline: Pipeline) -> None:
-    content = _animation(COLOURS, "GIF")
-    [first] = pipeline.moderate(
-        _animation(COLOURS[:1], "GIF"), ["colours"], request_id="a", timer=Timer()
-    )
+    first = _moderated(pipeline, _animation(COLOURS[:1], "GIF"))
     with make_pipeline(frames=1) as one:
-        [verdict] = one.moderate(content, ["colours"], request_id="a", timer=Timer())
+        verdict = _moderated(one, _animation(COLOURS, "GIF"))
     assert (verdict.frame, verdict.category_scores) == (0, first.category_scores)
 
 
 def test_what_is_embedded_is_the_first_frame(pipeline: Pipeline) -> None:
-    whole = pipeline.embed(_animation(COLOURS, "GIF"), "stub", timer=Timer())
-    first = pipeline.embed(_animation(COLOURS[:1], "GIF"), "stub", timer=Timer())
+    stub = pipeline.model("stub")
+    whole = pipeline.embed(_animation(COLOURS, "GIF"), stub)
+    first = pipeline.embed(_animation(COLOURS[:1], "GIF"), stub)
     np.testing.assert_array_equal(whole.feature, first.feature)
     assert whole.feature.ndim == 1
 
 
-def test_many_threads_in_both_lanes_each_get_the_verdict_on_their_image(
+def test_many_threads_in_both_queues_each_get_the_verdict_on_their_image(
     pipeline: Pipeline, photographs: list[Path]
 ) -> None:
     contents = [path.read_bytes() for path in photographs[:6]]
-    alone = [
-        pipeline.moderate(content, ["colours"], request_id="a", timer=Timer())[0]
-        for content in contents
-    ]
+    alone = [_moderated(pipeline, content) for content in contents]
 
     def ask(i: int) -> None:
         queue: QueueName = "bulk" if i % 3 else "interactive"
-        [verdict] = pipeline.moderate(
-            contents[i % 6], ["colours"], request_id=str(i), timer=Timer(), queue=queue
-        )
+        verdict = _moderated(pipeline, contents[i % 6], str(i), queue)
         assert verdict.request_id == str(i)
         assert verdict.image_sha256 == alone[i % 6].image_sha256
         assert verdict.category_scores == alone[i % 6].category_scores
@@ -115,6 +112,8 @@ def test_many_threads_in_both_lanes_each_get_the_verdict_on_their_image(
 
 def test_a_bad_image_and_an_unknown_policy_are_told(pipeline: Pipeline) -> None:
     with pytest.raises(ImageError):
-        pipeline.moderate(b"no image", ["colours"], request_id="a", timer=Timer())
+        _moderated(pipeline, b"no image")
     with pytest.raises(RequestError, match="no policy is called smells"):
-        pipeline.moderate(b"", ["smells"], request_id="a", timer=Timer())
+        pipeline.served(["smells"])
+    with pytest.raises(RequestError, match="the model other is not loaded here"):
+        pipeline.model("other")

@@ -1,4 +1,4 @@
-"""Requests and their one final answer: a real Redis, database and decoders; a tiny encoder."""
+"""Requests and their one final answer: real Redis, database and decoders; a tiny encoder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import io
 import itertools
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -35,13 +35,13 @@ from moderation.errors import (
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.images.pixels import Pixels
 from moderation.local_servers import EmbeddedRedis
-from moderation.messages import Verdict
 from moderation.queue.celery_app import connect
 from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
-from moderation.worker.answering import Answerer
-from moderation.worker.delivery import Delivery, TryAgain
+from moderation.worker.answering import Answerer, TryAgain
+from moderation.worker.metrics import Metrics
+from moderation.worker.request import Delivery, Request, read_request
 from tests.scoring.test_pipeline import make_pipeline
 from tests.support.database_servers import PostgresServer
 from tests.support.photo_server import PhotoServer
@@ -49,33 +49,7 @@ from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
 
-class Told:
-    """An observer that keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-        self.steps: list[str] = []
-
-    def decided(self, verdicts: tuple[Verdict, ...], delivery: Delivery) -> None:
-        self.events.append("decided")
-
-    def stepped(self, timings: Mapping[str, float]) -> None:
-        self.steps = sorted(timings)
-
-    def recalled(self, count: int) -> None:
-        self.events.append(f"recalled {count}")
-
-    def set_aside(self, reason: str, delivery: Delivery) -> None:
-        self.events.append(f"set aside: {reason}")
-
-    def retried(self, error: ModerationError) -> None:
-        self.events.append(f"retried: {type(error).__name__}")
-
-    def redelivered(self) -> None:
-        self.events.append("redelivered")
-
-
-class World:
+class Desk:
     """An answerer with its real surroundings."""
 
     def __init__(self, settings: Settings, pipeline: Pipeline) -> None:
@@ -85,7 +59,7 @@ class World:
         self.redis.flushall()
         self.registry = Registry(self.redis)
         self.registry.beat("w", 3600)
-        self.told = Told()
+        self.metrics = Metrics()
         self.stopping = False
         #: Threads that met what is away, and asked whether to wait for it.
         self.waited: set[int] = set()
@@ -99,7 +73,7 @@ class World:
             self.fetcher,
             log,
             self.registry,
-            self.told,
+            self.metrics,
             worker="w",
             stopping=self._is_stopping,
         )
@@ -109,7 +83,16 @@ class World:
         return self.stopping
 
     def answer(self, message: Any, task_id: str = "a", retries: int = 0) -> Decided | Quarantined:
-        return self.answerer.answer(message, Delivery(task_id, "interactive", retries))
+        return self.answerer.answer(read(message, task_id, retries))
+
+    def counted(self, name: str) -> dict[str, float]:
+        """Returns the samples of a metric that are not 0, by their labels."""
+        return {
+            " ".join(sample.labels.values()): sample.value
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == f"evenhand_{name}" and sample.value
+        }
 
     def rows(self, table: Any) -> int:
         with self.log.engine.connect() as connection:
@@ -119,6 +102,10 @@ class World:
         self.fetcher.close()
         self.redis.close()
         self.log.close()
+
+
+def read(message: Any, task_id: str = "a", retries: int = 0) -> Request:
+    return read_request(message, Delivery(task_id, "interactive", retries))
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +120,7 @@ def pipeline(encoder: StubEncoder) -> Iterator[Pipeline]:
 
 
 @pytest.fixture
-def world(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[World]:
+def desk(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[Desk]:
     settings = load_settings(
         broker_url=server.url,
         database_url=f"sqlite:///{tmp_path}/decisions.db",
@@ -144,7 +131,7 @@ def world(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator
         max_deliveries=2,
         visibility_timeout_seconds=3600,
     )
-    made = World(settings, pipeline)
+    made = Desk(settings, pipeline)
     yield made
     made.close()
 
@@ -161,54 +148,59 @@ def message(content: bytes | None = None, **changes: Any) -> dict[str, Any]:
 
 
 def test_a_redelivered_request_gets_the_same_verdict_and_no_second_row(
-    world: World, encoder: StubEncoder
+    desk: Desk, encoder: StubEncoder
 ) -> None:
-    first = world.answer(message())
+    first = desk.answer(message())
     encoded = encoder.images_encoded
-    again = world.answer(message())
+    again = desk.answer(message())
     assert isinstance(first, Decided)
     assert again == first
     assert encoder.images_encoded == encoded
-    assert (world.rows(submissions_table), world.rows(decisions_table)) == (1, 1)
-    assert world.told.events == ["decided", "redelivered"]
-    assert world.told.steps == ["decide", "decode", "encode", "fetch", "log"]
+    assert (desk.rows(submissions_table), desk.rows(decisions_table)) == (1, 1)
+    assert desk.counted("requests_total") == {"interactive decided": 1}
+    assert desk.counted("redeliveries_total") == {"": 1}
+    steps = desk.counted("step_seconds_count")
+    assert sorted(steps) == ["decide", "decode", "encode", "fetch", "log"]
     assert "log" not in first.verdicts[0].timings
 
 
 def test_a_repeated_submission_gets_the_same_verdict_from_the_log(
-    world: World, encoder: StubEncoder
+    desk: Desk, encoder: StubEncoder
 ) -> None:
-    first = world.answer(message(), "a")
+    first = desk.answer(message(), "a")
     encoded = encoder.images_encoded
-    second = world.answer(message(), "b")
+    second = desk.answer(message(), "b")
     assert isinstance(first, Decided)
     assert isinstance(second, Decided)
     [one], [other] = first.verdicts, second.verdicts
     assert (one.request_id, other.request_id) == ("a", "b")
     assert other.decision_id == one.decision_id is not None
-    told = {"request_id", "timings"}
-    assert other.model_dump(exclude=told) == one.model_dump(exclude=told)
+    own = {"request_id", "timings"}
+    assert other.model_dump(exclude=own) == one.model_dump(exclude=own)
     assert encoder.images_encoded == encoded
-    assert (world.rows(submissions_table), world.rows(decisions_table)) == (2, 1)
-    assert world.told.events == ["decided", "recalled 1", "decided"]
+    assert (desk.rows(submissions_table), desk.rows(decisions_table)) == (2, 1)
+    assert desk.counted("requests_total") == {"interactive decided": 2}
+    assert desk.counted("recalled_decisions_total") == {"": 1}
 
 
-def test_requests_at_the_same_time_end_in_one_decision(world: World) -> None:
+def test_requests_at_the_same_time_end_in_one_decision(desk: Desk) -> None:
     with ThreadPoolExecutor(16) as pool:
-        outcomes = list(pool.map(lambda n: world.answer(message(), f"r{n % 8}"), range(64)))
-    ids = {v.decision_id for outcome in outcomes for v in outcome.verdicts}  # type: ignore[union-attr]
+        answers = list(pool.map(lambda n: desk.answer(message(), f"r{n % 8}"), range(64)))
+    ids = {v.decision_id for answer in answers for v in answer.verdicts}  # type: ignore[union-attr]
     assert len(ids) == 1
-    assert (world.rows(submissions_table), world.rows(decisions_table)) == (8, 1)
+    assert (desk.rows(submissions_table), desk.rows(decisions_table)) == (8, 1)
 
 
-def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(world: World) -> None:
-    world.answer(message(), "a")
+def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(
+    desk: Desk,
+) -> None:
+    desk.answer(message(), "a")
     other = Accepted(message(picture((0, 0, 255))), "interactive", 0.0)
-    world.registry.accept("a", other, most_waiting=5, most_bytes=10_000)
+    desk.registry.accept("a", other, most_waiting=5, most_bytes=10_000)
     with pytest.raises(RequestError, match="used before"):
-        world.answer(message(picture((0, 0, 255))), "a")
-    assert world.rows(submissions_table) == 1
-    assert world.registry.count() == 0
+        desk.answer(message(picture((0, 0, 255))), "a")
+    assert desk.rows(submissions_table) == 1
+    assert desk.registry.count() == 0
 
 
 @pytest.mark.parametrize(
@@ -226,71 +218,73 @@ def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(world: W
         ("text", "message", RequestError),
     ],
 )
-def test_what_gets_no_verdict_is_set_aside_once_with_its_reason(
-    given: Any, reason: str, error: type[ModerationError], world: World
+def test_what_gets_no_verdict_is_quarantined_once_with_its_reason(
+    given: Any, reason: str, error: type[ModerationError], desk: Desk
 ) -> None:
-    outcome = world.answer(given)
-    assert isinstance(outcome, Quarantined)
-    assert (outcome.reason, type(outcome.error)) == (reason, error)
-    again = world.answer(given)
+    answer = desk.answer(given)
+    assert isinstance(answer, Quarantined)
+    assert (answer.reason, type(answer.error)) == (reason, error)
+    again = desk.answer(given)
     assert isinstance(again, Quarantined)
-    assert again.quarantine_id == outcome.quarantine_id
-    assert str(again.error) == str(outcome.error)
-    [entry] = find_entries(world.log.engine)
+    assert again.quarantine_id == answer.quarantine_id
+    assert str(again.error) == str(answer.error)
+    [entry] = find_entries(desk.log.engine)
     assert (entry.reason, entry.request_id) == (reason, "a")
 
 
-def test_no_image_that_came_as_text_is_kept(world: World, tmp_path: Path) -> None:
+def test_no_image_that_came_as_text_is_kept(desk: Desk, tmp_path: Path) -> None:
     """As a path, URL, key, policy or key of the message; in the log's files, to the byte."""
     encoded = base64.b64encode(picture() + bytes(range(256)) * 4).decode()
     texts = (encoded, f"data:image/png;base64,{encoded}", f"/app/{encoded}")
     for kind, given in itertools.product(("path", "url", "key"), texts):
-        outcome = world.answer(message(image={kind: given}), f"{kind}-{texts.index(given)}")
-        assert isinstance(outcome, Quarantined)
-        assert outcome.reason == "message"
+        answer = desk.answer(message(image={kind: given}), f"{kind}-{texts.index(given)}")
+        assert isinstance(answer, Quarantined)
+        assert answer.reason == "message"
     for odd in (message(policies=[encoded]), {**message(), encoded: encoded}):
-        assert isinstance(world.answer(odd, f"odd-{len(odd)}"), Quarantined)
-    world.log.close()
+        assert isinstance(desk.answer(odd, f"odd-{len(odd)}"), Quarantined)
+    desk.log.close()
     for file in tmp_path.iterdir():
         assert encoded[100:140].encode() not in file.read_bytes(), file
 
 
-def test_a_transient_failure_is_tried_so_often_and_then_set_aside(world: World) -> None:
+def test_a_transient_failure_is_tried_so_often_and_then_quarantined(desk: Desk) -> None:
     with PhotoServer(Path(__file__)) as photos:
         lost = message(image={"url": f"{photos.url}/down?token=secret"})
         for retries in range(2):
             with pytest.raises(TryAgain) as again:
-                world.answer(lost, retries=retries)
+                desk.answer(lost, retries=retries)
             assert isinstance(again.value.error, ImageUnavailable)
-        outcome = world.answer(lost, retries=2)
-    assert isinstance(outcome, Quarantined)
-    assert outcome.reason == "unavailable"
-    [entry] = find_entries(world.log.engine)
+        answer = desk.answer(lost, retries=2)
+    assert isinstance(answer, Quarantined)
+    assert answer.reason == "unavailable"
+    [entry] = find_entries(desk.log.engine)
     assert (entry.retries, entry.deliveries) == (2, 0)
     assert "secret" not in json.dumps(entry.as_json())
 
 
-def test_a_request_that_workers_die_of_is_set_aside(world: World) -> None:
+def test_a_request_that_workers_die_of_is_quarantined(desk: Desk) -> None:
     for _ in range(2):  # taken, and never given back
-        world.registry.take("a", "interactive", "dead")
-    outcome = world.answer(message())
-    assert isinstance(outcome, Quarantined)
-    assert outcome.reason == "deliveries"
-    assert "2 workers died" in outcome.error.what
-    [entry] = find_entries(world.log.engine)
+        desk.registry.take("a", "interactive", "dead")
+    answer = desk.answer(message())
+    assert isinstance(answer, Quarantined)
+    assert answer.reason == "deliveries"
+    assert "2 workers died" in answer.error.what
+    [entry] = find_entries(desk.log.engine)
     assert entry.deliveries == 2
 
 
-def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(world: World) -> None:
+def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(
+    desk: Desk,
+) -> None:
     names = [f"r{n}" for n in range(4)]
     for name in names:
         for worker in ("dead", "also dead"):
-            world.registry.take(name, "interactive", worker)
-    world.settings = world.settings.model_copy(update={"max_deliveries": 5})
+            desk.registry.take(name, "interactive", worker)
+    desk.settings = desk.settings.model_copy(update={"max_deliveries": 5})
     tried: list[int] = []
 
     def in_hand() -> int:
-        takers = map(json.loads, world.redis.hvals("evenhand.in_hand"))
+        takers = map(json.loads, desk.redis.hvals("evenhand.in_hand"))
         return sum("w" in names for names in takers)
 
     class Watched(StubEncoder):
@@ -300,43 +294,42 @@ def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(world: W
             return super().image_features(pixels)
 
     with make_pipeline(frames=1, encoder=Watched()) as pipeline:
-        answerer = world.answerer_on(world.log, pipeline)
-        requests = [message(picture((n, 0, 0))) for n in range(4)]
-        deliveries = [Delivery(name, "interactive") for name in names]
+        answerer = desk.answerer_on(desk.log, pipeline)
+        requests = [read(message(picture((n, 0, 0))), name) for n, name in enumerate(names)]
         with ThreadPoolExecutor(4) as pool:
-            outcomes = list(pool.map(answerer.answer, requests, deliveries))
-    assert all(isinstance(outcome, Decided) for outcome in outcomes)
+            answers = list(pool.map(answerer.answer, requests))
+    assert all(isinstance(answer, Decided) for answer in answers)
     assert tried == [1, 1, 1, 1]
 
 
-def test_an_encoder_that_fails_is_tried_again_and_then_set_aside(world: World) -> None:
-    class Broken(StubEncoder):
+def test_an_encoder_that_fails_is_tried_again_and_then_quarantined(desk: Desk) -> None:
+    class LostDevice(StubEncoder):
         def image_features(self, pixels: Pixels) -> Float32s:
             raise RuntimeError("the device is gone")
 
-    world.stopping = True  # so that it does not wait
-    with make_pipeline(frames=1, encoder=Broken()) as pipeline:
-        answerer = world.answerer_on(world.log, pipeline)
+    desk.stopping = True  # so that it does not wait
+    with make_pipeline(frames=1, encoder=LostDevice()) as pipeline:
+        answerer = desk.answerer_on(desk.log, pipeline)
         with pytest.raises(TryAgain) as again:
-            answerer.answer(message(), Delivery("a", "interactive"))
+            answerer.answer(read(message()))
         assert isinstance(again.value.error, EncoderFailed)
-        outcome = answerer.answer(message(), Delivery("a", "interactive", retries=2))
-    assert isinstance(outcome, Quarantined)
-    assert (outcome.reason, type(outcome.error)) == ("model", EncoderFailed)
+        answer = answerer.answer(read(message(), retries=2))
+    assert isinstance(answer, Quarantined)
+    assert (answer.reason, type(answer.error)) == ("model", EncoderFailed)
 
 
-def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(world: World) -> None:
+def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(desk: Desk) -> None:
     for _ in range(5):
-        world.registry.take("a", "interactive", "w")
-    assert isinstance(world.answer(message()), Decided)
+        desk.registry.take("a", "interactive", "w")
+    assert isinstance(desk.answer(message()), Decided)
 
 
-def test_retries_are_no_deaths(world: World) -> None:
+def test_retries_are_no_deaths(desk: Desk) -> None:
     with PhotoServer(Path(__file__)) as photos:
         lost = message(image={"url": f"{photos.url}/down"})
         for _ in range(5):
             with pytest.raises(TryAgain):
-                world.answer(lost)
+                desk.answer(lost)
 
 
 @pytest.fixture
@@ -350,19 +343,19 @@ def database(postgres: PostgresServer) -> Iterator[PostgresServer]:
 @pytest.fixture
 def on_postgres(
     server: EmbeddedRedis, pipeline: Pipeline, database: PostgresServer
-) -> Iterator[World]:
+) -> Iterator[Desk]:
     settings = load_settings(
         broker_url=server.url,
         database_url=database.new_database(),
         visibility_timeout_seconds=240,
     )
-    made = World(settings, pipeline)
+    made = Desk(settings, pipeline)
     yield made
     made.close()
 
 
 def test_a_database_that_is_away_delays_an_answer_and_loses_none(
-    on_postgres: World, database: PostgresServer
+    on_postgres: Desk, database: PostgresServer
 ) -> None:
     database.stop()
     with ThreadPoolExecutor(4) as pool:
@@ -370,14 +363,14 @@ def test_a_database_that_is_away_delays_an_answer_and_loses_none(
         until(lambda: len(on_postgres.waited) == 4)
         assert not any(future.done() for future in waiting)
         database.start()
-        outcomes = [future.result() for future in waiting]
-    assert all(isinstance(outcome, Decided) for outcome in outcomes)
+        answers = [future.result() for future in waiting]
+    assert all(isinstance(answer, Decided) for answer in answers)
     assert (on_postgres.rows(submissions_table), on_postgres.rows(decisions_table)) == (4, 1)
-    assert on_postgres.told.events.count("decided") == 4
+    assert on_postgres.counted("requests_total") == {"interactive decided": 4}
 
 
 def test_a_worker_that_is_to_stop_waits_for_no_database(
-    on_postgres: World, database: PostgresServer
+    on_postgres: Desk, database: PostgresServer
 ) -> None:
     database.stop()
     on_postgres.stopping = True
@@ -388,43 +381,45 @@ def test_a_worker_that_is_to_stop_waits_for_no_database(
     assert isinstance(on_postgres.answer(message()), Decided)
 
 
-def test_a_log_that_cannot_be_used_delays_an_answer_and_sets_nothing_aside(world: World) -> None:
-    world.stopping = True  # so that it does not wait
-    with world.log.engine.begin() as connection:
+def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(
+    desk: Desk,
+) -> None:
+    desk.stopping = True  # so that it does not wait
+    with desk.log.engine.begin() as connection:
         connection.execute(text("ALTER TABLE submissions RENAME TO elsewhere"))
     for retries in (0, 5):  # however often the request was tried before
         with pytest.raises(TryAgain) as again:
-            world.answer(message(), retries=retries)
+            desk.answer(message(), retries=retries)
         assert isinstance(again.value.error, LogError)
-    with world.log.engine.begin() as connection:
+    with desk.log.engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
-    assert isinstance(world.answer(message()), Decided)
-    assert find_entries(world.log.engine) == []
+    assert isinstance(desk.answer(message()), Decided)
+    assert find_entries(desk.log.engine) == []
 
 
-def test_redis_need_not_take_notes(world: World) -> None:
+def test_redis_need_not_take_notes(desk: Desk) -> None:
     with EmbeddedRedis() as gone:
         away = connect(load_settings(broker_url=gone.url))
-    world.registry = Registry(away)
-    answerer = world.answerer_on(world.log, world.answerer._pipeline)
-    outcome = answerer.answer(message(), Delivery("a", "interactive"))
-    assert isinstance(outcome, Decided)
+    desk.registry = Registry(away)
+    answerer = desk.answerer_on(desk.log, desk.answerer._pipeline)
+    answer = answerer.answer(read(message()))
+    assert isinstance(answer, Decided)
 
 
-def test_an_answered_request_is_struck_off_the_registry(world: World) -> None:
-    world.answer(message())
-    assert world.redis.keys("*") == [b"evenhand.worker.w"]
+def test_an_answered_request_is_struck_off_the_registry(desk: Desk) -> None:
+    desk.answer(message())
+    assert desk.redis.keys("*") == [b"evenhand.worker.w"]
 
 
-def test_an_image_refused_is_kept_to_be_sent_again(world: World) -> None:
+def test_an_image_refused_is_kept_to_be_sent_again(desk: Desk) -> None:
     given = message(b"no image")
-    world.answer(given)
-    kept = world.registry.kept("a")
-    assert kept is not None
-    assert kept.request == given
+    desk.answer(given)
+    held = desk.registry.quarantined("a")
+    assert held is not None
+    assert held.request == given
 
 
-def test_an_id_that_no_table_could_hold_is_replaced(world: World) -> None:
-    outcome = world.answer(message(request_id="a\0b" * 100))
-    assert isinstance(outcome, Decided)
-    assert outcome.request_id.startswith("odd-")
+def test_an_id_that_no_table_could_hold_is_replaced(desk: Desk) -> None:
+    answer = desk.answer(message(request_id="a\0b" * 100))
+    assert isinstance(answer, Decided)
+    assert answer.request_id.startswith("odd-")

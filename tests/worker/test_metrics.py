@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import cast
 
 import httpx
 import numpy as np
@@ -28,15 +28,16 @@ from moderation.images.decode.pool import DecoderPool
 from moderation.images.fetch.patience import Patient
 from moderation.listen_address import Address, parse_address
 from moderation.local_servers import EmbeddedRedis
-from moderation.messages import Verdict
+from moderation.messages import QueueName, Verdict
 from moderation.policy import Policy, parse_policy
 from moderation.queue import celery_app as broker
 from moderation.queue.celery_app import connect
 from moderation.scoring.batching import Batcher
-from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker import metrics_server, scrape
 from moderation.worker.metrics import OTHER, Metrics
+from moderation.worker.request import Delivery
 from moderation.worker.scrape import OpenCounts, serve_metrics
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -54,11 +55,9 @@ labels:
 Samples = Mapping[str, float]
 
 
-class Came(NamedTuple):
-    """How a request came."""
-
-    queue: str
-    sent_at: float | None
+def came(queue: str, sent_at: float | None = None) -> Delivery:
+    """Returns how a request came."""
+    return Delivery("a", cast(QueueName, queue), sent_at=sent_at)
 
 
 @pytest.fixture
@@ -79,7 +78,7 @@ def verdicts(policies: dict[str, Policy], photographs: list[Path]) -> tuple[Verd
     decoders = DecoderPool(1, Limits(max_pixels=10_000_000, frames=1, seconds=PATIENCE_SECONDS))
     with Pipeline(policies, lambda _: StubEncoder(), decoders, default_model="stub") as pipeline:
         content = photographs[0].read_bytes()
-        return pipeline.moderate(content, ["pets"], request_id="a", timer=Timer())
+        return pipeline.moderate(content, pipeline.served(["pets"]), request_id="a")
 
 
 @pytest.fixture
@@ -122,8 +121,8 @@ def _changed(samples: Samples, name: str) -> dict[str, float]:
 def test_a_decision_counts_by_policy_action_and_label(
     metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
 ) -> None:
-    metrics.decided(verdicts, Came("interactive", None))
-    metrics.decided(verdicts, Came("bulk", None))
+    metrics.decided(verdicts, came("interactive"))
+    metrics.decided(verdicts, came("bulk"))
     found = _scraped(metrics, served)
     decisions = "evenhand_decisions_total"
     assert _of(found, decisions) == {
@@ -147,11 +146,11 @@ def test_a_decision_counts_by_policy_action_and_label(
 def test_latency_is_from_sending_to_the_answer_and_falls_into_its_bucket(
     metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
 ) -> None:
-    metrics.decided(verdicts, Came("interactive", time.time() - 61))
-    metrics.decided(verdicts, Came("interactive", time.time() + 100))  # a clock that is ahead
-    metrics.decided(verdicts, Came("interactive", None))
-    metrics.set_aside("image", Came("bulk", time.time() - 7))
-    metrics.embedded(Came("bulk", time.time() - 1.5))
+    metrics.decided(verdicts, came("interactive", time.time() - 61))
+    metrics.decided(verdicts, came("interactive", time.time() + 100))  # a clock that is ahead
+    metrics.decided(verdicts, came("interactive"))
+    metrics.quarantined("image", came("bulk", time.time() - 7))
+    metrics.embedded(came("bulk", time.time() - 1.5))
     found = _scraped(metrics, served)
     name = "evenhand_request_seconds"
     counts = _changed(found, f"{name}_count")
@@ -235,13 +234,13 @@ def test_no_series_comes_from_what_strangers_write(
     [verdict] = verdicts
     for i in range(50):
         stamp = verdict.policy.model_copy(update={"id": f"policy-{i}"})
-        metrics.decided([verdict.model_copy(update={"policy": stamp})], Came(f"queue-{i}", 1.0))
+        metrics.decided([verdict.model_copy(update={"policy": stamp})], came(f"queue-{i}", 1.0))
         metrics.webhooks.delivered(f"{i}.example.com")
         metrics.batch(f"model-{i}", 1)
         metrics.stepped({f"step-{i}": 1.0})
         metrics.retried(type(f"Error{i}", (ImageError,), {})("wrong"))
         request = {"request_id": f"request-{i}"}
-        metrics.decided([verdict.model_copy(update=request)], Came("bulk", None))
+        metrics.decided([verdict.model_copy(update=request)], came("bulk"))
     new = set(_scraped(metrics, served)) - before
     values = {
         part.split("=")[1]

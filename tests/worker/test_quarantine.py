@@ -33,8 +33,7 @@ from moderation.queue.consumer import Poison
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
-from moderation.worker.release import release
-from moderation.worker.running import set_aside_poison
+from moderation.worker.quarantine import quarantine_poison, release
 
 #: Celery's own way to write a result.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
@@ -77,7 +76,7 @@ def quarantine(
 ) -> None:
     """Does what a worker does with a request whose image it never got."""
     kept = Accepted(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
-    registry.set_aside(name, kept, most_bytes=10_000)
+    registry.quarantine(name, kept, most_bytes=10_000)
     submission = Submission(name, "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
     log.set_aside(submission, "unavailable", ImageUnavailable("the store failed"))
 
@@ -99,8 +98,8 @@ def test_poison_with_an_accepted_id_is_final_and_told_to_its_host(
     client = Client(settings)
     name = client.submit("/srv/a.jpg", "weapons")
     poison = Poison(QUEUES["interactive"], "it is too large", name, 10**9, "f" * 64)
-    set_aside_poison(log, registry, app, poison)
-    set_aside_poison(log, registry, app, poison)
+    quarantine_poison(log, registry, app, poison)
+    quarantine_poison(log, registry, app, poison)
     assert registry.count() == 0
     [entry] = find_entries(log.engine)
     assert (entry.request_id, entry.reason) == (name, "message")
@@ -111,7 +110,7 @@ def test_poison_with_an_accepted_id_is_final_and_told_to_its_host(
 def test_poison_without_an_id_is_kept_by_its_hash(
     log: DecisionLog, registry: Registry, app: Celery
 ) -> None:
-    set_aside_poison(log, registry, app, Poison("moderation.bulk", "no JSON", None, 3, "a" * 64))
+    quarantine_poison(log, registry, app, Poison("moderation.bulk", "no JSON", None, 3, "a" * 64))
     [entry] = find_entries(log.engine)
     assert entry.request_id == "message-" + "a" * 64
 
@@ -120,7 +119,7 @@ def test_poison_does_not_take_the_place_of_an_answer(
     settings: Settings, log: DecisionLog, registry: Registry, app: Celery
 ) -> None:
     quarantine(log, registry, "a")
-    set_aside_poison(log, registry, app, Poison("moderation.bulk", "no JSON", "a", 3, "b" * 64))
+    quarantine_poison(log, registry, app, Poison("moderation.bulk", "no JSON", "a", 3, "b" * 64))
     [entry] = find_entries(log.engine)
     assert entry.reason == "unavailable"
     with pytest.raises(VerdictTimeout):
@@ -144,7 +143,7 @@ def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
     assert message["headers"]["id"] == "a"
     assert message["headers"]["sent_at"] == 1.0
     assert registry.accepted("a") == Accepted(request_, "bulk", 1.0)
-    assert registry.kept("a") is None
+    assert registry.quarantined("a") is None
     assert log.outcome("a", "0" * 64) is None
     with pytest.raises(VerdictTimeout):  # and not the old error
         Client(settings).collect("a", timeout_seconds=0)
@@ -178,7 +177,7 @@ def test_a_full_queue_leaves_a_request_in_quarantine(
     with pytest.raises(QueueFull):
         release(entry, log, registry, app, settings)
     assert find_entries(log.engine) == [entry]
-    assert registry.kept("a") is not None
+    assert registry.quarantined("a") is not None
 
 
 def test_a_full_redis_leaves_a_request_in_quarantine(
@@ -193,7 +192,7 @@ def test_a_full_redis_leaves_a_request_in_quarantine(
     finally:
         connection.config_set("maxmemory", "0")
     assert find_entries(log.engine) == [entry]
-    assert registry.kept("a") is not None
+    assert registry.quarantined("a") is not None
     assert registry.count() == 0
 
 
@@ -215,7 +214,7 @@ def test_a_released_request_that_cannot_be_sent_now_is_sent_by_a_worker_and_no_e
     with redis.Redis.from_url(f"redis://limited:@{url.rpartition('@')[2]}") as limited:
         release(entry, log, Registry(limited), app, settings)
     connection.acl_deluser("limited")
-    assert "sent by a worker in" in caplog.text
+    assert "a worker sends it within" in caplog.text
     assert connection.llen(QUEUES["bulk"]) == 0
     [state] = [one.state for one in find_entries(log.engine, every=True)]
     assert state == "released"
@@ -238,7 +237,7 @@ def test_the_commands_list_show_retry_and_drop(
     assert connection.llen(QUEUES["bulk"]) == 1
     dropped = run(settings, "drop", "--all", "--reason", "unavailable")
     assert (dropped.returncode, "1 dropped" in dropped.stderr) == (0, True)
-    assert registry.kept("second") is None
+    assert registry.quarantined("second") is None
     assert json.loads(run(settings, "list", "--format", "json").stdout) == []
     every = json.loads(run(settings, "list", "--all", "--format", "json").stdout)
     assert [entry["state"] for entry in every] == ["dropped", "released"]

@@ -38,7 +38,7 @@ class DecoderPool:
         """
         self._on_end = on_end or _tell_nobody
         self._decoders = [DecoderProcess(limits) for _ in range(processes)]
-        self._limits = limits
+        self.limits = limits
         self._free = list(self._decoders)
         self._waiting: FairQueue[Future[DecoderProcess]] = FairQueue()
         self._changed = threading.Condition()
@@ -82,7 +82,7 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    return decoder.squares(content, list(ways), frames or self._limits.frames)
+                    return decoder.squares(content, list(ways), frames or self.limits.frames)
                 except DecoderDied:
                     if self._closed:
                         raise _stopping() from None
@@ -90,7 +90,7 @@ class DecoderPool:
                 except DecoderTooSlow:
                     self._on_end()
                     raise DecodingFailed(
-                        f"decoding it took longer than {self._limits.seconds:g} s",
+                        f"decoding it took longer than {self.limits.seconds:g} s",
                         "image",
                         "Send a smaller image, or raise MODERATION_DECODE_TIMEOUT_SECONDS",
                     ) from None

@@ -1,4 +1,4 @@
-"""A request to be tried again while Redis takes no message: back to the queue, never dropped."""
+"""The worker's tasks: a request to be tried again while Redis takes no message is not dropped."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from moderation.images.fetch.fetcher import Fetcher
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.settings import load_settings
-from moderation.worker.answering import Answerer
-from moderation.worker.delivery import Delivery, TryAgain
+from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.metrics import Metrics
+from moderation.worker.request import Request
 from moderation.worker.tasks import create_worker_app
 from tests.scoring.test_pipeline import make_pipeline
 
@@ -24,7 +24,7 @@ class Failing(Answerer):
     def __init__(self, error: ModerationError) -> None:
         self._error = error
 
-    def answer(self, message: object, delivery: Delivery) -> Answer:
+    def answer(self, request: Request) -> Answer:
         raise TryAgain(self._error)
 
 

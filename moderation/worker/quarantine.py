@@ -1,0 +1,140 @@
+"""Into quarantine and out of it: why a request goes there, poison, and the release of a request."""
+
+from __future__ import annotations
+
+import logging
+
+import redis
+from celery import Celery
+
+from moderation.decision_log.log import DecisionLog
+from moderation.decision_log.quarantine import Entry
+from moderation.decision_log.records import Quarantined, Reason, Submission
+from moderation.errors import (
+    DecodingFailed,
+    EncoderFailed,
+    ImageError,
+    ModelError,
+    ModerationError,
+    RequestError,
+    TransientError,
+    WorkerError,
+)
+from moderation.messages import QUEUES
+from moderation.queue.celery_app import broker_errors
+from moderation.queue.consumer import Poison
+from moderation.queue.recovery import send_again
+from moderation.queue.registry import Registry
+from moderation.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: In this order: the first that fits is the reason.
+_REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
+    (DecodingFailed, "decoder"),
+    (ImageError, "image"),
+    (RequestError, "request"),
+    (ModelError, "model"),
+    (EncoderFailed, "model"),
+    (TransientError, "unavailable"),
+)
+
+
+def reason_of(error: ModerationError) -> Reason:
+    """Returns the reason for which a request with that error is quarantined."""
+    for kind, reason in _REASONS:
+        if isinstance(error, kind):
+            return reason
+    return "fault"
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether the next try may go better: the world outside failed, or the program did."""
+    return isinstance(error, TransientError) or not isinstance(error, ModerationError)
+
+
+def fault(error: Exception) -> WorkerError:
+    """Returns the error for the host of a request that the program failed on.
+
+    It leaves out the text of the failure, which may hold anything: the decision log keeps this.
+    """
+    return WorkerError(
+        f"the worker failed with {type(error).__name__}", "worker", "See the worker's log"
+    )
+
+
+def deadly(deaths: int) -> WorkerError:
+    """Returns the error for the host of a request that so many workers died of."""
+    return WorkerError(
+        f"{deaths} workers died with this request in hand, or did not come back from it",
+        "worker",
+        "See what ended them, then use `moderation quarantine retry`",
+    )
+
+
+def quarantine_poison(
+    decisions: DecisionLog, registry: Registry, app: Celery, poison: Poison
+) -> None:
+    """Quarantines a message that no worker may act on, and tells its host where it names a task.
+
+    Raises:
+        LogUnavailable: the decision log is away; the message is not taken off the queue then.
+    """
+    error = RequestError(poison.why, "message", "docs/messages.md shows the message")
+    name = poison.task_id or f"message-{poison.sha256}"
+    queue = next((queue for queue, key in QUEUES.items() if key == poison.queue), poison.queue)
+    submission = Submission(name, poison.sha256, "", "", (), queue, None)
+    try:
+        answer = decisions.set_aside(submission, "message", error)
+    except RequestError:  # the id belongs to another request, which has its answer
+        log.warning("a message that cannot be read has a known id", extra={"request_id": name})
+        registry.settle(name)
+        return
+    registry.settle(name)
+    if poison.task_id is not None and isinstance(answer, Quarantined):
+        app.backend.mark_as_failure(poison.task_id, error)
+
+
+def release(
+    entry: Entry, decisions: DecisionLog, registry: Registry, app: Celery, settings: Settings
+) -> None:
+    """Sends a request in quarantine again under its id, and opens its place in the log.
+
+    In this order a stop in between loses nothing: what is accepted again is answered from the log
+    until its place there is open.
+
+    Raises:
+        RequestError: it is not in quarantine any more, or Redis does not hold it any more.
+        QueueFull: too many requests wait. BrokerUnavailable: Redis does not answer, or is full; the
+        request stays in quarantine then.
+    """
+    if entry.state != "open":
+        raise RequestError(f"it was {entry.state} already", entry.id, "Look at `quarantine list`")
+    accepted = registry.quarantined(entry.request_id)
+    if accepted is None:
+        raise RequestError(
+            "its request is not kept in Redis any more",
+            entry.id,
+            "Submit it again; MODERATION_QUARANTINE_BYTES says how much is kept",
+        )
+    with broker_errors(settings):
+        registry.accept(
+            entry.request_id,
+            accepted,
+            most_waiting=settings.max_queue_length,
+            most_bytes=settings.max_queue_bytes,
+        )
+        # Otherwise a host that looks again gets the old error.
+        app.backend.delete(app.backend.get_key_for_task(entry.request_id))
+    decisions.release(entry.id)
+    try:
+        # Before it is sent: it may be quarantined again at once, and must then be kept.
+        registry.forget(entry.request_id)
+        send_again(registry, entry.request_id, accepted)
+    except redis.RedisError as error:  # it is accepted, so it is answered all the same
+        log.warning(
+            "a worker sends it within %s s, since Redis does not take it now: %s",
+            settings.visibility_timeout_seconds,
+            error,
+            extra={"request_id": entry.request_id},
+        )

@@ -1,0 +1,79 @@
+"""A message from a queue, whatever it holds -> the one record that a worker answers it from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from moderation.decision_log.records import Submission
+from moderation.errors import RequestError
+from moderation.messages import REQUEST_ID, ModerationRequest, QueueName, parse_request
+from moderation.messages.reference import shown
+
+
+class Delivery(NamedTuple):
+    """How a request came: its task's id, the queue, how often it was tried, when it was sent."""
+
+    task_id: str
+    queue: QueueName
+    retries: int = 0
+    sent_at: float | None = None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A request as a worker has it in hand, parsed once.
+
+    Attributes:
+        delivery: how it came.
+        submission: the request as the decision log keeps it.
+        parsed: what it asks for, or why it cannot be read.
+        message: what came, a plain JSON value; quarantine keeps it, to be sent again.
+    """
+
+    delivery: Delivery
+    submission: Submission
+    parsed: ModerationRequest | RequestError = field(repr=False)
+    message: Any = field(repr=False)
+
+
+def read_request(message: Any, delivery: Delivery) -> Request:
+    """Returns the request in a message, a plain JSON value; also of one that cannot be read."""
+    request_id = _request_id(message, delivery.task_id)
+    named = {**message, "request_id": request_id} if isinstance(message, dict) else message
+    parsed: ModerationRequest | RequestError
+    asked: tuple[str, str, tuple[str, ...]] = ("", "", ())
+    try:
+        parsed = parse_request(named)
+        asked = (parsed.image.kind, shown(parsed.image), parsed.policies)
+    except RequestError as error:
+        parsed = error
+    submission = Submission(
+        request_id, _sha256(message), *asked, queue=delivery.queue, sent_at=delivery.sent_at
+    )
+    return Request(delivery, submission, parsed, message)
+
+
+def _request_id(message: Any, task_id: str) -> str:
+    """Returns a request's id; a host may leave it to Celery, which names the task by it.
+
+    An id that no table could hold is replaced by its hash, so that there is one all the same.
+    """
+    given = message.get("request_id") if isinstance(message, dict) else None
+    name = given if isinstance(given, str) else task_id
+    if REQUEST_ID.fullmatch(name):
+        return name
+    return "odd-" + hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
+
+
+def _sha256(message: Any) -> str:
+    """Returns a hash of what is asked for, whatever the request is called."""
+    if isinstance(message, dict):
+        message = {
+            name: value
+            for name, value in message.items()
+            if name not in ("request_id", "schema_version")
+        }
+    return hashlib.sha256(json.dumps(message, sort_keys=True).encode()).hexdigest()

@@ -70,10 +70,9 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        callbacks | connection_log | housekeeping | metrics_server | quarantine | redaction
-        request | result_writing
+        background | callbacks | connection_log | logs | metrics_server | quarantine | request
         metrics
-        answering | logs | queue_metrics | serving
+        answering | queue_metrics | serving
         scrape | tasks
         running
     """,

@@ -1,17 +1,17 @@
-"""Sends accepted requests again that are neither waiting nor answered; nothing stays lost.
+"""Sends accepted requests again that are neither waiting nor answered, so that none stays lost.
 
-It is also the worker's sign of life, by which deaths are told from requests that come twice.
+It also gives the worker's sign of life, which tells a death from a request that comes twice.
 
-The queue's own redelivery knows what a worker had noted as taken. This also knows what was popped
-and never noted, or was in a Redis that lost its last second: it starts from what was accepted.
+The queue's own redelivery knows what a worker had noted as taken. Recovery starts from what was
+accepted, so it also finds what was popped and never noted, or lay in a Redis that lost its last
+second.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
-import threading
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import redis
 
@@ -23,7 +23,7 @@ from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Only one worker looks at a time; whoever dies doing it holds the others up no longer than this.
+#: Only one worker looks at a time; one that dies while it looks holds the others up no longer.
 _LOCK, _LOCK_SECONDS = "evenhand.recovery", 30
 #: Requests of a queue that are sent again in one look, so that a look is short.
 _AT_ONCE = 100
@@ -32,24 +32,35 @@ _BEATS = 4
 
 
 class Recovery:
-    """A thread that looks for lost requests for as long as its block lasts."""
+    """One worker's looks for lost requests.
+
+    Attributes:
+        pause: the seconds between two of them.
+    """
 
     def __init__(self, connection: redis.Redis, settings: Settings, *, worker: str) -> None:
-        """Prepares the thread.
+        """Prepares to look.
 
         Args:
             connection: to the broker's Redis.
             settings: of the worker.
-            worker: its name in the registry, where this thread notes that it lives.
+            worker: its name in the registry, where it notes that it lives.
         """
         self._worker = worker
-        self._pause = min(30.0, max(1.0, settings.visibility_timeout_seconds / 4))
+        self.pause = min(30.0, max(1.0, settings.visibility_timeout_seconds / 4))
         self._redis = connection
         self._registry = Registry(connection)
         self._settings = settings
         self._has_taken_over = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="recovery", daemon=True)
+
+    def beat_and_look(self) -> None:
+        """Notes that the worker lives, and sends lost requests again; called every `pause`."""
+        try:
+            self._registry.beat(self._worker, _BEATS * self.pause)
+            self.look()
+            self._take_over()
+        except redis.RedisError as error:
+            log.warning("no look for lost requests: %s", type(error).__name__)
 
     def look(self) -> int:
         """Sends lost requests again; returns how many. 0 where another worker is looking.
@@ -63,8 +74,8 @@ class Recovery:
         try:
             return sum(self._send_lost(queue) for queue in QUEUES)
         finally:
-            # Another's lock is left alone, but for the moment between these two commands; and two
-            # that look at once do no harm.
+            # Another's lock is left alone, except in the moment between these two commands; two
+            # workers that look at once do no harm.
             if cast(Any, self._redis.get(_LOCK)) == token.encode():
                 self._redis.delete(_LOCK)
 
@@ -79,7 +90,7 @@ class Recovery:
         try:
             accepted = self._registry.accepted(request_id)
         except ValueError:
-            self._registry.renew(request_id, queue)  # so that it holds no other up
+            self._registry.renew(request_id, queue)  # so that it does not hold up others
             log.error("not sent again: of another version", extra={"request_id": request_id})
             return False
         if accepted is None:  # it got its answer just now
@@ -89,38 +100,17 @@ class Recovery:
         log.warning("sent again: it was lost", extra={"request_id": request_id})
         return True
 
-    def _run(self) -> None:
-        while True:
-            try:
-                self._registry.beat(self._worker, _BEATS * self._pause)
-                self.look()
-                self._take_over()
-            except redis.RedisError as error:
-                log.warning("no look for lost requests: %s", type(error).__name__)
-            except Exception:
-                log.exception("the look for lost requests failed")
-            if self._stop.wait(self._pause):
-                return
-
     def _take_over(self) -> None:
-        """Takes over what a worker of an older version had in hand, once."""
+        """Takes over what workers of an older version had in hand, once."""
         if self._has_taken_over:
             return
         if taken := take_over(self._redis):
             log.warning("taken over from a worker of an older version: %s requests", taken)
         self._has_taken_over = True
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-
 
 def send_again(registry: Registry, request_id: str, accepted: Accepted) -> None:
-    """Puts an accepted request on its queue once more, as it was; its clock starts anew.
+    """Puts an accepted request on its queue once more, as it was; its clock starts again.
 
     Raises:
         redis.RedisError: Redis does not answer, or is full.

@@ -1,4 +1,4 @@
-"""Keeps a log readable while Redis or the database is away: a line every few seconds."""
+"""Keeps a log readable while Redis or the database is away: one line every few seconds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from kombu.exceptions import OperationalError
 #: Between two lines of one kind, in seconds.
 _PAUSE_SECONDS = 5.0
 
-#: What fails because Redis is away, full or of another opinion; and what is put back.
+#: What fails because Redis is away, full or refuses, and what is put back for that reason.
 _TROUBLE = (
     redis.RedisError,
     OperationalError,
@@ -27,8 +27,8 @@ _TROUBLE = (
 #: How such an error looks in a traceback.
 _RAISED = "\nredis.exceptions."
 
-#: Who speaks of it.
-_TALKERS = (
+#: The loggers that speak of it, each with those below it.
+TALKERS = (
     "celery.backends",
     "celery.worker",
     "celery.utils",
@@ -40,7 +40,7 @@ _TALKERS = (
 
 
 class ConnectionTrouble(logging.Filter):
-    """Lets one line of a kind pass every few seconds; all else it lets pass as it is."""
+    """Lets one line of a kind pass every few seconds, and any other line as it is."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,12 +58,12 @@ class ConnectionTrouble(logging.Filter):
         elif record.name == "py.warnings" and _RAISED in (text := record.getMessage()):
             # Celery prints the traceback of what it could not write as a warning.
             record.msg, record.args, known = text.partition("\n")[0], (), True
-        if record.levelno < logging.WARNING or not (known or record.name.startswith(_TALKERS)):
+        if record.levelno < logging.WARNING or not (known or record.name.startswith(TALKERS)):
             return True
         return self._is_due(record)
 
     def _is_due(self, record: logging.LogRecord) -> bool:
-        # Where it was said, since what was said differs in numbers.
+        # Known by its place in the code, since the text differs in numbers.
         kind = (record.name, f"{record.funcName}:{record.lineno}")
         now = time.monotonic()
         with self._lock:

@@ -1,9 +1,14 @@
-"""How a worker logs: text or JSON lines, one record a line, without secrets and without images."""
+"""How a worker logs: text or JSON, one record a line, without secrets of URLs and without images.
+
+The patterns never go back over what they have read (possessive quantifiers), so that no text of a
+stranger makes them slow.
+"""
 
 from __future__ import annotations
 
 import logging
 import math
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,12 +22,11 @@ from pythonjsonlogger.json import JsonFormatter
 
 from moderation.settings import Settings
 from moderation.visible_text import one_line
-from moderation.worker.redaction import redacted
 
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
-#: What a JSON line may hold beside what every line has, from `extra`. Nothing else gets in, since
-#: others put whole requests there.
+#: The fields of `extra` that a JSON line may hold. Nothing else gets in, since others put whole
+#: requests there.
 EXTRA = (
     "policies",
     "actions",
@@ -42,12 +46,23 @@ _ITEMS = 100
 
 _TEXT = "[%(asctime)s: %(levelname)s/%(processName)s] %(message)s"
 
+#: What follows a URL's scheme, up to the next space: a password may hold any other character.
+_URL = re.compile(r"(?<=://)\S++")
+#: What a sentence, a list or a repr puts behind a URL.
+_BEHIND = "'\"`),.;:>]}|\\"
+_PLACE = re.compile(r"((\[[0-9A-Fa-f:.]++\]|[\w.*-]++)(:[0-9]{0,5}+)?)?")
+#: Base64 of an image, as in a message of the queue, or its bytes as Python shows them.
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/=_-])[A-Za-z0-9+/=_-]{200,}+")
+_BYTES = re.compile(r"""\bb(?:'(?:[^'\\]|\\.){64,}+'?|"(?:[^"\\]|\\.){64,}+"?)""", re.DOTALL)
+
+_HIDDEN = "***"
+
 _request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 
 @contextmanager
 def about(request_id: str) -> Iterator[None]:
-    """Every line that is logged inside the block, by whatever library, carries the request's id."""
+    """Puts the request's id on every line that is logged inside the block, by whatever library."""
     token = _request_id.set(request_id)
     try:
         yield
@@ -56,19 +71,19 @@ def about(request_id: str) -> Iterator[None]:
 
 
 def configure_logging(settings: Settings) -> None:
-    """Makes this process log to standard error as the settings say; Celery leaves it so."""
+    """Makes this process log to standard error as the settings say, whatever Celery would do."""
     root = logging.getLogger()
     root.handlers = [log_handler(settings, sys.stderr)]
     root.setLevel(settings.log_level.upper())
-    # A line an image, of which ours says more; and below info, headers and arguments of tasks.
+    # It logs a line for each image, and ours says more.
     logging.getLogger("httpx").setLevel(
         logging.INFO if settings.log_level == "debug" else logging.WARNING
     )
-    for name in ("httpcore", "celery.pool"):
+    for name in ("httpcore", "celery.pool"):  # below info, headers and arguments of tasks
         logging.getLogger(name).setLevel(logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells of each plugin at each start
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names each plugin at each start
     logging.captureWarnings(True)
-    # A program that is connected here is taken to have set up logging, and Celery does nothing.
+    # Where something is connected to this signal, Celery leaves logging as it is.
     signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid=__name__)
 
 
@@ -80,7 +95,7 @@ def log_handler(settings: Settings, stream: TextIO) -> logging.Handler:
 
 
 def _leave_logging(**_: Any) -> None:
-    """Tells Celery, by being there, that logging is set up."""
+    """Does nothing: it is enough that it is connected."""
 
 
 def _id_of(record: logging.LogRecord) -> str | None:
@@ -98,7 +113,7 @@ def _id_of(record: logging.LogRecord) -> str | None:
 def _message_of(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
-    except Exception:  # the arguments do not fit; logging itself would print them, secrets and all
+    except Exception:  # they do not fit; logging itself would print them, secrets and all
         text = f"{record.msg} (with arguments that do not fit)"
     return redacted(text.rstrip(), _TRACEBACK)
 
@@ -106,7 +121,7 @@ def _message_of(record: logging.LogRecord) -> str:
 class _Text(logging.Formatter):
     """Celery's format; a message is one line, and the lines of a traceback are indented.
 
-    So no text of a stranger can look like a line of its own.
+    So a stranger's text cannot look like a line of its own.
     """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
@@ -144,7 +159,7 @@ class _JsonLines(JsonFormatter):
     def add_fields(
         self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
     ) -> None:
-        """Fills in what every line has, and of the rest what is listed in EXTRA."""
+        """Fills in the fields of every line, and those of EXTRA that the record has."""
         time = datetime.fromtimestamp(record.created, UTC)
         log_data["time"] = time.isoformat(timespec="milliseconds")
         log_data["level"] = record.levelname.lower()
@@ -172,9 +187,41 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)  # JSON knows no others
+        return value if math.isfinite(value) else str(value)  # JSON has only finite numbers
     if isinstance(value, list | tuple):
         return [_plain(one) for one in value[:_ITEMS]]
     if isinstance(value, dict):
         return {str(_plain(str(k))): _plain(v) for k, v in list(value.items())[:_ITEMS]}
     return redacted(str(value), _FIELD)
+
+
+def redacted(text: str, most: int) -> str:
+    """Returns a text without secrets of URLs and without images, cut to `most` characters.
+
+    Of a URL it keeps scheme, host and path, or the scheme alone if the host is not certain.
+    """
+    cut = ""
+    if len(text) > most:
+        cut = f"... ({len(text)} characters)"
+        # The last word goes too: of a URL that is cut, user and password look like a host.
+        text = text[:most].rpartition(" ")[0]
+    text = _BYTES.sub("b<bytes>", text)
+    # URLs first: "<200 characters>" has a space, where a URL would seem to end.
+    text = _URL.sub(lambda found: _without_secrets(found[0]), text)
+    return _BASE64.sub(lambda found: f"<{len(found[0])} characters>", text) + cut
+
+
+def _without_secrets(rest: str) -> str:
+    """Returns what stands behind a URL's :// without user, password, query and fragment."""
+    kept = rest.rstrip(_BEHIND)
+    behind = rest[len(kept) :]
+    end = min((kept.find(mark) for mark in "?#" if mark in kept), default=len(kept))
+    head, secret = kept[:end], kept[end:]
+    if "@" in secret and "/" not in head:  # a password with ? or # in it
+        return _HIDDEN + behind
+    _, user, shown = head.rpartition("@")
+    if not _PLACE.fullmatch(shown.split("/", 1)[0]):  # a password with / in it, or no URL at all
+        return _HIDDEN + behind
+    hidden_user = f"{_HIDDEN}@" if user else ""
+    hidden_query = f"{secret[0]}{_HIDDEN}" if secret else ""
+    return f"{hidden_user}{shown}{hidden_query}{behind}"

@@ -17,14 +17,13 @@ from moderation.queue.registry import Registry
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
 from moderation.worker.answering import Answerer
+from moderation.worker.background import Periodic, housekeeping
 from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.callbacks.receivers import host_of
-from moderation.worker.housekeeping import Housekeeping
 from moderation.worker.metrics import Metrics
 from moderation.worker.quarantine import quarantine_poison
-from moderation.worker.result_writing import is_stopping
 from moderation.worker.scrape import serve_metrics
-from moderation.worker.serving import serve
+from moderation.worker.serving import is_stopping, serve
 from moderation.worker.tasks import create_worker_app
 
 
@@ -65,8 +64,10 @@ def run_worker(
         app = create_worker_app(settings, pipeline, fetcher, answerer, metrics)
         stack.enter_context(serve_metrics(metrics, settings, lambda: count_open(decisions.engine)))
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
-        stack.enter_context(Recovery(connection, settings, worker=worker))
-        stack.enter_context(Housekeeping(decisions, settings))
+        recovery = Recovery(connection, settings, worker=worker)
+        look, pause = recovery.beat_and_look, lambda: recovery.pause
+        stack.enter_context(Periodic("recovery", look, pause, at_once=True))
+        stack.enter_context(housekeeping(decisions.database, settings.retention_days))
         names = [QUEUES[queue] for queue in queues]
         poison = partial(quarantine_poison, decisions, registry, app)
         leave = partial(registry.retire, worker)

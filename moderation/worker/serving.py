@@ -1,4 +1,4 @@
-"""Runs Celery's worker until it is told to stop, and anew where Redis was lost."""
+"""Runs Celery's worker until it is told to stop, and again after Redis was lost."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -18,18 +18,55 @@ from celery.apps.worker import Worker
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 
-from moderation.queue.celery_app import result_backend
+from moderation.queue.celery_app import PolledRedisBackend, result_backend
 from moderation.queue.consumer import OnPoison, guard_app, log_poison
 from moderation.settings import Settings
 from moderation.worker.connection_log import ConnectionTrouble
-from moderation.worker.result_writing import PatientBackend, is_stopping
 
 log = logging.getLogger(__name__)
 
-#: Pause before Celery's worker is started anew.
+#: Pause before Celery's worker is started again.
 _RESTART_SECONDS = 2.0
+#: How long a pause goes on after the worker was told to stop, in seconds.
+_STEP_SECONDS = 0.1
 #: Exit code of a process that Ctrl-C ended.
 _INTERRUPTED = 130
+
+
+def is_stopping() -> bool:
+    """Whether Celery's worker of this process was told to stop."""
+    return state.should_stop is not None or state.should_terminate is not None
+
+
+def pause(seconds: float) -> None:
+    """Waits for so long, or until the worker is told to stop."""
+    until = time.monotonic() + seconds
+    while not is_stopping() and (left := until - time.monotonic()) > 0:
+        time.sleep(min(_STEP_SECONDS, left))
+
+
+class PatientBackend(PolledRedisBackend):
+    """Writes a result again and again while Redis is away.
+
+    A worker that is to stop gives up instead: a result that is not written leaves its request
+    unacknowledged, so another worker answers it.
+    """
+
+    def exception_safe_to_retry(self, error: Exception) -> bool:
+        """Whether to write a result again."""
+        return not is_stopping() and super().exception_safe_to_retry(error)
+
+    def on_connection_error(
+        self, max_retries: int, exc: Exception, intervals: Iterator[float], retries: int
+    ) -> Any:
+        """Returns how long to wait before the next try."""
+        if is_stopping():
+            raise exc
+        return super().on_connection_error(max_retries, exc, intervals, retries)
+
+    def _sleep(self, amount: float) -> None:
+        """Waits, but not for long once the worker is to stop."""
+        pause(amount)
 
 
 class _Leave(BaseException):
@@ -69,8 +106,7 @@ def serve(
     takes over: what the old one had in hand comes back after the visibility timeout.
 
     SIGTERM, a terminal that is closed (SIGHUP) and the first Ctrl-C let it answer what it has in
-    hand. SIGQUIT and the second Ctrl-C
-    put that back into the queue and end the process at once.
+    hand. SIGQUIT and the second Ctrl-C put that back into the queue and end the process at once.
 
     Args:
         app: with its tasks.
@@ -81,11 +117,11 @@ def serve(
         on_leave: called before the process ends with requests in hand, which it puts back.
     """
     guard_app(app, settings, on_poison)
-    # At debug it logs the arguments of each request, with the image.
+    # At the level debug, it logs the arguments of each request, with the image.
     logging.getLogger("celery.pool").setLevel(logging.INFO)
-    # It says at each loss of Redis what a later Celery will do by default.
+    # Each time that Redis is lost, Celery says what a later version will do by default.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
-    # Of root, or a group like it; it advises an option of another command line, `--uid`.
+    # The warning for root advises an option of another command line, `--uid`.
     warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
     app.conf.result_backend = result_backend(settings, PatientBackend)
     quiet = ConnectionTrouble()
@@ -99,14 +135,14 @@ def serve(
         except _Leave:
             _put_back(worker)
         if state.should_terminate is not None:
-            # Threads may be in the middle of a request, which is somebody else's now.
+            # Threads may be in the middle of a request, which another worker has by now.
             if on_leave is not None:
                 on_leave()
             _end_at_once(int(state.should_terminate))
         if is_stopping():  # told to stop, and all in hand is answered
             return 0
-        log.error("the worker lost Redis; it starts anew in %s s", _RESTART_SECONDS)
-        _pause(_RESTART_SECONDS)
+        log.error("the worker lost Redis; it starts again in %s s", _RESTART_SECONDS)
+        pause(_RESTART_SECONDS)
 
 
 def _create_worker(app: Celery, settings: Settings, queues: list[str], hostname: str) -> Worker:
@@ -116,19 +152,13 @@ def _create_worker(app: Celery, settings: Settings, queues: list[str], hostname:
         concurrency=settings.concurrency,
         queues=queues,
         loglevel=settings.log_level.upper(),
-        # Workers do not need to know each other; on Redis that talk costs more than it gives.
+        # Workers need not know each other; on Redis that talk costs more than it gives.
         without_mingle=True,
         without_gossip=True,
         without_heartbeat=True,
         hostname=hostname,
         quiet=True,
     )
-
-
-def _pause(seconds: float) -> None:
-    until = time.monotonic() + seconds
-    while not is_stopping() and time.monotonic() < until:
-        time.sleep(0.1)
 
 
 def _stop(number: int, _: Any = None) -> None:

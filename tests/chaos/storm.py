@@ -231,7 +231,7 @@ def _facts(target: Target, receiver: FlakyReceiver | None) -> dict[str, Any]:
     """Returns what else happened."""
     return {
         "sent_again": target.crew.count_logged("sent again: it was lost"),
-        "worker_restarts": target.crew.count_logged("starts anew in"),
+        "worker_restarts": target.crew.count_logged("starts again in"),
         "workers_that_gave_up": target.crew.gave_up,
         "refused_submits": dict(target.load.refused),
         "collected": len(target.load.answers),

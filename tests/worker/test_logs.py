@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import logging
@@ -18,8 +19,8 @@ from hypothesis import strategies as st
 
 from moderation.local_servers import EmbeddedRedis
 from moderation.settings import load_settings
-from moderation.worker.logs import about, log_handler
-from moderation.worker.redaction import redacted
+from moderation.worker.connection_log import TALKERS
+from moderation.worker.logs import about, log_handler, redacted
 
 SECRETS = [
     "redis://:sesame@cache:6379/0",
@@ -314,6 +315,11 @@ worker = app.Worker(pool_cls="threads", concurrency=2, queues=[QUEUE], quiet=Tru
     without_heartbeat=True)
 worker.start()
 """
+
+
+@pytest.mark.parametrize("name", TALKERS)
+def test_each_logger_that_an_outage_quietens_is_a_module(name: str) -> None:
+    assert importlib.import_module(name).__name__ == name
 
 
 def _worker_lines(server: EmbeddedRedis, **variables: str) -> list[str]:

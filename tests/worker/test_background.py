@@ -1,10 +1,11 @@
-"""What a worker removes from the decision log beside its work, on a real database."""
+"""What a worker does beside its work: purging a real database, in threads that go on and end."""
 
 from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import func, select, update
 
 from moderation.decision_log.log import DecisionLog
@@ -13,7 +14,7 @@ from moderation.decision_log.records import Submission
 from moderation.decision_log.tables import quarantine, submissions
 from moderation.errors import ImageError
 from moderation.settings import load_settings
-from moderation.worker.housekeeping import Housekeeping
+from moderation.worker.background import Periodic, housekeeping
 from tests.support.waiting import until
 
 
@@ -22,7 +23,7 @@ def count(log: DecisionLog) -> int:
         return int(connection.execute(select(func.count()).select_from(submissions)).scalar_one())
 
 
-def set_aside(log: DecisionLog, name: str, *, days_ago: float) -> None:
+def quarantined(log: DecisionLog, name: str, *, days_ago: float) -> None:
     submission = Submission(name, "0" * 64, "bytes", "", ("weapons",), "bulk", None)
     log.set_aside(submission, "image", ImageError("it is damaged"))
     at = datetime.now(UTC) - timedelta(days=days_ago)
@@ -35,21 +36,33 @@ def set_aside(log: DecisionLog, name: str, *, days_ago: float) -> None:
 def test_what_is_older_than_the_setting_goes_and_nothing_else(database_url: str) -> None:
     settings = load_settings(database_url=database_url, retention_days=10)
     with open_log(settings) as log:
-        set_aside(log, "old", days_ago=11)
-        set_aside(log, "young", days_ago=9)
-        with Housekeeping(log, settings, every_seconds=0.05):
+        quarantined(log, "old", days_ago=11)
+        quarantined(log, "young", days_ago=9)
+        with housekeeping(log.database, settings.retention_days, every_seconds=0.05):
             until(lambda: count(log) == 1)
         assert count(log) == 1
         assert log.outcome("young", "0" * 64) is not None
         assert log.outcome("old", "0" * 64) is None
 
 
-def test_it_ends_when_its_block_ends(database_url: str) -> None:
-    def runs() -> bool:
-        return "housekeeping" in {thread.name for thread in threading.enumerate()}
+def test_work_that_fails_is_done_again_until_the_block_ends(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    done = []
 
-    settings = load_settings(database_url=database_url, retention_days=10)
-    with open_log(settings) as log:
-        with Housekeeping(log, settings):
-            assert runs()
-        until(lambda: not runs())
+    def work() -> None:
+        done.append(threading.current_thread())
+        raise ValueError("a fault")
+
+    with Periodic("sample", work, lambda: 0.01, at_once=True):
+        until(lambda: len(done) >= 3)
+    assert not done[0].is_alive()
+    assert "sample failed" in caplog.text
+
+
+def test_where_all_is_kept_nothing_runs(database_url: str) -> None:
+    with (
+        open_log(load_settings(database_url=database_url)) as log,
+        housekeeping(log.database, None),
+    ):
+        assert "housekeeping" not in {thread.name for thread in threading.enumerate()}

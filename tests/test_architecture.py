@@ -39,7 +39,7 @@ ORDER = {
         decode
     """,
     "moderation.images.fetch": """
-        addresses | files | patience | url
+        addresses | deadline | files | url
         network | stores
         http
         fetcher
@@ -70,10 +70,10 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        background | callbacks | connection_log | logs | metrics_server | quarantine | request
+        background | callbacks | connection_log | logs | quarantine | request
         metrics
-        answering | queue_metrics | serving
-        scrape | tasks
+        answering | metrics_server | serving
+        tasks
         running
     """,
     "moderation.worker.callbacks": """

@@ -76,7 +76,7 @@ def _print_json(state: BrokerState) -> None:
 
 
 def _print_prometheus(state: BrokerState) -> None:
-    from moderation.worker.queue_metrics import exposition
+    from moderation.worker.metrics_server import exposition
 
     print(exposition(state), end="")
 
@@ -118,10 +118,10 @@ def _watch(settings: Settings, seconds: float) -> None:
 def _serve(settings: Settings, address: Address) -> None:
     """Answers Prometheus until the process is stopped."""
     from moderation.queue.celery_app import ping
-    from moderation.worker.queue_metrics import exporter
+    from moderation.worker.metrics_server import exporter
 
     ping(settings)  # a wrong address of Redis is told now, not at each scrape
-    with exporter(settings, *address) as port:
+    with exporter(settings, address) as port:
         shown = address._replace(port=port)
         note(f"Answering on http://{shown}/metrics; stop with Ctrl-C")
         signal.pause()

@@ -21,8 +21,8 @@ from moderation.worker.background import Periodic, housekeeping
 from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.callbacks.receivers import host_of
 from moderation.worker.metrics import Metrics
+from moderation.worker.metrics_server import serve_metrics
 from moderation.worker.quarantine import quarantine_poison
-from moderation.worker.scrape import serve_metrics
 from moderation.worker.serving import is_stopping, serve
 from moderation.worker.tasks import create_worker_app
 

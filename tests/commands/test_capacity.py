@@ -28,7 +28,7 @@ from moderation.commands.capacity import (
 )
 from moderation.errors import RequestError
 from moderation.queue.depth import BrokerState, QueueState
-from moderation.worker.queue_metrics import exposition
+from moderation.worker.metrics_server import exposition
 from tests.conftest import ROOT
 from tests.docs.test_docs import read_sections, table
 

@@ -17,8 +17,7 @@ from moderation.policy import load_policy
 from moderation.queue.depth import BrokerState, QueueState
 from moderation.worker.logs import EXTRA
 from moderation.worker.metrics import Metrics
-from moderation.worker.queue_metrics import QueueCollector
-from moderation.worker.scrape import OPEN, LogCollector
+from moderation.worker.metrics_server import OPEN, LogCollector, QueueCollector
 from tests.conftest import POLICIES, ROOT
 
 FOLDER = ROOT / "examples" / "grafana"
@@ -28,11 +27,6 @@ STAMP = ModelStamp(
 )
 #: What a histogram is read by, and metrics of the process, which Prometheus's library makes.
 PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
-
-
-class Sent:
-    queue = "interactive"
-    sent_at = 0.0
 
 
 def _told() -> Iterator[tuple[str, str, set[str]]]:

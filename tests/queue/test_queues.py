@@ -22,12 +22,13 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from moderation.client.client import Client
 from moderation.errors import BrokerUnavailable, SettingsError
+from moderation.listen_address import Address
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, connect, create_app
 from moderation.queue.depth import BrokerState, QueueState, look, read_queues
 from moderation.settings import Settings, load_settings
-from moderation.worker.queue_metrics import exporter, exposition
+from moderation.worker.metrics_server import exporter, exposition
 from tests.conftest import ROOT
 from tests.queue.test_hostile_messages import answer, send
 from tests.support.echo_worker import EchoWorker
@@ -313,7 +314,7 @@ def test_the_exporter_answers_each_scrape_anew_and_ends_cleanly(
 def test_a_scrape_without_redis_says_so_and_gives_no_depth() -> None:
     with EmbeddedRedis() as server:
         settings = load_settings(broker_url=server.url)
-        with exporter(settings, "127.0.0.1", 0) as port:
+        with exporter(settings, Address("127.0.0.1", 0)) as port:
             url = f"http://127.0.0.1:{port}/metrics"
             assert _samples(httpx.get(url).text)[("evenhand_redis_up", "")] == 1
             server.stop()
@@ -330,9 +331,9 @@ def test_a_scrape_without_redis_says_so_and_gives_no_depth() -> None:
 
 def test_the_exporter_says_where_it_cannot_listen(alone: Settings) -> None:
     with (
-        exporter(alone, "127.0.0.1", 0) as taken,
+        exporter(alone, Address("127.0.0.1", 0)) as taken,
         pytest.raises(SettingsError, match=rf"127\.0\.0\.1:{taken}: cannot listen .*free port"),
-        exporter(alone, "127.0.0.1", taken),
+        exporter(alone, Address("127.0.0.1", taken)),
     ):
         pass
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import socket
-import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import cast
 
@@ -25,7 +24,6 @@ from moderation.errors import (
 )
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
-from moderation.images.fetch.patience import Patient
 from moderation.listen_address import Address, parse_address
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QueueName, Verdict
@@ -35,10 +33,10 @@ from moderation.queue.celery_app import connect
 from moderation.scoring.batching import Batcher
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
-from moderation.worker import metrics_server, scrape
+from moderation.worker import metrics_server
 from moderation.worker.metrics import OTHER, Metrics
+from moderation.worker.metrics_server import OpenCounts, serve_metrics
 from moderation.worker.request import Delivery
-from moderation.worker.scrape import OpenCounts, serve_metrics
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -293,7 +291,7 @@ def test_a_redis_that_accepts_and_never_answers_holds_up_no_scrape(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prometheus gives up on the whole scrape after 10 s, and Redis would never be given up."""
-    assert scrape._SECONDS < 10
+    assert metrics_server._READ_SECONDS < 10
     monkeypatch.setattr(broker, "_ANSWER_SECONDS", None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
@@ -314,59 +312,6 @@ def test_what_is_open_in_the_log_is_asked_at_each_scrape(
         assert found["evenhand_outbox_undelivered"] == 0
         open_now["quarantine_open"] = 5
         assert _read(url)["evenhand_quarantine_open"] == 5
-
-
-def test_a_read_that_hangs_holds_one_thread_however_often_it_is_asked_for() -> None:
-    gate = threading.Event()
-    asked: list[int] = []
-
-    def hang() -> int:
-        asked.append(len(asked))
-        gate.wait()
-        return len(asked)
-
-    read = Patient(hang, 0.05)
-    for _ in range(5):
-        with pytest.raises(TimeoutError):
-            read()
-    assert asked == [0]
-    gate.set()
-
-    def asked_anew() -> int:
-        """What it answered late is old: whoever asks after it asks anew. 0 if it is late again."""
-        with suppress(TimeoutError):
-            return found if (found := read()) > 1 else 0
-        return 0
-
-    assert until(asked_anew) == len(asked)
-
-
-def test_a_read_that_fails_tells_who_asked() -> None:
-    def fail() -> int:
-        raise LogUnavailable("away")
-
-    with pytest.raises(LogUnavailable, match="away"):
-        Patient(fail, PATIENCE_SECONDS)()
-
-
-@pytest.fixture
-def no_thread() -> Iterator[None]:
-    """No thread can be started: each would need more memory than there are addresses."""
-    threading.stack_size(1 << 46)
-    yield
-    threading.stack_size(0)
-
-
-def test_a_read_whose_thread_does_not_start_is_told_and_asked_anew(
-    request: pytest.FixtureRequest,
-) -> None:
-    read = Patient(lambda: 7, PATIENCE_SECONDS)
-    request.getfixturevalue("no_thread")
-    for _ in range(2):
-        with pytest.raises(TransientError, match="no thread can be started"):
-            read()
-    threading.stack_size(0)
-    assert read() == 7
 
 
 def test_a_connection_that_lasts_too_long_is_cut_off(
@@ -398,7 +343,7 @@ def test_two_workers_on_one_machine_take_ports_of_their_own(
 ) -> None:
     other = Metrics()
     other.recalled(7)
-    with caplog.at_level("INFO", logger="moderation.worker.scrape"), ExitStack() as stack:
+    with caplog.at_level("INFO", logger="moderation.worker.metrics_server"), ExitStack() as stack:
         ports = [stack.enter_context(serve_metrics(one, served)) for one in (metrics, other)]
         counts = [
             _read(f"http://127.0.0.1:{port}/metrics")["evenhand_recalled_decisions_total"]

@@ -12,11 +12,11 @@ import ssl
 import threading
 from typing import Self
 
-from moderation.errors import ImageError, ImageUnavailable, TransientError
+from moderation.errors import ImageError, ImageUnavailable
+from moderation.images.fetch.deadline import NoRoom, call_within
 from moderation.images.fetch.files import read_file
 from moderation.images.fetch.http import HttpFetcher
 from moderation.images.fetch.network import Resolve
-from moderation.images.fetch.patience import begun
 from moderation.images.fetch.stores import read_key
 from moderation.messages import ImageReference
 from moderation.messages.reference import shown, shown_location
@@ -44,7 +44,7 @@ class Fetcher:
             ssl_context: which certificates are trusted; else those of certifi.
         """
         self._settings = settings
-        self._hanging = threading.BoundedSemaphore(settings.concurrency + _HANGING)
+        self._room = threading.BoundedSemaphore(settings.concurrency + _HANGING)
         self._http = HttpFetcher(settings, resolve, ssl_context)
 
     def fetch(self, reference: ImageReference) -> bytes:
@@ -72,26 +72,14 @@ class Fetcher:
 
         A read that hangs keeps a thread until its driver gives up, so their number is bounded.
         """
-        seconds = self._settings.fetch_timeout_seconds
-        if not self._hanging.acquire(blocking=False):
-            raise ImageUnavailable("too many reads of stores hang", shown_location(key))
-
-        def read() -> bytes:
-            try:
-                return read_key(key, self._settings.allowed_stores, most)
-            finally:
-                self._hanging.release()
-
+        seconds, stores = self._settings.fetch_timeout_seconds, self._settings.allowed_stores
         try:
-            answer = begun(read)
-        except TransientError:
-            self._hanging.release()
-            raise
-        try:
-            return answer.result(seconds)
+            return call_within(seconds, lambda: read_key(key, stores, most), self._room, wait=False)
+        except NoRoom:
+            what = "too many reads of stores hang"
         except TimeoutError:
             what = f"the store did not answer within {seconds:g} s"
-            raise ImageUnavailable(what, shown_location(key)) from None
+        raise ImageUnavailable(what, shown_location(key)) from None
 
     def _within_size(self, content: bytes, where: str) -> bytes:
         if len(content) > self._settings.max_image_bytes:

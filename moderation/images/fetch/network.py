@@ -12,13 +12,14 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import Future
 from ipaddress import ip_address
 from typing import Any
 
 import httpcore
 
+from moderation.errors import TransientError
 from moderation.images.fetch.addresses import Network, may_reach
+from moderation.images.fetch.deadline import NoRoom, call_within
 
 Resolve = Callable[..., list[Any]]
 
@@ -154,27 +155,19 @@ class GuardedNetwork(httpcore.NetworkBackend):
 
     def _look_up(self, host: str, port: int) -> list[Any]:
         """Returns the resolver's answers, or gives it up in time."""
-        answers: Future[list[Any]] = Future()
-
-        def ask() -> None:
-            try:
-                answers.set_result(self._resolve(host, port, type=socket.SOCK_STREAM))
-            except BaseException as error:  # handed on to the thread that waits
-                answers.set_exception(error)
-            finally:
-                self._lookups.release()
-
-        if not self._lookups.acquire(timeout=self.allowance.seconds(httpcore.ConnectTimeout)):
-            raise httpcore.ConnectTimeout("too many names are being resolved")
+        seconds = self.allowance.seconds(httpcore.ConnectTimeout)
         try:
-            threading.Thread(target=ask, name="resolve", daemon=True).start()
-        except RuntimeError as error:
-            self._lookups.release()
-            raise httpcore.ConnectError("no thread is left to resolve the name") from error
-        try:
-            return answers.result(timeout=self.allowance.seconds(httpcore.ConnectTimeout))
+            return call_within(
+                seconds,
+                lambda: self._resolve(host, port, type=socket.SOCK_STREAM),
+                self._lookups,
+            )
+        except NoRoom as error:
+            raise httpcore.ConnectTimeout("too many names are being resolved") from error
         except TimeoutError as error:
             raise httpcore.ConnectTimeout("the name was not resolved in time") from error
+        except TransientError as error:
+            raise httpcore.ConnectError("no thread is left to resolve the name") from error
         except (OSError, ValueError) as error:
             raise httpcore.ConnectError("the name cannot be resolved") from error
 

@@ -70,16 +70,15 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        background | callbacks | connection_log | logs | quarantine | request
+        background | connection_log | logs | quarantine | request
         metrics
-        answering | metrics_server | serving
+        answering | callbacks | metrics_server | serving
         tasks
         running
     """,
     "moderation.worker.callbacks": """
-        breaker | receivers | reports | schedule | signing
+        receivers | schedule
         delivery
-        sender
         dispatcher
     """,
     "moderation.commands": """

@@ -12,23 +12,22 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from itertools import product
-from typing import get_args
+from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 
 from moderation.decision_log.records import Reason
 from moderation.errors import ModerationError, TransientError
-from moderation.messages import Action, LabelScore, ModelStamp, Verdict
+from moderation.messages import QUEUES, Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.worker.request import Delivery
 
 #: What stands for a value that is not known here.
 OTHER = "other"
 
-QUEUES = ("interactive", "bulk")
 OUTCOMES = ("decided", "quarantined", "embedded")
 STEPS = ("fetch", "decode", "encode", "decide", "log")
-DELIVERIES = ("delivered", "failed", "retried")
+WebhookResult = Literal["delivered", "failed", "retried"]
 
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 _STEP = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
@@ -47,21 +46,10 @@ class Webhooks:
     def go_to(self, hosts: Iterable[str]) -> None:
         """Begins the series of these hosts, at 0; no other becomes a label value."""
         self._hosts = frozenset(hosts)
-        _begin(self._counter, sorted(self._hosts), DELIVERIES)
+        _begin(self._counter, sorted(self._hosts), get_args(WebhookResult))
 
-    def delivered(self, host: str) -> None:
-        """A receiver took one."""
-        self._count(host, "delivered")
-
-    def retried(self, host: str) -> None:
-        """One was not taken, and is to be sent again."""
-        self._count(host, "retried")
-
-    def failed(self, host: str) -> None:
-        """One was given up."""
-        self._count(host, "failed")
-
-    def _count(self, host: str, result: str) -> None:
+    def tried(self, host: str, result: WebhookResult) -> None:
+        """A webhook was tried, and taken, given up, or is to be sent again."""
         self._counter.labels(host if host in self._hosts else OTHER, result).inc()
 
 

@@ -20,7 +20,9 @@ class Post(NamedTuple):
         return self.headers["webhook-id"]
 
 
-class Reply(NamedTuple):
+class HookReply(NamedTuple):
+    """What the server says to a POST."""
+
     status: int = 204
     headers: dict[str, str] = {}  # noqa: RUF012
     body: bytes = b""
@@ -29,7 +31,7 @@ class Reply(NamedTuple):
 class WebhookServer:
     """A context manager; `reply` decides on each POST, in its own thread."""
 
-    def __init__(self, reply: Callable[[Post], Reply] = lambda post: Reply()) -> None:
+    def __init__(self, reply: Callable[[Post], HookReply] = lambda post: HookReply()) -> None:
         self.reply = reply
         self.posts: list[Post] = []
         #: Set when the block ends, so that replies that wait for ever need not.
@@ -57,7 +59,7 @@ class WebhookServer:
 
         return Handler
 
-    def answer(self, handler: BaseHTTPRequestHandler, reply: Reply) -> None:
+    def answer(self, handler: BaseHTTPRequestHandler, reply: HookReply) -> None:
         try:
             handler.send_response(reply.status)
             for name, value in reply.headers.items():

@@ -16,9 +16,10 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
-from typing import Any
+from typing import Any, get_args
 
 import pytest
+from prometheus_client import CollectorRegistry, Counter
 from sqlalchemy import insert, update
 from standardwebhooks import Webhook, WebhookVerificationError
 
@@ -29,19 +30,19 @@ from moderation.decision_log.outbox import Callback
 from moderation.decision_log.records import Submission
 from moderation.errors import ImageError, SettingsError
 from moderation.settings import Settings, load_settings
-from moderation.worker.callbacks.breaker import Breaker
 from moderation.worker.callbacks.dispatcher import CallbackDispatcher, make_dispatcher
-from moderation.worker.callbacks.receivers import read_receivers
+from moderation.worker.callbacks.receivers import Signer, read_receivers
 from moderation.worker.callbacks.schedule import (
     BACKOFF,
+    Breaker,
     Timing,
     parse_retry_after,
     wait_before_next,
 )
-from moderation.worker.callbacks.signing import Signer
+from moderation.worker.metrics import Metrics, WebhookResult, Webhooks
 from tests.support.database_servers import PostgresServer
 from tests.support.waiting import until
-from tests.support.webhook_server import Post, Reply, WebhookServer
+from tests.support.webhook_server import HookReply, Post, WebhookServer
 
 SECRET = "whsec_" + base64.b64encode(b"first".ljust(32, b"1")).decode()
 OTHER = "whsec_" + base64.b64encode(b"second".ljust(32, b"2")).decode()
@@ -96,23 +97,19 @@ def threads() -> set[threading.Thread]:
 
 def dispatching(database: Database, *urls: str, **others: Any) -> CallbackDispatcher:
     options = {"timing": QUICK, **others.pop("options", {})}
-    return CallbackDispatcher(database, settings_for(*urls, **others), **options)
+    webhooks = options.pop("webhooks", None) or Metrics().webhooks
+    return CallbackDispatcher(database, settings_for(*urls, **others), webhooks, **options)
 
 
-class Reports:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, str]] = []
-
-    def delivered(self, host: str) -> None:
-        self.told.append(("delivered", host))
-
-    def retried(self, host: str) -> None:
-        self.told.append(("retried", host))
-
-    def failed(self, host: str) -> None:
-        self.told.append(("failed", host))
+def counted(metrics: Metrics, host: str) -> dict[str, float]:
+    """Returns how many tries to a host the metrics have counted, by how they ended."""
+    found: dict[str, float] = {}
+    for result in get_args(WebhookResult):
+        labels = {"host": host, "result": result}
+        name = "evenhand_webhook_deliveries_total"
+        if count := metrics.registry.get_sample_value(name, labels):
+            found[result] = count
+    return found
 
 
 # Signatures
@@ -149,7 +146,7 @@ def test_either_of_two_secrets_verifies_and_another_does_not(
 def test_the_id_stays_and_the_time_is_that_of_the_try(
     database: Database, server: WebhookServer
 ) -> None:
-    server.reply = lambda post: Reply(500 if len(server.posts) < 3 else 200)
+    server.reply = lambda post: HookReply(500 if len(server.posts) < 3 else 200)
     add(database, server.url)
     began = datetime.now(UTC)
     looks = iter(range(10**6))
@@ -179,7 +176,9 @@ def test_a_secret_that_cannot_be_used_stops_the_start_and_is_not_told(
     secrets: str | None, told: str, database: Database
 ) -> None:
     with pytest.raises(SettingsError, match=told) as caught:
-        make_dispatcher(settings_for("https://app.example/hook", secrets=secrets), database)
+        make_dispatcher(
+            settings_for("https://app.example/hook", secrets=secrets), database, Metrics().webhooks
+        )
     assert "MODERATION_CALLBACK_SECRETS" in str(caught.value)
     assert "ses" not in str(caught.value)
     assert "c2VzYW1l" not in str(caught.value)
@@ -196,7 +195,7 @@ def test_the_decision_log_puts_its_answers_into_the_outbox(
 ) -> None:
     settings = settings_for(server.url, database_url=database_url)
     request = Submission("r-1", "0" * 64, "bytes", "", ("weapons",), "interactive", None)
-    with open_log(settings) as log, make_dispatcher(settings, log.database):
+    with open_log(settings) as log, make_dispatcher(settings, log.database, Metrics().webhooks):
         log.set_aside(request, "image", ImageError("this is no image", "image", "Send another"))
         until(lambda: outbox.list_callbacks(log.database, "delivered", 10))
     [post] = server.posts
@@ -211,10 +210,10 @@ def test_the_decision_log_puts_its_answers_into_the_outbox(
 @pytest.mark.parametrize(
     ("url", "told"),
     [
-        ("ftp://app.example/hook?key=sesame", "URL 1 is no https URL"),
-        ("/hook?key=sesame", "URL 1 is no https URL"),
-        ("https://?key=sesame", "URL 1 is no https URL"),
-        ("https://app.example:sesame/", "URL 1 is no URL"),
+        ("ftp://app.example/hook?key=sesame", "URL 1 is not an https URL"),
+        ("/hook?key=sesame", "URL 1 is not an https URL"),
+        ("https://?key=sesame", "URL 1 is not an https URL"),
+        ("https://app.example:sesame/", "URL 1 is not a URL"),
         ("https://alice:sesame@app.example/", "URL 1 has a user"),
         ("https://app.example/#sesame", "URL 1 has a user or a fragment"),
     ],
@@ -223,7 +222,7 @@ def test_a_url_that_cannot_be_sent_to_stops_the_start_and_is_not_told(
     url: str, told: str, database: Database
 ) -> None:
     with pytest.raises(SettingsError, match=told) as caught:
-        make_dispatcher(settings_for(url), database)
+        make_dispatcher(settings_for(url), database, Metrics().webhooks)
     assert "MODERATION_CALLBACK_URLS" in str(caught.value)
     assert "sesame" not in str(caught.value)
 
@@ -241,7 +240,7 @@ def test_http_goes_elsewhere_where_the_url_says_so_and_the_log_tells(
     urls = (f"http://{host}/hook?key=sesame", f"https://{host}/hook")
     # The schemes that images may be fetched by have no part in it.
     settings = settings_for(*urls, allowed_schemes=("https",))
-    make_dispatcher(settings, database)
+    make_dispatcher(settings, database, Metrics().webhooks)
     [plain, secret] = read_receivers(settings)
     assert (plain.is_overheard, secret.is_overheard) == (True, False)
     told = f"callbacks to {host} go over http: whoever is between can read them"
@@ -250,7 +249,7 @@ def test_http_goes_elsewhere_where_the_url_says_so_and_the_log_tells(
 
 def test_without_urls_nothing_is_dispatched(database: Database) -> None:
     before = threads()
-    with make_dispatcher(load_settings(), database):
+    with make_dispatcher(load_settings(), database, Metrics().webhooks):
         assert threads() <= before
 
 
@@ -271,26 +270,26 @@ def test_a_url_that_left_the_settings_is_not_sent_to(
 def test_an_answer_that_is_no_2xx_is_tried_again(
     status: int, database: Database, server: WebhookServer
 ) -> None:
-    moved = Reply(status, {"Location": "/elsewhere"}, b"sesame")
-    server.reply = lambda post: moved if len(server.posts) == 1 else Reply(202)
+    moved = HookReply(status, {"Location": "/elsewhere"}, b"sesame")
+    server.reply = lambda post: moved if len(server.posts) == 1 else HookReply(202)
     add(database, server.url)
-    reports = Reports()
-    with dispatching(database, server.url, options={"reports": reports}):
-        until(lambda: len(reports.told) == 2)
+    metrics = Metrics()
+    metrics.webhooks.go_to([server.host])
+    with dispatching(database, server.url, options={"webhooks": metrics.webhooks}):
+        until(lambda: counted(metrics, server.host) == {"retried": 1, "delivered": 1})
     assert {post.path for post in server.posts} == {"/hook"}
-    assert reports.told == [("retried", server.host), ("delivered", server.host)]
     assert get(database).attempts == 2
 
 
 def test_a_callback_is_given_up_after_the_last_try(
     database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.reply = lambda post: Reply(500, body=b"sesame")
+    server.reply = lambda post: HookReply(500, body=b"sesame")
     add(database, server.url)
-    reports = Reports()
-    with dispatching(database, server.url, options={"reports": reports}):
-        until(lambda: reports.told[-1:] == [("failed", server.host)])
-    assert reports.told[:-1] == [("retried", server.host)] * 3
+    metrics = Metrics()
+    metrics.webhooks.go_to([server.host])
+    with dispatching(database, server.url, options={"webhooks": metrics.webhooks}):
+        until(lambda: counted(metrics, server.host) == {"retried": 3, "failed": 1})
     row = get(database)
     assert (row.state, row.attempts) == ("failed", 4)
     assert row.last_error == "HTTP 500 Internal Server Error"
@@ -302,7 +301,7 @@ def test_a_callback_is_given_up_after_the_last_try(
 def test_a_receiver_that_is_gone_is_not_asked_again(
     database: Database, server: WebhookServer
 ) -> None:
-    server.reply = lambda post: Reply(410)
+    server.reply = lambda post: HookReply(410)
     add(database, server.url)
     with dispatching(database, server.url):
         until(lambda: get(database).failed_at)
@@ -319,7 +318,7 @@ def test_a_receiver_that_nobody_answers_for_is_told_in_few_words(database: Datab
 
 
 def test_retry_after_is_honoured(database: Database, server: WebhookServer) -> None:
-    server.reply = lambda post: Reply(503, {"Retry-After": "3600"})
+    server.reply = lambda post: HookReply(503, {"Retry-After": "3600"})
     add(database, server.url)
     now = datetime.now(UTC)
     with dispatching(database, server.url, options={"clock": lambda: now}):
@@ -411,7 +410,7 @@ def test_proxies_of_the_environment_and_cookies_are_not_used(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    server.reply = lambda post: Reply(200 if post.id == "b" else 500, {"Set-Cookie": "c=1"})
+    server.reply = lambda post: HookReply(200 if post.id == "b" else 500, {"Set-Cookie": "c=1"})
     add(database, server.url)
     with dispatching(database, server.url):
         until(lambda: get(database).attempts)
@@ -430,14 +429,14 @@ def test_a_host_that_hangs_holds_up_no_other(database: Database, server: Webhook
         most = []
         lock = threading.Lock()
 
-        def hang(post: Post) -> Reply:
+        def hang(post: Post) -> HookReply:
             with lock:
                 under_way.append(post)
                 most.append(len(under_way))
             slow.closing.wait()
             with lock:
                 under_way.remove(post)
-            return Reply()
+            return HookReply()
 
         slow.reply = hang
         for number in range(30):
@@ -455,7 +454,7 @@ def test_a_host_that_fails_is_left_alone_until_it_is_back(
 ) -> None:
     down = threading.Event()
     down.set()
-    with WebhookServer(lambda post: Reply(503 if down.is_set() else 204)) as failing:
+    with WebhookServer(lambda post: HookReply(503 if down.is_set() else 204)) as failing:
         for number in range(20):
             add(database, failing.url, f"row-{number}")
         timing = replace(QUICK, per_host=1, backoff=(3600.0,))
@@ -483,7 +482,7 @@ def test_a_host_that_fails_is_left_alone_until_it_is_back(
 def test_an_answer_that_concerns_the_webhook_alone_opens_no_breaker(
     database: Database, server: WebhookServer
 ) -> None:
-    server.reply = lambda post: Reply(404 if post.id.startswith("bad") else 204)
+    server.reply = lambda post: HookReply(404 if post.id.startswith("bad") else 204)
     for number in range(10):
         add(database, server.url, f"bad-{number}")
     timing = replace(QUICK, breaker_failures=2, breaker_pause=600, backoff=(600.0,))
@@ -552,14 +551,16 @@ from moderation.worker.callbacks.dispatcher import CallbackDispatcher
 from moderation.worker.callbacks.schedule import Timing
 from moderation.decision_log.opening import open_log
 from moderation.settings import load_settings
+from moderation.worker.metrics import Metrics
 
 class Dispatcher(CallbackDispatcher):
-    def _hand_over(self, callback, answer):
-        super()._hand_over(callback, answer)
-        print(answer, flush=True)
+    def _hand_over(self, callback, reply):
+        super()._hand_over(callback, reply)
+        print(reply, flush=True)
 
 settings = load_settings()
-with open_log(settings) as log, Dispatcher(log.database, settings, timing=Timing(poll=0.02)):
+webhooks, timing = Metrics().webhooks, Timing(poll=0.02)
+with open_log(settings) as log, Dispatcher(log.database, settings, webhooks, timing=timing):
     threading.Event().wait()
 """
 
@@ -570,12 +571,12 @@ def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_a
     answered = threading.Event()
     locked = database.engine.connect()
 
-    def reply(post: Post) -> Reply:
+    def reply(post: Post) -> HookReply:
         if not answered.is_set():
             # From now on nobody can write to the row: the outcome stays unwritten for certain.
             locked.execute(update(tables.outbox).values(last_error="held by the test"))
             answered.set()
-        return Reply()
+        return HookReply()
 
     server.reply = reply
     add(database, server.url)
@@ -590,7 +591,7 @@ def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_a
     try:
         assert process.stdout is not None
         # The answer has reached the worker, which now waits for the database.
-        assert process.stdout.readline().startswith(b"Answer(status=204")
+        assert process.stdout.readline().startswith(b"Reply(status=204")
         assert process.poll() is None
     finally:
         process.send_signal(signal.SIGKILL)
@@ -633,10 +634,10 @@ def test_an_outcome_waits_for_a_database_that_is_down(
 ) -> None:
     """And the row is not sent twice."""
 
-    def reply(post: Post) -> Reply:
+    def reply(post: Post) -> HookReply:
         with database.engine.begin() as connection:
             connection.exec_driver_sql("ALTER TABLE outbox RENAME TO away")
-        return Reply()
+        return HookReply()
 
     server.reply = reply
     add(database, server.url)
@@ -648,16 +649,18 @@ def test_an_outcome_waits_for_a_database_that_is_down(
     assert len(server.posts) == 1
 
 
-def test_a_fault_in_a_report_ends_nothing(database: Database, server: WebhookServer) -> None:
-    class Broken(Reports):
-        def delivered(self, host: str) -> None:
-            super().delivered(host)
+def test_a_fault_in_counting_ends_nothing(database: Database, server: WebhookServer) -> None:
+    hosts: list[str] = []
+
+    class Miscounting(Webhooks):
+        def tried(self, host: str, result: WebhookResult) -> None:
+            hosts.append(host)
             raise RuntimeError("a fault")
 
-    reports = Broken()
+    miscounting = Miscounting(Counter("tries", "", registry=CollectorRegistry()))
     add(database, server.url)
-    with dispatching(database, server.url, options={"reports": reports}):
-        until(lambda: reports.told)
+    with dispatching(database, server.url, options={"webhooks": miscounting}):
+        until(lambda: hosts)
         add(database, server.url, "b")
         until(lambda: get(database, "b").delivered_at)
     assert [post.id for post in server.posts] == ["a", "b"]
@@ -668,9 +671,9 @@ def test_closing_lets_a_post_end_and_writes_what_became_of_it(
 ) -> None:
     dispatcher = dispatching(database, server.url, options={"timing": replace(QUICK, grace=60)})
 
-    def reply(post: Post) -> Reply:
+    def reply(post: Post) -> HookReply:
         dispatcher._stopping.wait()
-        return Reply()
+        return HookReply()
 
     server.reply = reply
     add(database, server.url)
@@ -682,9 +685,9 @@ def test_closing_lets_a_post_end_and_writes_what_became_of_it(
 def test_closing_cuts_off_a_post_that_hangs_and_leaves_its_row_to_others(
     database: Database, server: WebhookServer
 ) -> None:
-    def reply(post: Post) -> Reply:
+    def reply(post: Post) -> HookReply:
         server.closing.wait()
-        return Reply()
+        return HookReply()
 
     server.reply = reply
     add(database, server.url)
@@ -700,7 +703,7 @@ def test_logs_tell_the_request_and_neither_payload_nor_secret_nor_path(
 ) -> None:
     caplog.set_level(logging.DEBUG, "moderation")
     url = f"{server.url}?key=sesame"
-    server.reply = lambda post: Reply(500 if len(server.posts) == 1 else 204, body=b"open")
+    server.reply = lambda post: HookReply(500 if len(server.posts) == 1 else 204, body=b"open")
     add(database, url, payload="nuts")
     with dispatching(database, url):
         until(lambda: get(database).delivered_at)
@@ -719,13 +722,13 @@ def test_a_postgresql_that_takes_no_connection_costs_nothing(
     name = url.rpartition("/")[2]
     went = threading.Event()
 
-    def reply(post: Post) -> Reply:
+    def reply(post: Post) -> HookReply:
         if not went.is_set():
             postgres.sql("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS false")
             ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname"
             postgres.sql("postgres", f"{ended} = '{name}'")
             went.set()
-        return Reply()
+        return HookReply()
 
     server.reply = reply
     with open_log(load_settings(database_url=url)) as log:

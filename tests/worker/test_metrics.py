@@ -193,9 +193,9 @@ def test_what_else_happens_is_counted(metrics: Metrics, served: Settings) -> Non
     metrics.redelivered()
     metrics.recalled(3)
     metrics.decoder_restarted()
-    metrics.webhooks.delivered("hooks.example.com")
-    metrics.webhooks.failed("hooks.example.com")
-    metrics.webhooks.retried("hooks.example.com")
+    metrics.webhooks.tried("hooks.example.com", "delivered")
+    metrics.webhooks.tried("hooks.example.com", "failed")
+    metrics.webhooks.tried("hooks.example.com", "retried")
     with metrics.in_hand(), metrics.in_hand():
         found = _scraped(metrics, served)
     assert found["evenhand_worker_in_hand"] == 2
@@ -233,7 +233,7 @@ def test_no_series_comes_from_what_strangers_write(
     for i in range(50):
         stamp = verdict.policy.model_copy(update={"id": f"policy-{i}"})
         metrics.decided([verdict.model_copy(update={"policy": stamp})], came(f"queue-{i}", 1.0))
-        metrics.webhooks.delivered(f"{i}.example.com")
+        metrics.webhooks.tried(f"{i}.example.com", "delivered")
         metrics.batch(f"model-{i}", 1)
         metrics.stepped({f"step-{i}": 1.0})
         metrics.retried(type(f"Error{i}", (ImageError,), {})("wrong"))

@@ -104,8 +104,7 @@ def check_callbacks(name: str, settings: Settings) -> Iterator[Check]:
         remedy = "On a worker: pip install 'evenhand[worker]'; a web app needs none"
         yield Check(name, "warn", "standardwebhooks is not installed", remedy)
         return
-    from moderation.worker.callbacks.receivers import read_receivers
-    from moderation.worker.callbacks.signing import Signer
+    from moderation.worker.callbacks.receivers import Signer, read_receivers
 
     receivers = read_receivers(settings)
     Signer(settings)

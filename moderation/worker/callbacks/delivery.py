@@ -1,8 +1,13 @@
-"""One signed POST, and what the receiver made of it."""
+"""Signed POSTs, many at a time, and what the receivers made of them.
+
+They are made in the event loop of one thread, since only there does a whole POST have one limit: in
+threads, a receiver that sends a byte now and then is waited for as long as it likes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -11,24 +16,27 @@ from http.cookiejar import CookieJar, DefaultCookiePolicy
 import httpx
 
 from moderation.decision_log.outbox import Callback
+from moderation.worker.callbacks.receivers import Signer
 from moderation.worker.callbacks.schedule import parse_retry_after
-from moderation.worker.callbacks.signing import Signer
 
-#: So much of an answer is read, that its connection can be used again.
-_ANSWER_BYTES = 65_536
+#: How much of a reply is read, so that its connection can be used again.
+_REPLY_BYTES = 65_536
 _GONE = 410
-#: Answers that say something of the host, and not of the one webhook.
+#: Statuses below 500 that say something of the host, and not of the one webhook.
 _HOST_STATUS = {408, 425, 429}
 _ERROR_LENGTH = 200
 
+#: Cancelling what is under way takes no longer, in seconds.
+_STOP_SECONDS = 2.0
+
 
 @dataclass(frozen=True)
-class Answer:
-    """What became of one try.
+class Reply:
+    """What a receiver said to one try.
 
     Attributes:
-        status: of HTTP; None where none came.
-        error: why it does not count as delivered, in few words; "" where it does.
+        status: of HTTP; None if none came.
+        error: why it does not count as delivered, in a few words; "" if it does.
         retry_after: seconds that the receiver asked for.
     """
 
@@ -55,7 +63,7 @@ class Answer:
 def open_client() -> httpx.AsyncClient:
     """Returns a client that goes where it is told: no redirects, no proxies, no cookies."""
     return httpx.AsyncClient(
-        # SSL_CERT_FILE counts, else a CA of one's own could not be named; proxy variables do not.
+        # SSL_CERT_FILE counts, as a private CA must be named somehow; proxy variables do not.
         verify=httpx.create_ssl_context(),
         trust_env=False,
         follow_redirects=False,
@@ -71,9 +79,9 @@ async def deliver(
     *,
     seconds: float,
     clock: Callable[[], datetime],
-) -> Answer:
-    """Returns what became of one try; it takes no longer than `seconds`, from name to answer."""
-    answer: Answer | None = None
+) -> Reply:
+    """Returns what became of one try, which takes at most `seconds`, from name to reply."""
+    reply: Reply | None = None
     try:
         async with asyncio.timeout(seconds):
             now = clock()
@@ -86,35 +94,100 @@ async def deliver(
             async with client.stream(
                 "POST", callback.endpoint, content=content, headers=headers
             ) as response:
-                answer = _answer(response, now)
+                reply = _reply(response, now)
                 await _drain(response)
     except TimeoutError:
-        return answer or Answer(None, f"no answer within {seconds:g} s")
-    except Exception as error:  # whatever it is, it must not cost the dispatcher its life
-        return answer or Answer(None, _shown(error))
-    return answer
+        return reply or Reply(None, f"no answer within {seconds:g} s")
+    except Exception as error:  # whatever it is, it must not end the dispatcher
+        return reply or Reply(None, _shown(error))
+    return reply
 
 
-def _answer(response: httpx.Response, now: datetime) -> Answer:
+def _reply(response: httpx.Response, now: datetime) -> Reply:
     status = response.status_code
     if 200 <= status < 300:
-        return Answer(status)
-    # The name that belongs to the number: the receiver's own words may be anything.
+        return Reply(status)
+    # The usual name of the status: the receiver's own words may be anything.
     name = httpx.codes.get_reason_phrase(status)
     retry_after = parse_retry_after(response.headers.get("retry-after"), now)
-    return Answer(status, f"HTTP {status} {name}".strip(), retry_after)
+    return Reply(status, f"HTTP {status} {name}".strip(), retry_after)
 
 
 async def _drain(response: httpx.Response) -> None:
-    """Reads a short answer; a long one costs its connection and no more."""
+    """Reads a short reply; a long one costs its connection and no more."""
     read = 0
     async for part in response.aiter_raw():
         read += len(part)
-        if read > _ANSWER_BYTES:
+        if read > _REPLY_BYTES:
             return
 
 
 def _shown(error: Exception) -> str:
-    # Only of connecting: other errors repeat what the receiver sent.
+    # Only if it is about connecting: other errors repeat what the receiver sent.
     reason = f": {error}" if isinstance(error, httpx.ConnectError) and str(error) else ""
     return f"no answer, {type(error).__name__}{reason}"[:_ERROR_LENGTH]
+
+
+#: Takes what became of a POST; None if it was cut off.
+Done = Callable[[Callback, Reply | None], None]
+
+
+class Sender:
+    """Sends callbacks in a thread; it is started once and stopped once.
+
+    `done` is called in that thread, once for each callback.
+    """
+
+    def __init__(
+        self, signer: Signer, seconds: float, clock: Callable[[], datetime], done: Done
+    ) -> None:
+        self._signer = signer
+        self._seconds = seconds
+        self._clock = clock
+        self._done = done
+        self._loop = asyncio.new_event_loop()
+        self._client = open_client()
+        self._stopped = asyncio.Event()
+        self._posts: set[asyncio.Task[None]] = set()
+        # A daemon: a name server that hangs must not keep the worker from ending.
+        self._thread = threading.Thread(target=self._run, name="callback-sender", daemon=True)
+
+    def start(self) -> None:
+        """Starts the thread."""
+        self._thread.start()
+
+    def send(self, callback: Callback) -> None:
+        """Begins a POST and returns at once."""
+        self._loop.call_soon_threadsafe(self._begin, callback)
+
+    def stop(self) -> None:
+        """Cuts off what is under way and ends the thread."""
+        self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(_STOP_SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._serve())
+        finally:
+            self._loop.close()
+
+    async def _serve(self) -> None:
+        async with self._client:
+            await self._stopped.wait()
+            for post in self._posts:
+                post.cancel()
+            await asyncio.gather(*self._posts, return_exceptions=True)
+
+    def _begin(self, callback: Callback) -> None:
+        post = self._loop.create_task(self._post(callback))
+        self._posts.add(post)
+        post.add_done_callback(self._posts.discard)
+
+    async def _post(self, callback: Callback) -> None:
+        reply: Reply | None = None
+        try:
+            reply = await deliver(
+                self._client, self._signer, callback, seconds=self._seconds, clock=self._clock
+            )
+        finally:
+            self._done(callback, reply)

@@ -1,7 +1,7 @@
 """Sends what lies in the outbox, in threads of the worker, until it is closed.
 
-One thread does all that touches the database and the breakers, another all POSTs; between them go
-callbacks and outcomes. So neither a receiver nor a database that hangs stops the other.
+One thread does everything with the database and the breakers, another all POSTs; callbacks go one
+way and attempts come back. So neither a receiver nor a database that hangs stops the other.
 """
 
 from __future__ import annotations
@@ -22,34 +22,32 @@ from moderation.decision_log.database import Database
 from moderation.decision_log.outbox import Callback
 from moderation.errors import ModerationError
 from moderation.settings import Settings
-from moderation.worker.callbacks.breaker import Breaker
-from moderation.worker.callbacks.delivery import Answer
-from moderation.worker.callbacks.receivers import by_host, host_of, read_receivers
-from moderation.worker.callbacks.reports import DeliveryReports, NoReports
-from moderation.worker.callbacks.schedule import Timing, wait_before_next
-from moderation.worker.callbacks.sender import Sender
-from moderation.worker.callbacks.signing import Signer
+from moderation.worker.callbacks.delivery import Reply, Sender
+from moderation.worker.callbacks.receivers import Signer, by_host, host_of, read_receivers
+from moderation.worker.callbacks.schedule import Breaker, Timing, wait_before_next
+from moderation.worker.metrics import WebhookResult, Webhooks
 
 log = logging.getLogger(__name__)
 
 Clock = Callable[[], datetime]
-Outcome = tuple[Callback, Answer | None]
+#: A callback that was tried, and the receiver's reply; None if the try was cut off.
+Attempt = tuple[Callback, Reply | None]
 
-#: Beyond the grace, for the last words to the database.
+#: What closing may take beyond the grace, to write what is known, in seconds.
 _CLOSE_SECONDS = 4.0
 
 
 def make_dispatcher(
-    settings: Settings, database: Database, reports: DeliveryReports | None = None
+    settings: Settings, database: Database, webhooks: Webhooks
 ) -> AbstractContextManager[object]:
-    """Returns the dispatcher, or a context that does nothing where there is nobody to send to.
+    """Returns the dispatcher, or a context that does nothing if there is nobody to send to.
 
     Raises:
         SettingsError: a URL or a secret cannot be used, or there is no secret.
     """
     if not settings.callback_urls:
         return nullcontext()
-    return CallbackDispatcher(database, settings, reports)
+    return CallbackDispatcher(database, settings, webhooks)
 
 
 @dataclass
@@ -76,18 +74,18 @@ class CallbackDispatcher:
         self,
         database: Database,
         settings: Settings,
-        reports: DeliveryReports | None = None,
+        webhooks: Webhooks,
         *,
         timing: Timing | None = None,
         clock: Clock = _now,
     ) -> None:
-        """Parses URLs and secrets; starts nothing yet.
+        """Parses URLs and secrets, and starts nothing yet.
 
         Raises:
             SettingsError: one of them cannot be used, or there is no secret.
         """
         self._database = database
-        self._reports = reports or NoReports()
+        self._webhooks = webhooks
         self._timing = timing or Timing()
         self._clock = clock
         self._seconds = settings.callback_timeout_seconds
@@ -95,8 +93,8 @@ class CallbackDispatcher:
         self._hosts = {
             host: _Host(urls, self._breaker()) for host, urls in by_host(receivers).items()
         }
-        self._outcomes: SimpleQueue[Outcome | None] = SimpleQueue()
-        self._unwritten: deque[Outcome] = deque()
+        self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
+        self._unwritten: deque[Attempt] = deque()
         self.outages = 0
         self._stopping = threading.Event()
         self._signer = Signer(settings)
@@ -117,22 +115,22 @@ class CallbackDispatcher:
     def __exit__(self, *_: object) -> None:
         """Lets POSTs under way end within the grace; leaves the rest for the next dispatcher."""
         self._stopping.set()
-        self._outcomes.put(None)
+        self._attempts.put(None)
         self._thread.join(self._timing.grace + _CLOSE_SECONDS)
         if self._thread.is_alive():
             log.warning("callbacks: the database hangs; what is in hand is left for later")
 
-    def _hand_over(self, callback: Callback, answer: Answer | None) -> None:
-        """Takes an outcome from the sender's thread."""
-        self._outcomes.put((callback, answer))
+    def _hand_over(self, callback: Callback, reply: Reply | None) -> None:
+        """Takes an attempt from the sender's thread."""
+        self._attempts.put((callback, reply))
 
     def _run(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._write_outcomes()
+                self._write_attempts()
                 self._send_due()
                 pause = self._well()
-            except Exception as error:  # this thread is the only one; it must not die
+            except Exception as error:  # there is no other such thread, so it must go on
                 pause = self._unwell(error)
             self._wait(pause)
         self._finish()
@@ -155,27 +153,25 @@ class CallbackDispatcher:
         return min(longest, self._timing.poll * 2.0 ** min(self.outages - 1, 16))
 
     def _wait(self, seconds: float) -> None:
-        """Waits for an outcome, or for so long; keeps what came."""
+        """Waits until an attempt comes, or for so long; notes all that have come."""
         with suppress(Empty):
-            self._keep(self._outcomes.get(timeout=seconds))
+            self._note(self._attempts.get(timeout=seconds))
             while True:
-                self._keep(self._outcomes.get_nowait())
+                self._note(self._attempts.get_nowait())
 
-    def _keep(self, outcome: Outcome | None) -> None:
-        if outcome is None:  # it only ends the wait
+    def _note(self, attempt: Attempt | None) -> None:
+        if attempt is None:  # it only ends the wait
             return
-        callback, answer = outcome
-        self._unwritten.append(outcome)
-        self._tell_breaker(host_of(callback.endpoint), answer)
-
-    def _tell_breaker(self, host: str, answer: Answer | None) -> None:
+        self._unwritten.append(attempt)
+        callback, reply = attempt
+        host = host_of(callback.endpoint)
         breaker = self._hosts[host].breaker
-        if answer is None:
+        if reply is None:
             return
-        if not answer.host_serves and breaker.failed():
-            pause, reason = self._timing.breaker_pause, answer.error
+        if not reply.host_serves and breaker.failed():
+            pause, reason = self._timing.breaker_pause, reply.error
             log.warning("callbacks to %s pause for %g s at a time: %s", host, pause, reason)
-        if answer.host_serves and breaker.succeeded():
+        if reply.host_serves and breaker.succeeded():
             log.info("callbacks to %s go on", host)
 
     def _send_due(self) -> None:
@@ -190,47 +186,44 @@ class CallbackDispatcher:
                 host.in_flight += 1
                 self._sender.send(callback)
 
-    def _write_outcomes(self) -> None:
-        """Writes what became of callbacks; an outcome stays until it is written.
+    def _write_attempts(self) -> None:
+        """Writes what became of callbacks; an attempt is kept until it is written.
 
         Only one whose claim has passed is let go: its row is sent again.
         """
         while self._unwritten:
-            callback, answer = self._unwritten[0]
-            written = False
+            callback, reply = self._unwritten[0]
+            host, written = host_of(callback.endpoint), False
             try:
-                told = self._write(callback, answer)
+                result = self._write(callback, host, reply)
                 written = True
             finally:
                 if written or (callback.claimed_until or self._clock()) < self._clock():
                     self._unwritten.popleft()
-                    self._hosts[host_of(callback.endpoint)].in_flight -= 1
-            if told is not None:
-                told(host_of(callback.endpoint))
+                    self._hosts[host].in_flight -= 1
+            if result is not None:
+                self._webhooks.tried(host, result)
 
-    def _write(self, callback: Callback, answer: Answer | None) -> Callable[[str], None] | None:
-        """Writes one outcome; returns whom to tell."""
+    def _write(self, callback: Callback, host: str, reply: Reply | None) -> WebhookResult | None:
+        """Writes one attempt; returns how it ended, None if it was cut off."""
         now, about = self._clock(), {"request_id": callback.request_id}
-        shown = (callback.id, host_of(callback.endpoint))
-        if answer is None:
+        if reply is None:
             outbox.release(self._database, callback)
             return None
-        if answer.accepted:
+        if reply.accepted:
             outbox.mark_delivered(self._database, callback, now=now)
-            log.info("callback %s to %s arrived", *shown, extra=about)
-            return self._reports.delivered
-        tries, error = callback.attempts + 1, answer.error
-        wait = wait_before_next(tries, answer.retry_after, self._timing.backoff)
-        if wait is None or answer.is_final:
-            outbox.give_up(self._database, callback, now=now, error=error)
-            log.error("callback %s to %s is given up: %s", *shown, error, extra=about)
-            return self._reports.failed
-        outbox.postpone(self._database, callback, until=now + wait, error=error)
-        seconds = wait.total_seconds()
-        log.warning(
-            "callback %s to %s failed, again in %.0f s: %s", *shown, seconds, error, extra=about
-        )
-        return self._reports.retried
+            log.info("callback %s to %s arrived", callback.id, host, extra=about)
+            return "delivered"
+        wait = wait_before_next(callback.attempts + 1, reply.retry_after, self._timing.backoff)
+        shown = (callback.id, host)
+        if wait is None or reply.is_final:
+            outbox.give_up(self._database, callback, now=now, error=reply.error)
+            log.error("callback %s to %s is given up: %s", *shown, reply.error, extra=about)
+            return "failed"
+        outbox.postpone(self._database, callback, until=now + wait, error=reply.error)
+        again = (wait.total_seconds(), reply.error)
+        log.warning("callback %s to %s failed, again in %.0f s: %s", *shown, *again, extra=about)
+        return "retried"
 
     def _finish(self) -> None:
         """Waits for what is under way, cuts off what takes too long, and writes what is known."""
@@ -240,7 +233,7 @@ class CallbackDispatcher:
         self._sender.stop()
         self._wait(0)
         try:
-            self._write_outcomes()
+            self._write_attempts()
         except Exception as error:
             self._unwell(error)
 

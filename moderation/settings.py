@@ -1,6 +1,6 @@
 """MODERATION_* environment variables as one frozen record, read once at the edge.
 
-No other module takes a setting from `os.environ`. Imports no torch.
+No other module takes a setting from `os.environ`. It imports no torch.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from moderation.listen_address import parse_address
 
 PREFIX = "MODERATION_"
 
-#: The published CLIP ViT-B/32, pinned: a branch name would change under the policy's feet. This
-#: commit is the Hub's conversion to safetensors; the main branch holds pickled weights alone.
+#: The published CLIP ViT-B/32, pinned, since what a branch holds may change. This commit is the
+#: Hub's conversion to safetensors; the main branch only holds pickled weights.
 DEFAULT_MODEL = "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
 
 
@@ -50,7 +50,7 @@ def _web_schemes(schemes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _networks(value: Any) -> Any:
-    """Returns texts as networks; an address within one is a slip that would open too much."""
+    """Returns texts as networks; an address within one is a slip that would allow too much."""
     return tuple(map(_network, value)) if isinstance(value, list | tuple) else value
 
 
@@ -62,12 +62,12 @@ def _network(value: Any) -> IPv4Network | IPv6Network:
     try:
         meant = ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(f"{value!r} is no network; write 10.2.0.0/16 or fd12::/32") from None
-    raise ValueError(f"{value!r} names an address inside of a network; write {meant} for all of it")
+        raise ValueError(f"{value!r} is not a network; write 10.2.0.0/16 or fd12::/32") from None
+    raise ValueError(f"{value!r} names an address inside a network; write {meant} for all of it")
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
-    """Refuses what redis and kombu would stumble on later, each in its own way."""
+    """Refuses a URL that redis and kombu would fail on later, each in its own way."""
     wrong = ValueError("write redis://host:6379/0, or rediss:// for TLS")
     try:
         parts = urlsplit(url.get_secret_value())
@@ -76,7 +76,7 @@ def _redis_url(url: SecretStr) -> SecretStr:
         raise wrong from error
     if parts.scheme not in ("redis", "rediss") or not re.fullmatch(r"(/\d*)?", parts.path):
         raise wrong
-    if parts.query or parts.fragment:  # one of its options turns the check of certificates off
+    if parts.query or parts.fragment:  # one option turns off the check of certificates
         raise ValueError("leave out what follows the database's number: settings say the rest")
     return url
 
@@ -107,14 +107,14 @@ class Settings(BaseSettings):
         SecretStr("redis://localhost:6379/0"), description="Redis that carries the requests."
     )
     result_url: RedisUrl | None = Field(
-        None, description="Redis that keeps the verdicts until they are collected; else the broker."
+        None, description="Redis that keeps verdicts until they are collected; None: the broker."
     )
     redis_ca_file: Path | None = Field(
         None,
-        description="CA certificates that Redis is held against (rediss://); else the system's.",
+        description="CA certificates that Redis is checked against; None: the system's.",
     )
     redis_cert_file: Path | None = Field(
-        None, description="Client certificate for Redis, where it asks for one."
+        None, description="Client certificate for Redis, if it asks for one."
     )
     redis_key_file: Path | None = Field(None, description="Private key of that certificate.")
     max_queue_length: int = Field(
@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         "auto", description="What runs the model on images; auto is openvino where it can be used."
     )
     threads: int | None = Field(
-        None, ge=1, le=1024, description="Threads that one model computes with; else one a core."
+        None, ge=1, le=1024, description="Threads that one model computes with; None: one per core."
     )
     offline: bool = Field(False, description="Never ask the model hub, use its local cache only.")
     policies: Paths = Field(
@@ -208,10 +208,10 @@ class Settings(BaseSettings):
         None,
         ge=1,
         le=1024,
-        description="Images that go through the encoder together, at most; else what suits it.",
+        description="Most images that go through the encoder together; None: what suits it.",
     )
     decoders: int | None = Field(
-        None, ge=1, le=256, description="Processes that decode images; else one a core."
+        None, ge=1, le=256, description="Processes that decode images; None: one per core."
     )
     decode_timeout_seconds: float = Field(
         10.0,
@@ -235,7 +235,7 @@ class Settings(BaseSettings):
     )
     database_url: SecretStr | None = Field(
         None,
-        description="Database of the decision log, sqlite:///FILE or postgresql://...; else "
+        description="Database of the decision log, sqlite:///FILE or postgresql://...; None: "
         "SQLite in the user's state folder.",
     )
     retention_days: int | None = Field(
@@ -269,7 +269,7 @@ def load_settings(**overrides: Any) -> Settings:
     """Returns the settings of the environment; `overrides` that are not None win over it.
 
     Raises:
-        SettingsError: a variable holds a value that is not usable; names each of them.
+        SettingsError: variables hold values that are not usable; it names each of them.
     """
     given = {name: value for name, value in overrides.items() if value is not None}
     try:
@@ -285,6 +285,6 @@ def load_settings(**overrides: Any) -> Settings:
 
 
 def unknown_variables(environ: Iterable[str], options: Collection[str]) -> list[str]:
-    """Returns the MODERATION_* names in `environ` that are no setting and no option, sorted."""
+    """Returns the MODERATION_* names in `environ` that are neither setting nor option, sorted."""
     known = {*options, *(PREFIX + name.upper() for name in Settings.model_fields)}
     return sorted(name for name in environ if name.startswith(PREFIX) and name not in known)

@@ -1,8 +1,8 @@
-r"""Untrusted text -> the same, with what cannot be seen written out; no other module does this.
+r"""Untrusted text -> the same with invisible characters written out; no other module does this.
 
-A file may be called anything. What a terminal obeys (control characters), what turns the order of
-characters round, and what has no shape is shown as \x1b or \u202e; half a character, which
-stands for a byte of a name that is not UTF-8, as \udcff.
+A file may have any name. What a terminal obeys (control characters), what reverses the order of
+characters, and what has no shape is shown as \x1b or \u202e; half a character, which stands for a
+byte of a name that is not UTF-8, as \udcff.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import json
 import re
 from typing import Any
 
-#: What acts or has no shape: controls, halves of characters, line separators, all formatting marks,
-#: whatever Unicode says may be ignored, and the letters and signs that are blank.
+#: Characters that act or have no shape: controls, halves of characters, line separators, formatting
+#: marks, those that Unicode calls ignorable, and blank letters and signs.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160"
     "\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff"
@@ -22,17 +22,17 @@ _UNSEEN = re.compile(
 
 
 def one_line(text: str) -> str:
-    r"""Returns a text on one line, with what cannot be seen written out, as \n and \x1b.
+    r"""Returns a text on one line, with invisible characters written out, as \n and \x1b.
 
-    Done twice it changes nothing more, so that whatever prints can do it to be safe.
+    A second time it changes nothing more, so anything that prints may call it to be safe.
     """
     return _UNSEEN.sub(lambda found: _written_out(found[0]), text)
 
 
 def brief(text: str, most: int = 600) -> str:
-    """Returns a text on one line, as `one_line` has it; of a longer one the beginning and the end.
+    """Returns a text on one line, as `one_line` does; of a longer one, the beginning and the end.
 
-    What a message quotes may be megabytes of a stranger's; what is done to it twice is done once.
+    What a message quotes may be megabytes from a stranger. A second time it changes nothing more.
     """
     if len(text) <= most and len(shown := one_line(text)) <= most:
         return shown
@@ -43,30 +43,30 @@ def brief(text: str, most: int = 600) -> str:
 
 
 def lines(text: str) -> str:
-    """Returns a text of several lines, each as `one_line` has it; tabs stay too."""
+    """Returns a text of several lines, each as `one_line` returns it; tabs stay too."""
     return re.sub(r"[^\n\t]+", lambda found: one_line(found[0]), text)
 
 
 def shown_name(name: str) -> str:
     r"""Returns a name on one line, so that no two names look alike: its own backslashes are \\.
 
-    For where a name becomes part of a text, and not for the text.
+    It is for a name that becomes part of a text, not for the text.
     """
     return one_line(name.replace("\\", "\\\\"))
 
 
 def utf8(text: str) -> str:
-    r"""Returns a text that any file or table takes: what is not UTF-8 written out, as \udcff."""
+    r"""Returns a text that any file or table takes: what is not UTF-8 is written out, as \udcff."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def json_text(value: Any, indent: int | None = None) -> str:
-    r"""Returns JSON that shows letters of all languages, and escapes what cannot be seen.
+    r"""Returns JSON that shows the letters of all languages, and escapes invisible characters.
 
     A name that is not UTF-8 keeps its bytes: \udcff stands for the byte ff, as in os.fsdecode.
     """
     text = json.dumps(value, indent=indent, ensure_ascii=False)
-    # json escapes what is below a space in texts; the line breaks that are left are its own.
+    # json escapes what is below a space in texts, so any line break that is left is its own.
     return _UNSEEN.sub(lambda f: f[0] if f[0] == "\n" else json.dumps(f[0])[1:-1], text)
 
 

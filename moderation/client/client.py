@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from celery import Celery
 
@@ -30,9 +30,8 @@ from moderation.messages import (
     ImageReference,
     ModerationRequest,
     ModerationResponse,
+    QueueName,
     Verdict,
-    parse_request,
-    parse_response,
 )
 from moderation.queue.acceptance import enter
 from moderation.queue.celery_app import broker_errors, connect, create_app
@@ -41,10 +40,9 @@ from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-QueueName = Literal["interactive", "bulk"]
 _Response = TypeVar("_Response", ModerationResponse, EmbeddingResponse)
 
-#: Between two looks for a verdict, in seconds: quick at first, easy on Redis later.
+#: Pauses between two looks for a verdict, in seconds: short at first, easy on Redis later.
 _FIRST_PAUSE, _LONGEST_PAUSE, _PAUSE_GROWTH = 0.005, 0.1, 1.1
 
 
@@ -68,10 +66,10 @@ class Client:
         Args:
             image: a path, a URL, an fsspec key such as s3://bucket/name.jpg, or the file's bytes.
             policies: one policy id or several; several cost one embedding.
-            queue: interactive for what somebody waits for, bulk for the rest.
+            queue: interactive if somebody waits for the verdict, bulk for the rest.
 
         Raises:
-            RequestError: the request cannot be right, or its image is too large.
+            RequestError: the request can never succeed, or its image is too large.
             QueueFull: too many requests wait already: slow down, and try again later.
             BrokerUnavailable: Redis does not answer, or is full.
         """
@@ -124,14 +122,14 @@ class Client:
     ) -> str:
         """`submit` for asyncio: does not block the loop.
 
-        Where it is cancelled, the request may be sent all the same.
+        If it is cancelled, the request may be sent all the same.
         """
         return await asyncio.to_thread(self.submit, image, policies, queue=queue)
 
     async def acollect(
         self, request_id: str, *, timeout_seconds: float | None = None
     ) -> tuple[Verdict, ...]:
-        """`collect` for asyncio: waits on the loop, so that thousands can wait at a time."""
+        """`collect` for asyncio: waits on the loop, so that thousands can wait at the same time."""
         for pause in self._pauses(timeout_seconds):
             if (verdicts := await asyncio.to_thread(self._look, request_id)) is not None:
                 return verdicts
@@ -146,8 +144,8 @@ class Client:
     def _look(self, request_id: str) -> tuple[Verdict, ...] | None:
         """Returns the verdicts if they are there, None if not yet; raises the worker's error."""
         if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
-            raise RequestError("this is no request id", "collect", "Pass what submit returned")
-        response = find_answer(self._app, self.settings, request_id, parse_response)
+            raise RequestError("this is not a request id", "collect", "Pass what submit returned")
+        response = find_answer(self._app, self.settings, request_id, ModerationResponse)
         if response is None:
             return None
         log.info("collected", extra={"request_id": request_id})
@@ -157,8 +155,8 @@ class Client:
         return VerdictTimeout(
             "no verdict came in time",
             f"request {request_id}",
-            "Is a worker running (`moderation doctor`)? It can be collected until "
-            f"{self.settings.result_expires_seconds} s after it was decided",
+            "Is a worker running (`moderation doctor`)? The verdict can be collected until "
+            f"{self.settings.result_expires_seconds} s after it was made",
         )
 
 
@@ -175,7 +173,7 @@ def pauses(timeout_seconds: float) -> Iterator[float]:
 
 
 def find_answer(
-    app: Celery, settings: Settings, request_id: str, parse: Callable[[Any], _Response]
+    app: Celery, settings: Settings, request_id: str, shape: type[_Response]
 ) -> _Response | None:
     """Returns what a worker answered, None if it has not yet; raises its error.
 
@@ -185,7 +183,7 @@ def find_answer(
     with broker_errors(settings):
         meta = app.backend.get_task_meta(request_id)
     if meta["status"] == "SUCCESS":
-        return parse(meta["result"])
+        return shape.read(meta["result"])
     if meta["status"] in ("FAILURE", "REVOKED"):
         raise _worker_failure(meta["result"], request_id)
     return None
@@ -205,7 +203,7 @@ def make_request(image: Image, policies: str | Iterable[str]) -> ModerationReque
     """Returns the request for an image and policy ids.
 
     Raises:
-        RequestError: no policy, too many, one twice, or an image that is none.
+        RequestError: there is no policy, too many or one twice, or the image cannot be one.
     """
     names: list[Any]
     try:
@@ -213,7 +211,7 @@ def make_request(image: Image, policies: str | Iterable[str]) -> ModerationReque
     except TypeError as error:
         what = f"a {type(policies).__name__} names no policy"
         raise RequestError(what, "policies", "Send a policy's id, or a list of ids") from error
-    return parse_request({"image": reference_to(image), "policies": names})
+    return ModerationRequest.read({"image": reference_to(image), "policies": names})
 
 
 @cache

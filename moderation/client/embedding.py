@@ -30,7 +30,6 @@ from moderation.messages import (
     QUEUES,
     EmbeddingRequest,
     EmbeddingResponse,
-    parse_embedding_response,
 )
 from moderation.queue.celery_app import broker_errors, connect, create_app
 from moderation.queue.sending import pack_message
@@ -39,9 +38,9 @@ from moderation.settings import Settings, load_settings
 #: A key with the answer to its image, or with what is wrong with it.
 Embedded = tuple[str, EmbeddingResponse | ImageError]
 
-#: How long to wait, when leaving early, for what workers have in hand.
+#: How long to wait for what workers have in hand, when leaving early.
 _LEAVE_SECONDS = 10.0
-#: How far into the queue to look for requests of ours, and how many at a time: they hold images.
+#: How deep to look into the queue for our requests, and how many at a time, as they hold images.
 _DEEPEST, _AT_A_TIME = 2000, 16
 
 
@@ -55,14 +54,14 @@ def embed_on_workers(
 ) -> Generator[Embedded, None, None]:
     """Returns an iterator over the answers, as they come; the order is not that of the images.
 
-    An image that is refused comes with its ImageError. Any other error ends the iterator once the
-    answers that were there are given. Close it to leave early (`contextlib.closing`): requests that
-    no worker has begun are taken off the queue, and no answer is left in Redis.
+    An image that is refused comes with its ImageError. Any other error ends the iterator, after the
+    answers that are there. Close it to leave early (`contextlib.closing`): requests that no worker
+    has begun are taken off the queue, and no answer is left in Redis.
 
     Args:
         images: (key, content of the file), read as there is room for them.
         model: a reference as the workers were given it.
-        broker_url: Redis of the queue; that of the environment if None.
+        broker_url: Redis of the queue; None takes that of the environment.
         in_flight: requests that are under way at a time, at most.
         patience_seconds: how long to wait without any answer.
 
@@ -109,7 +108,7 @@ def _exchange(
 
 
 class _Window:
-    """The requests that are under way; `len` of it is how many."""
+    """The requests that are under way; its `len` is their number."""
 
     def __init__(self, settings: Settings, model: str) -> None:
         self._settings = settings
@@ -122,7 +121,7 @@ class _Window:
         return len(self._keys)
 
     def send(self, key: str, content: bytes) -> ImageError | None:
-        """Puts an image on the queue; returns what is wrong with it, if that is plain already."""
+        """Puts an image on the queue; returns what is wrong with it, if that is clear already."""
         try:
             image = reference_to(content)
         except ImageError as error:
@@ -143,7 +142,7 @@ class _Window:
         """Yields what has come, and removes it from Redis.
 
         Raises:
-            ModerationError: a worker's that is not about one image, once all else is yielded.
+            ModerationError: a worker's error that is not about one image, after all the rest.
         """
         failure: ModerationError | None = None
         for request_id, key in list(self._keys.items()):
@@ -159,8 +158,8 @@ class _Window:
         """Returns the answer to a request, if it is there, and leaves nothing of it in Redis."""
         answer: EmbeddingResponse | ModerationError | None
         try:
-            answer = find_answer(self._app, self._settings, request_id, parse_embedding_response)
-        except (BrokerUnavailable, SettingsError):  # these are of Redis itself, and no answer
+            answer = find_answer(self._app, self._settings, request_id, EmbeddingResponse)
+        except (BrokerUnavailable, SettingsError):  # about Redis itself, so not an answer
             raise
         except ModerationError as error:
             answer = error
@@ -171,18 +170,18 @@ class _Window:
         return answer
 
     def timed_out(self, seconds: float) -> VerdictTimeout:
-        """Returns the error for workers that are silent."""
+        """Returns the error for workers that do not answer."""
         return VerdictTimeout(
             f"no worker has embedded an image for {seconds:g} s",
             f"queue {QUEUES['bulk']}",
             f"Start one with `moderation worker --model {self._model}`; `moderation doctor` says "
-            "whether one runs. Features that have come are kept",
+            "whether one runs. The features that have come are kept",
         )
 
     def withdraw(self) -> None:
         """Takes back what no worker has begun, and waits for the rest, so that nothing is left.
 
-        What cannot be reached any more expires by itself.
+        An answer that cannot be reached any more expires by itself.
         """
         with suppress(ModerationError), broker_errors(self._settings), self._redis:
             if self._keys:
@@ -210,7 +209,7 @@ class _Window:
 
 
 def _request_id(message: bytes) -> str | None:
-    """Returns the id in a message as it lies in Redis; None for a message of another make."""
+    """Returns the id in a message as it lies in Redis; None if it is not a message of ours."""
     try:
         return str(json.loads(message)["headers"]["id"])
     except (ValueError, KeyError, TypeError):

@@ -4,15 +4,13 @@ The shapes are documented in docs/messages.md for hosts that do not have this pa
 """
 
 from moderation.messages.queues import QUEUES, FairQueue, QueueName
-from moderation.messages.reference import ImageReference, parse_reference
+from moderation.messages.reference import ImageReference
 from moderation.messages.request import (
     EMBED_TASK_NAME,
     REQUEST_ID,
     TASK_NAME,
     EmbeddingRequest,
     ModerationRequest,
-    parse_embedding_request,
-    parse_request,
 )
 from moderation.messages.response import (
     Action,
@@ -24,8 +22,6 @@ from moderation.messages.response import (
     Score,
     Severity,
     Verdict,
-    parse_embedding_response,
-    parse_response,
     strictest_action,
 )
 
@@ -48,10 +44,5 @@ __all__ = [
     "Score",
     "Severity",
     "Verdict",
-    "parse_embedding_request",
-    "parse_embedding_response",
-    "parse_reference",
-    "parse_request",
-    "parse_response",
     "strictest_action",
 ]

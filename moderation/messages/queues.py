@@ -6,14 +6,14 @@ from collections import deque
 from typing import Generic, Literal, TypeVar
 
 QueueName = Literal["interactive", "bulk"]
-#: The list in Redis of each queue.
+#: The list in Redis that holds each queue.
 QUEUES: dict[QueueName, str] = {
     "interactive": "moderation.interactive",
     "bulk": "moderation.bulk",
 }
 T = TypeVar("T")
 
-#: Of so many served while both wait, one is bulk.
+#: While both queues wait, one in so many that are served is bulk.
 BULK_TURN = 4
 
 
@@ -21,7 +21,7 @@ class FairQueue(Generic[T]):
     """Both queues in one: interactive goes first, and bulk keeps every fourth place.
 
     So somebody who waits for an answer passes a backlog, and a backlog never stands still. Each
-    queue is first in, first out. It has no lock: whoever owns it has one.
+    queue is first in, first out. It has no lock; its owner has one.
     """
 
     def __init__(self) -> None:

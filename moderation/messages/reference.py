@@ -1,7 +1,7 @@
 """Where one image is: the reference in a message, what it may be, and how it is shown.
 
-A text that cannot stand for an image is refused before it is sent or kept: the decision log holds
-references of images, and no image. In errors, logs and the decision log a reference is shown
+A text that is an image itself is refused before it is sent or kept: the decision log holds
+references to images, but no image. In errors, logs and the decision log, a reference is shown
 without user, password, query and fragment.
 """
 
@@ -10,18 +10,18 @@ from __future__ import annotations
 import base64
 import builtins
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Base64Bytes, Field, model_validator
 
 from moderation.errors import RequestError
-from moderation.messages.message import Message, parse
+from moderation.messages.message import Message
 from moderation.messages.signatures import is_encoded_image
 from moderation.visible_text import shown_name
 
-#: Bytes of a path, and characters of a name in it: Linux has no longer ones.
+#: The most bytes of a path, and characters of a name in it, that Linux allows.
 MOST_PATH, MOST_NAME = 4096, 255
-#: Characters of a URL or key: signed ones of stores have up to 3,000.
+#: The most characters of a URL or key; the signed URLs of stores have up to 3,000.
 MOST_LOCATION = 8192
 
 
@@ -32,7 +32,7 @@ def _path(text: str) -> str:
     if "\0" in text or max(map(len, text.split("/"))) > MOST_NAME:
         raise _refused(f"no file has a name with a zero byte, or of over {MOST_NAME} characters")
     if not text.startswith("/"):
-        raise RequestError("this is no absolute path", "image", "Send it as the worker sees it")
+        raise RequestError("this is not an absolute path", "image", "Send it as the worker sees it")
     return text
 
 
@@ -44,7 +44,7 @@ def _location(text: str) -> str:
 
 
 def refuse_image(text: str) -> None:
-    """Raises RequestError where a text is an image itself, or is no text that can be sent."""
+    """Raises RequestError if a text is an image itself, or cannot be sent as text."""
     if not text.isascii():
         try:
             text.encode()
@@ -54,7 +54,7 @@ def refuse_image(text: str) -> None:
                 what, "image", "Send the bytes of the file (--send bytes)"
             ) from error
     if is_encoded_image(text):
-        raise _refused("this text is the image itself, and no path, URL or key")
+        raise _refused("this text is the image itself, and not a path, URL or key")
 
 
 def _refused(what: str) -> RequestError:
@@ -73,7 +73,7 @@ class ImageReference(Message):
     path: PathText | None = Field(None, description="Absolute path as the worker sees it.")
     url: LocationText | None = Field(None, description="http or https URL.")
     key: LocationText | None = Field(None, description="fsspec URL: s3://bucket/name.jpg.")
-    # Never repeated: a reference shows up in error reports, and an image must not.
+    # Not in the repr: a reference shows up in error reports, and an image must not.
     bytes: Base64Bytes | None = Field(None, repr=False, description="The file itself, base64.")
 
     @model_validator(mode="after")
@@ -98,18 +98,9 @@ class ImageReference(Message):
         return "key" if self.key is not None else "bytes"
 
 
-def parse_reference(message: Any) -> ImageReference:
-    """Returns the reference in `message`, a plain JSON value.
-
-    Raises:
-        RequestError: it is none.
-    """
-    return parse(ImageReference, message)
-
-
 _HIDDEN = "(hidden)"
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31})://")
-#: scheme://user@host:port/path?query, where each part can be told from the next in one way only.
+#: scheme://user@host:port/path?query, which can be split into its parts in one way only.
 _LOCATION = re.compile(
     r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]{0,31})://"
     r"(?P<user>[^/?#\\\s]*@)?"
@@ -117,19 +108,19 @@ _LOCATION = re.compile(
     r"(?P<path>/[^?#]*)?(?P<rest>[?#].*)?",
     re.DOTALL,
 )
-#: The user of an address inside of a path, as proxies of images have it.
+#: The user of an address inside a path, as image proxies have it.
 _INNER_USER = re.compile(r"//[^/]*(?:@|%40)")
 
 
 def shown(reference: ImageReference) -> str:
-    """Returns a reference without secrets: paths as they are, and nothing for bytes."""
+    """Returns a reference without secrets: paths as they are, and an empty text for bytes."""
     if reference.path is not None:
         return shown_name(reference.path)
     return shown_location(reference.url or reference.key or "")
 
 
 def shown_location(text: str) -> str:
-    """Returns a URL or fsspec key without user, query and fragment, hidden where that is unsure."""
+    """Returns a URL or fsspec key without user, query and fragment, or hidden if in doubt."""
     match = _LOCATION.fullmatch(text)
     if match is None:
         return _shown_otherwise(text)
@@ -145,7 +136,7 @@ def shown_location(text: str) -> str:
 
 
 def _shown_otherwise(text: str) -> str:
-    """Returns a key without a scheme as it is where it can hold no secret."""
+    """Returns a key without a scheme, as it is if it cannot hold a secret."""
     if not text or any(sign in text for sign in "@:?#\\"):
         return _hidden(text)
     return shown_name(text)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -16,12 +16,26 @@ Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class _Response(BaseModel):
-    """Part of an answer; a host reads past fields that a newer worker adds."""
+    """Part of a response; a host passes over fields that a newer worker adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    @classmethod
+    def read(cls, message: Any) -> Self:
+        """Returns the response in a plain JSON value.
 
-_Shape = TypeVar("_Shape", bound=_Response)
+        Raises:
+            WorkerError: it is not a response of a version that this package reads.
+        """
+        try:
+            return cls.model_validate(message)
+        except ValidationError as error:
+            count = error.error_count()
+            raise WorkerError(
+                f"the worker answered in a shape that cannot be read ({count} problems)",
+                "response",
+                "Run the same version of evenhand on host and worker",
+            ) from error
 
 
 class PolicyStamp(_Response):
@@ -41,7 +55,7 @@ class ModelStamp(_Response):
     preprocessing: str
     dtype: str
     device: str
-    runtime: str = "torch"  # as it was before workers said so
+    runtime: str = "torch"  # workers that do not name it had no other
 
     @property
     def described(self) -> str:
@@ -76,9 +90,7 @@ class Verdict(_Response):
 
     schema_version: Literal[1] = 1
     request_id: str
-    decision_id: str | None = Field(
-        None, description="Its row in the decision log, where it has one."
-    )
+    decision_id: str | None = Field(None, description="Its row in the decision log, if it has one.")
     image_sha256: str
     frame: int = Field(0, ge=0, description="Which of the frames looked at decided.")
     action: Action
@@ -98,7 +110,7 @@ class Verdict(_Response):
 
 
 class ModerationResponse(_Response):
-    """The answer to one request: a verdict for each policy, in the order of the request."""
+    """The response to one request: a verdict for each policy, in the order of the request."""
 
     schema_version: Literal[1] = 1
     request_id: str
@@ -129,32 +141,3 @@ def strictest_action(verdicts: Iterable[Verdict]) -> Action:
         ValueError: there is no verdict, which must not be taken for allow.
     """
     return max((verdict.action for verdict in verdicts), key=_MILDEST_FIRST.index)
-
-
-def parse_response(message: Any) -> ModerationResponse:
-    """Returns the response in `message`, a plain JSON value.
-
-    Raises:
-        WorkerError: it is not a response of a version that this package reads.
-    """
-    return _parse_response(ModerationResponse, message)
-
-
-def parse_embedding_response(message: Any) -> EmbeddingResponse:
-    """Returns the response in `message`, a plain JSON value.
-
-    Raises:
-        WorkerError: it is not a response of a version that this package reads.
-    """
-    return _parse_response(EmbeddingResponse, message)
-
-
-def _parse_response(shape: type[_Shape], message: Any) -> _Shape:
-    try:
-        return shape.model_validate(message)
-    except ValidationError as error:
-        raise WorkerError(
-            f"the worker answered in a shape that cannot be read ({error.error_count()} problems)",
-            "response",
-            "Run the same version of evenhand on host and worker",
-        ) from error

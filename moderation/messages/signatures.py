@@ -1,7 +1,7 @@
 """How image files begin, so that one is known by its content and not by its name.
 
-It says what is worth decoding; whether it is an image, the decoder says. Imports no Pillow, since
-hosts ask too.
+This says what is worth decoding; the decoder says whether it is an image. It imports no Pillow, as
+hosts use it too.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ import re
 import string
 from itertools import islice
 
-#: Bytes of a file that tell.
+#: How many bytes of a file are enough.
 HEAD_BYTES = 32
 
 _STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a")
 _BOXED = {b"avif", b"avis", b"mif1", b"msf1"}
 _BOXED |= {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 _BMP_HEADERS = {12, 16, 40, 52, 56, 64, 108, 124}
-#: Images that are not read: TIFF, JPEG 2000, JPEG XL, Photoshop, SVG.
+#: Formats that are known and not read: TIFF, JPEG 2000, JPEG XL, Photoshop, SVG.
 _UNREAD = (b"II*\0", b"MM\0*", b"\0\0\0\x0cjP", b"\0\0\0\x0cJXL", b"8BPS", b"<svg")
 
 _BASE64 = string.ascii_letters + string.digits + "+/-_"
 _TO_STANDARD = str.maketrans("-_", "+/")
-#: Characters of base64 that tell, at least so many since no image is shorter, and folders before
-#: them that are looked past.
+#: How many characters of base64 are looked at, how many there must be, as no image is shorter, and
+#: how many folders may stand before them.
 _TELLING, _SHORTEST, _FOLDERS = 4 * 10, 32, 40
 _DATA_URL = re.compile(r"\s*data:([a-z][a-z0-9.+-]*/[a-z0-9.+-]+)?(;[^,/]*)?,")
 
@@ -33,7 +33,7 @@ def is_image(head: bytes) -> bool:
     """Returns whether a file that begins so is an image of a format that is read, or HEIC."""
     if head.startswith(_STARTS):
         return True
-    if head[:2] == b"BM":  # as words begin too
+    if head[:2] == b"BM":  # some words begin so too
         return int.from_bytes(head[14:18], "little") in _BMP_HEADERS
     if head[:4] == b"RIFF":
         return head[8:12] == b"WEBP"
@@ -46,7 +46,7 @@ def is_encoded_image(text: str) -> bool:
     It may stand behind folders, since some hosts make any text an absolute path.
     """
     lower = text.lower()
-    if lower.startswith(("http://", "https://")):  # what it asks for is not what it is
+    if lower.startswith(("http://", "https://")):  # its query may hold anything
         text = re.split(r"[?#]", text, maxsplit=1)[0]
         lower = text.lower()
     if _DATA_URL.match(lower) or ";base64," in lower:
@@ -56,7 +56,7 @@ def is_encoded_image(text: str) -> bool:
     if end == text and _tells(text):
         return True
     parts = (match.end() for match in islice(re.finditer("/", end), _FOLDERS))
-    # A JPEG is no such part: it begins with a slash of its own, and so is absolute already.
+    # A JPEG is not such a part: it begins with its own slash, so it is an absolute path already.
     return any(_tells(end[start:]) and end[start : start + 4] != "/9j/" for start in parts)
 
 

@@ -1,7 +1,7 @@
 """A host's request -> on its queue and among the accepted ones, or neither; the host knows which.
 
-Redis does both in one step. Only where its answer is lost can a host not know: then the request is
-taken back, and where a worker has it already it was submitted after all.
+Redis does both in one step. A host is left in doubt only if the reply of Redis is lost: then the
+request is taken back, and if a worker has it already, it was submitted after all.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def enter(
     Raises:
         QueueFull: too many requests wait.
         BrokerUnavailable: Redis does not answer, or is full. Nobody decides the request, unless
-            Redis could not be asked again either; then a warning is logged.
+            Redis could not be asked again either; in that case a warning is logged.
     """
     name, sent_at = request.request_id, time.time()
     content = request.model_dump(mode="json", exclude_none=True)
@@ -69,15 +69,15 @@ def enter(
         except ModerationError:
             is_back = True
             if lost:
-                told = "Redis was lost while it was sent: it may be decided all the same"
-                log.warning(told, extra={"request_id": name, "queue": queue})
+                text = "Redis was lost while it was sent: it may be decided all the same"
+                log.warning(text, extra={"request_id": name, "queue": queue})
         if is_back or not isinstance(error, BrokerUnavailable):
             raise
 
 
 def _is_back(found: Withdrawn, app: Celery, name: str, *, lost: bool) -> bool:
     """Whether nobody decides a request that was withdrawn."""
-    if found == "not there" and lost:  # it may have been answered before its `accept` was missed
+    if found == "not there" and lost:  # it may have been answered before the reply was missed
         return not _has_answer(app, name)
     return found != "in hand"
 

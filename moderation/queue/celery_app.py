@@ -1,6 +1,6 @@
 """The Celery app that host and worker share: queues, serialisers, retry rules. No torch.
 
-The settings answer known traps of Celery on Redis; docs/architecture.md names each with its source.
+The settings avoid known traps of Celery on Redis; docs/architecture.md names each with its source.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.messages import QUEUES
 from moderation.settings import Settings
 
-#: Where kombu notes what workers have taken, of both queues. The names that it gives by itself are
-#: those of every Celery app of the database, and each puts back or deletes what it finds there.
+#: Where kombu notes what workers have taken from both queues. Its own names are shared by every
+#: Celery app of the database, and each app puts back or deletes what it finds there.
 UNACKED, UNACKED_INDEX = "evenhand.unacked", "evenhand.unacked.index"
 _UNACKED_MUTEX = "evenhand.unacked.mutex"
 
-#: What names the channel of commands to workers, so that those to other apps do not reach ours.
+#: The name of the channel of commands to workers, so that those to other apps do not reach ours.
 CONTROL = "evenhand"
 
 _CONNECT_SECONDS = 3.0
@@ -37,25 +37,25 @@ _ANSWER_SECONDS = 10.0
 class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
     """Keeps results in Redis, and does not subscribe to each on sending.
 
-    `collect` polls. A subscription a request would pile up in a web app that never collects, and
-    the one connection they share is not safe between threads.
+    `collect` polls. With a subscription for each request, they would pile up in a web app that
+    never collects, and the one connection that they share is not safe between threads.
     """
 
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Does nothing on sending."""
 
     def exception_safe_to_retry(self, error: Exception) -> bool:
-        """Whether to write a result again: an error that got out would cost its worker a thread."""
+        """Whether to write a result again: an error that escaped would cost its worker a thread."""
         return isinstance(error, redis.RedisError)
 
 
 def create_app(settings: Settings) -> Celery:
-    """Returns the Celery app of a host or worker; it never becomes the process's current app."""
+    """Returns the Celery app of a host or worker; never the current app of its process."""
     app = Celery("moderation", set_as_current=False)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
-        # By name, so that kombu's Redis is only imported where somebody connects. A worker puts the
-        # transport of `consumer` in its place.
+        # By name, so that kombu's Redis is imported only when somebody connects. A worker replaces
+        # it by the transport of `consumer`.
         broker_transport="moderation.queue.pooled_transport:PooledTransport",
         broker_use_ssl=_tls(settings, settings.broker_url) or None,
         result_backend=result_backend(settings, PolledRedisBackend),
@@ -101,7 +101,7 @@ def create_app(settings: Settings) -> Celery:
 
 
 def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
-    """Returns the URL of the results, as Celery wants it for a backend of ours."""
+    """Returns the URL of the results in the form in which Celery uses a backend of ours."""
     url = settings.result_backend_url.get_secret_value()
     return f"{kind.__module__}:{kind.__name__}+{url}"
 
@@ -109,7 +109,7 @@ def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
 def _tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
     """Returns how redis, kombu and Celery are to check the server of a rediss:// URL.
 
-    All three are told, since what they do by themselves ranges from everything to nothing.
+    All three get it, since what they check by default ranges from everything to nothing.
     """
     if not url.get_secret_value().startswith("rediss://"):
         return {}
@@ -133,7 +133,7 @@ def broker_errors(settings: Settings) -> Iterator[None]:
     try:
         yield
     except (OperationalError, redis.RedisError) as error:
-        # kombu wraps what redis raised; only the cause tells a wrong password from a dead server.
+        # kombu wraps what redis raised; only the cause distinguishes a wrong password.
         if isinstance(error.__cause__ or error, redis.AuthenticationError):
             remedy = "Put user and password into MODERATION_BROKER_URL"
             raise SettingsError(f"Redis refuses to let us in ({error})", where, remedy) from error
@@ -151,7 +151,7 @@ def shown_url(settings: Settings) -> str:
 
 
 def node_name(name: str) -> str:
-    """Returns how Celery calls the worker of that name on this machine."""
+    """Returns Celery's name for the worker of that name on this machine."""
     return f"{name}@{socket.gethostname()}"
 
 

@@ -1,8 +1,8 @@
 """Takes messages from Redis: each becomes one that Celery may see, or poison that is reported.
 
-One small subclass of kombu's channel, since what a stranger writes breaks kombu before Celery sees
-it. Between the taking and the note of it a message is in no list of Redis. Where that note fails,
-the message is kept here and put back as soon as Redis takes it.
+It is a small subclass of kombu's channel, since what a stranger writes breaks kombu before Celery
+sees it. Between being taken and being noted as taken, a message is in no list of Redis. If the note
+fails, the message is held here and put back as soon as Redis takes it.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from moderation.queue.envelope import (
     Envelope,
     UnreadableMessage,
     largest_message,
-    pack_kept,
+    pack_note,
     read_command,
     read_envelope,
-    read_kept,
+    read_note,
 )
 from moderation.queue.pooled_transport import PooledChannel
 from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Retries that may wait in a worker's memory, for each request that it may have in hand.
+#: How many retries may wait in a worker's memory, for each request that it may have in hand.
 _WAITING_FOR_EACH = 10
 #: How often a worker looks for what a dead one had in hand, in seconds.
 _LONGEST_SWEEP_SECONDS = 10.0
@@ -49,7 +49,7 @@ _LOST = (redis.RedisError, OSError)
 
 @dataclass(frozen=True)
 class Poison:
-    """A message that no worker may act on: where it lay, why, its task's id, its size and hash."""
+    """A message that no worker may act on: its queue, why, its task's id, its size and hash."""
 
     queue: str
     why: str
@@ -62,7 +62,7 @@ OnPoison = Callable[[Poison], None]
 
 
 def log_poison(poison: Poison) -> None:
-    """Logs what a message was like, and nothing of what was in it."""
+    """Logs what a message was like, and nothing of its content."""
     log.error(
         "a message in %s is dropped: %s (id %s, %s bytes, sha256 %s)",
         poison.queue,
@@ -75,13 +75,13 @@ def log_poison(poison: Poison) -> None:
 
 @dataclass(eq=False, repr=False)
 class Guard:
-    """What the channels of one worker share: what they let pass, and what is to be put back."""
+    """What the channels of one worker share: what they let through, and what is to be put back."""
 
     on_poison: OnPoison
     largest: int
     tasks: frozenset[str] = frozenset({TASK_NAME, EMBED_TASK_NAME})
     queues: frozenset[str] = frozenset(QUEUES.values())
-    #: Taken from Redis and not noted there: queue and bytes, oldest first.
+    #: What was taken from Redis and is not noted there: queue and bytes, oldest first.
     taken: deque[tuple[str, bytes]] = field(default_factory=deque)
 
     def report(self, queue: str, raw: bytes, error: UnreadableMessage) -> bool:
@@ -96,7 +96,7 @@ class Guard:
 
 
 class _Message(virtual.Message):  # type: ignore[misc]
-    """Gives Celery the arguments that are parsed already, and parses nothing again."""
+    """Gives Celery the arguments, which are parsed already, so that nothing is parsed again."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
         if not isinstance(payload, Envelope):  # a command
@@ -108,7 +108,7 @@ class _Message(virtual.Message):  # type: ignore[misc]
         self.content_type = None  # so Celery takes the body as it is
 
 
-class _QoS(kombu_redis.QoS):  # type: ignore[misc]
+class _TakenNotes(kombu_redis.QoS):  # type: ignore[misc]
     """Notes what is taken until it is answered; believes no note that it finds in Redis."""
 
     def append(self, message: _Message, delivery_tag: str) -> None:
@@ -117,10 +117,10 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
             super().append(message, delivery_tag)
         except _LOST as error:
             raw = kombu_redis.dumps(message._raw).encode()
-            self.channel.keep(message.delivery_info["routing_key"], raw, error)
+            self.channel.hold(message.delivery_info["routing_key"], raw, error)
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Puts all that is in hand back; what cannot be comes back after the visibility timeout."""
+        """Puts back what is in hand; if that fails, it comes back after the visibility timeout."""
         transport = self.channel.connection
         if transport is not None and transport.client is not None:
             try:
@@ -130,18 +130,18 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
         self._delivered.clear()
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
-        """Puts what was taken back into its queue; what is none of ours is poison."""
+        """Puts what was taken back into its queue; what is not ours is poison."""
         with self.channel.conn_or_acquire(client) as connection:
-            kept = connection.hget(self.unacked_key, tag)
+            note = connection.hget(self.unacked_key, tag)
             try:
-                read = read_kept(kept, self.channel.guard.queues) if kept else None
+                read = read_note(note, self.channel.guard.queues) if note else None
             except UnreadableMessage as error:
-                if self.channel.guard.report(self.unacked_key, kept, error):
+                if self.channel.guard.report(self.unacked_key, note, error):
                     self._remove_from_indices(tag).execute()
                 return
 
             def put_back(pipe: Any) -> None:
-                unchanged = pipe.hget(self.unacked_key, tag) == kept
+                unchanged = pipe.hget(self.unacked_key, tag) == note
                 pipe.multi()
                 if not unchanged:
                     return  # another worker was faster
@@ -157,7 +157,7 @@ class _QoS(kombu_redis.QoS):  # type: ignore[misc]
 class _Channel(PooledChannel):
     """Reads the queues."""
 
-    QoS = _QoS
+    QoS = _TakenNotes
     Message = _Message
     guard: Guard
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "guard")
@@ -181,11 +181,11 @@ class _Channel(PooledChannel):
             taken.pop()
         return True
 
-    def keep(self, queue: str, raw: bytes, error: Exception) -> None:
-        """Keeps what Redis does not note, to be put back; always raises.
+    def hold(self, queue: str, raw: bytes, error: Exception) -> None:
+        """Holds what Redis does not note, to be put back; always raises.
 
         Raises:
-            Empty: Redis refuses, so nothing else is taken until it does not.
+            Empty: Redis refuses, so nothing else is taken until it accepts again.
         """
         self.guard.taken.append((queue, raw))
         if isinstance(error, redis.ResponseError):
@@ -217,16 +217,16 @@ class _Channel(PooledChannel):
         return True
 
     def _report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
-        """Reports a message before it is gone; where that fails, it comes back later."""
+        """Reports a message before it is gone; if that fails, the message comes back later."""
         tag = str(uuid.uuid4())
         with self.conn_or_acquire() as client:
             try:
                 with client.pipeline() as pipe:
                     pipe.zadd(self.unacked_index_key, {tag: time.time()})
-                    pipe.hset(self.unacked_key, tag, pack_kept(raw, queue))
+                    pipe.hset(self.unacked_key, tag, pack_note(raw, queue))
                     pipe.execute()
             except _LOST as lost:
-                self.keep(queue, raw, lost)
+                self.hold(queue, raw, lost)
             if self.guard.report(queue, raw, error):
                 self.qos._remove_from_indices(tag).execute()
 
@@ -234,7 +234,7 @@ class _Channel(PooledChannel):
         raise NotImplementedError("messages are waited for, never asked for")
 
     def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
-        """Lets no command pass but the one that asks whether a worker lives."""
+        """Lets through no command but the one that asks whether a worker lives."""
         payload: dict[str, Any] = super()._handle_message(client, response)
         if str(payload["type"], "utf-8").endswith("message"):
             payload["data"] = read_command(payload["data"])
@@ -271,14 +271,14 @@ def guard_app(app: Celery, settings: Settings, on_poison: OnPoison = log_poison)
         broker_transport_options={
             **app.conf.broker_transport_options,
             "guard": Guard(on_poison, largest_message(settings.max_image_bytes)),
-            # Else kombu puts back what a dead worker had 100 s late.
+            # Otherwise kombu puts back what a dead worker had, 100 s too late.
             "unacked_restore_interval": sweep,
             "unacked_restore_throttle": 1,
             "unacked_restore_limit": _RESTORED_AT_ONCE,
         },
-        # A Redis that refuses is no reason to end.
+        # A worker does not end because Redis refuses something.
         broker_channel_error_retry=True,
-        # Requests that wait to be tried again do so in memory. They do not use up the places of
-        # those in hand, up to this many.
+        # Requests that are to be tried again wait in memory. Up to this many, they do not take the
+        # places of those in hand.
         worker_eta_task_limit=settings.concurrency * (1 + _WAITING_FOR_EACH),
     )

@@ -16,7 +16,7 @@ from moderation.settings import Settings
 
 
 class QueueState(NamedTuple):
-    """What waits in one queue; `oldest_age_seconds` is 0 where nothing does, None where unknown."""
+    """What waits in one queue; `oldest_age_seconds` is 0 if nothing does, and None if unknown."""
 
     queue: str
     depth: int
@@ -24,7 +24,7 @@ class QueueState(NamedTuple):
 
     @property
     def shown_age(self) -> str:
-        """How long the oldest waits, in words; nothing where none does."""
+        """How long the oldest has waited, in words; empty if nothing waits."""
         if not self.depth:
             return ""
         age = self.oldest_age_seconds
@@ -59,7 +59,7 @@ def read_queues(settings: Settings) -> BrokerState:
 
 
 def look(connection: redis.Redis) -> BrokerState:
-    """Returns what `read_queues` does, on a connection that is open already."""
+    """Returns the same as `read_queues`, over a connection that is open already."""
     ask = connection.register_script(scripts.LOOK)
     found: Any = ask([UNACKED, *QUEUES.values()])
     seconds, microseconds, in_hand, *each = found

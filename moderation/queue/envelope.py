@@ -1,8 +1,8 @@
 """What lies in a queue, as raw bytes -> a message that Celery may see, made of known parts alone.
 
-Whoever can write to Redis writes here, so nothing is handed on as it came: of the headers only
-those stay that a request needs, and where a message would make a worker do anything but answer one
-request, it is refused.
+Anybody who can write to Redis can write a message, so nothing is handed on as it came: only the
+headers that a request needs stay, and a message that would make a worker do anything but answer one
+request is refused.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from moderation.messages import REQUEST_ID
 from moderation.queue.celery_app import CONTROL
 from moderation.queue.sending import SENT_AT
 
-#: The commands from afar that a worker obeys: whether it lives, and nothing else.
+#: The only remote command that a worker obeys: it asks whether the worker lives.
 _COMMAND = "ping"
 _REPLY_EXCHANGE = f"reply.{CONTROL}.pidbox"
 _LARGEST_COMMAND = 65_536
 
-#: How far ahead a retry may lie. Ours wait 30 s at most; what says more is taken as that, since
-#: the clock of who wrote it may be wrong, and what waits here is kept in memory.
+#: How far ahead a retry may lie. Ours wait 30 s at most. A longer wait is cut to that, since the
+#: sender's clock may be wrong, and what waits is held in memory.
 _LONGEST_WAIT = timedelta(seconds=30)
 _MOST_RETRIES = 1_000
 
-#: No Unix time is beyond this; a float that is more may not even be finite.
+#: No Unix time is beyond this; a larger float may not even be finite.
 _LATEST = 1e12
 
-#: What a message may take beside its image, and what base64 makes of it, twice.
+#: How much a message may take beside its image, and how much larger base64 makes it, done twice.
 _BESIDE_IMAGE_BYTES = 131_072
 _BASE64_TWICE = (16, 9)
 
-#: The id of a message that is too large is looked for in one of up to so many times that size.
+#: A message that is too large is parsed for its id if it has no more than so many times the limit.
 _SOUGHT_THROUGH = 4
 
 _BESIDE_BODY = 8192
@@ -48,7 +48,7 @@ _ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", None)
 
 
 class UnreadableMessage(ValueError):
-    """A message is not one that a worker may act on; says why, and its task's id if it has one."""
+    """A worker may not act on a message; says why, and gives its task's id if it has one."""
 
     def __init__(self, why: str, task_id: str | None = None) -> None:
         super().__init__(why, task_id)
@@ -78,11 +78,11 @@ def read_envelope(raw: bytes, queue: str, *, tasks: Collection[str], largest: in
         largest: how many bytes it may have.
 
     Raises:
-        UnreadableMessage: it is none that a worker may act on.
+        UnreadableMessage: a worker may not act on it.
     """
     if len(raw) > largest:
         raise UnreadableMessage("it is too large", _sought_id(raw, largest))
-    message = _object(_parse(raw), "it is no JSON object")
+    message = _object(_parse(raw), "it is not a JSON object")
     headers = _object(message.get("headers"), "it has no headers")
     task_id = _id(headers)
     try:
@@ -108,7 +108,7 @@ def _rebuilt(
         properties={
             "correlation_id": task_id,
             "delivery_mode": 2,
-            # A tag that was used twice would take another message out of what is in hand.
+            # A tag that is used twice would remove another message from what is in hand.
             "delivery_tag": str(uuid.uuid4()),
             "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": redelivered},
             "priority": 0,
@@ -121,7 +121,7 @@ def _rebuilt(
 
 
 def _kept_headers(headers: dict[str, Any], task_id: str, redelivered: bool) -> dict[str, Any]:
-    """Returns the headers that a request needs, and no other: Celery acts on dozens."""
+    """Returns the headers that a request needs, and no others: Celery acts on dozens."""
     retries = headers.get("retries") or 0
     if not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
         _refuse("its number of retries is impossible")
@@ -133,7 +133,7 @@ def _kept_headers(headers: dict[str, Any], task_id: str, redelivered: bool) -> d
         "retries": retries,
         "eta": _eta(headers.get("eta")),
         "redelivered": redelivered,
-        # Celery logs these, or else the arguments themselves.
+        # Celery logs these; without them it logs the arguments themselves.
         "argsrepr": "()",
         "kwargsrepr": f"request {task_id}",
     }
@@ -151,7 +151,7 @@ def _eta(text: Any) -> str | None:
         given = datetime.fromisoformat(text)
         given = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        _refuse("its time to begin is none")
+        _refuse("its time to begin cannot be read")
     now = datetime.now(UTC)
     return min(given, now + _LONGEST_WAIT).isoformat() if given > now else None
 
@@ -159,7 +159,7 @@ def _eta(text: Any) -> str | None:
 def _arguments(
     message: dict[str, Any], headers: dict[str, Any], properties: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    """Returns the task's arguments; the third part, what is to follow, must be empty."""
+    """Returns the task's arguments; the third part, which says what is to follow, must be empty."""
     if headers.get("compression"):
         _refuse("it is compressed")
     if message.get("content-type") != _JSON:
@@ -170,7 +170,7 @@ def _arguments(
         _refuse("its body is not base64")
     body = _parse(_decoded(message.get("body")))
     if not isinstance(body, list) or len(body) != 3:
-        _refuse("its body is no task")
+        _refuse("its body is not a task")
     args, kwargs, following = body
     if following is not None and (not isinstance(following, dict) or any(following.values())):
         _refuse("it asks for more than an answer")
@@ -184,8 +184,11 @@ def _arguments(
 def _parse(text: bytes) -> Any:
     try:
         return json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):  # UnicodeDecodeError and numbers too long among them
-        _refuse("it is no JSON")
+    except (
+        ValueError,
+        RecursionError,
+    ):  # also for UnicodeDecodeError and numbers that are too long
+        _refuse("it is not JSON")
 
 
 def _no_number(name: str) -> NoReturn:
@@ -213,8 +216,8 @@ def _id(headers: dict[str, Any]) -> str | None:
 
 
 def _sought_id(raw: bytes, largest: int) -> str | None:
-    """Returns the id in a message that is too large, so that who sent it can be told."""
-    if len(raw) > largest * _SOUGHT_THROUGH:  # not parsed: looked for beside the body
+    """Returns the id in a message that is too large, so that its sender gets an answer."""
+    if len(raw) > largest * _SOUGHT_THROUGH:  # it is not parsed, but searched at both ends
         found = _AN_ID.search(raw[:_BESIDE_BODY]) or _AN_ID.search(raw[-_BESIDE_BODY:])
         return str(found[1], "ascii") if found else None
     try:
@@ -230,7 +233,7 @@ def _refuse(why: str) -> NoReturn:
 def read_command(raw: bytes) -> str | None:
     """Returns a command to a worker, rebuilt from what it needs; None for one it does not obey.
 
-    Left out is what could match a worker's name by a pattern, which may take for ever.
+    It leaves out patterns for the names of workers, which may take for ever to match.
     """
     try:
         message = _object(_parse(raw[: _LARGEST_COMMAND + 1]), "")
@@ -271,23 +274,23 @@ def _is_name(value: Any) -> bool:
     return isinstance(value, str) and REQUEST_ID.fullmatch(value) is not None
 
 
-def read_kept(kept: bytes, queues: Collection[str]) -> tuple[str, str]:
+def read_note(note: bytes, queues: Collection[str]) -> tuple[str, str]:
     """Returns the queue and the text of a message that a worker had noted as taken.
 
     Raises:
         UnreadableMessage: it is not as a worker notes it, or of another queue.
     """
-    entry = _parse(kept)
-    if not isinstance(entry, list) or len(entry) != 3:
+    parts = _parse(note)
+    if not isinstance(parts, list) or len(parts) != 3:
         _refuse("it is not as workers note what they take")
-    message, _, queue = entry
+    message, _, queue = parts
     if not isinstance(queue, str) or queue not in queues:
-        _refuse("it is of no queue of ours")
+        _refuse("its queue is not ours")
     if isinstance(message, dict) and isinstance(message.get("headers"), dict):
         message["headers"]["redelivered"] = True
     return queue, message if isinstance(message, str) else json.dumps(message)
 
 
-def pack_kept(raw: bytes, queue: str) -> str:
-    """Returns the note of a message that is no JSON; `read_kept` gives it back."""
+def pack_note(raw: bytes, queue: str) -> str:
+    """Returns the note of a message that is not JSON; `read_note` gives it back."""
     return json.dumps([raw.decode("utf-8", "surrogateescape"), "", queue])

@@ -1,7 +1,7 @@
 """What workers of older versions noted as in hand, under keys that every Celery app shares.
 
 This version has keys of its own. So that an upgrade loses nothing, it looks for notes of its own
-queues among those of others, and leaves the others' alone.
+queues among those of other apps, and leaves the others alone.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from moderation.messages import QUEUES
 from moderation.queue import scripts
 from moderation.queue.celery_app import UNACKED, UNACKED_INDEX
 
-#: The names that kombu gives by itself.
+#: kombu's own names.
 _NOTES, _INDEX = "unacked", "unacked_index"
 
 
 def take_over(connection: redis.Redis) -> int:
     """Moves notes of our queues to our own keys, with their times; returns how many.
 
-    They come back after the visibility timeout, like all that a worker does not acknowledge. The
-    notes themselves are looked at inside Redis, since they may hold images.
+    They come back after the visibility timeout, like everything that a worker does not acknowledge.
+    Redis itself looks into the notes, since they may hold images.
 
     Raises:
         redis.RedisError: Redis does not answer, or is full.

@@ -8,23 +8,23 @@ import redis
 from kombu.transport import redis as kombu_redis
 
 
-class _QoS(kombu_redis.QoS):  # type: ignore[misc]
-    """Puts nothing back: who only sends, or asks whether workers live, has nothing in hand."""
+class _NoNotes(kombu_redis.QoS):  # type: ignore[misc]
+    """Puts nothing back: a process that only sends, or pings workers, has nothing in hand."""
 
     def restore_visible(self, *_: object, **__: object) -> None:
-        """Does nothing: what workers left behind is for workers, who look at what it is."""
+        """Does nothing: workers put back what other workers left, and check what it is."""
 
 
 class PooledChannel(kombu_redis.Channel):  # type: ignore[misc]
     """Sends and notes messages; making a client costs more than what it then sends."""
 
-    QoS = _QoS
+    QoS = _NoNotes
     _pooled: redis.Redis | None = None
 
     def _create_client(self, asynchronous: bool = False) -> redis.Redis:
-        """Returns a client: for the poller a new one, else the same as long as its pool lasts.
+        """Returns a client: a new one for the poller, otherwise the same while its pool lasts.
 
-        Threads may share it: each command takes a connection of its own out of the pool.
+        Threads may share it: each command takes a connection of its own from the pool.
         """
         if asynchronous:
             return cast(redis.Redis, super()._create_client(asynchronous=True))

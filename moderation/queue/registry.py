@@ -2,7 +2,7 @@
 
 A queue alone forgets: a request that a worker has popped and not yet noted is in no list, and a
 worker that dies takes what it held with it. So a host enters each request here first, a worker
-strikes it off when its answer is in the decision log, and `recovery` sends again what is neither
+strikes it off once its answer is in the decision log, and `recovery` sends again what is neither
 waiting nor answered. Each method is one script or transaction, and safe from many threads.
 
 Keys: evenhand.accepted (request id -> what was sent) and .bytes (of all of it),
@@ -34,15 +34,16 @@ _QUARANTINE_KEYS = (_QUARANTINED, f"{_QUARANTINED}.at", f"{_QUARANTINED}.bytes")
 #: Longer than any request is tried.
 _RETIRED_SECONDS = 7 * 86_400.0
 
-#: Longer than a host takes from entering a request to sending it, in seconds: of two hosts the one
-#: that enters first may send last.
+#: Longer than a host takes from entering a request to sending it, in seconds: of two hosts, the one
+#: that enters a request first may send it last.
 _SENDING_SECONDS = 15
 
-#: Longer than what was sent on a connection that was lost may take to arrive.
+#: Longer than a command may take to arrive that was sent on a connection which was then lost.
 _WITHDRAWN_SECONDS = 3_600
 
 
-#: Of a request that is taken back: a worker has it; it is back; it never came, or is final.
+#: What became of a request that is taken back: a worker has it; it is back; it never came, or is
+#: final.
 Withdrawn = Literal["in hand", "taken back", "not there"]
 _WITHDRAWN_AS: tuple[Withdrawn, ...] = get_args(Withdrawn)
 
@@ -69,7 +70,7 @@ class Accepted(NamedTuple):
         try:
             request, queue, sent_at = found["request"], found["queue"], found["sent_at"]
         except (KeyError, TypeError) as error:
-            raise ValueError("this is no accepted request") from error
+            raise ValueError("this is not an accepted request") from error
         if queue not in QUEUES:
             raise ValueError(f"there is no queue {queue!r}")
         return cls(request, queue, sent_at)
@@ -103,10 +104,10 @@ class Registry:
             accepted: the request.
             most_waiting: requests that may wait in its queue.
             most_bytes: what all requests that are accepted and not final may have together.
-            message: as it is to lie on the queue; none where it is put there later.
+            message: as it is to lie on the queue; empty if it is put there later.
 
         Raises:
-            QueueFull: one of the two is exceeded.
+            QueueFull: one of the two limits is exceeded.
         """
         keys, content = _keys(request_id, accepted.queue), accepted.packed()
         entered = self._accept(keys, [request_id, content, most_waiting, most_bytes, message])
@@ -116,17 +117,17 @@ class Registry:
             raise _full(f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES")
 
     def reach(self) -> None:
-        """Returns where Redis can be reached; what fails after this may have been done."""
+        """Returns if Redis can be reached; what fails after this may still have been done."""
         pool = self._redis.connection_pool
         pool.release(pool.get_connection())
 
     def withdraw(self, request_id: str, queue: QueueName, message: str, *, lost: bool) -> Withdrawn:
-        """Takes back a request whose `accept` failed; tells what was found.
+        """Takes back a request whose `accept` failed; returns what was found.
 
         Args:
             request_id: its id.
             queue: its queue.
-            message: as it was to lie there.
+            message: as it was to lie on the queue.
             lost: whether the answer is missing, so that `accept` may still be under way.
         """
         milliseconds = 1000 * _WITHDRAWN_SECONDS if lost else 0
@@ -134,21 +135,21 @@ class Registry:
         return _WITHDRAWN_AS[cast(int, found)]
 
     def take(self, request_id: str, queue: QueueName, worker: str) -> int:
-        """Notes that a worker takes a request; returns how many died of it, or might have."""
+        """Notes that a worker takes a request; returns how many workers may have died of it."""
         arguments = [request_id, worker, _WORKER]
         return int(cast(int, self._take([_IN_HAND, _at(queue)], arguments)))
 
     def give_back(self, request_id: str, worker: str) -> None:
-        """Notes that a worker which took a request lives, and that it will be taken again."""
+        """Notes that a worker gives a request back alive, so that it will be taken again."""
         self._give_back([_IN_HAND], [request_id, worker])
 
     def beat(self, worker: str, seconds: float) -> None:
-        """Notes that a worker lives, for so long; without a note it is taken for dead."""
+        """Notes that a worker lives, for so many seconds; without a note it is taken for dead."""
         self._beat([_WORKER + worker], [math.ceil(1000 * seconds)])
 
     def retire(self, worker: str) -> None:
-        """Notes that a worker ends by itself: what it had in hand was not its death."""
-        with suppress(redis.RedisError):  # then it is counted, once
+        """Notes that a worker ends by itself: it does not die of what it had in hand."""
+        with suppress(redis.RedisError):  # otherwise it counts as one death
             self.beat(worker, _RETIRED_SECONDS)
 
     def settle(self, request_id: str) -> None:
@@ -157,18 +158,18 @@ class Registry:
         self._settle(keys, [request_id])
 
     def overdue(self, queue: QueueName, *, seconds: float, most: int) -> list[str]:
-        """Returns ids of requests that nobody sent or took for so long and that cannot be waiting.
+        """Returns ids of requests that nobody sent or took for long and that cannot be waiting.
 
         Args:
             queue: which.
-            seconds: longer than a worker may have one in hand.
+            seconds: how long; longer than a worker may have one in hand.
             most: how many are returned, at most.
         """
         keys, arguments = [_at(queue), QUEUES[queue]], [seconds, most, _SENDING_SECONDS]
         return [str(name, "utf-8") for name in cast(Any, self._overdue(keys, arguments))]
 
     def accepted(self, request_id: str) -> Accepted | None:
-        """Returns a request that is accepted and not final; None where it is not.
+        """Returns a request that is accepted and not final; None if there is none of that id.
 
         Raises:
             ValueError: it is of another version.
@@ -177,7 +178,7 @@ class Registry:
         return Accepted.unpacked(content) if content else None
 
     def renew(self, request_id: str, queue: QueueName, message: str = "") -> None:
-        """Starts the clock of a request anew, and puts its message on the queue if one is given."""
+        """Restarts the clock of a request, and puts its message on the queue if one is given."""
         self._renew([_at(queue), QUEUES[queue]], [request_id, message])
 
     def count(self) -> int:

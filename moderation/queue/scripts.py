@@ -1,13 +1,14 @@
-"""What Redis runs for us in one step, in Lua: keys and arguments are as each comment says.
+"""What Redis runs for us in one step, in Lua; a comment says what keys and arguments each takes.
 
-A full Redis refuses a script at its first command that may take memory, but no script that has
-written already. So those that make room begin with what takes none: they work on a full one too.
+A full Redis refuses a script at its first command that may take memory, unless the script has
+written already. So those that make room begin with a command that takes none: they also work on a
+full Redis.
 """
 
 from __future__ import annotations
 
-#: When a message was sent, as it says itself: Unix seconds as text, nil where it does not say. The
-#: body is base64, so no text in it is taken for that; found without going through it bit by bit.
+#: When a message was sent, as it says itself: Unix seconds as text, nil if it does not say. The
+#: body is base64, so no text in it can be mistaken for that, and it is not parsed.
 _SENT_AT = """
 local function sent_at(message)
   local place = string.find(message, '"sent_at"', 1, true)
@@ -18,9 +19,9 @@ end
 """
 
 #: Enters a request unless too many wait, or too much is accepted, and puts its message on the queue
-#: if one is given: 1 if it was entered, or was already by the same request, whose answer was lost.
-#: Keys: accepted, their bytes, their times, queue, withdrawn. Arguments: id, what is kept, most
-#: that wait, most bytes, message.
+#: if one is given. Returns 1 if it was entered, also by an earlier call whose answer was lost.
+#: Keys: accepted, their bytes, their times, queue, withdrawn. Arguments: id, content, most that may
+#: wait, most bytes, message.
 ACCEPT = """
 if ARGV[5] ~= '' and redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then return 1 end
 if ARGV[5] ~= '' and redis.call('EXISTS', KEYS[5]) == 1 then
@@ -51,9 +52,10 @@ redis.call('HDEL', KEYS[3], ARGV[1])
 for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
 """
 
-#: Takes a request back that may have been entered, and lets it be entered no more where the asking
-#: may still be under way: 0 if a worker has it, 1 if it was taken back, 2 if it was not there: it
-#: never came, or is final. Keys: as of `ACCEPT`. Arguments: id, message, for how many milliseconds.
+#: Takes back a request that may have been entered, and bars it from being entered for so many
+#: milliseconds, as that call may still be under way. Returns 0 if a worker has it, 1 if it was
+#: taken back, 2 if it was not there: it never came, or is final. Keys: as for `ACCEPT`. Arguments:
+#: id, message, milliseconds.
 WITHDRAW = f"""
 local waited = redis.call('LREM', KEYS[4], 1, ARGV[2])
 local accepted = redis.call('HEXISTS', KEYS[1], ARGV[1])
@@ -64,24 +66,24 @@ if ARGV[3] ~= '0' then redis.call('SET', KEYS[5], '', 'PX', ARGV[3]) end
 return waited == 0 and accepted == 0 and 2 or 1
 """
 
-#: Starts the clock of a request anew, and puts its message on the queue if one is given. Keys: its
-#: times, queue. Arguments: id, message.
+#: Restarts the clock of a request, and puts its message on the queue if one is given. Keys: times,
+#: queue. Arguments: id, message.
 RENEW = """
 local now = redis.call('TIME')
 redis.call('ZADD', KEYS[1], 'XX', now[1] + now[2] / 1e6, ARGV[1])
 if ARGV[2] ~= '' then redis.call('LPUSH', KEYS[2], ARGV[2]) end
 """
 
-#: Keeps a key that is there for so long. Key: of a worker. Argument: milliseconds.
+#: Keeps the key of a worker for so long. Key: of a worker. Argument: milliseconds.
 BEAT = """
 if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then
   redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])
 end
 """
 
-#: Notes who takes a request, and starts its clock anew; how many of those who had it are dead. Of
-#: the living who did not come back from it three count as one. Keys: in hand, times. Arguments: id,
-#: worker, how the keys of workers begin.
+#: Notes who takes a request, and restarts its clock. Returns how many of those who had it are dead;
+#: of the living who did not come back from it, three count as one. Keys: in hand, times. Arguments:
+#: id, worker, how the keys of workers begin.
 TAKE = """
 local now = redis.call('TIME')
 redis.call('ZADD', KEYS[2], 'XX', now[1] + now[2] / 1e6, ARGV[1])
@@ -95,7 +97,7 @@ redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers))
 return deaths
 """
 
-#: Notes that one who took a request lives and has it no longer. Key: in hand. Arguments: id and
+#: Notes that a worker which took a request lives and no longer has it. Key: in hand. Arguments: id,
 #: worker.
 GIVE_BACK = """
 local takers = cjson.decode(redis.call('HGET', KEYS[1], ARGV[1]) or '[]')
@@ -106,11 +108,11 @@ redis.call('HDEL', KEYS[1], ARGV[1])
 if #takers > 0 then redis.call('HSET', KEYS[1], ARGV[1], cjson.encode(takers)) end
 """
 
-#: Requests of a queue that were last sent or taken so long ago, and before the one that is taken
-#: next was sent: the queue is in order, so they cannot be in it. No more than are accepted for it
-#: and not in it, since one that was put back may be at its head; but one at least, since what else
-#: waits may never end. A head of another make says nothing. Keys: times, queue. Arguments: seconds,
-#: most, seconds that a host takes to send.
+#: Returns requests of a queue that were last sent or taken that long ago, and before the next one
+#: in the queue was sent: as the queue is in order, they cannot be in it. As one that was put back
+#: may be at its head, it returns no more than are accepted for the queue and not in it; but at
+#: least one, since the rest may wait for ever. A head without a time says nothing. Keys: times,
+#: queue. Arguments: seconds, most, seconds that a host takes to send.
 OVERDUE = f"""
 {_SENT_AT}
 local now = redis.call('TIME')
@@ -126,7 +128,7 @@ return redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', '(' .. before, 'LIMIT', 0,
 """
 
 #: Quarantines a request, and drops the oldest while there are too many bytes: 1 if it fits.
-#: Keys: quarantined, their times, their bytes. Arguments: id, what is kept, most bytes.
+#: Keys: quarantined, their times, their bytes. Arguments: id, content, most bytes.
 QUARANTINE = """
 local most, size = tonumber(ARGV[3]), string.len(ARGV[2])
 if size > most then return 0 end
@@ -144,7 +146,7 @@ end
 return 1
 """
 
-#: Forgets a request in quarantine. Keys: as of `QUARANTINE`. Argument: id.
+#: Forgets a request in quarantine. Keys: as for `QUARANTINE`. Argument: id.
 FORGET = """
 local size = redis.call('HSTRLEN', KEYS[1], ARGV[1])
 redis.call('HDEL', KEYS[1], ARGV[1])
@@ -152,8 +154,8 @@ redis.call('ZREM', KEYS[2], ARGV[1])
 redis.call('DECRBY', KEYS[3], size)
 """
 
-#: The time (seconds and microseconds), how many are in hand, and of each queue how many wait and
-#: when the one that is taken next was sent. Keys: in hand, queues.
+#: Returns the time (seconds and microseconds), how many are in hand, and for each queue how many
+#: wait and when the next one was sent. Keys: in hand, queues.
 LOOK = f"""
 {_SENT_AT}
 local now = redis.call('TIME')
@@ -166,7 +168,7 @@ end
 return found
 """
 
-#: Moves a note of what a worker has in hand, unless it is of another's queue: 1 if it was moved.
+#: Moves a note of what a worker has in hand, unless its queue is another's: 1 if it was moved.
 #: Keys: notes and their times, from and to. Arguments: tag, how notes of our queues end.
 TAKE_OVER = """
 local note = redis.call('HGET', KEYS[1], ARGV[1])

@@ -1,7 +1,7 @@
 """A request -> the message that lies on a queue, as Celery and kombu would write it.
 
-Written here, since a host enters a request and puts it on the queue in one step of Redis, and
-Celery sends for itself alone. `envelope` reads it.
+It is written here, since a host enters a request and puts it on the queue in one step of Redis,
+which Celery cannot. `envelope` reads it.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 import uuid
 from typing import Any
 
-#: The header with the Unix time at which a request was sent. Workers pass over it, and Celery keeps
-#: it when a request is retried: so its age is how long somebody has waited.
+#: The header with the Unix time at which a request was sent. Celery passes it over, and keeps it
+#: when a request is retried, so that the age of a message is how long somebody has waited.
 SENT_AT = "sent_at"
 
 

@@ -22,7 +22,7 @@ from moderation.messages import QUEUES, Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.worker.request import Delivery
 
-#: What stands for a value that is not known here.
+#: Stands for a value that is not known here.
 OTHER = "other"
 
 OUTCOMES = ("decided", "quarantined", "embedded")
@@ -54,7 +54,7 @@ class Webhooks:
 
 
 class Metrics:
-    """The figures of one worker, in a registry of their own; safe to tell from many threads."""
+    """The figures of one worker, in a registry of their own; safe to use from many threads."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from moderation.decision_log.records import Submission
 from moderation.errors import RequestError
-from moderation.messages import REQUEST_ID, ModerationRequest, QueueName, parse_request
+from moderation.messages import REQUEST_ID, ModerationRequest, QueueName
 from moderation.messages.reference import shown
 
 
@@ -46,7 +46,7 @@ def read_request(message: Any, delivery: Delivery) -> Request:
     parsed: ModerationRequest | RequestError
     asked: tuple[str, str, tuple[str, ...]] = ("", "", ())
     try:
-        parsed = parse_request(named)
+        parsed = ModerationRequest.read(named)
         asked = (parsed.image.kind, shown(parsed.image), parsed.policies)
     except RequestError as error:
         parsed = error

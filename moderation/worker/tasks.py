@@ -23,10 +23,10 @@ from moderation.messages import (
     EMBED_TASK_NAME,
     QUEUES,
     TASK_NAME,
+    EmbeddingRequest,
     EmbeddingResponse,
     ModerationResponse,
     QueueName,
-    parse_embedding_request,
 )
 from moderation.queue.celery_app import create_app
 from moderation.queue.sending import SENT_AT
@@ -168,7 +168,7 @@ def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskB
     def _embedded(request: Any, delivery: Delivery) -> EmbeddingResponse:
         if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
             request = {"request_id": delivery.task_id, **request}
-        parsed = parse_embedding_request(request)
+        parsed = EmbeddingRequest.read(request)
         model = pipeline.model(parsed.model)
         content = fetcher.fetch(parsed.image)
         made = pipeline.embed(content, model, queue=delivery.queue)

@@ -14,7 +14,7 @@ from PIL import Image
 from moderation.client.client import Client
 from moderation.client.given_images import reference_to
 from moderation.errors import ImageError, RequestError
-from moderation.messages import ImageReference, parse_embedding_request, parse_request
+from moderation.messages import EmbeddingRequest, ImageReference, ModerationRequest
 from moderation.messages.reference import MOST_LOCATION, MOST_NAME, MOST_PATH
 from moderation.settings import load_settings
 
@@ -67,7 +67,7 @@ def test_an_image_as_text_is_no_message_either(form: str, kind: str) -> None:
         texts["base64 made absolute"] = f"/srv/app.d/web/{texts['base64']}"
     for text in texts.values():
         with pytest.raises(RequestError) as caught:
-            parse_request({"image": {kind: text}, "policies": ["weapons"]})
+            ModerationRequest.read({"image": {kind: text}, "policies": ["weapons"]})
         assert text[40:80] not in str(caught.value)
 
 
@@ -111,9 +111,9 @@ def test_what_is_a_path_a_url_or_a_key_stays_one(tmp_path: Path) -> None:
 def test_a_reference_that_can_be_none_is_refused(kind: str, text: str, nowhere: Client) -> None:
     message = {"image": {kind: text}, "policies": ["weapons"]}
     with pytest.raises(RequestError):
-        parse_request(message)
+        ModerationRequest.read(message)
     with pytest.raises(RequestError):
-        parse_embedding_request({"image": {kind: text}, "model": "starter"})
+        EmbeddingRequest.read({"image": {kind: text}, "model": "starter"})
     if text.startswith(("/", "https:", "s3:")):
         with pytest.raises(RequestError):
             nowhere.submit(text, "weapons")
@@ -181,5 +181,5 @@ def test_an_error_repeats_little_of_a_message(nowhere: Client) -> None:
     text = encoded("PNG", 100).decode()
     for image in ({text: 1}, {text[:100] + str(n): n for n in range(100)}, {"path": [text]}):
         with pytest.raises(RequestError) as caught:
-            parse_request({"image": image, "policies": ["weapons"], text: text})
+            ModerationRequest.read({"image": image, "policies": ["weapons"], text: text})
         assert len(str(caught.value)) < 1000

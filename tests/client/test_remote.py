@@ -29,7 +29,7 @@ from moderation.errors import (
 )
 from moderation.images.pixels import read_squares
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.messages import EmbeddingResponse, parse_embedding_response
+from moderation.messages import EmbeddingResponse
 from moderation.queue.celery_app import UNACKED
 from moderation.settings import Settings, load_settings
 from tests.support.stub_encoder import StubEncoder
@@ -281,9 +281,9 @@ def test_an_answer_of_another_shape_is_refused(
     [(_, answer)] = embed_on_workers(images[:1], model="starter", broker_url=broker_url)
     assert isinstance(answer, EmbeddingResponse)
     message = answer.model_dump(mode="json")
-    assert parse_embedding_response({**message, "newer": 1}) == answer
+    assert EmbeddingResponse.read({**message, "newer": 1}) == answer
     with pytest.raises(WorkerError, match="shape that cannot be read"):
-        parse_embedding_response({**message, **change})
+        EmbeddingResponse.read({**message, **change})
 
 
 def test_an_image_that_is_embedded_is_not_in_the_workers_log(

@@ -377,7 +377,7 @@ def test_the_command_says_it_all(secretive: str, tmp_path: Path) -> None:
 def test_an_address_for_metrics_that_is_none_is_named(tmp_path: Path) -> None:
     done = doctor(tmp_path, METRICS_ADDRESS="0.0.0.0:http")
     assert done.returncode == 2
-    assert "MODERATION_METRICS_ADDRESS: Value error, '0.0.0.0:http' is no address" in done.stderr
+    assert "METRICS_ADDRESS: Value error, '0.0.0.0:http' is not an address" in done.stderr
     assert "write HOST:PORT or PORT" in done.stderr
     assert "Traceback" not in done.stderr
 

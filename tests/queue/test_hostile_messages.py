@@ -22,7 +22,7 @@ import redis
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.queue.celery_app import CONTROL, UNACKED, UNACKED_INDEX, create_app
-from moderation.queue.envelope import UnreadableMessage, largest_message, pack_kept, read_envelope
+from moderation.queue.envelope import UnreadableMessage, largest_message, pack_note, read_envelope
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT
 from tests.support.echo_worker import EchoWorker
@@ -112,7 +112,7 @@ def following(**what: Any) -> dict[str, Any]:
 
 
 NO_BASE64 = "its body is not base64"
-NO_JSON = "it is no JSON"
+NO_JSON = "it is not JSON"
 MORE = "it asks for more than an answer"
 SIGNATURE = {"task": "celery.chord_unlock", "args": [], "options": {"queue": "stolen"}}
 
@@ -122,9 +122,9 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "deep": (b'{"headers":' + b"[" * 200_000, NO_JSON),
     "NaN": (b'{"headers": NaN}', NO_JSON),
     "digits": (b'{"headers": ' + b"9" * 5000 + b"}", NO_JSON),
-    "number": (b"7", "it is no JSON object"),
-    "list": (b"[1, 2]", "it is no JSON object"),
-    "text": (b'"x"', "it is no JSON object"),
+    "number": (b"7", "it is not a JSON object"),
+    "list": (b"[1, 2]", "it is not a JSON object"),
+    "text": (b'"x"', "it is not a JSON object"),
     "no headers": (message(headers=...), "it has no headers"),
     "headers of a wrong shape": (message(headers=[1]), "it has no headers"),
     "no properties": (message(properties=...), "it has no properties"),
@@ -138,11 +138,11 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "body not JSON": ({**message(), "body": packed(b"\xff\xfe")}, NO_JSON),
     "body with NaN": (
         {**message(), "body": packed(b'[[], {"request": NaN}, {}]')},
-        "it is no JSON",
+        "it is not JSON",
     ),
     "body too deep": ({**message(), "body": packed(b"[" * 60_000)}, NO_JSON),
-    "body of two parts": (message([[], {}]), "its body is no task"),
-    "body of an object": (message({"args": [], "kwargs": {}}), "its body is no task"),
+    "body of two parts": (message([[], {}]), "its body is not a task"),
+    "body of an object": (message({"args": [], "kwargs": {}}), "its body is not a task"),
     "pickle": (message(content_type="application/x-python-serialize"), "it is not of type JSON"),
     "YAML": (message(content_type="application/x-yaml"), "it is not of type JSON"),
     "no type": (message(content_type=...), "it is not of type JSON"),
@@ -165,11 +165,11 @@ HOSTILE: dict[str, tuple[Any, str]] = {
     "id of two lines": (message(headers={"id": "a\nERROR b"}), "it has no id"),
     "id too long": (message(headers={"id": "a" * 129}), "it has no id"),
     "id of a wrong shape": (message(headers={"id": {"a": 1}}), "it has no id"),
-    "eta no time": (message(headers={"eta": "soon"}), "its time to begin is none"),
-    "eta a number": (message(headers={"eta": 1e30}), "its time to begin is none"),
+    "eta no time": (message(headers={"eta": "soon"}), "its time to begin cannot be read"),
+    "eta a number": (message(headers={"eta": 1e30}), "its time to begin cannot be read"),
     "eta beyond time": (
         message(headers={"eta": "9999-12-31T23:59:59-23:00"}),
-        "its time to begin is none",
+        "its time to begin cannot be read",
     ),
     "retries below 0": (message(headers={"retries": -1}), "its number of retries is impossible"),
     "retries a text": (message(headers={"retries": "1"}), "its number of retries is impossible"),
@@ -308,7 +308,7 @@ def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
     try:
         database.lpush(QUEUE, raw)
         assert answer(host, send(host))["did"] == "answer"
-        until(lambda: database.hvals(UNACKED) == [pack_kept(raw, QUEUE)])
+        until(lambda: database.hvals(UNACKED) == [pack_note(raw, QUEUE)])
         assert len(echo.poison()) == known
     finally:
         echo.refuse_poison(False)

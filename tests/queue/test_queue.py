@@ -41,7 +41,7 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.messages import QUEUES, ImageReference, Verdict, parse_response
+from moderation.messages import QUEUES, ImageReference, ModerationResponse, Verdict
 from moderation.queue.celery_app import UNACKED, create_app
 from moderation.scoring.loading import load_pipeline
 from moderation.settings import Settings, load_settings
@@ -354,13 +354,13 @@ def test_an_answer_is_read_past_new_fields_and_refused_in_another_shape(
 ) -> None:
     [verdict] = client.collect(client.submit(photographs[0], "weapons"))
     message = {"request_id": "x", "verdicts": [{**verdict.model_dump(mode="json"), "new": 1}]}
-    assert parse_response({**message, "newer": True}).verdicts == (verdict,)
+    assert ModerationResponse.read({**message, "newer": True}).verdicts == (verdict,)
     with pytest.raises(WorkerError, match="shape that cannot be read"):
-        parse_response({"schema_version": 2})
+        ModerationResponse.read({"schema_version": 2})
 
 
 def test_a_missing_request_id_is_refused(client: Client) -> None:
-    with pytest.raises(RequestError, match="this is no request id"):
+    with pytest.raises(RequestError, match="this is not a request id"):
         client.collect("")
 
 

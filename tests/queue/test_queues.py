@@ -344,7 +344,7 @@ def test_the_exporter_says_where_it_cannot_listen(alone: Settings) -> None:
 def test_an_address_that_is_none_is_refused(address: str, alone: Settings) -> None:
     done = run(alone, "--serve", address)
     assert done.returncode == 2
-    assert f"--serve: {address!r} is no address. Write HOST:PORT or PORT" in done.stderr
+    assert f"--serve: {address!r} is not an address. Write HOST:PORT or PORT" in done.stderr
 
 
 @pytest.mark.parametrize(

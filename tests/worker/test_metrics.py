@@ -377,7 +377,7 @@ def test_an_address_is_host_and_port(text: str, address: Address, shown: str) ->
 
 @pytest.mark.parametrize("text", ["u@h:1", "u:p@h:1", "h:1?x", "h:1#x", "//h:1"])
 def test_more_than_an_address_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match="no address"):
+    with pytest.raises(ValueError, match="not an address"):
         parse_address(text)
 
 

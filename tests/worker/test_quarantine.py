@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import redis
@@ -17,7 +17,7 @@ from celery import Celery
 from moderation.client.client import Client
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
-from moderation.decision_log.quarantine import find_entries, find_entry
+from moderation.decision_log.quarantine import Entry, find_entries, find_entry
 from moderation.decision_log.records import Submission
 from moderation.errors import (
     BrokerUnavailable,
@@ -41,210 +41,178 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:Depreca
 REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
 
 
+class Parts(NamedTuple):
+    """What a worker and its operator have of quarantine."""
+
+    settings: Settings
+    connection: redis.Redis
+    registry: Registry
+    log: DecisionLog
+    app: Celery
+
+    def quarantine(self, name: str, request: dict[str, Any] | None = None) -> Entry:
+        """Does what a worker does with a request whose image it never got."""
+        accepted = Accepted(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
+        self.registry.quarantine(name, accepted, most_bytes=10_000)
+        submission = Submission(name, "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
+        self.log.set_aside(submission, "unavailable", ImageUnavailable("the store failed"))
+        return self.entries()[0]
+
+    def entries(self) -> list[Entry]:
+        return find_entries(self.log.engine)
+
+    def poison(self, queue: str, why: str, task_id: str | None, sha256: str) -> None:
+        poison = Poison(queue, why, task_id, 3, sha256)
+        quarantine_poison(self.log, self.registry, self.app, poison)
+
+    def release(self, entry: Entry, registry: Registry | None = None) -> None:
+        release(entry, self.log, registry or self.registry, self.app, self.settings)
+
+
 @pytest.fixture
-def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
-    return load_settings(
+def parts(server: EmbeddedRedis, tmp_path: Path) -> Iterator[Parts]:
+    settings = load_settings(
         broker_url=server.url, database_url=f"sqlite:///{tmp_path}/log.db", max_queue_length=3
     )
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[redis.Redis]:
-    with connect(settings) as connected:
-        connected.flushall()
-        yield connected
-
-
-@pytest.fixture
-def registry(connection: redis.Redis) -> Registry:
-    return Registry(connection)
-
-
-@pytest.fixture
-def log(settings: Settings) -> Iterator[DecisionLog]:
-    with open_log(settings) as opened:
-        yield opened
-
-
-@pytest.fixture
-def app(settings: Settings) -> Celery:
-    return create_app(settings)
-
-
-def quarantine(
-    log: DecisionLog, registry: Registry, name: str, request: dict[str, Any] | None = None
-) -> None:
-    """Does what a worker does with a request whose image it never got."""
-    kept = Accepted(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
-    registry.quarantine(name, kept, most_bytes=10_000)
-    submission = Submission(name, "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
-    log.set_aside(submission, "unavailable", ImageUnavailable("the store failed"))
+    with connect(settings) as connection, open_log(settings) as log:
+        connection.flushall()
+        yield Parts(settings, connection, Registry(connection), log, create_app(settings))
 
 
 def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
+    """Returns the finished `moderation WORDS`."""
     assert settings.database_url is not None
     environment = {
         **os.environ,
         "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
         "MODERATION_DATABASE_URL": settings.database_url.get_secret_value(),
     }
-    command = [sys.executable, "-m", "moderation", "quarantine", *words]
+    command = [sys.executable, "-m", "moderation", *words]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_poison_with_an_accepted_id_is_final_and_told_to_its_host(
-    settings: Settings, log: DecisionLog, registry: Registry, app: Celery
-) -> None:
-    client = Client(settings)
+def test_poison_with_an_accepted_id_is_final_and_its_host_gets_the_reason(parts: Parts) -> None:
+    client = Client(parts.settings)
     name = client.submit("/srv/a.jpg", "weapons")
-    poison = Poison(QUEUES["interactive"], "it is too large", name, 10**9, "f" * 64)
-    quarantine_poison(log, registry, app, poison)
-    quarantine_poison(log, registry, app, poison)
-    assert registry.count() == 0
-    [entry] = find_entries(log.engine)
+    for _ in range(2):
+        parts.poison(QUEUES["interactive"], "it is too large", name, "f" * 64)
+    assert parts.registry.count() == 0
+    [entry] = parts.entries()
     assert (entry.request_id, entry.reason) == (name, "message")
     with pytest.raises(RequestError, match="it is too large"):
         client.collect(name, timeout_seconds=0)
 
 
-def test_poison_without_an_id_is_kept_by_its_hash(
-    log: DecisionLog, registry: Registry, app: Celery
-) -> None:
-    quarantine_poison(log, registry, app, Poison("moderation.bulk", "no JSON", None, 3, "a" * 64))
-    [entry] = find_entries(log.engine)
+def test_poison_without_an_id_is_named_by_its_hash(parts: Parts) -> None:
+    parts.poison("moderation.bulk", "not JSON", None, "a" * 64)
+    [entry] = parts.entries()
     assert entry.request_id == "message-" + "a" * 64
 
 
-def test_poison_does_not_take_the_place_of_an_answer(
-    settings: Settings, log: DecisionLog, registry: Registry, app: Celery
-) -> None:
-    quarantine(log, registry, "a")
-    quarantine_poison(log, registry, app, Poison("moderation.bulk", "no JSON", "a", 3, "b" * 64))
-    [entry] = find_entries(log.engine)
+def test_poison_does_not_take_the_place_of_an_answer(parts: Parts) -> None:
+    parts.quarantine("a")
+    parts.poison("moderation.bulk", "not JSON", "a", "b" * 64)
+    [entry] = parts.entries()
     assert entry.reason == "unavailable"
     with pytest.raises(VerdictTimeout):
-        Client(settings).collect("a", timeout_seconds=0)
+        Client(parts.settings).collect("a", timeout_seconds=0)
 
 
 @pytest.mark.parametrize("request_", [REQUEST, {**REQUEST, "request_id": "a\0b"}, {"odd": None}])
 def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
-    request_: dict[str, Any],
-    settings: Settings,
-    log: DecisionLog,
-    registry: Registry,
-    app: Celery,
-    connection: redis.Redis,
+    request_: dict[str, Any], parts: Parts
 ) -> None:
-    quarantine(log, registry, "a", request_)
-    app.backend.mark_as_failure("a", ImageUnavailable("the store failed"))
-    [entry] = find_entries(log.engine)
-    release(entry, log, registry, app, settings)
-    message = json.loads(connection.lindex(QUEUES["bulk"], 0))  # type: ignore[arg-type]
+    entry = parts.quarantine("a", request_)
+    parts.app.backend.mark_as_failure("a", ImageUnavailable("the store failed"))
+    parts.release(entry)
+    message = json.loads(parts.connection.lindex(QUEUES["bulk"], 0))  # type: ignore[arg-type]
     assert message["headers"]["id"] == "a"
     assert message["headers"]["sent_at"] == 1.0
-    assert registry.accepted("a") == Accepted(request_, "bulk", 1.0)
-    assert registry.quarantined("a") is None
-    assert log.outcome("a", "0" * 64) is None
+    assert parts.registry.accepted("a") == Accepted(request_, "bulk", 1.0)
+    assert parts.registry.quarantined("a") is None
+    assert parts.log.outcome("a", "0" * 64) is None
     with pytest.raises(VerdictTimeout):  # and not the old error
-        Client(settings).collect("a", timeout_seconds=0)
-    released = find_entry(log.engine, "a")
+        Client(parts.settings).collect("a", timeout_seconds=0)
+    released = find_entry(parts.log.engine, "a")
     assert released is not None
     with pytest.raises(RequestError, match="released already"):
-        release(released, log, registry, app, settings)
+        parts.release(released)
 
 
-def test_a_request_that_is_not_kept_cannot_be_released_and_stays(
-    settings: Settings, log: DecisionLog, registry: Registry, app: Celery
-) -> None:
-    quarantine(log, registry, "a")
-    registry.forget("a")
-    [entry] = find_entries(log.engine)
+def test_a_request_that_redis_no_longer_holds_cannot_be_released_and_stays(parts: Parts) -> None:
+    entry = parts.quarantine("a")
+    parts.registry.forget("a")
     with pytest.raises(RequestError, match="not kept in Redis"):
-        release(entry, log, registry, app, settings)
-    assert [one.state for one in find_entries(log.engine)] == ["open"]
+        parts.release(entry)
+    assert [one.state for one in parts.entries()] == ["open"]
 
 
-def test_a_full_queue_leaves_a_request_in_quarantine(
-    settings: Settings,
-    log: DecisionLog,
-    registry: Registry,
-    app: Celery,
-    connection: redis.Redis,
-) -> None:
-    quarantine(log, registry, "a")
-    connection.lpush(QUEUES["bulk"], "1", "2", "3")
-    [entry] = find_entries(log.engine)
+def test_a_full_queue_leaves_a_request_in_quarantine(parts: Parts) -> None:
+    entry = parts.quarantine("a")
+    parts.connection.lpush(QUEUES["bulk"], "1", "2", "3")
     with pytest.raises(QueueFull):
-        release(entry, log, registry, app, settings)
-    assert find_entries(log.engine) == [entry]
-    assert registry.quarantined("a") is not None
+        parts.release(entry)
+    assert parts.entries() == [entry]
+    assert parts.registry.quarantined("a") is not None
 
 
-def test_a_full_redis_leaves_a_request_in_quarantine(
-    settings: Settings, log: DecisionLog, registry: Registry, app: Celery, connection: redis.Redis
-) -> None:
-    quarantine(log, registry, "a")
-    [entry] = find_entries(log.engine)
-    connection.config_set("maxmemory", "1")
+def test_a_full_redis_leaves_a_request_in_quarantine(parts: Parts) -> None:
+    entry = parts.quarantine("a")
+    parts.connection.config_set("maxmemory", "1")
     try:
         with pytest.raises(BrokerUnavailable, match="Redis refuses"):
-            release(entry, log, registry, app, settings)
+            parts.release(entry)
     finally:
-        connection.config_set("maxmemory", "0")
-    assert find_entries(log.engine) == [entry]
-    assert registry.quarantined("a") is not None
-    assert registry.count() == 0
+        parts.connection.config_set("maxmemory", "0")
+    assert parts.entries() == [entry]
+    assert parts.registry.quarantined("a") is not None
+    assert parts.registry.count() == 0
 
 
 def test_a_released_request_that_cannot_be_sent_now_is_sent_by_a_worker_and_no_error(
-    settings: Settings,
-    log: DecisionLog,
-    registry: Registry,
-    app: Celery,
-    connection: redis.Redis,
-    caplog: pytest.LogCaptureFixture,
+    parts: Parts, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """By somebody whom Redis lets do all else."""
-    quarantine(log, registry, "a")
+    """By somebody to whom Redis allows everything else."""
+    entry, connection = parts.quarantine("a"), parts.connection
     connection.acl_setuser(
         "limited", enabled=True, nopass=True, keys=["*"], commands=["+@all", "-lpush"]
     )
-    url = settings.broker_url.get_secret_value()
-    [entry] = find_entries(log.engine)
+    url = parts.settings.broker_url.get_secret_value()
     with redis.Redis.from_url(f"redis://limited:@{url.rpartition('@')[2]}") as limited:
-        release(entry, log, Registry(limited), app, settings)
+        parts.release(entry, Registry(limited))
     connection.acl_deluser("limited")
     assert "a worker sends it within" in caplog.text
     assert connection.llen(QUEUES["bulk"]) == 0
-    [state] = [one.state for one in find_entries(log.engine, every=True)]
+    [state] = [one.state for one in find_entries(parts.log.engine, every=True)]
     assert state == "released"
     connection.zincrby("evenhand.accepted.at.bulk", -1000, "a")
-    assert Recovery(connection, settings, worker="w").look() == 1
+    assert Recovery(connection, parts.settings, worker="w").look() == 1
     assert connection.llen(QUEUES["bulk"]) == 1
 
 
-def test_the_commands_list_show_retry_and_drop(
-    settings: Settings, log: DecisionLog, registry: Registry, connection: redis.Redis
-) -> None:
+def test_the_commands_list_show_retry_and_drop(parts: Parts) -> None:
+    def quarantine(*words: str) -> subprocess.CompletedProcess[str]:
+        return run(parts.settings, "quarantine", *words)
+
     for name in ("first", "second"):
-        quarantine(log, registry, name)
-    listed = json.loads(run(settings, "list", "--format", "json").stdout)
+        parts.quarantine(name)
+    listed = json.loads(quarantine("list", "--format", "json").stdout)
     assert [entry["request_id"] for entry in listed] == ["second", "first"]
-    assert [entry["id"] in run(settings, "list").stdout for entry in listed] == [True, True]
-    shown = json.loads(run(settings, "show", "first").stdout)
+    assert [entry["id"] in quarantine("list").stdout for entry in listed] == [True, True]
+    shown = json.loads(quarantine("show", "first").stdout)
     assert (shown["reason"], shown["can_be_retried"]) == ("unavailable", True)
-    assert run(settings, "retry", "first").returncode == 0
-    assert connection.llen(QUEUES["bulk"]) == 1
-    dropped = run(settings, "drop", "--all", "--reason", "unavailable")
+    assert quarantine("retry", "first").returncode == 0
+    assert parts.connection.llen(QUEUES["bulk"]) == 1
+    dropped = quarantine("drop", "--all", "--reason", "unavailable")
     assert (dropped.returncode, "1 dropped" in dropped.stderr) == (0, True)
-    assert registry.quarantined("second") is None
-    assert json.loads(run(settings, "list", "--format", "json").stdout) == []
-    every = json.loads(run(settings, "list", "--all", "--format", "json").stdout)
+    assert parts.registry.quarantined("second") is None
+    assert json.loads(quarantine("list", "--format", "json").stdout) == []
+    every = json.loads(quarantine("list", "--all", "--format", "json").stdout)
     assert [entry["state"] for entry in every] == ["dropped", "released"]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "text"),
     [
         (("retry", "unheard-of"), "no entry or request is called unheard-of"),
         (("retry",), "not clear which entries"),
@@ -253,12 +221,11 @@ def test_the_commands_list_show_retry_and_drop(
         (("show", "unheard-of"), "no entry or request"),
     ],
 )
-def test_wrong_use_of_the_commands_is_told(
-    words: tuple[str, ...], told: str, settings: Settings
+def test_wrong_use_of_the_commands_is_explained(
+    words: tuple[str, ...], text: str, parts: Parts
 ) -> None:
-    open_log(settings).close()
-    done = run(settings, *words)
-    assert (done.returncode, told in " ".join(done.stderr.split())) == (2, True)
+    done = run(parts.settings, "quarantine", *words)
+    assert (done.returncode, text in " ".join(done.stderr.split())) == (2, True)
     assert "Traceback" not in done.stderr
 
 
@@ -266,20 +233,10 @@ def test_wrong_use_of_the_commands_is_told(
     "words", [("quarantine", "list"), ("decisions", "list"), ("callbacks", "list"), ("doctor",)]
 )
 def test_a_command_that_reads_makes_no_log(
-    words: tuple[str, ...], settings: Settings, tmp_path: Path
+    words: tuple[str, ...], server: EmbeddedRedis, tmp_path: Path
 ) -> None:
-    environment = {
-        **os.environ,
-        "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
-        "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/misspelt.db",
-    }
-    done = subprocess.run(
-        [sys.executable, "-m", "moderation", *words],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    misspelt = f"sqlite:///{tmp_path}/misspelt.db"
+    done = run(load_settings(broker_url=server.url, database_url=misspelt), *words)
     if words != ("doctor",):
         assert (done.returncode, "there is no decision log" in done.stderr) == (3, True)
     assert not (tmp_path / "misspelt.db").exists()

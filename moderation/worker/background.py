@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Self
 
-from moderation.decision_log.engine import Database
+from moderation.decision_log.database import Database
 from moderation.decision_log.retention import purge
 from moderation.errors import ModerationError
 

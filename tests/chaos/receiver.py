@@ -11,7 +11,7 @@ from collections import Counter
 
 from standardwebhooks import Webhook
 
-from tests.support.webhook_server import Post, Reply, WebhookServer
+from tests.support.webhook_server import Post, HookReply, WebhookServer
 
 #: It answers for so many seconds and then is down for so many, in turns.
 _UP_SECONDS, _DOWN_SECONDS = 8.0, 3.0
@@ -34,22 +34,22 @@ class FlakyReceiver(WebhookServer):
         self.turned_away = 0
         self.forged = 0
 
-    def _take(self, post: Post) -> Reply:
+    def _take(self, post: Post) -> HookReply:
         """Counts a webhook and returns the reply to it."""
         down = (time.monotonic() - self._started) % (_UP_SECONDS + _DOWN_SECONDS) > _UP_SECONDS
         with self._lock:
             if down:
                 self.turned_away += 1
-                return Reply(503)
+                return HookReply(503)
             try:
                 self._webhook.verify(post.body, post.headers)
                 request_id = str(json.loads(post.body)["data"]["request_id"])
             except Exception:
                 self.forged += 1
-                return Reply(400)
+                return HookReply(400)
             self.deliveries[post.id] += 1
             self.requests.add(request_id)
-        return Reply()
+        return HookReply()
 
     def as_json(self) -> dict[str, int]:
         """Returns the sums as plain JSON values."""

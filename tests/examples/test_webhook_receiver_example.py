@@ -71,7 +71,7 @@ def test_the_receiver_keeps_what_the_dispatcher_sends(
         with log.database.writing() as connection:
             times = {"created_at": now, "next_attempt_at": now}
             connection.execute(insert(tables.outbox).values(**row, **times))
-        with make_dispatcher(settings, log.database):
+        with make_dispatcher(settings, log.database, Metrics().webhooks):
             until(lambda: outbox.list_callbacks(log.database, "delivered", 1))
     assert kept(tmp_path) == [("msg_1", BODY)]
 

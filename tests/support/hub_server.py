@@ -4,51 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self
+
+from tests.support.local_server import LocalRequest, LocalServer
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 NAME = "tests/toy-clip"
 
 
-class HubServer:
-    """A context manager; `url` goes into HF_ENDPOINT."""
+class HubServer(LocalServer):
+    """A server whose `url` goes into HF_ENDPOINT; `asked` holds the paths that were asked for."""
 
     def __init__(self, folder: Path, *, hidden: tuple[str, ...] = ()) -> None:
+        super().__init__()
         self.files = {
             path.name: path.read_bytes() for path in folder.iterdir() if path.name not in hidden
         }
         self.asked: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
+    def answer(self, request: LocalRequest) -> None:
+        self.asked.append(request.path)
+        request.reply(*self._found(request.path.partition("?")[0]))
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_GET(self) -> None:
-                server.asked.append(self.path)
-                status, headers, body = server.answer(self.path.partition("?")[0])
-                self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(body))}.items():
-                    self.send_header(name, value)
-                self.end_headers()
-                if self.command == "GET":
-                    self.wfile.write(body)
-
-            do_HEAD = do_GET
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        return Handler
-
-    def answer(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def _found(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Returns status, headers and body for a path, as far as our client asks."""
         revisions = ("main", COMMIT)
         if path in (
@@ -72,16 +50,6 @@ class HubServer:
         known = path.startswith((f"/api/models/{NAME}/", f"/{NAME}/"))
         code = "RevisionNotFound" if known else "RepoNotFound"
         return 404, {"X-Error-Code": code}, b"{}"
-
-    def __enter__(self) -> Self:
-        self._thread = threading.Thread(target=self._server.serve_forever)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-        self._thread.join()
 
 
 def _sha(body: bytes) -> str:

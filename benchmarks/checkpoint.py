@@ -1,8 +1,8 @@
 """A checkpoint of CLIP ViT-B/32's shape with random weights, to measure speed with.
 
-Its scores mean nothing; what it costs to load and to run is what a real one costs. Its tokenizer is
-made from the words of the shipped policies; other words fall into bytes, so that a text of them has
-more tokens than with CLIP's own.
+Its scores mean nothing; it costs as much to load and to run as a real one. Its tokenizer is made
+from the words of the shipped policies. Other words fall apart into bytes, so that a text of them
+has more tokens than with CLIP's own.
 
     python benchmarks/checkpoint.py FOLDER
 """
@@ -24,9 +24,9 @@ from moderation.policy import load_policies, shipped_policies
 from moderation.scoring.classifier import expand_prompts
 
 SEED, CONTEXT = 7, 77
-#: The published CLIP's, as a logarithm: untrained, scores would be almost equal.
+#: The published CLIP's, as a logarithm: with an untrained one, scores would be almost equal.
 LOGIT_SCALE = math.log(100)
-#: More than the shipped policies have words.
+#: More than the words of the shipped policies.
 VOCABULARY = 8000
 START, END = "<|startoftext|>", "<|endoftext|>"
 
@@ -34,7 +34,7 @@ START, END = "<|startoftext|>", "<|endoftext|>"
 def save_random_clip(folder: Path) -> Path:
     """Returns the folder, which now holds the checkpoint: 605 MB of float32 weights."""
     tokenizer = trained_tokenizer()
-    # The end mark's place is where a text's feature is taken from; the default is another's.
+    # A text's feature is taken from where the end mark stands; the default mark is another model's.
     marks = {"bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
     logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     torch.manual_seed(SEED)
@@ -46,7 +46,7 @@ def save_random_clip(folder: Path) -> Path:
 
 
 def trained_tokenizer() -> Any:
-    """Returns a tokenizer to which a word of the shipped policies is one token, as to CLIP's."""
+    """Returns a tokenizer that has one token for a word of the shipped policies, as CLIP's has."""
     policies = load_policies([shipped_policies()]).values()
     texts = {
         text
@@ -59,20 +59,13 @@ def trained_tokenizer() -> Any:
 
 
 def byte_vocabulary() -> dict[str, int]:
-    """Returns a token for every byte, alone and at a word's end, and the two marks."""
+    """Returns a token for every byte, inside and at the end of a word, and the two marks."""
     symbols = list(bytes_to_unicode().values())  # type: ignore[no-untyped-call]
     tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols), START, END]
     return {token: i for i, token in enumerate(tokens)}
 
 
-def main() -> None:
-    """Writes the checkpoint into the folder of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Writes a checkpoint with random weights.")
     parser.add_argument("folder", type=Path, help="where to write it")
     print(save_random_clip(parser.parse_args().folder))
-
-
-if __name__ == "__main__":
-    main()

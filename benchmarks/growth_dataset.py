@@ -1,4 +1,4 @@
-"""What an audit costs as the dataset grows: each size in processes of its own, for their memory."""
+"""What an audit costs as the dataset grows; each size has its own process, whose memory counts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import psutil
@@ -19,22 +19,22 @@ import psutil
 from audit.datasets.dataset import Groups
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import overall_group, rate_table
-from benchmarks.growth_fit import Point, Skipped, typical_seconds
-from benchmarks.growth_worker import WIDTH, GivenFeatures, policy_text
+from benchmarks.growth_points import Point, Skipped, typical_seconds
+from benchmarks.growth_requests import policy_text
+from benchmarks.random_encoder import WIDTH, RandomEncoder
 from moderation.encoders.encoder import Float32s, unit
 from moderation.features.store import EmbeddingStore, FeatureSpace
 from moderation.policy import parse_policy
 
 LABELS, GROUPS = 22, 126
-_SPACE = FeatureSpace.of_images(GivenFeatures.stamp)
+_SPACE = FeatureSpace.of_images(RandomEncoder.stamp)
 _AT_A_TIME = 1000
 
 Figures = dict[str, float]
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
-class Limits:
+class Budget:
     """How much one size may take.
 
     Attributes:
@@ -47,23 +47,24 @@ class Limits:
 
 
 def dataset(
-    sizes: Iterable[int], runs: int, limits: Limits
+    sizes: Iterable[int], runs: int, budget: Budget
 ) -> Generator[Point | Skipped, None, None]:
     """Yields what label sets and rates cost for n features in memory, and reading them."""
     sizes = list(sizes)
-    yield from _bounded(sizes, "audit", partial(_audited, runs=runs), limits)
+    audited = partial(_in_its_own_process, audit_figures, runs=runs)
+    yield from _bounded(sizes, "audit", audited, budget)
     with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
         reading = partial(_read_back, folder=Path(folder), runs=runs)
-        yield from _bounded(sizes, "store", reading, limits)
+        yield from _bounded(sizes, "store", reading, budget)
 
 
 def _bounded(
-    sizes: Iterable[int], what: str, measure: Callable[[int], Figures], limits: Limits
+    sizes: Iterable[int], what: str, measure: Callable[[int], Figures], budget: Budget
 ) -> Iterator[Point | Skipped]:
-    """Yields the figures of each size; ends before the first that would exceed the limits."""
+    """Yields the figures of each size, up to the first that would exceed the budget."""
     last: tuple[int, Figures] | None = None
     for n in sizes:
-        if last and (why := _too_much(*last, n, limits)):
+        if last and (why := _too_much(*last, n, budget)):
             yield Skipped("dataset", what, n, why)
             continue
         figures = measure(n)
@@ -72,20 +73,16 @@ def _bounded(
             yield Point("dataset", quantity, n, value, "B" if "memory" in quantity else "s")
 
 
-def _too_much(before: int, figures: Figures, n: int, limits: Limits) -> str | None:
-    """Returns why n images would be too many, by what some fewer took."""
+def _too_much(before: int, figures: Figures, n: int, budget: Budget) -> str | None:
+    """Returns why n images would be too many, judging by what fewer took."""
     ratio = n / before
     seconds = ratio * max(v for name, v in figures.items() if "memory" not in name)
     memory = ratio * max(v for name, v in figures.items() if "memory" in name)
-    if seconds > limits.seconds:
+    if seconds > budget.seconds:
         return f"would take about {seconds:.0f} s"
-    if memory > min(limits.memory, psutil.virtual_memory().available):
+    if memory > min(budget.memory, psutil.virtual_memory().available):
         return f"would take about {memory / 1e9:.1f} GB"
     return None
-
-
-def _audited(n: int, runs: int) -> Figures:
-    return _in_its_own_process(audit_figures, n, runs)
 
 
 def _read_back(n: int, folder: Path, runs: int) -> Figures:
@@ -93,11 +90,11 @@ def _read_back(n: int, folder: Path, runs: int) -> Figures:
     return _in_its_own_process(store_figures, folder / str(n), n, runs)
 
 
-def _in_its_own_process(measure: Callable[..., _Result], *given: Any) -> _Result:
+def _in_its_own_process(measure: Callable[..., Figures], *given: Any, **named: Any) -> Figures:
     # Ctrl-C ends the child at once; the parent cleans up.
     quiet = (signal.SIGINT, signal.SIG_DFL)
     with ProcessPoolExecutor(1, get_context("spawn"), signal.signal, quiet) as pool:
-        return pool.submit(measure, *given).result()
+        return pool.submit(measure, *given, **named).result()
 
 
 def audit_figures(n: int, runs: int) -> Figures:
@@ -106,12 +103,12 @@ def audit_figures(n: int, runs: int) -> Figures:
     rng = np.random.default_rng(1)
     names = tuple(f"cell {i}" for i in range(GROUPS))
     cells = [overall_group(n), Groups("cell", names, rng.integers(GROUPS, size=n))]
-    policy, encoder = parse_policy(policy_text(LABELS), "growth.yaml"), GivenFeatures(LABELS)
+    policy, encoder = parse_policy(policy_text(LABELS), "growth.yaml"), RandomEncoder(LABELS)
     predictions = predict(policy, encoder, features)
     swept = typical_seconds(lambda: predict(policy, encoder, features), runs)
 
     def rates() -> None:
-        # Made anew each time, since predictions keep what was once asked of them.
+        # Made again each time, since predictions keep what they have computed once.
         parts = (predictions.similarities, predictions.scores, predictions.outcomes)
         rate_table(Predictions(policy, *parts, predictions.name), cells)
 
@@ -149,7 +146,7 @@ def _keys(numbers: Iterable[int]) -> list[str]:
 
 
 def _rows(n: int) -> Float32s:
-    """Returns (n, 512) random rows of unit length, made in place: the peak is to be another's."""
+    """Returns (n, 512) random rows of unit length, made in place so that the peak is not theirs."""
     rows = np.empty((n, WIDTH), np.float32)
     rng = np.random.default_rng(0)
     for start in range(0, n, _AT_A_TIME):
@@ -161,7 +158,7 @@ def _rows(n: int) -> Float32s:
 
 def peak_bytes() -> float:
     """Returns the most memory that this process has held."""
-    # Not ru_maxrss, in which a process starts with the peak of the one that started it.
+    # Not ru_maxrss, which starts with the peak of the parent process.
     status = Path("/proc/self/status")
     if status.exists():
         [line] = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))

@@ -25,7 +25,7 @@ class LabelSet:
 
     Attributes:
         policy_id: its policy's id.
-        thresholds: by prompt; those that have one act.
+        thresholds: by prompt; a label with a threshold acts.
     """
 
     policy_id: str = "throughput"
@@ -39,8 +39,8 @@ class LabelSet:
     def calibrated(self, answers: Sequence[Mapping[str, float]]) -> Self:
         """Returns the label set with each acting label's threshold at the median of its scores.
 
-        Random weights score nothing high: so half of the images are above each threshold, and many
-        are near it, which is where two ways to compute a score could decide differently.
+        Random weights give no high scores. At the median half of the images are above a threshold,
+        and many are near it, where two ways of computing a score could decide differently.
         """
         medians = {prompt: median(answer[prompt] for answer in answers) for prompt in ACTING}
         return replace(self, thresholds=medians)
@@ -51,7 +51,7 @@ class LabelSet:
         return {prompt: scores[prompt] >= limit for prompt, limit in self.thresholds.items()}
 
     def save_prompts(self, path: Path) -> Path:
-        """Returns the file, which now holds template and prompts for the other sides."""
+        """Returns the file, which now holds the template and prompts for the other sides."""
         path.write_text(json.dumps({"template": TEMPLATE, "prompts": self.prompts}))
         return path
 

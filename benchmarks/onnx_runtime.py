@@ -1,4 +1,4 @@
-"""An image tower on ONNX Runtime, which is measured where it is installed and is no dependency."""
+"""An image tower on ONNX Runtime, which is not a dependency and is measured where installed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from moderation.images.pixels import Pixels
 def on_onnxruntime(
     tower: ImageTower, example: Pixels, *, threads: int, int8: bool
 ) -> Callable[[Pixels], Float32s]:
-    """Returns the tower on ONNX Runtime; int8 rounds the weights by channel, values as they come.
+    """Returns the tower on ONNX Runtime; int8 rounds weights by channel, and values as they come.
 
     Args:
         tower: on the CPU.
@@ -54,7 +54,7 @@ def _exported(tower: ImageTower, pixels: Pixels, folder: Path, *, int8: bool) ->
     if not int8:
         return path
     rounded = folder / "int8.onnx"
-    # Of a convolution ONNX Runtime has no int8 form that takes values as they come.
+    # ONNX Runtime has no int8 convolution that rounds values as they come.
     quantize_dynamic(
         path,
         rounded,

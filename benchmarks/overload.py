@@ -1,21 +1,18 @@
-"""A load at twice what a worker does: what submitters are told, what fills up, what is lost.
+"""A load of twice what a worker can do: what submitters hear, what fills up, what is lost.
 
     python benchmarks/overload.py [--seconds 120] [--factor 2] [--queue-length N] [--json FILE]
 
-On loopback: a Redis, a worker with the starter encoder and a decision log in SQLite, in a folder
-that is gone after it. First the worker's speed, with all it can hold in its queue; then requests at
-a steady rate of so many times that, images as bytes, each another file. A submission that is
-refused is dropped, as a web app would that answers "try again later". In the end the log is asked
-for each accepted request. Exits with 1 where one has no answer, or more than one.
+On loopback: a Redis, a worker with the starter encoder, and a decision log in SQLite in a temporary
+folder. First the worker's speed is measured, with every request in its queue; then requests come at
+a steady rate of so many times that, images as bytes, each a different file. A submission that is
+refused is dropped, as by a web app that answers "try again later". In the end the log is asked for
+each accepted request. Exits with 1 where one has no answer, or more than one.
 """
 
-# ruff: noqa: E402
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import sys
 import tempfile
 import threading
 import time
@@ -23,17 +20,13 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import psutil
 from rich.console import Console
 from sqlalchemy import func, select
 
-# Run as a program, the benchmark of the audit would be imported in place of the package.
-sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from benchmarks import program
 from moderation.client.client import Client
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.tables import submissions
@@ -51,40 +44,6 @@ _POLICY, _SUBMITTERS = "weapons", 8
 _WARM_UP, _MEASURED = 50, 300
 
 
-class Memory:
-    """A context manager that looks at Redis' memory and the worker's (PSS) each second."""
-
-    def __init__(self, settings: Settings, worker: psutil.Process) -> None:
-        self._redis = connect(settings)
-        self._worker = worker
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self.redis_mb: list[float] = []
-        self.worker_mb: list[float] = []
-
-    def _watch(self) -> None:
-        while not self._stop.wait(1):
-            self.redis_mb.append(self._redis.info("memory")["used_memory"] / 1e6)
-            processes = [self._worker, *self._worker.children()]
-            self.worker_mb.append(sum(map(_pss, processes)) / 1e6)
-
-    def __enter__(self) -> Memory:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join()
-        self._redis.close()
-
-
-def _pss(process: psutil.Process) -> float:
-    try:
-        return float(process.memory_full_info().pss)
-    except psutil.NoSuchProcess:
-        return 0.0
-
-
 def capacity(client: Client, photographs: Photographs) -> float:
     """Returns images per second with all of them in the queue at once."""
     for first, count in ((0, _WARM_UP), (_WARM_UP, _MEASURED)):
@@ -99,7 +58,7 @@ def capacity(client: Client, photographs: Photographs) -> float:
 def overload(
     client: Client, photographs: Photographs, rate: float, seconds: float
 ) -> tuple[list[str], Counter[str]]:
-    """Submits at a rate; returns the accepted ids, and how often what was refused with."""
+    """Submits at a rate; returns the accepted ids, and how often each error refused a request."""
     due = threading.Semaphore(0)
     numbers = iter(range(10**6, 10**9))
     accepted: list[str] = []
@@ -127,7 +86,7 @@ def overload(
 
 
 def drain(registry: Registry, patience: float = 120) -> float:
-    """Returns the seconds until nothing is accepted and not final; gives up without progress."""
+    """Returns the seconds until every accepted request is final; gives up without progress."""
     begun = last = time.monotonic()
     left = registry.count()
     while left and time.monotonic() - last < patience:
@@ -138,7 +97,7 @@ def drain(registry: Registry, patience: float = 120) -> float:
 
 
 def ledger(settings: Settings, accepted: Sequence[str]) -> dict[str, int]:
-    """Returns how the accepted requests ended, by the decision log."""
+    """Returns how the accepted requests ended, according to the decision log."""
     with open_log(settings) as log, log.engine.connect() as connection:
         asked = select(submissions.c.request_id, submissions.c.outcome, func.count()).group_by(
             submissions.c.request_id, submissions.c.outcome
@@ -156,7 +115,7 @@ def ledger(settings: Settings, accepted: Sequence[str]) -> dict[str, int]:
 
 
 def measure(given: argparse.Namespace) -> dict[str, Any]:
-    """Returns all that was found."""
+    """Returns everything that was found."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-overload-"))
         redis = stack.enter_context(EmbeddedRedis())
@@ -172,9 +131,18 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         speed = capacity(client, photographs)
         rate = given.factor * speed
         console.print(f"{speed:.1f} images/s; now {rate:.1f}/s for {given.seconds:g} s ...")
-        with Memory(settings, psutil.Process(worker.process.pid)) as memory:
+        connection = stack.enter_context(connect(settings))
+        process = psutil.Process(worker.process.pid)
+        redis_mb: list[float] = []
+        worker_mb: list[float] = []
+
+        def look() -> None:
+            redis_mb.append(connection.info("memory")["used_memory"] / 1e6)
+            worker_mb.append(program.memory_mb([process, *process.children()]))
+
+        with program.Watch(look, seconds=1):
             accepted, refused = overload(client, photographs, rate, given.seconds)
-            drained = drain(Registry(connect(settings)))
+            drained = drain(Registry(connection))
         return {
             "capacity": speed,
             "rate": rate,
@@ -183,27 +151,24 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             "refused": dict(refused),
             "ledger": ledger(settings, accepted),
             "drained_seconds": drained,
-            "redis_mb": {"first": memory.redis_mb[0], "most": max(memory.redis_mb)},
-            "worker_mb": {"first": memory.worker_mb[0], "most": max(memory.worker_mb)},
-            "cores": len(os.sched_getaffinity(0)),
+            "redis_mb": {"first": redis_mb[0], "most": max(redis_mb)},
+            "worker_mb": {"first": worker_mb[0], "most": max(worker_mb)},
+            **program.machine(),
         }
 
 
 def main() -> int:
     """Runs it and prints what was found as JSON; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser = program.new_parser(__doc__)
     parser.add_argument("--seconds", type=float, default=120.0, help="how long")
     parser.add_argument("--factor", type=float, default=2.0, help="times the worker's speed")
     parser.add_argument("--queue-length", type=int, help="MODERATION_MAX_QUEUE_LENGTH")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write what was found here")
     given = parser.parse_args()
     found = measure(given)
-    text = json.dumps(found, indent=1)
-    if given.json:
-        given.json.write_text(text + "\n")
-    print(text)
+    print(json.dumps(found, indent=1))
+    program.write_json(given.json, found)
     return int(bool(found["ledger"]["lost"] or found["ledger"]["duplicated"]))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)

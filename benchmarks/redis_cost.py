@@ -1,20 +1,17 @@
-"""What one request costs Redis: commands, seconds of its core, bytes while waiting and when kept.
+"""What one request costs Redis: commands, seconds of its core, bytes while it waits and after.
 
     python benchmarks/redis_cost.py [--requests 400] [--policy weapons]... [--json FILE] [--quick]
 
 Setup: a redis-server and one worker of our own on loopback, the starter encoder, one photograph
-sent by path. Requests are submitted with no worker there, for what they weigh; then, with one, as
-many again, each collected with one look, for what they ask. The figures are the server's own: INFO
-commandstats, cpu and memory. What an idle worker asks is taken off. Last, how fast one client of
-redis-py is answered, one command at a time and in pipelines, and how long a look at queues takes.
+sent by path. First requests are submitted without a worker, for what they weigh; then as many again
+with one, each collected with one look, for the commands they take. The figures are the server's
+own: INFO commandstats, cpu and memory, less what an idle worker asks. Last comes how fast one
+client of redis-py is answered, one command at a time and in pipelines, and how long a look at the
+queues takes.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,6 +19,7 @@ from typing import Any, NamedTuple
 
 import redis
 
+from benchmarks import program
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
@@ -31,8 +29,8 @@ from moderation.queue.celery_app import UNACKED, connect
 from moderation.queue.depth import look
 from moderation.settings import Settings, load_settings
 
-#: What this program itself asks; it is in no figure.
-#: The worker looks at its queues' length when it starts, no host or worker at work does.
+#: What this program itself asks, which no figure holds. The worker looks at the length of its
+#: queues when it starts; nothing else does.
 _OWN = {"info", "hlen", "llen"}
 _IDLE_SECONDS, _PIPELINE, _MESSAGE_BYTES, _WARM_UP = 3.0, 100, 1500, 128
 
@@ -70,13 +68,13 @@ def read_counters(connection: redis.Redis) -> Counters:
     return Counters(
         {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()},
         cpu["used_cpu_sys"] + cpu["used_cpu_user"],
-        # Without the buffers of clients, which the server makes larger and smaller as it likes.
+        # Without the buffers of clients, whose size the server changes as it likes.
         memory["used_memory"] - memory["mem_clients_normal"],
     )
 
 
 def wait_until_answered(connection: redis.Redis) -> None:
-    """Returns when no request waits and none is in hand."""
+    """Returns once no request is waiting or in hand."""
     while connection.hlen(UNACKED) or connection.llen(QUEUES["interactive"]):
         time.sleep(0.2)
 
@@ -105,7 +103,7 @@ def submit_and_weigh(client: Client, connection: redis.Redis, given: Given) -> W
 def count_commands(client: Client, connection: redis.Redis, given: Given) -> dict[str, Any]:
     """Returns commands and seconds of a core, of one request and of one idle worker in a second."""
     with running_worker(client.settings, given):
-        for _ in range(_WARM_UP):  # each thread of the worker opens its own connection, once
+        for _ in range(_WARM_UP):  # each thread of the worker opens a connection of its own
             client.submit(given.image, given.policies)
         wait_until_answered(connection)
         start = read_counters(connection)
@@ -165,7 +163,7 @@ def measure_rates(connection: redis.Redis, seconds: float) -> dict[str, float]:
 
 
 def measure_look(client: Client, connection: redis.Redis, given: Given, waiting: int) -> float:
-    """Returns the milliseconds of one look at the queues, with so many requests waiting."""
+    """Returns the milliseconds of one look at the queues while so many requests wait."""
     client.submit(given.image, given.policies)
     message = connection.lindex(QUEUES["interactive"], -1) or b""
     for _ in range(waiting // _PIPELINE):
@@ -184,7 +182,7 @@ def _repeat(act: Callable[[], object], seconds: float) -> float:
 
 
 def measure(given: Given, rate_seconds: float) -> dict[str, Any]:
-    """Returns all figures, with the setup that they are of."""
+    """Returns all figures, with the setup that they hold for."""
     with EmbeddedRedis() as server:
         client = Client(load_settings(broker_url=server.url))
         with connect(client.settings) as connection:
@@ -195,9 +193,9 @@ def measure(given: Given, rate_seconds: float) -> dict[str, Any]:
                 f"look_ms_with_{waiting}_waiting": measure_look(client, connection, given, waiting)
                 for waiting in (1, 100_000)
             }
-            server_told = connection.info("server")
-            name = "valkey" if "valkey_version" in server_told else "redis"
-            version = f"{name} {server_told[f'{name}_version']}"
+            facts = connection.info("server")
+            name = "valkey" if "valkey_version" in facts else "redis"
+            version = f"{name} {facts[f'{name}_version']}"
     return {
         "results": {
             **asked,
@@ -211,31 +209,24 @@ def measure(given: Given, rate_seconds: float) -> dict[str, Any]:
             "requests": given.requests,
             "policies": given.policies,
             "redis": version,
-            "cores": os.cpu_count(),
-            "machine": platform.machine(),
-            "python": platform.python_version(),
+            **program.machine(),
         },
     }
 
 
 def main() -> None:
     """Measures, prints the figures, and writes JSON where asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program.new_parser(__doc__, quick="40 requests: a look, no figures")
     parser.add_argument("--requests", type=int, default=400)
     parser.add_argument("--policy", action="append", metavar="ID")
-    parser.add_argument("--quick", action="store_true", help="40 requests: a look, no figures")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     asked = parser.parse_args()
     requests = 40 if asked.quick else asked.requests
     given = Given(requests, asked.policy or ["weapons"], sample_photographs()[0])
     found = measure(given, 0.3 if asked.quick else 3.0)
     for name, value in {**found["setup"], **found["results"]}.items():
         print(f"{name:32} {f'{value:.6g}' if isinstance(value, float) else value}")
-    if asked.json:
-        asked.json.write_text(json.dumps(found, indent=1) + "\n")
+    program.write_json(asked.json, found)
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -2,11 +2,11 @@
 
     python -m benchmarks.rivals pipeline|pipeline_tuned|competent BROKER_URL CHECKPOINT
 
-`pipeline` is what a tutorial shows: transformers' zero-shot pipeline in a task, everything else as
-Celery and torch have it. `pipeline_tuned` is the same with one torch thread a process: else a
-process a core starts a thread a core each, and they wait for each other. `competent` is a careful
-hand-written task: one thread a process too, text features cached, no gradients. All run float32,
-one image a task, in Celery's default pool of a process a core, with the model once a process. They
+`pipeline` is what a tutorial shows: transformers' zero-shot pipeline in a task, and the defaults of
+Celery and torch. `pipeline_tuned` is the same with one torch thread a process; otherwise each of
+the processes starts a thread a core, and these wait for each other. `competent` is a careful
+hand-written task: one thread a process too, text features cached, no gradients. All run in float32,
+one image a task, in Celery's default pool of a process a core, with a model in each process. They
 read the label set from the file `labels.json` in the checkpoint's folder.
 """
 
@@ -27,8 +27,8 @@ NAMES = ("pipeline", "pipeline_tuned", "competent")
 
 def create_rival_app(name: str, broker_url: str) -> Celery:
     """Returns the Celery app of one side, set as a careful user would."""
-    # Celery's own backend subscribes for each task that is sent, on one connection that threads
-    # share; looking for results is what our host does too.
+    # Celery's own backend subscribes for each task that is sent, on one connection that all threads
+    # share. Ours looks for results, as our host does.
     backend = f"moderation.queue.celery_app:PolledRedisBackend+{broker_url}"
     app = Celery(name, broker=broker_url, backend=backend, set_as_current=False)
     app.conf.update(
@@ -108,7 +108,7 @@ def task_name(name: str) -> str:
 
 
 def main() -> None:
-    """Serves one side's queue until told to stop."""
+    """Serves one side's queue until it is stopped."""
     name, broker_url, checkpoint = sys.argv[1:]
     app = create_rival_app(name, broker_url)
     scores = competent_scores if name == "competent" else pipeline_scores

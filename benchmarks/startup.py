@@ -1,20 +1,17 @@
-"""How long it takes until a command, an import or a worker is there; medians of fresh processes.
+"""How long a command, an import or a worker takes to start; medians of fresh processes.
 
     python benchmarks/startup.py [--runs 5] [--json FILE] [--quick]
 
 A worker is ready when it has answered its first request, which waits in a real Redis on loopback
-before it starts. Its model is a checkpoint of ViT-B/32's shape with random weights, made once, and
-starter; both lie in the file cache. The second table tells where the worker's time goes: its steps
-one after the other in a process of their own, and the imports of all of it by package.
+before it starts. Its model is once a checkpoint of ViT-B/32's shape with random weights and once
+starter, both in the file cache. The last table says where the worker's time goes: its steps one
+after the other in a process of their own, and below it the imports by package.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
-import platform
-import signal
 import statistics
 import subprocess
 import sys
@@ -27,6 +24,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import program
 from benchmarks.checkpoint import save_random_clip
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
@@ -49,7 +47,7 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Timing:
+class StartTime:
     """Seconds of one thing: the median of some fresh processes, and the extremes."""
 
     what: str
@@ -59,26 +57,26 @@ class Timing:
     runs: int
 
     @classmethod
-    def of(cls, what: str, took: Sequence[float]) -> Timing:
-        """Returns the timing of some runs."""
+    def of(cls, what: str, took: Sequence[float]) -> StartTime:
+        """Returns that of some runs."""
         return cls(what, statistics.median(took), min(took), max(took), len(took))
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of a process, without any setting of whoever measures."""
+    """Returns the environment of a process, without the settings of whoever measures."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     return {**kept, **variables}
 
 
-def commands(runs: int) -> Iterator[Timing]:
+def commands(runs: int) -> Iterator[StartTime]:
     """Yields how long each command takes from start to end."""
     for what, words in COMMANDS.items():
         took = []
-        for _ in range(runs + 1):  # the first reads files that the others find in the cache
+        for _ in range(runs + 1):  # the first reads files into the cache for the others
             start = time.perf_counter()
             _finished([*words])
             took.append(time.perf_counter() - start)
-        yield Timing.of(what, took[1:])
+        yield StartTime.of(what, took[1:])
 
 
 def _finished(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
@@ -95,7 +93,7 @@ def _finished(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def worker_start(model: str, runs: int) -> Timing:
+def worker_start(model: str, runs: int) -> StartTime:
     """Returns how long a worker takes from its start to the end of its first request."""
     photo = min((path.read_bytes() for path in sample_photographs()), key=len)
     took = []
@@ -105,7 +103,7 @@ def worker_start(model: str, runs: int) -> Timing:
         for _ in range(runs + 1):
             request_id = client.submit(photo, "weapons")
             took.append(_until_answered(client, request_id, model, variables))
-    return Timing.of(f"worker until its first answer, {_named(model)}", took[1:])
+    return StartTime.of(f"worker until its first answer, {_named(model)}", took[1:])
 
 
 def _named(model: str) -> str:
@@ -141,20 +139,20 @@ def _until_answered(
                 worker.kill()
 
 
-def steps(model: str, runs: int) -> list[Timing]:
-    """Returns how long each step of a worker's start takes, in the order that they are taken."""
+def steps(model: str, runs: int) -> list[StartTime]:
+    """Returns how long each step of a worker's start takes, in their order."""
     found: dict[str, list[float]] = {}
     for _ in range(runs + 1):
         printed = _finished(["-m", "benchmarks.startup_steps", model]).stdout
         for what, seconds in json.loads(printed).items():
             found.setdefault(what, []).append(seconds)
-    return [Timing.of(what, took[1:]) for what, took in found.items()]
+    return [StartTime.of(what, took[1:]) for what, took in found.items()]
 
 
 def imports(model: str) -> dict[str, float]:
     """Returns the seconds that the modules of each package took to import, the longest first.
 
-    Each module counts without those that it imports itself. One run; to be traced costs time too.
+    A module counts without those that it imports itself. This is one run, and tracing takes time.
     """
     traced = _finished(["-X", "importtime", "-m", "benchmarks.startup_steps", model]).stderr
     found: dict[str, float] = {}
@@ -166,11 +164,9 @@ def imports(model: str) -> dict[str, float]:
     return dict(sorted(found.items(), key=lambda pair: -pair[1]))
 
 
-def timing_table(title: str, timings: Iterable[Timing]) -> Table:
+def timing_table(title: str, timings: Iterable[StartTime]) -> Table:
     """Returns timings as a table, in seconds."""
-    table = Table("what", title=title)
-    for column in ("median", "lowest", "highest", "runs"):
-        table.add_column(column, justify="right")
+    table = program.new_table(["what"], ("median", "lowest", "highest", "runs"), title)
     for one in timings:
         numbers = (f"{value:.3f} s" for value in (one.median, one.lowest, one.highest))
         table.add_row(one.what, *numbers, str(one.runs))
@@ -179,12 +175,8 @@ def timing_table(title: str, timings: Iterable[Timing]) -> Table:
 
 def main() -> int:
     """Measures, prints tables, writes JSON; returns 1 where a worker misses the goal."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program.new_parser(__doc__, quick="one run; under a minute")
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one run; under a minute")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
     runs = 1 if given.quick else given.runs
     console = Console(stderr=True)
@@ -202,14 +194,14 @@ def main() -> int:
 
 
 def write(
-    timings: Sequence[Timing],
-    workers: Sequence[Timing],
-    taken: Sequence[Timing],
+    timings: Sequence[StartTime],
+    workers: Sequence[StartTime],
+    taken: Sequence[StartTime],
     packages: dict[str, float],
     json_file: Path | None,
 ) -> None:
     """Prints the tables, and writes JSON where asked to."""
-    console = Console(width=None if sys.stdout.isatty() else 120)
+    console = program.new_console(120)
     console.print(timing_table("from start to end", timings))
     goal = f"a worker, goal {WORKER_GOAL:g} s"
     console.print(timing_table(goal, workers))
@@ -218,22 +210,16 @@ def write(
     listed = ", ".join(f"{name} {seconds:.2f} s" for name, seconds in shown)
     whole = sum(packages.values())
     console.print(f"imports by package (one run, traced): {listed}; all {whole:.2f} s")
-    if json_file:
-        found = {
-            "commands": [asdict(one) for one in timings],
-            "workers": [asdict(one) for one in workers],
-            "worker_goal_seconds": WORKER_GOAL,
-            "steps": [asdict(one) for one in taken],
-            "imports": packages,
-            "cores": len(os.sched_getaffinity(0)),
-            "python": platform.python_version(),
-        }
-        json_file.write_text(json.dumps(found, indent=1) + "\n")
+    found = {
+        "commands": [asdict(one) for one in timings],
+        "workers": [asdict(one) for one in workers],
+        "worker_goal_seconds": WORKER_GOAL,
+        "steps": [asdict(one) for one in taken],
+        "imports": packages,
+        **program.machine(),
+    }
+    program.write_json(json_file, found)
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    program.run(main)

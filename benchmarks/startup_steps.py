@@ -1,4 +1,4 @@
-"""The steps of a worker's start one after the other, in this process; prints seconds as JSON.
+"""The steps of a worker's start one after the other, in this process; prints their seconds as JSON.
 
     python -m benchmarks.startup_steps MODEL
 
@@ -7,8 +7,8 @@ A worker starts its decoders while the model loads; here each step has the machi
 
 from __future__ import annotations
 
-import argparse
 import json
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,14 +28,14 @@ class Clock:
 
     @contextmanager
     def step(self, name: str) -> Iterator[None]:
-        """Takes down how long the block takes."""
+        """Records how long the block takes."""
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
 
 
 def take(model: str) -> dict[str, float]:
-    """Returns the seconds of each step; what it imports is what is measured, so it does it here."""
+    """Returns the seconds of each step; imports stand here because they are what is measured."""
     clock = Clock()
     with clock.step("import the command line"):
         import_module("moderation.commands.app")
@@ -61,7 +61,7 @@ def take(model: str) -> dict[str, float]:
 
 
 def _decode_and_encode(clock: Clock, encoder: Any) -> None:
-    """Adds the first image: a decoder's process starts for it, and torch's kernels are chosen."""
+    """Adds the first image, for which a decoder's process starts and torch chooses its kernels."""
     from PIL import Image
 
     from moderation.images.decode.child import Limits
@@ -82,9 +82,7 @@ def _decode_and_encode(clock: Clock, encoder: Any) -> None:
 
 def main() -> None:
     """Takes the steps and prints their seconds."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", help="folder of a checkpoint")
-    print(json.dumps(take(parser.parse_args().model)))
+    print(json.dumps(take(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -1,54 +1,47 @@
-"""Images per second through Redis: ours beside what users would write, and beside the machine.
+"""Images per second through Redis: ours, what users would write, and what the machine allows.
 
     python benchmarks/throughput.py [--json FILE] [--quick] [--runtime torch|openvino]
 
-One run measures, in turns, on the same photographs, the same label set, the same Redis:
+One run measures, in turns, on the same photographs, the same label set and the same Redis:
 (a) a Celery task around transformers' zero-shot pipeline, as a tutorial has it and with one torch
 thread a process; (b) a careful hand-written task: float32, text features cached, one image a task;
-(c) ours, as `moderation worker` runs; (d) our pipeline in
-one process, without a queue; (e) the limit: our decoding alone and our encoder alone at its best
-batch, added up as if neither ever waited. The other sides are float32, ours is what its settings
-give on this machine: the setup above the table says. Weights are random in ViT-B/32's shape, which
-costs what real ones cost. Each figure is the median of its runs.
+(c) ours, as `moderation worker` runs; (d) our pipeline in one process, without a queue; (e) the
+limit: our decoding alone and our encoder alone at its best batch, added up as if neither ever
+waited. The other sides compute in float32, ours in what its settings give on this machine, which
+the setup above the table names. Weights are random in ViT-B/32's shape, which costs what real ones
+cost. Each figure is the median of its runs.
 """
-# ruff: noqa: E402
 
 from __future__ import annotations
 
-import argparse
-import json
-import sys
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
-
-# Run as a program, the benchmark of the audit would be imported in place of the package.
-sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from rich.console import Console
 
+from benchmarks import program
 from benchmarks.checkpoint import save_random_clip
 from benchmarks.label_set import LabelSet
-from benchmarks.photos import Copies, described, save_photographs
+from benchmarks.photographs import Copies, described, save_photographs
 from benchmarks.rivals import NAMES
-from benchmarks.throughput_limit import InProcess, limit
-from benchmarks.throughput_measures import (
+from benchmarks.throughput_figures import (
     Latency,
-    MemoryWatch,
     answers,
+    compared,
     idle_latency,
     load_latency,
-    middle,
+    print_results,
     throughput,
 )
-from benchmarks.throughput_sides import Ours, Rival, Scores, Side
-from benchmarks.throughput_table import compared, machine, print_results
+from benchmarks.throughput_sides import InProcess, Ours, Rival, Scores, Side, limit
 from moderation.encoders.cores import usable
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import ModelStamp
@@ -57,15 +50,18 @@ from moderation.settings import Settings, load_settings
 console = Console(stderr=True)
 
 
-class Plan(NamedTuple):
+_PACKAGES = ("torch", "transformers", "celery", "redis", "pillow", "openvino")
+
+
+class Extent(NamedTuple):
     """How much is measured.
 
     Attributes:
-        photographs: different ones.
-        runs: of each side.
-        images: submitted in one run, by side; `ours` counts for what runs in this process too.
-        latency_seconds: of one measurement of latency.
-        latency_of: sides of which it is measured.
+        photographs: how many different ones.
+        runs: how many of each side.
+        images: submitted in one run, by side; those of `ours` also run in this process.
+        latency_seconds: how long one measurement of latency takes.
+        latency_of: the sides whose latency is measured.
     """
 
     photographs: int
@@ -75,14 +71,14 @@ class Plan(NamedTuple):
     latency_of: tuple[str, ...]
 
 
-FULL = Plan(
+FULL = Extent(
     photographs=48,
     runs=5,
     images={"pipeline": 24, "pipeline_tuned": 48, "competent": 96, "ours": 384},
     latency_seconds=30.0,
     latency_of=("pipeline", "pipeline_tuned", "competent", "ours"),
 )
-QUICK = Plan(
+QUICK = Extent(
     photographs=16,
     runs=3,
     images={"pipeline": 8, "pipeline_tuned": 16, "competent": 32, "ours": 128},
@@ -92,7 +88,7 @@ QUICK = Plan(
 
 
 class Measured(NamedTuple):
-    """Everything that was found; images per second by side, one number a run."""
+    """Everything that was found; `rates` are images per second by side, one number a run."""
 
     model: ModelStamp
     rates: dict[str, list[float]]
@@ -104,13 +100,13 @@ class Measured(NamedTuple):
 
 
 def measure(
-    plan: Plan,
+    extent: Extent,
     settings: Settings,
     folder: Path,
     save_checkpoint: Callable[[Path], Path] = save_random_clip,
 ) -> tuple[Measured, LabelSet]:
-    """Returns what every side does; workers run all the time, and are measured in turns."""
-    photographs = save_photographs(folder, plan.photographs)
+    """Returns what every side does; all workers run throughout, and are measured in turns."""
+    photographs = save_photographs(folder, extent.photographs)
     checkpoint = save_checkpoint(folder / "checkpoint")
     labels = LabelSet()
     labels.save_prompts(checkpoint / "labels.json")
@@ -120,18 +116,18 @@ def measure(
         ]
         console.print("Starting workers; scores of the other sides ...")
         scores = {side.name: answers(side, photographs) for side in sides[1:]}
-        answers(sides[0], photographs[: 2 * usable()])  # it would say what the tuned one says
+        answers(sides[0], photographs[: 2 * usable()])  # its scores are those of the tuned one
         labels = labels.calibrated(scores["competent"])
         ours = stack.enter_context(Ours("ours", settings, checkpoint, labels))
         scores["ours"] = answers(ours, photographs)
         sides.append(ours)
         inside = stack.enter_context(InProcess(settings, checkpoint, labels))
         copies = Copies(folder)
-        return _measured(plan, photographs, copies, sides, inside, scores), labels
+        return _measured(extent, photographs, copies, sides, inside, scores), labels
 
 
 def _measured(
-    plan: Plan,
+    extent: Extent,
     photographs: Sequence[Path],
     copies: Copies,
     sides: Sequence[Side],
@@ -139,17 +135,17 @@ def _measured(
     scores: dict[str, list[Scores]],
 ) -> Measured:
     rates: dict[str, list[float]] = defaultdict(list)
-    single = inside.single_seconds(photographs)  # the first is the warm-up
-    single.clear()
+    inside.single_seconds(photographs)  # a warm-up
+    single: list[float] = []
     memory = {side.name: 0.0 for side in sides}
-    for run in range(plan.runs):
-        console.print(f"Run {run + 1} of {plan.runs} ...")
+    for run in range(extent.runs):
+        console.print(f"Run {run + 1} of {extent.runs} ...")
         for side in sides:
-            count = plan.images[side.name]
-            with copies.some(photographs, count) as some, MemoryWatch(side) as watch:
+            count = extent.images[side.name]
+            look = partial(_look, side, memory)
+            with copies.some(photographs, count) as some, program.Watch(look, seconds=0.5):
                 rates[side.name].append(throughput(side, some))
-            memory[side.name] = max(memory[side.name], watch.peak_mb)
-        some = list(islice(cycle(photographs), plan.images["ours"]))
+        some = list(islice(cycle(photographs), extent.images["ours"]))
         rates["in_process"].append(inside.throughput(some))
         rates["decoding"].append(inside.decoding(some))
         by_batch = inside.encoding(photographs, images=32)
@@ -158,17 +154,21 @@ def _measured(
         single += inside.single_seconds(photographs)
     idle, loaded = {}, {}
     for side in sides:
-        if side.name in plan.latency_of:
+        if side.name in extent.latency_of:
             console.print(f"Latency of {side.name} ...")
-            seconds, rate = plan.latency_seconds, middle(rates[side.name])
+            seconds, rate = extent.latency_seconds, median(rates[side.name])
             idle[side.name] = idle_latency(side, photographs, copies, seconds)
             loaded[side.name] = load_latency(side, photographs, copies, rate, seconds)
     return Measured(inside.encoder.stamp, dict(rates), single, idle, loaded, memory, scores)
 
 
+def _look(side: Side, memory: dict[str, float]) -> None:
+    memory[side.name] = max(memory[side.name], program.memory_mb(side.processes))
+
+
 def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
     """Returns the figures by side, the ratios, and the decisions compared."""
-    rates = {name: middle(runs) for name, runs in found.rates.items()}
+    rates = {name: median(runs) for name, runs in found.rates.items()}
     by_batch = {name: rate for name, rate in rates.items() if name.startswith("encoding_")}
     best = max(by_batch, key=by_batch.__getitem__)
     by_side: dict[str, Any] = {name: _side(found, name) for name in found.memory_mb}
@@ -192,7 +192,7 @@ def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
 
 def _side(found: Measured, name: str) -> dict[str, Any]:
     return {
-        "images_per_second": middle(found.rates[name]),
+        "images_per_second": median(found.rates[name]),
         "runs": found.rates[name],
         "memory_mb": found.memory_mb[name],
         "idle_seconds": asdict(found.idle[name]) if name in found.idle else None,
@@ -212,30 +212,32 @@ def _ratios(by_side: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
+def setup(model: ModelStamp, extent: Extent) -> dict[str, Any]:
+    """Returns what was measured, on and with what."""
+    return {
+        **program.machine(),
+        "model": "ViT-B/32 shape, random weights",
+        "runtime": model.runtime,
+        "dtype": model.dtype,
+        "versions": program.versions(*_PACKAGES),
+        "photographs": described(),
+        "plan": extent._asdict(),
+    }
+
+
 def main() -> None:
     """Measures, prints a table, writes JSON where asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
-    parser.add_argument("--quick", action="store_true", help="fewer runs; within 150 s")
+    parser = program.new_parser(__doc__, quick="fewer runs; within 150 s")
     parser.add_argument("--runtime", default="auto", help="what runs our model on images")
     options = parser.parse_args()
-    plan = QUICK if options.quick else FULL
+    extent = QUICK if options.quick else FULL
     with tempfile.TemporaryDirectory(prefix="throughput-") as folder, EmbeddedRedis() as redis:
         settings = load_settings(broker_url=redis.url, runtime=options.runtime)
-        found, labels = measure(plan, settings, Path(folder))
-    everything = {
-        "setup": {**machine(found.model), "photographs": described(), "plan": plan._asdict()},
-        **results(found, labels),
-    }
+        found, labels = measure(extent, settings, Path(folder))
+    everything = {"setup": setup(found.model, extent), **results(found, labels)}
     print_results(everything)
-    if options.json:
-        options.json.write_text(json.dumps(everything, indent=2) + "\n")
+    program.write_json(options.json, everything)
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        sys.exit(130)
+    program.run(main)

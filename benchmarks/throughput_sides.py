@@ -1,26 +1,41 @@
-"""The sides of the throughput benchmark that answer through Redis, under one interface."""
+"""What the throughput benchmark compares: workers behind Redis, and our steps in this process."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Protocol, Self
 
+import numpy as np
 import psutil
 
 from benchmarks.label_set import LabelSet
 from benchmarks.rivals import create_rival_app, task_name
 from moderation.client.client import Client, pauses
+from moderation.encoders.cores import usable
+from moderation.encoders.options import LoadOptions
+from moderation.encoders.registry import load_encoder
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.images.pixels import read_squares
 from moderation.local_servers import EmbeddedWorker
+from moderation.policy import load_policy
+from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.settings import Settings
 
 ROOT = Path(__file__).parent.parent
 _END_SECONDS = 20
-#: What one image may take on the slowest side, waiting included.
+#: The longest that one image may take on the slowest side, with its wait.
 _ANSWER_SECONDS = 300.0
+
+BATCHES = (1, 8, 16, 32)
+_IN_HAND = 64
 
 Scores = dict[str, float]
 
@@ -35,7 +50,7 @@ class Side(Protocol):
         ...
 
     def collect(self, request_id: str) -> Scores:
-        """Returns the score of each prompt, once they are there."""
+        """Returns the score of each prompt once the answer is there."""
         ...
 
     @property
@@ -45,7 +60,7 @@ class Side(Protocol):
 
 
 class Rival:
-    """A context manager; inside it a worker of `benchmarks.rivals` answers."""
+    """A context manager in which a worker of `benchmarks.rivals` answers."""
 
     def __init__(self, name: str, settings: Settings, checkpoint: Path) -> None:
         self.name = name
@@ -66,7 +81,7 @@ class Rival:
         return str(sent.id)
 
     def collect(self, request_id: str) -> Scores:
-        """Returns what the task returned; its error, or the worker's end, is raised."""
+        """Returns what the task returned; raises where it failed or the worker ended."""
         for pause in pauses(_ANSWER_SECONDS):
             meta = self._app.backend.get_task_meta(request_id)
             if meta["status"] == "SUCCESS":
@@ -94,7 +109,7 @@ class Rival:
 
 
 class Ours:
-    """A context manager; inside it a `moderation worker` answers."""
+    """A context manager in which a `moderation worker` answers."""
 
     def __init__(self, name: str, settings: Settings, checkpoint: Path, labels: LabelSet) -> None:
         self.name = name
@@ -139,3 +154,81 @@ class Ours:
 def _tree(pid: int) -> list[psutil.Process]:
     top = psutil.Process(pid)
     return [top, *top.children(recursive=True)]
+
+
+class InProcess:
+    """A context manager: our pipeline in this process, without a queue, and its steps alone."""
+
+    def __init__(self, settings: Settings, checkpoint: Path, labels: LabelSet) -> None:
+        self._limits = Limits(settings.max_image_pixels, 1, settings.decode_timeout_seconds)
+        self._decoders = DecoderPool(settings.decoders or usable(), self._limits)
+        policy = load_policy(labels.save(checkpoint.parent / "policy.yaml"))
+        self.encoder = load_encoder(str(checkpoint), LoadOptions.of(settings))
+        self._policy_id = policy.id
+        self._pipeline = Pipeline(
+            {policy.id: policy},
+            lambda _: self.encoder,
+            self._decoders,
+            default_model="",
+            batch_size=settings.batch_size,
+        )
+
+    def __enter__(self) -> Self:
+        self._decoders.start()
+        return self
+
+    def throughput(self, photographs: Sequence[Path]) -> float:
+        """Returns images per second through the whole pipeline, many at a time."""
+        start = time.perf_counter()
+        with ThreadPoolExecutor(_IN_HAND) as threads:
+            list(threads.map(self._moderate, photographs))
+        return len(photographs) / (time.perf_counter() - start)
+
+    def single_seconds(self, photographs: Sequence[Path]) -> list[float]:
+        """Returns the seconds of computing each photograph alone."""
+        return [self._seconds(photograph) for photograph in photographs]
+
+    def _seconds(self, photograph: Path) -> float:
+        start = time.perf_counter()
+        self._moderate(photograph)
+        return time.perf_counter() - start
+
+    def _moderate(self, photograph: Path) -> None:
+        self._pipeline.moderate(
+            photograph.read_bytes(), [self._policy_id], request_id="benchmark", timer=Timer()
+        )
+
+    def decoding(self, photographs: Sequence[Path]) -> float:
+        """Returns images per second of decoding alone; no decoder ever waits for a file."""
+        ways = [self.encoder.preprocessing]
+        contents = [photograph.read_bytes() for photograph in photographs]
+        start = time.perf_counter()
+        with ThreadPoolExecutor(_IN_HAND) as threads:
+            list(threads.map(lambda content: self._decoders.squares(content, ways), contents))
+        return len(photographs) / (time.perf_counter() - start)
+
+    def encoding(self, photographs: Sequence[Path], images: int) -> dict[int, float]:
+        """Returns images per second of the encoder alone, by batch size."""
+        ways = [self.encoder.preprocessing]
+        squares = [
+            read_squares(p.read_bytes(), ways, max_pixels=self._limits.max_pixels)[0][0]
+            for p in photographs[: max(BATCHES)]
+        ]
+        found = {}
+        for size in BATCHES:
+            batch = np.stack(list(islice(cycle(squares), size)))
+            self.encoder.image_features(batch)  # some prepare themselves for each new size
+            start = time.perf_counter()
+            rounds = max(1, images // size)
+            for _ in range(rounds):
+                self.encoder.image_features(batch)
+            found[size] = rounds * size / (time.perf_counter() - start)
+        return found
+
+    def __exit__(self, *_: object) -> None:
+        self._pipeline.close()
+
+
+def limit(decoding: float, encoding: float) -> float:
+    """Returns the images per second of cores that do both steps without waiting for either."""
+    return 1 / (1 / decoding + 1 / encoding)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import decoding
-from benchmarks.camera_files import contents, photographs
-from benchmarks.decoding import LAST_BIT, Difference, differences, pooled, squares
+from benchmarks import scaled_decoding
+from benchmarks.photographs import camera_files, find_jpegs
+from benchmarks.scaled_decoding import LAST_BIT, Deviation, deviations, pooled, squares
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.options import LoadOptions
 from moderation.encoders.registry import load_encoder
@@ -29,21 +29,21 @@ def starter() -> Encoder:
 
 
 @pytest.fixture(scope="module")
-def changes(objects: Path, starter: Encoder) -> dict[str, Difference]:
+def changes(objects: Path, starter: Encoder) -> dict[str, Deviation]:
     """Of 20 photographs at two sizes, by what made them."""
-    policies = load_policies(decoding.POLICIES).values()
+    policies = load_policies(scaled_decoding.POLICIES).values()
     classifiers = [Classifier.of(policy, starter) for policy in policies]
-    paths = photographs(objects, 9)
+    paths = find_jpegs(objects, 9)
     assert len(paths) >= 19
-    found: list[Difference] = []
+    found: list[Deviation] = []
     for side in (1600, 2560):
-        read = squares(contents(paths, side), starter)
-        found += differences(str(side), read, starter, classifiers)
+        read = squares(camera_files(paths, side), starter)
+        found += deviations(str(side), read, starter, classifiers)
     return {difference.name: difference for difference in pooled(found)}
 
 
 @pytest.mark.slow
-def test_scaled_decoding_changes_pixels_and_scores_little(changes: dict[str, Difference]) -> None:
+def test_scaled_decoding_changes_pixels_and_scores_little(changes: dict[str, Deviation]) -> None:
     ours = changes[f"SCALE {SCALE}"]
     assert 0 < ours.largest_pixel <= LARGEST_PIXEL
     assert ours.mean_pixel <= MEAN_PIXEL
@@ -54,7 +54,7 @@ def test_scaled_decoding_changes_pixels_and_scores_little(changes: dict[str, Dif
 
 
 def test_scaled_decoding_changes_scores_less_than_a_last_bit_of_noise_does(
-    changes: dict[str, Difference],
+    changes: dict[str, Deviation],
 ) -> None:
     ours = changes[f"SCALE {SCALE}"]
     assert ours.mean_pixel < changes[LAST_BIT].mean_pixel
@@ -67,13 +67,13 @@ def test_the_benchmark_measures_photographs_of_ones_own(
     objects: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for path, content in zip(
-        photographs(objects, 60), contents(photographs(objects, 60), 1300), strict=True
+        find_jpegs(objects, 60), camera_files(find_jpegs(objects, 60), 1300), strict=True
     ):
         (tmp_path / f"{path.parent.name}-{path.name}").write_bytes(content)
     report = tmp_path / "report.json"
-    assert decoding.main(["--photos", str(tmp_path), "--json", str(report)]) == 0
+    assert scaled_decoding.main(["--photos", str(tmp_path), "--json", str(report)]) == 0
     assert "decisions" in capsys.readouterr().out
     rows = json.loads(report.read_text())["differences"]
     assert {row["name"] for row in rows} >= {"reference", "SCALE 1", "SCALE 4"}
     assert {row["images"] for row in rows} == {3}
-    assert decoding.main(["--photos", str(tmp_path / "none")]) == 2
+    assert scaled_decoding.main(["--photos", str(tmp_path / "none")]) == 2

@@ -1,4 +1,4 @@
-"""Points of one quantity at growing sizes, and the power and the line that they follow."""
+"""Points of a quantity at growing sizes: the power and line that they follow, and their plot."""
 
 from __future__ import annotations
 
@@ -8,21 +8,36 @@ import statistics
 import timeit
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
+import matplotlib.style
 import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 from scipy.optimize import nnls
 from scipy.stats import linregress, t
 
 Unit = Literal["s", "B"]
 Verdict = Literal["at most linear", "more than linear", "not shown"]
 
-#: A slope up to here counts as linear: time that is not quite constant per item (caches that get
+#: A slope up to here counts as linear. Time that is not quite constant per item (a cache that gets
 #: too small, a log n somewhere) lies below it, and n squared lies far above.
 STEEPEST = 1.1
 _FEWEST = 3
-#: Nothing has a logarithm: less than a picosecond, or a byte, counts as this.
+#: Zero has no logarithm: less than a picosecond, or a byte, counts as this.
 _SMALLEST = 1e-12
+
+#: What each axis counts.
+COUNTED = {
+    "labels": "labels of a policy",
+    "policies": "policies of a request",
+    "queue": "requests that wait",
+    "dataset": "images of a dataset",
+}
+UNITS = {"s": "seconds", "B": "bytes"}
+_STYLE: dict[str, Any] = {"font.size": 8, "svg.hashsalt": "evenhand", "svg.fonttype": "none"}
+_MARKERS = "osD^v"
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,7 @@ class Fit:
 
     @property
     def verdict(self) -> Verdict:
-        """What the slope says; where its interval reaches below `STEEPEST`, it is not shown."""
+        """What the slope says; "not shown" where its interval reaches below `STEEPEST`."""
         if self.slope <= STEEPEST:
             return "at most linear"
         surely = not math.isnan(self.error) and self.slope - self.error > STEEPEST
@@ -90,9 +105,9 @@ def steps(lowest: int, highest: int, per_decade: int) -> list[int]:
 def fit(sizes: Sequence[int], values: Sequence[float]) -> Fit:
     """Returns how n values grow with their sizes, which ascend.
 
-    The slope is that of least squares on logarithms over the upper decade, or over the last three
-    points if it has fewer. The line is fitted to all points by their relative errors, with neither
-    of its numbers below 0.
+    The slope is that of least squares on logarithms, over the upper decade or, if that has fewer,
+    over the last three points. The line is fitted to all points by their relative errors, and
+    neither of its numbers is below 0.
 
     Raises:
         ValueError: there are fewer than two points.
@@ -103,7 +118,7 @@ def fit(sizes: Sequence[int], values: Sequence[float]) -> Fit:
     top = max(int((x >= x[-1] / 10).sum()), min(_FEWEST, len(x)))
     line = linregress(np.log(x[-top:]), np.log(y[-top:]))
     error = float(line.stderr * t.ppf(0.975, top - 2)) if top > 2 else math.nan
-    some = y > _SMALLEST  # what is nothing has no relative error
+    some = y > _SMALLEST  # zero has no relative error
     [fixed, each], _ = nnls(np.stack([1 / y, x / y], axis=1)[some], np.ones(int(some.sum())))
     return Fit(float(line.slope), error, int(x[-top]), float(fixed), float(each))
 
@@ -111,10 +126,10 @@ def fit(sizes: Sequence[int], values: Sequence[float]) -> Fit:
 def typical_seconds(action: Callable[[], Any], runs: int = 5, patience: float = 10.0) -> float:
     """Returns the median of some runs, in seconds a call; short calls are timed many at a time.
 
-    The collector of garbage is on, as in a worker.
+    The garbage collector is on, as in a worker.
 
     Args:
-        action: what to time; its first call is not counted, unless it takes too long.
+        action: what to time; its first call does not count unless it takes too long.
         runs: how many.
         patience: seconds after which no further run begins.
     """
@@ -130,8 +145,53 @@ def typical_seconds(action: Callable[[], Any], runs: int = 5, patience: float = 
 
 
 def by_quantity(points: Iterable[Point]) -> dict[tuple[str, str], list[Point]]:
-    """Returns the points of each axis and quantity, by ascending size."""
+    """Returns the points of each axis and quantity, in order of size."""
     found: dict[tuple[str, str], list[Point]] = {}
     for point in points:
         found.setdefault((point.axis, point.quantity), []).append(point)
     return {key: sorted(some, key=lambda point: point.size) for key, some in found.items()}
+
+
+def save_plot(points: Sequence[Point], files: Iterable[Path]) -> None:
+    """Writes the figure to files, whose names tell their formats; equal points give equal files.
+
+    It has a column for each axis that grew, seconds above and bytes below, both logarithmic. A
+    dashed line has the slope 1.
+    """
+    grouped = by_quantity(points)
+    axes = [axis for axis in COUNTED if any(key[0] == axis for key in grouped)]
+    with matplotlib.rc_context(_STYLE), matplotlib.style.context("tableau-colorblind10"):
+        figure = Figure(figsize=(3.3 * len(axes), 6.4), layout="constrained")
+        places = figure.subplots(2, len(axes), squeeze=False)
+        for row, unit in enumerate(UNITS):
+            for column, axis in enumerate(axes):
+                lines = {
+                    quantity: some
+                    for (of, quantity), some in grouped.items()
+                    if of == axis and some[0].unit == unit
+                }
+                _panel(places[row][column], axis, unit, lines)
+        for file in files:
+            metadata = {"Date": None} if file.suffix == ".svg" else {}
+            figure.savefig(file, metadata=metadata, dpi=110)
+
+
+def _panel(place: Any, axis: str, unit: str, lines: dict[str, list[Point]]) -> None:
+    for (quantity, some), marker in zip(lines.items(), _MARKERS, strict=False):
+        # The difference of two readings can be negative, and then it has no logarithm.
+        shown = [point for point in some if point.value > 0]
+        sizes, values = [point.size for point in shown], [point.value for point in shown]
+        place.loglog(sizes, values, marker=marker, markersize=3, linewidth=1, label=quantity)
+    if lines:
+        largest = max((some[-1] for some in lines.values()), key=lambda point: point.value)
+        smallest = min(some[0].size for some in lines.values())
+        ends = [smallest, largest.size]
+        slope_one = [largest.value * size / largest.size for size in ends]
+        place.loglog(ends, slope_one, "--", color="grey", linewidth=0.8, label="slope 1")
+    place.set_xlabel(COUNTED[axis])
+    place.set_ylabel(UNITS[unit])
+    place.xaxis.set_major_formatter(FuncFormatter(lambda size, _: f"{size:,.0f}"))
+    place.minorticks_off()  # they would be most of the file, and say little
+    place.grid(alpha=0.3, linewidth=0.5)
+    # Above the panel, since inside it a legend would cover points.
+    place.legend(fontsize=6.5, loc="lower left", bbox_to_anchor=(0, 1), frameon=False)

@@ -1,12 +1,13 @@
 """Photographs of the sizes and formats that people upload, made from small real ones.
 
 The photographs of ../shared/data are about 300 pixels wide. They are enlarged with Lanczos and
-given grain, so that files are about as large as cameras make them; the content stays real.
+given grain, so that the files are about as large as a camera's; the content stays real.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import io
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
 from pathlib import Path
@@ -16,8 +17,11 @@ import numpy as np
 from PIL import Image
 
 PHOTOGRAPHS = Path(__file__).parent.parent.parent / "shared" / "data" / "objects" / "images"
+#: Standard deviation of the grain, of 255.
 GRAIN = 4
 JPEG_QUALITY, WEBP_QUALITY = 88, 80
+#: Of the JPEGs of a camera, in turn.
+QUALITIES = (JPEG_QUALITY, 75, 95)
 
 
 class Shape(NamedTuple):
@@ -47,18 +51,48 @@ def described() -> str:
     return ", ".join(f"{shape.width}x{shape.height} {shape.format}" for shape in SHAPES)
 
 
-def save_photographs(
-    folder: Path, count: int, originals: Iterable[Path] | None = None
-) -> list[Path]:
+def find_jpegs(folder: Path, every: int = 1) -> list[Path]:
+    """Returns the JPEGs below a folder, every so many of them."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
+    return found[::every]
+
+
+def _enlarged(path: Path, width: int, height: int | None = None) -> Image.Image:
+    """Returns a photograph with grain; without a height, `width` is that of its longer side."""
+    with Image.open(path) as photograph:
+        image = photograph.convert("RGB")
+    factor = width / max(image.size)
+    size = (
+        (width, height) if height else (round(image.width * factor), round(image.height * factor))
+    )
+    pixels = np.asarray(image.resize(size, Image.Resampling.LANCZOS), np.int16)
+    grain = np.random.default_rng(width).normal(0, GRAIN, (*pixels.shape[:2], 1))
+    return Image.fromarray((pixels + grain.astype(np.int16)).clip(0, 255).astype(np.uint8))
+
+
+def camera_file(path: Path, side: int, quality: int, icc_profile: bytes | None = None) -> bytes:
+    """Returns a JPEG of a photograph whose longer side is `side`."""
+    buffer = io.BytesIO()
+    _enlarged(path, side).save(buffer, "JPEG", quality=quality, icc_profile=icc_profile)
+    return buffer.getvalue()
+
+
+def camera_files(paths: Sequence[Path], side: int | None) -> Iterator[bytes]:
+    """Yields the files as they are, or enlarged to a side, at the qualities in turn."""
+    for path, quality in zip(paths, cycle(QUALITIES), strict=False):
+        yield camera_file(path, side, quality) if side else path.read_bytes()
+
+
+def save_photographs(folder: Path, count: int) -> list[Path]:
     """Returns `count` new image files, each shape as often as the others.
 
     Raises:
         FileNotFoundError: there are no original photographs.
     """
-    found = sorted(originals or PHOTOGRAPHS.rglob("*.jpg"))
+    found = find_jpegs(PHOTOGRAPHS)
     if not found:
-        raise FileNotFoundError(f"{PHOTOGRAPHS}: no photographs; name a folder with --photos")
-    # Every so many of them: they lie in one folder a class.
+        raise FileNotFoundError(f"{PHOTOGRAPHS}: there are no photographs")
+    # Every so many of them: each class has a folder of its own.
     spread = islice(cycle(found[:: max(1, len(found) // count)]), count)
     return [
         _save(folder / f"{i:04d}", original, shape)
@@ -67,22 +101,17 @@ def save_photographs(
 
 
 def _save(target: Path, original: Path, shape: Shape) -> Path:
-    with Image.open(original) as photograph:
-        size = (shape.width, shape.height)
-        large = photograph.convert("RGB").resize(size, Image.Resampling.LANCZOS)
-    generator = np.random.default_rng(shape.width)
-    grain = generator.normal(0, GRAIN, (shape.height, shape.width, 1)).astype(np.int16)
-    pixels = (np.asarray(large).astype(np.int16) + grain).clip(0, 255).astype(np.uint8)
     path = target.with_suffix(f".{shape.format.lower()}")
     quality = {"JPEG": {"quality": JPEG_QUALITY}, "WEBP": {"quality": WEBP_QUALITY}}
-    Image.fromarray(pixels).save(path, shape.format, **quality.get(shape.format, {}))
+    image = _enlarged(original, shape.width, shape.height)
+    image.save(path, shape.format, **quality.get(shape.format, {}))
     return path
 
 
 class Copies:
     """New files of the same photographs: a file that was decided before is answered from the log.
 
-    A few bytes behind the end of an image change what the file hashes to, and no pixel.
+    A few bytes after the end of an image change the file's hash, and no pixel.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -98,7 +127,7 @@ class Copies:
 
     @contextmanager
     def some(self, photographs: Sequence[Path], count: int) -> Iterator[list[Path]]:
-        """Yields so many new files, the photographs in turns; they are gone after the block."""
+        """Yields so many new files of the photographs in turn; the block's end removes them."""
         made = [self.new(photograph) for photograph in islice(cycle(photographs), count)]
         try:
             yield made

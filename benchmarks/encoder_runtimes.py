@@ -1,40 +1,28 @@
 """What an image costs on each runtime, what starting it costs, and how far its features move.
 
+    python benchmarks/encoder_runtimes.py [--shape vit-b-32] [--json FILE] [--quick]
+
 The towers have a real CLIP's shape and random weights: their speed is a real one's, and so is how a
 number format rounds, but what that does to a decision cannot be seen here. All runtimes take turns,
 so that what else the machine does hits each alike. torch and OpenVINO run as the encoder runs them.
-ONNX Runtime is no dependency; it is measured where it is installed.
-
-    python benchmarks/encoders.py --quick
-    python benchmarks/encoders.py --json encoders.json
+ONNX Runtime is not a dependency; it is measured where it is installed.
 """
-# ruff: noqa: E402
 
 from __future__ import annotations
 
-import argparse
 import copy
-import json
-import platform
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, NamedTuple
-
-# Run as a program, the benchmark of the audit would be imported in place of the package.
-sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
-sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import numpy as np
 import torch
 from rich.console import Console
-from rich.table import Table
 from transformers import CLIPConfig, CLIPModel
 
+from benchmarks import program
 from moderation.encoders.clip import ImageTower, on_torch
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_threads
@@ -61,7 +49,7 @@ VISION = {
     },
 }
 WIDTH = {"vit-b-32": 512, "vit-l-14": 768}
-#: Small, as texts are not measured.
+#: Small, since texts are not measured.
 TEXT = {"num_hidden_layers": 1, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 1}
 ALL_BATCHES, QUICK_BATCHES = (1, 8, 16, 32), (1, 16)
 Forward = Callable[[Pixels], Float32s]
@@ -108,11 +96,11 @@ class Towers:
         return on_torch(self.tower(dtype), self._device)
 
     def compiled_by_torch(self, dtype: torch.dtype) -> Forward:
-        """Returns it through torch.compile, for any number of images, compiled."""
+        """Returns it compiled by torch.compile for any number of images."""
         tower = self.tower(dtype)
         tower.compile(dynamic=True)
         forward = on_torch(tower, self._device)
-        for count in (8, 1):  # one image is compiled apart
+        for count in (8, 1):  # a single image is compiled separately
             forward(_pixels(count))
         return forward
 
@@ -124,14 +112,14 @@ class Towers:
         return compiled(self.tower(dtype), PREPROCESSING.crop, hardware)
 
     def on_onnxruntime(self, dtype: torch.dtype, *, int8: bool = False) -> Forward:
-        """Returns it on ONNX Runtime; int8 rounds the weights by channel, values as they come."""
+        """Returns it on ONNX Runtime; int8 rounds weights by channel, and values as they come."""
         from benchmarks.onnx_runtime import on_onnxruntime
 
         return on_onnxruntime(self.tower(dtype), _pixels(2), threads=self._threads, int8=int8)
 
 
 def cases(towers: Towers, device: torch.device) -> list[Case]:
-    """Returns what is measured; the first is what features are held against."""
+    """Returns what is measured; features are compared with those of the first."""
     wide, narrow = torch.float32, torch.bfloat16
     found = [
         Case("torch float32", lambda: towers.on_torch(wide)),
@@ -165,7 +153,7 @@ def measure(
         except ImportError:
             result.problem = "not installed"
             continue
-        except Exception as error:  # a runtime that cannot do a format says so in its own way
+        except Exception as error:  # each runtime has its own way to refuse a number format
             result.problem = f"fails: {str(error).strip().splitlines()[0][:100]}"
             continue
         result.start_seconds = time.perf_counter() - start
@@ -178,7 +166,7 @@ def measure(
 
 
 def _compare(running: list[tuple[Result, Forward]]) -> None:
-    """Writes how far each one's features are from those of the first."""
+    """Fills in how far each one's features are from those of the first."""
     pixels = _pixels(16)
     reference = unit(running[0][1](pixels))
     for result, forward in running:
@@ -190,7 +178,7 @@ def _compare(running: list[tuple[Result, Forward]]) -> None:
 def _take_turns(running: list[tuple[Result, Forward]], pixels: Pixels, rounds: int) -> None:
     seconds: dict[str, list[float]] = {result.name: [] for result, _ in running}
     for _result, forward in running:
-        forward(pixels)  # some prepare for each new size
+        forward(pixels)  # some prepare themselves for each new size
     for _ in range(rounds):
         for result, forward in running:
             start = time.perf_counter()
@@ -207,31 +195,16 @@ def _pixels(count: int) -> Pixels:
 
 def setup(shape: str, hardware: Hardware) -> dict[str, str]:
     """Returns what the figures hold for."""
-    cpu = platform.processor()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        lines = dict(line.split(":", 1) for line in info.read_text().splitlines() if ":" in line)
-        named = {name.strip(): text.strip() for name, text in lines.items()}
-        cpu = named.get("model name", cpu)
-    flags = [name for name, has in torch.cpu.get_capabilities().items() if has is True]
+    machine = program.machine()
     gpu = torch.cuda.get_device_name(hardware.device) if hardware.device.type == "cuda" else "none"
+    packages = program.versions("torch", "transformers", "openvino", "onnxruntime")
+    listed = [f"{name} {number}" for name, number in packages.items()]
     return {
         "shape": f"{shape}, random weights",
-        "CPU": f"{cpu}, {hardware.threads} threads",
+        "CPU": f"{machine['cpu']}, {hardware.threads} threads",
         "GPU": gpu,
-        "CPU multiplies in": ", ".join(f for f in flags if "bf16" in f or "amx" in f) or "float32",
-        "versions": ", ".join(_versions()),
+        "versions": ", ".join([f"Python {machine['python']}", *listed]),
     }
-
-
-def _versions() -> list[str]:
-    found = [f"Python {platform.python_version()}"]
-    for package in ("torch", "transformers", "openvino", "onnxruntime"):
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"no {package}")
-    return found
 
 
 def show(console: Console, facts: dict[str, str], results: list[Result]) -> None:
@@ -239,9 +212,8 @@ def show(console: Console, facts: dict[str, str], results: list[Result]) -> None
     for name, text in facts.items():
         console.print(f"{name}: {text}", highlight=False)
     base = next(result.milliseconds for result in results if result.name == "torch bfloat16")
-    table = Table("runtime", "start s", *(f"ms, batch {batch}" for batch in base))
-    for column in ("gain", "largest difference", "smallest cosine"):
-        table.add_column(column)
+    heads = ["runtime", "start s", *(f"ms, batch {batch}" for batch in base)]
+    table = program.new_table([*heads, "gain", "largest difference", "smallest cosine"], ())
     for result in results:
         if result.problem:
             table.add_row(result.name, result.problem)
@@ -260,15 +232,11 @@ def show(console: Console, facts: dict[str, str], results: list[Result]) -> None
 
 def main() -> None:
     """Measures what the command line asks for."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--quick", action="store_true", help="without what starts slowly")
+    parser = program.new_parser(__doc__, quick="without what starts slowly")
     parser.add_argument("--shape", choices=list(VISION), default="vit-b-32")
     parser.add_argument("--device", default="cpu", help="cpu, or cuda")
-    parser.add_argument("--threads", type=int, help="else one a core")
+    parser.add_argument("--threads", type=int, help="one a core by default")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--json", type=Path, help="also write every figure there")
     asked = parser.parse_args()
     console = Console()
     options = LoadOptions(device=asked.device, threads=asked.threads)
@@ -282,10 +250,9 @@ def main() -> None:
         results = measure(found, batches, asked.rounds, status.update)
     facts = setup(asked.shape, hardware)
     show(console, facts, results)
-    if asked.json:
-        figures = {"setup": facts, "results": [asdict(result) for result in results]}
-        asked.json.write_text(json.dumps(figures, indent=2) + "\n")
+    figures = [asdict(result) for result in results]
+    program.write_json(asked.json, {"setup": facts, "results": figures})
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from benchmarks.label_set import ACTING, LabelSet
-from benchmarks.photos import PHOTOGRAPHS
-from benchmarks.throughput import FULL, QUICK, Plan, measure, results
-from benchmarks.throughput_limit import limit
-from benchmarks.throughput_measures import Latency
-from benchmarks.throughput_table import compared, machine, print_results
+from benchmarks.photographs import PHOTOGRAPHS
+from benchmarks.throughput import FULL, QUICK, Extent, measure, results, setup
+from benchmarks.throughput_figures import Latency, compared, print_results
+from benchmarks.throughput_sides import limit
 from moderation.commands.capacity import read_measured
 from moderation.local_servers import EmbeddedRedis
 from moderation.policy import load_policy
@@ -50,10 +49,10 @@ def test_the_policy_holds_the_labels_and_thresholds_of_the_other_sides(tmp_path:
     assert [label.threshold for label in policy.labels if label.acts] == [0.25] * len(ACTING)
 
 
-def test_both_plans_measure_every_side() -> None:
-    for plan in (FULL, QUICK):
-        assert set(plan.latency_of) <= set(plan.images)
-        assert all(count >= 8 for count in plan.images.values())
+def test_long_and_short_runs_measure_every_side() -> None:
+    for extent in (FULL, QUICK):
+        assert set(extent.latency_of) <= set(extent.images)
+        assert all(count >= 8 for count in extent.images.values())
     assert FULL.runs >= 5
 
 
@@ -62,11 +61,11 @@ def test_a_tiny_run_measures_all_sides_and_they_decide_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ("pipeline", "pipeline_tuned", "competent", "ours")
-    plan = Plan(8, 1, dict.fromkeys(names, 8), 0.1, ("ours",))
+    extent = Extent(8, 1, dict.fromkeys(names, 8), 0.1, ("ours",))
     with EmbeddedRedis() as redis:
         settings = load_settings(broker_url=redis.url, runtime="torch")
-        found, labels = measure(plan, settings, tmp_path, save_toy_clip)
-    everything = {"setup": {**machine(found.model), "photographs": ""}, **results(found, labels)}
+        found, labels = measure(extent, settings, tmp_path, save_toy_clip)
+    everything = {"setup": setup(found.model, extent), **results(found, labels)}
     assert set(everything["ratios"]) >= {"ours_to_pipeline", "ours_to_competent", "ours_to_limit"}
     assert all(ratio > 0 for ratio in everything["ratios"].values())
     assert everything["results"]["ours"]["idle_seconds"]["n"] >= 8

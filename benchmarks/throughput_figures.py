@@ -1,24 +1,31 @@
-"""The figures of the throughput benchmark in print, and how decisions compare."""
+"""The figures of the throughput benchmark: speed, latency, decisions compared, and their print."""
 
 from __future__ import annotations
 
 import os
-import platform
+import random
+import time
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
 from benchmarks.label_set import LabelSet
-from moderation.encoders.cores import usable
-from moderation.messages import ModelStamp
+from benchmarks.photographs import Copies
+from benchmarks.throughput_sides import Scores, Side
 
+#: The share of its own throughput with which a side is loaded.
+LOAD = 0.8
+_WAITERS = 128
 #: Decisions at least this far from their threshold must not differ.
 FAR = 0.01
-#: Columns of print, so that the tables look the same in a file.
+#: Columns of print, so that the tables look alike in a file.
 WIDTH = 120
 
 _NAMES = {
@@ -27,39 +34,81 @@ _NAMES = {
     "competent": "(b) hand-written task",
     "ours": "(c) ours",
 }
-_PACKAGES = ("torch", "transformers", "celery", "redis", "pillow", "openvino")
 
 
-def machine(model: ModelStamp) -> dict[str, Any]:
-    """Returns what was measured on and with."""
-    return {
-        "cpu": _cpu(),
-        "cores": usable(),
-        "model": "ViT-B/32 shape, random weights",
-        "runtime": model.runtime,
-        "dtype": model.dtype,
-        "python": platform.python_version(),
-        "versions": {name: _version(name) for name in _PACKAGES},
-    }
+@dataclass(frozen=True)
+class Latency:
+    """Seconds from submitting a request until its answer is there, of n requests."""
+
+    n: int
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Latency:
+        """Returns the percentiles of the requests' seconds."""
+        p50, p95, p99 = np.percentile(seconds, (50, 95, 99))
+        return cls(len(seconds), float(p50), float(p95), float(p99))
 
 
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except ImportError:
-        return "not installed"
+def answers(side: Side, photographs: Sequence[Path]) -> list[Scores]:
+    """Returns each photograph's scores; all are submitted at once."""
+    ids = [side.submit(photograph) for photograph in photographs]
+    return [side.collect(request_id) for request_id in ids]
 
 
-def _cpu() -> str:
-    """Returns the processor's name and which number formats it multiplies in."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    facts = dict(line.split(":", 1) for line in lines if ":" in line)
-    facts = {name.strip(): value.strip() for name, value in facts.items()}
-    formats = {"avx512f", "avx512_bf16", "amx_bf16", "avx512_vnni"} & set(facts["flags"].split())
-    return f"{facts['model name']} ({', '.join(sorted(formats)) or 'no AVX-512'})"
+def throughput(side: Side, photographs: Sequence[Path]) -> float:
+    """Returns images per second with all of them in the queue at once."""
+    start = time.perf_counter()
+    answers(side, photographs)
+    return len(photographs) / (time.perf_counter() - start)
+
+
+def idle_latency(
+    side: Side, photographs: Sequence[Path], copies: Copies, seconds: float
+) -> Latency:
+    """Returns the latency of requests that come one after the other, for about so long."""
+    until = time.perf_counter() + seconds
+    found: list[float] = []
+    for photograph in cycle(photographs):
+        new = copies.new(photograph)
+        start = time.perf_counter()
+        side.collect(side.submit(new))
+        found.append(time.perf_counter() - start)
+        new.unlink()
+        if time.perf_counter() > until and len(found) >= len(photographs):
+            return Latency.of(found)
+    raise ValueError("there are no photographs")
+
+
+def load_latency(
+    side: Side,
+    photographs: Sequence[Path],
+    copies: Copies,
+    images_per_second: float,
+    seconds: float,
+) -> Latency:
+    """Returns the latency of requests that come at random times, at `LOAD` of a throughput.
+
+    It counts from when a request was due, so a queue at the submitter counts too.
+    """
+    times = random.Random(11)
+    rate = LOAD * images_per_second
+    count = max(len(photographs), int(rate * seconds))
+
+    def answered(photograph: Path, at: float) -> float:
+        time.sleep(max(0.0, at - time.perf_counter()))
+        side.collect(side.submit(photograph))
+        return time.perf_counter() - at
+
+    with copies.some(photographs, count) as some, ThreadPoolExecutor(_WAITERS) as waiters:
+        futures = []
+        due = time.perf_counter() + 0.1
+        for photograph in some:
+            due += times.expovariate(rate)
+            futures.append(waiters.submit(answered, photograph, due))
+        return Latency.of([future.result() for future in futures])
 
 
 def compared(
@@ -67,8 +116,8 @@ def compared(
 ) -> dict[str, float]:
     """Returns how far our scores are from another side's, and how many decisions differ.
 
-    A decision is whether one acting label fires on one photograph. Far ones have a score of the
-    other side that is more than `FAR` from the threshold.
+    A decision is whether one acting label fires on one photograph. It is far where the other side's
+    score is more than `FAR` from the threshold.
     """
     assert labels.thresholds is not None
     differences, changed, changed_far, near, decisions = [], 0, 0, 0, 0
@@ -119,7 +168,7 @@ def _print_setup(console: Console, setup: Mapping[str, Any]) -> None:
 
 
 def _speeds(found: Mapping[str, Any]) -> Table:
-    """Returns the table of all sides; n is how many requests the latency at load is of."""
+    """Returns the table of all sides; n counts the requests of the latency at load."""
     heads = ("images/s", "idle p50", "p95", "p99", "80 % load p50", "p95", "p99", "n", "MB")
     table = Table("", *heads)
     for side, name in _NAMES.items():
@@ -139,7 +188,7 @@ def _speeds(found: Mapping[str, Any]) -> Table:
 
 
 def _milliseconds(latency: Mapping[str, float] | None) -> list[str]:
-    """Returns the percentiles in print; blanks where it was not measured."""
+    """Returns the percentiles in print; blanks where they were not measured."""
     if latency is None:
         return ["", "", ""]
     return [f"{1000 * latency[which]:.0f} ms" for which in ("p50", "p95", "p99")]

@@ -1,32 +1,26 @@
 """How far scaled decoding is from decoding in full, and what it saves.
 
-    python benchmarks/decoding.py [--photos FOLDER] [--model starter] [--json FILE] [--quick]
+    python benchmarks/scaled_decoding.py [--photos FOLDER] [--model starter] [--json FILE] [--quick]
 
 For each SCALE of 1 to 4 (`moderation/images/pixels.py`): pixels, and similarities, scores and
 decisions of all shipped policies, against the same JPEG decoded in full and resized as
 transformers' processor does. "far" are changed decisions where a label's outcome changed although
 its reference score is more than 0.01 from the threshold (under top_label also: and the best label
-more than 0.01 ahead of the second). "±1" is the reference with each value moved by -1, 0 or 1 at
+is more than 0.01 ahead of the second). "±1" is the reference with each value moved by -1, 0 or 1 at
 random: what the model makes of next to nothing.
 
 Without --photos the labelled photographs of ../shared/data, 300 pixels wide, are made as large as
-cameras': enlarged with Lanczos, with grain, saved at several qualities (`camera_files.py`). That is
+cameras': enlarged with Lanczos, with grain, saved at several qualities (`photographs.py`). That is
 a fair stand-in for how sizes fall on the decoder's steps (1/2, 1/4, 1/8), with finer grain and
 softer edges than a photograph has. --photos reads JPEGs as they are.
 
 The last rows say what converting a colour profile changes, which the reference processors do not
-do: photographs at 640 pixels as if in that colour space, against ignoring it.
+do: photographs at 640 pixels, taken as if in that colour space, against ignoring the profile.
 """
-# ruff: noqa: E402
 
 from __future__ import annotations
 
-import argparse
-import json
-import os
-import platform
 import statistics
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -34,18 +28,20 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
-# Run as a program, the benchmark of the audit would be imported in place of the package.
-sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 import numpy as np
-import PIL
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.camera_files import QUALITIES, contents, enlarged, photographs
+from benchmarks import program
 from benchmarks.colour_profiles import SPACES, rgb_profile
+from benchmarks.photographs import (
+    JPEG_QUALITY,
+    PHOTOGRAPHS,
+    camera_file,
+    camera_files,
+    find_jpegs,
+)
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import LoadOptions
 from moderation.encoders.registry import load_encoder
@@ -55,7 +51,6 @@ from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import actions, outcomes
 
 ROOT = Path(__file__).parent.parent
-OBJECTS = ROOT.parent / "shared" / "data" / "objects" / "images"
 POLICIES = (ROOT / "policies", ROOT / "policies" / "variants")
 SCALES, SIDES, MAX_PIXELS = (1, 2, 3, 4), (640, 1280, 2560, 4000), 10**9
 REFERENCE, LAST_BIT = "reference", "±1"
@@ -76,7 +71,7 @@ class Squares(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Difference:
+class Deviation:
     """How far one way is from the reference over some images; scores are of all policies."""
 
     size: str
@@ -125,23 +120,23 @@ def converted(paths: Sequence[Path], encoder: Encoder, space: str) -> Squares:
     found = Squares(defaultdict(list), defaultdict(list))
     for path in paths:
         for name, profile in ((REFERENCE, None), (space, rgb_profile(space))):
-            file = enlarged(path, SIDES[0], QUALITIES[0], profile)
+            file = camera_file(path, SIDES[0], JPEG_QUALITY, profile)
             start = time.perf_counter()
             found.pixels[name].append(_square(file, encoder, SCALE))
             found.seconds[name].append(time.perf_counter() - start)
     return found
 
 
-def differences(
+def deviations(
     size: str, found: Squares, encoder: Encoder, classifiers: Sequence[Classifier]
-) -> Iterator[Difference]:
-    """Yields how far each way is from the reference, and first what the reference itself costs."""
+) -> Iterator[Deviation]:
+    """Yields what the reference itself costs, then how far each way is from it."""
     reference = np.stack(found.pixels[REFERENCE])
     rows = encoder.image_features(reference)
     for name, seconds in found.seconds.items():
         ours = np.stack(found.pixels[name])
         change = abs(ours.astype(np.int16) - reference)
-        yield Difference(
+        yield Deviation(
             size,
             name,
             len(ours),
@@ -155,7 +150,7 @@ def differences(
 def _score_change(
     ours: Float32s, reference: Float32s, classifiers: Sequence[Classifier]
 ) -> tuple[float, float, float, float, int, int, int]:
-    """Returns what a `Difference` says of similarities, scores and decisions."""
+    """Returns what a `Deviation` says of similarities, scores and decisions."""
     similarity, score = [], []
     decisions = changed = far = 0
     for classifier in classifiers:
@@ -191,14 +186,14 @@ def margins(classifier: Classifier, scores: Float32s) -> Float32s:
     return found
 
 
-def pooled(found: Sequence[Difference]) -> list[Difference]:
+def pooled(found: Sequence[Deviation]) -> list[Deviation]:
     """Returns one for each name over all sizes; milliseconds are the mean of the sizes' medians."""
     together = []
     for name in dict.fromkeys(each.name for each in found):
         parts = [each for each in found if each.name == name]
         images = [each.images for each in parts]
         figures: dict[str, Any] = {"size": "all", "name": name}
-        for field in fields(Difference)[2:]:
+        for field in fields(Deviation)[2:]:
             values = [getattr(each, field.name) for each in parts]
             if field.name.startswith("largest"):
                 figures[field.name] = max(values)
@@ -207,39 +202,37 @@ def pooled(found: Sequence[Difference]) -> list[Difference]:
             else:
                 weights = None if field.name == "milliseconds" else images
                 figures[field.name] = float(np.average(values, weights=weights))
-        together.append(Difference(**figures))
+        together.append(Deviation(**figures))
     return together
 
 
 def measure(
     paths: Sequence[Path], sides: Sequence[int | None], spaces: Sequence[str], encoder: Encoder
-) -> list[Difference]:
+) -> list[Deviation]:
     """Returns what was measured, by size; then over all sizes, then of colour spaces."""
     policies = load_policies(POLICIES).values()
     classifiers = [Classifier.of(policy, encoder) for policy in policies]
-    by_size: list[Difference] = []
+    by_size: list[Deviation] = []
     for side in sides:
         size = str(side or "own")
-        files = track(contents(paths, side), size, len(paths), console=Console(stderr=True))
-        by_size += differences(size, squares(iter(files), encoder), encoder, classifiers)
+        files = track(camera_files(paths, side), size, len(paths), console=Console(stderr=True))
+        by_size += deviations(size, squares(iter(files), encoder), encoder, classifiers)
     of_spaces = [
-        difference
+        deviation
         for space in spaces
-        for difference in differences(
+        for deviation in deviations(
             str(SIDES[0]), converted(paths, encoder, space), encoder, classifiers
         )
-        if difference.name != REFERENCE
+        if deviation.name != REFERENCE
     ]
     return [*by_size, *pooled(by_size), *of_spaces]
 
 
-def difference_table(found: Sequence[Difference], setup: str) -> Table:
+def deviation_table(found: Sequence[Deviation], setup: str) -> Table:
     """Returns what was measured as a table for people."""
-    table = Table(caption=setup, caption_justify="left")
-    for head in ("side", "way", "images", "ms", "pixel mean", "max", "similarity mean", "max"):
-        table.add_column(head, justify="right")
-    for head in ("score mean", "max", "decisions changed", "far"):
-        table.add_column(head, justify="right")
+    heads = ("side", "way", "images", "ms", "pixel mean", "max", "similarity mean", "max")
+    table = program.new_table((), (*heads, "score mean", "max", "decisions changed", "far"))
+    table.caption, table.caption_justify = setup, "left"
     for each in found:
         table.add_row(
             *(each.size, each.name, str(each.images), f"{each.milliseconds:.1f}"),
@@ -251,36 +244,29 @@ def difference_table(found: Sequence[Difference], setup: str) -> Table:
     return table
 
 
-def _parser() -> argparse.ArgumentParser:
-    plain = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=plain)
-    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="JPEGs, read as they are")
-    parser.add_argument("--model", default="starter", help="an encoder, or a checkpoint's folder")
-    parser.add_argument("--json", type=Path, metavar="FILE")
-    parser.add_argument("--quick", action="store_true", help="every 15th photograph")
-    return parser
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measures, prints a table, and writes JSON where asked to."""
-    given = _parser().parse_args(arguments)
-    paths = photographs(given.photos or OBJECTS, 15 if given.quick else 1)
+    parser = program.new_parser(__doc__, quick="every 15th photograph")
+    parser.add_argument("--photos", type=Path, metavar="FOLDER", help="JPEGs, read as they are")
+    parser.add_argument("--model", default="starter", help="an encoder, or a checkpoint's folder")
+    given = parser.parse_args(arguments)
+    paths = find_jpegs(given.photos or PHOTOGRAPHS, 15 if given.quick else 1)
     if not paths:
         print(f"no JPEG in {given.photos or '../shared/data'}: name a folder with --photos")
         return 2
     encoder = load_encoder(given.model, LoadOptions())
-    own = bool(given.photos)
+    own, machine = bool(given.photos), program.machine()
     found = measure(paths, [None] if own else SIDES, [] if own else list(SPACES), encoder)
     setup = (
-        f"{encoder.stamp.described}; Pillow {PIL.__version__}, Python {platform.python_version()}, "
-        f"{os.cpu_count()} cores; medians of one run an image, ms of reading and preprocessing"
+        f"{encoder.stamp.described}; Pillow {program.versions('pillow')['pillow']}, "
+        f"Python {machine['python']}, {machine['cores']} cores; "
+        "medians of one run an image, ms of reading and preprocessing"
     )
-    Console(width=None if sys.stdout.isatty() else 150).print(difference_table(found, setup))
-    if given.json:
-        rows = [asdict(each) for each in found]
-        given.json.write_text(json.dumps({"setup": setup, "differences": rows}, indent=1) + "\n")
+    program.new_console(150).print(deviation_table(found, setup))
+    rows = [asdict(each) for each in found]
+    program.write_json(given.json, {"setup": setup, "differences": rows})
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program.run(main)

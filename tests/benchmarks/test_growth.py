@@ -1,4 +1,4 @@
-"""The benchmark of growth: its fit on made data, and a whole run at small sizes."""
+"""The benchmark of growth: its fit on made-up data, and a whole run at small sizes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks.growth import Ranges, measure, write
-from benchmarks.growth_dataset import Limits, _too_much
-from benchmarks.growth_fit import Point, Skipped, fit, steps
+from benchmarks.growth_dataset import Budget, _too_much
+from benchmarks.growth_points import Point, Skipped, fit, steps
 
 QUANTITIES = {"labels": 5, "policies": 3, "queue": 4, "dataset": 5}
 
@@ -36,7 +36,7 @@ def test_noise_alone_shows_nothing() -> None:
     assert fit([100, 300, 1000], [1.0, 30.0, 32.0]).verdict == "not shown"
 
 
-def test_what_takes_nothing_measurable_does_not_grow() -> None:
+def test_what_takes_no_measurable_time_does_not_grow() -> None:
     found = fit([1, 10, 100, 1000], [0.0, 0.0, 0.0, 0.0])
     assert found.slope == pytest.approx(0.0)
     assert found.verdict == "at most linear"
@@ -56,7 +56,7 @@ def test_sizes_are_evenly_spaced_and_hold_both_ends() -> None:
 @pytest.mark.slow
 def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
     ranges = Ranges(labels=(2, 20), policies=(1, 2), queue=(1, 50), dataset=(100, 200))
-    found = list(measure(ranges, 1, Limits(seconds=600.0, memory=2e9)))
+    found = list(measure(ranges, 1, Budget(seconds=600.0, memory=2e9)))
     assert not [point for point in found if isinstance(point, Skipped)]
     write(found, 1, out=tmp_path, json_file=tmp_path / "growth.json")
     kept = json.loads((tmp_path / "growth.json").read_text())
@@ -70,15 +70,15 @@ def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_size_that_would_take_too_much_is_left_out() -> None:
-    found = list(measure(Ranges(dataset=(100, 100_000)), 1, Limits(seconds=1e9, memory=2e9)))
+    found = list(measure(Ranges(dataset=(100, 100_000)), 1, Budget(seconds=1e9, memory=2e9)))
     assert {
         (one.size, one.why.split(" about ")[0]) for one in found if isinstance(one, Skipped)
     } == {(100_000, "would take")}
     assert {one.size for one in found if isinstance(one, Point)} == {100}
 
 
-def test_what_a_size_would_take_is_reckoned_from_a_smaller_one() -> None:
+def test_what_a_size_would_take_is_estimated_from_a_smaller_one() -> None:
     took = {"read": 0.02, "memory, read": 3e6}
-    assert _too_much(100, took, 1000, Limits(seconds=1.0, memory=1e8)) is None
-    assert _too_much(100, took, 10_000, Limits(seconds=1.0)) == "would take about 2 s"
-    assert _too_much(100, took, 10_000, Limits(memory=1e8)) == "would take about 0.3 GB"
+    assert _too_much(100, took, 1000, Budget(seconds=1.0, memory=1e8)) is None
+    assert _too_much(100, took, 10_000, Budget(seconds=1.0)) == "would take about 2 s"
+    assert _too_much(100, took, 10_000, Budget(memory=1e8)) == "would take about 0.3 GB"

@@ -1,6 +1,6 @@
 """Label sets per second from stored features, beside a straightforward script; one run, as a ratio.
 
-    python benchmarks/audit.py [--images 10954] [--label-sets 100] [--json FILE] [--quick]
+    python benchmarks/audit_speed.py [--images 10954] [--label-sets 100] [--json FILE] [--quick]
 
 Setup: random features of width 512 in a real store, FairFace's groups and sizes, label sets of 22
 labels (4 acting, softmax, thresholds), rates by race x gender x age with Wilson intervals. The
@@ -10,21 +10,14 @@ statsmodels. Both must give the same counts.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
-import platform
 import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-# This file has the package's name: run as a program, it would import itself in its place.
-sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
 
 import numpy as np
 import pandas as pd
@@ -33,13 +26,14 @@ from statsmodels.stats.proportion import proportion_confint
 from audit.datasets.dataset import Dataset, Groups
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FLAG, rate_table
+from benchmarks import program
+from benchmarks.random_encoder import WIDTH, RandomEncoder
 from moderation.encoders.encoder import Float32s, unit
 from moderation.features.store import EmbeddingStore, FeatureSpace
-from moderation.images.pixels import Pixels, Preprocessing
-from moderation.messages import ModelStamp
 from moderation.policy import Policy
 
-WIDTH, LABELS, ACTING = 512, 22, 4
+LABELS, ACTING = 22, 4
+SPACE = FeatureSpace.of_images(RandomEncoder.stamp)
 VALUES = {
     "race": (
         "Black",
@@ -59,37 +53,6 @@ SIZES = {
     "gender": (5162, 5792),
     "age": (199, 1356, 1181, 3300, 2330, 1353, 796, 321, 118),
 }
-
-
-class HashedTexts:
-    """An encoder whose text features are seeded by the text; it has no images to encode."""
-
-    context_length = 77
-    logit_scale = 100.0
-    logit_bias: float | None = None
-    preprocessing = Preprocessing(224, (224, 224), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
-    stamp = ModelStamp(
-        id="hashed",
-        revision="1",
-        fingerprint="0" * 16,
-        preprocessing=preprocessing.fingerprint,
-        dtype="float32",
-        device="cpu",
-    )
-
-    def image_features(self, pixels: Pixels) -> Float32s:
-        """Refuses: the features are stored."""
-        raise AssertionError("an image went to the encoder")
-
-    def text_features(self, texts: Sequence[str]) -> Float32s:
-        """Returns (n, 512) rows of unit length."""
-        seeds = [int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) for text in texts]
-        rows = [np.random.default_rng(seed).standard_normal(WIDTH) for seed in seeds]
-        return unit(np.stack(rows).astype(np.float32))
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Returns each text's number of words, and two marks."""
-        return [len(text.split()) + 2 for text in texts]
 
 
 def label_set(number: int) -> Policy:
@@ -121,7 +84,7 @@ def fill_store(store: EmbeddingStore, n: int) -> list[str]:
     """Writes n random features, and returns their keys."""
     rng = np.random.default_rng(1)
     keys = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
-    with store.open(FeatureSpace.of_images(HashedTexts.stamp)) as features:
+    with store.open(SPACE) as features:
         for start in range(0, n, 1000):
             some = keys[start : start + 1000]
             rows = rng.standard_normal((len(some), WIDTH)).astype(np.float32)
@@ -133,15 +96,15 @@ def ours(
     store: EmbeddingStore, keys: list[str], cells: Groups, sets: Sequence[Policy]
 ) -> Iterator[pd.DataFrame]:
     """Yields the rates of each label set: scores and decisions by the production code."""
-    features, _ = store.open(FeatureSpace.of_images(HashedTexts.stamp)).get(keys)
-    encoder = HashedTexts()
-    for policy in sets:
+    features, _ = store.open(SPACE).get(keys)
+    for number, policy in enumerate(sets):
+        encoder = RandomEncoder(LABELS, seed=number)
         yield rate_table(predict(policy, encoder, features), [cells])
 
 
 def straightforward(features: Float32s, table: pd.DataFrame, policy: Policy) -> dict[str, int]:
-    """Returns the flags of each cell as one first writes it, a cell and a metric at a time."""
-    encoder = HashedTexts()
+    """Returns the flags of each cell in the way one writes first: a cell and a metric at a time."""
+    encoder = RandomEncoder(LABELS)
     prompts = [f"a photo of {label.prompts[0]}." for label in policy.labels]
     logits = encoder.logit_scale * features @ encoder.text_features(prompts).T
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
@@ -175,7 +138,7 @@ def measure(n: int, sets: int, runs: int) -> dict[str, Any]:
             start = time.perf_counter()
             tables = list(ours(store, keys, cells, policies))
             took.append(time.perf_counter() - start)
-            features, _ = store.open(FeatureSpace.of_images(HashedTexts.stamp)).get(keys)
+            features, _ = store.open(SPACE).get(keys)
             start = time.perf_counter()
             flags = straightforward(features, dataset.table, policies[0])
             other.append(time.perf_counter() - start)
@@ -194,29 +157,23 @@ def measure(n: int, sets: int, runs: int) -> dict[str, Any]:
         "label_sets_per_second": sets / statistics.median(took),
         "ratios": {"ours_to_straightforward": statistics.median(ratios)},
         "peak_memory_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "pandas": pd.__version__,
+        **program.machine(),
+        **program.versions("numpy", "pandas"),
     }
 
 
 def main() -> None:
     """Measures, prints a table, and writes JSON where asked to."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program.new_parser(__doc__, quick="one run")
     parser.add_argument("--images", type=int, default=10_954)
     parser.add_argument("--label-sets", type=int, default=100)
     parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="one run")
-    parser.add_argument("--json", type=Path, metavar="FILE")
     given = parser.parse_args()
     found = measure(given.images, given.label_sets, 1 if given.quick else given.runs)
     for name, value in found.items():
         print(f"{name:40} {value if not isinstance(value, float) else round(value, 3)}")
-    if given.json:
-        given.json.write_text(json.dumps(found, indent=1) + "\n")
+    program.write_json(given.json, found)
 
 
 if __name__ == "__main__":
-    main()
+    program.run(main)

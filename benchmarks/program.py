@@ -1,0 +1,123 @@
+"""What the benchmarks share as programs: options, tables, the machine, memory, JSON, an end."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+import psutil
+from rich.console import Console
+from rich.table import Table
+
+from moderation.encoders.cores import usable
+
+_FORMATS = ("amx_bf16", "avx512_bf16", "avx512_vnni", "avx512f")
+
+
+def new_parser(doc: str | None, quick: str | None = None) -> argparse.ArgumentParser:
+    """Returns a parser with `--json`, and with `--quick` where its help is given."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if quick:
+        parser.add_argument("--quick", action="store_true", help=quick)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write every figure there")
+    return parser
+
+
+def new_table(left: Sequence[str], right: Iterable[str], title: str | None = None) -> Table:
+    """Returns a table without rows; the columns of `right` are aligned right."""
+    table = Table(*left, title=title)
+    for head in right:
+        table.add_column(head, justify="right")
+    return table
+
+
+def new_console(width: int = 160) -> Console:
+    """Returns a console for tables, so wide that they look alike in every file."""
+    return Console(width=None if sys.stdout.isatty() else width)
+
+
+def write_json(file: Path | None, found: Any) -> None:
+    """Writes what was found into the file of `--json`, where one was named."""
+    if file:
+        file.write_text(json.dumps(found, indent=1) + "\n")
+
+
+def machine() -> dict[str, Any]:
+    """Returns what was measured on."""
+    return {"cpu": _cpu(), "cores": usable(), "python": platform.python_version()}
+
+
+def _cpu() -> str:
+    """Returns the processor's name, and the number formats that it multiplies in."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = dict(line.split(":", 1) for line in lines if ":" in line)
+    facts = {name.strip(): text.strip() for name, text in facts.items()}
+    flags = facts.get("flags", "").split()
+    formats = ", ".join(name for name in _FORMATS if name in flags) or "no AVX-512"
+    return f"{facts.get('model name', platform.machine())} ({formats})"
+
+
+def versions(*packages: str) -> dict[str, str]:
+    """Returns the installed version of each package."""
+    found = {}
+    for package in packages:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def memory_mb(processes: Iterable[psutil.Process]) -> float:
+    """Returns megabytes (10^6 bytes), with shared pages split among their processes (PSS)."""
+    total = 0
+    for process in processes:
+        try:
+            total += process.memory_full_info().pss
+        except psutil.NoSuchProcess:
+            continue
+    return total / 1e6
+
+
+class Watch:
+    """A context manager: a thread that takes a look at once, and then every so many seconds."""
+
+    def __init__(self, look: Callable[[], None], seconds: float) -> None:
+        self._look, self._seconds = look, seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def _watch(self) -> None:
+        self._look()
+        while not self._stop.wait(self._seconds):
+            self._look()
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+
+
+def run(main: Callable[[], int | None]) -> NoReturn:
+    """Runs a program; SIGTERM cleans up as Ctrl-C does."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -129,9 +129,8 @@ ORDER = {
     """,
     "audit.report.plots": "canvas\n bars | dumbbell | flow | forest | heatmap | ribbons",
     "audit.report.sections": """
-        rate_tables | ablation | differences | gaps | labels | making | mapping | method | reach
-        sensitivity | shifts
-        flagged | flows | intersections
+        ablation | flagged | gaps | labels | method | reach | sensitivity | shifts
+        flows
     """,
     "audit.studies": "subject\n run\n compare | ablate",
     "audit.commands": """

@@ -1,22 +1,20 @@
-"""What a report is made of, before it is HTML or Markdown: sections, tables, figures, numbers.
+"""What a report is made of before it is HTML or Markdown: sections, tables, figures, numbers.
 
-A number is a `Value`, which keeps what results.json holds beside what a reader sees; every other
-text is untrusted and is escaped by whatever writes it.
+A number is a `Value`, which keeps what results.json holds beside what a reader sees. Every other
+text is untrusted, and whatever writes it escapes it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 
 @dataclass(frozen=True)
 class Value:
     """A number, or null, of results.json with the text that a reader sees."""
 
-    kind: ClassVar = "value"
     raw: float | None
     text: str
 
@@ -30,7 +28,6 @@ class Value:
 class Tag:
     """A word that marks a cell; `tone` is claim, few, indicative, added, removed or changed."""
 
-    kind: ClassVar = "tag"
     text: str
     tone: str
 
@@ -39,7 +36,6 @@ class Tag:
 class Name:
     """A name from the dataset or a policy, set apart from the words around it."""
 
-    kind: ClassVar = "name"
     text: str
 
 
@@ -47,15 +43,13 @@ class Name:
 class Code:
     """A hash, path or command, to be copied as it is."""
 
-    kind: ClassVar = "code"
     text: str
 
 
 @dataclass(frozen=True)
 class SectionLink:
-    """A pointer to a section by its key; its number is known once all sections are."""
+    """A pointer to a section by its key; its number is known only when all sections are."""
 
-    kind: ClassVar = "link"
     key: str
 
 
@@ -65,11 +59,11 @@ Line = tuple[Inline, ...]
 
 @dataclass(frozen=True)
 class Cell:
-    """A cell of a table: its first line, and smaller lines below.
+    """A cell of a table: its first line, and smaller lines below it.
 
     Attributes:
         lines: what it says.
-        role: head names the row, number is aligned right, text is untrusted words.
+        role: head names the row, number is aligned right, text and prose are words.
         tone: few greys the cell out, claim and indicative mark it.
     """
 
@@ -80,9 +74,8 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with its caption; the first column names the rows where its cells are heads."""
+    """A table with its caption; a cell in the role of head names its row."""
 
-    kind: ClassVar = "table"
     caption: str
     columns: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
@@ -100,15 +93,13 @@ class Figure:
 class Figures:
     """Figures side by side where there is room."""
 
-    kind: ClassVar = "figures"
     items: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """Words; `tone` note sets them apart."""
+    """Words; the tone note sets them apart."""
 
-    kind: ClassVar = "paragraph"
     parts: Line
     tone: str = ""
 
@@ -117,15 +108,13 @@ class Paragraph:
 class Points:
     """A list of words."""
 
-    kind: ClassVar = "points"
     items: tuple[Line, ...]
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Names with what each is."""
+    """Names, each with what it is."""
 
-    kind: ClassVar = "terms"
     items: tuple[tuple[str, tuple[Line, ...]], ...]
 
 
@@ -133,15 +122,13 @@ class Terms:
 class Heading:
     """Begins a part of a section."""
 
-    kind: ClassVar = "heading"
     text: str
 
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that a reader of the page opens; Markdown leaves them out."""
+    """Blocks that a reader of the page can open; Markdown leaves them out."""
 
-    kind: ClassVar = "fold"
     summary: str
     blocks: tuple[Block, ...]
 
@@ -150,7 +137,6 @@ class Fold:
 class Beside:
     """A figure and its table, side by side where there is room."""
 
-    kind: ClassVar = "beside"
     figures: Figures
     table: Table
 
@@ -169,7 +155,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """A headline figure: the thing, its number, what is beside it."""
+    """A headline figure: its name, its number, and what stands beside it."""
 
     name: str
     number: Line
@@ -205,14 +191,30 @@ def number(*parts: Inline, tone: str = "") -> Cell:
     return Cell((parts,), tone=tone)
 
 
+def stacked(*lines: Line, role: str = "number", tone: str = "") -> Cell:
+    """Returns a cell of several lines; an empty one is left out."""
+    return Cell(tuple(line for line in lines if line), role, tone)
+
+
 def withheld() -> Cell:
-    """Returns a cell for a number that too few images stand behind."""
-    return Cell((("not shown",),), tone="few")
+    """Returns a cell for a number that rests on too few images."""
+    return number("not shown", tone="few")
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
     """Returns a table of rows of cells."""
     return Table(caption, tuple(columns), tuple(tuple(row) for row in rows))
+
+
+def folded(shown: Table, summary: str = "") -> Fold:
+    """Returns a table that a reader of the page can open, by its caption or a summary."""
+    return Fold(summary or shown.caption, (shown,))
+
+
+def side_by_side(figures: Iterable[Figure]) -> Iterator[Figures]:
+    """Yields the figures together, if there are any."""
+    if items := tuple(figures):
+        yield Figures(items)
 
 
 def paragraph(*parts: Inline, tone: str = "") -> Paragraph:

@@ -59,7 +59,7 @@ def _blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]:
             continue
         if isinstance(block, (Figures, Fold)):
             continue
-        # What a heading stands over may all be in the page alone.
+        # All that a heading stands over may be in the page alone.
         if heading:
             yield heading
         heading = ""
@@ -108,7 +108,7 @@ def _inline(part: Inline, numbers: Numbers) -> str:
 
 
 def _spaced(text: str) -> str:
-    """Returns an escaped text that keeps the spaces at its ends, which part it from numbers."""
+    """Returns an escaped text with the spaces at its ends, which separate it from numbers."""
     inside = escaped(text)
     if not inside:
         return " " if text else ""

@@ -1,8 +1,8 @@
-"""What a report calls policies, metrics and groups."""
+"""What a report calls policies, metrics and groups, and which of them it shows."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from audit.datasets.dataset import CROSS, OVERALL
@@ -17,23 +17,12 @@ _METRICS = {
     "misclassification_rate": "Misclassification rate",
 }
 
-__all__ = [
-    "FLAG",
-    "OVERALL",
-    "distinct",
-    "joined",
-    "metric_name",
-    "policy_names",
-    "short",
-    "singles",
-    "title",
-]
-
 T = TypeVar("T")
+K = TypeVar("K")
 
 
 def short(text: str, length: int = 24) -> str:
-    """Returns a text on one line, cut to a length; the tables hold it whole."""
+    """Returns a text on one line, cut to a length; the tables hold all of it."""
     text = " ".join(lines(text).split())
     return text if len(text) <= length else text[: length - 1].rstrip() + "…"
 
@@ -41,6 +30,14 @@ def short(text: str, length: int = 24) -> str:
 def distinct(items: Iterable[T]) -> list[T]:
     """Returns each item once, in the order in which they come."""
     return list(dict.fromkeys(items))
+
+
+def grouped(rows: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:
+    """Returns the rows by key, in the order in which the keys come."""
+    found: dict[K, list[T]] = {}
+    for row in rows:
+        found.setdefault(key(row), []).append(row)
+    return found
 
 
 def policy_names(results: Results) -> list[str]:
@@ -75,7 +72,7 @@ def metric_name(metric: str) -> str:
 
 
 def page_metrics(results: Results, metrics: Iterable[str]) -> list[str]:
-    """Returns the metrics that the page shows; the rest are in the CSV files.
+    """Returns the metrics that the page shows; the CSV files hold the rest.
 
     Where nothing should be flagged every flag is a false positive, so the two rates are one.
     """
@@ -85,14 +82,14 @@ def page_metrics(results: Results, metrics: Iterable[str]) -> list[str]:
     return shown
 
 
-def features(bys: Iterable[str], crossed: int) -> list[str]:
-    """Returns the features (0), pairs (1), or intersections of more (2), in their order."""
-    return [by for by in distinct(bys) if by != OVERALL and min(by.count(CROSS), 2) == crossed]
+def is_crossed(by: str) -> bool:
+    """Returns whether groups are those of an intersection of sensitive features."""
+    return CROSS in by
 
 
 def singles(bys: Iterable[str]) -> list[str]:
-    """Returns the features that are no intersection."""
-    return features(bys, 0)
+    """Returns the sensitive features without their intersections, in their order."""
+    return [by for by in distinct(bys) if by != OVERALL and not is_crossed(by)]
 
 
 def joined(items: Sequence[str]) -> str:

@@ -1,28 +1,26 @@
-"""Results -> the whole document: which sections there are, in which order."""
+"""Results -> the whole document: which sections it has, in which order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
+from audit.datasets.dataset import OVERALL
+from audit.metrics.rates import FLAG
 from audit.report.document import Block, Document, Section, Tile
-from audit.report.names import FLAG, OVERALL, joined, policy_names, title
+from audit.report.names import joined, policy_names, title
 from audit.report.sections.ablation import ablation
-from audit.report.sections.differences import differences
-from audit.report.sections.flagged import flagged
+from audit.report.sections.flagged import flagged, intersections
 from audit.report.sections.flows import flows, prices
-from audit.report.sections.gaps import gaps
-from audit.report.sections.intersections import intersections
+from audit.report.sections.gaps import differences, gaps
 from audit.report.sections.labels import labels
-from audit.report.sections.making import making
-from audit.report.sections.mapping import mapping
-from audit.report.sections.method import files, method
+from audit.report.sections.method import files, making, mapping, method
 from audit.report.sections.reach import limits, reach
 from audit.report.sections.sensitivity import retrieval, thresholds, wordings
 from audit.report.sections.shifts import matched_shifts, shifts
 from audit.report.shown import of, percent, rate_line, whole_percent
 from audit.results.results import Results
 
-Make = Callable[[Results], tuple[Block, ...]]
+Make = Callable[[Results], Iterable[Block]]
 
 _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("making", "How this report was made", making),
@@ -51,13 +49,16 @@ _METHOD: tuple[tuple[str, str, Make], ...] = (
 
 def document(results: Results) -> Document:
     """Returns the report of results; sections without content are left out."""
-    findings = [Section(key, name, make(results)) for key, name, make in _FINDINGS]
-    tail = [Section(key, name, make(results)) for key, name, make in _METHOD]
-    kept = [section for section in findings if section.blocks]
+    kept = [section for section in _sections(results, _FINDINGS) if section.blocks]
+    tail = _sections(results, _METHOD)
     present = {section.key for section in (*kept, *tail)}
-    frameworks = Section("frameworks", "What this report answers", mapping(present))
+    frameworks = Section("frameworks", "What this report answers", tuple(mapping(present)))
     sections = (*kept, frameworks, *tail)
     return Document(_title(results), results.summary, _tiles(results), sections)
+
+
+def _sections(results: Results, listed: Iterable[tuple[str, str, Make]]) -> list[Section]:
+    return [Section(key, name, tuple(make(results))) for key, name, make in listed]
 
 
 def _title(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""The document as one HTML page that needs nothing beside it: no script, no font, no image."""
+"""The document as one HTML page that needs no other file: no script, no font, no image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from moderation.visible_text import lines
 
 
 def page(document: Document) -> str:
-    """Returns the HTML of a document; everything in it but the drawings is escaped."""
+    """Returns the HTML of a document; everything in it except the drawings is escaped."""
     environment = Environment(
         loader=PackageLoader("audit.report"),
         autoescape=True,
@@ -22,11 +22,11 @@ def page(document: Document) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["drawing"] = Markup
+    environment.filters |= {"drawing": Markup, "kind": lambda it: type(it).__name__}
     template = environment.get_template("page.html.j2")
     return template.render(document=document, numbers=document.numbers())
 
 
 def _visible(value: Any) -> Any:
-    """Writes out what cannot be seen of what is printed, unless it is finished HTML."""
+    """Writes out the invisible characters of what is printed, unless it is finished HTML."""
     return lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value

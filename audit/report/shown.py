@@ -1,10 +1,11 @@
-"""Numbers of results.json as readers see them: percent, points, ratios, counts, p; with their n."""
+"""Numbers of results.json as readers see them: percent, points, ratios, counts and p, with n."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from audit.report.document import Cell, Line, Tag, Value
+from audit.datasets.dataset import OVERALL
+from audit.report.document import Cell, Inline, Line, Tag, Value, head, stacked
 from audit.results.rows import Rate
 from audit.statistics.support import SUPPRESSED_BELOW
 
@@ -13,7 +14,7 @@ SPACE = "\u00a0"
 
 UNDEFINED, UNLIMITED = "undefined", "no limit"
 
-#: Adjusted p below it stands; smaller ones than the second are shown as that.
+#: A smaller p is shown as less than this.
 _SMALLEST_P = 0.0001
 
 Form = Callable[[float | None], Value]
@@ -50,7 +51,7 @@ def points(raw: float | None) -> Value:
 
 
 def size(raw: float | None) -> Value:
-    """Returns the size of a difference in percentage points, whichever way: 1.15."""
+    """Returns the size of a difference in percentage points without its sign: 1.15."""
     return Value(raw, UNDEFINED if raw is None else _hundredfold(abs(raw), None))
 
 
@@ -74,13 +75,13 @@ def p_value(raw: float | None) -> Value:
 
 
 def signed(text: str) -> str:
-    """Returns a number's text with its sign, as typography has it."""
+    """Returns a number's text with its sign, as it is set in type."""
     zero = not text.strip("-0.,")
     return minus(text) if zero or text.startswith("-") else f"+{text}"
 
 
 def minus(text: str) -> str:
-    """Returns a number's text with a real minus; a zero has none."""
+    """Returns a number's text with a real minus sign; a zero has no sign."""
     return text.lstrip("-") if not text.strip("-0.,") else text.replace("-", "−")
 
 
@@ -90,7 +91,7 @@ def _hundredfold(raw: float, like: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, form: Form) -> Line:
-    """Returns the bounds of an interval: [6.03, 8.23]; a bound that data do not limit says so."""
+    """Returns the bounds of an interval: [6.03, 8.23]; one without a limit says so."""
     if low is None and high is None:
         return (f"{SPACE}[", Value(None, UNDEFINED), "]")
     upper = Value(None, UNLIMITED) if high is None else form(high)
@@ -122,16 +123,28 @@ def support_tag(support: str) -> Line:
     return (Tag("indicative", "indicative"),) if support == "indicative" else ()
 
 
+def marked(line: Line, support: str) -> Line:
+    """Returns a line with the mark of few images behind it, where there are few."""
+    mark = support_tag(support)
+    return (*line, " ", *mark) if mark else line
+
+
 def rate_cell(rate: Rate) -> Cell:
     """Returns a rate as a cell; a suppressed one shows its count and n, and no rate."""
-    if rate.n == 0:
-        return Cell(((percent(None),), of(rate.count, rate.n)), tone="few")
     counted = of(rate.count, rate.n)
+    if rate.n == 0:
+        return stacked((percent(None),), counted, tone="few")
     if rate.support == "suppressed":
-        return Cell((counted, support_tag(rate.support)), tone="few")
-    mark = support_tag(rate.support)
-    lines = (rate_line(rate.rate, rate.low, rate.high), (*counted, *((" ", *mark) if mark else ())))
-    return Cell(lines, tone=rate.support if mark else "")
+        return stacked(counted, support_tag(rate.support), tone="few")
+    tone = rate.support if support_tag(rate.support) else ""
+    return stacked(
+        rate_line(rate.rate, rate.low, rate.high), marked(counted, rate.support), tone=tone
+    )
+
+
+def group_head(by: str, group: str, *more: Inline) -> Cell:
+    """Returns the cell that names a group and its sensitive feature, or all images."""
+    return head("All images", *more) if by == OVERALL else head(group, by, *more)
 
 
 def few_tone(support: str) -> str:
@@ -141,14 +154,12 @@ def few_tone(support: str) -> str:
 
 def sized(n: int, support: str) -> Cell:
     """Returns how many images a group has as a cell."""
-    mark = support_tag(support)
-    return Cell(((count(n),), *((mark,) if mark else ())), tone=few_tone(support))
+    return stacked((count(n),), support_tag(support), tone=few_tone(support))
 
 
 def claim_cell(claim: bool, support: str) -> Cell:
     """Returns whether a figure stands after correction, in a word."""
-    if support == "suppressed":
-        return Cell((support_tag(support),), role="text", tone="few")
-    verdict = (Tag("stands", "claim"),) if claim else ("no claim",)
     mark = support_tag(support)
-    return Cell((verdict, mark) if mark else (verdict,), role="text")
+    if support == "suppressed":
+        return stacked(mark, role="text", tone="few")
+    return stacked((Tag("stands", "claim"),) if claim else ("no claim",), mark, role="text")

@@ -10,16 +10,21 @@ from typing import Any
 from audit.results.results import Results
 from audit.results.rows import Record
 
-#: A text that begins so is a formula to a spreadsheet.
+#: A spreadsheet takes a text that begins like this for a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def table_files(results: Results) -> dict[str, str]:
     """Returns the text of a CSV file by its name, for each table that has rows."""
-    tables = {name: getattr(results, name) for name in type(results).model_fields}
+    return {f"{name}.csv": _csv(rows) for name, rows in tables(results).items()}
+
+
+def tables(results: Results) -> dict[str, Sequence[Record]]:
+    """Returns the rows of each table that has any."""
+    fields = {name: getattr(results, name) for name in type(results).model_fields}
     return {
-        f"{name}.csv": _csv(rows)
-        for name, rows in tables.items()
+        name: rows
+        for name, rows in fields.items()
         if isinstance(rows, tuple) and rows and isinstance(rows[0], Record)
     }
 

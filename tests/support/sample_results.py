@@ -1,4 +1,4 @@
-"""Results as an audit gives them, of made-up counts: suppressed cells, nulls, hostile names."""
+"""Results as an audit gives them, with made-up counts: suppressed cells, nulls, hostile names."""
 
 from __future__ import annotations
 
@@ -248,3 +248,11 @@ def _threshold(by: str, group: str, n: int, threshold: float) -> Threshold:
         policy=POLICIES[0], threshold=threshold, by=by, group=group, count=count, n=n,
         rate=value, low=low, high=high, support=support(n),
     )  # fmt: skip
+
+
+SAMPLES = {
+    "compare": compared(),
+    "four policies": compared((*POLICIES, "third", "fourth")),
+    "ablate": ablated(),
+}
+HEADER_ALONE = Results(kind="run", header=header(POLICIES[:1]), summary=("Nothing was found.",))

@@ -13,11 +13,9 @@ from audit.report.plots.canvas import (
     GREY,
     INK,
     ORANGE,
-    PALE,
     SMALL,
-    drawing,
     inline_svg,
-    percent_axis,
+    lined_axes,
     sheet,
 )
 from audit.results.ablation_rows import Ablation
@@ -40,8 +38,7 @@ def bars(changes: Sequence[Change], *, key: str, title: str) -> str:
         key: the figure's own id.
         title: what it is.
     """
-    with drawing():
-        figure = sheet(_FRAME + _LINE * len(changes))
+    with sheet(_FRAME + _LINE * len(changes)) as figure:
         axes = figure.add_subplot()
         for place, change in enumerate(changes):
             _bar(axes, change.overall, place - 0.17, overall=True)
@@ -49,7 +46,7 @@ def bars(changes: Sequence[Change], *, key: str, title: str) -> str:
                 _bar(axes, change.group, place + 0.17, overall=False)
         _finish(axes, changes)
         _legend(figure)
-        return inline_svg(figure, key, title, _told(changes))
+        return inline_svg(figure, key, title, _in_words(changes))
 
 
 def _bar(axes: Any, row: Ablation, place: float, *, overall: bool) -> None:
@@ -75,12 +72,8 @@ def _finish(axes: Any, changes: Sequence[Change]) -> None:
     axes.set_yticks(range(len(changes)), names, fontsize=SMALL, linespacing=1.25)
     axes.set_ylim(len(changes) - 0.5, -0.5)
     axes.axvline(0, color=GREY, linewidth=1)
-    percent_axis(axes.xaxis)
     axes.set_xlabel("net change of the share flagged, points", loc="right")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=PALE, linewidth=0.7)
-    axes.set_axisbelow(True)
+    lined_axes(axes)
 
 
 def _legend(figure: Any) -> None:
@@ -91,11 +84,11 @@ def _legend(figure: Any) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
 
 
-def _told(changes: Sequence[Change]) -> str:
-    told = []
+def _in_words(changes: Sequence[Change]) -> str:
+    parts = []
     for overall, group in changes:
         text = f"{overall.change}: overall {100 * (overall.net or 0):+.2f} points"
         if group is not None:
             text += f", most for {group.group} {100 * (group.net or 0):+.2f}"
-        told.append(text)
-    return "; ".join(told or ["No change was tried"]).replace("-", "−") + "."
+        parts.append(text)
+    return "; ".join(parts or ["No change was tried"]).replace("-", "−") + "."

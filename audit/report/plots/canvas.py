@@ -15,14 +15,14 @@ from matplotlib.figure import Figure
 
 from moderation.visible_text import lines
 
-#: Pixels, at the natural size: it fits a telephone without being scaled down.
+#: Pixels at the natural size, which fits a telephone without being scaled down.
 WIDTH = 352
 
-#: Okabe and Ito's colours, which people who confuse colours tell apart.
+#: Okabe and Ito's colours, which colour-blind readers can tell apart.
 BLUE, ORANGE, GREEN, PURPLE, SKY = "#0072B2", "#D55E00", "#00795A", "#A6517E", "#3B8DBD"
 INK, GREY, PALE = "#1d2429", "#66707a", "#d9dee2"
 
-#: One of these for each policy, in its order: colour and the shape of its points.
+#: The colour and the shape of points of each policy, in their order.
 SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (SKY, "v"), (GREY, "P"))
 
 TEXT, SMALL = 10.0, 9.5
@@ -60,18 +60,16 @@ _REFERENCES = re.compile(r'url\(#([^)]+)\)|(?:xlink:)?href="#([^"]+)"')
 
 
 @contextmanager
-def drawing() -> Iterator[None]:
-    """Gives matplotlib the settings of a report's figures, and takes them back."""
+def sheet(height: float) -> Iterator[Figure]:
+    """Yields an empty figure of the natural width and a height in pixels, to be drawn in a block.
+
+    Inside the block matplotlib has the settings of a report's figures.
+    """
     with mpl.rc_context(_SETTINGS), warnings.catch_warnings():
-        # The page brings its own fonts: what matplotlib's lacks, the browser's has.
+        # The page's text is set by the browser, whose fonts have what matplotlib's lack.
         warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)
         warnings.filterwarnings("ignore", ".*layout not applied.*", UserWarning)
-        yield
-
-
-def sheet(height: float) -> Figure:
-    """Returns an empty figure of the natural width, and of a height in pixels."""
-    return Figure(figsize=(WIDTH / 72, height / 72), dpi=72, layout="constrained")
+        yield Figure(figsize=(WIDTH / 72, height / 72), dpi=72, layout="constrained")
 
 
 def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
@@ -79,8 +77,8 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
 
     Args:
         figure: what is drawn.
-        key: letters, digits and hyphens; of no other figure of the page.
-        title: what it is, for who cannot see it.
+        key: letters, digits and hyphens that no other figure of the page has.
+        title: what it is, for a reader who cannot see it.
         description: what it shows, in words.
     """
     stream = io.StringIO()
@@ -101,7 +99,7 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
 
 
 def _own_ids(body: str, key: str) -> str:
-    """Returns a drawing in which only ids that something points at are left, each with its key."""
+    """Returns a drawing with only the ids that something points at, each with the key before it."""
     used = {a or b for a, b in _REFERENCES.findall(body)}
     names = {name: f"{key}-{i}" for i, name in enumerate(sorted(used))}
     body = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", body)
@@ -110,6 +108,15 @@ def _own_ids(body: str, key: str) -> str:
 
 
 def percent_axis(axis: Any) -> None:
-    """Labels an axis of rates in percent, with as few digits as tell its ticks apart."""
+    """Labels an axis of rates in percent, with no more digits than tell its ticks apart."""
     axis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "−"))
+
+
+def lined_axes(axes: Any, grid: str = "x") -> None:
+    """Gives axes a line for each name, and percent along the other side."""
+    percent_axis(axes.xaxis)
+    axes.tick_params(axis="y", length=0)
+    axes.spines["left"].set_visible(False)
+    axes.grid(axis=grid, color=PALE, linewidth=0.7)
+    axes.set_axisbelow(True)

@@ -13,11 +13,9 @@ from audit.report.plots.canvas import (
     GREY,
     INK,
     ORANGE,
-    PALE,
     SMALL,
-    drawing,
     inline_svg,
-    percent_axis,
+    lined_axes,
     sheet,
 )
 from audit.report.shown import minus, points
@@ -25,7 +23,7 @@ from audit.results.rows import Shift
 
 _LINE, _FRAME = 21.0, 98.0
 
-#: A ring, and a square that fits into it: both are seen where nothing changed.
+#: A ring, and a square that fits into it, so that both are seen where nothing changed.
 _BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "white", "mec": BLUE}
 _AFTER: dict[str, Any] = {"marker": "s", "ms": 4.5, "mew": 1.0, "mfc": ORANGE, "mec": ORANGE}
 
@@ -40,21 +38,20 @@ def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, titl
         key: the figure's own id.
         title: what it is.
     """
-    with drawing():
-        figure = sheet(_FRAME + _LINE * len(shifts))
+    with sheet(_FRAME + _LINE * len(shifts)) as figure:
         axes = figure.add_subplot()
         for place, shift in enumerate(shifts):
             _pair(axes, shift, place)
         _finish(axes, shifts)
         _legend(figure, before, after)
-        return inline_svg(figure, key, title, _told(shifts, before, after))
+        return inline_svg(figure, key, title, _in_words(shifts, before, after))
 
 
 def _pair(axes: Any, shift: Shift, place: int) -> None:
     side = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
     if shift.before is None or shift.after is None or shift.support == "suppressed":
-        told = f"too few: n = {shift.n:,}"
-        axes.annotate(told, (0, place), (3, 0), color=GREY, fontsize=SMALL, style="italic", **side)
+        text = f"too few: n = {shift.n:,}"
+        axes.annotate(text, (0, place), (3, 0), color=GREY, fontsize=SMALL, style="italic", **side)
         return
     line = "-" if shift.support == "full" else (0, (2, 1.5))
     axes.plot([shift.before, shift.after], [place, place], color=GREY, lw=2, ls=line, zorder=2)
@@ -70,12 +67,8 @@ def _finish(axes: Any, shifts: Sequence[Shift]) -> None:
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
     axes.set_xlim(0, max(rates, default=1) * 1.06)
-    percent_axis(axes.xaxis)
     axes.set_xlabel("% flagged; net change in points at the right", loc="right")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="both", color=PALE, linewidth=0.7)
-    axes.set_axisbelow(True)
+    lined_axes(axes, grid="both")
 
 
 def _legend(figure: Any, before: str, after: str) -> None:
@@ -86,12 +79,12 @@ def _legend(figure: Any, before: str, after: str) -> None:
     figure.legend(handles=handles, loc="outside upper left", handletextpad=0.2, labelspacing=0.3)
 
 
-def _told(shifts: Sequence[Shift], before: str, after: str) -> str:
-    told = [
+def _in_words(shifts: Sequence[Shift], before: str, after: str) -> str:
+    parts = [
         f"{shift.group} from {100 * (shift.before or 0):.2f} to {100 * (shift.after or 0):.2f} "
         f"percent, net {minus(f'{100 * (shift.net or 0):.2f}')} points"
         + (", stands after correction" if shift.claim else "")
         for shift in shifts
         if shift.support != "suppressed" and shift.before is not None and shift.after is not None
     ]
-    return f"From {before} to {after}: " + "; ".join(told or ["no group has enough images"]) + "."
+    return f"From {before} to {after}: " + "; ".join(parts or ["no group has enough images"]) + "."

@@ -19,7 +19,6 @@ from audit.report.plots.canvas import (
     SMALL,
     TEXT,
     WIDTH,
-    drawing,
     inline_svg,
     sheet,
 )
@@ -28,7 +27,7 @@ from audit.results.rows import Flow
 _COLOURS = (BLUE, ORANGE, GREEN, PURPLE, SKY)
 _HATCHES = ("", "///", "...", "\\\\\\", "xxx")
 
-#: Pixels: the columns of labels, the bars beside them, the least height of a label's line.
+#: Pixels: the columns of labels, the bars beside them, the smallest height of a label's line.
 _LEFT, _RIGHT, _BAR, _LINE = 126.0, 126.0, 7.0, 14.0
 _TOP, _GAP = 30.0, 5.0
 
@@ -37,7 +36,7 @@ def flow(flows: Sequence[Flow], *, before: str, after: str, key: str, title: str
     """Returns an alluvial diagram of flows from one label to another.
 
     Args:
-        flows: largest first; none of no image.
+        flows: largest first, each of at least one image.
         before: what the first column is called.
         after: what the second column is called.
         key: the figure's own id.
@@ -49,8 +48,7 @@ def flow(flows: Sequence[Flow], *, before: str, after: str, key: str, title: str
     scale = max(_LINE * lines, 120.0) / total
     spots = [_spots(flows, names, side, scale) for side, names in enumerate((sources, targets))]
     height = 12 + max(top + max(size, _LINE) for side in spots for top, size in side.values())
-    with drawing():
-        figure = sheet(height)
+    with sheet(height) as figure:
         figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))
         axes.set_xlim(0, WIDTH)
@@ -58,7 +56,7 @@ def flow(flows: Sequence[Flow], *, before: str, after: str, key: str, title: str
         axes.set_axis_off()
         _bands(axes, flows, spots, scale, sources)
         _labels(axes, spots, (before, after), flows)
-        return inline_svg(figure, key, title, _told(flows, before, after))
+        return inline_svg(figure, key, title, _in_words(flows, before, after))
 
 
 Spots = dict[str, tuple[float, float]]
@@ -69,7 +67,7 @@ def _name(each: Flow, side: int) -> str:
 
 
 def _spots(flows: Sequence[Flow], names: Sequence[str], side: int, scale: float) -> Spots:
-    """Returns where each label's bar begins and how high it is; no two labels' texts touch."""
+    """Returns where each label's bar begins and how high it is, so that no two texts touch."""
     spots: Spots = {}
     top = _TOP
     for name in names:
@@ -126,10 +124,10 @@ def _labels(
             images = sum(each.count for each in flows if _name(each, side) == name)
             count = f"{images:,}"
             shown = short(name, 20 - len(count))
-            told = f"{shown} {count}"
-            axes.text(text, top + size / 2, told, ha=align, va="center", size=SMALL)
+            line = f"{shown} {count}"
+            axes.text(text, top + size / 2, line, ha=align, va="center", size=SMALL)
 
 
-def _told(flows: Sequence[Flow], before: str, after: str) -> str:
-    told = [f"{each.count:,} from {each.source} to {each.target}" for each in flows]
-    return f"Images that changed from {before} to {after}: " + "; ".join(told) + "."
+def _in_words(flows: Sequence[Flow], before: str, after: str) -> str:
+    parts = [f"{each.count:,} from {each.source} to {each.target}" for each in flows]
+    return f"Images that changed from {before} to {after}: " + "; ".join(parts) + "."

@@ -10,12 +10,10 @@ from matplotlib.lines import Line2D
 from audit.report.names import distinct, short
 from audit.report.plots.canvas import (
     GREY,
-    PALE,
     SERIES,
     SMALL,
-    drawing,
     inline_svg,
-    percent_axis,
+    lined_axes,
     sheet,
 )
 from audit.results.rows import Rate
@@ -38,14 +36,13 @@ def forest(
         rates: of each policy and group.
         overall: of each policy, the rate of the whole dataset.
         called: by policy, what the legend says.
-        highest: the end of the axis, so that several plots are of one scale.
+        highest: the end of the axis, so that several plots share one scale.
         key: the figure's own id.
         title: what it is.
     """
     groups, policies = distinct(r.group for r in rates), distinct(r.policy for r in rates)
     step = max(1.0, 0.62 * len(policies) + 0.5)
-    with drawing():
-        figure = sheet(_FRAME + _LINE * (step * len(groups) + len(policies) - 1))
+    with sheet(_FRAME + _LINE * (step * len(groups) + len(policies) - 1)) as figure:
         axes = figure.add_subplot()
         for rate in overall:
             series = policies.index(rate.policy)
@@ -55,7 +52,7 @@ def forest(
         _finish(axes, groups, step, highest)
         if len(policies) > 1:
             _legend(figure, [called[policy] for policy in policies])
-        return inline_svg(figure, key, title, _told(rates, overall, called))
+        return inline_svg(figure, key, title, _in_words(rates, overall, called))
 
 
 def _reference(axes: Any, rate: Rate, colour: str) -> None:
@@ -78,7 +75,7 @@ def _drawn(rate: Rate) -> bool:
 
 
 def _absence(axes: Any, rate: Rate, place: float) -> None:
-    """Says once for a group why no policy has a point there."""
+    """Says once for a group why it has no point under any policy."""
     axes.annotate(
         "undefined" if rate.n == 0 else f"too few: n = {rate.n:,}",
         (0, place),
@@ -105,12 +102,8 @@ def _finish(axes: Any, groups: Sequence[str], step: float, highest: float) -> No
     axes.set_yticks([i * step for i in range(len(groups))], [short(g, 20) for g in groups])
     axes.set_ylim(step * (len(groups) - 0.5), -step / 2)
     axes.set_xlim(0, (highest or 1) * 1.04)
-    percent_axis(axes.xaxis)
     axes.set_xlabel("% of the group's images")
-    axes.tick_params(axis="y", length=0)
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=PALE, linewidth=0.7)
-    axes.set_axisbelow(True)
+    lined_axes(axes)
 
 
 def _legend(figure: Any, names: Sequence[str]) -> None:
@@ -121,8 +114,8 @@ def _legend(figure: Any, names: Sequence[str]) -> None:
     figure.legend(handles=handles, loc="outside upper left", handlelength=1.8, labelspacing=0.3)
 
 
-def _told(rates: Sequence[Rate], overall: Sequence[Rate], called: Mapping[str, str]) -> str:
-    """Returns what the plot shows in words: the overall rate, the highest, the lowest."""
+def _in_words(rates: Sequence[Rate], overall: Sequence[Rate], called: Mapping[str, str]) -> str:
+    """Returns what the plot shows in words: the overall, the highest and the lowest rate."""
     parts = []
     for rate in overall:
         own = [each for each in rates if each.policy == rate.policy and _drawn(each)]

@@ -15,13 +15,12 @@ from audit.report.plots.canvas import (
     INK,
     PALE,
     SMALL,
-    drawing,
     inline_svg,
     sheet,
 )
 from audit.results.rows import Rate
 
-#: With more columns the numbers no longer fit into the cells.
+#: With more columns the numbers do not fit into the cells.
 _MOST_COLUMNS = 9
 _ROW, _FRAME = 26.0, 46.0
 
@@ -29,7 +28,7 @@ Cells = Mapping[tuple[str, str], Rate]
 
 
 def crossed(rates: Sequence[Rate]) -> Cells | None:
-    """Returns the rates by their two values; None where a value holds the sign between them."""
+    """Returns the rates by their two values; None where a value contains the sign between them."""
     parts = [(tuple(rate.group.split(CROSS)), rate) for rate in rates]
     if any(len(values) != 2 for values, _ in parts):
         return None
@@ -41,7 +40,7 @@ def heatmap(rates: Sequence[Rate], highest: float, *, key: str, title: str) -> s
 
     Args:
         rates: of each group that has an image; others stay blank.
-        highest: the rate of the darkest cell, so that several maps are of one scale.
+        highest: the rate of the darkest cell, so that several maps share one scale.
         key: the figure's own id.
         title: what it is.
     """
@@ -52,18 +51,17 @@ def heatmap(rates: Sequence[Rate], highest: float, *, key: str, title: str) -> s
         rows, columns = columns, rows
     longest = max((len(short(name, 16)) for name in columns), default=0)
     turned = len(columns) > 3
-    with drawing():
-        figure = sheet(_FRAME + _ROW * len(rows) + (5.4 * longest if turned else 8))
+    with sheet(_FRAME + _ROW * len(rows) + (5.4 * longest if turned else 8)) as figure:
         axes = figure.add_subplot()
         for (row, column), rate in cells.items():
             spot = (columns.index(column), rows.index(row))
             _cell(axes, rate, spot, highest, write=len(columns) <= _MOST_COLUMNS)
         _finish(axes, rows, columns, turned)
-        return inline_svg(figure, key, title, _told(rates))
+        return inline_svg(figure, key, title, _in_words(rates))
 
 
 def _in_order(cells: Cells, side: int) -> list[str]:
-    """Returns the values of a feature; each is compared along the row that has most of them."""
+    """Returns the values of one of the two features, in the order in which they come."""
     return distinct(values[side] for values in cells)
 
 
@@ -117,7 +115,7 @@ def _finish(axes: Any, rows: Sequence[str], columns: Sequence[str], turned: bool
     axes.xaxis.set_label_position("bottom")
 
 
-def _told(rates: Sequence[Rate]) -> str:
+def _in_words(rates: Sequence[Rate]) -> str:
     shown = [rate for rate in rates if rate.rate is not None and rate.support != "suppressed"]
     if not shown:
         return "No cell has 30 images, so none shows a rate."

@@ -1,4 +1,4 @@
-"""Flag rates over thresholds, a small panel for each group, with the overall rate behind it."""
+"""Flag rates over thresholds: a small panel for each group, with the overall rate behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from audit.report.plots.canvas import (
     GREY,
     PALE,
     TEXT,
-    drawing,
     inline_svg,
     percent_axis,
     sheet,
@@ -37,8 +36,7 @@ def ribbons(
     """
     groups = distinct(row.group for row in rows if row.support != "suppressed")
     height = max(1, ceil(len(groups) / 2))
-    with drawing():
-        figure = sheet(_FRAME + _PANEL * height)
+    with sheet(_FRAME + _PANEL * height) as figure:
         panels = figure.subplots(height, 2, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, group in zip(panels, groups, strict=False):
             _panel(axes, [row for row in rows if row.group == group], overall)
@@ -46,7 +44,7 @@ def ribbons(
         for axes in panels[len(groups) :]:
             axes.set_axis_off()
         _finish(figure, panels)
-        return inline_svg(figure, key, title, _told(rows, groups))
+        return inline_svg(figure, key, title, _in_words(rows, groups))
 
 
 def _panel(axes: Any, rows: Sequence[Threshold], overall: Sequence[Threshold]) -> None:
@@ -85,14 +83,14 @@ def _finish(figure: Any, panels: Any) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=2)
 
 
-def _told(rows: Sequence[Threshold], groups: Sequence[str]) -> str:
-    told = []
+def _in_words(rows: Sequence[Threshold], groups: Sequence[str]) -> str:
+    parts = []
     for group in groups:
         own = [row for row in rows if row.group == group and row.rate is not None]
         if own:
             first, last = (pick(own, key=lambda row: row.threshold) for pick in (min, max))
-            told.append(
+            parts.append(
                 f"{group}: {100 * (first.rate or 0):.2f} percent at {first.threshold:g}, "
                 f"{100 * (last.rate or 0):.2f} percent at {last.threshold:g}"
             )
-    return "Flag rate by threshold. " + "; ".join(told or ["No group has 30 images"]) + "."
+    return "Flag rate by threshold. " + "; ".join(parts or ["No group has 30 images"]) + "."

@@ -1,1 +1,1 @@
-"""The sections of a report: each module takes results and returns blocks, or none."""
+"""The sections of a report: each is a generator that takes results and yields blocks, if any."""

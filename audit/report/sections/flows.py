@@ -2,82 +2,80 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
+from audit.datasets.dataset import OVERALL
 from audit.report.document import (
     Block,
     Cell,
     Figure,
-    Figures,
-    Fold,
     Heading,
     Line,
     Name,
+    Table,
+    folded,
     head,
     number,
     paragraph,
+    side_by_side,
+    stacked,
     table,
+    words,
 )
-from audit.report.names import OVERALL, distinct, singles, title
+from audit.report.names import grouped, is_crossed, title
 from audit.report.plots.flow import flow
-from audit.report.sections.shifts import Pair, pair_title, shown_pairs
-from audit.report.shown import count, few_tone, of, rate_line, support_tag
+from audit.report.sections.shifts import Pair, by_pair, pair_title
+from audit.report.shown import count, few_tone, group_head, marked, of, rate_line, support_tag
 from audit.results.results import Results
 from audit.results.rows import Flow, Price
 from audit.statistics.support import support_of
 
-#: How many flows the diagram and the first table show; the CSV file holds all.
+#: How many flows the diagram and the tables show; the CSV file holds all.
 _DRAWN, _LISTED, _LISTED_BY_GROUP = 12, 15, 5
 
 
-def flows(results: Results) -> tuple[Block, ...]:
-    """Returns where the images that changed their label or action went."""
+def flows(results: Results) -> Iterator[Block]:
+    """Yields where the images that changed their label or action went."""
     changed = [row for row in results.flows if row.source != row.target]
-    pairs = shown_pairs(results, ((row.before_policy, row.after_policy) for row in changed))
-    blocks: list[Block] = []
-    for i, pair in enumerate(pairs):
-        own = [row for row in changed if (row.before_policy, row.after_policy) == pair]
-        blocks += [Heading(pair_title(results, pair)), *_pair(results, pair, own, i)]
-    return tuple(blocks)
+    for i, (pair, own) in enumerate(by_pair(results, changed).items()):
+        yield Heading(pair_title(results, pair))
+        yield from side_by_side(_drawn(results, pair, own, i))
+        yield from _listed([row for row in own if row.kind == "label"])
 
 
-def _pair(results: Results, pair: Pair, rows: Sequence[Flow], place: int) -> Iterable[Block]:
-    figures = []
+def _drawn(results: Results, pair: Pair, rows: Sequence[Flow], place: int) -> Iterator[Figure]:
+    before, after = (title(results, policy) for policy in pair)
     for kind in ("action", "label"):
-        top = _largest(row for row in rows if row.by == OVERALL and row.kind == kind)[:_DRAWN]
-        if top:
+        own = [row for row in rows if row.by == OVERALL and row.kind == kind]
+        if own:
             name = f"Images that changed their {kind}"
-            before, after = (title(results, policy) for policy in pair)
-            svg = flow(top, before=before, after=after, key=f"flow-{kind}-{place}", title=name)
-            caption = f"{name}, largest flows. Numbers count images."
-            figures.append(Figure(svg, caption))
-    if figures:
-        yield Figures(tuple(figures))
-    labels = [row for row in rows if row.kind == "label"]
-    whole = _largest(row for row in labels if row.by == OVERALL)[:_LISTED]
-    if whole:
-        yield _table("Images that changed the label they resemble most: largest flows", whole)
-    for by in singles(row.by for row in labels):
-        groups = distinct(row.group for row in labels if row.by == by)
-        listed = [row for group in groups for row in _of_group(labels, by, group)]
-        caption = f"Largest flows of each group by {by}"
-        yield Fold(caption, (_table(caption, listed),))
+            top, key = _largest(own, _DRAWN), f"flow-{kind}-{place}"
+            svg = flow(top, before=before, after=after, key=key, title=name)
+            yield Figure(svg, f"{name}, largest flows. Numbers count images.")
 
 
-def _of_group(rows: Sequence[Flow], by: str, group: str) -> list[Flow]:
-    return _largest(r for r in rows if r.by == by and r.group == group)[:_LISTED_BY_GROUP]
+def _listed(labels: Sequence[Flow]) -> Iterator[Block]:
+    groups = grouped(labels, lambda row: row.by)
+    if whole := groups.pop(OVERALL, []):
+        caption = "Images that changed the label they resemble most: largest flows"
+        yield _table(caption, _largest(whole, _LISTED))
+    for by, rows in groups.items():
+        if not is_crossed(by):
+            of_groups = grouped(rows, lambda row: row.group).values()
+            listed = [row for own in of_groups for row in _largest(own, _LISTED_BY_GROUP)]
+            yield folded(_table(f"Largest flows of each group by {by}", listed))
 
 
-def _largest(rows: Iterable[Flow]) -> list[Flow]:
-    return sorted(rows, key=lambda row: (-row.count, row.source, row.target))
+def _largest(rows: Iterable[Flow], most: int) -> list[Flow]:
+    return sorted(rows, key=lambda row: (-row.count, row.source, row.target))[:most]
 
 
-def _table(caption: str, rows: Sequence[Flow]) -> Block:
+def _table(caption: str, rows: Sequence[Flow]) -> Table:
     cells = [
         [
-            head("All images") if row.by == OVERALL else head(row.group),
-            Cell(((Name(row.source),),), role="text"),
-            Cell(((Name(row.target),),), role="text"),
+            head("All images" if row.by == OVERALL else row.group),
+            words(Name(row.source)),
+            words(Name(row.target)),
             number(*of(row.count, row.n)),
         ]
         for row in rows
@@ -85,37 +83,27 @@ def _table(caption: str, rows: Sequence[Flow]) -> Block:
     return table(caption, ("Group", "From", "To", "Images"), cells)
 
 
-def prices(results: Results) -> tuple[Block, ...]:
-    """Returns what each new label took: from flagged images, and from those that passed."""
+def prices(results: Results) -> Iterator[Block]:
+    """Yields what each new label took: from flagged images, and from those that passed."""
     if not results.prices:
-        return ()
-    told = paragraph(
+        return
+    yield paragraph(
         "A new label takes images from the others, so adding one nearly always lowers flags. "
         "Relief is the share of the images flagged before that it took. Over-capture is the share "
         "of the images that passed before that it took: its price."
     )
-    blocks: list[Block] = [told]
-    pairs = shown_pairs(results, ((row.before_policy, row.after_policy) for row in results.prices))
-    for pair in pairs:
-        own = [row for row in results.prices if (row.before_policy, row.after_policy) == pair]
+    pairs = by_pair(results, results.prices)
+    for pair, rows in pairs.items():
         if len(pairs) > 1:
-            blocks.append(Heading(pair_title(results, pair)))
-        blocks += _price_tables(own)
-    return tuple(blocks)
+            yield Heading(pair_title(results, pair))
+        for label, own in grouped(rows, lambda row: row.label).items():
+            caption = f"What the label {label} took"
+            yield _prices(caption, [row for row in own if not is_crossed(row.by)])
+            if crossed := [row for row in own if is_crossed(row.by)]:
+                yield folded(_prices(f"{caption}, by intersection", crossed))
 
 
-def _price_tables(rows: Sequence[Price]) -> Iterable[Block]:
-    alone = singles(row.by for row in rows)
-    for label in distinct(row.label for row in rows):
-        own = [row for row in rows if row.label == label]
-        main = [row for row in own if row.by == OVERALL or row.by in alone]
-        yield _prices(f"What the label {label} took", main)
-        if crossed := [row for row in own if row not in main]:
-            caption = f"What the label {label} took, by intersection"
-            yield Fold(caption, (_prices(caption, crossed),))
-
-
-def _prices(caption: str, rows: Sequence[Price]) -> Block:
+def _prices(caption: str, rows: Sequence[Price]) -> Table:
     known = any(row.from_correct is not None for row in rows)
     columns = ["Group", "Took", "Relief", "Over-capture"]
     columns += ["Of them right before"] if known else []
@@ -123,13 +111,11 @@ def _prices(caption: str, rows: Sequence[Price]) -> Block:
 
 
 def _price(row: Price, known: bool) -> list[Cell]:
-    name = head("All images") if row.by == OVERALL else head(row.group, row.by)
     tone = few_tone(row.support)
-    mark = support_tag(row.support)
     right = ("unknown",) if row.from_correct is None else (count(row.from_correct),)
     return [
-        name,
-        Cell((of(row.captured, row.n), *((mark,) if mark else ())), tone=tone),
+        group_head(row.by, row.group),
+        stacked(of(row.captured, row.n), support_tag(row.support), tone=tone),
         _share(
             rate_line(row.relief, row.relief_low, row.relief_high),
             (row.from_flagged, row.flagged_before),
@@ -146,6 +132,5 @@ def _share(line: Line, counted: tuple[int, int]) -> Cell:
     """Returns a share of part of a group, which may be too small even where the group is not."""
     support = support_of(counted[1]).item()
     if support == "suppressed":
-        return Cell((of(*counted), support_tag(support)), tone="few")
-    mark = support_tag(support)
-    return Cell((line, (*of(*counted), *((" ", *mark) if mark else ()))))
+        return stacked(of(*counted), support_tag(support), tone="few")
+    return stacked(line, marked(of(*counted), support))

@@ -1,25 +1,28 @@
-"""How far the groups of a feature lie apart: the widest gaps, and the equalized odds."""
+"""How far groups lie apart: the widest gaps, the equalized odds, each group against all images."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
+from audit.metrics.rates import FLAG
 from audit.report.document import (
     Block,
     Cell,
-    Fold,
     Name,
     Table,
     Tag,
+    folded,
     head,
     number,
     paragraph,
+    stacked,
     table,
+    withheld,
 )
-from audit.report.names import FLAG, distinct, metric_name, page_metrics, title
-from audit.report.shown import count, interval, of, p_value, points_line, ratio
+from audit.report.names import grouped, is_crossed, metric_name, page_metrics, title
+from audit.report.shown import claim_cell, count, interval, of, p_value, points_line, ratio
 from audit.results.results import Results
-from audit.results.rows import Gap
+from audit.results.rows import Difference, Gap
 
 _WARNING = (
     "The widest gap is read off the same images that show it, so it is biased upward: groups that "
@@ -33,47 +36,43 @@ _RATIOS = (
     "p: of all compared groups having one rate."
 )
 
-_COLUMNS = ("Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "Groups")
+_GAP = ("By", "Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "Groups")
+_DIFFERENCE = ("Group", "Flagged", "Against", "Difference, points", "Ratio", "Adjusted p", "Claim")
 
 
-def gaps(results: Results) -> tuple[Block, ...]:
-    """Returns the widest gap of each policy, feature and rate, and the equalized odds."""
+def gaps(results: Results) -> Iterator[Block]:
+    """Yields the widest gap of each policy, feature and rate, and the equalized odds."""
     metrics = page_metrics(results, (gap.metric for gap in results.gaps))
-    shown = [gap for gap in results.gaps if gap.metric in metrics]
-    blocks: list[Block] = []
+    shown = grouped((gap for gap in results.gaps if gap.metric in metrics), lambda g: g.policy)
     if shown:
-        blocks += [paragraph(_WARNING, tone="note"), paragraph(_RATIOS)]
-    for policy in distinct(gap.policy for gap in shown):
-        own = [gap for gap in shown if gap.policy == policy]
-        blocks += _policy(title(results, policy), own)
-    return (*blocks, *_equalized_odds(results))
+        yield paragraph(_WARNING, tone="note")
+        yield paragraph(_RATIOS)
+    for policy, own in shown.items():
+        name = title(results, policy)
+        if flags := [_gap(gap) for gap in own if gap.metric == FLAG]:
+            yield table(f"Widest gaps in the share flagged, {name}", _GAP, flags)
+        if others := [_gap(gap) for gap in own if gap.metric != FLAG]:
+            yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
+    if results.equalized_odds:
+        yield paragraph(
+            "Equalized odds: the larger of two gaps, in the true positive rate and in the false "
+            "positive rate. The interval is simultaneous."
+        )
+        yield _equalized_odds(results)
 
 
-def _policy(name: str, rows: Sequence[Gap]) -> Iterable[Block]:
-    flags = [gap for gap in rows if gap.metric == FLAG]
-    others = [gap for gap in rows if gap.metric != FLAG]
-    if flags:
-        yield _table(f"Widest gaps in the share flagged, {name}", flags)
-    if others:
-        caption = f"Widest gaps in the other rates, {name}"
-        yield Fold(caption, (_table(caption, others),))
-
-
-def _table(caption: str, rows: Sequence[Gap]) -> Table:
-    return table(caption, ("By", *_COLUMNS), [_row(gap) for gap in rows])
-
-
-def _row(gap: Gap) -> list[Cell]:
+def _gap(gap: Gap) -> list[Cell]:
     name = head(gap.by) if gap.metric == FLAG else head(gap.by, metric_name(gap.metric))
-    left = ((Tag("others too few", "few"),),) if gap.left_out else ()
-    compared = Cell(((count(gap.compared),), *left))
+    compared = stacked(
+        (count(gap.compared),), (Tag("others too few", "few"),) if gap.left_out else ()
+    )
     if gap.worst is None or gap.best is None:
-        lost = Cell((("too little data",),), tone="few")
-        return [name, lost, lost, lost, lost, lost, number(p_value(gap.p)), compared]
+        lost = number("too little data", tone="few")
+        return [name, *[lost] * 5, number(p_value(gap.p)), compared]
     return [
         name,
-        Cell(((Name(gap.worst),), of(gap.worst_count, gap.worst_n))),
-        Cell(((Name(gap.best),), of(gap.best_count, gap.best_n))),
+        stacked((Name(gap.worst),), of(gap.worst_count, gap.worst_n)),
+        stacked((Name(gap.best),), of(gap.best_count, gap.best_n)),
         number(*points_line(gap.difference, gap.difference_low, gap.difference_high)),
         number(ratio(gap.ratio), *interval(gap.ratio_low, gap.ratio_high, ratio)),
         number(ratio(gap.pass_ratio), *interval(gap.pass_ratio_low, gap.pass_ratio_high, ratio)),
@@ -82,13 +81,7 @@ def _row(gap: Gap) -> list[Cell]:
     ]
 
 
-def _equalized_odds(results: Results) -> Iterable[Block]:
-    if not results.equalized_odds:
-        return
-    yield paragraph(
-        "Equalized odds: the larger of two gaps, in the true positive rate and in the false "
-        "positive rate. The interval is simultaneous."
-    )
+def _equalized_odds(results: Results) -> Table:
     rows = [
         [
             head(row.by, title(results, row.policy)),
@@ -98,5 +91,54 @@ def _equalized_odds(results: Results) -> Iterable[Block]:
         ]
         for row in results.equalized_odds
     ]
-    columns = ("By", "Difference, points", "n", "Groups")
-    yield table("Equalized odds difference", columns, rows)
+    return table("Equalized odds difference", ("By", "Difference, points", "n", "Groups"), rows)
+
+
+def differences(results: Results) -> Iterator[Block]:
+    """Yields each group against all images, for each policy, and the pairs that differ."""
+    metrics = page_metrics(results, (row.metric for row in results.differences))
+    shown = [row for row in results.differences if row.metric in metrics]
+    if shown:
+        yield paragraph(
+            "Each group against all images. p is corrected by Holm over the groups of a feature; "
+            "a difference stands where that p is below 0.05. Without that no claim is made."
+        )
+    for policy, own in grouped(shown, lambda row: row.policy).items():
+        yield from _of_policy(title(results, policy), own)
+
+
+def _of_policy(name: str, rows: Sequence[Difference]) -> Iterator[Block]:
+    flags = [row for row in rows if row.metric == FLAG and not is_crossed(row.by)]
+    main = [row for row in flags if row.comparison == "to_overall"]
+    others = [r for r in rows if r.comparison == "to_overall" and r.claim and r not in main]
+    pairs = [row for row in flags if row.comparison == "between_groups" and row.claim]
+    if main:
+        yield _differences(f"Share flagged: each group against all images, {name}", main)
+    if others:
+        caption = f"Other rates and intersections whose difference stands, {name}"
+        yield folded(_differences(caption, others))
+    if pairs:
+        yield folded(_differences(f"Pairs of groups whose difference stands, {name}", pairs))
+
+
+def _differences(caption: str, rows: Sequence[Difference]) -> Table:
+    return table(caption, _DIFFERENCE, map(_difference, rows))
+
+
+def _difference(row: Difference) -> list[Cell]:
+    rate = () if row.metric == FLAG else (metric_name(row.metric),)
+    against = "all images" if row.comparison == "to_overall" else Name(row.reference)
+    figures = [withheld()] * 3
+    if row.support != "suppressed":
+        figures = [
+            number(*points_line(row.difference, row.difference_low, row.difference_high)),
+            number(ratio(row.ratio), *interval(row.ratio_low, row.ratio_high, ratio)),
+            number(p_value(row.p_adjusted)),
+        ]
+    return [
+        head(row.group, row.by, *rate),
+        number(*of(row.count, row.n)),
+        stacked((against,), of(row.reference_count, row.reference_n)),
+        *figures,
+        claim_cell(row.claim, row.support),
+    ]

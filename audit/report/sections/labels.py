@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from audit.report.document import (
     Block,
     Cell,
     Fold,
     Inline,
     Line,
-    Paragraph,
     Points,
     Tag,
     head,
     paragraph,
+    stacked,
     table,
     words,
 )
@@ -23,8 +25,8 @@ from audit.results.results import LabelRecord, PolicyRecord, Results
 _MANY_TEMPLATES = 6
 
 
-def labels(results: Results) -> tuple[Block, ...]:
-    """Returns the labels of each policy in one table, then the templates."""
+def labels(results: Results) -> Iterator[Block]:
+    """Yields the labels of each policy in one table, then the templates."""
     policies = results.header.policies
     ids = distinct(label.id for policy in policies for label in policy.labels)
     columns = ["Label", *(title(results, policy.name) for policy in policies)]
@@ -32,21 +34,19 @@ def labels(results: Results) -> tuple[Block, ...]:
         [head(label_id), *(_cell(policies, policy, label_id) for policy in policies)]
         for label_id in ids
     ]
-    said = "Labels with their action, thresholds and prompts"
-    told = (_legend(),) if len(policies) > 1 else ()
-    return (*told, table(said, columns, rows), *(_templates(results, p) for p in policies))
-
-
-def _legend() -> Paragraph:
-    return paragraph(
-        "Each label set is marked against the first: ",
-        Tag("added", "added"),
-        " ",
-        Tag("removed", "removed"),
-        " ",
-        Tag("changed", "changed"),
-        ". A label without an action only competes with the others.",
-    )
+    if len(policies) > 1:
+        yield paragraph(
+            "Each label set is marked against the first: ",
+            Tag("added", "added"),
+            " ",
+            Tag("removed", "removed"),
+            " ",
+            Tag("changed", "changed"),
+            ". A label without an action only competes with the others.",
+        )
+    yield table("Labels with their action, thresholds and prompts", columns, rows)
+    for policy in policies:
+        yield _templates(results, policy)
 
 
 def _label(policy: PolicyRecord, label_id: str) -> LabelRecord | None:
@@ -61,9 +61,9 @@ def _cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: st
         return words("same")
     changed = Tag("changed", "changed") if first else Tag("added", "added")
     mark: Line = () if own == first else (" ", changed)
+    category = (f"category {own.category}",) if own.category else ()
     prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),)
-    category = ((f"category {own.category}",),) if own.category else ()
-    return Cell(((*_action(own), *mark), *category, prompts), role="text")
+    return stacked((*_action(own), *mark), category, prompts, role="text")
 
 
 def _action(label: LabelRecord) -> Line:

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from audit.datasets.dataset import OVERALL
 from audit.report.document import (
     Block,
     Cell,
     Figure,
-    Figures,
-    Fold,
     Heading,
     Name,
     Table,
+    folded,
     head,
     number,
     paragraph,
+    side_by_side,
+    stacked,
     table,
     withheld,
     words,
 )
-from audit.report.names import OVERALL, distinct, singles, title
+from audit.report.names import distinct, grouped, is_crossed, title
 from audit.report.plots.ribbons import ribbons
 from audit.report.shown import (
     bare_percent,
     count,
     decimal,
     few_tone,
+    group_head,
     of,
     p_value,
     percent,
@@ -46,34 +49,28 @@ _KINDS = {
 }
 
 
-def wordings(results: Results) -> tuple[Block, ...]:
-    """Returns the spread of each group's flag rate over wordings."""
-    rows = results.wordings
-    alone = singles(row.by for row in rows)
-    shown = [row for row in rows if row.by == OVERALL or row.by in alone]
-    if not shown:
-        return ()
-    told = paragraph(
-        "The share flagged under every wording that was tried, the policy's own among them: lowest "
-        "and highest, and the median below them. Kendall's tau says how far the order of the "
-        "groups agrees with that under the own wording: 1 is the same order, 0 is none."
-    )
-    blocks: list[Block] = [told]
-    for policy in distinct(row.policy for row in shown):
-        own = [row for row in shown if row.policy == policy]
-        blocks += [_spreads(title(results, policy), own), _orders(title(results, policy), own)]
-    return tuple(blocks)
+def wordings(results: Results) -> Iterator[Block]:
+    """Yields the spread of each group's flag rate over wordings."""
+    shown = [row for row in results.wordings if not is_crossed(row.by)]
+    if shown:
+        yield paragraph(
+            "The share flagged under every wording that was tried, the policy's own among them: "
+            "lowest and highest, and the median below them. Kendall's tau says how far the order "
+            "of the groups agrees with that under its own wording: at 1 it is the same, at 0 "
+            "there is no agreement."
+        )
+    for policy, own in grouped(shown, lambda row: row.policy).items():
+        yield _spreads(title(results, policy), own)
+        yield _orders(title(results, policy), own)
 
 
 def _spreads(name: str, rows: Sequence[Wording]) -> Table:
     kinds = distinct(row.kind for row in rows)
-    found = {(row.by, row.group, row.kind): row for row in rows}
     lines = []
-    for by, group in distinct((row.by, row.group) for row in rows):
-        first = next(row for row in rows if (row.by, row.group) == (by, group))
-        label = head("All images") if by == OVERALL else head(group, by)
-        spreads = (_spread(found.get((by, group, kind))) for kind in kinds)
-        lines.append([label, sized(first.n, first.support), *spreads])
+    for (by, group), own in grouped(rows, lambda row: (row.by, row.group)).items():
+        found = {row.kind: row for row in own}
+        spreads = (_spread(found.get(kind)) for kind in kinds)
+        lines.append([group_head(by, group), sized(own[0].n, own[0].support), *spreads])
     columns = ("Group", "n", *(_KINDS[kind] for kind in kinds))
     return table(f"Share flagged by wording, {name}", columns, lines)
 
@@ -84,7 +81,7 @@ def _spread(row: Wording | None) -> Cell:
     if row.support == "suppressed":
         return withheld()
     ends = (bare_percent(row.lowest, row.highest), " to ", percent(row.highest))
-    return Cell((ends, ("median ", percent(row.median, row.highest))))
+    return stacked(ends, ("median ", percent(row.median, row.highest)))
 
 
 def _orders(name: str, rows: Sequence[Wording]) -> Table:
@@ -103,52 +100,44 @@ def _orders(name: str, rows: Sequence[Wording]) -> Table:
     return table(f"Whether the order of the groups stays, {name}", columns, cells)
 
 
-def thresholds(results: Results) -> tuple[Block, ...]:
-    """Returns each group's flag rate over one threshold for all labels that flag."""
-    if not results.thresholds:
-        return ()
-    told = paragraph(
-        "The share flagged if every label that flags had this one threshold. "
-        "Thresholds do not carry over between label sets of different size."
-    )
-    blocks: list[Block] = [told]
-    for i, policy in enumerate(distinct(row.policy for row in results.thresholds)):
-        own = [row for row in results.thresholds if row.policy == policy]
-        blocks += [Heading(title(results, policy)), *_policy(own, i)]
-    return tuple(blocks)
+def thresholds(results: Results) -> Iterator[Block]:
+    """Yields each group's flag rate over one threshold for all labels that flag."""
+    if results.thresholds:
+        yield paragraph(
+            "The share flagged if every label that flags had this one threshold. "
+            "Thresholds do not carry over between label sets of different size."
+        )
+    policies = grouped(results.thresholds, lambda row: row.policy)
+    for place, (policy, rows) in enumerate(policies.items()):
+        yield Heading(title(results, policy))
+        features = grouped(rows, lambda row: row.by)
+        overall = features.pop(OVERALL, [])
+        single = {by: own for by, own in features.items() if not is_crossed(by)}
+        yield from side_by_side(_ribbons(single, overall, place))
+        if overall:
+            yield folded(_thresholds("Share flagged of all images by threshold", overall))
+        for by, own in single.items():
+            yield folded(_thresholds(f"Share flagged by {by} and threshold", own))
 
 
-def _policy(rows: Sequence[Threshold], place: int) -> Iterable[Block]:
-    overall = [row for row in rows if row.by == OVERALL]
-    figures = []
-    for i, by in enumerate(singles(row.by for row in rows)):
-        own = [row for row in rows if row.by == by]
+def _ribbons(
+    features: Mapping[str, Sequence[Threshold]], overall: Sequence[Threshold], place: int
+) -> Iterator[Figure]:
+    for i, (by, own) in enumerate(features.items()):
         name = f"Share flagged by {by} over the threshold"
         svg = ribbons(own, overall, key=f"ribbons-{place}-{i}", title=name)
-        figures.append(Figure(svg, f"{name}. Groups with too few images are left out."))
-    if figures:
-        yield Figures(tuple(figures))
-    if overall:
-        caption = "Share flagged of all images by threshold"
-        yield Fold(caption, (_threshold_table(caption, overall),))
-    for by in singles(row.by for row in rows):
-        caption = f"Share flagged by {by} and threshold"
-        own = [row for row in rows if row.by == by]
-        yield Fold(caption, (_threshold_table(caption, own),))
+        yield Figure(svg, f"{name}. Groups with too few images are left out.")
 
 
-def _threshold_table(caption: str, rows: Sequence[Threshold]) -> Block:
+def _thresholds(caption: str, rows: Sequence[Threshold]) -> Table:
     groups = distinct(row.group for row in rows)
-    found = {(row.threshold, row.group): row for row in rows}
-    cells = [
-        [
-            Cell(((plain(threshold),),), role="head"),
-            *(_threshold_cell(found.get((threshold, group))) for group in groups),
-        ]
-        for threshold in distinct(row.threshold for row in rows)
-    ]
+    lines = []
+    for threshold, own in grouped(rows, lambda row: row.threshold).items():
+        found = {row.group: row for row in own}
+        cells = (_threshold_cell(found.get(group)) for group in groups)
+        lines.append([head(plain(threshold)), *cells])
     names = ["All images" if group == OVERALL else group for group in groups]
-    return table(caption, ("Threshold", *names), cells)
+    return table(caption, ("Threshold", *names), lines)
 
 
 def _threshold_cell(row: Threshold | None) -> Cell:
@@ -158,33 +147,31 @@ def _threshold_cell(row: Threshold | None) -> Cell:
     return rate_cell(Rate(**fields, metric="selection_rate"))
 
 
-def retrieval(results: Results) -> tuple[Block, ...]:
-    """Returns how the images that resemble a prompt most differ from all in their groups."""
+def retrieval(results: Results) -> Iterator[Block]:
+    """Yields how the images that resemble a prompt most differ from all in their groups."""
     if not results.skews:
-        return ()
-    told = paragraph(
+        return
+    yield paragraph(
         "The k images that resemble a prompt most, against the groups that they would have. "
         "MaxSkew: the logarithm of the most over-represented group's share over its desired "
-        "share; 0 is none. By chance: its mean in random order; p: how often that is as large. "
-        "NDKL: the same over the whole ranking, for all groups."
+        "share; at 0 there is no skew. By chance: its mean in random order; p: how often that is "
+        "as large. NDKL: the same over the whole ranking, for all groups."
     )
     columns = ("Prompt", "By", "Against", "MaxSkew", "Group", "By chance", "p", "NDKL", "Images")
-    rows = [_skew(row) for row in results.skews]
-    return (told, table("Skew of retrieval", columns, rows))
+    yield table("Skew of retrieval", columns, map(_skew, results.skews))
 
 
 def _skew(row: Skew) -> list[Cell]:
-    few = row.support == "suppressed"
+    tone = few_tone(row.support)
     desired = "equal shares" if row.desired == "equal" else "shares of the dataset"
-    mark = support_tag(row.support)
     return [
         head(row.prompt),
         words(row.by),
         words(desired),
-        withheld() if few else number(decimal(row.max_skew)),
+        withheld() if tone else number(decimal(row.max_skew)),
         words("none" if row.max_skew_group is None else Name(row.max_skew_group)),
-        withheld() if few else number(decimal(row.chance_max_skew)),
-        withheld() if few else number(p_value(row.p)),
-        withheld() if few else number(decimal(row.ndkl)),
-        Cell((of(row.k, row.n), *((mark,) if mark else ())), tone=few_tone(row.support)),
+        withheld() if tone else number(decimal(row.chance_max_skew)),
+        withheld() if tone else number(p_value(row.p)),
+        withheld() if tone else number(decimal(row.ndkl)),
+        stacked(of(row.k, row.n), support_tag(row.support), tone=tone),
     ]

@@ -10,18 +10,11 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from audit.report import write_report
-from tests.support.sample_header import POLICIES
-from tests.support.sample_results import ablated, compared
+from tests.support.sample_results import SAMPLES
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH")
-
-SAMPLES = {
-    "compare": compared(),
-    "four policies": compared((*POLICIES, "third", "fourth")),
-    "ablate": ablated(),
-}
 
 _SMALLEST_TEXT = """() => Math.min(...[...document.querySelectorAll('svg text')].map(text => {
     const scale = text.getScreenCTM();

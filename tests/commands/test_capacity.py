@@ -30,7 +30,7 @@ from moderation.errors import RequestError
 from moderation.queue.depth import BrokerState, QueueState
 from moderation.worker.metrics_server import exposition
 from tests.conftest import ROOT
-from tests.docs.test_docs import read_sections, table
+from tests.support.pages import read_sections, table
 
 PAGE = ROOT / "docs" / "scaling.md"
 

@@ -1,4 +1,4 @@
-"""The worked example of the method, and the README's: every figure is measured again."""
+"""The worked example of the method, and that of the README: every figure is measured again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.conftest import POLICIES, ROOT, SHARED
-from tests.docs.test_docs import DOCS, Block, read_sections, section, table
+from tests.support.pages import Block, read_sections, section, table
 
 FACES = SHARED / "data" / "faces"
 Row = dict[str, Any]
 
 
-class Place(NamedTuple):
-    """A folder that looks to the commands of the pages like a clone with the faces in it."""
+class Clone(NamedTuple):
+    """A folder that looks like a clone with the faces in it to the commands on the pages."""
 
     folder: Path
 
@@ -42,14 +42,14 @@ class Place(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     if not FACES.is_dir():
         pytest.skip("the annotated faces of ../shared/data are not here")
     folder = tmp_path_factory.mktemp("example")
     (folder / "faces").symlink_to(FACES)
     (folder / "policies").symlink_to(POLICIES)
     (folder / "examples").symlink_to(ROOT / "examples")
-    made = Place(folder)
+    made = Clone(folder)
     made.run(command_of("A label that changes much").split("\n")[0])
     return made
 
@@ -70,7 +70,7 @@ def output_of(heading: str) -> list[str]:
 
 
 def prose_of(heading: str) -> str:
-    """Returns the text under a heading, whatever its lines."""
+    """Returns the text under a heading as one line."""
     return " ".join(section("audit-method.md", heading).prose.split())
 
 
@@ -91,8 +91,8 @@ NOTHING = "A label that changes nothing"
 
 
 @pytest.fixture(scope="module")
-def nothing(place: Place) -> Row:
-    return place.results(command_of(NOTHING))
+def nothing(clone: Clone) -> Row:
+    return clone.results(command_of(NOTHING))
 
 
 def test_the_null_result_is_as_printed(nothing: Row) -> None:
@@ -129,8 +129,8 @@ def test_what_could_have_been_seen_is_as_said(nothing: Row) -> None:
 MUCH = "A label that changes much"
 
 
-def test_the_flags_without_the_labels_are_as_printed(place: Place) -> None:
-    found = place.results(command_of(MUCH).split("\n")[1])
+def test_the_flags_without_the_labels_are_as_printed(clone: Clone) -> None:
+    found = clone.results(command_of(MUCH).split("\n")[1])
     assert found["summary"] == output_of(MUCH)
     gap = pick(found["gaps"], by="race", metric="selection_rate")
     assert f"One p over all seven is {gap['p']:.3f}" in prose_of(MUCH)
@@ -145,22 +145,20 @@ def test_the_flags_without_the_labels_are_as_printed(place: Place) -> None:
 
 
 @pytest.fixture(scope="module")
-def ablated(place: Place) -> Row:
-    return place.results(command_of(MUCH, 1))
+def ablated(clone: Clone) -> Row:
+    return clone.results(command_of(MUCH, 1))
 
 
 def test_the_candidates_move_the_flags_as_said(ablated: Row) -> None:
-    [rows] = [table(p.prose) for p in read_sections(DOCS / "audit-method.md") if p.heading == MUCH][
-        :1
-    ]
+    rows = table(section("audit-method.md", MUCH).prose)
     own = [r for r in ablated["ablations"] if r["metric"] == "selection_rate"]
-    told = {row["change"].replace("`", ""): (row["flagged"], row["left"]) for row in rows}
+    shown = {row["change"].replace("`", ""): (row["flagged"], row["left"]) for row in rows}
     real = {
         f"with {r['change']}": (str(r["after_count"]), str(r["left"]))
         for r in own
         if r["kind"] == "with" and r["by"] == "overall"
     }
-    assert told == real | {"none": (str(own[0]["before_count"]), "")}
+    assert shown == real | {"none": (str(own[0]["before_count"]), "")}
     carried = pick(ablated["carried"], label="identity-document")
     assert f"{carried['count']} of {carried['n']}" in prose_of(MUCH)
 
@@ -186,9 +184,9 @@ def test_the_wording_moves_the_flags_as_said(ablated: Row) -> None:
 
 
 @pytest.fixture(scope="module")
-def compared(place: Place) -> Row:
-    found = place.results(command_of(MUCH, 2))
-    assert {path.name for path in (place.folder / "report").iterdir()} >= {
+def compared(clone: Clone) -> Row:
+    found = clone.results(command_of(MUCH, 2))
+    assert {path.name for path in (clone.folder / "report").iterdir()} >= {
         *("report.html", "report.md", "results.json", "prices.csv"),
     }
     return found
@@ -236,18 +234,18 @@ def test_at_the_old_rate_nobody_is_shown_to_change(compared: Row) -> None:
 GATE = "The gate on that change"
 
 
-def test_the_gate_answers_as_said(place: Place) -> None:
-    printed = place.run(command_of(GATE), code=4)
+def test_the_gate_answers_as_said(clone: Clone) -> None:
+    printed = clone.run(command_of(GATE), code=4)
     answers = {tuple(cells(line)[:3]): cells(line) for line in printed.split("\n") if "**" in line}
     assert len(answers) == 8
     for row in table(section("audit-method.md", GATE).prose)[:-1]:
-        [told] = [
+        [printed_row] = [
             found
             for (_, limit, by), found in answers.items()
             if limit.startswith(row["limit"]) and by == row["by"]
         ]
-        assert told[0].strip("*") == row["answer"]
-        assert told[4:6] == [row["nearest to it"], row["value"]]
+        assert printed_row[0].strip("*") == row["answer"]
+        assert printed_row[4:6] == [row["nearest to it"], row["value"]]
     assert {answer for answer, _, by in answers if by == "gender"} == {"**pass**"}
 
 
@@ -255,40 +253,40 @@ def cells(line: str) -> list[str]:
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_the_gate_fails_the_other_way_round(place: Place) -> None:
+def test_the_gate_fails_the_other_way_round(clone: Clone) -> None:
     options = command_of(GATE).partition("--limits")[2]
     command = f"audit gate --policy before.yaml --baseline document-privacy --limits {options}"
-    printed = place.run(command, code=1)
+    printed = clone.run(command, code=1)
     assert "| East Asian | 33.00 % [24.56 %, 42.69 %] |" in printed
     assert "33.00 % [24.56 %, 42.69 %]" in prose_of(GATE)
 
 
-def test_with_age_the_gate_has_too_few_images_whatever_the_rates(place: Place) -> None:
-    limits = place.folder / "age.yaml"
+def test_with_age_the_gate_has_too_few_images_whatever_the_rates(clone: Clone) -> None:
+    limits = clone.folder / "age.yaml"
     loose = "worst_group_rate: 0.99\nschema_version: 1\nsensitive_features: [age]\n"
     limits.write_text(loose, encoding="utf-8")
     command = "audit gate --policy document-privacy --limits age.yaml --dataset faces/"
-    assert "0-2, 60-69, more than 70" in place.run(f"{command} --model starter", code=4)
+    assert "0-2, 60-69, more than 70" in clone.run(f"{command} --model starter", code=4)
     limits.write_text(f"{loose}ignored_groups: [0-2, 60-69, more than 70]\n", encoding="utf-8")
-    place.run(f"{command} --model starter")
+    clone.run(f"{command} --model starter")
 
 
 # Other pages
 
 
-def test_the_readme_shows_the_first_lines_of_what_its_command_prints(place: Place) -> None:
+def test_the_readme_shows_the_first_lines_of_what_its_command_prints(clone: Clone) -> None:
     [part] = [p for p in read_sections(ROOT / "README.md") if p.heading == "Ask whom it hits"]
     command, output = (block.text for block in part.blocks)
-    lines = [line.rstrip() for line in place.run(command).split("\n")]
-    told = [line.rstrip() for line in output.split("\n")]
-    assert told.pop() == "..."
-    assert told == lines[: len(told)]
+    lines = [line.rstrip() for line in clone.run(command).split("\n")]
+    shown = [line.rstrip() for line in output.split("\n")]
+    assert shown.pop() == "..."
+    assert shown == lines[: len(shown)]
 
 
-def test_the_library_is_used_as_the_guide_shows(place: Place) -> None:
+def test_the_library_is_used_as_the_guide_shows(clone: Clone) -> None:
     [block] = section("audit.md", "In Python").blocks
-    (place.folder / "features").symlink_to(place.folder / "cache" / "evenhand" / "embeddings")
-    script = place.folder / "script.py"
+    (clone.folder / "features").symlink_to(clone.folder / "cache" / "evenhand" / "embeddings")
+    script = clone.folder / "script.py"
     script.write_text(block.text, encoding="utf-8")
-    assert place.run("python script.py").startswith("privacy falsely flags 1 of 700 images")
-    assert (place.folder / "report" / "report.html").is_file()
+    assert clone.run("python script.py").startswith("privacy falsely flags 1 of 700 images")
+    assert (clone.folder / "report" / "report.html").is_file()

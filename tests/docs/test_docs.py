@@ -1,4 +1,4 @@
-"""What is undocumented, and what the documents say that is not so, fails here."""
+"""What the pages say of `moderation` is so, and nothing of it is left out."""
 
 from __future__ import annotations
 
@@ -7,28 +7,19 @@ import json
 import os
 import re
 import runpy
-import shlex
 import subprocess
 import sys
-from collections.abc import Iterator
-from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
 import pytest
 import redis
-import typer
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from moderation import errors, messages
 from moderation.client import client as plugin
 from moderation.client.client import Client
-from moderation.commands import app as cli
-from moderation.commands import exit_codes
-from moderation.commands.doctor import command as doctor
-from moderation.commands.output import Format
-from moderation.commands.queues import QueuesFormat
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.registry import LOADERS
 from moderation.errors import ModerationError, PolicyError, RequestError
@@ -49,79 +40,18 @@ from moderation.queue.envelope import read_envelope
 from moderation.settings import PREFIX, Settings
 from moderation.worker.quarantine import may_pass
 from tests.conftest import POLICIES, ROOT
-
-DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
-#: Under such a heading a command may be named that there is not.
-NOT_YET = re.compile(r"\bnot\b.*\byet\b", re.IGNORECASE)
-#: Fenced blocks that hold what is typed into a shell.
-SHELL = ("", "sh", "bash", "shell", "console")
-
-
-class Block(NamedTuple):
-    """A fenced block of a page."""
-
-    language: str
-    text: str
-
-
-class Section(NamedTuple):
-    """What stands between a heading and the next; `prose` is without its fenced blocks."""
-
-    heading: str
-    prose: str
-    blocks: list[Block]
-
-
-def read_sections(page: Path) -> list[Section]:
-    """Returns the sections of a page; what stands before its first heading has the heading ''."""
-    found = [Section("", "", [])]
-    fence: str | None = None
-    inside: list[str] = []
-    for line in page.read_text(encoding="utf-8").splitlines():
-        if fence is not None and line.startswith("```"):
-            found[-1].blocks.append(Block(fence, "\n".join(inside)))
-            fence, inside = None, []
-        elif fence is not None:
-            inside.append(line)
-        elif line.startswith("```"):
-            fence = line[3:].strip()
-        elif heading := re.fullmatch(r"#+ (.+)", line):
-            found.append(Section(heading[1].strip(), "", []))
-        else:
-            found[-1] = found[-1]._replace(prose=f"{found[-1].prose}{line}\n")
-    assert fence is None, f"a fenced block of {page.name} is not closed"
-    return found
-
-
-def section(page: str, heading: str) -> Section:
-    """Returns the one section of that heading."""
-    [found] = [part for part in read_sections(DOCS / page) if part.heading == heading]
-    return found
-
-
-def table(prose: str) -> list[dict[str, str]]:
-    """Returns the rows of the first table, by column."""
-    lines = [line.strip() for line in prose.split("\n")]
-    start = next(i for i, line in enumerate(lines) if line.startswith("|"))
-    rows = []
-    for line in lines[start:]:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
-    head, ruler, *body = rows
-    assert all(set(cell) <= set("-: ") for cell in ruler)
-    return [dict(zip(head, row, strict=True)) for row in body]
-
-
-def spans(text: str) -> list[str]:
-    """Returns what stands in backticks."""
-    return re.findall(r"`([^`]+)`", text)
-
-
-def first_span(row: dict[str, str], column: str) -> str:
-    [name, *_] = spans(row[column])
-    return name
+from tests.support.pages import (
+    DOCS,
+    PAGES,
+    block,
+    exceptions,
+    first_span,
+    parents,
+    read_sections,
+    section,
+    spans,
+    table,
+)
 
 
 def shown_default(value: Any) -> str:
@@ -157,7 +87,7 @@ def test_the_settings_table_has_every_setting_and_no_other() -> None:
 def test_the_settings_table_has_the_default_of(name: str) -> None:
     cell = settings_rows()[PREFIX + name.upper()]["default"]
     default = Settings.model_fields[name].default
-    if name == "allowed_schemes":  # words, as the variable holds them
+    if name == "allowed_schemes":  # words with commas, as in the variable
         default = ",".join(default)
     assert cell.strip("`") == shown_default(default)
 
@@ -229,62 +159,36 @@ def test_the_table_says_what_is_required_and_the_defaults_of(
 
 # Errors
 
-ERRORS = {
-    value.__name__: value
-    for value in vars(errors).values()
-    if inspect.isclass(value)
-    and issubclass(value, Exception)
-    and value.__module__ == "moderation.errors"
-}
-
-
-def parents(tree: str) -> dict[str, str | None]:
-    """Returns the parent of each name in a tree that is drawn by indentation."""
-    found: dict[str, str | None] = {}
-    above: list[tuple[int, str]] = []
-    for indent, name in re.findall(r"^( *)(\w+)  +\S", tree, re.MULTILINE):
-        above = [(depth, upper) for depth, upper in above if depth < len(indent)]
-        found[name] = above[-1][1] if above else None
-        above.append((len(indent), name))
-    return found
-
-
+ERRORS = exceptions(errors)
 REAL_PARENTS = {
     name: error.__base__.__name__ if error is not ModerationError and error.__base__ else None
     for name, error in ERRORS.items()
 }
 
 
+def error_rows() -> list[dict[str, str]]:
+    return table((DOCS / "errors.md").read_text(encoding="utf-8"), "class |")
+
+
 def test_the_errors_page_has_every_error_and_no_other() -> None:
-    [rows] = [
-        table(part.prose) for part in read_sections(DOCS / "errors.md") if "| class |" in part.prose
-    ]
+    rows = error_rows()
     assert sorted(first_span(row, "class") for row in rows) == sorted(ERRORS)
     assert all(row["when"] and row["what to do"] for row in rows)
 
 
 def test_the_errors_page_says_what_a_worker_tries_again() -> None:
-    [rows] = [
-        table(part.prose) for part in read_sections(DOCS / "errors.md") if "| class |" in part.prose
-    ]
-    retried = {first_span(row, "class"): row["retried by the worker"] for row in rows}
-    # What no class of ours names is tried again, and is a WorkerError to its host.
+    retried = {first_span(row, "class"): row["retried by the worker"] for row in error_rows()}
+    # An error of none of our classes is tried again, and its host sees a WorkerError.
     assert may_pass(ZeroDivisionError())
     assert retried.pop("WorkerError").startswith("yes, what no class names")
-    for name, told in retried.items():
+    for name, cell in retried.items():
         error = ERRORS[name]([] if name == "PolicyError" else "it broke")
-        if told.startswith(("no", "yes")):
-            assert may_pass(error) == told.startswith("yes"), name
+        if cell.startswith(("no", "yes")):
+            assert may_pass(error) == cell.startswith("yes"), name
 
 
 def test_the_errors_page_draws_the_tree() -> None:
-    [tree] = [
-        block.text
-        for part in read_sections(DOCS / "errors.md")
-        for block in part.blocks
-        if block.text.startswith("ModerationError")
-    ]
-    assert parents(tree) == REAL_PARENTS
+    assert parents(block("errors.md", "ModerationError")) == REAL_PARENTS
 
 
 def test_the_docstring_of_errors_draws_the_tree() -> None:
@@ -292,221 +196,6 @@ def test_the_docstring_of_errors_draws_the_tree() -> None:
         part for part in (errors.__doc__ or "").split("\n\n") if part.startswith("Moderation")
     ]
     assert parents(tree) == REAL_PARENTS
-
-
-# Commands
-
-
-def walk(command: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yields every command that does something, by what is typed for it."""
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from walk(inner, (*path, name))
-    if not hasattr(command, "commands"):
-        yield " ".join(("moderation", *path)), command
-
-
-ROOT_COMMAND: Any = typer.main.get_command(cli.app)
-COMMANDS = dict(walk(ROOT_COMMAND))
-
-
-def options(command: Any) -> list[Any]:
-    return [
-        param
-        for param in command.params
-        if param.param_type_name == "option" and "--help" not in param.opts
-    ]
-
-
-def names(param: Any) -> set[str]:
-    return {*param.opts, *param.secondary_opts}
-
-
-def option_variables() -> set[str]:
-    """Returns the variables that stand for options; typer makes those that we do not name."""
-    return {
-        param.envvar or "_".join((*command.upper().split(), param.name.upper()))
-        for command, found in COMMANDS.items()
-        for param in options(found)
-    }
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_variable_that_is_named_exists(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
-    named = set(re.findall(rf"\b{PREFIX}[A-Z_]*[A-Z]\b", text))
-    settings = {PREFIX + name.upper() for name in Settings.model_fields}
-    assert named <= settings | option_variables()
-
-
-def test_variables_of_options_are_found() -> None:
-    assert {f"{PREFIX}SCAN_FORMAT", f"{PREFIX}SCAN_FAIL_ON"} <= option_variables()
-
-
-def test_variables_of_options_are_called_as_the_commands_page_says() -> None:
-    called = {
-        f"{command} {max(param.opts, key=len).lstrip('-')}".upper()
-        for command, found in COMMANDS.items()
-        for param in options(found)
-    }
-    assert option_variables() == {re.sub("[ -]", "_", name) for name in called}
-
-
-def command_rows(name: str) -> list[dict[str, str]]:
-    """Returns the rows of a command's table of arguments and options, if it has one."""
-    prose = section("commands.md", name).prose
-    head = re.search(r"^\| (argument|option)", prose, re.MULTILINE)
-    if head is None:
-        return []
-    rows = table(prose[head.start() :])
-    [column, *_] = rows[0]
-    return [{**row, "name": row[column]} for row in rows]
-
-
-def test_the_walk_finds_the_commands() -> None:
-    assert {"moderation scan", "moderation policy lint"} <= set(COMMANDS)
-
-
-def test_the_commands_page_has_a_section_for_every_command_and_no_other() -> None:
-    headings = [part.heading for part in read_sections(DOCS / "commands.md")]
-    assert sorted(h for h in headings if h.startswith("moderation ")) == sorted(COMMANDS)
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_commands_page_has_every_option_and_no_other_of(name: str) -> None:
-    described = {
-        span.split()[0]
-        for row in command_rows(name)
-        for span in spans(row["name"])
-        if span[0] == "-"
-    }
-    assert described == {opt for param in options(COMMANDS[name]) for opt in names(param)}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_commands_page_has_every_argument_and_no_other_of(name: str) -> None:
-    described = [first_span(row, "name") for row in command_rows(name)]
-    arguments = [p for p in COMMANDS[name].params if p.param_type_name == "argument"]
-    assert [d for d in described if not d.startswith("-")] == [
-        (param.metavar or param.name.upper()) + ("..." if param.nargs == -1 else "")
-        for param in arguments
-    ]
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_commands_page_says_what_is_required_and_the_defaults_of(name: str) -> None:
-    rows = {first_span(row, "name").split()[0].rstrip("."): row for row in command_rows(name)}
-    for param in COMMANDS[name].params:
-        if "--help" in param.opts:
-            continue
-        is_option = param.param_type_name == "option"
-        row = rows[param.opts[0] if is_option else param.metavar or param.name.upper()]
-        assert (row["default"] == "required") == param.required
-        if param.default is not None and not param.required:
-            assert row["default"] == f"`{getattr(param.default, 'value', param.default)}`"
-
-
-def choices(param: Any) -> set[str]:
-    """Returns the words that an option may have, where they are few; typer has no public way."""
-    annotation = param.type_descriptor.annotation
-    kinds = [kind for kind in (annotation, *get_args(annotation)) if inspect.isclass(kind)]
-    return {str(word) for kind in kinds if issubclass(kind, StrEnum) for word in kind}
-
-
-def test_choices_are_found() -> None:
-    found = {p.opts[0]: choices(p) for _, command in COMMANDS.items() for p in options(command)}
-    assert found["--fail-on"] == {"review", "block"}
-    assert found["--queue"] == {"interactive", "bulk"}
-    assert found["--model"] == set()
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_commands_page_has_every_choice_of(name: str) -> None:
-    formats = {first_span(r, "format"): r for r in table(section("commands.md", "Formats").prose)}
-    assert set(formats) == {*Format, *QueuesFormat}
-    for param in options(COMMANDS[name]):
-        if "--format" in param.opts:
-            taking = {
-                form
-                for form, row in formats.items()
-                if row["commands"].startswith("all")
-                or name.removeprefix("moderation ") in spans(row["commands"])
-            }
-            assert taking == choices(param)
-            continue
-        [row] = [row for row in command_rows(name) if param.opts[0] in row["name"]]
-        assert choices(param) <= set(spans(row["meaning"]))
-
-
-def test_the_commands_page_has_the_options_of_moderation_itself() -> None:
-    text = (DOCS / "commands.md").read_text(encoding="utf-8")
-    for param in options(ROOT_COMMAND):
-        assert any(f"`moderation {opt}`" in text for opt in names(param))
-
-
-def test_the_commands_page_has_every_exit_code() -> None:
-    rows = table(section("commands.md", "Exit codes").prose)
-    codes = (
-        0,
-        exit_codes.FINDINGS,
-        exit_codes.USAGE,
-        exit_codes.UNEXPECTED,
-        exit_codes.INTERRUPTED,
-    )
-    assert [int(row["code"]) for row in rows] == list(codes)
-
-
-def test_the_commands_page_has_every_check_of_doctor() -> None:
-    prose = section("commands.md", "moderation doctor").prose
-    rows = table(prose[prose.index("| check |") :])
-    assert set(doctor.CHECKS) <= {row["check"] for row in rows}
-
-
-def typed_commands(page: Path) -> Iterator[list[str]]:
-    """Yields the words of every `moderation ...` on a page that should work."""
-    for part in read_sections(page):
-        if NOT_YET.search(part.heading):
-            continue
-        lines = [
-            line
-            for block in part.blocks
-            if block.language in SHELL
-            for line in block.text.split("\n")
-        ]
-        for text in [*spans(part.heading), *spans(part.prose), *lines]:
-            for piece in re.split(r"\||&&|;|\$\(", text):
-                words = words_of(piece)
-                while words and (words[0] == "$" or "=" in words[0] or words[0] == "export"):
-                    words = words[1:]
-                if words and words[0].rsplit("/", 1)[-1] == "moderation":
-                    yield words[1:]
-
-
-def words_of(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError:  # half a quotation, where a pipe stood inside it
-        return text.split()
-
-
-def test_typed_commands_are_found_in_prose_and_in_blocks() -> None:
-    found = list(typed_commands(DOCS / "commands.md"))
-    assert ["demo"] in found
-    assert ["policy", "lint", "-"] in found
-    assert ["policy", "test"] not in found
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_every_command_that_is_named_exists(page: Path) -> None:
-    for words in typed_commands(page):
-        command, rest = ROOT_COMMAND, list(words)
-        while rest and hasattr(command, "commands") and re.fullmatch(r"[\w-]+", rest[0]):
-            if rest[0].startswith("-"):
-                break
-            assert rest[0] in command.commands, f"moderation {' '.join(words)}"
-            command = command.commands[rest.pop(0)]
-        known = {opt for param in command.params for opt in names(param)} | {"--help"}
-        given = {word.split("=")[0] for word in rest if re.match(r"--?[a-z]", word)}
-        assert given <= known, f"moderation {' '.join(words)}"
 
 
 # Links
@@ -546,10 +235,10 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
 def policy_blocks(page: Path) -> list[str]:
     """Returns the YAML blocks of a page that are whole policies."""
     return [
-        block.text
+        each.text
         for part in read_sections(page)
-        for block in part.blocks
-        if block.language == "yaml" and block.text.startswith("schema_version")
+        for each in part.blocks
+        if each.language == "yaml" and each.text.startswith("schema_version")
     ]
 
 
@@ -565,9 +254,7 @@ def test_the_first_policy_has_ten_lines() -> None:
 
 
 def test_the_refused_policy_has_the_problems_that_the_page_shows() -> None:
-    blocks = section("policies.md", "What is refused").blocks
-    [broken] = [block.text for block in blocks if block.text.startswith("# broken.yaml")]
-    [shown] = [block.text for block in blocks if block.text.startswith("broken.yaml:")]
+    broken, shown = block("policies.md", "# broken.yaml"), block("policies.md", "broken.yaml:")
     with pytest.raises(PolicyError) as caught:
         parse_policy(broken.encode(), "broken.yaml")
     assert str(caught.value).split("\n") == shown.split("\n")
@@ -588,23 +275,13 @@ def test_every_shipped_policy_is_described() -> None:
 # Messages
 
 
-def message_block(first_words: str) -> str:
-    [text] = [
-        block.text
-        for part in read_sections(DOCS / "messages.md")
-        for block in part.blocks
-        if block.text.startswith(first_words)
-    ]
-    return text
-
-
 def test_the_messages_page_names_the_task_and_its_queues() -> None:
     spoken = spans(section("messages.md", "The task").prose)
     assert {messages.TASK_NAME, messages.QUEUES["interactive"], messages.QUEUES["bulk"]} <= set(
         spoken
     )
     assert messages.EMBED_TASK_NAME in spans(section("messages.md", "Embedding images").prose)
-    script = message_block("# host.py")
+    script = block("messages.md", "# host.py")
     assert f'"{messages.TASK_NAME}"' in script
     assert f'"{messages.QUEUES["interactive"]}"' in script
 
@@ -612,7 +289,7 @@ def test_the_messages_page_names_the_task_and_its_queues() -> None:
 def test_the_whole_message_on_the_messages_page_is_one_that_a_worker_takes(
     redis_server: EmbeddedRedis, worker: EmbeddedWorker, settings: Settings
 ) -> None:
-    shown, body = (block.text for block in section("messages.md", "The whole message").blocks)
+    shown, body = (each.text for each in section("messages.md", "The whole message").blocks)
     queue, tasks = messages.QUEUES["interactive"], [messages.TASK_NAME]
     envelope = read_envelope(shown.encode(), queue, tasks=tasks, largest=100_000)
     assert [*envelope.arguments] == json.loads(body)
@@ -620,14 +297,14 @@ def test_the_whole_message_on_the_messages_page_is_one_that_a_worker_takes(
     assert envelope["headers"]["id"] == request.request_id
     with redis.Redis.from_url(redis_server.url) as connection:
         connection.lpush(queue, shown)
-    # It is an answer to the request: its image is of a host that this worker may not ask.
+    # This is the answer to the request, whose image is on a host that the worker may not ask.
     with pytest.raises(RequestError, match=r"images\.example\.com") as caught:
         Client(settings).collect(request.request_id)
     assert caught.value.where != "message"
 
 
 def test_the_response_on_the_messages_page_is_one_of_the_first_policy() -> None:
-    shown = message_block('{\n  "schema_version"')
+    shown = block("messages.md", '{\n  "schema_version"')
     response = ModerationResponse.model_validate_json(shown)
     assert json.loads(shown) == response.model_dump(mode="json")
     [policy_text, *_] = policy_blocks(DOCS / "policies.md")
@@ -638,7 +315,7 @@ def test_the_response_on_the_messages_page_is_one_of_the_first_policy() -> None:
 
 
 def test_the_failure_on_the_messages_page_is_an_error_of_ours() -> None:
-    failure = json.loads(message_block('{\n  "exc_type"'))
+    failure = json.loads(block("messages.md", '{\n  "exc_type"'))
     error = ERRORS[failure["exc_type"]](*failure["exc_message"])
     assert list(error.args) == failure["exc_message"]
     assert type(error).__module__ == failure["exc_module"]
@@ -664,17 +341,12 @@ def test_the_plain_celery_host_gets_verdicts_and_failures(
     redis_server: EmbeddedRedis, worker: EmbeddedWorker, photographs: list[Path], tmp_path: Path
 ) -> None:
     script = tmp_path / "host.py"
-    script.write_text(message_block("# host.py"), encoding="utf-8")
+    script.write_text(block("messages.md", "# host.py"), encoding="utf-8")
     [cat] = [path for path in photographs if path.name == "chelsea.png"]
     said = run_without_package(script, redis_server.url, str(cat), "weapons", "document-privacy")
     assert [line.split()[0] for line in said.splitlines()] == ["weapons", "document-privacy"]
     refused = run_without_package(script, redis_server.url, str(script), "weapons")
-    [shown] = [
-        block.text
-        for part in read_sections(DOCS / "messages.md")
-        for block in part.blocks
-        if block.text.startswith("$ python host.py host.py")
-    ]
+    shown = block("messages.md", "$ python host.py host.py")
     assert refused.strip().splitlines() == shown.split("\n\n")[0].splitlines()[1:]
 
 
@@ -682,7 +354,7 @@ def test_the_result_can_be_read_without_celery(
     redis_server: EmbeddedRedis, client: Client, photographs: list[Path], tmp_path: Path
 ) -> None:
     script = tmp_path / "poll.py"
-    script.write_text(message_block("# poll.py"), encoding="utf-8")
+    script.write_text(block("messages.md", "# poll.py"), encoding="utf-8")
     request_id = client.submit(photographs[0].read_bytes(), "weapons")
     status, _, result = run_without_package(script, redis_server.url, request_id).partition(" ")
     assert status == "SUCCESS"
@@ -695,9 +367,9 @@ def test_the_result_can_be_read_without_celery(
 def test_the_web_app_on_the_errors_page_answers(
     client: Client, photographs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [block] = section("errors.md", "In a web app").blocks
+    [example] = section("errors.md", "In a web app").blocks
     script = tmp_path / "app.py"
-    script.write_text(block.text, encoding="utf-8")
+    script.write_text(example.text, encoding="utf-8")
     url = client.settings.broker_url.get_secret_value()
     monkeypatch.setenv(f"{PREFIX}BROKER_URL", url)
     plugin.default_client.cache_clear()
@@ -714,11 +386,7 @@ def test_the_web_app_on_the_errors_page_answers(
 
 
 def test_the_encoders_page_has_every_encoder() -> None:
-    [rows] = [
-        table(part.prose)
-        for part in read_sections(DOCS / "encoders.md")
-        if part.prose.count("| encoder |")
-    ]
+    rows = table((DOCS / "encoders.md").read_text(encoding="utf-8"), "encoder |")
     assert {first_span(row, "encoder") for row in rows} == set(LOADERS)
 
 

@@ -1,9 +1,9 @@
-"""Measures how the code is laid out: rooms, sizes, importers, parameters. Lines need no tool.
+"""Measures how the code is laid out: modules, lines, importers, functions and their parameters.
 
     python scripts/structure.py [FOLDER]
 
-Prints one row for each of the parts of the checkout in FOLDER (here by default). A line counts as
-code unless it is blank, a comment, or part of a docstring, so that a longer docstring is no debt.
+Prints a row for each part of the checkout in FOLDER (the current one by default). A line counts as
+code unless it is blank, a comment, or part of a docstring, so a longer docstring costs nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 PACKAGES = ("moderation", "audit")
 PARTS = (*PACKAGES, "tests", "benchmarks")
-SHORT, MANY = 60, 6
+SHORT, LONG, MANY = 60, 30, 6
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 _NO_CODE = {
     tokenize.COMMENT,
@@ -43,11 +43,8 @@ def code_lines(text: str) -> int:
 
 def _docstring_lines(tree: ast.Module) -> Iterator[int]:
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, Function | ast.ClassDef | ast.Module) and body:
-            first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                yield from range(first.lineno, (first.end_lineno or first.lineno) + 1)
+        if isinstance(node, Function | ast.ClassDef | ast.Module) and ast.get_docstring(node):
+            yield from range(node.body[0].lineno, (node.body[0].end_lineno or 0) + 1)
 
 
 def importers(root: Path) -> Counter[str]:
@@ -70,10 +67,6 @@ def _name(root: Path, path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _functions(trees: list[ast.Module]) -> list[Function]:
-    return [node for tree in trees for node in ast.walk(tree) if isinstance(node, Function)]
-
-
 def _parameters(function: Function) -> int:
     arguments = function.args
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
@@ -82,23 +75,22 @@ def _parameters(function: Function) -> int:
 
 def row(root: Path, part: str, imported: Counter[str]) -> dict[str, object]:
     """Returns the figures of one part."""
-    paths = sorted((root / part).rglob("*.py"))
-    texts = [path.read_text() for path in paths]
-    functions = _functions([ast.parse(text) for text in texts])
+    texts = [path.read_text() for path in sorted((root / part).rglob("*.py"))]
+    nodes = [node for text in texts for node in ast.walk(ast.parse(text))]
+    functions = [node for node in nodes if isinstance(node, Function)]
     lengths = [(each.end_lineno or each.lineno) - each.lineno + 1 for each in functions]
-    once = [name for name, count in imported.items() if name.split(".")[0] == part and count == 1]
-    top = [at for at in (root / part).iterdir() if at.name != "__pycache__"]
+    counts = [count for name, count in imported.items() if name.split(".")[0] == part]
     return {
         "part": part,
-        "top entries": len(top),
-        "modules": len(paths),
+        "top entries": len([at for at in (root / part).iterdir() if at.name != "__pycache__"]),
+        "modules": len(texts),
         f"under {SHORT}": sum(len(text.splitlines()) < SHORT for text in texts),
         "lines": sum(len(text.splitlines()) for text in texts),
         "code lines": sum(map(code_lines, texts)),
-        "one importer": f"{len(once) / len(paths):.0%}" if part in PACKAGES else "",
+        "one importer": f"{counts.count(1) / len(counts):.0%}" if counts else "",
         "functions": len(functions),
         "median": statistics.median(lengths),
-        "over 30": sum(length > 30 for length in lengths),
+        f"over {LONG}": sum(length > LONG for length in lengths),
         f"over {MANY} parameters": sum(_parameters(each) > MANY for each in functions),
     }
 
@@ -109,10 +101,11 @@ def main() -> None:
     imported = importers(root)
     rows = [row(root, part, imported) for part in PARTS if (root / part).is_dir()]
     widths = {key: max(len(key), *(len(str(each[key])) for each in rows)) for key in rows[0]}
-    for line in [{key: key for key in rows[0]}, *rows]:
+    heads: dict[str, object] = {key: key for key in rows[0]}
+    for line in [heads, *rows]:
         print("  ".join(str(line[key]).rjust(width) for key, width in widths.items()))
-    print(f"all: {sum(int(str(each['lines'])) for each in rows)} lines", end=", ")
-    print(f"{sum(int(str(each['code lines'])) for each in rows)} of code")
+    totals = {key: sum(int(str(each[key])) for each in rows) for key in ("lines", "code lines")}
+    print(f"all: {totals['lines']} lines, {totals['code lines']} of code")
 
 
 if __name__ == "__main__":

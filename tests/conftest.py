@@ -1,4 +1,4 @@
-"""Shared by the tests: real photographs, a real Redis, a real worker, a toy CLIP checkpoint."""
+"""What all tests share: real photographs, a real Redis, a real worker, toy checkpoints."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 
-# Several tests run at once: with a thread a core in each, their matrices would only wait for cores.
+# Several tests run at once, and a thread a core in each of them would only wait for the others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -31,14 +31,14 @@ SHARED = ROOT.parent / "shared"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Tells of the options of our own."""
-    told = "Run on the redis-server of the PATH instead of the Valkey that comes as a package."
-    parser.addoption("--system-redis", action="store_true", help=told)
+    """Adds the options of our own."""
+    text = "Run on the redis-server of the PATH instead of the Valkey that comes as a package."
+    parser.addoption("--system-redis", action="store_true", help=text)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets examples take their time; hides the packaged Valkey where the system's is asked for."""
-    # How long an example takes says how busy the machine is.
+    """Lets examples take their time; hides the packaged Valkey for `--system-redis`."""
+    # How long an example takes depends on how busy the machine is.
     hypothesis.settings.register_profile(
         "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No MODERATION_* variable of the developer reaches a test."""
+    """Keeps the developer's MODERATION_* variables away from the tests."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
         monkeypatch.delenv(name)
 
@@ -87,7 +87,7 @@ def redis_server() -> Iterator[EmbeddedRedis]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[EmbeddedRedis]:
-    """A real server of one file of tests, which may empty it or fill it."""
+    """A real server for one file of tests, which may empty or fill it."""
     with EmbeddedRedis() as running:
         yield running
 
@@ -100,7 +100,7 @@ def settings(redis_server: EmbeddedRedis) -> Settings:
 
 @pytest.fixture(scope="session")
 def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
-    """A real worker process with the starter encoder and our policies; reads tests' own images."""
+    """A real worker process with the starter encoder and our policies, which reads test images."""
     options = ["--model", "starter", "--policy", str(POLICIES)]
     roots = os.pathsep.join(map(str, (sample_photographs()[0].parent, SHARED / "data")))
     environment = {
@@ -134,7 +134,7 @@ def postgres() -> Iterator[PostgresServer]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a new, empty database: each test runs on both."""
+    """URL of a new, empty database; a test runs on both kinds."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'decisions.db'}"
     server: PostgresServer = request.getfixturevalue("postgres")
@@ -144,7 +144,7 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 @pytest.fixture(scope="session")
 def toy_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a CLIP checkpoint of toy size, with random weights."""
-    from tests.support.toy_clip import save_toy_clip  # torch takes seconds, and most tests none
+    from tests.support.toy_clip import save_toy_clip  # torch takes seconds, and few tests need it
 
     return save_toy_clip(tmp_path_factory.mktemp("toy-clip"))
 

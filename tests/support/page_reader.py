@@ -17,10 +17,6 @@ class Element:
     path: tuple[Element, ...] = field(repr=False)
     texts: list[str] = field(default_factory=list)
 
-    def within(self, tag: str) -> bool:
-        """Returns whether it lies in an element of a tag."""
-        return any(outer.tag == tag for outer in self.path)
-
     @property
     def text(self) -> str:
         """All text in it."""
@@ -28,7 +24,7 @@ class Element:
 
 
 class Page(HTMLParser):
-    """Reads a page; fails where an element is closed that is not open, or the other way round."""
+    """Reads a page; fails where an element is closed that is not open, or stays open."""
 
     def __init__(self, text: str) -> None:
         super().__init__(convert_charrefs=True)

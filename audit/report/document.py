@@ -120,7 +120,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Heading:
-    """Begins a part of a section."""
+    """The heading of a part of a section."""
 
     text: str
 

@@ -26,7 +26,7 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("making", "How this report was made", making),
     ("labels", "What was compared", labels),
     ("flagged", "Who is flagged", flagged),
-    ("intersections", "Where features meet", intersections),
+    ("intersections", "Where sensitive features meet", intersections),
     ("gaps", "Gaps between groups", gaps),
     ("differences", "Differences to the overall rate", differences),
     ("shifts", "What changed for whom", shifts),

@@ -31,7 +31,7 @@ def plain(raw: float | None) -> Value:
 
 
 def percent(raw: float | None, like: float | None = None) -> Value:
-    """Returns a rate: 7.05 %, or 12.3 %; with as many decimals as `like` has, where given."""
+    """Returns a rate: 7.05 %, or 12.3 %; with the decimals of `like`, where given."""
     return Value(raw, UNDEFINED if raw is None else f"{_hundredfold(raw, like)}{SPACE}%")
 
 
@@ -124,7 +124,7 @@ def support_tag(support: str) -> Line:
 
 
 def marked(line: Line, support: str) -> Line:
-    """Returns a line with the mark of few images behind it, where there are few."""
+    """Returns a line, with the mark of few images after it where there are few."""
     mark = support_tag(support)
     return (*line, " ", *mark) if mark else line
 
@@ -148,7 +148,7 @@ def group_head(by: str, group: str, *more: Inline) -> Cell:
 
 
 def few_tone(support: str) -> str:
-    """Returns the tone of a cell that may show counts alone."""
+    """Returns the tone of a cell, which greys it out where it may show only counts."""
     return "few" if support == "suppressed" else ""
 
 

@@ -37,6 +37,6 @@ def write_report(results: Results, folder: Path) -> list[Path]:
 
 def _write(path: Path, text: str) -> Path:
     with whole_file(path) as file:
-        # A name with a lone surrogate, as odd file systems have them, must not stop a report.
+        # A name with a lone surrogate, which odd file systems have, must not stop a report.
         file.write(text.encode(errors="backslashreplace"))
     return path

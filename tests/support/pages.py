@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parent.parent.parent
 DOCS = ROOT / "docs"
-PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
-    ROOT / "README.md",
-    *sorted(DOCS.glob("*.md")),
+PAGES = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted(DOCS.rglob("*.md")),
     *sorted((ROOT / "examples" / "audit_gate").glob("*.md")),
 ]
 #: Under such a heading a command may be named that does not exist.

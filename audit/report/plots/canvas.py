@@ -1,4 +1,4 @@
-"""A sheet to draw on, and its way to an inline SVG that stands in a page beside others."""
+"""A sheet to draw on, and how it becomes an inline SVG that shares a page with others."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ _AFTER: dict[str, Any] = {"marker": "s", "ms": 4.5, "mew": 1.0, "mfc": ORANGE, "
 
 
 def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, title: str) -> str:
-    """Returns a dumbbell plot of one feature and metric.
+    """Returns a dumbbell plot of one sensitive feature and metric.
 
     Args:
         shifts: one of each group.

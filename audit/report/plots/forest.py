@@ -30,7 +30,7 @@ def forest(
     key: str,
     title: str,
 ) -> str:
-    """Returns a forest plot of the rates of one feature and metric, of one policy or several.
+    """Returns a forest plot of the rates of one sensitive feature, under one policy or several.
 
     Args:
         rates: of each policy and group.

@@ -1,4 +1,4 @@
-"""Rates of an intersection of two features, as a field of cells."""
+"""Rates of an intersection of two sensitive features, as a field of cells."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def crossed(rates: Sequence[Rate]) -> Cells | None:
 
 
 def heatmap(rates: Sequence[Rate], highest: float, *, key: str, title: str) -> str:
-    """Returns a heat map of one policy's rates in the groups of two features.
+    """Returns a heat map of one policy's rates in the groups of two sensitive features.
 
     Args:
         rates: of each group that has an image; others stay blank.

@@ -26,10 +26,10 @@ _PANEL, _FRAME = 84.0, 66.0
 def ribbons(
     rows: Sequence[Threshold], overall: Sequence[Threshold], *, key: str, title: str
 ) -> str:
-    """Returns the flag rate of each group of a feature over one threshold for all labels that flag.
+    """Returns the flag rate of each group over one threshold for all labels that flag.
 
     Args:
-        rows: of one policy and feature.
+        rows: of one policy and sensitive feature.
         overall: of the whole dataset.
         key: the figure's own id.
         title: what it is.

@@ -54,7 +54,7 @@ def ablation(results: Results) -> Iterator[Block]:
             "Each line is the label set with one change, on the same images. The most moved "
             "group is the one, of those with enough images, whose share flagged changes most. "
             "It is picked after the fact, so its change is biased away from zero. p is "
-            "corrected by Holm over all changes and all groups of a feature."
+            "corrected by Holm over all changes and all groups of a sensitive feature."
         )
     policies = grouped(flags, lambda row: row.policy)
     for i, (policy, own) in enumerate(policies.items()):

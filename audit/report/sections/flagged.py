@@ -41,7 +41,7 @@ _TOGETHER = 3
 
 
 def flagged(results: Results) -> Iterator[Block]:
-    """Yields the rates of the whole dataset, then of each feature with a forest plot."""
+    """Yields the rates of the whole dataset, then of each sensitive feature with a forest plot."""
     if not results.rates:
         return
     if results.header.dataset.benign:
@@ -105,15 +105,15 @@ def _forests(
 
 
 def intersections(results: Results) -> Iterator[Block]:
-    """Yields heat maps of each pair of features, and tables of all intersections."""
+    """Yields heat maps of each pair of sensitive features, and tables of all intersections."""
     flags = [r for r in results.rates if r.metric == FLAG and is_crossed(r.by)]
     if not flags:
         return
     yield paragraph(
-        "A group can be treated alike on each feature and still not where two of them meet. "
-        "Cells with too few images are hatched and make no claim."
+        "A group can be treated alike on each sensitive feature and still not where two of them "
+        "meet. Cells with too few images are hatched and make no claim."
     )
-    # Pairs come first, then what crosses more.
+    # Pairs come first, then intersections of more.
     by_depth = sorted(grouped(flags, lambda r: r.by).items(), key=lambda at: at[0].count(CROSS) > 1)
     for place, (by, rates) in enumerate(by_depth):
         yield Heading(f"By {by}")
@@ -153,7 +153,7 @@ def _by_metric(results: Results, caption: str, name: str, rates: Sequence[Rate])
 def _table(
     results: Results, caption: str, rates: Sequence[Rate], named: dict[str, Callable[[Rate], Cell]]
 ) -> Table:
-    """Returns a row for each metric and group, whose first cells name it; a column a policy."""
+    """Returns a table with a row for each metric and group, and a column for each policy."""
     present = distinct(rate.policy for rate in rates)
     policies = distinct([*(name for name in policy_names(results) if name in present), *present])
     rows = []

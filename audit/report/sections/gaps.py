@@ -33,7 +33,7 @@ _WARNING = (
 _RATIOS = (
     "Ratio: highest rate over lowest. Pass ratio: the share not flagged in the group flagged most, "
     "over that in the group flagged least. A pass ratio near 1 can hide a large ratio of flags. "
-    "p: of all compared groups having one rate."
+    "p: for the hypothesis that all compared groups have one rate."
 )
 
 _GAP = ("By", "Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "Groups")
@@ -41,7 +41,7 @@ _DIFFERENCE = ("Group", "Flagged", "Against", "Difference, points", "Ratio", "Ad
 
 
 def gaps(results: Results) -> Iterator[Block]:
-    """Yields the widest gap of each policy, feature and rate, and the equalized odds."""
+    """Yields the widest gap of each policy, sensitive feature and rate, and the equalized odds."""
     metrics = page_metrics(results, (gap.metric for gap in results.gaps))
     shown = grouped((gap for gap in results.gaps if gap.metric in metrics), lambda g: g.policy)
     if shown:
@@ -100,8 +100,8 @@ def differences(results: Results) -> Iterator[Block]:
     shown = [row for row in results.differences if row.metric in metrics]
     if shown:
         yield paragraph(
-            "Each group against all images. p is corrected by Holm over the groups of a feature; "
-            "a difference stands where that p is below 0.05. Without that no claim is made."
+            "Each group against all images. p is corrected by Holm over the groups of a sensitive "
+            "feature; a difference stands where that p is below 0.05. Otherwise no claim is made."
         )
     for policy, own in grouped(shown, lambda row: row.policy).items():
         yield from _of_policy(title(results, policy), own)

@@ -85,7 +85,7 @@ def _spread(row: Wording | None) -> Cell:
 
 
 def _orders(name: str, rows: Sequence[Wording]) -> Table:
-    """Returns how far the order of a feature's groups depends on the wording."""
+    """Returns how far the order of a sensitive feature's groups depends on the wording."""
     found = {(row.kind, row.by): row for row in rows if row.by != OVERALL}
     cells = [
         [

@@ -55,7 +55,7 @@ def shifts(results: Results) -> Iterator[Block]:
             "Entered: images that only the second label set flags. Left: images that only the "
             "first flags. Net: entered less left, as a share of the group; to the rest: less "
             "the net of all other images. p is McNemar's exact test, corrected by Holm over "
-            "the groups of a feature."
+            "the groups of a sensitive feature."
         )
         yield from _pairs(results, rows, "shift")
     yield from _agreements(results)
@@ -96,13 +96,13 @@ def _pair(results: Results, pair: Pair, rows: Sequence[Shift], key: str) -> Iter
     flags = [row for row in rows if row.metric == FLAG]
     yield from side_by_side(_dumbbells(results, pair, flags, key))
     if main := [row for row in flags if not is_crossed(row.by)]:
-        yield _table("Share flagged: overall and by feature", main)
+        yield _table("Share flagged: overall and by sensitive feature", main)
     if crossed := [row for row in flags if is_crossed(row.by)]:
         yield folded(_table("Share flagged by intersection", crossed), "By intersection")
     metrics = page_metrics(results, (row.metric for row in rows if row.metric != FLAG))
     moved = [row for row in rows if row.metric in metrics and row.entered + row.left]
     if others := [row for row in moved if row.metric != FLAG and not is_crossed(row.by)]:
-        yield folded(_table("Other rates that moved: overall and by feature", others))
+        yield folded(_table("Other rates that moved: overall and by sensitive feature", others))
 
 
 def _dumbbells(results: Results, pair: Pair, flags: Sequence[Shift], key: str) -> Iterator[Figure]:

@@ -1,4 +1,4 @@
-"""Reports: every number is of results.json, nothing of a dataset is markup, files are exact."""
+"""Reports: every number is one of results.json, no name becomes markup, files are exact."""
 
 from __future__ import annotations
 
@@ -30,6 +30,14 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Folder of each sample's report."""
     folder = tmp_path_factory.mktemp("report") / "new" / "folder"
     write_report(EVERY_SAMPLE[request.param], folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the report of one comparison."""
+    folder = tmp_path_factory.mktemp("compared")
+    write_report(SAMPLES["compare"], folder)
     return folder
 
 
@@ -160,12 +168,12 @@ def test_a_file_that_cannot_be_replaced_leaves_no_half(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
 
 
-def test_each_table_with_rows_has_a_csv_file_of_all_its_rows(tmp_path: Path) -> None:
+def test_each_table_with_rows_has_a_csv_file_of_all_its_rows(compared: Path) -> None:
     results = SAMPLES["compare"]
-    names = {path.name for path in write_report(results, tmp_path)}
+    names = {path.name for path in compared.iterdir()}
     assert {"rates.csv", "differences.csv", "shifts.csv", "flows.csv", "prices.csv"} <= names
     assert "ablations.csv" not in names
-    with (tmp_path / "rates.csv").open(newline="") as stream:
+    with (compared / "rates.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert len(rows) == len(results.rates)
     assert float(rows[0]["rate"]) == results.rates[0].rate
@@ -174,17 +182,15 @@ def test_each_table_with_rows_has_a_csv_file_of_all_its_rows(tmp_path: Path) -> 
     assert {row["rate"] for row in undefined} == {""}
 
 
-def test_no_text_of_a_csv_file_is_a_formula(tmp_path: Path) -> None:
-    write_report(SAMPLES["compare"], tmp_path)
-    with (tmp_path / "shifts.csv").open(newline="") as stream:
+def test_no_text_of_a_csv_file_is_a_formula(compared: Path) -> None:
+    with (compared / "shifts.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert f"'{FORMULA}" in {row["group"] for row in rows}
     assert any(row["net"].startswith("-") for row in rows)
 
 
-def test_names_of_a_dataset_are_text_in_the_page(tmp_path: Path) -> None:
-    write_report(SAMPLES["compare"], tmp_path)
-    page = Page((tmp_path / "report.html").read_text())
+def test_names_of_a_dataset_are_text_in_the_page(compared: Path) -> None:
+    page = Page((compared / "report.html").read_text())
     heads = [each.text for each in page.all("th")]
     assert any(SCRIPT in text for text in heads)
     assert any("\"quoted\" & 'single' | `code` $x$" in text for text in heads)
@@ -218,9 +224,8 @@ def test_markdown_shows_a_text_as_it_is(text: str, shown: str) -> None:
     assert escaped(text) == shown
 
 
-def test_suppressed_cells_show_count_and_n_and_no_rate(tmp_path: Path) -> None:
-    write_report(SAMPLES["compare"], tmp_path)
-    page = Page((tmp_path / "report.html").read_text())
+def test_suppressed_cells_show_count_and_n_and_no_rate(compared: Path) -> None:
+    page = Page((compared / "report.html").read_text())
     marked = [
         each
         for each in page.all("td")

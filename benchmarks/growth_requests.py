@@ -28,7 +28,7 @@ from moderation.encoders.encoder import Float32s
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
 from moderation.local_servers import EmbeddedRedis
-from moderation.messages import QUEUES, ModerationResponse, Verdict, parse_response
+from moderation.messages import QUEUES, ModerationResponse, Verdict
 from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.depth import look
@@ -96,7 +96,7 @@ def _verdict(classifier: Classifier, feature: Float32s) -> Verdict:
 
 def _sent_and_read(response: ModerationResponse) -> ModerationResponse:
     """Returns a response as a host reads it from a worker's; the text in between is left out."""
-    return parse_response(response.model_dump(mode="json"))
+    return ModerationResponse.read(response.model_dump(mode="json"))
 
 
 def policies(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
@@ -128,7 +128,7 @@ def _after_the_feature(
     """Returns the verdicts on a photo, and their seconds without decoding and encoding."""
     timer = Timer()
     start = time.perf_counter()
-    verdicts = pipeline.moderate(photo, names, request_id="-", timer=timer)
+    verdicts = pipeline.moderate(photo, pipeline.served(names), request_id="-", timer=timer)
     whole = time.perf_counter() - start
     return whole - sum(timer.seconds.values()) + timer.seconds["decide"], verdicts
 

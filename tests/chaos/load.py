@@ -10,8 +10,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from moderation.client.client import Client, QueueName
+from moderation.client.client import Client
 from moderation.errors import BrokerUnavailable, ModerationError, QueueFull, VerdictTimeout
+from moderation.messages import QueueName
 from tests.chaos.images import HOSTILE, Photographs
 
 _THREADS = 4

@@ -11,7 +11,7 @@ from collections import Counter
 
 from standardwebhooks import Webhook
 
-from tests.support.webhook_server import Post, HookReply, WebhookServer
+from tests.support.webhook_server import HookReply, Post, WebhookServer
 
 #: It answers for so many seconds and then is down for so many, in turns.
 _UP_SECONDS, _DOWN_SECONDS = 8.0, 3.0

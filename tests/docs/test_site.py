@@ -12,7 +12,7 @@ import moderation
 from docs import from_code
 from moderation import errors
 from tests.conftest import ROOT
-from tests.docs.test_docs import DOCS, first_span, read_sections, section, spans, table
+from tests.support.pages import DOCS, first_span, read_sections, section, spans, table
 
 INDEX = DOCS / "decisions" / "README.md"
 DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))

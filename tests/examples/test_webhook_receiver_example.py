@@ -19,6 +19,7 @@ from moderation.decision_log import outbox, tables
 from moderation.decision_log.opening import open_log
 from moderation.settings import load_settings
 from moderation.worker.callbacks.dispatcher import make_dispatcher
+from moderation.worker.metrics import Metrics
 from tests.examples.test_examples import environment, served
 from tests.support.waiting import until
 

@@ -26,7 +26,7 @@ from benchmarks import program
 from moderation.encoders.clip import ImageTower, on_torch
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_threads
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.images.pixels import Pixels, Preprocessing
 
 SIDE = 224
@@ -239,7 +239,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     asked = parser.parse_args()
     console = Console()
-    options = LoadOptions(device=asked.device, threads=asked.threads)
+    options = ModelOptions(device=asked.device, threads=asked.threads)
     hardware = choose_hardware(options)
     towers = Towers(asked.shape, hardware.device, use_threads(asked.threads))
     found = cases(towers, hardware.device)

@@ -43,7 +43,7 @@ from benchmarks.photographs import (
     find_jpegs,
 )
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.pixels import SCALE, Pixels, decode, preprocess, read_squares
 from moderation.policy import load_policies
@@ -254,7 +254,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not paths:
         print(f"no JPEG in {given.photos or '../shared/data'}: name a folder with --photos")
         return 2
-    encoder = load_encoder(given.model, LoadOptions())
+    encoder = load_encoder(given.model, ModelOptions())
     own, machine = bool(given.photos), program.machine()
     found = measure(paths, [None] if own else SIDES, [] if own else list(SPACES), encoder)
     setup = (

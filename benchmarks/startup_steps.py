@@ -50,7 +50,7 @@ def take(model: str) -> dict[str, float]:
         import_module("moderation.encoders.clip")
     with clock.step("load the model"):
         encoders = import_module("moderation.encoders.registry")
-        encoder = encoders.load_encoder(model, encoders.LoadOptions(offline=True))
+        encoder = encoders.load_encoder(model, encoders.ModelOptions(offline=True))
     with clock.step("of that: hash the weights"):
         import_module("moderation.encoders.hub").weights_fingerprint(Path(model))
     with clock.step("label features of the policies"):

@@ -19,7 +19,7 @@ from benchmarks.label_set import LabelSet
 from benchmarks.rivals import create_rival_app, task_name
 from moderation.client.client import Client, pauses
 from moderation.encoders.cores import usable
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
@@ -163,7 +163,7 @@ class InProcess:
         self._limits = Limits(settings.max_image_pixels, 1, settings.decode_timeout_seconds)
         self._decoders = DecoderPool(settings.decoders or usable(), self._limits)
         policy = load_policy(labels.save(checkpoint.parent / "policy.yaml"))
-        self.encoder = load_encoder(str(checkpoint), LoadOptions.of(settings))
+        self.encoder = load_encoder(str(checkpoint), ModelOptions.of(settings))
         self._pipeline = Pipeline(
             {policy.id: policy},
             lambda _: self.encoder,

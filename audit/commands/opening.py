@@ -81,11 +81,11 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
         ModelError: it cannot be loaded. StoreError: the store is damaged, or cannot be written.
     """
     from audit.embedding.stored_encoder import StoredEncoder, default_store
-    from moderation.encoders.options import LoadOptions
+    from moderation.encoders.options import ModelOptions
     from moderation.features.store import EmbeddingStore
 
     store = EmbeddingStore(options.store or default_store())
-    how = LoadOptions(options.device, options.dtype.value, options.offline, options.runtime.value)
+    how = ModelOptions(options.device, options.dtype.value, options.offline, options.runtime.value)
     with working("Looking for the model ..."):
         encoder = StoredEncoder(reference, how, store)
     with encoder:

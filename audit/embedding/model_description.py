@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.files import model_files
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.features.files import FeatureSpace, remove_strays, written_whole
 from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
@@ -79,7 +79,7 @@ class ModelDescription(BaseModel):
         )
 
 
-def description_path(root: Path, reference: str, options: LoadOptions) -> Path:
+def description_path(root: Path, reference: str, options: ModelOptions) -> Path:
     """Returns where the description of a model lies in a store."""
     name = "\n".join((reference, options.device, options.dtype, options.runtime))
     return root / "models" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"

@@ -18,13 +18,13 @@ from audit.embedding.model_description import (
     write_description,
 )
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
 from moderation.features.store import EmbeddingStore, Features, FeatureSpace, text_key
 from moderation.images.pixels import Pixels
 
-Load = Callable[[str, LoadOptions], Encoder]
+Load = Callable[[str, ModelOptions], Encoder]
 
 
 class StoredEncoder:
@@ -37,7 +37,7 @@ class StoredEncoder:
     def __init__(
         self,
         reference: str,
-        options: LoadOptions,
+        options: ModelOptions,
         store: EmbeddingStore,
         *,
         load: Load = load_encoder,

@@ -89,12 +89,12 @@ def pull(model: ModelArgument) -> None:
 @app.command(epilog="Example:\n\n    moderation model info starter --format json")
 def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
     """Load a model and show what it is: hashes, sizes, number format."""
-    from moderation.encoders.options import LoadOptions
+    from moderation.encoders.options import ModelOptions
     from moderation.encoders.registry import load_encoder
 
     settings = load_settings()
     with working("Loading the model ..."):
-        encoder = load_encoder(model, LoadOptions.of(settings))
+        encoder = load_encoder(model, ModelOptions.of(settings))
     facts: dict[str, Any] = {
         **encoder.stamp.model_dump(),
         "context_length": encoder.context_length,

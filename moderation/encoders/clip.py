@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.hub import LocalModel, locate_model, weights_fingerprint
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
@@ -91,7 +91,7 @@ class ClipEncoder:
         self.logit_bias = logit_bias
 
     @classmethod
-    def load(cls, reference: str, options: LoadOptions) -> ClipEncoder:
+    def load(cls, reference: str, options: ModelOptions) -> ClipEncoder:
         """Returns the model of a folder or of a Hub id.
 
         Raises:

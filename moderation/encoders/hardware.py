@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import torch
 
 from moderation.encoders.cores import usable
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 
 Runtime = Literal["torch", "openvino"]
@@ -23,7 +23,7 @@ class Hardware(NamedTuple):
     threads: int
 
 
-def choose_hardware(options: LoadOptions) -> Hardware:
+def choose_hardware(options: ModelOptions) -> Hardware:
     """Returns what the options name, and what suits this machine where they say auto.
 
     Raises:

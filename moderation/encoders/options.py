@@ -15,7 +15,7 @@ RUNTIMES: tuple[str, ...] = get_args(Settings.model_fields["runtime"].annotation
 
 
 @dataclass(frozen=True)
-class LoadOptions:
+class ModelOptions:
     """How to load a model, whichever it is; the fields are those of `Settings`.
 
     Raises:
@@ -36,7 +36,7 @@ class LoadOptions:
         _refuse_unknown("runtime", self.runtime, RUNTIMES, self.runtime)
 
     @classmethod
-    def of(cls, settings: Settings) -> LoadOptions:
+    def of(cls, settings: Settings) -> ModelOptions:
         """Returns what an operator has set."""
         return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 

@@ -10,24 +10,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from moderation.encoders.encoder import Encoder
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 from moderation.messages import ModelStamp
 
 
-def _load_starter(reference: str, options: LoadOptions) -> Encoder:
+def _load_starter(reference: str, options: ModelOptions) -> Encoder:
     from moderation.encoders.starter import StarterEncoder
 
     return StarterEncoder.load(options)
 
 
-def _load_clip(reference: str, options: LoadOptions) -> Encoder:
+def _load_clip(reference: str, options: ModelOptions) -> Encoder:
     from moderation.encoders.clip import ClipEncoder
 
     return ClipEncoder.load(reference, options)
 
 
-LOADERS: dict[str, Callable[[str, LoadOptions], Encoder]] = {
+LOADERS: dict[str, Callable[[str, ModelOptions], Encoder]] = {
     "starter": _load_starter,
     "clip": _load_clip,
 }
@@ -41,7 +41,7 @@ def best_batch(stamp: ModelStamp) -> int:
     return 256 if stamp.device.startswith("cuda") else 16
 
 
-def load_encoder(reference: str, options: LoadOptions) -> Encoder:
+def load_encoder(reference: str, options: ModelOptions) -> Encoder:
     """Returns the encoder that a model reference names; anything but an encoder's name is CLIP's.
 
     Raises:

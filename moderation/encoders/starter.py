@@ -25,7 +25,7 @@ from transformers.utils import logging as transformers_logging
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import use_threads
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
@@ -77,7 +77,7 @@ class StarterEncoder:
         )
 
     @classmethod
-    def load(cls, options: LoadOptions) -> StarterEncoder:
+    def load(cls, options: ModelOptions) -> StarterEncoder:
         """Returns the encoder, its weights checked against their sha256.
 
         Raises:

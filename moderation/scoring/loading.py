@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from moderation.encoders.cores import usable
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
@@ -35,7 +35,7 @@ def load_pipeline(
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
         TransientError: a decoder does not start.
     """
-    options = LoadOptions.of(settings)
+    options = ModelOptions.of(settings)
     limits = Limits(
         settings.max_image_pixels,
         settings.frames,

@@ -16,7 +16,7 @@ import redis
 
 from moderation.client.client import Client
 from moderation.client.embedding import embed_on_workers, feature_row
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import (
     BrokerUnavailable,
@@ -67,7 +67,7 @@ def keys_in(url: str) -> set[bytes]:
 def test_features_of_workers_are_those_of_the_same_model_here(
     broker_url: str, images: Images
 ) -> None:
-    encoder = load_encoder("starter", LoadOptions())
+    encoder = load_encoder("starter", ModelOptions())
     answers = dict(embed_on_workers(images, model="starter", broker_url=broker_url))
     assert answers.keys() == {key for key, _ in images}
     for key, content in images:

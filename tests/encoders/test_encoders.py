@@ -19,7 +19,7 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.hardware import choose_hardware
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import LOADERS, load_encoder
 from moderation.errors import ModelError, SettingsError
 from moderation.images.pixels import Pixels, decode, preprocess
@@ -40,10 +40,12 @@ BFLOAT16_ENTRY, BFLOAT16_COSINE = 0.01, 0.9998
 
 @pytest.fixture(scope="session")
 def starter() -> Encoder:
-    return load_encoder("starter", LoadOptions())
+    return load_encoder("starter", ModelOptions())
 
 
-WIDE = {runtime: LoadOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")}
+WIDE = {
+    runtime: ModelOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")
+}
 
 
 @pytest.fixture(scope="session")
@@ -172,9 +174,9 @@ def test_features_equal_a_plain_float32_forward(
 def test_bfloat16_stays_within_its_stated_bound_of_float32(
     runtime: str, toy_clip: Path, clip: Encoder, images: list[Image.Image]
 ) -> None:
-    if runtime == "openvino" and choose_hardware(LoadOptions(device="cpu")).dtype == torch.float32:
+    if runtime == "openvino" and choose_hardware(ModelOptions(device="cpu")).dtype == torch.float32:
         pytest.skip("this CPU does not multiply in bfloat16")
-    narrow = load_encoder(str(toy_clip), LoadOptions(dtype="bfloat16", runtime=runtime))
+    narrow = load_encoder(str(toy_clip), ModelOptions(dtype="bfloat16", runtime=runtime))
     assert (narrow.stamp.dtype, narrow.stamp.runtime) == ("bfloat16", runtime)
     pixels = _pixels(images, clip)
     for wide_rows, rows in (
@@ -229,7 +231,7 @@ def test_weights_that_could_run_code_are_never_loaded(toy_clip: Path, tmp_path: 
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="does not load"):
-        load_encoder(str(folder), LoadOptions())
+        load_encoder(str(folder), ModelOptions())
 
 
 def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) -> None:
@@ -237,7 +239,7 @@ def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) 
     weights = load_file(folder / "model.safetensors")
     weights["logit_scale"] += 1
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    options = LoadOptions(dtype="float32")
+    options = ModelOptions(dtype="float32")
     found = {load_encoder(str(path), options).stamp.fingerprint for path in (folder, toy_clip)}
     assert len(found) == 2
 
@@ -248,14 +250,14 @@ def test_a_checkpoint_without_a_logit_scale_is_refused(toy_clip: Path, tmp_path:
     del weights["logit_scale"]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     with pytest.raises(ModelError, match="logit_scale"):
-        load_encoder(str(folder), LoadOptions())
+        load_encoder(str(folder), ModelOptions())
 
 
 def test_a_model_of_another_type_is_refused(toy_clip: Path, tmp_path: Path) -> None:
     folder = _copy(toy_clip, tmp_path)
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match="a model of type bert is none of clip, siglip"):
-        load_encoder(str(folder), LoadOptions())
+        load_encoder(str(folder), ModelOptions())
 
 
 @pytest.mark.parametrize(
@@ -266,7 +268,7 @@ def test_a_model_that_cannot_be_had_names_the_three_ways_out(
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     with pytest.raises(ModelError) as caught:
-        load_encoder(reference, LoadOptions(offline=True))
+        load_encoder(reference, ModelOptions(offline=True))
     for way in ("moderation model pull", "local folder", "name starter"):
         assert way in caught.value.remedy
 
@@ -277,7 +279,7 @@ def test_logit_scale_and_bias_are_exact_in_bfloat16_too(toy_siglip: Path, tmp_pa
     weights["logit_scale"].fill_(4.7647)
     weights["logit_bias"].fill_(-16.7713)
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
-    encoder = load_encoder(str(folder), LoadOptions(dtype="bfloat16"))
+    encoder = load_encoder(str(folder), ModelOptions(dtype="bfloat16"))
     assert encoder.logit_scale == pytest.approx(np.exp(4.7647), rel=1e-6)
     assert encoder.logit_bias == pytest.approx(-16.7713, rel=1e-6)
 
@@ -295,12 +297,12 @@ def test_a_checkpoint_that_leaves_out_a_step_is_refused(
     config = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps({**config, step: False}))
     with pytest.raises(ModelError, match="steps that are not supported"):
-        load_encoder(str(folder), LoadOptions())
+        load_encoder(str(folder), ModelOptions())
 
 
 def test_an_unknown_device_is_refused(toy_clip: Path) -> None:
     with pytest.raises(ModelError, match="device cuda:99"):
-        load_encoder(str(toy_clip), LoadOptions(device="cuda:99"))
+        load_encoder(str(toy_clip), ModelOptions(device="cuda:99"))
 
 
 def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
@@ -341,12 +343,12 @@ def test_a_misspelt_way_to_load_a_model_is_refused_with_those_that_there_are(
     options: dict[str, Any], told: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
-        LoadOptions(**options)
+        ModelOptions(**options)
     assert str(caught.value).startswith(f"model: there is {told}")
 
 
 def test_an_operators_settings_are_the_ways_to_load_a_model() -> None:
     settings = load_settings(dtype="bfloat16", runtime="torch", device="cuda:1", threads=2)
-    assert LoadOptions.of(settings) == LoadOptions("cuda:1", "bfloat16", False, "torch", 2)
+    assert ModelOptions.of(settings) == ModelOptions("cuda:1", "bfloat16", False, "torch", 2)
     with pytest.raises(SettingsError, match="there is no device 'gpu'"):
-        LoadOptions.of(load_settings(device="gpu"))
+        ModelOptions.of(load_settings(device="gpu"))

@@ -19,7 +19,7 @@ import torch
 
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.hardware import choose_hardware, use_threads
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import best_batch, load_encoder
 from moderation.errors import ModelError
 from moderation.features.files import FeatureSpace
@@ -28,7 +28,7 @@ from moderation.settings import load_settings
 from tests.conftest import ROOT
 from tests.support.toy_clip import IMAGE_SIZE
 
-ON_OPENVINO = LoadOptions(dtype="float32", runtime="openvino")
+ON_OPENVINO = ModelOptions(dtype="float32", runtime="openvino")
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +53,24 @@ def _no_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_auto_takes_openvino_on_a_cpu_where_it_is_installed() -> None:
-    assert choose_hardware(LoadOptions(device="cpu")).runtime == "openvino"
-    assert choose_hardware(LoadOptions(device="cpu", runtime="torch")).runtime == "torch"
+    assert choose_hardware(ModelOptions(device="cpu")).runtime == "openvino"
+    assert choose_hardware(ModelOptions(device="cpu", runtime="torch")).runtime == "torch"
 
 
 @pytest.mark.usefixtures("_no_openvino")
 def test_auto_takes_torch_where_openvino_is_not_installed() -> None:
-    assert choose_hardware(LoadOptions(device="cpu")).runtime == "torch"
+    assert choose_hardware(ModelOptions(device="cpu")).runtime == "torch"
 
 
 def test_auto_takes_torch_for_float16_and_for_other_devices() -> None:
-    assert choose_hardware(LoadOptions(device="cpu", dtype="float16")).runtime == "torch"
-    assert choose_hardware(LoadOptions(device="meta")).runtime == "torch"
+    assert choose_hardware(ModelOptions(device="cpu", dtype="float16")).runtime == "torch"
+    assert choose_hardware(ModelOptions(device="meta")).runtime == "torch"
 
 
 @pytest.mark.usefixtures("_no_bfloat16")
 def test_without_bfloat16_in_hardware_torch_emulates_it_and_float32_goes_to_openvino() -> None:
-    assert choose_hardware(LoadOptions(device="cpu", dtype="bfloat16")).runtime == "torch"
-    hardware = choose_hardware(LoadOptions(device="cpu"))
+    assert choose_hardware(ModelOptions(device="cpu", dtype="bfloat16")).runtime == "torch"
+    hardware = choose_hardware(ModelOptions(device="cpu"))
     assert (hardware.dtype, hardware.runtime) == (torch.float32, "openvino")
 
 
@@ -91,13 +91,13 @@ def test_openvino_that_is_not_installed_is_refused_with_what_to_do(toy_clip: Pat
 )
 def test_what_openvino_cannot_do_is_refused(options: dict[str, Any], what: str) -> None:
     with pytest.raises(ModelError, match=what):
-        choose_hardware(LoadOptions(runtime="openvino", **options))
+        choose_hardware(ModelOptions(runtime="openvino", **options))
 
 
 @pytest.mark.usefixtures("_no_bfloat16")
 def test_bfloat16_that_openvino_would_not_compute_in_is_refused() -> None:
     with pytest.raises(ModelError, match="does not multiply in bfloat16"):
-        choose_hardware(LoadOptions(runtime="openvino", dtype="bfloat16"))
+        choose_hardware(ModelOptions(runtime="openvino", dtype="bfloat16"))
 
 
 def test_whoever_asks_for_openvino_gets_the_cpu_on_a_machine_with_a_gpu(
@@ -156,7 +156,7 @@ def test_rows_are_not_overwritten_by_the_next_batch(encoder: Encoder, pixels: Pi
 def test_the_compiled_model_keeps_its_weights_when_torchs_are_gone(
     toy_siglip: Path, pixels: Pixels
 ) -> None:
-    options = LoadOptions(runtime="openvino")
+    options = ModelOptions(runtime="openvino")
     encoders = [load_encoder(str(toy_siglip), options) for _ in range(3)]
     _ = [torch.full((1_000_000,), 7.0) for _ in range(20)]  # over what was freed
     first, *others = [encoder.image_features(pixels) for encoder in encoders]
@@ -170,7 +170,7 @@ def test_torchs_weights_of_the_image_tower_are_gone(toy_clip: Path) -> None:
         return sum(weight.numel() for weight in found)
 
     before = weights()
-    on_torch = load_encoder(str(toy_clip), LoadOptions(dtype="float32", runtime="torch"))
+    on_torch = load_encoder(str(toy_clip), ModelOptions(dtype="float32", runtime="torch"))
     whole = weights() - before
     on_openvino = load_encoder(str(toy_clip), ON_OPENVINO)
     texts = weights() - before - whole
@@ -181,7 +181,7 @@ def test_torchs_weights_of_the_image_tower_are_gone(toy_clip: Path) -> None:
 def test_the_stamp_says_the_runtime_and_image_features_of_two_are_two_spaces(
     encoder: Encoder, toy_clip: Path
 ) -> None:
-    on_torch = load_encoder(str(toy_clip), LoadOptions(dtype="float32", runtime="torch")).stamp
+    on_torch = load_encoder(str(toy_clip), ModelOptions(dtype="float32", runtime="torch")).stamp
     on_openvino = encoder.stamp
     assert (on_torch.runtime, on_openvino.runtime) == ("torch", "openvino")
     assert on_torch.model_copy(update={"runtime": "openvino"}) == on_openvino
@@ -205,8 +205,8 @@ def test_the_settings_of_an_operator_reach_the_model(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("MODERATION_RUNTIME", "torch")
     monkeypatch.setenv("MODERATION_THREADS", "3")
     monkeypatch.setenv("MODERATION_DTYPE", "float32")
-    expected = LoadOptions(dtype="float32", runtime="torch", threads=3)
-    assert LoadOptions.of(load_settings()) == expected
+    expected = ModelOptions(dtype="float32", runtime="torch", threads=3)
+    assert ModelOptions.of(load_settings()) == expected
 
 
 def test_threads_are_those_asked_for_else_no_more_than_the_usable_cores(

@@ -11,7 +11,7 @@ from benchmarks import scaled_decoding
 from benchmarks.photographs import camera_files, find_jpegs
 from benchmarks.scaled_decoding import LAST_BIT, Deviation, deviations, pooled, squares
 from moderation.encoders.encoder import Encoder
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.pixels import SCALE
 from moderation.policy import load_policies
@@ -25,7 +25,7 @@ MEAN_SIMILARITY, MEAN_SCORE = 0.0025, 0.002
 
 @pytest.fixture(scope="module")
 def starter() -> Encoder:
-    return load_encoder("starter", LoadOptions())
+    return load_encoder("starter", ModelOptions())
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,7 @@ from PIL import Image
 from audit.commands.embed import embed
 from audit.commands.opening import open_encoder, open_subject
 from audit.commands.shared_options import DatasetOptions
-from audit.datasets.adapters import LoadOptions as HowToRead
-from audit.datasets.adapters import load_dataset
+from audit.datasets.adapters import LoadOptions, load_dataset
 from audit.datasets.content import row_problem
 from audit.datasets.dataset import Dataset
 from audit.embedding.dataset_features import (
@@ -36,7 +35,7 @@ from audit.embedding.stored_encoder import StoredEncoder
 from audit.errors import AuditError, DatasetError
 from audit.metrics.predictions import predict
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.options import LoadOptions
+from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError, RequestError, StoreError
 from moderation.features.store import EmbeddingStore
 from moderation.images.pixels import Pixels
@@ -83,7 +82,7 @@ class Loader:
         self.encoder = StubEncoder()
         self.asked = 0
 
-    def __call__(self, reference: str, options: LoadOptions) -> Encoder:
+    def __call__(self, reference: str, options: ModelOptions) -> Encoder:
         self.asked += 1
         return self.encoder
 
@@ -97,7 +96,7 @@ def test_a_second_label_set_never_touches_the_encoder(
 ) -> None:
     loader = Loader()
     dataset = load_dataset(images)
-    with StoredEncoder(model, LoadOptions(), store, load=loader) as encoder:
+    with StoredEncoder(model, ModelOptions(), store, load=loader) as encoder:
         embedded = _embed(dataset, encoder, store)
         predict(policy(), encoder, embedded.features)
         assert loader.encoder.images_encoded == N
@@ -117,9 +116,9 @@ def test_a_second_audit_does_not_load_the_model_at_all(
 ) -> None:
     dataset = load_dataset(images)
     first, second = Loader(), Loader()
-    with StoredEncoder(model, LoadOptions(), store, load=first) as encoder:
+    with StoredEncoder(model, ModelOptions(), store, load=first) as encoder:
         before = predict(policy(), encoder, _embed(dataset, encoder, store).features)
-    with StoredEncoder(model, LoadOptions(), store, load=second) as encoder:
+    with StoredEncoder(model, ModelOptions(), store, load=second) as encoder:
         after = predict(policy(), encoder, _embed(dataset, encoder, store).features)
         assert not encoder.loaded
     assert (first.asked, second.asked) == (1, 0)
@@ -132,20 +131,20 @@ def test_a_model_whose_files_changed_is_loaded_and_described_again(
     for content in (b"weights", b"other weights"):
         (Path(model) / "weights.safetensors").write_bytes(content)
         loader = Loader()
-        with StoredEncoder(model, LoadOptions(), store, load=loader):
+        with StoredEncoder(model, ModelOptions(), store, load=loader):
             assert loader.asked == 1
 
 
 def test_a_model_that_is_not_what_was_described_is_refused(
     images: Path, store: EmbeddingStore, model: str
 ) -> None:
-    with StoredEncoder(model, LoadOptions(), store, load=Loader()):
+    with StoredEncoder(model, ModelOptions(), store, load=Loader()):
         pass
     other = Loader()
     stamp = other.encoder.stamp
     other.encoder.stamp = stamp.model_copy(update={"fingerprint": "1" * 16})
     with (
-        StoredEncoder(model, LoadOptions(), store, load=other) as encoder,
+        StoredEncoder(model, ModelOptions(), store, load=other) as encoder,
         pytest.raises(ModelError, match="not the one"),
     ):
         encoder.text_features(["a text"])
@@ -338,7 +337,7 @@ def test_images_that_failed_are_not_counted_as_embedded(
 
 def _described(model: str, store: EmbeddingStore) -> Path:
     """Returns the file with the description of a model that was loaded once."""
-    with StoredEncoder(model, LoadOptions(), store, load=Loader()):
+    with StoredEncoder(model, ModelOptions(), store, load=Loader()):
         pass
     [path] = (store.root / "models").glob("*.json")
     return path
@@ -347,7 +346,7 @@ def _described(model: str, store: EmbeddingStore) -> Path:
 def _asked(model: str, store: EmbeddingStore) -> int:
     """Returns how often the model is loaded by an audit that needs only its description."""
     loader = Loader()
-    with StoredEncoder(model, LoadOptions(), store, load=loader) as encoder:
+    with StoredEncoder(model, ModelOptions(), store, load=loader) as encoder:
         assert encoder.logit_scale == loader.encoder.logit_scale
         assert encoder.stamp == loader.encoder.stamp
     return loader.asked
@@ -421,10 +420,10 @@ def test_a_description_keeps_the_whole_numbers_of_a_preprocessing_whole(
     for loader in (first, second):
         loader.encoder.preprocessing, loader.encoder.stamp = how, stamp
     for loader in (first, second, second):
-        with StoredEncoder(model, LoadOptions(), store, load=loader) as encoder:
+        with StoredEncoder(model, ModelOptions(), store, load=loader) as encoder:
             encoder.count_tokens([f"text {loader.asked}"])
     assert (first.asked, second.asked) == (1, 1)
-    with StoredEncoder(model, LoadOptions(), store, load=second) as encoder:
+    with StoredEncoder(model, ModelOptions(), store, load=second) as encoder:
         assert encoder.preprocessing == how
 
 
@@ -436,7 +435,7 @@ def test_a_model_that_differs_in_any_number_from_what_was_described_is_refused(
     other = Loader()
     how = replace(StubEncoder.preprocessing, resize=9)
     setattr(other.encoder, name, how if name == "preprocessing" else 7)
-    with StoredEncoder(model, LoadOptions(), store, load=other) as encoder:
+    with StoredEncoder(model, ModelOptions(), store, load=other) as encoder:
         for _ in range(2):
             with pytest.raises(ModelError, match="not the one"):
                 encoder.text_features(["a text"])
@@ -465,7 +464,7 @@ def test_a_store_that_cannot_be_used_is_refused_before_the_model_is_loaded(
     (tmp_path / "file").write_text("no folder")
     loader = Loader()
     with pytest.raises(StoreError, match="cannot be kept there"):
-        StoredEncoder(model, LoadOptions(), EmbeddingStore(tmp_path / "file" / below), load=loader)
+        StoredEncoder(model, ModelOptions(), EmbeddingStore(tmp_path / "file" / below), load=loader)
     assert loader.asked == 0
 
 
@@ -485,7 +484,7 @@ def test_a_description_that_cannot_be_written_is_an_error_of_the_store(
     store.root.mkdir()
     (store.root / "models").write_text("a file where the folder should be")
     with pytest.raises(StoreError, match="descriptions of models cannot be written"):
-        StoredEncoder(model, LoadOptions(), store, load=Loader())
+        StoredEncoder(model, ModelOptions(), store, load=Loader())
 
 
 @pytest.fixture
@@ -595,7 +594,7 @@ def test_the_help_of_embed_does_not_promise_that_images_are_not_needed_again() -
 
 
 def test_the_truth_of_folders_reaches_the_predictions(images: Path, store: EmbeddingStore) -> None:
-    how = HowToRead(truth={"cat": "allow"})
+    how = LoadOptions(truth={"cat": "allow"})
     dataset = load_dataset(images, options=how)
     embedded = _embed(dataset, StubEncoder(), store)
     assert set(embedded.dataset.table["y_true"]) == {"gun", "allow"}

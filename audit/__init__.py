@@ -20,41 +20,46 @@ if TYPE_CHECKING:
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
     from audit.embedding.stored_encoder import StoredEncoder
     from audit.errors import AuditError, DatasetError, LimitsError, UndefinedRateWarning
+    from audit.gate.limits import Limits, load_limits
+    from audit.gate.report import GateReport
     from audit.metrics.predictions import Predictions, predict
     from audit.metrics.rates import rate_table
     from audit.report import write_report
     from audit.results.results import Results
     from audit.studies.ablate import Study, ablate_audit
     from audit.studies.compare import compare_audit
-    from audit.studies.run import Named, run_audit
-    from audit.studies.subject import Subject
+    from audit.studies.gate import gate_audit
+    from audit.studies.run import run_audit
+    from audit.studies.subject import Named, Subject
 
-_MODULE_OF = {
-    **dict.fromkeys(("LoadOptions", "load_dataset"), "audit.datasets.adapters"),
-    **dict.fromkeys(("Named", "run_audit"), "audit.studies.run"),
-    "compare_audit": "audit.studies.compare",
-    **dict.fromkeys(("Dataset", "Groups"), "audit.datasets.dataset"),
-    **dict.fromkeys(
-        ("EmbeddedDataset", "embed_dataset", "embed_here"), "audit.embedding.dataset_features"
-    ),
-    **dict.fromkeys(
-        ("AuditError", "DatasetError", "LimitsError", "UndefinedRateWarning"), "audit.errors"
-    ),
-    **dict.fromkeys(("Study", "ablate_audit"), "audit.studies.ablate"),
-    "StoredEncoder": "audit.embedding.stored_encoder",
-    "rate_table": "audit.metrics.rates",
-    "write_report": "audit.report",
-    "Results": "audit.results.results",
-    "Subject": "audit.studies.subject",
-    **dict.fromkeys(("Predictions", "predict"), "audit.metrics.predictions"),
+_NAMES_IN = {
+    "datasets.adapters": ("LoadOptions", "load_dataset"),
+    "datasets.dataset": ("Dataset", "Groups"),
+    "embedding.dataset_features": ("EmbeddedDataset", "embed_dataset", "embed_here"),
+    "embedding.stored_encoder": ("StoredEncoder",),
+    "errors": ("AuditError", "DatasetError", "LimitsError", "UndefinedRateWarning"),
+    "gate.limits": ("Limits", "load_limits"),
+    "gate.report": ("GateReport",),
+    "metrics.predictions": ("Predictions", "predict"),
+    "metrics.rates": ("rate_table",),
+    "report": ("write_report",),
+    "results.results": ("Results",),
+    "studies.ablate": ("Study", "ablate_audit"),
+    "studies.compare": ("compare_audit",),
+    "studies.gate": ("gate_audit",),
+    "studies.run": ("run_audit",),
+    "studies.subject": ("Named", "Subject"),
 }
+_MODULE_OF = {name: f"audit.{module}" for module, names in _NAMES_IN.items() for name in names}
 
 __all__ = [
     "AuditError",
     "Dataset",
     "DatasetError",
     "EmbeddedDataset",
+    "GateReport",
     "Groups",
+    "Limits",
     "LimitsError",
     "LoadOptions",
     "Named",
@@ -68,7 +73,9 @@ __all__ = [
     "compare_audit",
     "embed_dataset",
     "embed_here",
+    "gate_audit",
     "load_dataset",
+    "load_limits",
     "predict",
     "rate_table",
     "run_audit",

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 import psutil
 
-from audit.datasets.dataset import Groups
+from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.predictions import Predictions, predict
-from audit.metrics.rates import overall_group, rate_table
+from audit.metrics.rates import rate_table
 from benchmarks.growth_points import Point, Skipped, typical_seconds
 from benchmarks.growth_requests import policy_text
 from benchmarks.random_encoder import WIDTH, RandomEncoder

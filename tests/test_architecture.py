@@ -110,9 +110,9 @@ ORDER = {
     """,
     "audit.embedding": "dataset_features | model_description\n on_workers | stored_encoder",
     "audit.metrics": """
-        predictions | variants | disparity | skew
-        truth | matched | thresholds
-        rates | flow
+        truth | variants | disparity | skew
+        predictions
+        matched | thresholds | rates | flow
         gaps | power | shift
         ablation
         wording
@@ -132,7 +132,7 @@ ORDER = {
         ablation | flagged | gaps | labels | method | reach | sensitivity | shifts
         flows
     """,
-    "audit.studies": "subject\n run\n compare | ablate",
+    "audit.studies": "subject\n run | gate\n compare | ablate",
     "audit.commands": """
         inputs | policies
         datasets | output | shared_options

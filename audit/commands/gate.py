@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,13 +14,7 @@ from audit.commands.policies import named, read_policies
 from audit.commands.shared_options import DatasetOptions, takes_options
 from moderation.commands.output import note
 
-if TYPE_CHECKING:
-    from audit.gate.limits import Limits
-    from audit.gate.report import GateReport
-    from audit.studies.subject import Subject
-    from moderation.policy import Policy
-
-#: Exit codes by answer: neither of the last two may be merged, for different reasons.
+#: Exit codes by status: neither of the last two may be merged, for different reasons.
 EXIT_CODES = {"pass": 0, "fail": 1, "insufficient data": 4}
 
 EPILOG = """Examples:
@@ -53,7 +47,7 @@ def gate(
     Exits with 0 for pass, 1 for fail, 4 for insufficient data.
     """
     from audit.gate.limits import load_limits
-    from audit.gate.report import to_json, to_markdown
+    from audit.studies.gate import gate_audit
 
     held = load_limits(limits)
     paths = [policy] if baseline is None else [policy, baseline]
@@ -61,37 +55,11 @@ def gate(
         raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
     policies = read_policies(paths, options.model)
     with open_subject(options, policies, by=held.by) as subject:
-        report = _hold(subject, policies, paths, held)
-    text = to_markdown(report)
-    print(to_json(report) if format is TextOrJson.JSON else text, end="", flush=True)
+        report = gate_audit(subject, named(policies, paths), held)
+    text = report.to_markdown()
+    print(report.to_json() if format is TextOrJson.JSON else text, end="", flush=True)
     if summary is not None:
         with writing(summary):
             summary.write_text(text, encoding="utf-8")
         note(f"The answer is in {summary}")
-    raise typer.Exit(EXIT_CODES[report.answer])
-
-
-def _hold(subject: Subject, policies: list[Policy], paths: list[str], limits: Limits) -> GateReport:
-    from audit.gate.checks import check_limits
-    from audit.gate.figures import group_counts, marks_of, shared_counts
-    from audit.gate.limits import refuse_unknown_groups
-    from audit.gate.report import GateReport
-    from audit.metrics.truth import truth_of
-
-    called = named(policies, paths)
-    predictions = subject.predict(called.policies)
-    marks = [marks_of(each, limits.metric, truth_of(subject.dataset, each)) for each in predictions]
-    unchanged = policies[0].sha256 == policies[-1].sha256
-    parts = [subject.dataset.groups(by) for by in limits.by]
-    refuse_unknown_groups(limits, parts)
-    checks = [
-        check
-        for part in parts
-        for check in check_limits(
-            group_counts(part, marks[0], marks[-1], limits),
-            shared_counts(part, marks[0], marks[-1], limits),
-            limits,
-            unchanged=unchanged,
-        )
-    ]
-    return GateReport(subject.header(called.policies, called.paths), limits, tuple(checks))
+    raise typer.Exit(EXIT_CODES[report.status])

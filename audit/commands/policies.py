@@ -12,7 +12,7 @@ from moderation.policy import Policy, find_policy, load_policy
 from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
-    from audit.studies.run import Named
+    from audit.studies.subject import Named
 
 PoliciesArgument = Annotated[
     list[str], typer.Argument(metavar="POLICY", help="Policy files, or names of shipped ones.")
@@ -39,8 +39,7 @@ def read_policies(names: Sequence[str], model: str | None) -> list[Policy]:
 
 def named(policies: Sequence[Policy], paths: Sequence[str]) -> Named:
     """Returns the policies by the names that a report calls them."""
-    from audit.studies.run import Named
-    from audit.studies.subject import policy_names
+    from audit.studies.subject import Named, policy_names
 
     names = policy_names(policies)
     return Named(

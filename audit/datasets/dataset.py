@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +28,9 @@ CROSS = " × "
 
 #: The whole dataset, as a feature with one group.
 OVERALL = "overall"
+
+#: (n,) which of n images, or (n, c) the same for each of c things.
+Marks = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -144,6 +147,14 @@ class Dataset:
         codes = pd.Categorical(values, categories=names).codes.astype(np.intp)
         return Groups(CROSS.join(by), names, codes)
 
+    def partitions(self, by: Iterable[Sequence[str]]) -> list[Groups]:
+        """Returns the whole, then the groups of each sensitive feature or intersection.
+
+        Raises:
+            DatasetError: the dataset has no such sensitive feature.
+        """
+        return [overall_group(len(self)), *map(self.groups, by)]
+
     def _all_groups(self, by: Sequence[str]) -> Iterator[str]:
         """Yields every combination of values in natural order, also those without an image."""
         head = self.values(by[0])
@@ -177,7 +188,7 @@ class Groups:
         """(g,) how many images each group has."""
         return np.bincount(self.codes, minlength=len(self.names)).astype(np.int64)
 
-    def count(self, marks: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+    def count(self, marks: Marks) -> npt.NDArray[np.int64]:
         """Returns (g,) or, for (n, c) marks, (g, c) counts of the marked images of each group."""
         flat = marks[:, np.newaxis] if marks.ndim == 1 else marks
         counts = np.stack(
@@ -185,6 +196,11 @@ class Groups:
             axis=1,
         ).astype(np.int64)
         return counts[:, 0] if marks.ndim == 1 else counts
+
+
+def overall_group(n: int) -> Groups:
+    """Returns the partition of n images into one group."""
+    return Groups(OVERALL, (OVERALL,), np.zeros(n, np.intp))
 
 
 def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:

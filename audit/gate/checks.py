@@ -26,7 +26,7 @@ from audit.gate.figures import (
 from audit.gate.limits import LIMITS, Limits
 from audit.statistics.intervals import share
 
-Answer = Literal["pass", "fail", "insufficient data"]
+Status = Literal["pass", "fail", "insufficient data"]
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Check:
         limit: its key in the limits file.
         by: the feature or intersection.
         allowed: the limit itself.
-        answer: what was shown.
+        status: what was shown.
         group: the group, or pair of groups, that comes nearest to the limit or breaks it most.
         value: its figure.
         low, high: its 95 % interval.
@@ -48,7 +48,7 @@ class Check:
     limit: str
     by: str
     allowed: float
-    answer: Answer
+    status: Status
     group: str
     value: float
     low: float
@@ -57,12 +57,14 @@ class Check:
     reason: str = ""
 
 
-def worst_answer(checks: Sequence[Check]) -> Answer:
-    """Returns fail if any fails, else insufficient data if any has too little, else pass."""
-    answers = {check.answer for check in checks}
-    if "fail" in answers:
-        return "fail"
-    return "insufficient data" if "insufficient data" in answers or not checks else "pass"
+def worst_status(checks: Sequence[Check]) -> Status:
+    """Returns fail if any check fails, then insufficient data if any has too little, then pass.
+
+    No check at all is insufficient data.
+    """
+    found = {check.status for check in checks} or {"insufficient data"}
+    order: tuple[Status, ...] = ("fail", "insufficient data", "pass")
+    return next(status for status in order if status in found)
 
 
 def check_limits(
@@ -113,20 +115,20 @@ def _no_change(counts: GroupCounts, allowed: float) -> Check:
 def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -> Check:
     broken = found.strict.low > allowed
     unproven = ~(found.interval.high <= allowed)
-    answer: Answer = "pass"
+    status: Status = "pass"
     # Nearest to the limit is what could lie furthest beyond it; no bound is the furthest.
     reach = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
     reason = ""
     if broken.any():
-        answer, reach = "fail", np.where(broken, found.values, -np.inf)
+        status, reach = "fail", np.where(broken, found.values, -np.inf)
     elif unproven.any() or counts.too_small:
-        answer, reason = "insufficient data", _reason(counts, bool(unproven.any()))
+        status, reason = "insufficient data", _reason(counts, bool(unproven.any()))
     worst = int(np.argmax(reach))
     return Check(
         limit,
         counts.by,
         allowed,
-        answer,
+        status,
         found.names[worst],
         float(found.values[worst]),
         float(found.interval.low[worst]),

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audit.datasets.dataset import Groups
+from audit.datasets.dataset import Groups, Marks
 from audit.errors import LimitsError
 from audit.gate.limits import Limits
-from audit.metrics.predictions import Marks, Predictions
+from audit.metrics.predictions import Predictions
 from audit.metrics.rates import metric_marks
-from audit.metrics.truth import Truth
 from audit.statistics.intervals import (
     LEVEL,
     Float64s,
@@ -60,33 +59,28 @@ class GroupCounts:
     too_small: tuple[str, ...]
 
 
-Countable = tuple[Marks, Marks]
+class Countable(NamedTuple):
+    """(n,) images that a metric counts under a policy, and (n,) images that it could count."""
+
+    hits: Marks
+    possible: Marks
 
 
-def group_counts(part: Groups, new: Countable, old: Countable, limits: Limits) -> GroupCounts:
+def group_counts(
+    part: Groups, new: Countable, old: Countable, limits: Limits, *, shared: bool = False
+) -> GroupCounts:
     """Returns the counts of a partition under the new policy.
 
     Args:
         part: who is in which group.
-        new: (n,) images that count under the new policy, and (n,) that could.
-        old: the same under the baseline.
+        new: what the metric counts under the new policy.
+        old: what it counts under the baseline.
         limits: which groups are held, and from how many images on.
+        shared: whether only images that could count under both policies are counted. A rise is one
+            of these, since the policies' labels can make the truth of different images known.
     """
-    return _counts(part, new, old, new[1], limits)
-
-
-def shared_counts(part: Groups, new: Countable, old: Countable, limits: Limits) -> GroupCounts:
-    """Returns the counts of the images that could count under both policies.
-
-    A rise is one of these: the policies' labels can make the truth of different images known.
-    """
-    return _counts(part, new, old, new[1] & old[1], limits)
-
-
-def _counts(
-    part: Groups, new: Countable, old: Countable, possible: Marks, limits: Limits
-) -> GroupCounts:
-    after, before = new[0] & possible, old[0] & possible
+    possible = new.possible & old.possible if shared else new.possible
+    after, before = new.hits & possible, old.hits & possible
     columns = np.stack([after, possible, after & ~before, before & ~after], axis=1)
     counts = part.count(columns).astype(np.float64)
     held = np.array([name not in limits.ignored_groups for name in part.names])
@@ -104,16 +98,16 @@ def _counts(
     )
 
 
-def marks_of(predictions: Predictions, metric: str, truth: Truth) -> tuple[Marks, Marks]:
+def countable(predictions: Predictions, metric: str) -> Countable:
     """Returns the images that a metric counts and those that it could.
 
     Raises:
         LimitsError: the policy or the dataset has no such metric.
     """
     known = []
-    for name, marks, possible in metric_marks(predictions, truth):
+    for name, marks, possible in metric_marks(predictions):
         if name == metric:
-            return marks, np.ones(len(marks), bool) if possible is None else possible
+            return Countable(marks, np.ones(len(marks), bool) if possible is None else possible)
         known.append(name)
     raise LimitsError(
         f"{predictions.name} has no {metric} on this dataset",

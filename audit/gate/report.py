@@ -1,4 +1,4 @@
-"""A gate's answer as Markdown for a pull request, and as JSON."""
+"""What a gate finds, as Markdown for a pull request, and as JSON."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from audit.gate.checks import Answer, Check, worst_answer
+from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
 from audit.results.plain import escaped
 from audit.results.results import Header
@@ -16,7 +16,7 @@ from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
 
-_TITLES: dict[Answer, str] = {
+_TITLES: dict[Status, str] = {
     "pass": "Pass: the policy is shown to keep to every limit",
     "fail": "Fail: the policy is shown to break a limit",
     "insufficient data": "Insufficient data: keeping to the limits is not shown",
@@ -33,66 +33,67 @@ _RATIOS = ("ratio", "pass_ratio")
 
 @dataclass(frozen=True)
 class GateReport:
-    """What a gate answers, and to what."""
+    """What a gate finds, and of what."""
 
     header: Header
     limits: Limits
     checks: tuple[Check, ...]
 
     @property
-    def answer(self) -> Answer:
-        """The answer over all checks."""
-        return worst_answer(self.checks)
+    def status(self) -> Status:
+        """The status over all checks."""
+        return worst_status(self.checks)
 
+    def to_json(self) -> str:
+        """Returns the status with every check; what is undefined is null."""
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "answer": self.status,
+            "checks": [
+                # The key is older than the name of the field.
+                {
+                    "answer" if name == "status" else name: null_if_undefined(value)
+                    for name, value in asdict(check).items()
+                }
+                for check in self.checks
+            ],
+            "limits": self.limits.model_dump(mode="json"),
+            "header": self.header.model_dump(mode="json"),
+        }
+        return json_text(content, indent=1) + "\n"
 
-def to_json(report: GateReport) -> str:
-    """Returns the answer with every check; what is undefined is null."""
-    content = {
-        "schema_version": SCHEMA_VERSION,
-        "answer": report.answer,
-        "checks": [
-            {name: null_if_undefined(value) for name, value in asdict(check).items()}
-            for check in report.checks
-        ],
-        "limits": report.limits.model_dump(mode="json"),
-        "header": report.header.model_dump(mode="json"),
-    }
-    return json_text(content, indent=1) + "\n"
-
-
-def to_markdown(report: GateReport) -> str:
-    """Returns the answer as a table that fits a comment on a pull request."""
-    new, *baseline = report.header.policies
-    dataset = report.header.dataset
-    against = f" against {escaped(baseline[0].name)}" if baseline else ""
-    lines = [
-        f"### {_TITLES[report.answer]}",
-        "",
-        f"`{escaped(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
-        f"{escaped(report.limits.metric)} on {dataset.n:,} images of {escaped(dataset.name)}, "
-        f"model {escaped(report.header.model.id)} ({report.header.model.fingerprint}).",
-        "",
-        "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
-        "|---|---|---|---|---|---|---|",
-        *(_row(check) for check in report.checks),
-        "",
-        *_reasons(report.checks),
-        *_ignored(report.limits),
-        "Pass needs the whole interval of every group within the limit; fail needs one of them "
-        "beyond it, corrected for how many there are. Anything else is too little data.",
-    ]
-    return "\n".join(lines) + "\n"
+    def to_markdown(self) -> str:
+        """Returns the status as a table that fits a comment on a pull request."""
+        new, *baseline = self.header.policies
+        dataset, model = self.header.dataset, self.header.model
+        against = f" against {escaped(baseline[0].name)}" if baseline else ""
+        lines = [
+            f"### {_TITLES[self.status]}",
+            "",
+            f"`{escaped(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
+            f"{escaped(self.limits.metric)} on {dataset.n:,} images of {escaped(dataset.name)}, "
+            f"model {escaped(model.id)} ({model.fingerprint}).",
+            "",
+            "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
+            "|---|---|---|---|---|---|---|",
+            *map(_row, self.checks),
+            "",
+            *_reasons(self.checks),
+            *_ignored(self.limits),
+            "Pass needs the whole interval of every group within the limit; fail needs one of them "
+            "beyond it, corrected for how many there are. Anything else is too little data.",
+        ]
+        return "\n".join(lines) + "\n"
 
 
 def _row(check: Check) -> str:
-    shown = _interval(check)
     cells = (
-        f"**{check.answer}**",
+        f"**{check.status}**",
         _NAMES[check.limit],
         escaped(check.by),
         _figure(check.limit, check.allowed),
         escaped(check.group),
-        shown,
+        _interval(check),
         f"{check.n:,}",
     )
     return f"| {' | '.join(cells)} |"
@@ -119,9 +120,9 @@ def _ignored(limits: Limits) -> list[str]:
 
 
 def _reasons(checks: Sequence[Check]) -> list[str]:
-    told = [
+    reasons = [
         f"- {_NAMES[check.limit]}, by {escaped(check.by)}: {escaped(check.reason)}."
         for check in checks
         if check.reason
     ]
-    return [*told, ""] if told else []
+    return [*reasons, ""] if reasons else []

@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups
+from audit.datasets.dataset import Groups, Marks
 from audit.metrics.disparity import ALPHA
-from audit.metrics.predictions import Marks, Predictions, predict
+from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import shared_metrics, shift_table
 from audit.metrics.variants import Variant
@@ -64,7 +64,8 @@ def ablation_table(
             if name == FLAG or name.startswith("category:")
         }
         table = shift_table(metrics, groups)[list(_COLUMNS)]
-        parts.append(table.assign(kind=trial.variant.kind, change=trial.variant.change))
+        change = {"kind": trial.variant.kind, "change": trial.variant.change}
+        parts.append(table.assign(policy=before.name, **change))
     if not parts:
         return pd.DataFrame()
     table = pd.concat(parts, ignore_index=True)
@@ -97,7 +98,8 @@ def carried_table(predictions: Predictions) -> pd.DataFrame:
             count = int((predictions.fired[:, column] & alone).sum())
             low, high = wilson(count, n)
             rows.append(
-                {"category": name, "label": predictions.label_ids[column], "count": count, "n": n}
+                {"policy": predictions.name, "category": name, "count": count, "n": n}
+                | {"label": predictions.label_ids[column]}
                 | {"share": float(share(count, n)), "low": float(low), "high": float(high)}
             )
     table = pd.DataFrame(rows)
@@ -124,7 +126,8 @@ def split_half(
     for half, marks in (("chosen on", chosen_on), ("held out", ~chosen_on)):
         row = _half_row(before.flagged[marks], best.predictions.flagged[marks])
         change = f"{best.variant.kind} {best.variant.change}"
-        rows.append({"change": change, "searched": len(trials), "half": half} | row)
+        row |= {"change": change, "searched": len(trials), "half": half}
+        rows.append(row | {"policy": before.name})
     return pd.DataFrame(rows)
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups
-from audit.metrics.predictions import Marks, Predictions
-from audit.metrics.truth import Truth
+from audit.datasets.dataset import Groups, Marks
+from audit.metrics.predictions import Predictions
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.scoring.verdict import ACTIONS
@@ -33,22 +32,16 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
             keys = ["by", "group", "source", "target", "n"]
             counted = pd.DataFrame(columns).value_counts(keys, sort=False).reset_index()
             parts.append(counted.assign(kind=kind))
-    return pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(before_policy=before.name, after_policy=after.name)
 
 
-def price_table(
-    before: Predictions, after: Predictions, groups: Iterable[Groups], truth: Truth | None = None
-) -> pd.DataFrame:
+def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
     """Returns what each label that only `after` has took: images and from where, by group.
 
     `relief` is the share of the images flagged before that it took; `over_capture` the share of
-    those that passed before, which is its price.
-
-    Args:
-        before: what the label set without the labels says.
-        after: what the label set with them says of the same images.
-        groups: partitions of the images.
-        truth: of `before`; gives `from_correct`, the images that it had classified rightly.
+    those that passed before, which is its price. `from_correct` is how many of them `before` had
+    classified correctly, where its truth is known.
     """
     new = [name for name in after.label_ids if name not in before.label_ids]
     parts = list(groups)
@@ -56,14 +49,15 @@ def price_table(
     for name in new:
         captured = after.y_pred == after.label_ids.index(name)
         for part in parts:
-            rows += _price_rows(name, captured, before, part, truth)
-    return pd.DataFrame(rows)
+            rows += _price_rows(name, captured, before, part)
+    return pd.DataFrame(rows).assign(before_policy=before.name, after_policy=after.name)
 
 
 def _price_rows(
-    label: str, captured: Marks, before: Predictions, part: Groups, truth: Truth | None
+    label: str, captured: Marks, before: Predictions, part: Groups
 ) -> list[dict[str, Any]]:
-    correct = truth.classified & ~truth.misclassified if truth else np.zeros(len(before), bool)
+    truth = before.truth
+    correct = truth.correct(before.y_pred) if truth else np.zeros(len(before), bool)
     known = truth is not None and bool(truth.classified.any())
     flagged, passed = part.count(before.flagged), part.count(~before.flagged)
     taken = part.count(captured)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from audit.metrics.predictions import Marks, Predictions
+from audit.datasets.dataset import Marks
+from audit.metrics.predictions import Predictions
 
 Margins = npt.NDArray[np.float64]
 

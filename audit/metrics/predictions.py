@@ -12,12 +12,12 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from audit.datasets.dataset import Marks
+from audit.metrics.truth import Truth
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import ACTIONS, Outcomes, actions, outcomes
-
-Marks = npt.NDArray[np.bool_]
 
 #: Outcomes from here on flag an image: review and block.
 _FLAGS = ACTIONS.index("review")
@@ -33,6 +33,7 @@ class Predictions:
         scores: (n, k) in [0, 1].
         outcomes: (n, k) what each label asks for, as in `moderation.scoring.verdict`.
         name: what reports call it; two versions of a policy have one id and two names.
+        truth: what it should say of the images, where that was looked up.
     """
 
     policy: Policy
@@ -40,6 +41,7 @@ class Predictions:
     scores: Float32s
     outcomes: Outcomes
     name: str
+    truth: Truth | None = None
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -86,11 +88,21 @@ class Predictions:
 
 
 def predict(
-    policy: Policy, encoder: Encoder, image_features: Float32s, *, name: str | None = None
+    policy: Policy,
+    encoder: Encoder,
+    image_features: Float32s,
+    *,
+    name: str | None = None,
+    truth: Truth | None = None,
 ) -> Predictions:
     """Returns what a policy says of (n, d) image features; only its texts go to the encoder.
 
-    Reports call it by `name`, or else by the policy's id.
+    Args:
+        policy: with k labels.
+        encoder: the model that made the features.
+        image_features: of n images.
+        name: what reports call it; by default the policy's id.
+        truth: what the policy should say of these images, where that is known.
 
     Raises:
         PolicyError: the policy does not fit the model. ModelError: a score is not finite.
@@ -99,4 +111,4 @@ def predict(
     cosines = classifier.similarities(image_features)
     scores = classifier.scores(cosines)
     fired = outcomes(policy, cosines, scores)
-    return Predictions(policy, cosines, scores, fired, name or policy.id)
+    return Predictions(policy, cosines, scores, fired, name or policy.id, truth)

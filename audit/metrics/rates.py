@@ -11,10 +11,9 @@ from collections.abc import Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import OVERALL, Dataset, Groups
+from audit.datasets.dataset import Groups, Marks
 from audit.errors import UndefinedRateWarning
-from audit.metrics.predictions import Marks, Predictions
-from audit.metrics.truth import Truth
+from audit.metrics.predictions import Predictions
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.scoring.verdict import ACTIONS
@@ -28,23 +27,7 @@ FALSE_POSITIVE, TRUE_POSITIVE = "false_positive_rate", "true_positive_rate"
 MISCLASSIFIED = "misclassification_rate"
 
 
-def overall_group(n: int) -> Groups:
-    """Returns the partition of n images into one group."""
-    return Groups(OVERALL, (OVERALL,), np.zeros(n, np.intp))
-
-
-def partitions(dataset: Dataset, by: Iterable[Sequence[str]]) -> list[Groups]:
-    """Returns the whole, then who is in which group of each feature or intersection.
-
-    Raises:
-        DatasetError: the dataset has no such feature.
-    """
-    return [overall_group(len(dataset)), *(dataset.groups(features) for features in by)]
-
-
-def metric_marks(
-    predictions: Predictions, truth: Truth | None
-) -> Iterator[tuple[str, Marks, Marks | None]]:
+def metric_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks | None]]:
     """Yields each metric with the (n,) images that count and those that could; None for all.
 
     Metrics are selection_rate, action:ACTION, category:NAME (one of its labels asks for review or
@@ -52,13 +35,14 @@ def metric_marks(
     truth is known false_positive_rate, true_positive_rate and misclassification_rate.
     """
     yield FLAG, predictions.flagged, None
-    if truth is not None:
+    if (truth := predictions.truth) is not None:
         if truth.negative.any():
             yield FALSE_POSITIVE, predictions.flagged & truth.negative, truth.negative
         if truth.positive.any():
             yield TRUE_POSITIVE, predictions.flagged & truth.positive, truth.positive
         if truth.classified.any():
-            yield MISCLASSIFIED, truth.misclassified, truth.classified
+            wrong = truth.classified & ~truth.correct(predictions.y_pred)
+            yield MISCLASSIFIED, wrong, truth.classified
     for action in ("allow", "review", "block"):
         outcomes = [i for i, name in enumerate(ACTIONS) if name == action]
         yield f"action:{action}", np.isin(predictions.actions, outcomes), None
@@ -71,15 +55,13 @@ def metric_marks(
         yield f"label:{label.id}", predictions.y_pred == column, None
 
 
-def rate_table(
-    predictions: Predictions, groups: Iterable[Groups], truth: Truth | None = None
-) -> pd.DataFrame:
+def rate_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
     """Returns the rates of one policy, overall and by group.
 
     Warns:
         UndefinedRateWarning: a group has no image that a metric could count; its rate is NaN.
     """
-    metrics = list(metric_marks(predictions, truth))
+    metrics = list(metric_marks(predictions))
     everything = np.ones(len(predictions), bool)
     hits = np.stack([marks for _, marks, _ in metrics], axis=1)
     possible = [everything if eligible is None else eligible for _, _, eligible in metrics]

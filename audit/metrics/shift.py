@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups
+from audit.datasets.dataset import Groups, Marks
 from audit.metrics.disparity import ALPHA
-from audit.metrics.predictions import Marks, Predictions
+from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FLAG
 from audit.statistics.intervals import (
     Counts,

@@ -43,5 +43,6 @@ def threshold_table(
             table = pd.DataFrame({"threshold": list(thresholds), "count": count[g]})
             table["by"], table["group"], table["n"] = part.by, group, sizes[g]
             table["rate"], table["low"], table["high"] = share(count[g], sizes[g]), low[g], high[g]
-            parts.append(table.assign(support=support_of(sizes[g]).item()))
+            table["policy"], table["support"] = predictions.name, support_of(sizes[g]).item()
+            parts.append(table)
     return pd.concat(parts, ignore_index=True)

@@ -1,4 +1,4 @@
-"""y_true -> what a policy should have said of each image."""
+"""y_true -> what a policy should say of each image."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from audit.datasets.dataset import Y_TRUE, Dataset
-from audit.metrics.predictions import Marks, Predictions
+from audit.datasets.dataset import Y_TRUE, Dataset, Marks
 from moderation.policy import Policy
 
 #: A y_true that says: nothing here should be flagged, whatever it shows.
@@ -18,21 +18,28 @@ ALLOW = "allow"
 
 @dataclass(frozen=True)
 class Truth:
-    """What is known of n images under one policy.
+    """What is known of n images under a policy with k labels.
 
     Attributes:
         positive: (n,) images that should be flagged.
-        negative: (n,) images that should not; those in neither have an unknown truth.
-        classified: (n,) images whose y_true names a label or category of the policy.
-        misclassified: (n,) those of them that went elsewhere.
+        negative: (n,) images that should not; the truth of those in neither is unknown.
+        meant: (n, k) the labels that an image's y_true names.
         unmatched: values of y_true that name nothing in the policy, with how many images have each.
     """
 
     positive: Marks
     negative: Marks
-    classified: Marks
-    misclassified: Marks
+    meant: Marks
     unmatched: Mapping[str, int]
+
+    @property
+    def classified(self) -> Marks:
+        """(n,) images whose y_true names a label or category of the policy."""
+        return np.asarray(self.meant.any(axis=1))
+
+    def correct(self, y_pred: npt.NDArray[np.intp]) -> Marks:
+        """Returns (n,) the images whose most similar label is one that their y_true names."""
+        return np.asarray(self.meant[np.arange(len(y_pred)), y_pred])
 
 
 def slug(text: str) -> str:
@@ -41,7 +48,7 @@ def slug(text: str) -> str:
 
 
 def meant_labels(policy: Policy, value: str) -> list[int]:
-    """Returns the columns of the labels that a y_true names: by id, or else by category."""
+    """Returns the columns of the labels that a y_true names: by id, or otherwise by category."""
     name = slug(value)
     by_id = [j for j, label in enumerate(policy.labels) if label.id == name]
     by_category = [
@@ -52,28 +59,25 @@ def meant_labels(policy: Policy, value: str) -> list[int]:
     return by_id or by_category
 
 
-def truth_of(dataset: Dataset, predictions: Predictions) -> Truth:
+def truth_of(dataset: Dataset, policy: Policy) -> Truth:
     """Returns the truth of a dataset's images under a policy.
 
     An image of a label that asks for review or block should be flagged; one of a context label, of
-    `allow`, or of a benign dataset should not. Nothing is made of a y_true that names no label.
+    `allow`, or of a benign dataset should not. A y_true that names no label leaves it unknown.
     """
-    n, policy = len(predictions), predictions.policy
-    positive, classified, misclassified = (np.zeros(n, bool) for _ in range(3))
-    negative = np.full(n, dataset.benign)
-    unmatched: dict[str, int] = {}
     y_true = dataset.table[Y_TRUE]
+    n = len(y_true)
+    positive, negative = np.zeros(n, bool), np.full(n, dataset.benign)
+    meant = np.zeros((n, len(policy.labels)), bool)
+    unmatched: dict[str, int] = {}
     for value in sorted(y_true.dropna().unique()):
         rows = (y_true == value).to_numpy(bool)
-        columns = meant_labels(policy, value)
-        if not columns:
-            negative |= rows & (slug(value) == ALLOW)
-            if slug(value) != ALLOW:
-                unmatched[value] = int(rows.sum())
-            continue
-        acts = any(policy.labels[j].action in ("review", "block") for j in columns)
-        positive |= rows & acts
-        negative = negative & ~rows | rows & (not acts)
-        classified |= rows
-        misclassified |= rows & ~np.isin(predictions.y_pred, columns)
-    return Truth(positive, negative, classified, misclassified, unmatched)
+        if columns := meant_labels(policy, value):
+            acts = any(policy.labels[j].action in ("review", "block") for j in columns)
+            positive[rows], negative[rows] = acts, not acts
+            meant[np.ix_(rows, columns)] = True
+        elif slug(value) == ALLOW:
+            negative[rows] = True
+        else:
+            unmatched[value] = int(rows.sum())
+    return Truth(positive, negative, meant, unmatched)

@@ -32,7 +32,8 @@ def wording_table(
         for part in groups:
             sizes = part.sizes
             rates = share(part.count(flags), sizes[:, np.newaxis])
-            columns: dict[str, Any] = {"kind": kind, "by": part.by, "group": part.names, "n": sizes}
+            columns: dict[str, Any] = {"policy": before.name, "kind": kind}
+            columns |= {"by": part.by, "group": part.names, "n": sizes}
             columns |= {"wordings": len(of_kind), "lowest": rates.min(axis=1)}
             columns |= {"median": np.median(rates, axis=1), "highest": rates.max(axis=1)}
             support = support_of(sizes)

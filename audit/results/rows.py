@@ -7,7 +7,6 @@ indicative (30 to 99), suppressed (below 30: no claim is made from it).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Annotated, Any, Literal, TypeVar
 
 import pandas as pd
@@ -226,10 +225,10 @@ class Power(Record):
 R = TypeVar("R", bound=Record)
 
 
-def records(kind: type[R], table: pd.DataFrame | Iterable[dict[str, Any]]) -> tuple[R, ...]:
-    """Returns the rows of a table as records of a kind; NaN is null in any column."""
-    rows = table.to_dict("records") if isinstance(table, pd.DataFrame) else table
+def records(kind: type[R], *tables: pd.DataFrame) -> tuple[R, ...]:
+    """Returns the rows of tables as records of a kind; NaN is null in any column."""
     return tuple(
         kind.model_validate({name: null_if_undefined(value) for name, value in row.items()})
-        for row in rows
+        for table in tables
+        for row in table.to_dict("records")
     )

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
-
-import pandas as pd
 
 from audit.metrics.ablation import Trial, ablation_table, carried_table, run_variants, split_half
 from audit.metrics.predictions import Predictions
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
 from audit.metrics.variants import (
     TEMPLATES,
+    Kind,
     Synonym,
     Variant,
     under_each_template,
@@ -25,13 +24,13 @@ from audit.results import summary
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
 from audit.results.results import Results
 from audit.results.rows import records
-from audit.studies.run import Named, common, single_features
-from audit.studies.subject import Subject
+from audit.studies.run import assess
+from audit.studies.subject import Named, Subject, single_features
 from moderation.policy import Label, Policy
 
 
 class Study(NamedTuple):
-    """What is tried on a label set beside leaving each of its labels out."""
+    """What is tried on a label set besides leaving each of its labels out."""
 
     candidates: Sequence[Label] = ()
     synonyms: Sequence[Synonym] = ()
@@ -50,6 +49,28 @@ def variants_of(policy: Policy, study: Study) -> list[Variant]:
     ]
 
 
+#: Kinds of changes of which the best is looked for, and those that are of words alone.
+_SEARCHED: tuple[Kind, ...] = ("with", "synonym")
+_REWORDED: tuple[Kind, ...] = ("template", "article", "synonym")
+
+
+class _Tried(NamedTuple):
+    """A policy, its changed label sets, and what those that are policies say of the images."""
+
+    before: Predictions
+    variants: list[Variant]
+    trials: list[Trial]
+
+    def of(self, *kinds: Kind) -> list[Trial]:
+        return [trial for trial in self.trials if trial.variant.kind in kinds]
+
+    def refused(self) -> Iterator[str]:
+        for each in self.variants:
+            if each.policy is None:
+                change = f"{self.before.name} {each.kind} {each.change}"
+                yield f"{change} is not a policy: {each.refused}"
+
+
 def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> Results:
     """Returns which change of each policy's label set moves which group how far.
 
@@ -57,55 +78,29 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         PolicyError: a policy or a candidate does not fit the model.
     """
     study = study or Study()
-    found = common(subject, named)
-    tables: dict[str, list[pd.DataFrame]] = {}
-    refused: list[str] = []
-    for before in found.predictions:
+    predictions, found = assess(subject, named)
+    tried: list[_Tried] = []
+    for before in predictions:
         variants = variants_of(before.policy, study)
         trials = run_variants(variants, subject.encoder, subject.embedded.features)
-        refused += _refused(before, variants)
-        for name, table in _tables(subject, before, trials, study).items():
-            tables.setdefault(name, []).append(table.assign(policy=before.name))
-    joined = {name: pd.concat(parts, ignore_index=True) for name, parts in tables.items()}
-    ablations, carried = records(Ablation, joined["ablation"]), records(Carried, joined["carried"])
-    halves = records(SplitHalf, joined["halves"])
+        tried.append(_Tried(before, variants, trials))
+    parts = single_features(subject.groups)
+    strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
+    moved = (ablation_table(each.before, each.trials, parts) for each in tried)
+    searched = (split_half(each.before, each.of(*_SEARCHED), strata, seed=seed) for each in tried)
+    reworded = (wording_table(each.before, each.of(*_REWORDED), parts) for each in tried)
+    swept = (threshold_table(each, parts, study.thresholds) for each in predictions)
+    ablations, halves = records(Ablation, *moved), records(SplitHalf, *searched)
+    carried = records(Carried, *map(carried_table, predictions))
+    sentences = summary.ablate_summary(found["header"], found["rates"], ablations, carried, halves)
     return Results(
         kind="ablate",
-        header=found.header,
-        summary=tuple(
-            summary.ablate_summary(found.header, found.rates, ablations, carried, halves)
-        ),
+        summary=tuple(sentences),
         ablations=ablations,
         carried=carried,
         split_halves=halves,
-        wordings=records(Wording, joined["wording"]),
-        thresholds=records(Threshold, joined["thresholds"]),
-        not_tried=tuple(refused),
-        **found.tables,
+        wordings=records(Wording, *reworded),
+        thresholds=records(Threshold, *swept),
+        not_tried=tuple(sentence for each in tried for sentence in each.refused()),
+        **found,
     )
-
-
-def _tables(
-    subject: Subject, before: Predictions, trials: Sequence[Trial], study: Study
-) -> dict[str, pd.DataFrame]:
-    parts = single_features(subject.groups)
-    strata = subject.groups[-1]  # the finest that was asked for
-    searched = [trial for trial in trials if trial.variant.kind in ("with", "synonym")]
-    reworded = [
-        trial for trial in trials if trial.variant.kind in ("template", "article", "synonym")
-    ]
-    return {
-        "ablation": ablation_table(before, trials, parts),
-        "carried": carried_table(before),
-        "halves": split_half(before, searched, strata, seed=subject.seed),
-        "wording": wording_table(before, reworded, parts),
-        "thresholds": threshold_table(before, parts, study.thresholds),
-    }
-
-
-def _refused(before: Predictions, variants: Iterable[Variant]) -> list[str]:
-    return [
-        f"{before.name} {each.kind} {each.change} is no policy: {each.refused}"
-        for each in variants
-        if each.policy is None
-    ]

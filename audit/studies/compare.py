@@ -1,22 +1,22 @@
-"""Two label sets and more on the same images -> `Results`."""
+"""Two label sets or more on the same images -> `Results`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from audit.datasets.dataset import Groups
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.matched import flagged_at
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import agreement_table, shared_metrics, shift_table
-from audit.metrics.truth import truth_of
 from audit.results import summary
 from audit.results.results import Results
 from audit.results.rows import Agreement, Flow, Price, Shift, records
-from audit.studies.run import Named, common, single_features
-from audit.studies.subject import Subject
+from audit.studies.run import assess
+from audit.studies.subject import Named, Subject, single_features
 
 
 def compare_audit(subject: Subject, named: Named) -> Results:
@@ -25,59 +25,33 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    found = common(subject, named)
-    first, *others = found.predictions
-    shifts = pd.concat([_shifts(subject, first, other) for other in others], ignore_index=True)
-    rows = records(Shift, shifts)
-    told = tuple(summary.compare_summary(found.header, found.rates, rows))
-    several = len(found.predictions) > 2
+    [before, *others], found = assess(subject, named)
+    groups, single = subject.groups, single_features(subject.groups)
+    tables = (table for after in others for table in _shifts(before, after, groups))
+    shifts = records(Shift, *tables)
+    several = [agreement_table([before, *others], groups)] if len(others) > 1 else []
     return Results(
         kind="compare",
-        header=found.header,
-        summary=told,
-        shifts=rows,
-        agreements=_agreements(subject, found.predictions) if several else (),
-        flows=records(Flow, _flows(subject, first, others)),
-        prices=_prices(subject, first, others),
-        **found.tables,
+        summary=tuple(summary.compare_summary(found["header"], found["rates"], shifts)),
+        shifts=shifts,
+        agreements=records(Agreement, *several),
+        flows=records(Flow, *(flow_table(before, after, single) for after in others)),
+        prices=records(Price, *(price_table(before, after, groups) for after in others)),
+        **found,
     )
 
 
-def _shifts(subject: Subject, before: Predictions, after: Predictions) -> pd.DataFrame:
-    """Returns the shifts of flags and categories for all groups, of labels for single features."""
+def _shifts(
+    before: Predictions, after: Predictions, groups: Sequence[Groups]
+) -> Iterator[pd.DataFrame]:
+    """Yields the shifts of flags and categories for all groups, of labels for single features."""
     metrics = shared_metrics(before, after)
     labels = {name: marks for name, marks in metrics.items() if name.startswith("label:")}
     others = {name: marks for name, marks in metrics.items() if name not in labels}
     matched = {FLAG: (before.flagged, flagged_at(after, int(before.flagged.sum())))}
-    table = pd.concat(
-        [
-            shift_table(others, subject.groups).assign(matched=False),
-            shift_table(labels, single_features(subject.groups)).assign(matched=False),
-            shift_table(matched, subject.groups).assign(matched=True),
-        ]
-    )
-    return table.assign(before_policy=before.name, after_policy=after.name)
-
-
-def _agreements(subject: Subject, predictions: Sequence[Predictions]) -> tuple[Agreement, ...]:
-    return records(Agreement, agreement_table(predictions, subject.groups))
-
-
-def _flows(subject: Subject, before: Predictions, others: Sequence[Predictions]) -> pd.DataFrame:
-    tables = [
-        flow_table(before, after, single_features(subject.groups)).assign(after_policy=after.name)
-        for after in others
-    ]
-    return pd.concat(tables, ignore_index=True).assign(before_policy=before.name)
-
-
-def _prices(
-    subject: Subject, before: Predictions, others: Sequence[Predictions]
-) -> tuple[Price, ...]:
-    truth = truth_of(subject.dataset, before)
-    found: list[Price] = []
-    for after in others:
-        table = price_table(before, after, subject.groups, truth)
-        names = {"before_policy": before.name, "after_policy": after.name}
-        found += records(Price, [row | names for row in table.to_dict("records")])
-    return tuple(found)
+    for table in (
+        shift_table(others, groups).assign(matched=False),
+        shift_table(labels, single_features(groups)).assign(matched=False),
+        shift_table(matched, groups).assign(matched=True),
+    ):
+        yield table.assign(before_policy=before.name, after_policy=after.name)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import TypedDict
 
 import pandas as pd
 
@@ -16,82 +16,72 @@ from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
 from audit.metrics.skew import Desired, skew_table
-from audit.metrics.truth import truth_of
 from audit.results import summary
 from audit.results.results import Header, Results
 from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
-from audit.studies.subject import Subject
-from moderation.policy import Policy
+from audit.studies.subject import Named, Subject, single_features
 from moderation.scoring.classifier import similarities
 
-#: Metrics by which groups are compared; labels are too many, and are counted only.
+#: Metrics by which groups are compared; labels are too many, and are only counted.
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
-class Named(NamedTuple):
-    """The policies of an audit by the names that its report calls them, and their files."""
-
-    policies: Mapping[str, Policy]
-    paths: Mapping[str, str]
-
-
-class Common(NamedTuple):
-    """What every kind of audit has."""
+class Assessment(TypedDict):
+    """The fields of `Results` that every audit fills: the figures of each policy by itself."""
 
     header: Header
-    predictions: list[Predictions]
-    tables: dict[str, Any]
     rates: tuple[Rate, ...]
+    differences: tuple[Difference, ...]
     gaps: tuple[Gap, ...]
+    equalized_odds: tuple[EqualizedOdds, ...]
+    power: tuple[Power, ...]
+    insufficient: tuple[str, ...]
+    limits: tuple[str, ...]
 
 
-def common(subject: Subject, named: Named) -> Common:
-    """Returns header, predictions, and the figures of each policy by itself.
+def assess(subject: Subject, named: Named) -> tuple[list[Predictions], Assessment]:
+    """Returns what each policy says of the images, and the figures of each by itself.
 
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    predictions = subject.predict(named.policies)
-    header = subject.header(named.policies, named.paths)
-    table = pd.concat([_rates(subject, each) for each in predictions], ignore_index=True)
-    table = table.astype({"policy": object, "by": object})
+    header, predictions = subject.header(named), subject.predict(named.policies)
+    table = _rates(predictions, subject.groups)
     compared = table[table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")]
     flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
-    apart = pd.concat([differences_to_overall(compared), differences_between_groups(flags)])
-    rates, widest = records(Rate, table), records(Gap, gaps(compared))
-    tables: dict[str, Any] = {
-        "rates": rates,
-        "differences": records(Difference, apart),
-        "gaps": widest,
-        "equalized_odds": records(EqualizedOdds, equalized_odds(table)),
-        "power": records(Power, power_table(flags)),
-        "insufficient": (*summary.insufficient(header, rates), *_unmatched(subject, predictions)),
-        "limits": tuple(summary.limits(header)),
-    }
-    return Common(header, predictions, tables, rates, widest)
+    rates = records(Rate, table)
+    found = Assessment(
+        header=header,
+        rates=rates,
+        differences=records(
+            Difference, differences_to_overall(compared), differences_between_groups(flags)
+        ),
+        gaps=records(Gap, gaps(compared)),
+        equalized_odds=records(EqualizedOdds, equalized_odds(table)),
+        power=records(Power, power_table(flags)),
+        insufficient=(*summary.insufficient(header, rates), *_unmatched(predictions)),
+        limits=tuple(summary.limits(header)),
+    )
+    return predictions, found
 
 
-def _rates(subject: Subject, predictions: Predictions) -> pd.DataFrame:
+def _rates(predictions: Iterable[Predictions], groups: Sequence[Groups]) -> pd.DataFrame:
     with warnings.catch_warnings():
         # The report itself says what is undefined.
         warnings.simplefilter("ignore", UndefinedRateWarning)
-        return rate_table(predictions, subject.groups, truth_of(subject.dataset, predictions))
+        tables = [rate_table(each, groups) for each in predictions]
+    return pd.concat(tables, ignore_index=True).astype({"policy": object, "by": object})
 
 
-def _unmatched(subject: Subject, predictions: Iterable[Predictions]) -> list[str]:
+def _unmatched(predictions: Iterable[Predictions]) -> list[str]:
     """Returns which classes of the dataset no label of a policy means."""
-    told = []
+    sentences = []
     for each in predictions:
-        unmatched = truth_of(subject.dataset, each).unmatched
-        if unmatched:
-            classes = ", ".join(f"{name} (n = {n})" for name, n in unmatched.items())
-            told.append(f"{each.name} has no label for {classes}: unknown what it should say.")
-    return told
-
-
-def single_features(groups: Iterable[Groups]) -> list[Groups]:
-    """Returns the partitions that are no intersections: the whole and each feature."""
-    return [part for part in groups if CROSS not in part.by]
+        if each.truth and each.truth.unmatched:
+            classes = ", ".join(f"{name} (n = {n})" for name, n in each.truth.unmatched.items())
+            sentence = f"{each.name} has no label for {classes}: unknown what it should say."
+            sentences.append(sentence)
+    return sentences
 
 
 def run_audit(
@@ -107,21 +97,19 @@ def run_audit(
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    found = common(subject, named)
-    told = tuple(summary.run_summary(found.header, found.rates, found.gaps))
+    _, found = assess(subject, named)
+    sentences = summary.run_summary(found["header"], found["rates"], found["gaps"])
     skews = [
         row for prompt in prompts for row in prompt_skews(subject, prompt, k=k, desired=desired)
     ]
-    return Results(
-        kind="run", header=found.header, summary=told, skews=tuple(skews), **found.tables
-    )
+    return Results(kind="run", summary=tuple(sentences), skews=tuple(skews), **found)
 
 
 def prompt_skews(subject: Subject, prompt: str, *, k: int, desired: Desired) -> tuple[Skew, ...]:
     """Returns how the images that resemble a prompt most differ from the desired shares.
 
     Raises:
-        AuditError: there is no feature with two groups.
+        AuditError: no sensitive feature has two groups.
     """
     features = subject.encoder.text_features([prompt])
     cosines = similarities(subject.embedded.features, features)[:, 0]

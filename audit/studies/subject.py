@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version
 from itertools import combinations
+from typing import NamedTuple
 
-from audit.datasets.dataset import Dataset, Groups
+from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.metrics.predictions import Predictions, predict
-from audit.metrics.rates import partitions
+from audit.metrics.truth import truth_of
 from audit.results.results import DatasetRecord, GroupRecord, Header, LabelRecord, PolicyRecord
 from audit.statistics.intervals import LEVEL
 from audit.statistics.support import support_of
@@ -23,6 +24,13 @@ from moderation.policy import Policy
 _PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
 
 
+class Named(NamedTuple):
+    """The policies of an audit by the names that its report calls them, and their files."""
+
+    policies: Mapping[str, Policy]
+    paths: Mapping[str, str]
+
+
 @dataclass(frozen=True)
 class Subject:
     """What an audit looks at.
@@ -30,7 +38,7 @@ class Subject:
     Attributes:
         embedded: the images with their features.
         encoder: the model that made them; only texts go to it.
-        groups: the whole dataset first, then each feature and intersection.
+        groups: the whole dataset first, then each sensitive feature and intersection.
         seed: of every random choice.
         command: what was typed, for the header.
     """
@@ -51,15 +59,16 @@ class Subject:
         seed: int = 0,
         command: str = "",
     ) -> Subject:
-        """Returns the subject with the features and intersections named in `by`.
+        """Returns the subject with the sensitive features and intersections named in `by`.
 
         None takes each sensitive feature and each pair of them.
 
         Raises:
-            DatasetError: the dataset has no such feature.
+            DatasetError: the dataset has no such sensitive feature.
         """
-        chosen = default_features(embedded.dataset) if by is None else by
-        groups = tuple(partitions(embedded.dataset, chosen))
+        names = embedded.dataset.sensitive_features
+        chosen = [*((name,) for name in names), *combinations(names, 2)] if by is None else by
+        groups = tuple(embedded.dataset.partitions(chosen))
         return cls(embedded, encoder, groups, seed, command)
 
     @property
@@ -68,15 +77,19 @@ class Subject:
         return self.embedded.dataset
 
     def predict(self, policies: Mapping[str, Policy]) -> list[Predictions]:
-        """Returns what each policy says of the images, under its name.
+        """Returns what each policy says of the images under its name, and should say.
 
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        features = self.embedded.features
-        return [predict(each, self.encoder, features, name=name) for name, each in policies.items()]
+        dataset, features = self.embedded.dataset, self.embedded.features
+        truths = {name: truth_of(dataset, policy) for name, policy in policies.items()}
+        return [
+            predict(policy, self.encoder, features, name=name, truth=truths[name])
+            for name, policy in policies.items()
+        ]
 
-    def header(self, policies: Mapping[str, Policy], paths: Mapping[str, str]) -> Header:
+    def header(self, named: Named) -> Header:
         """Returns what is needed to make a report on the policies again."""
         packages = {package: version(package) for package in _PACKAGES}
         return Header(
@@ -89,46 +102,46 @@ class Subject:
             logit_scale=self.encoder.logit_scale,
             logit_bias=self.encoder.logit_bias,
             policies=tuple(
-                policy_record(name, policy, paths.get(name, ""))
-                for name, policy in policies.items()
+                policy_record(name, policy, named.paths.get(name, ""))
+                for name, policy in named.policies.items()
             ),
-            dataset=self._dataset_record(),
+            dataset=_dataset_record(self.embedded, self.groups),
             confidence=LEVEL,
             seed=self.seed,
             by=tuple(part.by for part in self.groups[1:]),
         )
 
-    def _dataset_record(self) -> DatasetRecord:
-        dataset = self.dataset
-        return DatasetRecord(
-            name=dataset.name,
-            adapter=dataset.adapter,
-            n=len(dataset),
-            sha256=dataset.sha256,
-            images_sha256=self.embedded.images_sha256,
-            benign=dataset.benign,
-            sensitive_features=dataset.sensitive_features,
-            groups=tuple(
-                GroupRecord(by=part.by, group=group, n=size, support=support_of(size).item())
-                for part in self.groups
-                for group, size in zip(part.names, part.sizes.tolist(), strict=True)
-            ),
-            left_out=len(dataset.left_out),
-            rounded=self.embedded.rounded,
-            notes=dataset.notes,
-        )
+
+def _dataset_record(embedded: EmbeddedDataset, groups: Iterable[Groups]) -> DatasetRecord:
+    dataset = embedded.dataset
+    return DatasetRecord(
+        name=dataset.name,
+        adapter=dataset.adapter,
+        n=len(dataset),
+        sha256=dataset.sha256,
+        images_sha256=embedded.images_sha256,
+        benign=dataset.benign,
+        sensitive_features=dataset.sensitive_features,
+        groups=tuple(
+            GroupRecord(by=part.by, group=group, n=size, support=support_of(size).item())
+            for part in groups
+            for group, size in zip(part.names, part.sizes.tolist(), strict=True)
+        ),
+        left_out=len(dataset.left_out),
+        rounded=embedded.rounded,
+        notes=dataset.notes,
+    )
 
 
-def default_features(dataset: Dataset) -> list[tuple[str, ...]]:
-    """Returns each sensitive feature, then each pair of them."""
-    names = dataset.sensitive_features
-    return [*((name,) for name in names), *combinations(names, 2)]
+def single_features(groups: Iterable[Groups]) -> list[Groups]:
+    """Returns the partitions that are not intersections: the whole and each sensitive feature."""
+    return [part for part in groups if CROSS not in part.by]
 
 
 def policy_names(policies: Sequence[Policy]) -> list[str]:
     """Returns a name for each policy of a report, no two alike.
 
-    Their ids; where two share one the versions too, or else their hashes, or their numbers.
+    Their ids; where two share one, the versions too, or otherwise their hashes, or their numbers.
     """
     spellings = (
         [policy.id for policy in policies],

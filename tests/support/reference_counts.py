@@ -12,6 +12,7 @@ import pytest
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
 from audit.metrics.predictions import Predictions, predict
+from audit.metrics.truth import truth_of
 from moderation.encoders.encoder import Float32s, unit
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
@@ -179,6 +180,8 @@ def ages() -> tuple[Dataset, Float32s]:
     return dataset_of({"age": age, "age_band": young}), resembling(first, second)
 
 
-def said(features: Float32s, *, child: bool = False) -> Predictions:
-    """Returns what the published label set says of features."""
-    return predict(person_labels(child=child), person_encoder(), features)
+def said(features: Float32s, *, child: bool = False, dataset: Dataset | None = None) -> Predictions:
+    """Returns what the published label set says of features, and should say of a dataset."""
+    policy = person_labels(child=child)
+    truth = truth_of(dataset, policy) if dataset else None
+    return predict(policy, person_encoder(), features, truth=truth)

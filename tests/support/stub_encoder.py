@@ -48,6 +48,11 @@ class StubEncoder:
         return [len(text.split()) for text in texts]
 
 
+def random_features(n: int, seed: int = 0) -> Float32s:
+    """Returns (n, WIDTH) features of images that are all different."""
+    return unit(np.random.default_rng(seed).standard_normal((n, WIDTH)).astype(np.float32))
+
+
 def _hashed(content: bytes) -> Float32s:
     seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
     return np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from audit.datasets.dataset import Groups
 from audit.errors import LimitsError
-from audit.gate.checks import Check, check_limits, worst_answer
-from audit.gate.figures import GroupCounts, group_counts, shared_counts
+from audit.gate.checks import Check, check_limits, worst_status
+from audit.gate.figures import Countable, GroupCounts, group_counts
 from audit.gate.limits import LIMITS, Limits, load_limits, refuse_unknown_groups
 from audit.statistics.intervals import wilson
 
@@ -49,7 +49,7 @@ def _only(counts: GroupCounts, **limits: Any) -> Check:
 
 
 @pytest.mark.parametrize(
-    ("limits", "cells", "answer"),
+    ("limits", "cells", "status"),
     [
         ({"worst_group_rate": 0.05}, [(10, 1000), (20, 1000)], "pass"),
         ({"worst_group_rate": 0.05}, [(10, 1000), (100, 1000)], "fail"),
@@ -66,43 +66,43 @@ def _only(counts: GroupCounts, **limits: Any) -> Check:
     ],
 )
 def test_a_limit_is_passed_failed_or_not_shown(
-    limits: dict[str, float], cells: list[tuple[int, int]], answer: str
+    limits: dict[str, float], cells: list[tuple[int, int]], status: str
 ) -> None:
     check = _only(_counts(*cells), **limits)
-    assert check.answer == answer
-    assert check.reason or answer != "insufficient data"
+    assert check.status == status
+    assert check.reason or status != "insufficient data"
 
 
 @pytest.mark.parametrize(
-    ("changed", "answer"), [(0, "pass"), (200, "fail"), (20, "insufficient data")]
+    ("changed", "status"), [(0, "pass"), (200, "fail"), (20, "insufficient data")]
 )
-def test_a_rise_over_the_baseline_is_held_by_its_paired_interval(changed: int, answer: str) -> None:
+def test_a_rise_over_the_baseline_is_held_by_its_paired_interval(changed: int, status: str) -> None:
     check = _only(_counts((200, 1000), (200, 1000), changed=changed), regression=0.02)
-    assert check.answer == answer
+    assert check.status == status
 
 
 def test_a_policy_that_is_its_baseline_has_no_regression_whatever_the_limit() -> None:
     counts, limits = _counts((5, 50)), _limits(regression=0.0)
-    answers = [
-        check.answer
+    statuses = [
+        check.status
         for unchanged in (True, False)
         for check in check_limits(counts, counts, limits, unchanged=unchanged)
     ]
-    assert answers == ["pass", "insufficient data"]
+    assert statuses == ["pass", "insufficient data"]
 
 
 def test_small_groups_forbid_a_pass_and_do_not_hide_a_failure() -> None:
     fine, broken = [(10, 1000)], [(10, 1000), (200, 1000)]
     limits = {"worst_group_rate": 0.05}
     check = _only(_counts(*fine, small=("g9",)), **limits)
-    assert check.answer == "insufficient data"
+    assert check.status == "insufficient data"
     assert "g9" in check.reason
-    assert _only(_counts(*broken, small=("g9",)), **limits).answer == "fail"
-    assert _only(_counts(small=("g8", "g9")), **limits).answer == "insufficient data"
+    assert _only(_counts(*broken, small=("g9",)), **limits).status == "fail"
+    assert _only(_counts(small=("g8", "g9")), **limits).status == "insufficient data"
 
 
 def test_a_gap_needs_two_groups() -> None:
-    assert _only(_counts((10, 1000)), gap=0.5).answer == "insufficient data"
+    assert _only(_counts((10, 1000)), gap=0.5).status == "insufficient data"
 
 
 def test_the_failing_group_is_named_with_its_interval() -> None:
@@ -116,7 +116,7 @@ def test_the_failing_group_is_named_with_its_interval() -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "answer"),
+    ("statuses", "status"),
     [
         (["pass", "pass"], "pass"),
         (["pass", "insufficient data"], "insufficient data"),
@@ -124,9 +124,9 @@ def test_the_failing_group_is_named_with_its_interval() -> None:
         ([], "insufficient data"),
     ],
 )
-def test_the_worst_answer_counts_and_no_check_is_no_pass(answers: list[str], answer: str) -> None:
-    checks = [Check("gap", "race", 0.1, each, "g", 0, 0, 0, 1) for each in answers]  # type: ignore[arg-type]
-    assert worst_answer(checks) == answer
+def test_the_worst_status_counts_and_no_check_is_no_pass(statuses: list[str], status: str) -> None:
+    checks = [Check("gap", "race", 0.1, each, "g", 0, 0, 0, 1) for each in statuses]  # type: ignore[arg-type]
+    assert worst_status(checks) == status
 
 
 cells = st.lists(st.tuples(st.integers(0, 400), st.integers(400, 900)), min_size=2, max_size=5)
@@ -139,7 +139,7 @@ def test_a_looser_limit_never_turns_a_pass_into_less(
     order = ["fail", "insufficient data", "pass"]
     looser = allowed * 0.9 if limit == "pass_ratio" else min(0.99, allowed * 1.1)
     tight, loose = (_only(_counts(*groups), **{limit: each}) for each in (allowed, looser))
-    assert order.index(loose.answer) >= order.index(tight.answer)
+    assert order.index(loose.status) >= order.index(tight.status)
 
 
 @given(cells, st.sampled_from(["worst_group_rate", "gap", "pass_ratio", "regression"]))
@@ -147,7 +147,7 @@ def test_the_order_of_groups_changes_no_answer(groups: list[tuple[int, int]], li
     one, other = (
         _only(_counts(*order), **{limit: 0.3}) for order in (groups, list(reversed(groups)))
     )
-    assert one.answer == other.answer
+    assert one.status == other.status
 
 
 def test_a_true_gap_within_the_limit_fails_at_most_at_the_stated_rate() -> None:
@@ -155,7 +155,7 @@ def test_a_true_gap_within_the_limit_fails_at_most_at_the_stated_rate() -> None:
     draws, failures = 1000, 0
     for _ in range(draws):
         hits = rng.binomial(500, 0.10, 7)
-        failures += _only(_counts(*((h, 500) for h in hits)), gap=0.0).answer == "fail"
+        failures += _only(_counts(*((h, 500) for h in hits)), gap=0.0).status == "fail"
     # 0.05, and three standard errors of 1,000 draws.
     assert failures / draws <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / draws)
 
@@ -166,7 +166,7 @@ def test_a_policy_beyond_the_limit_passes_at_most_at_the_stated_rate() -> None:
     for _ in range(draws):
         hits = rng.binomial(1000, [0.05, 0.02, 0.02])
         check = _only(_counts(*((h, 1000) for h in hits)), worst_group_rate=0.0499)
-        passes += check.answer == "pass"
+        passes += check.status == "pass"
     # One-sided 0.025, and three standard errors.
     assert passes / draws <= 0.025 + 3 * np.sqrt(0.025 * 0.975 / draws)
 
@@ -232,11 +232,11 @@ def test_a_rise_is_held_on_images_whose_truth_both_policies_know() -> None:
     known, everything = np.arange(n) < 10, np.ones(n, bool)
     flagged, none = np.arange(n) < 5, np.zeros(n, bool)
     limits = _limits(regression=0.05)
-    new, old = (flagged, everything), (none, known)
-    shared = shared_counts(part, new, old, limits)
+    new, old = Countable(flagged, everything), Countable(none, known)
+    shared = group_counts(part, new, old, limits, shared=True)
     assert shared.too_small == ("a", "b")
     [check] = check_limits(group_counts(part, new, old, limits), shared, limits, unchanged=False)
-    assert check.answer == "insufficient data"
+    assert check.status == "insufficient data"
     assert "too few images of a, b" in check.reason
 
 
@@ -245,12 +245,9 @@ def test_a_group_to_ignore_that_is_none_is_refused_and_one_that_is_stays_named()
     refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("b",)), [part])
     with pytest.raises(LimitsError, match="no group B to ignore"):
         refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("B",)), [part])
-    counts = group_counts(
-        part,
-        (part.codes > 0, part.codes >= 0),
-        (part.codes > 0, part.codes >= 0),
-        _limits(worst_group_rate=0.5, ignored_groups=("b",)),
-    )
+    all_of_b = Countable(part.codes > 0, part.codes >= 0)
+    limits = _limits(worst_group_rate=0.5, ignored_groups=("b",))
+    counts = group_counts(part, all_of_b, all_of_b, limits)
     assert counts.names == ("a",)
 
 

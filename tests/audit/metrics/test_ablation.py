@@ -4,15 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 from scipy import stats
 
-from audit.datasets.dataset import OVERALL, Groups
+from audit.datasets.dataset import OVERALL, Groups, overall_group
 from audit.metrics.ablation import Trial, ablation_table, carried_table, run_variants, split_half
 from audit.metrics.predictions import Predictions, predict
-from audit.metrics.rates import FLAG, overall_group
+from audit.metrics.rates import FLAG
 from audit.metrics.variants import (
     TEMPLATES,
     Synonym,
@@ -25,23 +24,18 @@ from audit.metrics.variants import (
 )
 from audit.metrics.wording import wording_table
 from audit.statistics.intervals import holm, paired_difference, wilson
-from moderation.encoders.encoder import unit
 from moderation.policy import Label, Policy
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import confusion, group_of, person_encoder, person_labels, said
-from tests.support.stub_encoder import WIDTH, StubEncoder
+from tests.support.stub_encoder import StubEncoder, random_features
 
 CRIME = "category:egregious/crime-related"
 TOP = policy(decision="top_label")
 CANDIDATES = (Label(id="dog", prompts=("a dog",)), Label(id="tree", prompts=("a tree",)))
 
 
-def _features(n: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    return unit(np.random.default_rng(seed).standard_normal((n, WIDTH)).astype(np.float32))
-
-
 def _trials(variants: list[Variant], n: int = 300) -> tuple[Predictions, list[Trial]]:
-    features = _features(n)
+    features = random_features(n)
     return predict(TOP, StubEncoder(), features), run_variants(variants, StubEncoder(), features)
 
 
@@ -65,7 +59,7 @@ def test_leaving_suspicious_person_out_lowers_the_published_crime_rate_most() ->
     dataset, features = confusion()
     before = said(features)
     trials = run_variants(without_each_label(person_labels()), person_encoder(), features)
-    table = ablation_table(before, trials, [overall_group(len(dataset)), dataset.groups(["race"])])
+    table = ablation_table(before, trials, dataset.partitions([["race"]]))
     crime = _rows(table, metric=CRIME, by=OVERALL).set_index("change")
     assert len(crime) == 21
     most = crime.loc["suspicious-person"]
@@ -99,13 +93,13 @@ def test_a_refused_variant_is_told_and_not_run() -> None:
     refused = [each for each in without_each_label(lone) if each.policy is None]
     assert [each.change for each in refused] == ["thing"]
     assert "context label" in refused[0].refused
-    assert len(run_variants(without_each_label(lone), StubEncoder(), _features(5))) == 2
+    assert len(run_variants(without_each_label(lone), StubEncoder(), random_features(5))) == 2
 
 
 def test_hits_that_two_labels_fire_together_belong_to_neither() -> None:
     labels = policy().model_dump(mode="json")["labels"]
     labels[1]["category"] = "weapons/guns"
-    predictions = predict(policy(labels=labels), StubEncoder(), _features(6))
+    predictions = predict(policy(labels=labels), StubEncoder(), random_features(6))
     fired = np.array(
         [[3, 2, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0], [0, 2, 0, 0], [0] * 4, [1, 0, 0, 0]]
     )

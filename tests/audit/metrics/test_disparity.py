@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.gaps import equalized_odds, gaps
 from audit.metrics.predictions import predict
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE, overall_group, rate_table
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE, rate_table
 from audit.metrics.truth import truth_of
 from audit.statistics.intervals import difference, holm, ratio, share, wilson
 from audit.statistics.support import support_of
-from moderation.encoders.encoder import unit
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import confusion, dataset_of, said
-from tests.support.stub_encoder import WIDTH, StubEncoder
+from tests.support.stub_encoder import StubEncoder, random_features
 
 #: (count, n) of each group.
 Counts = Sequence[tuple[int, int]]
@@ -142,7 +141,7 @@ def test_cells_of_30_to_99_images_are_indicative_and_may_claim() -> None:
 
 def test_the_worst_race_of_the_published_run_is_white_with_a_simultaneous_interval() -> None:
     dataset, features = confusion()
-    table = rate_table(said(features), [overall_group(10954), dataset.groups(["race"])])
+    table = rate_table(said(features), dataset.partitions([["race"]]))
     crime = table[table["metric"] == "category:egregious/crime-related"]
     [gap] = gaps(crime).itertuples()
     assert (gap.worst, gap.best, gap.compared) == ("White", "Indian", 7)
@@ -197,10 +196,10 @@ def test_equalized_odds_difference_is_that_of_fairlearn_where_all_groups_have_su
     groups, y_true = rng.choice(["a", "b", "c"], n).tolist(), rng.choice(["gun", "cat"], n).tolist()
     dataset = dataset_of({"group": groups}, y_true)
     object.__setattr__(dataset, "benign", False)
-    features = unit(rng.standard_normal((n, WIDTH)).astype(np.float32))
-    predictions = predict(policy(decision="top_label"), StubEncoder(), features)
-    truth = truth_of(dataset, predictions)
-    rates = rate_table(predictions, [overall_group(n), dataset.groups(["group"])], truth)
+    top = policy(decision="top_label")
+    truth = truth_of(dataset, top)
+    predictions = predict(top, StubEncoder(), random_features(n), truth=truth)
+    rates = rate_table(predictions, dataset.partitions([["group"]]))
     [row] = equalized_odds(rates.astype({"policy": object, "by": object})).itertuples()
     theirs = equalized_odds_difference(
         truth.positive, predictions.flagged, sensitive_features=groups

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import Groups
+from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.ablation import ablation_table, carried_table, run_variants
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.gaps import gaps
 from audit.metrics.matched import flag_margin, flagged_at
 from audit.metrics.predictions import Predictions, predict
-from audit.metrics.rates import FLAG, overall_group, rate_table
+from audit.metrics.rates import FLAG, rate_table
 from audit.metrics.shift import shared_metrics, shift_table
 from audit.metrics.thresholds import threshold_table
 from audit.metrics.variants import without_each_label

@@ -9,7 +9,7 @@ import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.datasets.dataset import OVERALL, Dataset, Groups
+from audit.datasets.dataset import OVERALL, Dataset, Groups, overall_group
 from audit.errors import UndefinedRateWarning
 from audit.metrics.power import power_table, smallest_difference
 from audit.metrics.predictions import Predictions, predict
@@ -19,19 +19,17 @@ from audit.metrics.rates import (
     FLAG,
     MISCLASSIFIED,
     TRUE_POSITIVE,
-    overall_group,
-    partitions,
     rate_table,
 )
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
 from audit.metrics.truth import meant_labels, truth_of
 from audit.statistics.intervals import wilson
 from audit.statistics.support import support_of
-from moderation.encoders.encoder import unit
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import ages, confusion, dataset_of, group_of, said
-from tests.support.stub_encoder import WIDTH, StubEncoder
+from tests.support.stub_encoder import StubEncoder, random_features
 
+TOP = policy(decision="top_label")
 CRIME, NON_HUMAN = "category:egregious/crime-related", "category:egregious/non-human"
 
 
@@ -69,9 +67,8 @@ def test_the_confusion_counts_of_a_published_run_give_its_rates_by_race(
 
 def test_the_confusion_counts_of_a_published_run_give_its_totals() -> None:
     dataset, features = confusion()
-    predictions = said(features)
-    truth = truth_of(dataset, predictions)
-    table = rate_table(predictions, [overall_group(len(dataset))], truth)
+    predictions = said(features, dataset=dataset)
+    table = rate_table(predictions, [overall_group(len(dataset))])
     crime, non_human, wrong, flagged = (
         _row(table, metric, OVERALL) for metric in (CRIME, NON_HUMAN, MISCLASSIFIED, FALSE_POSITIVE)
     )
@@ -79,7 +76,8 @@ def test_the_confusion_counts_of_a_published_run_give_its_totals() -> None:
     assert (non_human.count, round(100 * non_human.rate, 2)) == (46, 0.42)
     assert (wrong.count, wrong.n) == (10954 - 7067, 10954)  # 7,067 on the table's diagonal
     assert (flagged.count, flagged.n) == (347 + 46, 10954)  # all faces are harmless
-    assert truth.unmatched == {}
+    assert predictions.truth is not None
+    assert predictions.truth.unmatched == {}
 
 
 @pytest.mark.parametrize(
@@ -97,7 +95,7 @@ def test_the_published_counts_by_age_give_their_wilson_intervals(
     child: bool, band: tuple[int, float], by_age: list[tuple[int, float, float]]
 ) -> None:
     dataset, features = ages()
-    table = rate_table(said(features, child=child), partitions(dataset, [["age"], ["age_band"]]))
+    table = rate_table(said(features, child=child), dataset.partitions([["age"], ["age_band"]]))
     flags = table[(table["metric"] == FLAG) & (table["by"] == "age")]
     shown = zip(flags["count"], flags["low"], flags["high"], strict=True)
     assert [(count, round(100 * a, 1), round(100 * b, 1)) for count, a, b in shown] == by_age
@@ -109,19 +107,19 @@ def test_the_published_counts_by_age_give_their_wilson_intervals(
     )
 
 
-def _random(n: int, seed: int = 0) -> Predictions:
-    rng = np.random.default_rng(seed)
-    features = unit(rng.standard_normal((n, WIDTH)).astype(np.float32))
-    return predict(policy(decision="top_label"), StubEncoder(), features)
+def _random(n: int, dataset: Dataset | None = None) -> Predictions:
+    features = random_features(n)
+    truth = truth_of(dataset, TOP) if dataset else None
+    return predict(TOP, StubEncoder(), features, truth=truth)
 
 
-def _truthful(n: int, seed: int = 0) -> tuple[Dataset, Predictions, Groups]:
-    rng = np.random.default_rng(seed)
+def _truthful(n: int) -> tuple[Dataset, Predictions, Groups]:
+    rng = np.random.default_rng(0)
     dataset = dataset_of(
         {"group": rng.choice(["a", "b", "c"], n, p=[0.6, 0.3, 0.1]).tolist()},
         rng.choice(["gun", "cat", "thing", "knife"], n).tolist(),
     )
-    return dataset, _random(n, seed), dataset.groups(["group"])
+    return dataset, _random(n, dataset), dataset.groups(["group"])
 
 
 @pytest.mark.parametrize(
@@ -134,11 +132,11 @@ def _truthful(n: int, seed: int = 0) -> tuple[Dataset, Predictions, Groups]:
 )
 def test_rates_by_group_are_those_of_fairlearn(metric: str, theirs: Any) -> None:
     dataset, predictions, groups = _truthful(600)
-    truth = truth_of(dataset, predictions)
-    table = rate_table(predictions, [groups], truth)
+    assert predictions.truth is not None
+    table = rate_table(predictions, [groups])
     frame = MetricFrame(
         metrics=theirs,
-        y_true=truth.positive.astype(int),
+        y_true=predictions.truth.positive.astype(int),
         y_pred=predictions.flagged.astype(int),
         sensitive_features=dataset.table["group"],
     )
@@ -148,19 +146,19 @@ def test_rates_by_group_are_those_of_fairlearn(metric: str, theirs: Any) -> None
 
 
 def test_an_empty_denominator_is_nan_and_warned_of_where_fairlearn_says_zero() -> None:
-    predictions = _random(80)
     dataset = dataset_of(
         {"group": ["a"] * 40 + ["b"] * 40}, ["gun"] * 40 + ["cat"] * 40
     )  # no b should be flagged
-    truth = truth_of(dataset, predictions)
+    predictions = _random(80, dataset)
+    assert predictions.truth is not None
     with pytest.warns(UndefinedRateWarning, match="true_positive_rate of b"):
-        table = rate_table(predictions, [dataset.groups(["group"])], truth)
+        table = rate_table(predictions, [dataset.groups(["group"])])
     row = _row(table, TRUE_POSITIVE, "b")
     assert (row.count, row.n, row.support) == (0, 0, "suppressed")
     assert all(map(math.isnan, (row.rate, row.low, row.high)))
     frame = MetricFrame(
         metrics=true_positive_rate,
-        y_true=truth.positive.astype(int),
+        y_true=predictions.truth.positive.astype(int),
         y_pred=predictions.flagged.astype(int),
         sensitive_features=dataset.table["group"],
     )
@@ -180,8 +178,8 @@ def test_no_hit_among_1550_has_an_upper_bound_where_a_bootstrap_has_none() -> No
 
 
 def test_a_table_has_counts_sizes_and_wilson_bounds_for_each_metric_and_group() -> None:
-    dataset, predictions, groups = _truthful(500)
-    table = rate_table(predictions, [overall_group(500), groups], truth_of(dataset, predictions))
+    _, predictions, groups = _truthful(500)
+    table = rate_table(predictions, [overall_group(500), groups])
     assert tuple(table.columns) == COLUMNS
     low, high = proportion_confint(table["count"], table["n"], method="wilson")
     assert table["low"].to_numpy() == pytest.approx(low.to_numpy(), abs=1e-12)
@@ -197,8 +195,7 @@ def test_support_counts_the_images_that_a_metric_could_count() -> None:
     ]  # fmt: skip
     truth_values = ["gun"] * 29 + ["cat"] * 171
     dataset = dataset_of({"group": ["a"] * 200}, truth_values)
-    predictions = _random(200)
-    table = rate_table(predictions, [dataset.groups(["group"])], truth_of(dataset, predictions))
+    table = rate_table(_random(200, dataset), [dataset.groups(["group"])])
     assert _row(table, FLAG, "a").support == "full"
     assert (_row(table, TRUE_POSITIVE, "a").n, _row(table, TRUE_POSITIVE, "a").support) == (
         29,
@@ -236,17 +233,17 @@ def test_truth_is_positive_negative_or_unknown(benign: bool) -> None:
     values = ["gun", "weapons", "cat", "allow", "Allow", "teapot", None]
     dataset = dataset_of({"group": ["a"] * 7}, values)
     object.__setattr__(dataset, "benign", benign)
-    truth = truth_of(dataset, _random(7))
+    truth = truth_of(dataset, policy())
     assert truth.positive.tolist() == [True, True, False, False, False, False, False]
     assert truth.negative.tolist() == [False, False, True, True, True, benign, benign]
     assert truth.classified.tolist() == [True, True, True, False, False, False, False]
-    assert not (truth.misclassified & ~truth.classified).any()
+    guns = np.zeros(7, np.intp)
+    assert truth.correct(guns).tolist() == [True, True, False, False, False, False, False]
     assert truth.unmatched == {"teapot": 1}
 
 
 def test_a_threshold_of_the_sweep_flags_what_a_policy_with_that_threshold_flags() -> None:
-    rng = np.random.default_rng(3)
-    features = unit(rng.standard_normal((300, WIDTH)).astype(np.float32))
+    features = random_features(300, seed=3)
     groups = [group_of([0, 1, 2] * 100)]
     predictions = predict(policy(), StubEncoder(), features)
     reached = [float(score) for score in predictions.scores[:5, 0]]  # as it must be, inclusive

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import Groups
-from audit.metrics.rates import overall_group
+from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.skew import Desired, desired_shares, expected_places, ndkl, skew_table, skews
 from tests.support.reference_counts import group_of
 

@@ -4,15 +4,14 @@ import math
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from audit.datasets.dataset import OVERALL, Groups
+from audit.datasets.dataset import OVERALL, Dataset, Groups, Marks, overall_group
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.matched import flagged_at
-from audit.metrics.predictions import Marks, Predictions, predict
-from audit.metrics.rates import FLAG, overall_group, partitions
+from audit.metrics.predictions import Predictions, predict
+from audit.metrics.rates import FLAG
 from audit.metrics.shift import agreement_table, shared_metrics, shift_table
 from audit.metrics.truth import truth_of
 from audit.statistics.intervals import (
@@ -23,10 +22,11 @@ from audit.statistics.intervals import (
     paired_difference,
     wilson,
 )
-from moderation.encoders.encoder import unit
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import ages, dataset_of, group_of, said
-from tests.support.stub_encoder import WIDTH, StubEncoder
+from tests.support.stub_encoder import StubEncoder, random_features
+
+TOP = policy(decision="top_label")
 
 
 def _marks(*counts: tuple[int, int, int, int]) -> tuple[Marks, Marks, Groups]:
@@ -46,16 +46,14 @@ def _row(table: pd.DataFrame, group: str, metric: str = FLAG) -> Any:
     return row
 
 
-def _features(n: int, seed: int = 0) -> npt.NDArray[np.float32]:
-    return unit(np.random.default_rng(seed).standard_normal((n, WIDTH)).astype(np.float32))
-
-
-def _before_and_after(n: int = 400) -> tuple[Predictions, Predictions]:
-    labels = policy().model_dump(mode="json")["labels"]
+def _before_and_after(dataset: Dataset | None = None) -> tuple[Predictions, Predictions]:
+    """Returns what a label set says of 400 images, and what it says with one label more."""
+    labels, features = policy().model_dump(mode="json")["labels"], random_features(400)
     more = [*labels, {"id": "dog", "prompts": ["a dog"]}]
+    truth = truth_of(dataset, TOP) if dataset else None
     return (
-        predict(policy(decision="top_label"), StubEncoder(), _features(n)),
-        predict(policy(decision="top_label", labels=more), StubEncoder(), _features(n)),
+        predict(TOP, StubEncoder(), features, truth=truth),
+        predict(policy(decision="top_label", labels=more), StubEncoder(), features),
     )
 
 
@@ -124,7 +122,7 @@ def test_a_label_that_one_label_set_lacks_marks_none_of_its_images() -> None:
 def test_the_published_counts_by_age_shift_as_the_published_table_does() -> None:
     dataset, features = ages()
     before, after = said(features), said(features, child=True)
-    groups = partitions(dataset, [["age"], ["age_band"]])
+    groups = dataset.partitions([["age"], ["age_band"]])
     table = shift_table(shared_metrics(before, after), groups)
     young = _row(table, "0-19")
     assert (young.entered, young.left, young.n) == (0, 60 + 475 + 348 - 5 - 58 - 174, 2736)
@@ -163,9 +161,9 @@ def test_flows_sum_to_the_images_of_each_group_and_to_the_counts_of_each_label()
 
 def test_the_price_of_a_label_is_what_it_took_from_images_that_passed() -> None:
     dataset, features = ages()
-    before, after = said(features), said(features, child=True)
+    before, after = said(features, dataset=dataset), said(features, child=True)
     groups = dataset.groups(["age_band"])
-    [young, old] = price_table(before, after, [groups], truth_of(dataset, before)).itertuples()
+    [young, old] = price_table(before, after, [groups]).itertuples()
     assert (young.label, young.group, young.n) == ("child", "0-19", 2736)
     assert (young.captured, young.from_flagged, young.from_passed) == (646, 646, 0)
     assert young.relief == pytest.approx(646 / 883)
@@ -177,10 +175,8 @@ def test_the_price_of_a_label_is_what_it_took_from_images_that_passed() -> None:
 
 
 def test_the_price_counts_what_was_classified_rightly_before() -> None:
-    before, after = _before_and_after()
-    dataset = dataset_of({"group": ["a"] * 400}, ["cat"] * 400)
-    truth = truth_of(dataset, before)
-    [row] = price_table(before, after, [overall_group(400)], truth).itertuples()
+    before, after = _before_and_after(dataset_of({"group": ["a"] * 400}, ["cat"] * 400))
+    [row] = price_table(before, after, [overall_group(400)]).itertuples()
     dog = after.label_ids.index("dog")
     cat = before.label_ids.index("cat")
     assert row.from_correct == int(((after.y_pred == dog) & (before.y_pred == cat)).sum())
@@ -191,7 +187,7 @@ def test_the_price_counts_what_was_classified_rightly_before() -> None:
 
 def test_cochrans_q_is_over_the_flags_of_each_group_and_suppresses_small_ones() -> None:
     before, after = _before_and_after()
-    third = predict(policy(), StubEncoder(), _features(400))
+    third = predict(policy(), StubEncoder(), random_features(400))
     groups = group_of([0] * 371 + [1] * 29)
     table = agreement_table([before, after, third], [groups])
     flags = np.stack([each.flagged for each in (before, after, third)], axis=1)
@@ -218,6 +214,6 @@ def test_a_label_set_that_cannot_flag_flags_nothing_at_any_matched_rate() -> Non
     for label in labels:
         label |= {"review_threshold": None}
         label["action"] = "allow" if label["action"] else None
-    harmless = predict(policy(labels=labels), StubEncoder(), _features(50))
+    harmless = predict(policy(labels=labels), StubEncoder(), random_features(50))
     for count in (0, 20, 50):
         assert not flagged_at(harmless, count).any()

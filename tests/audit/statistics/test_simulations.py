@@ -14,13 +14,13 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from audit.datasets.dataset import Groups
+from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.ablation import Trial, split_half
 from audit.metrics.disparity import differences_to_overall
 from audit.metrics.gaps import gaps
 from audit.metrics.power import smallest_difference
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG, overall_group
+from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import (

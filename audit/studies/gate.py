@@ -1,0 +1,42 @@
+"""A policy held against limits, and against the policy that it would replace."""
+
+from __future__ import annotations
+
+from audit.errors import LimitsError
+from audit.gate.checks import check_limits
+from audit.gate.figures import countable, group_counts
+from audit.gate.limits import Limits, refuse_unknown_groups
+from audit.gate.report import GateReport
+from audit.studies.subject import Named, Subject
+
+
+def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:
+    """Returns whether the first policy keeps to limits; a second one is its baseline.
+
+    The groups are those that the limits name.
+
+    Raises:
+        LimitsError: the limits do not fit the policies or the dataset.
+        DatasetError: the dataset lacks a sensitive feature that the limits name.
+        PolicyError: a policy does not fit the model.
+    """
+    if limits.regression is not None and len(named.policies) < 2:
+        what = "the limit on regression needs a baseline"
+        raise LimitsError(what, "regression", "Name the new policy, then the one that it replaces")
+    parts = subject.dataset.partitions(limits.by)[1:]
+    refuse_unknown_groups(limits, parts)
+    predictions = subject.predict(named.policies)
+    ends = predictions[0], predictions[-1]
+    new, old = (countable(each, limits.metric) for each in ends)
+    unchanged = ends[0].policy.sha256 == ends[1].policy.sha256
+    checks = [
+        check
+        for part in parts
+        for check in check_limits(
+            group_counts(part, new, old, limits),
+            group_counts(part, new, old, limits, shared=True),
+            limits,
+            unchanged=unchanged,
+        )
+    ]
+    return GateReport(subject.header(named), limits, tuple(checks))

@@ -100,7 +100,8 @@ RECORDS: dict[str, type[BaseModel]] = {
 def test_the_reference_has_every_field_and_no_other_of(name: str) -> None:
     rows = table(section("audit-results.md", name).prose)
     listed = [field for row in rows for field in spans(row["field"])]
-    check = [field.name for field in dataclasses.fields(Check)]
+    keys = {"status": "answer"}  # the one field whose key is another word
+    check = [keys.get(field.name, field.name) for field in dataclasses.fields(Check)]
     assert sorted(listed) == sorted(RECORDS[name].model_fields if name in RECORDS else check)
 
 

@@ -100,7 +100,7 @@ ORDER = {
         commands
         __main__
     """,
-    "audit.statistics": "intervals | support\n pairs",
+    "audit.statistics": "intervals | support\n significance",
     "audit.datasets": "references | spelling\n dataset\n adapters | content | coverage",
     "audit.datasets.adapters": """
         options | parquet
@@ -115,9 +115,8 @@ ORDER = {
         matched | thresholds | rates | flow
         gaps | power | shift
         ablation
-        wording
     """,
-    "audit.results": "rows | plain\n ablation_rows\n results\n summary",
+    "audit.results": "rows | escape\n ablation_rows\n results\n summary",
     "audit.gate": "limits\n figures\n checks\n report",
     "audit.report": """
         document | names | tables

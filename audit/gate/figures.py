@@ -17,12 +17,12 @@ from audit.statistics.intervals import (
     LEVEL,
     Float64s,
     Interval,
+    Pairs,
     paired_difference,
     share,
     simultaneous,
     wilson,
 )
-from audit.statistics.pairs import Pairs
 
 
 class Candidates(NamedTuple):

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 
 from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
-from audit.results.plain import escaped
+from audit.results.escape import escaped
 from audit.results.results import Header
 from audit.results.rows import null_if_undefined
 from audit.results.summary import percent

@@ -13,19 +13,9 @@ import numpy as np
 import pandas as pd
 
 from audit.datasets.dataset import OVERALL
-from audit.statistics.intervals import (
-    LEVEL,
-    Float64s,
-    difference,
-    holm,
-    independence_p,
-    ratio,
-    share,
-)
+from audit.statistics.intervals import Float64s, difference, ratio, share
+from audit.statistics.significance import ALPHA, holm, independence_p
 from audit.statistics.support import support_of
-
-#: p, adjusted, below which a difference is claimed.
-ALPHA = 1 - LEVEL
 
 KEYS = ["policy", "by", "metric"]
 

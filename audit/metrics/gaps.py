@@ -14,8 +14,8 @@ import pandas as pd
 
 from audit.metrics.disparity import features
 from audit.metrics.rates import FALSE_POSITIVE, TRUE_POSITIVE
-from audit.statistics.intervals import LEVEL, groups_p, share, simultaneous
-from audit.statistics.pairs import Pairs
+from audit.statistics.intervals import LEVEL, Pairs, share, simultaneous
+from audit.statistics.significance import groups_p
 
 
 def gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:

@@ -12,21 +12,17 @@ import numpy as np
 import pandas as pd
 
 from audit.datasets.dataset import Groups, Marks
-from audit.metrics.disparity import ALPHA
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FLAG
 from audit.statistics.intervals import (
-    Counts,
     Float64s,
     Interval,
-    cochran_p,
     difference_of,
-    holm,
-    mcnemar_p,
     paired_difference,
     share,
     wilson,
 )
+from audit.statistics.significance import ALPHA, Counts, cochran_p, holm, mcnemar_p
 from audit.statistics.support import support_of
 
 

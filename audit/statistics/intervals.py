@@ -1,30 +1,24 @@
-"""Confidence intervals and tests of proportions: a thin skin over statsmodels and scipy.
+"""Confidence intervals of rates, their differences and ratios: a thin layer over statsmodels.
 
-Arrays go in and come out elementwise, of any one shape. What has no images under it is NaN, and a
-bound that no data limit is infinite. docs/audit-method.md has each formula with its source.
+Arrays of one shape go in, and the result is elementwise. A rate without images is NaN, and a bound
+that no data limit is infinite. docs/audit-method.md gives each formula with its source.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from itertools import permutations
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
-from statsmodels.stats.contingency_tables import cochrans_q
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 Float64s = npt.NDArray[np.float64]
-Counts = npt.NDArray[np.int64]
 
 #: Confidence of every interval, unless its text says simultaneous.
 LEVEL = 0.95
-
-#: Below this expected count in a cell the chi-square test gives way to Fisher's exact one.
-_SMALL_EXPECTED = 5.0
-
-#: Random tables in the place of a test that would be rough, and the seed that draws them.
-_DRAWS, _SEED = 4999, 0
 
 #: No finite bound of a ratio lies beyond e to this power, either way; so many halvings of the
 #: span find it to the last digits of float64.
@@ -170,93 +164,47 @@ def simultaneous(level: float, comparisons: int) -> float:
     return 1 - (1 - level) / max(comparisons, 1)
 
 
-def independence_p(
-    count: npt.ArrayLike,
-    n: npt.ArrayLike,
-    reference_count: npt.ArrayLike,
-    reference_n: npt.ArrayLike,
-) -> Float64s:
-    """Returns p of equal rates in two independent groups; NaN where one has no images.
+@dataclass(frozen=True)
+class Pairs:
+    """The ordered pairs of g groups, g (g - 1) of them.
 
-    Fisher's exact test where an expected count is below 5, else the chi-square test.
+    Attributes:
+        indices: (pairs, 2) which groups are the first and the second.
+        count, n: (pairs,) counts and images of the first.
+        other_count, other_n: (pairs,) those of the second.
     """
-    arrays = np.broadcast_arrays(*(np.asarray(a) for a in (count, n, reference_count, reference_n)))
-    cells = zip(*(a.ravel() for a in arrays), strict=True)
-    return np.array([groups_p(cell[0::2], cell[1::2]) for cell in cells]).reshape(arrays[0].shape)
 
+    indices: npt.NDArray[np.intp]
+    count: Float64s
+    n: Float64s
+    other_count: Float64s
+    other_n: Float64s
 
-def groups_p(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
-    """Returns p of one rate in all groups, from (g,) counts and sizes; groups of 0 are left out.
+    @classmethod
+    def of(cls, count: Float64s, n: Float64s) -> Pairs:
+        """Returns the pairs of groups with (g,) counts of (g,) images."""
+        indices = np.array(list(permutations(range(len(n)), 2)), np.intp).reshape(-1, 2)
+        one, two = indices.T
+        return cls(indices, count[one], n[one], count[two], n[two])
 
-    The chi-square test. Where an expected count is below 5, Fisher's exact test for two groups, and
-    for more the share of random tables with the same margins (seeded) that lie as far out. NaN
-    where fewer than two groups have images.
-    """
-    counts, sizes = np.asarray(counts, np.int64), np.asarray(sizes, np.int64)
-    counts, sizes = counts[sizes > 0], sizes[sizes > 0]
-    if len(sizes) < 2:
-        return float("nan")
-    table = np.stack([counts, sizes - counts])
-    if (table.sum(axis=1) == 0).any():  # all or none: nothing tells the groups apart
-        return 1.0
-    if stats.contingency.expected_freq(table).min() >= _SMALL_EXPECTED:
-        return float(stats.chi2_contingency(table, correction=False).pvalue)
-    if len(sizes) == 2:
-        return float(stats.fisher_exact(table).pvalue)
-    return _random_tables_p(counts, sizes)
+    def joint(self, level: float) -> float:
+        """Returns the level of each pair's interval at which all hold together with `level`.
 
+        An interval of two groups is that of the same two the other way round, so half are counted.
+        """
+        return simultaneous(level, len(self.indices) // 2)
 
-def _random_tables_p(counts: Counts, sizes: Counts) -> float:
-    expected = sizes * counts.sum() / sizes.sum()
-    generator = np.random.default_rng(_SEED)
-    drawn = generator.multivariate_hypergeometric(sizes, int(counts.sum()), size=_DRAWS)
-    # Chi-square up to a factor that all tables with these margins share.
-    far = ((drawn - expected) ** 2 / sizes).sum(axis=1)
-    seen = ((counts - expected) ** 2 / sizes).sum()
-    return float((1 + (far >= seen * (1 - 1e-9)).sum()) / (1 + _DRAWS))
+    def differences(self, level: float) -> tuple[Float64s, Interval]:
+        """Returns (pairs,) how much higher the first rate is, and each one's interval."""
+        apart = share(self.count, self.n) - share(self.other_count, self.other_n)
+        return apart, difference(self.count, self.n, self.other_count, self.other_n, level)
 
+    def ratios(self, level: float) -> tuple[Float64s, Interval]:
+        """Returns (pairs,) how many times the second rate the first is, and intervals."""
+        times = share(share(self.count, self.n), share(self.other_count, self.other_n))
+        return times, ratio(self.count, self.n, self.other_count, self.other_n, level)
 
-def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Float64s:
-    """Returns the exact p of McNemar's test; 1 where nothing entered and nothing left.
-
-    Exact at any size: twice the smaller tail of a fair coin, as statsmodels has it, for all cells
-    at once.
-
-    Source: McNemar 1947, Psychometrika 12:153.
-    """
-    entered, left = np.asarray(entered), np.asarray(left)
-    tail: Float64s = stats.binom.cdf(np.minimum(entered, left), entered + left, 0.5)
-    return np.minimum(1.0, 2 * tail)
-
-
-def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
-    """Returns p of Cochran's Q for (n, m) marks of n images under m label sets.
-
-    1 where no image changes between them; NaN where there is no image or fewer than two label sets.
-
-    Source: Cochran 1950, Biometrika 37:256.
-    """
-    if len(marks) == 0 or marks.shape[1] < 2:
-        return float("nan")
-    changing = marks.any(axis=1) & ~marks.all(axis=1)
-    if not changing.any():
-        return 1.0
-    return float(cochrans_q(marks.astype(np.int64)).pvalue)
-
-
-def holm(p_values: npt.ArrayLike) -> Float64s:
-    """Returns Holm's adjusted p; each column is one family. NaN stays NaN and does not count.
-
-    Written out, since statsmodels' own runs the garbage collector at each call: 40 ms for a family,
-    of which an ablation has thousands.
-
-    Source: Holm 1979, Scandinavian J. of Statistics 6:65.
-    """
-    p_values = np.asarray(p_values, np.float64)
-    order = np.argsort(p_values, axis=0, kind="stable")  # NaN comes last
-    ranks = np.arange(len(p_values)).reshape(-1, *[1] * (p_values.ndim - 1))
-    left = np.isfinite(p_values).sum(axis=0) - ranks
-    stepped = np.maximum.accumulate(np.take_along_axis(p_values, order, axis=0) * left, axis=0)
-    adjusted = np.empty_like(p_values)
-    np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=0)
-    return adjusted
+    def passing(self) -> Pairs:
+        """Returns the same pairs with the images that do not count in place of those that do."""
+        count, other_count = self.n - self.count, self.other_n - self.other_count
+        return Pairs(self.indices, count, self.n, other_count, self.other_n)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from audit.metrics.ablation import Trial, ablation_table, carried_table, run_variants, split_half
+from audit.metrics.ablation import (
+    Trial,
+    ablation_table,
+    carried_table,
+    run_variants,
+    split_half,
+    wording_table,
+)
 from audit.metrics.predictions import Predictions
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
 from audit.metrics.variants import (
@@ -19,7 +26,6 @@ from audit.metrics.variants import (
     with_other_articles,
     without_each_label,
 )
-from audit.metrics.wording import wording_table
 from audit.results import summary
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
 from audit.results.results import Results

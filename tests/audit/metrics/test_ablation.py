@@ -9,7 +9,14 @@ import pytest
 from scipy import stats
 
 from audit.datasets.dataset import OVERALL, Groups, overall_group
-from audit.metrics.ablation import Trial, ablation_table, carried_table, run_variants, split_half
+from audit.metrics.ablation import (
+    Trial,
+    ablation_table,
+    carried_table,
+    run_variants,
+    split_half,
+    wording_table,
+)
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.variants import (
@@ -22,8 +29,8 @@ from audit.metrics.variants import (
     with_other_articles,
     without_each_label,
 )
-from audit.metrics.wording import wording_table
-from audit.statistics.intervals import holm, paired_difference, wilson
+from audit.statistics.intervals import paired_difference, wilson
+from audit.statistics.significance import holm
 from moderation.policy import Label, Policy
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import confusion, group_of, person_encoder, person_labels, said

@@ -15,7 +15,8 @@ from audit.metrics.gaps import equalized_odds, gaps
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE, rate_table
 from audit.metrics.truth import truth_of
-from audit.statistics.intervals import difference, holm, ratio, share, wilson
+from audit.statistics.intervals import difference, ratio, share, wilson
+from audit.statistics.significance import holm
 from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import confusion, dataset_of, said

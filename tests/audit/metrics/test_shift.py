@@ -14,14 +14,8 @@ from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import agreement_table, shared_metrics, shift_table
 from audit.metrics.truth import truth_of
-from audit.statistics.intervals import (
-    cochran_p,
-    difference_of,
-    holm,
-    mcnemar_p,
-    paired_difference,
-    wilson,
-)
+from audit.statistics.intervals import difference_of, paired_difference, wilson
+from audit.statistics.significance import cochran_p, holm, mcnemar_p
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import ages, dataset_of, group_of, said
 from tests.support.stub_encoder import StubEncoder, random_features

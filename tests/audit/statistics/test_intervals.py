@@ -13,19 +13,15 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from audit.statistics.intervals import (
     Interval,
-    cochran_p,
     difference,
     difference_of,
-    groups_p,
-    holm,
-    independence_p,
-    mcnemar_p,
     paired_difference,
     ratio,
     share,
     simultaneous,
     wilson,
 )
+from audit.statistics.significance import cochran_p, groups_p, holm, independence_p, mcnemar_p
 
 SIZES = st.integers(1, 3000)
 CELL = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))

@@ -25,16 +25,14 @@ from audit.metrics.shift import shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import (
     Interval,
-    cochran_p,
     difference,
     difference_of,
-    groups_p,
-    independence_p,
     paired_difference,
     ratio,
     share,
     wilson,
 )
+from audit.statistics.significance import cochran_p, groups_p, independence_p
 from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
 

@@ -12,6 +12,7 @@ UndefinedRateWarning        a rate has no images under it, and is NaN
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple, Self
 
 from moderation.errors import ModerationError
@@ -25,14 +26,14 @@ class AuditError(ModerationError):
     """An audit cannot be made as it was asked for."""
 
 
-class _Problem(NamedTuple):
+class _RowFields(NamedTuple):
     path: str
     row: int
     message: str
     remedy: str
 
 
-class RowProblem(_Problem):
+class RowProblem(_RowFields):
     """One thing wrong with a dataset; `row` counts as an editor does, 0 where it is the whole.
 
     Message and remedy are brief and on one line, whatever they quote.
@@ -61,6 +62,11 @@ class DatasetError(AuditError):
         super().__init__("\n".join(shown))
         # Plain lists, as all our errors travel as JSON.
         self.args = ([list(problem) for problem in self.problems],)
+
+    @classmethod
+    def of(cls, path: Path, message: str, remedy: str, *, row: int = 0) -> Self:
+        """Returns the error of a single problem."""
+        return cls([(str(path), row, message, remedy)])
 
 
 class LimitsError(AuditError):

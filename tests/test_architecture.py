@@ -103,10 +103,12 @@ ORDER = {
     "audit.statistics": "intervals | support\n significance",
     "audit.datasets": "references | spelling\n dataset\n adapters | content | coverage",
     "audit.datasets.adapters": """
-        options | parquet
-        files | rows
-        annotated | fairface_values | folders | spreadsheet
-        fairface | table | utkface
+        options | files
+        rows
+        folders | spreadsheet
+        table
+        fairface
+        utkface
     """,
     "audit.embedding": "dataset_features | model_description\n on_workers | stored_encoder",
     "audit.metrics": """

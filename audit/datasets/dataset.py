@@ -72,7 +72,7 @@ class Dataset:
             raise ValueError(f"{len(self.table)} rows and {len(self.references)} references")
         if not len(self.table):
             remedy = "Name a dataset with images in it"
-            raise DatasetError([(str(self.source), 0, "no image is left in it", remedy)])
+            raise DatasetError.of(self.source, "no image is left in it", remedy)
         problems = [*self._name_problems()] or [*self._alike_problems()]
         if problems:
             raise DatasetError(problems)
@@ -133,12 +133,12 @@ class Dataset:
         by = [known_as.get(composed(name), name) for name in by]
         unknown = [name for name in by if name not in self.sensitive_features]
         if len(set(by)) != len(by):
-            message = f"{CROSS.join(by)} names a feature twice"
-            raise DatasetError([(str(self.source), 0, message, "Name each once")])
+            what = f"{CROSS.join(by)} names a sensitive feature twice"
+            raise DatasetError.of(self.source, what, "Name each once")
         if unknown or not by:
             known = ", ".join(self.sensitive_features) or "none"
-            message = f"there is no sensitive feature {', '.join(unknown) or '(none named)'}"
-            raise DatasetError([(str(self.source), 0, message, f"It has: {known}")])
+            what = f"there is no sensitive feature {', '.join(unknown) or '(none named)'}"
+            raise DatasetError.of(self.source, what, f"It has: {known}")
         values = self.table[by[0]].astype(str)
         for name in by[1:]:
             values = values + CROSS + self.table[name].astype(str)

@@ -1,4 +1,4 @@
-"""Adapters: from how a dataset lies on disk to a Dataset. One file each, and this registry."""
+"""Adapters: how a dataset lies on disk -> Dataset. One file for each layout, and this registry."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from audit.errors import DatasetError
 
 __all__ = ["ADAPTERS", "Adapter", "LoadOptions", "load_dataset"]
 
-#: Every adapter by name. Without a name the first that matches is taken, in this order; `table` is
-#: taken where columns are named, and only there.
+#: Every adapter by name. Without a name the first that matches is taken, in this order, but `table`
+#: only where columns are named.
 ADAPTERS: dict[str, Adapter] = {
     adapter.name: adapter
     for adapter in (
@@ -34,7 +34,7 @@ ADAPTERS: dict[str, Adapter] = {
             description="Faces with estimated age, gender and race.",
             layout="a folder of images called [age]_[gender]_[race]_[time].jpg or .jpg.chip.jpg",
             source="https://susanqq.github.io/UTKFace/",
-            licence="research that is not commercial",
+            licence="non-commercial research",
             benign=True,
             takes=frozenset(),
             matches=utkface.matches,
@@ -53,8 +53,8 @@ ADAPTERS: dict[str, Adapter] = {
         ),
         Adapter(
             name="table",
-            description="Any table of annotations; --column says which column is what.",
-            layout="a CSV or Parquet file; in a column of it paths of images, or images",
+            description="Any table of annotations; --column says what each column holds.",
+            layout="a CSV or Parquet file with a column of image paths, or of images",
             source="your own",
             licence="that of your images",
             benign=False,
@@ -89,7 +89,7 @@ def load_dataset(
     """
     options = options or LoadOptions()
     if not path.exists():
-        raise DatasetError([(str(path), 0, "there is no such file or folder", "Check the path")])
+        raise DatasetError.of(path, "there is no such file or folder", "Check the path")
     chosen = _named(adapter, path) if adapter else _first_match(path, options)
     _refuse_unused(chosen, options, path)
     return chosen.load(path, options)
@@ -98,8 +98,8 @@ def load_dataset(
 def _named(name: str, path: Path) -> Adapter:
     if name in ADAPTERS:
         return ADAPTERS[name]
-    what = f"there is no adapter {name}"
-    raise DatasetError([(str(path), 0, what, f"The adapters are: {', '.join(ADAPTERS)}")])
+    remedy = f"The adapters are: {', '.join(ADAPTERS)}"
+    raise DatasetError.of(path, f"there is no adapter {name}", remedy)
 
 
 def _first_match(path: Path, options: LoadOptions) -> Adapter:
@@ -111,15 +111,15 @@ def _first_match(path: Path, options: LoadOptions) -> Adapter:
     remedy = f"Name one with --adapter: {', '.join(ADAPTERS)}"
     if is_table(path):
         columns = ", ".join(columns_of(path))
-        remedy = f"Say which column is what with --column, as image=NAME; it has: {columns}"
-    raise DatasetError([(str(path), 0, "no adapter knows this layout", remedy)])
+        remedy = f"Say what each column holds with --column, as image=NAME; it has: {columns}"
+    raise DatasetError.of(path, "no adapter knows this layout", remedy)
 
 
 def _refuse_unused(adapter: Adapter, options: LoadOptions, path: Path) -> None:
-    """Raises where an option is given that would do nothing, since its author expects it to."""
+    """Raises where an option is given that would do nothing, as its author expects it to."""
     given = {name for name in _OPTION_NAMES if getattr(options, name)}
     if unused := sorted(given - adapter.takes):
         names = ", ".join(_OPTION_NAMES[name] for name in unused)
-        what = f"the adapter {adapter.name} takes no {names}"
         takers = [other.name for other in ADAPTERS.values() if set(unused) <= other.takes]
-        raise DatasetError([(str(path), 0, what, f"These do: {', '.join(takers)}")])
+        remedy = f"These do: {', '.join(takers)}"
+        raise DatasetError.of(path, f"the adapter {adapter.name} takes no {names}", remedy)

@@ -6,31 +6,66 @@ Its labels are what annotators perceived, not what the people in the images say 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from audit.datasets.adapters.annotated import Layout, has_columns, image_root, read_all, records_of
-from audit.datasets.adapters.fairface_values import (
-    AGE,
-    AGES,
-    FEATURES,
-    SERVICE_TEST,
-    VALIDATION_SIZE,
-    differences,
-    read_value,
-)
+import pandas as pd
+
 from audit.datasets.adapters.files import Annotations, columns_of, is_table
 from audit.datasets.adapters.options import SHA256, LoadOptions
 from audit.datasets.adapters.rows import About, Wrong, build_dataset
 from audit.datasets.adapters.spreadsheet import Dates
+from audit.datasets.adapters.table import Layout, image_root, images_of, read_tables
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
 
-_FILE, _IMAGE = "file", "image"
+RACE, GENDER, AGE = "race", "gender", "age"
+FEATURES = (RACE, GENDER, AGE)
+
+#: Age groups in their order; over 69 is one group, called as FairFace calls it.
+AGES = (
+    *("0-2", "3-9", "10-19", "20-29", "30-39", "40-49", "50-59", "60-69"),
+    "more than 70",
+)
+
+#: Images of each group in the validation set as it was released.
+VALIDATION_COUNTS: Mapping[str, Mapping[str, int]] = {
+    RACE: {
+        "White": 2085,
+        "Latino_Hispanic": 1623,
+        "Black": 1556,
+        "East Asian": 1550,
+        "Indian": 1516,
+        "Southeast Asian": 1415,
+        "Middle Eastern": 1209,
+    },
+    GENDER: {"Male": 5792, "Female": 5162},
+    AGE: dict(zip(AGES, (199, 1356, 1181, 3300, 2330, 1353, 796, 321, 118), strict=True)),
+}
+VALIDATION_SIZE = 10_954
+
+_FILE, _IMAGE, _SERVICE_TEST = "file", "image", "service_test"
 _RELEASED = re.compile(r"fairface_label_\w+\.csv")
 _SHARD = re.compile(r"(.+?)-\d+-of-\d+.*\.parquet")
 _PERCEIVED = "Race, gender and age are as annotators perceived them in a photograph."
+
+_KNOWN = {feature: tuple(counts) for feature, counts in VALIDATION_COUNTS.items()}
+_KNOWN[_SERVICE_TEST] = ("TRUE", "FALSE")
+
+
+def _key(text: str) -> str:
+    """Returns a text without case, and with one space between words or numbers."""
+    return re.sub(r"[\s_/–-]+", " ", text.casefold()).strip()
+
+
+_SPELLINGS = {
+    feature: {_key(value): value for value in values} for feature, values in _KNOWN.items()
+}
+_SPELLINGS[RACE]["latino"] = "Latino_Hispanic"
+for _spelling in ("over 70", "70+", ">70", "70 and over"):
+    _SPELLINGS[AGE][_spelling] = AGES[-1]
+_SPELLINGS[_SERVICE_TEST] |= {"1": "TRUE", "0": "FALSE"}
 
 
 def matches(path: Path) -> bool:
@@ -45,20 +80,19 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         DatasetError: with everything that is wrong with it.
     """
     files = _only_part(path)
-    source = files[0] if len(files) == 1 else path
     layout = _layout(files[0])
-    tables = read_all(files, layout)
+    tables = read_tables(files, layout)
     _refuse_numbers(tables)
     dates = Dates(options.repair)
 
     def read(feature: str, cell: str) -> str | Wrong:
         text = dates.read(cell) if feature == AGE else cell
-        return text if isinstance(text, Wrong) else read_value(feature, text)
+        return text if isinstance(text, Wrong) else _group(feature, text)
 
-    records = list(records_of(tables, layout, image_root(files[0], options), read))
+    images = list(images_of(tables, layout, image_root(files[0], options), read))
     about = About(
         adapter="fairface",
-        source=source,
+        source=files[0] if len(files) == 1 else path,
         name=f"fairface:{_name(path)}",
         sensitive_features=FEATURES,
         orders={AGE: AGES},
@@ -66,9 +100,36 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         notes=(_PERCEIVED, *dates.notes()),
     )
     problems = [problem for table in tables for problem in table.problems]
-    dataset = build_dataset(records, about, options, problems)
-    rows = len(records) + len(problems)
+    dataset = build_dataset(images, about, options, problems)
+    rows = len(images) + len(problems)
     return replace(dataset, notes=(*dataset.notes, *_size_notes(files[0], rows, dataset)))
+
+
+def age_group(years: int) -> str:
+    """Returns FairFace's age group of an age in years; 70 counts as more than 70."""
+    for group in AGES[:-1]:
+        if years <= int(group.split("-")[1]):
+            return group
+    return AGES[-1]
+
+
+def differences(table: pd.DataFrame) -> tuple[str, ...]:
+    """Returns in words every group whose size differs from that in the released validation set."""
+    found = []
+    for feature, published in VALIDATION_COUNTS.items():
+        counts = table[feature].value_counts()
+        for group, n in published.items():
+            if (here := int(counts.get(group, 0))) != n:
+                found.append(f"{feature} {group} has {here:,}, published are {n:,}")
+    return tuple(found)
+
+
+def _group(feature: str, cell: str) -> str | Wrong:
+    """Returns the group that a cell means, as FairFace spells it, or what is wrong with it."""
+    value = _SPELLINGS[feature].get(_key(cell))
+    if value is None:
+        return Wrong(f"there is no {feature} {cell}", f"Known are: {', '.join(_KNOWN[feature])}")
+    return value
 
 
 def _parts(path: Path) -> dict[str, list[Path]]:
@@ -86,7 +147,11 @@ def _parts(path: Path) -> dict[str, list[Path]]:
 def _is_labels(path: Path) -> bool:
     if _RELEASED.fullmatch(path.name):
         return True  # even where a column is missing, so that the error can say so
-    return any(has_columns(path, image, *FEATURES) for image in (_FILE, _IMAGE))
+    try:
+        present = set(columns_of(path))
+    except DatasetError:
+        return False
+    return present >= set(FEATURES) and bool(present & {_FILE, _IMAGE})
 
 
 def _part(file: Path) -> str:
@@ -99,37 +164,35 @@ def _only_part(path: Path) -> list[Path]:
     if len(parts) == 1:
         [files] = parts.values()
         return files
-    if not parts:
-        what = "there are no labels of FairFace in it"
-        remedy = f"Name a CSV or Parquet file with the columns {_FILE}, {', '.join(FEATURES)}"
-        if is_table(path):
-            remedy += f"; this one has: {', '.join(columns_of(path))}"
-    else:
-        what = f"it holds several parts: {', '.join(parts)}"
+    if parts:
         remedy = "Name one of the files, or put each part into a folder of its own"
-    raise DatasetError([(str(path), 0, what, remedy)])
+        raise DatasetError.of(path, f"it holds several parts: {', '.join(parts)}", remedy)
+    remedy = f"Name a CSV or Parquet file with the columns {_FILE}, {', '.join(FEATURES)}"
+    if is_table(path):
+        remedy += f"; this one has: {', '.join(columns_of(path))}"
+    raise DatasetError.of(path, "there are no labels of FairFace in it", remedy)
 
 
 def _layout(path: Path) -> Layout:
     present = columns_of(path)
-    absent = None if SERVICE_TEST in present else SERVICE_TEST  # only checked, so not needed
+    checked = [_SERVICE_TEST] if _SERVICE_TEST in present else []  # not needed, only checked
     return Layout(
         # Where a Parquet file has both, `file` only repeats what the image's path says.
         image=_IMAGE if _IMAGE in present else _FILE,
-        features={name: name for name in (*FEATURES, SERVICE_TEST) if name != absent},
+        features={name: name for name in (*FEATURES, *checked)},
         sha256=SHA256 if SHA256 in present else None,
     )
 
 
 def _refuse_numbers(tables: Sequence[Annotations]) -> None:
+    remedy = (
+        "They are never guessed: one copy of FairFace has Male as 0, another Female. "
+        "Write the names instead"
+    )
     problems = []
     for table in tables:
         if columns := sorted(table.numbered & set(FEATURES)):
             what = f"{', '.join(columns)} holds numbers, and the file does not state their names"
-            remedy = (
-                "They are never guessed: one copy of FairFace has Male as 0, another Female. "
-                "Write the names in their place"
-            )
             problems.append((str(table.path), 0, what, remedy))
     if problems:
         raise DatasetError(problems)
@@ -144,9 +207,9 @@ def _size_notes(file: Path, rows: int, dataset: Dataset) -> tuple[str, ...]:
     """Returns notes where this is not the validation set that its name or size promises."""
     called_validation = _part(file).split(".")[0].endswith(("label_val", "validation"))
     if rows != VALIDATION_SIZE:
-        told = f"FairFace's validation set has {VALIDATION_SIZE:,} images, and this file {rows:,}"
-        return (f"{told}: it is a part or a changed copy.",) if called_validation else ()
+        sizes = f"FairFace's validation set has {VALIDATION_SIZE:,} images, and this file {rows:,}"
+        return (f"{sizes}: it is a part or a changed copy.",) if called_validation else ()
     if len(dataset) == rows and (found := differences(dataset.table)):
-        told = "As many images as FairFace's validation set, but other groups: it was changed"
-        return (f"{told}. {'; '.join(found)}.",)
+        what = "As many images as FairFace's validation set, but other groups: it was changed"
+        return (f"{what}. {'; '.join(found)}.",)
     return ()

@@ -1,4 +1,4 @@
-"""One folder for each class, as photographs to be classified are usually kept."""
+"""One folder for each class, as photographs for classifiers are usually stored."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audit.datasets.adapters.options import LoadOptions
-from audit.datasets.adapters.rows import About, Record, build_dataset
+from audit.datasets.adapters.rows import About, AnnotatedImage, build_dataset
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
 from moderation.images.folder import Entry, Kind, entries, is_hidden, kind_of, told
 
-#: Files beside the folders of classes that may be there: labels, notes, licences.
+#: Files that may lie beside the folders of classes: labels, notes, licences.
 _TEXT = ("", ".txt", ".md", ".rst")
-#: What a dataset may hold beside its images, as long as it is told.
+#: What a dataset may hold besides its images, as long as a note says so.
 _PASSED_OVER = (Kind.HIDDEN, Kind.LINK_TO_FOLDER)
 _BESIDE = (*_TEXT, ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".yml")
 
@@ -27,48 +27,46 @@ def matches(path: Path) -> bool:
 
 
 def load(path: Path, options: LoadOptions) -> Dataset:
-    """Returns the images below each folder of a class; the folder's name is y_true.
+    """Returns the images below the folder of each class; the folder's name is y_true.
 
     Raises:
-        DatasetError: with every empty class, every file that is no image, and every folder that
-            cannot be read.
+        DatasetError: with every empty class, every file that is not an image, and every folder
+            that cannot be read.
     """
     folders = _folders(path) if path.is_dir() else []
     _refuse_no_classes(path, folders)
     problems = list(_problems_beside(path))
     passed_over = [Entry(entry, Kind.HIDDEN) for entry in path.iterdir() if is_hidden(entry.name)]
-    records = []
+    annotated = []
     for folder in folders:
         inside = list(entries(folder, hidden=False))
         images = sorted(entry.path for entry in inside if entry.kind is Kind.IMAGE)
-        records += [
-            Record(file, 0, file.relative_to(path).as_posix(), file, y_true=folder.name)
+        annotated += [
+            AnnotatedImage(file, 0, file.relative_to(path).as_posix(), file, y_true=folder.name)
             for file in images
         ]
         passed_over += (entry for entry in inside if entry.kind in _PASSED_OVER)
         problems += _problems_inside(folder, inside)
     notes = (f"Passed over: {told(passed_over)}.",) if passed_over else ()
     about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
-    return build_dataset(records, about, options, problems)
+    return build_dataset(annotated, about, options, problems)
 
 
 def _refuse_no_classes(path: Path, folders: list[Path]) -> None:
-    """Raises where the folders are none, or a single one around those of the classes."""
+    """Raises where there is no folder, or a single one around those of the classes."""
     if not folders:
-        what, remedy = "there is no folder in it", "Name a folder with one folder for each class"
-    elif len(folders) == 1 and _folders(folders[0]) and not any(map(_is_image, _own(folders[0]))):
+        remedy = "Name a folder with one folder for each class"
+        raise DatasetError.of(path, "there is no folder in it", remedy)
+    if len(folders) == 1 and _folders(folders[0]) and not any(map(_is_image, _own(folders[0]))):
         what = f"its only class is {folders[0].name}, which holds folders and no image"
-        remedy = f"Name {folders[0]} in its place"
-    else:
-        return
-    raise DatasetError([(str(path), 0, what, remedy)])
+        raise DatasetError.of(path, what, f"Name {folders[0]} instead")
 
 
 def _problems_beside(path: Path) -> Iterator[RowProblem]:
     for file in _own(path):
         kind = kind_of(file)
         if kind is Kind.IMAGE:
-            yield _problem(file, "it is in the folder of no class")
+            yield _problem(file, "it is not in the folder of any class")
         elif kind is not Kind.NO_IMAGE or file.suffix.lower() not in _BESIDE:
             yield _problem(file, f"it is {kind}")
 
@@ -80,12 +78,12 @@ def _problems_inside(folder: Path, inside: list[Entry]) -> Iterator[RowProblem]:
             yield _problem(entry.path, f"it is {entry.kind}")
     if not any(entry.kind is Kind.IMAGE for entry in inside):
         remedy = "Put images into it, or remove it"
-        what = "an empty group: no image is in the folder of this class"
+        what = "an empty class: there is no image in its folder"
         yield RowProblem(str(folder), 0, what, remedy)
 
 
 def _problem(file: Path, what: str) -> RowProblem:
-    return RowProblem(str(file), 0, what, "Remove it, or put an image into a class's folder")
+    return RowProblem(str(file), 0, what, "Remove it, or put an image into the folder of its class")
 
 
 def _is_image(file: Path) -> bool:

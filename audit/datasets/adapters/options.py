@@ -1,4 +1,4 @@
-"""What every adapter is, and the options under which it reads."""
+"""What an adapter is, and the options of reading a dataset."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from audit.datasets.dataset import Dataset
 
-#: Keys of `LoadOptions.columns` that are no sensitive feature.
+#: Keys of `LoadOptions.columns` that are not sensitive features.
 IMAGE, Y_TRUE, ID, SHA256 = "image", "y_true", "id", "sha256"
 
 
@@ -18,12 +18,12 @@ class LoadOptions:
 
     Attributes:
         columns: name in the file of `image`, `y_true`, `id`, `sha256` and of each sensitive
-            feature; every other key is a sensitive feature that reports call by the key.
+            feature, which reports call by its key.
         images: folder below which image paths lie; that of the annotations by default.
-        truth: what a class of y_true is for the policies: a label's id, a category, or `allow`.
-        benign: whether nothing in any image should be flagged; the adapter's own by default.
+        truth: what a class of y_true means to the policies: a label's id, a category or `allow`.
+        benign: whether nothing in any image should be flagged; by default as the adapter has it.
         skip_bad: leaves out rows with something wrong, and says so, in place of an error.
-        repair: maps ages that a spreadsheet turned into dates back, and says so.
+        repair: turns dates that a spreadsheet made of ages back into ages, and says so.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -39,13 +39,13 @@ class Adapter:
     """A layout of datasets that can be read.
 
     Attributes:
-        name: how it is asked for.
+        name: what it is called on the command line.
         description: one line on what it reads.
         layout: what the files look like.
         source: where such a dataset comes from.
-        licence: under what terms; those of the images, not of this program.
-        benign: whether nothing in its images should be flagged, unless the options say else.
-        takes: the attributes of `LoadOptions` it can use, beside `benign` and `skip_bad`.
+        licence: the terms of the images, not of this program.
+        benign: whether nothing in its images should be flagged, unless the options say otherwise.
+        takes: the attributes of `LoadOptions` that it uses, besides `benign` and `skip_bad`.
         matches: whether a path looks like this layout.
         load: reads it; raises DatasetError with everything that is wrong.
     """

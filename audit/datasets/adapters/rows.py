@@ -1,4 +1,4 @@
-"""Records of images -> a Dataset, after the checks that are the same for every adapter."""
+"""Annotated images -> a Dataset, after the checks that are the same for every adapter."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from audit.datasets.spelling import Spellings, composed
 from audit.errors import DatasetError, RowProblem
 from moderation.visible_text import utf8
 
-#: As many characters as a group or class, and an image, may be called by; more is no name.
+#: The most characters in the name of a group or class, and of an image; more is not a name.
 _LONGEST, _LONGEST_ID = 200, 4096
 
-#: Texts under which tables write that there is nothing.
+#: Texts by which tables say that there is nothing.
 _NOTHING = ("", "nan", "null", "<na>", "#n/a")
 
 
@@ -32,17 +32,17 @@ class Wrong(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Record:
+class AnnotatedImage:
     """One image, as the annotations have it.
 
     Attributes:
-        path: file of annotations, or the image itself where there is none.
-        row: its row there; 0 where there is none.
+        path: the file of annotations, or the image itself where there is no such file.
+        row: its row there; 0 where it has no row.
         image_id: what it is called.
-        reference: where it is; None where it lies outside of the folder of images.
+        reference: where it is; None where it lies outside the folder of images.
         y_true: its class, or empty where unknown.
         values: the cell of each sensitive feature.
-        sha256: hash of the image as the annotations state it, or empty.
+        sha256: the hash that the annotations state for the image, or empty.
         wrong: what its adapter found wrong with it.
     """
 
@@ -58,7 +58,7 @@ class Record:
 
 @dataclass(frozen=True)
 class About:
-    """What an adapter says of a whole dataset; the attributes are those of Dataset."""
+    """What an adapter says of a whole dataset; the attributes are those of `Dataset`."""
 
     adapter: str
     source: Path
@@ -87,32 +87,32 @@ def locate(cell: str, root: Path) -> tuple[str, Path | None]:
 
 
 def build_dataset(
-    records: Iterable[Record],
+    images: Iterable[AnnotatedImage],
     about: About,
     options: LoadOptions,
     problems: Iterable[RowProblem] = (),
 ) -> Dataset:
-    """Returns the dataset of the records that have nothing wrong with them.
+    """Returns the dataset of the images that have nothing wrong with them.
 
-    Of two rows on one image the second is the bad one.
+    Of two rows for one image the second is the bad one.
 
     Args:
-        records: the images, in order.
+        images: the images, in order.
         about: what holds for all of them.
         options: how bad rows are treated, and what y_true means.
-        problems: what the adapter found beside the records.
+        problems: what the adapter found apart from the images.
 
     Raises:
         DatasetError: with everything that is wrong, unless bad rows may be skipped.
     """
     found = list(problems)
-    good: list[Record] = []
-    seen: dict[Reference | str, Record] = {}
-    for record in records:
-        wrong = [*record.wrong, *_wrong(record), *_repeated(record, seen)]
-        found += (RowProblem(str(record.path), record.row, *one) for one in wrong)
+    good: list[AnnotatedImage] = []
+    seen: dict[Reference | str, AnnotatedImage] = {}
+    for image in images:
+        wrong = [*image.wrong, *_wrong(image), *_repeated(image, seen)]
+        found += (RowProblem(str(image.path), image.row, *one) for one in wrong)
         if not wrong:
-            good.append(record)
+            good.append(image)
     found.sort(key=lambda problem: (problem.path, problem.row))
     if found and not (options.skip_bad and good):
         raise DatasetError(found)
@@ -120,32 +120,32 @@ def build_dataset(
     return _dataset(good, about, options, tuple(found))
 
 
-def _wrong(record: Record) -> Iterator[Wrong]:
-    """Yields what is wrong with a record by itself."""
-    if not record.image_id:
+def _wrong(image: AnnotatedImage) -> Iterator[Wrong]:
+    """Yields what is wrong with an image by itself."""
+    if not image.image_id:
         yield Wrong("its image or id is empty", "Fill it in, or leave the row out with --skip-bad")
-    elif record.reference is None:
-        what = f"the image {record.image_id} lies outside of the folder of images"
+    elif image.reference is None:
+        what = f"the image {image.image_id} lies outside the folder of images"
         yield Wrong(what, "Write its path from the folder of images, which --images names")
-    elif isinstance(record.reference, Path) and not os.path.isfile(record.reference):
+    elif isinstance(image.reference, Path) and not os.path.isfile(image.reference):
         remedy = "Put it there, or name the folder of images with --images"
-        yield Wrong(f"there is no file {record.reference}", remedy)
-    yield from _too_long(record)
-    for name, value in record.values.items():
+        yield Wrong(f"there is no file {image.reference}", remedy)
+    yield from _too_long(image)
+    for name, value in image.values.items():
         if is_nothing(value):
             yield Wrong(f"{name} is empty", "Fill it in, or leave the row out with --skip-bad")
-    if record.sha256 and not _is_sha256(record.sha256):
-        yield Wrong(f"{record.sha256} is no SHA-256", "Write 64 hexadecimal digits")
+    if image.sha256 and not _is_sha256(image.sha256):
+        yield Wrong(f"{image.sha256} is not a SHA-256", "Write 64 hexadecimal digits")
 
 
-def _too_long(record: Record) -> Iterator[Wrong]:
-    names = {**record.values, "its class": record.y_true}
+def _too_long(image: AnnotatedImage) -> Iterator[Wrong]:
+    names = {**image.values, "its class": image.y_true}
     for name, text, most in (
         *((name, text, _LONGEST) for name, text in names.items()),
-        ("its id", record.image_id, _LONGEST_ID),
+        ("its id", image.image_id, _LONGEST_ID),
     ):
         if len(text) > most:
-            what = f"{name} has {len(text):,} characters, and a name at most {most:,}"
+            what = f"{name} has {len(text):,} characters, and a name has at most {most:,}"
             yield Wrong(what, "Name another column, or shorten it")
 
 
@@ -153,46 +153,51 @@ def _is_sha256(text: str) -> bool:
     return len(text) == 64 and not set(text.lower()) - set("0123456789abcdef")
 
 
-def _repeated(record: Record, seen: dict[Reference | str, Record]) -> Iterator[Wrong]:
-    """Yields a problem where an earlier record has the same image, or else the same id."""
-    if record.reference is None:
+def _repeated(
+    image: AnnotatedImage, seen: dict[Reference | str, AnnotatedImage]
+) -> Iterator[Wrong]:
+    """Yields a problem where an earlier row has the same image, or otherwise the same id."""
+    if image.reference is None:
         return
-    same_image = seen.setdefault(record.reference, record)
-    same_id = seen.setdefault(record.image_id, record)
+    same_image = seen.setdefault(image.reference, image)
+    same_id = seen.setdefault(image.image_id, image)
     remedy = "Keep one of the two rows"
-    if same_image is not record:
-        yield Wrong(f"the image {record.image_id} is in {_place(same_image, record)} too", remedy)
-    elif same_id is not record:
-        yield Wrong(f"the id {record.image_id} is in {_place(same_id, record)} too", remedy)
+    if same_image is not image:
+        yield Wrong(f"the image {image.image_id} is also in {_place(same_image, image)}", remedy)
+    elif same_id is not image:
+        yield Wrong(f"the id {image.image_id} is also in {_place(same_id, image)}", remedy)
 
 
-def _place(record: Record, other: Record) -> str:
-    return f"row {record.row}" if record.path == other.path else f"{record.path}, row {record.row}"
+def _place(image: AnnotatedImage, other: AnnotatedImage) -> str:
+    return f"row {image.row}" if image.path == other.path else f"{image.path}, row {image.row}"
 
 
 def _refuse_unknown_classes(
-    records: Iterable[Record], source: Path, truth: Mapping[str, str]
+    images: Iterable[AnnotatedImage], source: Path, truth: Mapping[str, str]
 ) -> None:
-    classes = {composed(record.y_true) for record in records if record.y_true}
+    classes = {composed(image.y_true) for image in images if image.y_true}
     if unknown := [name for name in truth if composed(name) not in classes]:
-        what = f"no image has the class {', '.join(unknown)}, for which --truth says what it is"
+        what = f"no image has the class {', '.join(unknown)} that --truth names"
         remedy = f"The classes are: {', '.join(sorted(classes)) or 'none'}"
-        raise DatasetError([(str(source), 0, what, remedy)])
+        raise DatasetError.of(source, what, remedy)
 
 
 def _dataset(
-    records: list[Record], about: About, options: LoadOptions, left_out: tuple[RowProblem, ...]
+    images: list[AnnotatedImage],
+    about: About,
+    options: LoadOptions,
+    left_out: tuple[RowProblem, ...],
 ) -> Dataset:
-    hashes = tuple(record.sha256.lower() or None for record in records)
+    hashes = tuple(image.sha256.lower() or None for image in images)
     spellings = Spellings()
     truth = {composed(name): meant for name, meant in options.truth.items()}
-    classes = [spellings.read(Y_TRUE, record.y_true) for record in records]
+    classes = [spellings.read(Y_TRUE, image.y_true) for image in images]
     columns: dict[str, Sequence[str | None]] = {
-        IMAGE_ID: [utf8(record.image_id) for record in records],
+        IMAGE_ID: [utf8(image.image_id) for image in images],
         Y_TRUE: [utf8(truth.get(name, name)) or None for name in classes],
     }
     for name in about.sensitive_features:
-        cells = (record.values[name] for record in records)
+        cells = (image.values[name] for image in images)
         columns[composed(name)] = [spellings.read(composed(name), cell) for cell in cells]
     notes = (*about.notes, *spellings.notes())
     if left_out:
@@ -202,14 +207,14 @@ def _dataset(
         name=utf8(about.name),
         adapter=about.adapter,
         source=about.source,
-        # Objects, since a column of pandas' own text has NaN in the place of None.
+        # Objects, since a column of pandas' own text type has NaN instead of None.
         table=pd.DataFrame(columns, dtype=object),
-        references=tuple(record.reference for record in records if record.reference),
+        references=tuple(image.reference for image in images if image.reference),
         sensitive_features=tuple(map(composed, about.sensitive_features)),
         orders=about.orders,
         benign=about.benign if options.benign is None else options.benign,
         expected_sha256=hashes if any(hashes) else None,
-        rows=tuple(record.row for record in records) if all(r.row for r in records) else (),
+        rows=tuple(image.row for image in images) if all(r.row for r in images) else (),
         left_out=left_out,
         notes=notes,
     )

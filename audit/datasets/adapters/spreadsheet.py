@@ -16,48 +16,50 @@ _MONTHS = {
 
 _DAY_MONTH = re.compile(r"(\d{1,2})[-/. ]+([^\W\d_]+)\.?(?:[-/. ]+(\d{2,4}))?")
 _MONTH_DAY = re.compile(r"([^\W\d_]+)\.?[-/. ]+(\d{1,2})")
-# With a year, since 3.9 may be a number.
+# A year is needed, since 3.9 may be a number.
 _NUMBERS = re.compile(r"(\d{1,2})[/.](\d{1,2})[/.](\d{2,4})")
 _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T]00:00:00)?")
 
 
 @dataclass
 class Dates:
-    """Finds such ages, and puts them right where that was asked for.
+    """Finds ages that became dates, and puts them right on request.
 
     Attributes:
         repair: whether they are put right.
-        repaired: how many were, by what was written and what it was.
+        repaired: how many were put right, by what was written and what it had been.
     """
 
     repair: bool = False
     repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def read(self, cell: str) -> str | Wrong:
-        """Returns a cell as it was before the spreadsheet; any other cell as it is."""
+        """Returns what a cell was before the spreadsheet changed it; any other cell as it is."""
         age = age_of_date(cell)
         if age is None:
             return cell
         if not self.repair:
-            what = f"{cell} is {age} turned into a date by a spreadsheet"
-            return Wrong(what, f"Write {age} there, or have all such ages put right by --repair")
+            what = f"{cell} is {age}, which a spreadsheet turned into a date"
+            return Wrong(what, f"Write {age} there, or let --repair put all such ages right")
         self.repaired[cell, age] += 1
         return age
 
     def notes(self) -> tuple[str, ...]:
-        """Returns a note that counts what was put right, or none."""
+        """Returns a note that counts what was put right; no note where nothing was."""
         if not self.repaired:
             return ()
         counts = sorted(self.repaired.items())
-        told = ", ".join(f"{cell} to {age} ({count})" for (cell, age), count in counts)
+        changes = ", ".join(f"{cell} to {age} ({count})" for (cell, age), count in counts)
         n = self.repaired.total()
-        return (f"Ages turned into dates by a spreadsheet, put right on request: {n}. {told}.",)
+        return (
+            f"Ages that a spreadsheet turned into dates, put right on request: {n}. {changes}.",
+        )
 
 
 def age_of_date(cell: str) -> str | None:
     """Returns the one age group that a spreadsheet turns into this date, or None.
 
-    No other age group of FairFace can become a date: 0-2 has no month, 20-29 neither.
+    No other age group of FairFace can become a date: neither 0-2 nor 20-29 has a month in it.
     """
     day_month_year = _parts(cell.strip().casefold())
     if day_month_year is None:

@@ -1,17 +1,47 @@
-"""Any CSV or Parquet file, once it is told which column is what."""
+"""A table of annotations, by what each of its columns holds; and the adapter for any table."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
-from audit.datasets.adapters.annotated import Layout, image_root, read_all, records_of
-from audit.datasets.adapters.files import columns_of, is_table
+from audit.datasets.adapters.files import Annotations, columns_of, is_table, read_annotations
 from audit.datasets.adapters.options import ID, IMAGE, SHA256, Y_TRUE, LoadOptions
-from audit.datasets.adapters.rows import About, Wrong, build_dataset
+from audit.datasets.adapters.rows import (
+    About,
+    AnnotatedImage,
+    Wrong,
+    build_dataset,
+    is_nothing,
+    locate,
+)
 from audit.datasets.adapters.spreadsheet import Dates
 from audit.datasets.dataset import IMAGE_ID, Dataset
+from audit.datasets.references import ParquetImage, Reference
 from audit.datasets.spelling import composed
 from audit.errors import DatasetError
+
+#: Returns the value of a sensitive feature from its cell, or what is wrong with it.
+ReadValue = Callable[[str, str], str | Wrong]
+
+
+class Layout(NamedTuple):
+    """What the columns of a table hold.
+
+    Attributes:
+        image: the column of images' paths, or in a Parquet file of images.
+        features: the column of each sensitive feature whose cells are read and checked.
+        y_true: the column of classes, where there are any.
+        id: the column of what images are called; by default they are called by their path.
+        sha256: the column of the images' hashes, where they are stated.
+    """
+
+    image: str
+    features: Mapping[str, str]
+    y_true: str | None = None
+    id: str | None = None
+    sha256: str | None = None
 
 
 def matches(path: Path) -> bool:
@@ -31,8 +61,8 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     def read_value(feature: str, cell: str) -> str | Wrong:
         return dates.read(cell)
 
-    tables = read_all([path], layout)
-    records = list(records_of(tables, layout, image_root(path, options), read_value))
+    tables = read_tables([path], layout)
+    images = list(images_of(tables, layout, image_root(path, options), read_value))
     about = About(
         adapter="table",
         source=path,
@@ -40,23 +70,107 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         sensitive_features=tuple(layout.features),
         notes=dates.notes(),
     )
-    return build_dataset(records, about, options, tables[0].problems)
+    return build_dataset(images, about, options, tables[0].problems)
 
 
 def _layout(path: Path, options: LoadOptions) -> Layout:
-    # A name may be typed in other characters than it has in the file, and be the same.
-    present = {composed(name): name for name in (columns_of(path) if is_table(path) else ())}
-    columns = {key: present.get(composed(name), name) for key, name in options.columns.items()}
     if not is_table(path):
-        what, remedy = "it is no CSV or Parquet file", "Name a file that ends in .csv or .parquet"
-    elif IMAGE not in columns:
-        what = "which column holds the images is not said"
+        remedy = "Name a file that ends in .csv or .parquet"
+        raise DatasetError.of(path, "it is not a CSV or Parquet file", remedy)
+    # A name may be typed in other characters than it has in the file, and be the same.
+    present = {composed(name): name for name in columns_of(path)}
+    columns = {key: present.get(composed(name), name) for key, name in options.columns.items()}
+    if IMAGE not in columns:
         remedy = f"Add --column image=NAME; the file has: {', '.join(present.values())}"
-    elif IMAGE_ID in columns:
-        what, remedy = f"no feature can be called {IMAGE_ID}", "Write --column id=NAME"
-    else:
-        known = (IMAGE, Y_TRUE, ID, SHA256)
-        features = {key: name for key, name in columns.items() if key not in known}
-        stated = (columns.get(Y_TRUE), columns.get(ID), columns.get(SHA256))
-        return Layout(columns[IMAGE], features, *stated)
-    raise DatasetError([(str(path), 0, what, remedy)])
+        raise DatasetError.of(path, "which column holds the images is not said", remedy)
+    if IMAGE_ID in columns:
+        what = f"a sensitive feature cannot be called {IMAGE_ID}"
+        raise DatasetError.of(path, what, "Write --column id=NAME")
+    known = (IMAGE, Y_TRUE, ID, SHA256)
+    features = {key: name for key, name in columns.items() if key not in known}
+    stated = (columns.get(Y_TRUE), columns.get(ID), columns.get(SHA256))
+    return Layout(columns[IMAGE], features, *stated)
+
+
+def image_root(path: Path, options: LoadOptions) -> Path:
+    """Returns the folder below which a file of annotations names its images.
+
+    Raises:
+        DatasetError: the options name another folder, and it is not there.
+    """
+    if options.images is None:
+        return path.parent
+    if not options.images.is_dir():
+        what = "there is no such folder of images"
+        raise DatasetError.of(options.images, what, "Name one with --images")
+    return options.images
+
+
+def read_tables(paths: Sequence[Path], layout: Layout) -> list[Annotations]:
+    """Returns the columns of a layout from several files of one dataset.
+
+    Raises:
+        DatasetError: one cannot be read, lacks a column, or has images where values should be.
+    """
+    values = {*layout.features.values(), layout.y_true, layout.sha256}
+    columns = [name for name in (layout.image, layout.id, *values) if name]
+    tables = [read_annotations(path, columns) for path in paths]
+    problems = [
+        (str(table.path), 0, f"{name} holds images, and no values", "Name another column")
+        for table in tables
+        for name in sorted(table.pictures & values)
+    ]
+    if problems:
+        raise DatasetError(problems)
+    return tables
+
+
+def images_of(
+    tables: Sequence[Annotations], layout: Layout, root: Path, read_value: ReadValue
+) -> Iterator[AnnotatedImage]:
+    """Yields the image of every row.
+
+    Images inside Parquet files are called by the path that is stated for them, where every one has
+    one and no two share it; otherwise by file and row.
+    """
+    stated = [path for table in tables for path in table.cells[layout.image]]
+    by_path = all(stated) and len(set(stated)) == len(stated)
+    for table in tables:
+        for place in range(len(table.rows)):
+            yield _image(table, place, layout, root, read_value, by_path)
+
+
+def _image(
+    table: Annotations,
+    place: int,
+    layout: Layout,
+    root: Path,
+    read_value: ReadValue,
+    by_path: bool,
+) -> AnnotatedImage:
+    def cell(column: str | None) -> str:
+        return table.cells[column][place].strip() if column else ""
+
+    row, path = table.rows[place], table.cells[layout.image][place]
+    reference: Reference | None
+    image_id, reference = locate(path, root)
+    if layout.image in table.pictures:
+        image_id = path if by_path else f"{table.path.stem}#{row}"
+        reference = ParquetImage(table.path, row - 1, layout.image)
+    values, wrong = {}, []
+    for name, column in layout.features.items():
+        text = cell(column)
+        value = text if is_nothing(text) else read_value(name, text)
+        if isinstance(value, Wrong):
+            wrong.append(value)
+        values[name] = text if isinstance(value, Wrong) else value
+    return AnnotatedImage(
+        path=table.path,
+        row=row,
+        image_id=cell(layout.id) if layout.id else image_id,
+        reference=reference,
+        y_true="" if is_nothing(cell(layout.y_true)) else cell(layout.y_true),
+        values=values,
+        sha256="" if is_nothing(cell(layout.sha256)) else cell(layout.sha256),
+        wrong=tuple(wrong),
+    )

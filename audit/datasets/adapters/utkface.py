@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from audit.datasets.adapters.fairface_values import AGE, AGES, FEATURES, GENDER, RACE, age_group
+from audit.datasets.adapters.fairface import AGE, AGES, FEATURES, GENDER, RACE, age_group
 from audit.datasets.adapters.options import LoadOptions
-from audit.datasets.adapters.rows import About, Record, Wrong, build_dataset
+from audit.datasets.adapters.rows import About, AnnotatedImage, Wrong, build_dataset
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
 from moderation.images.folder import Kind, entries, told
@@ -21,18 +21,18 @@ _FIELDS = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)")
 _EXAMPLE = "Its name must be like 25_1_2_20170116174525125.jpg: age, gender, race, time"
 _NOTES = (
     "Race, gender and age were estimated by a model and checked by one person.",
-    "UTKFace is for research that is not commercial.",
+    "UTKFace is for non-commercial research.",
 )
 
-#: How many images of a folder are looked at to tell whether it is UTKFace.
+#: How many images of a folder are looked at to see whether it is UTKFace.
 _LOOKED_AT = 100
 
 
 def matches(path: Path) -> bool:
-    """Returns whether this is a folder where most images are called as in UTKFace."""
+    """Returns whether this is a folder in which most images are named as in UTKFace."""
     looked_at = list(islice(_images(path), _LOOKED_AT)) if path.is_dir() else []
-    called_so = sum(_FIELDS.fullmatch(_stem(file)) is not None for file in looked_at)
-    return 0 < len(looked_at) <= 2 * called_so
+    named_so = sum(_FIELDS.fullmatch(_stem(file)) is not None for file in looked_at)
+    return 0 < len(looked_at) <= 2 * named_so
 
 
 def load(path: Path, options: LoadOptions) -> Dataset:
@@ -43,7 +43,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     """
     if not path.is_dir():
         remedy = "Name the folder that holds the images"
-        raise DatasetError([(str(path), 0, "it is no folder", remedy)])
+        raise DatasetError.of(path, "it is not a folder", remedy)
     found = list(entries(path, hidden=False))
     passed_over = [entry for entry in found if entry.kind is not Kind.IMAGE]
     about = About(
@@ -56,8 +56,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         notes=(*_NOTES, f"Passed over: {told(passed_over)}.") if passed_over else _NOTES,
     )
     images = sorted(entry.path for entry in found if entry.kind is Kind.IMAGE)
-    records = (_record(file, path) for file in images)
-    return build_dataset(records, about, options)
+    return build_dataset((_annotated(file, path) for file in images), about, options)
 
 
 def _images(path: Path) -> Iterator[Path]:
@@ -65,13 +64,13 @@ def _images(path: Path) -> Iterator[Path]:
 
 
 def _stem(file: Path) -> str:
-    return file.name.split(".")[0]  # of faces that were cut out the name ends in .jpg.chip.jpg
+    return file.name.split(".")[0]  # the names of cropped faces end in .jpg.chip.jpg
 
 
-def _record(file: Path, root: Path) -> Record:
+def _annotated(file: Path, root: Path) -> AnnotatedImage:
     values, wrong = _read_name(_stem(file))
     image_id = file.relative_to(root).as_posix()
-    return Record(file, 0, image_id, file, values=values, wrong=wrong)
+    return AnnotatedImage(file, 0, image_id, file, values=values, wrong=wrong)
 
 
 def _read_name(stem: str) -> tuple[dict[str, str], tuple[Wrong, ...]]:

@@ -78,7 +78,7 @@ def test_info_tells_what_is_wrong_with_annotations_and_images_at_once(tmp_path: 
     (tmp_path / "val" / "3.jpg").write_bytes(b"no image")
     done = run("info", str(path))
     assert done.exit_code == 1
-    assert "row 3: 9-Mar is 3-9 turned into a date by a spreadsheet" in done.stdout
+    assert "row 3: 9-Mar is 3-9, which a spreadsheet turned into a date" in done.stdout
     assert "row 4: the image cannot be decoded" in done.stdout
     told = json.loads(run("info", str(path), "--format", "json").stdout)
     assert not told["valid"]

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from audit.datasets.adapters import ADAPTERS, LoadOptions, load_dataset
-from audit.datasets.adapters.fairface_values import (
+from audit.datasets.adapters.fairface import (
     AGES,
     VALIDATION_COUNTS,
     VALIDATION_SIZE,
@@ -216,7 +216,7 @@ def test_an_age_that_a_spreadsheet_made_a_date_is_refused_by_row(
 ) -> None:
     problem = only_problem(fairface(tmp_path, face(1), face(2), face(3, age=cell)))
     assert problem.row == 4
-    assert problem.message == f"{cell} is {age} turned into a date by a spreadsheet"
+    assert problem.message == f"{cell} is {age}, which a spreadsheet turned into a date"
     assert f"Write {age} there" in problem.remedy
     assert "--repair" in problem.remedy
 
@@ -317,7 +317,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
 def test_an_image_that_is_there_twice_is_refused_by_both_rows(tmp_path: Path, again: str) -> None:
     problem = only_problem(fairface(tmp_path, face(1), face(2), face(3, file=again)))
     assert problem.row == 4
-    assert problem.message == "the image val/1.jpg is in row 2 too"
+    assert problem.message == "the image val/1.jpg is also in row 2"
 
 
 @pytest.mark.parametrize("way_out", ["../secret.jpg", "val/../../secret.jpg", "/etc/hostname"])
@@ -330,7 +330,7 @@ def test_a_path_that_leads_out_of_the_folder_of_images_is_refused(
     file = write_csv(folder / "fairface_label_part.csv", [face(1), face(2, file=way_out)])
     problem = only_problem(file)
     assert problem.row == 3
-    assert "outside of the folder of images" in problem.message
+    assert "outside the folder of images" in problem.message
 
 
 def test_an_absolute_path_inside_the_folder_of_images_is_called_by_its_place_there(
@@ -388,10 +388,10 @@ def test_rows_count_as_an_editor_counts_lines(tmp_path: Path) -> None:
         (picture(), "it is not text in UTF-8", 0),
         ("file,age\nü.jpg,0-2\n".encode("latin-1"), "it is not text in UTF-8", 0),
         ("file,age\n".encode("utf-16"), "it is not text in UTF-8", 0),
-        (b'file,race,gender,age\na,b,c,d\n"a"b,c,d,e\n', "it is no CSV", 3),
-        (b'file,race,gender,age\n"a,b\n', "it is no CSV", 2),
-        (b"", "its first line is no header", 1),
-        (b"a\0b,c\n", "its first line is no header", 1),
+        (b'file,race,gender,age\na,b,c,d\n"a"b,c,d,e\n', "it is not CSV", 3),
+        (b'file,race,gender,age\n"a,b\n', "it is not CSV", 2),
+        (b"", "its first line is not a header", 1),
+        (b"a\0b,c\n", "its first line is not a header", 1),
         (b"file,age,file\n", "two columns are called file", 1),
         (b"file,age,,\n", "no adapter knows this layout", 0),
     ],
@@ -597,7 +597,7 @@ def test_utkface_is_read_from_the_names_of_files(tmp_path: Path) -> None:
     assert dataset.table["race"].tolist() == ["Asian", "Others"]
     assert dataset.table["age"].tolist() == ["0-2", "20-29"]
     assert dataset.orders["age"] == AGES
-    assert any("not commercial" in note for note in dataset.notes)
+    assert any("non-commercial" in note for note in dataset.notes)
     assert any("estimated" in note for note in dataset.notes)
 
 
@@ -636,7 +636,7 @@ def test_a_file_that_is_not_called_as_in_utkface_is_refused_by_its_name(
 def test_utkface_needs_a_folder(tmp_path: Path) -> None:
     file = write_picture(tmp_path / "1_0_2_20161219140623097.jpg")
     [problem] = problems_of(lambda: load_dataset(file, adapter="utkface"))
-    assert problem.message == "it is no folder"
+    assert problem.message == "it is not a folder"
 
 
 # Folders of classes
@@ -683,14 +683,14 @@ def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     (tmp_path / "saw").mkdir()
     problem = only_problem(tmp_path)
     assert problem.path == str(tmp_path / "saw")
-    assert "an empty group" in problem.message
+    assert "an empty class" in problem.message
 
 
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("loose.png", "it is in the folder of no class"),
-        ("loose", "it is in the folder of no class"),
+        ("loose.png", "it is not in the folder of any class"),
+        ("loose", "it is not in the folder of any class"),
         ("film.mp4", "it is no image"),
         ("cup/notes.txt", "it is no image"),
         ("cup/pipe.png", "it is a pipe, socket or device"),
@@ -718,7 +718,7 @@ def test_a_file_that_belongs_to_no_class_is_refused(
 def test_a_folder_around_the_classes_is_pointed_to(tmp_path: Path) -> None:
     write_picture(tmp_path / "images" / "cup" / "1.png")
     problem = only_problem(tmp_path)
-    assert problem.remedy == f"Name {tmp_path / 'images'} in its place"
+    assert problem.remedy == f"Name {tmp_path / 'images'} instead"
 
 
 def test_truth_says_what_a_class_is_for_the_policies(tmp_path: Path) -> None:
@@ -729,7 +729,7 @@ def test_truth_says_what_a_class_is_for_the_policies(tmp_path: Path) -> None:
     dataset = load_dataset(tmp_path, options=LoadOptions(truth=truth))
     assert dataset.table["y_true"].tolist() == ["allow", "odd", "weapons"]
     problem = only_problem(tmp_path, truth={"cupp": "allow"})
-    assert "no image has the class cupp" in problem.message
+    assert "no image has the class cupp that --truth names" in problem.message
     assert problem.remedy == "The classes are: cup, odd, saw"
 
 
@@ -763,7 +763,7 @@ def test_a_table_is_read_by_its_named_columns(tmp_path: Path) -> None:
 def test_an_id_that_is_there_twice_is_refused_by_both_rows(tmp_path: Path) -> None:
     file = people(tmp_path, "0.png,cup,10,a", "1.png,cup,9,a")
     problem = only_problem(file, columns=PEOPLE)
-    assert (problem.row, problem.message) == (3, "the id a is in row 2 too")
+    assert (problem.row, problem.message) == (3, "the id a is also in row 2")
 
 
 def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path) -> None:
@@ -776,7 +776,7 @@ def test_a_column_that_is_not_there_is_refused_with_those_that_are(tmp_path: Pat
 def test_a_mangled_age_is_found_in_any_table(tmp_path: Path) -> None:
     file = people(tmp_path, "0.png,cup,Oct-19,a")
     problem = only_problem(file, columns=PEOPLE)
-    assert (problem.row, "10-19 turned into a date" in problem.message) == (2, True)
+    assert (problem.row, "10-19, which a spreadsheet turned" in problem.message) == (2, True)
     dataset = load_dataset(file, options=LoadOptions(columns=PEOPLE, repair=True))
     assert dataset.table["skin_tone"].tolist() == ["10-19"]
 
@@ -785,7 +785,7 @@ def test_a_mangled_age_is_found_in_any_table(tmp_path: Path) -> None:
     ("columns", "message"),
     [
         ({"race": "monk"}, "which column holds the images is not said"),
-        ({"image": "path", "image_id": "who"}, "no feature can be called image_id"),
+        ({"image": "path", "image_id": "who"}, "a sensitive feature cannot be called image_id"),
     ],
 )
 def test_columns_that_make_no_table_are_refused(
@@ -848,7 +848,7 @@ UNFIT = {
         "sex holds images",
     ),
     "path without end": ("image", ["x" * 10**6], "there is no file "),
-    "group without end": ("sex", ["x" * 10**6], "sex has 1,000,000 characters, and a name at most"),
+    "group without end": ("sex", ["x" * 10**6], "sex has 1,000,000 characters, and a name has at most"),
     "hostile group": ("sex", ["\x1b[2J" * 10**5], "sex has 400,000 characters"),
     "hostile path": ("image", ["\x1b[2J\u202e.png"], r"\x1b[2J\u202e.png"),
 }
@@ -957,7 +957,7 @@ def test_the_tables_that_went_wrong_are_one_dataset(objects: Path) -> None:
 
 def test_a_table_needs_a_csv_or_parquet_file(tmp_path: Path) -> None:
     problem = only_problem(tmp_path, columns={"image": "path"})
-    assert problem.message == "it is no CSV or Parquet file"
+    assert problem.message == "it is not a CSV or Parquet file"
 
 
 # The choice of an adapter
@@ -1023,7 +1023,7 @@ def test_another_image_than_was_annotated_is_refused_by_row(tmp_path: Path) -> N
 
 def test_a_stated_hash_that_is_none_is_refused_by_row(tmp_path: Path) -> None:
     problem = only_problem(hashed(tmp_path, sha256(picture(0)), "abc"))
-    assert (problem.row, problem.message) == (3, "abc is no SHA-256")
+    assert (problem.row, problem.message) == (3, "abc is not a SHA-256")
 
 
 def test_two_images_with_the_same_content_are_refused_by_both_rows(tmp_path: Path) -> None:

@@ -79,6 +79,15 @@ def objects() -> Path:
 
 
 @pytest.fixture(scope="session")
+def faces() -> Path:
+    """Folder of 700 annotated photographs, kept outside the project."""
+    folder = SHARED / "data" / "faces"
+    if not folder.is_dir():
+        pytest.skip("the annotated photographs of ../shared/data are not here")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def redis_server() -> Iterator[EmbeddedRedis]:
     """A real redis-server on loopback, for the whole run."""
     with EmbeddedRedis() as server:

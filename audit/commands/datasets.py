@@ -119,7 +119,7 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     def progress(indexes: Iterable[int]) -> Iterable[int]:
         return track(indexes, len(dataset), "Reading images")
 
-    dataset = check_content(dataset, skip_bad=True, progress=progress).dataset
+    dataset = check_content(dataset, progress=progress)
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
     return dataset

@@ -1,13 +1,13 @@
-"""The images of a dataset as files: whether each can be read, is the one stated, and is there once.
+"""The images of a dataset as files: whether each can be read, is the one stated, and occurs once.
 
-Loading a dataset reads its annotations alone; this reads every image, one at a time.
+Loading a dataset reads only its annotations; this reads every image, one at a time.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from audit.errors import DatasetError, RowProblem
 from moderation.errors import ImageError
 from moderation.images.pixels import read_squares
 
-#: Wraps the numbers of the images as they are gone through, to show how far it is.
+#: Wraps the indexes of the images as they are gone through, to show progress.
 Progress = Callable[[Iterable[int]], Iterable[int]]
 
 #: Looks at an image's content; raises ImageError where something is wrong with it.
@@ -29,67 +29,54 @@ Look = Callable[[bytes], object]
 _REMEDY = "Replace it, or leave it out with --skip-bad"
 
 
-@dataclass(frozen=True)
-class CheckedDataset:
-    """A dataset whose images were all read and decoded.
-
-    Attributes:
-        dataset: the images with nothing wrong with them.
-        sha256: (n,) hash of each one's content.
-    """
-
-    dataset: Dataset
-    sha256: tuple[str, ...]
-
-
 def check_content(
-    dataset: Dataset,
-    *,
-    max_pixels: int = 50_000_000,
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> CheckedDataset:
-    """Returns a dataset after it has read and decoded every image of it.
+    dataset: Dataset, *, max_pixels: int = 50_000_000, progress: Progress | None = None
+) -> Dataset:
+    """Returns the dataset of the images that could be read and decoded; the others are left out.
 
     Args:
         dataset: the images.
         max_pixels: width times height of the largest image that is decoded.
-        skip_bad: leaves out images with something wrong, in place of an error.
-        progress: wraps the numbers of the images as they are gone through.
+        progress: wraps the indexes of the images as they are gone through.
 
     Raises:
-        DatasetError: with everything that is wrong, unless bad images may be skipped.
+        DatasetError: with everything that is wrong, where no image is left.
     """
     # Read as a model would have it, but for no model.
     look = partial(read_squares, ways=(), max_pixels=max_pixels)
-    hashes, problems = _examine(dataset, progress, look)
-    if not problems:
-        return CheckedDataset(dataset, hashes)
-    if not skip_bad:
-        raise DatasetError(problems)
-    rest, kept = leave_out(dataset, problems)
-    return CheckedDataset(rest, tuple(hashes[i] for i in kept))
+    _, problems = image_hashes(dataset, progress, look)
+    return leave_out(dataset, problems)[0] if problems else dataset
 
 
 def image_hashes(
-    dataset: Dataset, progress: Progress | None = None
+    dataset: Dataset, progress: Progress | None = None, look: Look | None = None
 ) -> tuple[tuple[str, ...], list[RowProblem]]:
-    """Returns the SHA-256 of each image's content, and what is wrong with any, undecoded.
+    """Returns the SHA-256 of each image's content, and what is wrong with any.
 
     A problem is an image that cannot be read, whose hash is then empty; one that is not what the
-    annotations state; one with the same content as an earlier one.
+    annotations state; one with the same content as an earlier one; and one that fails `look`.
     """
-    return _examine(dataset, progress, None)
+    hashes: list[str] = []
+    problems: list[RowProblem] = []
+    first: dict[str, int] = {}
+    indexes: Iterable[int] = range(len(dataset))
+    for index in progress(indexes) if progress else indexes:
+        sha256, wrong = _read(dataset, index, look)
+        hashes.append(sha256)
+        if sha256 and (same := first.setdefault(sha256, index)) != index:
+            wrong.append(f"the image is the same, byte for byte, as {_called(dataset, same)}")
+        problems += (row_problem(dataset, index, what) for what in wrong)
+    return tuple(hashes), problems
 
 
-def row_problem(dataset: Dataset, index: int, message: str, remedy: str = _REMEDY) -> RowProblem:
+def row_problem(dataset: Dataset, index: int, message: str) -> RowProblem:
     """Returns a problem with one image, at its row, or at its file where it has no row."""
-    return RowProblem(*_place(dataset, index), message, remedy)
+    return RowProblem(*_place(dataset, index), message, _REMEDY)
 
 
 def image_problem(dataset: Dataset, index: int, error: OSError | ImageError) -> RowProblem:
-    """Returns the problem of an image that an error shows, at its row."""
-    return row_problem(dataset, index, _said(error))
+    """Returns the problem that an error shows with an image, at its row."""
+    return row_problem(dataset, index, _what(error))
 
 
 def leave_out(
@@ -115,28 +102,12 @@ def leave_out(
     return rest, indexes
 
 
-def _examine(
-    dataset: Dataset, progress: Progress | None, look: Look | None
-) -> tuple[tuple[str, ...], list[RowProblem]]:
-    hashes: list[str] = []
-    problems: list[RowProblem] = []
-    first: dict[str, int] = {}
-    indexes: Iterable[int] = range(len(dataset))
-    for index in progress(indexes) if progress else indexes:
-        sha256, wrong = _read(dataset, index, look)
-        hashes.append(sha256)
-        if sha256 and (same := first.setdefault(sha256, index)) != index:
-            wrong.append(f"the image is the same, byte for byte, as {_called(dataset, same)}")
-        problems += (row_problem(dataset, index, what) for what in wrong)
-    return tuple(hashes), problems
-
-
 def _read(dataset: Dataset, index: int, look: Look | None) -> tuple[str, list[str]]:
-    """Returns the hash of an image, and what is wrong with it by itself."""
+    """Returns the hash of an image, and what is wrong with the image by itself."""
     try:
         content = read_bytes(dataset.references[index])
     except OSError as error:
-        return "", [_said(error)]
+        return "", [_what(error)]
     sha256 = hashlib.sha256(content).hexdigest()
     return sha256, list(_wrong(dataset, index, content, sha256, look))
 
@@ -146,15 +117,15 @@ def _wrong(
 ) -> Iterator[str]:
     stated = dataset.expected_sha256[index] if dataset.expected_sha256 else None
     if stated and stated != sha256:
-        yield f"the image is another than was annotated: its SHA-256 is {sha256}, not {stated}"
+        yield f"the image is not the one that was annotated: its SHA-256 is {sha256}, not {stated}"
     try:
         if look:
             look(content)
     except ImageError as error:
-        yield _said(error)
+        yield _what(error)
 
 
-def _said(error: OSError | ImageError) -> str:
+def _what(error: OSError | ImageError) -> str:
     if isinstance(error, ImageError):
         return f"the image cannot be decoded: {error.what}"
     return f"the image cannot be read: {error.strerror or error}"
@@ -163,7 +134,7 @@ def _said(error: OSError | ImageError) -> str:
 def _called(dataset: Dataset, index: int) -> str:
     path, row = _place(dataset, index)
     image = str(dataset.table[IMAGE_ID].iat[index])
-    return f"{image} in row {row}" if row else f"{path}"
+    return f"{image} in row {row}" if row else path
 
 
 def _place(dataset: Dataset, index: int) -> tuple[str, int]:

@@ -26,8 +26,8 @@ from moderation.features.store import text_key
 from moderation.local_servers import EmbeddedWorker
 from moderation.policy import load_policy
 from moderation.settings import Settings
-from tests.audit.datasets.test_datasets import write_picture
 from tests.conftest import POLICIES, SHARED
+from tests.support.annotated_files import write_picture
 
 FACES = SHARED / "data" / "faces"
 VARIANTS = [str(POLICIES / "variants" / f"person-labels{end}.yaml") for end in ("", "-child")]

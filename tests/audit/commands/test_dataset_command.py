@@ -18,7 +18,7 @@ from audit.commands.inputs import parse_options
 from audit.datasets.adapters import ADAPTERS
 from audit.datasets.coverage import coverage
 from audit.datasets.dataset import Dataset
-from tests.audit.datasets.test_datasets import face, fairface, write_picture
+from tests.support.annotated_files import face, fairface, write_picture
 
 
 def run(*words: str) -> Any:

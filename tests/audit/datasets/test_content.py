@@ -1,0 +1,131 @@
+"""The images of a dataset: which can be read, and which are what they should be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from audit.datasets.content import check_content, image_hashes, leave_out, row_problem
+from audit.datasets.references import read_bytes
+from tests.support.annotated_files import (
+    face,
+    fairface,
+    hashed,
+    load,
+    picture,
+    problems_of,
+    sha256,
+    write_hub,
+    write_picture,
+)
+
+
+def test_the_hash_of_every_image_is_told(tmp_path: Path) -> None:
+    right = [sha256(picture(0)), sha256(picture(1)).upper(), ""]
+    dataset = load(hashed(tmp_path, *right))
+    assert dataset.expected_sha256 == (right[0], right[1].lower(), None)
+    hashes, problems = image_hashes(dataset)
+    assert hashes == tuple(sha256(picture(i)) for i in range(3))
+    assert problems == []
+
+
+def test_another_image_than_was_annotated_is_refused_by_row(tmp_path: Path) -> None:
+    dataset = load(hashed(tmp_path, sha256(picture(0)), sha256(picture(7))))
+    [problem] = check_content(dataset).left_out
+    assert (problem.path, problem.row) == (str(dataset.source), 3)
+    assert sha256(picture(7)) in problem.message
+    assert sha256(picture(1)) in problem.message
+
+
+def test_two_images_with_the_same_content_are_refused_by_both_rows(tmp_path: Path) -> None:
+    file = fairface(tmp_path, face(1), face(2), face(3))
+    write_picture(tmp_path / "val" / "3.jpg", 0)
+    [problem] = check_content(load(file)).left_out
+    assert problem.row == 4
+    assert problem.message.endswith("the same, byte for byte, as val/1.jpg in row 2")
+
+
+def test_an_image_that_cannot_be_decoded_is_refused_by_row(tmp_path: Path) -> None:
+    file = fairface(tmp_path, face(1), face(2))
+    (tmp_path / "val" / "2.jpg").write_bytes(picture()[:40])
+    dataset = load(file)
+    assert image_hashes(dataset)[1] == []
+    [problem] = check_content(dataset).left_out
+    assert (problem.row, "cannot be decoded" in problem.message) == (3, True)
+    [_, problem] = problems_of(lambda: check_content(dataset, max_pixels=3))
+    assert "cannot be decoded" in problem.message
+
+
+def test_an_image_that_is_gone_has_no_hash_and_a_problem(tmp_path: Path) -> None:
+    dataset = load(fairface(tmp_path, face(1), face(2)))
+    (tmp_path / "val" / "2.jpg").unlink()
+    hashes, [problem] = image_hashes(dataset)
+    assert hashes == (sha256(picture(0)), "")
+    assert (problem.row, "No such file" in problem.message) == (3, True)
+
+
+def test_an_image_without_bytes_in_a_parquet_file_has_a_problem(tmp_path: Path) -> None:
+    file = write_hub(tmp_path / "part.parquet", [face(1), face(2)], None)
+    table = pq.read_table(file)
+    images = [{"bytes": None, "path": "1.jpg"}, table.column("image")[1].as_py()]
+    pq.write_table(table.set_column(0, "image", pa.array(images)), file)
+    _, [problem] = image_hashes(load(file))
+    assert (problem.path, problem.row) == (str(file), 1)
+    assert "there are no bytes in column image" in problem.message
+
+
+def test_images_of_a_damaged_parquet_file_cannot_be_read(tmp_path: Path) -> None:
+    file = write_hub(tmp_path / "part.parquet", [face(1)], None)
+    dataset = load(file)
+    file.write_bytes(b"PAR1" * 9)
+    with pytest.raises(OSError, match="damaged"):
+        read_bytes(dataset.references[0])
+
+
+def test_bad_images_are_left_out_on_request_and_never_silently(tmp_path: Path) -> None:
+    file = fairface(tmp_path, face(1), face(2, age=""), face(3), face(4))
+    (tmp_path / "val" / "3.jpg").write_bytes(b"no image")
+    dataset = load(file, skip_bad=True)
+    checked = check_content(dataset)
+    assert checked.table["image_id"].tolist() == ["val/1.jpg", "val/4.jpg"]
+    assert checked.rows == (2, 5)
+    assert [problem.row for problem in checked.left_out] == [3, 4]
+    assert [note for note in checked.notes if "left out" in note] == [
+        "Rows left out on request, since something is wrong with them: 1.",
+        "Images left out on request, since something is wrong with them: 1.",
+    ]
+
+
+def test_images_in_folders_are_named_by_their_file(tmp_path: Path) -> None:
+    write_picture(tmp_path / "cup" / "1.png")
+    write_picture(tmp_path / "saw" / "1.png")
+    dataset = load(tmp_path)
+    _, [problem] = image_hashes(dataset)
+    assert (problem.path, problem.row) == (str(tmp_path / "saw" / "1.png"), 0)
+    assert problem.message.endswith(f"as {tmp_path / 'cup' / '1.png'}")
+    rest, kept = leave_out(dataset, [problem])
+    assert (len(rest), kept.tolist()) == (1, [0])
+    everything = [row_problem(dataset, index, "bad") for index in range(2)]
+    assert len(problems_of(lambda: leave_out(dataset, everything))) == 2
+
+
+def test_progress_is_told_by_the_number_of_the_image(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def progress(indexes: Any) -> Any:
+        for index in indexes:
+            seen.append(index)
+            yield index
+
+    image_hashes(load(fairface(tmp_path, face(1), face(2))), progress)
+    assert seen == [0, 1]
+
+
+def test_the_annotated_photographs_are_those_that_were_annotated(faces: Path) -> None:
+    dataset = load(faces)
+    assert check_content(dataset) == dataset
+    assert image_hashes(dataset) == (dataset.expected_sha256, [])

@@ -4,9 +4,9 @@ ModerationError             the plugin's root; catch this to catch all
   AuditError                the auditor: an audit cannot be made as it was asked for
     DatasetError            annotations or images are wrong; carries every row with its problem
     LimitsError             the author of a gate: its limits cannot be used
-  StoreError                the plugin's: the embedding store is damaged or not writable
+  StoreError                the plugin's: the embedding store is damaged, or cannot be written
 
-UndefinedRateWarning        a rate has no images under it, and is NaN
+UndefinedRateWarning        a rate counts no images, and is NaN
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import NamedTuple, Self
 from moderation.errors import ModerationError
 from moderation.visible_text import brief, one_line
 
-#: How many rows an error names; the rest are counted.
+#: How many rows an error names; the others are only counted.
 _SHOWN = 20
 
 
@@ -34,7 +34,7 @@ class _RowFields(NamedTuple):
 
 
 class RowProblem(_RowFields):
-    """One thing wrong with a dataset; `row` counts as an editor does, 0 where it is the whole.
+    """One thing wrong with a dataset; `row` counts as an editor does, 0 where the whole is wrong.
 
     Message and remedy are brief and on one line, whatever they quote.
     """
@@ -60,7 +60,7 @@ class DatasetError(AuditError):
         if len(self.problems) > _SHOWN:
             shown.append(f"... and {len(self.problems) - _SHOWN} more")
         super().__init__("\n".join(shown))
-        # Plain lists, as all our errors travel as JSON.
+        # Plain lists, since all our errors travel as JSON.
         self.args = ([list(problem) for problem in self.problems],)
 
     @classmethod
@@ -74,4 +74,4 @@ class LimitsError(AuditError):
 
 
 class UndefinedRateWarning(UserWarning):
-    """A rate has no images under it; it is NaN, and no claim is made from it."""
+    """A rate counts no images; it is NaN, and no claim is made from it."""

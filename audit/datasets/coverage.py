@@ -1,4 +1,4 @@
-"""How many images each group of a dataset has, and what can be claimed from so many."""
+"""How many images each group of a dataset has, and what can be claimed from that many."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from typing import NamedTuple
 from audit.datasets.dataset import CROSS, Dataset
 from audit.statistics.support import INDICATIVE_BELOW, SUPPRESSED_BELOW
 
-#: The largest group over the smallest above which a feature is not called balanced.
+#: A sensitive feature is called balanced up to this ratio of its largest group to its smallest.
 BALANCED = 1.25
 
-#: Above this it is far from balanced.
+#: Above this ratio it is far from balanced.
 _FAR = 2.0
 
-#: New York's Local Law 144 lets an audit leave out a group below this share of all images; here
+#: New York's Local Law 144 lets an audit leave out a group below this share of all images. Here
 #: such a group is named, and never left out.
 SMALL_SHARE = 0.02
 
 
 class GroupSize(NamedTuple):
-    """A group with its images, and their share of all."""
+    """A group with the number of its images, and their share of all images."""
 
     group: str
     n: int
@@ -31,7 +31,7 @@ class GroupSize(NamedTuple):
 
     @property
     def remark(self) -> str:
-        """What may be claimed from so many images; empty where nothing stands against it."""
+        """What limits the claims from that many images; empty where nothing does."""
         if self.n < SUPPRESSED_BELOW:
             return "too few: no claims"
         return "indicative" if self.n < INDICATIVE_BELOW else ""
@@ -39,12 +39,12 @@ class GroupSize(NamedTuple):
 
 @dataclass(frozen=True)
 class Coverage:
-    """The sizes of the groups of a feature, or of an intersection of several.
+    """The sizes of the groups of a sensitive feature, or of an intersection of several.
 
     Attributes:
-        by: the feature, or features joined by CROSS.
+        by: the sensitive feature, or several joined by CROSS.
         sizes: groups with at least one image, in natural order.
-        empty: how many groups, of the values that are known, have no image.
+        empty: how many groups of known values have no image.
     """
 
     by: str
@@ -52,7 +52,7 @@ class Coverage:
     empty: int
 
     def warnings(self) -> Iterator[str]:
-        """Yields what a reader must know of these sizes, in words."""
+        """Yields in words what a reader must know about these sizes."""
         low = min(self.sizes, key=lambda size: size.n)
         high = max(self.sizes, key=lambda size: size.n)
         if high.n > BALANCED * low.n:
@@ -61,27 +61,27 @@ class Coverage:
         if self.empty:
             yield f"{self.by}: {_groups(self.empty)} no image"
         if few := [size for size in self.sizes if size.n < SUPPRESSED_BELOW]:
-            told = f"fewer than {SUPPRESSED_BELOW} images, too few for claims"
-            yield f"{self.by}: {_groups(len(few))} {told}"
+            what = f"fewer than {SUPPRESSED_BELOW} images, too few for claims"
+            yield f"{self.by}: {_groups(len(few))} {what}"
         if small := [size for size in self.sizes if size.share < SMALL_SHARE]:
             named = ", ".join(f"{size.group} ({size.share:.1%})" for size in small)
-            names = f": {named}" if CROSS not in self.by else ""  # of intersections it is most
-            told = f"{_groups(len(small))} under {SMALL_SHARE:.0%} of images{names}"
-            yield f"{self.by}: {told}; some rules let an audit leave such out, here none is"
+            names = f": {named}" if CROSS not in self.by else ""  # most intersections are small
+            what = f"{_groups(len(small))} under {SMALL_SHARE:.0%} of images{names}"
+            yield f"{self.by}: {what}; some rules let an audit leave these out, this one does not"
 
 
 def coverages(dataset: Dataset) -> list[Coverage]:
-    """Returns the coverage of each sensitive feature, of each pair, and of all together."""
+    """Returns the coverage of each sensitive feature, of each pair, and of all of them together."""
     features = dataset.sensitive_features
     sizes = sorted({size for size in (1, 2, len(features)) if 0 < size <= len(features)})
     return [coverage(dataset, by) for size in sizes for by in combinations(features, size)]
 
 
 def coverage(dataset: Dataset, by: tuple[str, ...]) -> Coverage:
-    """Returns the sizes of the groups of a feature or intersection.
+    """Returns the sizes of the groups of a sensitive feature or intersection.
 
     Raises:
-        DatasetError: the dataset has no such feature.
+        DatasetError: the dataset has no such sensitive feature.
     """
     groups = dataset.groups(by)
     n = len(dataset)

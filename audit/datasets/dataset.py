@@ -20,13 +20,13 @@ from audit.datasets.references import Reference
 from audit.datasets.spelling import alike, composed
 from audit.errors import DatasetError, RowProblem
 
-#: Columns of `Dataset.table` beside one for each sensitive feature.
+#: Columns of `Dataset.table` besides one for each sensitive feature.
 IMAGE_ID, Y_TRUE = "image_id", "y_true"
 
-#: Between the features, and between the values, of an intersection.
+#: Stands between the sensitive features, and between the values, of an intersection.
 CROSS = " × "
 
-#: The whole dataset, as a feature with one group.
+#: The whole dataset, as a sensitive feature with one group.
 OVERALL = "overall"
 
 #: (n,) which of n images, or (n, c) the same for each of c things.
@@ -38,20 +38,20 @@ class Dataset:
     """n annotated images.
 
     Attributes:
-        name: how reports call it, such as fairface:faces.
-        adapter: which adapter read it.
+        name: what reports call it, such as fairface:faces.
+        adapter: the adapter that read it.
         source: the file or folder that was read.
         table: n rows; columns `image_id` (unique text), `y_true` (text, or None where unknown),
-            and one of text for each sensitive feature, never empty.
+            and one of text for each sensitive feature, whose cells are never empty.
         references: where the n images are, in the order of the table.
         sensitive_features: names of the demographic columns, in the order of reports.
-        orders: values of a feature in their natural order, where the adapter knows it.
-        benign: whether nothing in any image should be flagged, so that every flag is a false one.
-        expected_sha256: hash of each image as the annotations state it, or None.
-        rows: row of each image in its file of annotations, as an editor counts; () where an image
-            has no row, as in a folder.
+        orders: values of a sensitive feature in their natural order, where the adapter knows it.
+        benign: whether nothing in any image should be flagged, so that every flag is false.
+        expected_sha256: the hash that the annotations state for each image, or None.
+        rows: row of each image in its file of annotations, as an editor counts; () where images
+            have no row, as in a folder.
         left_out: rows that were left out on request, with what is wrong with them.
-        notes: what a reader of a report must know of this dataset.
+        notes: what a reader of a report must know about this dataset.
     """
 
     name: str
@@ -78,12 +78,12 @@ class Dataset:
             raise DatasetError(problems)
 
     def _name_problems(self) -> Iterator[RowProblem]:
-        """Yields names and values that would be taken for intersections, or for the whole."""
+        """Yields names and values that would be taken for intersections or for the whole."""
         for name in self.sensitive_features:
             taken = name in (IMAGE_ID, Y_TRUE, OVERALL)
             if taken or not name.strip() or any(sign in name for sign in (CROSS.strip(), ",")):
                 what = f"a sensitive feature cannot be called {name!r}"
-                remedy = f"Take another name, without {CROSS.strip()} and commas"
+                remedy = f"Use another name, without {CROSS.strip()} and commas"
                 yield RowProblem(str(self.source), 0, what, remedy)
                 continue
             for value in sorted({v for v in self.table[name].astype(str) if CROSS in v})[:1]:
@@ -91,11 +91,11 @@ class Dataset:
                 yield RowProblem(str(self.source), 0, what, f"Write it without {CROSS.strip()}")
 
     def _alike_problems(self) -> Iterator[RowProblem]:
-        """Yields groups and classes that would be taken for one, and counted as two."""
+        """Yields groups and classes that look like one, and would be counted as two."""
         for name in (Y_TRUE, *self.sensitive_features):
             if pair := alike(set(self.table[name].dropna().astype(str))):
                 what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"
-                remedy = "Write them alike, or so that they differ to the eye"
+                remedy = "Write them alike, or so that the difference can be seen"
                 yield RowProblem(str(self.source), 0, what, remedy)
 
     def __len__(self) -> int:
@@ -124,10 +124,10 @@ class Dataset:
         )
 
     def groups(self, by: Sequence[str]) -> Groups:
-        """Returns who is in which group of a feature, or of an intersection of several.
+        """Returns who is in which group of a sensitive feature, or of an intersection of several.
 
         Raises:
-            DatasetError: the dataset has no such feature.
+            DatasetError: the dataset has no such sensitive feature.
         """
         known_as = {composed(name): name for name in self.sensitive_features}
         by = [known_as.get(composed(name), name) for name in by]
@@ -156,16 +156,16 @@ class Dataset:
         return [overall_group(len(self)), *map(self.groups, by)]
 
     def _all_groups(self, by: Sequence[str]) -> Iterator[str]:
-        """Yields every combination of values in natural order, also those without an image."""
+        """Yields every combination of values in natural order, including those without an image."""
         head = self.values(by[0])
         tails = list(self._all_groups(by[1:])) if len(by) > 1 else [""]
         for value in head:
             yield from (f"{value}{CROSS}{tail}" if tail else value for tail in tails)
 
-    def values(self, feature: str) -> tuple[str, ...]:
-        """Returns the values of a feature that occur, in natural order: 3-9 before 10-19."""
-        present = set(self.table[feature].astype(str))
-        known = [value for value in self.orders.get(feature, ()) if value in present]
+    def values(self, name: str) -> tuple[str, ...]:
+        """Returns a sensitive feature's values that occur, in natural order: 3-9 before 10-19."""
+        present = set(self.table[name].astype(str))
+        known = [value for value in self.orders.get(name, ()) if value in present]
         return (*known, *sorted(present - set(known), key=natural_order))
 
 
@@ -174,7 +174,7 @@ class Groups:
     """A partition of n images into g groups.
 
     Attributes:
-        by: the feature, or features joined by CROSS.
+        by: the sensitive feature, or several joined by CROSS.
         names: the g groups that have an image, in natural order.
         codes: (n,) index into `names`.
     """
@@ -204,9 +204,9 @@ def overall_group(n: int) -> Groups:
 
 
 def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:
-    """Returns a sort key under which numbers in a text count as numbers."""
+    """Returns a sort key by which numbers in a text count as numbers."""
     parts = [part for part in re.split(r"([0-9]+)", value.casefold()) if part]
-    # By length and then by digits: the text may hold more of them than an int is made from.
+    # By length and then by digits: there may be more digits than Python makes an int of.
     numbers = [(part.lstrip("0"), part) for part in parts]
     keys = [
         (0, len(number), number) if part[0] in "0123456789" else (1, 0, part)

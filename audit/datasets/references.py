@@ -1,4 +1,4 @@
-"""Where an image is, and its bytes: a file, or a row of a Parquet file."""
+"""Where an image is, a file or a row of a Parquet file; and its bytes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 
 class ParquetImage(NamedTuple):
-    """An image whose bytes lie in a Parquet file, as model hubs keep datasets."""
+    """An image whose bytes are in a Parquet file, as model hubs store datasets."""
 
     path: Path
     row: int
@@ -32,7 +32,7 @@ def read_bytes(reference: Reference) -> bytes:
     try:
         group, row = _row_group(reference.path, reference.row)
         value = _column(reference.path, group, reference.column)[row].as_py()
-    except pa.ArrowException as error:  # a damaged file; not all of them are OSError
+    except pa.ArrowException as error:  # of a damaged file; not every one is an OSError
         raise OSError(f"{reference.path} is damaged: {error}") from error
     content = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(content, bytes):
@@ -41,7 +41,7 @@ def read_bytes(reference: Reference) -> bytes:
 
 
 def _row_group(path: Path, row: int) -> tuple[int, int]:
-    """Returns the row group that holds a row of a file, and the row's place in it."""
+    """Returns the row group that holds a row of a file, and the row's index in it."""
     for group, size in enumerate(_group_sizes(path)):
         if row < size:
             return group, row

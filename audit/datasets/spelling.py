@@ -1,8 +1,8 @@
 """One spelling for each group and class, so that one group is counted as one.
 
-A text may be made of other characters and be the same text: é is one, or e and an accent, as macOS
-writes names of files. Unicode holds both equal, and so do we. What only looks the same, by spaces
-or characters that nobody sees, is for the auditor to put right.
+The same text can be made of different characters: é is one character, or e and an accent, as macOS
+writes file names. Unicode calls both equal, and so do we. Texts that only look the same, because
+of spaces or invisible characters, are for the auditor to put right.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 
 def composed(text: str) -> str:
-    """Returns the one spelling of all texts that Unicode holds equal (NFC)."""
+    """Returns the one spelling of all texts that Unicode calls equal (NFC)."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -36,14 +36,14 @@ class Spellings:
         """Yields a note on each value that was written in several ways."""
         for (column, value), ways in self.counts.items():
             if len(ways) > 1:
-                told = ", ".join(f"{text!a} ({n:,})" for text, n in sorted(ways.items()))
-                yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {told}."
+                shown = ", ".join(f"{text!a} ({n:,})" for text, n in sorted(ways.items()))
+                yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {shown}."
 
 
 def alike(values: Iterable[str]) -> tuple[str, str] | None:
     """Returns two values that look the same and are not, or None.
 
-    Case counts as a difference, since codes may differ in it.
+    Case is a difference, since codes may differ in case alone.
     """
     first: dict[str, str] = {}
     for value in sorted(values):

@@ -1,1 +1,1 @@
-"""A dataset -> features, on this machine or on workers."""
+"""A dataset -> the features of its images, computed on this machine or on workers."""

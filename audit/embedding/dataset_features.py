@@ -1,4 +1,4 @@
-"""Datasets -> image features: from the store, and from the model for what is not there yet.
+"""Datasets -> image features: from the store, or from the model where the store has none yet.
 
 Shapes: n images, d feature width.
 """
@@ -33,7 +33,7 @@ _BATCH = 32
 #: Batches that are decoded ahead of the encoder.
 _AHEAD = 2
 
-#: What is wrong with an image whose content no longer has the hash that was read.
+#: What is wrong with an image whose content no longer has the hash that was read first.
 CHANGED = "the image changed while it was being embedded"
 
 
@@ -41,19 +41,19 @@ class Track(Protocol):
     """Shows progress."""
 
     def __call__(self, items: Iterable[T], total: int, doing: str, /) -> Iterator[T]:
-        """Yields the items, of which there are `total`; `doing` is what is done to them."""
+        """Yields the items, of which there are `total`; `doing` says what is done to them."""
         ...
 
 
 class Embedded(NamedTuple):
-    """The (d,) feature of one image of a dataset, or why there is none."""
+    """The (d,) feature of one image of a dataset, or why it has none."""
 
     row: int
     found: Float32s | RowProblem
 
 
-#: Embeds the images of a dataset at some indexes, whose content must have the hash that is given
-#: for its image, of all n; may give them in any order.
+#: Embeds the images of a dataset at some indexes, and yields them in any order. The hashes are of
+#: all n images; the content of each must still have its hash.
 Embed = Callable[[Dataset, Sequence[int], Sequence[str]], Iterator[Embedded]]
 
 
@@ -62,11 +62,11 @@ class EmbeddedDataset:
     """A dataset with the features of its images.
 
     Attributes:
-        dataset: n images; those that had to be left out are gone from it.
+        dataset: n images, without those that had to be left out.
         features: (n, d) rows of unit length.
         sha256: (n,) hash of each image's content.
-        embedded: how many of them went through the model now.
-        rounded: how many of them have a feature that is stored as float16.
+        embedded: how many of them went through the model this time.
+        rounded: how many of them have features that are stored as float16.
     """
 
     dataset: Dataset
@@ -91,21 +91,22 @@ def embed_dataset(
     skip_bad: bool = False,
     track: Track | None = None,
 ) -> EmbeddedDataset:
-    """Returns the features of a dataset's images; only images that are new go through the model.
+    """Returns the features of a dataset's images; only new images go through the model.
 
-    What is embedded is kept, also by Ctrl-C; what is wrong by the files alone is raised before.
+    Features are stored as they come, so that Ctrl-C loses none. What is wrong with the files
+    themselves is raised before any image is embedded.
 
     Args:
         dataset: the images.
-        stamp: of the model whose features they are.
-        store: where they are kept.
-        embed: embeds what is missing; `embed_here` in this process.
-        storage: how new features are kept.
-        skip_bad: leaves out images with something wrong, in place of an error.
+        stamp: of the model that the features are of.
+        store: where the features are stored.
+        embed: embeds the images that have no features yet; `embed_here` does it in this process.
+        storage: the number format of new features.
+        skip_bad: leaves out images with something wrong, instead of raising an error.
         track: shows progress.
 
     Raises:
-        DatasetError: images are missing, another, there twice, changed or cannot be decoded.
+        DatasetError: images are missing, not those stated, duplicated, changed or undecodable.
         ModelError: the model failed. StoreError: the store is damaged, or cannot be written.
     """
     hashes, problems = image_hashes(dataset, _reading(track, len(dataset)))
@@ -131,7 +132,7 @@ def _refuse(problems: Sequence[RowProblem], skip_bad: bool) -> None:
 
 
 def _missing(features: Features, hashes: Sequence[str]) -> list[int]:
-    """Returns the indexes of the images without a feature; of equal images the first alone."""
+    """Returns the indexes of the images without features; of equal images, only the first."""
     first: dict[str, int] = {}
     for index, sha256 in enumerate(hashes):
         if sha256:
@@ -166,12 +167,12 @@ def _with_features(
 
 
 def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
-    """Returns what embeds in this process: threads decode ahead, and batches go to the encoder."""
+    """Returns a function that embeds in this process: threads decode ahead of the encoder."""
 
     def embed(
         dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str]
     ) -> Iterator[Embedded]:
-        if not indexes:  # so that a model that is not needed is not loaded
+        if not indexes:  # a model that is not needed must not be loaded
             return
         prepare = partial(_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
@@ -200,10 +201,10 @@ def _ahead(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
 def _pixels(
     dataset: Dataset, hashes: Sequence[str], how: Preprocessing, max_pixels: int, index: int
 ) -> Pixels | RowProblem:
-    """Returns what the encoder takes of an image, or what is wrong with it."""
+    """Returns the pixels of an image for the encoder, or what is wrong with the image."""
     try:
         content = read_bytes(dataset.references[index])
-        # Read again, maybe hours after it was hashed, and kept for good under that hash.
+        # It is read again, maybe hours after it was hashed, and stored for good under that hash.
         if hashlib.sha256(content).hexdigest() != hashes[index]:
             return row_problem(dataset, index, CHANGED)
         [frames] = read_squares(content, [how], max_pixels=max_pixels)

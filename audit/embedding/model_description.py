@@ -1,4 +1,4 @@
-"""What is known of a model without loading it, kept beside its features."""
+"""What is known of a model without loading it, stored beside its features."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _PACKAGES = ("evenhand", "torch", "transformers", "openvino")
 
 
 class ModelDescription(BaseModel):
-    """What a model is; true for as long as its files and the packages that run it stay.
+    """What a model is; it holds as long as its files and the packages that run it do not change.
 
     Attributes:
         reference: the name by which it was loaded.
-        files: size in bytes and time of change in ns, by path.
+        files: size in bytes and time of the last change in ns, by path.
         versions: of the packages that run it.
-        token_counts: of the texts that were counted so far.
+        token_counts: by text, of the texts that were counted so far.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -61,7 +61,7 @@ class ModelDescription(BaseModel):
 
     @property
     def holds(self) -> bool:
-        """Whether its files are on this machine, and neither they nor the packages changed."""
+        """Whether its files are on this machine, and neither they nor the packages have changed."""
         return (
             bool(self.files)
             and self.files == _file_states(self.reference)
@@ -69,7 +69,7 @@ class ModelDescription(BaseModel):
         )
 
     def describes(self, encoder: Encoder) -> bool:
-        """Returns whether a loaded encoder is the one that was described, in every number."""
+        """Returns whether a loaded encoder is the one described, in every number."""
         return (
             self.stamp == encoder.stamp
             and self.preprocessing == encoder.preprocessing
@@ -80,16 +80,16 @@ class ModelDescription(BaseModel):
 
 
 def description_path(root: Path, reference: str, options: ModelOptions) -> Path:
-    """Returns where the description of a model lies in a store."""
+    """Returns the path of the description of a model in a store."""
     name = "\n".join((reference, options.device, options.dtype, options.runtime))
     return root / "models" / f"{hashlib.sha256(name.encode()).hexdigest()[:16]}.json"
 
 
 def read_description(path: Path, reference: str) -> ModelDescription | None:
-    """Returns the description of a model in a file; None where there is none that can be trusted.
+    """Returns the description of a model in a file, or None where it cannot be trusted.
 
-    That is one that is not as it was written, is of another model, or contradicts itself: the
-    model is then described again. What killed writers of this file left is removed.
+    It cannot where it is not as it was written, is of another model, or contradicts itself; the
+    model is then described again. Whatever killed writers of this file left behind is removed.
     """
     remove_strays(path.parent, path.stem)
     try:
@@ -97,9 +97,9 @@ def read_description(path: Path, reference: str) -> ModelDescription | None:
         if content.pop("sha256") != _digest(content):
             return None
         description = _parsed(content)
-        FeatureSpace.of_images(description.stamp)  # else its features could lie anywhere
+        FeatureSpace.of_images(description.stamp)  # otherwise its features could be anywhere
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        return None  # a ValidationError is a ValueError, as is what is no JSON
+        return None  # a ValidationError is a ValueError, as is a JSONDecodeError
     as_stamped = description.preprocessing.fingerprint == description.stamp.preprocessing
     return description if as_stamped and description.reference == reference else None
 
@@ -124,7 +124,7 @@ def _digest(content: dict[str, Any]) -> str:
 def _parsed(content: dict[str, Any]) -> ModelDescription:
     """Returns the description in a file's content.
 
-    Its preprocessing keeps whole numbers whole, where pydantic would make 1 into 1.0: its
+    Whole numbers of its preprocessing stay whole, where pydantic would turn 1 into 1.0, since the
     fingerprint is of the numbers as the checkpoint has them.
     """
     described = ModelDescription.model_validate(content)

@@ -1,4 +1,4 @@
-"""Datasets embedded by the workers of a queue, where one machine is too small."""
+"""Datasets embedded by the workers of a queue, for when one machine is too small."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from moderation.messages import EmbeddingResponse, ModelStamp
 
 
 def workers_stamp(dataset: Dataset, model: str, broker_url: str | None = None) -> ModelStamp:
-    """Returns what the workers' model is, from their answer to the first image they can read.
+    """Returns the stamp of the workers' model, from their response to the first readable image.
 
     Raises:
-        AuditError: they can read none. BrokerUnavailable, VerdictTimeout: no worker answers.
+        AuditError: no image can be read. BrokerUnavailable, VerdictTimeout: no worker responds.
     """
-    # What is wrong with an image is told when the dataset is embedded.
+    # What is wrong with an image is said when the dataset is embedded.
     images = _contents(dataset, range(len(dataset)), [])
     with closing(
         embed_on_workers(images, model=model, broker_url=broker_url, in_flight=1)
-    ) as answers:
-        for _, answer in answers:
-            if not isinstance(answer, ImageError):
-                return answer.model
+    ) as responses:
+        for _, response in responses:
+            if not isinstance(response, ImageError):
+                return response.model
     raise AuditError("no image of it can be read", dataset.name, "Look at `audit datasets info`")
 
 
 def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None) -> Embed:
-    """Returns what embeds on the workers of a queue; each worker must have the model of `stamp`."""
+    """Returns a function that embeds on the workers of a queue, each with the model of `stamp`."""
     space = FeatureSpace.of_images(stamp)
 
     def embed(dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]) -> Iterator[Embedded]:
         unread: list[Embedded] = []
         images = _contents(dataset, rows, unread)
-        with closing(embed_on_workers(images, model=model, broker_url=broker_url)) as answers:
-            for key, answer in answers:
+        with closing(embed_on_workers(images, model=model, broker_url=broker_url)) as responses:
+            for key, response in responses:
                 row = int(key)
-                yield Embedded(row, _checked(dataset, row, hashes[row], answer, space))
+                yield Embedded(row, _checked(dataset, row, hashes[row], response, space))
         yield from unread
 
     return embed
@@ -53,7 +53,7 @@ def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None)
 def _contents(
     dataset: Dataset, rows: Iterable[int], unread: list[Embedded]
 ) -> Iterator[tuple[str, bytes]]:
-    """Yields each image that can be read, under its row; puts the others on the list."""
+    """Yields each image that can be read, by its index; puts the others on the list."""
     for row in rows:
         try:
             content = read_bytes(dataset.references[row])
@@ -67,22 +67,22 @@ def _checked(
     dataset: Dataset,
     row: int,
     sha256: str,
-    answer: EmbeddingResponse | ImageError,
+    response: EmbeddingResponse | ImageError,
     space: FeatureSpace,
 ) -> Float32s | RowProblem:
-    """Returns the (d,) feature in an answer, if it is of the image that was hashed.
+    """Returns the (d,) feature in a response, if it is of the image that was hashed.
 
     Raises:
         AuditError: it is of another model.
     """
-    if isinstance(answer, ImageError):
-        return image_problem(dataset, row, answer)
-    if FeatureSpace.of_images(answer.model) != space:
+    if isinstance(response, ImageError):
+        return image_problem(dataset, row, response)
+    if FeatureSpace.of_images(response.model) != space:
         raise AuditError(
-            "the workers do not have one model between them",
-            f"model {answer.model.id}",
+            "the workers do not all have the same model",
+            f"model {response.model.id}",
             "Run the same weights with the same MODERATION_DTYPE on all of them",
         )
-    if answer.image_sha256 != sha256:
+    if response.image_sha256 != sha256:
         return row_problem(dataset, row, CHANGED)
-    return feature_row(answer)
+    return feature_row(response)

@@ -1,6 +1,6 @@
-"""The model of an audit: loaded only for what the store does not have.
+"""The model of an audit, which is loaded only for what the store does not have.
 
-While the model's files stay as they were, an audit of stored features needs no torch.
+As long as the model's files do not change, an audit of stored features needs no torch.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ Load = Callable[[str, ModelOptions], Encoder]
 
 
 class StoredEncoder:
-    """An encoder (`moderation.encoders.encoder.Encoder`) that embeds each text once, ever.
+    """An encoder (`moderation.encoders.encoder.Encoder`) that embeds each text only once, ever.
 
-    Text features come from the store; images go to the model, as `audit.embedding` keeps theirs.
-    A context manager: what is new is written when the block ends, also by an exception.
+    Text features come from the store; images go to the model, since `embed_dataset` stores theirs.
+    A context manager: new features are written when the block ends, even by an exception.
     """
 
     def __init__(
@@ -42,18 +42,18 @@ class StoredEncoder:
         *,
         load: Load = load_encoder,
     ) -> None:
-        """Reads what is known of the model; loads it where nothing is, or no longer holds.
+        """Reads the description of the model; loads the model where there is none that still holds.
 
         Args:
             reference: starter, a folder, or hub-id[@revision].
             options: how to load it.
-            store: where features are kept.
+            store: where features are stored.
             load: turns a reference into an encoder.
 
         Raises:
             ModelError: the model cannot be loaded.
-            StoreError: a file of the store is damaged, or the model is needed and what it gives
-                cannot be kept; that is said before it is loaded.
+            StoreError: a file of the store is damaged; or the model is needed, and its features
+                could not be stored, which is said before it is loaded.
         """
         self.store = store
         self._reference, self._options, self._load = reference, options, load
@@ -79,7 +79,7 @@ class StoredEncoder:
         return self._encoder().image_features(pixels)
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
-        """Returns (n, d) rows of unit length; the model sees only texts that are new."""
+        """Returns (n, d) rows of unit length; only new texts go to the model."""
         keys = [text_key(text) for text in texts]
         rows, found = self._texts.get(keys)
         new = dict.fromkeys(text for text, known in zip(texts, found, strict=True) if not known)
@@ -97,7 +97,7 @@ class StoredEncoder:
         return [self._counts[text] for text in texts]
 
     def close(self) -> None:
-        """Writes what is new to the store.
+        """Writes new features and counts to the store.
 
         Raises:
             StoreError: it cannot be written.
@@ -128,7 +128,7 @@ class StoredEncoder:
         return self._loaded
 
     def _load_model(self) -> Encoder:
-        # Before, since loading takes long and what the model gives must be kept.
+        # First, since loading takes long, and the features must be stored.
         self.store.refuse_unwritable()
         return self._load(self._reference, self._options)
 

@@ -1,9 +1,9 @@
-"""A policy held against limits: pass, fail, or insufficient data; never a silent pass.
+"""A policy checked against limits: pass, fail, or insufficient data; never a silent pass.
 
-To pass, every group (or pair of groups) must be shown to keep to the limit: its whole interval
-does. Since all of them must, that needs no correction (an intersection-union test). To fail, one of
-them must be shown to break it, at a level corrected for how many there are. All else is too little
-data.
+To pass, every group (or pair of groups) must be shown to keep to the limit: its whole interval must
+do so. Since all of them must, this needs no correction (an intersection-union test). To fail, one
+of them must be shown to break the limit, at a level corrected for how many there are. Anything else
+is too little data.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ Status = Literal["pass", "fail", "insufficient data"]
 
 @dataclass(frozen=True)
 class Check:
-    """One limit on one feature.
+    """One limit on one sensitive feature.
 
     Attributes:
         limit: its key in the limits file.
-        by: the feature or intersection.
+        by: the sensitive feature or intersection.
         allowed: the limit itself.
         status: what was shown.
         group: the group, or pair of groups, that comes nearest to the limit or breaks it most.
         value: its figure.
         low, high: its 95 % interval.
-        n: images of the smallest group that was looked at.
+        n: images of the smallest group that was checked.
         reason: why there is too little data, if there is.
     """
 
@@ -70,13 +70,13 @@ def worst_status(checks: Sequence[Check]) -> Status:
 def check_limits(
     counts: GroupCounts, shared: GroupCounts, limits: Limits, *, unchanged: bool
 ) -> Iterator[Check]:
-    """Yields the check of each limit on one feature.
+    """Yields the check of each limit on one sensitive feature.
 
     Args:
-        counts: of the groups of the feature, under the new policy.
+        counts: of its groups, under the new policy.
         shared: of the images that new policy and baseline can both count.
-        limits: what is held.
-        unchanged: whether new policy and baseline are one, so that there is no regression.
+        limits: what is checked.
+        unchanged: whether new policy and baseline are the same, so that there is no regression.
     """
     for limit in LIMITS:
         allowed = getattr(limits, limit)
@@ -92,8 +92,8 @@ def _checked(limit: str, allowed: float, counts: GroupCounts, *, unchanged: bool
     if limit == "regression" and unchanged:
         return _no_change(counts, allowed)
     if limit == "pass_ratio":
-        # Turned round, so that here too more is worse.
-        return _turned_round(_check(limit, counts, 1 / allowed, pass_ratios(counts)), allowed)
+        # Inverted, so that more is worse here too.
+        return _inverted(_check(limit, counts, 1 / allowed, pass_ratios(counts)), allowed)
     return _check(limit, counts, allowed, _FIGURES[limit](counts))
 
 
@@ -116,7 +116,7 @@ def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -
     broken = found.strict.low > allowed
     unproven = ~(found.interval.high <= allowed)
     status: Status = "pass"
-    # Nearest to the limit is what could lie furthest beyond it; no bound is the furthest.
+    # Nearest to the limit is whatever could lie furthest beyond it; without a bound it is furthest.
     reach = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
     reason = ""
     if broken.any():
@@ -139,7 +139,7 @@ def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -
 
 
 def _reason(counts: GroupCounts, unproven: bool) -> str:
-    reasons = ["the interval holds the limit"] if unproven else []
+    reasons = ["the limit lies within the interval"] if unproven else []
     if counts.too_small:
         reasons.append(f"too few images of {', '.join(counts.too_small)}")
     return "; ".join(reasons)
@@ -151,6 +151,6 @@ def _nothing(limit: str, counts: GroupCounts, allowed: float) -> Check:
     return Check(limit, counts.by, allowed, "insufficient data", "none", nan, nan, nan, 0, reason)
 
 
-def _turned_round(check: Check, allowed: float) -> Check:
+def _inverted(check: Check, allowed: float) -> Check:
     value, low, high = (float(share(1, bound)) for bound in (check.value, check.high, check.low))
     return replace(check, allowed=allowed, value=value, low=low, high=high)

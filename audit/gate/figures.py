@@ -1,4 +1,4 @@
-"""The figures that a gate holds against its limits: of each group, and of each pair of groups."""
+"""The figures that a gate checks against its limits: of each group, and of each pair of groups."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from audit.statistics.intervals import (
 
 
 class Candidates(NamedTuple):
-    """Figures of c groups or pairs, of which none may exceed the limit.
+    """Figures of c groups or pairs, none of which may exceed the limit.
 
-    `interval` holds each by itself; `strict` holds all of them together.
+    `interval` holds for each by itself; `strict` holds for all of them together.
     """
 
     names: Sequence[str]
@@ -39,14 +39,14 @@ class Candidates(NamedTuple):
 
 @dataclass(frozen=True)
 class GroupCounts:
-    """Counts of the g groups that limits are held against, and those left out.
+    """Counts of the g groups that are checked against limits, and the groups left out.
 
     Attributes:
-        by: the feature or intersection.
+        by: the sensitive feature or intersection.
         names: the g groups.
-        count: (g,) images that count, under the new policy.
-        n: (g,) images that could.
-        entered, left: (g,) images that count under the new policy alone, under the baseline alone.
+        count: (g,) images that the metric counts under the new policy.
+        n: (g,) images that it could count.
+        entered, left: (g,) images that count only under the new policy, only under the baseline.
         too_small: groups with fewer images than the limits ask for.
     """
 
@@ -75,7 +75,7 @@ def group_counts(
         part: who is in which group.
         new: what the metric counts under the new policy.
         old: what it counts under the baseline.
-        limits: which groups are held, and from how many images on.
+        limits: which groups are checked, and from how many images on.
         shared: whether only images that could count under both policies are counted. A rise is one
             of these, since the policies' labels can make the truth of different images known.
     """
@@ -83,23 +83,23 @@ def group_counts(
     after, before = new.hits & possible, old.hits & possible
     columns = np.stack([after, possible, after & ~before, before & ~after], axis=1)
     counts = part.count(columns).astype(np.float64)
-    held = np.array([name not in limits.ignored_groups for name in part.names])
+    checked = np.array([name not in limits.ignored_groups for name in part.names])
     large = counts[:, 1] >= limits.min_group_size
-    kept = counts[held & large].T
+    kept = counts[checked & large].T
     names = np.array(part.names, object)
     return GroupCounts(
         by=part.by,
-        names=tuple(names[held & large]),
+        names=tuple(names[checked & large]),
         count=kept[0],
         n=kept[1],
         entered=kept[2],
         left=kept[3],
-        too_small=tuple(names[held & ~large]),
+        too_small=tuple(names[checked & ~large]),
     )
 
 
 def countable(predictions: Predictions, metric: str) -> Countable:
-    """Returns the images that a metric counts and those that it could.
+    """Returns the images that a metric counts, and those that it could count.
 
     Raises:
         LimitsError: the policy or the dataset has no such metric.
@@ -141,15 +141,15 @@ def differences(counts: GroupCounts) -> Candidates:
 
 
 def ratios(counts: GroupCounts) -> Candidates:
-    """Returns how many times the rate of one group is that of another, for all pairs."""
+    """Returns the rate of one group as a multiple of another's, for all pairs."""
     pairs = Pairs.of(counts.count, counts.n)
     return _ratios(_named(counts, pairs), pairs)
 
 
 def pass_ratios(counts: GroupCounts) -> Candidates:
-    """Returns how many times the share that passes in one group is that in another.
+    """Returns one group's share that passes as a multiple of another's, for all pairs.
 
-    Named by the other, which passes less often the larger the ratio.
+    Each is named by the other group, which passes the less often the larger the ratio.
     """
     pairs = Pairs.of(counts.count, counts.n).passing()
     names = [f"{counts.names[j]} against {counts.names[i]}" for i, j in pairs.indices]

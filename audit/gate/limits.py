@@ -19,12 +19,12 @@ from moderation.visible_text import brief
 
 _KIND = FileKind("a file of limits", "Start from the one in docs/audit.md")
 
-#: A highest rate or difference: 1 would hold of anything.
+#: A highest rate or difference; with 1 the limit could not be broken.
 Highest = Annotated[float, Field(ge=0.0, lt=1.0, allow_inf_nan=False)]
 
 
 class Limits(BaseModel):
-    """What is held against which limit; a limit that is not given is not checked."""
+    """What is checked against which limit; a limit that is not given is not checked."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -32,14 +32,14 @@ class Limits(BaseModel):
     metric: str = Field(
         "selection_rate",
         min_length=1,
-        description="Rate that is held: selection_rate, false_positive_rate, category:NAME.",
+        description="Rate that is checked: selection_rate, false_positive_rate, category:NAME.",
     )
     sensitive_features: tuple[str, ...] = Field(
         min_length=1,
-        description="Features that are looked at; an intersection as race × gender or race,gender.",
+        description="Sensitive features to check; an intersection is race × gender or race,gender.",
     )
     ignored_groups: tuple[Annotated[str, AfterValidator(composed)], ...] = Field(
-        (), description="Groups that no limit is held against, such as those with few images."
+        (), description="Groups that no limit applies to, such as those with few images."
     )
     min_group_size: int = Field(
         SUPPRESSED_BELOW,
@@ -60,7 +60,7 @@ class Limits(BaseModel):
 
     @property
     def by(self) -> list[tuple[str, ...]]:
-        """The features and intersections, each as its features."""
+        """The sensitive features and intersections, each as a tuple of sensitive features."""
         spelled = (text.replace(CROSS.strip(), ",") for text in self.sensitive_features)
         return [tuple(part.strip() for part in text.split(",")) for text in spelled]
 
@@ -98,22 +98,22 @@ def _parse(content: bytes, path: str) -> Limits:
 
 
 def _refuse_senseless(limits: Limits, where: str) -> None:
-    """Raises where the limits could not fail, or would fail what is better."""
+    """Raises where the limits could not fail, or would fail an improvement."""
     if not any(getattr(limits, name) is not None for name in LIMITS):
-        raise LimitsError("it holds no limit", where, f"Give one or more of {', '.join(LIMITS)}")
+        raise LimitsError("there is no limit in it", where, f"Give any of {', '.join(LIMITS)}")
     if len({frozenset(by) for by in limits.by}) != len(limits.by):
         raise LimitsError("a sensitive feature is named twice", where, "Name each once")
     given = [name for name in _MORE_IS_WORSE if getattr(limits, name) is not None]
     if limits.metric in ("true_positive_rate", "action:allow") and given:
-        what = f"{', '.join(given)} would fail what is better: more {limits.metric} is no harm"
-        raise LimitsError(what, where, "Hold gap or ratio with this metric, or hold another")
+        what = f"{', '.join(given)} would fail an improvement: more {limits.metric} is not a harm"
+        raise LimitsError(what, where, "Use gap or ratio with this metric, or another metric")
     if limits.metric.startswith("label:"):
-        what = f"{limits.metric} is no harm by itself: that label need not act"
-        raise LimitsError(what, where, "Hold fired:LABEL, which counts where it does")
+        what = f"{limits.metric} is not a harm by itself: that label need not act"
+        raise LimitsError(what, where, "Use fired:LABEL, which counts where it does")
 
 
 def refuse_unknown_groups(limits: Limits, parts: Iterable[Groups]) -> None:
-    """Raises LimitsError where a group to ignore is none: a typo would ignore nothing."""
+    """Raises LimitsError where a group to ignore does not exist: a typo would ignore nothing."""
     known = {name for part in parts for name in part.names}
     unknown = [name for name in limits.ignored_groups if name not in known]
     if unknown:

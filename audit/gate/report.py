@@ -116,7 +116,7 @@ def _ignored(limits: Limits) -> list[str]:
     if not limits.ignored_groups:
         return []
     named = ", ".join(map(escaped, limits.ignored_groups))
-    return [f"Not held against any limit, as the limits file has it: {named}.", ""]
+    return [f"Checked against no limit, as the limits file says: {named}.", ""]
 
 
 def _reasons(checks: Sequence[Check]) -> list[str]:

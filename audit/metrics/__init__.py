@@ -1,1 +1,1 @@
-"""Features -> who is misclassified, and how label choices shift it."""
+"""Features -> who is misclassified, and how the choice of labels changes that."""

@@ -1,6 +1,6 @@
-"""Which label moves which group how far: one change of the label set at a time.
+"""Which label moves which group how far, and how far wording does: one change at a time.
 
-Everything here is a small matrix product on stored features: no image goes to the encoder.
+Everything here is a small matrix product on stored features; no image goes to the encoder.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from audit.statistics.significance import ALPHA, holm
 from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder, Float32s
 
-#: Columns of a shift that an ablation keeps.
+#: The columns of a shift that an ablation has too.
 _COLUMNS = (
     *("by", "group", "metric", "n", "before_count", "after_count", "before", "after"),
     *("after_low", "after_high", "entered", "left", "net", "net_low", "net_high"),
@@ -38,7 +38,7 @@ class Trial(NamedTuple):
 
 
 def run_variants(variants: Iterable[Variant], encoder: Encoder, features: Float32s) -> list[Trial]:
-    """Returns what each variant says of (n, d) image features; refused variants are left out.
+    """Returns what each variant says of (n, d) image features, without the refused variants.
 
     Raises:
         PolicyError: a candidate's prompt does not fit the model.
@@ -55,8 +55,8 @@ def ablation_table(
 ) -> pd.DataFrame:
     """Returns the paired shift of the flags and of each category that each change makes.
 
-    p is corrected by Holm over all changes and all groups of a feature, for each metric, since all
-    of them are looked through for the one that matters.
+    p is corrected by Holm, for each metric, over all changes and all groups of a sensitive feature,
+    since all of them are searched for the one that matters.
     """
     parts = []
     for trial in trials:
@@ -83,9 +83,9 @@ def _corrected_over_changes(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def carried_table(predictions: Predictions) -> pd.DataFrame:
-    """Returns how many of each category's hits one label fires alone, most first.
+    """Returns how many of each category's hits one label fires alone, largest first.
 
-    Hits that several labels of the category fire together belong to none of them.
+    Hits that several labels of the category fire together count for none of them.
     """
     rows: list[dict[str, Any]] = []
     for name, marks in predictions.categories.items():
@@ -113,8 +113,8 @@ def split_half(
 ) -> pd.DataFrame:
     """Returns the change that lowers flags most on half of the images, measured on both halves.
 
-    The best of many looks better than it is on the data it was chosen on; the held-out half tells
-    the honest gain. Halves are drawn at random within each stratum.
+    The best of many looks better than it is on the data that it was chosen on; the held-out half
+    shows its true gain. Halves are drawn at random within each stratum.
     """
     if not trials:
         return pd.DataFrame()
@@ -134,7 +134,7 @@ def split_half(
 
 
 def _half(strata: Groups, seed: int) -> Marks:
-    """Returns (n,) a random half of each stratum; of odd ones every other gets one image more."""
+    """Returns (n,) a random half of each stratum; every second odd one gives it one image more."""
     generator = np.random.default_rng(seed)
     order = np.concatenate(
         [
@@ -167,9 +167,9 @@ def wording_table(
 ) -> pd.DataFrame:
     """Returns how far each group's flag rate moves with wording alone, for each kind of change.
 
-    Lowest, median and highest are over the policy's own wording and all others of the kind;
-    `kendall_tau` is the mean agreement of the groups' order with that of the own wording, of groups
-    with 30 images, and undefined where all of them have one rate.
+    Lowest, median and highest are over the policy's own wording and all others of the kind.
+    `kendall_tau` is the mean agreement of the groups' order with that under the policy's own
+    wording, over groups with 30 images; it is undefined where all of them have one rate.
     """
     parts = []
     for kind in dict.fromkeys(trial.variant.kind for trial in trials):

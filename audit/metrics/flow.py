@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +15,10 @@ from moderation.scoring.verdict import ACTIONS
 
 
 def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
-    """Returns how many images went from each label to each, and from each action to each.
+    """Returns how many images went from each label to each other, and from each action.
 
-    Rows of no image are left out; the counts of a group sum to its n, for labels and for actions.
+    Rows without an image are left out. The counts of a group add up to its n, for labels and for
+    actions.
     """
     kinds = {
         "label": [np.array(each.label_ids, object)[each.y_pred] for each in (before, after)],
@@ -37,7 +37,7 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
 
 
 def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
-    """Returns what each label that only `after` has took: images and from where, by group.
+    """Returns what each label that only `after` has took: how many images and from where, by group.
 
     `relief` is the share of the images flagged before that it took; `over_capture` the share of
     those that passed before, which is its price. `from_correct` is how many of them `before` had
@@ -45,44 +45,39 @@ def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups
     """
     new = [name for name in after.label_ids if name not in before.label_ids]
     parts = list(groups)
-    rows: list[dict[str, Any]] = []
-    for name in new:
-        captured = after.y_pred == after.label_ids.index(name)
-        for part in parts:
-            rows += _price_rows(name, captured, before, part)
-    return pd.DataFrame(rows).assign(before_policy=before.name, after_policy=after.name)
-
-
-def _price_rows(
-    label: str, captured: Marks, before: Predictions, part: Groups
-) -> list[dict[str, Any]]:
-    truth = before.truth
-    correct = truth.correct(before.y_pred) if truth else np.zeros(len(before), bool)
-    known = truth is not None and bool(truth.classified.any())
-    flagged, passed = part.count(before.flagged), part.count(~before.flagged)
-    taken = part.count(captured)
-    relief, price = part.count(captured & before.flagged), part.count(captured & ~before.flagged)
-    right = part.count(captured & correct)
-    low, high = wilson(np.stack([relief, price]), np.stack([flagged, passed]))
-    return [
-        {
-            "label": label,
-            "by": part.by,
-            "group": group,
-            "n": part.sizes[g],
-            "captured": taken[g],
-            "from_flagged": relief[g],
-            "flagged_before": flagged[g],
-            "relief": float(share(relief[g], flagged[g])),
-            "relief_low": low[0, g],
-            "relief_high": high[0, g],
-            "from_passed": price[g],
-            "passed_before": passed[g],
-            "over_capture": float(share(price[g], passed[g])),
-            "over_capture_low": low[1, g],
-            "over_capture_high": high[1, g],
-            "from_correct": int(right[g]) if known else None,
-            "support": support_of(part.sizes[g]).item(),
-        }
-        for g, group in enumerate(part.names)
+    tables = [
+        _prices(before, part, after.y_pred == after.label_ids.index(name)).assign(label=name)
+        for name in new
+        for part in parts
     ]
+    table = pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+    return table.assign(before_policy=before.name, after_policy=after.name)
+
+
+def _prices(before: Predictions, part: Groups, captured: Marks) -> pd.DataFrame:
+    truth = before.truth
+    known = truth is not None and bool(truth.classified.any())
+    correct = part.count(captured & truth.correct(before.y_pred)) if truth and known else None
+    flagged, passed = part.count(before.flagged), part.count(~before.flagged)
+    relief, price = part.count(captured & before.flagged), part.count(captured & ~before.flagged)
+    low, high = wilson(np.stack([relief, price]), np.stack([flagged, passed]))
+    return pd.DataFrame(
+        {
+            "by": part.by,
+            "group": part.names,
+            "n": part.sizes,
+            "captured": part.count(captured),
+            "from_flagged": relief,
+            "flagged_before": flagged,
+            "relief": share(relief, flagged),
+            "relief_low": low[0],
+            "relief_high": high[0],
+            "from_passed": price,
+            "passed_before": passed,
+            "over_capture": share(price, passed),
+            "over_capture_low": low[1],
+            "over_capture_high": high[1],
+            "from_correct": correct,
+            "support": support_of(part.sizes),
+        }
+    )

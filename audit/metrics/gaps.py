@@ -1,8 +1,8 @@
 """The widest gap between groups under one policy.
 
-Which groups these are is read off the same data, so the widest gap is biased upward: groups that
-are treated alike differ a little too. Its intervals allow for that. They are of the widest true
-gap, whichever two groups have it, and come from all pairs together.
+The same data say which groups these are, so the widest gap is biased upward: groups that are
+treated alike also differ a little. Its intervals allow for that. They are of the widest true gap,
+whichever two groups have it, and come from all pairs together.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.metrics.disparity import features
+from audit.metrics.disparity import families
 from audit.metrics.rates import FALSE_POSITIVE, TRUE_POSITIVE
 from audit.statistics.intervals import LEVEL, Pairs, share, simultaneous
 from audit.statistics.significance import groups_p
 
 
 def gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
-    """Returns the widest gap of each policy, feature and metric, among groups with support.
+    """Returns each policy's widest gap by sensitive feature and metric, among groups with support.
 
     The worst group has the highest rate. Undefined where fewer than two groups have 30 images.
     """
-    return pd.DataFrame([_gap(*key, part, level) for key, part in features(rates)])
+    return pd.DataFrame([_gap(*key, part, level) for key, part in families(rates)])
 
 
 def _gap(policy: str, by: str, metric: str, part: pd.DataFrame, level: float) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def _gap(policy: str, by: str, metric: str, part: pd.DataFrame, level: float) ->
     row["p"] = groups_p(compared["count"], compared["n"])
     if len(compared) < 2:
         return row | _undefined()
-    # By n too: so these are two groups even where all are alike, whatever the order of groups.
+    # By n too, so that these are two groups, whatever their order, even where all rates are equal.
     ranked = compared.sort_values(["rate", "n"])
     for name, group in (("worst", ranked.iloc[-1]), ("best", ranked.iloc[0])):
         row |= {name: group["group"], f"{name}_count": group["count"], f"{name}_n": group["n"]}
@@ -47,8 +47,8 @@ def _gap(policy: str, by: str, metric: str, part: pd.DataFrame, level: float) ->
 def _bounds(compared: pd.DataFrame, level: float) -> dict[str, float]:
     """Returns the bounds of the widest true gap: the largest of all pairs' bounds.
 
-    All pairs' intervals hold together. So the widest gap is at least the largest lower bound, and
-    at most the largest upper one; a gap is never below 0, nor its ratio below 1.
+    The intervals of all pairs hold together. So the widest gap is at least the largest lower bound,
+    and at most the largest upper one; a gap is never below 0, nor its ratio below 1.
     """
     count, n = (compared[name].to_numpy(np.float64) for name in ("count", "n"))
     pairs = Pairs.of(count, n)
@@ -56,7 +56,7 @@ def _bounds(compared: pd.DataFrame, level: float) -> dict[str, float]:
     _, apart = pairs.differences(joint)
     _, times = pairs.ratios(joint)
     _, passing = pairs.passing().ratios(joint)
-    # No hit in either group of a pair: their ratio can be anything.
+    # Without a hit in either group of a pair, their ratio can be anything.
     unknown = np.isnan(times.high)
     return {
         "difference_low": max(0.0, float(apart.low.max())),
@@ -81,7 +81,7 @@ def _undefined() -> dict[str, Any]:
 def equalized_odds(rates: pd.DataFrame) -> pd.DataFrame:
     """Returns the larger of the widest gaps in true and in false positive rate.
 
-    Only where the truth gives both; each gap gets half of the error, so that they hold together.
+    Only where the truth gives both. Each gap gets half of the error, so that both hold together.
     """
     both = rates[rates["metric"].isin([TRUE_POSITIVE, FALSE_POSITIVE])]
     joint = gaps(both, simultaneous(LEVEL, 2))

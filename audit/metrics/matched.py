@@ -1,8 +1,8 @@
 """The second label set at the first one's overall flag rate.
 
-A threshold does not carry over between label sets of different size: under softmax each label
-takes from all others. So the second is also looked at with all its thresholds moved together until
-it flags as many images as the first; what is left then is whom it flags, not how many.
+A threshold does not carry over between label sets of different sizes: under softmax each label
+takes from all others. So all thresholds of the second are also moved together until it flags as
+many images as the first. What is left then is whom it flags, not how many.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from audit.metrics.predictions import Predictions
 
 Margins = npt.NDArray[np.float64]
 
-#: Taken for scores of 0 and 1, whose logits are infinite; no other float32 lies beyond them.
+#: These replace scores of 0 and 1, whose logits are infinite; no other float32 lies beyond them.
 _LOWEST, _HIGHEST = 1e-50, 1 - 1e-12
 
 
 def flag_margin(predictions: Predictions) -> Margins:
-    """Returns (n,) how far each image lies above (0 and more) or below being flagged.
+    """Returns (n,) the margin of each image: 0 or more where it is flagged, less where it is not.
 
-    For thresholds, the largest of logit(score) - logit(threshold) over the labels that ask for
-    review or block, where the lower of two thresholds counts. Under top_label, the similarity of
-    the best of them less that of the best other label, or its score less its threshold if that is
-    lower. Minus infinity where no label asks for either.
+    For thresholds, this is the largest logit(score) - logit(threshold) of the labels that ask for
+    review or block, where the lower of two thresholds counts. Under top_label it is the similarity
+    of the best of these labels less that of the best other label, or its score less its threshold
+    if that is lower. It is minus infinity where no label asks for either.
     """
     policy = predictions.policy
     columns = [j for j, label in enumerate(policy.labels) if label.action in ("review", "block")]
@@ -60,11 +60,11 @@ def _logit(scores: Margins) -> Margins:
 def flagged_at(predictions: Predictions, count: int) -> Marks:
     """Returns (n,) the images with the highest margins, as near to `count` of them as ties allow.
 
-    Images of one margin are flagged together or not at all.
+    Images with the same margin are flagged together or not at all.
     """
     margins = flag_margin(predictions)
-    cuts = np.unique(margins[np.isfinite(margins)])  # where no label acts, none is flagged
-    # How many images each cut flags, and none at all.
+    cuts = np.unique(margins[np.isfinite(margins)])  # where no label acts, no image is flagged
+    # How many images each cut flags; and 0, for no cut.
     counts = np.append(len(margins) - np.searchsorted(np.sort(margins), cuts), 0)
     best = int(np.abs(counts - count).argmin())
     if best == len(cuts):

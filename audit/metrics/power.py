@@ -15,15 +15,15 @@ from audit.statistics.intervals import LEVEL
 #: How often a difference of the stated size would be found.
 POWER = 0.8
 
-#: With fewer hits in all other images the arcsine formula promises a power that is not there.
+#: With fewer hits in all other images the arcsine formula promises more power than there is.
 _FEWEST_HITS = 3
 
 
 def power_table(rates: pd.DataFrame) -> pd.DataFrame:
     """Returns for each group the smallest rise above all other images' flag rate it would show.
 
-    Two-sided at 0.05 without correction, with a power of 0.8; undefined where no rate up to 1 would
-    be enough, and where fewer than 3 of the other images are flagged: the formula is no good there.
+    Two-sided at 0.05 without correction, with a power of 0.8. Undefined where no rate up to 1 would
+    be enough, and where fewer than 3 of the other images are flagged, as the formula fails there.
 
     Source: Cohen 1988, arcsine transformation; statsmodels' NormalIndPower.
     """

@@ -1,4 +1,4 @@
-"""Image features -> what each policy says of each image, with the production code.
+"""Image features -> what each policy says of each image, by the code of production.
 
 Scores and decisions are those of `moderation.scoring`, never a copy.
 Shapes: n images, k labels, d feature width.
@@ -19,7 +19,7 @@ from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import ACTIONS, Outcomes, actions, outcomes
 
-#: Outcomes from here on flag an image: review and block.
+#: Outcomes from this one on flag an image: review and block.
 _FLAGS = ACTIONS.index("review")
 
 
@@ -32,7 +32,7 @@ class Predictions:
         similarities: (n, k) cosines.
         scores: (n, k) in [0, 1].
         outcomes: (n, k) what each label asks for, as in `moderation.scoring.verdict`.
-        name: what reports call it; two versions of a policy have one id and two names.
+        name: what reports call the policy; two versions of a policy have one id and two names.
         truth: what it should say of the images, where that was looked up.
     """
 
@@ -70,7 +70,7 @@ class Predictions:
 
     @cached_property
     def y_pred(self) -> npt.NDArray[np.intp]:
-        """(n,) column of the most similar label; of equal ones the first by id."""
+        """(n,) column of the most similar label; of equally similar ones, the first by id."""
         by_id = np.array(sorted(range(len(self.label_ids)), key=self.label_ids.__getitem__))
         top: npt.NDArray[np.intp] = by_id[self.similarities[:, by_id].argmax(axis=1)]
         return top

@@ -20,8 +20,8 @@ from moderation.scoring.verdict import ACTIONS
 
 COLUMNS = ("policy", "by", "group", "metric", "count", "n", "rate", "low", "high", "support")
 
-#: Share of images that are flagged for review or blocked: fairlearn's selection_rate, where to be
-#: selected is the harm.
+#: Share of images that are flagged for review or blocked. It is fairlearn's selection_rate, where
+#: being selected is the harm.
 FLAG = "selection_rate"
 FALSE_POSITIVE, TRUE_POSITIVE = "false_positive_rate", "true_positive_rate"
 MISCLASSIFIED = "misclassification_rate"
@@ -31,8 +31,8 @@ def metric_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks |
     """Yields each metric with the (n,) images that count and those that could; None for all.
 
     Metrics are selection_rate, action:ACTION, category:NAME (one of its labels asks for review or
-    block), fired:LABEL (it does itself), label:LABEL (it is the most similar label), and where the
-    truth is known false_positive_rate, true_positive_rate and misclassification_rate.
+    block), fired:LABEL (that label asks for it), label:LABEL (it is the most similar label), and,
+    where the truth is known, false_positive_rate, true_positive_rate and misclassification_rate.
     """
     yield FLAG, predictions.flagged, None
     if (truth := predictions.truth) is not None:

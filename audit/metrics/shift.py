@@ -27,9 +27,9 @@ from audit.statistics.support import support_of
 
 
 def shared_metrics(before: Predictions, after: Predictions) -> dict[str, tuple[Marks, Marks]]:
-    """Returns by metric which images each label set marks: flagged, categories, labels.
+    """Returns by metric the images that each label set marks: flagged, by category, by label.
 
-    A category or label that only one of them has marks no image of the other.
+    A category or label that only one label set has marks no image under the other.
     """
     none = np.zeros(len(before), bool)
     metrics = {FLAG: (before.flagged, after.flagged)}
@@ -50,11 +50,11 @@ def shift_table(
 ) -> pd.DataFrame:
     """Returns the paired shift of each metric, overall and by group.
 
-    p is McNemar's, exact, corrected by Holm over the groups of a feature for each metric;
-    suppressed cells make no claim and are no part of the family.
+    p is McNemar's, exact, and corrected by Holm for each metric over the groups of a sensitive
+    feature. Suppressed cells make no claim and are not part of the family.
 
     Args:
-        metrics: by name the (n,) images that are marked before and after.
+        metrics: by name, the (n,) images that are marked before and after.
         groups: partitions of the n images.
     """
     names = list(metrics)

@@ -1,8 +1,8 @@
-"""Who is shown first: MaxSkew@k and NDKL of the images that resemble a prompt most.
+"""Who comes first: MaxSkew@k and NDKL of the images that resemble a prompt most.
 
-Ties are not broken: the images of one similarity share their places, each with equal chance. So the
-result does not depend on the order of the images, and no more than k of them are counted. Both
-figures are those of the expected places.
+Ties are not broken: images of the same similarity share their places, each with an equal chance. So
+the result does not depend on the order of the images, and no more than k of them are counted. Both
+figures are of the expected places.
 
 Source: Geyik, Ambler and Kenthapadi 2019, arXiv 1905.01989; on FairFace Berg et al. 2022.
 """
@@ -20,7 +20,7 @@ from audit.datasets.dataset import Groups
 from audit.statistics.support import support_of
 
 Shares = npt.NDArray[np.float64]
-#: Random orders that MaxSkew is held against, and the seed that draws them.
+#: Random orders that MaxSkew is compared with, and the seed that draws them.
 _ORDERS, _SEED = 4999, 0
 
 Desired = Literal["equal", "dataset"]
@@ -29,8 +29,8 @@ Desired = Literal["equal", "dataset"]
 def expected_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
     """Returns (n, g) how many of the first i + 1 images belong to each group, in expectation.
 
-    Images of equal similarity stand in random order, so each place among theirs holds every group
-    with its share of them.
+    Images of equal similarity are in random order, so each of their places holds every group by
+    its share of these images.
     """
     similarities = np.asarray(similarities)
     order = np.argsort(-similarities, kind="stable")
@@ -50,7 +50,7 @@ def desired_shares(groups: Groups, desired: Desired) -> Shares:
         ValueError: `desired` is neither.
     """
     if desired not in get_args(Desired):
-        raise ValueError(f"desired is {desired!r}, and it can be {', '.join(get_args(Desired))}")
+        raise ValueError(f"desired is {desired!r}, and can be {', '.join(get_args(Desired))}")
     if desired == "equal":
         return np.full(len(groups.names), 1 / len(groups.names))
     shares: Shares = groups.sizes / groups.sizes.sum()
@@ -60,19 +60,19 @@ def desired_shares(groups: Groups, desired: Desired) -> Shares:
 def skews(places: Shares, desired: Shares, k: int) -> Shares:
     """Returns (g,) ln of each group's share of the first k over its desired share.
 
-    A group with less than one image among them counts as one: the logarithm of 0 has no value.
+    A group with less than one image among them counts as one image: 0 has no logarithm.
     """
     result: Shares = np.log(np.maximum(places[k - 1], 1.0) / k / desired)
     return result
 
 
 def max_skew(skew: Shares) -> float:
-    """Returns the largest of the groups' skews, and 0 where no group has more than its share."""
+    """Returns the largest of the groups' skews, or 0 where no group has more than its share."""
     return max(0.0, float(skew.max()))
 
 
 def _by_chance(groups: Groups, desired: Shares, k: int, seen: float) -> dict[str, float]:
-    """Returns what MaxSkew@k is of images in random order."""
+    """Returns the mean MaxSkew@k of images in random order, and the p of the one that was seen."""
     generator = np.random.default_rng(_SEED)
     drawn = generator.multivariate_hypergeometric(groups.sizes, k, size=_ORDERS)
     found = np.log(np.maximum(drawn, 1.0) / k / desired).max(axis=1).clip(0.0)
@@ -98,8 +98,8 @@ def skew_table(
 ) -> pd.DataFrame:
     """Returns MaxSkew@k and NDKL for each partition with two groups or more.
 
-    `chance_max_skew` is the mean MaxSkew@k of images in random order, which is above 0 too, and `p`
-    the share of random orders (seeded) with as large a one.
+    `chance_max_skew` is the mean MaxSkew@k of images in random order, which is also above 0, and
+    `p` is the share of random orders (seeded) whose MaxSkew@k is as large.
 
     Args:
         similarities: (n,) of the images to one prompt.
@@ -108,7 +108,7 @@ def skew_table(
         desired: what share of them each group should have.
 
     Raises:
-        ValueError: k is not from 1 to n, or there is no such share.
+        ValueError: k is not from 1 to n, or `desired` is unknown.
     """
     n = len(np.asarray(similarities))
     if not 1 <= k <= n:

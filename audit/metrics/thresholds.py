@@ -12,16 +12,16 @@ from audit.metrics.predictions import Predictions
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 
-#: The published experiment looked at 0.5 % and 4 %.
+#: The published experiment used 0.5 % and 4 %.
 THRESHOLDS = (0.005, 0.01, 0.02, 0.04, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
 
 
 def threshold_table(
     predictions: Predictions, groups: Iterable[Groups], thresholds: Sequence[float]
 ) -> pd.DataFrame:
-    """Returns each group's flag rate if all labels that flag had one threshold, for each.
+    """Returns, for each threshold, each group's flag rate if all labels that flag had it.
 
-    Under top_label a label flags only where it is the most similar one, as the policy has it.
+    Under top_label a label still flags only where it is the most similar one.
     """
     columns = [
         j
@@ -32,7 +32,7 @@ def threshold_table(
     if predictions.policy.decision == "top_label":
         cosines = predictions.similarities
         scores = np.where(cosines == cosines.max(axis=1, keepdims=True), scores, -1.0)
-    # Below any threshold where there is no such label.
+    # Below every threshold where there is no such label.
     highest = scores[:, columns].max(axis=1, initial=-1.0)
     flags = highest[:, np.newaxis] >= np.array(thresholds, np.float32)
     parts = []

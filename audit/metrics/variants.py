@@ -12,7 +12,7 @@ from moderation.policy import Label, Policy
 
 Kind = Literal["without", "with", "synonym", "template", "article"]
 
-#: Single templates under which a policy is tried beside its own.
+#: Single templates under which a policy is tried besides its own.
 TEMPLATES = (
     "{}",
     "a photo of {}.",
@@ -26,7 +26,7 @@ TEMPLATES = (
 )
 
 
-#: Words whose article goes by their sound, not their letter: the author's is kept.
+#: Words whose article depends on their sound, not their first letter: the author's article stays.
 _BY_SOUND = re.compile(r"u|eu|one|h|[A-Z0-9]")
 
 
@@ -72,16 +72,16 @@ def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[V
 
 
 def under_each_template(policy: Policy, templates: Sequence[str] = TEMPLATES) -> Iterator[Variant]:
-    """Yields the policy under each single template that is not all it has."""
+    """Yields the policy under each single template, unless that is its only one."""
     for template in templates:
         if policy.templates != (template,):
             yield _variant(policy, "template", template, templates=[template])
 
 
 def with_other_articles(policy: Policy) -> Iterator[Variant]:
-    """Yields the policy with every leading a or an right, always a, and without any.
+    """Yields the policy with correct leading articles, with always a, and with no article.
 
-    Published experiments differ in no more than that, so an audit says what it makes.
+    Published experiments differ in nothing else, so an audit shows what it makes of that.
     """
     rewrites: dict[str, Callable[[str], str]] = {
         "a or an, as English has it": lambda text: _article(text, right=True),
@@ -102,7 +102,7 @@ def _article(text: str, *, right: bool) -> str:
 
 
 def _plain(labels: Iterable[Label]) -> list[dict[str, Any]]:
-    """Returns labels as plain data, which is checked where a policy is made of it."""
+    """Returns labels as plain data, which is checked when a policy is made of it."""
     return [label.model_dump(mode="json") for label in labels]
 
 
@@ -111,7 +111,7 @@ def _reworded(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
 
 
 def _variant(policy: Policy, kind: Kind, change: str, **changes: Any) -> Variant:
-    """Returns the policy with top-level keys changed, or why it may not be so."""
+    """Returns the policy with top-level keys changed, or why a policy may not be so."""
     content = policy.model_dump(mode="json") | {"examples": []}
     try:
         return Variant(kind, change, Policy.model_validate(content | changes))

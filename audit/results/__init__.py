@@ -1,1 +1,1 @@
-"""The records of `results.json`, and the finding in words."""
+"""The records of `results.json`, and the findings in words."""

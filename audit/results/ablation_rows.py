@@ -1,4 +1,4 @@
-"""The rows of `results.json` that an ablation gives; like those of `result_rows`."""
+"""The rows of `results.json` that an ablation adds; like those of `rows`."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class SplitHalf(Record):
 
 
 class Wording(Record):
-    """How far a group's flag rate moves with the wording alone."""
+    """How far a group's flag rate moves with wording alone."""
 
     policy: str
     kind: Literal["template", "article", "synonym"]

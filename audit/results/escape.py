@@ -1,4 +1,4 @@
-"""Untrusted texts, as group names are, in Markdown."""
+"""Untrusted texts, such as group names, in Markdown."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 
 from moderation.visible_text import lines
 
-#: Signs that Markdown or GitHub read as more than themselves.
+#: Characters that Markdown or GitHub read as markup.
 _SPECIAL = re.compile(r"([\\`*_\[|~$])")
 _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
@@ -16,8 +16,8 @@ def escaped(text: str) -> str:
     text = " ".join(lines(text).split())
     text = "".join(_ENTITIES.get(char, char) for char in text)
     text = _SPECIAL.sub(r"\\\1", text)
-    # GitHub makes links of bare addresses.
+    # GitHub turns bare addresses into links.
     text = text.replace("://", "&#58;//").replace("www.", "www&#46;")
-    # Nor is its beginning a heading, a list or a rule.
+    # Its beginning must not be a heading, a list or a rule.
     text = re.sub(r"^([-+=#])", r"\\\1", text)
     return re.sub(r"^(\d+)([.)])", r"\1\\\2", text)

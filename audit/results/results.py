@@ -1,4 +1,4 @@
-"""What `results.json` holds: every figure of a report, with its n and its interval; versioned.
+"""What `results.json` holds, with a version: every figure of a report, its n and its interval.
 
 All formats of a report are written from these records alone.
 """
@@ -57,7 +57,7 @@ class PolicyRecord(Record):
 
 
 class GroupRecord(Record):
-    """How many images a group has; `by` is a feature, or an intersection of several."""
+    """How many images a group has; `by` is a sensitive feature, or an intersection of several."""
 
     by: str
     group: str
@@ -88,7 +88,7 @@ class Header(Record):
     version: str
     created: str = Field(description="Time in UTC, ISO 8601.")
     command: str
-    versions: dict[str, str] = Field(description="Packages that compute, by name.")
+    versions: dict[str, str] = Field(description="Versions of the packages that compute, by name.")
     model: ModelStamp
     logit_scale: float
     logit_bias: float | None
@@ -96,7 +96,7 @@ class Header(Record):
     dataset: DatasetRecord
     confidence: float
     seed: int
-    by: tuple[str, ...] = Field(description="Features and intersections that were looked at.")
+    by: tuple[str, ...] = Field(description="Sensitive features and intersections, in order.")
 
 
 class Results(Record):
@@ -105,7 +105,7 @@ class Results(Record):
     schema_version: Literal[1] = 1
     kind: Literal["run", "compare", "ablate"]
     header: Header
-    summary: tuple[str, ...] = Field(description="The finding in plain words.")
+    summary: tuple[str, ...] = Field(description="The findings in plain words.")
     rates: tuple[Rate, ...] = ()
     differences: tuple[Difference, ...] = ()
     gaps: tuple[Gap, ...] = ()
@@ -122,7 +122,9 @@ class Results(Record):
     skews: tuple[Skew, ...] = ()
     power: tuple[Power, ...] = ()
     insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
-    not_tried: tuple[str, ...] = Field((), description="Changes that make no policy, with why.")
+    not_tried: tuple[str, ...] = Field(
+        (), description="Changes that do not make a policy, and why."
+    )
     limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")
 
     def to_json(self) -> str:

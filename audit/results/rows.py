@@ -1,7 +1,7 @@
 """The rows of `results.json`: one record for each figure, with its n and its interval.
 
-A number that is undefined is null. `support` says how far a cell carries: full (n of 100 and more),
-indicative (30 to 99), suppressed (below 30: no claim is made from it).
+A number that is undefined is null. `support` says how much a cell supports: full (n of 100 and
+more), indicative (30 to 99), suppressed (below 30: no claim is made from it).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Number = Annotated[float | None, BeforeValidator(null_if_undefined)]
 
 
 class Record(BaseModel):
-    """Part of results.json: frozen, and of no field that is not named."""
+    """A part of results.json: frozen, and without fields that are not named."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -113,7 +113,7 @@ class Shift(Record):
 
     before_policy: str
     after_policy: str
-    matched: bool = Field(description="At the overall flag rate of the first, see the method.")
+    matched: bool = Field(description="At the overall flag rate of the first; see the method.")
     by: str
     group: str
     metric: str
@@ -190,12 +190,12 @@ class Price(Record):
     over_capture: Number = Field(description="from_passed / passed_before.")
     over_capture_low: Number
     over_capture_high: Number
-    from_correct: int | None = Field(description="Of them classified rightly before, if known.")
+    from_correct: int | None = Field(description="Of them correctly classified before, if known.")
     support: Support
 
 
 class Skew(Record):
-    """How the images that resemble a prompt most differ from the dataset in their groups."""
+    """How the groups of the images that resemble a prompt most differ from the desired shares."""
 
     prompt: str
     by: str

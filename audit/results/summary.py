@@ -1,4 +1,4 @@
-"""The finding of an audit in plain words: counts of every 10,000, and what is not shown."""
+"""The findings of an audit in plain words: counts of every 10,000, and what is not shown."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.results import Header
 from audit.results.rows import Gap, Rate, Shift
 
-#: Groups with too few images that are named one by one; of more, only how many there are.
+#: Up to this many groups with too few images are named; of more, only the number is said.
 _NAMED = 6
 
-#: Metrics that count some of a group's images only, so that its size does not tell their n.
+#: Metrics that count only some of a group's images, so that its size does not tell their n.
 _OWN_DENOMINATOR = (FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
@@ -47,17 +47,17 @@ def flagged_sentence(policy: str, rates: Iterable[Rate], *, benign: bool) -> str
 
 
 def gap_sentence(gap: Gap) -> str:
-    """Returns how far the groups of a feature lie apart, and whether that is shown."""
+    """Returns how far the groups of a sensitive feature lie apart, and whether that is shown."""
     if gap.worst is None or gap.best is None:
         return f"By {gap.by} nothing can be said: fewer than two groups have 30 images."
-    told = (
+    finding = (
         f"By {gap.by}, {gap.worst} is flagged most ({gap.worst_count:,} of {gap.worst_n:,}) and "
         f"{gap.best} least ({gap.best_count:,} of {gap.best_n:,})"
     )
     if not gap.difference:
         return f"By {gap.by}, all groups are flagged alike ({gap.compared} with 30 images)."
     bounds = f"[{of_10000(gap.difference_low)} to {of_10000(gap.difference_high)}]"
-    shown = f"{told}: {of_10000(gap.difference)} more of every 10,000 {bounds}"
+    shown = f"{finding}: {of_10000(gap.difference)} more of every 10,000 {bounds}"
     if gap.difference_low:
         return f"{shown}."
     return f"{shown}; it is not shown that the groups differ."
@@ -98,15 +98,15 @@ def _who_moved(name: str, shifts: Iterable[Shift]) -> str:
     claims.sort(key=lambda shift: -abs(shift.net or 0.0))
     if not claims:
         return (
-            f"No group is shown to change under {name}, corrected over the groups of each feature; "
-            "that is no proof that none does."
+            f"No group is shown to change under {name}, corrected over the groups of each "
+            "sensitive feature; that is not proof that none does."
         )
-    told = [
+    named = [
         f"{shift.by} {shift.group} ({_change(shift.net)} of every 10,000, n = {shift.n:,})"
         for shift in claims[:_NAMED]
     ]
     more = f" and {len(claims) - _NAMED} more groups" if len(claims) > _NAMED else ""
-    return f"Shown to change, most first: {', '.join(told)}{more}."
+    return f"Shown to change, most first: {', '.join(named)}{more}."
 
 
 def ablate_summary(
@@ -129,7 +129,7 @@ def ablate_summary(
             a
             for a in ablations
             if (a.policy, a.by, a.metric) == (policy.name, OVERALL, FLAG)
-            # Without a label that flags there are fewer flags: that says nothing.
+            # That there are fewer flags without a label that flags says nothing.
             if not (a.kind == "without" and a.change in acting)
         ]
         if own:
@@ -174,7 +174,7 @@ def _searched(halves: Sequence[SplitHalf]) -> Iterator[str]:
 
 
 def insufficient(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
-    """Yields what had too little data for a claim."""
+    """Yields what has too little data for a claim."""
     for by in header.by:
         cells = [group for group in header.dataset.groups if group.by == by]
         small = [f"{cell.group} (n = {cell.n})" for cell in cells if cell.support == "suppressed"]
@@ -190,7 +190,7 @@ def insufficient(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
 
 
 def _few_to_count(header: Header, rates: Iterable[Rate]) -> list[str]:
-    """Returns cells with too few images of which the group itself has enough."""
+    """Returns cells with too few images in groups that have enough images themselves."""
     enough = {(g.by, g.group) for g in header.dataset.groups if g.support != "suppressed"}
     return sorted(
         f"{r.metric} of {r.group} ({r.policy}, n = {r.n})"
@@ -209,16 +209,16 @@ def limits(header: Header) -> Iterator[str]:
     """Yields what the audit cannot say."""
     if header.dataset.benign:
         yield (
-            "Nothing in these images should be flagged: every flag is a false one. What the policy "
-            "misses is not measured."
+            "Nothing in these images should be flagged, so every flag is a false one. What the "
+            "policy misses is not measured."
         )
     if header.dataset.sensitive_features:
         yield (
-            "Groups are as the dataset's annotators perceived them, which need not be how a person "
-            "sees themself. The tool reads these labels and infers none."
+            "Groups are as the dataset's annotators perceived them, which need not be how people "
+            "see themselves. The tool reads these labels and infers none."
         )
-    yield "The images are a dataset's, not what your users upload: rates there will differ."
-    yield "A difference that is not shown is not proof of none: see the power of each group."
+    yield "The images are from a dataset, not what your users upload: rates there will differ."
+    yield "A difference that is not shown may still be there: see the power of each group."
     yield (
         "Published egregious rates of CLIP (Radford et al. 2021) were not reached by independent "
         "replications with released weights (openai/CLIP#157): compare directions, not percentages."

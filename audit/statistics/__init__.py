@@ -1,1 +1,1 @@
-"""Intervals, tests and corrections."""
+"""Intervals, tests of significance, and how many images a claim needs."""

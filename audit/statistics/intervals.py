@@ -20,7 +20,7 @@ Float64s = npt.NDArray[np.float64]
 #: Confidence of every interval, unless its text says simultaneous.
 LEVEL = 0.95
 
-#: No finite bound of a ratio lies beyond e to this power, either way; so many halvings of the
+#: No finite bound of a ratio lies beyond e to plus or minus this power; this many halvings of the
 #: span find it to the last digits of float64.
 _LOG_END, _HALVINGS = 40.0, 64
 
@@ -49,7 +49,7 @@ def wilson(count: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> Inte
         low, high = proportion_confint(
             np.asarray(count, np.float64), np.asarray(n, np.float64), 1 - level, method="wilson"
         )
-    # Rounding must not put the bound of 0 of n, or of n of n, a hair beyond its estimate.
+    # Rounding must not put a bound of 0 of n, or of n of n, slightly beyond its estimate.
     rate = share(count, n)
     return Interval(np.minimum(low, rate), np.maximum(high, rate))
 
@@ -82,9 +82,10 @@ def ratio(
 ) -> Interval:
     """Returns the score interval of the ratio of two independent rates.
 
-    No hit in the reference leaves it without an upper bound (infinity), none in either says nothing
-    (NaN). Solved here, since statsmodels' closed form gives NaN, or the estimate itself as a bound,
-    where every image of the reference is a hit: as in the pass ratio to a group without a flag.
+    Without a hit in the reference it has no upper bound (infinity); without a hit in either it is
+    undefined (NaN). It is solved here, since statsmodels' closed form gives NaN, or the estimate
+    itself as a bound, where every image of the reference is a hit, as in the pass ratio to a group
+    without a flag.
 
     Source: Koopman 1984, Biometrics 40:513.
     """
@@ -104,7 +105,7 @@ def ratio(
 def _score_root(
     cells: tuple[npt.NDArray[np.float64], ...], estimate: Float64s, end: float, level: float
 ) -> Float64s:
-    """Returns the logarithm of the ratio, from the estimate to `end`, that is just not rejected."""
+    """Returns the logarithm of the ratio between estimate and `end` that is only just accepted."""
     critical = stats.chi2.ppf(level, 1)
     kept, rejected = np.clip(estimate, -_LOG_END, _LOG_END), np.full(estimate.shape, end)
     for _ in range(_HALVINGS):
@@ -115,7 +116,7 @@ def _score_root(
 
 
 def _ratio_score(cells: tuple[npt.NDArray[np.float64], ...], at: Float64s) -> Float64s:
-    """Returns the squared score of a ratio, with the most likely rates that have it."""
+    """Returns the squared score of a ratio, at the most likely rates with that ratio."""
     hits, images, reference_hits, reference_images = cells
     a = at * (images + reference_images)
     b = at * (images + reference_hits) + hits + reference_images
@@ -132,7 +133,7 @@ def paired_difference(
 ) -> Interval:
     """Returns the interval of (entered - left) / n, the change of a rate on the same n images.
 
-    It stays open where nothing entered or left, as n images cannot prove that none ever would.
+    It has a width even where nothing entered or left: n images cannot prove that none ever would.
 
     Source: Bonett and Price 2012, J. Educational and Behavioral Statistics 37:479.
     """
@@ -148,7 +149,7 @@ def paired_difference(
 def difference_of(
     first: npt.ArrayLike, first_interval: Interval, second: npt.ArrayLike, second_interval: Interval
 ) -> Interval:
-    """Returns the interval of first - second, of independent estimates with their intervals.
+    """Returns the interval of first - second, two independent estimates with their intervals.
 
     Source: Zou and Donner 2008, Statistics in Medicine 27:1693 (MOVER).
     """
@@ -160,7 +161,7 @@ def difference_of(
 
 
 def simultaneous(level: float, comparisons: int) -> float:
-    """Returns the level at which so many intervals hold together with `level` (Bonferroni)."""
+    """Returns the level at which that many intervals hold together with `level` (Bonferroni)."""
     return 1 - (1 - level) / max(comparisons, 1)
 
 
@@ -190,21 +191,21 @@ class Pairs:
     def joint(self, level: float) -> float:
         """Returns the level of each pair's interval at which all hold together with `level`.
 
-        An interval of two groups is that of the same two the other way round, so half are counted.
+        Two groups have the same interval in either order, so only half of the pairs count.
         """
         return simultaneous(level, len(self.indices) // 2)
 
     def differences(self, level: float) -> tuple[Float64s, Interval]:
-        """Returns (pairs,) how much higher the first rate is, and each one's interval."""
+        """Returns (pairs,) how much higher the first rate is, with intervals."""
         apart = share(self.count, self.n) - share(self.other_count, self.other_n)
         return apart, difference(self.count, self.n, self.other_count, self.other_n, level)
 
     def ratios(self, level: float) -> tuple[Float64s, Interval]:
-        """Returns (pairs,) how many times the second rate the first is, and intervals."""
+        """Returns (pairs,) the first rate as a multiple of the second, with intervals."""
         times = share(share(self.count, self.n), share(self.other_count, self.other_n))
         return times, ratio(self.count, self.n, self.other_count, self.other_n, level)
 
     def passing(self) -> Pairs:
-        """Returns the same pairs with the images that do not count in place of those that do."""
+        """Returns the same pairs, counting the images that did not count before."""
         count, other_count = self.n - self.count, self.other_n - self.other_count
         return Pairs(self.indices, count, self.n, other_count, self.other_n)

@@ -32,7 +32,7 @@ def independence_p(
 ) -> Float64s:
     """Returns p of equal rates in two independent groups; NaN where one has no images.
 
-    Fisher's exact test where an expected count is below 5, else the chi-square test.
+    Fisher's exact test where an expected count is below 5, otherwise the chi-square test.
     """
     arrays = np.broadcast_arrays(*(np.asarray(a) for a in (count, n, reference_count, reference_n)))
     cells = zip(*(a.ravel() for a in arrays), strict=True)
@@ -42,16 +42,16 @@ def independence_p(
 def groups_p(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
     """Returns p of one rate in all groups, from (g,) counts and sizes; groups of 0 are left out.
 
-    The chi-square test. Where an expected count is below 5, Fisher's exact test for two groups, and
-    for more the share of random tables with the same margins (seeded) that lie as far out. NaN
-    where fewer than two groups have images.
+    It is the chi-square test. Where an expected count is below 5, it is Fisher's exact test for two
+    groups, and for more groups the share of random tables with the same margins (seeded) that lie
+    as far out. NaN where fewer than two groups have images.
     """
     counts, sizes = np.asarray(counts, np.int64), np.asarray(sizes, np.int64)
     counts, sizes = counts[sizes > 0], sizes[sizes > 0]
     if len(sizes) < 2:
         return float("nan")
     table = np.stack([counts, sizes - counts])
-    if (table.sum(axis=1) == 0).any():  # all or none: nothing tells the groups apart
+    if (table.sum(axis=1) == 0).any():  # all are hits, or none is: nothing tells the groups apart
         return 1.0
     if stats.contingency.expected_freq(table).min() >= _SMALL_EXPECTED:
         return float(stats.chi2_contingency(table, correction=False).pvalue)
@@ -73,8 +73,8 @@ def _random_tables_p(counts: Counts, sizes: Counts) -> float:
 def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Float64s:
     """Returns the exact p of McNemar's test; 1 where nothing entered and nothing left.
 
-    Exact at any size: twice the smaller tail of a fair coin, as statsmodels has it, for all cells
-    at once.
+    It is exact at any size: twice the smaller tail of a fair coin, as in statsmodels, but for all
+    cells at once.
 
     Source: McNemar 1947, Psychometrika 12:153.
     """
@@ -101,8 +101,8 @@ def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
 def holm(p_values: npt.ArrayLike) -> Float64s:
     """Returns Holm's adjusted p; each column is one family. NaN stays NaN and does not count.
 
-    Written out, since statsmodels' own runs the garbage collector at each call: 40 ms for a family,
-    of which an ablation has thousands.
+    It is written out here, since that of statsmodels runs the garbage collector at each call: 40 ms
+    for a family, and an ablation has thousands of families.
 
     Source: Holm 1979, Scandinavian J. of Statistics 6:65.
     """

@@ -1,11 +1,11 @@
-"""How far a cell of n images carries: no claim, indicative, full."""
+"""How much a cell of n images supports: no claim, an indicative one, a full one."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
 
-#: Below the first n no claim is made from a cell; below the second it is indicative.
+#: A cell of fewer images than the first makes no claim; one of fewer than the second is indicative.
 SUPPRESSED_BELOW, INDICATIVE_BELOW = 30, 100
 
 

@@ -31,7 +31,7 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold,
 from audit.results.results import Results
 from audit.results.rows import records
 from audit.studies.run import assess
-from audit.studies.subject import Named, Subject, single_features
+from audit.studies.subject import Named, Subject, without_intersections
 from moderation.policy import Label, Policy
 
 
@@ -90,7 +90,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         variants = variants_of(before.policy, study)
         trials = run_variants(variants, subject.encoder, subject.embedded.features)
         tried.append(_Tried(before, variants, trials))
-    parts = single_features(subject.groups)
+    parts = without_intersections(subject.groups)
     strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
     moved = (ablation_table(each.before, each.trials, parts) for each in tried)
     searched = (split_half(each.before, each.of(*_SEARCHED), strata, seed=seed) for each in tried)

@@ -16,7 +16,7 @@ from audit.results import summary
 from audit.results.results import Results
 from audit.results.rows import Agreement, Flow, Price, Shift, records
 from audit.studies.run import assess
-from audit.studies.subject import Named, Subject, single_features
+from audit.studies.subject import Named, Subject, without_intersections
 
 
 def compare_audit(subject: Subject, named: Named) -> Results:
@@ -26,7 +26,7 @@ def compare_audit(subject: Subject, named: Named) -> Results:
         PolicyError: a policy does not fit the model.
     """
     [before, *others], found = assess(subject, named)
-    groups, single = subject.groups, single_features(subject.groups)
+    groups, parts = subject.groups, without_intersections(subject.groups)
     tables = (table for after in others for table in _shifts(before, after, groups))
     shifts = records(Shift, *tables)
     several = [agreement_table([before, *others], groups)] if len(others) > 1 else []
@@ -35,7 +35,7 @@ def compare_audit(subject: Subject, named: Named) -> Results:
         summary=tuple(summary.compare_summary(found["header"], found["rates"], shifts)),
         shifts=shifts,
         agreements=records(Agreement, *several),
-        flows=records(Flow, *(flow_table(before, after, single) for after in others)),
+        flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
         prices=records(Price, *(price_table(before, after, groups) for after in others)),
         **found,
     )
@@ -44,14 +44,14 @@ def compare_audit(subject: Subject, named: Named) -> Results:
 def _shifts(
     before: Predictions, after: Predictions, groups: Sequence[Groups]
 ) -> Iterator[pd.DataFrame]:
-    """Yields the shifts of flags and categories for all groups, of labels for single features."""
+    """Yields the shifts of flags and categories for all groups, of labels without intersections."""
     metrics = shared_metrics(before, after)
     labels = {name: marks for name, marks in metrics.items() if name.startswith("label:")}
     others = {name: marks for name, marks in metrics.items() if name not in labels}
     matched = {FLAG: (before.flagged, flagged_at(after, int(before.flagged.sum())))}
     for table in (
         shift_table(others, groups).assign(matched=False),
-        shift_table(labels, single_features(groups)).assign(matched=False),
+        shift_table(labels, without_intersections(groups)).assign(matched=False),
         shift_table(matched, groups).assign(matched=True),
     ):
         yield table.assign(before_policy=before.name, after_policy=after.name)

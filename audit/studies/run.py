@@ -19,7 +19,7 @@ from audit.metrics.skew import Desired, skew_table
 from audit.results import summary
 from audit.results.results import Header, Results
 from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
-from audit.studies.subject import Named, Subject, single_features
+from audit.studies.subject import Named, Subject, without_intersections
 from moderation.scoring.classifier import similarities
 
 #: Metrics by which groups are compared; labels are too many, and are only counted.
@@ -113,7 +113,9 @@ def prompt_skews(subject: Subject, prompt: str, *, k: int, desired: Desired) -> 
     """
     features = subject.encoder.text_features([prompt])
     cosines = similarities(subject.embedded.features, features)[:, 0]
-    table = skew_table(cosines, single_features(subject.groups), min(k, len(cosines)), desired)
+    table = skew_table(
+        cosines, without_intersections(subject.groups), min(k, len(cosines)), desired
+    )
     if table.empty:
         remedy = "Name a dataset with groups to tell apart"
         raise AuditError("no sensitive feature has two groups", subject.dataset.name, remedy)

@@ -133,7 +133,7 @@ def _dataset_record(embedded: EmbeddedDataset, groups: Iterable[Groups]) -> Data
     )
 
 
-def single_features(groups: Iterable[Groups]) -> list[Groups]:
+def without_intersections(groups: Iterable[Groups]) -> list[Groups]:
     """Returns the partitions that are not intersections: the whole and each sensitive feature."""
     return [part for part in groups if CROSS not in part.by]
 

@@ -21,7 +21,7 @@ from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
 
 RACE, GENDER, AGE = "race", "gender", "age"
-FEATURES = (RACE, GENDER, AGE)
+SENSITIVE_FEATURES = (RACE, GENDER, AGE)
 
 #: Age groups in their order; over 69 is one group, called as FairFace calls it.
 AGES = (
@@ -50,7 +50,7 @@ _RELEASED = re.compile(r"fairface_label_\w+\.csv")
 _SHARD = re.compile(r"(.+?)-\d+-of-\d+.*\.parquet")
 _PERCEIVED = "Race, gender and age are as annotators perceived them in a photograph."
 
-_KNOWN = {feature: tuple(counts) for feature, counts in VALIDATION_COUNTS.items()}
+_KNOWN = {name: tuple(counts) for name, counts in VALIDATION_COUNTS.items()}
 _KNOWN[_SERVICE_TEST] = ("TRUE", "FALSE")
 
 
@@ -59,9 +59,7 @@ def _key(text: str) -> str:
     return re.sub(r"[\s_/–-]+", " ", text.casefold()).strip()
 
 
-_SPELLINGS = {
-    feature: {_key(value): value for value in values} for feature, values in _KNOWN.items()
-}
+_SPELLINGS = {name: {_key(value): value for value in values} for name, values in _KNOWN.items()}
 _SPELLINGS[RACE]["latino"] = "Latino_Hispanic"
 for _spelling in ("over 70", "70+", ">70", "70 and over"):
     _SPELLINGS[AGE][_spelling] = AGES[-1]
@@ -85,16 +83,16 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     _refuse_numbers(tables)
     dates = Dates(options.repair)
 
-    def read(feature: str, cell: str) -> str | Wrong:
-        text = dates.read(cell) if feature == AGE else cell
-        return text if isinstance(text, Wrong) else _group(feature, text)
+    def read(name: str, cell: str) -> str | Wrong:
+        text = dates.read(cell) if name == AGE else cell
+        return text if isinstance(text, Wrong) else _group(name, text)
 
     images = list(images_of(tables, layout, image_root(files[0], options), read))
     about = About(
         adapter="fairface",
         source=files[0] if len(files) == 1 else path,
         name=f"fairface:{_name(path)}",
-        sensitive_features=FEATURES,
+        sensitive_features=SENSITIVE_FEATURES,
         orders={AGE: AGES},
         benign=True,
         notes=(_PERCEIVED, *dates.notes()),
@@ -116,19 +114,19 @@ def age_group(years: int) -> str:
 def differences(table: pd.DataFrame) -> tuple[str, ...]:
     """Returns in words every group whose size differs from that in the released validation set."""
     found = []
-    for feature, published in VALIDATION_COUNTS.items():
-        counts = table[feature].value_counts()
+    for name, published in VALIDATION_COUNTS.items():
+        counts = table[name].value_counts()
         for group, n in published.items():
             if (here := int(counts.get(group, 0))) != n:
-                found.append(f"{feature} {group} has {here:,}, published are {n:,}")
+                found.append(f"{name} {group} has {here:,}, published are {n:,}")
     return tuple(found)
 
 
-def _group(feature: str, cell: str) -> str | Wrong:
+def _group(name: str, cell: str) -> str | Wrong:
     """Returns the group that a cell means, as FairFace spells it, or what is wrong with it."""
-    value = _SPELLINGS[feature].get(_key(cell))
+    value = _SPELLINGS[name].get(_key(cell))
     if value is None:
-        return Wrong(f"there is no {feature} {cell}", f"Known are: {', '.join(_KNOWN[feature])}")
+        return Wrong(f"there is no {name} {cell}", f"Known are: {', '.join(_KNOWN[name])}")
     return value
 
 
@@ -151,7 +149,7 @@ def _is_labels(path: Path) -> bool:
         present = set(columns_of(path))
     except DatasetError:
         return False
-    return present >= set(FEATURES) and bool(present & {_FILE, _IMAGE})
+    return present >= set(SENSITIVE_FEATURES) and bool(present & {_FILE, _IMAGE})
 
 
 def _part(file: Path) -> str:
@@ -167,7 +165,7 @@ def _only_part(path: Path) -> list[Path]:
     if parts:
         remedy = "Name one of the files, or put each part into a folder of its own"
         raise DatasetError.of(path, f"it holds several parts: {', '.join(parts)}", remedy)
-    remedy = f"Name a CSV or Parquet file with the columns {_FILE}, {', '.join(FEATURES)}"
+    remedy = f"Name a CSV or Parquet file with the columns {_FILE}, {', '.join(SENSITIVE_FEATURES)}"
     if is_table(path):
         remedy += f"; this one has: {', '.join(columns_of(path))}"
     raise DatasetError.of(path, "there are no labels of FairFace in it", remedy)
@@ -179,7 +177,7 @@ def _layout(path: Path) -> Layout:
     return Layout(
         # Where a Parquet file has both, `file` only repeats what the image's path says.
         image=_IMAGE if _IMAGE in present else _FILE,
-        features={name: name for name in (*FEATURES, *checked)},
+        sensitive_features={name: name for name in (*SENSITIVE_FEATURES, *checked)},
         sha256=SHA256 if SHA256 in present else None,
     )
 
@@ -191,7 +189,7 @@ def _refuse_numbers(tables: Sequence[Annotations]) -> None:
     )
     problems = []
     for table in tables:
-        if columns := sorted(table.numbered & set(FEATURES)):
+        if columns := sorted(table.numbered & set(SENSITIVE_FEATURES)):
             what = f"{', '.join(columns)} holds numbers, and the file does not state their names"
             problems.append((str(table.path), 0, what, remedy))
     if problems:

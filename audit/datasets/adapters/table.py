@@ -31,14 +31,14 @@ class Layout(NamedTuple):
 
     Attributes:
         image: the column of images' paths, or in a Parquet file of images.
-        features: the column of each sensitive feature whose cells are read and checked.
+        sensitive_features: the column of each sensitive feature whose cells are read and checked.
         y_true: the column of classes, where there are any.
         id: the column of what images are called; by default they are called by their path.
         sha256: the column of the images' hashes, where they are stated.
     """
 
     image: str
-    features: Mapping[str, str]
+    sensitive_features: Mapping[str, str]
     y_true: str | None = None
     id: str | None = None
     sha256: str | None = None
@@ -58,7 +58,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     layout = _layout(path, options)
     dates = Dates(options.repair)
 
-    def read_value(feature: str, cell: str) -> str | Wrong:
+    def read_value(name: str, cell: str) -> str | Wrong:
         return dates.read(cell)
 
     tables = read_tables([path], layout)
@@ -67,7 +67,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         adapter="table",
         source=path,
         name=f"table:{path.stem}",
-        sensitive_features=tuple(layout.features),
+        sensitive_features=tuple(layout.sensitive_features),
         notes=dates.notes(),
     )
     return build_dataset(images, about, options, tables[0].problems)
@@ -87,9 +87,9 @@ def _layout(path: Path, options: LoadOptions) -> Layout:
         what = f"a sensitive feature cannot be called {IMAGE_ID}"
         raise DatasetError.of(path, what, "Write --column id=NAME")
     known = (IMAGE, Y_TRUE, ID, SHA256)
-    features = {key: name for key, name in columns.items() if key not in known}
+    sensitive_features = {key: name for key, name in columns.items() if key not in known}
     stated = (columns.get(Y_TRUE), columns.get(ID), columns.get(SHA256))
-    return Layout(columns[IMAGE], features, *stated)
+    return Layout(columns[IMAGE], sensitive_features, *stated)
 
 
 def image_root(path: Path, options: LoadOptions) -> Path:
@@ -112,13 +112,13 @@ def read_tables(paths: Sequence[Path], layout: Layout) -> list[Annotations]:
     Raises:
         DatasetError: one cannot be read, lacks a column, or has images where values should be.
     """
-    values = {*layout.features.values(), layout.y_true, layout.sha256}
-    columns = [name for name in (layout.image, layout.id, *values) if name]
+    values = (*layout.sensitive_features.values(), layout.y_true, layout.sha256)
+    columns = [name for name in (layout.image, *values, layout.id) if name]
     tables = [read_annotations(path, columns) for path in paths]
     problems = [
         (str(table.path), 0, f"{name} holds images, and no values", "Name another column")
         for table in tables
-        for name in sorted(table.pictures & values)
+        for name in sorted(table.pictures & set(values))
     ]
     if problems:
         raise DatasetError(problems)
@@ -158,7 +158,7 @@ def _image(
         image_id = path if by_path else f"{table.path.stem}#{row}"
         reference = ParquetImage(table.path, row - 1, layout.image)
     values, wrong = {}, []
-    for name, column in layout.features.items():
+    for name, column in layout.sensitive_features.items():
         text = cell(column)
         value = text if is_nothing(text) else read_value(name, text)
         if isinstance(value, Wrong):

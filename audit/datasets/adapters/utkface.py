@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from audit.datasets.adapters.fairface import AGE, AGES, FEATURES, GENDER, RACE, age_group
+from audit.datasets.adapters.fairface import AGE, AGES, GENDER, RACE, SENSITIVE_FEATURES, age_group
 from audit.datasets.adapters.options import LoadOptions
 from audit.datasets.adapters.rows import About, AnnotatedImage, Wrong, build_dataset
 from audit.datasets.dataset import Dataset
@@ -50,7 +50,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         adapter="utkface",
         source=path,
         name=f"utkface:{path.resolve().name}",
-        sensitive_features=FEATURES,
+        sensitive_features=SENSITIVE_FEATURES,
         orders={AGE: AGES},
         benign=True,
         notes=(*_NOTES, f"Passed over: {told(passed_over)}.") if passed_over else _NOTES,

@@ -181,7 +181,7 @@ def test_limits_are_read_with_intersections_in_either_spelling(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (("worst_group_rate: 0.05", ""), "it holds no limit"),
+        (("worst_group_rate: 0.05", ""), "there is no limit in it"),
         (("worst_group_rate: 0.05", "worst_group_rate: 5"), "limits.yaml:4:"),
         (("worst_group_rate", "worst_group"), "Did you mean 'worst_group_rate'"),
         (("schema_version: 1", "schema_version: 2"), "schema_version is 2, and"),
@@ -195,9 +195,9 @@ def test_limits_are_read_with_intersections_in_either_spelling(tmp_path: Path) -
         (("worst_group_rate: 0.05", "worst_group_rate: 1"), "Use less than 1"),
         (("worst_group_rate: 0.05", "pass_ratio: 0"), "Use more than 0"),
         (('"age,gender"', '"gender, race"'), "named twice"),
-        (("false_positive_rate", "true_positive_rate"), "would fail what is better"),
-        (("false_positive_rate", "action:allow"), "would fail what is better"),
-        (("false_positive_rate", "label:cat"), "no harm by itself"),
+        (("false_positive_rate", "true_positive_rate"), "would fail an improvement"),
+        (("false_positive_rate", "action:allow"), "would fail an improvement"),
+        (("false_positive_rate", "label:cat"), "not a harm by itself"),
     ],
 )
 def test_limits_that_cannot_be_used_are_refused_with_their_place(

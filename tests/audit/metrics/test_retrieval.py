@@ -149,5 +149,5 @@ def test_skews_need_two_groups_and_a_k_from_1_to_n() -> None:
 
 
 def test_a_share_that_is_none_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(ValueError, match="desired is 'equla', and it can be equal, dataset"):
+    with pytest.raises(ValueError, match="desired is 'equla', and can be equal, dataset"):
         desired_shares(Groups("g", ("a", "b"), np.arange(4) % 2), "equla")  # type: ignore[arg-type]

@@ -7,18 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from audit.commands.inputs import TextOrJson
-from audit.commands.opening import open_subject
+from audit.commands.opening import open_subject, read_policies
+from audit.commands.options import DatasetOptions
 from audit.commands.output import writing
-from audit.commands.policies import named, read_policies
-from audit.commands.shared_options import DatasetOptions, takes_options
+from moderation.commands.options import TableOrJson, takes_options
 from moderation.commands.output import note
 
 if TYPE_CHECKING:
     from audit.gate.limits import Limits
     from audit.gate.report import GateReport
+    from audit.studies.run import Named
     from audit.studies.subject import Subject
-    from moderation.policy import Policy
 
 #: Exit codes by answer: neither of the last two may be merged, for different reasons.
 EXIT_CODES = {"pass": 0, "fail": 1, "insufficient data": 4}
@@ -39,14 +38,15 @@ def gate(
         str, typer.Option("--policy", "-p", help="The new policy: a file, or a shipped name.")
     ],
     limits: Annotated[Path, typer.Option(help="File of limits: see docs/audit.md.")],
-    options: DatasetOptions,
     baseline: Annotated[
         str | None, typer.Option(help="The policy that it would replace, for the regression limit.")
     ] = None,
     summary: Annotated[
         Path | None, typer.Option(help="Write the answer there too, as Markdown.")
     ] = None,
-    format: Annotated[TextOrJson, typer.Option(help="table is Markdown.")] = TextOrJson.TABLE,
+    format: Annotated[TableOrJson, typer.Option(help="table is Markdown.")] = "table",
+    *,
+    options: DatasetOptions,
 ) -> None:
     """Hold a policy against limits: pass, fail, or insufficient data.
 
@@ -59,11 +59,11 @@ def gate(
     paths = [policy] if baseline is None else [policy, baseline]
     if baseline is None and held.regression is not None:
         raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
-    policies = read_policies(paths, options.model)
-    with open_subject(options, policies, by=held.by) as subject:
-        report = _hold(subject, policies, paths, held)
+    named = read_policies(paths, options.model)
+    with open_subject(options, named.policies.values(), by=held.by) as subject:
+        report = _hold(subject, named, held)
     text = to_markdown(report)
-    print(to_json(report) if format is TextOrJson.JSON else text, end="", flush=True)
+    print(to_json(report) if format == "json" else text, end="", flush=True)
     if summary is not None:
         with writing(summary):
             summary.write_text(text, encoding="utf-8")
@@ -71,17 +71,16 @@ def gate(
     raise typer.Exit(EXIT_CODES[report.answer])
 
 
-def _hold(subject: Subject, policies: list[Policy], paths: list[str], limits: Limits) -> GateReport:
+def _hold(subject: Subject, named: Named, limits: Limits) -> GateReport:
     from audit.gate.checks import check_limits
     from audit.gate.figures import group_counts, marks_of, shared_counts
     from audit.gate.limits import refuse_unknown_groups
     from audit.gate.report import GateReport
     from audit.metrics.truth import truth_of
 
-    called = named(policies, paths)
-    predictions = subject.predict(called.policies)
+    predictions = subject.predict(named.policies)
     marks = [marks_of(each, limits.metric, truth_of(subject.dataset, each)) for each in predictions]
-    unchanged = policies[0].sha256 == policies[-1].sha256
+    unchanged = len({policy.sha256 for policy in named.policies.values()}) == 1
     parts = [subject.dataset.groups(by) for by in limits.by]
     refuse_unknown_groups(limits, parts)
     checks = [
@@ -94,4 +93,4 @@ def _hold(subject: Subject, policies: list[Policy], paths: list[str], limits: Li
             unchanged=unchanged,
         )
     ]
-    return GateReport(subject.header(called.policies, called.paths), limits, tuple(checks))
+    return GateReport(subject.header(named.policies, named.paths), limits, tuple(checks))

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from moderation.commands.output import note, print_table, working
-from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.commands.options import TableOrJsonOption
+from moderation.commands.output import note, print_json, print_table, working
 from moderation.errors import ModelError
 from moderation.settings import load_settings
 
@@ -22,11 +21,11 @@ ModelArgument = Annotated[
 
 
 @app.command("list", epilog="Example:\n\n    moderation model list --format json")
-def list_models(format: FormatOption = TextOrJson.TABLE) -> None:
+def list_models(format: TableOrJsonOption = "table") -> None:
     """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
     found = [_starter_entry(), *_cached_entries()]
-    if format is TextOrJson.JSON:
-        print(json.dumps(found, indent=2))
+    if format == "json":
+        print_json(found)
         return
     print_table(tuple(found[0]), [[str(value) for value in entry.values()] for entry in found])
 
@@ -87,7 +86,7 @@ def pull(model: ModelArgument) -> None:
 
 
 @app.command(epilog="Example:\n\n    moderation model info starter --format json")
-def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
+def info(model: ModelArgument, format: TableOrJsonOption = "table") -> None:
     """Load a model and show what it is: hashes, sizes, number format."""
     from moderation.encoders.options import LoadOptions
     from moderation.encoders.registry import load_encoder
@@ -103,8 +102,8 @@ def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
         "logit_bias": encoder.logit_bias,
         "image_size": list(encoder.preprocessing.crop),
     }
-    if format is TextOrJson.JSON:
-        print(json.dumps(facts, indent=2))
+    if format == "json":
+        print_json(facts)
         return
     for name, value in facts.items():
         print(f"{name:16} {value}")

@@ -1,4 +1,4 @@
-"""`moderation worker`: serve the queues until told to stop."""
+"""`moderation worker`: serve the queues until it is stopped."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Annotated
 
 import typer
 
-from moderation.commands.inputs import ModelOption, find_policies, note_passed_over
+from moderation.commands.inputs import find_policies, note_passed_over
+from moderation.commands.options import ModelOption
 from moderation.commands.output import note
 from moderation.messages import QUEUES
 from moderation.settings import load_settings
@@ -40,23 +41,23 @@ def worker(
         typer.Option(
             "--policy",
             "-p",
-            help="Policy file, folder, or name of a shipped one; else MODERATION_POLICIES.",
+            help="Policy file, folder, or shipped name; by default MODERATION_POLICIES.",
         ),
     ] = None,
     model: ModelOption = None,
     queue: Annotated[
-        list[Queue] | None, typer.Option(help="Queue to serve; else both, in turns.")
+        list[Queue] | None, typer.Option(help="Queue to serve; by default both, in turns.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Requests in hand at a time; else the setting.")
+        int | None, typer.Option(min=1, help="Requests in hand at a time; by default the setting.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name in logs and checks; else one made at random.")
+        str | None, typer.Option(help="Name in logs and checks; by default a random one.")
     ] = None,
 ) -> None:
     """Serve the queues: fetch, decode, encode, decide, answer.
 
-    Loads the model once, then works until SIGTERM or Ctrl-C; what it has in hand is answered first.
+    Loads the model once, then works until SIGTERM or Ctrl-C; it answers what it has in hand first.
     """
     settings = load_settings(concurrency=concurrency)
     from moderation.worker.logs import configure_logging

@@ -13,7 +13,7 @@ from benchmarks.throughput import FULL, QUICK, Plan, measure, results
 from benchmarks.throughput_limit import limit
 from benchmarks.throughput_measures import Latency
 from benchmarks.throughput_table import compared, machine, print_results
-from moderation.commands.capacity import read_measured
+from moderation.commands.doctor.capacity import read_measured
 from moderation.local_servers import EmbeddedRedis
 from moderation.policy import load_policy
 from moderation.settings import load_settings

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args, get_origin
 
 import pytest
 import redis
@@ -27,7 +27,7 @@ from moderation.client.client import Client
 from moderation.commands import app as cli
 from moderation.commands import exit_codes
 from moderation.commands.doctor import command as doctor
-from moderation.commands.output import Format
+from moderation.commands.options import RowFormat
 from moderation.commands.queues import QueuesFormat
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.registry import LOADERS
@@ -408,8 +408,12 @@ def test_the_commands_page_says_what_is_required_and_the_defaults_of(name: str) 
 def choices(param: Any) -> set[str]:
     """Returns the words that an option may have, where they are few; typer has no public way."""
     annotation = param.type_descriptor.annotation
-    kinds = [kind for kind in (annotation, *get_args(annotation)) if inspect.isclass(kind)]
-    return {str(word) for kind in kinds if issubclass(kind, StrEnum) for word in kind}
+    kinds = (annotation, *get_args(annotation))
+    literals = {
+        str(word) for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)
+    }
+    classes = [kind for kind in kinds if inspect.isclass(kind)]
+    return literals | {str(word) for kind in classes if issubclass(kind, StrEnum) for word in kind}
 
 
 def test_choices_are_found() -> None:
@@ -422,7 +426,7 @@ def test_choices_are_found() -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_commands_page_has_every_choice_of(name: str) -> None:
     formats = {first_span(r, "format"): r for r in table(section("commands.md", "Formats").prose)}
-    assert set(formats) == {*Format, *QueuesFormat}
+    assert set(formats) == {*get_args(RowFormat), *get_args(QueuesFormat)}
     for param in options(COMMANDS[name]):
         if "--format" in param.opts:
             taking = {

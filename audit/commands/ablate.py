@@ -11,20 +11,18 @@ from pydantic import ValidationError
 from audit.commands.opening import open_subject, read_policies
 from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions, pair
 from audit.commands.output import print_audit, refuse_unwritable
+from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
 if TYPE_CHECKING:
     from audit.metrics.variants import Synonym
     from moderation.policy import Label, Policy
 
-EPILOG = """Examples:
-
-    audit ablate my.yaml --dataset fairface/ --model starter --out report/
-
-    audit ablate my.yaml -d fairface/ --add "child=a child" --add "face=a face; a portrait"
-
-    audit ablate my.yaml -d fairface/ --synonym "criminal=a felon" --template "a picture of {}."
-"""
+EPILOG = examples(
+    "audit ablate my.yaml --dataset fairface/ --model starter --out report/",
+    'audit ablate my.yaml -d fairface/ --add "child=a child" --add "face=a face; a portrait"',
+    'audit ablate my.yaml -d fairface/ --synonym "criminal=a felon" --template "a picture of {}."',
+)
 
 
 @takes_options

@@ -7,14 +7,13 @@ import typer
 from audit.commands.opening import open_subject, read_policies
 from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions
 from audit.commands.output import print_audit, refuse_unwritable
+from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
-EPILOG = """Examples:
-
-    audit compare old.yaml new.yaml --dataset fairface/ --model starter --out report/
-
-    audit compare a.yaml b.yaml c.yaml --dataset fairface/ --by age
-"""
+EPILOG = examples(
+    "audit compare old.yaml new.yaml --dataset fairface/ --model starter --out report/",
+    "audit compare a.yaml b.yaml c.yaml --dataset fairface/ --by age",
+)
 
 
 @takes_options

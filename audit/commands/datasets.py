@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,38 +10,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.commands.options import ReadingOptions
-from audit.errors import DatasetError, RowProblem
-from moderation.commands.options import TableOrJson, TableOrJsonOption, takes_options
-from moderation.commands.output import note, print_json, print_table, say, track
+from audit.errors import DatasetError
+from moderation.commands.command_line import examples, group
+from moderation.commands.options import TableOrJsonOption, takes_options
+from moderation.commands.output import print_json, print_problems, print_table, say, track
 
 if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
     from audit.datasets.coverage import Coverage
     from audit.datasets.dataset import Dataset
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Layouts of datasets, and what a dataset holds.",
-    add_completion=False,
+app = group("Layouts of datasets, and what a dataset holds.")
+
+LIST_EPILOG = examples(
+    "audit datasets list",
+    "audit datasets list --format json",
 )
 
-LIST_EPILOG = """Examples:
-
-    audit datasets list
-
-    audit datasets list --format json
-"""
-
-INFO_EPILOG = """Examples:
-
-    audit datasets info fairface/
-
-    audit datasets info labels.csv --adapter fairface --images photos/ --repair
-
-    audit datasets info people.csv --column image=file --column skin_tone=monk --benign
-
-    audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json
-"""
+INFO_EPILOG = examples(
+    "audit datasets info fairface/",
+    "audit datasets info labels.csv --adapter fairface --images photos/ --repair",
+    "audit datasets info people.csv --column image=file --column skin_tone=monk --benign",
+    "audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json",
+)
 
 
 @app.command("list", epilog=LIST_EPILOG)
@@ -56,9 +47,8 @@ def list_adapters(format: TableOrJsonOption = "table") -> None:
         return
     for adapter in ADAPTERS.values():
         say(f"{adapter.name}: {adapter.description}")
-        say(f"  layout   {adapter.layout}")
-        say(f"  source   {adapter.source}")
-        say(f"  licence  {adapter.licence}")
+        for name in ("layout", "source", "licence"):
+            say(f"  {name:8} {getattr(adapter, name)}")
         say(f"  benign   {'yes' if adapter.benign else 'no'}")
 
 
@@ -78,7 +68,7 @@ def info(
     try:
         dataset = _load(path, reading.adapter, reading.parsed())
     except DatasetError as error:
-        _print_problems(error.problems, format)
+        print_problems(error.problems, format)
         raise typer.Exit(1) from None
     if format == "json":
         print_json(_described(dataset))
@@ -105,16 +95,6 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
     return dataset
-
-
-def _print_problems(problems: Sequence[RowProblem], format: TableOrJson) -> None:
-    if format == "json":
-        found = [problem._asdict() for problem in problems]
-        print_json({"valid": False, "problems": found})
-    else:
-        for problem in problems:
-            say(problem)
-    note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
 
 
 def _described(dataset: Dataset) -> dict[str, Any]:

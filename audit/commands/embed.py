@@ -15,6 +15,7 @@ from audit.commands.opening import (
     open_store,
 )
 from audit.commands.options import DatasetOptions
+from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
 from moderation.commands.output import note, track
 
@@ -23,14 +24,11 @@ if TYPE_CHECKING:
     from audit.embedding.dataset_features import EmbeddedDataset
     from moderation.features.store import Storage
 
-EPILOG = """Examples:
-
-    audit embed --dataset fairface/ --model starter
-
-    audit embed --dataset fairface/ --model starter --on workers --broker redis://queue:6379/0
-
-    audit embed --dataset fairface/ --store features/ --storage float16
-"""
+EPILOG = examples(
+    "audit embed --dataset fairface/ --model starter",
+    "audit embed --dataset fairface/ --model starter --on workers --broker redis://queue:6379/0",
+    "audit embed --dataset fairface/ --store features/ --storage float16",
+)
 
 
 @takes_options

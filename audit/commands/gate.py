@@ -1,4 +1,4 @@
-"""`audit gate`: a policy held against limits, for a pull request that edits it."""
+"""`audit gate`: checks a policy against limits, for a pull request that edits it."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from audit.commands.opening import open_subject, read_policies
 from audit.commands.options import DatasetOptions
 from audit.commands.output import writing
+from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJson, takes_options
 from moderation.commands.output import note
 
@@ -19,17 +20,13 @@ if TYPE_CHECKING:
     from audit.studies.run import Named
     from audit.studies.subject import Subject
 
-#: Exit codes by answer: neither of the last two may be merged, for different reasons.
+#: Exit codes by status: neither of the last two may be merged, for different reasons.
 EXIT_CODES = {"pass": 0, "fail": 1, "insufficient data": 4}
 
-EPILOG = """Examples:
-
-    audit gate --policy new.yaml --baseline old.yaml --limits limits.yaml -d fairface/
-
-    audit gate --policy my.yaml --limits limits.yaml -d fairface/ --summary comment.md
-
-Exits with 0 for pass, 1 for fail, 4 for insufficient data.
-"""
+EPILOG = examples(
+    "audit gate --policy new.yaml --baseline old.yaml --limits limits.yaml -d fairface/",
+    "audit gate --policy my.yaml --limits limits.yaml -d fairface/ --summary comment.md",
+)
 
 
 @takes_options
@@ -48,7 +45,7 @@ def gate(
     *,
     options: DatasetOptions,
 ) -> None:
-    """Hold a policy against limits: pass, fail, or insufficient data.
+    """Check a policy against limits: pass, fail, or insufficient data.
 
     Exits with 0 for pass, 1 for fail, 4 for insufficient data.
     """

@@ -163,12 +163,7 @@ class SubjectOptions(DatasetOptions):
 
 
 def pair(text: str, form: str, option: str) -> tuple[str, str]:
-    """Returns the two sides of KEY=VALUE.
-
-    Args:
-        text: as it is typed.
-        form: what the option calls the two sides.
-        option: its name.
+    """Returns the two sides of KEY=VALUE, which `option` writes as `form`.
 
     Raises:
         typer.BadParameter: a side is missing.

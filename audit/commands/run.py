@@ -15,16 +15,14 @@ from audit.commands.options import (
     SubjectOptions,
 )
 from audit.commands.output import print_audit, refuse_unwritable
+from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
-EPILOG = """Examples:
-
-    audit run weapons --dataset fairface/ --model starter
-
-    audit run my.yaml --dataset fairface/ --by race --by gender,age --out report/
-
-    audit run my.yaml --dataset people.csv --column image=file --column skin_tone=monk --benign
-"""
+EPILOG = examples(
+    "audit run weapons --dataset fairface/ --model starter",
+    "audit run my.yaml --dataset fairface/ --by race --by gender,age --out report/",
+    "audit run my.yaml --dataset people.csv --column image=file --column skin_tone=monk --benign",
+)
 
 
 @takes_options

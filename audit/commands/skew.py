@@ -8,15 +8,14 @@ import typer
 
 from audit.commands.opening import open_subject
 from audit.commands.options import DesiredOption, KOption, SubjectOptions
+from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 from moderation.commands.output import print_json, print_table
 
-EPILOG = """Examples:
-
-    audit skew "a photo of a criminal" --dataset fairface/ --model starter
-
-    audit skew "a photo of a doctor" "a photo of a nurse" -d fairface/ --k 1000 --desired dataset
-"""
+EPILOG = examples(
+    'audit skew "a photo of a criminal" --dataset fairface/ --model starter',
+    'audit skew "a photo of a doctor" "a photo of a nurse" -d fairface/ --k 1000 --desired dataset',
+)
 
 
 @takes_options

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from moderation.commands.command_line import examples, group
 from moderation.commands.inputs import open_existing_log
 from moderation.commands.options import LimitOption, TableOrJsonOption
 from moderation.commands.output import note, print_json, print_table
@@ -16,17 +17,14 @@ from moderation.settings import load_settings
 if TYPE_CHECKING:
     from moderation.decision_log.outbox import Callback
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    help="Look after the webhooks that final answers are sent as.",
-)
+app = group("Look after the webhooks that final answers are sent as.")
 
 
 @app.command(
     "list",
-    epilog="Examples:\n\n    moderation callbacks list\n\n"
-    "    moderation callbacks list --state failed --format json",
+    epilog=examples(
+        "moderation callbacks list", "moderation callbacks list --state failed --format json"
+    ),
 )
 def list_(
     state: Annotated[
@@ -48,7 +46,7 @@ def list_(
     note(f"{len(found)} shown" if found else "there is no such callback")
 
 
-@app.command(epilog="Example:\n\n    moderation callbacks show msg_0b9c6a1e...")
+@app.command(epilog=examples("moderation callbacks show msg_0b9c6a1e..."))
 def show(
     callback_id: Annotated[str, typer.Argument(metavar="ID", help="Its webhook-id.")],
 ) -> None:
@@ -64,8 +62,9 @@ def show(
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation callbacks retry msg_0b9c6a1e...\n\n"
-    "    moderation callbacks retry --all-failed"
+    epilog=examples(
+        "moderation callbacks retry msg_0b9c6a1e...", "moderation callbacks retry --all-failed"
+    )
 )
 def retry(
     ids: Annotated[

@@ -46,12 +46,25 @@ def command_line(
         help=help,
         epilog=epilog,
     )
-    for command, examples in commands:
-        app.command(epilog=examples)(command)
-    for group_name, group in groups.items():
-        app.add_typer(group, name=group_name)
+    for command, shown in commands:
+        app.command(epilog=shown)(command)
+    for typed, inner in groups.items():
+        app.add_typer(inner, name=typed)
     app.callback()(_root)
     return app
+
+
+def group(help: str) -> typer.Typer:
+    """Returns a group without commands, which are added to it."""
+    return typer.Typer(
+        no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=help
+    )
+
+
+def examples(*commands: str) -> str:
+    """Returns the examples that `--help` ends with."""
+    title = "Examples:" if len(commands) > 1 else "Example:"
+    return "\n\n    ".join((title, *commands)) + "\n"
 
 
 class _Commands(TyperGroup):

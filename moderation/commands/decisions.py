@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from moderation.commands.command_line import examples, group
 from moderation.commands.inputs import open_existing_log, read_image
 from moderation.commands.options import (
     ModelOption,
@@ -29,12 +30,7 @@ if TYPE_CHECKING:
     from moderation.decision_log.listing import Wanted
     from moderation.decision_log.replay import Decided, Replay
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    help="Look back at decisions: list, show, export, and decide again.",
-)
+app = group("Look back at decisions: list, show, export, and decide again.")
 
 
 ExportFormat = Literal["jsonl", "csv", "parquet"]
@@ -82,9 +78,11 @@ def _utc(time: datetime | None) -> datetime | None:
 
 @app.command(
     "list",
-    epilog="Examples:\n\n    moderation decisions list\n\n"
-    "    moderation decisions list --policy weapons --action block --since 2026-11-01\n\n"
-    "    moderation decisions list --image 9f86d081... --format json",
+    epilog=examples(
+        "moderation decisions list",
+        "moderation decisions list --policy weapons --action block --since 2026-11-01",
+        "moderation decisions list --image 9f86d081... --format json",
+    ),
 )
 @takes_options
 def list_(
@@ -111,7 +109,7 @@ def list_(
         _print_table(rows)
 
 
-@app.command(epilog="Example:\n\n    moderation decisions show 0b9c6a1e-...")
+@app.command(epilog=examples("moderation decisions show 0b9c6a1e-..."))
 def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Of a decision or of a request.")],
 ) -> None:
@@ -127,8 +125,10 @@ def show(
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation decisions export --since 2026-11-01 > november.jsonl\n\n"
-    "    moderation decisions export --as parquet --output decisions.parquet"
+    epilog=examples(
+        "moderation decisions export --since 2026-11-01 > november.jsonl",
+        "moderation decisions export --as parquet --output decisions.parquet",
+    )
 )
 @takes_options
 def export(
@@ -168,9 +168,11 @@ def export(
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation decisions replay 0b9c6a1e-...\n\n"
-    "    moderation decisions replay --all --policy weapons\n\n"
-    "    moderation decisions replay 0b9c6a1e-... --image photo.jpg"
+    epilog=examples(
+        "moderation decisions replay 0b9c6a1e-...",
+        "moderation decisions replay --all --policy weapons",
+        "moderation decisions replay 0b9c6a1e-... --image photo.jpg",
+    )
 )
 @takes_options
 def replay(
@@ -213,7 +215,7 @@ def replay(
         _print_differences(results)
 
 
-@app.command(epilog="Example:\n\n    moderation decisions ledger --format json")
+@app.command(epilog=examples("moderation decisions ledger --format json"))
 def ledger(format: TableOrJsonOption = "table") -> None:
     """Count requests by answer, decisions and webhooks."""
     from moderation.decision_log.listing import ledger as count

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import typer
 
+from moderation.commands.command_line import examples
 from moderation.commands.exit_codes import as_ctrl_c
 from moderation.commands.inputs import Found, find_images, read_image
 from moderation.commands.options import RowFormatOption
@@ -35,14 +36,11 @@ _NO_PHOTOGRAPHS = {
     "color.png",
 }
 
-EPILOG = """Examples:
-
-    moderation demo
-
-    moderation demo --images ~/Pictures --format jsonl
-
-    moderation demo --model openai/clip-vit-base-patch32
-"""
+EPILOG = examples(
+    "moderation demo",
+    "moderation demo --images ~/Pictures --format jsonl",
+    "moderation demo --model openai/clip-vit-base-patch32",
+)
 
 
 def demo(

@@ -6,21 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
+from moderation.commands.command_line import examples, group
 from moderation.commands.options import TableOrJsonOption
 from moderation.commands.output import note, print_json, print_table, working
 from moderation.errors import ModelError
 from moderation.settings import load_settings
 
-app = typer.Typer(
-    no_args_is_help=True, help="List, fetch and describe models.", add_completion=False
-)
+app = group("List, fetch and describe models.")
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="starter, a folder, or hub-id[@revision].")
 ]
 
 
-@app.command("list", epilog="Example:\n\n    moderation model list --format json")
+@app.command(
+    "list",
+    epilog=examples("moderation model list --format json"),
+)
 def list_models(format: TableOrJsonOption = "table") -> None:
     """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
     found = [_starter_entry(), *_cached_entries()]
@@ -67,8 +69,10 @@ def _cached_entries() -> list[dict[str, Any]]:
 
 
 @app.command(
-    epilog="Example:\n\n    moderation model pull "
-    "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
+    epilog=examples(
+        "moderation model pull "
+        "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
+    )
 )
 def pull(model: ModelArgument) -> None:
     """Fetch a model from the Hub into its cache, so that workers can run offline."""
@@ -85,7 +89,7 @@ def pull(model: ModelArgument) -> None:
     print(local.folder)
 
 
-@app.command(epilog="Example:\n\n    moderation model info starter --format json")
+@app.command(epilog=examples("moderation model info starter --format json"))
 def info(model: ModelArgument, format: TableOrJsonOption = "table") -> None:
     """Load a model and show what it is: hashes, sizes, number format."""
     from moderation.encoders.options import LoadOptions

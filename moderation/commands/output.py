@@ -19,7 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from moderation.commands.options import RowFormat
+from moderation.commands.options import RowFormat, TableOrJson
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
 from moderation.visible_text import json_text, lines, one_line, shown_name
@@ -97,6 +97,18 @@ def print_rows(rows: Iterable[Row], form: RowFormat, stream: TextIO | None = Non
 def print_json(value: object, stream: TextIO | None = None) -> None:
     """Prints a value as JSON, over several lines."""
     print(json_text(value, indent=2), file=stream)
+
+
+def print_problems(problems: Sequence[Any], form: TableOrJson) -> None:
+    """Prints problems, which are named tuples, and counts them; there may be none."""
+    if form == "json":
+        found = [problem._asdict() for problem in problems]
+        print_json({"valid": not found, "problems": found})
+    else:
+        for problem in problems:
+            say(problem)
+    if problems:
+        note(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
 
 
 def print_table(

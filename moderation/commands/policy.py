@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
+from moderation.commands.command_line import examples, group
 from moderation.commands.inputs import note_passed_over
 from moderation.commands.options import TableOrJsonOption
-from moderation.commands.output import note, print_json, print_table, say
+from moderation.commands.output import note, print_json, print_problems, print_table, say
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import (
     Policy,
@@ -22,14 +23,15 @@ from moderation.policy import (
 )
 from moderation.settings import load_settings
 
-app = typer.Typer(
-    no_args_is_help=True, help="Check, show and describe policy files.", add_completion=False
-)
+app = group("Check, show and describe policy files.")
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation policy lint policies/\n\n"
-    "    moderation policy lint my.yaml --format json\n\n    cat my.yaml | moderation policy lint -"
+    epilog=examples(
+        "moderation policy lint policies/",
+        "moderation policy lint my.yaml --format json",
+        "cat my.yaml | moderation policy lint -",
+    )
 )
 def lint(
     files: Annotated[
@@ -49,16 +51,10 @@ def lint(
     Exits with 1 where there is one.
     """
     policies, problems = _read_all(files, model or load_settings().model)
-    if format == "json":
-        found = [problem._asdict() for problem in problems]
-        print_json({"valid": not found, "problems": found})
-    else:
-        for problem in problems:
-            say(problem)
     for policy in policies:
         note(f"{policy.id}: valid, version {policy.version}, {len(policy.labels)} labels")
+    print_problems(problems, format)
     if problems:
-        note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
         raise typer.Exit(1)
 
 
@@ -87,8 +83,9 @@ def _read(path: Path | str, model: str | None) -> Policy:
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation policy show weapons\n\n"
-    "    moderation policy show my.yaml --format json"
+    epilog=examples(
+        "moderation policy show weapons", "moderation policy show my.yaml --format json"
+    )
 )
 def show(
     file: Annotated[str, typer.Argument(metavar="POLICY", help="Policy file or shipped name.")],
@@ -123,7 +120,7 @@ def _number(value: Any) -> str:
     return "" if value is None else f"{value:g}"
 
 
-@app.command(epilog="Example:\n\n    moderation policy schema > policy.schema.json")
+@app.command(epilog=examples("moderation policy schema > policy.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of a policy file, for editors and other checkers."""
     print_json(policy_json_schema())

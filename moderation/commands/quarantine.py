@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from moderation.commands.command_line import examples, group
 from moderation.commands.inputs import open_existing_log
 from moderation.commands.options import LimitOption, TableOrJsonOption
 from moderation.commands.output import note, print_json, print_table, track
@@ -20,11 +21,7 @@ if TYPE_CHECKING:
     from moderation.decision_log.log import DecisionLog
     from moderation.queue.registry import Registry
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    help="Look after requests that got no verdict: see why, and send them again.",
-)
+app = group("Look after requests that got no verdict: see why, and send them again.")
 
 #: A request in quarantine is named by its quarantine id, or by its own.
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Quarantine id, or request id.")]
@@ -37,8 +34,9 @@ EveryOption = Annotated[bool, typer.Option("--all", help="All open ones, or thos
 
 @app.command(
     "list",
-    epilog="Examples:\n\n    moderation quarantine list\n\n"
-    "    moderation quarantine list --reason decoder --format json",
+    epilog=examples(
+        "moderation quarantine list", "moderation quarantine list --reason decoder --format json"
+    ),
 )
 def list_(
     reason: ReasonOption = None,
@@ -68,7 +66,7 @@ def list_(
     note(f"{len(found)} shown" if found else "nothing is in quarantine")
 
 
-@app.command(epilog="Example:\n\n    moderation quarantine show 0b9c6a1e-...")
+@app.command(epilog=examples("moderation quarantine show 0b9c6a1e-..."))
 def show(name: IdArgument) -> None:
     """Show all that is known of one request that got no verdict, as JSON."""
     settings = load_settings()
@@ -81,8 +79,10 @@ def show(name: IdArgument) -> None:
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation quarantine retry 0b9c6a1e-...\n\n"
-    "    moderation quarantine retry --all --reason unavailable"
+    epilog=examples(
+        "moderation quarantine retry 0b9c6a1e-...",
+        "moderation quarantine retry --all --reason unavailable",
+    )
 )
 def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
     """Send requests again, under the ids that they had.
@@ -104,8 +104,9 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation quarantine drop 0b9c6a1e-...\n\n"
-    "    moderation quarantine drop --all --reason image"
+    epilog=examples(
+        "moderation quarantine drop 0b9c6a1e-...", "moderation quarantine drop --all --reason image"
+    )
 )
 def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
     """Give requests up: they leave the list, and can no longer be sent again."""

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from moderation.commands.command_line import examples
 from moderation.commands.exit_codes import as_ctrl_c
 from moderation.commands.output import note, print_json
 from moderation.errors import RequestError
@@ -19,17 +20,12 @@ from moderation.listen_address import Address, parse_address
 from moderation.queue.depth import BrokerState, read_queues
 from moderation.settings import Settings, load_settings
 
-EPILOG = """Examples:
-
-    moderation queues
-
-    moderation queues --watch 2
-
-    moderation queues --format prometheus
-
-    moderation queues --serve 127.0.0.1:9808
-"""
-
+EPILOG = examples(
+    "moderation queues",
+    "moderation queues --watch 2",
+    "moderation queues --format prometheus",
+    "moderation queues --serve 127.0.0.1:9808",
+)
 
 QueuesFormat = Literal["table", "json", "prometheus"]
 

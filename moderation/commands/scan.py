@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from moderation.commands.command_line import examples
 from moderation.commands.inputs import find_images, find_policies, note_passed_over, read_image
 from moderation.commands.options import ModelOption, PathsArgument, RowFormatOption
 from moderation.commands.output import (
@@ -29,14 +30,11 @@ from moderation.settings import load_settings
 
 _THREADS = 4 * usable()
 
-EPILOG = """Examples:
-
-    moderation scan photo.jpg --policy weapons --model starter
-
-    moderation scan uploads/ --policy my.yaml --format jsonl > verdicts.jsonl
-
-    find . -name '*.png' | moderation scan - --policy weapons --fail-on block
-"""
+EPILOG = examples(
+    "moderation scan photo.jpg --policy weapons --model starter",
+    "moderation scan uploads/ --policy my.yaml --format jsonl > verdicts.jsonl",
+    "find . -name '*.png' | moderation scan - --policy weapons --fail-on block",
+)
 
 
 def scan(
@@ -51,7 +49,7 @@ def scan(
         typer.Option(help="Exit with 1 where an image gets this action or worse."),
     ] = None,
 ) -> None:
-    """Hold images against policies in this process; no queue, no worker.
+    """Check images against policies in this process; no queue, no worker.
 
     Exits with 1 where an image or a folder could not be read, or by --fail-on.
     """

@@ -12,6 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from moderation.client.client import Client
+from moderation.commands.command_line import examples
 from moderation.commands.inputs import Found, find_images, listed, read_image
 from moderation.commands.options import PathsArgument, RowFormatOption
 from moderation.commands.output import (
@@ -32,15 +33,11 @@ _IN_FLIGHT = 128
 #: Seconds between two tries to submit to a queue that others fill.
 _FULL_PAUSE = 0.2
 
-EPILOG = """Examples:
-
-    moderation submit photo.jpg --policy weapons
-
-    moderation submit uploads/ -p weapons -p document-privacy --format jsonl
-
-    moderation submit https://cdn.example.com/a.jpg --policy weapons --queue bulk
-"""
-
+EPILOG = examples(
+    "moderation submit photo.jpg --policy weapons",
+    "moderation submit uploads/ -p weapons -p document-privacy --format jsonl",
+    "moderation submit https://cdn.example.com/a.jpg --policy weapons --queue bulk",
+)
 
 #: What of a local image goes into the message.
 Send = Literal["bytes", "path"]

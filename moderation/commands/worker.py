@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from moderation.commands.command_line import examples
 from moderation.commands.inputs import find_policies, note_passed_over
 from moderation.commands.options import ModelOption
 from moderation.commands.output import note
@@ -18,14 +19,11 @@ from moderation.settings import load_settings
 
 log = logging.getLogger(__name__)
 
-EPILOG = """Examples:
-
-    moderation worker --policy policies/ --model starter
-
-    MODERATION_ALLOWED_ROOTS=/srv/uploads moderation worker -p weapons -p document-privacy
-
-    moderation worker --queue bulk --concurrency 16
-"""
+EPILOG = examples(
+    "moderation worker --policy policies/ --model starter",
+    "MODERATION_ALLOWED_ROOTS=/srv/uploads moderation worker -p weapons -p document-privacy",
+    "moderation worker --queue bulk --concurrency 16",
+)
 
 
 class Queue(StrEnum):

@@ -109,7 +109,7 @@ def test_what_a_redis_keeps_secret_is_reported_as_unknown() -> None:
     assert "unknown whether there are snapshots" in checks["redis persistence"].found
 
 
-def test_the_server_is_told_by_its_own_name(careless: OpenRedis) -> None:
+def test_the_server_is_called_by_its_own_name(careless: OpenRedis) -> None:
     program = Path(find_redis_server())
     [version] = re.findall(
         r"v=(\S+)", subprocess.run([program, "--version"], capture_output=True, text=True).stdout
@@ -118,14 +118,19 @@ def test_the_server_is_told_by_its_own_name(careless: OpenRedis) -> None:
     assert of(careless)["redis"].found.endswith(f", {name} {version}")
 
 
+def url_of_user(server: OpenRedis, name: str, *withheld: str) -> str:
+    """Returns the URL of a new user, who may do all but what is withheld."""
+    with redis.Redis.from_url(server.url) as connection:
+        rights = ["on", ">sesame", "~*", "&*", "+@all", *withheld]
+        connection.execute_command("ACL", "SETUSER", name, *rights)
+    return f"redis://{name}:sesame@127.0.0.1:{server.port}/0"
+
+
 @pytest.fixture(scope="module")
 def secretive(careless: OpenRedis) -> str:
     """URL of a user who may do what hosts and workers do, and ask nothing of the server."""
-    with redis.Redis.from_url(careless.url) as connection:
-        questions = ["-info", "-config", "-client", "-acl", "-command", "-@dangerous"]
-        rights = ["on", ">sesame", "~*", "&*", "+@all", *questions]
-        connection.execute_command("ACL", "SETUSER", "managed", *rights)
-    return f"redis://managed:sesame@127.0.0.1:{careless.port}/0"
+    questions = ["-info", "-config", "-client", "-acl", "-command", "-@dangerous"]
+    return url_of_user(careless, "managed", *questions)
 
 
 def test_each_check_stands_alone_where_redis_answers_no_questions(
@@ -157,10 +162,7 @@ def test_where_one_question_is_refused_the_other_is_asked(question: str) -> None
 
 
 def test_what_a_worker_cannot_do_without_fails_alone(careless: OpenRedis) -> None:
-    with redis.Redis.from_url(careless.url) as connection:
-        rights = ["on", ">sesame", "~*", "&*", "+@all", "-time"]
-        connection.execute_command("ACL", "SETUSER", "timeless", *rights)
-    url = f"redis://timeless:sesame@127.0.0.1:{careless.port}/0"
+    url = url_of_user(careless, "timeless", "-time")
     checks = found(load_settings(broker_url=url))
     assert [*checks] == [*of(careless)]
     assert {"clock", "queues"} <= {name for name, c in checks.items() if c.state == "fail"}

@@ -10,6 +10,7 @@ from importlib.util import find_spec
 import typer
 from rich.text import Text
 
+from moderation.commands.command_line import examples
 from moderation.commands.doctor.diagnosis import Diagnosis, failure, named
 from moderation.commands.doctor.plan import PlanOptions, print_plan, refuse_options_without_plan
 from moderation.commands.doctor.setup import Setup, read_setup
@@ -27,16 +28,12 @@ from moderation.errors import ModerationError, PolicyError
 from moderation.policy import Policy
 from moderation.settings import Settings, load_settings, unknown_variables
 
-EPILOG = """Examples:
-
-    moderation doctor
-
-    MODERATION_BROKER_URL=redis://queue:6379/0 moderation doctor --format json
-
-    moderation doctor --plan 10e6/day
-
-    moderation doctor --plan 250/s --peak 1 --images-per-second 90
-"""
+EPILOG = examples(
+    "moderation doctor",
+    "MODERATION_BROKER_URL=redis://queue:6379/0 moderation doctor --format json",
+    "moderation doctor --plan 10e6/day",
+    "moderation doctor --plan 250/s --peak 1 --images-per-second 90",
+)
 
 #: Seconds that encoding one request may take on a slow machine, waiting included.
 _COMPUTE_SECONDS = 30.0

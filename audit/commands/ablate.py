@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -16,6 +17,7 @@ from moderation.commands.options import TableOrJsonOption, takes_options
 
 if TYPE_CHECKING:
     from audit.metrics.variants import Synonym
+    from audit.studies.ablate import Study
     from moderation.policy import Label, Policy
 
 EPILOG = examples(
@@ -25,31 +27,58 @@ EPILOG = examples(
 )
 
 
-@takes_options
-def ablate(
-    policy: PoliciesArgument,
+@dataclass(frozen=True)
+class ChangeOptions:
+    """What to try on a label set, beside leaving out each label."""
+
     add: Annotated[
         list[str] | None,
         typer.Option(
             metavar="ID=PROMPT", help="Context label to try; more prompts after ;. Repeatable."
         ),
-    ] = None,
+    ] = None
     synonym: Annotated[
         list[str] | None,
         typer.Option(metavar="ID=PROMPT", help="Other words to try for a label. Repeatable."),
-    ] = None,
+    ] = None
     template: Annotated[
         list[str] | None,
         typer.Option(
             help="Template to try, with {} where the prompt belongs; by default nine. Repeatable."
         ),
-    ] = None,
+    ] = None
     threshold: Annotated[
         list[float] | None,
         typer.Option(
             min=0.0, max=1.0, help="Threshold of the sweep; by default fifteen. Repeatable."
         ),
-    ] = None,
+    ] = None
+
+    def study(self, policies: Collection[Policy]) -> Study:
+        """Returns them as the library takes them.
+
+        Raises:
+            typer.BadParameter: one is not of its form, or names a label that no policy has.
+        """
+        from audit.metrics.thresholds import THRESHOLDS
+        from audit.metrics.variants import TEMPLATES
+        from audit.studies.ablate import Study
+
+        for text in self.template or ():
+            if text.count("{}") != 1:
+                raise typer.BadParameter(f"{text} needs one {{}}", param_hint="--template")
+        return Study(
+            candidates=[_label(text) for text in self.add or ()],
+            synonyms=[_synonym(text, policies) for text in self.synonym or ()],
+            templates=tuple(self.template or TEMPLATES),
+            thresholds=tuple(sorted(set(self.threshold or THRESHOLDS))),
+        )
+
+
+@takes_options
+def ablate(
+    policy: PoliciesArgument,
+    changes: ChangeOptions,
     seed: Annotated[
         int, typer.Option(help="Of the halves that --add and --synonym are tried on.")
     ] = 0,
@@ -64,20 +93,10 @@ def ablate(
     """
     named = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.metrics.thresholds import THRESHOLDS
-    from audit.metrics.variants import TEMPLATES
-    from audit.studies.ablate import Study, ablate_audit
+    from audit.studies.ablate import ablate_audit
 
-    for text in template or ():
-        if text.count("{}") != 1:
-            raise typer.BadParameter(f"{text} needs one {{}}", param_hint="--template")
-    study = Study(
-        candidates=[_label(text) for text in add or ()],
-        synonyms=[_synonym(text, named.policies.values()) for text in synonym or ()],
-        templates=tuple(template or TEMPLATES),
-        thresholds=tuple(sorted(set(threshold or THRESHOLDS))),
-    )
     policies, by = named.policies.values(), options.sensitive_features
+    study = changes.study(policies)
     with open_subject(options, policies, by=by, seed=seed) as subject:
         results = ablate_audit(subject, named, study)
     print_audit(results, out, format)
@@ -104,7 +123,7 @@ def _label(text: str) -> Label:
         ) from error
 
 
-def _synonym(text: str, policies: Iterable[Policy]) -> Synonym:
+def _synonym(text: str, policies: Collection[Policy]) -> Synonym:
     from audit.metrics.variants import Synonym
 
     name, prompts = _prompts(text, "--synonym")

@@ -31,22 +31,25 @@ EPILOG = examples(
 )
 
 
+OnOption = Annotated[
+    Literal["here", "workers"],
+    typer.Option(help="In this process, or on the Celery workers of a queue."),
+]
+BrokerOption = Annotated[
+    str | None,
+    typer.Option(envvar=["AUDIT_BROKER", "MODERATION_BROKER_URL"], help="Redis of the workers."),
+]
+StorageOption = Annotated[
+    Literal["float32", "float16"],
+    typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
+]
+
+
 @takes_options
 def embed(
-    on: Annotated[
-        Literal["here", "workers"],
-        typer.Option(help="In this process, or on the Celery workers of a queue."),
-    ] = "here",
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["AUDIT_BROKER", "MODERATION_BROKER_URL"], help="Redis of the workers."
-        ),
-    ] = None,
-    storage: Annotated[
-        Literal["float32", "float16"],
-        typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
-    ] = "float32",
+    on: OnOption = "here",
+    broker: BrokerOption = None,
+    storage: StorageOption = "float32",
     *,
     options: DatasetOptions,
 ) -> None:

@@ -24,7 +24,7 @@ from moderation.commands.submit import submit_images
 from moderation.errors import SettingsError
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import load_policies, shipped_policies
-from moderation.settings import load_settings
+from moderation.settings import Settings, load_settings
 
 #: Drawings, masks and charts that scikit-image keeps beside the photographs.
 _NO_PHOTOGRAPHS = {
@@ -54,12 +54,9 @@ def demo(
     """Try it all: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
     found = find_images([str(images)]) if images else Found(sample_photographs(), [])
     policies = load_policies([shipped_policies()])
-    options = ["--model", model, "--policy", str(shipped_policies())]
     with as_ctrl_c(signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
         with working("Starting Redis and a worker, which loads the model ..."):
-            url = stack.enter_context(EmbeddedRedis()).url
-            settings = load_settings(broker_url=url, result_url=url, verdict_timeout_seconds=60.0)
-            stack.enter_context(EmbeddedWorker(settings, options))
+            settings = _start_worker(stack, model)
         from moderation.client.client import Client
 
         limit = settings.max_image_bytes
@@ -76,6 +73,15 @@ def demo(
     note(f"{len(found.images)} photographs, policies {served}. {summary(rows)}.")
     note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
     found.note()
+
+
+def _start_worker(stack: ExitStack, model: str) -> Settings:
+    """Starts a Redis and a worker that end with the stack; returns the settings of a host."""
+    url = stack.enter_context(EmbeddedRedis()).url
+    settings = load_settings(broker_url=url, result_url=url, verdict_timeout_seconds=60.0)
+    options = ["--model", model, "--policy", str(shipped_policies())]
+    stack.enter_context(EmbeddedWorker(settings, options))
+    return settings
 
 
 def _name(path: Path, folder: Path | None) -> str:

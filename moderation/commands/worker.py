@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
@@ -14,8 +15,9 @@ from moderation.commands.command_line import examples
 from moderation.commands.inputs import find_policies, note_passed_over
 from moderation.commands.options import ModelOption
 from moderation.commands.output import note
-from moderation.messages import QUEUES
-from moderation.settings import load_settings
+from moderation.messages import QUEUES, QueueName
+from moderation.policy import Policy
+from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
@@ -66,12 +68,23 @@ def worker(
     names = policy or [str(path) for path in settings.policies]
     policies = find_policies(names, model=model or settings.model)
     note_passed_over(names)
+    served = [name for name in QUEUES if not queue or name in queue]
+    raise typer.Exit(_serve(settings, policies, model, served, name))
+
+
+def _serve(
+    settings: Settings,
+    policies: Mapping[str, Policy],
+    model: str | None,
+    queues: list[QueueName],
+    name: str | None,
+) -> int:
+    """Serves queues until it is stopped; returns the exit code."""
     from moderation.queue.celery_app import ping, shown_url
     from moderation.scoring.loading import load_pipeline
     from moderation.worker.metrics import Metrics
     from moderation.worker.running import run_worker
 
-    name = name or f"moderation-{secrets.token_hex(4)}"
     ping(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")
     metrics = Metrics()
@@ -84,5 +97,5 @@ def worker(
     )
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
-    served = [name for name in QUEUES if not queue or name in queue]
-    raise typer.Exit(run_worker(settings, pipeline, metrics, queues=served, name=name))
+    name = name or f"moderation-{secrets.token_hex(4)}"
+    return run_worker(settings, pipeline, metrics, queues=queues, name=name)

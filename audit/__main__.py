@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 
 from audit.errors import AuditError
-from moderation.commands.exit_codes import UNEXPECTED, WRONG_USAGE, exit_code
+from moderation.commands.exit_codes import WRONG_USAGE, exit_code
 from moderation.encoders.cores import bound_threads, usable
 
 
@@ -21,14 +21,10 @@ def main() -> None:
 
 
 def _run() -> None:
-    try:
-        from audit.commands.app import app
+    from audit.commands.app import app
 
-        # Every option is also a variable: --out of compare is AUDIT_COMPARE_OUT.
-        app(prog_name="audit", auto_envvar_prefix="AUDIT")
-    except ImportError as error:
-        print(f"error: {error}. Run `pip install 'evenhand[audit]'`", file=sys.stderr)
-        sys.exit(UNEXPECTED)
+    # Every option is also a variable: --out of compare is AUDIT_COMPARE_OUT.
+    app(prog_name="audit", auto_envvar_prefix="AUDIT")
 
 
 if __name__ == "__main__":

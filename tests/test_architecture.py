@@ -82,14 +82,15 @@ ORDER = {
         dispatcher
     """,
     "moderation.commands": """
-        output | exit_codes | usage | version | capacity
+        command_line | exit_codes | options
+        output
         inputs
-        policy | queues | scan | worker
-        callbacks | decisions | model | plan | quarantine | submit
-        demo | doctor
+        callbacks | decisions | doctor | model | policy | quarantine
+        queues | scan | submit | worker
+        demo
         app
     """,
-    "moderation.commands.doctor": "check | option_variables\n redis | worker\n command",
+    "moderation.commands.doctor": "capacity | diagnosis | setup\n plan | redis | worker\n command",
     "audit": """
         errors | statistics
         datasets
@@ -135,11 +136,9 @@ ORDER = {
     """,
     "audit.studies": "subject\n run | gate\n compare | ablate",
     "audit.commands": """
-        inputs | policies
-        datasets | output | shared_options
+        options | output
         opening
-        ablate | compare | embed | gate | skew
-        run
+        ablate | compare | datasets | embed | gate | run | skew
         app
     """,
 }

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 
 #: Extras for this repository's own tests and examples; the whole test run needs them.
 _OUR_OWN = {"dev", "docs", "examples", "test"}
-_SHARED = {"__init__", "command", "photograph", "stub_moderation"}
+_SHARED = {"__init__", "__main__", "command", "photograph", "stub_moderation"}
 
 
 def test_each_extra_and_the_core_have_a_program_that_ci_runs() -> None:

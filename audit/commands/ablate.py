@@ -1,120 +1,134 @@
-"""`audit ablate`: which label moves which group how far."""
+"""`audit ablate`: which label moves which group, and how far."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from pydantic import ValidationError
 
-from audit.commands.inputs import FormatOption, TextOrJson
-from audit.commands.opening import open_subject
-from audit.commands.output import OutOption, print_audit, refuse_unwritable
-from audit.commands.policies import PoliciesArgument, named, read_policies
-from audit.commands.shared_options import SubjectOptions, takes_options
+from audit.commands.opening import open_subject, read_policies
+from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions, pair
+from audit.commands.output import print_audit, refuse_unwritable
+from moderation.commands.command_line import examples
+from moderation.commands.options import TableOrJsonOption, takes_options
 
 if TYPE_CHECKING:
     from audit.metrics.variants import Synonym
+    from audit.studies.ablate import Study
     from moderation.policy import Label, Policy
 
-EPILOG = """Examples:
+EPILOG = examples(
+    "audit ablate my.yaml --dataset fairface/ --model starter --out report/",
+    'audit ablate my.yaml -d fairface/ --add "child=a child" --add "face=a face; a portrait"',
+    'audit ablate my.yaml -d fairface/ --synonym "criminal=a felon" --template "a picture of {}."',
+)
 
-    audit ablate my.yaml --dataset fairface/ --model starter --out report/
 
-    audit ablate my.yaml -d fairface/ --add "child=a child" --add "face=a face; a portrait"
+@dataclass(frozen=True)
+class ChangeOptions:
+    """What to try on a label set, beside leaving out each label."""
 
-    audit ablate my.yaml -d fairface/ --synonym "criminal=a felon" --template "a picture of {}."
-"""
+    add: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ID=PROMPT", help="Context label to try; more prompts after ;. Repeatable."
+        ),
+    ] = None
+    synonym: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ID=PROMPT", help="Other words to try for a label. Repeatable."),
+    ] = None
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Template to try, with {} where the prompt belongs; by default nine. Repeatable."
+        ),
+    ] = None
+    threshold: Annotated[
+        list[float] | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Threshold of the sweep; by default fifteen. Repeatable."
+        ),
+    ] = None
 
-AddOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="ID=PROMPT", help="Context label to try; more prompts after ;. Repeatable."
-    ),
-]
-SynonymOption = Annotated[
-    list[str] | None,
-    typer.Option(metavar="ID=PROMPT", help="Other words to try for a label. Repeatable."),
-]
-TemplateOption = Annotated[
-    list[str] | None,
-    typer.Option(help="Template to try, with {} where the prompt belongs. Else nine. Repeatable."),
-]
-ThresholdOption = Annotated[
-    list[float] | None,
-    typer.Option(min=0.0, max=1.0, help="Threshold of the sweep. Else fifteen. Repeatable."),
-]
+    def study(self, policies: Collection[Policy]) -> Study:
+        """Returns them as the library takes them.
+
+        Raises:
+            typer.BadParameter: one is not of its form, or names a label that no policy has.
+        """
+        from audit.metrics.thresholds import THRESHOLDS
+        from audit.metrics.variants import TEMPLATES
+        from audit.studies.ablate import Study
+
+        for text in self.template or ():
+            if text.count("{}") != 1:
+                raise typer.BadParameter(f"{text} needs one {{}}", param_hint="--template")
+        return Study(
+            candidates=[_label(text) for text in self.add or ()],
+            synonyms=[_synonym(text, policies) for text in self.synonym or ()],
+            templates=tuple(self.template or TEMPLATES),
+            thresholds=tuple(sorted(set(self.threshold or THRESHOLDS))),
+        )
 
 
 @takes_options
 def ablate(
     policy: PoliciesArgument,
-    options: SubjectOptions,
-    add: AddOption = None,
-    synonym: SynonymOption = None,
-    template: TemplateOption = None,
-    threshold: ThresholdOption = None,
+    changes: ChangeOptions,
     seed: Annotated[
         int, typer.Option(help="Of the halves that --add and --synonym are tried on.")
     ] = 0,
     out: OutOption = None,
-    format: FormatOption = TextOrJson.TABLE,
+    format: TableOrJsonOption = "table",
+    *,
+    options: SubjectOptions,
 ) -> None:
     """Change a label set one thing at a time: leave out, add, reword; and sweep thresholds.
 
-    What is searched (--add, --synonym) is chosen on half of the images and measured on the other.
+    Changes from --add and --synonym are chosen on half of the images and measured on the other.
     """
-    policies = read_policies(policy, options.model)
+    named = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.metrics.thresholds import THRESHOLDS
-    from audit.metrics.variants import TEMPLATES
-    from audit.studies.ablate import Study, ablate_audit
+    from audit.studies.ablate import ablate_audit
 
-    _refuse_unplaced(template or ())
-    study = Study(
-        candidates=[_label(text) for text in add or ()],
-        synonyms=[_synonym(text, policies) for text in synonym or ()],
-        templates=tuple(template or TEMPLATES),
-        thresholds=tuple(sorted(set(threshold or THRESHOLDS))),
-    )
-    with open_subject(options, policies, by=options.features, seed=seed) as subject:
-        results = ablate_audit(subject, named(policies, policy), study)
+    policies, by = named.policies.values(), options.sensitive_features
+    study = changes.study(policies)
+    with open_subject(options, policies, by=by, seed=seed) as subject:
+        results = ablate_audit(subject, named, study)
     print_audit(results, out, format)
 
 
-def _pair(text: str, option: str) -> tuple[str, list[str]]:
-    name, _, words = text.partition("=")
+def _prompts(text: str, option: str) -> tuple[str, list[str]]:
+    """Returns the id and the prompts of ID=PROMPT;PROMPT."""
+    name, words = pair(text, "ID=PROMPT", option)
     prompts = [prompt.strip() for prompt in words.split(";") if prompt.strip()]
-    if not name.strip() or not prompts:
+    if not prompts:
         raise typer.BadParameter(f"{text} is not of the form ID=PROMPT", param_hint=option)
-    return name.strip(), prompts
+    return name, prompts
 
 
 def _label(text: str) -> Label:
     from moderation.policy import Label
 
-    name, prompts = _pair(text, "--add")
+    name, prompts = _prompts(text, "--add")
     try:
         return Label(id=name, prompts=tuple(prompts))
     except ValidationError as error:
         raise typer.BadParameter(
-            f"{name} is no label id: lower-case letters, digits, hyphens", param_hint="--add"
+            f"{name} is not a label id: lower-case letters, digits, hyphens", param_hint="--add"
         ) from error
 
 
-def _synonym(text: str, policies: Iterable[Policy]) -> Synonym:
+def _synonym(text: str, policies: Collection[Policy]) -> Synonym:
     from audit.metrics.variants import Synonym
 
-    name, prompts = _pair(text, "--synonym")
+    name, prompts = _prompts(text, "--synonym")
     if not any(name == label.id for policy in policies for label in policy.labels):
         raise typer.BadParameter(f"no policy has a label {name}", param_hint="--synonym")
     if len(prompts) > 1:
         raise typer.BadParameter("write --synonym once for each wording", param_hint="--synonym")
     return Synonym(name, prompts[0])
-
-
-def _refuse_unplaced(templates: Iterable[str]) -> None:
-    for template in templates:
-        if template.count("{}") != 1:
-            raise typer.BadParameter(f"{template} needs one {{}}", param_hint="--template")

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import typer
 
-from audit.commands.inputs import FormatOption, TextOrJson
-from audit.commands.opening import open_subject
-from audit.commands.output import OutOption, print_audit, refuse_unwritable
-from audit.commands.policies import PoliciesArgument, named, read_policies
-from audit.commands.shared_options import SubjectOptions, takes_options
+from audit.commands.opening import open_subject, read_policies
+from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions
+from audit.commands.output import print_audit, refuse_unwritable
+from moderation.commands.command_line import examples
+from moderation.commands.options import TableOrJsonOption, takes_options
 
-EPILOG = """Examples:
-
-    audit compare old.yaml new.yaml --dataset fairface/ --model starter --out report/
-
-    audit compare a.yaml b.yaml c.yaml --dataset fairface/ --by age
-"""
+EPILOG = examples(
+    "audit compare old.yaml new.yaml --dataset fairface/ --model starter --out report/",
+    "audit compare a.yaml b.yaml c.yaml --dataset fairface/ --by age",
+)
 
 
 @takes_options
 def compare(
     policy: PoliciesArgument,
-    options: SubjectOptions,
     out: OutOption = None,
-    format: FormatOption = TextOrJson.TABLE,
+    format: TableOrJsonOption = "table",
+    *,
+    options: SubjectOptions,
 ) -> None:
     """Compare label sets on the same images: who enters, who leaves, where they went.
 
@@ -31,10 +30,10 @@ def compare(
     """
     if len(policy) < 2:
         raise typer.BadParameter("name two policies or more", param_hint="POLICY")
-    policies = read_policies(policy, options.model)
+    named = read_policies(policy, options.model)
     refuse_unwritable(out)
     from audit.studies.compare import compare_audit
 
-    with open_subject(options, policies, by=options.features) as subject:
-        results = compare_audit(subject, named(policies, policy))
+    with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
+        results = compare_audit(subject, named)
     print_audit(results, out, format)

@@ -2,110 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from audit.commands.inputs import (
-    AdapterOption,
-    BenignOption,
-    ColumnOption,
-    DatasetArgument,
-    FormatOption,
-    ImagesOption,
-    RepairOption,
-    SkipBadOption,
-    TextOrJson,
-    TruthOption,
-    parse_options,
-)
-from audit.errors import DatasetError, RowProblem
-from moderation.commands.output import note, print_table, say, track
-from moderation.visible_text import json_text
+from audit.commands.options import ReadingOptions
+from audit.errors import DatasetError
+from moderation.commands.command_line import examples, group
+from moderation.commands.options import TableOrJsonOption, takes_options
+from moderation.commands.output import print_json, print_problems, print_table, say, track
 
 if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
     from audit.datasets.coverage import Coverage
     from audit.datasets.dataset import Dataset
 
-app = typer.Typer(
-    no_args_is_help=True,
-    help="Layouts of datasets, and what a dataset holds.",
-    add_completion=False,
+app = group("Layouts of datasets, and what a dataset holds.")
+
+LIST_EPILOG = examples(
+    "audit datasets list",
+    "audit datasets list --format json",
 )
 
-LIST_EPILOG = """Examples:
-
-    audit datasets list
-
-    audit datasets list --format json
-"""
-
-INFO_EPILOG = """Examples:
-
-    audit datasets info fairface/
-
-    audit datasets info labels.csv --adapter fairface --images photos/ --repair
-
-    audit datasets info people.csv --column image=file --column skin_tone=monk --benign
-
-    audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json
-"""
+INFO_EPILOG = examples(
+    "audit datasets info fairface/",
+    "audit datasets info labels.csv --adapter fairface --images photos/ --repair",
+    "audit datasets info people.csv --column image=file --column skin_tone=monk --benign",
+    "audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json",
+)
 
 
 @app.command("list", epilog=LIST_EPILOG)
-def list_adapters(format: FormatOption = TextOrJson.TABLE) -> None:
+def list_adapters(format: TableOrJsonOption = "table") -> None:
     """List the layouts that can be read, where such datasets come from, and their licences."""
     from audit.datasets.adapters import ADAPTERS
 
     names = ("name", "description", "layout", "source", "licence", "benign")
     rows = [{name: getattr(adapter, name) for name in names} for adapter in ADAPTERS.values()]
-    if format is TextOrJson.JSON:
-        print(json_text(rows, indent=2))
+    if format == "json":
+        print_json(rows)
         return
     for adapter in ADAPTERS.values():
         say(f"{adapter.name}: {adapter.description}")
-        say(f"  layout   {adapter.layout}")
-        say(f"  source   {adapter.source}")
-        say(f"  licence  {adapter.licence}")
+        for name in ("layout", "source", "licence"):
+            say(f"  {name:8} {getattr(adapter, name)}")
         say(f"  benign   {'yes' if adapter.benign else 'no'}")
 
 
 @app.command(epilog=INFO_EPILOG)
+@takes_options
 def info(
-    path: DatasetArgument,
-    adapter: AdapterOption = None,
-    column: ColumnOption = None,
-    images: ImagesOption = None,
-    truth: TruthOption = None,
-    skip_bad: SkipBadOption = False,
-    repair: RepairOption = False,
-    benign: BenignOption = None,
-    format: FormatOption = TextOrJson.TABLE,
+    path: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder of images, or file of annotations.")
+    ],
+    reading: ReadingOptions,
+    format: TableOrJsonOption = "table",
 ) -> None:
     """Check a dataset, every image of it too, and count the images of each group.
 
-    Exits with 1 where anything is wrong with it, unless that is left out by --skip-bad.
+    Exits with 1 where anything in it is wrong, unless --skip-bad leaves that out.
     """
-    options = parse_options(
-        column=column, images=images, truth=truth, skip_bad=skip_bad, repair=repair, benign=benign
-    )
     try:
-        dataset = _load(path, adapter, options)
+        dataset = _load(path, reading.adapter, reading.parsed())
     except DatasetError as error:
-        _print_problems(error.problems, format)
+        print_problems(error.problems, format)
         raise typer.Exit(1) from None
-    if format is TextOrJson.JSON:
-        print(json_text(_described(dataset), indent=2))
+    if format == "json":
+        print_json(_described(dataset))
     else:
         _print_dataset(dataset)
 
 
 def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
-    """Returns the dataset after every image of it was read and decoded.
+    """Returns the dataset, after every image of it was read and decoded.
 
     Raises:
         DatasetError: with everything that is wrong, annotations and images alike.
@@ -113,7 +85,7 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     from audit.datasets.adapters import load_dataset
     from audit.datasets.content import check_content
 
-    # Bad rows are skipped at first, so that the images of the others are looked at too.
+    # Bad rows are skipped at first, so that the images of the others are checked too.
     dataset = load_dataset(path, adapter=adapter, options=replace(options, skip_bad=True))
 
     def progress(indexes: Iterable[int]) -> Iterable[int]:
@@ -125,18 +97,8 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     return dataset
 
 
-def _print_problems(problems: Sequence[RowProblem], format: TextOrJson) -> None:
-    if format is TextOrJson.JSON:
-        found = [problem._asdict() for problem in problems]
-        print(json_text({"valid": False, "problems": found}, indent=2))
-    else:
-        for problem in problems:
-            say(problem)
-    note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
-
-
 def _described(dataset: Dataset) -> dict[str, Any]:
-    """Returns what `info` prints, as JSON has it."""
+    """Returns what `info` prints as JSON."""
     from audit.datasets.coverage import coverages
 
     found = coverages(dataset)
@@ -162,7 +124,7 @@ def _described_coverage(coverage: Coverage) -> dict[str, Any]:
 
 
 def _classes(dataset: Dataset) -> dict[str, int]:
-    """Returns how many images each class has; those of unknown class are in none."""
+    """Returns how many images each class has, without those of unknown class."""
     from audit.datasets.dataset import Y_TRUE
 
     counts = dataset.table[Y_TRUE].value_counts()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -13,8 +12,11 @@ from audit.commands.opening import (
     load_annotations,
     note_model,
     open_encoder,
+    open_store,
 )
-from audit.commands.shared_options import DatasetOptions, takes_options
+from audit.commands.options import DatasetOptions
+from moderation.commands.command_line import examples
+from moderation.commands.options import takes_options
 from moderation.commands.output import note, track
 
 if TYPE_CHECKING:
@@ -22,68 +24,50 @@ if TYPE_CHECKING:
     from audit.embedding.dataset_features import EmbeddedDataset
     from moderation.features.store import Storage
 
-EPILOG = """Examples:
-
-    audit embed --dataset fairface/ --model starter
-
-    audit embed --dataset fairface/ --model starter --on workers --broker redis://queue:6379/0
-
-    audit embed --dataset fairface/ --store features/ --storage float16
-"""
+EPILOG = examples(
+    "audit embed --dataset fairface/ --model starter",
+    "audit embed --dataset fairface/ --model starter --on workers --broker redis://queue:6379/0",
+    "audit embed --dataset fairface/ --store features/ --storage float16",
+)
 
 
-class Place(StrEnum):
-    """Where images are embedded."""
-
-    HERE = "here"
-    WORKERS = "workers"
-
-
-class StorageType(StrEnum):
-    """How features are stored."""
-
-    FLOAT32 = "float32"
-    FLOAT16 = "float16"
+OnOption = Annotated[
+    Literal["here", "workers"],
+    typer.Option(help="In this process, or on the Celery workers of a queue."),
+]
+BrokerOption = Annotated[
+    str | None,
+    typer.Option(envvar=["AUDIT_BROKER", "MODERATION_BROKER_URL"], help="Redis of the workers."),
+]
+StorageOption = Annotated[
+    Literal["float32", "float16"],
+    typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
+]
 
 
 @takes_options
 def embed(
+    on: OnOption = "here",
+    broker: BrokerOption = None,
+    storage: StorageOption = "float32",
+    *,
     options: DatasetOptions,
-    on: Annotated[
-        Place, typer.Option(help="In this process, or on the Celery workers of a queue.")
-    ] = Place.HERE,
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            envvar=["AUDIT_BROKER", "MODERATION_BROKER_URL"], help="Redis of the workers."
-        ),
-    ] = None,
-    storage: Annotated[
-        StorageType,
-        typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
-    ] = StorageType.FLOAT32,
 ) -> None:
-    """Embed a dataset's images once; audits of them then need no model, save for new prompts.
+    """Embed a dataset's images once; audits of them then need the model only for new prompts.
 
-    The images stay needed: each audit reads them, to see that they are the ones that were embedded.
+    Keep the images: each audit reads them, to see that they are the ones that were embedded.
 
-    What is there already is not done again, and what is done is kept whenever it ends.
+    Images that are stored are not embedded again, and a run that is stopped keeps what it did.
     """
     reference = find_model(options, [])
     dataset = load_annotations(options)
-    if on is Place.WORKERS:
-        embedded = _on_workers(options, reference, dataset, broker, storage.value)
+    if on == "workers":
+        embedded = _on_workers(options, reference, dataset, broker, storage)
     else:
-        embedded = _here(options, reference, dataset, storage.value)
+        with open_encoder(options, reference) as encoder:
+            embedded = embed_images(options, dataset, encoder, storage)
     n = len(embedded.dataset)
     note(f"{n} images; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
-
-
-def _here(
-    options: DatasetOptions, reference: str, dataset: Dataset, storage: Storage
-) -> EmbeddedDataset:
-    with open_encoder(options, reference) as encoder:
-        return embed_images(options, dataset, encoder, storage)
 
 
 def _on_workers(
@@ -95,10 +79,8 @@ def _on_workers(
 ) -> EmbeddedDataset:
     from audit.embedding.dataset_features import embed_dataset
     from audit.embedding.on_workers import embed_remotely, workers_stamp
-    from audit.embedding.stored_encoder import default_store
-    from moderation.features.store import EmbeddingStore
 
-    store = EmbeddingStore(options.store or default_store())
+    store = open_store(options)
     store.refuse_unwritable()
     stamp = workers_stamp(dataset, reference, broker)
     note_model(stamp)
@@ -108,6 +90,6 @@ def _on_workers(
         store,
         embed_remotely(reference, stamp, broker),
         storage=storage,
-        skip_bad=options.skip_bad,
+        skip_bad=options.reading.skip_bad,
         track=track,
     )

@@ -1,4 +1,4 @@
-"""`audit gate`: a policy held against limits, for a pull request that edits it."""
+"""`audit gate`: checks a policy against limits, for a pull request that edits it."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from typing import Annotated
 
 import typer
 
-from audit.commands.inputs import TextOrJson
-from audit.commands.opening import open_subject
+from audit.commands.opening import open_subject, read_policies
+from audit.commands.options import DatasetOptions
 from audit.commands.output import writing
-from audit.commands.policies import named, read_policies
-from audit.commands.shared_options import DatasetOptions, takes_options
+from moderation.commands.command_line import examples
+from moderation.commands.options import TableOrJson, takes_options
 from moderation.commands.output import note
 
 #: Exit codes by status: neither of the last two may be merged, for different reasons.
 EXIT_CODES = {"pass": 0, "fail": 1, "insufficient data": 4}
 
-EPILOG = """Examples:
-
-    audit gate --policy new.yaml --baseline old.yaml --limits limits.yaml -d fairface/
-
-    audit gate --policy my.yaml --limits limits.yaml -d fairface/ --summary comment.md
-
-Exits with 0 for pass, 1 for fail, 4 for insufficient data.
-"""
+EPILOG = examples(
+    "audit gate --policy new.yaml --baseline old.yaml --limits limits.yaml -d fairface/",
+    "audit gate --policy my.yaml --limits limits.yaml -d fairface/ --summary comment.md",
+)
 
 
 @takes_options
@@ -33,16 +29,17 @@ def gate(
         str, typer.Option("--policy", "-p", help="The new policy: a file, or a shipped name.")
     ],
     limits: Annotated[Path, typer.Option(help="File of limits: see docs/audit.md.")],
-    options: DatasetOptions,
     baseline: Annotated[
         str | None, typer.Option(help="The policy that it would replace, for the regression limit.")
     ] = None,
     summary: Annotated[
         Path | None, typer.Option(help="Write the answer there too, as Markdown.")
     ] = None,
-    format: Annotated[TextOrJson, typer.Option(help="table is Markdown.")] = TextOrJson.TABLE,
+    format: Annotated[TableOrJson, typer.Option(help="table is Markdown.")] = "table",
+    *,
+    options: DatasetOptions,
 ) -> None:
-    """Hold a policy against limits: pass, fail, or insufficient data.
+    """Check a policy against limits: pass, fail, or insufficient data.
 
     Exits with 0 for pass, 1 for fail, 4 for insufficient data.
     """
@@ -53,11 +50,11 @@ def gate(
     paths = [policy] if baseline is None else [policy, baseline]
     if baseline is None and held.regression is not None:
         raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
-    policies = read_policies(paths, options.model)
-    with open_subject(options, policies, by=held.by) as subject:
-        report = gate_audit(subject, named(policies, paths), held)
+    named = read_policies(paths, options.model)
+    with open_subject(options, named.policies.values(), by=held.by) as subject:
+        report = gate_audit(subject, named, held)
     text = report.to_markdown()
-    print(report.to_json() if format is TextOrJson.JSON else text, end="", flush=True)
+    print(report.to_json() if format == "json" else text, end="", flush=True)
     if summary is not None:
         with writing(summary):
             summary.write_text(text, encoding="utf-8")

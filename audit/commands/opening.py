@@ -1,38 +1,63 @@
-"""From options to what an audit looks at: dataset, model, store, features."""
+"""From options to what an audit looks at: policies, dataset, model, embedding store, features."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from shlex import join
 from typing import TYPE_CHECKING
 
-from audit.commands.inputs import parse_options
-from audit.commands.shared_options import DatasetOptions
+from audit.commands.options import DatasetOptions
 from audit.errors import AuditError
 from moderation.commands.output import note, track, working
 from moderation.encoders.cores import usable
+from moderation.errors import PolicyError, PolicyProblem
+from moderation.policy import Policy, find_policy, load_policy
 from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
+    from audit.studies.subject import Named
     from audit.studies.subject import Subject
-    from moderation.features.store import Storage
+    from moderation.features.store import EmbeddingStore, Storage
     from moderation.messages import ModelStamp
-    from moderation.policy import Policy
 
 #: Threads that decode ahead of the encoder.
-THREADS = 2 * usable()
+_THREADS = 2 * usable()
 
 
-def find_model(options: DatasetOptions, policies: Sequence[Policy]) -> str:
+def read_policies(names: Sequence[str], model: str | None) -> Named:
+    """Returns the policies of files, by the names that a report calls them; they may share an id.
+
+    Raises:
+        PolicyError: with everything that is wrong in any of them.
+    """
+    policies: list[Policy] = []
+    problems: list[PolicyProblem] = []
+    for name in names:
+        try:
+            policies.append(load_policy(find_policy(name), model=model))
+        except PolicyError as error:
+            problems += error.problems
+    if problems:
+        raise PolicyError(problems)
+    from audit.studies.subject import Named
+    from audit.studies.subject import policy_names
+
+    called = policy_names(policies)
+    return Named(
+        dict(zip(called, policies, strict=True)), dict(zip(called, map(utf8, names), strict=True))
+    )
+
+
+def find_model(options: DatasetOptions, policies: Collection[Policy]) -> str:
     """Returns the reference of the one model that an audit runs on.
 
     Raises:
-        AuditError: none is named, or the policies name several.
+        AuditError: no model is named, or the policies name several.
     """
     named = sorted({policy.model for policy in policies if policy.model})
     without = [policy.id for policy in policies if not policy.model]
@@ -50,51 +75,50 @@ def find_model(options: DatasetOptions, policies: Sequence[Policy]) -> str:
 
 
 def load_annotations(options: DatasetOptions) -> Dataset:
-    """Returns the dataset as it is annotated, and tells what is to be known of it.
+    """Returns the dataset as it is annotated, and prints its notes.
 
-    Its images are not looked at yet.
+    Its images are not read yet.
 
     Raises:
         DatasetError: with everything that is wrong with its annotations.
     """
     from audit.datasets.adapters import load_dataset
 
-    how = parse_options(
-        column=options.column,
-        images=options.images,
-        truth=options.truth,
-        skip_bad=options.skip_bad,
-        repair=options.repair,
-        benign=options.benign,
-    )
-    dataset = load_dataset(options.dataset, adapter=options.adapter, options=how)
+    reading = options.reading
+    dataset = load_dataset(options.dataset, adapter=reading.adapter, options=reading.parsed())
     for text in dataset.notes:
         note(text)
     return dataset
 
 
+def open_store(options: DatasetOptions) -> EmbeddingStore:
+    """Returns the embedding store."""
+    from audit.embedding.stored_encoder import default_store
+    from moderation.features.store import EmbeddingStore
+
+    return EmbeddingStore(options.store or default_store())
+
+
 @contextmanager
 def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEncoder]:
-    """Yields the model of an audit and names it; it is loaded only where the store does not do.
+    """Yields the model of an audit and names it; loads it only where the store is not enough.
 
     Raises:
         ModelError: it cannot be loaded. StoreError: the store is damaged, or cannot be written.
     """
-    from audit.embedding.stored_encoder import StoredEncoder, default_store
+    from audit.embedding.stored_encoder import StoredEncoder
     from moderation.encoders.options import ModelOptions
-    from moderation.features.store import EmbeddingStore
 
-    store = EmbeddingStore(options.store or default_store())
-    how = ModelOptions(options.device, options.dtype.value, options.offline, options.runtime.value)
+    how = ModelOptions(options.device, options.dtype, options.offline, options.runtime)
     with working("Looking for the model ..."):
-        encoder = StoredEncoder(reference, how, store)
+        encoder = StoredEncoder(reference, how, open_store(options))
     with encoder:
         note_model(encoder.stamp)
         yield encoder
 
 
 def note_model(stamp: ModelStamp) -> None:
-    """Tells on the terminal which model it is, as the figures are its alone."""
+    """Says which model it is: the figures are true of it alone."""
     note(f"Model: {stamp.described}")
 
 
@@ -104,7 +128,7 @@ def embed_images(
     encoder: StoredEncoder,
     storage: Storage = "float32",
 ) -> EmbeddedDataset:
-    """Returns the features of a dataset's images, embedded in this process where they are new.
+    """Returns the features of a dataset's images; new ones are embedded in this process.
 
     Raises:
         DatasetError: images are wrong. ModelError: the model cannot be loaded, or failed.
@@ -116,9 +140,9 @@ def embed_images(
         dataset,
         encoder.stamp,
         encoder.store,
-        embed_here(encoder, threads=THREADS),
+        embed_here(encoder, threads=_THREADS),
         storage=storage,
-        skip_bad=options.skip_bad,
+        skip_bad=options.reading.skip_bad,
         track=track,
     )
 
@@ -126,7 +150,7 @@ def embed_images(
 @contextmanager
 def open_subject(
     options: DatasetOptions,
-    policies: Sequence[Policy],
+    policies: Collection[Policy],
     *,
     by: Sequence[Sequence[str]] | None = None,
     seed: int = 0,
@@ -134,13 +158,13 @@ def open_subject(
     """Yields what an audit looks at, with every image embedded.
 
     Args:
-        options: of the dataset, the model and the store.
-        policies: that will be held; they may name the model.
-        by: features and intersections; None takes each, and each pair.
+        options: of the dataset, the model and the embedding store.
+        policies: of the audit; they may name the model.
+        by: sensitive features and intersections; None takes each, and each pair.
         seed: of every random choice.
 
     Raises:
-        DatasetError: annotations or images are wrong, or there is no such feature.
+        DatasetError: annotations or images are wrong, or there is no such sensitive feature.
         ModelError: the model cannot be loaded.
         StoreError: the store is damaged, or cannot be written.
     """
@@ -153,9 +177,8 @@ def open_subject(
         embedded = embed_images(options, dataset, encoder)
         n = len(embedded.dataset)
         note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
-        yield Subject.of(embedded, encoder, by, seed=seed, command=typed_command())
+        yield Subject.of(embedded, encoder, by, seed=seed, command=_typed_command())
 
 
-def typed_command() -> str:
-    """Returns the command line as it was typed."""
+def _typed_command() -> str:
     return utf8(join(["audit", *sys.argv[1:]]))

@@ -1,16 +1,14 @@
-"""An audit's results: in short on standard output, and as a report in a folder."""
+"""An audit's results: a summary on standard output, and a report in a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-import typer
-
-from audit.commands.inputs import TextOrJson
 from audit.errors import AuditError
+from moderation.commands.options import TableOrJson
 from moderation.commands.output import note, print_table, say, working
 
 if TYPE_CHECKING:
@@ -20,7 +18,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Maps what the system says of a path that cannot be written to an AuditError."""
+    """Turns the system's error for a path that cannot be written into an AuditError."""
     try:
         yield
     except OSError as error:
@@ -41,15 +39,7 @@ def refuse_unwritable(out: Path | None) -> None:
             (out / ".evenhand").unlink()
 
 
-OutOption = Annotated[
-    Path | None,
-    typer.Option(
-        metavar="DIR", help="Folder for the report: report.html, report.md, results.json, *.csv."
-    ),
-]
-
-
-def print_audit(results: Results, out: Path | None, format: TextOrJson) -> None:
+def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None:
     """Prints the finding, and writes the report where a folder is given."""
     if out is not None:
         from audit.report import write_report
@@ -57,7 +47,7 @@ def print_audit(results: Results, out: Path | None, format: TextOrJson) -> None:
         with working("Writing the report ..."), writing(out):
             written = write_report(results, out)
         note(f"{len(written)} files in {out}; open {out / 'report.html'}")
-    if format is TextOrJson.JSON:
+    if format == "json":
         print(results.to_json(), end="")
         return
     for sentence in results.summary:
@@ -71,7 +61,10 @@ def print_audit(results: Results, out: Path | None, format: TextOrJson) -> None:
 
 
 def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Returns flag rates, a column for each policy: of single features, else of intersections."""
+    """Returns flag rates, a column for each policy, by single sensitive features if there are any.
+
+    Otherwise they are by intersections.
+    """
     from audit.datasets.dataset import CROSS
     from audit.metrics.rates import FLAG
 

@@ -2,78 +2,69 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from moderation.commands.output import note, print_table
-from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.commands.command_line import examples, group
+from moderation.commands.inputs import open_existing_log
+from moderation.commands.options import LimitOption, TableOrJsonOption
+from moderation.commands.output import note, print_json, print_table
 from moderation.errors import RequestError
 from moderation.settings import load_settings
 
 if TYPE_CHECKING:
-    from moderation.decision_log.log import DecisionLog
     from moderation.decision_log.outbox import Callback
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    help="Look after the webhooks that final answers are sent as.",
-)
-
-
-class StateOption(StrEnum):
-    """Where a callback stands."""
-
-    PENDING = "pending"
-    DELIVERED = "delivered"
-    FAILED = "failed"
+app = group("Look after the webhooks that final answers are sent as.")
 
 
 @app.command(
     "list",
-    epilog="Examples:\n\n    moderation callbacks list\n\n"
-    "    moderation callbacks list --state failed --format json",
+    epilog=examples(
+        "moderation callbacks list", "moderation callbacks list --state failed --format json"
+    ),
 )
 def list_(
-    state: Annotated[StateOption | None, typer.Option(help="Only those that stand so.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
-    format: FormatOption = TextOrJson.TABLE,
+    state: Annotated[
+        Literal["pending", "delivered", "failed"] | None, typer.Option(help="Only in this state.")
+    ] = None,
+    limit: LimitOption = 50,
+    format: TableOrJsonOption = "table",
 ) -> None:
     """List callbacks, the newest first."""
     from moderation.decision_log.outbox import list_callbacks
 
-    with _log() as decisions:
-        found = list_callbacks(decisions.database, state.value if state else None, limit)
-    if format is TextOrJson.JSON:
-        print(json.dumps([_as_json(callback) for callback in found], indent=2))
+    with open_existing_log(load_settings()) as decisions:
+        found = list_callbacks(decisions.database, state, limit)
+    if format == "json":
+        print_json([_as_json(callback) for callback in found])
         return
     columns = ("id", "since (UTC)", "to", "state", "tries", "next try (UTC)", "last error")
     print_table(columns, map(_line, found))
-    note(f"{len(found)} shown" if found else "there is no callback like that")
+    note(f"{len(found)} shown" if found else "there is no such callback")
 
 
-@app.command(epilog="Example:\n\n    moderation callbacks show msg_0b9c6a1e...")
+@app.command(epilog=examples("moderation callbacks show msg_0b9c6a1e..."))
 def show(
     callback_id: Annotated[str, typer.Argument(metavar="ID", help="Its webhook-id.")],
 ) -> None:
-    """Show all that is known of one callback, with what it tells, as JSON."""
+    """Show all that is known of one callback, its payload included, as JSON."""
     from moderation.decision_log.outbox import find
 
-    with _log() as decisions:
+    with open_existing_log(load_settings()) as decisions:
         callback = find(decisions.database, callback_id)
     if callback is None:
         raise _unknown([callback_id])
-    # As text: it is what is signed, to the byte.
-    print(json.dumps({**_as_json(callback), "payload": callback.payload}, indent=2))
+    # The payload stays text: it is signed to the byte.
+    print_json({**_as_json(callback), "payload": callback.payload})
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation callbacks retry msg_0b9c6a1e...\n\n"
-    "    moderation callbacks retry --all-failed"
+    epilog=examples(
+        "moderation callbacks retry msg_0b9c6a1e...", "moderation callbacks retry --all-failed"
+    )
 )
 def retry(
     ids: Annotated[
@@ -83,7 +74,7 @@ def retry(
         bool, typer.Option("--all-failed", help="All that were given up.")
     ] = False,
 ) -> None:
-    """Have callbacks tried now, and on the whole schedule again, under the ids that they have.
+    """Try callbacks again now, and then by the whole schedule, under the ids that they have.
 
     A worker sends them. One that arrived is not sent again: exits with 2, and changes nothing.
     """
@@ -93,7 +84,7 @@ def retry(
         remedy = "Name callbacks, or give --all-failed"
         raise RequestError("it is not clear which are meant", "callbacks retry", remedy)
     now = datetime.now(UTC)
-    with _log() as decisions:
+    with open_existing_log(load_settings()) as decisions:
         if ids:
             _refuse_what_cannot_be_retried(
                 {name: outbox.find(decisions.database, name) for name in ids}
@@ -101,7 +92,7 @@ def retry(
             changed = outbox.retry(decisions.database, ids, now=now)
         else:
             changed = outbox.retry_all_failed(decisions.database, now=now)
-    note(f"{len(changed)} will be tried now" if changed else "none was given up")
+    note(f"{len(changed)} will be tried now" if changed else "no callback was given up")
 
 
 def _refuse_what_cannot_be_retried(found: dict[str, Callback | None]) -> None:
@@ -149,10 +140,3 @@ def _as_json(callback: Callback) -> dict[str, Any]:
         **times,
         "last_error": callback.last_error,
     }
-
-
-def _log() -> DecisionLog:
-    """Returns the decision log; other commands need nothing of what it imports."""
-    from moderation.decision_log.opening import open_log
-
-    return open_log(load_settings(), make=False)

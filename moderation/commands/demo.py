@@ -1,14 +1,13 @@
 """`moderation demo`: the main job end to end with nothing set up.
 
 A real Redis on loopback, a real worker in its own process, real photographs through the queue, and
-a table of verdicts. Everything it starts or writes is gone when it ends, however it ends.
+a table of verdicts. Everything that it starts or writes is gone when it ends, however it ends.
 """
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,15 +15,18 @@ from typing import Annotated
 
 import typer
 
-from moderation.commands.inputs import FormatOption, Found, find_images, read_image
-from moderation.commands.output import Format, note, print_results, summary, working
+from moderation.commands.command_line import examples
+from moderation.commands.exit_codes import as_ctrl_c
+from moderation.commands.inputs import Found, find_images, read_image
+from moderation.commands.options import RowFormatOption
+from moderation.commands.output import note, print_results, summary, working
 from moderation.commands.submit import submit_images
 from moderation.errors import SettingsError
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import load_policies, shipped_policies
 from moderation.settings import Settings, load_settings
 
-#: Not photographs: drawings, masks and charts that scikit-image keeps beside them.
+#: Drawings, masks and charts that scikit-image keeps beside the photographs.
 _NO_PHOTOGRAPHS = {
     "chessboard_GRAY.png",
     "chessboard_RGB.png",
@@ -34,14 +36,11 @@ _NO_PHOTOGRAPHS = {
     "color.png",
 }
 
-EPILOG = """Examples:
-
-    moderation demo
-
-    moderation demo --images ~/Pictures --format jsonl
-
-    moderation demo --model openai/clip-vit-base-patch32
-"""
+EPILOG = examples(
+    "moderation demo",
+    "moderation demo --images ~/Pictures --format jsonl",
+    "moderation demo --model openai/clip-vit-base-patch32",
+)
 
 
 def demo(
@@ -50,14 +49,14 @@ def demo(
         typer.Option(exists=True, file_okay=False, help="Folder with photographs of your own."),
     ] = None,
     model: Annotated[str, typer.Option(help="Model that the worker loads.")] = "starter",
-    format: FormatOption = Format.TABLE,
+    format: RowFormatOption = "table",
 ) -> None:
-    """Try the whole way out: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
+    """Try it all: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
     found = find_images([str(images)]) if images else Found(sample_photographs(), [])
     policies = load_policies([shipped_policies()])
-    with _ends_on_sigterm(), ExitStack() as stack:
+    with as_ctrl_c(signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
         with working("Starting Redis and a worker, which loads the model ..."):
-            settings = stack.enter_context(_running_worker(model))
+            settings = _start_worker(stack, model)
         from moderation.client.client import Client
 
         limit = settings.max_image_bytes
@@ -76,8 +75,17 @@ def demo(
     found.note()
 
 
+def _start_worker(stack: ExitStack, model: str) -> Settings:
+    """Starts a Redis and a worker that end with the stack; returns the settings of a host."""
+    url = stack.enter_context(EmbeddedRedis()).url
+    settings = load_settings(broker_url=url, result_url=url, verdict_timeout_seconds=60.0)
+    options = ["--model", model, "--policy", str(shipped_policies())]
+    stack.enter_context(EmbeddedWorker(settings, options))
+    return settings
+
+
 def _name(path: Path, folder: Path | None) -> str:
-    """Returns an image's path in the folder that was named, where one was."""
+    """Returns an image's path below the folder that was named; otherwise its name."""
     return str(path.relative_to(folder)) if folder else path.name
 
 
@@ -103,32 +111,3 @@ def sample_photographs() -> list[Path]:
     folder = Path(spec.origin).parent / "data"
     inside = find_images([str(folder)]).images
     return [path for path in inside if path.name not in _NO_PHOTOGRAPHS]
-
-
-@contextmanager
-def _running_worker(model: str) -> Iterator[Settings]:
-    """Runs an embedded Redis and a worker of our shipped policies; yields a host's settings."""
-    with EmbeddedRedis() as redis:
-        settings = load_settings(
-            broker_url=redis.url, result_url=redis.url, verdict_timeout_seconds=60.0
-        )
-        options = ["--model", model, "--policy", str(shipped_policies())]
-        with EmbeddedWorker(settings, options):
-            yield settings
-
-
-@contextmanager
-def _ends_on_sigterm() -> Iterator[None]:
-    """Makes SIGTERM and SIGHUP end the block as Ctrl-C does, so that it cleans up."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,15 +1,17 @@
 """The one place that turns errors into exit codes, for every command line of this package.
 
-0 done; 1 findings; 2 wrong usage; 3 what is needed is not there, or an unexpected error; 130
-Ctrl-C. What a command finds, it says by exiting itself.
+0 done; 1 findings; 2 wrong usage; 3 something needed is missing, or an unexpected error; 130
+Ctrl-C. A command that finds something exits by itself.
 """
 
 from __future__ import annotations
 
 import io
+import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from moderation.errors import ModerationError, PolicyError, RequestError, SettingsError
 from moderation.visible_text import lines
@@ -19,8 +21,7 @@ FINDINGS, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
 #: Errors that other options, settings or arguments would have avoided.
 WRONG_USAGE: tuple[type[ModerationError], ...] = (RequestError, SettingsError)
 
-
-#: What the extras bring, as it is imported, and the extra that brings it.
+#: Packages by the name that is imported, and the extra that brings each.
 _EXTRA_OF = {
     **dict.fromkeys(("alembic", "platformdirs", "pythonjsonlogger", "sqlalchemy"), "worker"),
     **dict.fromkeys(("prometheus_client", "standardwebhooks"), "worker"),
@@ -31,7 +32,7 @@ _EXTRA_OF = {
 
 
 def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationError], ...]) -> int:
-    """Runs a command line and returns its exit code; errors are told on standard error.
+    """Runs a command line and returns its exit code; errors go to standard error.
 
     What standard output cannot encode is written out, so that no name ends a command.
 
@@ -46,29 +47,44 @@ def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationEr
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except PolicyError as error:
-        _tell(str(error))
+        _print(str(error))
         return FINDINGS
     except ModerationError as error:
-        _tell(f"error: {error}")
+        _print(f"error: {error}")
         return USAGE if isinstance(error, wrong_usage) else UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except ModuleNotFoundError as error:
         if (extra := _EXTRA_OF.get((error.name or "").partition(".")[0])) is None:
             return _unexpected()
-        _tell(f"error: {error.name} is not installed. Run `pip install 'evenhand[{extra}]'`")
+        _print(f"error: {error.name} is not installed. Run `pip install 'evenhand[{extra}]'`")
         return UNEXPECTED
     except Exception:
         return _unexpected()
     return 0
 
 
+@contextmanager
+def as_ctrl_c(*signals: signal.Signals) -> Iterator[None]:
+    """Makes signals end the block as Ctrl-C does, so that it cleans up."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
 def _unexpected() -> int:
-    """Tells the error that is being handled; returns its exit code."""
-    _tell(traceback.format_exc().rstrip())
-    _tell("error: this is a fault of the program; please report the above")
+    """Prints the error that is being handled; returns its exit code."""
+    _print(traceback.format_exc().rstrip())
+    _print("error: this is a fault of the program; please report the above")
     return UNEXPECTED
 
 
-def _tell(text: str) -> None:
+def _print(text: str) -> None:
     print(lines(text), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What several commands take: images from paths and folders, policies by file or name."""
+"""What several commands take in: images from paths and folders, policies, the decision log."""
 
 from __future__ import annotations
 
@@ -7,49 +7,38 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
-from moderation.commands.output import Format, note
+from moderation.commands.output import note
 from moderation.errors import ImageError
 from moderation.images.folder import Entry, Kind, entries, told
 from moderation.policy import Policy, find_policy, load_policies, policy_files
+from moderation.settings import Settings
 from moderation.visible_text import brief, shown_name
 
-#: Characters of an error that repeats a path: what is given as one may be a whole image.
-_MOST_NAMED = 300
+if TYPE_CHECKING:
+    from moderation.decision_log.log import DecisionLog
 
-PathsArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="PATH", help="Images or folders of them; - reads a list of paths from stdin."
-    ),
-]
-FormatOption = Annotated[Format, typer.Option(help="How to print results.")]
-ModelOption = Annotated[
-    str | None,
-    typer.Option(
-        help="starter, a folder, or hub-id[@revision]; wins over the policies' own and over "
-        "MODERATION_MODEL."
-    ),
-]
+#: Characters of an error that repeats a path: a whole image may have been given as one.
+_MOST_NAMED = 300
 
 
 class Found(NamedTuple):
-    """The images of what was named, and what else lies in the folders among it."""
+    """The images of the paths that were given, and what else lies in the folders among them."""
 
     images: list[Path]
     passed_over: list[Entry]
 
     def note(self) -> None:
-        """Tells what is passed over, where anything is."""
+        """Says what was passed over, where anything was."""
         if self.passed_over:
             note(f"Passed over: {told(self.passed_over)}")
 
     @property
     def complete(self) -> bool:
-        """Whether every folder could be looked into."""
+        """Whether every folder could be read."""
         return all(entry.kind is not Kind.UNREADABLE for entry in self.passed_over)
 
 
@@ -75,10 +64,10 @@ def find_images(paths: Iterable[str]) -> Found:
 
 
 def _is_folder(path: Path) -> bool:
-    """Returns whether a path is that of a folder, and not of a file.
+    """Returns whether a path is a folder, and not a file.
 
     Raises:
-        typer.BadParameter: there is neither.
+        typer.BadParameter: it does not exist.
     """
     try:
         return stat.S_ISDIR(path.stat().st_mode)
@@ -89,9 +78,10 @@ def _is_folder(path: Path) -> bool:
 
 
 def listed(paths: Iterable[str]) -> Iterator[str]:
-    """Yields the paths; in the place of - those that standard input lists.
+    """Yields the paths, and in place of - those that standard input lists.
 
-    One a line, or, where a zero byte is among them, parted by those: names may hold line ends.
+    Standard input has a path a line; where it holds a zero byte, zero bytes separate the paths,
+    since names may contain line ends.
     """
     for path in paths:
         if path == "-":
@@ -101,23 +91,6 @@ def listed(paths: Iterable[str]) -> Iterator[str]:
             yield from (os.fsdecode(name) for name in names if name.strip())
         else:
             yield path
-
-
-def find_policies(names: Iterable[str], *, model: str) -> dict[str, Policy]:
-    """Returns the policies of files, folders or shipped names, by id.
-
-    Raises:
-        PolicyError: with everything that is wrong in any of them.
-    """
-    return load_policies([find_policy(name) for name in names], model=model)
-
-
-def note_passed_over(names: Iterable[str]) -> None:
-    """Tells what lies in folders of policies and is taken for none, where anything does."""
-    for folder in filter(Path.is_dir, map(find_policy, names)):
-        if others := {*folder.iterdir()} - {*policy_files([folder])}:
-            shown = ", ".join(shown_name(path.name) for path in sorted(others))
-            note(f"Passed over in {shown_name(str(folder))}: {shown}")
 
 
 def read_image(image: Path, max_image_bytes: int) -> bytes:
@@ -138,3 +111,31 @@ def read_image(image: Path, max_image_bytes: int) -> bytes:
             "Raise MODERATION_MAX_IMAGE_BYTES",
         )
     return content
+
+
+def find_policies(names: Iterable[str], *, model: str) -> dict[str, Policy]:
+    """Returns the policies of files, folders or shipped names, by id.
+
+    Raises:
+        PolicyError: with everything that is wrong in any of them.
+    """
+    return load_policies([find_policy(name) for name in names], model=model)
+
+
+def note_passed_over(names: Iterable[str]) -> None:
+    """Says what else lies in the folders of policies, where anything does."""
+    for folder in filter(Path.is_dir, map(find_policy, names)):
+        if others := {*folder.iterdir()} - {*policy_files([folder])}:
+            shown = ", ".join(shown_name(path.name) for path in sorted(others))
+            note(f"Passed over in {shown_name(str(folder))}: {shown}")
+
+
+def open_existing_log(settings: Settings) -> DecisionLog:
+    """Returns the decision log that a worker has made; a host's commands import none of its code.
+
+    Raises:
+        SettingsError, LogUnavailable, LogError: as `open_log` does; also where there is no log.
+    """
+    from moderation.decision_log.opening import open_log
+
+    return open_log(settings, make=False)

@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Any
 
 import typer
 
-from moderation.commands.output import note, print_table, working
-from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.commands.command_line import examples, group
+from moderation.commands.options import TableOrJsonOption
+from moderation.commands.output import note, print_json, print_table, working
 from moderation.errors import ModelError
 from moderation.settings import load_settings
 
-app = typer.Typer(
-    no_args_is_help=True, help="List, fetch and describe models.", add_completion=False
-)
+app = group("List, fetch and describe models.")
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="starter, a folder, or hub-id[@revision].")
 ]
 
 
-@app.command("list", epilog="Example:\n\n    moderation model list --format json")
-def list_models(format: FormatOption = TextOrJson.TABLE) -> None:
+@app.command(
+    "list",
+    epilog=examples("moderation model list --format json"),
+)
+def list_models(format: TableOrJsonOption = "table") -> None:
     """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
     found = [_starter_entry(), *_cached_entries()]
-    if format is TextOrJson.JSON:
-        print(json.dumps(found, indent=2))
+    if format == "json":
+        print_json(found)
         return
     print_table(tuple(found[0]), [[str(value) for value in entry.values()] for entry in found])
 
@@ -68,8 +69,10 @@ def _cached_entries() -> list[dict[str, Any]]:
 
 
 @app.command(
-    epilog="Example:\n\n    moderation model pull "
-    "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
+    epilog=examples(
+        "moderation model pull "
+        "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
+    )
 )
 def pull(model: ModelArgument) -> None:
     """Fetch a model from the Hub into its cache, so that workers can run offline."""
@@ -86,8 +89,8 @@ def pull(model: ModelArgument) -> None:
     print(local.folder)
 
 
-@app.command(epilog="Example:\n\n    moderation model info starter --format json")
-def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
+@app.command(epilog=examples("moderation model info starter --format json"))
+def info(model: ModelArgument, format: TableOrJsonOption = "table") -> None:
     """Load a model and show what it is: hashes, sizes, number format."""
     from moderation.encoders.options import ModelOptions
     from moderation.encoders.registry import load_encoder
@@ -103,8 +106,8 @@ def info(model: ModelArgument, format: FormatOption = TextOrJson.TABLE) -> None:
         "logit_bias": encoder.logit_bias,
         "image_size": list(encoder.preprocessing.crop),
     }
-    if format is TextOrJson.JSON:
-        print(json.dumps(facts, indent=2))
+    if format == "json":
+        print_json(facts)
         return
     for name, value in facts.items():
         print(f"{name:16} {value}")

@@ -1,7 +1,7 @@
-"""Rows of results -> table, JSON, JSON lines or CSV on standard output; the only formatter here.
+"""What commands print: rows of results as a table, JSON, JSON lines or CSV, and lines for people.
 
-A row is a plain dict: the image's name with the verdict's JSON, or with an error. What is printed
-for people has nothing in it that a terminal obeys; JSON and CSV hold names as they are.
+A row is a plain dict: the image's name with the verdict's JSON, or with an error. Nothing that is
+printed for people acts on their terminal; JSON and CSV hold names as they are.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import csv
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from enum import StrEnum
 from itertools import groupby
 from typing import Any, TextIO, TypeVar
 
@@ -20,6 +19,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from moderation.commands.options import RowFormat, TableOrJson
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
 from moderation.visible_text import json_text, lines, one_line, shown_name
@@ -29,7 +29,7 @@ Row = dict[str, Any]
 
 _SEVERITY = ("allow", "review", "block", "error")
 _COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
-#: Characters of a column that folds its cells, at least.
+#: The least characters of a column that folds its cells.
 _ROOM = 24
 _CSV_COLUMNS = (
     "image",
@@ -41,15 +41,6 @@ _CSV_COLUMNS = (
     "top_similarity",
     "error",
 )
-
-
-class Format(StrEnum):
-    """How results are printed."""
-
-    TABLE = "table"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
 
 
 def verdict_row(image: str, verdict: Verdict) -> Row:
@@ -70,7 +61,7 @@ def error_row(image: str, error: ModerationError) -> Row:
 
 
 def print_results(
-    groups: Iterable[list[Row]], form: Format, *, total: int, doing: str
+    groups: Iterable[list[Row]], form: RowFormat, *, total: int, doing: str
 ) -> list[Row]:
     """Prints the rows of each image with a progress bar, and returns all of them."""
     printed: list[Row] = []
@@ -84,23 +75,40 @@ def print_results(
     return printed
 
 
-def print_rows(rows: Iterable[Row], form: Format, stream: TextIO | None = None) -> None:
-    """Prints rows; JSON lines and CSV appear as they come, so that a long run can be watched."""
+def print_rows(rows: Iterable[Row], form: RowFormat, stream: TextIO | None = None) -> None:
+    """Prints rows; JSON lines and CSV come one by one, so that a long run can be watched."""
     stream = stream or sys.stdout
-    if form is Format.JSONL:
+    if form == "jsonl":
         for row in rows:
             stream.write(json_text(row) + "\n")
             stream.flush()
-    elif form is Format.CSV:
+    elif form == "csv":
         writer = csv.DictWriter(stream, _CSV_COLUMNS)
         writer.writeheader()
         for row in rows:
             writer.writerow(_csv_row(row, to_people=stream.isatty()))
             stream.flush()
-    elif form is Format.JSON:
-        stream.write(json_text(list(rows), indent=2) + "\n")
+    elif form == "json":
+        print_json(list(rows), stream)
     else:
         print_table(*verdict_table(rows), stream=stream)
+
+
+def print_json(value: object, stream: TextIO | None = None) -> None:
+    """Prints a value as JSON, over several lines."""
+    print(json_text(value, indent=2), file=stream)
+
+
+def print_problems(problems: Sequence[Any], form: TableOrJson) -> None:
+    """Prints problems, which are named tuples, and counts them; there may be none."""
+    if form == "json":
+        found = [problem._asdict() for problem in problems]
+        print_json({"valid": not found, "problems": found})
+    else:
+        for problem in problems:
+            say(problem)
+    if problems:
+        note(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
 
 
 def print_table(
@@ -108,8 +116,8 @@ def print_table(
 ) -> None:
     """Prints a table of plain texts; nothing in them is read as markup.
 
-    Where it is too wide to be read, each row is printed as lines of its own, a cell a line. What is
-    under "id" is never broken: it is there to be copied.
+    Where the table is too wide to be read, each cell of a row gets its own line. A cell under "id"
+    is never broken: it is there to be copied.
     """
     console = Console(file=stream or sys.stdout)
     names = [one_line(name) for name in columns]
@@ -124,7 +132,7 @@ def print_table(
 
 
 def _fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
-    """Returns whether each column has the room that its cells need, or that folding them needs."""
+    """Returns whether every column has room for its cells, folded where they are long."""
     needed = 2 * (len(names) - 1)
     for place, name in enumerate(names):
         widest = max((cell_len(name), *(row[place].cell_len for row in rows)))
@@ -142,7 +150,7 @@ def _table(names: list[str], rows: list[list[Text]]) -> Table:
 
 
 def _record(names: list[str], row: list[Text]) -> Table:
-    """Returns a row as lines of a name and a cell; what is empty is left out."""
+    """Returns a row as lines of a name and a cell; empty cells are left out."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -207,19 +215,19 @@ def summary(rows: list[Row]) -> str:
     """Returns a line that counts the rows by action."""
     counts = {action: sum(row["action"] == action for row in rows) for action in _COLOURS}
     counts["error"] = sum("error" in row for row in rows)
-    told = ", ".join(f"{count} {action}" for action, count in counts.items() if count)
-    return f"{len(rows)} result{'s' * (len(rows) != 1)}: {told}" if rows else "no results"
+    counted = ", ".join(f"{count} {action}" for action, count in counts.items() if count)
+    return f"{len(rows)} result{'s' * (len(rows) != 1)}: {counted}" if rows else "no results"
 
 
 def note(text: str) -> None:
-    """Prints a line for people, on standard error, so that standard output stays data."""
+    """Prints a line for people on standard error: standard output is for data."""
     Console(stderr=True, highlight=False, soft_wrap=True, emoji=False).print(
         one_line(text), markup=False
     )
 
 
 def say(text: object = "") -> None:
-    """Prints lines for people on standard output, with nothing in them that a terminal obeys."""
+    """Prints lines for people on standard output; nothing in them acts on a terminal."""
     print(lines(str(text)), flush=True)
 
 

@@ -1,17 +1,17 @@
-"""`moderation policy lint | show | schema`: what policy authors and their editors use."""
+"""`moderation policy lint | show | schema`: for the authors of policies and their editors."""
 
 from __future__ import annotations
 
-import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from moderation.commands.command_line import examples, group
 from moderation.commands.inputs import note_passed_over
-from moderation.commands.output import note, print_table, say
+from moderation.commands.options import TableOrJsonOption
+from moderation.commands.output import note, print_json, print_problems, print_table, say
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import (
     Policy,
@@ -22,54 +22,39 @@ from moderation.policy import (
     policy_json_schema,
 )
 from moderation.settings import load_settings
-from moderation.visible_text import json_text
 
-app = typer.Typer(
-    no_args_is_help=True, help="Check, show and describe policy files.", add_completion=False
-)
-
-
-class TextOrJson(StrEnum):
-    """How to print."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
-FilesArgument = Annotated[
-    list[str],
-    typer.Argument(
-        metavar="POLICY", help="Policy files, folders, or shipped names; - reads stdin."
-    ),
-]
-FormatOption = Annotated[TextOrJson, typer.Option(help="How to print.")]
-ModelOption = Annotated[
-    str | None, typer.Option(help="Model whose prompt length counts; else MODERATION_MODEL.")
-]
+app = group("Check, show and describe policy files.")
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation policy lint policies/\n\n"
-    "    moderation policy lint my.yaml --format json\n\n    cat my.yaml | moderation policy lint -"
+    epilog=examples(
+        "moderation policy lint policies/",
+        "moderation policy lint my.yaml --format json",
+        "cat my.yaml | moderation policy lint -",
+    )
 )
 def lint(
-    files: FilesArgument, format: FormatOption = TextOrJson.TABLE, model: ModelOption = None
+    files: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="POLICY", help="Policy files, folders, or shipped names; - reads stdin."
+        ),
+    ],
+    format: TableOrJsonOption = "table",
+    model: Annotated[
+        str | None,
+        typer.Option(help="Model whose prompt length counts; by default MODERATION_MODEL."),
+    ] = None,
 ) -> None:
     """Check policy files: every problem at once, each with its place and what to do.
 
-    Exits with 1 where there is any.
+    Exits with 1 where there is one.
     """
     policies, problems = _read_all(files, model or load_settings().model)
-    if format is TextOrJson.JSON:
-        found = [problem._asdict() for problem in problems]
-        print(json.dumps({"valid": not found, "problems": found}, indent=2))
-    else:
-        for problem in problems:
-            say(problem)
     for policy in policies:
         note(f"{policy.id}: valid, version {policy.version}, {len(policy.labels)} labels")
+    print_problems(problems, format)
     if problems:
-        note(f"{len(problems)} problem{'s' if len(problems) > 1 else ''}")
         raise typer.Exit(1)
 
 
@@ -98,18 +83,18 @@ def _read(path: Path | str, model: str | None) -> Policy:
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation policy show weapons\n\n"
-    "    moderation policy show my.yaml --format json"
+    epilog=examples(
+        "moderation policy show weapons", "moderation policy show my.yaml --format json"
+    )
 )
 def show(
     file: Annotated[str, typer.Argument(metavar="POLICY", help="Policy file or shipped name.")],
-    format: FormatOption = TextOrJson.TABLE,
+    format: TableOrJsonOption = "table",
 ) -> None:
-    """Show a policy as the worker reads it, with its content hash."""
+    """Show a policy as a worker reads it, with its content hash."""
     policy = _read("-" if file == "-" else find_policy(file), None)
-    if format is TextOrJson.JSON:
-        content = {**policy.model_dump(mode="json"), "sha256": policy.sha256}
-        print(json_text(content, indent=2))
+    if format == "json":
+        print_json({**policy.model_dump(mode="json"), "sha256": policy.sha256})
         return
     say(f"{policy.id} version {policy.version}: {policy.title}")
     model = policy.model or "(that of the worker)"
@@ -135,7 +120,7 @@ def _number(value: Any) -> str:
     return "" if value is None else f"{value:g}"
 
 
-@app.command(epilog="Example:\n\n    moderation policy schema > policy.schema.json")
+@app.command(epilog=examples("moderation policy schema > policy.schema.json"))
 def schema() -> None:
     """Print the JSON Schema of a policy file, for editors and other checkers."""
-    print(json_text(policy_json_schema(), indent=2))
+    print_json(policy_json_schema())

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moderation.commands.output import note, print_table, track
-from moderation.commands.policy import FormatOption, TextOrJson
+from moderation.commands.command_line import examples, group
+from moderation.commands.inputs import open_existing_log
+from moderation.commands.options import LimitOption, TableOrJsonOption
+from moderation.commands.output import note, print_json, print_table, track
 from moderation.decision_log.records import Reason
 from moderation.errors import RequestError
 from moderation.settings import Settings, load_settings
@@ -20,42 +21,36 @@ if TYPE_CHECKING:
     from moderation.decision_log.quarantine import Entry
     from moderation.queue.registry import Registry
 
-app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
-    help="Look after requests that got no verdict: why, and once more.",
-)
+app = group("Look after requests that got no verdict: see why, and send them again.")
 
-#: How to name an entry: its own id, or that of its request.
-IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Of an entry, or of its request.")]
+#: A request in quarantine is named by its quarantine id, or by its own.
+IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Quarantine id, or request id.")]
 IdsArgument = Annotated[
-    list[str] | None, typer.Argument(metavar="ID", help="Of entries, or of their requests.")
+    list[str] | None, typer.Argument(metavar="ID", help="Quarantine ids, or request ids.")
 ]
-ReasonOption = Annotated[
-    str | None, typer.Option(help=f"Only one reason: {', '.join(get_args(Reason))}.")
-]
-EveryOption = Annotated[bool, typer.Option("--all", help="All open ones, of --reason if given.")]
+ReasonOption = Annotated[Reason | None, typer.Option(help="Only those with this reason.")]
+EveryOption = Annotated[bool, typer.Option("--all", help="All open ones, or those of --reason.")]
 
 
 @app.command(
     "list",
-    epilog="Examples:\n\n    moderation quarantine list\n\n"
-    "    moderation quarantine list --reason decoder --format json",
+    epilog=examples(
+        "moderation quarantine list", "moderation quarantine list --reason decoder --format json"
+    ),
 )
 def list_(
     reason: ReasonOption = None,
     all: Annotated[bool, typer.Option("--all", help="Released and dropped ones too.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
-    format: FormatOption = TextOrJson.TABLE,
+    limit: LimitOption = 50,
+    format: TableOrJsonOption = "table",
 ) -> None:
     """List requests that got no verdict, the newest first."""
     from moderation.decision_log.quarantine import find_entries
 
-    _refuse_unknown_reason(reason)
-    with _log(load_settings()) as decisions:
+    with open_existing_log(load_settings()) as decisions:
         found = find_entries(decisions.engine, reason=reason, every=all, limit=limit)
-    if format is TextOrJson.JSON:
-        print(json.dumps([entry.as_json() for entry in found], indent=2))
+    if format == "json":
+        print_json([entry.as_json() for entry in found])
         return
     rows = [
         (
@@ -71,33 +66,35 @@ def list_(
     note(f"{len(found)} shown" if found else "nothing is in quarantine")
 
 
-@app.command(epilog="Example:\n\n    moderation quarantine show 0b9c6a1e-...")
+@app.command(epilog=examples("moderation quarantine show 0b9c6a1e-..."))
 def show(name: IdArgument) -> None:
     """Show all that is known of one request that got no verdict, as JSON."""
     settings = load_settings()
-    with _log(settings) as decisions:
+    with open_existing_log(settings) as decisions:
         entry = _entry(decisions, name)
     shown = entry.as_json()
     with _registry(settings) as registry:
         shown["can_be_retried"] = registry.quarantined(entry.request_id) is not None
-    print(json.dumps(shown, indent=2))
+    print_json(shown)
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation quarantine retry 0b9c6a1e-...\n\n"
-    "    moderation quarantine retry --all --reason unavailable"
+    epilog=examples(
+        "moderation quarantine retry 0b9c6a1e-...",
+        "moderation quarantine retry --all --reason unavailable",
+    )
 )
 def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
     """Send requests again, under the ids that they had.
 
-    Exits with 1 where one is not kept any more: its host has to submit it again.
+    Exits with 1 where one is no longer stored: its host has to submit it again.
     """
     from moderation.queue.celery_app import create_app
     from moderation.worker.quarantine import release
 
     settings = load_settings()
     celery = create_app(settings)
-    with _log(settings) as decisions, _registry(settings) as registry:
+    with open_existing_log(settings) as decisions, _registry(settings) as registry:
         entries = _chosen(decisions, names, all, reason)
         _each(
             entries,
@@ -107,13 +104,14 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
 
 
 @app.command(
-    epilog="Examples:\n\n    moderation quarantine drop 0b9c6a1e-...\n\n"
-    "    moderation quarantine drop --all --reason image"
+    epilog=examples(
+        "moderation quarantine drop 0b9c6a1e-...", "moderation quarantine drop --all --reason image"
+    )
 )
 def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
-    """Give requests up: they leave the list, and what was kept to send them again goes."""
+    """Give requests up: they leave the list, and can no longer be sent again."""
     settings = load_settings()
-    with _log(settings) as decisions, _registry(settings) as registry:
+    with open_existing_log(settings) as decisions, _registry(settings) as registry:
 
         def give_up(entry: Entry) -> None:
             decisions.drop(entry.id)
@@ -123,7 +121,7 @@ def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpti
 
 
 def _each(entries: list[Entry], act: Callable[[Entry], None], done: str) -> None:
-    """Acts on each entry; one that fails is told and costs itself alone; exits with 1 then."""
+    """Acts on each entry; exits with 1 where one fails, which is reported and stops no other."""
     failed = 0
     for entry in track(entries, len(entries), "Working"):
         try:
@@ -137,19 +135,18 @@ def _each(entries: list[Entry], act: Callable[[Entry], None], done: str) -> None
 
 
 def _chosen(
-    decisions: DecisionLog, names: list[str] | None, every: bool, reason: str | None
+    decisions: DecisionLog, names: list[str] | None, every: bool, reason: Reason | None
 ) -> list[Entry]:
     """Returns the entries that are named, or all open ones.
 
     Raises:
-        RequestError: neither or both are given, or there is no such entry.
+        RequestError: neither or both are given, or a name fits none.
     """
     from moderation.decision_log.quarantine import find_entries
 
-    _refuse_unknown_reason(reason)
     if bool(names) == every or (reason and not every):
-        remedy = "Name entries, or give --all, with --reason if you like"
-        raise RequestError("it is not clear which entries are meant", "quarantine", remedy)
+        remedy = "Name requests, or give --all, with --reason if you like"
+        raise RequestError("it is not clear which requests are meant", "quarantine", remedy)
     if every:
         return find_entries(decisions.engine, reason=reason)
     return [_entry(decisions, name) for name in names or ()]
@@ -161,15 +158,8 @@ def _entry(decisions: DecisionLog, name: str) -> Entry:
     entry = find_entry(decisions.engine, name)
     if entry is None:
         remedy = "`moderation quarantine list --all` shows what there is"
-        raise RequestError(f"no entry or request is called {name}", "quarantine", remedy)
+        raise RequestError(f"nothing in quarantine is called {name}", "quarantine", remedy)
     return entry
-
-
-def _refuse_unknown_reason(reason: str | None) -> None:
-    known = get_args(Reason)
-    if reason is not None and reason not in known:
-        remedy = f"Use one of {', '.join(known)}"
-        raise RequestError(f"{reason!r} is no reason", "--reason", remedy)
 
 
 @contextmanager
@@ -184,10 +174,3 @@ def _registry(settings: Settings) -> Iterator[Registry]:
 
     with broker_errors(settings), connect(settings) as connection:
         yield Registry(connection)
-
-
-def _log(settings: Settings) -> DecisionLog:
-    """Returns the decision log; a host's commands need nothing of what it imports."""
-    from moderation.decision_log.opening import open_log
-
-    return open_log(settings, make=False)

@@ -2,49 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from enum import StrEnum
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from moderation.commands.output import note
+from moderation.commands.command_line import examples
+from moderation.commands.exit_codes import as_ctrl_c
+from moderation.commands.output import note, print_json
 from moderation.errors import RequestError
 from moderation.listen_address import Address, parse_address
 from moderation.queue.depth import BrokerState, read_queues
 from moderation.settings import Settings, load_settings
 
-EPILOG = """Examples:
+EPILOG = examples(
+    "moderation queues",
+    "moderation queues --watch 2",
+    "moderation queues --format prometheus",
+    "moderation queues --serve 127.0.0.1:9808",
+)
 
-    moderation queues
-
-    moderation queues --watch 2
-
-    moderation queues --format prometheus
-
-    moderation queues --serve 127.0.0.1:9808
-"""
-
-
-class QueuesFormat(StrEnum):
-    """How to print what waits."""
-
-    TABLE = "table"
-    JSON = "json"
-    PROMETHEUS = "prometheus"
+QueuesFormat = Literal["table", "json", "prometheus"]
 
 
 def queues(
-    format: Annotated[QueuesFormat, typer.Option(help="How to print.")] = QueuesFormat.TABLE,
+    format: Annotated[QueuesFormat, typer.Option(help="How to print.")] = "table",
     watch: Annotated[
-        float | None, typer.Option(min=0.1, help="Show the table again after so many seconds.")
+        float | None, typer.Option(min=0.1, help="Show the table again every so many seconds.")
     ] = None,
     serve: Annotated[
         str | None,
@@ -53,43 +42,34 @@ def queues(
 ) -> None:
     """Show how many requests wait, for how long, and how many workers have in hand.
 
-    With --watch and --serve until Ctrl-C or SIGTERM, which then exit with 0.
+    --watch and --serve run until Ctrl-C or SIGTERM, and then exit with 0.
     """
-    if (watch or serve) and (format is not QueuesFormat.TABLE or (watch and serve)):
+    if (watch or serve) and (format != "table" or (watch and serve)):
         raise RequestError(
             "only one of --watch, --serve and --format", "moderation queues", "Leave one out"
         )
     settings = load_settings()
-    if watch:
-        with _until_stopped():
+    if not (watch or serve):
+        _print(read_queues(settings), format)
+        return
+    # SIGTERM and Ctrl-C are the only ends of these two, and no errors.
+    with suppress(KeyboardInterrupt), as_ctrl_c(signal.SIGTERM):
+        if watch:
             _watch(settings, watch)
-    elif serve:
-        with _until_stopped():
+        elif serve:
             _serve(settings, _address(serve))
+
+
+def _print(state: BrokerState, form: QueuesFormat) -> None:
+    if form == "json":
+        rows = [queue._asdict() for queue in state.queues]
+        print_json({"queues": rows, "in_hand": state.in_hand})
+    elif form == "prometheus":
+        from moderation.worker.metrics_server import exposition
+
+        print(exposition(state), end="")
     else:
-        _PRINTERS[format](read_queues(settings))
-
-
-def _print_json(state: BrokerState) -> None:
-    rows = [queue._asdict() for queue in state.queues]
-    print(json.dumps({"queues": rows, "in_hand": state.in_hand}, indent=2))
-
-
-def _print_prometheus(state: BrokerState) -> None:
-    from moderation.worker.metrics_server import exposition
-
-    print(exposition(state), end="")
-
-
-def _print_table(state: BrokerState) -> None:
-    Console().print(_table(state))
-
-
-_PRINTERS: dict[QueuesFormat, Callable[[BrokerState], None]] = {
-    QueuesFormat.TABLE: _print_table,
-    QueuesFormat.JSON: _print_json,
-    QueuesFormat.PROMETHEUS: _print_prometheus,
-}
+        Console().print(_table(state))
 
 
 def _table(state: BrokerState) -> Table:
@@ -103,7 +83,7 @@ def _table(state: BrokerState) -> Table:
 
 
 def _watch(settings: Settings, seconds: float) -> None:
-    """Shows the table until it is stopped: in place on a terminal, else one below the other."""
+    """Shows the table until it is stopped: in place on a terminal, otherwise one after another."""
     console = Console()
     if not console.is_terminal:
         while True:
@@ -120,7 +100,7 @@ def _serve(settings: Settings, address: Address) -> None:
     from moderation.queue.celery_app import ping
     from moderation.worker.metrics_server import exporter
 
-    ping(settings)  # a wrong address of Redis is told now, not at each scrape
+    ping(settings)  # a wrong address of Redis is an error now, not at each scrape
     with exporter(settings, address) as port:
         shown = address._replace(port=port)
         note(f"Answering on http://{shown}/metrics; stop with Ctrl-C")
@@ -131,25 +111,9 @@ def _address(text: str) -> Address:
     """Returns the address of --serve.
 
     Raises:
-        RequestError: it is none.
+        RequestError: it is not an address.
     """
     try:
         return parse_address(text)
     except ValueError as error:
         raise RequestError(str(error), "--serve", "Write HOST:PORT or PORT") from error
-
-
-@contextmanager
-def _until_stopped() -> Iterator[None]:
-    """Ends the block without an error at Ctrl-C and SIGTERM: it has no other end."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    except KeyboardInterrupt:
-        pass
-    finally:
-        signal.signal(signal.SIGTERM, before)

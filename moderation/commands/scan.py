@@ -6,23 +6,15 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from moderation.commands.inputs import (
-    FormatOption,
-    ModelOption,
-    PathsArgument,
-    find_images,
-    find_policies,
-    note_passed_over,
-    read_image,
-)
+from moderation.commands.command_line import examples
+from moderation.commands.inputs import find_images, find_policies, note_passed_over, read_image
+from moderation.commands.options import ModelOption, PathsArgument, RowFormatOption
 from moderation.commands.output import (
-    Format,
     Row,
     error_row,
     note,
@@ -38,21 +30,11 @@ from moderation.settings import load_settings
 
 _THREADS = 4 * usable()
 
-EPILOG = """Examples:
-
-    moderation scan photo.jpg --policy weapons --model starter
-
-    moderation scan uploads/ --policy my.yaml --format jsonl > verdicts.jsonl
-
-    find . -name '*.png' | moderation scan - --policy weapons --fail-on block
-"""
-
-
-class FailOn(StrEnum):
-    """From which action on a flagged image makes the command fail."""
-
-    REVIEW = "review"
-    BLOCK = "block"
+EPILOG = examples(
+    "moderation scan photo.jpg --policy weapons --model starter",
+    "moderation scan uploads/ --policy my.yaml --format jsonl > verdicts.jsonl",
+    "find . -name '*.png' | moderation scan - --policy weapons --fail-on block",
+)
 
 
 def scan(
@@ -61,12 +43,13 @@ def scan(
         list[str], typer.Option("--policy", "-p", help="Policy file, or name of a shipped one.")
     ],
     model: ModelOption = None,
-    format: FormatOption = Format.TABLE,
+    format: RowFormatOption = "table",
     fail_on: Annotated[
-        FailOn | None, typer.Option(help="Exit with 1 where an image gets this action or worse.")
+        Literal["review", "block"] | None,
+        typer.Option(help="Exit with 1 where an image gets this action or worse."),
     ] = None,
 ) -> None:
-    """Hold images against policies in this process; no queue, no worker.
+    """Check images against policies in this process; no queue, no worker.
 
     Exits with 1 where an image or a folder could not be read, or by --fail-on.
     """
@@ -91,7 +74,7 @@ def scan(
 def scan_images(
     pipeline: Pipeline, images: Iterable[Path], max_image_bytes: int
 ) -> Iterator[list[Row]]:
-    """Yields the rows of each image, in order; a bad image costs itself alone."""
+    """Yields the rows of each image, in order; a bad image gets an error and stops no other."""
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="scan") as pool:
         pending: deque[Future[list[Row]]] = deque()
         try:

@@ -5,24 +5,17 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from moderation.client.client import Client
-from moderation.commands.inputs import (
-    FormatOption,
-    Found,
-    PathsArgument,
-    find_images,
-    listed,
-    read_image,
-)
+from moderation.commands.command_line import examples
+from moderation.commands.inputs import Found, find_images, listed, read_image
+from moderation.commands.options import PathsArgument, RowFormatOption
 from moderation.commands.output import (
-    Format,
     Row,
     error_row,
     note,
@@ -37,24 +30,17 @@ from moderation.settings import load_settings
 
 #: Images on their way at a time: enough to fill batches, few enough to bound Redis.
 _IN_FLIGHT = 128
-#: Between two tries to submit to a queue that others fill, in seconds.
+#: Seconds between two tries to submit to a queue that others fill.
 _FULL_PAUSE = 0.2
 
-EPILOG = """Examples:
+EPILOG = examples(
+    "moderation submit photo.jpg --policy weapons",
+    "moderation submit uploads/ -p weapons -p document-privacy --format jsonl",
+    "moderation submit https://cdn.example.com/a.jpg --policy weapons --queue bulk",
+)
 
-    moderation submit photo.jpg --policy weapons
-
-    moderation submit uploads/ -p weapons -p document-privacy --format jsonl
-
-    moderation submit https://cdn.example.com/a.jpg --policy weapons --queue bulk
-"""
-
-
-class Send(StrEnum):
-    """What of a local image goes into the message."""
-
-    BYTES = "bytes"
-    PATH = "path"
+#: What of a local image goes into the message.
+Send = Literal["bytes", "path"]
 
 
 def submit(
@@ -68,11 +54,11 @@ def submit(
         typer.Option(
             help="bytes works wherever the worker runs; path needs MODERATION_ALLOWED_ROOTS there."
         ),
-    ] = Send.BYTES,
+    ] = "bytes",
     timeout: Annotated[
         float | None, typer.Option(min=0.1, help="Seconds to wait for each verdict.")
     ] = None,
-    format: FormatOption = Format.TABLE,
+    format: RowFormatOption = "table",
 ) -> None:
     """Send images through the queue to a running worker and print the verdicts.
 
@@ -98,21 +84,21 @@ def submit_images(
     *,
     queue: QueueName,
 ) -> Iterator[list[Row]]:
-    """Yields the rows of each image, in order; a refused image costs itself alone.
+    """Yields the rows of each image, in order; an image that is refused stops no other.
 
-    Where the queue is full it goes on when there is room, for as long as it waits for a verdict.
+    It waits for room in a queue that is full, for as long as it would wait for a verdict.
 
     An image is a name and a function that reads it, so that one which cannot be read is a row too.
 
     Raises:
-        BrokerUnavailable: Redis went away; without it there is no going on.
+        BrokerUnavailable: Redis is gone; nothing works without it.
     """
     waiting: deque[tuple[str, str | ModerationError, float]] = deque()
     for name, read in images:
         begun = time.monotonic()
         submitted = _submitted(client, read, policy_ids, queue)
         while isinstance(submitted, QueueFull) and _has_time(client, begun):
-            if waiting:  # ours are among those that fill it
+            if waiting:  # our own requests are among those that fill the queue
                 yield _rows(client, *waiting.popleft())
             else:
                 time.sleep(_FULL_PAUSE)
@@ -141,7 +127,7 @@ def _has_time(client: Client, begun: float) -> bool:
 
 
 def _rows(client: Client, name: str, submitted: str | ModerationError, at: float) -> list[Row]:
-    """Returns the rows of one image; its time to wait counts from when it was submitted."""
+    """Returns the rows of one image; its time to wait runs from when it was submitted."""
     if isinstance(submitted, ModerationError):
         return [error_row(name, submitted)]
     left = max(0.0, client.settings.verdict_timeout_seconds - (time.monotonic() - at))
@@ -171,12 +157,12 @@ def _sources(paths: list[str]) -> tuple[list[Path | str], Found]:
 def _image(source: Path | str, send: Send, max_image_bytes: int) -> str | bytes:
     if isinstance(source, str):
         return source
-    if send is Send.BYTES:
+    if send == "bytes":
         return read_image(source, max_image_bytes)
     return str(source.absolute())
 
 
 def _policy_id(name: str) -> str:
-    """Returns the id that `name` stands for: of a policy file, else itself."""
+    """Returns the id that `name` stands for: that in a policy file, otherwise itself."""
     path = find_policy(name)
     return load_policy(path).id if path.is_file() else name

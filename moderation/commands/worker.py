@@ -1,30 +1,31 @@
-"""`moderation worker`: serve the queues until told to stop."""
+"""`moderation worker`: serve the queues until it is stopped."""
 
 from __future__ import annotations
 
 import logging
 import os
 import secrets
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
-from moderation.commands.inputs import ModelOption, find_policies, note_passed_over
+from moderation.commands.command_line import examples
+from moderation.commands.inputs import find_policies, note_passed_over
+from moderation.commands.options import ModelOption
 from moderation.commands.output import note
-from moderation.messages import QUEUES
-from moderation.settings import load_settings
+from moderation.messages import QUEUES, QueueName
+from moderation.policy import Policy
+from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
 
-EPILOG = """Examples:
-
-    moderation worker --policy policies/ --model starter
-
-    MODERATION_ALLOWED_ROOTS=/srv/uploads moderation worker -p weapons -p document-privacy
-
-    moderation worker --queue bulk --concurrency 16
-"""
+EPILOG = examples(
+    "moderation worker --policy policies/ --model starter",
+    "MODERATION_ALLOWED_ROOTS=/srv/uploads moderation worker -p weapons -p document-privacy",
+    "moderation worker --queue bulk --concurrency 16",
+)
 
 
 class Queue(StrEnum):
@@ -40,23 +41,23 @@ def worker(
         typer.Option(
             "--policy",
             "-p",
-            help="Policy file, folder, or name of a shipped one; else MODERATION_POLICIES.",
+            help="Policy file, folder, or shipped name; by default MODERATION_POLICIES.",
         ),
     ] = None,
     model: ModelOption = None,
     queue: Annotated[
-        list[Queue] | None, typer.Option(help="Queue to serve; else both, in turns.")
+        list[Queue] | None, typer.Option(help="Queue to serve; by default both, in turns.")
     ] = None,
     concurrency: Annotated[
-        int | None, typer.Option(min=1, help="Requests in hand at a time; else the setting.")
+        int | None, typer.Option(min=1, help="Requests in hand at a time; by default the setting.")
     ] = None,
     name: Annotated[
-        str | None, typer.Option(help="Name in logs and checks; else one made at random.")
+        str | None, typer.Option(help="Name in logs and checks; by default a random one.")
     ] = None,
 ) -> None:
     """Serve the queues: fetch, decode, encode, decide, answer.
 
-    Loads the model once, then works until SIGTERM or Ctrl-C; what it has in hand is answered first.
+    Loads the model once, then works until SIGTERM or Ctrl-C; it answers what it has in hand first.
     """
     settings = load_settings(concurrency=concurrency)
     from moderation.worker.logs import configure_logging
@@ -67,12 +68,23 @@ def worker(
     names = policy or [str(path) for path in settings.policies]
     policies = find_policies(names, model=model or settings.model)
     note_passed_over(names)
+    served = [name for name in QUEUES if not queue or name in queue]
+    raise typer.Exit(_serve(settings, policies, model, served, name))
+
+
+def _serve(
+    settings: Settings,
+    policies: Mapping[str, Policy],
+    model: str | None,
+    queues: list[QueueName],
+    name: str | None,
+) -> int:
+    """Serves queues until it is stopped; returns the exit code."""
     from moderation.queue.celery_app import ping, shown_url
     from moderation.scoring.loading import load_pipeline
     from moderation.worker.metrics import Metrics
     from moderation.worker.running import run_worker
 
-    name = name or f"moderation-{secrets.token_hex(4)}"
     ping(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")
     metrics = Metrics()
@@ -85,5 +97,5 @@ def worker(
     )
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
-    served = [name for name in QUEUES if not queue or name in queue]
-    raise typer.Exit(run_worker(settings, pipeline, metrics, queues=served, name=name))
+    name = name or f"moderation-{secrets.token_hex(4)}"
+    return run_worker(settings, pipeline, metrics, queues=queues, name=name)

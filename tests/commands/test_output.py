@@ -1,13 +1,16 @@
-"""Tables on narrow terminals, and of texts that are not ours."""
+"""Tables on narrow terminals, and texts that are not ours in tables and CSV."""
 
 from __future__ import annotations
 
+import csv
 import io
 import uuid
 
 import pytest
 
-from moderation.commands.output import print_table
+from moderation.commands.output import error_row, print_rows, print_table
+from moderation.errors import ImageError
+from tests.support.command_line import is_plain
 
 CALLBACKS = ("id", "since (UTC)", "to", "state", "tries", "next try (UTC)", "last error")
 CALLBACK = (
@@ -79,3 +82,20 @@ def test_a_table_shows_texts_as_they_are(monkeypatch: pytest.MonkeyPatch) -> Non
         assert "[bold]x :bomb:" in text
         assert "\x1b" not in text
         assert r"\x1b[2K\u202e" in text
+
+
+def test_csv_holds_names_as_they_are_and_is_safe_on_a_terminal() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    name = "a\x1b[2K\r\nb.png"
+    for stream, expected in (
+        (io.StringIO(newline=""), name),
+        (Terminal(newline=""), r"a\x1b[2K\r\nb.png"),
+    ):
+        print_rows([error_row(name, ImageError("it is\x1b[2K empty", name))], "csv", stream)
+        written = stream.getvalue()
+        [row] = csv.DictReader(io.StringIO(written, newline=""))
+        assert row["image"] == expected
+    assert is_plain(written.replace("\r\n", "\n"))

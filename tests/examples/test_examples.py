@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import socket
 import sqlite3
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,10 +16,11 @@ import redis
 
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
-from moderation.settings import PREFIX, Settings, load_settings
+from moderation.settings import Settings, load_settings
+from tests.conftest import ROOT
+from tests.support.example_server import environment, served
 from tests.support.waiting import PATIENCE_SECONDS, until
 
-ROOT = Path(__file__).parents[2]
 DJANGO = ROOT / "examples" / "django_on_commit"
 #: Nothing listens on port 1.
 NO_REDIS = "redis://127.0.0.1:1/0"
@@ -31,48 +29,6 @@ TOO_LARGE = bytes(10_000_001)
 
 Images = dict[str, bytes]
 Served = AbstractContextManager[httpx.Client]
-
-
-def environment(broker_url: str, **variables: str) -> dict[str, str]:
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    return {**inherited, "MODERATION_BROKER_URL": broker_url, **variables}
-
-
-@contextmanager
-def served(example: str, command: str, env: dict[str, str]) -> Iterator[httpx.Client]:
-    """Runs `python COMMAND PORT` in an example's folder; yields a browser that sees its pages."""
-    words, folder = [sys.executable, *command.split()], ROOT / "examples" / example
-    with tempfile.TemporaryFile() as log, ExitStack() as stack:
-        for _ in range(3):  # another program may take the port before this one does
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = str(probe.getsockname()[1])
-            process = stack.enter_context(
-                subprocess.Popen([*words, port], cwd=folder, env=env, stdout=log, stderr=log)
-            )
-            stack.callback(process.kill)
-            url = f"http://127.0.0.1:{port}"
-            browser = stack.enter_context(
-                httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False)
-            )
-            if starts(process, browser):
-                break
-        else:
-            log.seek(0)
-            pytest.fail(f"{example} does not start: {log.read().decode()[-2000:]}")
-        yield browser
-
-
-def starts(process: subprocess.Popen[bytes], browser: httpx.Client) -> bool:
-    """Returns whether it answers, and has not ended."""
-
-    def answers() -> bool:
-        with suppress(httpx.TransportError):
-            return bool(browser.get("/").status_code)
-        return False
-
-    until(lambda: process.poll() is not None or answers())
-    return process.poll() is None
 
 
 @pytest.fixture(scope="module")
@@ -93,10 +49,10 @@ def revolver(objects: Path) -> bytes:
     return (objects / "revolver" / "image_0005.jpg").read_bytes()
 
 
-def not_told(answer: str) -> bool:
+def keeps_secret(answer: str) -> bool:
     """Whether an answer keeps to itself what would help to get a photograph past a policy."""
-    told = ("score", "similarity", "threshold", "label", "page-of-text", "handgun", "policy")
-    return not any(word in answer.replace("<label>", "").replace("</label>", "") for word in told)
+    secret = ("score", "similarity", "threshold", "label", "page-of-text", "handgun", "policy")
+    return not any(word in answer.replace("<label>", "").replace("</label>", "") for word in secret)
 
 
 # Flask: the visitor waits.
@@ -128,20 +84,20 @@ def test_flask_holds_a_page_of_text_for_review(flask: httpx.Client, images: Imag
     status, page = post_form(flask, images["page.png"])
     assert status == 202
     assert "is held for review" in page
-    assert not_told(page)
+    assert keeps_secret(page)
 
 
 def test_flask_refuses_a_photograph_that_is_blocked(flask: httpx.Client, revolver: bytes) -> None:
     status, page = post_form(flask, revolver)
     assert status == 422
     assert "is refused" in page
-    assert not_told(page)
+    assert keeps_secret(page)
 
 
 @pytest.mark.parametrize(
     ("content", "reason"), [(NO_IMAGE, "this is no image"), (b"", "the image is empty")]
 )
-def test_flask_refuses_what_is_no_image(flask: httpx.Client, content: bytes, reason: str) -> None:
+def test_flask_refuses_other_files(flask: httpx.Client, content: bytes, reason: str) -> None:
     status, page = post_form(flask, content)
     assert status == 400
     assert f"is not accepted: {reason}" in page
@@ -203,19 +159,19 @@ def decided(browser: httpx.Client, content: bytes) -> httpx.Response:
     return until(answers)[0]
 
 
-def test_fastapi_tells_the_strictest_action_and_no_more(
+def test_fastapi_gives_the_strictest_action_and_no_more(
     fastapi: httpx.Client, images: Images, revolver: bytes
 ) -> None:
     contents = {"allow": images["coffee.png"], "review": images["page.png"], "block": revolver}
     for action, content in contents.items():
         answer = decided(fastapi, content)
         assert answer.status_code == 200
-        told = answer.json()
-        assert told == {"request_id": told["request_id"], "status": "decided", "action": action}
-        assert not_told(answer.text)
+        found = answer.json()
+        assert found == {"request_id": found["request_id"], "status": "decided", "action": action}
+        assert keeps_secret(answer.text)
 
 
-def test_fastapi_says_what_is_no_image(fastapi: httpx.Client) -> None:
+def test_fastapi_refuses_other_files(fastapi: httpx.Client) -> None:
     answer = decided(fastapi, NO_IMAGE)
     assert answer.status_code == 400
     assert "this is no image" in answer.json()["detail"]

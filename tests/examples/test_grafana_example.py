@@ -1,4 +1,4 @@
-"""The dashboard and the alert rules read metrics that there are, and the docs name each."""
+"""The dashboard and the alert rules read metrics that exist, and the docs name each."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ STAMP = ModelStamp(
 PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
 
 
-def _told() -> Iterator[tuple[str, str, set[str]]]:
-    """Yields name, type and labels of every sample that a worker tells."""
+def _samples() -> Iterator[tuple[str, str, set[str]]]:
+    """Yields name, type and labels of every sample that a worker exposes."""
     metrics = Metrics()
     policy = load_policy(POLICIES / "weapons.yaml")
     metrics.serves({policy.id: policy}, [STAMP], ["hooks.example.com"])
@@ -50,7 +50,7 @@ def _told() -> Iterator[tuple[str, str, set[str]]]:
 @cache
 def _labels() -> dict[str, set[str]]:
     """Returns the labels of each metric by its name, as PromQL reads it."""
-    return {name: labels for name, _, labels in _told()}
+    return {name: labels for name, _, labels in _samples()}
 
 
 @cache
@@ -59,7 +59,7 @@ def _types() -> dict[str, str]:
     pattern = re.compile(r"_(bucket|sum|count)$")
     return {
         pattern.sub("", name) if kind == "histogram" else name: kind
-        for name, kind, _ in _told()
+        for name, kind, _ in _samples()
         if name.startswith("evenhand_")
     }
 
@@ -93,7 +93,7 @@ _STRING = re.compile(r'"[^"]*"')
 
 
 @pytest.mark.parametrize("where", QUERIES)
-def test_a_query_reads_metrics_that_there_are(where: str) -> None:
+def test_a_query_reads_metrics_that_exist(where: str) -> None:
     recorded = {rule["record"] for rule in _rules() if "record" in rule}
     names = set(_NAME.findall(_STRING.sub('""', QUERIES[where])))
     assert names
@@ -101,7 +101,7 @@ def test_a_query_reads_metrics_that_there_are(where: str) -> None:
 
 
 @pytest.mark.parametrize("where", QUERIES)
-def test_a_query_selects_and_groups_by_labels_that_there_are(where: str) -> None:
+def test_a_query_selects_and_groups_by_labels_that_exist(where: str) -> None:
     query = QUERIES[where]
     known: set[str] = {"instance", "job"}
     for name in _NAME.findall(query):
@@ -116,7 +116,7 @@ def test_a_query_selects_and_groups_by_labels_that_there_are(where: str) -> None
 
 
 @pytest.mark.parametrize("where", QUERIES)
-def test_counters_are_read_as_rates_and_what_all_workers_tell_is_not_added_up(where: str) -> None:
+def test_counters_are_read_as_rates_and_what_all_workers_expose_is_not_added_up(where: str) -> None:
     query = QUERIES[where]
     for name in set(_NAME.findall(query)) & set(_labels()):
         if name.endswith(("_total", "_bucket", "_sum", "_count")):
@@ -186,7 +186,7 @@ def test_the_scrape_configuration_loads_the_rules() -> None:
     assert len(set(targets)) == len(targets)
 
 
-def test_the_readme_names_every_file_and_alerts_that_there_are() -> None:
+def test_the_readme_names_every_file_and_alerts_that_exist() -> None:
     readme = (FOLDER / "README.md").read_text(encoding="utf-8")
     files = {path.name for path in FOLDER.iterdir()} - {"README.md"}
     assert files <= set(re.findall(r"`([^`]+)`", readme))
@@ -202,11 +202,11 @@ def _documented() -> dict[str, tuple[str, set[str]]]:
 
 
 def test_the_page_has_every_metric_with_its_type_and_labels_and_no_other() -> None:
-    told = {
+    exposed = {
         name: (kind, (_labels().get(name) or _labels().get(f"{name}_count")) or set())
         for name, kind in _types().items()
     }
-    assert _documented() == told
+    assert _documented() == exposed
 
 
 def test_the_page_has_every_field_of_a_log_line() -> None:

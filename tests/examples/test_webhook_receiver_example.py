@@ -20,7 +20,7 @@ from moderation.decision_log.opening import open_log
 from moderation.settings import load_settings
 from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.metrics import Metrics
-from tests.examples.test_examples import environment, served
+from tests.support.example_server import environment, served
 from tests.support.waiting import until
 
 SECRET = "whsec_" + base64.b64encode(b"first".ljust(32, b"1")).decode()
@@ -39,7 +39,7 @@ def receiver(tmp_path: Path) -> Iterator[httpx.Client]:
         yield browser
 
 
-def kept(tmp_path: Path) -> list[tuple[str, str]]:
+def stored(tmp_path: Path) -> list[tuple[str, str]]:
     with closing(sqlite3.connect(tmp_path / "webhooks.sqlite3")) as database:
         return database.execute("SELECT * FROM inbox ORDER BY webhook_id").fetchall()
 
@@ -57,7 +57,7 @@ def post(receiver: httpx.Client, headers: dict[str, str], body: bytes | str = BO
     return receiver.post("/moderated", headers=headers, content=body).status_code
 
 
-def test_the_receiver_keeps_what_the_dispatcher_sends(
+def test_the_receiver_stores_what_the_dispatcher_sends(
     receiver: httpx.Client, tmp_path: Path
 ) -> None:
     url = str(receiver.base_url.join("/moderated"))
@@ -74,14 +74,14 @@ def test_the_receiver_keeps_what_the_dispatcher_sends(
             connection.execute(insert(tables.outbox).values(**row, **times))
         with make_dispatcher(settings, log.database, Metrics().webhooks):
             until(lambda: outbox.list_callbacks(log.database, "delivered", 1))
-    assert kept(tmp_path) == [("msg_1", BODY)]
+    assert stored(tmp_path) == [("msg_1", BODY)]
 
 
-def test_the_receiver_keeps_a_webhook_that_comes_twice_once(
+def test_the_receiver_stores_a_webhook_that_comes_twice_once(
     receiver: httpx.Client, tmp_path: Path
 ) -> None:
     assert [post(receiver, signed()) for _ in range(2)] == [204, 204]
-    assert kept(tmp_path) == [("msg_1", BODY)]
+    assert stored(tmp_path) == [("msg_1", BODY)]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_the_receiver_refuses_what_is_not_signed_now_and_by_us(
     headers: Callable[[], dict[str, str]], receiver: httpx.Client, tmp_path: Path
 ) -> None:
     assert post(receiver, headers()) == 401
-    assert kept(tmp_path) == []
+    assert stored(tmp_path) == []
 
 
 def test_the_receiver_refuses_a_body_that_was_changed_or_is_too_large(
@@ -111,18 +111,18 @@ def test_the_receiver_refuses_a_body_that_was_changed_or_is_too_large(
     assert post(receiver, signed(), BODY.replace("  ", "")) == 401
     assert post(receiver, signed(), b"\xff\xfe") == 401
     assert post(receiver, signed(), bytes(1_000_001)) == 413
-    assert kept(tmp_path) == []
+    assert stored(tmp_path) == []
 
 
 @pytest.mark.parametrize("body", ["[" * 500_000, '{"a":' * 100_000, "no JSON", "", "9" * 5000])
-def test_the_receiver_refuses_what_is_signed_and_no_answer(
+def test_the_receiver_refuses_what_is_signed_but_not_an_answer(
     body: str, receiver: httpx.Client, tmp_path: Path
 ) -> None:
     assert post(receiver, signed(body=body), body) == 400
-    assert kept(tmp_path) == []
+    assert stored(tmp_path) == []
 
 
-def test_what_the_receiver_keeps_is_for_its_owner_alone(
+def test_what_the_receiver_stores_is_for_its_owner_alone(
     receiver: httpx.Client, tmp_path: Path
 ) -> None:
     assert post(receiver, signed()) == 204

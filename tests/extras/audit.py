@@ -8,7 +8,7 @@ from pathlib import Path
 from audit import Named, Subject, embed_dataset, embed_here, load_dataset, run_audit, write_report
 from moderation.features.store import EmbeddingStore
 from moderation.policy import load_policy, shipped_policies
-from tests.extras.command import needs_no, run
+from tests.extras.command import refuse_installed, run
 from tests.extras.photograph import save_photograph
 from tests.support.stub_encoder import StubEncoder
 
@@ -18,7 +18,7 @@ _EACH = 20
 
 def main() -> None:
     """Audits a shipped policy on images of two groups, and writes the report."""
-    needs_no("torch", "sqlalchemy")
+    refuse_installed("torch", "sqlalchemy")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         images = _dataset(folder / "images")
@@ -31,7 +31,6 @@ def main() -> None:
         results = run_audit(subject, Named({"weapons": policy}, {"weapons": "weapons.yaml"}))
         write_report(results, folder / "report")
         assert "north" in (folder / "report" / "report.html").read_text()
-    print("audit: reported")
 
 
 def _dataset(folder: Path) -> Path:
@@ -40,7 +39,3 @@ def _dataset(folder: Path) -> Path:
         for seed in range(_EACH):
             save_photograph(folder / group / f"{seed}.png", seed + _EACH * _GROUPS.index(group))
     return folder
-
-
-if __name__ == "__main__":
-    main()

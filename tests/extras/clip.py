@@ -15,8 +15,3 @@ def main() -> None:
         for siglip in (False, True):
             model = save_toy_clip(Path(folder) / f"siglip-{siglip}", siglip=siglip)
             scan(str(model), runtime="torch")
-    print("clip: scanned")
-
-
-if __name__ == "__main__":
-    main()

@@ -19,15 +19,15 @@ def run(program: str, *arguments: str) -> str:
     return done.stdout
 
 
-def tells(expected: str, program: str, *arguments: str) -> None:
-    """Ends the program unless a command that cannot go on says what is expected, in few lines."""
+def fails_with(expected: str, program: str, *arguments: str) -> None:
+    """Ends the program unless a command fails with an expected message, and no traceback."""
     words = [str(_PROGRAMS / program), *arguments]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False)
     if done.returncode == 0 or "Traceback" in done.stderr or expected not in done.stderr:
         sys.exit(f"{program} {' '.join(arguments)}: {done.returncode}\n{done.stdout}{done.stderr}")
 
 
-def needs_no(*packages: str) -> None:
-    """Ends the program where one of the packages was installed all the same."""
+def refuse_installed(*packages: str) -> None:
+    """Ends the program where one of the packages was installed after all."""
     if found := [package for package in packages if find_spec(package)]:
         sys.exit(f"this extra must not bring {', '.join(found)}")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from moderation import submit
 from moderation.local_servers import EmbeddedRedis
-from tests.extras.command import needs_no, run, tells
+from tests.extras.command import fails_with, refuse_installed, run
 from tests.extras.photograph import save_photograph
 
 COMMANDS_OF_A_WORKER = (
@@ -22,22 +22,17 @@ COMMANDS_OF_A_WORKER = (
 
 def main() -> None:
     """Submits by the library and by the command; what needs more than the core says which extra."""
-    needs_no("torch", "sqlalchemy", "pandas")
+    refuse_installed("torch", "sqlalchemy", "pandas")
     assert "weapons" in run("moderation", "policy", "show", "weapons")
     with EmbeddedRedis() as server, tempfile.TemporaryDirectory() as folder:
         os.environ["MODERATION_BROKER_URL"] = server.url
         image = str(save_photograph(Path(folder) / "photograph.png"))
         assert submit(b"an image", "weapons")
         nobody = ("--timeout", "0.5")
-        tells("1 error", "moderation", "submit", image, "-p", "weapons", *nobody)
+        fails_with("1 error", "moderation", "submit", image, "-p", "weapons", *nobody)
         state = json.loads(run("moderation", "queues", "--format", "json"))
         assert state["queues"][0]["depth"] == 2, state
         checks = json.loads(run("moderation", "doctor", "--format", "json"))
         assert {check["name"]: check["state"] for check in checks}["redis"] == "ok"
         for command in COMMANDS_OF_A_WORKER:
-            tells("evenhand[worker]", "moderation", *command)
-    print("core: submitted")
-
-
-if __name__ == "__main__":
-    main()
+            fails_with("evenhand[worker]", "moderation", *command)

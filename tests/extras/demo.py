@@ -14,8 +14,3 @@ def main() -> None:
     ]
     assert len(rows) >= 60
     assert all(row["action"] in ("allow", "review", "block") for row in rows)
-    print(f"demo: {len(rows)} verdicts")
-
-
-if __name__ == "__main__":
-    main()

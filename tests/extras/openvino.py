@@ -13,8 +13,3 @@ def main() -> None:
     """Scans, and sees that OpenVINO ran the model without being asked for."""
     with tempfile.TemporaryDirectory() as folder:
         scan(str(save_toy_clip(Path(folder) / "toy")), runtime="openvino")
-    print("openvino: scanned")
-
-
-if __name__ == "__main__":
-    main()

@@ -15,8 +15,3 @@ def main() -> None:
         sys.exit("there is no PostgreSQL here; Debian's package postgresql has it")
     with PostgresServer(programs) as server:
         answers_and_logs(server.new_database())
-    print("postgresql: answered and logged")
-
-
-if __name__ == "__main__":
-    main()

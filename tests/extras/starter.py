@@ -27,8 +27,3 @@ def scan(model: str, **expected: str) -> None:
 def main() -> None:
     """Scans with the encoder starter."""
     scan("starter", id="starter")
-    print("starter: scanned")
-
-
-if __name__ == "__main__":
-    main()

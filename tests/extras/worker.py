@@ -10,7 +10,7 @@ from pathlib import Path
 
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import load_settings
-from tests.extras.command import needs_no, run
+from tests.extras.command import refuse_installed, run
 from tests.extras.photograph import save_photograph
 
 
@@ -26,7 +26,7 @@ class StubWorker(EmbeddedWorker):
 
 def answers_and_logs(database_url: str) -> None:
     """Sends an image to a worker, and finds its verdict in the decision log."""
-    needs_no("torch")
+    refuse_installed("torch")
     os.environ["MODERATION_DATABASE_URL"] = database_url
     with EmbeddedRedis() as server, tempfile.TemporaryDirectory() as folder:
         image = save_photograph(Path(folder) / "photograph.jpg")
@@ -43,8 +43,3 @@ def main() -> None:
     """Does so with SQLite."""
     with tempfile.TemporaryDirectory() as folder:
         answers_and_logs(f"sqlite:///{folder}/decisions.db")
-    print("worker: answered and logged")
-
-
-if __name__ == "__main__":
-    main()

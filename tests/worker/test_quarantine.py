@@ -214,11 +214,11 @@ def test_the_commands_list_show_retry_and_drop(parts: Parts) -> None:
 @pytest.mark.parametrize(
     ("words", "text"),
     [
-        (("retry", "unheard-of"), "no entry or request is called unheard-of"),
-        (("retry",), "not clear which entries"),
-        (("drop", "a", "--all"), "not clear which entries"),
-        (("list", "--reason", "bad"), "'bad' is no reason"),
-        (("show", "unheard-of"), "no entry or request"),
+        (("retry", "unheard-of"), "nothing in quarantine is called unheard-of"),
+        (("retry",), "not clear which requests"),
+        (("drop", "a", "--all"), "not clear which requests"),
+        (("list", "--reason", "bad"), "Invalid value for '--reason'"),
+        (("show", "unheard-of"), "nothing in quarantine"),
     ],
 )
 def test_wrong_use_of_the_commands_is_explained(

@@ -1,4 +1,4 @@
-"""What `moderation doctor` finds out about a Redis: who gets in, what it loses, how it is told."""
+"""What `moderation doctor` finds out about a Redis: who can use it, what it can lose, its clock."""
 
 from __future__ import annotations
 
@@ -9,63 +9,66 @@ from urllib.parse import urlsplit
 
 import redis
 
-from moderation.commands.doctor.check import Check, failure
+from moderation.commands.doctor.diagnosis import Diagnosis, failure, named
 from moderation.errors import ModerationError
 from moderation.listen_address import is_loopback
 from moderation.queue.celery_app import broker_errors, connect, create_app, shown_url
 from moderation.queue.depth import look
 from moderation.settings import Settings
 
-#: How far the clock of Redis may be from ours, in seconds.
+_Check = Callable[[redis.Redis, Settings], Iterator[Diagnosis]]
+
+#: Seconds by which the clock of Redis may differ from ours.
 _CLOCK_SECONDS = 2.0
 
-#: What to do about what this user may not ask.
+#: What to do where this user may not ask the server.
 _ASK = "Ask who runs it what docs/operations.md says of Redis: neither INFO nor CONFIG is allowed"
 
 
-def check_redis(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields what is found of the server, and what hangs on it only if it answers.
+def check_redis(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields what is found of the server, and what depends on it only if it answers.
 
-    Each check stands alone: what one cannot see, or trips over, costs no other.
+    Each check stands alone: one that sees nothing, or fails, stops no other.
     """
     with broker_errors(settings), connect(settings) as connection:
         connection.ping()
-        yield Check(name, "ok", f"{shown_url(settings)}, {_server(connection)}")
-        for part, check in _PARTS.items():
-            try:
-                with broker_errors(settings):
-                    yield from check(part, connection, settings)
-            except ModerationError as error:
-                yield failure(part, error)
+        yield Diagnosis("ok", f"{shown_url(settings)}, {_server(connection)}")
+        for name, check in _PARTS.items():
+            yield from named(name, _asked(check, connection, settings))
+
+
+def _asked(check: _Check, connection: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+    with broker_errors(settings):
+        yield from check(connection, settings)
 
 
 def _server(connection: redis.Redis) -> str:
-    """Returns which server it is: Valkey tells the version of the Redis that it is like, too."""
-    told = _told(connection, "server")
-    if "valkey_version" in told:
-        return f"Valkey {told['valkey_version']}"
-    return f"Redis {told.get('redis_version', 'of unknown version')}"
+    """Returns which server it is: Valkey also gives the version of the Redis that it resembles."""
+    info = _info(connection, "server")
+    if "valkey_version" in info:
+        return f"Valkey {info['valkey_version']}"
+    return f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
-def _access(name: str, connection: redis.Redis, settings: Settings) -> Iterator[Check]:
-    """Tries the door without a key, and looks whose door it is."""
+def _access(connection: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+    """Tries to get in without a password, and looks who else could."""
     if not _lets_strangers_in(connection):
-        yield Check(name, "ok", "it asks for a password")
+        yield Diagnosis("ok", "it asks for a password")
         return
-    remedy = "Set requirepass or ACLs: who can write here decides what workers do"
+    remedy = "Set requirepass or ACLs: whoever can write here decides what workers do"
     if not is_loopback(_host(settings.broker_url.get_secret_value())):
-        yield Check(name, "warn", "it lets everybody in who reaches it: no password", remedy)
+        yield Diagnosis("warn", "it lets in everybody who reaches it: no password", remedy)
         return
     bound = _configured(connection, "bind")
     protected = _configured(connection, "protected-mode")
     inside = bound and all(is_loopback(address.lstrip("-")) for address in bound.split())
     if bound is None or protected is None:
         found = "it asks for no password; unknown whether other machines reach it"
-        yield Check(name, "warn", found, remedy)
+        yield Diagnosis("warn", found, remedy)
     elif inside or protected == "yes":
-        yield Check(name, "ok", "no password, and it answers this machine alone")
+        yield Diagnosis("ok", "no password, but it answers this machine alone")
     else:
-        yield Check(name, "warn", "it lets everybody in: no password, and not protected", remedy)
+        yield Diagnosis("warn", "it lets everybody in: no password, and not protected", remedy)
 
 
 def _lets_strangers_in(connection: redis.Redis) -> bool:
@@ -81,8 +84,8 @@ def _lets_strangers_in(connection: redis.Redis) -> bool:
         stranger.disconnect()
 
 
-def _told(connection: redis.Redis, section: str) -> dict[str, Any]:
-    """Returns a section of INFO; nothing where this user may not ask, as on a managed Redis."""
+def _info(connection: redis.Redis, section: str) -> dict[str, Any]:
+    """Returns a section of INFO; empty where this user may not ask, as on a managed Redis."""
     try:
         found: dict[str, Any] = connection.info(section)
     except redis.ResponseError:
@@ -91,7 +94,7 @@ def _told(connection: redis.Redis, section: str) -> dict[str, Any]:
 
 
 def _configured(connection: redis.Redis, option: str) -> str | None:
-    """Returns a setting of the server; None where it does not tell."""
+    """Returns a setting of the server; None where this user may not ask."""
     try:
         found: Any = connection.config_get(option)
     except redis.ResponseError:
@@ -100,8 +103,8 @@ def _configured(connection: redis.Redis, option: str) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def transport(name: str, settings: Settings) -> Check:
-    """Returns whether requests, results and passwords can be read on the way."""
+def transport(settings: Settings) -> Diagnosis:
+    """Returns whether others can read requests, results and passwords on the way."""
     urls = (settings.broker_url, settings.result_backend_url)
     plain = {
         host
@@ -110,71 +113,71 @@ def transport(name: str, settings: Settings) -> Check:
         and not is_loopback(host := _host(url.get_secret_value()))
     }
     if not plain:
-        return Check(name, "ok", "TLS, or this machine")
+        return Diagnosis("ok", "TLS, or this machine")
     remedy = "Write rediss://, and set MODERATION_REDIS_CA_FILE where the authority is your own"
     found = f"images and passwords go to {', '.join(sorted(plain))} for all to read: no TLS"
-    return Check(name, "warn", found, remedy)
+    return Diagnosis("warn", found, remedy)
 
 
-def _eviction(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
-    policy = _told(connection, "memory").get("maxmemory_policy")
+def _eviction(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    policy = _info(connection, "memory").get("maxmemory_policy")
     policy = policy or _configured(connection, "maxmemory-policy")
     if policy is None:
-        yield Check(name, "warn", "unknown whether it drops requests when it is full", _ASK)
+        yield Diagnosis("warn", "unknown whether it drops requests when it is full", _ASK)
     elif policy == "noeviction":
-        yield Check(name, "ok", f"maxmemory-policy {policy}")
+        yield Diagnosis("ok", f"maxmemory-policy {policy}")
     else:
-        remedy = "Set maxmemory-policy noeviction: else Redis may drop requests when it is full"
-        yield Check(name, "warn", f"maxmemory-policy {policy}", remedy)
+        remedy = "Set maxmemory-policy noeviction: a full Redis may drop requests otherwise"
+        yield Diagnosis("warn", f"maxmemory-policy {policy}", remedy)
 
 
-def _memory(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
-    most = _told(connection, "memory").get("maxmemory", _configured(connection, "maxmemory"))
+def _memory(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    most = _info(connection, "memory").get("maxmemory", _configured(connection, "maxmemory"))
     if most is None:
-        yield Check(name, "warn", "unknown how much it may take", _ASK)
+        yield Diagnosis("warn", "unknown how much it may use", _ASK)
     elif int(most):
-        yield Check(name, "ok", f"maxmemory {int(most):,} bytes")
+        yield Diagnosis("ok", f"maxmemory {int(most):,} bytes")
     else:
-        remedy = "Set maxmemory: without it a full machine ends Redis, with it `submit` is told"
-        yield Check(name, "warn", "no maxmemory", remedy)
+        remedy = "Set maxmemory: a full machine ends Redis; a full Redis only refuses requests"
+        yield Diagnosis("warn", "no maxmemory", remedy)
 
 
-def _persistence(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
-    appending = _told(connection, "persistence").get("aof_enabled")
+def _persistence(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    appending = _info(connection, "persistence").get("aof_enabled")
     if appending is None:
         appending = {"yes": 1, "no": 0}.get(_configured(connection, "appendonly") or "")
     snapshots = _configured(connection, "save")
     remedy = "Set appendonly yes"
     if appending:
-        yield Check(name, "ok", "an append-only file")
+        yield Diagnosis("ok", "an append-only file")
     elif appending is None:
-        yield Check(name, "warn", "unknown whether requests outlive a restart", _ASK)
+        yield Diagnosis("warn", "unknown whether requests outlive a restart", _ASK)
     elif snapshots:
         found = f"a restart loses what came after the last snapshot (save {snapshots})"
-        yield Check(name, "warn", found, remedy)
+        yield Diagnosis("warn", found, remedy)
     elif snapshots is None:
         found = "no append-only file; unknown whether there are snapshots"
-        yield Check(name, "warn", found, remedy)
+        yield Diagnosis("warn", found, remedy)
     else:
         found = "accepted requests do not outlive a restart: no append-only file, no snapshots"
-        yield Check(name, "warn", found, remedy)
+        yield Diagnosis("warn", found, remedy)
 
 
-def _clock(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
+def _clock(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
     seconds, microseconds = connection.time()
-    yield clock(name, seconds + microseconds / 1e6, time.time())
+    yield clock(seconds + microseconds / 1e6, time.time())
 
 
-def clock(name: str, theirs: float, ours: float) -> Check:
-    """Returns what is to say of the clock of Redis beside our own; both are Unix times."""
+def clock(theirs: float, ours: float) -> Diagnosis:
+    """Returns how the clock of Redis compares with ours; both are Unix times."""
     apart = theirs - ours
     if abs(apart) <= _CLOCK_SECONDS:
-        return Check(name, "ok", f"within {_CLOCK_SECONDS:g} s of Redis'")
+        return Diagnosis("ok", f"within {_CLOCK_SECONDS:g} s of Redis'")
     found = f"Redis' clock is {abs(apart):,.0f} s {'ahead of' if apart > 0 else 'behind'} ours"
-    return Check(name, "warn", found, "Set both by NTP: waiting times are wrong by as much")
+    return Diagnosis("warn", found, "Set both by NTP: waiting times are wrong by as much")
 
 
-def _results(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
+def _results(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     if settings.result_url is None:
         return
     results = settings.model_copy(update={"broker_url": settings.result_url, "result_url": None})
@@ -182,33 +185,33 @@ def _results(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
         with broker_errors(results), connect(results) as connection:
             connection.ping()
     except ModerationError as error:
-        yield failure(name, error)
+        yield failure(error)
     else:
-        yield Check(name, "ok", shown_url(results))
+        yield Diagnosis("ok", shown_url(results))
 
 
-def _queues(name: str, connection: redis.Redis, _: Settings) -> Iterator[Check]:
-    yield Check(name, "ok", look(connection).described)
+def _queues(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    yield Diagnosis("ok", look(connection).described)
 
 
-def _workers(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
+def _workers(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     with create_app(settings) as app:
         answers = app.control.ping(timeout=1.0)
     if answers:
-        yield Check(name, "ok", f"{len(answers)} answering")
+        yield Diagnosis("ok", f"{len(answers)} answering")
     else:
-        yield Check(name, "warn", "no worker answers", "Run `moderation worker`")
+        yield Diagnosis("warn", "no worker answers", "Run `moderation worker`")
 
 
-def _transport(name: str, _: redis.Redis, settings: Settings) -> Iterator[Check]:
-    yield transport(name, settings)
+def _transport(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+    yield transport(settings)
 
 
 def _host(url: str) -> str:
     return urlsplit(url).hostname or "localhost"
 
 
-_PARTS: dict[str, Callable[[str, redis.Redis, Settings], Iterator[Check]]] = {
+_PARTS: dict[str, _Check] = {
     "redis access": _access,
     "redis transport": _transport,
     "redis eviction": _eviction,

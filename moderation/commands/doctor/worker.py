@@ -1,4 +1,4 @@
-"""What `moderation doctor` finds out about a worker's own surroundings: log, webhooks, doors."""
+"""What `moderation doctor` finds out about a worker's decision log, webhooks and open doors."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 
-from moderation.commands.doctor.check import Check
+from moderation.commands.doctor.diagnosis import Diagnosis
 from moderation.listen_address import Address, is_loopback, parse_address
 from moderation.settings import Settings
 
 
-def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields whether the decision log answers and can be written by this version; changes none."""
+def check_decision_log(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields whether the decision log answers and fits this version; changes nothing."""
     if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
         remedy = "On a worker: pip install 'evenhand[worker]'; a web app needs none"
-        yield Check(name, "warn", "sqlalchemy and alembic are not installed", remedy)
+        yield Diagnosis("warn", "sqlalchemy and alembic are not installed", remedy)
         return
     from alembic.runtime.migration import MigrationContext
     from alembic.script import ScriptDirectory
@@ -31,7 +31,7 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
     file = file_of(url)
     if file is not None and not file.exists():
         refuse_remains(file)
-        yield Check(name, "ok", f"{shown(url)}, not there yet; the first worker makes it")
+        yield Diagnosis("ok", f"{shown(url)}, not there yet; the first worker makes it")
         return
     database = Database(url, threads=1)
     try:
@@ -42,23 +42,23 @@ def check_decision_log(name: str, settings: Settings) -> Iterator[Check]:
         database.close()
     script = ScriptDirectory(str(MIGRATIONS))
     known = {revision.revision for revision in script.walk_revisions()}
-    yield _tables(name, shown(url), there, known, script.get_current_head())
+    yield _tables(shown(url), there, known, script.get_current_head())
 
 
-def _tables(name: str, where: str, there: str | None, known: set[str], newest: str | None) -> Check:
+def _tables(where: str, there: str | None, known: set[str], newest: str | None) -> Diagnosis:
     if there is None:
-        return Check(name, "ok", f"{where}, empty; the first worker makes its tables")
+        return Diagnosis("ok", f"{where}, empty; the first worker makes its tables")
     if there == newest:
-        return Check(name, "ok", where)
+        return Diagnosis("ok", where)
     if there in known:
         remedy = "Stop all older workers first: the next one brings the tables to this version"
-        return Check(name, "warn", f"{where} is of an older version ({there})", remedy)
-    return Check(name, "fail", f"{where} is of a newer version ({there})", "Update evenhand here")
+        return Diagnosis("warn", f"{where} is of an older version ({there})", remedy)
+    return Diagnosis("fail", f"{where} is of a newer version ({there})", "Update evenhand here")
 
 
-def check_log_rights(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields who else may use the file of the decision log, what lies beside it, or its folder."""
-    if find_spec("sqlalchemy") is None:  # told by the check of the log itself
+def check_log_rights(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields who else may use the decision log's file, the files beside it, or its folder."""
+    if find_spec("sqlalchemy") is None:  # the check of the log itself says so
         return
     from moderation.decision_log.location import file_of, find_database
 
@@ -70,39 +70,39 @@ def check_log_rights(name: str, settings: Settings) -> Iterator[Check]:
     if _lets_all_remove(file.parent):
         open_to_all.insert(0, file.parent)
     if not open_to_all:
-        yield Check(name, "ok", "no others on this machine have any")
+        yield Diagnosis("ok", "no others on this machine have any")
         return
     shown = ", ".join(f"{path} ({_mode(path):04o})" for path in open_to_all)
     remedy = (
         f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}, or keep it in a folder of its own"
     )
-    yield Check(name, "warn", f"all users of this machine may use {shown}", remedy)
+    yield Diagnosis("warn", f"all users of this machine may use {shown}", remedy)
 
 
 def _lets_all_remove(folder: Path) -> bool:
-    """Whether all may remove what others have in a folder; in /tmp they may not."""
+    """Returns whether all users may remove others' files from a folder; from /tmp they may not."""
     return bool(_mode(folder) & stat.S_IWOTH and not _mode(folder) & stat.S_ISVTX)
 
 
 def _mode(path: Path) -> int:
     try:
         return stat.S_IMODE(path.stat().st_mode)
-    except OSError:  # what lies beside it comes and goes
+    except OSError:  # the files beside it come and go
         return 0
 
 
-def check_callbacks(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields whether webhooks can be sent, and whether they can be read on the way.
+def check_callbacks(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields whether webhooks can be sent, and whether others can read them on the way.
 
     Raises:
         SettingsError: a worker would not start.
     """
     if not settings.callback_urls:
-        yield Check(name, "ok", "no webhooks are sent")
+        yield Diagnosis("ok", "no webhooks are sent")
         return
     if find_spec("standardwebhooks") is None:
         remedy = "On a worker: pip install 'evenhand[worker]'; a web app needs none"
-        yield Check(name, "warn", "standardwebhooks is not installed", remedy)
+        yield Diagnosis("warn", "standardwebhooks is not installed", remedy)
         return
     from moderation.worker.callbacks.receivers import Signer, read_receivers
 
@@ -110,37 +110,39 @@ def check_callbacks(name: str, settings: Settings) -> Iterator[Check]:
     Signer(settings)
     if overheard := sorted({one.host for one in receivers if one.is_overheard}):
         remedy = "Write https:// in MODERATION_CALLBACK_URLS, unless all of that network is yours"
-        yield Check(name, "warn", f"all between can read those to {', '.join(overheard)}", remedy)
+        yield Diagnosis(
+            "warn", f"anyone on the way can read those to {', '.join(overheard)}", remedy
+        )
     else:
-        yield Check(name, "ok", f"{len(receivers)} receivers, signed")
+        yield Diagnosis("ok", f"{len(receivers)} receivers, signed")
 
 
-def check_doors(name: str, settings: Settings) -> Iterator[Check]:
-    """Yields which doors stand wider open than they need to, inwards and outwards."""
+def check_doors(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields which doors are open wider than they need to be, inwards and outwards."""
     if "http" in settings.allowed_schemes:
         remedy = "Take http out of MODERATION_ALLOWED_SCHEMES unless a host has nothing else"
-        yield Check(name, "warn", "images over http can be swapped on the way", remedy)
+        yield Diagnosis("warn", "images over http can be swapped on the way", remedy)
     if settings.allowed_networks:
         shown = ", ".join(map(str, settings.allowed_networks))
-        remedy = "Name as little as there are image hosts: whoever submits can reach them"
-        yield Check(name, "warn", f"URLs may lead to {shown}", remedy)
+        remedy = "Name no more than your image hosts: whoever submits can reach them"
+        yield Diagnosis("warn", f"URLs may lead to {shown}", remedy)
     if settings.metrics_address is None:
         return
     yield from _metrics(parse_address(settings.metrics_address))
 
 
-def _metrics(address: Address) -> Iterator[Check]:
-    """Yields who reaches the metrics, where others than this machine do."""
+def _metrics(address: Address) -> Iterator[Diagnosis]:
+    """Yields who can read the metrics, where other machines can."""
     if _is_everywhere(address.host):
-        remedy = "Name the one address of this machine that your Prometheus asks"
-        yield Check("metrics", "warn", f"{address} listens on every network", remedy)
+        remedy = "Name the one address of this machine that your Prometheus reads"
+        yield Diagnosis("warn", f"{address} listens on every network", remedy, "metrics")
     elif not is_loopback(address.host):
-        remedy = "Let your Prometheus alone reach it"
-        yield Check("metrics", "ok", f"others than this machine reach {address}", remedy)
+        remedy = "Let only your Prometheus reach it"
+        yield Diagnosis("ok", f"other machines reach {address}", remedy, "metrics")
 
 
 def _is_everywhere(host: str) -> bool:
-    """Whether who listens on a host listens on each network that this machine is in."""
+    """Returns whether a host stands for every network that this machine is in."""
     try:
         return ip_address(host).is_unspecified
     except ValueError:

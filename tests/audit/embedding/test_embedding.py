@@ -19,7 +19,7 @@ from PIL import Image
 
 from audit.commands.embed import embed
 from audit.commands.opening import open_encoder, open_subject
-from audit.commands.shared_options import DatasetOptions
+from audit.commands.options import DatasetOptions
 from audit.datasets.adapters import LoadOptions, load_dataset
 from audit.datasets.content import row_problem
 from audit.datasets.dataset import Dataset

@@ -2,49 +2,81 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from moderation.commands.capacity import (
+from moderation.commands.doctor.capacity import (
     MEASURED_WORKERS,
     Load,
     Plan,
-    RedisPlan,
     WorkerKind,
     WorkerPlan,
     parse_rate,
     plan,
     read_measured,
 )
-from moderation.commands.output import note, print_table
-from moderation.commands.policy import TextOrJson
+from moderation.commands.options import TableOrJson
+from moderation.commands.output import note, print_json, print_table
 from moderation.errors import RequestError
 from moderation.settings import Settings
 
-RateOption = Annotated[
-    str | None,
-    typer.Option(metavar="RATE", help="Tell what 10e6/day, 3000/min or 250/s need instead."),
-]
-PeakOption = Annotated[
-    float, typer.Option(min=1, help="With --plan: the peak as a multiple of the average.")
-]
-UtilisationOption = Annotated[
-    float, typer.Option(min=0.01, max=1, help="With --plan: share of a worker's speed to use.")
-]
-SpeedOption = Annotated[
-    float | None, typer.Option(min=0.001, help="With --plan: what one worker of yours does.")
-]
-MeasuredOption = Annotated[
-    Path | None,
-    typer.Option(metavar="FILE", help="With --plan: JSON of benchmarks/throughput.py."),
-]
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options of `moderation doctor` for a plan, `--plan` itself among them."""
+
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Say what 10e6/day, 3000/min or 250/s need instead."),
+    ] = None
+    peak: Annotated[
+        float, typer.Option(min=1, help="With --plan: the peak as a multiple of the average.")
+    ] = 3.0
+    utilisation: Annotated[
+        float, typer.Option(min=0.01, max=1, help="With --plan: share of a worker's speed to use.")
+    ] = 0.7
+    images_per_second: Annotated[
+        float | None, typer.Option(min=0.001, help="With --plan: what one worker of yours does.")
+    ] = None
+    measured: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --plan: JSON of benchmarks/throughput.py."),
+    ] = None
+
+    def made(self, rate: str, settings: Settings) -> Plan:
+        """Returns the plan for a rate such as 10e6/day, with the settings that bear on it.
+
+        Raises:
+            RequestError: it is not a rate, or the options do not fit together.
+        """
+        load = Load(
+            images_per_second=parse_rate(rate),
+            peak_factor=self.peak,
+            utilisation=self.utilisation,
+            concurrency=settings.concurrency,
+            result_seconds=settings.result_expires_seconds,
+        )
+        return plan(load, self._kinds())
+
+    def _kinds(self) -> tuple[WorkerKind, ...]:
+        """Returns the workers to plan with: the caller's own, or those that we measured."""
+        if self.images_per_second and self.measured:
+            remedy = "Give --images-per-second or --measured"
+            raise RequestError("there are two figures for one worker", "--plan", remedy)
+        if self.measured:
+            return (read_measured(self.measured),)
+        if self.images_per_second:
+            [*_, last] = MEASURED_WORKERS
+            setup = "speed as given; memory as measured: " + last.setup
+            return (WorkerKind("your own", setup, self.images_per_second, last.memory_mb),)
+        return MEASURED_WORKERS
 
 
 def refuse_options_without_plan(ctx: typer.Context) -> None:
-    """Raises RequestError where an option is typed that means nothing without --plan."""
+    """Raises RequestError where an option was typed that means nothing without --plan."""
     for name in ("peak", "utilisation", "images_per_second", "measured"):
         source = ctx.get_parameter_source(name)
         if source and source.name == "COMMANDLINE":
@@ -52,10 +84,10 @@ def refuse_options_without_plan(ctx: typer.Context) -> None:
             raise RequestError(f"{option} needs --plan", "moderation doctor", "Add --plan 10e6/day")
 
 
-def print_plan(made: Plan, form: TextOrJson) -> None:
+def print_plan(made: Plan, form: TableOrJson) -> None:
     """Prints a plan with all that it assumes."""
-    if form is TextOrJson.JSON:
-        print(json.dumps(_document(made), indent=2))
+    if form == "json":
+        print_json(_document(made))
         return
     print_table(("load", "", "assumed"), _load_rows(made.load))
     print()
@@ -66,42 +98,6 @@ def print_plan(made: Plan, form: TextOrJson) -> None:
     for row in made.workers:
         note(f"{row.kind.name}: {row.kind.setup}")
     note(f"Redis: {made.redis.cost.setup}")
-
-
-def make_plan(
-    rate: str, settings: Settings, *, peak: float, utilisation: float, kinds: tuple[WorkerKind, ...]
-) -> Plan:
-    """Returns the plan for a rate such as 10e6/day, with the settings that bear on it.
-
-    Raises:
-        RequestError: it is no rate.
-    """
-    load = Load(
-        images_per_second=parse_rate(rate),
-        peak_factor=peak,
-        utilisation=utilisation,
-        concurrency=settings.concurrency,
-        result_seconds=settings.result_expires_seconds,
-    )
-    return plan(load, kinds)
-
-
-def worker_kinds(images_per_second: float | None, measured: Path | None) -> tuple[WorkerKind, ...]:
-    """Returns the workers to plan with: those that were measured here, or the caller's own.
-
-    Raises:
-        RequestError: both are given, or the file is not one of our benchmark.
-    """
-    if images_per_second and measured:
-        remedy = "Give --images-per-second or --measured"
-        raise RequestError("there are two figures for one worker", "--plan", remedy)
-    if measured:
-        return (read_measured(measured),)
-    if images_per_second:
-        [*_, last] = MEASURED_WORKERS
-        told = "speed as given; memory as measured: " + last.setup
-        return (WorkerKind("your own", told, images_per_second, last.memory_mb),)
-    return MEASURED_WORKERS
 
 
 def _load_rows(load: Load) -> list[tuple[str, str, str]]:
@@ -124,14 +120,9 @@ def _worker_row(row: WorkerPlan) -> tuple[str, ...]:
 
 
 def _redis_rows(made: Plan) -> list[tuple[str, str, str]]:
-    redis: RedisPlan = made.redis
-    cost, stay = redis.cost, made.load.result_seconds
+    redis, cost = made.redis, made.redis.cost
     return [
-        (
-            "commands",
-            f"{redis.commands_per_second:,.0f}/s",
-            f"{cost.commands:.1f} a request",
-        ),
+        ("commands", f"{redis.commands_per_second:,.0f}/s", f"{cost.commands:.1f} a request"),
         (
             "busy",
             f"{redis.busy_cores:.2f} cores",
@@ -140,7 +131,7 @@ def _redis_rows(made: Plan) -> list[tuple[str, str, str]]:
         (
             "results",
             f"{redis.result_mb / 1000:,.2f} GB",
-            f"{cost.result_bytes:,.0f} bytes a request, kept for {stay:,} s",
+            f"{cost.result_bytes:,.0f} bytes a request, kept for {made.load.result_seconds:,} s",
         ),
         (
             "an hour's backlog",
@@ -157,7 +148,7 @@ def _duration(seconds: float | None) -> str:
 
 
 def _document(made: Plan) -> dict[str, object]:
-    """Returns a plan as JSON has it, records within records."""
+    """Returns a plan for JSON, records within records."""
     return {
         "load": {**made.load._asdict(), "peak_images_per_second": made.load.peak},
         "workers": [{**row._asdict(), "kind": row.kind._asdict()} for row in made.workers],

@@ -1,7 +1,7 @@
 """How many workers a load needs, from measured figures; pure arithmetic.
 
-All measured figures stand here, each with the setup that it was measured on. Your own images and
-machines give others: docs/scaling.md tells how to measure them.
+All measured figures are here, each with the set-up that it was measured on. Your own images and
+machines give others: docs/scaling.md says how to measure them.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ MEASURED_REDIS = RedisCost(
 
 
 class Load(NamedTuple):
-    """What must be carried; `utilisation` is the share of a worker's speed to plan with, in (0, 1].
+    """What workers must carry; `utilisation` in (0, 1] is the share of their speed to plan with.
 
     `concurrency` is how many requests a worker has in hand, `result_seconds` how long results stay.
     """
@@ -83,7 +83,7 @@ class Load(NamedTuple):
 
 
 class WorkerPlan(NamedTuple):
-    """Workers of one kind; `drain_seconds` is None where a backlog would never be worked off."""
+    """Workers of one kind; `drain_seconds` is None where they never work off a backlog."""
 
     kind: WorkerKind
     workers: int
@@ -93,7 +93,7 @@ class WorkerPlan(NamedTuple):
 
 
 class RedisPlan(NamedTuple):
-    """What the load asks of Redis at its peak; a backlog is one hour of it, by path or URL."""
+    """What the load asks of Redis at its peak; a backlog is an hour of that, by path or URL."""
 
     cost: RedisCost
     commands_per_second: float
@@ -115,13 +115,13 @@ def plan(
     kinds: tuple[WorkerKind, ...] = MEASURED_WORKERS,
     redis: RedisCost = MEASURED_REDIS,
 ) -> Plan:
-    """Returns what a load needs, for workers of each kind alone."""
+    """Returns what a load needs, for each kind of worker alone."""
     return Plan(load, tuple(_workers(load, kind) for kind in kinds), _redis(load, redis))
 
 
 def _workers(load: Load, kind: WorkerKind) -> WorkerPlan:
     needed = load.peak / (kind.images_per_second * load.utilisation)
-    # 2.1 / 0.7 is a little more than 3 to a computer, and no fourth worker is needed for that.
+    # To a computer 2.1 / 0.7 is a little more than 3, which needs no fourth worker.
     workers = max(1, math.ceil(needed * (1 - 1e-12)))
     spare = workers * kind.images_per_second - load.images_per_second
     return WorkerPlan(
@@ -138,7 +138,7 @@ def _redis(load: Load, cost: RedisCost) -> RedisPlan:
         cost=cost,
         commands_per_second=load.peak * cost.commands,
         busy_cores=load.peak * cost.core_seconds,
-        # At the peak, since a peak may last as long as results are kept.
+        # At the peak, which may last as long as results are kept.
         result_mb=load.peak * load.result_seconds * cost.result_bytes / 1e6,
         backlog_mb=load.peak * 3600 * cost.waiting_bytes / 1e6,
     )
@@ -148,14 +148,14 @@ def parse_rate(text: str) -> float:
     """Returns the images per second of a rate such as 10e6/day, 250/s or 1.5M/day; above 0.
 
     Raises:
-        RequestError: it is none.
+        RequestError: it is not a rate.
     """
     if match := _RATE.fullmatch(text.replace(" ", "")):
         number, multiple, unit = match.groups()
         if rate := float(number) * _MULTIPLES[multiple] / _SECONDS[unit]:
             return rate
     raise RequestError(
-        f"{text!r} is no rate of images", "--plan", "Write 10e6/day, 1.5M/day, 3000/min or 250/s"
+        f"{text!r} is not a rate of images", "--plan", "Write 10e6/day, 1.5M/day, 3000/min or 250/s"
     )
 
 
@@ -163,20 +163,20 @@ def read_measured(path: Path) -> WorkerKind:
     """Returns the worker that benchmarks/throughput.py measured, from the JSON that it wrote.
 
     Raises:
-        RequestError: the file cannot be read, or a figure is not in it.
+        RequestError: the file cannot be read, or lacks a figure.
     """
     remedy = "Give the file that `python benchmarks/throughput.py --json FILE` wrote"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         ours, setup = found["results"]["ours"], found["setup"]
         speed, memory = float(ours["images_per_second"]), float(ours["memory_mb"])
-        told = f"{setup['model']} on {setup['cores']} cores of {setup['cpu']}"
+        shown = f"{setup['model']} on {setup['cores']} cores of {setup['cpu']}"
     except OSError as error:
-        raise RequestError(f"cannot be read ({error.strerror})", str(path), remedy) from error
+        raise RequestError(f"it cannot be read ({error.strerror})", str(path), remedy) from error
     except KeyError as error:
         raise RequestError(f"it has no {error}", str(path), remedy) from error
     except (ValueError, TypeError) as error:
-        raise RequestError(f"it is of another shape ({error})", str(path), remedy) from error
+        raise RequestError(f"it has another shape ({error})", str(path), remedy) from error
     if not (0 < speed < math.inf and 0 < memory < math.inf):
         raise RequestError(f"{speed:g} images/s in {memory:g} MB", str(path), remedy)
-    return WorkerKind(f"measured in {path.name}", told, speed, memory)
+    return WorkerKind(f"measured in {path.name}", shown, speed, memory)

@@ -1,0 +1,184 @@
+"""Options that several commands take, each declared once: a dataset, a model, a report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from audit.datasets.adapters import LoadOptions
+
+PoliciesArgument = Annotated[
+    list[str], typer.Argument(metavar="POLICY", help="Policy files, or names of shipped ones.")
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Folder for the report: report.html, report.md, results.json, *.csv."
+    ),
+]
+KOption = Annotated[int, typer.Option(min=1, help="How many images come first.")]
+DesiredOption = Annotated[
+    Literal["equal", "dataset"],
+    typer.Option(help="Share that each group should have: equal, or that of the dataset."),
+]
+#: As `moderation.encoders.options` has them, which knows no command line.
+Dtype = Literal["auto", "float32", "bfloat16", "float16"]
+Runtime = Literal["auto", "torch", "openvino"]
+
+
+@dataclass(frozen=True)
+class ReadingOptions:
+    """How a dataset is read, as it is typed."""
+
+    adapter: Annotated[
+        str | None,
+        typer.Option(help="How the dataset lies on disk: a name of `audit datasets list`."),
+    ] = None
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=NAME",
+            help="Column NAME of a table is KEY: image, y_true, id, sha256, or a sensitive "
+            "feature. Repeatable.",
+        ),
+    ] = None
+    images: Annotated[
+        Path | None, typer.Option(help="Folder below which the annotations name images.")
+    ] = None
+    truth: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS=LABEL",
+            help="Class of y_true is that label or category of the policies, or allow. Repeatable.",
+        ),
+    ] = None
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out rows with something wrong; they are listed."),
+    ] = False
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Put ages right that a spreadsheet turned into dates.")
+    ] = False
+    benign: Annotated[
+        bool | None,
+        typer.Option(
+            "--benign/--not-benign",
+            help="Whether nothing in any image should be flagged; by default as the adapter says.",
+        ),
+    ] = None
+
+    def parsed(self) -> LoadOptions:
+        """Returns them as the library takes them.
+
+        Raises:
+            typer.BadParameter: a pair is not KEY=VALUE, or a key is named twice.
+        """
+        from audit.datasets.adapters import LoadOptions
+
+        return LoadOptions(
+            columns=_pairs(self.column or (), "--column"),
+            images=self.images,
+            truth=_pairs(self.truth or (), "--truth"),
+            benign=self.benign,
+            skip_bad=self.skip_bad,
+            repair=self.repair,
+        )
+
+
+@dataclass(frozen=True)
+class DatasetOptions:
+    """What every audit is asked of: a dataset, a model, an embedding store."""
+
+    dataset: Annotated[
+        Path,
+        typer.Option(
+            "--dataset", "-d", metavar="PATH", help="Folder of images, or file of annotations."
+        ),
+    ]
+    model: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["AUDIT_MODEL", "MODERATION_MODEL"],
+            help="The model that your workers run: starter, a folder, or hub-id[@revision]. Wins "
+            "over what the policies name.",
+        ),
+    ] = None
+    store: Annotated[
+        Path | None,
+        typer.Option(help="Folder of stored features; by default one in the user's cache."),
+    ] = None
+    reading: ReadingOptions = ReadingOptions()
+    device: Annotated[
+        str,
+        typer.Option(
+            envvar=["AUDIT_DEVICE", "MODERATION_DEVICE"],
+            help="torch device: auto, cpu, cuda, cuda:1, ...",
+        ),
+    ] = "auto"
+    dtype: Annotated[
+        Dtype,
+        typer.Option(
+            envvar=["AUDIT_DTYPE", "MODERATION_DTYPE"], help="Number format of the model."
+        ),
+    ] = "auto"
+    runtime: Annotated[
+        Runtime,
+        typer.Option(
+            envvar=["AUDIT_RUNTIME", "MODERATION_RUNTIME"], help="What runs the model on images."
+        ),
+    ] = "auto"
+    offline: Annotated[
+        bool,
+        typer.Option(
+            "--offline",
+            envvar=["AUDIT_OFFLINE", "MODERATION_OFFLINE"],
+            help="Never ask the model hub.",
+        ),
+    ] = False
+
+
+@dataclass(frozen=True)
+class SubjectOptions(DatasetOptions):
+    """The same, with the groups to look at."""
+
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Sensitive feature, or several with commas between for their intersection. "
+            "Repeatable; by default each, and each pair."
+        ),
+    ] = None
+
+    @property
+    def sensitive_features(self) -> list[tuple[str, ...]] | None:
+        """The sensitive features and intersections of --by; None for the default."""
+        if not self.by:
+            return None
+        return [tuple(part.strip() for part in text.split(",")) for text in self.by]
+
+
+def pair(text: str, form: str, option: str) -> tuple[str, str]:
+    """Returns the two sides of KEY=VALUE, which `option` writes as `form`.
+
+    Raises:
+        typer.BadParameter: a side is missing.
+    """
+    key, _, value = (part.strip() for part in text.partition("="))
+    if not key or not value:
+        raise typer.BadParameter(f"{text} is not of the form {form}", param_hint=option)
+    return key, value
+
+
+def _pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for text in texts:
+        key, value = pair(text, "KEY=VALUE", option)
+        if key in pairs:
+            raise typer.BadParameter(f"{key} is named twice", param_hint=option)
+        pairs[key] = value
+    return pairs

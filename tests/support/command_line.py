@@ -1,0 +1,43 @@
+"""Our command lines as they are typed, each command a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[2]
+
+
+def moderation(
+    *words: str, env: Mapping[str, str] | None = None, stdin: str = "", cwd: Path = ROOT
+) -> subprocess.CompletedProcess[str]:
+    """Returns the finished `moderation WORDS`, with more variables; its tables are wide."""
+    return subprocess.run(
+        [sys.executable, "-m", "moderation", *words],
+        env={**os.environ, "COLUMNS": "200", **(env or {})},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        check=False,
+    )
+
+
+def unframed(text: str) -> str:
+    """Returns what an error of usage says, without the frame and the line breaks that it gets."""
+    return " ".join(text.replace("│", " ").split())
+
+
+def rows_of(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
+    """Returns the rows that a command printed as JSON lines."""
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def is_plain(text: str) -> bool:
+    """Returns whether nothing in a text acts on a terminal."""
+    return all(sign == "\n" or sign.isprintable() for sign in text)

@@ -30,7 +30,7 @@ ORDER = {
         __main__
     """,
     "moderation.messages": "message | response | queues | signatures\n reference\n request",
-    "moderation.policy": "yaml_source\n problems | rules\n schema\n files",
+    "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
         confinement | polyglots | jpeg_segments | png_chunks | fetch
         formats | colours

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from audit.datasets.dataset import CROSS, Groups
 from audit.datasets.spelling import composed
 from audit.errors import LimitsError
 from audit.statistics.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
-from moderation.policy.problems import field_problems, shape_problems
+from moderation.policy.problems import checked
 from moderation.policy.yaml_source import FileKind, parse_yaml
 from moderation.visible_text import brief
 
@@ -72,7 +72,7 @@ def load_limits(path: Path) -> Limits:
         LimitsError: it cannot be read, or with everything that is wrong in it.
     """
     try:
-        limits = _parse(path.read_bytes(), str(path))
+        limits = checked(parse_yaml(path.read_bytes(), str(path), _KIND), Limits)
     except OSError as error:
         raise LimitsError(
             f"cannot be read: {error.strerror}", str(path), "Name a file of limits"
@@ -81,20 +81,6 @@ def load_limits(path: Path) -> Limits:
         raise LimitsError("\n".join(map(str, error.problems))) from error
     _refuse_senseless(limits, str(path))
     return limits
-
-
-def _parse(content: bytes, path: str) -> Limits:
-    """Returns the limits in a YAML text; raises PolicyError with everything that is wrong."""
-    source = parse_yaml(content, path, _KIND)
-    problems = [*source.problems, *shape_problems(source)]
-    try:
-        if not problems:
-            return Limits.model_validate(source.data)
-        if isinstance(source.data, dict):
-            Limits.model_validate(source.data)
-    except ValidationError as error:
-        problems += field_problems(error, source, Limits)
-    raise PolicyError(problems)
 
 
 def _refuse_senseless(limits: Limits, where: str) -> None:

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.policy.problems import field_problems, shape_problems
+from moderation.policy.problems import checked
 from moderation.policy.rules import broken_rules
 from moderation.policy.schema import KIND, Policy
-from moderation.policy.yaml_source import YamlSource, parse_yaml
+from moderation.policy.yaml_source import parse_yaml
 
-#: How files of a folder are called that are policies, in any case.
+#: The names of policies in a folder end so, in any case.
 SUFFIXES = (".yaml", ".yml")
 _SAME_ID = "Give each its own; versions of one go one at a time, or into `audit compare OLD NEW`"
 
@@ -31,28 +30,9 @@ def parse_policy(content: bytes, path: str, *, model: str | None = None) -> Poli
         PolicyError: with every problem of the file, in the order of the file.
     """
     source = parse_yaml(content, path, KIND)
-    problems = [*source.problems, *shape_problems(source)]
-    if isinstance(source.data, dict):
-        problems += _content_problems(source, model)
-    if problems:
-        in_file_order = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
-        raise PolicyError(in_file_order)
-    policy = Policy.model_validate(source.data)
+    policy = checked(source, Policy, partial(broken_rules, default_model=model))
     policy._source = source
     return policy
-
-
-def _content_problems(source: YamlSource, model: str | None) -> list[PolicyProblem]:
-    found: list[PolicyProblem] = []
-    try:
-        Policy.model_validate(source.data)
-    except ValidationError as error:
-        found += field_problems(error, source, Policy)
-    found += [
-        source.problem(rule.location, rule.message, rule.remedy)
-        for rule in broken_rules(source.data, default_model=model)
-    ]
-    return found
 
 
 def load_policy(path: Path | str, *, model: str | None = None) -> Policy:
@@ -66,8 +46,8 @@ def load_policy(path: Path | str, *, model: str | None = None) -> Policy:
     except OSError as error:
         message = f"cannot be read: {error.strerror}"
         remedy = (
-            "Give the path of a policy file, or the name of a shipped one; for a worker "
-            "MODERATION_POLICIES does"
+            "Give the path of a policy file, or the name of a shipped one; for a worker, in "
+            "MODERATION_POLICIES"
         )
         raise PolicyError([(str(path), 0, 0, message, remedy)]) from error
     return parse_policy(content, str(path), model=model)
@@ -89,7 +69,7 @@ def load_policies(paths: Iterable[Path | str], *, model: str | None = None) -> d
             problems += error.problems
             continue
         if policy.id in policies:
-            message = f"the id '{policy.id}' is that of {places[policy.id]} too"
+            message = f"the id '{policy.id}' is also that of {places[policy.id]}"
             problems.append(policy.problem(("id",), message, _SAME_ID))
         policies[policy.id], places[policy.id] = policy, path
     if problems:
@@ -98,10 +78,10 @@ def load_policies(paths: Iterable[Path | str], *, model: str | None = None) -> d
 
 
 def policy_files(paths: Iterable[Path | str]) -> list[Path]:
-    """Returns the files of `paths`; of a folder its *.yaml and *.yml, none further down.
+    """Returns the files of `paths`; of a folder its *.yaml and *.yml, but not of its subfolders.
 
     Raises:
-        PolicyError: a folder holds none.
+        PolicyError: a folder holds no such file.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -124,7 +104,7 @@ def shipped_policies() -> Path:
 
 
 def find_policy(name: str) -> Path:
-    """Returns the path that `name` stands for: a shipped policy's if there is no such file."""
+    """Returns the path that `name` stands for: a file, or otherwise the shipped policy's."""
     path, shipped = Path(name), shipped_policies() / f"{name}.yaml"
     if path.exists():
         return path

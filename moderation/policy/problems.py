@@ -1,17 +1,20 @@
-"""What is wrong with the shape and the fields of a file -> problems that its author can act on."""
+"""A parsed file -> its record, or everything that is wrong in it, as its author can act on it."""
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from moderation.errors import PolicyError, PolicyProblem
+from moderation.policy.rules import BrokenRule
 from moderation.policy.yaml_source import Location, YamlSource
+
+T = TypeVar("T", bound=BaseModel)
 
 #: The version of every file format that this program reads.
 SCHEMA_VERSION = 1
@@ -33,7 +36,7 @@ _REMEDIES = {
     "int_type": "Use a whole number without quotes",
 }
 
-#: pydantic error types whose own words speak of Python -> words that speak of the file.
+#: pydantic error types whose own words are about Python -> words about the file.
 _MESSAGES = {
     "too_short": "the list needs at least {min_length} item(s)",
     "tuple_type": "this should be a list",
@@ -42,48 +45,59 @@ _MESSAGES = {
 }
 
 
-def shape_problems(source: YamlSource) -> list[PolicyProblem]:
-    """Returns why the data are no file of the expected kind, before anything else is said of it.
+def checked(
+    source: YamlSource,
+    model: type[T],
+    rules: Callable[[dict[str, Any]], Iterator[BrokenRule]] | None = None,
+) -> T:
+    """Returns the record that a file holds.
+
+    Args:
+        source: the parsed file.
+        model: what it holds.
+        rules: yields the rules that its data break, beside those of single fields.
 
     Raises:
-        PolicyError: it is of a newer version, of which nothing more can be said.
+        PolicyError: with every problem of the file, in the order of the file; or with one alone
+            where the file is of a newer version, of which nothing more can be said.
     """
-    kind = source.kind
     if not isinstance(source.data, dict):
         shown = source.shown((), source.data)
-        what = f"{kind.name} is keys with values, and this file holds {shown}"
-        return [source.problem((), what, kind.remedy)]
+        what = f"{source.kind.name} is keys with values, and this file holds {shown}"
+        raise PolicyError([*source.problems, source.problem((), what, source.kind.remedy)])
+    problems = [*source.problems, *_version_problems(source)]
+    if rules is not None:
+        problems += [source.problem(*broken) for broken in rules(source.data)]
+    try:
+        record = model.model_validate(source.data)
+    except ValidationError as error:
+        errors = error.errors(include_url=False)
+        problems += [_problem(one, source, model) for one in errors if not _is_found_elsewhere(one)]
+    if problems:
+        in_file_order = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
+        raise PolicyError(in_file_order)
+    return record
+
+
+def _version_problems(source: YamlSource) -> Iterator[PolicyProblem]:
     version = source.data.get("schema_version", SCHEMA_VERSION)
     where: Location = ("schema_version",)
     what = f"schema_version is {source.shown(where, version)}, and this program reads"
-    place = source.place(where)
-    if any((told.line, told.column) == (place.line, place.column) for told in source.problems):
-        return []  # it is no plain number
+    if any((found.line, found.column) == source.place(where) for found in source.problems):
+        return  # it is not a plain number
     if isinstance(version, int) and version > SCHEMA_VERSION:
         message = f"{what} {SCHEMA_VERSION}: the file is newer"
         raise PolicyError([source.problem(where, message, "Update evenhand")])
     if type(version) is not int or version != SCHEMA_VERSION:  # True and 1.0 equal 1
         remedy = f"Write schema_version: {SCHEMA_VERSION}"
-        return [source.problem(where, f"{what} {SCHEMA_VERSION}", remedy)]
-    return []
+        yield source.problem(where, f"{what} {SCHEMA_VERSION}", remedy)
 
 
-def field_problems(
-    error: ValidationError, source: YamlSource, model: type[BaseModel]
-) -> list[PolicyProblem]:
-    """Returns a problem for each field error of `model`, at its place in the file.
+def _is_found_elsewhere(details: ErrorDetails) -> bool:
+    """Whether an error repeats another: a rule that spans fields, the version, or a list.
 
-    Left out are what is told elsewhere (rules that span fields, the version), and lists that
-    pydantic calls too short because it could read none of their items.
+    pydantic calls a list too short where it could read none of its items.
     """
-    return [
-        _problem(details, source, model)
-        for details in error.errors(include_url=False)
-        if not _is_told_elsewhere(details)
-    ]
-
-
-def _is_told_elsewhere(details: ErrorDetails) -> bool:
     if details["loc"] == ("schema_version",) and details["type"] != "missing":
         return True
     if details["type"] == "too_short":
@@ -105,8 +119,9 @@ def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) 
         options = re.findall(r"'?([\w-]+)'?(?:, | or |$)", details["ctx"]["expected"])
         message = f"{_path(location)} is {source.shown(location, value)}, which is not known"
         return source.problem(location, message, _nearest(str(value), options, "Use one of"))
-    said = _MESSAGES.get(kind, _lower(details["msg"])).format(**details.get("ctx", {}))
-    message = f"{_path(location)}: {said}, not {source.shown(location, value)}"
+    message = details["msg"][:1].lower() + details["msg"][1:]
+    message = _MESSAGES.get(kind, message).format(**details.get("ctx", {}))
+    message = f"{_path(location)}: {message}, not {source.shown(location, value)}"
     return source.problem(location, message, _remedy(details))
 
 
@@ -122,25 +137,13 @@ def _remedy(details: ErrorDetails) -> str:
     return remedy.format(**details.get("ctx", {}))
 
 
-def _keys_at(location: tuple[str | int, ...], model: type[BaseModel]) -> list[str]:
+def _keys_at(location: Location, model: type[BaseModel]) -> list[str]:
     """Returns the keys of the record that `location` leads to."""
     for step in location:
-        if isinstance(step, int):
-            continue
-        annotation = model.model_fields[step].annotation
-        records = [inner for inner in _inner_types(annotation) if _is_record(inner)]
-        model = records[0]
+        if isinstance(step, str):
+            annotation: Any = model.model_fields[step].annotation
+            model = next(iter(get_args(annotation)), annotation)  # a tuple of records, or a record
     return list(model.model_fields)
-
-
-def _inner_types(annotation: Any) -> Iterable[Any]:
-    yield annotation
-    for argument in getattr(annotation, "__args__", ()):
-        yield from _inner_types(argument)
-
-
-def _is_record(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def _nearest(word: str, known: list[str], fallback: str) -> str:
@@ -149,10 +152,6 @@ def _nearest(word: str, known: list[str], fallback: str) -> str:
     return f"Did you mean '{close[0]}'? {listed}" if close else listed
 
 
-def _path(location: tuple[str | int, ...]) -> str:
+def _path(location: Location) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return text.lstrip(".")
-
-
-def _lower(message: str) -> str:
-    return message[:1].lower() + message[1:]

@@ -1,7 +1,7 @@
 """The rules of a policy that span several fields.
 
-They read plain data, as YAML gives it, and step over parts of the wrong type: those are refused
-field by field elsewhere, and an author wants to see both kinds of problem in one go.
+They read plain data, as YAML gives it, and skip parts of the wrong type: those are refused field
+by field elsewhere, and an author wants to see both kinds of problem at once.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
     """Yields every rule that a policy's data breaks.
 
     Args:
-        data: the policy as plain data; parts of the wrong type are stepped over.
+        data: the policy as plain data; parts of the wrong type are skipped.
         default_model: model of a policy that names none; None leaves its prompt length unchecked.
     """
     labels = _labels(data)
@@ -44,17 +44,17 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
 
 
 def shortest_token_count(text: str) -> int:
-    """Returns how many tokens a text has at the least, with its end mark.
+    """Returns the least number of tokens that a text can have, with its end mark.
 
     A byte-pair, word-piece or sentence-piece tokenizer gives each word, from one space to the next,
-    a token at least, so that more of these than fit is proof without the tokenizer itself. (SigLIP
-    drops punctuation, so a word must hold a letter or digit; and it has no start mark.)
+    at least one token, so more words than fit are proof without the tokenizer itself. (SigLIP drops
+    punctuation, so a word must hold a letter or digit; and it has no start mark.)
     """
     return sum(any(map(str.isalnum, word)) for word in text.split()) + 1
 
 
 def context_length(model: str) -> int | None:
-    """Returns how many tokens a prompt of this model may have; None where only the model knows."""
+    """Returns how many tokens a model reads of a prompt; None where only the model itself knows."""
     name = model.lower()
     if name == "starter":
         return 256
@@ -64,7 +64,7 @@ def context_length(model: str) -> int | None:
 
 
 def _is_clip(name: str) -> bool:
-    """Whether a model is known by its name to be a CLIP of the published kind."""
+    """Whether a model's name says that it is a published CLIP."""
     return name.startswith(("openai/clip-vit-", "laion/clip-vit-"))
 
 
@@ -91,20 +91,28 @@ def _number(label: dict[str, Any], key: str) -> float | None:
 
 
 def _read(text: str) -> str:
-    """Returns a text as most models read it: in lower case, composed, its spaces single."""
+    """Returns a text as most models read it: in lower case, composed, with single spaces."""
     return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
 
 
-def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
+def _repetitions(
+    location: Location, what: str, texts: list[tuple[int, str]]
+) -> Iterator[BrokenRule]:
+    """Yields a broken rule for each text that most models read as one before it."""
     seen: set[str] = set()
+    for i, text in texts:
+        if _read(text) in seen:
+            message = f"the {what} {text!r} is given twice"
+            yield BrokenRule((*location, i), message, "Remove one: it would count double")
+        seen.add(_read(text))
+
+
+def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
     for i, template in _texts(data, "templates"):
         if template.count("{}") != 1:
             message = f"the template {template!r} has {template.count('{}')} places for the prompt"
             yield BrokenRule(("templates", i), message, "Write {} once, where the prompt belongs")
-        if _read(template) in seen:
-            message = f"the template {template!r} is given twice"
-            yield BrokenRule(("templates", i), message, "Remove one: it would count double")
-        seen.add(_read(template))
+    yield from _repetitions(("templates",), "template", _texts(data, "templates"))
 
 
 def _threshold_rules(
@@ -124,7 +132,7 @@ def _threshold_rules(
     if not _has(label, "review_threshold"):
         return
     if label["action"] in ("review", "allow"):
-        message = f"review_threshold says nothing where the action is {label['action']}"
+        message = f"review_threshold has no effect where the action is {label['action']}"
         remedy = "Remove it, or make the action block"
         yield BrokenRule((*location, "review_threshold"), message, remedy)
     elif threshold is None or review is None:
@@ -138,16 +146,11 @@ def _threshold_rules(
 
 
 def _prompt_rules(location: Location, label: dict[str, Any]) -> Iterator[BrokenRule]:
-    seen: set[str] = set()
     for i, prompt in _texts(label, "prompts"):
         if prompt and not prompt.strip():
             message = "an empty prompt"
             yield BrokenRule((*location, "prompts", i), message, "Write what the image would show")
-        if _read(prompt) in seen:
-            message = f"the prompt {prompt!r} is given twice"
-            remedy = "Remove one: it would count double"
-            yield BrokenRule((*location, "prompts", i), message, remedy)
-        seen.add(_read(prompt))
+    yield from _repetitions((*location, "prompts"), "prompt", _texts(label, "prompts"))
 
 
 def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
@@ -163,7 +166,7 @@ def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[Brok
         for j, prompt in _texts(label, "prompts"):
             first = first_prompt.setdefault(_read(prompt), i)
             if prompt.strip() and first != i:
-                message = f"the prompt {prompt!r} stands in labels[{first}] too"
+                message = f"the prompt {prompt!r} is also in labels[{first}]"
                 remedy = "Keep it in one label: in two, neither can win"
                 yield BrokenRule(("labels", i, "prompts", j), message, remedy)
 
@@ -183,15 +186,13 @@ def _competition_rules(
         remedy = "Add labels for what harmless images show, such as 'an everyday object'"
         yield BrokenRule(("labels",), message, remedy)
     if scoring == "contrast" and data.get("decision") == "top_label":
-        message = "top_label needs scores that compete, and under contrast they do not"
+        message = "top_label needs scores that compete, and under contrast they do not compete"
         yield BrokenRule(("decision",), message, "Use scoring: softmax, or decision: threshold")
 
 
 def _sigmoid_rules(data: dict[str, Any], model: str) -> Iterator[BrokenRule]:
     if data.get("scoring") == "sigmoid" and (model == "starter" or _is_clip(model.lower())):
-        message = f"sigmoid scoring needs a SigLIP model, and {model} is none"
-        remedy = "Use scoring: softmax or contrast, or name a SigLIP model"
-        yield BrokenRule(("scoring",), message, remedy)
+        yield BrokenRule(("scoring",), *no_sigmoid(model))
 
 
 def _example_rules(
@@ -202,7 +203,7 @@ def _example_rules(
         expect = example.get("expect") if isinstance(example, dict) else None
         name = expect.get("label") if isinstance(expect, dict) else None
         if isinstance(name, str) and name not in known:
-            message = f"the example expects '{name}', which is no label of this policy"
+            message = f"the example expects '{name}', which is not a label of this policy"
             remedy = f"Name one of: {', '.join(sorted(map(str, known)))}"
             yield BrokenRule(("examples", i, "expect", "label"), message, remedy)
 
@@ -221,16 +222,22 @@ def _length_rules(
     longest = max(templates, key=shortest_token_count)
     for i, label in labels:
         for j, prompt in _texts(label, "prompts"):
-            count = shortest_token_count(longest.replace("{}", prompt))
-            if count > limit:
-                yield BrokenRule(
-                    ("labels", i, "prompts", j), *too_long(f"at least {count}", limit, model)
-                )
+            if (count := shortest_token_count(longest.replace("{}", prompt))) > limit:
+                where = ("labels", i, "prompts", j)
+                yield BrokenRule(where, *too_long(f"at least {count}", limit, model))
+
+
+def no_sigmoid(model: str) -> tuple[str, str]:
+    """Returns the message and remedy of sigmoid scoring on a model that was not trained for it."""
+    return (
+        f"sigmoid scoring needs a SigLIP model, and {model} is not one",
+        "Use scoring: softmax or contrast, or name a SigLIP model",
+    )
 
 
 def too_long(count: str, limit: int, model: str) -> tuple[str, str]:
-    """Returns the message and remedy of a prompt that the model would cut."""
+    """Returns the message and remedy of a prompt that the model would cut short."""
     return (
         f"prompt and template have {count} tokens, and {model} reads {limit}",
-        "Shorten it: it is refused rather than cut unseen",
+        "Shorten it: it is refused rather than cut silently",
     )

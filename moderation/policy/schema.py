@@ -8,14 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    Strict,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, model_validator
 
 from moderation.errors import PolicyProblem
 from moderation.messages import Action, PolicyStamp, Severity
@@ -33,7 +26,7 @@ class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Returns a copy; a changed one is checked anew, and keeps nothing that was computed."""
+        """Returns a copy; a changed one is checked again, and keeps nothing that was computed."""
         if not update:
             return super().model_copy(deep=deep)
         kept = {name: getattr(self, name) for name in type(self).model_fields}
@@ -47,13 +40,13 @@ class Label(_Record):
     category: str | None = Field(
         None,
         pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$",
-        description="Group in the verdict, such as weapons/firearms; else the label's own id.",
+        description="Group in the verdict, such as weapons/firearms; by default the label's id.",
     )
     prompts: tuple[Text, ...] = Field(
         min_length=1, max_length=500, description="Wordings of the label, averaged."
     )
     action: Action | None = Field(
-        None, description="What to do where the label fires; none makes a context label."
+        None, description="What to do where the label fires; without one, a context label."
     )
     threshold: Threshold | None = Field(
         None, description="Score in [0, 1] from which the label fires (inclusive)."
@@ -70,7 +63,7 @@ class Label(_Record):
 
     @property
     def reported_category(self) -> str:
-        """The category in the verdict: the author's, else the label's own id."""
+        """The category in the verdict: the author's, or otherwise the label's own id."""
         return self.category or self.id
 
 
@@ -89,20 +82,20 @@ class Example(_Record):
 
 
 class Policy(_Record):
-    """A label set and what to do about each label; equal content has the equal `sha256`."""
+    """A label set and what to do about each label; equal content has equal `sha256`."""
 
     schema_version: Literal[1] = Field(description="Version of this file format.")
     id: Slug = Field(description="Stable name of the policy, lower case, digits and hyphens.")
     version: Annotated[
         int,
         Strict(),
-        # As far as the decision log's column goes.
+        # Up to what the decision log's column holds.
         Field(ge=1, le=2**31 - 1, description="Raised by the author at each edit."),
     ]
     title: Text = Field(description="What it is for, in a few words.")
     model: Text | None = Field(
         None,
-        description="starter, a folder, or hub-id[@revision]; else the worker's own model.",
+        description="starter, a folder, or hub-id[@revision]; by default the worker's model.",
     )
     templates: tuple[Text, ...] = Field(
         ("a photo of {}.",),
@@ -146,7 +139,7 @@ class Policy(_Record):
         return PolicyStamp(id=self.id, version=self.version, sha256=self.sha256)
 
     def problem(self, location: Location, message: str, remedy: str) -> PolicyProblem:
-        """Returns a problem at a place of this policy's file (of line 0 if built in Python)."""
+        """Returns a problem at a place of this policy's file (line 0 if built in Python)."""
         source = self._source or YamlSource(f"<policy {self.id}>", KIND)
         return source.problem(location, message, remedy)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import yaml
-from yaml.constructor import ConstructorError, SafeConstructor
+from yaml.constructor import ConstructorError
 from yaml.events import AliasEvent, NodeEvent
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
@@ -24,31 +24,32 @@ MAX_DEPTH = 20
 #: Where a value lies in the data: keys and list indices from the top.
 Location = tuple[str | int, ...]
 
+#: What a bare word may stand for, beside itself.
+_CONSTRUCTED = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
 
-#: Numbers that every reader of YAML, and every author, takes for the same.
+#: Numbers that every reader of YAML, and every author, reads alike.
 _PLAIN_NUMBER = {
     "tag:yaml.org,2002:int": re.compile(r"[-+]?(0|[1-9][0-9]*)"),
     "tag:yaml.org,2002:float": re.compile(r"[^:_]*"),
 }
 
-#: Digits of a number that nobody means.
+#: Nobody means a number of so many digits.
 _LONG_NUMBER = 100
 
-#: Signs that a word processor puts for quotes, and that YAML takes for letters.
+#: Word processors write these for quotes; to YAML they are letters.
 _TYPOGRAPHIC_QUOTES = tuple("“”„‟«»‘’‚‛‹›´＂＇")  # noqa: RUF001
 #: Those that a word may begin with.
 _APOSTROPHES = tuple("‘’‛´＇")  # noqa: RUF001
 
 
 class FileKind(NamedTuple):
-    """What a file is expected to be, such as `a policy`, and where its author begins."""
+    """What a file is expected to be, such as `a policy`, and how its author can begin one."""
 
     name: str
     remedy: str
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(NamedTuple):
     """A place in a file; `line` and `column` count from 1, 0 where unknown."""
 
     line: int = 0
@@ -68,7 +69,7 @@ class YamlSource:
     problems: list[PolicyProblem] = field(default_factory=list)
 
     def place(self, location: Location, *, key: bool = False) -> Place:
-        """Returns the place of the value (or its key), else of the nearest enclosing value."""
+        """Returns the place of a value (or its key), or of the nearest value around it."""
         if key and location in self.keys:
             return self.keys[location]
         while location and location not in self.values:
@@ -87,14 +88,11 @@ class YamlSource:
         self, location: Location, message: str, remedy: str, *, key: bool = False
     ) -> PolicyProblem:
         """Returns a problem that points to `location`."""
-        place = self.place(location, key=key)
-        return PolicyProblem(self.path, place.line, place.column, message, remedy)
+        return PolicyProblem(self.path, *self.place(location, key=key), message, remedy)
 
     def refuse(self, mark: Any, message: str, remedy: str) -> None:
         """Collects a problem at a place of the text."""
-        self.problems.append(
-            PolicyProblem(self.path, mark.line + 1, mark.column + 1, message, remedy)
-        )
+        self.problems.append(PolicyProblem(self.path, *_place(mark), message, remedy))
 
 
 def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
@@ -115,9 +113,9 @@ def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
         node = loader.get_single_node()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        where = (mark.line + 1, mark.column + 1) if mark else (0, 0)
+        where = _place(mark) if mark else Place()
         what = " ".join(part for part in (error.context, error.problem) if part)
-        if error.context_mark and error.context_mark.line + 1 != where[0]:
+        if error.context_mark and error.context_mark.line + 1 != where.line:
             what += f" (begun on line {error.context_mark.line + 1})"
         raise PolicyError(
             [(path, *where, f"not YAML: {what}", "Check indentation, quotes and brackets here")]
@@ -127,11 +125,11 @@ def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
             [(path, 1, 1, f"not YAML: {error}", "Check escapes such as \\U and %YAML lines")]
         ) from error
     except yaml.reader.ReaderError as error:
-        line, column = _line_and_column(text, error.position)
-        problem = (path, line, column, f"not YAML: {error.reason}", "Remove this character")
+        where = _end(text[: error.position])
+        problem = (path, *where, f"not YAML: {error.reason}", "Remove this character")
         raise PolicyError([problem]) from error
     if node is not None:
-        source.data = _Reading(text, source).plain(node, ())
+        source.data = loader.plain(node, ())
     return source
 
 
@@ -143,21 +141,27 @@ def _decoded(content: bytes, path: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content.removeprefix(codecs.BOM_UTF8)[: error.start].decode(errors="ignore")
-        line, column = _line_and_column(before, len(before))
-        problem = (path, line, column, "this is not UTF-8 text", "Save the file as UTF-8")
+        problem = (path, *_end(before), "this is not UTF-8 text", "Save the file as UTF-8")
         raise PolicyError([problem]) from error
 
 
-def _line_and_column(text: str, position: int) -> tuple[int, int]:
-    before = re.split(r"\r\n|\r|\n", text[:position])
-    return len(before), len(before[-1]) + 1
+def _place(mark: Any) -> Place:
+    """Returns the place that a mark of PyYAML stands for."""
+    return Place(mark.line + 1, mark.column + 1)
+
+
+def _end(text: str) -> Place:
+    """Returns the place right after a text."""
+    lines = re.split(r"\r\n|\r|\n", text)
+    return Place(len(lines), len(lines[-1]) + 1)
 
 
 class _PlainLoader(yaml.SafeLoader):
-    """Composes nodes, refusing what reaches beyond plain YAML; it constructs nothing."""
+    """Reads plain data and refuses what reaches beyond it; notes where and how all was written."""
 
     def __init__(self, text: str, source: YamlSource) -> None:
         super().__init__(text)
+        self._text = text
         self._source = source
         self._depth = 0
 
@@ -184,103 +188,83 @@ class _PlainLoader(yaml.SafeLoader):
         finally:
             self._depth -= 1
 
-
-@dataclass(frozen=True)
-class _Reading:
-    """Turns nodes into plain data; notes the places and the words of their parts."""
-
-    text: str
-    source: YamlSource
-
     def plain(self, node: Node, location: Location) -> Any:
         """Returns the data of a node."""
-        mark = node.start_mark
-        self.source.values[location] = Place(mark.line + 1, mark.column + 1)
+        self._source.values[location] = _place(node.start_mark)
         if isinstance(node, MappingNode):
             return self._mapping(node, location)
         if isinstance(node, SequenceNode):
             return [self.plain(item, (*location, i)) for i, item in enumerate(node.value)]
         assert isinstance(node, ScalarNode)
-        self.source.written[location] = self._words(node)
+        self._source.written[location] = self._words(node)
         self._refuse_typographic_quotes(node)
         return self._scalar(node)
 
     def _words(self, node: Node) -> str:
-        return self.text[node.start_mark.index : node.end_mark.index].strip()
+        return self._text[node.start_mark.index : node.end_mark.index].strip()
 
     def _mapping(self, node: MappingNode, location: Location) -> dict[str, Any]:
         data: dict[str, Any] = {}
         before = ""
         for key_node, value_node in node.value:
+            mark = key_node.start_mark
             if not isinstance(key_node, ScalarNode):
-                self.source.refuse(key_node.start_mark, "a key must be a word", "Use a plain key")
+                self._source.refuse(mark, "a key must be a word", "Use a plain key")
                 continue
-            key, mark = key_node.value, key_node.start_mark
+            key = key_node.value
             if node.flow_style and self._is_behind_a_comma(data.get(before), key, value_node):
                 data[before] = self._refuse_comma(mark, data[before], key)
                 continue
             if key in data:
-                first = self.source.keys[(*location, key)]
+                first = self._source.keys[(*location, key)]
                 message = f"duplicate key '{key}', first given on line {first.line}"
-                self.source.refuse(mark, message, "Keep one of the two")
+                self._source.refuse(mark, message, "Keep one of the two")
                 continue
             self._refuse_typographic_quotes(key_node)
-            self.source.keys[(*location, key)] = Place(mark.line + 1, mark.column + 1)
+            self._source.keys[(*location, key)] = _place(mark)
             data[key] = self.plain(value_node, (*location, key))
             before = key
         return data
 
     def _is_behind_a_comma(self, value: Any, key: str, value_node: Node) -> bool:
-        """Returns whether a key is what stands behind the comma of {threshold: 0,8}."""
-        is_whole = isinstance(value, int) and not isinstance(value, bool)
-        return is_whole and key.isdecimal() and not self._words(value_node)
+        """Returns whether a key is what follows the comma of {threshold: 0,8}."""
+        return type(value) is int and key.isdecimal() and not self._words(value_node)
 
     def _refuse_comma(self, mark: Any, whole: int, decimals: str) -> float:
         """Refuses a decimal comma; returns the number that was meant, for the other rules."""
-        message = f"{whole},{decimals} is no number: the comma ends it, and {decimals} is a key"
-        self.source.refuse(mark, message, f"Write {whole}.{decimals}, with a point")
+        message = f"{whole},{decimals} is not a number: the comma ends it, and {decimals} is a key"
+        self._source.refuse(mark, message, f"Write {whole}.{decimals}, with a point")
         return float(f"{whole}.{decimals}")
 
     def _refuse_typographic_quotes(self, node: ScalarNode) -> None:
-        """Refuses those around a text, or one part of it that a comma cut; not those within."""
+        """Refuses those around a text, or around a part that a comma cut off; not those within."""
         text, quotes = node.value, _TYPOGRAPHIC_QUOTES
         if node.style is None and text.startswith(quotes) and _closing(text) in ("", text[-1:]):
-            message = f"{node.value[0]} is no quote of YAML: it is read as part of the text"
-            self.source.refuse(
-                node.start_mark, message, "Put straight quotes around the whole text"
-            )
+            message = f"{text[0]} is not a YAML quote: it is read as part of the text"
+            remedy = "Put straight quotes around the whole text"
+            self._source.refuse(node.start_mark, message, remedy)
 
     def _scalar(self, node: ScalarNode) -> Any:
-        """Returns None, a bool, an int or a float where YAML says so, else the text itself."""
-        construct = _SCALARS.get(node.tag)
-        if construct is None:
+        """Returns None, a bool, an int or a float where YAML says so, otherwise the text itself."""
+        if node.tag not in _CONSTRUCTED:
             return node.value
         try:
-            value = construct(node)
+            value = self.yaml_constructors[node.tag](self, node)
         except (ValueError, KeyError):  # an explicit, refused tag on something else
             return node.value
         if node.tag in _PLAIN_NUMBER and not _PLAIN_NUMBER[node.tag].fullmatch(node.value):
             is_short = len(node.value) < _LONG_NUMBER  # Python does not write out any number
             message = f"{node.value} would be read as {value if is_short else 'another number'}"
             remedy = "Write plain digits, without a 0 before them; or put quotes around a text"
-            self.source.refuse(node.start_mark, message, remedy)
+            self._source.refuse(node.start_mark, message, remedy)
             return value if is_short else node.value
         return value
 
 
 def _closing(text: str) -> str:
-    """Returns the first typographic quote behind the one that a text begins with.
+    """Returns the first typographic quote after the one that a text begins with.
 
-    An apostrophe at the beginning, as of a decade, needs none.
+    An apostrophe at the beginning, as of a decade, needs no closing quote.
     """
     found = next((sign for sign in text[1:] if sign in _TYPOGRAPHIC_QUOTES), "")
     return found or ("'" if text.startswith(_APOSTROPHES) else "")
-
-
-_constructor = SafeConstructor()
-_SCALARS = {
-    "tag:yaml.org,2002:null": _constructor.construct_yaml_null,
-    "tag:yaml.org,2002:bool": _constructor.construct_yaml_bool,
-    "tag:yaml.org,2002:int": _constructor.construct_yaml_int,
-    "tag:yaml.org,2002:float": _constructor.construct_yaml_float,
-}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from moderation.encoders.encoder import Encoder, Float32s, unit
 from moderation.errors import ModelError, PolicyError
 from moderation.policy import Label, Policy
-from moderation.policy.rules import too_long
+from moderation.policy.rules import no_sigmoid, too_long
 
 
 def expand_prompts(policy: Policy, label: Label) -> list[str]:
@@ -86,9 +86,7 @@ class Classifier:
             PolicyError: a prompt is too long, or sigmoid scoring is asked of a model that has none.
         """
         if policy.scoring == "sigmoid" and encoder.logit_bias is None:
-            message = f"sigmoid scoring needs a SigLIP model, and {encoder.stamp.id} is none"
-            remedy = "Use scoring: softmax or contrast, or name a SigLIP model"
-            raise PolicyError([policy.problem(("scoring",), message, remedy)])
+            raise PolicyError([policy.problem(("scoring",), *no_sigmoid(encoder.stamp.id))])
         features = label_features(policy, encoder)
         return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
 

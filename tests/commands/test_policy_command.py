@@ -54,5 +54,5 @@ def test_two_versions_of_one_policy_are_refused_with_how_to_compare_them(tmp_pat
     policies = ("-p", str(tmp_path / "old.yaml"), "-p", str(tmp_path / "new.yaml"))
     done = moderation("scan", "README.md", *policies)
     assert done.returncode == 1
-    assert f"is that of {tmp_path / 'old.yaml'} too" in done.stderr
+    assert f"is also that of {tmp_path / 'old.yaml'}" in done.stderr
     assert "`audit compare OLD NEW`" in done.stderr

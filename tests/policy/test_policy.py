@@ -56,7 +56,7 @@ BROKEN = {
     "review threshold of a review label": (
         "action: block",
         "action: review",
-        "13:23: review_threshold says nothing where the action is review",
+        "13:23: review_threshold has no effect where the action is review",
         "action block",
     ),
     "threshold of a context label": (
@@ -70,7 +70,7 @@ BROKEN = {
     "blank prompt": ('"a knife"', '"  "', "15:15: an empty prompt", "would show"),
     "no prompt": ('["a knife"]', "[]", "15:14: labels[1].prompts: the list needs", "at least 1"),
     "one prompt twice": ("a pistol", "a gun", "10:24: the prompt 'a gun' is given twice", "Remove"),
-    "one prompt in two labels": ("a knife", "a gun", "15:15: the prompt 'a gun' stands in", "Keep"),
+    "one prompt in two labels": ("a knife", "a gun", "15:15: the prompt 'a gun' is also", "Keep"),
     "prompt that YAML reads as a bool": (
         '"a knife"',
         "no",
@@ -125,11 +125,11 @@ BROKEN = {
     "decimal comma in braces": (
         "  - id: cat",
         '  - {id: dog, prompts: ["a dog"], action: block, threshold: 0,8}\n  - id: cat',
-        "20:63: 0,8 is no number: the comma ends it, and 8 is a key",
+        "20:63: 0,8 is not a number: the comma ends it, and 8 is a key",
         "Write 0.8, with a point",
     ),
-    "typographic quotes": ('"a knife"', "“a knife”", "15:15: “ is no quote of YAML", "straight"),
-    "typographic quotes around a key": ("title:", "“title”:", "4:1: “ is no quote", "straight"),
+    "typographic quotes": ('"a knife"', "“a knife”", "15:15: “ is not a YAML quote", "straight"),
+    "typographic quotes around a key": ("title:", "“title”:", "4:1: “ is not a", "straight"),
     "prompt that differs in spaces alone": (
         "a pistol",
         " a  gun ",
@@ -139,7 +139,7 @@ BROKEN = {
     "prompt in two labels that differs in spaces alone": (
         "a knife",
         "a gun ",
-        "15:15: the prompt 'a gun ' stands in labels[0] too",
+        "15:15: the prompt 'a gun ' is also in labels[0]",
         "Keep",
     ),
     "template that differs in spaces alone": (
@@ -204,11 +204,11 @@ def test_a_broken_policy_is_refused_at_its_place_with_a_remedy(name: str) -> Non
 
 #: Policies that were let through, or refused with words that helped nobody.
 CASES = {
-    "both": ["8:27: the prompt 'a revolver ' stands in labels[0] too. Keep"],
+    "both": ["8:27: the prompt 'a revolver ' is also in labels[0]. Keep"],
     "doubled": [f"7:{column}: the prompt" for column in (44, 59, 74)],
     "curly": [f"{line}:{column}: “" for line, column in ((7, 30), (7, 44), (8, 27), (8, 36))],
     "octal": ["3:10: 010 would be read as 8"],
-    "comma-flow": ["6:73: 0,8 is no number", "7:65: 0,8 is no number", "7:88: 0,5 is no number"],
+    "comma-flow": [f"{start} is not a number" for start in ("6:73: 0,8", "7:65: 0,8", "7:88: 0,5")],
 }
 
 
@@ -452,7 +452,7 @@ def test_a_policy_is_frozen() -> None:
 def test_two_files_with_one_id_are_refused(tmp_path: Path) -> None:
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text(VALID)
-    with pytest.raises(PolicyError, match=r"b\.yaml:2:5: the id 'small' is that of .*a\.yaml too"):
+    with pytest.raises(PolicyError, match=r"b\.yaml:2:5: the id 'small' is also that of .*a\.yaml"):
         load_policies([tmp_path])
 
 

@@ -1,6 +1,6 @@
 """An image in any mode of Pillow -> RGB as a viewer shows it: on white, and in sRGB.
 
-Imports Pillow and numpy only, as `image.py` does.
+Imports only Pillow and numpy, as `pixels` does.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from PIL import Image, ImageCms
 
 from moderation.images.png_chunks import LONGEST_PROFILE
 
-#: A profile that moves no colour by more than this, of 255, is sRGB and not worth a conversion.
-#: It is measured, since a profile that only calls itself sRGB could show people another image
-#: than the model sees.
+#: A profile that moves no colour by more than this, of 255, counts as sRGB and is not worth a
+#: conversion. This is measured, since with a profile that only calls itself sRGB people could see
+#: another image than the model sees.
 _SAME_COLOUR = 2
 
-#: Tags that do a transform as a program of any length, one that 400 bytes of a PNG can make run for
-#: a minute. No browser reads them: each such profile has the older tags too, and those are taken.
+#: Tags that describe a transform as a program of any length; 400 bytes of a PNG can make one run
+#: for a minute. No browser reads them: each such profile has the older tags too, which are used.
 _PROGRAMS = re.compile(rb"D2B(?=[0-3])")
 _HEADER_LENGTH, _TAG_LENGTH = 128, 12
 
-#: ICC's name of the colour space of each mode that is converted.
+#: ICC's name for the colour space of each mode that is converted.
 _SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
 
 
 class Rgb(NamedTuple):
     """An image as RGB, and what converts it, or a part of it, from its colour space to sRGB.
 
-    That is apart since converting the few pixels that a model takes costs next to nothing, and 12
-    million of them as much as decoding them did.
+    The two are separate because converting the few pixels that a model takes costs next to nothing,
+    and converting 12 million costs as much as decoding them did.
     """
 
     image: Image.Image
@@ -44,12 +44,12 @@ class Rgb(NamedTuple):
 def to_rgb(image: Image.Image) -> Rgb:
     """Returns the image as RGB, with white behind what is transparent.
 
-    16-bit values keep their upper 8 bits. A profile that is broken, too long or of another colour
-    space than the image is ignored, and the image is taken as sRGB, as browsers do.
+    16-bit values keep their upper 8 bits. A profile that is broken, too long or for another colour
+    space than the image's is ignored, and the image is taken as sRGB, as browsers do.
     """
     colours, alpha = _parts(image)
     transform = _transform(image.info.get("icc_profile"), colours.mode)
-    if transform and colours.mode == "CMYK":  # inks have no colour before they are converted
+    if transform and colours.mode == "CMYK":  # inks have no colour until they are converted
         return Rgb(transform.apply(colours), _unchanged)
     rgb = colours if colours.mode == "RGB" else colours.convert("RGB")
     # Most images with an alpha channel use none of it; looking is cheaper than blending.
@@ -72,7 +72,7 @@ def _converted(
 
 
 def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
-    """Returns the colours of an image, as L, RGB or CMYK, and its opacity as L where it has any."""
+    """Returns an image's colours as L, RGB or CMYK, and its opacity, if it has any, as L."""
     if image.mode == "I" or image.mode.startswith("I;16"):
         return _from_sixteen_bits(image)
     if not image.has_transparency_data:
@@ -109,7 +109,7 @@ def _transform(profile: object, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 @lru_cache(maxsize=8)
 def _transform_of(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Returns what converts a mode from a profile; None where nothing needs to, or can, be done."""
+    """Returns what converts a mode from a profile; None where that is needless or impossible."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(_without_programs(profile)))
         if source.profile.xcolor_space != _SPACES[mode]:
@@ -122,7 +122,7 @@ def _transform_of(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | Non
 
 
 def _without_programs(profile: bytes) -> bytes:
-    """Returns the profile with another name for those tags in its list of tags."""
+    """Returns the profile with the tags that are programs renamed in its list of tags."""
     tags = _HEADER_LENGTH + 4
     end = tags + _TAG_LENGTH * int.from_bytes(profile[_HEADER_LENGTH:tags])
     return profile[:tags] + _PROGRAMS.sub(b"off", profile[tags:end]) + profile[end:]

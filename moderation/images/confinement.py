@@ -1,13 +1,13 @@
-"""What a process may no longer do, once it is given the file of a stranger.
+"""What a process may no longer do once it is given a stranger's file.
 
 It may compute, and talk on the sockets that it has. It gets no more memory than it is allowed,
-opens no file and no socket, writes no file, leaves no core dump, and where the kernel has Landlock
-it neither runs, deletes nor renames anything, nor signals another process. None of it can be
-undone, and none needs root or another package. It is no sandbox: system calls are not filtered,
-and the user is the owner's.
+opens no file or socket, writes no file and leaves no core dump; where the kernel has Landlock, it
+cannot run, delete or rename anything, or signal another process. None of this can be undone, and
+none of it needs root or another package. It is not a sandbox: system calls are not filtered, and
+the process runs as its owner's user.
 
-Three were left out. `PR_SET_PDEATHSIG` fires when the *thread* ends that started the process, and
-threads of a pool do end. `RLIMIT_CPU` counts over all images, where the alarm counts each.
+Three limits are left out. `PR_SET_PDEATHSIG` fires when the *thread* that started the process ends,
+and threads of a pool do end. `RLIMIT_CPU` counts all images together, where the alarm counts each.
 `RLIMIT_NPROC` counts all processes of the user, and at 0 HEIC is not read: libde265 needs a thread.
 """
 
@@ -18,15 +18,18 @@ import math
 import sys
 from contextlib import suppress
 
-#: No descriptor can be made from now on: no file, socket, pipe or anonymous memory. Those that are
-#: open stay. A larger number would let whoever closes one of them open another.
+if sys.platform != "win32":  # where nothing is decoded, but hosts import this
+    import resource
+
+#: No descriptor can be made from now on: no file, socket, pipe or anonymous memory. Open ones stay.
+#: With a larger number, whoever closes one of them could open another.
 _NO_FILE = 0
 
 _PR_SET_NO_NEW_PRIVS = 38
-#: The same on every processor: these came after Linux gave all of them one list of calls.
+#: The same on every processor: these came after Linux gave all processors one list of calls.
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_RESTRICT_SELF = 444, 446
 _LANDLOCK_ASK_VERSION = 1
-#: By the version that brought them: rights on files, on TCP ports, and beyond the own process.
+#: By the version that brought them: rights on files, on TCP ports, and on other processes.
 _FILE_RIGHTS = {1: 13, 2: 14, 3: 15, 5: 16}
 _PORT_RIGHTS = {4: 2}
 _SCOPES = {6: 2}
@@ -39,13 +42,11 @@ class _Ruleset(ctypes.Structure):
 def confine(memory: int) -> None:
     """Takes from this process, for good, what decoding does not need.
 
-    All that it imports must be imported before; it must have one thread.
+    It must have imported all that it needs, and have only one thread.
 
     Args:
-        memory: address space that it may use, in bytes, with what it has already.
+        memory: address space that it may use, in bytes, including what it has already.
     """
-    import resource  # not on Windows, where nothing is decoded but hosts import this
-
     if sys.platform == "linux":
         _lock_files()
     for limit, most in (
@@ -54,7 +55,7 @@ def confine(memory: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _NO_FILE),
     ):
-        with suppress(ValueError, OSError):  # macOS takes some of them and refuses others
+        with suppress(ValueError, OSError):  # macOS accepts some of them and refuses others
             _lower(limit, most)
 
 
@@ -62,23 +63,19 @@ def memory_allowed() -> float:
     """Returns the address space that this process may use, in bytes."""
     if sys.platform == "win32":
         return math.inf
-    import resource
-
     allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
     return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
 def _lower(limit: int, most: int) -> None:
-    import resource
-
     _, hard = resource.getrlimit(limit)
-    # An operator's own limit may be lower still.
+    # An operator's own limit may be lower.
     wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(limit, (wanted, wanted))
 
 
 def _lock_files() -> None:
-    """Locks the process out of all files, as far as this kernel can; what it has open stays."""
+    """Locks the process out of all files, as far as this kernel can; open ones stay open."""
     libc = ctypes.CDLL(None)
     # Without this an unprivileged process may not lock itself.
     libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
@@ -89,7 +86,7 @@ def _lock_files() -> None:
         return
     rules = _Ruleset(*(_bits(known, version) for known in (_FILE_RIGHTS, _PORT_RIGHTS, _SCOPES)))
     size = ctypes.c_size_t(ctypes.sizeof(rules))
-    # Named as handled and then granted to no path: nothing is left.
+    # Each right is handled and then granted to no path, so none is left.
     ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(rules), size, 0)
     if ruleset >= 0:
         libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)

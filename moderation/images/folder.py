@@ -1,6 +1,6 @@
-"""What lies in a folder of images: the images, by their content, and what is passed over.
+"""What a folder of images holds: the images, known by their content, and what is passed over.
 
-Nothing is passed over in silence: whoever asks gets every file, with why it is not looked at.
+Nothing is passed over silently: the caller gets every file, with why it is not looked at.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from moderation.images.formats import SUFFIXES
 from moderation.messages.signatures import HEAD_BYTES, is_image
 from moderation.visible_text import shown_name
 
-#: Names that are told of each kind of what is passed over.
-_TOLD = 3
+#: Names that are listed for each kind of what is passed over.
+_LISTED = 3
 
 
 class Kind(StrEnum):
@@ -41,11 +41,11 @@ class Entry(NamedTuple):
 
 
 def entries(folder: Path, *, hidden: bool = True) -> Iterator[Entry]:
-    """Yields what lies in a folder and below it; links to folders are not followed.
+    """Yields what is in a folder and below it; links to folders are not followed.
 
     Args:
         folder: where to look.
-        hidden: whether files and folders that are hidden are looked at like others.
+        hidden: whether hidden files and folders are looked at like others.
     """
     unreadable: list[Path] = []
     for place, folders, files in os.walk(
@@ -68,7 +68,7 @@ def entries(folder: Path, *, hidden: bool = True) -> Iterator[Entry]:
 def kind_of(file: Path) -> Kind:
     """Returns what a file is: an image where its content or its name says so.
 
-    One that cannot be read may be one, and whoever looks at it tells why it is not.
+    One that cannot be read counts as an image: whoever decodes it reports what is wrong.
     """
     try:
         if not stat.S_ISREG(file.stat().st_mode):
@@ -89,11 +89,11 @@ def told(passed_over: Iterable[Entry]) -> str:
     for path, kind in passed_over:
         by_kind.setdefault(kind, []).append(shown_name(path.name))
     return "; ".join(
-        f"{kind}: {len(names)} ({', '.join(names[:_TOLD])}{', ...' * (len(names) > _TOLD)})"
+        f"{kind}: {len(names)} ({', '.join(names[:_LISTED])}{', ...' * (len(names) > _LISTED)})"
         for kind, names in sorted(by_kind.items())
     )
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether an operating system or its user put a file there to be overlooked."""
+    """Returns whether a file is meant to be overlooked, by an operating system or its user."""
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini")

@@ -1,6 +1,6 @@
 """Untrusted bytes -> an opened image of an accepted format, not yet decoded; or an ImageError.
 
-Imports Pillow alone, and pillow-heif where it is installed.
+Imports only Pillow, and pillow-heif where it is installed.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from moderation.images import jpeg_segments, png_chunks
 from moderation.images.confinement import memory_allowed
 from moderation.images.polyglots import second_nature
 
-# A decoder is one process a core; by default libavif starts a thread a core in each.
+# Each core has a decoder process, and in each libavif would start a thread for every core.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# Else a PNG with a profile of 1 MB is called damaged; its texts, which this is for, are left out.
+# Meant for texts, which are left out; by default a PNG with a profile of 1 MB would be refused.
 PngImagePlugin.MAX_TEXT_CHUNK = png_chunks.LONGEST_PROFILE
 
 try:
@@ -29,16 +29,16 @@ try:
 except ImportError:  # the extra `heic` is not installed
     READS_HEIF = False
 else:
-    # Thumbnails and the like are not read: they can show something else than the image.
+    # Thumbnails and the like are not read: they can show something other than the image.
     pillow_heif.register_heif_opener(
         thumbnails=False, depth_images=False, aux_images=False, decode_threads=1
     )
     READS_HEIF = True
 
-#: What is decoded, by content and not by name; nothing that can hold a script.
+#: What is decoded, judged by content and not by name; no format that can hold a script.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", *(("HEIF",) if READS_HEIF else ()))
 
-#: How files are called that are taken for images whatever they hold.
+#: A file whose name ends so is taken for an image whatever it holds.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".webp", ".gif", ".avif", ".bmp"),
     *((".heic", ".heif") if READS_HEIF else ()),
@@ -48,7 +48,7 @@ _HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b
 
 _REMEDY = "Send a whole JPEG, PNG, WebP, GIF, AVIF or BMP file"
 
-#: What Pillow imports only when a file asks for it, beside its common plugins.
+#: What Pillow imports only when a file needs it, apart from its common plugins.
 _LATE_IMPORTS = (
     "ImageColor",
     "ImagePalette",
@@ -57,13 +57,13 @@ _LATE_IMPORTS = (
     "WebPImagePlugin",
 )
 
-#: Pixels of a run-length encoded BMP. Pillow unpacks it in Python, 80 ns a pixel that no byte of
-#: the file need stand for; such files come from the 1990s and from screens of that time.
+#: Pixels of a run-length encoded BMP. Pillow unpacks it in Python at 80 ns a pixel, even for pixels
+#: that no byte of the file encodes; such files date from the 1990s, for the screens of that time.
 MOST_RLE_PIXELS = 4_000_000
 
 _RLE = (BmpImageFile.COMPRESSIONS["RLE8"], BmpImageFile.COMPRESSIONS["RLE4"])
 
-#: Bytes that a pixel takes in the dearest case: an animated WebP with an alpha channel.
+#: Bytes that a pixel takes in the most costly case: an animated WebP with an alpha channel.
 _MEMORY_A_PIXEL = 27
 
 #: What C libraries say where Python would raise MemoryError. Some call the image damaged instead.
@@ -74,13 +74,13 @@ _OUT_OF_MEMORY = re.compile(
 #: What Pillow says of a WebP that is damaged or too large, before it says how large it is.
 _UNOPENED_WEBP = "could not create decoder object"
 
-#: What decoders say of a file that ends too early. Nothing else of what they say is told: it names
-#: their own parts, and strangers read it.
+#: What decoders say of a file that ends too early. The rest of what they say is not passed on: it
+#: names their own parts, and strangers read it.
 _CUT_OFF = re.compile("file is truncated|Truncated File Read|Truncated data|not enough image data")
 
 
 def load_plugins() -> None:
-    """Imports all that opening an image may need; nothing is imported later."""
+    """Imports all that opening an image may need, so that nothing is imported later."""
     Image.preinit()
     for name in _LATE_IMPORTS:
         import_module(f"PIL.{name}")
@@ -91,9 +91,9 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """Opens the image in `content`, at its first frame and not yet decoded.
 
     Raises:
-        ImageError: it is no image of an accepted format, or something active besides, or has too
-            many pixels or would cost more than they do; and, whatever a decoder raises inside the
-            block, it is damaged.
+        ImageError: it is not an image of an accepted format, or is also something active, or has
+            too many pixels, or costs more than its pixels should; or it is damaged, whatever a
+            decoder raises inside the block.
     """
     pixels = 0
     try:
@@ -103,7 +103,9 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             pixels = image.width * image.height
             if isinstance(image, BmpImageFile) and image.info["compression"] in _RLE:
                 _refuse_large_rle(image.size)
-            _refuse_more_than_an_image(content)
+            if also := second_nature(content):
+                remedy = "Send the image alone, as an image editor saves it"
+                raise ImageError(f"the file is also {also}", "image", remedy)
             yield image
     except UnidentifiedImageError as error:
         raise _unidentified(content) from error
@@ -124,7 +126,7 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
 
 
 def _checked(content: bytes, max_pixels: int) -> bytes:
-    """Returns what is given to the decoder; refuses what costs too much before it looks."""
+    """Returns what the decoder is given; refuses what costs it too much, before it looks."""
     if content.startswith(jpeg_segments.START):
         jpeg_segments.refuse_costly_jpeg(content, max_pixels)
     if content.startswith(png_chunks.START):
@@ -133,7 +135,7 @@ def _checked(content: bytes, max_pixels: int) -> bytes:
 
 
 def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:
-    """Raises ImageError where (width, height) have more than `max_pixels` together."""
+    """Raises ImageError where width times height is over `max_pixels`."""
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
@@ -149,13 +151,6 @@ def too_large_for_memory() -> ImageError:
     return ImageError("the image does not fit into memory", "image", remedy)
 
 
-def _refuse_more_than_an_image(content: bytes) -> None:
-    also = second_nature(content)
-    if also:
-        remedy = "Send the image alone, as an image editor saves it"
-        raise ImageError(f"the file is also {also}", "image", remedy)
-
-
 def _refuse_large_rle(size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MOST_RLE_PIXELS:
@@ -166,5 +161,5 @@ def _refuse_large_rle(size: tuple[int, int]) -> None:
 def _unidentified(content: bytes) -> ImageError:
     if not READS_HEIF and content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
         remedy = "Install pillow-heif where images are decoded: pip install 'evenhand[heic]'"
-        return ImageError("HEIC images are not read here", "image", f"{remedy}. Else: {_REMEDY}")
-    return ImageError(f"this is no image of type {', '.join(FORMATS)}", "image", _REMEDY)
+        return ImageError("HEIC images are not read here", "image", f"{remedy}. Or: {_REMEDY}")
+    return ImageError(f"this is not an image of type {', '.join(FORMATS)}", "image", _REMEDY)

@@ -13,15 +13,15 @@ from moderation.images.formats import refuse_too_large
 
 T = TypeVar("T")
 
-#: Formats whose images after the first are later moments of it; MPO and HEIF hold other pictures.
+#: Formats in which further images are later moments of the first; MPO and HEIF hold others.
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
-#: Frames that are gone through, at most: 20 seconds at 25 a second. Each is drawn over the one
-#: before, so the last costs all of them, and a file of 20 MB can hold a million.
+#: Frames that are decoded, at most: 20 seconds at 25 a second. Each is drawn over the one before,
+#: so the last one costs all of them, and a file of 20 MB can hold a million.
 MOST_FRAMES = 500
 
-#: All frames that are gone through have at most this many times the pixels that a still may have,
-#: so that an animation costs no more than a handful of the largest stills.
+#: All decoded frames together have at most this many times the pixels that a still may have, so
+#: that an animation costs no more than a handful of the largest stills.
 MOST_STILLS = 4
 
 
@@ -32,14 +32,14 @@ def look_at_frames(
     frames: int,
     max_pixels: int,
 ) -> list[T]:
-    """Returns what is seen of up to `frames` evenly spaced frames, the first among them, in order.
+    """Returns what `look` gives for up to `frames` evenly spaced frames, from the first, in order.
 
     An animation that is damaged after its first frame ends before the damage, as in a viewer.
 
     Args:
-        opened: opens the image anew, at its first frame.
-        look: sees the frame that an image is at; may not change it.
-        frames: how many are wanted; fewer are given where the animation has fewer.
+        opened: opens the image again, at its first frame.
+        look: is given an image at one of its frames; must not change it.
+        frames: how many are wanted; an animation that has fewer gives fewer.
         max_pixels: of a still; see `MOST_STILLS`.
 
     Raises:
@@ -56,11 +56,11 @@ def look_at_frames(
 
 
 def _stated_frames(image: Image.Image, max_pixels: int) -> int:
-    """Returns how many frames to go through, if the file tells the truth of how many it has."""
+    """Returns how many frames to decode, if the file tells the truth about how many it has."""
     if image.format not in ANIMATED:
         return 1
     most = max(1, min(MOST_FRAMES, MOST_STILLS * max_pixels // (image.width * image.height)))
-    # A GIF does not state it; counting would go through the whole file.
+    # A GIF does not state it, and counting would read the whole file.
     stated = most if image.format == "GIF" else getattr(image, "n_frames", 1)
     return min(stated, most)
 
@@ -78,7 +78,7 @@ def _look_on(
     seen: dict[int, T],
     max_pixels: int,
 ) -> int:
-    """Adds what is seen of the wanted frames; returns how many frames there are, or go so far."""
+    """Adds what is seen of the wanted frames; returns how many there are, as far as is known."""
     for index in range(1, max(wanted) + 1):
         try:
             image.seek(index)

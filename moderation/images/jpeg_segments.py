@@ -1,6 +1,6 @@
-"""A JPEG as far as its first scan, gone through before a decoder does: what would cost too much.
+"""A JPEG up to its first scan, read before a decoder reads it: refuses what would cost too much.
 
-Imports nothing but Python's own, and takes 10 microseconds; where scans are counted, 1 ms a MB.
+Imports the standard library alone, and takes 10 microseconds; 1 ms a MB where scans are counted.
 """
 
 from __future__ import annotations
@@ -12,27 +12,27 @@ from moderation.errors import ImageError
 
 START = b"\xff\xd8\xff"
 
-#: Segments before the first scan. A photograph has ten or twenty; 64 kB fit into one, so a file of
-#: 20 MB is full with 310. Each of EXIF data costs Pillow a copy of all that came before.
+#: Segments before the first scan. A photograph has ten or twenty; one holds 64 kB, so 310 fill a
+#: file of 20 MB. For each segment of EXIF data Pillow copies all that came before.
 MOST_SEGMENTS = 500
 
-#: Bytes between those segments that belong to none. Some cameras fill up to a full block; Pillow
+#: Bytes between those segments that belong to no segment. Some cameras pad to a full block; Pillow
 #: takes a third of a second for a MB of them.
 MOST_FILL = 100_000
 
-#: A JPEG is sent in up to ten or twenty scans. Each can be a few bytes long and costs going through
+#: A normal JPEG has up to ten or twenty scans. A scan can be a few bytes long and costs a pass over
 #: the whole image, so with thousands of them a small file takes hours.
 MOST_SCANS = 100
 
-#: Of a still that is as large as one may be fewer scans are gone through, and of one in between as
-#: many as have the same pixels together. Those of smaller pictures behind it are counted too.
+#: The largest still may have fewer scans, and one in between as many as come to the same number of
+#: pixels. The scans of smaller pictures after it in the file are counted too.
 MOST_LARGE_SCANS = 40
 
-#: How a scan begins; what follows is its length, which never needs the upper byte.
+#: How a scan begins: its marker, then the upper byte of its length, which is always 0.
 _SCAN = b"\xff\xda\x00"
 
 _MARKER = re.compile(rb"\xff([\xc0-\xfe])")
-#: Markers that no length follows: restarts, start, end, and those that are reserved.
+#: Markers without a length: restarts, start, end, and the reserved ones.
 _ALONE = frozenset((0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
 _START_OF_SCAN = 0xDA
 #: Frames whose pixels come in one pass, if the first scan holds all their components.
@@ -40,19 +40,19 @@ _SEQUENTIAL = (0xC0, 0xC1)
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _ARITHMETIC = range(0xC9, 0xD0)
 
-_REMEDY = "Save the image anew in an image editor"
+_REMEDY = "Save the image again in an image editor"
 
 
 def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
     """Refuses a JPEG that takes much longer to decode than its pixels should.
 
     Args:
-        content: begins with `START`; what is no JPEG beyond that is left to the decoder.
+        content: begins with `START`; what is not a JPEG after that is left to the decoder.
         max_pixels: width times height of the largest image that is decoded.
 
     Raises:
         ImageError: it has too many segments or scans, or is coded arithmetically: Pillow reads such
-            a file only up to 64 kB, since that decoder cannot wait for more.
+            a file up to 64 kB only, since its decoder cannot wait for more.
     """
     marker, frame = 0, b""
     for kind, start in _segments(content):
@@ -69,7 +69,7 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields the marker of each segment up to the first scan, and where its data begin.
 
-    Decoders find the same ones: they too look for the next marker, whatever lies before it.
+    Decoders find the same segments: they too look for the next marker, whatever lies before it.
     """
     at, fill = 2, MOST_FILL
     for _ in range(MOST_SEGMENTS):

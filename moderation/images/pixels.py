@@ -1,6 +1,6 @@
 """Untrusted bytes -> an RGB image within limits -> the pixels that an encoder takes.
 
-Imports Pillow and numpy only, so that a process which does nothing but decode stays small.
+Imports only Pillow and numpy, so that a process that does nothing but decode stays small.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from moderation.images.colours import Rgb, to_rgb
 from moderation.images.formats import opened
 from moderation.images.frames import look_at_frames
 
-#: How files become pixels; goes up whenever the pixels of some file change, since features are
-#: stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC profiles as
-#: programs. 3: as it is now.
+#: The version of how files become pixels. It goes up whenever the pixels of some file change, since
+#: features are stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC
+#: profiles run as programs. 3: as it is now.
 DECODING_VERSION = 3
 
-#: A JPEG is decoded to no less than this many times the size that it is resized to. Its decoder
-#: can give an eighth, a quarter or a half of the size at a fraction of the work. At 3 no value was
-#: off by more than 5 of 255; at 2 large photographs cost the same or a little less, and it was 16.
+#: A JPEG is decoded to at least this many times the size that it is resized to. Its decoder can
+#: give an eighth, a quarter or a half of the size at a fraction of the work. At 3 no value was off
+#: by more than 5 of 255; at 2 some were off by 16, and large photographs cost hardly less.
 SCALE = 3
 
-#: An image longer than this many times its width is cut to its middle before it is resized.
+#: An image that is longer than this many times its width is cropped to its middle before resizing.
 _LONGEST_RATIO = 20
 
 #: Longer EXIF data, in bytes, is ignored. Cameras write up to 64 kB, all that fits into one segment
-#: of a JPEG. Each of 65,535 entries may name all of it as its value, and Pillow would copy them.
+#: of a JPEG. Each of 65,535 entries may name the whole as its value, and Pillow would copy it.
 LONGEST_EXIF = 1_000_000
 
-#: What turns an image upright, by its EXIF orientation; and the orientations that exchange width
-#: and height, that put the last column first, and the last row.
+#: What turns an image upright, by its EXIF orientation; then the orientations that exchange width
+#: and height, those that put the last column first, and those that put the last row first.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -79,13 +79,6 @@ class Preprocessing:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-_RESAMPLE = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
-
-
 def read_squares(
     content: bytes,
     ways: Sequence[Preprocessing],
@@ -96,7 +89,7 @@ def read_squares(
 ) -> list[Pixels]:
     """Returns (f, h, w, 3) pixels for each way to preprocess; f is 1 for a still image.
 
-    Without a way to preprocess it only finds out whether the image can be read.
+    Without a way to preprocess, it only finds out whether the image can be read.
 
     Args:
         content: a file of one of `formats.FORMATS`.
@@ -106,7 +99,7 @@ def read_squares(
         scale: see `SCALE`.
 
     Raises:
-        ImageError: it is no image of an accepted format, is damaged, or has too many pixels.
+        ImageError: it is not an image of an accepted format, is damaged, or has too many pixels.
     """
 
     def look(image: Image.Image) -> list[Pixels]:
@@ -115,13 +108,13 @@ def read_squares(
         upright, box = _upright(image, box)
         return [preprocess(upright.image, how, box, upright.to_srgb) for how in ways]
 
-    anew = partial(opened, content, max_pixels)
-    seen = look_at_frames(anew, look, frames=frames, max_pixels=max_pixels)
+    open_again = partial(opened, content, max_pixels)
+    seen = look_at_frames(open_again, look, frames=frames, max_pixels=max_pixels)
     return [np.stack(squares) for squares in zip(*seen, strict=True)]
 
 
 def decode(content: bytes, *, max_pixels: int) -> Image.Image:
-    """Returns the image in `content` in full: RGB in sRGB, upright; of several the first.
+    """Returns the image in `content` in full: RGB in sRGB, upright; the first if it has several.
 
     Raises:
         ImageError: as `read_squares`.
@@ -133,16 +126,16 @@ def decode(content: bytes, *, max_pixels: int) -> Image.Image:
 
 
 def _draft(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:
-    """Lets a JPEG be decoded no larger than is needed; returns the part that then is the image.
+    """Lets a JPEG be decoded no larger than needed; returns the part that then is the image.
 
-    That is all of it but for a fraction of its last column and row, where its sides cannot be
-    divided. Leaving that out keeps every pixel in its place.
+    Where its sides cannot be divided, that is all of it but a fraction of its last column and row.
+    Leaving that out keeps every pixel in its place.
     """
     sides = [
         (how.resize, how.resize) if isinstance(how.resize, int) else how.resize[::-1]
         for how in ways
     ]
-    # No way is nothing to resize to: the smallest will do.
+    # Without a way to preprocess there is nothing to resize to: the smallest will do.
     width, height = (scale * max(side) for side in zip(*sides, strict=True)) if sides else (1, 1)
     if isinstance(image, JpegImageFile):
         needed = (height, width) if _orientation(image) in _TURNED else (width, height)
@@ -152,7 +145,7 @@ def _draft(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box
 
 
 def _upright(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
-    """Returns a loaded image as RGB and turned upright, and where in it the box then is."""
+    """Returns a loaded image as RGB and upright, and where the box then is in it."""
     orientation = _orientation(image)
     colours = to_rgb(image)
     if orientation not in _UPRIGHT:
@@ -170,11 +163,11 @@ def _orientation(image: Image.Image) -> int:
     """Returns the EXIF orientation; 1, upright, where the EXIF data is too long or damaged."""
     if len(image.info.get("exif") or b"") > LONGEST_EXIF:
         return 1
-    exif = Image.Exif()  # not `getexif`, which asks texts and XMP too, as no browser does
+    exif = Image.Exif()  # not `getexif`, which reads texts and XMP too, as no browser does
     try:
         exif.load(image.info.get("exif") or b"")
         return int(exif.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a photograph is not refused for what a camera noted beside it
+    except Exception:  # a photograph is not refused for a camera's faulty notes
         return 1
 
 
@@ -192,13 +185,13 @@ def preprocess(
         image: RGB and upright.
         how: what to do.
         box: the part of it that is the image; all of it by default.
-        to_srgb: converts its colours; none by default.
+        to_srgb: converts its colours; by default they stay.
     """
     box = box or (0, 0, *image.size)
     if isinstance(how.resize, int):
         box = _without_far_ends(box)
     size = resized_size((box[2] - box[0], box[3] - box[1]), how.resize)
-    resized = image.resize(size, _RESAMPLE[how.resample], box)
+    resized = image.resize(size, Image.Resampling[how.resample.upper()], box)
     height, width = how.crop
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     cropped = resized.crop((left, top, left + width, top + height))
@@ -207,9 +200,9 @@ def preprocess(
 
 
 def _without_far_ends(box: Box) -> Box:
-    """Returns the middle of a very long image, of which the crop would show no more.
+    """Returns the middle of a very long image; the crop would show no more of it.
 
-    Else a strip of 10 x 300,000 pixels would be enlarged to gigabytes before it is cropped.
+    Otherwise a strip of 10 x 300,000 pixels would be enlarged to gigabytes before the crop.
     """
     sides = (box[2] - box[0], box[3] - box[1])
     longest = _LONGEST_RATIO * min(sides)
@@ -219,7 +212,7 @@ def _without_far_ends(box: Box) -> Box:
 
 
 def resized_size(size: tuple[float, float], resize: int | tuple[int, int]) -> tuple[int, int]:
-    """Returns (width, height) after resizing; the longer side is cut to a whole pixel."""
+    """Returns (width, height) after resizing; the longer side is rounded down to a whole pixel."""
     if not isinstance(resize, int):
         return resize[1], resize[0]
     width, height = size

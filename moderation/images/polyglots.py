@@ -1,6 +1,6 @@
-"""What else an image file is: a file can be an image and, for another program, something active.
+"""What else an image file is: to another program the same file can be something active.
 
-Imports nothing but Python's own, and takes 0.1 ms.
+Imports the standard library alone, and takes 0.1 ms.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import re
 import struct
 
-#: Where browsers, PDF readers and the like look for what a file is.
+#: Where browsers, PDF readers and the like look to see what a file is.
 _HEAD = 1024
 
-#: PHP looks for its code in all of a file; comments stand near its begin, and what is appended
-#: near its end. All in between would take 0.5 ms a MB.
+#: PHP looks for code in the whole file; comments are near its beginning, and what is appended is
+#: near its end. Searching all in between would take 0.5 ms a MB.
 _ENDS = 65_536
 
 _PDF = re.compile(rb"%pdf-", re.IGNORECASE)
-#: What follows must end the word, since `<svg` alone is also how other words begin.
+#: What follows must end the word, since other words begin with `<svg` too.
 _TAG = re.compile(
     rb"<(?:(svg)|script|!doctype|html|head|body|iframe|style|object|embed|img)(?=[\s/>])",
     re.IGNORECASE,
@@ -24,8 +24,8 @@ _TAG = re.compile(
 _PHP = re.compile(rb"<\?php\b", re.IGNORECASE)
 _PHP_ARCHIVE = b"__HALT_COMPILER();"
 
-#: `<?` and `<%` stand in one of 30 photographs by chance, in text of XMP, and in the pixels of dark
-#: bitmaps, which are all letters. As code they are followed by what code would do.
+#: `<?` and `<%` are in one of 30 photographs by chance, in XMP text, and in the pixels of dark
+#: bitmaps, which are all letters. In code they are followed by something that code does.
 _ACTS = (
     rb"\$_(?:get|post|request|cookie|server|files|env|session)\b"
     rb"|\b(?:echo|print|eval|assert|system|exec|shell_exec|passthru|popen|proc_open|phpinfo"
@@ -38,21 +38,21 @@ _CODE = re.compile(
     re.IGNORECASE,
 )
 
-#: The end of a ZIP file: its mark, then among other things how long its list of files is, and how
-#: long the comment after it. The comment is the longest that there can be.
+#: The end of a ZIP file: its mark, then among other things the length of its list of files and of
+#: the comment after it, of which the longest possible is given here.
 _ZIP_END, _ZIP_LIST, _ZIP64_END = b"PK\x05\x06", b"PK\x01\x02", b"PK\x06\x07"
 _ZIP_END_LENGTH, _LONGEST_COMMENT = 22, 65_535
 
 
 def second_nature(content: bytes) -> str | None:
-    """Returns what a file is besides an image, "a ZIP file" for one; None where it is nothing else.
+    """Returns what a file is besides an image, such as "a ZIP file"; None if it is nothing else.
 
     It knows ZIP files (and so JAR, APK and office documents) that are appended, as unpackers find
-    them; PDF, HTML and SVG, in UTF-16 too, within the first 1024 bytes; PHP, ASP and JSP behind
-    `<?` and `<%`, and PHP archives, in the first and last 64 kB. It cannot catch what is
-    made with care: a script without such a mark, as GIF that is JavaScript too, or HTML further in.
-    So whoever shows images serves them with their type and `X-Content-Type-Options: nosniff`, and
-    from no folder where scripts are run; or shows a copy that was encoded anew.
+    them; PDF, HTML and SVG, in UTF-16 too, within the first 1024 bytes; PHP, ASP and JSP after
+    `<?` and `<%`, and PHP archives, in the first and last 64 kB. It cannot catch what is made with
+    care: a script without such a mark, such as a GIF that is also JavaScript, or HTML further in.
+    So whoever shows images must serve them with their type and `X-Content-Type-Options: nosniff`,
+    from a folder where no scripts are run; or show a copy that was encoded again.
 
     Args:
         content: the file, known to be an image.
@@ -88,7 +88,7 @@ def _ends_as_zip(content: bytes) -> bool:
 
 
 def _lists_files(content: bytes, at: int) -> bool:
-    """Whether what looks like the end of a ZIP file is one: its list of files lies before it.
+    """Whether what looks like the end of a ZIP file is one: its list of files is before it.
 
     The mark alone would be found in one of 65,000 photographs.
     """

@@ -95,7 +95,7 @@ def test_flask_refuses_a_photograph_that_is_blocked(flask: httpx.Client, revolve
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(NO_IMAGE, "this is no image"), (b"", "the image is empty")]
+    ("content", "reason"), [(NO_IMAGE, "this is not an image"), (b"", "the image is empty")]
 )
 def test_flask_refuses_other_files(flask: httpx.Client, content: bytes, reason: str) -> None:
     status, page = post_form(flask, content)
@@ -174,7 +174,7 @@ def test_fastapi_gives_the_strictest_action_and_no_more(
 def test_fastapi_refuses_other_files(fastapi: httpx.Client) -> None:
     answer = decided(fastapi, NO_IMAGE)
     assert answer.status_code == 400
-    assert "this is no image" in answer.json()["detail"]
+    assert "this is not an image" in answer.json()["detail"]
 
 
 def test_fastapi_refuses_an_upload_that_is_too_large(fastapi: httpx.Client) -> None:
@@ -278,7 +278,7 @@ def test_django_shows_only_what_is_published(site: Site, images: Images, revolve
     assert statuses == ("held", "published", "refused", "refused")
     assert reasons[:2] == ("page-of-text", "")
     assert "handgun" in reasons[2]
-    assert "this is no image" in reasons[3]
+    assert "this is not an image" in reasons[3]
 
 
 @pytest.mark.parametrize(("last_line", "requests"), [("pass", 1), ("1 / 0", 0)])

@@ -365,7 +365,7 @@ def test_a_number_is_judged_as_the_address_that_the_resolver_reads(
     number: str, server: PhotoServer
 ) -> None:
     settings = _settings(allowed_hosts=number, allowed_networks=())
-    with pytest.raises(RequestError, match=r"may not reach|no URL"):
+    with pytest.raises(RequestError, match=r"may not reach|not a URL"):
         _fetched(f"http://{number}:{server.port}/photo", settings)
 
 

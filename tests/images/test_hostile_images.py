@@ -150,7 +150,7 @@ def test_what_would_cost_much_more_than_its_pixels_is_refused_by_its_name(
     [flood] = [hostile for hostile in CORPUS if hostile.name == name]
     with pytest.raises(ImageError, match=FLOODS[name]) as caught:
         pool.squares(flood.make(), [HOW])
-    assert re.match("Save (it as PNG|the image anew)", caught.value.remedy)
+    assert re.match("Save (it as PNG|the image again)", caught.value.remedy)
 
 
 def test_a_decoder_is_no_larger_after_hostile_files(pool: DecoderPool) -> None:

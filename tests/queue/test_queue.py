@@ -202,7 +202,7 @@ def test_a_host_without_this_package_sends_plain_json(
         (ImageReference(path="/etc/hostname"), RequestError, "in no folder that the worker"),
         (ImageReference(url="http://169.254.169.254/latest"), RequestError, "may not fetch from"),
         (ImageReference(key="s3://bucket/a.jpg"), RequestError, "may not read this key"),
-        (b"<svg onload='alert(1)'/>", ImageError, "no image of type"),
+        (b"<svg onload='alert(1)'/>", ImageError, "not an image of type"),
     ],
 )
 def test_a_refused_image_gives_the_workers_own_typed_error(

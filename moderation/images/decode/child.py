@@ -1,11 +1,11 @@
 """The process that decodes: `python -m moderation.images.decode.child N` answers on socket N.
 
-It imports Pillow and numpy and no more, so it starts in a fifth of a second and stays small. What
-it gets is untrusted, so what it says is taken as data: JSON and raw pixels, never pickle.
+It imports only Pillow and numpy, so it starts in a fifth of a second and stays small. What it
+reads is untrusted, so what it says is taken as data: JSON and raw pixels, never pickle.
 
 It says `READY` once. Then for each image it gets a JSON header and the file, and answers with a
-JSON header that repeats the number of the request, and with the pixels for each way to preprocess;
-where the image is refused the header holds the error.
+JSON header that repeats the number from that header, and with the pixels for each way to
+preprocess. If the image is refused, its header holds the error.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Limits(NamedTuple):
 
     Attributes:
         max_pixels: width times height, at most.
-        frames: frames of an animation that are looked at, at most.
-        seconds: how long it may take; then the process ends.
+        frames: how many frames of an animation are looked at, at most.
+        seconds: how long it may take before the process ends.
         memory: address space of the process, in bytes; an image that needs more is refused.
     """
 
@@ -57,9 +57,9 @@ def receive(channel: socket.socket, size: int, deadline: float | None = None) ->
     """Returns exactly so many bytes.
 
     Args:
-        channel: from where.
+        channel: where they come from.
         size: how many.
-        deadline: monotonic time until which all of them must be there; None waits for ever.
+        deadline: monotonic time by which all of them must have come; None waits for ever.
 
     Raises:
         EOFError: the other side has closed the socket. TimeoutError: the deadline has passed.
@@ -67,7 +67,7 @@ def receive(channel: socket.socket, size: int, deadline: float | None = None) ->
     content = bytearray(size)
     view = memoryview(content)
     while view:
-        if deadline is not None:  # anew for each part: who drips gets no longer
+        if deadline is not None:  # set for each part: one who drips gets no longer
             channel.settimeout(max(1e-3, deadline - time.monotonic()))
         count = channel.recv_into(view)
         if count == 0:
@@ -77,7 +77,7 @@ def receive(channel: socket.socket, size: int, deadline: float | None = None) ->
 
 
 def receive_length(channel: socket.socket, deadline: float | None = None) -> int:
-    """Returns how long the next message is, in bytes; waits as `receive` does."""
+    """Returns the length of the next message, in bytes; waits as `receive` does."""
     length: int = _LENGTH.unpack(receive(channel, _LENGTH.size, deadline))[0]
     return length
 
@@ -105,8 +105,8 @@ def serve(channel: socket.socket, limits: Limits) -> None:
             content = bytes(receive(channel, receive_length(channel)))
         except EOFError:
             return
-        # The alarm ends the process even inside a C decoder that hangs, and even if nobody is left
-        # to kill it.
+        # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
+        # kill it.
         signal.setitimer(signal.ITIMER_REAL, limits.seconds)
         header, squares = _read(request, content, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -127,13 +127,13 @@ def _read(
         )
     except ImageError as error:
         return {"error": list(error.args)}, []
-    except MemoryError:  # outside Pillow, as when the pixels are put together
+    except MemoryError:  # outside Pillow, such as when the pixels are put together
         return {"error": list(too_large_for_memory().args)}, []
     return {"frames": len(squares[0])}, squares
 
 
 def _offer_to_the_memory_killer() -> None:
-    """Lets the kernel end this process first where memory runs out, and not the one it serves."""
+    """Lets the kernel end this process, and not its owner, where memory runs out."""
     with suppress(OSError):  # not on Linux
         Path("/proc/self/oom_score_adj").write_text("1000")
 
@@ -142,13 +142,13 @@ def main() -> None:
     """Serves the socket whose number is the first argument, within the limits that follow."""
     descriptor, max_pixels, frames, seconds, memory = sys.argv[1:]
     limits = Limits(int(max_pixels), int(frames), float(seconds), int(memory))
-    # Else Python keeps each text that it warned with, and a file can choose what Pillow says.
+    # Python would keep the text of each warning, and a file can choose what Pillow says.
     warnings.simplefilter("ignore")
     _offer_to_the_memory_killer()
     load_plugins()
     with socket.socket(fileno=int(descriptor)) as channel:
         confine(limits.memory)
-        with suppress(ConnectionError):  # whoever it served is gone
+        with suppress(ConnectionError):  # its owner is gone
             serve(channel, limits)
 
 

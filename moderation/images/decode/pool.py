@@ -1,6 +1,6 @@
-"""Untrusted files -> pixels, in processes of their own that can be killed.
+"""Untrusted files -> pixels, in separate processes that can be killed.
 
-A file that crashes the decoder, or hangs in it, costs itself alone: its process goes, and the next
+A file that crashes the decoder, or hangs in it, harms no other: its process ends, and the next
 image gets a fresh one.
 """
 
@@ -19,12 +19,12 @@ from moderation.images.decode.process import DecoderDied, DecoderProcess, Decode
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages.queues import FairQueue, QueueName
 
-#: A process may die of something that was not the image's fault, so it is tried in another.
+#: A process may die of something that is not the image's fault, so the image is tried in another.
 _TRIES = 2
 
 
 class DecoderPool:
-    """Decodes images of many threads in a few processes; a process starts when first needed."""
+    """Decodes the images of many threads in a few processes, each started when first needed."""
 
     def __init__(
         self, processes: int, limits: Limits, *, on_end: Callable[[], None] | None = None
@@ -32,11 +32,11 @@ class DecoderPool:
         """Prepares that many processes.
 
         Args:
-            processes: images that are decoded at the same time; best as many as cores.
-            limits: of one image.
+            processes: how many images are decoded at the same time; best one for each core.
+            limits: for one image.
             on_end: called each time that an image ends a process.
         """
-        self._on_end = on_end or _tell_nobody
+        self._on_end = on_end or (lambda: None)
         self._decoders = [DecoderProcess(limits) for _ in range(processes)]
         self.limits = limits
         self._free = list(self._decoders)
@@ -45,7 +45,7 @@ class DecoderPool:
         self._closed = False
 
     def start(self) -> None:
-        """Starts all processes now; `wait_until_ready` tells whether they do."""
+        """Starts all processes now; `wait_until_ready` waits until they have started."""
         for decoder in self._decoders:
             decoder.start()
 
@@ -53,7 +53,7 @@ class DecoderPool:
         """Returns when all processes that were started can decode.
 
         Raises:
-            TransientError: one does not start.
+            TransientError: a process does not start.
         """
         for decoder in self._decoders:
             decoder.wait_until_ready()
@@ -71,12 +71,12 @@ class DecoderPool:
         Args:
             content: the file.
             ways: how the encoders want it.
-            queue: whose turn it is, where others wait.
-            frames: frames of an animation, at most; None takes the limit.
+            queue: which queue the image came by, where others wait.
+            frames: frames of an animation, at most; None means the limit.
 
         Raises:
             ImageError: the image is refused.
-            DecodingFailed: it takes too long, or ends the decoder.
+            DecodingFailed: it takes too long, or crashes the decoder.
             TransientError: no decoder starts, or the pool is closed.
         """
         with self._lent(queue) as decoder:
@@ -98,7 +98,7 @@ class DecoderPool:
 
     @contextmanager
     def _lent(self, queue: QueueName) -> Iterator[DecoderProcess]:
-        """Lends a process, once it is this caller's turn."""
+        """Lends a process when it is this caller's turn."""
         turn: Future[DecoderProcess] = Future()
         with self._changed:
             if self._closed:
@@ -111,11 +111,11 @@ class DecoderPool:
             yield turn.result()
         finally:
             with self._changed:
-                if not turn.cancel():  # it can be where Ctrl-C ended the waiting
+                if not turn.cancel():  # which succeeds only where Ctrl-C ended the wait
                     self._hand_on(turn.result())
 
     def _hand_on(self, decoder: DecoderProcess) -> None:
-        """Gives a process to whose turn it is; the lock is held."""
+        """Gives a process to the caller whose turn it is; the lock is held."""
         while self._waiting:
             turn = self._waiting.take()
             if turn.set_running_or_notify_cancel():
@@ -127,12 +127,12 @@ class DecoderPool:
     def close(self) -> None:
         """Finishes the images that were asked for, each within its time, and ends the processes.
 
-        Images that are asked for later are refused.
+        Images that are asked for afterwards are refused.
         """
         with self._changed:
             self._closed = True
             rounds = 1 + math.ceil(len(self._waiting) / len(self._decoders))
-            # Each image is given up in time by whoever asked for it; this is for who never does.
+            # Whoever asked for an image gives it up in time; this limit is for one who does not.
             all_free = self._changed.wait_for(
                 lambda: len(self._free) == len(self._decoders),
                 timeout=rounds * _TRIES * self._decoders[0].longest_seconds,
@@ -140,7 +140,7 @@ class DecoderPool:
         for decoder in self._decoders:
             if all_free:
                 decoder.end()
-            else:  # whoever has it borrowed closes its socket
+            else:  # its borrower closes its socket
                 decoder.kill()
 
     def __enter__(self) -> Self:
@@ -148,10 +148,6 @@ class DecoderPool:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _tell_nobody() -> None:
-    """Does nothing."""
 
 
 def _stopping() -> TransientError:

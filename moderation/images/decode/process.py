@@ -1,4 +1,4 @@
-"""One decoder process, seen from the one that it serves, which believes nothing that it says."""
+"""One decoder process, as seen by its owner, which trusts nothing that it says."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from moderation.images.decode.child import (
 )
 from moderation.images.pixels import Pixels, Preprocessing
 
-#: The decoder's own alarm goes first; this much later it is killed.
+#: The decoder's own alarm rings first; if it is still there so much later, it is killed.
 _GRACE_SECONDS = 1.0
 #: Long enough for a slow disk and a busy machine.
 _START_SECONDS = 60.0
 _HEADER_BYTES, _TEXT_LENGTH = 65_536, 500
 
-#: What Python and its libraries need to start. Passwords and keys stay out of the process that
-#: strangers' files are decoded in.
+#: What Python and its libraries need to start. Passwords and keys stay out of the process in which
+#: strangers' files are decoded.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 
 
 class DecoderDied(Exception):
-    """The decoder is gone, or makes no sense, and was ended."""
+    """The decoder is gone, or said something senseless and was ended."""
 
 
 class DecoderTooSlow(Exception):
@@ -45,7 +45,7 @@ class DecoderTooSlow(Exception):
 
 
 class DecoderProcess:
-    """A process and the socket to it, for one thread at a time; starts again after it has ended."""
+    """A process and the socket to it, for one thread at a time; started again after it ends."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -58,7 +58,7 @@ class DecoderProcess:
         """Starts the process, unless it runs.
 
         Raises:
-            TransientError: the machine has no process or file left.
+            TransientError: the machine has no process or descriptor left.
         """
         if self._socket is not None:
             return
@@ -69,13 +69,13 @@ class DecoderProcess:
         except OSError as error:
             self.end()
             raise _does_not_start(str(error)) from error
-        except BaseException:  # such as MemoryError: a socket alone would pass for a process
+        except BaseException:  # such as MemoryError: a socket alone would look like a process
             self.end()
             raise
 
     @property
     def longest_seconds(self) -> float:
-        """How long one image may keep it, its start included."""
+        """How long one image may keep it busy, including its start."""
         return _START_SECONDS + self._limits.seconds + 2 * _GRACE_SECONDS
 
     def _spawn(self, descriptor: int) -> subprocess.Popen[bytes]:
@@ -86,7 +86,7 @@ class DecoderProcess:
             [sys.executable, "-P", "-m", "moderation.images.decode.child", *arguments],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
-            # It computes on one core; else numpy's library would start threads for matrices.
+            # It computes on one core; numpy's library would start threads for matrices.
             env={**kept, "OPENBLAS_NUM_THREADS": "1"},
             start_new_session=True,  # Ctrl-C in the terminal is for the owner
         )
@@ -100,20 +100,20 @@ class DecoderProcess:
         if self._is_ready or self._socket is None:
             return
         try:
-            said = _message(self._socket, time.monotonic() + _START_SECONDS, len(READY))
+            first = _message(self._socket, time.monotonic() + _START_SECONDS, len(READY))
         except (OSError, EOFError, ValueError) as error:
             self.end()
             raise _does_not_start("it ended, or said nothing") from error
-        if bytes(said) != READY:
+        if bytes(first) != READY:
             self.end()
-            raise _does_not_start("what it says first is not that it is ready")
+            raise _does_not_start("it does not say first that it is ready")
         self._is_ready = True
 
     def squares(self, content: bytes, ways: list[Preprocessing], frames: int) -> list[Pixels]:
         """Returns (f, h, w, 3) pixels for each way, f at most `frames`.
 
         Raises:
-            ImageError: its answer. TransientError: it does not start.
+            ImageError: the decoder refuses the image. TransientError: it does not start.
             DecoderDied, DecoderTooSlow: it had to be ended.
         """
         self.start()
@@ -147,12 +147,12 @@ class DecoderProcess:
             raise ImageError(what, where, remedy)
         given = header["frames"]
         if type(given) is not int or not 1 <= given <= frames:
-            raise ValueError("it gives another number of frames than there can be")
+            raise ValueError("there cannot be so many frames")
         shapes = [(given, *way.crop, 3) for way in ways]
         return [_pixels(channel, deadline, shape) for shape in shapes]
 
     def _alarm_rang(self) -> bool:
-        """Whether its own alarm ended the process, of which the socket is closed."""
+        """Whether its own alarm ended the process, whose socket is closed."""
         assert self._process is not None
         try:
             return self._process.wait(_GRACE_SECONDS) == -signal.SIGALRM
@@ -161,8 +161,7 @@ class DecoderProcess:
 
     def kill(self) -> None:
         """Ends the process from another thread; the socket stays with the thread that has it."""
-        process = self._process
-        if process is not None:
+        if (process := self._process) is not None:
             process.kill()
             with suppress(subprocess.TimeoutExpired):
                 process.wait(_GRACE_SECONDS)
@@ -191,7 +190,7 @@ def _pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> 
 
 
 def _message(channel: socket.socket, deadline: float, most: int) -> bytearray:
-    """Returns the next message; TimeoutError when the deadline, monotonic, has passed."""
+    """Returns the next message; raises TimeoutError after the deadline, in monotonic time."""
     length = receive_length(channel, deadline)
     if length > most:
         raise ValueError(f"a message of {length} bytes")

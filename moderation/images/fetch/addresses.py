@@ -1,8 +1,8 @@
-"""Which IP addresses a URL may lead to: public ones, and networks that an operator names.
+"""Which IP addresses a URL may lead to: public ones, and those in networks an operator names.
 
-What counts as public is written out here, since the `ipaddress` of each Python version says
-something else. Whatever is not known to be public is refused. Addresses that hand out a cloud
-machine's own credentials are refused in a named network too.
+What counts as public is written out here, since `ipaddress` differs between versions of Python.
+Whatever is not known to be public is refused. Addresses that hand out a cloud machine's own
+credentials are refused even in a named network.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def _networks(*texts: str) -> tuple[Network, ...]:
     return tuple(map(ip_network, texts))
 
 
-#: The special-purpose registry of IANA for IPv4.
+#: IANA's special-purpose registry for IPv4.
 _SPECIAL_4 = _networks(
     "0.0.0.0/8",  # this network, unspecified
     "10.0.0.0/8",
@@ -36,7 +36,7 @@ _SPECIAL_4 = _networks(
     "224.0.0.0/4",  # multicast
     "240.0.0.0/4",  # reserved, broadcast
 )
-#: All of IPv6 that is handed out to the public lies in one network, and this is special in it.
+#: All IPv6 addresses that are assigned to the public are in one network; these parts are special.
 _PUBLIC_6 = ip_network("2000::/3")
 _SPECIAL_6 = _networks(
     "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
@@ -44,7 +44,7 @@ _SPECIAL_6 = _networks(
     "2002::/16",  # 6to4
     "3fff::/20",  # documentation
 )
-#: Where clouds tell a machine its credentials. Not all of them are link-local, or even private.
+#: Where clouds give a machine its credentials. Not all of these are link-local, or even private.
 _METADATA = _networks(
     "169.254.169.0/24",  # most clouds; name servers and clocks of AWS
     "169.254.170.0/24",  # tasks and pods on AWS
@@ -63,8 +63,8 @@ _METADATA = _networks(
 )
 _MAPPED = ip_network("::ffff:0:0/96")
 _NAT64 = ip_network("64:ff9b::/96")
-#: NAT64 within one network. Its longer prefixes hide the IPv4 address elsewhere, so only the first
-#: /96 of it can be judged.
+#: NAT64 within one network. Its other prefixes put the IPv4 address elsewhere, so only its first
+#: /96 can be judged.
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/96")
 #: Other prefixes of 96 bits that an IPv4 address follows.
 _EMBEDDING = _networks("::/96", "::ffff:0:0:0/96")
@@ -90,19 +90,19 @@ def may_reach(text: str, allowed: tuple[Network, ...]) -> bool:
     forms = (address, meant, *_embedded(meant))
     if any(form in network for form in forms for network in _METADATA):
         return False
-    # A tunnel's end is judged like the tunnel: else a named network would open all behind it.
+    # A tunnel's end is judged too: otherwise a named network would open all behind it.
     return all(_is_open(form, allowed) for form in forms[1:])
 
 
 def _translated(address: Address) -> Address:
-    """Returns the IPv4 address that a translator or the kernel makes of an IPv6 one, or itself."""
+    """Returns the IPv4 address that a translator or the kernel makes of it, or the address."""
     if any(address in network for network in (_MAPPED, _NAT64, _LOCAL_NAT64)):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
 def _embedded(address: Address) -> Iterator[IPv4Address]:
-    """Yields the IPv4 addresses that a tunnel would go on to."""
+    """Yields the IPv4 addresses that a tunnel at this address leads on to."""
     if isinstance(address, IPv4Address):
         return
     number = int(address)

@@ -1,8 +1,8 @@
-"""ImageReference -> bytes, within allowed roots, hosts, stores and sizes; by default none are.
+"""ImageReference -> bytes, from allowed roots, hosts and stores, of allowed size; by default none.
 
-A reference that can never succeed is a RequestError, content that can never succeed an ImageError;
-a store that does not answer is ImageUnavailable, which the worker tries again. No error tells what
-else would be allowed, or repeats a URL with its user or query: hosts may show errors to strangers.
+A reference that can never succeed is a RequestError, and content that can never succeed an
+ImageError; a store that does not answer is ImageUnavailable, which the worker tries again. No error
+says what else is allowed, or repeats a URL with its user or query: hosts may show it to strangers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Self
 from moderation.errors import ImageError, ImageUnavailable
 from moderation.images.fetch.deadline import NoRoom, call_within
 from moderation.images.fetch.files import read_file
-from moderation.images.fetch.http import HttpFetcher
+from moderation.images.fetch.http import HttpFetcher, too_large
 from moderation.images.fetch.network import Resolve
 from moderation.images.fetch.stores import read_key
 from moderation.messages import ImageReference
@@ -41,7 +41,7 @@ class Fetcher:
         Args:
             settings: what may be fetched.
             resolve: what finds the addresses of a name, with the arguments of getaddrinfo.
-            ssl_context: which certificates are trusted; else those of certifi.
+            ssl_context: which certificates are trusted; by default those of certifi.
         """
         self._settings = settings
         self._room = threading.BoundedSemaphore(settings.concurrency + _HANGING)
@@ -51,7 +51,7 @@ class Fetcher:
         """Returns the bytes of an image file.
 
         Raises:
-            RequestError: the reference is not allowed here, or there is nothing.
+            RequestError: the reference is not allowed here, or leads to nothing.
             ImageError: the image is empty or too large.
             ImageUnavailable: its store did not answer.
         """
@@ -83,11 +83,7 @@ class Fetcher:
 
     def _within_size(self, content: bytes, where: str) -> bytes:
         if len(content) > self._settings.max_image_bytes:
-            raise ImageError(
-                f"the image is over the limit of {self._settings.max_image_bytes} bytes",
-                where,
-                "Send a smaller file, or raise MODERATION_MAX_IMAGE_BYTES",
-            )
+            raise too_large(where, self._settings.max_image_bytes)
         if not content:
             raise ImageError("the image is empty", where, "Send a whole image file")
         return content

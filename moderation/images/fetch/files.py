@@ -1,4 +1,4 @@
-"""Paths -> bytes, under allowed folders, where others may swap files and links meanwhile."""
+"""Paths -> bytes, under allowed folders, while others may swap files and links there."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from moderation.errors import ImageUnavailable, RequestError
 
-#: What a file system says when the next try would say the same.
+#: Errors of a file system that the next try would meet again.
 _PERMANENT = {
     errno.ENOENT,
     errno.EACCES,
@@ -23,11 +23,11 @@ _PERMANENT = {
     errno.EINVAL,
     errno.ENXIO,
 }
-#: No path of Linux is longer; looking one up takes longer than its length.
+#: No path on Linux is longer, and looking a longer one up takes disproportionate time.
 _LONGEST = 4096
-#: Views of the kernel, whose files are none; what the worker knows lies in them too.
+#: Views into the kernel, not real files; they also show what the worker knows.
 _KERNEL = (Path("/proc"), Path("/sys"))
-#: Never waits for the writer of a pipe, follows a link or hands the file to a child.
+#: Never waits for the writer of a pipe, follows a link or leaves the file open in a child.
 _FLAGS = (
     os.O_RDONLY
     | getattr(os, "O_CLOEXEC", 0)
@@ -43,12 +43,12 @@ def read_file(given: str, roots: tuple[Path, ...], most: int, where: str) -> byt
 
     Args:
         given: an absolute path; links in it are followed, then it must lie in a root.
-        roots: the allowed folders, with their own links followed.
+        roots: the allowed folders, with links in them already followed.
         most: how many bytes an image may have.
         where: what an error calls the file.
 
     Raises:
-        RequestError: the path lies in no root, or leads to no file.
+        RequestError: the path is in no root, or leads to no file.
         ImageUnavailable: the file system failed.
     """
     path = _resolved(given)
@@ -70,7 +70,7 @@ def _resolved(given: str) -> Path:
             raise ValueError("too long")
         return Path(given).resolve()
     except (ValueError, OSError, RuntimeError) as error:  # a zero byte, a loop of links
-        raise RequestError("this is no path", "image", "Send an absolute path") from error
+        raise RequestError("this is not a path", "image", "Send an absolute path") from error
 
 
 def _lies_in(path: Path, roots: tuple[Path, ...]) -> bool:
@@ -79,10 +79,10 @@ def _lies_in(path: Path, roots: tuple[Path, ...]) -> bool:
 
 
 def _opened_path(descriptor: int, path: Path) -> Path:
-    """Returns where an open file really lies: a folder of its path may have become a link."""
+    """Returns where an open file really is: a folder in its path may have become a link."""
     try:
         return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
-    except OSError:  # no Linux, or no /proc: the path is looked up once more
+    except OSError:  # without Linux's /proc the path is looked up once more
         return path.resolve()
 
 

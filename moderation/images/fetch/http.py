@@ -1,6 +1,6 @@
 """Allowed URLs -> bytes over HTTP/1.1: few redirects, one deadline, no more than an image needs.
 
-No error repeats what a host said, since a host can say what it was asked: passwords and all.
+No error repeats what a host said, since a host can repeat what it was asked, passwords included.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from moderation.images.fetch.url import WebAddress
 from moderation.messages.reference import shown_location
 from moderation.settings import Settings
 
-#: HTTP answers that may be different at the next try.
+#: Statuses that may be different at the next try.
 _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
-#: Whole images. Not 206, whose part of an image would be judged for all of it.
+#: Statuses of whole images. Not 206: part of an image would be judged in place of the whole.
 _WHOLE = {200, 203}
-#: What a host may send before its answer begins, interim answers included. h11 bounds one head.
+#: What a host may send before its answer begins, interim answers included. h11 limits one head.
 _HEAD_BYTES = 256 * 1024
 _HEADERS = [
     (b"Accept", b"*/*"),
     (b"Accept-Encoding", b"identity"),
     (b"User-Agent", b"evenhand"),
 ]
-#: Idle connections that are kept, and for how long.
+#: How many idle connections are kept, and for how long.
 _KEPT = 20
 _KEPT_SECONDS = 5.0
 
@@ -43,7 +43,7 @@ class HttpFetcher:
     def __init__(
         self, settings: Settings, resolve: Resolve, ssl_context: ssl.SSLContext | None
     ) -> None:
-        # Its debug lines hold the headers of answers, and a Location may hold a signature.
+        # httpcore's debug lines hold the headers of answers, and a Location may hold a signature.
         logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._settings = settings
         self._network = GuardedNetwork(settings.allowed_networks, resolve)
@@ -59,8 +59,8 @@ class HttpFetcher:
         """Returns the body behind a URL.
 
         Raises:
-            RequestError: the URL is not allowed here, or there is no image.
-            ImageError: what is there is too large, or compressed.
+            RequestError: the URL is not allowed here, or leads to no image.
+            ImageError: what it leads to is too large, or compressed.
             ImageUnavailable: the host did not answer, or not in time.
         """
         ends = time.monotonic() + self._settings.fetch_timeout_seconds
@@ -86,7 +86,7 @@ class HttpFetcher:
                 return self._moved(answer, address, where)
             _refuse_status(answer.status, where)
             self._refuse_head(answer, where)
-            # Chunks cost a little more than they carry; a host that sends mostly frames is cut off.
+            # Chunked content is a little longer; a host that sends mostly framing is cut off.
             self._network.allowance.grant(ends, self._most * 2 + _HEAD_BYTES)
             return self._body(answer)
 
@@ -101,17 +101,17 @@ class HttpFetcher:
             )
         locations = set(_values(answer, b"location"))
         if len(locations) != 1:
-            raise RequestError("the URL redirects to no one place", where, "Send another URL")
+            raise RequestError("the URL does not redirect to one place", where, "Send another URL")
         return address.redirected(locations.pop(), self._settings)
 
     def _refuse_head(self, answer: httpcore.Response, where: str) -> None:
         """Refuses an answer whose headers say that it cannot be an image that fits."""
         encodings = b",".join(_values(answer, b"content-encoding")).lower().split(b",")
         if {encoding.strip() for encoding in encodings} - {b"", b"identity"}:
-            # Not unpacked: a few bytes could become more than the memory holds.
+            # Not unpacked: a few bytes could become more than memory holds.
             raise ImageError("the answer is compressed", where, "Let the host send it as it is")
         if any(int(length) > self._most for length in _values(answer, b"content-length")):
-            raise _too_large(where, self._most)
+            raise too_large(where, self._most)
 
     def _body(self, answer: httpcore.Response) -> bytes:
         content = bytearray()
@@ -130,7 +130,8 @@ def _values(answer: httpcore.Response, name: bytes) -> list[bytes]:
     return [value for header, value in answer.headers if header.lower() == name]
 
 
-def _too_large(where: str, most: int) -> ImageError:
+def too_large(where: str, most: int) -> ImageError:
+    """Returns the error of a file that has more bytes than an image may have."""
     return ImageError(
         f"the image is over the limit of {most} bytes",
         where,
@@ -147,7 +148,7 @@ def _refuse_status(status: int, where: str) -> None:
 
 @contextmanager
 def _network_errors(where: str, most: int) -> Iterator[None]:
-    """Turns what the network raises into our errors, without what the host said."""
+    """Turns the network's errors into ours, without what the host said."""
     try:
         yield
     except AddressRefused:
@@ -157,13 +158,13 @@ def _network_errors(where: str, most: int) -> Iterator[None]:
             "See the worker's log, and MODERATION_ALLOWED_NETWORKS; or send bytes",
         ) from None
     except TooMuchReceived:
-        raise _too_large(where, most) from None
+        raise too_large(where, most) from None
     except httpcore.TimeoutException:
         raise ImageUnavailable("the host is too slow", where) from None
     except httpcore.LocalProtocolError:
         raise RequestError("the URL cannot be asked for", where, "Check the URL") from None
     except httpcore.ProtocolError:
-        raise ImageUnavailable("the host's answer is no HTTP", where) from None
+        raise ImageUnavailable("the host's answer is not HTTP", where) from None
     except httpcore.NetworkError as error:
-        # Of the socket and of TLS: they name the reason, and at most the host.
+        # Errors of the socket and of TLS name the reason, and at most the host.
         raise ImageUnavailable(f"the host did not answer ({error})", where) from None

@@ -1,7 +1,7 @@
-"""TCP and TLS for fetching: a name is resolved once, every address checked, and only these dialled.
+"""TCP and TLS for fetching: a name is resolved once, and its addresses are checked, then dialled.
 
 So a name server that answers with a public address first and a private one next gains nothing.
-One allowance a thread bounds the time and the bytes of a fetch, whatever connection it reuses.
+Each thread has an allowance of time and bytes for its fetch, whatever connection it reuses.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Resolve = Callable[..., list[Any]]
 
 log = logging.getLogger(__name__)
 
-#: Names that are looked up at a time. A look-up cannot be stopped, only left behind.
+#: How many names are looked up at the same time. A look-up cannot be stopped, only abandoned.
 _LOOKUPS = 64
 
 
@@ -49,7 +49,7 @@ class Allowance(threading.local):
         self.bytes_left = received
 
     def seconds(self, late: type[Exception]) -> float:
-        """Returns the seconds left; raises `late` when there are none."""
+        """Returns the seconds left; raises `late` when no time is left."""
         left = self.ends - time.monotonic()
         if left <= 0:
             raise late("the time of the fetch is over")
@@ -64,7 +64,7 @@ class Allowance(threading.local):
 
 
 class GuardedStream(httpcore.NetworkStream):
-    """A connection that keeps to the allowance of whichever thread uses it."""
+    """A connection that keeps to the allowance of the thread that uses it."""
 
     def __init__(self, stream: httpcore.NetworkStream, allowance: Allowance) -> None:
         self._stream = stream
@@ -120,12 +120,12 @@ class GuardedNetwork(httpcore.NetworkBackend):
         """Returns a connection to one of the checked addresses of a host.
 
         Raises:
-            AddressRefused: one of its addresses may not be reached. Then none is: a name that mixes
-                them is misused or broken, and which one answers must not depend on luck.
+            AddressRefused: one of its addresses may not be reached. Then no other is tried: a name
+                that mixes them is misused or broken, and the result must not depend on luck.
         """
         addresses = self._checked(host, port)
         for left in range(len(addresses), 0, -1):
-            # Each gets its share, so one that is silent leaves time for the next.
+            # Each address gets a share, so a silent one leaves time for the next.
             share = self.allowance.seconds(httpcore.ConnectTimeout) / left
             try:
                 # A numeric address is not resolved again.
@@ -142,7 +142,7 @@ class GuardedNetwork(httpcore.NetworkBackend):
         addresses = list(dict.fromkeys(self._addresses(host, port)))
         for address in addresses:
             if not may_reach(address, self._allowed):
-                # For the operator alone: an error would tell strangers about the inner network.
+                # For the operator alone: an error would describe the inner network to strangers.
                 log.warning("%s leads to %s, which may not be reached", host, address)
                 raise AddressRefused
         return addresses
@@ -173,7 +173,7 @@ class GuardedNetwork(httpcore.NetworkBackend):
 
 
 def _address_of(answer: tuple[Any, ...]) -> str:
-    """Returns the address of one answer of getaddrinfo; its scope is kept, to be refused."""
+    """Returns the address in one answer of getaddrinfo; its scope is kept, to be refused."""
     place = answer[4]
     scope = f"%{place[3]}" if len(place) > 3 and place[3] else ""
     return f"{place[0]}{scope if '%' not in place[0] else ''}"

@@ -1,4 +1,4 @@
-"""fsspec keys -> bytes, under allowed prefixes that no spelling leads out of."""
+"""fsspec keys -> bytes, under allowed prefixes that no way of writing a key leads out of."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from moderation.errors import ImageUnavailable, RequestError
 from moderation.images.fetch.files import read_file
 from moderation.messages.reference import shown_location
 
-#: How often a key is decoded to see what a store may make of it; more is a trick.
+#: How often a key is decoded to see what a store may make of it; one that needs more is a trick.
 _DECODINGS = 5
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
-#: User and query of any URL in a driver's message.
+#: The user and query of any URL in a driver's message.
 _SECRETS = re.compile(r"(?<=//)[^/\s'\"]*@|\?[^\s'\"]*")
 
 
@@ -28,7 +28,7 @@ def read_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
 
     Args:
         key: an fsspec URL.
-        prefixes: what a key may start with, each up to the end of a folder.
+        prefixes: what a key may start with, each taken up to the end of a folder.
         most: how many bytes an image may have.
 
     Raises:
@@ -44,7 +44,7 @@ def read_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
             "Add its prefix to MODERATION_ALLOWED_STORES of the worker, or send bytes",
         )
     if get_protocol(key) in LocalFileSystem.protocol:
-        # A link, pipe or swapped folder would lead out of the prefix as it would out of a root.
+        # A link, pipe or swapped folder could lead out of the prefix, as it could out of a root.
         roots = tuple(_local_path(prefix).resolve() for prefix in bounded if key.startswith(prefix))
         return read_file(str(_local_path(key)), roots, most, where)
     with _store_errors(key, where), fsspec.open(key, "rb") as file:
@@ -53,7 +53,7 @@ def read_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
 
 
 def _is_trick(key: str) -> bool:
-    """Returns whether a key would lead out of its prefix, or may, once a store decodes it."""
+    """Returns whether a key leads out of its prefix, or may once a store decodes it."""
     decoded = key
     for _ in range(_DECODINGS):
         if "::" in decoded or ".." in re.split(r"[/\\?#]", decoded) or _UNPRINTABLE.search(decoded):
@@ -80,14 +80,14 @@ def _store_errors(key: str, where: str) -> Iterator[None]:
         ) from None
     except (ImportError, ValueError) as error:
         remedy = "Install the store's fsspec driver on the worker, such as s3fs"
-        what = f"the key cannot be opened ({_told(error, key, where)})"
+        what = f"the key cannot be opened ({_detail(error, key, where)})"
         raise RequestError(what, where, remedy) from None
     except Exception as error:  # each fsspec driver raises its own library's errors
-        raise ImageUnavailable(f"the store failed ({_told(error, key, where)})", where) from None
+        raise ImageUnavailable(f"the store failed ({_detail(error, key, where)})", where) from None
 
 
-def _told(error: Exception, key: str, where: str) -> str:
-    """Returns what an error of a driver may tell: nothing where the key itself held a secret."""
+def _detail(error: Exception, key: str, where: str) -> str:
+    """Returns what may be said of a driver's error: its kind alone where the key held a secret."""
     if where != key:
         return type(error).__name__
     return _SECRETS.sub("", str(error)) or type(error).__name__

@@ -1,7 +1,7 @@
-"""A URL as text -> the parts of it that a connection is made from, where the worker may fetch it.
+"""A URL's text -> the parts that a connection is made from, if the worker may fetch it.
 
 The host that is checked is the one that is dialled, named and held against the certificate: nothing
-takes the text apart a second time.
+parses the text a second time.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from moderation.settings import Settings
 
 _LONGEST = 8192
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-#: A name of the DNS, or digits that a resolver would read as an address, which is checked then.
+#: A DNS name, or digits that a resolver reads as an address, which is checked later.
 _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*", re.ASCII)
 _IPV6 = re.compile(r"[0-9a-f:.]+", re.ASCII)
 
 
 class WebAddress(NamedTuple):
-    """Where a request goes; only made of URLs that are allowed."""
+    """Where a request goes; made only from URLs that are allowed."""
 
     url: httpx.URL
     scheme: str
@@ -37,12 +37,12 @@ class WebAddress(NamedTuple):
         """Returns the parts of a URL.
 
         Raises:
-            RequestError: it is no URL, or the worker may not fetch it.
+            RequestError: it is not a URL, or the worker may not fetch it.
         """
         try:
             url = _parsed(text)
             names = {url.host.lower(), url.raw_host.decode("ascii").lower()}
-        except (httpx.InvalidURL, ValueError):  # whose message would repeat it
+        except (httpx.InvalidURL, ValueError):  # whose message would repeat the URL
             raise _no_url() from None
         return cls._allowed(url, names, settings)
 
@@ -73,7 +73,7 @@ class WebAddress(NamedTuple):
             target = str(self.url.join(_checked_text(location.decode("utf-8"))))
         except (httpx.InvalidURL, ValueError):
             raise RequestError(
-                "the URL redirects to what is no URL", "image", "Send a URL that needs no redirect"
+                "the URL does not redirect to a URL", "image", "Send a URL that needs no redirect"
             ) from None
         return WebAddress.of(target, settings)
 
@@ -82,7 +82,7 @@ class WebAddress(NamedTuple):
         """The headers that name the host and the user, if the URL has one."""
         headers = [(b"Host", self.url.netloc)]
         if self.url.userinfo:
-            # Credentials of the URL itself: a redirect to another host does not inherit them.
+            # These credentials are the URL's own: a redirect to another host does not inherit them.
             user, _, password = self.url.userinfo.decode("ascii").partition(":")
             pair = f"{unquote(user)}:{unquote(password)}".encode()
             headers.append((b"Authorization", b"Basic " + base64.b64encode(pair)))
@@ -97,18 +97,18 @@ def _parsed(text: str) -> httpx.URL:
 
 
 def _checked_text(text: str) -> str:
-    """Returns a text that no reader of URLs takes apart in another way."""
+    """Returns a text that every parser of URLs reads alike."""
     if len(text) > _LONGEST or "\\" in text:  # which browsers read as a slash
-        raise ValueError("too long, or to be read in two ways")
+        raise ValueError("too long, or ambiguous")
     return text
 
 
 def _forms(names: set[str], port: int) -> set[str]:
     """Returns the ways in which the allow-list may name a host."""
-    # With brackets, so that the end of an IPv6 address is not taken for a port.
+    # In brackets, so that the end of an IPv6 address is not taken for a port.
     bracketed = {f"[{name}]" if ":" in name else name for name in names}
     return names | bracketed | {f"{name}:{port}" for name in bracketed}
 
 
 def _no_url() -> RequestError:
-    return RequestError("this is no URL that can be fetched", "image", "Send an https URL")
+    return RequestError("this is not a URL that can be fetched", "image", "Send an https URL")

@@ -29,7 +29,7 @@ from audit.metrics.rates import FLAG, rate_table
 from benchmarks import program
 from benchmarks.random_encoder import WIDTH, RandomEncoder
 from moderation.encoders.encoder import Float32s, unit
-from moderation.features.store import EmbeddingStore, FeatureSpace
+from moderation.features import EmbeddingStore, FeatureSpace
 from moderation.policy import Policy
 
 LABELS, ACTING = 22, 4

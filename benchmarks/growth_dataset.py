@@ -23,7 +23,7 @@ from benchmarks.growth_points import Point, Skipped, typical_seconds
 from benchmarks.growth_requests import policy_text
 from benchmarks.random_encoder import WIDTH, RandomEncoder
 from moderation.encoders.encoder import Float32s, unit
-from moderation.features.store import EmbeddingStore, FeatureSpace
+from moderation.features import EmbeddingStore, FeatureSpace
 from moderation.policy import parse_policy
 
 LABELS, GROUPS = 22, 126

@@ -52,7 +52,7 @@ ORDER = {
     """,
     "moderation.encoders": """
         cores | options | encoder | hub
-        files | hardware
+        hardware
         openvino | starter
         clip
         registry

@@ -22,7 +22,7 @@ from moderation.commands.output import note, track
 if TYPE_CHECKING:
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
-    from moderation.features.store import Storage
+    from moderation.features import Storage
 
 EPILOG = examples(
     "audit embed --dataset fairface/ --model starter",

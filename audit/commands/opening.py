@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from audit.embedding.stored_encoder import StoredEncoder
     from audit.studies.subject import Named
     from audit.studies.subject import Subject
-    from moderation.features.store import EmbeddingStore, Storage
+    from moderation.features import EmbeddingStore, Storage
     from moderation.messages import ModelStamp
 
 #: Threads that decode ahead of the encoder.
@@ -94,7 +94,7 @@ def load_annotations(options: DatasetOptions) -> Dataset:
 def open_store(options: DatasetOptions) -> EmbeddingStore:
     """Returns the embedding store."""
     from audit.embedding.stored_encoder import default_store
-    from moderation.features.store import EmbeddingStore
+    from moderation.features import EmbeddingStore
 
     return EmbeddingStore(options.store or default_store())
 

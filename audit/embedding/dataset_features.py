@@ -22,7 +22,7 @@ from audit.datasets.references import read_bytes
 from audit.errors import DatasetError, RowProblem
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import ImageError
-from moderation.features.store import EmbeddingStore, Features, FeatureSpace, Storage
+from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage
 from moderation.images.pixels import Pixels, Preprocessing, read_squares
 from moderation.messages import ModelStamp
 

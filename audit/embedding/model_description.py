@@ -12,8 +12,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from moderation.encoders.encoder import Encoder
-from moderation.encoders.files import model_files
 from moderation.encoders.options import ModelOptions
+from moderation.encoders.registry import model_files
 from moderation.features.files import FeatureSpace, remove_strays, written_whole
 from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp

@@ -13,7 +13,7 @@ from audit.errors import AuditError, RowProblem
 from moderation.client.embedding import embed_on_workers, feature_row
 from moderation.encoders.encoder import Float32s
 from moderation.errors import ImageError
-from moderation.features.store import FeatureSpace
+from moderation.features import FeatureSpace
 from moderation.messages import EmbeddingResponse, ModelStamp
 
 

@@ -21,7 +21,7 @@ from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
-from moderation.features.store import EmbeddingStore, Features, FeatureSpace, text_key
+from moderation.features import EmbeddingStore, Features, FeatureSpace, text_key
 from moderation.images.pixels import Pixels
 
 Load = Callable[[str, ModelOptions], Encoder]

@@ -1,7 +1,7 @@
 """CLIP and SigLIP checkpoints through transformers: safetensors only, no remote code.
 
-In transformers 5 `get_image_features` and `get_text_features` return an output object; the
-projected features are its `pooler_output`. That knowledge stays in this file.
+In transformers 5 `get_image_features` and `get_text_features` return an object whose
+`pooler_output` holds the projected features. Only this file knows that.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class ImageTower(torch.nn.Module):
-    """The half of a model that sees images, from pixels on: what a runtime runs."""
+    """The half of a model that sees images, starting from pixels: what a runtime runs."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -48,7 +48,7 @@ class ImageTower(torch.nn.Module):
     def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
         super().__init__()
         self._vision = model.vision_model
-        # SigLIP's vision model ends in the common space; CLIP's is projected into it.
+        # SigLIP's vision model ends in the common space; the output of CLIP's is projected into it.
         self._project = getattr(model, "visual_projection", torch.nn.Identity())
         self._dtype, self._scale = model.dtype, preprocessing.scale
         for name in ("mean", "std"):
@@ -67,7 +67,7 @@ class ClipEncoder:
     """A CLIP or SigLIP model; features are float32 rows of unit length, whatever the dtype.
 
     `images` turns (n, h, w, 3) pixels into (n, d) features of any length, on whatever runtime;
-    `model` is asked for texts alone.
+    `model` is used for texts alone.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ClipEncoder:
         """Returns the model of a folder or of a Hub id.
 
         Raises:
-            ModelError: it cannot be had, is no CLIP or SigLIP, or does not fit the device.
+            ModelError: it cannot be found, is not CLIP or SigLIP, or does not fit the device.
         """
         local = locate_model(reference, offline=options.offline)
         if local.revision != "local" and not reference.endswith(f"@{local.revision}"):
@@ -145,9 +145,9 @@ class ClipEncoder:
         return [len(row) for row in rows]
 
     def _encode_texts(self, texts: list[str]) -> Float32s:
-        # SigLIP was trained on texts filled up to its context; CLIP stops at the end mark.
-        filled = {"padding": "max_length", "max_length": self.context_length}
-        padding = filled if self._model.config.model_type == "siglip" else {"padding": True}
+        # SigLIP was trained on texts padded to its context; CLIP stops at the end mark.
+        full = {"padding": "max_length", "max_length": self.context_length}
+        padding = full if self._model.config.model_type == "siglip" else {"padding": True}
         cased = self._cased(texts)
         tokens = self._tokenizer(cased, return_tensors="pt", **padding).to(self._model.device)
         with torch.inference_mode():
@@ -156,7 +156,7 @@ class ClipEncoder:
         return unit(rows)
 
     def _cased(self, texts: Sequence[str]) -> list[str]:
-        """Returns the texts in the case that the model was trained on; SigLIP's is lower."""
+        """Returns the texts in the case that the model was trained on: lower case for SigLIP."""
         is_siglip = self._model.config.model_type == "siglip"
         return [text.lower() if is_siglip else text for text in texts]
 
@@ -164,7 +164,7 @@ class ClipEncoder:
 def _images(
     model: Any, preprocessing: Preprocessing, hardware: Hardware
 ) -> Callable[[Pixels], Float32s]:
-    """Returns what runs the image tower, which it takes out of the model."""
+    """Returns what runs the image tower, which is taken out of the model."""
     tower = ImageTower(model, preprocessing).eval()
     model.vision_model = model.visual_projection = None
     if hardware.runtime == "torch":
@@ -184,7 +184,7 @@ def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels],
         with torch.inference_mode():
             values = torch.from_numpy(pixels)
             if device.type == "cuda":
-                values = values.pin_memory()  # from there the copy does not wait for the GPU
+                values = values.pin_memory()  # so that the copy does not wait for the GPU
             rows: Float32s = tower(values.to(device, non_blocking=True)).cpu().numpy()
         return rows
 
@@ -192,9 +192,9 @@ def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels],
 
 
 def _return_memory() -> None:
-    """Gives back to the system what torch's weights took, which the C library would keep."""
+    """Gives the memory of torch's weights back to the system; the C library would keep it."""
     gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
 
 
@@ -202,7 +202,7 @@ def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
     config = AutoConfig.from_pretrained(local.folder, local_files_only=True)
     if config.model_type not in MODEL_TYPES:
         raise ModelError(
-            f"a model of type {config.model_type} is none of {', '.join(MODEL_TYPES)}",
+            f"the model is of type {config.model_type}, not one of {', '.join(MODEL_TYPES)}",
             f"model {local.name}",
             "Name a CLIP or SigLIP checkpoint",
         )
@@ -220,7 +220,7 @@ def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
 def _logit_numbers(folder: Path) -> dict[str, float]:
     """Returns `logit_scale` (a logarithm) and `logit_bias` as they are stored.
 
-    A model that is loaded in bfloat16 has rounded them: a scale of 100 became 98.9.
+    Loading a model in bfloat16 rounds them: a scale of 100 became 98.9.
     """
     numbers = {}
     for path in sorted(folder.glob("*.safetensors")):
@@ -234,21 +234,20 @@ def _preprocessing(folder: Path) -> Preprocessing:
     """Returns the checkpoint's preprocessing; old checkpoints give sizes as bare numbers.
 
     Raises:
-        ValueError: it has a step that is not resize, crop, rescale, normalise.
+        ValueError: its steps are not those that are supported: resize, crop, rescale, normalise.
     """
     given, _ = ImageProcessingMixin.get_image_processor_dict(folder, local_files_only=True)
     given = given.get("image_processor", given)
     needed = ("do_resize", "do_rescale", "do_normalize")
     if given.get("do_pad") or not all(given.get(step, True) for step in needed):
         raise ValueError("preprocessor_config.json asks for steps that are not supported")
-    resize = _size(given.get("size", 224))
-    crop = resize if isinstance(resize, tuple) else (resize, resize)
+    size = given.get("size", 224)
+    resize = crop = _size(size)
     if given.get("do_center_crop", isinstance(resize, int)):
-        crop_size = _size(given.get("crop_size", given.get("size", 224)))
-        crop = crop_size if isinstance(crop_size, tuple) else (crop_size, crop_size)
+        crop = _size(given.get("crop_size", size))
     return Preprocessing(
         resize=resize,
-        crop=crop,
+        crop=crop if isinstance(crop, tuple) else (crop, crop),
         resample=_RESAMPLE[given.get("resample", 3)],  # type: ignore[arg-type]
         scale=float(given.get("rescale_factor", 1 / 255)),
         mean=tuple(given["image_mean"]),

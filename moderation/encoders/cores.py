@@ -1,8 +1,8 @@
-"""How many CPU cores this process may use. A container's share is often less than its host has.
+"""How many CPU cores this process may use. A container often gets fewer than its host has.
 
-A library that starts a thread for each core of the host, on a share of two, spends its time waiting
-for its own threads. Imports the standard library alone. joblib's count reads the top group only, so
-it misses the quota of a systemd service.
+A library that starts a thread for each core of the host, where it has a share of two, spends its
+time waiting for its own threads. Imports the standard library alone. joblib's count reads the top
+group only, so it misses the quota of a systemd service.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ OWN_GROUPS = Path("/proc/self/cgroup")
 
 
 def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
-    """Returns how many cores this process can keep busy: its affinity, cut to its CPU quota.
+    """Returns how many cores this process can keep busy: its affinity, limited by its CPU quota.
 
     Args:
         cgroups: where control groups are mounted.
@@ -27,10 +27,10 @@ def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
 
 
 def bound_threads(cores: int) -> None:
-    """Has libraries that are loaded later start a thread a core; what an operator set stays.
+    """Makes libraries that are loaded later start so many threads; an operator's setting stays.
 
     OpenBLAS starts its threads when numpy loads it, and again for scipy, and counts the host's
-    cores. It, MKL, pyarrow and numexpr all read this variable where they find none of their own.
+    cores. OpenBLAS, MKL, pyarrow and numexpr all read this variable where their own is not set.
     """
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
@@ -45,7 +45,7 @@ def _groups(cgroups: Path, own_groups: Path) -> set[Path]:
     """Returns the folders of this process's groups and of those above, each of which may limit it.
 
     A line of the file is `number:controllers:/path`, without controllers in version 2. In a
-    container the path can be the host's, which is not there; the limit then lies at the top.
+    container the path can be the host's, which is not there; the limit is then at the top.
     """
     found = {cgroups}
     try:
@@ -67,7 +67,7 @@ def _quota(group: Path) -> float:
     for version in files:
         try:
             limit, period = " ".join(path.read_text() for path in version).split()
-            # Version 1 writes -1 for no limit, version 2 `max`, which is no number.
+            # For no limit, version 1 writes -1 and version 2 `max`, which is not a number.
             return int(limit) / int(period) if int(limit) > 0 else math.inf
         except (OSError, ValueError):
             continue

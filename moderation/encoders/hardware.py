@@ -15,7 +15,7 @@ Runtime = Literal["torch", "openvino"]
 
 
 class Hardware(NamedTuple):
-    """What a model runs on; `runtime` is of the image tower, and texts always run on torch."""
+    """What a model runs on; `runtime` is the image tower's, and texts always run on torch."""
 
     device: torch.device
     dtype: torch.dtype
@@ -24,12 +24,12 @@ class Hardware(NamedTuple):
 
 
 def choose_hardware(options: ModelOptions) -> Hardware:
-    """Returns what the options name, and what suits this machine where they say auto.
+    """Returns what the options name, or what suits this machine where they say auto.
 
     Raises:
         ModelError: this machine has no such device, or the runtime cannot use what is named.
     """
-    # Who asks for OpenVINO asks for the CPU.
+    # Asking for OpenVINO means asking for the CPU.
     wants_cpu = options.device == "auto" and options.runtime == "openvino"
     device = _device("cpu" if wants_cpu else options.device)
     dtype = _dtype(options.dtype, device)
@@ -38,10 +38,10 @@ def choose_hardware(options: ModelOptions) -> Hardware:
 
 
 def use_threads(threads: int | None) -> int:
-    """Returns the number of threads that torch now computes with; None takes the usable cores.
+    """Sets and returns the number of threads that torch computes with; None takes the usable cores.
 
-    torch counts the cores of the host, which a container's quota may not grant. What it counts
-    less, by OMP_NUM_THREADS, stays.
+    torch counts the cores of the host, which a container's quota may not grant. A lower count, from
+    OMP_NUM_THREADS, stays.
     """
     torch.set_num_threads(threads or min(torch.get_num_threads(), usable()))
     return torch.get_num_threads()
@@ -66,11 +66,8 @@ def _dtype(name: str, device: torch.device) -> torch.dtype:
         dtype: torch.dtype = getattr(torch, name)
         return dtype
     if device.type == "cuda":
-        return (
-            torch.bfloat16
-            if torch.cuda.is_bf16_supported(including_emulation=False)
-            else torch.float16
-        )
+        has_bfloat16 = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if has_bfloat16 else torch.float16
     return torch.bfloat16 if device.type == "cpu" and _cpu_has_bfloat16() else torch.float32
 
 
@@ -95,7 +92,7 @@ def _why_no_openvino(device: torch.device, dtype: torch.dtype) -> tuple[str, str
         return f"it runs models on the CPU, not on {device}", "Set MODERATION_DEVICE=cpu"
     if dtype == torch.float16:
         return "it has no float16 on the CPU", "Set MODERATION_DTYPE=auto"
-    # It would compute in float32 and not say so; torch emulates bfloat16 instead.
+    # OpenVINO would silently compute in float32; torch emulates bfloat16 instead.
     if dtype == torch.bfloat16 and not _cpu_has_bfloat16():
         return "this CPU does not multiply in bfloat16", "Set MODERATION_DTYPE=auto"
     if find_spec("openvino") is None:

@@ -1,6 +1,6 @@
 """Model references -> local folders: the Hub's cache, the Hub, or a folder as it is.
 
-Imports huggingface_hub, and torch never.
+Imports huggingface_hub, never torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from moderation.errors import ModelError
 
-#: What of a repository is fetched: weights that cannot run code, and plain text.
+#: Which files of a repository are fetched: weights that cannot run code, and plain text.
 PATTERNS = ["*.safetensors", "*.json", "*.txt", "*.model"]
 _TIMEOUT_SECONDS = 10.0
 
@@ -35,7 +35,7 @@ class LocalModel(NamedTuple):
 
 
 def locate_model(reference: str, *, offline: bool) -> LocalModel:
-    """Returns the local files of a model, fetched from the Hub where they are not there yet.
+    """Returns the local files of a model; those that are missing are fetched from the Hub.
 
     Raises:
         ModelError: they cannot be had; names the three ways out.
@@ -60,7 +60,7 @@ def locate_model(reference: str, *, offline: bool) -> LocalModel:
 
 
 def _fetch(name: str, revision: str | None, reference: str) -> LocalModel:
-    """Asks the Hub once what there is, then downloads; a Hub that is away costs seconds."""
+    """Asks the Hub once what it has, then downloads; a Hub that is down costs only seconds."""
     try:
         info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT_SECONDS)
         if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
@@ -73,8 +73,9 @@ def _fetch(name: str, revision: str | None, reference: str) -> LocalModel:
         raise _unavailable("the Hub has no such revision of it", reference) from error
     except ModelError:
         raise
-    except Exception as error:  # the Hub's client lets the errors of its transport through
-        raise _unavailable(f"the Hub does not answer ({_short(error)})", reference) from error
+    except Exception as error:  # the Hub's client passes on the errors of its transport
+        first_line = (str(error) or type(error).__name__).splitlines()[0][:120]
+        raise _unavailable(f"the Hub does not answer ({first_line})", reference) from error
 
 
 def _snapshot(name: str, revision: str | None, **options: Any) -> LocalModel:
@@ -83,18 +84,13 @@ def _snapshot(name: str, revision: str | None, **options: Any) -> LocalModel:
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a snapshot has what a model needs; a broken-off download leaves some of it."""
+    """Whether a snapshot has all that a model needs; an interrupted download has part of it."""
     names = {path.name for path in folder.iterdir() if path.exists()}
     index = folder / "model.safetensors.index.json"
     shards = set(json.loads(index.read_text())["weight_map"].values()) if index.exists() else set()
     weights = shards <= names if shards else any(name.endswith(".safetensors") for name in names)
     processor = {"preprocessor_config.json", "processor_config.json"} & names
     return weights and bool(processor) and "config.json" in names
-
-
-def _short(error: Exception) -> str:
-    lines = str(error).splitlines() or [type(error).__name__]
-    return lines[0][:120]
 
 
 def _unavailable(what: str, reference: str) -> ModelError:
@@ -110,14 +106,8 @@ def _unavailable(what: str, reference: str) -> ModelError:
 def weights_fingerprint(folder: Path) -> str:
     """Returns a hash of the weights and the texts that shape them; 16 hex digits."""
     digest = hashlib.sha256()
-    names = (
-        "*.safetensors",
-        "config.json",
-        "tokenizer.json",
-        "vocab.json",
-        "merges.txt",
-        "*.model",
-    )
+    texts = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "*.model")
+    names = ("*.safetensors", *texts)
     for path in sorted({path for name in names for path in folder.glob(name)}):
         with path.open("rb") as file:
             digest.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())

@@ -1,4 +1,4 @@
-"""The image tower of a model compiled by OpenVINO for the CPU: the same features, sooner.
+"""The image tower of a model, compiled by OpenVINO for the CPU: the same features, sooner.
 
 The number format is OpenVINO's precision hint, so bfloat16 is used where torch would use it.
 """
@@ -28,12 +28,12 @@ def compiled(
 ) -> Callable[[Pixels], Float32s]:
     """Returns what a tower computes, compiled: from (n, h, w, 3) pixels to (n, d) features.
 
-    It does not need the tower any more, and may be called from several threads, one at a time.
+    It no longer needs the tower, and threads that call it take turns.
 
     Args:
         tower: the module to compile; from (n, h, w, 3) uint8 to (n, d) float32.
         size: (h, w).
-        hardware: with the number format and the threads.
+        hardware: says the number format and the threads.
 
     Raises:
         ModelError: OpenVINO cannot compile it, or not to that number format.
@@ -43,18 +43,18 @@ def compiled(
         "INFERENCE_PRECISION_HINT": precision,
         "INFERENCE_NUM_THREADS": hardware.threads,
         "NUM_STREAMS": 1,
-        # Threads bound to cores could not make way for the decoders, nor for a second worker.
+        # Threads bound to cores could not make way for the decoders or a second worker.
         "ENABLE_CPU_PINNING": False,
     }
     try:
         openvino = _openvino()
         model = openvino.Core().compile_model(_converted(openvino, tower, size), "CPU", options)
         taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
-    except Exception as error:  # OpenVINO's errors have no base of their own
+    except Exception as error:  # OpenVINO's errors have no common class
         raise _unusable(f"OpenVINO cannot compile the model: {error}") from error
     if taken != precision:
         raise _unusable(f"OpenVINO would compute in {taken} instead of {precision}")
-    lock = threading.Lock()  # a compiled model keeps the request that it is working on
+    lock = threading.Lock()  # a compiled model holds the state of one call
 
     def features(pixels: Pixels) -> Float32s:
         with lock:
@@ -68,7 +68,7 @@ def _openvino() -> Any:
     """Returns OpenVINO, imported so that it sends nothing.
 
     It reports its use to Google Analytics when it is imported and when it converts, unless a file
-    in the user's home forbids it. Where that package is missing it has a stub of its own.
+    in the user's home forbids that. Without its telemetry package it uses a stub of its own.
     """
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
@@ -80,7 +80,7 @@ def _converted(openvino: Any, tower: torch.nn.Module, size: tuple[int, int]) -> 
     """Returns OpenVINO's graph of a tower, for any number of images."""
     example = torch.zeros((2, *size, 3), dtype=torch.uint8)
     with torch.no_grad(), _tracing_unheard():
-        # Shared bfloat16 weights are not kept alive by OpenVINO 2026.4: it crashes without torch's.
+        # OpenVINO 2026.4 does not keep shared bfloat16 weights alive: it crashes once torch's go.
         graph = openvino.convert_model(tower, example_input=example, share_weights=False)
     graph.reshape([-1, *size, 3])
     return graph
@@ -90,9 +90,9 @@ def _converted(openvino: Any, tower: torch.nn.Module, size: tuple[int, int]) -> 
 def _tracing_unheard() -> Iterator[None]:
     """Hides the warnings of tracing a model.
 
-    It reads every attribute of it, so transformers warns of those that are outdated, and it says of
-    each size that it becomes a constant, as all may but the number of images. One that fails leaves
-    the root logger at ERROR, which would silence the whole process.
+    Tracing reads every attribute, so transformers warns of outdated ones; and it warns that each
+    size becomes a constant, as all may except the number of images. Tracing that fails leaves the
+    root logger at ERROR, which would silence the whole process.
     """
     log, root = logging.getLogger("transformers"), logging.getLogger()
     level, root_level = log.level, root.level

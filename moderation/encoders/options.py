@@ -8,7 +8,7 @@ from typing import get_args
 from moderation.errors import SettingsError
 from moderation.settings import Settings
 
-#: Kinds of devices that torch runs models on; a number may stand behind, as in cuda:1.
+#: Kinds of devices that torch runs models on; a number may follow, as in cuda:1.
 DEVICES = ("auto", "cpu", "cuda", "hpu", "meta", "mps", "mtia", "npu", "xla", "xpu")
 DTYPES: tuple[str, ...] = get_args(Settings.model_fields["dtype"].annotation)
 RUNTIMES: tuple[str, ...] = get_args(Settings.model_fields["runtime"].annotation)

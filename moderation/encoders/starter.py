@@ -1,8 +1,8 @@
 """The embedded default: an encoder whose weights come with packages, for trying out and for tests.
 
 Zero-shot by convex combination of semantic embeddings (ConSE): an ImageNet network says which of
-1,000 classes an image resembles, and the names of the likeliest, embedded as sentences, place it
-among the texts. It knows what ImageNet shows and little else; its figures are not CLIP's.
+1,000 classes an image resembles, and the names of the likeliest ones, embedded as sentences, place
+it among the texts. It knows what ImageNet shows and little else; its figures are not CLIP's.
 
 Source: Norouzi et al. 2013, arXiv 1312.5650. Network: EfficientNet-Lite2. Sentences: MiniLM-L6-v2.
 Class names: the curated wording of openai/CLIP's prompt engineering notebook.
@@ -36,19 +36,17 @@ CLASS_NAMES = Path(__file__).with_name("imagenet_class_names.txt")
 
 #: How many of the likeliest classes place an image.
 TOP_CLASSES = 20
-LOGIT_SCALE = 20.0
-CONTEXT_LENGTH = 256
 TEXT_BATCH = 128
-#: This network's wide early layers leave the cache in larger batches: 2 cores took 12 ms an image
-#: in twos and 50 ms in batches of 32.
+#: In larger batches this network's wide early layers do not fit the cache: on 2 cores an image took
+#: 12 ms in batches of 2, and 50 ms in batches of 32.
 IMAGE_BATCH = 2
 
 
 class StarterEncoder:
     """EfficientNet-Lite2 over MiniLM sentence embeddings; float32 on the CPU."""
 
-    context_length = CONTEXT_LENGTH
-    logit_scale = LOGIT_SCALE
+    context_length = 256
+    logit_scale = 20.0
     logit_bias: float | None = None
     preprocessing = Preprocessing(
         resize=292,

@@ -1,7 +1,7 @@
-"""One file of the embedding store: written as a whole or not at all, verified when it is read.
+"""One file of the embedding store: written completely or not at all, and verified when it is read.
 
 Parquet with two columns: `key`, the sha256 of what was embedded, and `feature`, a list of float32
-or float16. The file's metadata says of which space the features are. Needs pyarrow.
+or float16. The file's metadata says which space the features are of. Needs pyarrow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Storage = Literal["float32", "float16"]
 Rows = npt.NDArray[np.floating[Any]]
 
 _FORMAT = "evenhand-features-1"
-#: How far a row's length may be from 1, by how its entries are rounded.
+#: How far a row's length may be from 1, by the format of its entries.
 _LENGTH_ERROR: dict[Storage, float] = {"float32": 1e-4, "float16": 1e-3}
 _VALUE_TYPES = {"float32": pa.float32(), "float16": pa.float16()}
 #: Temporary files of a writer that was killed are removed when they are older.
@@ -43,9 +43,9 @@ _STRAY_SECONDS = 24 * 3600.0
 class FeatureSpace:
     """What must be equal for two features to be comparable.
 
-    `dtype` is what the model computed in, with the runtime after it where that is not torch: in
-    bfloat16 features of two runtimes differ as those of two number formats do. `model` and
-    `revision` are kept for people who look into a file: the same weights can have two names.
+    `dtype` is what the model computed in, followed by the runtime where that is not torch: in
+    bfloat16, features of two runtimes differ as much as those of two number formats. `model` and
+    `revision` are for people who look into a file: the same weights can have two names.
     """
 
     kind: Literal["images", "texts"]
@@ -69,13 +69,13 @@ class FeatureSpace:
 
     @classmethod
     def of_texts(cls, stamp: ModelStamp) -> FeatureSpace:
-        """Returns the space of a model's text features: no pixels, and on torch always."""
+        """Returns the space of a model's text features: without pixels, and always on torch."""
         names = (stamp.fingerprint, "none", stamp.dtype, stamp.id, stamp.revision)
         return cls("texts", *names)
 
     @property
     def folder(self) -> Path:
-        """Where its files lie, under the root of a store."""
+        """Where its files are, under the root of a store."""
         return Path(self.kind, f"{self.fingerprint}-{self.preprocessing}-{self.dtype}")
 
 
@@ -88,13 +88,13 @@ class Part(NamedTuple):
 
 
 def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
-    """Writes a new file that is there as a whole or not at all, also if the power fails.
+    """Writes a new file that is there completely or not at all, even if the power fails.
 
     Raises:
         StoreError: it cannot be written.
     """
     with written_whole(folder / f"part-{uuid.uuid4()}.parquet", "features") as file:
-        # Features do not compress, and no value comes twice.
+        # Features do not compress, and no value repeats.
         pq.write_table(
             _table(space, part),
             file,
@@ -135,18 +135,20 @@ def remove_strays(folder: Path, stem: str) -> None:
 
 
 def refuse_unwritable(folder: Path) -> None:
-    """Makes a folder, and tries whether a file can be written there.
+    """Makes a folder, and tries to write a file there.
 
     Raises:
         StoreError: it cannot be made or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Tried, since the rights of a folder do not tell of a disk that is read-only.
+        # Tried, since the rights of a folder do not show that a disk is read-only.
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        why = "it is no folder" if isinstance(error, FileExistsError) else error.strerror or error
+        why = error.strerror or error
+        if isinstance(error, FileExistsError):
+            why = "it is not a folder"
         remedy = "Make it a folder that can be written to, or name another for the store"
         raise StoreError(f"features cannot be kept there ({why})", str(folder), remedy) from error
 
@@ -155,7 +157,7 @@ def read_part(path: Path, space: FeatureSpace) -> Part:
     """Returns what a file holds, once all of it is verified.
 
     Raises:
-        StoreError: the file is damaged, is of another space, or cannot be read.
+        StoreError: the file is damaged, belongs to another space, or cannot be read.
     """
     try:
         content = path.read_bytes()
@@ -167,7 +169,7 @@ def read_part(path: Path, space: FeatureSpace) -> Part:
         return _verified(path, space, file.read())
     except StoreError:
         raise
-    except Exception as error:  # on a damaged file pyarrow raises whatever it stumbles on
+    except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
         raise refused(path, f"it is damaged ({error})") from error
 
 
@@ -189,7 +191,7 @@ def not_unit(rows: Rows, storage: Storage) -> str | None:
 
 
 def _table(space: FeatureSpace, part: Part) -> pa.Table:
-    """Returns a part as a file holds it, with what it is in its metadata."""
+    """Returns a part as a file holds it, its description in the metadata."""
     width = part.rows.shape[1]
     described = {"format": _FORMAT, **asdict(space), "storage": part.storage, "width": str(width)}
     schema = _schema(part.storage, width)
@@ -201,14 +203,14 @@ def _table(space: FeatureSpace, part: Part) -> pa.Table:
 
 
 def _schema(storage: str, width: int) -> pa.Schema:
-    # "element" is how Parquet calls it, and so how it comes back.
+    # Parquet calls it "element", so that is its name when it is read.
     value = pa.field("element", _VALUE_TYPES[storage], nullable=False)
     key = pa.field("key", pa.binary(32), nullable=False)
     return pa.schema([key, pa.field("feature", pa.list_(value, width), nullable=False)])
 
 
 def _digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str:
-    """Returns the hash of all that a file says: page checksums leave out the footer."""
+    """Returns the hash of all that a file says: page checksums do not cover the footer."""
     content = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     content.update(b"".join(keys))
     content.update(np.ascontiguousarray(rows).data)
@@ -220,7 +222,7 @@ def _verified(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
     described = {name: text for name, text in metadata.items() if name != "sha256"}
     names = {"format", *asdict(space), "storage", "width"}
     if described.keys() != names or described["format"] != _FORMAT:
-        raise refused(path, "it is no file of this store, or of another version")
+        raise refused(path, "it is not a file of this store, or is of another version")
     if FeatureSpace(**{name: described[name] for name in asdict(space)}) != space:
         raise refused(path, "its features are of another model or preprocessing")
     storage: Storage = "float16" if described["storage"] == "float16" else "float32"

@@ -1,9 +1,9 @@
-"""The embedding store: features by the hash of what was embedded, in files that are only added.
+"""A folder of features, by the hash of what was embedded, to which files are only added.
 
     <root>/<kind>/<model fingerprint>-<preprocessing fingerprint>-<dtype>/part-<uuid>.parquet
 
 Files never change, so several processes can write and read at the same time. Each is verified when
-it is read: a damaged or foreign one is an error and never used. Needs pyarrow.
+it is read: a damaged or foreign file is an error and never used. Needs pyarrow.
 """
 
 from __future__ import annotations
@@ -32,8 +32,6 @@ from moderation.features.files import (
     write_part,
 )
 
-__all__ = ["EmbeddingStore", "FeatureSpace", "Features", "Storage", "text_key"]
-
 _FLUSH_ROWS, _FLUSH_SECONDS = 1000, 30.0
 
 
@@ -48,11 +46,11 @@ class EmbeddingStore:
 
         Args:
             space: of the features.
-            storage: how new rows are written; `float16` takes half the room. What is there is
-                read however it was stored, a float32 row before a float16 one of the same key.
+            storage: how new rows are written; `float16` takes half the room. Stored rows are read
+                in either format, and a float32 row is preferred to a float16 one of the same key.
 
         Raises:
-            StoreError: a file is damaged, is of another space, or cannot be read.
+            StoreError: a file is damaged, belongs to another space, or cannot be read.
             ValueError: there is no such storage.
         """
         if storage not in get_args(Storage):
@@ -67,7 +65,7 @@ class EmbeddingStore:
         return features
 
     def refuse_unwritable(self) -> None:
-        """Makes the store's folder; to be asked before anything long is computed for it.
+        """Makes the store's folder; to be called before anything long is computed for it.
 
         Raises:
             StoreError: it cannot be made or written to.
@@ -78,19 +76,19 @@ class EmbeddingStore:
 class Features:
     """n features of one space in memory, and the files that they come from; for one thread.
 
-    As a context manager it writes what is left when the block ends, also by an exception or
-    Ctrl-C: what was computed is kept.
+    As a context manager it writes what is left when the block ends, even by an exception or Ctrl-C,
+    so that what was computed is kept.
 
     float32 rows are as they were added. float16 rows are widened and scaled to unit length again:
     an entry is then off by less than 0.001 (measured: 0.00007, and 0.00005 in a cosine, in random
-    rows of width 512). Rows are held as they are stored, and `storage` is that of new ones.
+    rows of width 512). Rows are held as they are stored; `storage` is the format of new ones.
     """
 
     def __init__(self, folder: Path, space: FeatureSpace, storage: Storage) -> None:
         """Starts with nothing read: use `EmbeddingStore.open`."""
         self.space = space
         self.storage: Storage = storage
-        self.width = 0  #: 0 while there is no feature
+        self.width = 0  #: 0 until there is a feature
         self._folder = folder
         self._rows: dict[bytes, Rows] = {}
         self._pending: dict[bytes, Rows] = {}
@@ -125,7 +123,7 @@ class Features:
         return [self._rows.get(_key(key)) for key in keys]
 
     def add(self, keys: Sequence[str], rows: Float32s) -> None:
-        """Keeps (m, d) rows of unit length under m keys; a key that is known keeps its row.
+        """Adds (m, d) rows of unit length under m keys; a key that is known keeps its row.
 
         They are written every 1,000 rows, with the first that come after 30 s, and by `flush`.
 
@@ -141,7 +139,7 @@ class Features:
         for key, row in zip(map(_key, keys), rows.astype(self.storage), strict=True):
             self.width = len(row)
             if key not in self._rows:
-                # In this order, so that Ctrl-C in between loses nothing that seems to be kept.
+                # In this order, so that Ctrl-C in between loses nothing that seems to be stored.
                 self._pending[key] = row
                 self._rows[key] = row
         waited = time.monotonic() - self._pending_since
@@ -176,7 +174,7 @@ class Features:
         self.flush()
 
     def _load(self, path: Path) -> None:
-        """Takes the rows of a file, save those whose keys are known with no fewer bits."""
+        """Takes the rows of a file, except those whose keys are known in the same or more bits."""
         _, keys, rows = read_part(path, self.space)
         if self.width not in (0, rows.shape[1]):
             raise refused(path, f"its rows have width {rows.shape[1]}, others {self.width}")
@@ -195,7 +193,7 @@ def text_key(text: str) -> str:
 def _key(text: str) -> bytes:
     key = bytes.fromhex(text)
     if len(key) != 32:
-        raise ValueError(f"{text!r} is no sha256")
+        raise ValueError(f"{text!r} is not a sha256")
     return key
 
 

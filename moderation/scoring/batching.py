@@ -1,8 +1,8 @@
 """Concurrent requests -> encoder batches.
 
-One thread encodes. While it does, requests gather; when it is free it takes what waits, up to the
-batch size, interactive before bulk. So a lone image never waits for company, and a full queue fills
-batches by itself.
+One thread encodes. Requests gather while it does; when it is free it takes what is waiting, up to
+the batch size, interactive before bulk. So a lone image never waits for company, and a full queue
+fills batches by itself.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Waiting(NamedTuple):
 class Batcher:
     """Encodes single images from many threads in batches.
 
-    Memory is bounded by the callers: each thread has one request here at a time.
+    The callers bound the memory: each thread has one request here at a time.
     """
 
     def __init__(
@@ -46,9 +46,9 @@ class Batcher:
         """Starts the thread that encodes.
 
         Args:
-            encode: pixels of several images -> a row of features each.
-            batch_size: images that go through the encoder together, at most.
-            observe: told how many images a batch has, before it runs.
+            encode: pixels of several images -> a row of features for each.
+            batch_size: how many images go through the encoder together, at most.
+            observe: called with the number of images of each batch, before it runs.
         """
         self._encode = encode
         self._observe = observe
@@ -82,7 +82,7 @@ class Batcher:
         return len(self._waiting)
 
     def close(self) -> None:
-        """Answers all that wait, then stops; returns when done."""
+        """Encodes all that wait, then stops; returns when that is done."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -96,35 +96,30 @@ class Batcher:
 
     def _run(self) -> None:
         while batch := self._next_batch():
-            self._tell(len(batch))
+            try:
+                if self._observe is not None:
+                    self._observe(len(batch))
+            except Exception:  # an observer's failure must not end this thread
+                log.exception("a batch of %s could not be observed", len(batch))
             self._answer(batch)
 
-    def _tell(self, size: int) -> None:
-        """Tells the observer of a batch; what fails there must not end this thread."""
-        if self._observe is None:
-            return
-        try:
-            self._observe(size)
-        except Exception:
-            log.exception("a batch of %s could not be observed", size)
-
     def _next_batch(self) -> list[_Waiting]:
-        """Returns at least one waiting image; none when closed and empty."""
+        """Returns at least one waiting image, or nothing once it is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             size = min(len(self._waiting), self._batch_size)
             return [self._waiting.take() for _ in range(size)]
 
     def _answer(self, batch: list[_Waiting]) -> None:
-        """Gives each image its own row; a batch that fails is tried one by one.
+        """Gives each image its own row; a batch that fails is tried image by image.
 
-        So what is wrong with one image, or is too much for memory at once, costs no other image.
+        So no image pays for what is wrong with another, or for a batch too large for memory.
         """
         try:
             rows = self._encode(np.stack([waiting.pixels for waiting in batch]))
             if len(rows) != len(batch):
                 raise ModelError(f"the encoder gave {len(rows)} rows for {len(batch)} images")
-        except BaseException as error:  # else this thread would end, and all wait for ever
+        except BaseException as error:  # otherwise this thread would end, and all wait for ever
             if len(batch) > 1:
                 for waiting in batch:
                     self._answer([waiting])

@@ -1,7 +1,7 @@
 """Zero-shot classification: prompts -> text features -> similarities -> scores. numpy only.
 
-Scores carry no thresholds: the audit needs them so. Shapes: n images, k labels, d feature width,
-p prompts of a label (templates x prompts).
+Thresholds play no part in scores, since the audit needs them without. Shapes: n images, k labels, d
+feature width.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
 def similarities(image_features: Float32s, text_features: Float32s) -> Float32s:
     """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
 
-    Multiplied in float64, and rounded to float32 after: else the number of images and labels, and
-    their order, would show in the last digits.
+    They are multiplied in float64, then rounded to float32: otherwise the number of images and
+    labels, and their order, would show in the last digits.
     """
     cosines = image_features.astype(np.float64) @ text_features.astype(np.float64).T
     return np.clip(cosines, -1.0, 1.0).astype(np.float32)
@@ -83,7 +83,7 @@ class Classifier:
         """Returns the classifier of a policy on an encoder.
 
         Raises:
-            PolicyError: a prompt is too long, or sigmoid scoring is asked of a model that has none.
+            PolicyError: a prompt is too long, or sigmoid scoring does not fit the model.
         """
         if policy.scoring == "sigmoid" and encoder.logit_bias is None:
             raise PolicyError([policy.problem(("scoring",), *no_sigmoid(encoder.stamp.id))])
@@ -128,7 +128,7 @@ def contrast_scores(
     """Returns (n, k) scores: each acting label in a softmax with the context labels alone.
 
     So adding or removing one acting label moves no other. Context labels get their softmax among
-    themselves, which tells what the image looked like instead.
+    themselves, which shows what the image looked like instead.
 
     Args:
         logits: (n, k).

@@ -1,7 +1,7 @@
 """Scores -> decision; pure. The audit runs this very code.
 
-Shapes: n images, k labels. An outcome is what a label asks for, as a number: 0 it did not fire,
-1 allow, 2 review, 3 block; the most severe one decides.
+Shapes: n images, k labels. An outcome is what one label asks for, as a number: 0 if it did not
+fire, 1 allow, 2 review, 3 block. The most severe one decides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from moderation.encoders.encoder import Float32s
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 
-#: Actions by outcome; index 0, nothing fired, is allowed too.
+#: The action of each outcome; 0, where nothing fired, is allowed too.
 ACTIONS: tuple[Action, ...] = ("allow", "allow", "review", "block")
 _OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
 
@@ -26,9 +26,9 @@ Outcomes = npt.NDArray[np.int8]
 def outcomes(policy: Policy, similarities: Float32s, scores: Float32s) -> Outcomes:
     """Returns (n, k) outcomes of (n, k) similarities and scores.
 
-    A score that equals its threshold fires. Under top_label only the label with the highest
-    similarity can fire, and it needs no threshold; of labels that are exactly equal each can, so
-    that their order in the file decides nothing.
+    A score that reaches its threshold fires. Under top_label only the label with the highest
+    similarity can fire, and it needs no threshold; of labels that are exactly equal each can fire,
+    so that their order in the file decides nothing.
     """
     fired = np.zeros(scores.shape, np.int8)
     for j, label in enumerate(policy.labels):
@@ -37,11 +37,11 @@ def outcomes(policy: Policy, similarities: Float32s, scores: Float32s) -> Outcom
         column = scores[:, j]
         if label.review_threshold is not None:
             fired[column >= np.float32(label.review_threshold), j] = _OUTCOME["review"]
-        # float32, as the scores are: 0.8 must not lie above the float32 nearest to it.
+        # float32, as the scores are: 0.8 must not be above the float32 nearest to it.
         reached = column >= np.float32(label.threshold or 0.0)
         fired[reached, j] = _OUTCOME[label.action]
     if policy.decision == "top_label":
-        # Not by score: rounding can make two scores equal that are none.
+        # Not by score: rounding can make two scores equal that are not.
         fired[similarities < similarities.max(axis=1, keepdims=True)] = 0
     return fired
 
@@ -53,10 +53,10 @@ def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
 
 
 def deciding_frame(policy: Policy, similarities: Float32s, scores: Float32s) -> int:
-    """Returns which of f frames decides on an image; the only one of a still image.
+    """Returns which of f frames decides on an image; for a still image, its only one.
 
-    The one with the most severe action; of several the one where a label that acts scores highest,
-    and then the first.
+    It is the frame with the most severe action; among several of these, the one where an acting
+    label scores highest; and then the first.
 
     Args:
         policy: with k labels.
@@ -88,8 +88,8 @@ class Decision:
 def decide(policy: Policy, similarities: Float32s, scores: Float32s) -> Decision:
     """Returns the decision on one image.
 
-    A category is True where one of its labels asks for review or block. Its score is the sum of
-    its labels' scores under softmax, where they share 1, and else the highest of them.
+    A category is True where one of its labels asks for review or block. Its score is the sum of its
+    labels' scores under softmax, where they share 1, and otherwise the highest of them.
 
     Args:
         policy: with k labels.
@@ -161,9 +161,9 @@ def make_verdict(
 
 
 class DecisionKey(NamedTuple):
-    """What one image's decision hangs on: with an equal key there is one decision, for good.
+    """What one image's decision depends on: an equal key means the same decision, for good.
 
-    Number format and device are left out: workers that differ in them serve one queue.
+    Number format and device are left out: workers that differ in them can serve one queue.
     """
 
     policy_sha256: str
@@ -174,7 +174,7 @@ class DecisionKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Basis:
-    """What a decision rests on beside the image, for a replay."""
+    """What a decision rests on apart from the image, for a replay."""
 
     policy: Policy
     model: ModelStamp

@@ -256,7 +256,7 @@ def test_a_checkpoint_without_a_logit_scale_is_refused(toy_clip: Path, tmp_path:
 def test_a_model_of_another_type_is_refused(toy_clip: Path, tmp_path: Path) -> None:
     folder = _copy(toy_clip, tmp_path)
     (folder / "config.json").write_text('{"model_type": "bert"}')
-    with pytest.raises(ModelError, match="a model of type bert is none of clip, siglip"):
+    with pytest.raises(ModelError, match="is of type bert, not one of clip, siglip"):
         load_encoder(str(folder), ModelOptions())
 
 

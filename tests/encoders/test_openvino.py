@@ -22,7 +22,7 @@ from moderation.encoders.hardware import choose_hardware, use_threads
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import best_batch, load_encoder
 from moderation.errors import ModelError
-from moderation.features.files import FeatureSpace
+from moderation.features import FeatureSpace
 from moderation.images.pixels import Pixels
 from moderation.settings import load_settings
 from tests.conftest import ROOT

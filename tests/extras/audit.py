@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from audit import Named, Subject, embed_dataset, embed_here, load_dataset, run_audit, write_report
-from moderation.features.store import EmbeddingStore
+from moderation.features import EmbeddingStore
 from moderation.policy import load_policy, shipped_policies
 from tests.extras.command import refuse_installed, run
 from tests.extras.photograph import save_photograph

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.errors import ModelError, StoreError
+from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage, text_key
 from moderation.features.files import Part, write_part
-from moderation.features.store import EmbeddingStore, Features, FeatureSpace, Storage, text_key
 from moderation.messages import ModelStamp
 from tests.conftest import ROOT
 from tests.support.nobody import nobody
@@ -304,7 +304,7 @@ WRITER = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from moderation.features.store import EmbeddingStore, FeatureSpace
+from moderation.features import EmbeddingStore, FeatureSpace
 root, me = Path(sys.argv[1]), sys.argv[2]
 given = np.load(root / f"{me}.npz")
 keys, rows = given["keys"].tolist(), given["rows"]
@@ -489,7 +489,7 @@ def test_a_file_that_says_something_else_of_itself_is_refused(
 def test_a_table_of_another_make_is_refused(tmp_path: Path) -> None:
     path = filled(tmp_path)
     rewritten(path, pa.table({"x": [1, 2, 3]}))
-    assert "no file of this store" in refusal(tmp_path)
+    assert "not a file of this store" in refusal(tmp_path)
 
 
 def test_rows_that_are_exchanged_between_keys_are_noticed(tmp_path: Path) -> None:

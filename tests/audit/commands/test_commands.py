@@ -22,7 +22,7 @@ import pytest
 
 from audit.commands.options import Dtype, Runtime
 from moderation.encoders.options import DTYPES, RUNTIMES
-from moderation.features.store import text_key
+from moderation.features import text_key
 from moderation.local_servers import EmbeddedWorker
 from moderation.policy import load_policy
 from moderation.settings import Settings

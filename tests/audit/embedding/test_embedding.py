@@ -37,7 +37,7 @@ from audit.metrics.predictions import predict
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError, RequestError, StoreError
-from moderation.features.store import EmbeddingStore
+from moderation.features import EmbeddingStore
 from moderation.images.pixels import Pixels
 from moderation.local_servers import EmbeddedWorker
 from moderation.settings import Settings

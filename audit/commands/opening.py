@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
-    from audit.studies.subject import Named
-    from audit.studies.subject import Subject
+    from audit.studies.subject import Named, Subject
     from moderation.features import EmbeddingStore, Storage
     from moderation.messages import ModelStamp
 
@@ -44,8 +43,7 @@ def read_policies(names: Sequence[str], model: str | None) -> Named:
             problems += error.problems
     if problems:
         raise PolicyError(problems)
-    from audit.studies.subject import Named
-    from audit.studies.subject import policy_names
+    from audit.studies.subject import Named, policy_names
 
     called = policy_names(policies)
     return Named(

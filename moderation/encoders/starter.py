@@ -100,7 +100,7 @@ class StarterEncoder:
         return np.concatenate([self._place(part) for part in parts])
 
     def _place(self, pixels: Pixels) -> Float32s:
-        """Returns (n, d) rows of unit length: where the likeliest classes lie, on average."""
+        """Returns (n, d) rows of unit length: where the likeliest classes are, on average."""
         with torch.inference_mode():
             values = torch.from_numpy(pixels).permute(0, 3, 1, 2).float()
             how = self.preprocessing

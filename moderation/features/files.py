@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import json
 import re
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -132,25 +131,6 @@ def remove_strays(folder: Path, stem: str) -> None:
         with contextlib.suppress(OSError):  # it may be another's by now
             if time.time() - path.stat().st_mtime > _STRAY_SECONDS:
                 path.unlink()
-
-
-def refuse_unwritable(folder: Path) -> None:
-    """Makes a folder, and tries to write a file there.
-
-    Raises:
-        StoreError: it cannot be made or written to.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        # Tried, since the rights of a folder do not show that a disk is read-only.
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        why = error.strerror or error
-        if isinstance(error, FileExistsError):
-            why = "it is not a folder"
-        remedy = "Make it a folder that can be written to, or name another for the store"
-        raise StoreError(f"features cannot be kept there ({why})", str(folder), remedy) from error
 
 
 def read_part(path: Path, space: FeatureSpace) -> Part:

@@ -9,6 +9,7 @@ it is read: a damaged or foreign file is an error and never used. Needs pyarrow.
 from __future__ import annotations
 
 import hashlib
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moderation.encoders.encoder import Float32s, unit
-from moderation.errors import ModelError
+from moderation.errors import ModelError, StoreError
 from moderation.features.files import (
     FeatureSpace,
     Part,
@@ -26,7 +27,6 @@ from moderation.features.files import (
     Storage,
     not_unit,
     read_part,
-    refuse_unwritable,
     refused,
     remove_strays,
     write_part,
@@ -70,7 +70,18 @@ class EmbeddingStore:
         Raises:
             StoreError: it cannot be made or written to.
         """
-        refuse_unwritable(self.root)
+        try:
+            self.root.mkdir(parents=True, exist_ok=True)
+            # Tried, since the rights of a folder do not show that a disk is read-only.
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
+        except OSError as error:
+            why = error.strerror or error
+            if isinstance(error, FileExistsError):
+                why = "it is not a folder"
+            what = f"features cannot be kept there ({why})"
+            remedy = "Make it a folder that can be written to, or name another for the store"
+            raise StoreError(what, str(self.root), remedy) from error
 
 
 class Features:

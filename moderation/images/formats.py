@@ -115,7 +115,7 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise
     except MemoryError as error:
         raise too_large_for_memory() from error
-    except Exception as error:  # on damaged files Pillow's decoders raise whatever they stumble on
+    except Exception as error:  # on damaged files Pillow raises all kinds of errors
         if _UNOPENED_WEBP in str(error):
             pixels = max_pixels
         lacks_memory = pixels * _MEMORY_A_PIXEL > memory_allowed()

@@ -89,6 +89,6 @@ def _look_on(
                 image.load()
         except (ImageError, MemoryError):
             raise
-        except Exception:  # at its end, or damaged: Pillow raises whatever its decoders stumble on
+        except Exception:  # at its end, or damaged: Pillow raises all kinds of errors
             return index
     return MOST_FRAMES

@@ -69,7 +69,7 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
 def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields the marker of each segment up to the first scan, and where its data begin.
 
-    Decoders find the same segments: they too look for the next marker, whatever lies before it.
+    Decoders find the same segments: they too look for the next marker, whatever comes before it.
     """
     at, fill = 2, MOST_FILL
     for _ in range(MOST_SEGMENTS):

@@ -137,7 +137,7 @@ def _threshold_rules(
         yield BrokenRule((*location, "review_threshold"), message, remedy)
     elif threshold is None or review is None:
         if not _has(label, "threshold") and not needs_threshold:
-            message = "review_threshold needs a threshold to lie below"
+            message = "review_threshold needs a threshold to be below"
             yield BrokenRule((*location, "review_threshold"), message, "Add threshold")
     elif review >= threshold:
         message = f"review_threshold {review} is not below threshold {threshold}"

@@ -34,7 +34,7 @@ class _Record(BaseModel):
 
 
 class Label(_Record):
-    """One thing to tell apart; with an `action` it acts, without one it only competes."""
+    """One thing to recognise; with an `action` it acts, without one it only competes."""
 
     id: Slug = Field(description="Stable name, lower case, digits and hyphens.")
     category: str | None = Field(

@@ -21,10 +21,10 @@ from moderation.errors import PolicyError, PolicyProblem
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 20
 
-#: Where a value lies in the data: keys and list indices from the top.
+#: Where a value is in the data: keys and list indices from the top.
 Location = tuple[str | int, ...]
 
-#: What a bare word may stand for, beside itself.
+#: What a bare word may stand for, apart from itself.
 _CONSTRUCTED = {f"tag:yaml.org,2002:{name}" for name in ("null", "bool", "int", "float")}
 
 #: Numbers that every reader of YAML, and every author, reads alike.

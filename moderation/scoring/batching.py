@@ -25,7 +25,7 @@ Encode = Callable[[Pixels], Float32s]
 log = logging.getLogger(__name__)
 
 
-class _Waiting(NamedTuple):
+class _WaitingImage(NamedTuple):
     pixels: Pixels
     features: Future[Float32s]
 
@@ -53,7 +53,7 @@ class Batcher:
         self._encode = encode
         self._observe = observe
         self._batch_size = batch_size
-        self._waiting: FairQueue[_Waiting] = FairQueue()
+        self._waiting: FairQueue[_WaitingImage] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="encoder", daemon=True)
@@ -66,7 +66,7 @@ class Batcher:
             ModelError: the feature is not finite. EncoderFailed: the encoder failed on this image.
             TransientError: the batcher is closed.
         """
-        waiting = [_Waiting(pixels, Future()) for pixels in squares]
+        waiting = [_WaitingImage(pixels, Future()) for pixels in squares]
         with self._changed:
             if self._closed:
                 remedy = "Send the request again"
@@ -103,14 +103,14 @@ class Batcher:
                 log.exception("a batch of %s could not be observed", len(batch))
             self._answer(batch)
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_WaitingImage]:
         """Returns at least one waiting image, or nothing once it is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
             size = min(len(self._waiting), self._batch_size)
             return [self._waiting.take() for _ in range(size)]
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _answer(self, batch: list[_WaitingImage]) -> None:
         """Gives each image its own row; a batch that fails is tried image by image.
 
         So no image pays for what is wrong with another, or for a batch too large for memory.

@@ -10,13 +10,12 @@ from itertools import count, takewhile
 from pathlib import Path
 
 import pytest
-from moderation.decision_log.records import decision_values
 from sqlalchemy import func, select, text
 
 from moderation.decision_log.listing import Wanted, find_decisions
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
-from moderation.decision_log.records import Decided
+from moderation.decision_log.records import Decided, decision_values
 from moderation.decision_log.retention import Purged, purge
 from moderation.decision_log.tables import (
     decisions,

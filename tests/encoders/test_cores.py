@@ -1,4 +1,4 @@
-"""Usable cores, on control groups written into a folder as the kernel writes them."""
+"""Usable cores, from control groups written into a folder as the kernel writes them."""
 
 from __future__ import annotations
 
@@ -93,8 +93,8 @@ def test_on_this_machine_it_is_at_least_one_and_at_most_what_there_is() -> None:
     assert 1 <= cores.usable() <= MANY
 
 
-def _ended(code: str) -> str:
-    """Returns what Python prints that starts without any word about threads."""
+def _printed(code: str) -> str:
+    """Returns what a program prints that starts with no variable about threads."""
     env = {name: value for name, value in os.environ.items() if "THREADS" not in name}
     done = subprocess.run(
         [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
@@ -109,7 +109,7 @@ def test_libraries_start_no_more_threads_than_there_are_cores() -> None:
         "import numpy, psutil, scipy.linalg\n"
         "print(psutil.Process().num_threads())"
     )
-    assert _ended(code).strip() == "1"
+    assert _printed(code).strip() == "1"
 
 
 @pytest.mark.parametrize("package", ["moderation", "audit"])
@@ -123,7 +123,7 @@ def test_a_command_bounds_threads_before_it_loads_anything(package: str) -> None
         "try: main()\n"
         "except SystemExit: print(usable(), os.environ['OMP_NUM_THREADS'])"
     )
-    expected, given = _ended(code).splitlines()[-1].split()
+    expected, given = _printed(code).splitlines()[-1].split()
     assert given == expected
 
 

@@ -1,10 +1,12 @@
-"""One contract for every encoder, and CLIP held against plain transformers at toy size."""
+"""One contract for every encoder, and CLIP compared with plain transformers at toy size."""
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,57 +34,44 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 TEXTS = ["a photo of a cat.", "a photo of a handgun.", "a dog, seen from afar, on a couch"]
 
-#: Largest difference of a feature's entry between bfloat16 and float32, and what it does to the
-#: cosine of the two. bfloat16 keeps 8 bits, so 2^-8 = 0.4 % an operation. Measured at toy size:
-#: 0.0045 and 0.99995; at ViT-B/32's shape with random weights: 0.0018 and 0.99994.
+#: The largest difference of a feature's entry between bfloat16 and float32, and the least cosine of
+#: the two. bfloat16 keeps 8 bits, so an operation is off by up to 2^-8 = 0.4 %. Measured at toy
+#: size: 0.0045 and 0.99995; at ViT-B/32's shape with random weights: 0.0018 and 0.99994.
 BFLOAT16_ENTRY, BFLOAT16_COSINE = 0.01, 0.9998
 
 
-@pytest.fixture(scope="session")
-def starter() -> Encoder:
-    return load_encoder("starter", ModelOptions())
-
-
-WIDE = {
-    runtime: ModelOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")
-}
-
-
-@pytest.fixture(scope="session")
-def clip(toy_clip: Path) -> Encoder:
-    return load_encoder(str(toy_clip), WIDE["torch"])
-
-
-@pytest.fixture(scope="session")
-def siglip(toy_siglip: Path) -> Encoder:
-    return load_encoder(str(toy_siglip), WIDE["torch"])
-
-
-@pytest.fixture(scope="session")
-def clip_openvino(toy_clip: Path) -> Encoder:
-    return load_encoder(str(toy_clip), WIDE["openvino"])
-
-
-@pytest.fixture(scope="session")
-def siglip_openvino(toy_siglip: Path) -> Encoder:
-    return load_encoder(str(toy_siglip), WIDE["openvino"])
-
-
-@pytest.fixture(scope="session")
-def stub() -> Encoder:
-    return StubEncoder()
-
-
-CLIPS = ["clip", "siglip", "clip_openvino", "siglip_openvino"]
+WIDE = {runtime: ModelOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")}
+CLIPS = [f"{kind} {runtime}" for kind in ("clip", "siglip") for runtime in WIDE]
 CONTRACT = ["starter", "stub", *CLIPS]
 
 pytestmark = pytest.mark.slow
 
 
+@pytest.fixture(scope="session")
+def loaded(toy_clip: Path, toy_siglip: Path) -> Callable[[str], Encoder]:
+    """Loads an encoder of the contract by its name, once."""
+    folders = {"clip": toy_clip, "siglip": toy_siglip}
+
+    @cache
+    def load(name: str) -> Encoder:
+        if name == "stub":
+            return StubEncoder()
+        if name == "starter":
+            return load_encoder(name, ModelOptions())
+        kind, runtime = name.split()
+        return load_encoder(str(folders[kind]), WIDE[runtime])
+
+    return load
+
+
+@pytest.fixture
+def clip(loaded: Callable[[str], Encoder]) -> Encoder:
+    return loaded("clip torch")
+
+
 @pytest.fixture(params=CONTRACT)
-def encoder(request: pytest.FixtureRequest) -> Encoder:
-    found: Encoder = request.getfixturevalue(request.param)
-    return found
+def encoder(request: pytest.FixtureRequest, loaded: Callable[[str], Encoder]) -> Encoder:
+    return loaded(request.param)
 
 
 @pytest.fixture(scope="session")
@@ -95,7 +84,7 @@ def _pixels(images: list[Image.Image], of: Encoder) -> Pixels:
 
 
 def test_every_registered_encoder_is_under_the_contract() -> None:
-    assert set(LOADERS) <= set(CONTRACT)
+    assert set(LOADERS) <= {name.split()[0] for name in CONTRACT}
 
 
 def test_features_are_finite_float32_rows_of_unit_length(
@@ -114,7 +103,7 @@ def test_a_batch_of_one_equals_a_batch_of_32(encoder: Encoder, images: list[Imag
     assert abs(together - alone).max() < 1e-5
 
 
-def test_texts_are_told_apart_and_do_not_depend_on_their_company(encoder: Encoder) -> None:
+def test_texts_differ_and_do_not_depend_on_those_beside_them(encoder: Encoder) -> None:
     together = encoder.text_features(TEXTS)
     alone = np.concatenate([encoder.text_features([text]) for text in TEXTS])
     assert abs(together - alone).max() < 1e-5
@@ -148,8 +137,9 @@ def _plain_forward(
             ).pooler_output
             for text in TEXTS
         ]
-    both = (torch.nn.functional.normalize(torch.cat(part)).numpy() for part in (rows, texts))
-    image_rows, text_rows = both
+    image_rows, text_rows = (
+        torch.nn.functional.normalize(torch.cat(part)).numpy() for part in (rows, texts)
+    )
     return image_rows, text_rows
 
 
@@ -161,9 +151,12 @@ def _processor(name: str, folder: Path) -> Callable[..., dict[str, torch.Tensor]
 
 @pytest.mark.parametrize("name", CLIPS)
 def test_features_equal_a_plain_float32_forward(
-    name: str, images: list[Image.Image], request: pytest.FixtureRequest
+    name: str,
+    loaded: Callable[[str], Encoder],
+    images: list[Image.Image],
+    request: pytest.FixtureRequest,
 ) -> None:
-    kind, ours = name.split("_")[0], request.getfixturevalue(name)
+    kind, ours = name.split()[0], loaded(name)
     folder = request.getfixturevalue(f"toy_{kind}")
     image_rows, text_rows = _plain_forward(folder, images, _processor(kind, folder))
     assert abs(ours.image_features(_pixels(images, ours)) - image_rows).max() < 1e-5
@@ -212,8 +205,9 @@ def test_a_policys_scores_equal_transformers_zero_shot_pipeline(
 
 
 def test_the_starter_knows_a_cup_and_a_motorcycle(
-    starter: Encoder, photographs: list[Path], images: list[Image.Image]
+    loaded: Callable[[str], Encoder], photographs: list[Path], images: list[Image.Image]
 ) -> None:
+    starter = loaded("starter")
     texts = starter.text_features([f"a photo of {x}." for x in ("a cup", "a motorcycle", "a dog")])
     rows = starter.image_features(_pixels(images, starter)) @ texts.T
     best = {path.name: int(row.argmax()) for path, row in zip(photographs, rows, strict=True)}
@@ -223,6 +217,14 @@ def test_the_starter_knows_a_cup_and_a_motorcycle(
 
 def _copy(folder: Path, to: Path) -> Path:
     return Path(shutil.copytree(folder, to / "copy"))
+
+
+@contextmanager
+def _changed_weights(folder: Path) -> Iterator[dict[str, torch.Tensor]]:
+    """Yields the weights of a checkpoint, which are saved when the block ends."""
+    weights = load_file(folder / "model.safetensors")
+    yield weights
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
 def test_weights_that_could_run_code_are_never_loaded(toy_clip: Path, tmp_path: Path) -> None:
@@ -236,9 +238,8 @@ def test_weights_that_could_run_code_are_never_loaded(toy_clip: Path, tmp_path: 
 
 def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) -> None:
     folder = _copy(toy_clip, tmp_path)
-    weights = load_file(folder / "model.safetensors")
-    weights["logit_scale"] += 1
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with _changed_weights(folder) as weights:
+        weights["logit_scale"] += 1
     options = ModelOptions(dtype="float32")
     found = {load_encoder(str(path), options).stamp.fingerprint for path in (folder, toy_clip)}
     assert len(found) == 2
@@ -246,9 +247,8 @@ def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) 
 
 def test_a_checkpoint_without_a_logit_scale_is_refused(toy_clip: Path, tmp_path: Path) -> None:
     folder = _copy(toy_clip, tmp_path)
-    weights = load_file(folder / "model.safetensors")
-    del weights["logit_scale"]
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with _changed_weights(folder) as weights:
+        del weights["logit_scale"]
     with pytest.raises(ModelError, match="logit_scale"):
         load_encoder(str(folder), ModelOptions())
 
@@ -275,17 +275,16 @@ def test_a_model_that_cannot_be_had_names_the_three_ways_out(
 
 def test_logit_scale_and_bias_are_exact_in_bfloat16_too(toy_siglip: Path, tmp_path: Path) -> None:
     folder = _copy(toy_siglip, tmp_path)
-    weights = load_file(folder / "model.safetensors")
-    weights["logit_scale"].fill_(4.7647)
-    weights["logit_bias"].fill_(-16.7713)
-    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    with _changed_weights(folder) as weights:
+        weights["logit_scale"].fill_(4.7647)
+        weights["logit_bias"].fill_(-16.7713)
     encoder = load_encoder(str(folder), ModelOptions(dtype="bfloat16"))
     assert encoder.logit_scale == pytest.approx(np.exp(4.7647), rel=1e-6)
     assert encoder.logit_bias == pytest.approx(-16.7713, rel=1e-6)
 
 
-def test_siglip_reads_lower_case_as_it_was_trained(siglip: Encoder, clip: Encoder) -> None:
-    upper, lower = siglip.text_features(["an ID card", "an id card"])
+def test_siglip_reads_lower_case_as_it_was_trained(loaded: Callable[[str], Encoder]) -> None:
+    upper, lower = loaded("siglip torch").text_features(["an ID card", "an id card"])
     assert np.array_equal(upper, lower)
 
 
@@ -311,7 +310,7 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     from moderation.images.decode.child import Limits
     from moderation.images.decode.pool import DecoderPool
     from moderation.policy import load_policies
-    from moderation.scoring.pipeline import Pipeline
+    from moderation.scoring.pipeline import Pipeline, Timer
 
     encoder = StubEncoder()
     encoder.context_length = 1000
@@ -320,13 +319,13 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     with Pipeline(policies, lambda _: encoder, decoders, default_model="stub") as pipeline_:
         texts = encoder.texts_encoded
         for path in photographs[:4]:
-            pipeline_.moderate(path.read_bytes(), pipeline_.served(policies), request_id="x")
+            pipeline_.moderate(path.read_bytes(), policies, request_id="x", timer=Timer())
     assert encoder.texts_encoded == texts
     assert encoder.images_encoded == 4
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"runtime": "opnvino"}, "no runtime 'opnvino'. Use one of: auto, torch, openvino"),
         ({"runtime": ""}, "no runtime ''"),
@@ -339,16 +338,20 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
         ({"device": "cuda:²"}, "no device 'cuda:²'"),
     ],
 )
-def test_a_misspelt_way_to_load_a_model_is_refused_with_those_that_there_are(
-    options: dict[str, Any], told: str
+def test_a_misspelt_way_to_load_a_model_is_refused_with_those_that_exist(
+    options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SettingsError) as caught:
         ModelOptions(**options)
-    assert str(caught.value).startswith(f"model: there is {told}")
+    assert str(caught.value).startswith(f"model: there is {message}")
 
 
-def test_an_operators_settings_are_the_ways_to_load_a_model() -> None:
-    settings = load_settings(dtype="bfloat16", runtime="torch", device="cuda:1", threads=2)
-    assert ModelOptions.of(settings) == ModelOptions("cuda:1", "bfloat16", False, "torch", 2)
+def test_an_operators_settings_are_the_ways_to_load_a_model(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given = {"DTYPE": "bfloat16", "RUNTIME": "torch", "DEVICE": "cuda:1", "THREADS": "2"}
+    for name, value in given.items():
+        monkeypatch.setenv(f"MODERATION_{name}", value)
+    assert ModelOptions.of(load_settings()) == ModelOptions("cuda:1", "bfloat16", False, "torch", 2)
     with pytest.raises(SettingsError, match="there is no device 'gpu'"):
         ModelOptions.of(load_settings(device="gpu"))

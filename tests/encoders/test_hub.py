@@ -1,4 +1,4 @@
-"""Models from a hub: pulled once, pinned, then used offline; each failure in words."""
+"""Models from a hub: pulled once, pinned, then used offline; each failure is explained."""
 
 from __future__ import annotations
 
@@ -46,9 +46,7 @@ def test_a_model_is_pulled_once_and_then_used_offline(toy_clip: Path, tmp_path: 
     assert (facts["id"], facts["revision"]) == (NAME, COMMIT)
 
 
-def test_an_unpinned_model_runs_with_a_word_on_how_to_pin_it(
-    toy_clip: Path, tmp_path: Path
-) -> None:
+def test_an_unpinned_model_runs_and_says_how_to_pin_it(toy_clip: Path, tmp_path: Path) -> None:
     with HubServer(toy_clip) as hub:
         done = moderation("model", "info", NAME, hub=hub.url, cache=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -56,19 +54,19 @@ def test_an_unpinned_model_runs_with_a_word_on_how_to_pin_it(
 
 
 @pytest.mark.parametrize(
-    ("reference", "told"),
+    ("reference", "message"),
     [
         ("tests/no-such-model", "the Hub has no such model"),
         (f"{NAME}@{'f' * 40}", "the Hub has no such revision"),
     ],
 )
-def test_what_the_hub_does_not_have_is_told(
-    reference: str, told: str, toy_clip: Path, tmp_path: Path
+def test_the_error_says_what_the_hub_does_not_have(
+    reference: str, message: str, toy_clip: Path, tmp_path: Path
 ) -> None:
     with HubServer(toy_clip) as hub:
         done = moderation("model", "pull", reference, hub=hub.url, cache=tmp_path)
     assert done.returncode == 3
-    assert told in done.stderr
+    assert message in done.stderr
     assert "Three ways out" in done.stderr
 
 
@@ -82,7 +80,7 @@ def test_a_checkpoint_without_safetensors_is_refused_before_it_is_fetched(
     assert "no *.safetensors weights" in done.stderr
 
 
-def test_a_download_that_broke_off_is_taken_up_again(toy_clip: Path, tmp_path: Path) -> None:
+def test_an_interrupted_download_is_resumed(toy_clip: Path, tmp_path: Path) -> None:
     with HubServer(toy_clip) as hub:
         first = moderation("model", "pull", f"{NAME}@{COMMIT}", hub=hub.url, cache=tmp_path)
         folder = Path(first.stdout.strip())
@@ -92,7 +90,7 @@ def test_a_download_that_broke_off_is_taken_up_again(toy_clip: Path, tmp_path: P
     assert (folder / "model.safetensors").exists()
 
 
-def test_a_hub_that_is_away_is_told_within_its_one_try(tmp_path: Path) -> None:
+def test_a_hub_that_is_down_is_reported_after_one_try(tmp_path: Path) -> None:
     done = moderation("model", "pull", NAME, hub="http://127.0.0.1:9", cache=tmp_path)
     assert done.returncode == 3
     assert "the Hub does not answer" in done.stderr

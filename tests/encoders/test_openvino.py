@@ -1,6 +1,6 @@
-"""The OpenVINO runtime at toy size: when it is taken, what it refuses, and that it is no less safe.
+"""The OpenVINO runtime at toy size: when it is used, what it refuses, and that it is as safe.
 
-That its features are those of plain transformers is held in test_encoders.py, with all the others.
+test_encoders.py shows that its features are those of plain transformers, as it does for the others.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from moderation.encoders.registry import best_batch, load_encoder
 from moderation.errors import ModelError
 from moderation.features import FeatureSpace
 from moderation.images.pixels import Pixels
-from moderation.settings import load_settings
 from tests.conftest import ROOT
 from tests.support.toy_clip import IMAGE_SIZE
 
@@ -119,7 +118,7 @@ def test_a_module_that_openvino_cannot_compile_is_an_error_that_names_the_way_ou
     with pytest.raises(ModelError, match="cannot compile") as caught:
         compiled(Sorting(), (8, 8), choose_hardware(ON_OPENVINO))
     assert "MODERATION_RUNTIME=torch" in caught.value.remedy
-    assert logging.getLogger().level == level  # else nothing is logged any more
+    assert logging.getLogger().level == level  # otherwise nothing is logged any more
 
 
 def test_every_number_of_images_has_its_rows(encoder: Encoder, pixels: Pixels) -> None:
@@ -128,7 +127,7 @@ def test_every_number_of_images_has_its_rows(encoder: Encoder, pixels: Pixels) -
         assert abs(encoder.image_features(pixels[:count]) - together[:count]).max() < 1e-5
 
 
-def test_pixels_that_are_no_block_of_memory_and_cannot_be_written_are_read_alike(
+def test_pixels_that_are_not_contiguous_or_writable_are_read_alike(
     encoder: Encoder, pixels: Pixels
 ) -> None:
     mirrored = pixels[::2, :, ::-1]
@@ -201,15 +200,7 @@ def test_openvino_is_imported_without_what_reports_its_use() -> None:
     assert done.stdout.strip() == ""
 
 
-def test_the_settings_of_an_operator_reach_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MODERATION_RUNTIME", "torch")
-    monkeypatch.setenv("MODERATION_THREADS", "3")
-    monkeypatch.setenv("MODERATION_DTYPE", "float32")
-    expected = ModelOptions(dtype="float32", runtime="torch", threads=3)
-    assert ModelOptions.of(load_settings()) == expected
-
-
-def test_threads_are_those_asked_for_else_no_more_than_the_usable_cores(
+def test_threads_are_as_many_as_asked_for_or_the_usable_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = torch.get_num_threads()

@@ -1,12 +1,10 @@
-"""Every mode of an image, and colour profiles, held against plain arithmetic."""
+"""Every mode of an image, and colour profiles, compared with plain arithmetic."""
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,21 +16,14 @@ from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
 from moderation.images.colours import to_rgb
 from moderation.images.pixels import Preprocessing, decode, preprocess, read_squares
 from moderation.images.png_chunks import LONGEST_PROFILE
-from tests.support.hostile_files import chunk, with_a_program
+from tests.support.hostile_files import chunk, png, saved, with_a_program
 
 #: XYZ of sRGB's red, green and blue, adapted to D50, as its ICC profile has them.
 SRGB = ((0.43607, 0.22249, 0.01392), (0.38515, 0.71687, 0.09708), (0.14307, 0.06061, 0.71410))
 
 
-def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
-    """Returns the file of an image."""
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def shown(content: bytes) -> npt.NDArray[np.int16]:
-    """Returns (h, w, 3) what a viewer sees of a file."""
+    """Returns the (h, w, 3) values that a viewer shows of a file."""
     return np.asarray(decode(content, max_pixels=10_000_000), np.int16)
 
 
@@ -47,12 +38,6 @@ def from_space(pixels: npt.NDArray[Any], name: str) -> npt.NDArray[np.float64]:
     *primaries, exponent = SPACES[name]
     light = (pixels / 255) ** exponent
     return srgb_curve(light @ np.array(primaries) @ np.linalg.inv(SRGB))
-
-
-@pytest.fixture
-def coffee(photographs: list[Path]) -> Image.Image:
-    path = next(path for path in photographs if path.name == "coffee.png")
-    return Image.open(path).convert("RGB")
 
 
 @pytest.mark.slow
@@ -171,7 +156,7 @@ def test_colours_converted_after_resizing_are_those_converted_before(coffee: Ima
 
 def test_cmyk_is_not_shown_inverted(coffee: Image.Image) -> None:
     content = saved(coffee.convert("CMYK"), "JPEG", quality=95)
-    assert b"Adobe" in content, "such files hold the inverse of the inks"
+    assert b"Adobe" in content, "such files store inks inverted"
     assert abs(shown(content) - np.asarray(coffee, np.int16)).mean() < 4
     ignored = saved(
         coffee.convert("CMYK"), "JPEG", quality=95, icc_profile=rgb_profile("Adobe RGB")
@@ -214,24 +199,12 @@ def test_half_transparent_colours_are_blended_with_white() -> None:
 
 
 def _png(samples: npt.NDArray[np.uint16], clear: tuple[int, ...] = ()) -> bytes:
-    """Returns a 16-bit PNG of (h, w) or (h, w, 3) samples; Pillow itself writes greys alone."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        checked = kind + data
-        return struct.pack(">I", len(data)) + checked + struct.pack(">I", zlib.crc32(checked))
-
+    """Returns a 16-bit PNG of (h, w) or (h, w, 3) samples; Pillow itself writes only greys."""
     height, width = samples.shape[:2]
-    colour = 2 if samples.ndim == 3 else 0
     rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
-    key = chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear)) if clear else b""
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0))
-    return (
-        b"\x89PNG\r\n\x1a\n"
-        + head
-        + key
-        + chunk(b"IDAT", zlib.compress(rows))
-        + chunk(b"IEND", b"")
-    )
+    key = [chunk(b"tRNS", struct.pack(f">{len(clear)}H", *clear))] if clear else []
+    colour = 2 if samples.ndim == 3 else 0
+    return png(width, height, *key, depth=16, colour=colour, pixels=zlib.compress(rows))
 
 
 @pytest.mark.parametrize("channels", [1, 3])

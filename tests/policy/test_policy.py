@@ -1,3 +1,5 @@
+"""Policies as their authors write them, and mistakes: each is reported at its place."""
+
 from __future__ import annotations
 
 import copy
@@ -27,7 +29,7 @@ from tests.support.policy_texts import VALID, policy
 
 LONG_PROMPT = "word " * 90
 
-# What is changed in the valid policy -> where it is refused, and words of the message and remedy.
+# A change to the valid policy -> where it is refused, and parts of the message and the remedy.
 BROKEN = {
     "unknown key": ("title:", "titel:", "4:1: unknown key 'titel'", "Did you mean 'title'?"),
     "missing key": ("title: A small policy\n", "", "1:1: the key 'title' is missing", "Add title"),
@@ -202,7 +204,7 @@ def test_a_broken_policy_is_refused_at_its_place_with_a_remedy(name: str) -> Non
     assert remedy in matching[0]
 
 
-#: Policies that were let through, or refused with words that helped nobody.
+#: Policies that were once accepted, or refused with an unhelpful message.
 CASES = {
     "both": ["8:27: the prompt 'a revolver ' is also in labels[0]. Keep"],
     "doubled": [f"7:{column}: the prompt" for column in (44, 59, 74)],
@@ -213,16 +215,15 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_policy_that_says_another_thing_than_its_author_means_is_refused(name: str) -> None:
+def test_a_policy_that_does_not_say_what_its_author_means_is_refused(name: str) -> None:
     path = SHARED / "data" / "cases" / f"{name}.yaml"
     if not path.is_file():
         pytest.skip("the cases of ../shared/data are not here")
     with pytest.raises(PolicyError) as caught:
         load_policy(path)
     found = [str(problem).removeprefix(f"{path}:") for problem in caught.value.problems]
-    assert [text.startswith(told) for text, told in zip(found, CASES[name], strict=False)] == [
-        True
-    ] * len(CASES[name])
+    starts = CASES[name]
+    assert [text[: len(start)] for text, start in zip(found, starts, strict=False)] == starts
 
 
 @pytest.mark.parametrize(
@@ -234,13 +235,13 @@ def test_a_policy_that_says_another_thing_than_its_author_means_is_refused(name:
         ("{a: 1}", "keys with values"),
     ],
 )
-def test_a_value_is_told_as_it_is_written(written: str, shown: str) -> None:
+def test_a_value_is_shown_as_it_is_written(written: str, shown: str) -> None:
     [problem] = _problems(VALID.replace("schema_version: 1", f"schema_version: {written}"))
     assert problem.message == f"schema_version is {shown}, and this program reads 1"
     assert problem.line == 1
 
 
-def test_all_problems_of_a_file_are_told_at_once_in_its_order() -> None:
+def test_all_problems_of_a_file_are_reported_at_once_in_its_order() -> None:
     text = VALID
     for name in ("unknown key", "threshold above 1", "unknown action", "one prompt in two labels"):
         old, new, *_ = BROKEN[name]
@@ -273,7 +274,7 @@ def test_a_list_of_wrong_items_is_not_called_empty_too() -> None:
         b"\xef\xbb\xbf\xc3\xa9 \xff",
     ],
 )
-def test_what_is_no_policy_at_all_is_refused(content: bytes) -> None:
+def test_what_is_not_a_policy_at_all_is_refused(content: bytes) -> None:
     with pytest.raises(PolicyError, match=r"x\.yaml:1:\d+: "):
         parse_policy(content, "x.yaml")
 
@@ -307,7 +308,7 @@ def test_no_problem_repeats_all_of_what_an_author_wrote(old: str, new: str) -> N
         assert str(problem).isprintable()
 
 
-def test_an_empty_file_is_told_what_it_should_be() -> None:
+def test_the_error_of_an_empty_file_says_what_it_should_be() -> None:
     [problem] = _problems("")
     assert problem.message == "a policy is keys with values, and this file holds nothing"
     assert problem.remedy == "Start from a copy of policies/weapons.yaml"
@@ -332,7 +333,7 @@ def test_a_missing_file_is_refused_with_its_name() -> None:
 
 
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode()))
-def test_no_bytes_whatever_raise_anything_but_a_policy_error(content: bytes) -> None:
+def test_no_bytes_raise_anything_but_a_policy_error(content: bytes) -> None:
     with pytest.raises(PolicyError):
         parse_policy(content, "any.yaml")
 
@@ -353,16 +354,13 @@ def test_a_policy_with_one_character_changed_is_read_or_refused_with_a_place(
     assert all(problem.line > 0 for problem in _problems(text))
 
 
-def test_a_long_prompt_is_let_through_where_no_model_is_known() -> None:
+def test_a_long_prompt_is_accepted_where_no_model_is_known() -> None:
     assert parse_policy(VALID.replace("a knife", LONG_PROMPT).encode(), "x.yaml")
 
 
 def test_the_policys_own_model_sets_the_prompt_length() -> None:
     text = VALID.replace("a knife", LONG_PROMPT).replace("scoring", "model: starter\nscoring")
-    assert (
-        parse_policy(text.encode(), "x.yaml", model="openai/clip-vit-base-patch32").model
-        == "starter"
-    )
+    assert _problems(text) == ()
 
 
 def test_the_hash_depends_on_the_content_alone() -> None:
@@ -424,7 +422,7 @@ def test_a_policy_that_is_only_copied_keeps_its_hash(same: Callable[[Policy], Po
 
 
 @pytest.mark.parametrize(
-    ("update", "told"),
+    ("update", "message"),
     [
         ({"version": 0}, "greater than or equal"),
         ({"labels": ()}, "at least 1"),
@@ -432,8 +430,8 @@ def test_a_policy_that_is_only_copied_keeps_its_hash(same: Callable[[Policy], Po
         ({"titel": "x"}, "not permitted"),
     ],
 )
-def test_a_change_that_breaks_a_rule_is_refused(update: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
+def test_a_change_that_breaks_a_rule_is_refused(update: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         policy().model_copy(update=update)
     with pytest.raises(ValueError, match="less than or equal"):
         policy().labels[0].model_copy(update={"threshold": 7.0})
@@ -510,16 +508,8 @@ def test_the_variants_are_the_published_labels_and_differ_by_child_alone() -> No
     assert len(base.labels) == 21
     assert [label for label in child.labels if label.id != "child"] == list(base.labels)
     assert base.decision == child.decision == "top_label"
-    egregious = [label.id for label in base.labels if label.acts]
-    assert egregious == [
-        "animal",
-        "gorilla",
-        "chimpanzee",
-        "orangutan",
-        "thief",
-        "criminal",
-        "suspicious-person",
-    ]
+    egregious = " ".join(label.id for label in base.labels if label.acts)
+    assert egregious == "animal gorilla chimpanzee orangutan thief criminal suspicious-person"
 
 
 def test_a_dumped_policy_is_read_back_the_same() -> None:

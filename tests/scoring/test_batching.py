@@ -1,3 +1,5 @@
+"""Concurrent requests in batches: each gets its own answer, soon, and no other's failure."""
+
 from __future__ import annotations
 
 import threading
@@ -29,7 +31,7 @@ def _mean(pixels: Pixels) -> Float32s:
 
 
 class _Recorder:
-    """An encoder that waits for a gate, and notes how large its batches are."""
+    """An encoder that waits for a gate, and records the size of its batches."""
 
     def __init__(self) -> None:
         self.busy = threading.Event()
@@ -108,7 +110,7 @@ def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
     assert encode.sizes == [1, 8, 8, 8]
 
 
-def test_an_encoder_that_loses_a_row_fails_its_batch_and_hangs_nobody() -> None:
+def test_an_encoder_that_loses_a_row_fails_its_batch_and_blocks_no_request() -> None:
     def encode(pixels: Pixels) -> Float32s:
         return _mean(pixels)[:0]
 
@@ -150,7 +152,7 @@ def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
         assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
 
 
-def test_closing_answers_all_that_wait_and_then_takes_nothing_more() -> None:
+def test_closing_answers_all_that_wait_and_then_refuses_more() -> None:
     encode = _Recorder()
     batcher = Batcher(encode, batch_size=2)
     with ThreadPoolExecutor(10) as pool:

@@ -1,3 +1,5 @@
+"""Label features and scores, compared with plain loops."""
+
 from __future__ import annotations
 
 import math
@@ -84,7 +86,7 @@ def test_sigmoid_scores_each_label_by_itself_with_the_models_bias() -> None:
     assert classifier.scores(cosines)[0] == pytest.approx(expected, abs=1e-6)
 
 
-def test_sigmoid_is_refused_where_the_model_has_none() -> None:
+def test_sigmoid_is_refused_where_the_model_does_not_support_it() -> None:
     text = VALID.replace("softmax", "sigmoid")
     with pytest.raises(PolicyError, match=r"small\.yaml:6:10: sigmoid scoring needs a SigLIP"):
         Classifier.of(parse_policy(text.encode(), "small.yaml"), StubEncoder())
@@ -106,7 +108,7 @@ def test_extreme_logits_stay_finite_and_in_range() -> None:
     assert scores.max() <= 1
 
 
-def test_a_similarity_that_is_not_finite_is_an_error_and_no_score() -> None:
+def test_a_similarity_that_is_not_finite_is_an_error() -> None:
     classifier = Classifier.of(policy(), StubEncoder())
     with pytest.raises(ModelError, match="not finite"):
         classifier.scores(np.full((1, 4), np.nan, np.float32))

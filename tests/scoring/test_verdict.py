@@ -1,3 +1,5 @@
+"""Scores -> decisions: thresholds, top labels, categories, and which frame decides."""
+
 from __future__ import annotations
 
 import numpy as np
@@ -45,7 +47,7 @@ def test_every_threshold_that_a_policy_can_hold_is_reached_by_the_equal_score() 
         assert decision.labels[1].fired, hundredths
 
 
-def test_each_label_tells_its_score_thresholds_and_outcome() -> None:
+def test_each_label_has_its_score_thresholds_and_outcome() -> None:
     gun, knife, thing, _ = _decided(policy(), 0.6, 0.2, 0.1, 0.1).labels
     assert (gun.label, gun.fired, gun.outcome, gun.action) == ("gun", True, "review", "block")
     assert (gun.threshold, gun.review_threshold) == (0.8, 0.4)
@@ -53,7 +55,7 @@ def test_each_label_tells_its_score_thresholds_and_outcome() -> None:
     assert (thing.action, thing.category, thing.fired) == (None, None, False)
 
 
-def test_category_scores_are_sums_under_softmax_and_the_highest_else() -> None:
+def test_category_scores_are_sums_under_softmax_and_otherwise_the_highest() -> None:
     labels = policy().model_dump(mode="json")["labels"]
     labels[1]["category"] = "weapons/guns"
     for scoring, expected in (("softmax", 0.7), ("contrast", 0.4)):
@@ -91,7 +93,7 @@ def test_top_label_needs_no_threshold_but_keeps_one_that_is_given() -> None:
     assert _decided(top, 0.05, 0.4, 0.05, 0.05).action == "allow"
 
 
-def test_of_equal_top_labels_each_can_fire_whatever_their_order() -> None:
+def test_equal_top_labels_can_all_fire_whatever_their_order() -> None:
     top = policy(decision="top_label")
     assert _decided(top, 0.85, 0.85, 0.85, 0.0).action == "block"
     labels = policy().model_dump(mode="json")["labels"][::-1]
@@ -134,7 +136,7 @@ def test_the_deciding_frame_has_the_most_severe_action_of_all(rows: list[list[fl
 @pytest.mark.parametrize(
     ("guns", "expected"), [([0.81, 0.9, 0.9], 1), ([0.5, 0.9], 1), ([0.1, 0.2, 0.2], 1), ([0.7], 0)]
 )
-def test_of_equally_severe_frames_the_highest_score_decides_and_then_the_first(
+def test_among_equally_severe_frames_the_highest_score_decides_and_then_the_first(
     guns: list[float], expected: int
 ) -> None:
     # The fourth label only competes: however high its score, it decides nothing.

@@ -22,7 +22,7 @@ from moderation.messages import ImageReference
 from moderation.messages.reference import shown, shown_location
 from moderation.settings import Settings
 
-#: Reads of stores that may hang, beside those that are waited for.
+#: How many reads of stores may hang, besides those that are waited for.
 _HANGING = 64
 
 

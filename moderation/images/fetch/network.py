@@ -89,7 +89,7 @@ class GuardedStream(httpcore.NetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,
     ) -> httpcore.NetworkStream:
-        """Returns the connection under TLS, its certificate held against the name."""
+        """Returns the connection under TLS, its certificate checked for the name."""
         left = self._allowance.seconds(httpcore.ConnectTimeout)
         secure = self._stream.start_tls(ssl_context, server_hostname, left)
         return GuardedStream(secure, self._allowance)

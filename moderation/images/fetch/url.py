@@ -1,7 +1,7 @@
 """A URL's text -> the parts that a connection is made from, if the worker may fetch it.
 
-The host that is checked is the one that is dialled, named and held against the certificate: nothing
-parses the text a second time.
+The host that is checked is also the one that is dialled, named, and looked for in the certificate:
+nothing parses the text a second time.
 """
 
 from __future__ import annotations
@@ -40,10 +40,12 @@ class WebAddress(NamedTuple):
             RequestError: it is not a URL, or the worker may not fetch it.
         """
         try:
-            url = _parsed(text)
+            url = httpx.URL(_checked_text(text))
             names = {url.host.lower(), url.raw_host.decode("ascii").lower()}
         except (httpx.InvalidURL, ValueError):  # whose message would repeat the URL
             raise _no_url() from None
+        if not url.is_absolute_url:
+            raise _no_url()
         return cls._allowed(url, names, settings)
 
     @classmethod
@@ -87,13 +89,6 @@ class WebAddress(NamedTuple):
             pair = f"{unquote(user)}:{unquote(password)}".encode()
             headers.append((b"Authorization", b"Basic " + base64.b64encode(pair)))
         return headers
-
-
-def _parsed(text: str) -> httpx.URL:
-    url = httpx.URL(_checked_text(text))
-    if not url.is_absolute_url:
-        raise ValueError("not absolute")
-    return url
 
 
 def _checked_text(text: str) -> str:

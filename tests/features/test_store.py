@@ -1,3 +1,5 @@
+"""The embedding store: rows come back as they were, and damage is an error."""
+
 from __future__ import annotations
 
 import hashlib
@@ -88,7 +90,7 @@ def test_float16_takes_half_the_room(tmp_path: Path) -> None:
     assert sizes[1] < 0.6 * sizes[0]
 
 
-def test_what_comes_back_does_not_depend_on_how_new_rows_would_be_stored(tmp_path: Path) -> None:
+def test_what_is_read_does_not_depend_on_how_new_rows_would_be_stored(tmp_path: Path) -> None:
     keys, rows = made(20)
     for storage in BOTH:
         filled(tmp_path / storage, storage=storage)
@@ -113,7 +115,7 @@ def test_a_float32_row_is_read_before_a_float16_one_of_the_same_key(tmp_path: Pa
         assert np.array_equal(both.get(keys[:5])[0], rows[:5])
 
 
-def test_the_rows_that_were_rounded_are_counted_and_alone_scaled_again(tmp_path: Path) -> None:
+def test_only_rounded_rows_are_scaled_again_and_they_are_counted(tmp_path: Path) -> None:
     keys, rows = made(30)
     with EmbeddingStore(tmp_path).open(SPACE, "float16") as features:
         features.add(keys[:10], rows[:10])
@@ -128,7 +130,7 @@ def test_the_rows_that_were_rounded_are_counted_and_alone_scaled_again(tmp_path:
     assert 0 < np.abs(found[:10] - rows[:10]).max() < 1e-3
 
 
-def test_whether_a_row_is_there_is_told_without_the_rows(tmp_path: Path) -> None:
+def test_a_row_is_looked_up_without_being_read(tmp_path: Path) -> None:
     keys, rows = made(3)
     features = EmbeddingStore(tmp_path).open(SPACE)
     features.add(keys[:2], rows[:2])
@@ -151,7 +153,7 @@ def test_a_store_that_is_a_file_or_below_one_is_refused_before_anything_is_compu
 
 
 def test_a_store_that_may_not_be_written_to_is_refused() -> None:
-    # Not below tmp_path, which nobody else may even enter.
+    # Not below tmp_path, which no other user may even enter.
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
         with nobody(), pytest.raises(StoreError, match="Permission denied"):
@@ -198,7 +200,7 @@ def test_the_same_weights_under_another_name_are_the_same_space(tmp_path: Path) 
     assert len(EmbeddingStore(tmp_path).open(renamed)) == 20
 
 
-def test_a_space_that_is_no_folder_name_is_refused() -> None:
+def test_a_space_that_cannot_name_a_folder_is_refused() -> None:
     stamp: ModelStamp = StubEncoder().stamp.model_copy(update={"fingerprint": "../elsewhere"})
     with pytest.raises(ValueError, match="cannot be the name of a folder"):
         FeatureSpace.of_images(stamp)
@@ -224,7 +226,7 @@ def test_what_was_computed_before_an_exception_is_kept(
     assert np.array_equal(EmbeddingStore(tmp_path).open(SPACE).get(keys)[0], rows)
 
 
-def test_it_writes_by_itself_every_thousand_rows(tmp_path: Path) -> None:
+def test_it_writes_every_thousand_rows(tmp_path: Path) -> None:
     keys, rows = made(2500)
     features = EmbeddingStore(tmp_path).open(SPACE)
     for start in range(0, 2500, 100):
@@ -236,12 +238,12 @@ def test_it_writes_by_itself_every_thousand_rows(tmp_path: Path) -> None:
     assert len(list(tmp_path.rglob("*.parquet"))) == 3
 
 
-def test_a_storage_that_is_none_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
+def test_an_unknown_storage_is_refused_before_anything_is_embedded(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="storage is 'flaot16', and it can be float32, float16"):
         EmbeddingStore(tmp_path).open(SPACE, "flaot16")  # type: ignore[arg-type]
 
 
-def test_it_writes_by_itself_when_time_has_passed(tmp_path: Path) -> None:
+def test_it_writes_when_time_has_passed(tmp_path: Path) -> None:
     keys, rows = made(3)
     features = EmbeddingStore(tmp_path).open(SPACE)
     features.add(keys[:1], rows[:1])
@@ -262,7 +264,7 @@ def test_a_key_that_is_known_keeps_its_row(tmp_path: Path) -> None:
     assert np.array_equal(EmbeddingStore(tmp_path).open(SPACE).get(keys[:1])[0], rows[:1])
 
 
-def test_a_row_that_is_changed_after_it_was_added_is_not_changed_in_the_store(
+def test_changing_a_row_after_it_was_added_does_not_change_the_store(
     tmp_path: Path,
 ) -> None:
     keys, rows = made(2)
@@ -284,7 +286,7 @@ def test_a_row_that_is_changed_after_it_was_added_is_not_changed_in_the_store(
         ([1.0] + [0.0] * 7, "width 8, and those before it 16"),
     ],
 )
-def test_a_row_that_is_no_feature_is_refused(
+def test_a_row_that_is_not_a_feature_is_refused(
     row: list[float], message: str, tmp_path: Path
 ) -> None:
     features = EmbeddingStore(tmp_path).open(SPACE)
@@ -295,7 +297,7 @@ def test_a_row_that_is_no_feature_is_refused(
 
 
 @pytest.mark.parametrize("keys", [["abc"], ["00" * 31], ["g" * 64], ["00" * 32] * 2])
-def test_keys_that_are_no_hashes_or_too_many_are_refused(keys: list[str], tmp_path: Path) -> None:
+def test_keys_that_are_not_hashes_or_too_many_are_refused(keys: list[str], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"."):
         EmbeddingStore(tmp_path).open(SPACE).add(keys, made(1)[1])
 
@@ -396,9 +398,9 @@ def test_a_file_that_is_cut_off_is_refused(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("storage", BOTH)
 def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: Path) -> None:
-    """Each byte of the file: either an error, or what was flipped is read by nobody.
+    """For each byte of the file: either an error, or nobody reads what was flipped.
 
-    Bit 3 is that of the row count in the footer, which no page checksum covers.
+    Bit 3 is in the row count of the footer, which no page checksum covers.
     """
     path = filled(tmp_path, 12, 8, storage)
     content = path.read_bytes()
@@ -474,7 +476,7 @@ def test_a_file_of_another_space_is_refused(tmp_path: Path) -> None:
         ("more", "1"),
     ],
 )
-def test_a_file_that_says_something_else_of_itself_is_refused(
+def test_a_file_with_other_metadata_is_refused(
     name: str, value: str | None, tmp_path: Path
 ) -> None:
     path = filled(tmp_path)
@@ -486,7 +488,7 @@ def test_a_file_that_says_something_else_of_itself_is_refused(
     assert refusal(tmp_path)
 
 
-def test_a_table_of_another_make_is_refused(tmp_path: Path) -> None:
+def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = filled(tmp_path)
     rewritten(path, pa.table({"x": [1, 2, 3]}))
     assert "not a file of this store" in refusal(tmp_path)
@@ -503,7 +505,7 @@ def test_rows_that_are_exchanged_between_keys_are_noticed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("factor", [0.5, np.nan])
-def test_stored_rows_that_are_no_features_are_refused(factor: float, tmp_path: Path) -> None:
+def test_stored_rows_that_are_not_features_are_refused(factor: float, tmp_path: Path) -> None:
     _, rows = made(4)
     keys = [hashlib.sha256(bytes([i])).digest() for i in range(4)]
     wrong = (rows * factor).astype(np.float32)
@@ -563,7 +565,7 @@ def test_whatever_the_order_what_was_added_is_found_and_nothing_else(
 
 
 def taken(step: str, indices: Sequence[int], features: Features, root: Path) -> Features:
-    """Returns the features after one step; `open` reads them anew, as a later run does."""
+    """Returns the features after one step; `open` reads them again, as a later run does."""
     keys, rows = made(13, 8)
     if step == "add":
         features.add([keys[i] for i in indices], rows[list(indices)].reshape(-1, 8))

@@ -1,8 +1,7 @@
-"""Folders as people have them: images under any name, and what is none beside them."""
+"""Folders as people have them: images under any name, and other things among them."""
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from pathlib import Path
@@ -14,13 +13,12 @@ from PIL import Image
 from moderation.commands.inputs import find_images
 from moderation.images.folder import Entry, Kind, entries, kind_of, told
 from moderation.images.formats import FORMATS
+from tests.support.hostile_files import saved
 from tests.support.nobody import nobody
 
 
 def picture(form: str = "PNG") -> bytes:
-    stream = io.BytesIO()
-    Image.effect_noise((16, 16), 90).save(stream, form)
-    return stream.getvalue()
+    return saved(Image.effect_noise((16, 16), 90), form)
 
 
 def fill(folder: Path, *names: str | bytes) -> None:
@@ -49,16 +47,16 @@ def test_each_format_is_known_by_its_content(form: str, tmp_path: Path) -> None:
     "content",
     [b"", b"B", b"BMW sells cars, and this is no bitmap", b"RIFF\0\0\0\0WAVE", b"GIF", b"\xff\xd8"],
 )
-def test_what_begins_otherwise_is_no_image_unless_it_is_called_one(
+def test_what_begins_otherwise_is_not_an_image_unless_it_is_named_like_one(
     content: bytes, tmp_path: Path
 ) -> None:
-    """One that is called an image is looked at: if it is damaged, that is told of it."""
+    """A file named like an image is looked at, so that its damage is reported."""
     for name, kind in (("notes", Kind.NO_IMAGE), ("._a.jpg", Kind.NO_IMAGE), ("a.JPE", Kind.IMAGE)):
         (tmp_path / name).write_bytes(content)
         assert kind_of(tmp_path / name) is kind
 
 
-def test_every_entry_is_an_image_or_told(tmp_path: Path) -> None:
+def test_every_entry_is_an_image_or_is_reported(tmp_path: Path) -> None:
     fill(tmp_path, "a.png", "b.jfif", "c.apng", "d", "more/.e.png", ".thumbs/f", b"caf\xe9.png")
     (tmp_path / "notes.txt").write_text("words")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nothing")
@@ -72,21 +70,17 @@ def test_every_entry_is_an_image_or_told(tmp_path: Path) -> None:
         "linked": Kind.LINK_TO_FOLDER,
         "pipe.png": Kind.NO_FILE,
     }
-    plain = dict.fromkeys(("a.png", "b.jfif", "c.apng", "d", os.fsdecode(b"caf\xe9.png")), "image")
-    found = kinds(tmp_path)
-    assert {name for name, kind in found.items() if kind is Kind.IMAGE} == {
-        *plain,
-        "more/.e.png",
-        ".thumbs/f",
-    }
-    assert {name: kind for name, kind in found.items() if kind is not Kind.IMAGE} == others
+    plain = ("a.png", "b.jfif", "c.apng", "d", os.fsdecode(b"caf\xe9.png"))
+    assert kinds(tmp_path) == others | dict.fromkeys(
+        (*plain, "more/.e.png", ".thumbs/f"), Kind.IMAGE
+    )
     found = kinds(tmp_path, hidden=False)
     assert {name for name, kind in found.items() if kind is Kind.IMAGE} == {*plain}
     assert found[".thumbs"] is found["more/.e.png"] is Kind.HIDDEN
 
 
 def test_what_may_not_be_read_is_never_passed_over_in_silence() -> None:
-    # Not below tmp_path, which nobody else may even enter.
+    # Not below tmp_path, which no other user may even enter.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
@@ -95,7 +89,7 @@ def test_what_may_not_be_read_is_never_passed_over_in_silence() -> None:
         (folder / "closed").chmod(0)
         with nobody():
             found = find_images([name])
-            # So that it gets a row, which tells what is wrong with it.
+            # So that it gets a row, which says what is wrong with it.
             assert kinds(folder)["secret"] is Kind.IMAGE
         (folder / "closed").chmod(0o700)
     assert not found.complete
@@ -116,7 +110,7 @@ def test_a_path_that_leads_nowhere_is_wrong_usage(name: str) -> None:
     assert "\x1b" not in caught.value.message
 
 
-def test_a_folder_without_images_tells_what_lies_there(tmp_path: Path) -> None:
+def test_the_error_of_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("words")
     with pytest.raises(typer.BadParameter, match=r"passed over: no image: 1 \(notes.txt\)"):
         find_images([str(tmp_path)])

@@ -1,3 +1,5 @@
+"""Which addresses may be reached: public ones, named networks, and never those of metadata."""
+
 from __future__ import annotations
 
 import ipaddress
@@ -102,7 +104,7 @@ def test_a_public_address_may_be_reached(address: str) -> None:
 
 
 @pytest.mark.parametrize("address", NOT_PUBLIC)
-def test_an_address_that_is_not_public_may_be_reached_where_it_is_named_alone(address: str) -> None:
+def test_an_address_that_is_not_public_may_be_reached_only_where_it_is_named(address: str) -> None:
     assert not may_reach(address, ())
     assert may_reach(address, EVERYTHING)
 
@@ -126,7 +128,7 @@ def test_an_address_that_hands_out_credentials_is_refused_always(address: str) -
         "1.1.1.1 ",
     ],
 )
-def test_a_scope_and_what_is_no_address_are_refused(text: str) -> None:
+def test_a_scope_and_what_is_not_an_address_are_refused(text: str) -> None:
     assert not may_reach(text, EVERYTHING)
 
 
@@ -134,7 +136,7 @@ def test_a_named_network_opens_nothing_else() -> None:
     networks = load_settings(allowed_networks="10.2.0.0/16, fd12::/32,2002::/16").allowed_networks
     for address in ("10.2.3.4", "::ffff:10.2.3.4", "64:ff9b::10.2.3.4", "fd12::1"):
         assert may_reach(address, networks)
-    # 6to4 is named, and what it would lead to is judged all the same.
+    # 6to4 is named, but what it would lead to is still judged.
     assert may_reach("2002:a02:304::", networks)
     for address in ("10.3.0.1", "::ffff:10.3.0.1", "fd13::1", "127.0.0.1", "2002:7f00:1::"):
         assert not may_reach(address, networks)

@@ -1,3 +1,5 @@
+"""Files -> upright RGB pixels, decoded no larger than needed, as the reference processors do."""
+
 from __future__ import annotations
 
 import io
@@ -18,10 +20,10 @@ from transformers.models.clip.image_processing_pil_clip import CLIPImageProcesso
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 from moderation.errors import ImageError
-from moderation.images import pixels as image_module
+from moderation.images import pixels as pixels_module
 from moderation.images.formats import FORMATS, READS_HEIF, SUFFIXES
 from moderation.images.pixels import SCALE, Pixels, Preprocessing, decode, preprocess, read_squares
-from tests.support.hostile_files import chunk
+from tests.support.hostile_files import chunk, saved
 
 CLIP = Preprocessing(
     resize=224, crop=(224, 224), resample="bicubic", scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3
@@ -32,25 +34,13 @@ EXACT = Preprocessing((96, 160), (96, 160), "bilinear", 1 / 255, (0.5,) * 3, (0.
 MEAN_CHANGE, LARGEST_CHANGE = 0.4, 8
 
 
-def _saved(image: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def _decoded(content: bytes) -> Image.Image:
     return decode(content, max_pixels=10_000_000)
 
 
 @pytest.fixture
-def coffee(photographs: list[Path]) -> Image.Image:
-    path = next(path for path in photographs if path.name == "coffee.png")
-    return Image.open(path).convert("RGB")
-
-
-@pytest.fixture
 def camera_jpeg(coffee: Image.Image) -> Callable[..., bytes]:
-    """A photograph as large as a camera's, 2103 x 1402 unless said otherwise."""
+    """Makes a JPEG as large as a camera's, 2103 x 1402 by default."""
 
     def save(
         size: tuple[int, int] = (2103, 1402), mode: str = "RGB", orientation: int = 1
@@ -58,7 +48,7 @@ def camera_jpeg(coffee: Image.Image) -> Callable[..., bytes]:
         exif = Image.Exif()
         exif[0x0112] = orientation
         enlarged = coffee.resize(size, Image.Resampling.LANCZOS).convert(mode)
-        return _saved(enlarged, "JPEG", quality=90, exif=exif)
+        return saved(enlarged, "JPEG", quality=90, exif=exif)
 
     return save
 
@@ -78,7 +68,7 @@ def _change(content: bytes, how: Preprocessing = CLIP) -> npt.NDArray[np.int16]:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_accepted_format_is_decoded_to_upright_rgb(form: str, coffee: Image.Image) -> None:
-    decoded = _decoded(_saved(coffee, form))
+    decoded = _decoded(saved(coffee, form))
     assert decoded.mode == "RGB"
     assert decoded.size == coffee.size
     difference = np.asarray(decoded, np.int16) - np.asarray(coffee, np.int16)
@@ -86,9 +76,9 @@ def test_every_accepted_format_is_decoded_to_upright_rgb(form: str, coffee: Imag
 
 
 @pytest.mark.parametrize("form", ["TIFF", "ICO", "PPM", "TGA", "PDF"])
-def test_other_formats_are_refused_whatever_their_name(form: str, coffee: Image.Image) -> None:
+def test_other_formats_are_refused(form: str, coffee: Image.Image) -> None:
     with pytest.raises(ImageError, match="not an image of type JPEG"):
-        _decoded(_saved(coffee.resize((64, 64)), form))
+        _decoded(saved(coffee.resize((64, 64)), form))
 
 
 def test_heic_without_its_library_is_refused_with_what_to_install(coffee: Image.Image) -> None:
@@ -102,7 +92,7 @@ def test_heic_without_its_library_is_refused_with_what_to_install(coffee: Image.
         "decode(sys.stdin.buffer.read(), max_pixels=10**6)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], input=_saved(coffee, "HEIF"), capture_output=True
+        [sys.executable, "-c", code], input=saved(coffee, "HEIF"), capture_output=True
     )
     assert done.stdout.decode().strip() == "False False"
     assert "HEIC images are not read here. Install pillow-heif" in done.stderr.decode()
@@ -110,19 +100,10 @@ def test_heic_without_its_library_is_refused_with_what_to_install(coffee: Image.
     assert {".heic", ".heif"} <= set(SUFFIXES)
 
 
-def test_decoding_imports_no_more_than_pillow_and_numpy() -> None:
-    code = "import sys; before = set(sys.modules); import moderation.images.pixels; "
-    code += "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    loaded = set(done.stdout.split()) - set(sys.stdlib_module_names)
-    assert loaded <= {"moderation", "PIL", "numpy", "pillow_heif", "_pillow_heif"}
-    assert "numpy" in loaded
-
-
 @pytest.mark.parametrize("form", [form for form in FORMATS if form not in ("GIF", "BMP")])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(form: str, orientation: int, coffee: Image.Image) -> None:
-    # Columns and rows of the file, as EXIF 2.32 says where its first row and column belong.
+    # Where each orientation puts the first row and column of the file, by EXIF 2.32.
     turned = {
         1: lambda a: a,
         2: lambda a: a[:, ::-1],
@@ -135,40 +116,22 @@ def test_exif_orientation_is_applied_once(form: str, orientation: int, coffee: I
     }
     exif = Image.Exif()
     exif[0x0112] = orientation
-    # As bytes, for which pillow-heif writes the turn into the container, where HEIF has it.
-    found = np.asarray(_decoded(_saved(coffee, form, exif=exif.tobytes())), np.int16)
+    # As bytes, since pillow-heif then writes the turn into the container, where HEIF has it.
+    found = np.asarray(_decoded(saved(coffee, form, exif=exif.tobytes())), np.int16)
     expected = turned[orientation](np.asarray(coffee, np.int16))
     assert found.shape == expected.shape
     assert abs(found - expected).mean() < 8
 
 
-@pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
-def test_broken_exif_data_refuse_no_photograph(coffee: Image.Image) -> None:
-    content = _saved(coffee, "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + b"\xff" * 30)
-    assert _decoded(content).size == coffee.size
-
-
 @pytest.mark.parametrize("kept", [0, 1, 20, 200, 2000])
 def test_a_truncated_file_is_refused(kept: int, coffee: Image.Image) -> None:
     with pytest.raises(ImageError):
-        _decoded(_saved(coffee, "JPEG")[:kept])
-
-
-def test_too_many_pixels_are_refused_before_they_are_decoded(coffee: Image.Image) -> None:
-    with pytest.raises(ImageError, match="600 x 400 pixels are over the limit of 1000"):
-        decode(_saved(coffee, "PNG"), max_pixels=1000)
-
-
-def test_a_decompression_bomb_is_refused() -> None:
-    bomb = _saved(Image.new("1", (20_000, 20_000)), "PNG")
-    assert len(bomb) < 100_000
-    with pytest.raises(ImageError):
-        _decoded(bomb)
+        _decoded(saved(coffee, "JPEG")[:kept])
 
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_damage_anywhere_gives_an_image_or_an_image_error(form: str, coffee: Image.Image) -> None:
-    content = _saved(coffee.resize((60, 40)), form)
+    content = saved(coffee.resize((60, 40)), form)
     generator = np.random.default_rng(11)
     outcomes = set()
     for _ in range(300):
@@ -226,7 +189,7 @@ def test_grey_and_cmyk_jpegs_are_decoded_smaller_too(
 
 
 def test_sides_that_cannot_be_divided_shift_nothing(camera_jpeg: Callable[..., bytes]) -> None:
-    """A quarter of 2689 pixels is 672 and a bit; taken as 673 it would shift the right edge."""
+    """A quarter of 2689 pixels is 672 and a bit; taken as 673, it would shift the right edge."""
     content = camera_jpeg((2689, 2689))
     with Image.open(io.BytesIO(content)) as image:
         image.draft(None, (672, 672))
@@ -246,13 +209,13 @@ def test_a_very_long_strip_is_cut_to_the_same_middle(camera_jpeg: Callable[..., 
         assert change.max() < LARGEST_CHANGE
 
 
-def test_of_several_ways_the_largest_says_how_small_a_jpeg_is_decoded(
+def test_the_largest_of_several_ways_decides_how_small_a_jpeg_is_decoded(
     camera_jpeg: Callable[..., bytes],
 ) -> None:
     content = camera_jpeg((3000, 2000))
     large = Preprocessing(700, (700, 700), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
-    small, beside = read_squares(content, [CLIP, large], max_pixels=10_000_000)
-    assert np.array_equal(beside[0], _square(content, large))
+    small, other = read_squares(content, [CLIP, large], max_pixels=10_000_000)
+    assert np.array_equal(other[0], _square(content, large))
     assert not np.array_equal(small[0], _square(content))
 
 
@@ -265,12 +228,12 @@ def test_what_is_small_already_is_decoded_in_full(camera_jpeg: Callable[..., byt
 @pytest.mark.slow
 @pytest.mark.parametrize("form", [form for form in FORMATS if form != "JPEG"])
 def test_other_formats_are_decoded_in_full(form: str, coffee: Image.Image) -> None:
-    assert _change(_saved(coffee.resize((1803, 1202)), form)).max() == 0
+    assert _change(saved(coffee.resize((1803, 1202)), form)).max() == 0
 
 
 def test_a_jpeg_with_more_pictures_in_it_shows_its_first(coffee: Image.Image) -> None:
     second = Image.new("RGB", (300, 200), "red")
-    content = _saved(coffee.resize((2103, 1402)), "MPO", save_all=True, append_images=[second])
+    content = saved(coffee.resize((2103, 1402)), "MPO", save_all=True, append_images=[second])
     [squares] = read_squares(content, [CLIP], max_pixels=10_000_000, frames=8)
     assert squares.shape == (1, 224, 224, 3)
     assert 0 < _change(content).max() < LARGEST_CHANGE
@@ -288,7 +251,7 @@ def test_the_limit_is_of_the_whole_image_however_small_it_would_be_decoded(
 def test_without_a_way_the_check_finds_what_reading_would_find(
     form: str, coffee: Image.Image
 ) -> None:
-    content = _saved(coffee.resize((900, 600)), form)
+    content = saved(coffee.resize((900, 600)), form)
     generator = np.random.default_rng(5)
     outcomes = set()
     for i in range(60):
@@ -308,7 +271,7 @@ def test_without_a_way_the_check_finds_what_reading_would_find(
 
 
 @pytest.mark.parametrize("name", ["png-text-1.2MB.png", "jpeg-xmp-orientation-6.jpg"])
-def test_what_is_written_beside_a_picture_changes_nothing_of_it(name: str, objects: Path) -> None:
+def test_notes_in_a_file_change_nothing_in_its_picture(name: str, objects: Path) -> None:
     seen = objects.parents[1] / "seen"
     plain = _square((seen / "plain.png").read_bytes()).astype(np.int16)
     assert abs(_square((seen / name).read_bytes()) - plain).mean() < 4
@@ -319,7 +282,7 @@ def test_a_png_is_read_without_its_texts_wherever_they_stand(coffee: Image.Image
     texts = chunk(b"zTXt", b"a\0\0" + packed) + chunk(b"iTXt", b"a\0\1\0\0\0" + packed)
     frames = [coffee.resize((96, 64)).rotate(9 * i) for i in range(4)]
     moving = {"save_all": True, "append_images": frames[1:]}
-    for content in (_saved(frames[0], "PNG"), _saved(frames[0], "PNG", **moving)):
+    for content in (saved(frames[0], "PNG"), saved(frames[0], "PNG", **moving)):
         noted = content
         for kind, length in ((b"gAMA", 4), (b"acTL", 8), (b"fcTL", 26), (b"IEND", 0)):
             mark = struct.pack(">I", length) + kind
@@ -333,8 +296,8 @@ def test_a_png_is_read_without_its_texts_wherever_they_stand(coffee: Image.Image
 
 
 def test_texts_between_its_pixels_end_a_png_as_they_did(coffee: Image.Image) -> None:
-    """Viewers show what lies before, so what lies behind must not be added to it."""
-    content = _saved(coffee, "PNG")
+    """Viewers show what comes before the text, so what comes after must not be added."""
+    content = saved(coffee, "PNG")
     at = content.index(b"IDAT") - 4
     [length] = struct.unpack_from(">I", content, at)
     pixels = content[at + 8 : at + 8 + length]
@@ -362,5 +325,5 @@ def test_the_fingerprint_moves_with_how_files_are_decoded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     before = CLIP.fingerprint
-    monkeypatch.setattr(image_module, "DECODING_VERSION", image_module.DECODING_VERSION + 1)
+    monkeypatch.setattr(pixels_module, "DECODING_VERSION", pixels_module.DECODING_VERSION + 1)
     assert CLIP.fingerprint != before

@@ -40,7 +40,9 @@ TEXTS = ["a photo of a cat.", "a photo of a handgun.", "a dog, seen from afar, o
 BFLOAT16_ENTRY, BFLOAT16_COSINE = 0.01, 0.9998
 
 
-WIDE = {runtime: ModelOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")}
+WIDE = {
+    runtime: ModelOptions(dtype="float32", runtime=runtime) for runtime in ("torch", "openvino")
+}
 CLIPS = [f"{kind} {runtime}" for kind in ("clip", "siglip") for runtime in WIDE]
 CONTRACT = ["starter", "stub", *CLIPS]
 
@@ -310,7 +312,7 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     from moderation.images.decode.child import Limits
     from moderation.images.decode.pool import DecoderPool
     from moderation.policy import load_policies
-    from moderation.scoring.pipeline import Pipeline, Timer
+    from moderation.scoring.pipeline import Pipeline
 
     encoder = StubEncoder()
     encoder.context_length = 1000
@@ -319,7 +321,7 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     with Pipeline(policies, lambda _: encoder, decoders, default_model="stub") as pipeline_:
         texts = encoder.texts_encoded
         for path in photographs[:4]:
-            pipeline_.moderate(path.read_bytes(), policies, request_id="x", timer=Timer())
+            pipeline_.moderate(path.read_bytes(), pipeline_.served(policies), request_id="x")
     assert encoder.texts_encoded == texts
     assert encoder.images_encoded == 4
 

@@ -110,7 +110,7 @@ def _look(pool: DecoderPool, content: bytes) -> str:
         _assert_fit_for_strangers(error)
         return "refused"
     assert squares.dtype == np.uint8
-    assert 1 <= len(squares) <= pool._limits.frames
+    assert 1 <= len(squares) <= pool.limits.frames
     assert squares.shape[1:] == (32, 32, 3)
     return "read"
 
@@ -207,7 +207,7 @@ def test_a_file_that_takes_too_long_fails_and_its_process_ends(
             pool.squares(content, [HOW])
         _assert_fit_for_strangers(caught.value)
         assert not process.is_running()
-        pool._decoders[0]._limits = LIMITS
+        pool._decoders[0].limits = LIMITS
         np.testing.assert_array_equal(pool.squares(GOOD, [HOW])[0], good_pixels)
 
 

@@ -18,7 +18,7 @@ from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from moderation.decision_log.log import DecisionLog
-    from moderation.decision_log.quarantine import Entry
+    from moderation.decision_log.quarantine import QuarantinedRequest
     from moderation.queue.registry import Registry
 
 app = group("Look after requests that got no verdict: see why, and send them again.")
@@ -45,10 +45,10 @@ def list_(
     format: TableOrJsonOption = "table",
 ) -> None:
     """List requests that got no verdict, the newest first."""
-    from moderation.decision_log.quarantine import find_entries
+    from moderation.decision_log.quarantine import list_quarantined
 
     with open_existing_log(load_settings()) as decisions:
-        found = find_entries(decisions.engine, reason=reason, every=all, limit=limit)
+        found = list_quarantined(decisions.engine, reason=reason, every=all, limit=limit)
     if format == "json":
         print_json([entry.as_json() for entry in found])
         return
@@ -113,14 +113,16 @@ def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpti
     settings = load_settings()
     with open_existing_log(settings) as decisions, _registry(settings) as registry:
 
-        def give_up(entry: Entry) -> None:
+        def give_up(entry: QuarantinedRequest) -> None:
             decisions.drop(entry.id)
             registry.forget(entry.request_id)
 
         _each(_chosen(decisions, names, all, reason), give_up, "dropped")
 
 
-def _each(entries: list[Entry], act: Callable[[Entry], None], done: str) -> None:
+def _each(
+    entries: list[QuarantinedRequest], act: Callable[[QuarantinedRequest], None], done: str
+) -> None:
     """Acts on each entry; exits with 1 where one fails, which is reported and stops no other."""
     failed = 0
     for entry in track(entries, len(entries), "Working"):
@@ -136,26 +138,26 @@ def _each(entries: list[Entry], act: Callable[[Entry], None], done: str) -> None
 
 def _chosen(
     decisions: DecisionLog, names: list[str] | None, every: bool, reason: Reason | None
-) -> list[Entry]:
+) -> list[QuarantinedRequest]:
     """Returns the entries that are named, or all open ones.
 
     Raises:
         RequestError: neither or both are given, or a name fits none.
     """
-    from moderation.decision_log.quarantine import find_entries
+    from moderation.decision_log.quarantine import list_quarantined
 
     if bool(names) == every or (reason and not every):
         remedy = "Name requests, or give --all, with --reason if you like"
         raise RequestError("it is not clear which requests are meant", "quarantine", remedy)
     if every:
-        return find_entries(decisions.engine, reason=reason)
+        return list_quarantined(decisions.engine, reason=reason)
     return [_entry(decisions, name) for name in names or ()]
 
 
-def _entry(decisions: DecisionLog, name: str) -> Entry:
-    from moderation.decision_log.quarantine import find_entry
+def _entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
+    from moderation.decision_log.quarantine import find_quarantined
 
-    entry = find_entry(decisions.engine, name)
+    entry = find_quarantined(decisions.engine, name)
     if entry is None:
         remedy = "`moderation quarantine list --all` shows what there is"
         raise RequestError(f"nothing in quarantine is called {name}", "quarantine", remedy)

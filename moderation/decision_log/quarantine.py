@@ -14,7 +14,7 @@ from moderation.decision_log.tables import outbox, quarantine, submissions
 OPEN = (quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
 
 
-class Entry(NamedTuple):
+class QuarantinedRequest(NamedTuple):
     """A row of the table `quarantine`: why a request got no verdict, and what became of it.
 
     Attributes:
@@ -61,9 +61,9 @@ class Entry(NamedTuple):
         return {**self._asdict(), "state": self.state, **times}
 
 
-def find_entries(
+def list_quarantined(
     engine: Engine, *, reason: str | None = None, every: bool = False, limit: int | None = None
-) -> list[Entry]:
+) -> list[QuarantinedRequest]:
     """Returns quarantined requests, newest first.
 
     Args:
@@ -81,7 +81,7 @@ def find_entries(
         return [_request(row) for row in connection.execute(asked)]
 
 
-def find_entry(engine: Engine, name: str) -> Entry | None:
+def find_quarantined(engine: Engine, name: str) -> QuarantinedRequest | None:
     """Returns what has that id in quarantine, or the last that the request with that id left."""
     asked = (
         _quarantined()
@@ -112,8 +112,8 @@ def _quarantined() -> Select[Any]:
     )
 
 
-def _request(row: Row[Any]) -> Entry:
-    return Entry(
+def _request(row: Row[Any]) -> QuarantinedRequest:
+    return QuarantinedRequest(
         id=row.id,
         request_id=row.request_id,
         quarantined_at=row.quarantined_at,

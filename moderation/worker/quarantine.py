@@ -8,7 +8,7 @@ import redis
 from celery import Celery
 
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.quarantine import Entry
+from moderation.decision_log.quarantine import QuarantinedRequest
 from moderation.decision_log.records import Quarantined, Reason, Submission
 from moderation.errors import (
     DecodingFailed,
@@ -96,7 +96,11 @@ def quarantine_poison(
 
 
 def release(
-    entry: Entry, decisions: DecisionLog, registry: Registry, app: Celery, settings: Settings
+    entry: QuarantinedRequest,
+    decisions: DecisionLog,
+    registry: Registry,
+    app: Celery,
+    settings: Settings,
 ) -> None:
     """Sends a request in quarantine again under its id, and opens its place in the log.
 

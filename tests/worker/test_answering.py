@@ -18,7 +18,7 @@ from sqlalchemy import func, select, text
 
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
-from moderation.decision_log.quarantine import find_entries
+from moderation.decision_log.quarantine import list_quarantined
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions as decisions_table
 from moderation.decision_log.tables import submissions as submissions_table
@@ -228,7 +228,7 @@ def test_what_gets_no_verdict_is_quarantined_once_with_its_reason(
     assert isinstance(again, Quarantined)
     assert again.quarantine_id == answer.quarantine_id
     assert str(again.error) == str(answer.error)
-    [entry] = find_entries(desk.log.engine)
+    [entry] = list_quarantined(desk.log.engine)
     assert (entry.reason, entry.request_id) == (reason, "a")
 
 
@@ -257,7 +257,7 @@ def test_a_transient_failure_is_tried_so_often_and_then_quarantined(desk: Desk) 
         answer = desk.answer(lost, retries=2)
     assert isinstance(answer, Quarantined)
     assert answer.reason == "unavailable"
-    [entry] = find_entries(desk.log.engine)
+    [entry] = list_quarantined(desk.log.engine)
     assert (entry.retries, entry.deliveries) == (2, 0)
     assert "secret" not in json.dumps(entry.as_json())
 
@@ -269,7 +269,7 @@ def test_a_request_that_workers_die_of_is_quarantined(desk: Desk) -> None:
     assert isinstance(answer, Quarantined)
     assert answer.reason == "deliveries"
     assert "2 workers died" in answer.error.what
-    [entry] = find_entries(desk.log.engine)
+    [entry] = list_quarantined(desk.log.engine)
     assert entry.deliveries == 2
 
 
@@ -394,7 +394,7 @@ def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(
     with desk.log.engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
     assert isinstance(desk.answer(message()), Decided)
-    assert find_entries(desk.log.engine) == []
+    assert list_quarantined(desk.log.engine) == []
 
 
 def test_redis_need_not_take_notes(desk: Desk) -> None:

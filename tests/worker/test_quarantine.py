@@ -17,7 +17,11 @@ from celery import Celery
 from moderation.client.client import Client
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
-from moderation.decision_log.quarantine import Entry, find_entries, find_entry
+from moderation.decision_log.quarantine import (
+    QuarantinedRequest,
+    find_quarantined,
+    list_quarantined,
+)
 from moderation.decision_log.records import Submission
 from moderation.errors import (
     BrokerUnavailable,
@@ -50,7 +54,7 @@ class Parts(NamedTuple):
     log: DecisionLog
     app: Celery
 
-    def quarantine(self, name: str, request: dict[str, Any] | None = None) -> Entry:
+    def quarantine(self, name: str, request: dict[str, Any] | None = None) -> QuarantinedRequest:
         """Does what a worker does with a request whose image it never got."""
         accepted = Accepted(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
         self.registry.quarantine(name, accepted, most_bytes=10_000)
@@ -58,14 +62,14 @@ class Parts(NamedTuple):
         self.log.set_aside(submission, "unavailable", ImageUnavailable("the store failed"))
         return self.entries()[0]
 
-    def entries(self) -> list[Entry]:
-        return find_entries(self.log.engine)
+    def entries(self) -> list[QuarantinedRequest]:
+        return list_quarantined(self.log.engine)
 
     def poison(self, queue: str, why: str, task_id: str | None, sha256: str) -> None:
         poison = Poison(queue, why, task_id, 3, sha256)
         quarantine_poison(self.log, self.registry, self.app, poison)
 
-    def release(self, entry: Entry, registry: Registry | None = None) -> None:
+    def release(self, entry: QuarantinedRequest, registry: Registry | None = None) -> None:
         release(entry, self.log, registry or self.registry, self.app, self.settings)
 
 
@@ -133,7 +137,7 @@ def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
     assert parts.log.outcome("a", "0" * 64) is None
     with pytest.raises(VerdictTimeout):  # and not the old error
         Client(parts.settings).collect("a", timeout_seconds=0)
-    released = find_entry(parts.log.engine, "a")
+    released = find_quarantined(parts.log.engine, "a")
     assert released is not None
     with pytest.raises(RequestError, match="released already"):
         parts.release(released)
@@ -183,7 +187,7 @@ def test_a_released_request_that_cannot_be_sent_now_is_sent_by_a_worker_and_no_e
     connection.acl_deluser("limited")
     assert "a worker sends it within" in caplog.text
     assert connection.llen(QUEUES["bulk"]) == 0
-    [state] = [one.state for one in find_entries(parts.log.engine, every=True)]
+    [state] = [one.state for one in list_quarantined(parts.log.engine, every=True)]
     assert state == "released"
     connection.zincrby("evenhand.accepted.at.bulk", -1000, "a")
     assert Recovery(connection, parts.settings, worker="w").look() == 1

@@ -207,7 +207,7 @@ def test_a_file_that_takes_too_long_fails_and_its_process_ends(
             pool.squares(content, [HOW])
         _assert_fit_for_strangers(caught.value)
         assert not process.is_running()
-        pool._decoders[0].limits = LIMITS
+        pool._decoders[0]._limits = LIMITS
         np.testing.assert_array_equal(pool.squares(GOOD, [HOW])[0], good_pixels)
 
 

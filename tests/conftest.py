@@ -16,10 +16,13 @@ from typing import Any, cast
 
 import hypothesis
 import pytest
+import redis
 
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
+from moderation.queue.celery_app import connect
+from moderation.queue.registry import Registry
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.database_servers import PostgresServer, find_programs
 from tests.support.slow_tests import starts_something
@@ -99,6 +102,20 @@ def server() -> Iterator[EmbeddedRedis]:
     """A real server for one file of tests, which may empty or fill it."""
     with EmbeddedRedis() as running:
         yield running
+
+
+@pytest.fixture
+def connection(settings: Settings) -> Iterator[Any]:
+    """A connection to the Redis of a file's own settings, emptied first and never left full."""
+    with connect(settings) as connected:
+        connected.flushall()
+        yield connected
+        connected.config_set("maxmemory", "0")
+
+
+@pytest.fixture
+def registry(connection: redis.Redis) -> Registry:
+    return Registry(connection)
 
 
 @pytest.fixture(scope="session")

@@ -1,3 +1,5 @@
+"""Every error says what, where and what to do, and survives the way through the queue."""
+
 from __future__ import annotations
 
 import inspect

@@ -209,7 +209,7 @@ def _answering(registry: Collector, address: Address) -> Iterator[int]:
 
 class _Handler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
-        """Logs nothing: a scrape every few seconds is no news."""
+        """Logs nothing: a scrape every few seconds is not worth a line."""
 
 
 class _Server(ThreadingMixIn, WSGIServer):

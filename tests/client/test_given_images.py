@@ -44,7 +44,7 @@ def texts_of(form: str) -> dict[str, str]:
 
 @pytest.fixture
 def nowhere() -> Client:
-    """A host whose Redis is away: whatever it sent would be a BrokerUnavailable."""
+    """A host whose Redis is away, so that sending anything would raise BrokerUnavailable."""
     return Client(load_settings(broker_url="redis://127.0.0.1:9/0"))
 
 
@@ -59,8 +59,8 @@ def test_an_image_as_text_is_refused_before_it_is_sent(form: str, nowhere: Clien
 
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("kind", ["path", "url", "key"])
-def test_an_image_as_text_is_no_message_either(form: str, kind: str) -> None:
-    """From a host that has not this package; with a folder before it, as `abspath` puts there."""
+def test_an_image_as_text_is_not_a_message_either(form: str, kind: str) -> None:
+    """From a host without this package; also behind a folder, as `abspath` puts it there."""
     texts = texts_of(form)
     texts["data URL made absolute"] = f"/srv/app/{texts['data URL']}"
     if form != "JPEG":  # which begins with a slash, so that nothing is put before it
@@ -108,7 +108,7 @@ def test_what_is_a_path_a_url_or_a_key_stays_one(tmp_path: Path) -> None:
         ("key", "s3://b/\udcff"),
     ],
 )
-def test_a_reference_that_can_be_none_is_refused(kind: str, text: str, nowhere: Client) -> None:
+def test_what_cannot_be_a_reference_is_refused(kind: str, text: str, nowhere: Client) -> None:
     message = {"image": {kind: text}, "policies": ["weapons"]}
     with pytest.raises(RequestError):
         ModerationRequest.read(message)
@@ -140,14 +140,14 @@ def test_a_reference_that_can_be_none_is_refused(kind: str, text: str, nowhere: 
     ],
     ids=lambda image: f"{type(image).__name__} {ascii(image)[:20]}",
 )
-def test_what_is_no_image_is_refused_in_words(image: Any, nowhere: Client) -> None:
+def test_what_is_not_an_image_is_refused_in_words(image: Any, nowhere: Client) -> None:
     with pytest.raises(RequestError) as caught:
         nowhere.submit(image, "weapons")
     assert caught.value.remedy
 
 
 @pytest.mark.parametrize("empty", [b"", bytearray(), memoryview(b"")])
-def test_no_bytes_are_an_empty_image(empty: Any, nowhere: Client) -> None:
+def test_empty_bytes_are_an_empty_image(empty: Any, nowhere: Client) -> None:
     with pytest.raises(ImageError, match="the image is empty"):
         nowhere.submit(empty, "weapons")
 
@@ -163,7 +163,7 @@ def test_policies_of_another_kind_are_refused_in_words(policies: Any, nowhere: C
     assert caught.value.remedy
 
 
-@pytest.mark.parametrize("queue", [None, 3, ["bulk"], "\udcff"], ids=ascii)
+@pytest.mark.parametrize("queue", [None, 3, ["bulk"], "slow", "\udcff"], ids=ascii)
 def test_a_queue_of_another_kind_is_refused(queue: Any, nowhere: Client) -> None:
     with pytest.raises(RequestError, match="no queue is called"):
         nowhere.submit(b"x", "weapons", queue=queue)
@@ -172,7 +172,7 @@ def test_a_queue_of_another_kind_is_refused(queue: Any, nowhere: Client) -> None
 @pytest.mark.parametrize(
     "name", [None, 3, b"id", "", "a b", "a\nb", "\udcff", "x" * 129, ["a"]], ids=ascii
 )
-def test_what_is_no_request_id_collects_nothing(name: Any, nowhere: Client) -> None:
+def test_what_is_not_a_request_id_collects_nothing(name: Any, nowhere: Client) -> None:
     with pytest.raises(RequestError, match="Pass what submit returned"):
         nowhere.collect(name, timeout_seconds=0)
 

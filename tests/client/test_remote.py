@@ -131,7 +131,7 @@ def test_no_images_ask_nothing_of_redis() -> None:
     assert list(embed_on_workers([], model="starter", broker_url=url)) == []
 
 
-def test_a_model_that_the_worker_has_not_loaded_is_refused_and_told_what_to_do(
+def test_a_model_that_the_worker_has_not_loaded_is_refused_with_what_to_do(
     broker_url: str, images: Images
 ) -> None:
     before = keys_in(broker_url)
@@ -264,7 +264,7 @@ def test_wrong_settings_are_refused_before_anything_is_asked() -> None:
 @pytest.mark.parametrize(
     "request_", [{}, {"image": {"bytes": "AA=="}}, {"schema_version": 2}, [], None]
 )
-def test_a_message_of_another_shape_is_refused_and_told_why(
+def test_a_message_of_another_shape_is_refused_with_the_reason(
     request_: object, client: Client
 ) -> None:
     result = client._app.send_task("moderation.embed", kwargs={"request": request_})

@@ -1,4 +1,4 @@
-"""A request that is submitted: on its queue and among the accepted ones, or neither and told so."""
+"""A request is submitted: it is on its queue and accepted, or neither and its host knows."""
 
 from __future__ import annotations
 
@@ -37,19 +37,6 @@ ACCEPTED = Accepted(REQUEST, "interactive", 1_700_000_000.0)
 @pytest.fixture
 def settings(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url, visibility_timeout_seconds=5)
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[Any]:
-    with connect(settings) as connected:
-        connected.flushall()
-        yield connected
-        connected.config_set("maxmemory", "0")
-
-
-@pytest.fixture
-def registry(connection: redis.Redis) -> Registry:
-    return Registry(connection)
 
 
 @pytest.fixture
@@ -154,7 +141,7 @@ def test_what_was_withdrawn_is_not_accepted_when_it_comes_late(
         enter(registry, "a", message)
     assert connection.keys("*") == [b"evenhand.withdrawn.a"]
     assert 0 < connection.ttl("evenhand.withdrawn.a") <= 3600
-    enter(registry, "a")  # as an operator does who releases it from quarantine
+    enter(registry, "a")  # as when an operator releases it from quarantine
     assert registry.accepted("a") == ACCEPTED
 
 
@@ -199,11 +186,10 @@ def test_a_request_whose_answer_was_lost_is_taken_back(
     assert arrived == [2, 1][:times]  # it was on the queue
     assert queued(connection) == [before]
     assert is_consistent(connection)
-    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    # Where the answer to the taking back is lost too, nobody can know.
-    assert ["may be decided all the same" in record.getMessage() for record in told] == [True][
-        : times - 1
-    ]
+    warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    # If the answer to the withdrawal is lost too, nobody can know.
+    assert len(warned) == times - 1
+    assert all("may be decided all the same" in record.getMessage() for record in warned)
 
 
 @pytest.mark.parametrize("answered", ["not yet", "before", "struck off before"])
@@ -249,7 +235,7 @@ def test_a_redis_that_was_never_reached_gives_no_warning(caplog: pytest.LogCaptu
     assert "may be decided" not in caplog.text
 
 
-def test_a_redis_that_dies_in_the_moment_has_a_request_whole_and_it_is_told(
+def test_a_redis_that_dies_in_the_moment_has_a_request_whole_and_a_warning_is_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with KeepingRedis(tmp_path) as server, LosingProxy(server.url) as losing:

@@ -1,3 +1,5 @@
+"""Both queues in one: who is served next."""
+
 from __future__ import annotations
 
 import pytest
@@ -25,7 +27,7 @@ def _drained(queues: FairQueue[Put]) -> list[Put]:
 
 
 @given(st.lists(st.tuples(st.sampled_from(("interactive", "bulk")), st.integers())))
-def test_everything_comes_out_once_and_each_lane_in_order(puts: list[Put]) -> None:
+def test_everything_comes_out_once_and_each_queue_in_order(puts: list[Put]) -> None:
     taken = _drained(_filled(puts))
     for queue in ("interactive", "bulk"):
         assert [item for item in taken if item[0] == queue] == [
@@ -49,7 +51,7 @@ def test_while_both_wait_every_fourth_is_bulk(interactive: int, bulk: int) -> No
     assert turns == expected
 
 
-def test_time_that_no_bulk_waited_gives_it_no_turn_in_advance() -> None:
+def test_bulk_earns_no_turn_while_none_of_it_waits() -> None:
     queues = _filled(_all("interactive", 10))
     for _ in range(9):
         queues.take()
@@ -57,6 +59,6 @@ def test_time_that_no_bulk_waited_gives_it_no_turn_in_advance() -> None:
     assert [queue for queue, _ in _drained(queues)] == ["interactive", "bulk"]
 
 
-def test_taking_from_empty_lanes_is_an_error() -> None:
+def test_taking_from_empty_queues_is_an_error() -> None:
     with pytest.raises(IndexError):
         FairQueue[Put]().take()

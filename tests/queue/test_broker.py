@@ -1,4 +1,4 @@
-"""The way to Redis: TLS, held against an authority and a name, for requests, results and checks."""
+"""The way to Redis: TLS, checked against an authority and a name, for requests and results."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from moderation.errors import BrokerUnavailable
 from moderation.local_servers import EmbeddedRedis
 from moderation.queue.celery_app import connect, create_app, ping, shown_url
 from moderation.settings import Settings, load_settings
-from tests.queue.test_hostile_messages import answer, send
-from tests.support.echo_worker import EchoWorker
+from tests.support.echo_worker import EchoWorker, answer, send
 from tests.support.redis_kinds import Certificates, TlsFront
 
 
@@ -76,25 +75,15 @@ def refused(settings: Settings) -> str:
     return str(caught.value)
 
 
-def test_a_certificate_of_another_authority_is_refused(
-    server: EmbeddedRedis, front: TlsFront, theirs: Certificates
+def test_a_certificate_of_another_authority_or_name_is_refused(
+    server: EmbeddedRedis, front: TlsFront, ours: Certificates, theirs: Certificates
 ) -> None:
-    assert "CERTIFICATE_VERIFY_FAILED" in refused(
-        secured(server, front, redis_ca_file=theirs.authority)
-    )
-
-
-def test_without_an_authority_that_of_the_system_counts(
-    server: EmbeddedRedis, front: TlsFront
-) -> None:
-    assert "CERTIFICATE_VERIFY_FAILED" in refused(secured(server, front))
-
-
-def test_a_certificate_of_another_name_is_refused(
-    server: EmbeddedRedis, front: TlsFront, ours: Certificates
-) -> None:
-    settings = secured(server, front, "127.0.0.1", redis_ca_file=ours.authority)
-    assert "mismatch" in refused(settings)
+    other = secured(server, front, redis_ca_file=theirs.authority)
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(other)
+    of_the_system = secured(server, front)
+    assert "CERTIFICATE_VERIFY_FAILED" in refused(of_the_system)
+    named = secured(server, front, "127.0.0.1", redis_ca_file=ours.authority)
+    assert "mismatch" in refused(named)
 
 
 def test_a_server_that_asks_for_a_certificate_gets_ours(

@@ -11,7 +11,6 @@ import time
 import uuid
 import zlib
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,10 +24,9 @@ from moderation.queue.celery_app import CONTROL, UNACKED, UNACKED_INDEX, create_
 from moderation.queue.envelope import UnreadableMessage, largest_message, pack_note, read_envelope
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT
-from tests.support.echo_worker import EchoWorker
+from tests.support.echo_worker import QUEUE, EchoWorker, answer, send
 from tests.support.waiting import until
 
-QUEUE = "moderation.interactive"
 SECRET = "c2VjcmV0IGltYWdl"
 MOST_BYTES = 100_000
 VISIBILITY_SECONDS = 5
@@ -57,22 +55,6 @@ def echo(host: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         yield running
 
 
-def send(host: Settings, act: str = "answer", **options: Any) -> str:
-    """Sends a good request as a host of another make would; returns its id."""
-    task_id = str(uuid.uuid4())
-    request = {"request": {"image": {"path": act}}}
-    with create_app(host) as app:
-        app.send_task(TASK_NAME, kwargs=request, task_id=task_id, queue=QUEUE, **options)
-    return task_id
-
-
-def answer(host: Settings, task_id: str) -> dict[str, Any]:
-    with create_app(host) as app, closing(app.backend.client.connection_pool):
-        until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS")
-        result: dict[str, Any] = app.backend.get_task_meta(task_id)["result"]
-        return result
-
-
 def ping(host: Settings) -> None:
     """Returns once a worker has answered, and so has seen all commands that were sent before."""
     with create_app(host) as app:
@@ -96,11 +78,11 @@ def message(body: Any = None, **changes: Any) -> dict[str, Any]:
     for name, change in changes.items():
         key = name.replace("_", "-")
         parts[key] = {**parts[key], **change} if isinstance(change, dict) else change
-    kept = {key: part for key, part in parts.items() if part is not ...}
+    given = {key: part for key, part in parts.items() if part is not ...}
     for key in ("headers", "properties"):
-        if isinstance(kept.get(key), dict):
-            kept[key] = {k: v for k, v in kept[key].items() if v is not ...}
-    return kept
+        if isinstance(given.get(key), dict):
+            given[key] = {k: v for k, v in given[key].items() if v is not ...}
+    return given
 
 
 def packed(text: bytes) -> str:
@@ -220,7 +202,7 @@ def test_a_hostile_message_is_reported_once_and_harms_nobody(
     assert "Traceback" not in log
 
 
-def test_what_a_request_needs_not_is_left_out(
+def test_what_a_request_does_not_need_is_left_out(
     host: Settings, echo: EchoWorker, database: redis.Redis
 ) -> None:
     task_id = str(uuid.uuid4())
@@ -319,7 +301,7 @@ def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
 
 
 @pytest.mark.parametrize(
-    "kept",
+    "note",
     [
         "garbage",
         "[]",
@@ -329,13 +311,13 @@ def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
     ],
 )
 def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
-    kept: str, host: Settings, echo: EchoWorker, database: redis.Redis
+    note: str, host: Settings, echo: EchoWorker, database: redis.Redis
 ) -> None:
     known = len(echo.poison())
     # A good one that is older must still come back.
     task_id = str(uuid.uuid4())
     good = json.dumps([message(headers={"id": task_id}), "elsewhere", QUEUE])
-    database.hset(UNACKED, mapping={"good": good, "forged": kept})
+    database.hset(UNACKED, mapping={"good": good, "forged": note})
     database.zadd(UNACKED_INDEX, {"good": 1, "forged": 2})
     assert "did" in answer(host, task_id)
     until(lambda: len(echo.poison()) > known)
@@ -435,7 +417,7 @@ def test_no_module_loads_what_can_hold_code(path: Path) -> None:
     assert not {part for name in names for part in name.split(".")} & forbidden
 
 
-def test_host_and_worker_accept_json_alone(host: Settings) -> None:
+def test_host_and_worker_accept_only_json(host: Settings) -> None:
     conf = create_app(host).conf
     assert list(conf.accept_content) == list(conf.result_accept_content) == ["json"]
     assert conf.task_serializer == conf.result_serializer == "json"

@@ -225,7 +225,7 @@ def test_an_unknown_policy_is_refused_with_those_that_are_served(
 @pytest.mark.parametrize(
     "request_", [{}, {"image": {}, "policies": ["weapons"]}, {"schema_version": 2}, [], "x", None]
 )
-def test_a_message_of_another_shape_is_refused_and_told_why(request_: Any, client: Client) -> None:
+def test_a_message_of_another_shape_is_refused(request_: Any, client: Client) -> None:
     result = client._app.send_task("moderation.moderate", kwargs={"request": request_})
     with pytest.raises(RequestError, match="request: "):
         client.collect(result.id)
@@ -303,13 +303,7 @@ def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:
         client.collect("some-id")
 
 
-def test_a_broker_url_of_another_kind_is_refused() -> None:
-    for url in ("localhost:6379", "amqp://localhost", "redis:/x", "redis://h:x/0", "redis://h/db"):
-        with pytest.raises(SettingsError, match=r"MODERATION_BROKER_URL: .*redis://host:6379/0"):
-            load_settings(broker_url=url)
-
-
-def test_a_server_that_is_no_redis_is_a_typed_error(server: PhotoServer) -> None:
+def test_a_server_that_is_not_redis_is_a_typed_error(server: PhotoServer) -> None:
     client = Client(load_settings(broker_url=server.url.replace("http", "redis")))
     with pytest.raises(BrokerUnavailable):
         client.submit(b"x", "weapons")
@@ -385,19 +379,6 @@ def test_a_wrong_password_is_an_error_of_the_settings(redis_server: EmbeddedRedi
     assert "wrong" not in str(caught.value).replace("wrong number", "").replace("WRONGPASS", "")
 
 
-@pytest.mark.parametrize(
-    ("image", "policies"), [(b"", "weapons"), ("", "weapons"), (3, "weapons"), (b"x", [])]
-)
-def test_a_request_that_cannot_be_right_is_refused_before_it_is_sent(
-    image: Any, policies: Any
-) -> None:
-    client = Client(load_settings(broker_url="redis://127.0.0.1:9/0"))
-    with pytest.raises(RequestError):
-        client.submit(image, policies)
-    with pytest.raises(RequestError, match="no queue is called 'slow'"):
-        client.submit(b"x", "weapons", queue="slow")  # type: ignore[arg-type]
-
-
 def test_a_stopping_worker_answers_what_it_has_and_leaves_the_rest(
     photographs: list[Path],
 ) -> None:
@@ -460,7 +441,7 @@ def _picture(number: int) -> bytes:
 def test_an_interactive_request_passes_a_backlog_of_bulk(
     client: Client, worker: EmbeddedWorker, photographs: list[Path]
 ) -> None:
-    # Small, so that sending them takes little; and all different, else the log would answer.
+    # Small, so that they are sent quickly, and all different, so that the log does not answer.
     images = [_picture(n) for n in range(150)]
     worker.process.send_signal(signal.SIGSTOP)
     try:
@@ -484,13 +465,13 @@ def test_an_interactive_request_passes_a_backlog_of_bulk(
         (None, "interactive"),
     ],
 )
-def test_the_queue_is_that_of_the_queue(came_by: dict[str, str] | None, queue: str) -> None:
+def test_the_queue_is_that_of_the_routing_key(came_by: dict[str, str] | None, queue: str) -> None:
     task = SimpleNamespace(request=Context(delivery_info=came_by, id="a", retries=0))
     assert _delivery(task).queue == queue
 
 
 @pytest.mark.parametrize("queue", ["interactive", "bulk"])
-def test_a_request_reaches_the_pipeline_in_the_lane_of_its_queue(
+def test_a_request_reaches_the_pipeline_with_its_queue(
     queue: Any, redis_server: EmbeddedRedis
 ) -> None:
     # A database of its own, where no worker takes the message.

@@ -30,8 +30,7 @@ from moderation.queue.depth import BrokerState, QueueState, look, read_queues
 from moderation.settings import Settings, load_settings
 from moderation.worker.metrics_server import exporter, exposition
 from tests.conftest import ROOT
-from tests.queue.test_hostile_messages import answer, send
-from tests.support.echo_worker import EchoWorker
+from tests.support.echo_worker import EchoWorker, answer, send
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 
@@ -207,7 +206,7 @@ def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
         send(quiet, "later 3600", headers={"sent_at": 1_700_000_000.0})
 
         def retried() -> list[dict[str, Any]]:
-            taken = [json.loads(kept)[0]["headers"] for kept in connection.hvals(UNACKED)]
+            taken = [json.loads(note)[0]["headers"] for note in connection.hvals(UNACKED)]
             return [headers for headers in taken if headers["retries"]]
 
         [headers] = until(retried)
@@ -273,7 +272,7 @@ def test_an_unknown_age_is_not_a_number_to_prometheus() -> None:
     assert _samples(text)[("evenhand_requests_in_hand", "")] == 7
 
 
-def test_an_unknown_age_is_told_as_unknown() -> None:
+def test_an_unknown_age_is_called_unknown() -> None:
     state = BrokerState((QueueState("bulk", 1, None), QueueState("interactive", 0, 0.0)), 7)
     assert state.described == (
         "1 waiting in bulk (the oldest unknown), 0 waiting in interactive, 7 in hand"
@@ -294,7 +293,7 @@ def _running(settings: Settings, *words: str) -> Iterator[subprocess.Popen[str]]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_exporter_answers_each_scrape_anew_and_ends_cleanly(
+def test_the_exporter_reads_again_at_each_scrape_and_ends_cleanly(
     number: signal.Signals, alone: Settings
 ) -> None:
     with _running(alone, "--serve", "127.0.0.1:0") as process:
@@ -338,13 +337,10 @@ def test_the_exporter_says_where_it_cannot_listen(alone: Settings) -> None:
         pass
 
 
-@pytest.mark.parametrize(
-    "address", ["nonsense", "localhost", "1.2.3.4:x", ":9808", "70000", "h/:1"]
-)
-def test_an_address_that_is_none_is_refused(address: str, alone: Settings) -> None:
-    done = run(alone, "--serve", address)
+def test_a_wrong_address_is_refused(alone: Settings) -> None:
+    done = run(alone, "--serve", "localhost")
     assert done.returncode == 2
-    assert f"--serve: {address!r} is not an address. Write HOST:PORT or PORT" in done.stderr
+    assert "--serve: 'localhost' is not an address. Write HOST:PORT or PORT" in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -401,7 +397,7 @@ def test_a_redis_that_is_away_ends_the_command_with_3() -> None:
         read_queues(away)
 
 
-def test_without_the_prometheus_library_the_way_to_it_is_told(alone: Settings) -> None:
+def test_without_the_prometheus_library_the_error_says_how_to_get_it(alone: Settings) -> None:
     code = "import sys; sys.modules['prometheus_client'] = None; from moderation import __main__; "
     code += "sys.argv = ['moderation', 'queues', '--format', 'prometheus']; __main__.main()"
     done = subprocess.run(

@@ -19,12 +19,11 @@ from moderation.local_servers import EmbeddedRedis
 from moderation.queue.celery_app import UNACKED, UNACKED_INDEX
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
-from tests.queue.test_hostile_messages import QUEUE, answer, send
-from tests.support.echo_worker import EchoWorker
+from tests.support.echo_worker import QUEUE, EchoWorker, answer, send
 from tests.support.redis_kinds import KeepingRedis
 from tests.support.waiting import PATIENCE_SECONDS, until
 
-#: What a worker says that cannot write a result, and goes on trying.
+#: What a worker logs while it cannot write a result, and goes on trying.
 NOT_WRITTEN = "Failed operation _store_result"
 
 
@@ -83,14 +82,14 @@ def test_a_worker_without_redis_says_so_every_few_seconds_and_goes_on_after(
 
 
 def test_no_line_of_a_worker_advises_an_option(host: Settings, tmp_path: Path) -> None:
-    """Of root too, which the tests run as in containers: Celery advises `--uid` to it."""
+    """Also as root, as in containers, where Celery advises `--uid`."""
     with worker(host, tmp_path) as echo:
         answer(host, send(host, "answer"))
         assert not re.findall(r"\s--[a-z]+", echo.log())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
-def test_a_worker_without_redis_ends_when_it_is_told_to(
+def test_a_worker_without_redis_ends_on_a_signal(
     number: signal.Signals, server: KeepingRedis, host: Settings, tmp_path: Path
 ) -> None:
     with worker(host, tmp_path) as echo:
@@ -259,20 +258,19 @@ def test_retries_that_wait_in_memory_are_bounded_and_all_are_answered(
 #: of which loading a real one has many.
 SLOW_MODEL = """
 import threading
-from moderation import __main__, encoders
+from moderation import __main__
+from moderation.encoders import registry
 
 def load(*_):
     print("It loads", flush=True)
     threading.Event().wait()
 
-encoders.LOADERS["starter"] = load
+registry.LOADERS["starter"] = load
 __main__.main()
 """
 
 
-def test_ctrl_c_while_the_model_loads_ends_without_a_word(
-    server: KeepingRedis, tmp_path: Path
-) -> None:
+def test_ctrl_c_while_the_model_loads_ends_silently(server: KeepingRedis, tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "MODERATION_BROKER_URL": server.url,

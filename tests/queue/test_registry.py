@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -14,7 +13,6 @@ from moderation.client.client import Client
 from moderation.errors import QueueFull
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, QueueName
-from moderation.queue.celery_app import connect
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
@@ -33,18 +31,6 @@ def accepted(name: str, queue: QueueName = "interactive") -> Accepted:
 @pytest.fixture
 def settings(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url, visibility_timeout_seconds=3600, max_queue_length=5)
-
-
-@pytest.fixture
-def connection(settings: Settings) -> Iterator[redis.Redis]:
-    with connect(settings) as connected:
-        connected.flushall()
-        yield connected
-
-
-@pytest.fixture
-def registry(connection: redis.Redis) -> Registry:
-    return Registry(connection)
 
 
 def enter(registry: Registry, name: str, queue: QueueName = "interactive") -> bool:
@@ -117,7 +103,7 @@ def test_nothing_is_accepted_beyond_so_many_bytes(
     assert connection.keys("*") == []
 
 
-def test_a_host_is_told_that_the_queue_is_full_and_loses_nothing(
+def test_a_host_learns_that_the_queue_is_full_and_loses_nothing(
     settings: Settings, connection: redis.Redis
 ) -> None:
     client = Client(settings)
@@ -211,17 +197,17 @@ def test_a_request_that_was_entered_first_and_sent_last_is_not_taken_for_lost(
     assert overdue(registry) == []
 
 
-def test_a_backlog_behind_a_message_of_another_make_is_not_taken_for_lost(
+def test_a_backlog_behind_a_message_without_a_time_is_not_taken_for_lost(
     registry: Registry, connection: redis.Redis
 ) -> None:
     for name, seconds in (("lost", 1000), ("next", 900), ("behind", 890)):
         enter(registry, name)
         age(connection, name, seconds)
-    connection.lpush(INTERACTIVE, "of another make", "next")
+    connection.lpush(INTERACTIVE, "without a time", "next")
     assert overdue(registry) == ["lost"]
 
 
-def test_an_entry_of_another_version_holds_no_other_up(
+def test_a_request_of_another_version_does_not_hold_up_others(
     settings: Settings, connection: redis.Redis
 ) -> None:
     lost = [Client(settings).submit("/srv/a.jpg", "weapons") for _ in range(3)]
@@ -248,9 +234,9 @@ def test_what_was_popped_and_never_noted_is_sent_again_once(
     assert queued(connection) == [lost]
     assert recovery.look() == 0
     message = json.loads(connection.lindex(INTERACTIVE, 0))  # type: ignore[arg-type]
-    kept = connection.hget("evenhand.accepted", lost)
-    assert isinstance(kept, bytes)
-    assert message["headers"]["sent_at"] == round(Accepted.unpacked(kept).sent_at, 3)
+    entered = Registry(connection).accepted(lost)
+    assert entered is not None
+    assert message["headers"]["sent_at"] == round(entered.sent_at, 3)
 
 
 def test_a_backlog_that_is_older_than_the_timeout_is_not_sent_twice(
@@ -293,7 +279,7 @@ def test_what_is_quarantined_is_kept_up_to_so_many_bytes_the_newest_longest(
     assert registry.quarantined("d") is None
 
 
-def test_setting_a_request_aside_twice_keeps_it_once(
+def test_a_request_that_is_quarantined_twice_is_kept_once(
     registry: Registry, connection: redis.Redis
 ) -> None:
     for _ in range(2):

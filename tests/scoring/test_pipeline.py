@@ -12,33 +12,9 @@ import pytest
 from PIL import Image
 
 from moderation.errors import ImageError, RequestError
-from moderation.images.decode.child import Limits
-from moderation.images.decode.pool import DecoderPool
 from moderation.messages import QueueName, Verdict
-from moderation.policy import parse_policy
 from moderation.scoring.pipeline import Pipeline
-from tests.support.stub_encoder import StubEncoder
-from tests.support.waiting import PATIENCE_SECONDS
-
-POLICY = b"""
-schema_version: 1
-id: colours
-version: 1
-title: Colours
-scoring: softmax
-decision: threshold
-labels:
-  - {id: loud, prompts: [loud], action: block, threshold: 0.5}
-  - {id: quiet, prompts: [quiet]}
-"""
-
-
-def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
-    """Returns a pipeline with the policy above on a tiny encoder."""
-    policy = parse_policy(POLICY, "colours.yaml")
-    decoders = DecoderPool(2, Limits(10_000_000, frames, PATIENCE_SECONDS))
-    loaded = encoder or StubEncoder()
-    return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")
+from tests.support.sample_pipeline import make_pipeline
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +86,7 @@ def test_many_threads_in_both_queues_each_get_the_verdict_on_their_image(
         list(threads.map(ask, range(60)))
 
 
-def test_a_bad_image_and_an_unknown_policy_are_told(pipeline: Pipeline) -> None:
+def test_a_bad_image_and_what_is_not_served_are_refused(pipeline: Pipeline) -> None:
     with pytest.raises(ImageError):
         _moderated(pipeline, b"no image")
     with pytest.raises(RequestError, match="no policy is called smells"):

@@ -1,4 +1,4 @@
-"""A worker process without a model: the real queue, with a task that answers what it is told.
+"""A worker process without a model: the real queue, with a task that does what it is asked to do.
 
 What a request names as its image is what is done: `answer`, `held NAME` (until the test opens the
 gate of that name), `later SECONDS` (tried again once, after so long). Messages that cannot be acted
@@ -11,7 +11,9 @@ import dataclasses
 import json
 import sys
 import time
+import uuid
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,8 +25,10 @@ from moderation.queue.celery_app import create_app, node_name
 from moderation.queue.consumer import Poison
 from moderation.settings import Settings, load_settings
 from moderation.worker.serving import serve
+from tests.support.waiting import until
 
 POISON, REFUSING = "poison.jsonl", "refusing"
+QUEUE = QUEUES["interactive"]
 
 
 class EchoWorker(EmbeddedWorker):
@@ -54,6 +58,23 @@ class EchoWorker(EmbeddedWorker):
     def open(self, gate: str) -> None:
         """Lets requests go on that are held at a gate, those to come too."""
         (self.folder / gate).touch()
+
+
+def send(host: Settings, act: str = "answer", **options: Any) -> str:
+    """Sends a good request as a host without this package does; returns its id."""
+    task_id = str(uuid.uuid4())
+    request = {"request": {"image": {"path": act}}}
+    with create_app(host) as app:
+        app.send_task(TASK_NAME, kwargs=request, task_id=task_id, queue=QUEUE, **options)
+    return task_id
+
+
+def answer(host: Settings, task_id: str) -> dict[str, Any]:
+    """Returns what the worker answered, once it has."""
+    with create_app(host) as app, closing(app.backend.client.connection_pool):
+        until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS")
+        result: dict[str, Any] = app.backend.get_task_meta(task_id)["result"]
+        return result
 
 
 def _write_to(folder: Path) -> Callable[[Poison], None]:

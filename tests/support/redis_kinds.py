@@ -26,7 +26,7 @@ class ConfiguredRedis(EmbeddedRedis):
 
 
 class KeepingRedis(ConfiguredRedis):
-    """One that keeps what it holds when it is started anew."""
+    """One that keeps what it holds when it is started again."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__("--appendonly", "yes", "--appendfsync", "always", "--dir", str(folder))

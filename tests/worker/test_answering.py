@@ -42,9 +42,9 @@ from moderation.settings import Settings, load_settings
 from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.metrics import Metrics
 from moderation.worker.request import Delivery, Request, read_request
-from tests.scoring.test_pipeline import make_pipeline
 from tests.support.database_servers import PostgresServer
 from tests.support.photo_server import PhotoServer
+from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
@@ -324,7 +324,7 @@ def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(desk: Desk) 
     assert isinstance(desk.answer(message()), Decided)
 
 
-def test_retries_are_no_deaths(desk: Desk) -> None:
+def test_retries_are_not_deaths(desk: Desk) -> None:
     with PhotoServer(Path(__file__)) as photos:
         lost = message(image={"url": f"{photos.url}/down"})
         for _ in range(5):

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -52,16 +52,61 @@ PAYLOAD = '{"type": "decided",  "data": {"label": "\\u00e9t\u00e9 \U0001f642"}}'
 QUICK = Timing(poll=0.02, backoff=(0.01,) * 3, breaker_failures=1000, claim_beyond=30, grace=0.5)
 
 
-@pytest.fixture
-def database(database_url: str) -> Iterator[Database]:
-    """The database of a new decision log."""
-    with open_log(load_settings(database_url=database_url)) as log:
-        yield log.database
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Hooks(WebhookServer):
+    """A receiver of webhooks, and the outbox of a new decision log that they come from."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__()
+        self.database = database
+
+    def add(self, callback_id: str = "a", url: str | None = None, **values: Any) -> str:
+        """Puts a due row into the outbox."""
+        now = _now()
+        row = {
+            "id": callback_id,
+            "request_id": f"request-of-{callback_id}",
+            "endpoint": url or self.url,
+            "payload": PAYLOAD,
+            "created_at": now,
+            "next_attempt_at": now - timedelta(seconds=1),
+        }
+        with self.database.engine.begin() as connection:
+            connection.execute(insert(tables.outbox).values({**row, **values}))
+        return callback_id
+
+    def get(self, callback_id: str = "a") -> Callback:
+        found = outbox.find(self.database, callback_id)
+        assert found is not None
+        return found
+
+    def is_delivered(self, callback_id: str = "a") -> bool:
+        return self.get(callback_id).delivered_at is not None
+
+    def dispatching(
+        self,
+        *urls: str,
+        timing: Timing = QUICK,
+        clock: Callable[[], datetime] = _now,
+        webhooks: Webhooks | None = None,
+        **settings: Any,
+    ) -> CallbackDispatcher:
+        """Returns a dispatcher to these URLs; without any, to this receiver alone."""
+        given = settings_for(*(urls or (self.url,)), **settings)
+        counting = webhooks or Metrics().webhooks
+        return CallbackDispatcher(self.database, given, counting, timing=timing, clock=clock)
+
+    def rename_table(self, name: str, to: str) -> None:
+        with self.database.engine.begin() as connection:
+            connection.exec_driver_sql(f"ALTER TABLE {name} RENAME TO {to}")
 
 
 @pytest.fixture
-def server() -> Iterator[WebhookServer]:
-    with WebhookServer() as running:
+def hooks(database_url: str) -> Iterator[Hooks]:
+    with open_log(load_settings(database_url=database_url)) as log, Hooks(log.database) as running:
         yield running
 
 
@@ -69,36 +114,9 @@ def settings_for(*urls: str, secrets: str | None = SECRET, **others: Any) -> Set
     return load_settings(callback_urls=urls, callback_secrets=secrets, **others)
 
 
-def add(database: Database, url: str, callback_id: str = "a", **values: Any) -> str:
-    now = datetime.now(UTC)
-    row = {
-        "id": callback_id,
-        "request_id": f"request-of-{callback_id}",
-        "endpoint": url,
-        "payload": PAYLOAD,
-        "created_at": now,
-        "next_attempt_at": now - timedelta(seconds=1),
-    }
-    with database.engine.begin() as connection:
-        connection.execute(insert(tables.outbox).values({**row, **values}))
-    return callback_id
-
-
-def get(database: Database, callback_id: str = "a") -> Callback:
-    found = outbox.find(database, callback_id)
-    assert found is not None
-    return found
-
-
 def threads() -> set[threading.Thread]:
     """Returns the threads of dispatchers."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("callback")}
-
-
-def dispatching(database: Database, *urls: str, **others: Any) -> CallbackDispatcher:
-    options = {"timing": QUICK, **others.pop("options", {})}
-    webhooks = options.pop("webhooks", None) or Metrics().webhooks
-    return CallbackDispatcher(database, settings_for(*urls, **others), webhooks, **options)
 
 
 def counted(metrics: Metrics, host: str) -> dict[str, float]:
@@ -115,27 +133,25 @@ def counted(metrics: Metrics, host: str) -> dict[str, float]:
 # Signatures
 
 
-def test_a_row_is_sent_signed_and_byte_for_byte(database: Database, server: WebhookServer) -> None:
-    add(database, server.url)
-    with dispatching(database, server.url):
-        until(lambda: get(database).delivered_at)
-    [post] = server.posts
+def test_a_row_is_sent_signed_and_byte_for_byte(hooks: Hooks) -> None:
+    hooks.add()
+    with hooks.dispatching():
+        until(lambda: hooks.is_delivered())
+    [post] = hooks.posts
     assert (post.path, post.body) == ("/hook", PAYLOAD.encode())
     assert post.headers["content-type"] == "application/json"
     assert Webhook(SECRET).verify(post.body, post.headers) == json.loads(PAYLOAD)
     assert post.id == "a"
-    row = get(database)
+    row = hooks.get()
     assert (row.state, row.attempts, row.last_error) == ("delivered", 1, None)
     assert row.claimed_until is None
 
 
-def test_either_of_two_secrets_verifies_and_another_does_not(
-    database: Database, server: WebhookServer
-) -> None:
-    add(database, server.url)
-    with dispatching(database, server.url, secrets=f"{SECRET}, {OTHER}"):
-        until(lambda: server.posts)
-    [post] = server.posts
+def test_either_of_two_secrets_verifies_and_another_does_not(hooks: Hooks) -> None:
+    hooks.add()
+    with hooks.dispatching(secrets=f"{SECRET}, {OTHER}"):
+        until(lambda: hooks.posts)
+    [post] = hooks.posts
     assert len(post.headers["webhook-signature"].split(" ")) == 2
     for secret in (SECRET, OTHER):
         assert Webhook(secret).verify(post.body, post.headers)
@@ -143,26 +159,23 @@ def test_either_of_two_secrets_verifies_and_another_does_not(
         Webhook(base64.b64encode(b"third".ljust(32, b"3")).decode()).verify(post.body, post.headers)
 
 
-def test_the_id_stays_and_the_time_is_that_of_the_try(
-    database: Database, server: WebhookServer
-) -> None:
-    server.reply = lambda post: HookReply(500 if len(server.posts) < 3 else 200)
-    add(database, server.url)
+def test_the_id_stays_and_the_time_is_that_of_the_try(hooks: Hooks) -> None:
+    hooks.reply = lambda post: HookReply(500 if len(hooks.posts) < 3 else 200)
+    hooks.add()
     began = datetime.now(UTC)
     looks = iter(range(10**6))
     # A clock that goes on by a minute whenever it is looked at; no claim ends meanwhile.
     timing = replace(QUICK, claim_beyond=1e8)
-    options = {"clock": lambda: began + timedelta(minutes=next(looks)), "timing": timing}
-    with dispatching(database, server.url, options=options):
-        until(lambda: get(database).delivered_at)
-    assert [post.id for post in server.posts] == ["a"] * 3
-    times = [int(post.headers["webhook-timestamp"]) for post in server.posts]
+    with hooks.dispatching(timing=timing, clock=lambda: began + timedelta(minutes=next(looks))):
+        until(lambda: hooks.is_delivered())
+    assert [post.id for post in hooks.posts] == ["a"] * 3
+    times = [int(post.headers["webhook-timestamp"]) for post in hooks.posts]
     assert times[0] > began.timestamp()
     assert times[0] < times[1] < times[2]
 
 
 @pytest.mark.parametrize(
-    ("secrets", "told"),
+    ("secrets", "text"),
     [
         (None, "no secret to sign them with"),
         (" , ", "no secret to sign them with"),
@@ -172,12 +185,14 @@ def test_the_id_stays_and_the_time_is_that_of_the_try(
         ("whsec_c2VzYW1l", "secret 1 is not of 24 to 64 bytes"),
     ],
 )
-def test_a_secret_that_cannot_be_used_stops_the_start_and_is_not_told(
-    secrets: str | None, told: str, database: Database
+def test_a_secret_that_cannot_be_used_stops_the_start_and_is_not_repeated(
+    secrets: str | None, text: str, hooks: Hooks
 ) -> None:
-    with pytest.raises(SettingsError, match=told) as caught:
+    with pytest.raises(SettingsError, match=text) as caught:
         make_dispatcher(
-            settings_for("https://app.example/hook", secrets=secrets), database, Metrics().webhooks
+            settings_for("https://app.example/hook", secrets=secrets),
+            hooks.database,
+            Metrics().webhooks,
         )
     assert "MODERATION_CALLBACK_SECRETS" in str(caught.value)
     assert "ses" not in str(caught.value)
@@ -190,25 +205,23 @@ def test_secrets_do_not_show_in_a_repr() -> None:
     assert SECRET not in repr(settings) + repr(Signer(settings)) + repr(vars(Signer(settings)))
 
 
-def test_the_decision_log_puts_its_answers_into_the_outbox(
-    database_url: str, server: WebhookServer
-) -> None:
-    settings = settings_for(server.url, database_url=database_url)
+def test_the_decision_log_puts_its_answers_into_the_outbox(database_url: str, hooks: Hooks) -> None:
+    settings = settings_for(hooks.url, database_url=database_url)
     request = Submission("r-1", "0" * 64, "bytes", "", ("weapons",), "interactive", None)
     with open_log(settings) as log, make_dispatcher(settings, log.database, Metrics().webhooks):
-        log.set_aside(request, "image", ImageError("this is no image", "image", "Send another"))
+        log.set_aside(request, "image", ImageError("this is not an image", "image", "Send another"))
         until(lambda: outbox.list_callbacks(log.database, "delivered", 10))
-    [post] = server.posts
-    told = Webhook(SECRET).verify(post.body, post.headers)
-    assert (told["type"], told["data"]["request_id"]) == ("moderation.quarantined", "r-1")
-    assert told["data"]["error"]["what"] == "this is no image"
+    [post] = hooks.posts
+    sent = Webhook(SECRET).verify(post.body, post.headers)
+    assert (sent["type"], sent["data"]["request_id"]) == ("moderation.quarantined", "r-1")
+    assert sent["data"]["error"]["what"] == "this is not an image"
 
 
 # Receivers
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "text"),
     [
         ("ftp://app.example/hook?key=sesame", "URL 1 is not an https URL"),
         ("/hook?key=sesame", "URL 1 is not an https URL"),
@@ -218,11 +231,11 @@ def test_the_decision_log_puts_its_answers_into_the_outbox(
         ("https://app.example/#sesame", "URL 1 has a user or a fragment"),
     ],
 )
-def test_a_url_that_cannot_be_sent_to_stops_the_start_and_is_not_told(
-    url: str, told: str, database: Database
+def test_a_url_that_cannot_be_sent_to_stops_the_start_and_is_not_repeated(
+    url: str, text: str, hooks: Hooks
 ) -> None:
-    with pytest.raises(SettingsError, match=told) as caught:
-        make_dispatcher(settings_for(url), database, Metrics().webhooks)
+    with pytest.raises(SettingsError, match=text) as caught:
+        make_dispatcher(settings_for(url), hooks.database, Metrics().webhooks)
     assert "MODERATION_CALLBACK_URLS" in str(caught.value)
     assert "sesame" not in str(caught.value)
 
@@ -235,95 +248,89 @@ def test_http_may_go_to_this_machine(host: str) -> None:
 
 @pytest.mark.parametrize("host", ["app.internal", "localhost.evil.example", "128.0.0.1"])
 def test_http_goes_elsewhere_where_the_url_says_so_and_the_log_tells(
-    host: str, database: Database, caplog: pytest.LogCaptureFixture
+    host: str, hooks: Hooks, caplog: pytest.LogCaptureFixture
 ) -> None:
     urls = (f"http://{host}/hook?key=sesame", f"https://{host}/hook")
     # The schemes that images may be fetched by have no part in it.
     settings = settings_for(*urls, allowed_schemes=("https",))
-    make_dispatcher(settings, database, Metrics().webhooks)
+    make_dispatcher(settings, hooks.database, Metrics().webhooks)
     [plain, secret] = read_receivers(settings)
     assert (plain.is_overheard, secret.is_overheard) == (True, False)
-    told = f"callbacks to {host} go over http: whoever is between can read them"
-    assert caplog.messages == [told]
+    text = f"callbacks to {host} go over http: whoever is between can read them"
+    assert caplog.messages == [text]
 
 
-def test_without_urls_nothing_is_dispatched(database: Database) -> None:
+def test_without_urls_nothing_is_dispatched(hooks: Hooks) -> None:
     before = threads()
-    with make_dispatcher(load_settings(), database, Metrics().webhooks):
+    with make_dispatcher(load_settings(), hooks.database, Metrics().webhooks):
         assert threads() <= before
 
 
-def test_a_url_that_left_the_settings_is_not_sent_to(
-    database: Database, server: WebhookServer
-) -> None:
-    add(database, NOBODY, "left")
-    add(database, server.url, "stays")
-    with dispatching(database, server.url):
-        until(lambda: get(database, "stays").delivered_at)
-    assert (get(database, "left").attempts, get(database, "left").claimed_until) == (0, None)
+def test_a_url_that_left_the_settings_is_not_sent_to(hooks: Hooks) -> None:
+    hooks.add("left", NOBODY)
+    hooks.add("stays")
+    with hooks.dispatching():
+        until(lambda: hooks.is_delivered("stays"))
+    assert (hooks.get("left").attempts, hooks.get("left").claimed_until) == (0, None)
 
 
 # Tries
 
 
 @pytest.mark.parametrize("status", [301, 307, 400, 404, 429, 500, 503])
-def test_an_answer_that_is_no_2xx_is_tried_again(
-    status: int, database: Database, server: WebhookServer
-) -> None:
+def test_a_reply_other_than_2xx_is_tried_again(status: int, hooks: Hooks) -> None:
     moved = HookReply(status, {"Location": "/elsewhere"}, b"sesame")
-    server.reply = lambda post: moved if len(server.posts) == 1 else HookReply(202)
-    add(database, server.url)
+    hooks.reply = lambda post: moved if len(hooks.posts) == 1 else HookReply(202)
+    hooks.add()
     metrics = Metrics()
-    metrics.webhooks.go_to([server.host])
-    with dispatching(database, server.url, options={"webhooks": metrics.webhooks}):
-        until(lambda: counted(metrics, server.host) == {"retried": 1, "delivered": 1})
-    assert {post.path for post in server.posts} == {"/hook"}
-    assert get(database).attempts == 2
+    metrics.webhooks.go_to([hooks.host])
+    with hooks.dispatching(webhooks=metrics.webhooks):
+        until(lambda: counted(metrics, hooks.host) == {"retried": 1, "delivered": 1})
+    assert {post.path for post in hooks.posts} == {"/hook"}
+    assert hooks.get().attempts == 2
 
 
 def test_a_callback_is_given_up_after_the_last_try(
-    database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
+    hooks: Hooks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.reply = lambda post: HookReply(500, body=b"sesame")
-    add(database, server.url)
+    hooks.reply = lambda post: HookReply(500, body=b"sesame")
+    hooks.add()
     metrics = Metrics()
-    metrics.webhooks.go_to([server.host])
-    with dispatching(database, server.url, options={"webhooks": metrics.webhooks}):
-        until(lambda: counted(metrics, server.host) == {"retried": 3, "failed": 1})
-    row = get(database)
+    metrics.webhooks.go_to([hooks.host])
+    with hooks.dispatching(webhooks=metrics.webhooks):
+        until(lambda: counted(metrics, hooks.host) == {"retried": 3, "failed": 1})
+    row = hooks.get()
     assert (row.state, row.attempts) == ("failed", 4)
     assert row.last_error == "HTTP 500 Internal Server Error"
-    assert len(server.posts) == 4
+    assert len(hooks.posts) == 4
     [given_up] = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert given_up.__dict__["request_id"] == "request-of-a"
 
 
-def test_a_receiver_that_is_gone_is_not_asked_again(
-    database: Database, server: WebhookServer
-) -> None:
-    server.reply = lambda post: HookReply(410)
-    add(database, server.url)
-    with dispatching(database, server.url):
-        until(lambda: get(database).failed_at)
-    assert (get(database).attempts, get(database).last_error) == (1, "HTTP 410 Gone")
+def test_a_receiver_that_is_gone_is_not_asked_again(hooks: Hooks) -> None:
+    hooks.reply = lambda post: HookReply(410)
+    hooks.add()
+    with hooks.dispatching():
+        until(lambda: hooks.get().failed_at)
+    assert (hooks.get().attempts, hooks.get().last_error) == (1, "HTTP 410 Gone")
 
 
-def test_a_receiver_that_nobody_answers_for_is_told_in_few_words(database: Database) -> None:
-    add(database, NOBODY)
-    with dispatching(database, NOBODY):
-        until(lambda: get(database).last_error)
-    told = get(database).last_error or ""
-    assert told.startswith("no answer, ConnectError")
-    assert len(told) <= 200
+def test_a_receiver_that_nobody_answers_for_is_named_in_few_words(hooks: Hooks) -> None:
+    hooks.add(url=NOBODY)
+    with hooks.dispatching(NOBODY):
+        until(lambda: hooks.get().last_error)
+    text = hooks.get().last_error or ""
+    assert text.startswith("no answer, ConnectError")
+    assert len(text) <= 200
 
 
-def test_retry_after_is_honoured(database: Database, server: WebhookServer) -> None:
-    server.reply = lambda post: HookReply(503, {"Retry-After": "3600"})
-    add(database, server.url)
+def test_retry_after_is_honoured(hooks: Hooks) -> None:
+    hooks.reply = lambda post: HookReply(503, {"Retry-After": "3600"})
+    hooks.add()
     now = datetime.now(UTC)
-    with dispatching(database, server.url, options={"clock": lambda: now}):
-        until(lambda: get(database).attempts)
-    assert get(database).next_attempt_at == now + timedelta(hours=1)
+    with hooks.dispatching(clock=lambda: now):
+        until(lambda: hooks.get().attempts)
+    assert hooks.get().next_attempt_at == now + timedelta(hours=1)
 
 
 def test_the_schedule_goes_on_for_about_three_days_and_is_spread() -> None:
@@ -355,7 +362,7 @@ def test_retry_after_is_read_as_seconds_and_as_a_date() -> None:
         assert parse_retry_after(nonsense, now) is None
 
 
-def drip(server: WebhookServer, began: bytes, more: bytes = b"x") -> socket.socket:
+def drip(hooks: Hooks, began: bytes, more: bytes = b"x") -> socket.socket:
     """Returns a listener that answers with `began`, then with `more` now and then, for ever."""
     listener = socket.create_server(("127.0.0.1", 0))
 
@@ -365,7 +372,7 @@ def drip(server: WebhookServer, began: bytes, more: bytes = b"x") -> socket.sock
                 connection, _ = listener.accept()
                 with connection, suppress(OSError):
                     connection.sendall(began)
-                    while not server.closing.wait(0.05):
+                    while not hooks.closing.wait(0.05):
                         connection.sendall(more)
 
     threading.Thread(target=serve, daemon=True).start()
@@ -381,49 +388,48 @@ def drip(server: WebhookServer, began: bytes, more: bytes = b"x") -> socket.sock
     ids=["headers that never end", "a body that never ends"],
 )
 def test_the_timeout_holds_for_the_whole_of_a_try(
-    began: bytes, delivered: bool, database: Database, server: WebhookServer
+    began: bytes, delivered: bool, hooks: Hooks
 ) -> None:
     """A status that came is an answer, whatever becomes of the body behind it."""
     timing = replace(QUICK, backoff=(0.01,) * 1000)  # until the status comes in so short a time
-    with drip(server, began) as listener:
+    with drip(hooks, began) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        add(database, url)
-        options = {"timing": timing}
-        with dispatching(database, url, callback_timeout_seconds=0.3, options=options):
-            until(lambda: get(database).delivered_at if delivered else get(database).attempts)
-    assert bool(get(database).delivered_at) == delivered
-    assert get(database).last_error == (None if delivered else "no answer within 0.3 s")
+        hooks.add(url=url)
+        with hooks.dispatching(url, callback_timeout_seconds=0.3, timing=timing):
+            until(lambda: hooks.is_delivered() if delivered else hooks.get().attempts)
+    assert bool(hooks.is_delivered()) == delivered
+    assert hooks.get().last_error == (None if delivered else "no answer within 0.3 s")
 
 
-def test_an_answer_without_end_is_not_read_to_it(database: Database, server: WebhookServer) -> None:
+def test_an_answer_without_end_is_not_read_to_it(hooks: Hooks) -> None:
     began = b"HTTP/1.1 200 OK\r\ncontent-length: 999999999999\r\n\r\n"
-    with drip(server, began, bytes(100_000)) as listener:
+    with drip(hooks, began, bytes(100_000)) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
-        add(database, url)
-        with dispatching(database, url, callback_timeout_seconds=60) as dispatcher:
-            until(lambda: get(database).delivered_at)
+        hooks.add(url=url)
+        with hooks.dispatching(url, callback_timeout_seconds=60) as dispatcher:
+            until(lambda: hooks.is_delivered())
             assert not dispatcher.outages
 
 
 def test_proxies_of_the_environment_and_cookies_are_not_used(
-    database: Database, server: WebhookServer, monkeypatch: pytest.MonkeyPatch
+    hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
-    server.reply = lambda post: HookReply(200 if post.id == "b" else 500, {"Set-Cookie": "c=1"})
-    add(database, server.url)
-    with dispatching(database, server.url):
-        until(lambda: get(database).attempts)
-        add(database, server.url, "b")
-        until(lambda: get(database, "b").delivered_at)
-    assert len(server.posts) > 1
-    assert not any("cookie" in post.headers for post in server.posts)
+    hooks.reply = lambda post: HookReply(200 if post.id == "b" else 500, {"Set-Cookie": "c=1"})
+    hooks.add()
+    with hooks.dispatching():
+        until(lambda: hooks.get().attempts)
+        hooks.add("b")
+        until(lambda: hooks.is_delivered("b"))
+    assert len(hooks.posts) > 1
+    assert not any("cookie" in post.headers for post in hooks.posts)
 
 
 # Several hosts
 
 
-def test_a_host_that_hangs_holds_up_no_other(database: Database, server: WebhookServer) -> None:
+def test_a_host_that_hangs_holds_up_no_other(hooks: Hooks) -> None:
     with WebhookServer() as slow:
         under_way = []
         most = []
@@ -440,36 +446,34 @@ def test_a_host_that_hangs_holds_up_no_other(database: Database, server: Webhook
 
         slow.reply = hang
         for number in range(30):
-            add(database, slow.url, f"slow-{number}")
+            hooks.add(f"slow-{number}", slow.url)
         for number in range(10):
-            add(database, server.url, f"fast-{number}")
-        with dispatching(database, slow.url, server.url, callback_timeout_seconds=60):
-            until(lambda: all(get(database, f"fast-{n}").delivered_at for n in range(10)))
+            hooks.add(f"fast-{number}")
+        with hooks.dispatching(slow.url, hooks.url, callback_timeout_seconds=60):
+            until(lambda: all(hooks.is_delivered(f"fast-{n}") for n in range(10)))
             until(lambda: len(slow.posts) == 2)
         assert max(most) == 2
 
 
-def test_a_host_that_fails_is_left_alone_until_it_is_back(
-    database: Database, server: WebhookServer
-) -> None:
+def test_a_host_that_fails_is_left_alone_until_it_is_back(hooks: Hooks) -> None:
     down = threading.Event()
     down.set()
     with WebhookServer(lambda post: HookReply(503 if down.is_set() else 204)) as failing:
         for number in range(20):
-            add(database, failing.url, f"row-{number}")
+            hooks.add(f"row-{number}", failing.url)
         timing = replace(QUICK, per_host=1, backoff=(3600.0,))
-        dispatcher = dispatching(database, failing.url, server.url, options={"timing": timing})
+        dispatcher = hooks.dispatching(failing.url, hooks.url, timing=timing)
         now = [0.0]
         breaker = Breaker(lambda: now[0], failures=3, pause=60)
         dispatcher._hosts[failing.host].breaker = breaker
 
         def rows() -> list[Callback]:
-            return [get(database, f"row-{number}") for number in range(20)]
+            return [hooks.get(f"row-{number}") for number in range(20)]
 
         with dispatcher:
             until(lambda: sum(row.attempts for row in rows()) == 3)
-            add(database, server.url, "other")
-            until(lambda: get(database, "other").delivered_at)
+            hooks.add("other")
+            until(lambda: hooks.is_delivered("other"))
             assert len(failing.posts) == 3
             assert not any(row.claimed_until for row in rows())
             now[0] = 60.0
@@ -479,17 +483,15 @@ def test_a_host_that_fails_is_left_alone_until_it_is_back(
             until(lambda: sum(bool(row.delivered_at) for row in rows()) == 16)
 
 
-def test_an_answer_that_concerns_the_webhook_alone_opens_no_breaker(
-    database: Database, server: WebhookServer
-) -> None:
-    server.reply = lambda post: HookReply(404 if post.id.startswith("bad") else 204)
+def test_an_answer_that_concerns_the_webhook_alone_opens_no_breaker(hooks: Hooks) -> None:
+    hooks.reply = lambda post: HookReply(404 if post.id.startswith("bad") else 204)
     for number in range(10):
-        add(database, server.url, f"bad-{number}")
+        hooks.add(f"bad-{number}")
     timing = replace(QUICK, breaker_failures=2, breaker_pause=600, backoff=(600.0,))
-    with dispatching(database, server.url, options={"timing": timing}):
-        until(lambda: all(get(database, f"bad-{n}").attempts for n in range(10)))
-        add(database, server.url, "good")
-        until(lambda: get(database, "good").delivered_at)
+    with hooks.dispatching(timing=timing):
+        until(lambda: all(hooks.get(f"bad-{n}").attempts for n in range(10)))
+        hooks.add("good")
+        until(lambda: hooks.is_delivered("good"))
 
 
 def test_the_breaker_opens_looks_and_closes() -> None:
@@ -497,7 +499,7 @@ def test_the_breaker_opens_looks_and_closes() -> None:
     breaker = Breaker(lambda: now[0], failures=3, pause=60)
     assert [breaker.room(0, 2), breaker.room(1, 2), breaker.room(3, 2)] == [2, 1, 0]
     assert [breaker.failed(), breaker.failed()] == [False, False]
-    assert not breaker.succeeded()  # and the count begins anew
+    assert not breaker.succeeded()  # and the count begins again
     assert [breaker.failed() for _ in range(3)] == [False, False, True]
     now[0] = 59.9
     assert (breaker.is_open, breaker.room(0, 2)) == (True, 0)
@@ -514,35 +516,37 @@ def test_the_breaker_opens_looks_and_closes() -> None:
 # Several workers, and those that die
 
 
-def test_several_dispatchers_send_each_row_once(database: Database, server: WebhookServer) -> None:
+def test_several_dispatchers_send_each_row_once(hooks: Hooks) -> None:
     names = [f"row-{number}" for number in range(60)]
     for name in names:
-        add(database, server.url, name)
+        hooks.add(name)
     with (
-        dispatching(database, server.url),
-        dispatching(database, server.url),
-        dispatching(database, server.url),
+        hooks.dispatching(),
+        hooks.dispatching(),
+        hooks.dispatching(),
     ):
-        until(lambda: all(get(database, name).delivered_at for name in names))
-    assert sorted(post.id for post in server.posts) == sorted(names)
+        until(lambda: all(hooks.is_delivered(name) for name in names))
+    assert sorted(post.id for post in hooks.posts) == sorted(names)
 
 
-def test_a_claim_is_for_one_worker_until_it_has_passed(database: Database) -> None:
-    add(database, NOBODY)
+def test_a_claim_is_for_one_worker_until_it_has_passed(hooks: Hooks) -> None:
+    hooks.add(url=NOBODY)
     now = datetime.now(UTC)
     later = now + timedelta(seconds=30)
-    [first] = outbox.claim(database, [NOBODY], 5, now=now, until=later)
+    [first] = outbox.claim(hooks.database, [NOBODY], 5, now=now, until=later)
     assert first.claimed_until == later
-    assert not list(outbox.claim(database, [NOBODY], 5, now=later, until=later))
+    assert not list(outbox.claim(hooks.database, [NOBODY], 5, now=later, until=later))
     after = later + timedelta(microseconds=1)
-    [second] = outbox.claim(database, [NOBODY], 5, now=after, until=after + timedelta(seconds=30))
+    [second] = outbox.claim(
+        hooks.database, [NOBODY], 5, now=after, until=after + timedelta(seconds=30)
+    )
     # The first one comes too late with a failure, and not with a delivery.
-    outbox.give_up(database, first, now=after, error="x")
-    outbox.postpone(database, first, until=after, error="x")
-    outbox.release(database, first)
-    assert get(database) == second
-    outbox.mark_delivered(database, first, now=after)
-    assert get(database).state == "delivered"
+    outbox.give_up(hooks.database, first, now=after, error="x")
+    outbox.postpone(hooks.database, first, until=after, error="x")
+    outbox.release(hooks.database, first)
+    assert hooks.get() == second
+    outbox.mark_delivered(hooks.database, first, now=after)
+    assert hooks.get().state == "delivered"
 
 
 WORKER = """
@@ -566,10 +570,10 @@ with open_log(settings) as log, Dispatcher(log.database, settings, webhooks, tim
 
 
 def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_again(
-    database: Database, server: WebhookServer
+    hooks: Hooks,
 ) -> None:
     answered = threading.Event()
-    locked = database.engine.connect()
+    locked = hooks.database.engine.connect()
 
     def reply(post: Post) -> HookReply:
         if not answered.is_set():
@@ -578,14 +582,14 @@ def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_a
             answered.set()
         return HookReply()
 
-    server.reply = reply
-    add(database, server.url)
+    hooks.reply = reply
+    hooks.add()
     env = {
         **os.environ,
-        "MODERATION_CALLBACK_URLS": server.url,
+        "MODERATION_CALLBACK_URLS": hooks.url,
         "MODERATION_CALLBACK_SECRETS": SECRET,
         "MODERATION_CALLBACK_TIMEOUT_SECONDS": "60",
-        "MODERATION_DATABASE_URL": database.engine.url.render_as_string(hide_password=False),
+        "MODERATION_DATABASE_URL": hooks.database.engine.url.render_as_string(hide_password=False),
     }
     process = subprocess.Popen([sys.executable, "-c", WORKER], env=env, stdout=subprocess.PIPE)
     try:
@@ -598,12 +602,11 @@ def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_a
         process.communicate()
         locked.rollback()
         locked.close()
-    assert (get(database).state, get(database).attempts) == ("pending", 0)
+    assert (hooks.get().state, hooks.get().attempts) == ("pending", 0)
     # By its clock the claim of the dead one has passed.
-    options = {"clock": lambda: datetime.now(UTC) + timedelta(hours=1)}
-    with dispatching(database, server.url, options=options):
-        until(lambda: get(database).delivered_at)
-    first, second = server.posts
+    with hooks.dispatching(clock=lambda: datetime.now(UTC) + timedelta(hours=1)):
+        until(lambda: hooks.is_delivered())
+    first, second = hooks.posts
     assert first.id == second.id == "a"
     assert first.body == second.body
 
@@ -611,45 +614,39 @@ def test_a_worker_killed_before_it_wrote_the_outcome_leads_to_the_same_webhook_a
 # A database that is down, and the end
 
 
-def test_a_database_that_is_down_is_told_once_and_waited_for(
-    database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
+def test_a_database_that_is_down_is_logged_once_and_waited_for(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture
 ) -> None:
-    add(database, server.url, payload="sesame")
-    with database.engine.begin() as connection:
-        connection.exec_driver_sql("ALTER TABLE outbox RENAME TO away")
-    with dispatching(database, server.url) as dispatcher:
+    hooks.add(payload="sesame")
+    hooks.rename_table("outbox", "away")
+    with hooks.dispatching() as dispatcher:
         until(lambda: dispatcher.outages >= 4)
-        told = [record for record in caplog.records if record.levelno >= logging.ERROR]
-        with database.engine.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE away RENAME TO outbox")
-        until(lambda: get(database).delivered_at)
+        errors = [record for record in caplog.records if record.levelno >= logging.ERROR]
+        hooks.rename_table("away", "outbox")
+        until(lambda: hooks.is_delivered())
         until(lambda: "answers again" in caplog.text)
-    [record] = told
+    [record] = errors
     assert "callbacks wait: " in record.message
     assert "sesame" not in caplog.text
 
 
-def test_an_outcome_waits_for_a_database_that_is_down(
-    database: Database, server: WebhookServer
-) -> None:
+def test_an_outcome_waits_for_a_database_that_is_down(hooks: Hooks) -> None:
     """And the row is not sent twice."""
 
     def reply(post: Post) -> HookReply:
-        with database.engine.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE outbox RENAME TO away")
+        hooks.rename_table("outbox", "away")
         return HookReply()
 
-    server.reply = reply
-    add(database, server.url)
-    with dispatching(database, server.url) as dispatcher:
+    hooks.reply = reply
+    hooks.add()
+    with hooks.dispatching() as dispatcher:
         until(lambda: dispatcher.outages >= 2)
-        with database.engine.begin() as connection:
-            connection.exec_driver_sql("ALTER TABLE away RENAME TO outbox")
-        until(lambda: get(database).delivered_at)
-    assert len(server.posts) == 1
+        hooks.rename_table("away", "outbox")
+        until(lambda: hooks.is_delivered())
+    assert len(hooks.posts) == 1
 
 
-def test_a_fault_in_counting_ends_nothing(database: Database, server: WebhookServer) -> None:
+def test_a_fault_in_counting_ends_nothing(hooks: Hooks) -> None:
     hosts: list[str] = []
 
     class Miscounting(Webhooks):
@@ -658,65 +655,61 @@ def test_a_fault_in_counting_ends_nothing(database: Database, server: WebhookSer
             raise RuntimeError("a fault")
 
     miscounting = Miscounting(Counter("tries", "", registry=CollectorRegistry()))
-    add(database, server.url)
-    with dispatching(database, server.url, options={"webhooks": miscounting}):
+    hooks.add()
+    with hooks.dispatching(webhooks=miscounting):
         until(lambda: hosts)
-        add(database, server.url, "b")
-        until(lambda: get(database, "b").delivered_at)
-    assert [post.id for post in server.posts] == ["a", "b"]
+        hooks.add("b")
+        until(lambda: hooks.is_delivered("b"))
+    assert [post.id for post in hooks.posts] == ["a", "b"]
 
 
-def test_closing_lets_a_post_end_and_writes_what_became_of_it(
-    database: Database, server: WebhookServer
-) -> None:
-    dispatcher = dispatching(database, server.url, options={"timing": replace(QUICK, grace=60)})
+def test_closing_lets_a_post_end_and_writes_what_became_of_it(hooks: Hooks) -> None:
+    dispatcher = hooks.dispatching(timing=replace(QUICK, grace=60))
 
     def reply(post: Post) -> HookReply:
         dispatcher._stopping.wait()
         return HookReply()
 
-    server.reply = reply
-    add(database, server.url)
+    hooks.reply = reply
+    hooks.add()
     with dispatcher:
-        until(lambda: server.posts)
-    assert get(database).state == "delivered"
+        until(lambda: hooks.posts)
+    assert hooks.get().state == "delivered"
 
 
-def test_closing_cuts_off_a_post_that_hangs_and_leaves_its_row_to_others(
-    database: Database, server: WebhookServer
-) -> None:
+def test_closing_cuts_off_a_post_that_hangs_and_leaves_its_row_to_others(hooks: Hooks) -> None:
     def reply(post: Post) -> HookReply:
-        server.closing.wait()
+        hooks.closing.wait()
         return HookReply()
 
-    server.reply = reply
-    add(database, server.url)
-    with dispatching(database, server.url):
-        until(lambda: server.posts)
-    row = get(database)
+    hooks.reply = reply
+    hooks.add()
+    with hooks.dispatching():
+        until(lambda: hooks.posts)
+    row = hooks.get()
     assert (row.state, row.attempts, row.claimed_until) == ("pending", 0, None)
     until(lambda: not threads())
 
 
-def test_logs_tell_the_request_and_neither_payload_nor_secret_nor_path(
-    database: Database, server: WebhookServer, caplog: pytest.LogCaptureFixture
+def test_logs_name_the_request_and_neither_payload_nor_secret_nor_path(
+    hooks: Hooks, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG, "moderation")
-    url = f"{server.url}?key=sesame"
-    server.reply = lambda post: HookReply(500 if len(server.posts) == 1 else 204, body=b"open")
-    add(database, url, payload="nuts")
-    with dispatching(database, url):
-        until(lambda: get(database).delivered_at)
+    url = f"{hooks.url}?key=sesame"
+    hooks.reply = lambda post: HookReply(500 if len(hooks.posts) == 1 else 204, body=b"open")
+    hooks.add(url=url, payload="nuts")
+    with hooks.dispatching(url):
+        until(lambda: hooks.is_delivered())
     ours = [record for record in caplog.records if record.name.startswith("moderation")]
-    told = [record for record in ours if hasattr(record, "request_id")]
-    assert [record.__dict__["request_id"] for record in told] == ["request-of-a"] * 2
+    marked = [record for record in ours if hasattr(record, "request_id")]
+    assert [record.__dict__["request_id"] for record in marked] == ["request-of-a"] * 2
     text = "\n".join(record.getMessage() for record in ours)
     for word in ("nuts", "sesame", "hook", "open", SECRET):
         assert word not in text
 
 
 def test_a_postgresql_that_takes_no_connection_costs_nothing(
-    postgres: PostgresServer, server: WebhookServer, caplog: pytest.LogCaptureFixture
+    postgres: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     url = postgres.new_database()
     name = url.rpartition("/")[2]
@@ -730,16 +723,16 @@ def test_a_postgresql_that_takes_no_connection_costs_nothing(
             went.set()
         return HookReply()
 
-    server.reply = reply
-    with open_log(load_settings(database_url=url)) as log:
-        add(log.database, server.url)
-        with dispatching(log.database, server.url) as dispatcher:
+    with open_log(load_settings(database_url=url)) as log, Hooks(log.database) as hooks:
+        hooks.reply = reply
+        hooks.add()
+        with hooks.dispatching() as dispatcher:
             until(went.is_set)
             until(lambda: dispatcher.outages >= 2)
             postgres.sql("postgres", f"ALTER DATABASE {name} ALLOW_CONNECTIONS true")
             until(lambda: "answers again" in caplog.text)
-        assert get(log.database).state == "delivered"
-    assert len(server.posts) == 1
+        assert hooks.get().state == "delivered"
+        assert len(hooks.posts) == 1
     assert caplog.text.count("callbacks wait: ") == 1
     assert "p4ss-word" not in caplog.text
 
@@ -747,9 +740,9 @@ def test_a_postgresql_that_takes_no_connection_costs_nothing(
 # The command
 
 
-def command(database: Database, *words: str) -> subprocess.CompletedProcess[str]:
+def command(hooks: Hooks, *words: str) -> subprocess.CompletedProcess[str]:
     """Returns the finished `moderation callbacks WORDS`."""
-    url = database.engine.url.render_as_string(hide_password=False)
+    url = hooks.database.engine.url.render_as_string(hide_password=False)
     return subprocess.run(
         [sys.executable, "-m", "moderation", "callbacks", *words],
         env={**os.environ, "COLUMNS": "200", "MODERATION_DATABASE_URL": url},
@@ -759,17 +752,17 @@ def command(database: Database, *words: str) -> subprocess.CompletedProcess[str]
 
 
 @pytest.fixture
-def three(database: Database) -> Database:
-    """A database with a pending, a failed and a delivered row."""
+def three(hooks: Hooks) -> Hooks:
+    """An outbox with a pending, a failed and a delivered row."""
     now = datetime.now(UTC)
     url = "https://app.example/hook?key=sesame"
-    add(database, url, "waits", next_attempt_at=now + timedelta(hours=1), attempts=2)
-    add(database, url, "failed", failed_at=now, attempts=12, last_error="HTTP 500")
-    add(database, url, "arrived", delivered_at=now, attempts=1)
-    return database
+    hooks.add("waits", url, next_attempt_at=now + timedelta(hours=1), attempts=2)
+    hooks.add("failed", url, failed_at=now, attempts=12, last_error="HTTP 500")
+    hooks.add("arrived", url, delivered_at=now, attempts=1)
+    return hooks
 
 
-def test_list_shows_where_callbacks_stand(three: Database) -> None:
+def test_list_shows_where_callbacks_stand(three: Hooks) -> None:
     done = command(three, "list")
     assert done.returncode == 0, done.stderr
     assert all(word in done.stdout for word in ("waits", "failed", "arrived", "HTTP 500"))
@@ -782,7 +775,7 @@ def test_list_shows_where_callbacks_stand(three: Database) -> None:
     assert len(json.loads(command(three, "list", "--limit", "2", "--format", "json").stdout)) == 2
 
 
-def test_show_prints_one_with_its_payload(three: Database) -> None:
+def test_show_prints_one_with_its_payload(three: Hooks) -> None:
     shown = json.loads(command(three, "show", "failed").stdout)
     assert (shown["attempts"], shown["last_error"]) == (12, "HTTP 500")
     assert shown["payload"] == PAYLOAD
@@ -791,11 +784,11 @@ def test_show_prints_one_with_its_payload(three: Database) -> None:
     assert "no callback is called none" in missing.stderr
 
 
-def test_retry_makes_callbacks_due_and_leaves_what_arrived(three: Database) -> None:
+def test_retry_makes_callbacks_due_and_leaves_what_arrived(three: Hooks) -> None:
     assert command(three, "retry", "waits").returncode == 0
-    row = get(three, "waits")
+    row = three.get("waits")
     assert (row.attempts, row.next_attempt_at <= datetime.now(UTC)) == (0, True)
-    for words, told in (
+    for words, text in (
         ((), "it is not clear which are meant"),
         (("waits", "--all-failed"), "it is not clear which are meant"),
         (("failed", "none"), "no callback is called none"),
@@ -803,19 +796,17 @@ def test_retry_makes_callbacks_due_and_leaves_what_arrived(three: Database) -> N
     ):
         refused = command(three, "retry", *words)
         assert refused.returncode == 2
-        assert told in refused.stderr
-    assert get(three, "failed").state == "failed"
+        assert text in refused.stderr
+    assert three.get("failed").state == "failed"
     done = command(three, "retry", "--all-failed")
     assert (done.returncode, done.stderr.strip()) == (0, "1 will be tried now")
-    assert (get(three, "failed").state, get(three, "failed").attempts) == ("pending", 0)
-    assert get(three, "arrived").state == "delivered"
+    assert (three.get("failed").state, three.get("failed").attempts) == ("pending", 0)
+    assert three.get("arrived").state == "delivered"
 
 
-def test_a_callback_that_was_given_up_is_sent_after_a_retry(
-    database: Database, server: WebhookServer
-) -> None:
-    add(database, server.url, failed_at=datetime.now(UTC), attempts=12)
-    with dispatching(database, server.url):
-        assert outbox.retry_all_failed(database, now=datetime.now(UTC)) == ["a"]
-        until(lambda: get(database).delivered_at)
-    assert [post.id for post in server.posts] == ["a"]
+def test_a_callback_that_was_given_up_is_sent_after_a_retry(hooks: Hooks) -> None:
+    hooks.add(failed_at=datetime.now(UTC), attempts=12)
+    with hooks.dispatching():
+        assert outbox.retry_all_failed(hooks.database, now=datetime.now(UTC)) == ["a"]
+        until(lambda: hooks.is_delivered())
+    assert [post.id for post in hooks.posts] == ["a"]

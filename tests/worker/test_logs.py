@@ -121,13 +121,13 @@ def test_the_id_comes_from_the_record_from_celery_or_from_the_block(
             logger.info("five")
         logger.info("six")
     logger.info("none")
-    told = ["from-block", "from-record", "from-task", "from-celery", "inner", "from-block"]
+    ids = ["from-block", "from-record", "from-task", "from-celery", "inner", "from-block"]
     lines = stream.getvalue().splitlines()
     if format == "json":
-        assert [json.loads(line).get("request_id") for line in lines] == [None, *told, None]
+        assert [json.loads(line).get("request_id") for line in lines] == [None, *ids, None]
     else:
         assert ["(request " in line for line in lines] == [False, *[True] * 6, False]
-        assert all(f"(request {i})" in line for i, line in zip(told, lines[1:-1], strict=True))
+        assert all(f"(request {i})" in line for i, line in zip(ids, lines[1:-1], strict=True))
     assert "sesame" not in stream.getvalue()
 
 
@@ -188,7 +188,7 @@ def test_no_secret_of_a_url_gets_into_a_line(
         ("12:30 a/b user@host", "12:30 a/b user@host"),
     ],
 )
-def test_what_is_no_secret_stays(text: str, shown: str) -> None:
+def test_what_is_not_secret_stays(text: str, shown: str) -> None:
     assert redacted(text, 1000) == shown
 
 

@@ -19,12 +19,10 @@ from moderation.errors import (
     BrokerUnavailable,
     ImageError,
     LogUnavailable,
-    SettingsError,
     TransientError,
 )
 from moderation.images.decode.child import Limits
 from moderation.images.decode.pool import DecoderPool
-from moderation.listen_address import Address, parse_address
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QueueName, Verdict
 from moderation.policy import Policy, parse_policy
@@ -90,7 +88,7 @@ def served(redis_server: EmbeddedRedis) -> Iterator[Settings]:
 
 
 def _read(url: str) -> dict[str, float]:
-    """Returns the samples that an endpoint tells, by name and labels as they are written."""
+    """Returns the samples of an endpoint, by name and labels as they are written."""
     answer = httpx.get(url, timeout=PATIENCE_SECONDS)
     assert answer.status_code == 200
     return {
@@ -210,7 +208,7 @@ def test_what_else_happens_is_counted(metrics: Metrics, served: Settings) -> Non
     assert _scraped(metrics, served)["evenhand_worker_in_hand"] == 0
 
 
-def test_what_is_served_is_told(
+def test_what_is_served_has_its_figures(
     metrics: Metrics, served: Settings, policies: dict[str, Policy]
 ) -> None:
     found = _scraped(metrics, served)
@@ -246,11 +244,11 @@ def test_no_series_comes_from_what_strangers_write(
         for part in key.split(" ")[1:]
         if not part.startswith("le")
     }
-    told = {"block", "review", "delivered", "decided"}
-    assert values - told == {OTHER}
+    known = {"block", "review", "delivered", "decided"}
+    assert values - known == {OTHER}
 
 
-def test_queues_are_told_at_the_same_address_anew_at_each_scrape(
+def test_queues_are_read_again_at_each_scrape_of_the_same_address(
     metrics: Metrics, served: Settings
 ) -> None:
     depth = "evenhand_queue_depth queue=interactive"
@@ -275,7 +273,7 @@ def test_a_scrape_looks_at_redis_once(metrics: Metrics) -> None:
         assert connection.info("commandstats")["cmdstat_hlen"]["calls"] == 1  # of the look
 
 
-def test_without_redis_and_the_log_all_other_figures_are_told(metrics: Metrics) -> None:
+def test_without_redis_and_the_log_all_other_figures_are_given(metrics: Metrics) -> None:
     def away() -> Mapping[str, int]:
         raise LogUnavailable("away", "postgresql://user:sesame@db/log")
 
@@ -355,33 +353,7 @@ def test_two_workers_on_one_machine_take_ports_of_their_own(
     ]
 
 
-def test_a_port_that_is_taken_is_told(metrics: Metrics, served: Settings) -> None:
-    with serve_metrics(metrics, served) as port:
-        taken = load_settings(broker_url=served.broker_url, metrics_address=f"127.0.0.1:{port}")
-        pattern = rf"127\.0\.0\.1:{port}: cannot listen .*free port"
-        with pytest.raises(SettingsError, match=pattern), serve_metrics(metrics, taken):
-            pass
-
-
-@pytest.mark.parametrize(
-    ("text", "address", "shown"),
-    [
-        ("9100", Address("127.0.0.1", 9100), "127.0.0.1:9100"),
-        ("0.0.0.0:9100", Address("0.0.0.0", 9100), "0.0.0.0:9100"),
-        ("[::1]:0", Address("::1", 0), "[::1]:0"),
-    ],
-)
-def test_an_address_is_host_and_port(text: str, address: Address, shown: str) -> None:
-    assert (parse_address(text), str(address)) == (address, shown)
-
-
-@pytest.mark.parametrize("text", ["u@h:1", "u:p@h:1", "h:1?x", "h:1#x", "//h:1"])
-def test_more_than_an_address_is_none(text: str) -> None:
-    with pytest.raises(ValueError, match="not an address"):
-        parse_address(text)
-
-
-def test_the_batcher_tells_of_each_batch(metrics: Metrics, served: Settings) -> None:
+def test_each_batch_is_counted(metrics: Metrics, served: Settings) -> None:
     encoder = StubEncoder()
     squares = np.zeros((5, 8, 8, 3), np.uint8)
     with Batcher(

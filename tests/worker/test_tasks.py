@@ -15,7 +15,7 @@ from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.metrics import Metrics
 from moderation.worker.request import Request
 from moderation.worker.tasks import create_worker_app
-from tests.scoring.test_pipeline import make_pipeline
+from tests.support.sample_pipeline import make_pipeline
 
 
 class Failing(Answerer):

@@ -38,6 +38,11 @@ def call_within(
     deadline = time.monotonic() + seconds
     if not room.acquire(timeout=seconds if wait else 0):
         raise NoRoom("too many calls are under way")
+    return _begun(call, room).result(max(0.0, deadline - time.monotonic()))
+
+
+def _begun(call: Callable[[], T], room: threading.Semaphore) -> Future[T]:
+    """Begins a call in a thread of its own, which gives its place back when the call ends."""
     answer: Future[T] = Future()
 
     def run() -> None:
@@ -59,4 +64,4 @@ def call_within(
         room.release()
         remedy = "Raise the limit of threads, or lower MODERATION_CONCURRENCY"
         raise TransientError("no thread can be started", "this machine", remedy) from error
-    return answer.result(max(0.0, deadline - time.monotonic()))
+    return answer

@@ -1,0 +1,30 @@
+"""A pipeline with real decoder processes, a policy of two labels and a tiny encoder."""
+
+from __future__ import annotations
+
+from moderation.images.decode.child import Limits
+from moderation.images.decode.pool import DecoderPool
+from moderation.policy import parse_policy
+from moderation.scoring.pipeline import Pipeline
+from tests.support.stub_encoder import StubEncoder
+from tests.support.waiting import PATIENCE_SECONDS
+
+POLICY = b"""
+schema_version: 1
+id: colours
+version: 1
+title: Colours
+scoring: softmax
+decision: threshold
+labels:
+  - {id: loud, prompts: [loud], action: block, threshold: 0.5}
+  - {id: quiet, prompts: [quiet]}
+"""
+
+
+def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
+    """Returns a pipeline with the policy above on a tiny encoder."""
+    policy = parse_policy(POLICY, "colours.yaml")
+    decoders = DecoderPool(2, Limits(10_000_000, frames, PATIENCE_SECONDS))
+    loaded = encoder or StubEncoder()
+    return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")

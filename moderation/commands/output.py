@@ -100,7 +100,7 @@ def print_json(value: object, stream: TextIO | None = None) -> None:
 
 
 def print_problems(problems: Sequence[Any], form: TableOrJson) -> None:
-    """Prints problems, which are named tuples, and counts them; there may be none."""
+    """Prints problems, which are named tuples, and counts them, if there are any."""
     if form == "json":
         found = [problem._asdict() for problem in problems]
         print_json({"valid": not found, "problems": found})

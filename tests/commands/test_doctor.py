@@ -305,7 +305,7 @@ def test_webhooks_are_to_be_signed_and_secret(
     ("url", "secrets", "words"),
     [
         ("https://a.example/hook", None, "no secret to sign"),
-        ("a.example", SECRET, "no https"),
+        ("a.example", SECRET, "not an https URL"),
         ("https://a.example/", "hunter2", "begin with"),
     ],
 )

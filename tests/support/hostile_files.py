@@ -372,7 +372,7 @@ def _gif() -> Iterator[Hostile]:
         "with comments of 10 MB": lambda: gif(one, comments + TINY_FRAME),
         "with a million empty comments": lambda: gif(one, b"!\xfe\0" * 1_000_000 + TINY_FRAME),
         "with unknown extensions": lambda: gif(one, b"!\x99\1a\0" * 100_000 + TINY_FRAME),
-        "that is made anew in each frame": lambda: gif((2000, 2000), again * 600),
+        "that is made again in each frame": lambda: gif((2000, 2000), again * 600),
     }
     refused: dict[str, Callable[[], bytes]] = {
         "of a screen over the limit": lambda: gif((8000, 8000), TINY_FRAME),

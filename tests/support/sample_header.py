@@ -42,7 +42,7 @@ def support(n: int) -> Any:
 
 
 def label(name: str, threshold: float | None) -> LabelRecord:
-    """Returns a label that blocks where it has a threshold, and else only competes."""
+    """Returns a label that blocks where it has a threshold, and otherwise only competes."""
     return LabelRecord(
         id=name, category="egregious/non-human" if threshold else None,
         action="block" if threshold else None, threshold=threshold,

@@ -172,7 +172,7 @@ def _shared(policies: tuple[str, ...]) -> dict[str, Any]:
             for by, group, n in groups()
         ),
         "insufficient": tuple(f"group {i}: too few images" for i in range(20)),
-        "limits": ("The images are no user uploads.",),
+        "limits": ("The images are not user uploads.",),
     }
 
 

@@ -589,8 +589,8 @@ def test_naming_the_model_loads_no_torch() -> None:
 
 def test_the_help_of_embed_does_not_promise_that_images_are_not_needed_again() -> None:
     told = " ".join((embed.__doc__ or "").split())
-    assert "need no model" in told
-    assert "The images stay needed" in told
+    assert "need the model only for new prompts" in told
+    assert "Keep the images" in told
 
 
 def test_the_truth_of_folders_reaches_the_predictions(images: Path, store: EmbeddingStore) -> None:

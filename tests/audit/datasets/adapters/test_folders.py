@@ -66,8 +66,8 @@ def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     [
         ("loose.png", "it is not in the folder of any class"),
         ("loose", "it is not in the folder of any class"),
-        ("film.mp4", "it is no image"),
-        ("cup/notes.txt", "it is no image"),
+        ("film.mp4", "it is no image"),  # language: quoted
+        ("cup/notes.txt", "it is no image"),  # language: quoted
         ("cup/pipe.png", "it is a pipe, socket or device"),
         ("cup/gone.png", "it is a link to nowhere"),
         ("gone.png", "it is a link to nowhere"),

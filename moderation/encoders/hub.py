@@ -68,7 +68,7 @@ def _fetch(name: str, revision: str | None, reference: str) -> LocalModel:
             raise _unavailable(what, reference)
         return _snapshot(name, info.sha, local_files_only=False)
     except (RepositoryNotFoundError, GatedRepoError) as error:
-        raise _unavailable("the Hub has no such model, or not for you", reference) from error
+        raise _unavailable("the Hub has no such model, or it is gated", reference) from error
     except RevisionNotFoundError as error:
         raise _unavailable("the Hub has no such revision of it", reference) from error
     except ModelError:

@@ -43,7 +43,7 @@ def best_batch(stamp: ModelStamp) -> int:
 
 
 def load_encoder(reference: str, options: ModelOptions) -> Encoder:
-    """Returns the encoder of a model reference; a folder and a Hub id are CLIP's.
+    """Returns the encoder of a model reference; folders and Hub ids are loaded as CLIP.
 
     Raises:
         ModelError: it cannot be loaded; says what would work instead.

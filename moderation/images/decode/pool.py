@@ -71,7 +71,7 @@ class DecoderPool:
         Args:
             content: the file.
             ways: how the encoders want it.
-            queue: which queue the image came by, where others wait.
+            queue: the one that the image came by, which decides whose turn it is.
             frames: frames of an animation, at most; None means the limit.
 
         Raises:

@@ -95,7 +95,7 @@ def may_reach(text: str, allowed: tuple[Network, ...]) -> bool:
 
 
 def _translated(address: Address) -> Address:
-    """Returns the IPv4 address that a translator or the kernel makes of one, or the same one."""
+    """Returns the IPv4 address that an IPv6 one is translated to, or the address itself."""
     if any(address in network for network in (_MAPPED, _NAT64, _LOCAL_NAT64)):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address

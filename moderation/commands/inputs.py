@@ -13,7 +13,7 @@ import typer
 
 from moderation.commands.output import note
 from moderation.errors import ImageError
-from moderation.images.folder import Entry, Kind, entries, told
+from moderation.images.folder import Entry, Kind, counts_by_kind, entries
 from moderation.policy import Policy, find_policy, load_policies, policy_files
 from moderation.settings import Settings
 from moderation.visible_text import brief, shown_name
@@ -34,7 +34,7 @@ class Found(NamedTuple):
     def note(self) -> None:
         """Says what was passed over, where anything was."""
         if self.passed_over:
-            note(f"Passed over: {told(self.passed_over)}")
+            note(f"Passed over: {counts_by_kind(self.passed_over)}")
 
     @property
     def complete(self) -> bool:
@@ -57,7 +57,7 @@ def find_images(paths: Iterable[str]) -> Found:
         found.images.extend(sorted(entry.path for entry in inside if entry.kind is Kind.IMAGE))
         found.passed_over.extend(entry for entry in inside if entry.kind is not Kind.IMAGE)
     if not found.images:
-        over = f"; passed over: {told(found.passed_over)}" if found.passed_over else ""
+        over = f"; passed over: {counts_by_kind(found.passed_over)}" if found.passed_over else ""
         where = ", ".join(map(shown_name, paths))
         raise typer.BadParameter(f"no image in {where}{over}", param_hint="PATH")
     return found

@@ -83,7 +83,7 @@ def kind_of(file: Path) -> Kind:
         return Kind.LINK_TO_NOWHERE if error.errno == errno.ELOOP else Kind.IMAGE
 
 
-def told(passed_over: Iterable[Entry]) -> str:
+def counts_by_kind(passed_over: Iterable[Entry]) -> str:
     """Returns how many entries of each kind there are, with the names of some."""
     by_kind: dict[Kind, list[str]] = {}
     for path, kind in passed_over:

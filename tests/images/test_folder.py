@@ -11,7 +11,7 @@ import typer
 from PIL import Image
 
 from moderation.commands.inputs import find_images
-from moderation.images.folder import Entry, Kind, entries, kind_of, told
+from moderation.images.folder import Entry, Kind, counts_by_kind, entries, kind_of
 from moderation.images.formats import FORMATS
 from tests.support.hostile_files import saved
 from tests.support.nobody import nobody
@@ -93,14 +93,14 @@ def test_what_may_not_be_read_is_never_passed_over_in_silence() -> None:
             assert kinds(folder)["secret"] is Kind.IMAGE
         (folder / "closed").chmod(0o700)
     assert not found.complete
-    assert told(found.passed_over) == "a folder that cannot be read: 1 (closed)"
+    assert counts_by_kind(found.passed_over) == "a folder that cannot be read: 1 (closed)"
 
 
 def test_what_is_passed_over_is_counted_and_named_in_visible_letters() -> None:
     passed = [Entry(Path(f"n{number}.txt"), Kind.NO_IMAGE) for number in range(5)]
     passed.append(Entry(Path("a\x1b[2K\u202e"), Kind.HIDDEN))
     shown = r"hidden: 1 (a\x1b[2K\u202e); no image: 5 (n0.txt, n1.txt, n2.txt, ...)"
-    assert told(passed) == shown
+    assert counts_by_kind(passed) == shown
 
 
 @pytest.mark.parametrize("name", ["no\x1b[2Ksuch", "x" * 5000, "a\0b", "iVBORw0KGgo" * 100])

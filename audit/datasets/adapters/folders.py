@@ -9,7 +9,7 @@ from audit.datasets.adapters.options import LoadOptions
 from audit.datasets.adapters.rows import About, AnnotatedImage, build_dataset
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
-from moderation.images.folder import Entry, Kind, entries, is_hidden, kind_of, told
+from moderation.images.folder import Entry, Kind, counts_by_kind, entries, is_hidden, kind_of
 
 #: Files that may lie beside the folders of classes: labels, notes, licences.
 _TEXT = ("", ".txt", ".md", ".rst")
@@ -47,7 +47,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         ]
         passed_over += (entry for entry in inside if entry.kind in _PASSED_OVER)
         problems += _problems_inside(folder, inside)
-    notes = (f"Passed over: {told(passed_over)}.",) if passed_over else ()
+    notes = (f"Passed over: {counts_by_kind(passed_over)}.",) if passed_over else ()
     about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
     return build_dataset(annotated, about, options, problems)
 

@@ -12,7 +12,7 @@ from audit.datasets.adapters.options import LoadOptions
 from audit.datasets.adapters.rows import About, AnnotatedImage, Wrong, build_dataset
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
-from moderation.images.folder import Kind, entries, told
+from moderation.images.folder import Kind, counts_by_kind, entries
 
 GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")
@@ -53,7 +53,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         sensitive_features=SENSITIVE_FEATURES,
         orders={AGE: AGES},
         benign=True,
-        notes=(*_NOTES, f"Passed over: {told(passed_over)}.") if passed_over else _NOTES,
+        notes=(*_NOTES, f"Passed over: {counts_by_kind(passed_over)}.") if passed_over else _NOTES,
     )
     images = sorted(entry.path for entry in found if entry.kind is Kind.IMAGE)
     return build_dataset((_annotated(file, path) for file in images), about, options)

@@ -12,7 +12,7 @@ import moderation
 from docs import from_code
 from moderation import errors
 from tests.conftest import ROOT
-from tests.support.pages import DOCS, first_span, read_sections, section, spans, table
+from tests.support.pages import DOCS, PAGES, first_span, read_sections, section, spans, table
 
 INDEX = DOCS / "decisions" / "README.md"
 DECISIONS = sorted((DOCS / "decisions").glob("[0-9]*.md"))
@@ -52,11 +52,7 @@ def paths(page: Path) -> list[str]:
     return [span for span in named if PATH.fullmatch(span)]
 
 
-@pytest.mark.parametrize(
-    "page",
-    [ROOT / "CONTRIBUTING.md", DOCS / "architecture.md", *DECISIONS],
-    ids=lambda page: page.stem,
-)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_path_that_is_named_is_there(page: Path) -> None:
     assert [path for path in paths(page) if not (ROOT / path).exists()] == []
 

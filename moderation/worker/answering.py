@@ -140,7 +140,7 @@ class Answerer:
     @contextmanager
     def _taken(self, request: Request) -> Iterator[int]:
         """Notes a request as in hand, and given back if the block fails; yields its deaths."""
-        name, queue = request.submission.request_id, request.delivery.queue
+        name, queue = request.submission.request_id, request.arrival.queue
         deaths = self._quietly(lambda: self._registry.take(name, queue, self._worker))
         try:
             yield deaths or 0
@@ -160,7 +160,7 @@ class Answerer:
             if not isinstance(error, ModerationError):
                 log.exception("the program failed on a request")
             shown = error if isinstance(error, ModerationError) else fault(error)
-            if may_pass(error) and request.delivery.retries < self._settings.max_retries:
+            if may_pass(error) and request.arrival.retries < self._settings.max_retries:
                 self._metrics.retried(shown)
                 if isinstance(shown, EncoderFailed):
                     self.pause()
@@ -183,7 +183,7 @@ class Answerer:
             )
         self._metrics.stepped(timer.seconds)
         if isinstance(answer, Decided):
-            self._metrics.decided(answer.verdicts, request.delivery)
+            self._metrics.decided(answer.verdicts, request.arrival)
         return answer
 
     def _verdicts(
@@ -204,7 +204,7 @@ class Answerer:
             policies,
             request_id=request_id,
             timer=timer,
-            queue=request.delivery.queue,
+            queue=request.arrival.queue,
             image_sha256=image_sha256,
         )
 
@@ -217,20 +217,20 @@ class Answerer:
             reason = "message"
         else:
             self._keep_for_retry(request)
-        retries = request.delivery.retries
+        retries = request.arrival.retries
         answer = self._patiently(
             lambda: self._decisions.set_aside(
                 request.submission, reason, error, deliveries=deaths, retries=retries
             )
         )
         if isinstance(answer, Quarantined):
-            self._metrics.quarantined(answer.reason, request.delivery)
+            self._metrics.quarantined(answer.reason, request.arrival)
         return answer
 
     def _keep_for_retry(self, request: Request) -> None:
         """Puts into Redis what `quarantine retry` sends again."""
-        name, delivery = request.submission.request_id, request.delivery
-        accepted = Accepted(request.message, delivery.queue, delivery.sent_at or time.time())
+        name, arrival = request.submission.request_id, request.arrival
+        accepted = Accepted(request.message, arrival.queue, arrival.sent_at or time.time())
         most = self._settings.quarantine_bytes
         self._quietly(lambda: self._registry.quarantine(name, accepted, most_bytes=most))
 

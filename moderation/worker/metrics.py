@@ -20,7 +20,7 @@ from moderation.decision_log.records import Reason
 from moderation.errors import ModerationError, TransientError
 from moderation.messages import QUEUES, Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
-from moderation.worker.request import Delivery
+from moderation.worker.request import Arrival
 
 #: Stands for a value that is not known here.
 OTHER = "other"
@@ -160,7 +160,7 @@ class Metrics:
             _begin(self._batches, [stamp.id])
         self.webhooks.go_to(webhook_hosts)
 
-    def decided(self, verdicts: Iterable[Verdict], delivery: Delivery) -> None:
+    def decided(self, verdicts: Iterable[Verdict], arrival: Arrival) -> None:
         """A request got its verdicts."""
         for verdict in verdicts:
             policy = self._policy(verdict.policy.id)
@@ -168,16 +168,16 @@ class Metrics:
             for label in verdict.labels:
                 if label.fired:
                     self._fired.labels(policy, *self._asks(policy, label)).inc()
-        self._finished("decided", delivery)
+        self._finished("decided", arrival)
 
-    def quarantined(self, reason: Reason, delivery: Delivery) -> None:
+    def quarantined(self, reason: Reason, arrival: Arrival) -> None:
         """A request went to quarantine."""
         self._quarantined.labels(reason if reason in get_args(Reason) else OTHER).inc()
-        self._finished("quarantined", delivery)
+        self._finished("quarantined", arrival)
 
-    def embedded(self, delivery: Delivery) -> None:
+    def embedded(self, arrival: Arrival) -> None:
         """A request got its feature."""
-        self._finished("embedded", delivery)
+        self._finished("embedded", arrival)
 
     def retried(self, error: ModerationError) -> None:
         """A request is to be tried again."""
@@ -209,12 +209,12 @@ class Metrics:
         """Returns a context that counts a request as in hand."""
         return self._in_hand.track_inprogress()
 
-    def _finished(self, outcome: str, delivery: Delivery) -> None:
-        queue = delivery.queue if delivery.queue in QUEUES else OTHER
+    def _finished(self, outcome: str, arrival: Arrival) -> None:
+        queue = arrival.queue if arrival.queue in QUEUES else OTHER
         self._answered.labels(queue, outcome).inc()
-        if delivery.sent_at is not None:
+        if arrival.sent_at is not None:
             # The host's clock may be ahead of ours.
-            waited = max(0.0, time.time() - delivery.sent_at)
+            waited = max(0.0, time.time() - arrival.sent_at)
             self._latency.labels(queue, outcome).observe(waited)
 
     def _policy(self, policy_id: str) -> str:

@@ -13,7 +13,7 @@ from moderation.messages import REQUEST_ID, ModerationRequest, QueueName
 from moderation.messages.reference import shown
 
 
-class Delivery(NamedTuple):
+class Arrival(NamedTuple):
     """How a request came: its task's id, the queue, how often it was tried, when it was sent."""
 
     task_id: str
@@ -27,21 +27,21 @@ class Request:
     """A request as a worker has it in hand, parsed once.
 
     Attributes:
-        delivery: how it came.
+        arrival: how it came.
         submission: the request as the decision log keeps it.
         parsed: what it asks for, or why it cannot be read.
         message: what came, a plain JSON value; quarantine keeps it, to be sent again.
     """
 
-    delivery: Delivery
+    arrival: Arrival
     submission: Submission
     parsed: ModerationRequest | RequestError = field(repr=False)
     message: Any = field(repr=False)
 
 
-def read_request(message: Any, delivery: Delivery) -> Request:
+def read_request(message: Any, arrival: Arrival) -> Request:
     """Returns the request in a message, a plain JSON value; also of one that cannot be read."""
-    request_id = _request_id(message, delivery.task_id)
+    request_id = _request_id(message, arrival.task_id)
     named = {**message, "request_id": request_id} if isinstance(message, dict) else message
     parsed: ModerationRequest | RequestError
     asked: tuple[str, str, tuple[str, ...]] = ("", "", ())
@@ -51,9 +51,9 @@ def read_request(message: Any, delivery: Delivery) -> Request:
     except RequestError as error:
         parsed = error
     submission = Submission(
-        request_id, _sha256(message), *asked, queue=delivery.queue, sent_at=delivery.sent_at
+        request_id, _sha256(message), *asked, queue=arrival.queue, sent_at=arrival.sent_at
     )
-    return Request(delivery, submission, parsed, message)
+    return Request(arrival, submission, parsed, message)
 
 
 def _request_id(message: Any, task_id: str) -> str:

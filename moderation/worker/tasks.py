@@ -35,7 +35,7 @@ from moderation.settings import Settings
 from moderation.worker.answering import AWAY, Answerer, TryAgain
 from moderation.worker.logs import about
 from moderation.worker.metrics import Metrics
-from moderation.worker.request import Delivery, read_request
+from moderation.worker.request import Arrival, read_request
 
 TaskBody = Callable[..., dict[str, Any]]
 
@@ -93,16 +93,16 @@ def _moderate_with(answerer: Answerer, metrics: Metrics) -> TaskBody:
         """Returns the response as plain JSON; raises the error of a request in quarantine."""
         with about(str(task.request.id)), metrics.in_hand():
             # Arguments that no host of ours sends make it a message that cannot be read.
-            message, delivery = None if others or named else request, _delivery(task)
-            return _response(_final(task, answerer, message, delivery), delivery.queue)
+            message, arrival = None if others or named else request, _arrival(task)
+            return _response(_final(task, answerer, message, arrival), arrival.queue)
 
     return moderate
 
 
-def _final(task: Task, answerer: Answerer, message: Any, delivery: Delivery) -> Answer:
+def _final(task: Task, answerer: Answerer, message: Any, arrival: Arrival) -> Answer:
     """Returns the final answer; a request without one is put back, whatever the reason."""
     try:
-        return answerer.answer(read_request(message, delivery))
+        return answerer.answer(read_request(message, arrival))
     except TryAgain as again:
         _try_again(task, again.error)
     except RequestError:  # its id belongs to another request, which has its own answer
@@ -143,12 +143,12 @@ def _try_again(task: Task, error: Exception) -> NoReturn:
     raise again
 
 
-def _delivery(task: Task) -> Delivery:
+def _arrival(task: Task) -> Arrival:
     """Returns how a request came."""
     info = task.request.delivery_info or {}
     sent_at = task.request.get(SENT_AT)
     known = isinstance(sent_at, int | float) and math.isfinite(sent_at)
-    return Delivery(
+    return Arrival(
         task_id=str(task.request.id),
         queue=_QUEUE_OF.get(str(info.get("routing_key")), "interactive"),
         retries=task.request.retries,
@@ -160,18 +160,18 @@ def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskB
     def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         """Parses a request, fetches its image, returns its feature as plain JSON."""
         with about(str(task.request.id)), metrics.in_hand():
-            delivery = _delivery(task)
-            response = _embedded(request, delivery)
-            metrics.embedded(delivery)
+            arrival = _arrival(task)
+            response = _embedded(request, arrival)
+            metrics.embedded(arrival)
             return response.model_dump(mode="json")
 
-    def _embedded(request: Any, delivery: Delivery) -> EmbeddingResponse:
+    def _embedded(request: Any, arrival: Arrival) -> EmbeddingResponse:
         if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
-            request = {"request_id": delivery.task_id, **request}
+            request = {"request_id": arrival.task_id, **request}
         parsed = EmbeddingRequest.read(request)
         model = pipeline.model(parsed.model)
         content = fetcher.fetch(parsed.image)
-        made = pipeline.embed(content, model, queue=delivery.queue)
+        made = pipeline.embed(content, model, queue=arrival.queue)
         log.info("%s: embedded", parsed.request_id)
         return EmbeddingResponse(
             request_id=parsed.request_id,

@@ -45,7 +45,7 @@ from moderation.messages import QUEUES, ImageReference, ModerationResponse, Verd
 from moderation.queue.celery_app import UNACKED, create_app
 from moderation.scoring.loading import load_pipeline
 from moderation.settings import Settings, load_settings
-from moderation.worker.tasks import _delivery
+from moderation.worker.tasks import _arrival
 from tests.conftest import POLICIES
 from tests.support.photo_server import PhotoServer
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -467,7 +467,7 @@ def test_an_interactive_request_passes_a_backlog_of_bulk(
 )
 def test_the_queue_is_that_of_the_routing_key(came_by: dict[str, str] | None, queue: str) -> None:
     task = SimpleNamespace(request=Context(delivery_info=came_by, id="a", retries=0))
-    assert _delivery(task).queue == queue
+    assert _arrival(task).queue == queue
 
 
 @pytest.mark.parametrize("queue", ["interactive", "bulk"])
@@ -482,7 +482,7 @@ def test_a_request_reaches_the_pipeline_with_its_queue(
         message = connection.SimpleQueue(QUEUES[queue]).get(timeout=10)
         message.ack()
     request = Context(delivery_info=message.delivery_info, id="a", retries=0)
-    assert _delivery(SimpleNamespace(request=request)).queue == queue
+    assert _arrival(SimpleNamespace(request=request)).queue == queue
 
 
 def test_idle_connections_to_the_metrics_keep_no_request_and_no_scrape_out(

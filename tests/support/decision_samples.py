@@ -17,7 +17,7 @@ from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import Basis, decide, deciding_frame, make_verdict
-from moderation.worker.request import Delivery, read_request
+from moderation.worker.request import Arrival, read_request
 
 T = TypeVar("T")
 
@@ -47,8 +47,8 @@ def submission(
         "image": {"url": f"https://user:hunter2@{HOST}/{image}.jpg?token=hunter3#hunter4"},
         "policies": list(policies) or ["weapons"],
     }
-    delivery = Delivery("task", "interactive", sent_at=1_700_000_000.25)
-    return read_request(message, delivery).submission
+    arrival = Arrival("task", "interactive", sent_at=1_700_000_000.25)
+    return read_request(message, arrival).submission
 
 
 def basis(policy: Policy = WEAPONS, *, model: ModelStamp = STAMP, frames: int = 1) -> Basis:

@@ -41,7 +41,7 @@ from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.metrics import Metrics
-from moderation.worker.request import Delivery, Request, read_request
+from moderation.worker.request import Arrival, Request, read_request
 from tests.support.database_servers import PostgresServer
 from tests.support.photo_server import PhotoServer
 from tests.support.sample_pipeline import make_pipeline
@@ -105,7 +105,7 @@ class Desk:
 
 
 def read(message: Any, task_id: str = "a", retries: int = 0) -> Request:
-    return read_request(message, Delivery(task_id, "interactive", retries))
+    return read_request(message, Arrival(task_id, "interactive", retries))
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ from moderation.settings import Settings, load_settings
 from moderation.worker import metrics_server
 from moderation.worker.metrics import OTHER, Metrics
 from moderation.worker.metrics_server import OpenCounts, serve_metrics
-from moderation.worker.request import Delivery
+from moderation.worker.request import Arrival
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -51,9 +51,9 @@ labels:
 Samples = Mapping[str, float]
 
 
-def came(queue: str, sent_at: float | None = None) -> Delivery:
+def came(queue: str, sent_at: float | None = None) -> Arrival:
     """Returns how a request came."""
-    return Delivery("a", cast(QueueName, queue), sent_at=sent_at)
+    return Arrival("a", cast(QueueName, queue), sent_at=sent_at)
 
 
 @pytest.fixture

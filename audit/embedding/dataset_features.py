@@ -45,7 +45,7 @@ class Track(Protocol):
         ...
 
 
-class Embedded(NamedTuple):
+class EmbeddedImage(NamedTuple):
     """The (d,) feature of one image of a dataset, or why it has none."""
 
     row: int
@@ -54,7 +54,7 @@ class Embedded(NamedTuple):
 
 #: Embeds the images of a dataset at some indexes, and yields them in any order. The hashes are of
 #: all n images; the content of each must still have its hash.
-Embed = Callable[[Dataset, Sequence[int], Sequence[str]], Iterator[Embedded]]
+Embed = Callable[[Dataset, Sequence[int], Sequence[str]], Iterator[EmbeddedImage]]
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def _missing(features: Features, hashes: Sequence[str]) -> list[int]:
 
 
 def _keep(
-    features: Features, hashes: Sequence[str], found: Iterable[Embedded]
+    features: Features, hashes: Sequence[str], found: Iterable[EmbeddedImage]
 ) -> Iterator[RowProblem]:
     """Stores features as they come, and yields what is wrong with the other images."""
     for each in found:
@@ -171,7 +171,7 @@ def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int =
 
     def embed(
         dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str]
-    ) -> Iterator[Embedded]:
+    ) -> Iterator[EmbeddedImage]:
         if not indexes:  # a model that is not needed must not be loaded
             return
         prepare = partial(_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
@@ -214,16 +214,16 @@ def _pixels(
         return image_problem(dataset, index, error)
 
 
-def _encode(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[Embedded]:
+def _encode(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[EmbeddedImage]:
     squares: list[Pixels] = []
     indexes: list[int] = []
     for index, decoding in batch:
         pixels = decoding.result()
         if isinstance(pixels, RowProblem):
-            yield Embedded(index, pixels)
+            yield EmbeddedImage(index, pixels)
         else:
             squares.append(pixels)
             indexes.append(index)
     if squares:
         rows = encoder.image_features(np.stack(squares))
-        yield from (Embedded(index, row) for index, row in zip(indexes, rows, strict=True))
+        yield from (EmbeddedImage(index, row) for index, row in zip(indexes, rows, strict=True))

@@ -8,7 +8,7 @@ from contextlib import closing
 from audit.datasets.content import image_problem, row_problem
 from audit.datasets.dataset import Dataset
 from audit.datasets.references import read_bytes
-from audit.embedding.dataset_features import CHANGED, Embed, Embedded
+from audit.embedding.dataset_features import CHANGED, Embed, EmbeddedImage
 from audit.errors import AuditError, RowProblem
 from moderation.client.embedding import embed_on_workers, feature_row
 from moderation.encoders.encoder import Float32s
@@ -38,27 +38,29 @@ def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None)
     """Returns a function that embeds on the workers of a queue, each with the model of `stamp`."""
     space = FeatureSpace.of_images(stamp)
 
-    def embed(dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]) -> Iterator[Embedded]:
-        unread: list[Embedded] = []
+    def embed(
+        dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
+    ) -> Iterator[EmbeddedImage]:
+        unread: list[EmbeddedImage] = []
         images = _contents(dataset, rows, unread)
         with closing(embed_on_workers(images, model=model, broker_url=broker_url)) as responses:
             for key, response in responses:
                 row = int(key)
-                yield Embedded(row, _checked(dataset, row, hashes[row], response, space))
+                yield EmbeddedImage(row, _checked(dataset, row, hashes[row], response, space))
         yield from unread
 
     return embed
 
 
 def _contents(
-    dataset: Dataset, rows: Iterable[int], unread: list[Embedded]
+    dataset: Dataset, rows: Iterable[int], unread: list[EmbeddedImage]
 ) -> Iterator[tuple[str, bytes]]:
     """Yields each image that can be read, by its index; puts the others on the list."""
     for row in rows:
         try:
             content = read_bytes(dataset.references[row])
         except OSError as error:
-            unread.append(Embedded(row, image_problem(dataset, row, error)))
+            unread.append(EmbeddedImage(row, image_problem(dataset, row, error)))
             continue
         yield str(row), content
 

@@ -24,7 +24,7 @@ from moderation.errors import ModelError
 from moderation.features import EmbeddingStore, Features, FeatureSpace, text_key
 from moderation.images.pixels import Pixels
 
-Load = Callable[[str, ModelOptions], Encoder]
+LoadEncoder = Callable[[str, ModelOptions], Encoder]
 
 
 class StoredEncoder:
@@ -40,7 +40,7 @@ class StoredEncoder:
         options: ModelOptions,
         store: EmbeddingStore,
         *,
-        load: Load = load_encoder,
+        load: LoadEncoder = load_encoder,
     ) -> None:
         """Reads the description of the model; loads the model where there is none that still holds.
 

@@ -23,7 +23,7 @@ Shares = npt.NDArray[np.float64]
 #: Random orders that MaxSkew is compared with, and the seed that draws them.
 _ORDERS, _SEED = 4999, 0
 
-Desired = Literal["equal", "dataset"]
+DesiredShare = Literal["equal", "dataset"]
 
 
 def expected_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
@@ -43,14 +43,14 @@ def expected_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
     return places
 
 
-def desired_shares(groups: Groups, desired: Desired) -> Shares:
+def desired_shares(groups: Groups, desired: DesiredShare) -> Shares:
     """Returns (g,) the share that each group should have: equal, or that of the dataset.
 
     Raises:
         ValueError: `desired` is neither.
     """
-    if desired not in get_args(Desired):
-        raise ValueError(f"desired is {desired!r}, and can be {', '.join(get_args(Desired))}")
+    if desired not in get_args(DesiredShare):
+        raise ValueError(f"desired is {desired!r}, and can be {', '.join(get_args(DesiredShare))}")
     if desired == "equal":
         return np.full(len(groups.names), 1 / len(groups.names))
     shares: Shares = groups.sizes / groups.sizes.sum()
@@ -94,7 +94,7 @@ def ndkl(places: Shares, desired: Shares) -> float:
 
 
 def skew_table(
-    similarities: npt.ArrayLike, groups: Sequence[Groups], k: int, desired: Desired
+    similarities: npt.ArrayLike, groups: Sequence[Groups], k: int, desired: DesiredShare
 ) -> pd.DataFrame:
     """Returns MaxSkew@k and NDKL for each partition with two groups or more.
 

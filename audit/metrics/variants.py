@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from moderation.policy import Label, Policy
 
-Kind = Literal["without", "with", "synonym", "template", "article"]
+ChangeKind = Literal["without", "with", "synonym", "template", "article"]
 
 #: Single templates under which a policy is tried besides its own.
 TEMPLATES = (
@@ -33,7 +33,7 @@ _BY_SOUND = re.compile(r"u|eu|one|h|[A-Z0-9]")
 class Variant(NamedTuple):
     """A policy with one change; `policy` is None where the change breaks a rule of policies."""
 
-    kind: Kind
+    kind: ChangeKind
     change: str
     policy: Policy | None
     refused: str = ""
@@ -110,7 +110,7 @@ def _reworded(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
     return {**label.model_dump(mode="json"), "prompts": list(prompts)}
 
 
-def _variant(policy: Policy, kind: Kind, change: str, **changes: Any) -> Variant:
+def _variant(policy: Policy, kind: ChangeKind, change: str, **changes: Any) -> Variant:
     """Returns the policy with top-level keys changed, or why a policy may not be so."""
     content = policy.model_dump(mode="json") | {"examples": []}
     try:

@@ -17,7 +17,7 @@ from audit.metrics.predictions import Predictions
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
 from audit.metrics.variants import (
     TEMPLATES,
-    Kind,
+    ChangeKind,
     Synonym,
     Variant,
     under_each_template,
@@ -56,8 +56,8 @@ def variants_of(policy: Policy, study: Study) -> list[Variant]:
 
 
 #: Kinds of changes of which the best is looked for, and those that are of words alone.
-_SEARCHED: tuple[Kind, ...] = ("with", "synonym")
-_REWORDED: tuple[Kind, ...] = ("template", "article", "synonym")
+_SEARCHED: tuple[ChangeKind, ...] = ("with", "synonym")
+_REWORDED: tuple[ChangeKind, ...] = ("template", "article", "synonym")
 
 
 class _Tried(NamedTuple):
@@ -67,7 +67,7 @@ class _Tried(NamedTuple):
     variants: list[Variant]
     trials: list[Trial]
 
-    def of(self, *kinds: Kind) -> list[Trial]:
+    def of(self, *kinds: ChangeKind) -> list[Trial]:
         return [trial for trial in self.trials if trial.variant.kind in kinds]
 
     def refused(self) -> Iterator[str]:

@@ -15,7 +15,7 @@ from audit.metrics.gaps import equalized_odds, gaps
 from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
-from audit.metrics.skew import Desired, skew_table
+from audit.metrics.skew import DesiredShare, skew_table
 from audit.results import summary
 from audit.results.results import Header, Results
 from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
@@ -90,7 +90,7 @@ def run_audit(
     *,
     prompts: Sequence[str] = (),
     k: int = 100,
-    desired: Desired = "equal",
+    desired: DesiredShare = "equal",
 ) -> Results:
     """Returns the audit of policies, each by itself; with the retrieval skew of prompts, if any.
 
@@ -105,7 +105,9 @@ def run_audit(
     return Results(kind="run", summary=tuple(sentences), skews=tuple(skews), **found)
 
 
-def prompt_skews(subject: Subject, prompt: str, *, k: int, desired: Desired) -> tuple[Skew, ...]:
+def prompt_skews(
+    subject: Subject, prompt: str, *, k: int, desired: DesiredShare
+) -> tuple[Skew, ...]:
     """Returns how the images that resemble a prompt most differ from the desired shares.
 
     Raises:

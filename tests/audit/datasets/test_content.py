@@ -24,7 +24,7 @@ from tests.support.annotated_files import (
 )
 
 
-def test_the_hash_of_every_image_is_told(tmp_path: Path) -> None:
+def test_every_image_has_its_hash(tmp_path: Path) -> None:
     right = [sha256(picture(0)), sha256(picture(1)).upper(), ""]
     dataset = load(hashed(tmp_path, *right))
     assert dataset.expected_sha256 == (right[0], right[1].lower(), None)
@@ -33,7 +33,7 @@ def test_the_hash_of_every_image_is_told(tmp_path: Path) -> None:
     assert problems == []
 
 
-def test_another_image_than_was_annotated_is_refused_by_row(tmp_path: Path) -> None:
+def test_an_image_that_is_not_the_one_annotated_is_refused_by_row(tmp_path: Path) -> None:
     dataset = load(hashed(tmp_path, sha256(picture(0)), sha256(picture(7))))
     [problem] = check_content(dataset).left_out
     assert (problem.path, problem.row) == (str(dataset.source), 3)
@@ -113,7 +113,7 @@ def test_images_in_folders_are_named_by_their_file(tmp_path: Path) -> None:
     assert len(problems_of(lambda: leave_out(dataset, everything))) == 2
 
 
-def test_progress_is_told_by_the_number_of_the_image(tmp_path: Path) -> None:
+def test_progress_is_shown_by_the_index_of_the_image(tmp_path: Path) -> None:
     seen: list[int] = []
 
     def progress(indexes: Any) -> Any:

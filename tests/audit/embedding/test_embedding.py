@@ -24,8 +24,8 @@ from audit.datasets.adapters import LoadOptions, load_dataset
 from audit.datasets.content import row_problem
 from audit.datasets.dataset import Dataset
 from audit.embedding.dataset_features import (
-    Embedded,
     EmbeddedDataset,
+    EmbeddedImage,
     Track,
     embed_dataset,
     embed_here,
@@ -150,7 +150,7 @@ def test_a_model_that_is_not_what_was_described_is_refused(
         encoder.text_features(["a text"])
 
 
-class Interrupted(StubEncoder):
+class InterruptedEncoder(StubEncoder):
     """An encoder during whose second batch somebody presses Ctrl-C."""
 
     def image_features(self, pixels: Pixels) -> Float32s:
@@ -163,7 +163,7 @@ def test_an_interrupted_run_keeps_what_it_embedded_and_the_next_does_the_rest(
     images: Path, store: EmbeddingStore
 ) -> None:
     dataset = load_dataset(images)
-    interrupted, encoder = Interrupted(), StubEncoder()
+    interrupted, encoder = InterruptedEncoder(), StubEncoder()
     with pytest.raises(KeyboardInterrupt):
         _embed(dataset, interrupted, store)
     assert 0 < interrupted.images_encoded < N
@@ -217,12 +217,14 @@ def test_an_image_over_the_pixel_limit_is_a_problem_of_its_row(
         )
 
 
-def test_an_error_that_is_no_images_own_ends_the_run_with_what_came_before_kept(
+def test_an_error_that_is_not_about_an_image_ends_the_run_and_keeps_what_came_before(
     images: Path, store: EmbeddingStore
 ) -> None:
-    def fails(dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]) -> Iterator[Embedded]:
-        yield Embedded(rows[0], np.eye(16, dtype=np.float32)[0])
-        yield Embedded(rows[1], row_problem(dataset, rows[1], "it is damaged"))
+    def fails(
+        dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
+    ) -> Iterator[EmbeddedImage]:
+        yield EmbeddedImage(rows[0], np.eye(16, dtype=np.float32)[0])
+        yield EmbeddedImage(rows[1], row_problem(dataset, rows[1], "it is damaged"))
         raise RequestError("no such model")
 
     dataset, encoder = load_dataset(images), StubEncoder()
@@ -239,7 +241,7 @@ def test_float16_features_are_within_a_thousandth(images: Path, store: Embedding
     assert (exact.rounded, small.rounded) == (0, N)
 
 
-def test_float16_features_are_used_by_whoever_reads_them_and_told(
+def test_float16_features_are_used_by_whoever_reads_them_and_counted(
     images: Path, store: EmbeddingStore
 ) -> None:
     dataset, encoder = load_dataset(images), StubEncoder()
@@ -250,7 +252,7 @@ def test_float16_features_are_used_by_whoever_reads_them_and_told(
     np.testing.assert_array_equal(again.features[:30], small.features)
 
 
-class Meddling(StubEncoder):
+class MeddledEncoder(StubEncoder):
     """An encoder during whose first batch somebody meddles with the images."""
 
     def __init__(self, meddle: Callable[[], object]) -> None:
@@ -269,7 +271,7 @@ LAST = "gun/9.png"
 
 def _meddled(images: Path, store: EmbeddingStore, meddle: Callable[[], object]) -> DatasetError:
     """Returns the error of a run during which somebody meddles with the images."""
-    dataset, encoder = load_dataset(images), Meddling(meddle)
+    dataset, encoder = load_dataset(images), MeddledEncoder(meddle)
     assert dataset.references[-1] == images / LAST
     with pytest.raises(DatasetError) as caught:
         _embed(dataset, encoder, store)
@@ -297,7 +299,7 @@ def test_an_image_that_vanishes_after_it_was_hashed_is_a_problem_of_its_row(
     assert problem.message == "the image cannot be read: No such file or directory"
 
 
-def test_what_is_known_to_be_wrong_is_told_before_anything_is_embedded(
+def test_what_is_known_to_be_wrong_is_said_before_anything_is_embedded(
     images: Path, store: EmbeddingStore
 ) -> None:
     dataset, encoder = load_dataset(images), StubEncoder()
@@ -373,7 +375,7 @@ def test_a_description_whose_content_was_changed_is_not_used(
 @pytest.mark.parametrize(
     "content", ["", "[]", "{}", "nonsense", '{"sha256": 1}', "\udcff", "[" * 9999]
 )
-def test_what_is_no_description_is_not_used(
+def test_a_file_that_is_not_a_description_is_not_used(
     content: str, store: EmbeddingStore, model: str
 ) -> None:
     _described(model, store).write_bytes(content.encode(errors="surrogateescape"))
@@ -547,7 +549,7 @@ def test_images_that_vanish_before_they_are_sent_to_workers_are_problems_of_thei
     assert workers_stamp(dataset, "starter", broker_url).id == "starter"  # the first is gone
 
 
-def test_workers_whose_images_can_all_not_be_read_are_not_asked_what_their_model_is(
+def test_workers_are_not_asked_what_their_model_is_where_no_image_can_be_read(
     photos: Path, settings: Settings, worker: EmbeddedWorker
 ) -> None:
     dataset = load_dataset(photos)
@@ -557,7 +559,7 @@ def test_workers_whose_images_can_all_not_be_read_are_not_asked_what_their_model
         workers_stamp(dataset, "starter", settings.broker_url.get_secret_value())
 
 
-def test_a_feature_that_the_dataset_lacks_is_told_before_a_model_is_looked_for(
+def test_a_missing_sensitive_feature_is_refused_before_a_model_is_looked_for(
     images: Path, store: EmbeddingStore
 ) -> None:
     options = DatasetOptions(images, model="no-such-model", store=store.root)
@@ -570,16 +572,16 @@ def test_a_feature_that_the_dataset_lacks_is_told_before_a_model_is_looked_for(
 
 
 @pytest.mark.slow
-def test_the_terminal_is_told_which_model_it_is_and_that_the_starter_is_no_clip(
+def test_the_terminal_shows_which_model_it_is_and_that_the_starter_is_not_clip(
     images: Path, store: EmbeddingStore, capsys: pytest.CaptureFixture[str]
 ) -> None:
     options = DatasetOptions(images, store=store.root)
     with open_encoder(options, "starter") as encoder:
         assert encoder.stamp.id == "starter"
-    told = capsys.readouterr()
-    assert told.err.startswith("Model: starter (revision ")
-    assert "its figures are not CLIP's" in told.err
-    assert told.out == ""
+    shown = capsys.readouterr()
+    assert shown.err.startswith("Model: starter (revision ")
+    assert "its figures are not CLIP's" in shown.err
+    assert shown.out == ""
 
 
 def test_naming_the_model_loads_no_torch() -> None:
@@ -587,10 +589,10 @@ def test_naming_the_model_loads_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-def test_the_help_of_embed_does_not_promise_that_images_are_not_needed_again() -> None:
-    told = " ".join((embed.__doc__ or "").split())
-    assert "need the model only for new prompts" in told
-    assert "Keep the images" in told
+def test_the_help_of_embed_does_not_promise_that_images_are_no_longer_needed() -> None:
+    text = " ".join((embed.__doc__ or "").split())
+    assert "need the model only for new prompts" in text
+    assert "Keep the images" in text
 
 
 def test_the_truth_of_folders_reaches_the_predictions(images: Path, store: EmbeddingStore) -> None:

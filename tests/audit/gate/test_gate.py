@@ -76,7 +76,9 @@ def test_a_limit_is_passed_failed_or_not_shown(
 @pytest.mark.parametrize(
     ("changed", "status"), [(0, "pass"), (200, "fail"), (20, "insufficient data")]
 )
-def test_a_rise_over_the_baseline_is_held_by_its_paired_interval(changed: int, status: str) -> None:
+def test_a_rise_over_the_baseline_is_checked_by_its_paired_interval(
+    changed: int, status: str
+) -> None:
     check = _only(_counts((200, 1000), (200, 1000), changed=changed), regression=0.02)
     assert check.status == status
 
@@ -124,7 +126,9 @@ def test_the_failing_group_is_named_with_its_interval() -> None:
         ([], "insufficient data"),
     ],
 )
-def test_the_worst_status_counts_and_no_check_is_no_pass(statuses: list[str], status: str) -> None:
+def test_the_worst_status_counts_and_no_check_is_not_a_pass(
+    statuses: list[str], status: str
+) -> None:
     checks = [Check("gap", "race", 0.1, each, "g", 0, 0, 0, 1) for each in statuses]  # type: ignore[arg-type]
     assert worst_status(checks) == status
 
@@ -179,7 +183,7 @@ def test_limits_are_read_with_intersections_in_either_spelling(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (("worst_group_rate: 0.05", ""), "there is no limit in it"),
         (("worst_group_rate: 0.05", "worst_group_rate: 5"), "limits.yaml:4:"),
@@ -201,32 +205,30 @@ def test_limits_are_read_with_intersections_in_either_spelling(tmp_path: Path) -
     ],
 )
 def test_limits_that_cannot_be_used_are_refused_with_their_place(
-    tmp_path: Path, change: tuple[str, str], told: str
+    tmp_path: Path, change: tuple[str, str], message: str
 ) -> None:
     path = tmp_path / "limits.yaml"
     path.write_text(TEXT.replace(*change), encoding="utf-8")
     with pytest.raises(LimitsError) as caught:
         load_limits(path)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("text", "held"),
     [("", "nothing"), ("# no limits\n", "nothing"), ("- gap", "a list"), ("gap", "gap")],
 )
-def test_a_file_that_holds_no_keys_is_told_that_it_should_be_limits(
-    tmp_path: Path, text: str, held: str
-) -> None:
+def test_a_file_without_keys_is_refused_as_limits(tmp_path: Path, text: str, held: str) -> None:
     path = tmp_path / "limits.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LimitsError) as caught:
         load_limits(path)
-    told = f"{path}:1:1: a file of limits is keys with values, and this file holds {held}. Start"
-    assert str(caught.value).startswith(told)
+    message = f"{path}:1:1: a file of limits is keys with values, and this file holds {held}. Start"
+    assert str(caught.value).startswith(message)
     assert "policy" not in str(caught.value).removeprefix(str(path))
 
 
-def test_a_rise_is_held_on_images_whose_truth_both_policies_know() -> None:
+def test_a_rise_is_checked_on_images_whose_truth_both_policies_know() -> None:
     n = 700
     part = Groups("g", ("a", "b"), np.arange(n) % 2)
     known, everything = np.arange(n) < 10, np.ones(n, bool)
@@ -240,7 +242,7 @@ def test_a_rise_is_held_on_images_whose_truth_both_policies_know() -> None:
     assert "too few images of a, b" in check.reason
 
 
-def test_a_group_to_ignore_that_is_none_is_refused_and_one_that_is_stays_named() -> None:
+def test_an_unknown_group_to_ignore_is_refused_and_a_known_one_is_left_out() -> None:
     part = Groups("race", ("a", "b"), np.arange(80) % 2)
     refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("b",)), [part])
     with pytest.raises(LimitsError, match="no group B to ignore"):

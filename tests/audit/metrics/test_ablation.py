@@ -95,7 +95,7 @@ def test_an_ablation_corrects_over_all_changes_and_groups_of_a_feature_for_each_
     assert ablation_table(before, [], [groups]).empty
 
 
-def test_a_refused_variant_is_told_and_not_run() -> None:
+def test_a_refused_variant_says_why_and_is_not_run() -> None:
     lone = policy(labels=policy().model_dump(mode="json")["labels"][:3])
     refused = [each for each in without_each_label(lone) if each.policy is None]
     assert [each.change for each in refused] == ["thing"]
@@ -227,7 +227,7 @@ def test_templates_candidates_and_synonyms_are_one_change_each() -> None:
     assert synonym.policy.labels[0].threshold == 0.8
 
 
-def test_wording_tells_the_range_over_all_templates_and_the_agreement_of_the_order() -> None:
+def test_wording_has_the_range_over_all_templates_and_the_agreement_of_the_order() -> None:
     before, trials = _trials(list(under_each_template(TOP)), n=400)
     groups = group_of([0, 1, 2, 3] * 100)
     table = wording_table(before, trials, [overall_group(400), groups])

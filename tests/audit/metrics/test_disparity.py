@@ -23,13 +23,13 @@ from tests.support.reference_counts import confusion, dataset_of, said
 from tests.support.stub_encoder import StubEncoder, random_features
 
 #: (count, n) of each group.
-Counts = Sequence[tuple[int, int]]
+GroupCells = Sequence[tuple[int, int]]
 
 CELL = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 TABLES = st.lists(CELL, min_size=1, max_size=7)
 
 
-def rates_of(counts: Counts, metric: str = FLAG) -> pd.DataFrame:
+def rates_of(counts: GroupCells, metric: str = FLAG) -> pd.DataFrame:
     """Returns the rows that `rate_table` gives for such counts."""
     count, n = np.array(counts).T
     low, high = wilson(count, n)
@@ -52,7 +52,7 @@ def rates_of(counts: Counts, metric: str = FLAG) -> pd.DataFrame:
 @given(TABLES)
 @settings(max_examples=60)
 def test_a_difference_to_overall_is_that_to_the_rest_less_the_groups_own_part(
-    counts: Counts,
+    counts: GroupCells,
 ) -> None:
     table = differences_to_overall(rates_of(counts))
     total, everyone = map(sum, zip(*counts, strict=True))
@@ -69,7 +69,7 @@ def test_a_difference_to_overall_is_that_to_the_rest_less_the_groups_own_part(
 
 @given(TABLES)
 @settings(max_examples=60)
-def test_a_ratio_to_overall_is_that_to_the_rest_seen_from_the_whole(counts: Counts) -> None:
+def test_a_ratio_to_overall_is_that_to_the_rest_seen_from_the_whole(counts: GroupCells) -> None:
     table = differences_to_overall(rates_of(counts))
     total, everyone = map(sum, zip(*counts, strict=True))
     for row, (count, n) in zip(table.itertuples(), counts, strict=True):
@@ -91,7 +91,7 @@ def test_a_ratio_to_overall_is_that_to_the_rest_seen_from_the_whole(counts: Coun
 
 @given(TABLES)
 @settings(max_examples=60)
-def test_each_interval_of_pairs_and_gaps_holds_its_estimate(counts: Counts) -> None:
+def test_each_interval_of_pairs_and_gaps_holds_its_estimate(counts: GroupCells) -> None:
     rates = rates_of(counts)
     for table in (differences_between_groups(rates), gaps(rates)):
         for row in table.to_dict("records"):
@@ -103,7 +103,7 @@ def test_each_interval_of_pairs_and_gaps_holds_its_estimate(counts: Counts) -> N
 
 @given(st.lists(CELL, min_size=2, max_size=6), st.data())
 @settings(max_examples=30)
-def test_the_order_of_groups_changes_no_figure(counts: Counts, data: st.DataObject) -> None:
+def test_the_order_of_groups_changes_no_figure(counts: GroupCells, data: st.DataObject) -> None:
     order = data.draw(st.permutations(range(len(counts))))
     shuffled = rates_of(counts).iloc[order].reset_index(drop=True)
     for table_of in (differences_to_overall, gaps):
@@ -114,7 +114,7 @@ def test_the_order_of_groups_changes_no_figure(counts: Counts, data: st.DataObje
         assert one[same].to_numpy() == pytest.approx(other[same].to_numpy(), nan_ok=True)
 
 
-def test_suppressed_cells_are_not_tested_and_are_no_part_of_the_family() -> None:
+def test_suppressed_cells_are_not_tested_and_are_not_part_of_the_family() -> None:
     small = (25, 29)  # far from the others, and too small
     with_small = differences_to_overall(rates_of([(10, 400), (30, 300), (12, 300), small]))
     assert with_small["support"].tolist() == ["full", "full", "full", "suppressed"]

@@ -35,7 +35,7 @@ ANYTHING = settings(max_examples=60)
 
 
 @dataclass(frozen=True)
-class World:
+class DrawnAudit:
     """A label set with its encoder, and images in groups."""
 
     policy: Policy
@@ -83,7 +83,9 @@ def _rows(rng: np.random.Generator, n: int) -> Float32s:
 
 
 @st.composite
-def worlds(draw: st.DrawFn, kinds: str = "softmax top, softmax, contrast, sigmoid") -> World:
+def drawn_audits(
+    draw: st.DrawFn, kinds: str = "softmax top, softmax, contrast, sigmoid"
+) -> DrawnAudit:
     scoring, _, top = draw(st.sampled_from(kinds.split(", "))).partition(" ")
     policy = Policy.model_validate(
         {
@@ -109,7 +111,7 @@ def worlds(draw: st.DrawFn, kinds: str = "softmax top, softmax, contrast, sigmoi
     )
     names, dense = np.unique(np.tile(codes, times), return_inverse=True)
     groups = Groups("group", tuple("abc"[i] for i in names), dense)
-    return World(policy, encoder, unit(np.tile(images, (times, 1))), groups)
+    return DrawnAudit(policy, encoder, unit(np.tile(images, (times, 1))), groups)
 
 
 def _with_labels(policy: Policy, chosen: list[Any]) -> Policy:
@@ -127,23 +129,23 @@ def _sorted(table: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values(keys).reset_index(drop=True)
 
 
-def _tables(world: World) -> list[pd.DataFrame]:
-    """Returns every table of the audit of a world, in an order of rows of their own."""
-    said, parts = world.said(), world.parts
-    fewer = _with_labels(world.policy, [
-        each for each in world.policy.model_dump(mode="json")["labels"] if each["id"] < "label-3"
+def _tables(drawn: DrawnAudit) -> list[pd.DataFrame]:
+    """Returns every table of the audit of a drawn audit, in an order of rows of their own."""
+    said, parts = drawn.said(), drawn.parts
+    fewer = _with_labels(drawn.policy, [
+        each for each in drawn.policy.model_dump(mode="json")["labels"] if each["id"] < "label-3"
     ])  # fmt: skip
     rates = rate_table(said, parts)
     trials = sorted(
-        run_variants(without_each_label(world.policy), world.encoder, world.features),
+        run_variants(without_each_label(drawn.policy), drawn.encoder, drawn.features),
         key=lambda trial: trial.variant.change,
     )
     tables = [
         rates,
         differences_to_overall(rates),
         gaps(rates).drop(columns=["worst", "best", "left_out"]),
-        shift_table(shared_metrics(world.said(fewer), said), parts),
-        flow_table(world.said(fewer), said, parts),
+        shift_table(shared_metrics(drawn.said(fewer), said), parts),
+        flow_table(drawn.said(fewer), said, parts),
         ablation_table(said, trials, parts),
         carried_table(said),
         threshold_table(said, parts, [0.05, 0.5]),
@@ -151,75 +153,75 @@ def _tables(world: World) -> list[pd.DataFrame]:
     return [_sorted(table) for table in tables]
 
 
-@given(worlds("softmax top"))
+@given(drawn_audits("softmax top"))
 @ANYTHING
-def test_an_added_label_lets_no_image_enter_another_nor_a_flag(world: World) -> None:
-    before, own = world.said(), world.policy.model_dump(mode="json")["labels"]
+def test_an_added_label_lets_no_image_enter_another_nor_a_flag(drawn: DrawnAudit) -> None:
+    before, own = drawn.said(), drawn.policy.model_dump(mode="json")["labels"]
     for place in (0, len(own)):
         more = [*own[:place], _label(6), *own[place:]]
-        after = world.said(_with_labels(world.policy, more))
+        after = drawn.said(_with_labels(drawn.policy, more))
         stayed = _most_like(after) != "label-6"
         assert (_most_like(after) == _most_like(before))[stayed].all()
         assert not (after.flagged & ~before.flagged).any()
-        table = shift_table(shared_metrics(before, after), world.parts)
+        table = shift_table(shared_metrics(before, after), drawn.parts)
         assert not table.loc[table["metric"] != "label:label-6", "entered"].any()
 
 
-@given(worlds("softmax top"))
+@given(drawn_audits("softmax top"))
 @ANYTHING
-def test_a_removed_label_lets_no_image_leave_one_that_stays(world: World) -> None:
-    before = world.said()
-    for variant in without_each_label(world.policy):
+def test_a_removed_label_lets_no_image_leave_one_that_stays(drawn: DrawnAudit) -> None:
+    before = drawn.said()
+    for variant in without_each_label(drawn.policy):
         if variant.policy is None:
             continue
-        after = world.said(variant.policy)
-        table = shift_table(shared_metrics(before, after), world.parts)
+        after = drawn.said(variant.policy)
+        table = shift_table(shared_metrics(before, after), drawn.parts)
         gone = f"label:{variant.change}"
         kept = table["metric"].str.startswith("label:") & (table["metric"] != gone)
         assert not table.loc[kept, "left"].any()
-        removed = next(each for each in world.policy.labels if each.id == variant.change)
+        removed = next(each for each in drawn.policy.labels if each.id == variant.change)
         if not removed.acts:
             assert not table.loc[table["metric"] == FLAG, "left"].any()
 
 
-@given(worlds("contrast"))
+@given(drawn_audits("contrast"))
 @ANYTHING
-def test_under_contrast_an_added_acting_label_moves_no_other(world: World) -> None:
-    own = world.policy.model_dump(mode="json")["labels"]
+def test_under_contrast_an_added_acting_label_moves_no_other(drawn: DrawnAudit) -> None:
+    own = drawn.policy.model_dump(mode="json")["labels"]
     more = [*own, _label(6, action="review", threshold=0.5)]
-    before, after = world.said(), world.said(_with_labels(world.policy, more))
+    before, after = drawn.said(), drawn.said(_with_labels(drawn.policy, more))
     assert (after.fired[:, : len(own)] == before.fired).all()
     assert not (before.flagged & ~after.flagged).any()
 
 
 @pytest.mark.slow
-@given(worlds(), st.data())
+@given(drawn_audits(), st.data())
 @settings(max_examples=25)
 def test_the_order_of_labels_images_and_groups_changes_no_table(
-    world: World, data: st.DataObject
+    drawn: DrawnAudit, data: st.DataObject
 ) -> None:
-    order = np.array(data.draw(st.permutations(range(len(world.features)))))
-    names = data.draw(st.permutations(range(len(world.groups.names))))
-    shuffled_labels = data.draw(st.permutations(world.policy.model_dump(mode="json")["labels"]))
+    order = np.array(data.draw(st.permutations(range(len(drawn.features)))))
+    names = data.draw(st.permutations(range(len(drawn.groups.names))))
+    shuffled_labels = data.draw(st.permutations(drawn.policy.model_dump(mode="json")["labels"]))
     place = np.argsort(names)
     other = replace(
-        world,
-        policy=_with_labels(world.policy, shuffled_labels),
-        features=world.features[order],
+        drawn,
+        policy=_with_labels(drawn.policy, shuffled_labels),
+        features=drawn.features[order],
         groups=Groups(
-            "group", tuple(world.groups.names[i] for i in names), place[world.groups.codes[order]]
+            "group", tuple(drawn.groups.names[i] for i in names), place[drawn.groups.codes[order]]
         ),
     )
-    for one, two in zip(_tables(world), _tables(other), strict=True):
+    for one, two in zip(_tables(drawn), _tables(other), strict=True):
         pd.testing.assert_frame_equal(one, two, check_like=True, rtol=1e-9, atol=1e-12)
-    assert flag_margin(world.said())[order] == pytest.approx(flag_margin(other.said()), abs=1e-9)
+    assert flag_margin(drawn.said())[order] == pytest.approx(flag_margin(other.said()), abs=1e-9)
 
 
-@given(worlds())
+@given(drawn_audits())
 @ANYTHING
-def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(world: World) -> None:
-    said = world.said()
-    table = shift_table(shared_metrics(said, said), world.parts)
+def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(drawn: DrawnAudit) -> None:
+    said = drawn.said()
+    table = shift_table(shared_metrics(said, said), drawn.parts)
     assert not table[["entered", "left"]].any(axis=None)
     assert (table["net"] == 0).all()
     assert (table["p"] == 1).all()
@@ -227,11 +229,11 @@ def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(world: World)
 
 
 @pytest.mark.slow
-@given(worlds())
+@given(drawn_audits())
 @ANYTHING
-def test_every_interval_holds_its_estimate(world: World) -> None:
-    rates = rate_table(world.said(), world.parts)
-    tables = [*_tables(world), differences_between_groups(rates[rates["metric"] == FLAG])]
+def test_every_interval_holds_its_estimate(drawn: DrawnAudit) -> None:
+    rates = rate_table(drawn.said(), drawn.parts)
+    tables = [*_tables(drawn), differences_between_groups(rates[rates["metric"] == FLAG])]
     for table in tables:
         for low in [name for name in table if name.endswith("low")]:
             stem = low.removesuffix("low").rstrip("_")
@@ -242,30 +244,30 @@ def test_every_interval_holds_its_estimate(world: World) -> None:
             assert (value <= upper * (1 + 1e-12) + 1e-12).all(), high
 
 
-@given(worlds())
+@given(drawn_audits())
 @ANYTHING
-def test_counts_of_groups_flows_and_prices_add_up(world: World) -> None:
-    said, n = world.said(), len(world.features)
-    rates = rate_table(said, world.parts)
+def test_counts_of_groups_flows_and_prices_add_up(drawn: DrawnAudit) -> None:
+    said, n = drawn.said(), len(drawn.features)
+    rates = rate_table(said, drawn.parts)
     for _, rows in rates.groupby("metric"):
         of_groups = rows[rows["by"] == "group"]
         assert of_groups["n"].sum() == n
         assert of_groups["count"].sum() == rows.loc[rows["by"] == "overall", "count"].sum()
-    after = world.said(_with_labels(world.policy, [
-        *world.policy.model_dump(mode="json")["labels"], _label(6)
+    after = drawn.said(_with_labels(drawn.policy, [
+        *drawn.policy.model_dump(mode="json")["labels"], _label(6)
     ]))  # fmt: skip
-    flows = flow_table(said, after, world.parts)
+    flows = flow_table(said, after, drawn.parts)
     for _, rows in flows.groupby(["by", "group", "kind"]):
         assert rows["count"].sum() == rows["n"].iloc[0]
-    for row in price_table(said, after, world.parts).itertuples():
+    for row in price_table(said, after, drawn.parts).itertuples():
         assert row.from_flagged + row.from_passed == row.captured
         assert row.flagged_before + row.passed_before == row.n
 
 
-def _thresholds_on_scores(world: World, data: st.DataObject) -> Predictions:
+def _thresholds_on_scores(drawn: DrawnAudit, data: st.DataObject) -> Predictions:
     """Returns what the policy says with thresholds that scores reach exactly."""
-    scores = world.said().scores
-    chosen = world.policy.model_dump(mode="json")["labels"]
+    scores = drawn.said().scores
+    chosen = drawn.policy.model_dump(mode="json")["labels"]
     for label, column in zip(chosen, scores.T, strict=True):
         if label.get("threshold") is not None and data.draw(st.booleans()):
             values = sorted(map(float, set(column.tolist())))
@@ -273,24 +275,24 @@ def _thresholds_on_scores(world: World, data: st.DataObject) -> Predictions:
             label["review_threshold"] = None
             if label["action"] == "block" and values[0] < label["threshold"]:
                 label["review_threshold"] = data.draw(st.sampled_from([None, values[0]]))
-    return world.said(_with_labels(world.policy, chosen))
+    return drawn.said(_with_labels(drawn.policy, chosen))
 
 
-@given(worlds(), st.data())
+@given(drawn_audits(), st.data())
 @settings(max_examples=400)
 def test_the_margin_is_0_and_more_exactly_where_an_image_is_flagged(
-    world: World, data: st.DataObject
+    drawn: DrawnAudit, data: st.DataObject
 ) -> None:
-    said = _thresholds_on_scores(world, data)
+    said = _thresholds_on_scores(drawn, data)
     assert ((flag_margin(said) >= 0) == said.flagged).all()
 
 
-@given(worlds(), st.data())
+@given(drawn_audits(), st.data())
 @ANYTHING
 def test_matching_is_nearest_and_takes_more_images_only_on_top(
-    world: World, data: st.DataObject
+    drawn: DrawnAudit, data: st.DataObject
 ) -> None:
-    said = _thresholds_on_scores(world, data)
+    said = _thresholds_on_scores(drawn, data)
     margins = flag_margin(said)
     possible = [0, *(int((margins >= cut).sum()) for cut in np.unique(margins[margins > -np.inf]))]
     smaller = np.zeros(len(margins), bool)

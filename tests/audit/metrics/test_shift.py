@@ -80,7 +80,7 @@ def test_a_groups_change_against_the_rest_has_the_interval_of_two_independent_ch
     assert math.isnan(whole["net_to_rest"].iloc[0])
 
 
-def test_suppressed_groups_claim_no_shift_and_are_no_part_of_the_family() -> None:
+def test_suppressed_groups_claim_no_shift_and_are_not_part_of_the_family() -> None:
     before, after, groups = _marks((0, 20, 0, 9), (9, 11, 1, 100), (9, 2, 2, 30))
     table = shift_table({FLAG: (before, after)}, [groups])
     assert table["support"].tolist() == ["suppressed", "full", "indicative"]
@@ -103,7 +103,7 @@ def test_identical_policies_shift_nothing() -> None:
     assert (agreement["changing"] == 0).all()
 
 
-def test_a_label_that_one_label_set_lacks_marks_none_of_its_images() -> None:
+def test_a_label_that_one_label_set_lacks_marks_no_image_under_it() -> None:
     before, after = _before_and_after()
     metrics = shared_metrics(before, after)
     assert not metrics["label:dog"][0].any()
@@ -168,7 +168,7 @@ def test_the_price_of_a_label_is_what_it_took_from_images_that_passed() -> None:
     assert old.captured == old.from_flagged
 
 
-def test_the_price_counts_what_was_classified_rightly_before() -> None:
+def test_the_price_counts_what_was_correctly_classified_before() -> None:
     before, after = _before_and_after(dataset_of({"group": ["a"] * 400}, ["cat"] * 400))
     [row] = price_table(before, after, [overall_group(400)]).itertuples()
     dog = after.label_ids.index("dog")

@@ -42,7 +42,7 @@ SLACK = 3
 RACES = np.array([1556, 1550, 1516, 1623, 1209, 1415, 2085])
 SMALL_RATES = (0.003, 0.01, 0.03, 0.1, 0.5)
 
-Counts = npt.NDArray[np.int64]
+Sizes = npt.NDArray[np.int64]
 
 pytestmark = pytest.mark.slow
 
@@ -58,7 +58,7 @@ def _covered(interval: Interval, true: float) -> float:
     return float(held[known].mean())
 
 
-def _rates(counts: Counts, sizes: Counts) -> pd.DataFrame:
+def _rates(counts: Sizes, sizes: Sizes) -> pd.DataFrame:
     """Returns (draws, g) counts as the rate table of as many policies."""
     draws, g = counts.shape
     n = np.tile(sizes, draws)
@@ -180,7 +180,7 @@ def test_a_large_planted_disparity_is_claimed_after_correction_and_no_other_grou
     ],
 )
 def test_the_interval_of_the_widest_gap_holds_0_where_there_is_no_gap(
-    sizes: Counts, rate: float
+    sizes: Sizes, rate: float
 ) -> None:
     rng = np.random.default_rng(4)
     table = gaps(_rates(rng.binomial(sizes, rate, (DRAWS, len(sizes))), sizes))

@@ -30,7 +30,7 @@ def _limits(**limits: object) -> Limits:
 @pytest.mark.parametrize(
     ("highest", "status"), [(0.9, "pass"), (0.01, "fail"), (0.5, "insufficient data")]
 )
-def test_a_policy_is_held_against_limits(subject: Subject, highest: float, status: str) -> None:
+def test_a_policy_is_checked_against_limits(subject: Subject, highest: float, status: str) -> None:
     [said] = subject.predict({"new": NEW})
     counts = subject.groups[1].count(said.flagged)
     assert 80 < counts.max() < 120  # so that 0.5 can be neither shown nor ruled out

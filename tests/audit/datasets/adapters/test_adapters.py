@@ -39,7 +39,7 @@ def test_a_path_that_is_not_there_and_a_layout_that_nobody_knows_are_refused(
 
 
 @pytest.mark.parametrize("adapter", ["fairface", "folders"])
-def test_a_named_adapter_says_what_it_misses(tmp_path: Path, adapter: str) -> None:
+def test_a_named_adapter_says_what_is_missing(tmp_path: Path, adapter: str) -> None:
     [problem] = problems_of(lambda: load_dataset(tmp_path, adapter=adapter))
     missing = {
         "fairface": "there are no labels of FairFace in it",
@@ -72,7 +72,7 @@ def test_images_may_lie_elsewhere(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("again", ["val/1.jpg", "./val/1.jpg", "val/../val/1.jpg"])
-def test_an_image_that_is_there_twice_is_refused_by_both_rows(tmp_path: Path, again: str) -> None:
+def test_an_image_that_occurs_twice_is_refused_by_both_rows(tmp_path: Path, again: str) -> None:
     problem = only_problem(fairface(tmp_path, face(1), face(2), face(3, file=again)))
     assert problem.row == 4
     assert problem.message == "the image val/1.jpg is also in row 2"
@@ -98,7 +98,7 @@ def test_an_absolute_path_inside_the_folder_of_images_is_called_by_its_place_the
     assert load(file).table["image_id"].tolist() == ["val/1.jpg"]
 
 
-def test_everything_that_is_wrong_is_told_at_once_in_the_order_of_rows(tmp_path: Path) -> None:
+def test_everything_that_is_wrong_is_said_at_once_in_the_order_of_rows(tmp_path: Path) -> None:
     file = fairface(tmp_path, face(1, age="9-Mar", race=""), face(2), face(3, gender="?"))
     with file.open("a", encoding="utf-8") as out:
         out.write("val/4.jpg,20-29,Male\nval/5.jpg,20-29,Male,White,TRUE\n,20-29,Male,White,TRUE\n")
@@ -131,6 +131,6 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
     assert problem.message == "no image is left in it"
 
 
-def test_a_stated_hash_that_is_none_is_refused_by_row(tmp_path: Path) -> None:
+def test_a_stated_hash_that_is_not_a_hash_is_refused_by_row(tmp_path: Path) -> None:
     problem = only_problem(hashed(tmp_path, sha256(picture(0)), "abc"))
     assert (problem.row, problem.message) == (3, "abc is not a SHA-256")

@@ -168,7 +168,7 @@ def test_mangled_ages_are_put_right_on_request_and_counted(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("cell", [*AGES, "3.9", "9-Jan", "marble 9", "2-Jan", "", "10-Oct", "1/1"])
-def test_what_no_spreadsheet_made_of_an_age_is_no_date(cell: str) -> None:
+def test_a_cell_that_no_spreadsheet_makes_of_an_age_is_not_a_date(cell: str) -> None:
     assert age_of_date(cell) is None
 
 
@@ -251,7 +251,7 @@ def test_numbers_of_classes_are_read_by_the_names_that_the_file_states(tmp_path:
     assert [read_bytes(image) for image in dataset.references] == [picture(i) for i in range(3)]
 
 
-def test_the_same_number_is_another_gender_where_the_file_says_so(tmp_path: Path) -> None:
+def test_the_same_number_is_a_different_gender_where_the_file_says_so(tmp_path: Path) -> None:
     """A second copy on the Hub numbers the genders the other way round."""
     names = class_labels(gender={"0": "Female", "1": "Male"})
     file = write_hub(tmp_path / "part.parquet", HUB_ROWS, names)
@@ -274,7 +274,7 @@ def test_numbers_without_names_are_refused_and_never_guessed(
     assert "never guessed: one copy of FairFace has Male as 0, another Female" in problem.remedy
 
 
-def test_metadata_that_is_no_json_states_no_names(tmp_path: Path) -> None:
+def test_metadata_that_is_not_json_states_no_names(tmp_path: Path) -> None:
     file = write_hub(tmp_path / "part.parquet", HUB_ROWS, None)
     table = pq.read_table(file).replace_schema_metadata({"huggingface": "{"})
     pq.write_table(table, file)
@@ -305,7 +305,7 @@ def test_groups_may_be_texts_in_a_parquet_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("paths", [["a.jpg", None, "b.jpg"], ["a.jpg", "a.jpg", "b.jpg"]])
-def test_images_without_a_path_of_their_own_are_called_by_file_and_row(
+def test_images_without_their_own_path_are_called_by_file_and_row(
     tmp_path: Path, paths: list[str | None]
 ) -> None:
     file = write_hub(tmp_path / "part.parquet", HUB_ROWS, class_labels(), paths)

@@ -38,7 +38,7 @@ def test_rows_count_as_an_editor_counts_lines(tmp_path: Path) -> None:
         (b"file,age,,\n", "no adapter knows this layout", 0),
     ],
 )
-def test_what_is_no_csv_in_utf8_is_refused(
+def test_a_file_that_is_not_csv_in_utf8_is_refused(
     tmp_path: Path, content: bytes, message: str, row: int
 ) -> None:
     file = tmp_path / "labels.csv"

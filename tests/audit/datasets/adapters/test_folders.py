@@ -9,6 +9,7 @@ import pytest
 
 from audit.datasets.coverage import coverages
 from audit.datasets.references import read_bytes
+from moderation.images.folder import Kind
 from tests.support.annotated_files import (
     load,
     only_problem,
@@ -31,7 +32,7 @@ def test_folders_are_classes_without_sensitive_features(tmp_path: Path) -> None:
     assert coverages(dataset) == []
 
 
-def test_images_of_classes_are_known_by_content_and_what_is_passed_over_is_told(
+def test_images_of_classes_are_known_by_content_and_a_note_says_what_is_passed_over(
     tmp_path: Path,
 ) -> None:
     for name in ("cup/1.jfif", "cup/2", "cup/3.txt", "saw/.thumbs/4.png", "saw/._5.png", "saw/6"):
@@ -66,14 +67,14 @@ def test_an_empty_class_is_refused(tmp_path: Path) -> None:
     [
         ("loose.png", "it is not in the folder of any class"),
         ("loose", "it is not in the folder of any class"),
-        ("film.mp4", "it is no image"),  # language: quoted
-        ("cup/notes.txt", "it is no image"),  # language: quoted
-        ("cup/pipe.png", "it is a pipe, socket or device"),
-        ("cup/gone.png", "it is a link to nowhere"),
-        ("gone.png", "it is a link to nowhere"),
+        ("film.mp4", f"it is {Kind.NO_IMAGE}"),
+        ("cup/notes.txt", f"it is {Kind.NO_IMAGE}"),
+        ("cup/pipe.png", f"it is {Kind.NO_FILE}"),
+        ("cup/gone.png", f"it is {Kind.LINK_TO_NOWHERE}"),
+        ("gone.png", f"it is {Kind.LINK_TO_NOWHERE}"),
     ],
 )
-def test_a_file_that_belongs_to_no_class_is_refused(
+def test_a_file_that_does_not_belong_to_a_class_is_refused(
     tmp_path: Path, name: str, message: str
 ) -> None:
     write_picture(tmp_path / "cup" / "1.png")
@@ -82,7 +83,7 @@ def test_a_file_that_belongs_to_no_class_is_refused(
         odd.symlink_to(tmp_path / "nothing")
     elif "pipe" in message:
         os.mkfifo(odd)
-    elif "no image" in message:
+    elif str(Kind.NO_IMAGE) in message:
         odd.write_text("words")
     else:
         write_picture(odd)
@@ -96,7 +97,7 @@ def test_a_folder_around_the_classes_is_pointed_to(tmp_path: Path) -> None:
     assert problem.remedy == f"Name {tmp_path / 'images'} instead"
 
 
-def test_truth_says_what_a_class_is_for_the_policies(tmp_path: Path) -> None:
+def test_truth_says_what_a_class_means_to_the_policies(tmp_path: Path) -> None:
     write_picture(tmp_path / "cup" / "1.png")
     write_picture(tmp_path / "saw" / "1.png")
     write_picture(tmp_path / "odd" / "1.png")

@@ -56,7 +56,7 @@ def test_a_table_is_read_by_its_named_columns(tmp_path: Path) -> None:
     assert benign.benign
 
 
-def test_an_id_that_is_there_twice_is_refused_by_both_rows(tmp_path: Path) -> None:
+def test_an_id_that_occurs_twice_is_refused_by_both_rows(tmp_path: Path) -> None:
     file = people(tmp_path, "0.png,cup,10,a", "1.png,cup,9,a")
     problem = only_problem(file, columns=PEOPLE)
     assert (problem.row, problem.message) == (3, "the id a is also in row 2")
@@ -84,7 +84,7 @@ def test_a_mangled_age_is_found_in_any_table(tmp_path: Path) -> None:
         ({"image": "path", "image_id": "who"}, "a sensitive feature cannot be called image_id"),
     ],
 )
-def test_columns_that_make_no_table_are_refused(
+def test_columns_that_do_not_make_a_table_are_refused(
     tmp_path: Path, columns: dict[str, str], message: str
 ) -> None:
     assert only_problem(people(tmp_path, "0.png,c,1,a"), columns=columns).message == message
@@ -158,15 +158,17 @@ UNFIT = {
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_a_column_that_holds_no_names_is_refused_in_few_words(tmp_path: Path, name: str) -> None:
-    column, cells, told = UNFIT[name]
+def test_a_column_that_does_not_hold_names_is_refused_in_few_words(
+    tmp_path: Path, name: str
+) -> None:
+    column, cells, message = UNFIT[name]
     write_picture(tmp_path / "0.png")
     table = {"image": ["0.png"], "sex": ["a"], column: pa.array(cells)}
     pq.write_table(pa.table(table), tmp_path / "t.parquet")
     found = problems_of(
         lambda: load(tmp_path / "t.parquet", columns={"image": "image", "sex": "sex"})
     )
-    assert any(told in problem.message for problem in found)
+    assert any(message in problem.message for problem in found)
     for problem in found:
         assert len(problem.message) <= 600
         assert str(problem).isprintable()
@@ -217,7 +219,7 @@ def test_two_groups_that_look_the_same_are_refused(tmp_path: Path, other: str) -
     assert problem.remedy.startswith("Write them alike")
 
 
-def test_the_tables_that_went_wrong_are_one_dataset(objects: Path) -> None:
+def test_two_tables_that_differ_only_in_spelling_are_one_dataset(objects: Path) -> None:
     cases = objects.parent.parent / "cases"
     if not cases.is_dir():
         pytest.skip("the cases of ../shared/data are not here")

@@ -54,7 +54,7 @@ def test_ages_in_years_fall_into_fairfaces_groups(years: int, group: str) -> Non
         ("117_1_0_20170116174525125.jpg", "there is no age 117"),
     ],
 )
-def test_a_file_that_is_not_called_as_in_utkface_is_refused_by_its_name(
+def test_a_file_that_is_not_named_as_in_utkface_is_refused_by_its_name(
     tmp_path: Path, name: str, message: str
 ) -> None:
     write_picture(tmp_path / "1_0_2_20161219140623097.jpg")

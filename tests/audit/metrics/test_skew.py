@@ -10,7 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.datasets.dataset import Groups, overall_group
-from audit.metrics.skew import Desired, desired_shares, expected_places, ndkl, skew_table, skews
+from audit.metrics.skew import (
+    DesiredShare,
+    desired_shares,
+    expected_places,
+    ndkl,
+    skew_table,
+    skews,
+)
 from tests.support.reference_counts import group_of
 
 #: Few values, so that ties are common.
@@ -26,7 +33,7 @@ def _partition(codes: list[int]) -> Groups:
 
 
 def _naive(
-    similarities: list[float], codes: list[int], k: int, desired: Desired
+    similarities: list[float], codes: list[int], k: int, desired: DesiredShare
 ) -> tuple[float, float]:
     """MaxSkew@k and NDKL as the papers write them, one image after another."""
     order = sorted(range(len(codes)), key=lambda i: -similarities[i])
@@ -48,7 +55,7 @@ def _naive(
 
 @pytest.mark.parametrize("desired", ["equal", "dataset"])
 @pytest.mark.parametrize("k", [1, 7, 60])
-def test_skews_without_ties_are_those_of_the_plain_loop(desired: Desired, k: int) -> None:
+def test_skews_without_ties_are_those_of_the_plain_loop(desired: DesiredShare, k: int) -> None:
     rng = np.random.default_rng(k)
     similarities, codes = rng.standard_normal(60).tolist(), rng.choice(3, 60, p=[0.6, 0.3, 0.1])
     [row] = skew_table(similarities, [group_of(codes.tolist())], k, desired).to_dict("records")
@@ -128,7 +135,7 @@ def test_the_group_with_the_largest_skew_is_named_and_an_absent_one_counts_as_on
     assert skews(places, np.array([0.5, 0.5]), 30)[1] == pytest.approx(math.log(1 / 30 / 0.5))
 
 
-def test_random_orders_have_a_small_p_as_often_as_it_says_and_their_mean_is_told() -> None:
+def test_random_orders_have_a_small_p_as_often_as_it_says_and_their_mean_is_given() -> None:
     rng = np.random.default_rng(3)
     part = _partition(rng.integers(0, 3, 400).tolist())
     rows = [skew_table(rng.random(400), [part], 100, "dataset").iloc[0] for _ in range(300)]
@@ -148,6 +155,6 @@ def test_skews_need_two_groups_and_a_k_from_1_to_n() -> None:
             skew_table(np.arange(10), [groups], k, "equal")
 
 
-def test_a_share_that_is_none_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_desired_share_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="desired is 'equla', and can be equal, dataset"):
         desired_shares(Groups("g", ("a", "b"), np.arange(4) % 2), "equla")  # type: ignore[arg-type]

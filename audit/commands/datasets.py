@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,11 +88,7 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
 
     # Bad rows are skipped at first, so that the images of the others are checked too.
     dataset = load_dataset(path, adapter=adapter, options=replace(options, skip_bad=True))
-
-    def progress(indexes: Iterable[int]) -> Iterable[int]:
-        return track(indexes, len(dataset), "Reading images")
-
-    dataset = check_content(dataset, progress=progress)
+    dataset = check_content(dataset, track=track)
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
     return dataset

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,7 @@ from audit.errors import DatasetError, RowProblem
 from moderation.errors import ImageError
 from moderation.images.pixels import read_squares
 
-#: Wraps the indexes of the images as they are gone through, to show progress.
-Progress = Callable[[Iterable[int]], Iterable[int]]
+T = TypeVar("T")
 
 #: Looks at an image's content; raises ImageError where something is wrong with it.
 Look = Callable[[bytes], object]
@@ -29,27 +29,35 @@ Look = Callable[[bytes], object]
 _REMEDY = "Replace it, or leave it out with --skip-bad"
 
 
+class Track(Protocol):
+    """Shows progress."""
+
+    def __call__(self, items: Iterable[T], total: int, doing: str, /) -> Iterator[T]:
+        """Yields the items, of which there are `total`; `doing` says what is done to them."""
+        ...
+
+
 def check_content(
-    dataset: Dataset, *, max_pixels: int = 50_000_000, progress: Progress | None = None
+    dataset: Dataset, *, max_pixels: int = 50_000_000, track: Track | None = None
 ) -> Dataset:
     """Returns the dataset of the images that could be read and decoded; the others are left out.
 
     Args:
         dataset: the images.
         max_pixels: width times height of the largest image that is decoded.
-        progress: wraps the indexes of the images as they are gone through.
+        track: shows progress.
 
     Raises:
         DatasetError: with everything that is wrong, where no image is left.
     """
     # Read as a model would have it, but for no model.
     look = partial(read_squares, ways=(), max_pixels=max_pixels)
-    _, problems = image_hashes(dataset, progress, look)
+    _, problems = image_hashes(dataset, track, look)
     return leave_out(dataset, problems)[0] if problems else dataset
 
 
 def image_hashes(
-    dataset: Dataset, progress: Progress | None = None, look: Look | None = None
+    dataset: Dataset, track: Track | None = None, look: Look | None = None
 ) -> tuple[tuple[str, ...], list[RowProblem]]:
     """Returns the SHA-256 of each image's content, and what is wrong with any.
 
@@ -60,7 +68,7 @@ def image_hashes(
     problems: list[RowProblem] = []
     first: dict[str, int] = {}
     indexes: Iterable[int] = range(len(dataset))
-    for index in progress(indexes) if progress else indexes:
+    for index in track(indexes, len(dataset), "Reading images") if track else indexes:
         sha256, wrong = _read(dataset, index, look)
         hashes.append(sha256)
         if sha256 and (same := first.setdefault(sha256, index)) != index:

@@ -12,11 +12,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 
-from audit.datasets.content import Progress, image_hashes, image_problem, leave_out, row_problem
+from audit.datasets.content import Track, image_hashes, image_problem, leave_out, row_problem
 from audit.datasets.dataset import Dataset
 from audit.datasets.references import read_bytes
 from audit.errors import DatasetError, RowProblem
@@ -26,8 +26,6 @@ from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage
 from moderation.images.pixels import Pixels, Preprocessing, read_squares
 from moderation.messages import ModelStamp
 
-T = TypeVar("T")
-
 #: Images that go through the encoder together.
 _BATCH = 32
 #: Batches that are decoded ahead of the encoder.
@@ -35,14 +33,6 @@ _AHEAD = 2
 
 #: What is wrong with an image whose content no longer has the hash that was read first.
 CHANGED = "the image changed while it was being embedded"
-
-
-class Track(Protocol):
-    """Shows progress."""
-
-    def __call__(self, items: Iterable[T], total: int, doing: str, /) -> Iterator[T]:
-        """Yields the items, of which there are `total`; `doing` says what is done to them."""
-        ...
 
 
 class EmbeddedImage(NamedTuple):
@@ -109,7 +99,7 @@ def embed_dataset(
         DatasetError: images are missing, not those stated, duplicated, changed or undecodable.
         ModelError: the model failed. StoreError: the store is damaged, or cannot be written.
     """
-    hashes, problems = image_hashes(dataset, _reading(track, len(dataset)))
+    hashes, problems = image_hashes(dataset, track)
     _refuse(problems, skip_bad)
     with store.open(FeatureSpace.of_images(stamp), storage) as features:
         missing = _missing(features, hashes)
@@ -120,10 +110,6 @@ def embed_dataset(
             problems += _keep(features, hashes, found)
     _refuse(problems, skip_bad)
     return _with_features(dataset, problems, hashes, features, set(missing))
-
-
-def _reading(track: Track | None, n: int) -> Progress | None:
-    return (lambda indexes: track(indexes, n, "Reading images")) if track else None
 
 
 def _refuse(problems: Sequence[RowProblem], skip_bad: bool) -> None:

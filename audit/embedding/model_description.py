@@ -21,6 +21,9 @@ from moderation.messages import ModelStamp
 #: Packages that can change what a model computes.
 _PACKAGES = ("evenhand", "torch", "transformers", "openvino")
 
+#: What a description says of an encoder, by the encoder's own names.
+_OF_ENCODER = ("stamp", "preprocessing", "context_length", "logit_scale", "logit_bias")
+
 
 class ModelDescription(BaseModel):
     """What a model is; it holds as long as its files and the packages that run it do not change.
@@ -51,12 +54,8 @@ class ModelDescription(BaseModel):
             reference=reference,
             files=_file_states(reference),
             versions=_versions(),
-            stamp=encoder.stamp,
-            preprocessing=encoder.preprocessing,
-            context_length=encoder.context_length,
-            logit_scale=encoder.logit_scale,
-            logit_bias=encoder.logit_bias,
             token_counts={},
+            **{name: getattr(encoder, name) for name in _OF_ENCODER},
         )
 
     @property
@@ -70,13 +69,7 @@ class ModelDescription(BaseModel):
 
     def describes(self, encoder: Encoder) -> bool:
         """Returns whether a loaded encoder is the one described, in every number."""
-        return (
-            self.stamp == encoder.stamp
-            and self.preprocessing == encoder.preprocessing
-            and self.context_length == encoder.context_length
-            and self.logit_scale == encoder.logit_scale
-            and self.logit_bias == encoder.logit_bias
-        )
+        return all(getattr(self, name) == getattr(encoder, name) for name in _OF_ENCODER)
 
 
 def description_path(root: Path, reference: str, options: ModelOptions) -> Path:

@@ -20,7 +20,7 @@ from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
 
 FAIRFACE_COLUMNS = ("file", "age", "gender", "race", "service_test")
-Row = Mapping[str, str]
+CsvRow = Mapping[str, str]
 
 
 def picture(number: int = 0) -> bytes:
@@ -46,7 +46,9 @@ def face(number: int, **cells: str) -> dict[str, str]:
     return {"file": f"val/{number}.jpg", **right, **cells}
 
 
-def write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str] = FAIRFACE_COLUMNS) -> Path:
+def write_csv(
+    path: Path, rows: Sequence[CsvRow], columns: Sequence[str] = FAIRFACE_COLUMNS
+) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
@@ -54,7 +56,7 @@ def write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str] = FAIRFACE
     return path
 
 
-def fairface(folder: Path, *rows: Row, columns: Sequence[str] = FAIRFACE_COLUMNS) -> Path:
+def fairface(folder: Path, *rows: CsvRow, columns: Sequence[str] = FAIRFACE_COLUMNS) -> Path:
     """Writes FairFace's labels with an image for each row, and returns their file."""
     for number, row in enumerate(rows):
         write_picture(folder / row["file"], number)

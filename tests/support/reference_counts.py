@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,10 @@ import pytest
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
 from audit.metrics.predictions import Predictions, predict
+from audit.metrics.rates import FLAG
 from audit.metrics.truth import truth_of
+from audit.statistics.intervals import share, wilson
+from audit.statistics.support import support_of
 from moderation.encoders.encoder import Float32s, unit
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
@@ -102,6 +106,20 @@ def dataset_of(features: Mapping[str, Sequence[str]], y_true: Sequence[str | Non
         orders={"age": tuple(dict.fromkeys(features.get("age", ())))},
         benign=True,
     )
+
+
+def rate_rows(count: Any, n: Any, groups: Any, policy: Any = "small", metric: str = FLAG) -> Any:
+    """Returns the rows that `rate_table` gives for such counts of such groups."""
+    low, high = wilson(count, n)
+    columns = {"policy": policy, "by": "group", "group": groups, "metric": metric}
+    columns |= {"count": count, "n": n, "rate": share(count, n), "low": low, "high": high}
+    return pd.DataFrame(columns | {"support": support_of(n)})
+
+
+def row_of(table: pd.DataFrame, metric: str, group: str) -> Any:
+    """Returns the one row of a metric and a group."""
+    [row] = table[(table["metric"] == metric) & (table["group"] == group)].itertuples()
+    return row
 
 
 def group_of(codes: Sequence[int], by: str = "group") -> Groups:

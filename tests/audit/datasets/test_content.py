@@ -114,15 +114,14 @@ def test_images_in_folders_are_named_by_their_file(tmp_path: Path) -> None:
 
 
 def test_progress_is_shown_by_the_index_of_the_image(tmp_path: Path) -> None:
-    seen: list[int] = []
+    seen: list[Any] = []
 
-    def progress(indexes: Any) -> Any:
-        for index in indexes:
-            seen.append(index)
-            yield index
+    def track(items: Any, total: int, doing: str, /) -> Any:
+        seen.extend((doing, index, total) for index in items)
+        return range(total)
 
-    image_hashes(load(fairface(tmp_path, face(1), face(2))), progress)
-    assert seen == [0, 1]
+    image_hashes(load(fairface(tmp_path, face(1), face(2))), track)
+    assert seen == [("Reading images", 0, 2), ("Reading images", 1, 2)]
 
 
 def test_the_annotated_photographs_are_those_that_were_annotated(faces: Path) -> None:

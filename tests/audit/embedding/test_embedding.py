@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pytest
@@ -21,12 +21,11 @@ from audit.commands.embed import embed
 from audit.commands.opening import open_encoder, open_subject
 from audit.commands.options import DatasetOptions
 from audit.datasets.adapters import LoadOptions, load_dataset
-from audit.datasets.content import row_problem
+from audit.datasets.content import Track, row_problem
 from audit.datasets.dataset import Dataset
 from audit.embedding.dataset_features import (
     EmbeddedDataset,
     EmbeddedImage,
-    Track,
     embed_dataset,
     embed_here,
 )
@@ -87,8 +86,10 @@ class Loader:
         return self.encoder
 
 
-def _embed(dataset: Dataset, encoder: Encoder, store: EmbeddingStore) -> EmbeddedDataset:
-    return embed_dataset(dataset, encoder.stamp, store, embed_here(encoder))
+def _embed(
+    dataset: Dataset, encoder: Encoder, store: EmbeddingStore, **options: Any
+) -> EmbeddedDataset:
+    return embed_dataset(dataset, encoder.stamp, store, embed_here(encoder), **options)
 
 
 def test_a_second_label_set_never_touches_the_encoder(
@@ -189,7 +190,7 @@ def test_a_broken_image_is_named_with_the_others_kept(images: Path, store: Embed
     with pytest.raises(DatasetError, match=r"broken\.png.*cannot be decoded"):
         _embed(dataset, StubEncoder(), store)
     encoder = StubEncoder()
-    kept = embed_dataset(dataset, encoder.stamp, store, embed_here(encoder), skip_bad=True)
+    kept = _embed(dataset, encoder, store, skip_bad=True)
     assert (len(kept.dataset), encoder.images_encoded) == (N, 0)
     assert "broken.png" in str(kept.dataset.left_out[0])
     assert len(kept.features) == N
@@ -202,8 +203,7 @@ def test_one_image_under_two_names_is_refused_or_counted_once(
     dataset = load_dataset(images)
     with pytest.raises(DatasetError, match="byte for byte"):
         _embed(dataset, StubEncoder(), store)
-    encoder = StubEncoder()
-    kept = embed_dataset(dataset, encoder.stamp, store, embed_here(encoder), skip_bad=True)
+    kept = _embed(dataset, StubEncoder(), store, skip_bad=True)
     assert len(kept.dataset) == N
 
 
@@ -236,7 +236,7 @@ def test_an_error_that_is_not_about_an_image_ends_the_run_and_keeps_what_came_be
 def test_float16_features_are_within_a_thousandth(images: Path, store: EmbeddingStore) -> None:
     dataset, encoder = load_dataset(images), StubEncoder()
     exact = _embed(dataset, encoder, EmbeddingStore(images / "other"))
-    small = embed_dataset(dataset, encoder.stamp, store, embed_here(encoder), storage="float16")
+    small = _embed(dataset, encoder, store, storage="float16")
     assert np.abs(exact.features - small.features).max() < 1e-3
     assert (exact.rounded, small.rounded) == (0, N)
 
@@ -246,7 +246,7 @@ def test_float16_features_are_used_by_whoever_reads_them_and_counted(
 ) -> None:
     dataset, encoder = load_dataset(images), StubEncoder()
     half = dataset.take(np.arange(30))
-    small = embed_dataset(half, encoder.stamp, store, embed_here(encoder), storage="float16")
+    small = _embed(half, encoder, store, storage="float16")
     again = _embed(dataset, encoder, store)
     assert (again.embedded, again.rounded) == (N - 30, 30)
     np.testing.assert_array_equal(again.features[:30], small.features)
@@ -307,7 +307,7 @@ def test_what_is_known_to_be_wrong_is_said_before_anything_is_embedded(
     with pytest.raises(DatasetError, match=r"0\.png.*cannot be read"):
         _embed(dataset, encoder, store)
     assert encoder.images_encoded == 0
-    kept = embed_dataset(dataset, encoder.stamp, store, embed_here(encoder), skip_bad=True)
+    kept = _embed(dataset, encoder, store, skip_bad=True)
     assert (len(kept.dataset), kept.embedded) == (N - 1, N - 1)
 
 
@@ -321,7 +321,7 @@ def test_reading_and_embedding_show_how_far_they_are(images: Path, store: Embedd
 
     dataset, encoder = load_dataset(images), StubEncoder()
     for _ in range(2):
-        embed_dataset(dataset, encoder.stamp, store, embed_here(encoder), track=track)
+        _embed(dataset, encoder, store, track=track)
     reading = ("Reading images", N, N)
     assert shown == [reading, ("Embedding", N, N), reading]
 
@@ -330,11 +330,7 @@ def test_images_that_failed_are_not_counted_as_embedded(
     images: Path, store: EmbeddingStore
 ) -> None:
     (images / "cat" / "broken.png").write_bytes(b"no image")
-    encoder = StubEncoder()
-    kept = embed_dataset(
-        load_dataset(images), encoder.stamp, store, embed_here(encoder), skip_bad=True
-    )
-    assert kept.embedded == N
+    assert _embed(load_dataset(images), StubEncoder(), store, skip_bad=True).embedded == N
 
 
 def _described(model: str, store: EmbeddingStore) -> Path:
@@ -595,8 +591,7 @@ def test_the_help_of_embed_does_not_promise_that_images_are_no_longer_needed() -
     assert "Keep the images" in text
 
 
-def test_the_truth_of_folders_reaches_the_predictions(images: Path, store: EmbeddingStore) -> None:
-    how = LoadOptions(truth={"cat": "allow"})
-    dataset = load_dataset(images, options=how)
+def test_the_truth_of_folders_reaches_the_features(images: Path, store: EmbeddingStore) -> None:
+    dataset = load_dataset(images, options=LoadOptions(truth={"cat": "allow"}))
     embedded = _embed(dataset, StubEncoder(), store)
     assert set(embedded.dataset.table["y_true"]) == {"gun", "allow"}

@@ -15,11 +15,10 @@ from audit.metrics.gaps import equalized_odds, gaps
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE, rate_table
 from audit.metrics.truth import truth_of
-from audit.statistics.intervals import difference, ratio, share, wilson
+from audit.statistics.intervals import difference, ratio
 from audit.statistics.significance import holm
-from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
-from tests.support.reference_counts import confusion, dataset_of, said
+from tests.support.reference_counts import confusion, dataset_of, rate_rows, said
 from tests.support.stub_encoder import StubEncoder, random_features
 
 #: (count, n) of each group.
@@ -32,21 +31,7 @@ TABLES = st.lists(CELL, min_size=1, max_size=7)
 def rates_of(counts: GroupCells, metric: str = FLAG) -> pd.DataFrame:
     """Returns the rows that `rate_table` gives for such counts."""
     count, n = np.array(counts).T
-    low, high = wilson(count, n)
-    return pd.DataFrame(
-        {
-            "policy": "small",
-            "by": "group",
-            "group": list("abcdefghijkl"[: len(counts)]),
-            "metric": metric,
-            "count": count,
-            "n": n,
-            "rate": share(count, n),
-            "low": low,
-            "high": high,
-            "support": support_of(n),
-        }
-    )
+    return rate_rows(count, n, list("abcdefghijkl"[: len(counts)]), metric=metric)
 
 
 @given(TABLES)

@@ -20,7 +20,7 @@ from audit.metrics.gaps import gaps
 from audit.metrics.matched import flag_margin, flagged_at
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG, rate_table
-from audit.metrics.shift import shared_metrics, shift_table
+from audit.metrics.shift import agreement_table, shared_metrics, shift_table
 from audit.metrics.thresholds import threshold_table
 from audit.metrics.variants import without_each_label
 from moderation.encoders.encoder import Float32s, unit
@@ -222,9 +222,13 @@ def test_the_order_of_labels_images_and_groups_changes_no_table(
 def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(drawn: DrawnAudit) -> None:
     said = drawn.said()
     table = shift_table(shared_metrics(said, said), drawn.parts)
-    assert not table[["entered", "left"]].any(axis=None)
-    assert (table["net"] == 0).all()
-    assert (table["p"] == 1).all()
+    agreement = agreement_table([said, said, said], drawn.parts)
+    for nothing in (table[["entered", "left", "net", "net_to_rest"]], agreement[["changing"]]):
+        assert (nothing.fillna(0) == 0).all(axis=None)
+    for found in (table, agreement):
+        assert (found["p"] == 1).all()
+        assert (found["p_adjusted"].isna() == (found["support"] == "suppressed")).all()
+        assert (found["p_adjusted"].dropna() == 1).all()
     assert not table["claim"].any()
 
 

@@ -4,7 +4,6 @@ import math
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
 from statsmodels.stats.proportion import proportion_confint
@@ -26,16 +25,11 @@ from audit.metrics.truth import meant_labels, truth_of
 from audit.statistics.intervals import wilson
 from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
-from tests.support.reference_counts import ages, confusion, dataset_of, group_of, said
+from tests.support.reference_counts import ages, confusion, dataset_of, group_of, row_of, said
 from tests.support.stub_encoder import StubEncoder, random_features
 
 TOP = policy(decision="top_label")
 CRIME, NON_HUMAN = "category:egregious/crime-related", "category:egregious/non-human"
-
-
-def _row(table: pd.DataFrame, metric: str, group: str) -> Any:
-    [row] = table[(table["metric"] == metric) & (table["group"] == group)].itertuples()
-    return row
 
 
 def _percent(row: Any) -> tuple[float, float, float]:
@@ -59,10 +53,10 @@ def test_the_confusion_counts_of_a_published_run_give_its_rates_by_race(
 ) -> None:
     dataset, features = confusion()
     table = rate_table(said(features), [dataset.groups(["race"])])
-    row = _row(table, CRIME, race)
+    row = row_of(table, CRIME, race)
     assert (row.count, row.n, row.support) == (crime, n, "full")
     assert _percent(row) == percent
-    assert _row(table, NON_HUMAN, race).count == non_human
+    assert row_of(table, NON_HUMAN, race).count == non_human
 
 
 def test_the_confusion_counts_of_a_published_run_give_its_totals() -> None:
@@ -70,7 +64,8 @@ def test_the_confusion_counts_of_a_published_run_give_its_totals() -> None:
     predictions = said(features, dataset=dataset)
     table = rate_table(predictions, [overall_group(len(dataset))])
     crime, non_human, wrong, flagged = (
-        _row(table, metric, OVERALL) for metric in (CRIME, NON_HUMAN, MISCLASSIFIED, FALSE_POSITIVE)
+        row_of(table, metric, OVERALL)
+        for metric in (CRIME, NON_HUMAN, MISCLASSIFIED, FALSE_POSITIVE)
     )
     assert (crime.count, crime.n, round(100 * crime.rate, 2)) == (347, 10954, 3.17)
     assert (non_human.count, round(100 * non_human.rate, 2)) == (46, 0.42)
@@ -99,7 +94,7 @@ def test_the_published_counts_by_age_give_their_wilson_intervals(
     flags = table[(table["metric"] == FLAG) & (table["by"] == "age")]
     shown = zip(flags["count"], flags["low"], flags["high"], strict=True)
     assert [(count, round(100 * a, 1), round(100 * b, 1)) for count, a, b in shown] == by_age
-    young = _row(table, FLAG, "0-19")
+    young = row_of(table, FLAG, "0-19")
     assert (young.count, young.n, round(100 * young.rate, 2)) == (
         band[0],
         2736,
@@ -153,7 +148,7 @@ def test_an_empty_denominator_is_nan_and_warned_of_where_fairlearn_says_zero() -
     assert predictions.truth is not None
     with pytest.warns(UndefinedRateWarning, match="true_positive_rate of b"):
         table = rate_table(predictions, [dataset.groups(["group"])])
-    row = _row(table, TRUE_POSITIVE, "b")
+    row = row_of(table, TRUE_POSITIVE, "b")
     assert (row.count, row.n, row.support) == (0, 0, "suppressed")
     assert all(map(math.isnan, (row.rate, row.low, row.high)))
     frame = MetricFrame(
@@ -196,8 +191,8 @@ def test_support_counts_the_images_that_a_metric_could_count() -> None:
     truth_values = ["gun"] * 29 + ["cat"] * 171
     dataset = dataset_of({"group": ["a"] * 200}, truth_values)
     table = rate_table(_random(200, dataset), [dataset.groups(["group"])])
-    assert _row(table, FLAG, "a").support == "full"
-    assert (_row(table, TRUE_POSITIVE, "a").n, _row(table, TRUE_POSITIVE, "a").support) == (
+    assert row_of(table, FLAG, "a").support == "full"
+    assert (row_of(table, TRUE_POSITIVE, "a").n, row_of(table, TRUE_POSITIVE, "a").support) == (
         29,
         "suppressed",
     )
@@ -208,9 +203,9 @@ def test_disjoint_categories_add_up_to_the_flags_under_top_label() -> None:
     table = rate_table(predictions, [group_of([0, 1] * 200)])
     for group in ("a", "b"):
         parts = sum(
-            _row(table, f"category:{name}", group).rate for name in ("weapons/guns", "knife")
+            row_of(table, f"category:{name}", group).rate for name in ("weapons/guns", "knife")
         )
-        assert parts == pytest.approx(_row(table, FLAG, group).rate)
+        assert parts == pytest.approx(row_of(table, FLAG, group).rate)
         shown = [
             r.rate for r in table[table["group"] == group].itertuples() if r.metric[:6] == "label:"
         ]

@@ -20,7 +20,6 @@ from audit.metrics.disparity import differences_to_overall
 from audit.metrics.gaps import gaps
 from audit.metrics.power import smallest_difference
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import (
@@ -29,12 +28,11 @@ from audit.statistics.intervals import (
     difference_of,
     paired_difference,
     ratio,
-    share,
     wilson,
 )
 from audit.statistics.significance import cochran_p, groups_p, independence_p
-from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
+from tests.support.reference_counts import rate_rows
 
 DRAWS = 1000
 SLACK = 3
@@ -61,22 +59,8 @@ def _covered(interval: Interval, true: float) -> float:
 def _rates(counts: Sizes, sizes: Sizes) -> pd.DataFrame:
     """Returns (draws, g) counts as the rate table of as many policies."""
     draws, g = counts.shape
-    n = np.tile(sizes, draws)
-    low, high = wilson(counts.ravel(), n)
-    return pd.DataFrame(
-        {
-            "policy": np.repeat(np.arange(draws), g),
-            "by": "group",
-            "group": np.tile(list("abcdefghi"[:g]), draws),
-            "metric": FLAG,
-            "count": counts.ravel(),
-            "n": n,
-            "rate": share(counts.ravel(), n),
-            "low": low,
-            "high": high,
-            "support": support_of(n),
-        }
-    )
+    groups = np.tile(list("abcdefghi"[:g]), draws)
+    return rate_rows(counts.ravel(), np.tile(sizes, draws), groups, np.repeat(np.arange(draws), g))
 
 
 @pytest.mark.parametrize("n", [30, 100, 300, 1550])

@@ -284,9 +284,15 @@ def test_the_readme_shows_the_first_lines_of_what_its_command_prints(clone: Clon
 
 
 def test_the_library_is_used_as_the_guide_shows(clone: Clone) -> None:
-    [block] = section("audit.md", "In Python").blocks
-    (clone.folder / "features").symlink_to(clone.folder / "cache" / "evenhand" / "embeddings")
+    whole, gate = section("audit.md", "In Python").blocks
+    [limits] = [b for b in section("audit.md", "Limits file").blocks if b.language == "yaml"]
+    (clone.folder / "limits.yaml").write_text(limits.text, encoding="utf-8")
+    store = clone.folder / "cache" / "evenhand" / "embeddings"
+    store.mkdir(parents=True, exist_ok=True)
+    (clone.folder / "features").symlink_to(store)
     script = clone.folder / "script.py"
-    script.write_text(block.text, encoding="utf-8")
-    assert clone.run("python script.py").startswith("privacy falsely flags 1 of 700 images")
+    script.write_text(f"{whole.text}\n{gate.text}", encoding="utf-8")
+    shown = clone.run("python script.py")
+    assert shown.startswith("privacy falsely flags 1 of 700 images")
+    assert re.search(r"^(pass|fail|insufficient data) ### ", shown, re.MULTILINE)
     assert (clone.folder / "report" / "report.html").is_file()

@@ -61,6 +61,8 @@ def groups_p(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
 
 
 def _random_tables_p(counts: Counts, sizes: Counts) -> float:
+    order = np.lexsort((counts, sizes))  # so that p does not depend on the order of the groups
+    counts, sizes = counts[order], sizes[order]
     expected = sizes * counts.sum() / sizes.sum()
     generator = np.random.default_rng(_SEED)
     drawn = generator.multivariate_hypergeometric(sizes, int(counts.sum()), size=_DRAWS)

@@ -246,3 +246,4 @@ def test_groups_get_the_chi_square_test_and_two_small_ones_fishers() -> None:
         stats.fisher_exact([[1, 9], [19, 21]]).pvalue
     )
     assert groups_p([0, 0], [20, 30]) == groups_p([20, 30, 5], [20, 30, 5]) == 1
+    assert groups_p([0, 1, 0], [30, 30, 31]) == groups_p([0, 0, 1], [30, 31, 30])

@@ -7,6 +7,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -70,8 +71,8 @@ class HostLoad:
         self._stop = threading.Event()
         self._again: list[int] = []
         self._next, self._total, self._ahead, self._photographs_accepted = 0, total, 0, 0
-        self._threads = [threading.Thread(target=self._submit_all) for _ in range(_THREADS)]
-        self._threads.append(threading.Thread(target=self._collect_early))
+        work = [self._submit_all] * _THREADS + [self._collect_early]
+        self._threads = [threading.Thread(target=self._run, args=(each,)) for each in work]
         self.accepted: list[AcceptedRequest] = []
         self.answers: dict[str, CollectedAnswer] = {}
         #: How many submits raised, by error; each was repeated, as a new request.
@@ -100,18 +101,21 @@ class HostLoad:
         with self._lock:
             self._ahead += count
 
-    def _submit_all(self) -> None:
+    def _run(self, work: Callable[[], None]) -> None:
         try:
-            while not self._stop.is_set() and not self.is_done:
-                number = self._due()
-                if number is None:
-                    time.sleep(_PAUSE)
-                elif not self._submit(number):
-                    with self._lock:
-                        self._again.append(number)
-                    time.sleep(5 * _PAUSE)
+            work()
         except BaseException as error:
             self.failures.append(error)
+
+    def _submit_all(self) -> None:
+        while not self._stop.is_set() and not self.is_done:
+            number = self._due()
+            if number is None:
+                time.sleep(_PAUSE)
+            elif not self._submit(number):
+                with self._lock:
+                    self._again.append(number)
+                time.sleep(5 * _PAUSE)
 
     def _due(self) -> int | None:
         """Returns the number of the request that is due, if one is."""
@@ -167,21 +171,17 @@ class HostLoad:
 
     def _collect_early(self) -> None:
         """Collects some answers as soon as they are there, as a host does."""
-        waiting: list[str] = []
-        begun = 0
-        try:
-            while not self._stop.wait(10 * _PAUSE):
-                with self._lock:
-                    waiting += [one.request_id for one in self.accepted[begun::_COLLECTED_EARLY]]
-                    begun += _COLLECTED_EARLY * -(-(len(self.accepted) - begun) // _COLLECTED_EARLY)
-                waiting = [name for name in waiting if not self._collect(name)]
-        except BaseException as error:
-            self.failures.append(error)
+        while not self._stop.wait(10 * _PAUSE):
+            self.collect(each=_COLLECTED_EARLY)
 
-    def collect(self) -> list[str]:
-        """Collects all answers that are there; returns the ids of the others."""
-        left = [one.request_id for one in self.accepted if one.request_id not in self.answers]
-        return [name for name in left if not self._collect(name)]
+    def collect(self, *, each: int = 1) -> list[str]:
+        """Collects the answers that are there; returns the ids of the others.
+
+        Args:
+            each: of so many accepted requests only the first one.
+        """
+        names = [one.request_id for one in self.accepted[::each]]
+        return [name for name in names if name not in self.answers and not self._collect(name)]
 
     def _collect(self, request_id: str) -> bool:
         """Notes the answer to a request, if it is there; returns whether it is."""

@@ -60,7 +60,7 @@ class DecisionLog:
         """The connections, whose failures are LogUnavailable and LogError too."""
         return self.database.engine
 
-    def outcome(self, request_id: str, request_sha256: str) -> Answer | None:
+    def answer(self, request_id: str, request_sha256: str) -> Answer | None:
         """Returns the final answer to a request, the same each time; None if it has none.
 
         Raises:
@@ -111,7 +111,7 @@ class DecisionLog:
 
         return self._answer_once(submission, "decided", add)
 
-    def set_aside(
+    def quarantine(
         self,
         submission: Submission,
         reason: Reason,

@@ -121,7 +121,7 @@ class Answerer:
     def _known(self, request: Request) -> Answer | None:
         """Returns the answer that a request has already."""
         name, digest = request.submission.request_id, request.submission.request_sha256
-        known = self._patiently(lambda: self._decisions.outcome(name, digest))
+        known = self._patiently(lambda: self._decisions.answer(name, digest))
         if known is not None:
             self._metrics.redelivered()
         return known
@@ -219,7 +219,7 @@ class Answerer:
             self._keep_for_retry(request)
         retries = request.arrival.retries
         answer = self._patiently(
-            lambda: self._decisions.set_aside(
+            lambda: self._decisions.quarantine(
                 request.submission, reason, error, deliveries=deaths, retries=retries
             )
         )

@@ -85,7 +85,7 @@ def quarantine_poison(
     queue = next((queue for queue, key in QUEUES.items() if key == poison.queue), poison.queue)
     submission = Submission(name, poison.sha256, "", "", (), queue, None)
     try:
-        answer = decisions.set_aside(submission, "message", error)
+        answer = decisions.quarantine(submission, "message", error)
     except RequestError:  # the id belongs to another request, which has its answer
         log.warning("a message that cannot be read has a known id", extra={"request_id": name})
         registry.settle(name)

@@ -69,7 +69,7 @@ def test_list_prints_every_format(log: DecisionLog) -> None:
 
 def test_show_prints_a_decision_and_a_request(log: DecisionLog) -> None:
     [decision_id] = fill(log, 1)
-    entry = log.set_aside(submission("bad"), "image", ImageError("it is damaged"))
+    entry = log.quarantine(submission("bad"), "image", ImageError("it is damaged"))
     assert isinstance(entry, Quarantined)
     decision = json.loads(run("show", decision_id).stdout)
     assert decision["verdict"]["policy"]["id"] == "weapons"
@@ -185,7 +185,7 @@ def test_a_replay_with_the_image_looks_at_it_again(
 
 def test_the_ledger_adds_up(log: DecisionLog) -> None:
     fill(log, 3)
-    log.set_aside(submission("bad"), "image", ImageError("damaged"))
+    log.quarantine(submission("bad"), "image", ImageError("damaged"))
     ledger = json.loads(run("ledger", "--format", "json").stdout)
     assert ledger == {
         "submissions": 4,

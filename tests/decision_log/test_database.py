@@ -50,7 +50,7 @@ def test_while_the_server_is_down_the_log_is_unavailable_and_then_goes_on_by_its
                 lambda: answer_to(log),
                 lambda: log.recall(image_sha256("a"), [basis().key]),
                 lambda: decide_one(log, "r2"),
-                lambda: log.set_aside(submission("r3"), "fault", ImageError("failed")),
+                lambda: log.quarantine(submission("r3"), "fault", ImageError("failed")),
                 lambda: log.release("q"),
                 lambda: open_log(settings),
             ):

@@ -60,8 +60,8 @@ def test_a_decided_request_has_that_answer_for_good(log: DecisionLog) -> None:
     assert all(one.decision_id for one in answer.verdicts)
     without_id = [one.model_copy(update={"decision_id": None}) for one in answer.verdicts]
     assert without_id == verdicts
-    assert log.outcome("r1", asked.request_sha256) == answer
-    assert log.outcome("unknown", asked.request_sha256) is None
+    assert log.answer("r1", asked.request_sha256) == answer
+    assert log.answer("unknown", asked.request_sha256) is None
     # The first answer stands, also against other scores.
     again = [verdict(one, seed=7, seconds=9.0) for one in bases]
     assert log.decide(asked, bases, again) == answer
@@ -111,11 +111,11 @@ def test_a_request_id_that_is_used_for_another_request_is_refused(log: DecisionL
     other = submission(image="b")
     message = "used before, for another request"
     with pytest.raises(RequestError, match=message):
-        log.outcome("r1", other.request_sha256)
+        log.answer("r1", other.request_sha256)
     with pytest.raises(RequestError, match=message):
         log.decide(other, [basis()], [verdict(basis(), image="b")])
     with pytest.raises(RequestError, match=message):
-        log.set_aside(other, "image", ImageError("damaged"))
+        log.quarantine(other, "image", ImageError("damaged"))
     assert count(log, submissions, decisions, quarantine, outbox) == [1, 1, 0, 2]
 
 
@@ -131,7 +131,7 @@ def test_a_request_id_that_is_used_for_another_request_is_refused(log: DecisionL
 def test_a_quarantined_request_gets_the_same_error_each_time(
     log: DecisionLog, error: ImageError
 ) -> None:
-    first = quarantined(log.set_aside(submission(), "image", error, deliveries=2, retries=3))
+    first = quarantined(log.quarantine(submission(), "image", error, deliveries=2, retries=3))
     again = quarantined(answer_to(log))
     assert (again.quarantine_id, again.reason) == (first.quarantine_id, "image")
     assert type(again.error) is type(error)
@@ -142,7 +142,7 @@ def test_a_quarantined_request_gets_the_same_error_each_time(
 
 
 def test_an_error_whose_class_is_gone_keeps_its_words(log: DecisionLog) -> None:
-    log.set_aside(submission(), "fault", ImageError("what", "where", "remedy"))
+    log.quarantine(submission(), "fault", ImageError("what", "where", "remedy"))
     with log.database.writing() as connection:
         connection.execute(text("UPDATE quarantine SET error_type = 'OldError'"))
     answer = quarantined(answer_to(log))
@@ -150,7 +150,7 @@ def test_an_error_whose_class_is_gone_keeps_its_words(log: DecisionLog) -> None:
 
 
 def test_a_released_request_is_decided_again_and_leaves_its_history(log: DecisionLog) -> None:
-    entry = quarantined(log.set_aside(submission(), "unavailable", ImageError("gone")))
+    entry = quarantined(log.quarantine(submission(), "unavailable", ImageError("gone")))
     assert log.release(entry.quarantine_id) == "r1"
     assert answer_to(log) is None
     for end in (log.release, log.drop):
@@ -163,7 +163,7 @@ def test_a_released_request_is_decided_again_and_leaves_its_history(log: Decisio
 
 
 def test_a_dropped_request_keeps_its_answer(log: DecisionLog) -> None:
-    entry = quarantined(log.set_aside(submission(), "image", ImageError("damaged")))
+    entry = quarantined(log.quarantine(submission(), "image", ImageError("damaged")))
     log.drop(entry.quarantine_id)
     again = quarantined(answer_to(log))
     assert again.quarantine_id == entry.quarantine_id
@@ -173,7 +173,7 @@ def test_a_dropped_request_keeps_its_answer(log: DecisionLog) -> None:
 
 def test_each_endpoint_gets_a_webhook_that_holds_the_answer(log: DecisionLog) -> None:
     answer = decide_one(log)
-    log.set_aside(submission("r2"), "image", ImageError("it is damaged", "image", "Send another"))
+    log.quarantine(submission("r2"), "image", ImageError("it is damaged", "image", "Send another"))
     with log.engine.connect() as connection:
         rows = connection.execute(select(outbox).order_by(outbox.c.created_at)).all()
     assert sorted(row.endpoint for row in rows[:2]) == list(ENDPOINTS)
@@ -208,7 +208,7 @@ def test_threads_with_one_request_end_with_one_answer(log: DecisionLog) -> None:
 
     answers = at_once(32, act)
     assert all(answer == answers[0] for answer in answers)
-    assert log.outcome("r1", asked.request_sha256) == answers[0]
+    assert log.answer("r1", asked.request_sha256) == answers[0]
     assert count(log, submissions, decisions, outbox) == [1, 2, 2]
 
 
@@ -236,7 +236,7 @@ def test_answers_of_both_kinds_at_once_end_with_one_of_them(log: DecisionLog) ->
         if number % 2:
             answer = log.decide(submission(), [basis()], [verdict(basis())])
         else:
-            answer = log.set_aside(submission(), "fault", ImageError("failed"))
+            answer = log.quarantine(submission(), "fault", ImageError("failed"))
         return type(answer).__name__
 
     kinds = set(at_once(16, act))
@@ -312,7 +312,7 @@ def test_no_image_and_no_secret_of_a_url_gets_into_the_database(
     message = {"request_id": "r3", "image": {"bytes": photo}, "policies": ["weapons"]}
     sent = read_request(message, Arrival("task", "interactive")).submission
     log.decide(sent, [basis()], [verdict(basis(), request_id="r3", image="b")])
-    log.set_aside(submission("r2"), "image", ImageError("damaged"))
+    log.quarantine(submission("r2"), "image", ImageError("damaged"))
     content = _everything_in(log, database_url)
     assert HOST.encode() in content
     assert b"r3" in content

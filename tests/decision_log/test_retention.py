@@ -77,7 +77,7 @@ def test_decisions_are_read_in_pages_without_a_gap_or_a_repeat(log: DecisionLog)
 def test_what_is_older_is_forgotten_and_nothing_else(log: DecisionLog) -> None:
     fill(log, 4)
     for name in ("open", "released"):
-        log.set_aside(submission(name), "image", ImageError("damaged"))
+        log.quarantine(submission(name), "image", ImageError("damaged"))
     old, young = NOW - timedelta(days=31), NOW - timedelta(days=29)
     # Requests r0 and r1 are old; the decision on image 1 is old too, and r3's is not.
     everything = decisions.c.id.is_not(None)
@@ -102,7 +102,7 @@ def test_what_is_older_is_forgotten_and_nothing_else(log: DecisionLog) -> None:
         policies.name: 1,
     }
     assert purge(log.database, 30, now=NOW) == Purged(0, 0, 0, 0, 0)
-    again = log.outcome("r3", submission("r3", image="image 3").request_sha256)
+    again = log.answer("r3", submission("r3", image="image 3").request_sha256)
     assert isinstance(again, Decided)
 
 

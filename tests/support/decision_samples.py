@@ -83,7 +83,7 @@ def decide_one(log: DecisionLog, request_id: str = "r1", *, image: str = "a") ->
 
 def answer_to(log: DecisionLog, request_id: str = "r1") -> Answer | None:
     """Returns the log's answer to a request about image "a" with one policy."""
-    return log.outcome(request_id, submission(request_id).request_sha256)
+    return log.answer(request_id, submission(request_id).request_sha256)
 
 
 def decided(answer: Answer | None) -> Decided:

@@ -25,7 +25,7 @@ def count(log: DecisionLog) -> int:
 
 def quarantined(log: DecisionLog, name: str, *, days_ago: float) -> None:
     submission = Submission(name, "0" * 64, "bytes", "", ("weapons",), "bulk", None)
-    log.set_aside(submission, "image", ImageError("it is damaged"))
+    log.quarantine(submission, "image", ImageError("it is damaged"))
     at = datetime.now(UTC) - timedelta(days=days_ago)
     with log.database.writing() as connection:
         for table, column in ((submissions, "finished_at"), (quarantine, "quarantined_at")):
@@ -41,8 +41,8 @@ def test_what_is_older_than_the_setting_goes_and_nothing_else(database_url: str)
         with housekeeping(log.database, settings.retention_days, every_seconds=0.05):
             until(lambda: count(log) == 1)
         assert count(log) == 1
-        assert log.outcome("young", "0" * 64) is not None
-        assert log.outcome("old", "0" * 64) is None
+        assert log.answer("young", "0" * 64) is not None
+        assert log.answer("old", "0" * 64) is None
 
 
 def test_work_that_fails_is_done_again_until_the_block_ends(

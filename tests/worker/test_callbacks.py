@@ -209,7 +209,7 @@ def test_the_decision_log_puts_its_answers_into_the_outbox(database_url: str, ho
     settings = settings_for(hooks.url, database_url=database_url)
     request = Submission("r-1", "0" * 64, "bytes", "", ("weapons",), "interactive", None)
     with open_log(settings) as log, make_dispatcher(settings, log.database, Metrics().webhooks):
-        log.set_aside(request, "image", ImageError("this is not an image", "image", "Send another"))
+        log.quarantine(request, "image", ImageError("this is not an image", "image", "Send one"))
         until(lambda: outbox.list_callbacks(log.database, "delivered", 10))
     [post] = hooks.posts
     sent = Webhook(SECRET).verify(post.body, post.headers)

@@ -59,7 +59,7 @@ class Parts(NamedTuple):
         accepted = Accepted(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
         self.registry.quarantine(name, accepted, most_bytes=10_000)
         submission = Submission(name, "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
-        self.log.set_aside(submission, "unavailable", ImageUnavailable("the store failed"))
+        self.log.quarantine(submission, "unavailable", ImageUnavailable("the store failed"))
         return self.entries()[0]
 
     def entries(self) -> list[QuarantinedRequest]:
@@ -134,7 +134,7 @@ def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
     assert message["headers"]["sent_at"] == 1.0
     assert parts.registry.accepted("a") == Accepted(request_, "bulk", 1.0)
     assert parts.registry.quarantined("a") is None
-    assert parts.log.outcome("a", "0" * 64) is None
+    assert parts.log.answer("a", "0" * 64) is None
     with pytest.raises(VerdictTimeout):  # and not the old error
         Client(parts.settings).collect("a", timeout_seconds=0)
     released = find_quarantined(parts.log.engine, "a")

@@ -25,7 +25,7 @@ from benchmarks.random_encoder import RandomEncoder, random_features
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
 from moderation.encoders.encoder import Float32s
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, ModerationResponse, Verdict
@@ -107,7 +107,7 @@ def policies(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
     served = {name: parse_policy(text, f"{name}.yaml") for name, text in texts.items()}
     encoder = RandomEncoder(LABELS_OF_A_POLICY)
     photo = min((path.read_bytes() for path in sample_photographs()), key=len)
-    decoders = DecoderPool(1, Limits(max_pixels=50_000_000, frames=1, seconds=10.0))
+    decoders = DecoderPool(1, DecodeLimits(max_pixels=50_000_000, frames=1, seconds=10.0))
     with Pipeline(served, lambda _: encoder, decoders, default_model="random") as pipeline:
         for m in sizes:
             took = []

@@ -64,12 +64,12 @@ def _decode_and_encode(clock: Clock, encoder: Any) -> None:
     """Adds the first image, for which a decoder's process starts and torch chooses its kernels."""
     from PIL import Image
 
-    from moderation.images.decode.child import Limits
+    from moderation.images.decode.child import DecodeLimits
     from moderation.images.decode.pool import DecoderPool
 
     file = BytesIO()
     Image.effect_noise((640, 480), 50).convert("RGB").save(file, "JPEG")
-    decoders = DecoderPool(1, Limits(max_pixels=50_000_000, frames=1, seconds=10.0))
+    decoders = DecoderPool(1, DecodeLimits(max_pixels=50_000_000, frames=1, seconds=10.0))
     try:
         with clock.step("start a decoder and decode"):
             decoders.start()

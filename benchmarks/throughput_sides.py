@@ -21,7 +21,7 @@ from moderation.client.client import Client, pauses
 from moderation.encoders.cores import usable
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import read_squares
 from moderation.local_servers import EmbeddedWorker
@@ -160,7 +160,7 @@ class InProcess:
     """A context manager: our pipeline in this process, without a queue, and its steps alone."""
 
     def __init__(self, settings: Settings, checkpoint: Path, labels: LabelSet) -> None:
-        self._limits = Limits(settings.max_image_pixels, 1, settings.decode_timeout_seconds)
+        self._limits = DecodeLimits(settings.max_image_pixels, 1, settings.decode_timeout_seconds)
         self._decoders = DecoderPool(settings.decoders or usable(), self._limits)
         policy = load_policy(labels.save(checkpoint.parent / "policy.yaml"))
         self.encoder = load_encoder(str(checkpoint), ModelOptions.of(settings))

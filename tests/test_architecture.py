@@ -237,6 +237,16 @@ def test_no_two_names_of_a_folder_differ_by_an_s(folder: str) -> None:
     assert not {f"{name}s" for name in LEVELS[folder]} & set(LEVELS[folder])
 
 
+def test_no_two_classes_have_one_name() -> None:
+    homes: dict[str, list[str]] = {}
+    for part in ("moderation", "audit", "tests", "benchmarks"):
+        for path in sorted((ROOT / part).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.ClassDef):
+                    homes.setdefault(node.name, []).append(path.relative_to(ROOT).as_posix())
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
 @pytest.mark.parametrize("module", sorted(MODULES))
 def test_no_module_grows_beyond_one_noun(module: str) -> None:
     assert len(MODULES[module].read_text().splitlines()) <= 300

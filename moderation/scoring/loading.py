@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from moderation.encoders.cores import usable
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.policy import Policy
 from moderation.scoring.pipeline import BatchObserver, Pipeline
@@ -36,7 +36,7 @@ def load_pipeline(
         TransientError: a decoder does not start.
     """
     options = ModelOptions.of(settings)
-    limits = Limits(
+    limits = DecodeLimits(
         settings.max_image_pixels,
         settings.frames,
         settings.decode_timeout_seconds,

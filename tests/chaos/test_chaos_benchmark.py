@@ -20,7 +20,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from moderation.decision_log.tables import metadata
 from moderation.errors import ImageError
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import Preprocessing
 from tests.chaos.faults import FAULTS, GARBAGE, schedule
@@ -225,7 +225,7 @@ def test_the_images_of_the_load_all_differ_and_the_hostile_ones_are_refused() ->
     small = Preprocessing(
         resize=32, crop=(32, 32), resample="bicubic", scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3
     )
-    limits = Limits(50_000_000, 1, PATIENCE_SECONDS)
+    limits = DecodeLimits(50_000_000, 1, PATIENCE_SECONDS)
     with DecoderPool(1, limits) as pool, DecoderPool(1, limits._replace(seconds=1.0)) as hasty:
         assert pool.squares(cuts[0], [small])[0].shape == (1, 32, 32, 3)
         for kind, make in HOSTILE.items():

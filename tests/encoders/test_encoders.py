@@ -309,7 +309,7 @@ def test_an_unknown_device_is_refused(toy_clip: Path) -> None:
 def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     photographs: list[Path],
 ) -> None:
-    from moderation.images.decode.child import Limits
+    from moderation.images.decode.child import DecodeLimits
     from moderation.images.decode.pool import DecoderPool
     from moderation.policy import load_policies
     from moderation.scoring.pipeline import Pipeline
@@ -317,7 +317,7 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     encoder = StubEncoder()
     encoder.context_length = 1000
     policies = load_policies([POLICIES])
-    decoders = DecoderPool(1, Limits(10_000_000, 1, PATIENCE_SECONDS))
+    decoders = DecoderPool(1, DecodeLimits(10_000_000, 1, PATIENCE_SECONDS))
     with Pipeline(policies, lambda _: encoder, decoders, default_model="stub") as pipeline_:
         texts = encoder.texts_encoded
         for path in photographs[:4]:

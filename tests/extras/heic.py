@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from tests.extras.command import refuse_installed
 from tests.extras.photograph import save_photograph
@@ -22,7 +22,7 @@ def main() -> None:
     way = [StubEncoder.preprocessing]
     with (
         tempfile.TemporaryDirectory() as folder,
-        DecoderPool(1, Limits(10_000_000, 1, 10.0)) as decoders,
+        DecoderPool(1, DecodeLimits(10_000_000, 1, 10.0)) as decoders,
     ):
         [heic, png] = (
             decoders.squares(save_photograph(Path(folder) / name).read_bytes(), way)[0].astype(int)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.policy import parse_policy
 from moderation.scoring.pipeline import Pipeline
@@ -25,6 +25,6 @@ labels:
 def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
     """Returns a pipeline with the policy above on a tiny encoder."""
     policy = parse_policy(POLICY, "colours.yaml")
-    decoders = DecoderPool(2, Limits(10_000_000, frames, PATIENCE_SECONDS))
+    decoders = DecoderPool(2, DecodeLimits(10_000_000, frames, PATIENCE_SECONDS))
     loaded = encoder or StubEncoder()
     return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")

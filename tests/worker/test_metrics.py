@@ -21,7 +21,7 @@ from moderation.errors import (
     LogUnavailable,
     TransientError,
 )
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QueueName, Verdict
@@ -71,7 +71,9 @@ def metrics(policies: dict[str, Policy]) -> Metrics:
 @pytest.fixture
 def verdicts(policies: dict[str, Policy], photographs: list[Path]) -> tuple[Verdict, ...]:
     """Real verdicts of the policy: its first label always fires, its second asks for a review."""
-    decoders = DecoderPool(1, Limits(max_pixels=10_000_000, frames=1, seconds=PATIENCE_SECONDS))
+    decoders = DecoderPool(
+        1, DecodeLimits(max_pixels=10_000_000, frames=1, seconds=PATIENCE_SECONDS)
+    )
     with Pipeline(policies, lambda _: StubEncoder(), decoders, default_model="stub") as pipeline:
         content = photographs[0].read_bytes()
         return pipeline.moderate(content, pipeline.served(["pets"]), request_id="a")

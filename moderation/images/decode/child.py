@@ -31,7 +31,7 @@ READY = b"ready"
 _LENGTH = struct.Struct("!Q")
 
 
-class Limits(NamedTuple):
+class DecodeLimits(NamedTuple):
     """What decoding one image may cost.
 
     Attributes:
@@ -96,7 +96,7 @@ def _tuple(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def serve(channel: socket.socket, limits: Limits) -> None:
+def serve(channel: socket.socket, limits: DecodeLimits) -> None:
     """Answers until the other side closes the socket."""
     send(channel, READY)
     while True:
@@ -116,7 +116,7 @@ def serve(channel: socket.socket, limits: Limits) -> None:
 
 
 def _read(
-    request: dict[str, Any], content: bytes, limits: Limits
+    request: dict[str, Any], content: bytes, limits: DecodeLimits
 ) -> tuple[dict[str, Any], list[Pixels]]:
     try:
         squares = read_squares(
@@ -141,7 +141,7 @@ def _offer_to_the_memory_killer() -> None:
 def main() -> None:
     """Serves the socket whose number is the first argument, within the limits that follow."""
     descriptor, max_pixels, frames, seconds, memory = sys.argv[1:]
-    limits = Limits(int(max_pixels), int(frames), float(seconds), int(memory))
+    limits = DecodeLimits(int(max_pixels), int(frames), float(seconds), int(memory))
     # Python would keep the text of each warning, and a file can choose what Pillow says.
     warnings.simplefilter("ignore")
     _offer_to_the_memory_killer()

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Self
 
 from moderation.errors import DecodingFailed, TransientError
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages.queues import FairQueue, QueueName
@@ -27,7 +27,7 @@ class DecoderPool:
     """Decodes the images of many threads in a few processes, each started when first needed."""
 
     def __init__(
-        self, processes: int, limits: Limits, *, on_end: Callable[[], None] | None = None
+        self, processes: int, limits: DecodeLimits, *, on_end: Callable[[], None] | None = None
     ) -> None:
         """Prepares that many processes.
 

@@ -17,7 +17,7 @@ import numpy as np
 from moderation.errors import ImageError, TransientError
 from moderation.images.decode.child import (
     READY,
-    Limits,
+    DecodeLimits,
     pack_request,
     receive,
     receive_length,
@@ -47,7 +47,7 @@ class DecoderTooSlow(Exception):
 class DecoderProcess:
     """A process and the socket to it, for one thread at a time; started again after it ends."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: DecodeLimits) -> None:
         self._limits = limits
         self._process: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None

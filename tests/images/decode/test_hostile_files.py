@@ -33,7 +33,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from moderation.errors import DecodingFailed, ImageError
-from moderation.images.decode.child import Limits
+from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.formats import FORMATS
 from moderation.images.pixels import Pixels, Preprocessing, read_squares
@@ -51,7 +51,9 @@ from tests.support.hostile_files import (
 )
 from tests.support.waiting import PATIENCE_SECONDS
 
-LIMITS = Limits(max_pixels=50_000_000, frames=4, seconds=PATIENCE_SECONDS, memory=2_000_000_000)
+LIMITS = DecodeLimits(
+    max_pixels=50_000_000, frames=4, seconds=PATIENCE_SECONDS, memory=2_000_000_000
+)
 #: Processor time, which says what a file costs on a busy machine too.
 _MOST_SECONDS = 10.0
 HOW = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
@@ -62,7 +64,7 @@ _MOST_KEPT = 200_000_000
 
 
 @contextmanager
-def started(limits: Limits = LIMITS) -> Iterator[DecoderPool]:
+def started(limits: DecodeLimits = LIMITS) -> Iterator[DecoderPool]:
     """Yields one process, ready, so that each file meets what the one before has left."""
     with DecoderPool(1, limits) as pool:
         pool.start()
@@ -309,7 +311,7 @@ def _large(kind: str) -> bytes:
 
 def test_the_largest_images_fit_into_the_memory_that_decoders_get_by_default() -> None:
     defaults = {name: field.default for name, field in Settings.model_fields.items()}
-    assert Limits(1, 1, 1.0).memory == LIMITS.memory == defaults["decoder_memory_bytes"]
+    assert DecodeLimits(1, 1, 1.0).memory == LIMITS.memory == defaults["decoder_memory_bytes"]
     assert LIMITS.max_pixels == defaults["max_image_pixels"]
     colours = Image.new("RGBA", (7071, 7071), (9, 99, 199, 50))
     files = {

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from moderation.errors import ImageError, TransientError
-from moderation.images.decode.child import Limits, pack_request, receive, receive_length, send
+from moderation.images.decode.child import DecodeLimits, pack_request, receive, receive_length, send
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.pixels import Preprocessing, read_squares
@@ -28,7 +28,7 @@ from tests.conftest import ROOT
 from tests.support.hostile_files import picture, saved
 from tests.support.waiting import PATIENCE_SECONDS, until
 
-LIMITS = Limits(max_pixels=20_000_000, frames=1, seconds=PATIENCE_SECONDS)
+LIMITS = DecodeLimits(max_pixels=20_000_000, frames=1, seconds=PATIENCE_SECONDS)
 SMALL = Preprocessing(
     resize=32, crop=(32, 32), resample="bicubic", scale=1 / 255, mean=(0.5,) * 3, std=(0.5,) * 3
 )
@@ -52,7 +52,7 @@ def _children() -> list[psutil.Process]:
     return found
 
 
-def _allow(pool: DecoderPool, limits: Limits) -> None:
+def _allow(pool: DecoderPool, limits: DecodeLimits) -> None:
     """Gives the processes that start from now on other limits."""
     for decoder in pool._decoders:
         decoder._limits = limits
@@ -180,7 +180,7 @@ def test_a_decoder_whose_owner_is_gone_while_it_decodes_is_ended_by_its_alarm() 
     assert process.returncode == -signal.SIGALRM
 
 
-def _decoder(channel: socket.socket, limits: Limits) -> subprocess.Popen[str]:
+def _decoder(channel: socket.socket, limits: DecodeLimits) -> subprocess.Popen[str]:
     """Starts a decoder that serves that socket."""
     arguments = [str(channel.fileno()), *map(str, limits)]
     return subprocess.Popen(

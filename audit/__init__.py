@@ -15,6 +15,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from audit.audits.ablate import Study, ablate_audit
+    from audit.audits.compare import compare_audit
+    from audit.audits.gate import gate_audit
+    from audit.audits.run import run_audit
+    from audit.audits.subject import Named, Subject
     from audit.datasets.adapters import LoadOptions, load_dataset
     from audit.datasets.dataset import Dataset, Groups
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
@@ -26,11 +31,6 @@ if TYPE_CHECKING:
     from audit.metrics.rates import rate_table
     from audit.report import write_report
     from audit.results.results import Results
-    from audit.studies.ablate import Study, ablate_audit
-    from audit.studies.compare import compare_audit
-    from audit.studies.gate import gate_audit
-    from audit.studies.run import run_audit
-    from audit.studies.subject import Named, Subject
 
 _NAMES_IN = {
     "datasets.adapters": ("LoadOptions", "load_dataset"),
@@ -44,11 +44,11 @@ _NAMES_IN = {
     "metrics.rates": ("rate_table",),
     "report": ("write_report",),
     "results.results": ("Results",),
-    "studies.ablate": ("Study", "ablate_audit"),
-    "studies.compare": ("compare_audit",),
-    "studies.gate": ("gate_audit",),
-    "studies.run": ("run_audit",),
-    "studies.subject": ("Named", "Subject"),
+    "audits.ablate": ("Study", "ablate_audit"),
+    "audits.compare": ("compare_audit",),
+    "audits.gate": ("gate_audit",),
+    "audits.run": ("run_audit",),
+    "audits.subject": ("Named", "Subject"),
 }
 _MODULE_OF = {name: f"audit.{module}" for module, names in _NAMES_IN.items() for name in names}
 

@@ -97,7 +97,7 @@ ORDER = {
         embedding | metrics
         results
         gate | report
-        studies
+        audits
         commands
         __main__
     """,
@@ -134,7 +134,7 @@ ORDER = {
         ablation | flagged | gaps | labels | method | reach | sensitivity | shifts
         flows
     """,
-    "audit.studies": "subject\n run | gate\n compare | ablate",
+    "audit.audits": "subject\n run | gate\n compare | ablate",
     "audit.commands": """
         options | output
         opening

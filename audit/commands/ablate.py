@@ -16,8 +16,8 @@ from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
 if TYPE_CHECKING:
+    from audit.audits.ablate import Study
     from audit.metrics.variants import Synonym
-    from audit.studies.ablate import Study
     from moderation.policy import Label, Policy
 
 EPILOG = examples(
@@ -60,9 +60,9 @@ class ChangeOptions:
         Raises:
             typer.BadParameter: one is not of its form, or names a label that no policy has.
         """
+        from audit.audits.ablate import Study
         from audit.metrics.thresholds import THRESHOLDS
         from audit.metrics.variants import TEMPLATES
-        from audit.studies.ablate import Study
 
         for text in self.template or ():
             if text.count("{}") != 1:
@@ -93,7 +93,7 @@ def ablate(
     """
     named = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.studies.ablate import ablate_audit
+    from audit.audits.ablate import ablate_audit
 
     policies, by = named.policies.values(), options.sensitive_features
     study = changes.study(policies)

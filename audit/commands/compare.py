@@ -32,7 +32,7 @@ def compare(
         raise typer.BadParameter("name two policies or more", param_hint="POLICY")
     named = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.studies.compare import compare_audit
+    from audit.audits.compare import compare_audit
 
     with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
         results = compare_audit(subject, named)

@@ -43,8 +43,8 @@ def gate(
 
     Exits with 0 for pass, 1 for fail, 4 for insufficient data.
     """
+    from audit.audits.gate import gate_audit
     from audit.gate.limits import load_limits
-    from audit.studies.gate import gate_audit
 
     held = load_limits(limits)
     paths = [policy] if baseline is None else [policy, baseline]

@@ -17,10 +17,10 @@ from moderation.policy import Policy, find_policy, load_policy
 from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
+    from audit.audits.subject import Named, Subject
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
-    from audit.studies.subject import Named, Subject
     from moderation.features import EmbeddingStore, Storage
     from moderation.messages import ModelStamp
 
@@ -43,7 +43,7 @@ def read_policies(names: Sequence[str], model: str | None) -> Named:
             problems += error.problems
     if problems:
         raise PolicyError(problems)
-    from audit.studies.subject import Named, policy_names
+    from audit.audits.subject import Named, policy_names
 
     called = policy_names(policies)
     return Named(
@@ -166,7 +166,7 @@ def open_subject(
         ModelError: the model cannot be loaded.
         StoreError: the store is damaged, or cannot be written.
     """
-    from audit.studies.subject import Subject
+    from audit.audits.subject import Subject
 
     dataset = load_annotations(options)
     for features in by or ():  # a misspelt one must not cost the time of embedding

@@ -42,7 +42,7 @@ def run(
     """Report whom each policy flags: rates by group with intervals, gaps, what is not shown."""
     named = read_policies(policy, options.model)
     refuse_unwritable(out)
-    from audit.studies.run import run_audit
+    from audit.audits.run import run_audit
 
     with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
         results = run_audit(subject, named, prompts=prompt or (), k=k, desired=desired)

@@ -28,7 +28,7 @@ def skew(
     options: SubjectOptions,
 ) -> None:
     """Show whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
-    from audit.studies.run import prompt_skews
+    from audit.audits.run import prompt_skews
 
     if not all(text.strip() for text in prompt):
         raise typer.BadParameter("it is empty", param_hint="PROMPT")

@@ -57,6 +57,14 @@ def test_every_path_that_is_named_is_there(page: Path) -> None:
     assert [path for path in paths(page) if not (ROOT / path).exists()] == []
 
 
+def test_the_glossary_has_each_word_once_and_names_what_is_there() -> None:
+    rows = [row for part in read_sections(DOCS / "glossary.md")[2:] for row in table(part.prose)]
+    words = [row["word"] for row in rows]
+    assert sorted(words) == sorted(set(words))
+    for name, path in re.findall(r"`(\w+)` in `([\w/.]+)`", str(rows)):
+        assert re.search(rf"^(class |def )?{name}\b", (ROOT / path).read_text(), re.MULTILINE), name
+
+
 def test_paths_are_found() -> None:
     assert {"policies/", "moderation/errors.py", ".ci/run"} <= set(paths(ROOT / "CONTRIBUTING.md"))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from audit.audits.run import assess
+from audit.audits.subject import Named, Subject, without_intersections
 from audit.metrics.ablation import (
     Trial,
     ablation_table,
@@ -30,8 +32,6 @@ from audit.results import summary
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
 from audit.results.results import Results
 from audit.results.rows import records
-from audit.studies.run import assess
-from audit.studies.subject import Named, Subject, without_intersections
 from moderation.policy import Label, Policy
 
 

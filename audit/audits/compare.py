@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
+from audit.audits.run import assess
+from audit.audits.subject import Named, Subject, without_intersections
 from audit.datasets.dataset import Groups
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.matched import flagged_at
@@ -15,8 +17,6 @@ from audit.metrics.shift import agreement_table, shared_metrics, shift_table
 from audit.results import summary
 from audit.results.results import Results
 from audit.results.rows import Agreement, Flow, Price, Shift, records
-from audit.studies.run import assess
-from audit.studies.subject import Named, Subject, without_intersections
 
 
 def compare_audit(subject: Subject, named: Named) -> Results:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from audit.audits.subject import Named, Subject
 from audit.errors import LimitsError
 from audit.gate.checks import check_limits
 from audit.gate.figures import countable, group_counts
 from audit.gate.limits import Limits, refuse_unknown_groups
 from audit.gate.report import GateReport
-from audit.studies.subject import Named, Subject
 
 
 def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:

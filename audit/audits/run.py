@@ -8,6 +8,7 @@ from typing import TypedDict
 
 import pandas as pd
 
+from audit.audits.subject import Named, Subject, without_intersections
 from audit.datasets.dataset import CROSS, Groups
 from audit.errors import AuditError, UndefinedRateWarning
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
@@ -19,7 +20,6 @@ from audit.metrics.skew import DesiredShare, skew_table
 from audit.results import summary
 from audit.results.results import Header, Results
 from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
-from audit.studies.subject import Named, Subject, without_intersections
 from moderation.scoring.classifier import similarities
 
 #: Metrics by which groups are compared; labels are too many, and are only counted.

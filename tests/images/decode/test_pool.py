@@ -186,6 +186,7 @@ def _decoder(channel: socket.socket, limits: DecodeLimits) -> subprocess.Popen[s
     return subprocess.Popen(
         [sys.executable, "-P", "-m", "moderation.images.decode.child", *arguments],
         pass_fds=[channel.fileno()],
+        env={"OPENBLAS_NUM_THREADS": "1"},  # as a worker starts it; nothing there measures it
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

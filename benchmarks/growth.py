@@ -13,9 +13,9 @@ something is more than linear.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,43 +41,34 @@ from benchmarks.growth_requests import labels, policies, queue
 Found = Point | Skipped
 
 
-@dataclass(frozen=True)
-class Ranges:
-    """The sizes that are measured, ascending; an axis without sizes is left out."""
-
-    labels: Sequence[int] = ()
-    policies: Sequence[int] = ()
-    queue: Sequence[int] = ()
-    dataset: Sequence[int] = ()
-
-
-WHOLE = Ranges(
-    labels=steps(2, 2000, 5),
-    policies=steps(1, 50, 6),
-    queue=steps(1, 100_000, 3),
-    dataset=steps(1000, 1_000_000, 4),
-)
-QUICK = Ranges(
-    labels=steps(2, 2000, 2),
-    policies=steps(1, 50, 3),
-    queue=steps(1, 100_000, 1),
-    dataset=steps(1000, 100_000, 2),
-)
+#: The sizes of each axis that are measured, ascending.
+Ranges = Mapping[str, Sequence[int]]
+WHOLE: Ranges = {
+    "labels": steps(2, 2000, 5),
+    "policies": steps(1, 50, 6),
+    "queue": steps(1, 100_000, 3),
+    "dataset": steps(1000, 1_000_000, 4),
+}
+QUICK: Ranges = {
+    "labels": steps(2, 2000, 2),
+    "policies": steps(1, 50, 3),
+    "queue": steps(1, 100_000, 1),
+    "dataset": steps(1000, 100_000, 2),
+}
 
 
 def measure(ranges: Ranges, runs: int, budget: Budget) -> Iterator[Found]:
     """Yields every point as it is measured."""
-    axes: dict[Callable[..., Generator[Found, None, None]], Sequence[int]] = {
-        labels: ranges.labels,
-        policies: ranges.policies,
-        queue: ranges.queue,
-        partial(dataset, budget=budget): ranges.dataset,
+    axes: dict[str, Callable[..., Generator[Found, None, None]]] = {
+        "labels": labels,
+        "policies": policies,
+        "queue": queue,
+        "dataset": partial(dataset, budget=budget),
     }
-    for axis, sizes in axes.items():
-        if sizes:
-            # Where the caller stops early: an axis may hold a Redis or a folder.
-            with closing(axis(sizes, runs)) as points:
-                yield from points
+    for axis, sizes in ranges.items():
+        # Where the caller stops early: an axis may hold a Redis or a folder.
+        with closing(axes[axis](sizes, runs)) as points:
+            yield from points
 
 
 def fits(points: Iterable[Point]) -> dict[tuple[str, str], Fit]:
@@ -150,7 +141,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     ranges, runs = (QUICK, 3) if given.quick else (WHOLE, given.runs)
     if given.only:
-        ranges = Ranges(**{axis: getattr(ranges, axis) for axis in given.only})
+        ranges = {axis: ranges[axis] for axis in given.only}
     budget = Budget(given.seconds, given.memory_gb * 1e9)
     found = list(_shown(measure(ranges, runs, budget), Console(stderr=True)))
     return write(found, runs, out=given.out, json_file=given.json)
@@ -174,8 +165,9 @@ def write(found: Iterable[Found], runs: int, *, out: Path | None, json_file: Pat
 
 def _parser() -> argparse.ArgumentParser:
     parser = program.new_parser(__doc__, quick="fewer points; about a minute")
-    axes = tuple(Ranges.__dataclass_fields__)
-    parser.add_argument("--only", action="append", choices=axes, help="this axis; may be repeated")
+    parser.add_argument(
+        "--only", action="append", choices=[*WHOLE], help="this axis; may be repeated"
+    )
     parser.add_argument("--runs", type=int, default=7, help="of which the median is taken")
     parser.add_argument("--seconds", type=float, default=90.0, help="most for a pass of a dataset")
     parser.add_argument("--memory-gb", type=float, default=8.0, help="most for one dataset")

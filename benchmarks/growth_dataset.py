@@ -159,10 +159,6 @@ def _rows(n: int) -> Float32s:
 def peak_bytes() -> float:
     """Returns the most memory that this process has held."""
     # Not ru_maxrss, which starts with the peak of the parent process.
-    status = Path("/proc/self/status")
-    if status.exists():
-        [line] = (line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return float(line.split()[1]) * 1024
-    import resource
-
-    return float(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss) * 1024
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = (line for line in lines if line.startswith("VmHWM"))
+    return float(line.split()[1]) * 1024

@@ -153,7 +153,7 @@ def by_quantity(points: Iterable[Point]) -> dict[tuple[str, str], list[Point]]:
 
 
 def save_plot(points: Sequence[Point], files: Iterable[Path]) -> None:
-    """Writes the figure to files, whose names tell their formats; equal points give equal files.
+    """Writes the figure to files, in the format that a name ends with; equal points, equal files.
 
     It has a column for each axis that grew, seconds above and bytes below, both logarithmic. A
     dashed line has the slope 1.

@@ -22,7 +22,6 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
-import psutil
 from rich.console import Console
 from sqlalchemy import func, select
 
@@ -132,13 +131,12 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         rate = given.factor * speed
         console.print(f"{speed:.1f} images/s; now {rate:.1f}/s for {given.seconds:g} s ...")
         connection = stack.enter_context(connect(settings))
-        process = psutil.Process(worker.process.pid)
         redis_mb: list[float] = []
         worker_mb: list[float] = []
 
         def look() -> None:
             redis_mb.append(connection.info("memory")["used_memory"] / 1e6)
-            worker_mb.append(program.memory_mb([process, *process.children()]))
+            worker_mb.append(program.memory_mb(worker.process.pid))
 
         with program.Watch(look, seconds=1):
             accepted, refused = overload(client, photographs, rate, given.seconds)

@@ -20,7 +20,7 @@ PHOTOGRAPHS = Path(__file__).parent.parent.parent / "shared" / "data" / "objects
 #: Standard deviation of the grain, of 255.
 GRAIN = 4
 JPEG_QUALITY, WEBP_QUALITY = 88, 80
-#: Of the JPEGs of a camera, in turn.
+#: Qualities of a camera's JPEGs, which take turns.
 QUALITIES = (JPEG_QUALITY, 75, 95)
 
 

@@ -1,14 +1,17 @@
-"""What the benchmarks share as programs: options, tables, the machine, memory, JSON, an end."""
+"""What the benchmarks share as programs: options, tables, the machine, memory, a clean end."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import signal
+import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NoReturn, Self
@@ -81,10 +84,34 @@ def versions(*packages: str) -> dict[str, str]:
     return found
 
 
-def memory_mb(processes: Iterable[psutil.Process]) -> float:
-    """Returns megabytes (10^6 bytes), with shared pages split among their processes (PSS)."""
-    total = 0
-    for process in processes:
+@contextmanager
+def child(*words: str, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """Yields a Python process in the root of the checkout; the block's end ends it."""
+    process = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=Path(__file__).parent.parent,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C is for this program, which ends the other
+        **more,
+    )
+    try:
+        yield process
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def memory_mb(pid: int) -> float:
+    """Returns the megabytes (10^6 bytes) of a process and its children.
+
+    Pages that processes share are split among them (PSS).
+    """
+    total, top = 0, psutil.Process(pid)
+    for process in (top, *top.children(recursive=True)):
         try:
             total += process.memory_full_info().pss
         except psutil.NoSuchProcess:

@@ -79,15 +79,8 @@ def wait_until_answered(connection: redis.Redis) -> None:
         time.sleep(0.2)
 
 
-class Weight(NamedTuple):
-    """Bytes of Redis, of one request each."""
-
-    waiting: float
-    result: float
-
-
-def submit_and_weigh(client: Client, connection: redis.Redis, given: Given) -> Weight:
-    """Submits without a worker, then starts one and returns what requests and results weighed."""
+def submit_and_weigh(client: Client, connection: redis.Redis, given: Given) -> tuple[float, float]:
+    """Submits, then starts a worker; returns the bytes of a waiting request and of a result."""
     client.submit(given.image, given.policies)  # so that the connection is there
     before = read_counters(connection)
     ids = [client.submit(given.image, given.policies) for _ in range(given.requests)]
@@ -97,7 +90,7 @@ def submit_and_weigh(client: Client, connection: redis.Redis, given: Given) -> W
     before = read_counters(connection)
     connection.delete(*(f"celery-task-meta-{request_id}" for request_id in ids))
     kept = -read_counters(connection).since(before).memory_bytes
-    return Weight(waiting / given.requests, kept / given.requests)
+    return waiting / given.requests, kept / given.requests
 
 
 def count_commands(client: Client, connection: redis.Redis, given: Given) -> dict[str, Any]:
@@ -186,7 +179,7 @@ def measure(given: Given, rate_seconds: float) -> dict[str, Any]:
     with EmbeddedRedis() as server:
         client = Client(load_settings(broker_url=server.url))
         with connect(client.settings) as connection:
-            weight = submit_and_weigh(client, connection, given)
+            waiting_bytes, result_bytes = submit_and_weigh(client, connection, given)
             asked = count_commands(client, connection, given)
             rates = measure_rates(connection, rate_seconds)
             looks = {
@@ -199,8 +192,8 @@ def measure(given: Given, rate_seconds: float) -> dict[str, Any]:
     return {
         "results": {
             **asked,
-            "waiting_bytes": weight.waiting,
-            "result_bytes": weight.result,
+            "waiting_bytes": waiting_bytes,
+            "result_bytes": result_bytes,
             "requests_per_second_of_a_core": 1 / asked["core_seconds"],
             **rates,
             **looks,

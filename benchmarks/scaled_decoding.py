@@ -90,7 +90,7 @@ class Deviation:
 
 
 def squares(files: Iterator[bytes], encoder: Encoder) -> Squares:
-    """Returns what each SCALE makes of the files, beside the reference."""
+    """Returns what the reference and each SCALE make of the files."""
     found = Squares(defaultdict(list), defaultdict(list))
     for file in files:
         for scale in (None, *SCALES):
@@ -187,7 +187,7 @@ def margins(classifier: Classifier, scores: Float32s) -> Float32s:
 
 
 def pooled(found: Sequence[Deviation]) -> list[Deviation]:
-    """Returns one for each name over all sizes; milliseconds are the mean of the sizes' medians."""
+    """Returns one deviation for each way over all sizes, with the mean of their milliseconds."""
     together = []
     for name in dict.fromkeys(each.name for each in found):
         parts = [each for each in found if each.name == name]

@@ -58,12 +58,12 @@ class StartTime:
 
     @classmethod
     def of(cls, what: str, took: Sequence[float]) -> StartTime:
-        """Returns that of some runs."""
+        """Returns the start time of some runs."""
         return cls(what, statistics.median(took), min(took), max(took), len(took))
 
 
 def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of a process, without the settings of whoever measures."""
+    """Returns the environment of a process, without our settings in the caller's."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     return {**kept, **variables}
 
@@ -116,27 +116,14 @@ def _until_answered(
     """Returns the seconds from a worker's start until it has answered a request that waits."""
     words = ["-m", "moderation", "worker", "--policy", "policies", "--model", model]
     start = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, *words],
-        env=variables,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,  # Ctrl-C is for this program, which ends the worker
-    ) as worker:
-        try:
-            while worker.poll() is None and time.perf_counter() - start < _LONGEST:
-                try:
-                    client.collect(request_id, timeout_seconds=0)
-                    return time.perf_counter() - start
-                except VerdictTimeout:
-                    time.sleep(_LOOK)
-            raise RuntimeError("the worker did not answer")
-        finally:
-            worker.terminate()
+    with program.child(*words, env=variables, stdout=subprocess.DEVNULL) as worker:
+        while worker.poll() is None and time.perf_counter() - start < _LONGEST:
             try:
-                worker.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                worker.kill()
+                client.collect(request_id, timeout_seconds=0)
+                return time.perf_counter() - start
+            except VerdictTimeout:
+                time.sleep(_LOOK)
+    raise RuntimeError("the worker did not answer")
 
 
 def steps(model: str, runs: int) -> list[StartTime]:

@@ -112,13 +112,13 @@ def measure(
     labels.save_prompts(checkpoint / "labels.json")
     with ExitStack() as stack:
         sides: list[Side] = [
-            stack.enter_context(Rival(name, settings, checkpoint)) for name in NAMES
+            stack.enter_context(Rival.started(name, settings, checkpoint)) for name in NAMES
         ]
         console.print("Starting workers; scores of the other sides ...")
         scores = {side.name: answers(side, photographs) for side in sides[1:]}
         answers(sides[0], photographs[: 2 * usable()])  # its scores are those of the tuned one
         labels = labels.calibrated(scores["competent"])
-        ours = stack.enter_context(Ours("ours", settings, checkpoint, labels))
+        ours = stack.enter_context(Ours.started(settings, checkpoint, labels))
         scores["ours"] = answers(ours, photographs)
         sides.append(ours)
         inside = stack.enter_context(InProcess(settings, checkpoint, labels))
@@ -163,7 +163,7 @@ def _measured(
 
 
 def _look(side: Side, memory: dict[str, float]) -> None:
-    memory[side.name] = max(memory[side.name], program.memory_mb(side.processes))
+    memory[side.name] = max(memory[side.name], program.memory_mb(side.process.pid))
 
 
 def results(found: Measured, labels: LabelSet) -> dict[str, Any]:

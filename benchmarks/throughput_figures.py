@@ -1,4 +1,4 @@
-"""The figures of the throughput benchmark: speed, latency, decisions compared, and their print."""
+"""The figures of the throughput benchmark: speed, latency, decisions compared; and their table."""
 
 from __future__ import annotations
 

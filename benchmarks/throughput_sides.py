@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Self
 
 import numpy as np
-import psutil
+from celery import Celery
 
+from benchmarks import program
 from benchmarks.label_set import LabelSet
 from benchmarks.rivals import create_rival_app, task_name
 from moderation.client.client import Client, pauses
@@ -29,8 +30,6 @@ from moderation.policy import load_policy
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
 
-ROOT = Path(__file__).parent.parent
-_END_SECONDS = 20
 #: The longest that one image may take on the slowest side, with its wait.
 _ANSWER_SECONDS = 300.0
 
@@ -40,81 +39,55 @@ _IN_HAND = 64
 Scores = dict[str, float]
 
 
-class Side(Protocol):
-    """A worker of one kind, ready to answer."""
+@dataclass(frozen=True)
+class Rival:
+    """A worker of `benchmarks.rivals` that is ready to answer."""
 
     name: str
+    app: Celery
+    process: subprocess.Popen[bytes]
 
-    def submit(self, photograph: Path) -> str:
-        """Returns the id of a new request."""
-        ...
-
-    def collect(self, request_id: str) -> Scores:
-        """Returns the score of each prompt once the answer is there."""
-        ...
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        """The worker's processes."""
-        ...
-
-
-class Rival:
-    """A context manager in which a worker of `benchmarks.rivals` answers."""
-
-    def __init__(self, name: str, settings: Settings, checkpoint: Path) -> None:
-        self.name = name
+    @classmethod
+    @contextmanager
+    def started(cls, name: str, settings: Settings, checkpoint: Path) -> Iterator[Self]:
+        """Yields the worker of a side, which ends with the block."""
         url = settings.broker_url.get_secret_value()
-        self._app = create_rival_app(name, url)
-        self._command = [sys.executable, "-m", "benchmarks.rivals", name, url, str(checkpoint)]
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            self._command, cwd=ROOT, start_new_session=True, stderr=subprocess.DEVNULL
-        )
-        return self
+        with program.child("-m", "benchmarks.rivals", name, url, str(checkpoint)) as process:
+            yield cls(name, create_rival_app(name, url), process)
 
     def submit(self, photograph: Path) -> str:
         """Returns the id of a new task."""
         queue = f"rival-{self.name}"
-        sent = self._app.send_task(task_name(self.name), args=[str(photograph)], queue=queue)
+        sent = self.app.send_task(task_name(self.name), args=[str(photograph)], queue=queue)
         return str(sent.id)
 
     def collect(self, request_id: str) -> Scores:
         """Returns what the task returned; raises where it failed or the worker ended."""
         for pause in pauses(_ANSWER_SECONDS):
-            meta = self._app.backend.get_task_meta(request_id)
+            meta = self.app.backend.get_task_meta(request_id)
             if meta["status"] == "SUCCESS":
                 return dict(meta["result"])
             if meta["status"] == "FAILURE":
                 raise RuntimeError(f"{self.name}: {meta['result']}")
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the worker of {self.name} ended with {self._process.poll()}")
+            if self.process.poll() is not None:
+                raise RuntimeError(f"the worker of {self.name} ended with {self.process.poll()}")
             time.sleep(pause)
         raise TimeoutError(f"{self.name} did not answer")
 
-    @property
-    def processes(self) -> list[psutil.Process]:
-        """The worker's processes."""
-        return _tree(self._process.pid)
 
-    def __exit__(self, *_: object) -> None:
-        self._process.terminate()
-        try:
-            self._process.wait(_END_SECONDS)
-        except subprocess.TimeoutExpired:
-            for process in self.processes:
-                process.kill()
-            self._process.wait()
-
-
+@dataclass(frozen=True)
 class Ours:
-    """A context manager in which a `moderation worker` answers."""
+    """A `moderation worker` that is ready to answer."""
 
-    def __init__(self, name: str, settings: Settings, checkpoint: Path, labels: LabelSet) -> None:
-        self.name = name
-        self._labels = labels
-        self._client = Client(settings)
+    client: Client
+    labels: LabelSet
+    process: subprocess.Popen[bytes]
+    name: str = "ours"
+
+    @classmethod
+    @contextmanager
+    def started(cls, settings: Settings, checkpoint: Path, labels: LabelSet) -> Iterator[Self]:
+        """Yields our worker, which ends with the block."""
         folder = checkpoint.parent
         environment = {
             "MODERATION_ALLOWED_ROOTS": str(folder),
@@ -122,38 +95,21 @@ class Ours:
             "MODERATION_LOG_LEVEL": "warning",
         }
         options = ["--model", str(checkpoint), "--policy", str(labels.save(folder / "policy.yaml"))]
-        self._worker = EmbeddedWorker(settings, options, environment)
-
-    def __enter__(self) -> Self:
-        self._stack = ExitStack()
-        worker: AbstractContextManager[EmbeddedWorker] = self._worker
-        self._stack.enter_context(worker)
-        return self
+        with EmbeddedWorker(settings, options, environment) as worker:
+            yield cls(Client(settings), labels, worker.process)
 
     def submit(self, photograph: Path) -> str:
         """Returns the id of a new request."""
-        return self._client.submit(photograph, self._labels.policy_id)
+        return self.client.submit(photograph, self.labels.policy_id)
 
     def collect(self, request_id: str) -> Scores:
         """Returns the scores of the verdict."""
-        [verdict] = self._client.collect(request_id, timeout_seconds=_ANSWER_SECONDS)
-        return {
-            prompt: label.score
-            for prompt, label in zip(self._labels.prompts, verdict.labels, strict=True)
-        }
-
-    @property
-    def processes(self) -> list[psutil.Process]:
-        """The worker's processes."""
-        return _tree(self._worker.process.pid)
-
-    def __exit__(self, *_: object) -> None:
-        self._stack.close()
+        [verdict] = self.client.collect(request_id, timeout_seconds=_ANSWER_SECONDS)
+        scores = (label.score for label in verdict.labels)
+        return dict(zip(self.labels.prompts, scores, strict=True))
 
 
-def _tree(pid: int) -> list[psutil.Process]:
-    top = psutil.Process(pid)
-    return [top, *top.children(recursive=True)]
+Side = Rival | Ours
 
 
 class InProcess:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.growth import Ranges, measure, write
+from benchmarks.growth import measure, write
 from benchmarks.growth_dataset import Budget, _too_much
 from benchmarks.growth_points import Point, Skipped, fit, steps
 
@@ -37,7 +37,7 @@ def test_noise_alone_shows_nothing() -> None:
 
 
 def test_what_takes_no_measurable_time_does_not_grow() -> None:
-    found = fit([1, 10, 100, 1000], [0.0, 0.0, 0.0, 0.0])
+    found = fit([1, 10, 100, 1000], [0.0] * 4)
     assert found.slope == pytest.approx(0.0)
     assert found.verdict == "at most linear"
 
@@ -55,7 +55,7 @@ def test_sizes_are_evenly_spaced_and_hold_both_ends() -> None:
 
 @pytest.mark.slow
 def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
-    ranges = Ranges(labels=(2, 20), policies=(1, 2), queue=(1, 50), dataset=(100, 200))
+    ranges = {"labels": (2, 20), "policies": (1, 2), "queue": (1, 50), "dataset": (100, 200)}
     found = list(measure(ranges, 1, Budget(seconds=600.0, memory=2e9)))
     assert not [point for point in found if isinstance(point, Skipped)]
     write(found, 1, out=tmp_path, json_file=tmp_path / "growth.json")
@@ -70,7 +70,7 @@ def test_a_small_run_from_measuring_to_files(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_size_that_would_take_too_much_is_left_out() -> None:
-    found = list(measure(Ranges(dataset=(100, 100_000)), 1, Budget(seconds=1e9, memory=2e9)))
+    found = list(measure({"dataset": (100, 100_000)}, 1, Budget(seconds=1e9, memory=2e9)))
     assert {
         (one.size, one.why.split(" about ")[0]) for one in found if isinstance(one, Skipped)
     } == {(100_000, "would take")}

@@ -121,7 +121,8 @@ def straightforward(features: Float32s, table: pd.DataFrame, policy: Policy) -> 
     metrics |= {f"fired {j}": fired[:, j] for j in range(ACTING)}
     metrics |= {f"top {j}": top == j for j in range(LABELS)}
     flags = {}
-    for values, rows in table.groupby(list(SIZES)).groups.items():
+    groups: dict[Any, Any] = dict(table.groupby(list(SIZES)).groups)
+    for values, rows in groups.items():
         mask = table.index.isin(rows)
         for name, marks in metrics.items():
             count, n = int(marks[mask].sum()), int(mask.sum())

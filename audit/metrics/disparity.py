@@ -43,7 +43,8 @@ def differences_between_groups(rates: pd.DataFrame) -> pd.DataFrame:
 
 def families(rates: pd.DataFrame) -> Iterator[tuple[tuple[str, str, str], pd.DataFrame]]:
     """Yields the groups of each policy, sensitive feature and metric, without the whole dataset."""
-    yield from rates[rates["by"] != OVERALL].groupby(KEYS, sort=False, observed=True)
+    parts: Any = rates[rates["by"] != OVERALL].groupby(KEYS, sort=False, observed=True)
+    yield from parts
 
 
 class _Cells(NamedTuple):

@@ -86,8 +86,8 @@ def _group_rates(
     g, m = len(part.names), len(names)
     return pd.DataFrame(
         {
-            "policy": pd.Categorical.from_codes(np.zeros(g * m, np.int8), [policy]),
-            "by": pd.Categorical.from_codes(np.zeros(g * m, np.int8), [part.by]),
+            "policy": pd.Categorical.from_codes(np.zeros(g * m, np.int8), pd.Index([policy])),
+            "by": pd.Categorical.from_codes(np.zeros(g * m, np.int8), pd.Index([part.by])),
             "group": np.repeat(np.array(part.names, object), m),
             "metric": np.tile(np.array(names, object), g),
             "count": count,

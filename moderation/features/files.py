@@ -203,15 +203,16 @@ def _verified(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
     names = {"format", *asdict(space), "storage", "width"}
     if described.keys() != names or described["format"] != _FORMAT:
         raise refused(path, "it is not a file of this store, or is of another version")
-    if FeatureSpace(**{name: described[name] for name in asdict(space)}) != space:
+    found: dict[str, Any] = {name: described[name] for name in asdict(space)}
+    if FeatureSpace(**found) != space:
         raise refused(path, "its features are of another model or preprocessing")
     storage: Storage = "float16" if described["storage"] == "float16" else "float32"
     width = int(described["width"])
     if not table.schema.equals(_schema(storage, width), check_metadata=False):
         raise refused(path, "its columns are not those of this store")
-    keys = table.column("key").to_pylist()
-    values = table.column("feature").combine_chunks().flatten()
-    rows = values.to_numpy(zero_copy_only=False).reshape(len(keys), width)
+    keys: list[Any] = table.column("key").to_pylist()
+    values: Any = table.column("feature").combine_chunks()
+    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
     if _digest(described, keys, rows) != metadata.get("sha256"):
         raise refused(path, "it is damaged: its content does not have its hash")
     if problem := not_unit(rows, storage):

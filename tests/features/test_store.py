@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, replace
 from itertools import product
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import pyarrow as pa
@@ -305,6 +306,7 @@ def test_keys_that_are_not_hashes_or_too_many_are_refused(keys: list[str], tmp_p
 WRITER = """
 import sys, time
 from pathlib import Path
+from typing import Any, cast
 import numpy as np
 from moderation.features import EmbeddingStore, FeatureSpace
 root, me = Path(sys.argv[1]), sys.argv[2]
@@ -432,8 +434,9 @@ def page_bytes(path: Path) -> set[int]:
     """Returns the places of all keys and values in a file."""
     table = pq.read_table(path)
     content = path.read_bytes()
-    keys = b"".join(table.column("key").to_pylist())
-    values = table.column("feature").combine_chunks().flatten().to_numpy(zero_copy_only=False)
+    found: list[Any] = table.column("key").to_pylist()
+    keys, features = b"".join(found), cast(Any, table.column("feature").combine_chunks())
+    values = features.flatten().to_numpy(zero_copy_only=False)
     places: set[int] = set()
     for block in (keys, values.tobytes()):
         start = content.index(block)

@@ -22,6 +22,7 @@ from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 from moderation.policy import Label, Policy, load_policy
 from tests.conftest import POLICIES, SHARED
+from tests.support.tables import rows_of
 
 REFERENCE = SHARED / "reference"
 VARIANTS = POLICIES / "variants"
@@ -118,7 +119,7 @@ def rate_rows(count: Any, n: Any, groups: Any, policy: Any = "small", metric: st
 
 def row_of(table: pd.DataFrame, metric: str, group: str) -> Any:
     """Returns the one row of a metric and a group."""
-    [row] = table[(table["metric"] == metric) & (table["group"] == group)].itertuples()
+    [row] = rows_of(table[(table["metric"] == metric) & (table["group"] == group)])
     return row
 
 
@@ -186,7 +187,7 @@ def ages() -> tuple[Dataset, Float32s]:
     age: list[str] = []
     first: list[str] = []
     second: list[str] = []
-    for row in table.itertuples():
+    for row in rows_of(table):
         n = int(row.n_fairface_validation)
         flagged = round(n * row.default_percent / 100)
         with_child = round(n * row.default_plus_child_percent / 100)

@@ -20,6 +20,7 @@ from audit.statistics.significance import holm
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import confusion, dataset_of, rate_rows, said
 from tests.support.stub_encoder import StubEncoder, random_features
+from tests.support.tables import rows_of
 
 #: (count, n) of each group.
 GroupCells = Sequence[tuple[int, int]]
@@ -31,7 +32,8 @@ TABLES = st.lists(CELL, min_size=1, max_size=7)
 def rates_of(counts: GroupCells, metric: str = FLAG) -> pd.DataFrame:
     """Returns the rows that `rate_table` gives for such counts."""
     count, n = np.array(counts).T
-    return rate_rows(count, n, list("abcdefghijkl"[: len(counts)]), metric=metric)
+    made: pd.DataFrame = rate_rows(count, n, list("abcdefghijkl"[: len(counts)]), metric=metric)
+    return made
 
 
 @given(TABLES)
@@ -41,7 +43,7 @@ def test_a_difference_to_overall_is_that_to_the_rest_less_the_groups_own_part(
 ) -> None:
     table = differences_to_overall(rates_of(counts))
     total, everyone = map(sum, zip(*counts, strict=True))
-    for row, (count, n) in zip(table.itertuples(), counts, strict=True):
+    for row, (count, n) in zip(rows_of(table), counts, strict=True):
         assert row.difference == pytest.approx(count / n - total / everyone, abs=1e-12)
         if n == everyone:
             assert math.isnan(row.difference_low)
@@ -57,7 +59,7 @@ def test_a_difference_to_overall_is_that_to_the_rest_less_the_groups_own_part(
 def test_a_ratio_to_overall_is_that_to_the_rest_seen_from_the_whole(counts: GroupCells) -> None:
     table = differences_to_overall(rates_of(counts))
     total, everyone = map(sum, zip(*counts, strict=True))
-    for row, (count, n) in zip(table.itertuples(), counts, strict=True):
+    for row, (count, n) in zip(rows_of(table), counts, strict=True):
         if not total or n == everyone:
             assert math.isnan(row.ratio_low)
             continue
@@ -129,7 +131,7 @@ def test_the_worst_race_of_the_published_run_is_white_with_a_simultaneous_interv
     dataset, features = confusion()
     table = rate_table(said(features), dataset.partitions([["race"]]))
     crime = table[table["metric"] == "category:egregious/crime-related"]
-    [gap] = gaps(crime).itertuples()
+    [gap] = rows_of(gaps(crime))
     assert (gap.worst, gap.best, gap.compared) == ("White", "Indian", 7)
     assert (gap.worst_count, gap.best_count) == (147, 9)
     bounds = difference(147, 2085, 9, 1516, 1 - 0.05 / 21)
@@ -144,7 +146,7 @@ def test_the_worst_race_of_the_published_run_is_white_with_a_simultaneous_interv
 
 
 def test_a_gap_without_a_difference_is_still_between_two_groups() -> None:
-    [gap] = gaps(rates_of([(0, 400), (0, 300), (0, 50)])).itertuples()
+    [gap] = rows_of(gaps(rates_of([(0, 400), (0, 300), (0, 50)])))
     assert (gap.worst, gap.best, gap.difference) == ("a", "c", 0)
     assert gap.difference_low == 0 < gap.difference_high
     assert math.isnan(gap.ratio)
@@ -155,23 +157,23 @@ def test_a_gap_without_a_difference_is_still_between_two_groups() -> None:
 def test_a_small_group_widens_the_interval_of_the_gap_though_it_is_not_the_worst() -> None:
     large = [(100, 2000), (2, 2000)]
     [without], [with_small] = (
-        gaps(rates_of(counts)).itertuples() for counts in (large, [*large, (1, 35)])
+        rows_of(gaps(rates_of(counts))) for counts in (large, [*large, (1, 35)])
     )
     assert (with_small.worst, with_small.best) == (without.worst, without.best)
     assert with_small.difference_high > without.difference_high + 0.05
 
 
 def test_a_gap_leaves_out_what_has_too_few_images_and_is_undefined_without_two_groups() -> None:
-    [gap] = gaps(rates_of([(3, 400), (9, 300), (29, 29)])).itertuples()
+    [gap] = rows_of(gaps(rates_of([(3, 400), (9, 300), (29, 29)])))
     assert (gap.worst, gap.best, gap.compared, gap.left_out) == ("b", "a", 2, ("c",))
-    [none] = gaps(rates_of([(3, 400), (29, 29)])).itertuples()
+    [none] = rows_of(gaps(rates_of([(3, 400), (29, 29)])))
     assert (none.worst, none.best, none.compared) == (None, None, 1)
     assert math.isnan(none.difference)
     assert math.isnan(none.p)
 
 
 def test_a_pass_ratio_hides_what_the_flag_ratio_shows() -> None:
-    [gap] = gaps(rates_of([(50, 1000), (10, 1000)])).itertuples()
+    [gap] = rows_of(gaps(rates_of([(50, 1000), (10, 1000)])))
     assert gap.ratio == pytest.approx(5)
     assert gap.pass_ratio == pytest.approx(0.9596, abs=1e-4)
 
@@ -186,7 +188,7 @@ def test_equalized_odds_difference_is_that_of_fairlearn_where_all_groups_have_su
     truth = truth_of(dataset, top)
     predictions = predict(top, StubEncoder(), random_features(n), truth=truth)
     rates = rate_table(predictions, dataset.partitions([["group"]]))
-    [row] = equalized_odds(rates.astype({"policy": object, "by": object})).itertuples()
+    [row] = rows_of(equalized_odds(rates.astype({"policy": object, "by": object})))
     theirs = equalized_odds_difference(
         truth.positive, predictions.flagged, sensitive_features=groups
     )
@@ -198,11 +200,11 @@ def test_equalized_odds_difference_is_that_of_fairlearn_where_all_groups_have_su
 def test_equalized_odds_hold_both_gaps_at_once_and_need_both() -> None:
     positives = rates_of([(90, 100), (60, 100)], TRUE_POSITIVE)
     negatives = rates_of([(5, 200), (9, 200)], FALSE_POSITIVE)
-    [row] = equalized_odds(pd.concat([positives, negatives], ignore_index=True)).itertuples()
+    [row] = rows_of(equalized_odds(pd.concat([positives, negatives], ignore_index=True)))
     bounds = difference(90, 100, 60, 100, 0.975)
     assert (row.low, row.high) == (pytest.approx(bounds.low), pytest.approx(bounds.high))
     assert not len(equalized_odds(positives))
     few = rates_of([(20, 25), (9, 20)], TRUE_POSITIVE)
-    [none] = equalized_odds(pd.concat([few, negatives], ignore_index=True)).itertuples()
+    [none] = rows_of(equalized_odds(pd.concat([few, negatives], ignore_index=True)))
     assert all(map(math.isnan, (none.difference, none.low, none.high)))
     assert none.compared == 0

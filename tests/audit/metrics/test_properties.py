@@ -26,6 +26,7 @@ from audit.metrics.variants import without_each_label
 from moderation.encoders.encoder import Float32s, unit
 from moderation.policy import Policy
 from tests.support.reference_counts import ChosenEncoder
+from tests.support.tables import rows_of
 
 WIDTH = 3
 #: Few values, so that images and labels often tie or are one and the same.
@@ -124,7 +125,7 @@ def _most_like(predictions: Predictions) -> npt.NDArray[np.object_]:
 
 
 def _sorted(table: pd.DataFrame) -> pd.DataFrame:
-    keys = [name for name in table if table[name].dtype.kind not in "ifb"]
+    keys = [str(name) for name in table if table[name].dtype.kind not in "ifb"]
     table = table.astype(dict.fromkeys(keys, str))
     return table.sort_values(keys).reset_index(drop=True)
 
@@ -239,7 +240,7 @@ def test_every_interval_holds_its_estimate(drawn: DrawnAudit) -> None:
     rates = rate_table(drawn.said(), drawn.parts)
     tables = [*_tables(drawn), differences_between_groups(rates[rates["metric"] == FLAG])]
     for table in tables:
-        for low in [name for name in table if name.endswith("low")]:
+        for low in [name for name in map(str, table) if name.endswith("low")]:
             stem = low.removesuffix("low").rstrip("_")
             shown = [stem] if stem else [name for name in ("rate", "share") if name in table]
             high = low.removesuffix("low") + "high"
@@ -263,7 +264,7 @@ def test_counts_of_groups_flows_and_prices_add_up(drawn: DrawnAudit) -> None:
     flows = flow_table(said, after, drawn.parts)
     for _, rows in flows.groupby(["by", "group", "kind"]):
         assert rows["count"].sum() == rows["n"].iloc[0]
-    for row in price_table(said, after, drawn.parts).itertuples():
+    for row in rows_of(price_table(said, after, drawn.parts)):
         assert row.from_flagged + row.from_passed == row.captured
         assert row.flagged_before + row.passed_before == row.n
 

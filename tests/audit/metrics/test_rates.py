@@ -27,6 +27,7 @@ from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import ages, confusion, dataset_of, group_of, row_of, said
 from tests.support.stub_encoder import StubEncoder, random_features
+from tests.support.tables import rows_of
 
 TOP = policy(decision="top_label")
 CRIME, NON_HUMAN = "category:egregious/crime-related", "category:egregious/non-human"
@@ -135,7 +136,7 @@ def test_rates_by_group_are_those_of_fairlearn(metric: str, theirs: Any) -> None
         y_pred=predictions.flagged.astype(int),
         sensitive_features=dataset.table["group"],
     )
-    ours = {row.group: row.rate for row in table[table["metric"] == metric].itertuples()}
+    ours = {row.group: row.rate for row in rows_of(table[table["metric"] == metric])}
     assert ours == pytest.approx(frame.by_group.to_dict())
     assert len(ours) == 3
 
@@ -207,7 +208,7 @@ def test_disjoint_categories_add_up_to_the_flags_under_top_label() -> None:
         )
         assert parts == pytest.approx(row_of(table, FLAG, group).rate)
         shown = [
-            r.rate for r in table[table["group"] == group].itertuples() if r.metric[:6] == "label:"
+            r.rate for r in rows_of(table[table["group"] == group]) if r.metric[:6] == "label:"
         ]
         assert sum(shown) == pytest.approx(1)
 

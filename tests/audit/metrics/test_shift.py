@@ -17,6 +17,7 @@ from audit.statistics.significance import cochran_p, holm, mcnemar_p
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import ages, dataset_of, group_of, row_of, said
 from tests.support.stub_encoder import StubEncoder, random_features
+from tests.support.tables import rows_of
 
 TOP = policy(decision="top_label")
 
@@ -137,7 +138,7 @@ def test_the_price_of_a_label_is_what_it_took_from_images_that_passed() -> None:
     dataset, features = ages()
     before, after = said(features, dataset=dataset), said(features, child=True)
     groups = dataset.groups(["age_band"])
-    [young, old] = price_table(before, after, [groups]).itertuples()
+    [young, old] = rows_of(price_table(before, after, [groups]))
     assert (young.label, young.group, young.n) == ("child", "0-19", 2736)
     assert (young.captured, young.from_flagged, young.from_passed) == (646, 646, 0)
     assert young.relief == pytest.approx(646 / 883)
@@ -150,7 +151,7 @@ def test_the_price_of_a_label_is_what_it_took_from_images_that_passed() -> None:
 
 def test_the_price_counts_what_was_correctly_classified_before() -> None:
     before, after = _before_and_after(dataset_of({"group": ["a"] * 400}, ["cat"] * 400))
-    [row] = price_table(before, after, [overall_group(400)]).itertuples()
+    [row] = rows_of(price_table(before, after, [overall_group(400)]))
     dog = after.label_ids.index("dog")
     cat = before.label_ids.index("cat")
     assert row.from_correct == int(((after.y_pred == dog) & (before.y_pred == cat)).sum())

@@ -243,7 +243,7 @@ def test_groups_get_the_chi_square_test_and_two_small_ones_fishers() -> None:
     )
     assert groups_p([*counts, 0], [*sizes, 0]) == groups_p(counts, sizes)
     assert groups_p([1, 9], [20, 30]) == pytest.approx(
-        stats.fisher_exact([[1, 9], [19, 21]]).pvalue
+        stats.fisher_exact(np.array([[1, 9], [19, 21]])).pvalue
     )
     assert groups_p([0, 0], [20, 30]) == groups_p([20, 30, 5], [20, 30, 5]) == 1
     assert groups_p([0, 1, 0], [30, 30, 31]) == groups_p([0, 0, 1], [30, 31, 30])

@@ -33,6 +33,7 @@ from audit.statistics.intervals import (
 from audit.statistics.significance import cochran_p, groups_p, independence_p
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import rate_rows
+from tests.support.tables import rows_of
 
 DRAWS = 1000
 SLACK = 3
@@ -60,7 +61,10 @@ def _rates(counts: Sizes, sizes: Sizes) -> pd.DataFrame:
     """Returns (draws, g) counts as the rate table of as many policies."""
     draws, g = counts.shape
     groups = np.tile(list("abcdefghi"[:g]), draws)
-    return rate_rows(counts.ravel(), np.tile(sizes, draws), groups, np.repeat(np.arange(draws), g))
+    made: pd.DataFrame = rate_rows(
+        counts.ravel(), np.tile(sizes, draws), groups, np.repeat(np.arange(draws), g)
+    )
+    return made
 
 
 @pytest.mark.parametrize("n", [30, 100, 300, 1550])
@@ -264,7 +268,7 @@ def test_the_best_of_pure_noise_gains_on_the_half_it_was_chosen_on_and_not_on_th
     for draw in range(DRAWS):
         before, trials = _searched(rng, 200, 10)
         halves = split_half(before, trials, overall_group(200), seed=draw)
-        for row in halves.itertuples():
+        for row in rows_of(halves):
             nets[row.half].append(row.net)
         held.append(row.net_low <= 0 <= row.net_high)
     chosen, other = (np.array(nets[half]) for half in ("chosen on", "held out"))

@@ -134,7 +134,7 @@ def test_images_of_a_model_hub_may_be_any_kind_of_bytes(tmp_path: Path, kind: An
 
 
 #: Columns that hold megabytes which are neither a name nor an image, and what is said of them.
-UNFIT = {
+UNFIT: dict[str, tuple[str, list[Any], str]] = {
     "image as numbers": ("image", [list(bytes(9000))], "neither images nor plain values are in"),
     "images in lists": ("image", [[{"bytes": bytes(10**6)}]], "neither images nor plain values"),
     "image as numbers in a record": ("image", [{"bytes": [0] * 9000}], "neither images nor plain"),

@@ -15,6 +15,7 @@ STARTERS = frozenset(
         "DecoderPool",
         "EmbeddedRedis",
         "EmbeddedWorker",
+        "LocalServer",
         "load_encoder",
         "subprocess",
         "sync_playwright",

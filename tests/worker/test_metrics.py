@@ -287,6 +287,7 @@ def test_without_redis_and_the_log_all_other_figures_are_given(metrics: Metrics)
     assert not [key for key in found if key.startswith(("evenhand_queue_", "evenhand_outbox"))]
 
 
+@pytest.mark.slow
 def test_a_redis_that_accepts_and_never_answers_holds_up_no_scrape(
     metrics: Metrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:

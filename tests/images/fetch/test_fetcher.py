@@ -612,6 +612,7 @@ def _dripping(head: bytes, drop: bytes) -> Script:
     return drip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "drop"),
     [
@@ -860,6 +861,7 @@ class SilentStore(MemoryFileSystem):  # type: ignore[misc]
         raise FileNotFoundError(path)
 
 
+@pytest.mark.slow
 def test_a_store_that_hangs_is_given_up_in_time_and_its_reads_are_bounded() -> None:
     fsspec.register_implementation("silent", SilentStore, clobber=True)
     settings = _settings(

@@ -15,14 +15,21 @@ import pytest
 
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
-from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions, policies
 from moderation.errors import ImageError
 from moderation.scoring.loading import load_pipeline
 from moderation.settings import load_settings
 from tests.support.command_line import moderation
-from tests.support.decision_samples import WEAPONS, image_sha256, submission
-from tests.support.filled_log import NOW, fill, set_values
+from tests.support.decision_samples import (
+    NOW,
+    WEAPONS,
+    decided,
+    fill,
+    image_sha256,
+    quarantined,
+    set_values,
+    submission,
+)
 
 
 @pytest.fixture
@@ -69,8 +76,7 @@ def test_list_prints_every_format(log: DecisionLog) -> None:
 
 def test_show_prints_a_decision_and_a_request(log: DecisionLog) -> None:
     [decision_id] = fill(log, 1)
-    entry = log.quarantine(submission("bad"), "image", ImageError("it is damaged"))
-    assert isinstance(entry, Quarantined)
+    entry = quarantined(log.quarantine(submission("bad"), "image", ImageError("it is damaged")))
     decision = json.loads(run("show", decision_id).stdout)
     assert decision["verdict"]["policy"]["id"] == "weapons"
     assert decision["logit_scale"] == 100.0
@@ -171,14 +177,11 @@ def test_a_replay_with_the_image_looks_at_it_again(
     with load_pipeline(settings, {"weapons": WEAPONS}) as pipeline:
         served = pipeline.served(["weapons"])
         verdicts = pipeline.moderate(content, served, request_id="r")
-    outcome = log.decide(submission("r"), [policy.basis for policy in served], verdicts)
-    assert isinstance(outcome, Decided)
-    name = outcome.verdicts[0].decision_id or ""
-    same = run(
-        "replay", name, "--image", str(photographs[0]), "--model", "starter", "--tolerance", "1e-4"
-    )
+    answer = decided(log.decide(submission("r"), [policy.basis for policy in served], verdicts))
+    again = ("replay", answer.verdicts[0].decision_id or "", "--model", "starter", "--image")
+    same = run(*again, str(photographs[0]), "--tolerance", "1e-4")
     assert (same.returncode, same.stdout) == (0, ""), same.stderr
-    other = run("replay", name, "--image", str(photographs[1]), "--model", "starter")
+    other = run(*again, str(photographs[1]))
     assert other.returncode == 2
     assert "not the image that was decided on" in other.stderr
 

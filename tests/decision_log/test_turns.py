@@ -17,25 +17,20 @@ from sqlalchemy.exc import IntegrityError
 from moderation.decision_log.database import Database, Vanished
 from moderation.decision_log.turns import Turns, Work
 from moderation.errors import LogError, LogUnavailable, RequestError
+from tests.support.decision_samples import at_once
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 
-def _database(folder: Path) -> Database:
-    """Returns a new SQLite database with a table of numbers."""
-    file = folder / "numbers.db"
-    file.touch()
-    made = Database(make_url(f"sqlite:///{file}"), threads=20)
-    with made.writing() as connection:
-        connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
-    return made
-
-
 class SharedDatabase:
-    """Such a database with its own turns, which counts its transactions."""
+    """A new SQLite database of numbers, with its own turns; it counts its transactions."""
 
-    def __init__(self, folder: Path, seconds: float = PATIENCE_SECONDS) -> None:
-        self.database = _database(folder)
-        self.turns = Turns("numbers.db", seconds=seconds)
+    def __init__(self, folder: Path) -> None:
+        file = folder / "numbers.db"
+        file.touch()
+        self.database = Database(make_url(f"sqlite:///{file}"), threads=20)
+        with self.database.writing() as connection:
+            connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
+        self.turns = Turns("numbers.db", seconds=PATIENCE_SECONDS)
         self.begun = self.commits = 0
         self.away: type[Exception] | None = None
 
@@ -81,19 +76,14 @@ def adding(n: int) -> Work[int]:
     return work
 
 
-def test_those_that_wait_share_one_commit_and_each_gets_its_own_result(
-    shared: SharedDatabase,
+@pytest.mark.parametrize(("count", "commits"), [(20, 1), (100, 2)])
+def test_as_many_as_may_share_a_commit_and_each_gets_its_own_result(
+    count: int, commits: int, shared: SharedDatabase
 ) -> None:
-    answers = shared.together([adding(n) for n in range(20)])
-    assert [answer.result() for answer in answers] == list(range(20))
-    assert shared.numbers() == list(range(20))
-    assert shared.commits == 1
-
-
-def test_more_than_may_share_one_take_several(shared: SharedDatabase) -> None:
-    answers = shared.together([adding(n) for n in range(100)])
-    assert [answer.result() for answer in answers] == list(range(100))
-    assert shared.commits == 2
+    answers = shared.together([adding(n) for n in range(count)])
+    assert [answer.result() for answer in answers] == list(range(count))
+    assert shared.numbers() == list(range(count))
+    assert shared.commits == commits
 
 
 def _refused(_: Connection) -> int:
@@ -138,13 +128,12 @@ def test_threads_get_each_an_error_of_its_own(shared: SharedDatabase) -> None:
     assert errors[0] is not errors[1]
 
 
-def test_work_that_gets_no_turn_in_time_fails_and_is_never_written(tmp_path: Path) -> None:
-    shared = SharedDatabase(tmp_path, seconds=0.1)
+def test_work_that_gets_no_turn_in_time_fails_and_is_never_written(shared: SharedDatabase) -> None:
+    shared.turns = Turns("numbers.db", seconds=0.1)
     with shared.turns.turn(), pytest.raises(LogUnavailable, match="no turn to write"):
         shared.write(adding(1))
     assert shared.write(adding(2)) == 2
     assert shared.numbers() == [2]
-    shared.database.close()
 
 
 def test_work_that_another_thread_writes_has_its_result_though_its_turn_never_comes(
@@ -172,38 +161,25 @@ def test_a_leader_that_is_broken_off_leaves_nobody_waiting(shared: SharedDatabas
         raise KeyboardInterrupt
 
     answers = shared.together([broken_off, adding(1)])
-    errors = {type(answer.exception()) for answer in answers}
-    assert errors == {
-        KeyboardInterrupt,
-        LogUnavailable,
-    }  # the leader, and the other
+    leader, other = (type(answer.exception()) for answer in answers)
+    assert {leader, other} == {KeyboardInterrupt, LogUnavailable}
     assert shared.write(adding(2)) == 2
     assert shared.numbers() == [2]
 
 
 def test_many_threads_lose_nothing_and_write_nothing_twice(shared: SharedDatabase) -> None:
-    start = threading.Barrier(16)
-
     def many(first: int) -> list[int]:
-        start.wait()
         return [shared.write(adding(n)) for n in range(first, 400, 16)]
 
-    with ThreadPoolExecutor(16) as pool:
-        results = sorted(n for some in pool.map(many, range(16)) for n in some)
+    results = sorted(n for some in at_once(16, many) for n in some)
     assert results == shared.numbers() == list(range(400))
 
 
-# The same in the decision log's own database
+# The same with the turns of the database itself
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    made = _database(tmp_path)
-    yield made
-    made.close()
-
-
-def test_writes_to_sqlite_share_commits(database: Database) -> None:
+def test_writes_to_sqlite_share_commits(shared: SharedDatabase) -> None:
+    database = shared.database
     database._turns = Turns("numbers.db", seconds=PATIENCE_SECONDS)
     commits: list[Connection] = []
     events.listen(database.engine, "commit", commits.append)
@@ -216,7 +192,7 @@ def test_writes_to_sqlite_share_commits(database: Database) -> None:
 
 
 def test_work_that_is_tried_again_and_again_pauses_without_the_turn(
-    database: Database, monkeypatch: pytest.MonkeyPatch
+    shared: SharedDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def vanishing(_: Connection) -> int:
         raise Vanished
@@ -226,11 +202,11 @@ def test_work_that_is_tried_again_and_again_pauses_without_the_turn(
 
     def look(seconds: float) -> None:
         if threading.current_thread() is here:
-            held.append(database._turns._turn.locked())
+            held.append(shared.database._turns._turn.locked())
         else:
             sleep(seconds)
 
     monkeypatch.setattr(time, "sleep", look)
     with pytest.raises(LogUnavailable, match="again and again"):
-        database.write(vanishing)
+        shared.database.write(vanishing)
     assert held == [False] * 7

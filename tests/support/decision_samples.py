@@ -1,4 +1,4 @@
-"""Submissions, bases and verdicts as a worker makes them, without a model; and their answers."""
+"""Submissions, bases and verdicts as a worker makes them, without a model; and logs with them."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import hashlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
 
 import numpy as np
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, func, select, update
 
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.records import Answer, Decided, Quarantined, Submission
+from moderation.decision_log.tables import decisions
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.scoring.classifier import Classifier
@@ -33,6 +35,7 @@ STAMP = ModelStamp(
 )
 HOST = "images.example.com"
 ENDPOINTS = ("https://a.example/hook", "https://b.example/hook")
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def image_sha256(name: str) -> str:
@@ -75,10 +78,36 @@ def verdict(
     )
 
 
-def decide_one(log: DecisionLog, request_id: str = "r1", *, image: str = "a") -> Decided:
+def decide_one(
+    log: DecisionLog,
+    request_id: str = "r1",
+    *,
+    image: str = "a",
+    policy: Policy = WEAPONS,
+    seed: int = 0,
+) -> Decided:
     """Returns the answer to a request with one policy, once the log has decided it."""
-    made = verdict(basis(), request_id=request_id, image=image)
-    return decided(log.decide(submission(request_id, image=image), [basis()], [made]))
+    on = basis(policy)
+    made = verdict(on, request_id=request_id, image=image, seed=seed)
+    return decided(log.decide(submission(request_id, image=image), [on], [made]))
+
+
+def fill(log: DecisionLog, number: int = 4) -> list[str]:
+    """Writes decisions, one an hour, of two policies in turn; returns their ids, newest first."""
+    ids: list[str] = []
+    for i in range(number):
+        policy = OTHER if i % 2 else WEAPONS
+        [made] = decide_one(log, f"r{i}", image=f"image {i}", policy=policy, seed=i).verdicts
+        assert made.decision_id
+        at = NOW + timedelta(hours=i)
+        set_values(log, decisions, decisions.c.id == made.decision_id, decided_at=at)
+        ids.insert(0, made.decision_id)
+    return ids
+
+
+def set_values(log: DecisionLog, table: Table, where: Any, **values: Any) -> None:
+    with log.database.writing() as connection:
+        connection.execute(update(table).where(where).values(**values))
 
 
 def answer_to(log: DecisionLog, request_id: str = "r1") -> Answer | None:

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 import base64
-import io
 import itertools
 import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
-from sqlalchemy import func, select, text
+from sqlalchemy import text
 
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.quarantine import list_quarantined
 from moderation.decision_log.records import Decided, Quarantined
-from moderation.decision_log.tables import decisions as decisions_table
-from moderation.decision_log.tables import submissions as submissions_table
+from moderation.decision_log.tables import decisions, submissions
 from moderation.encoders.encoder import Float32s
 from moderation.errors import (
     EncoderFailed,
@@ -43,6 +42,8 @@ from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.metrics import Metrics
 from moderation.worker.request import Arrival, Request, read_request
 from tests.support.database_servers import PostgresServer
+from tests.support.decision_samples import count, decided, quarantined
+from tests.support.hostile_files import saved
 from tests.support.photo_server import PhotoServer
 from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder
@@ -94,10 +95,6 @@ class Desk:
             if sample.name == f"evenhand_{name}" and sample.value
         }
 
-    def rows(self, table: Any) -> int:
-        with self.log.engine.connect() as connection:
-            return int(connection.execute(select(func.count()).select_from(table)).scalar_one())
-
     def close(self) -> None:
         self.fetcher.close()
         self.redis.close()
@@ -131,15 +128,12 @@ def desk(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[
         max_deliveries=2,
         visibility_timeout_seconds=3600,
     )
-    made = Desk(settings, pipeline)
-    yield made
-    made.close()
+    with closing(Desk(settings, pipeline)) as made:
+        yield made
 
 
 def picture(colour: tuple[int, int, int] = (255, 0, 0)) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (16, 16), colour).save(file, "PNG")
-    return file.getvalue()
+    return saved(Image.new("RGB", (16, 16), colour))
 
 
 def message(content: bytes | None = None, **changes: Any) -> dict[str, Any]:
@@ -150,13 +144,11 @@ def message(content: bytes | None = None, **changes: Any) -> dict[str, Any]:
 def test_a_redelivered_request_gets_the_same_verdict_and_no_second_row(
     desk: Desk, encoder: StubEncoder
 ) -> None:
-    first = desk.answer(message())
+    first = decided(desk.answer(message()))
     encoded = encoder.images_encoded
-    again = desk.answer(message())
-    assert isinstance(first, Decided)
-    assert again == first
+    assert desk.answer(message()) == first
     assert encoder.images_encoded == encoded
-    assert (desk.rows(submissions_table), desk.rows(decisions_table)) == (1, 1)
+    assert count(desk.log, submissions, decisions) == [1, 1]
     assert desk.counted("requests_total") == {"interactive decided": 1}
     assert desk.counted("redeliveries_total") == {"": 1}
     steps = desk.counted("step_seconds_count")
@@ -167,39 +159,37 @@ def test_a_redelivered_request_gets_the_same_verdict_and_no_second_row(
 def test_a_repeated_submission_gets_the_same_verdict_from_the_log(
     desk: Desk, encoder: StubEncoder
 ) -> None:
-    first = desk.answer(message(), "a")
+    [one] = decided(desk.answer(message(), "a")).verdicts
     encoded = encoder.images_encoded
-    second = desk.answer(message(), "b")
-    assert isinstance(first, Decided)
-    assert isinstance(second, Decided)
-    [one], [other] = first.verdicts, second.verdicts
+    [other] = decided(desk.answer(message(), "b")).verdicts
     assert (one.request_id, other.request_id) == ("a", "b")
     assert other.decision_id == one.decision_id is not None
     own = {"request_id", "timings"}
     assert other.model_dump(exclude=own) == one.model_dump(exclude=own)
     assert encoder.images_encoded == encoded
-    assert (desk.rows(submissions_table), desk.rows(decisions_table)) == (2, 1)
+    assert count(desk.log, submissions, decisions) == [2, 1]
     assert desk.counted("requests_total") == {"interactive decided": 2}
     assert desk.counted("recalled_decisions_total") == {"": 1}
 
 
 def test_requests_at_the_same_time_end_in_one_decision(desk: Desk) -> None:
     with ThreadPoolExecutor(16) as pool:
-        answers = list(pool.map(lambda n: desk.answer(message(), f"r{n % 8}"), range(64)))
-    ids = {v.decision_id for answer in answers for v in answer.verdicts}  # type: ignore[union-attr]
+        answers = pool.map(lambda n: decided(desk.answer(message(), f"r{n % 8}")), range(64))
+        ids = {verdict.decision_id for answer in answers for verdict in answer.verdicts}
     assert len(ids) == 1
-    assert (desk.rows(submissions_table), desk.rows(decisions_table)) == (8, 1)
+    assert count(desk.log, submissions, decisions) == [8, 1]
 
 
 def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(
     desk: Desk,
 ) -> None:
-    desk.answer(message(), "a")
-    other = Accepted(message(picture((0, 0, 255))), "interactive", 0.0)
-    desk.registry.accept("a", other, most_waiting=5, most_bytes=10_000)
+    desk.answer(message())
+    other = message(picture((0, 0, 255)))
+    accepted = Accepted(other, "interactive", 0.0)
+    desk.registry.accept("a", accepted, most_waiting=5, most_bytes=10_000)
     with pytest.raises(RequestError, match="used before"):
-        desk.answer(message(picture((0, 0, 255))), "a")
-    assert desk.rows(submissions_table) == 1
+        desk.answer(other)
+    assert count(desk.log, submissions) == [1]
     assert desk.registry.count() == 0
 
 
@@ -221,11 +211,9 @@ def test_an_id_that_is_used_for_another_image_is_refused_and_struck_off(
 def test_what_gets_no_verdict_is_quarantined_once_with_its_reason(
     given: Any, reason: str, error: type[ModerationError], desk: Desk
 ) -> None:
-    answer = desk.answer(given)
-    assert isinstance(answer, Quarantined)
+    answer = quarantined(desk.answer(given))
     assert (answer.reason, type(answer.error)) == (reason, error)
-    again = desk.answer(given)
-    assert isinstance(again, Quarantined)
+    again = quarantined(desk.answer(given))
     assert again.quarantine_id == answer.quarantine_id
     assert str(again.error) == str(answer.error)
     [entry] = list_quarantined(desk.log.engine)
@@ -238,10 +226,9 @@ def test_no_image_that_came_as_text_is_kept(desk: Desk, tmp_path: Path) -> None:
     texts = (encoded, f"data:image/png;base64,{encoded}", f"/app/{encoded}")
     for kind, given in itertools.product(("path", "url", "key"), texts):
         answer = desk.answer(message(image={kind: given}), f"{kind}-{texts.index(given)}")
-        assert isinstance(answer, Quarantined)
-        assert answer.reason == "message"
+        assert quarantined(answer).reason == "message"
     for odd in (message(policies=[encoded]), {**message(), encoded: encoded}):
-        assert isinstance(desk.answer(odd, f"odd-{len(odd)}"), Quarantined)
+        assert quarantined(desk.answer(odd, f"odd-{len(odd)}"))
     desk.log.close()
     for file in tmp_path.iterdir():
         assert encoded[100:140].encode() not in file.read_bytes(), file
@@ -254,9 +241,7 @@ def test_a_transient_failure_is_tried_so_often_and_then_quarantined(desk: Desk) 
             with pytest.raises(TryAgain) as again:
                 desk.answer(lost, retries=retries)
             assert isinstance(again.value.error, ImageUnavailable)
-        answer = desk.answer(lost, retries=2)
-    assert isinstance(answer, Quarantined)
-    assert answer.reason == "unavailable"
+        assert quarantined(desk.answer(lost, retries=2)).reason == "unavailable"
     [entry] = list_quarantined(desk.log.engine)
     assert (entry.retries, entry.deliveries) == (2, 0)
     assert "secret" not in json.dumps(entry.as_json())
@@ -265,8 +250,7 @@ def test_a_transient_failure_is_tried_so_often_and_then_quarantined(desk: Desk) 
 def test_a_request_that_workers_die_of_is_quarantined(desk: Desk) -> None:
     for _ in range(2):  # taken, and never given back
         desk.registry.take("a", "interactive", "dead")
-    answer = desk.answer(message())
-    assert isinstance(answer, Quarantined)
+    answer = quarantined(desk.answer(message()))
     assert answer.reason == "deliveries"
     assert "2 workers died" in answer.error.what
     [entry] = list_quarantined(desk.log.engine)
@@ -297,8 +281,7 @@ def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(
         answerer = desk.answerer_on(desk.log, pipeline)
         requests = [read(message(picture((n, 0, 0))), name) for n, name in enumerate(names)]
         with ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(answerer.answer, requests))
-    assert all(isinstance(answer, Decided) for answer in answers)
+            assert all(map(decided, pool.map(answerer.answer, requests)))
     assert tried == [1, 1, 1, 1]
 
 
@@ -313,15 +296,14 @@ def test_an_encoder_that_fails_is_tried_again_and_then_quarantined(desk: Desk) -
         with pytest.raises(TryAgain) as again:
             answerer.answer(read(message()))
         assert isinstance(again.value.error, EncoderFailed)
-        answer = answerer.answer(read(message(), retries=2))
-    assert isinstance(answer, Quarantined)
+        answer = quarantined(answerer.answer(read(message(), retries=2)))
     assert (answer.reason, type(answer.error)) == ("model", EncoderFailed)
 
 
 def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(desk: Desk) -> None:
     for _ in range(5):
         desk.registry.take("a", "interactive", "w")
-    assert isinstance(desk.answer(message()), Decided)
+    assert decided(desk.answer(message()))
 
 
 def test_retries_are_not_deaths(desk: Desk) -> None:
@@ -349,9 +331,8 @@ def on_postgres(
         database_url=database.new_database(),
         visibility_timeout_seconds=240,
     )
-    made = Desk(settings, pipeline)
-    yield made
-    made.close()
+    with closing(Desk(settings, pipeline)) as made:
+        yield made
 
 
 def test_a_database_that_is_away_delays_an_answer_and_loses_none(
@@ -363,9 +344,8 @@ def test_a_database_that_is_away_delays_an_answer_and_loses_none(
         until(lambda: len(on_postgres.waited) == 4)
         assert not any(future.done() for future in waiting)
         database.start()
-        answers = [future.result() for future in waiting]
-    assert all(isinstance(answer, Decided) for answer in answers)
-    assert (on_postgres.rows(submissions_table), on_postgres.rows(decisions_table)) == (4, 1)
+        assert all(decided(future.result()) for future in waiting)
+    assert count(on_postgres.log, submissions, decisions) == [4, 1]
     assert on_postgres.counted("requests_total") == {"interactive decided": 4}
 
 
@@ -378,7 +358,7 @@ def test_a_worker_that_is_to_stop_waits_for_no_database(
         on_postgres.answer(message())
     assert isinstance(again.value.error, LogUnavailable)
     database.start()
-    assert isinstance(on_postgres.answer(message()), Decided)
+    assert decided(on_postgres.answer(message()))
 
 
 def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(
@@ -393,7 +373,7 @@ def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(
         assert isinstance(again.value.error, LogError)
     with desk.log.engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
-    assert isinstance(desk.answer(message()), Decided)
+    assert decided(desk.answer(message()))
     assert list_quarantined(desk.log.engine) == []
 
 
@@ -402,8 +382,7 @@ def test_redis_need_not_take_notes(desk: Desk) -> None:
         away = connect(load_settings(broker_url=gone.url))
     desk.registry = Registry(away)
     answerer = desk.answerer_on(desk.log, desk.answerer._pipeline)
-    answer = answerer.answer(read(message()))
-    assert isinstance(answer, Decided)
+    assert decided(answerer.answer(read(message())))
 
 
 def test_an_answered_request_is_struck_off_the_registry(desk: Desk) -> None:
@@ -420,6 +399,5 @@ def test_an_image_refused_is_kept_to_be_sent_again(desk: Desk) -> None:
 
 
 def test_an_id_that_no_table_could_hold_is_replaced(desk: Desk) -> None:
-    answer = desk.answer(message(request_id="a\0b" * 100))
-    assert isinstance(answer, Decided)
+    answer = decided(desk.answer(message(request_id="a\0b" * 100)))
     assert answer.request_id.startswith("odd-")

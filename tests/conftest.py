@@ -124,6 +124,16 @@ def settings(redis_server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=redis_server.url, verdict_timeout_seconds=PATIENCE_SECONDS)
 
 
+@pytest.fixture
+def alone(redis_server: EmbeddedRedis) -> Iterator[Settings]:
+    """Settings of another of its databases, without a worker, which is empty before and after."""
+    settings = load_settings(broker_url=redis_server.url[:-1] + "7", metrics_address="0")
+    with connect(settings) as connection:
+        connection.flushdb()
+        yield settings
+        connection.flushdb()
+
+
 @pytest.fixture(scope="session")
 def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
     """A real worker process with the starter encoder and our policies, which reads test images."""

@@ -23,7 +23,7 @@ from moderation.queue.registry import Accepted, Registry
 from moderation.queue.sending import pack_message
 from moderation.settings import Settings, load_settings
 from tests.support.losing_proxy import LosingProxy
-from tests.support.redis_kinds import KeepingRedis
+from tests.support.redis_kinds import KeepingRedis, queued
 from tests.support.waiting import until
 
 #: Celery's own way to write a result.
@@ -43,12 +43,6 @@ def settings(server: EmbeddedRedis) -> Settings:
 def losing(server: EmbeddedRedis) -> Iterator[LosingProxy]:
     with LosingProxy(server.url) as proxy:
         yield proxy
-
-
-def queued(connection: Any) -> list[str]:
-    """Returns the ids that wait, the next one first."""
-    messages = reversed(connection.lrange(QUEUE, 0, -1))
-    return [json.loads(message)["headers"]["id"] for message in messages]
 
 
 def is_consistent(connection: Any) -> bool:
@@ -153,11 +147,9 @@ def test_a_request_that_a_worker_has_is_not_withdrawn(connection: Any, registry:
     assert registry.accepted("a") == ACCEPTED
 
 
-def lose(proxy: LosingProxy, settings: Settings, times: int) -> Client:
+def lose(proxy: LosingProxy, times: int) -> Client:
     """Returns a client whose next submissions arrive without an answer, so many times."""
-    client = Client(
-        settings.model_copy(update={"broker_url": load_settings(broker_url=proxy.url).broker_url})
-    )
+    client = Client(load_settings(broker_url=proxy.url))
     client.submit("/srv/before.jpg", "weapons")  # so that Redis knows the scripts
     proxy.marker, proxy.times = TASK_NAME.encode(), times
     return client
@@ -168,11 +160,10 @@ def test_a_request_whose_answer_was_lost_is_taken_back(
     times: int,
     is_full: bool,
     losing: LosingProxy,
-    settings: Settings,
     connection: Any,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    client = lose(losing, settings, times)
+    client = lose(losing, times)
     [before] = queued(connection)
     arrived: list[int] = []
 
@@ -201,7 +192,7 @@ def test_a_request_whose_answer_was_lost_is_submitted_if_a_worker_has_it(
     registry: Registry,
 ) -> None:
     """Also where it asks between the two steps of a worker that strikes off and then answers."""
-    client = lose(losing, settings, 1)
+    client = lose(losing, 1)
     connection.delete(QUEUE)
     taken: list[str] = []
 
@@ -240,7 +231,7 @@ def test_a_redis_that_dies_in_the_moment_has_a_request_whole_and_a_warning_is_lo
 ) -> None:
     with KeepingRedis(tmp_path) as server, LosingProxy(server.url) as losing:
         settings = load_settings(broker_url=server.url, visibility_timeout_seconds=5)
-        client = lose(losing, settings, 1)
+        client = lose(losing, 1)
         losing.then = server.stop
         with pytest.raises(BrokerUnavailable, match="does not answer"):
             client.submit("/srv/a.jpg", "weapons")

@@ -187,11 +187,9 @@ def test_a_way_without_tls_to_another_machine_is_a_warning(name: str) -> None:
 
 
 def test_a_way_with_tls_is_not_a_warning(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
-    certificates = Certificates(tmp_path, "localhost")
-    with TlsFront(certificates, redis_server.port) as front:
-        password = redis_server.url.partition("://")[2].partition("@")[0]
-        url = f"rediss://{password}@localhost:{front.port}/0"
-        checks = found(load_settings(broker_url=url, redis_ca_file=certificates.authority))
+    certificates = Certificates(tmp_path)
+    with TlsFront(certificates, redis_server) as front:
+        checks = found(load_settings(broker_url=front.url, redis_ca_file=certificates.authority))
     assert checks["redis transport"].state == "ok"
     assert checks["redis access"].found == "it asks for a password"
 
@@ -427,17 +425,26 @@ def test_no_option_is_advised_that_the_command_lacks(tmp_path: Path) -> None:
 def test_doctor_finds_what_is_there_and_what_is_missing(
     settings: Settings, worker: EmbeddedWorker, tmp_path: Path
 ) -> None:
-    env = {
-        "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
-        "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/decisions.db",
-        "MODERATION_MODEL": "starter",
-        "MODERATION_MODLE": "starter",
-        "MODERATION_VISIBILITY_TIMEOUT_SECONDS": "60",
-        "MODERATION_FETCH_TIMEOUT_SECONDS": "40",
-        "MODERATION_CONCURRENCY": "2",
-        "MODERATION_DECODE_TIMEOUT_SECONDS": "1",
+    variables = {
+        "BROKER_URL": settings.broker_url.get_secret_value(),
+        "POLICIES": str(POLICIES),
+        "MODEL": "starter",
+        "MODLE": "starter",
+        "VISIBILITY_TIMEOUT_SECONDS": "60",
+        "FETCH_TIMEOUT_SECONDS": "40",
+        "CONCURRENCY": "2",
+        "DECODE_TIMEOUT_SECONDS": "1",
     }
-    checks = until(lambda: _checks_in_time(env))
+
+    def in_time() -> dict[str, dict[str, str]]:
+        """Returns what it finds; nothing if the machine was too busy for its two questions."""
+        done = doctor(tmp_path, **variables)
+        assert done.returncode == 1
+        checks = {check["name"]: check for check in json.loads(done.stdout)}
+        there = {checks[name]["state"] for name in ("workers", "clock")} == {"ok"}
+        return checks if there else {}
+
+    checks = until(in_time)
     assert {name: check["state"] for name, check in checks.items()} == {
         "environment": "warn",
         "image access": "warn",
@@ -457,17 +464,8 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
         "callbacks": "ok",
     }
     assert "MODERATION_MODLE" in checks["environment"]["found"]
-    del env["MODERATION_FETCH_TIMEOUT_SECONDS"]
-    assert moderation("doctor", env=env).returncode == 0
+    del variables["FETCH_TIMEOUT_SECONDS"]
+    assert doctor(tmp_path, **variables).returncode == 0
     # A request may have to wait for the slow decoding of all others in hand.
-    env["MODERATION_CONCURRENCY"] = "1000"
-    assert moderation("doctor", env=env).returncode == 1
-
-
-def _checks_in_time(env: dict[str, str]) -> dict[str, Any]:
-    """Returns what doctor finds; nothing where the machine was too busy for its two questions."""
-    done = moderation("doctor", "--format", "json", env=env)
-    assert done.returncode == 1
-    checks = {check["name"]: check for check in json.loads(done.stdout)}
-    in_time = {checks[name]["state"] for name in ("workers", "clock")} == {"ok"}
-    return checks if in_time else {}
+    variables["CONCURRENCY"] = "1000"
+    assert doctor(tmp_path, **variables).returncode == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 import redis
@@ -13,40 +13,26 @@ from moderation.errors import BrokerUnavailable
 from moderation.local_servers import EmbeddedRedis
 from moderation.queue.celery_app import connect, create_app, ping, shown_url
 from moderation.settings import Settings, load_settings
-from tests.support.echo_worker import EchoWorker, answer, send
+from tests.support.echo_worker import EchoWorker
 from tests.support.redis_kinds import Certificates, TlsFront
 
 
 @pytest.fixture(scope="module")
 def ours(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("ours"), "localhost")
-
-
-@pytest.fixture(scope="module")
-def theirs(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return Certificates(tmp_path_factory.mktemp("theirs"), "localhost")
+    return Certificates(tmp_path_factory.mktemp("ours"))
 
 
 @pytest.fixture(scope="module")
 def front(server: EmbeddedRedis, ours: Certificates) -> Iterator[TlsFront]:
-    with TlsFront(ours, server.port) as running:
+    with TlsFront(ours, server) as running:
         yield running
 
 
-def secured(
-    server: EmbeddedRedis, front: TlsFront, host: str = "localhost", **more: Any
-) -> Settings:
-    password = server.url.partition("://")[2].partition("@")[0]
-    return load_settings(broker_url=f"rediss://{password}@{host}:{front.port}/0", **more)
-
-
-def test_host_and_worker_meet_over_tls(
-    server: EmbeddedRedis, front: TlsFront, ours: Certificates, tmp_path: Path
-) -> None:
-    settings = secured(server, front, redis_ca_file=ours.authority)
+def test_host_and_worker_meet_over_tls(front: TlsFront, ours: Certificates, tmp_path: Path) -> None:
+    settings = load_settings(broker_url=front.url, redis_ca_file=ours.authority)
     ping(settings)
     with EchoWorker(settings, tmp_path) as echo:
-        assert answer(settings, send(settings))["did"] == "answer"
+        assert echo.answer(echo.send())["did"] == "answer"
         assert "insecure" not in echo.log()
         assert "Traceback" not in echo.log()
     assert shown_url(settings) == f"rediss://localhost:{front.port}/0"
@@ -55,12 +41,11 @@ def test_host_and_worker_meet_over_tls(
 def test_results_may_have_tls_of_their_own(
     server: EmbeddedRedis, front: TlsFront, ours: Certificates, tmp_path: Path
 ) -> None:
-    over_tls = secured(server, front, redis_ca_file=ours.authority).broker_url
     settings = load_settings(
-        broker_url=server.url, result_url=over_tls, redis_ca_file=ours.authority
+        broker_url=server.url, result_url=front.url, redis_ca_file=ours.authority
     )
-    with EchoWorker(settings, tmp_path):
-        assert answer(settings, send(settings))["did"] == "answer"
+    with EchoWorker(settings, tmp_path) as echo:
+        assert echo.answer(echo.send())["did"] == "answer"
 
 
 def refused(settings: Settings) -> str:
@@ -76,25 +61,24 @@ def refused(settings: Settings) -> str:
 
 
 def test_a_certificate_of_another_authority_or_name_is_refused(
-    server: EmbeddedRedis, front: TlsFront, ours: Certificates, theirs: Certificates
+    front: TlsFront, ours: Certificates, tmp_path: Path
 ) -> None:
-    other = secured(server, front, redis_ca_file=theirs.authority)
-    assert "CERTIFICATE_VERIFY_FAILED" in refused(other)
-    of_the_system = secured(server, front)
-    assert "CERTIFICATE_VERIFY_FAILED" in refused(of_the_system)
-    named = secured(server, front, "127.0.0.1", redis_ca_file=ours.authority)
-    assert "mismatch" in refused(named)
+    for authority in (Certificates(tmp_path).authority, None):  # None is those of the system
+        other = load_settings(broker_url=front.url, redis_ca_file=authority)
+        assert "CERTIFICATE_VERIFY_FAILED" in refused(other)
+    url = front.url.replace("localhost", "127.0.0.1")
+    assert "mismatch" in refused(load_settings(broker_url=url, redis_ca_file=ours.authority))
 
 
 def test_a_server_that_asks_for_a_certificate_gets_ours(
     server: EmbeddedRedis, ours: Certificates
 ) -> None:
-    with TlsFront(ours, server.port, ask_client=True) as asking:
-        without = secured(server, asking, redis_ca_file=ours.authority)
+    with TlsFront(ours, server, ask_client=True) as asking:
+        files = {"redis_ca_file": ours.authority}
         with pytest.raises(BrokerUnavailable):
-            ping(without)
-        files: dict[str, Any] = {"redis_cert_file": ours.certificate, "redis_key_file": ours.key}
-        given = secured(server, asking, redis_ca_file=ours.authority, **files)
+            ping(load_settings(broker_url=asking.url, **files))
+        files |= {"redis_cert_file": ours.certificate, "redis_key_file": ours.key}
+        given = load_settings(broker_url=asking.url, **files)
         ping(given)
         with create_app(given) as app:
             assert app.backend.client.ping()

@@ -16,15 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.queue.celery_app import CONTROL, UNACKED, UNACKED_INDEX, create_app
 from moderation.queue.envelope import UnreadableMessage, largest_message, pack_note, read_envelope
-from moderation.settings import Settings, load_settings
+from moderation.queue.sending import pack_message
+from moderation.settings import load_settings
 from tests.conftest import ROOT
-from tests.support.echo_worker import QUEUE, EchoWorker, answer, send
+from tests.support.echo_worker import QUEUE, EchoWorker
 from tests.support.waiting import until
 
 SECRET = "c2VjcmV0IGltYWdl"
@@ -33,48 +33,30 @@ VISIBILITY_SECONDS = 5
 
 
 @pytest.fixture(scope="module")
-def host(server: EmbeddedRedis) -> Settings:
-    return load_settings(broker_url=server.url)
-
-
-@pytest.fixture(scope="module")
-def database(server: EmbeddedRedis) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(server.url, decode_responses=True) as connection:
-        yield connection
-
-
-@pytest.fixture(scope="module")
-def echo(host: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoWorker]:
+def echo(server: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[EchoWorker]:
     limits = {
         "MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
         "MODERATION_MAX_IMAGE_BYTES": str(MOST_BYTES),
         "MODERATION_CONCURRENCY": "4",
         "MODERATION_LOG_LEVEL": "debug",
     }
-    with EchoWorker(host, tmp_path_factory.mktemp("echo"), **limits) as running:
+    settings = load_settings(broker_url=server.url)
+    with EchoWorker(settings, tmp_path_factory.mktemp("echo"), **limits) as running:
         yield running
 
 
-def ping(host: Settings) -> None:
+def ping(echo: EchoWorker) -> None:
     """Returns once a worker has answered, and so has seen all commands that were sent before."""
-    with create_app(host) as app:
+    with create_app(echo.host) as app:
         until(lambda: app.control.ping(timeout=5.0, limit=1))
 
 
 def message(body: Any = None, **changes: Any) -> dict[str, Any]:
     """Returns a good message, changed; a part that is `...` is left out."""
-    good = [[], {"request": {"image": {"path": f"answer {SECRET}"}}}, {}]
-    parts: dict[str, Any] = {
-        "body": base64.b64encode(json.dumps(body or good).encode()).decode(),
-        "content-type": "application/json",
-        "content-encoding": "utf-8",
-        "headers": {"task": TASK_NAME, "id": str(uuid.uuid4()), "lang": "py"},
-        "properties": {
-            "delivery_tag": str(uuid.uuid4()),
-            "delivery_info": {"exchange": "", "routing_key": QUEUE},
-            "body_encoding": "base64",
-        },
-    }
+    request = {"image": {"path": f"answer {SECRET}"}}
+    parts: dict[str, Any] = json.loads(pack_message(TASK_NAME, str(uuid.uuid4()), request, QUEUE))
+    if body is not None:
+        parts["body"] = packed(json.dumps(body).encode())
     for name, change in changes.items():
         key = name.replace("_", "-")
         parts[key] = {**parts[key], **change} if isinstance(change, dict) else change
@@ -175,16 +157,14 @@ HOSTILE: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_message_is_reported_once_and_harms_nobody(
-    name: str, host: Settings, echo: EchoWorker, database: redis.Redis
-) -> None:
+def test_a_hostile_message_is_reported_once_and_harms_nobody(name: str, echo: EchoWorker) -> None:
     content, why = HOSTILE[name]
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     known = len(echo.poison())
-    database.lpush(QUEUE, raw)
-    assert answer(host, send(host))["did"] == "answer"
+    echo.redis.lpush(QUEUE, raw)
+    assert echo.answer(echo.send())["did"] == "answer"
     until(lambda: len(echo.poison()) > known)
-    until(lambda: database.llen(QUEUE) == 0 and database.hlen(UNACKED) == 0)
+    until(lambda: echo.redis.llen(QUEUE) == 0 and echo.in_hand() == 0)
     [poison] = echo.poison()[known:]
     has_id = not isinstance(content, bytes) and isinstance(content.get("headers"), dict)
     given = content["headers"].get("id") if has_id else None
@@ -202,12 +182,10 @@ def test_a_hostile_message_is_reported_once_and_harms_nobody(
     assert "Traceback" not in log
 
 
-def test_what_a_request_does_not_need_is_left_out(
-    host: Settings, echo: EchoWorker, database: redis.Redis
-) -> None:
+def test_what_a_request_does_not_need_is_left_out(echo: EchoWorker) -> None:
     task_id = str(uuid.uuid4())
     tag = "stolen-tag"
-    database.hset(UNACKED, tag, json.dumps([message(), "", QUEUE]))
+    echo.redis.hset(UNACKED, tag, json.dumps([message(), "", QUEUE]))
     hostile = message(
         headers={
             "id": task_id,
@@ -235,33 +213,31 @@ def test_what_a_request_does_not_need_is_left_out(
             "delivery_info": {"exchange": "stolen", "routing_key": "stolen"},
         },
     )
-    before = set(database.keys("*"))
-    database.lpush(QUEUE, json.dumps(hostile).replace("Infinity", "1e999"))
-    did = answer(host, task_id)
+    before = set(echo.redis.keys("*"))
+    echo.redis.lpush(QUEUE, json.dumps(hostile).replace("Infinity", "1e999"))
+    did = echo.answer(task_id)
     assert did["delivery"]["routing_key"] == QUEUE
     assert did["headers"] == {"redelivered": False}
-    until(lambda: not database.exists(UNACKED_INDEX))  # it is acknowledged, under its own tag
-    assert database.hexists(UNACKED, tag)  # another's message is not
-    database.hdel(UNACKED, tag)
-    assert set(database.keys("*")) - before <= {f"celery-task-meta-{task_id}"}
+    until(lambda: not echo.redis.exists(UNACKED_INDEX))  # it is acknowledged, under its own tag
+    assert echo.redis.hexists(UNACKED, tag)  # another's message is not
+    echo.redis.hdel(UNACKED, tag)
+    assert set(echo.redis.keys("*")) - before <= {f"celery-task-meta-{task_id}"}
     assert SECRET not in echo.log()
 
 
-def test_one_tag_for_two_messages_acknowledges_each_by_itself(
-    host: Settings, echo: EchoWorker, database: redis.Redis
-) -> None:
+def test_one_tag_for_two_messages_acknowledges_each_by_itself(echo: EchoWorker) -> None:
     ids = [str(uuid.uuid4()), str(uuid.uuid4())]
     for task_id in ids:
         body = [[], {"request": {"image": {"path": f"held {task_id}"}}}, {}]
         same = message(body, headers={"id": task_id}, properties={"delivery_tag": "same"})
-        database.lpush(QUEUE, json.dumps(same))
-    until(lambda: database.hlen(UNACKED) == 2)
+        echo.redis.lpush(QUEUE, json.dumps(same))
+    until(lambda: echo.in_hand() == 2)
     echo.open(ids[1])
-    assert answer(host, ids[1])["did"] == "held"
-    until(lambda: database.hlen(UNACKED) == 1)
+    assert echo.answer(ids[1])["did"] == "held"
+    until(lambda: echo.in_hand() == 1)
     echo.open(ids[0])
-    assert answer(host, ids[0])["did"] == "held"
-    until(lambda: database.hlen(UNACKED) == 0)
+    assert echo.answer(ids[0])["did"] == "held"
+    until(lambda: echo.in_hand() == 0)
 
 
 def test_a_retry_far_ahead_is_not_kept_for_longer_than_ours() -> None:
@@ -272,30 +248,28 @@ def test_a_retry_far_ahead_is_not_kept_for_longer_than_ours() -> None:
 
 
 def test_messages_with_a_priority_are_read_and_come_back_to_the_queue_itself(
-    host: Settings, echo: EchoWorker, database: redis.Redis
+    echo: EchoWorker,
 ) -> None:
     known = len(echo.poison())
-    assert answer(host, send(host, priority=9))["delivery"]["priority"] == 0
-    database.lpush(f"{QUEUE}\x06\x169", "garbage")
+    assert echo.answer(echo.send(priority=9))["delivery"]["priority"] == 0
+    echo.redis.lpush(f"{QUEUE}\x06\x169", "garbage")
     until(lambda: len(echo.poison()) > known)
     assert echo.poison()[-1]["queue"] == QUEUE
 
 
-def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
-    host: Settings, echo: EchoWorker, database: redis.Redis
-) -> None:
+def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(echo: EchoWorker) -> None:
     known = len(echo.poison())
     raw = b"garbage \xff that comes back"
     echo.refuse_poison(True)
     try:
-        database.lpush(QUEUE, raw)
-        assert answer(host, send(host))["did"] == "answer"
-        until(lambda: database.hvals(UNACKED) == [pack_note(raw, QUEUE)])
+        echo.redis.lpush(QUEUE, raw)
+        assert echo.answer(echo.send())["did"] == "answer"
+        until(lambda: echo.redis.hvals(UNACKED) == [pack_note(raw, QUEUE)])
         assert len(echo.poison()) == known
     finally:
         echo.refuse_poison(False)
     until(lambda: len(echo.poison()) > known)
-    until(lambda: database.hlen(UNACKED) == 0)
+    until(lambda: echo.in_hand() == 0)
     [poison] = echo.poison()[known:]
     assert poison["sha256"] == hashlib.sha256(raw).hexdigest()
 
@@ -311,20 +285,20 @@ def test_what_cannot_be_reported_is_not_acknowledged_and_comes_back(
     ],
 )
 def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
-    note: str, host: Settings, echo: EchoWorker, database: redis.Redis
+    note: str, echo: EchoWorker
 ) -> None:
     known = len(echo.poison())
     # A good one that is older must still come back.
     task_id = str(uuid.uuid4())
     good = json.dumps([message(headers={"id": task_id}), "elsewhere", QUEUE])
-    database.hset(UNACKED, mapping={"good": good, "forged": note})
-    database.zadd(UNACKED_INDEX, {"good": 1, "forged": 2})
-    assert "did" in answer(host, task_id)
+    echo.redis.hset(UNACKED, mapping={"good": good, "forged": note})
+    echo.redis.zadd(UNACKED_INDEX, {"good": 1, "forged": 2})
+    assert "did" in echo.answer(task_id)
     until(lambda: len(echo.poison()) > known)
-    until(lambda: database.hlen(UNACKED) == 0)
+    until(lambda: echo.in_hand() == 0)
     [poison] = echo.poison()[known:]
     assert poison["queue"] == UNACKED
-    assert not database.exists("stolen")
+    assert not echo.redis.exists("stolen")
 
 
 @pytest.mark.parametrize(
@@ -343,22 +317,20 @@ def test_a_forged_note_of_what_is_in_hand_is_reported_and_writes_nowhere_else(
     ],
 )
 def test_a_worker_obeys_no_command_but_ping(
-    method: str, arguments: dict[str, Any], host: Settings, echo: EchoWorker
+    method: str, arguments: dict[str, Any], echo: EchoWorker
 ) -> None:
     known = len(echo.log())
-    with create_app(host) as app:
+    with create_app(echo.host) as app:
         app.control.broadcast(method, arguments=arguments, reply=True, timeout=0.01)
-    ping(host)
+    ping(echo)
     obeyed = re.findall(r"pidbox received method (.*?) \[reply_to", echo.log()[known:])
     assert set(obeyed) == {"ping()"}
-    assert answer(host, send(host))["did"] == "answer"
+    assert echo.answer(echo.send())["did"] == "answer"
     assert echo.process.poll() is None
 
 
-def test_garbage_on_the_channel_of_commands_is_passed_over(
-    host: Settings, echo: EchoWorker, database: redis.Redis
-) -> None:
-    ping(host)  # it listens
+def test_garbage_on_the_channel_of_commands_is_passed_over(echo: EchoWorker) -> None:
+    ping(echo)  # it listens
     pattern = {"method": "ping", "pattern": "(a+)+$", "matcher": "pcre", "ticket": "t"}
     elsewhere = {"method": "ping", "ticket": "t", "reply_to": {"exchange": "", "routing_key": "s"}}
     for text in (
@@ -371,22 +343,22 @@ def test_garbage_on_the_channel_of_commands_is_passed_over(
         json.dumps({**message(), "body": packed(json.dumps(elsewhere).encode())}).encode(),
         json.dumps(message(headers={"compression": "bzip2"})).encode(),
     ):
-        assert database.publish(f"/0.{CONTROL}.pidbox", text) == 1
-    ping(host)
-    assert answer(host, send(host))["did"] == "answer"
+        assert echo.redis.publish(f"/0.{CONTROL}.pidbox", text) == 1
+    ping(echo)
+    assert echo.answer(echo.send())["did"] == "answer"
     assert "Traceback" not in echo.log()
-    assert not database.exists("s")
+    assert not echo.redis.exists("s")
 
 
 def test_keys_of_another_kind_stop_a_worker_only_for_as_long_as_they_are_there(
-    host: Settings, echo: EchoWorker, database: redis.Redis
+    echo: EchoWorker,
 ) -> None:
     known = len(echo.log())
-    database.set(QUEUE, "no list")
+    echo.redis.set(QUEUE, "no list")
     until(lambda: "WRONGTYPE" in echo.log()[known:])
     assert echo.process.poll() is None
-    database.delete(QUEUE)
-    assert answer(host, send(host))["did"] == "answer"
+    echo.redis.delete(QUEUE)
+    assert echo.answer(echo.send())["did"] == "answer"
     assert "Traceback" not in echo.log()
 
 
@@ -417,7 +389,7 @@ def test_no_module_loads_what_can_hold_code(path: Path) -> None:
     assert not {part for name in names for part in name.split(".")} & forbidden
 
 
-def test_host_and_worker_accept_only_json(host: Settings) -> None:
-    conf = create_app(host).conf
+def test_host_and_worker_accept_only_json() -> None:
+    conf = create_app(load_settings()).conf
     assert list(conf.accept_content) == list(conf.result_accept_content) == ["json"]
     assert conf.task_serializer == conf.result_serializer == "json"

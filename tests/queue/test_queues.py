@@ -30,37 +30,17 @@ from moderation.queue.depth import BrokerState, QueueState, look, read_queues
 from moderation.settings import Settings, load_settings
 from moderation.worker.metrics_server import exporter, exposition
 from tests.conftest import ROOT
-from tests.support.echo_worker import EchoWorker, answer, send
+from tests.support.command_line import leading_to, moderation
+from tests.support.echo_worker import EchoWorker
 from tests.support.waiting import PATIENCE_SECONDS, until
-
-
-@pytest.fixture
-def quiet() -> Iterator[Settings]:
-    """Settings of a server that nobody else talks to."""
-    with EmbeddedRedis() as server:
-        yield load_settings(broker_url=server.url)
-
-
-@pytest.fixture
-def alone(redis_server: EmbeddedRedis) -> Iterator[Settings]:
-    """Settings of a database without a worker, which is empty before and after."""
-    settings = load_settings(broker_url=redis_server.url[:-1] + "7")
-    with connect(settings) as connection:
-        connection.flushdb()
-        yield settings
-        connection.flushdb()
 
 
 def _by_name(state: BrokerState) -> dict[str, QueueState]:
     return {queue.queue: queue for queue in state.queues}
 
 
-def _url(settings: Settings) -> str:
-    return settings.broker_url.get_secret_value()
-
-
 def _environment(settings: Settings) -> dict[str, str]:
-    return {**os.environ, "COLUMNS": "100", "MODERATION_BROKER_URL": _url(settings)}
+    return {**os.environ, "COLUMNS": "100", **leading_to(settings)}
 
 
 def _command(*words: str) -> list[str]:
@@ -69,8 +49,7 @@ def _command(*words: str) -> list[str]:
 
 def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
     """Returns the finished `moderation queues WORDS`."""
-    env = _environment(settings)
-    return subprocess.run(_command(*words), env=env, capture_output=True, text=True)
+    return moderation("queues", *words, env=leading_to(settings))
 
 
 def test_empty_queues_have_no_depth_and_no_age(alone: Settings) -> None:
@@ -100,14 +79,15 @@ def test_depth_and_age_are_of_each_queue_and_the_age_is_that_of_the_first(alone:
     assert 0 <= other <= now - between + 0.001
 
 
-def test_a_look_reads_no_queue_through(quiet: Settings) -> None:
-    client = Client(quiet)
+def test_a_look_reads_no_queue_through(server: EmbeddedRedis) -> None:
+    settings = load_settings(broker_url=server.url)
+    client = Client(settings)
     for _ in range(20):
         client.submit(b"x", "weapons")
-    read_queues(quiet)  # so that Redis knows the script
-    with connect(quiet) as connection:
+    read_queues(settings)  # so that Redis knows the script
+    with connect(settings) as connection:
         connection.config_resetstat()
-        read_queues(quiet)
+        read_queues(settings)
         stats = connection.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
     of_a_connection = ("client", "hello", "auth", "select", "config", "info")
@@ -189,24 +169,24 @@ def test_a_host_whose_clock_is_ahead_gives_no_negative_age(alone: Settings) -> N
     assert 100 <= age <= 100 + time.time() - began
 
 
-def test_requests_that_a_worker_has_taken_are_in_hand(quiet: Settings, tmp_path: Path) -> None:
-    with EchoWorker(quiet, tmp_path, MODERATION_CONCURRENCY="5") as echo:
-        ids = [send(quiet, "held gate") for _ in range(5)]
+def test_requests_that_a_worker_has_taken_are_in_hand(alone: Settings, tmp_path: Path) -> None:
+    with EchoWorker(alone, tmp_path, MODERATION_CONCURRENCY="5") as echo:
+        ids = [echo.send("held gate") for _ in range(5)]
         nothing_waits = (QueueState("interactive", 0, 0.0), QueueState("bulk", 0, 0.0))
-        until(lambda: read_queues(quiet) == BrokerState(nothing_waits, 5))
+        until(lambda: read_queues(alone) == BrokerState(nothing_waits, 5))
         echo.open("gate")
-        assert [answer(quiet, request_id)["did"] for request_id in ids] == ["held"] * 5
-        until(lambda: read_queues(quiet) == BrokerState(nothing_waits, 0))
+        assert [echo.answer(request_id)["did"] for request_id in ids] == ["held"] * 5
+        until(lambda: read_queues(alone) == BrokerState(nothing_waits, 0))
 
 
 def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
-    quiet: Settings, tmp_path: Path
+    alone: Settings, tmp_path: Path
 ) -> None:
-    with EchoWorker(quiet, tmp_path), connect(quiet) as connection:
-        send(quiet, "later 3600", headers={"sent_at": 1_700_000_000.0})
+    with EchoWorker(alone, tmp_path) as echo:
+        echo.send("later 3600", headers={"sent_at": 1_700_000_000.0})
 
         def retried() -> list[dict[str, Any]]:
-            taken = [json.loads(note)[0]["headers"] for note in connection.hvals(UNACKED)]
+            taken = [json.loads(note)[0]["headers"] for note in echo.redis.hvals(UNACKED)]
             return [headers for headers in taken if headers["retries"]]
 
         [headers] = until(retried)
@@ -410,8 +390,7 @@ def test_without_the_prometheus_library_the_error_says_how_to_get_it(alone: Sett
 
 def test_doctor_tells_the_age_and_what_is_in_hand(alone: Settings) -> None:
     Client(alone).submit(b"x", "weapons")
-    command = [sys.executable, "-m", "moderation", "doctor", "--format", "json"]
-    done = subprocess.run(command, env=_environment(alone), capture_output=True, text=True)
+    done = moderation("doctor", "--format", "json", env=leading_to(alone))
     [found] = [check["found"] for check in json.loads(done.stdout) if check["name"] == "queues"]
     pattern = r"1 waiting in interactive \(the oldest \d+\.\d s\), 0 waiting in bulk, 0 in hand"
     assert re.fullmatch(pattern, found)

@@ -16,6 +16,7 @@ from moderation.messages import QUEUES, QueueName
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
+from tests.support.redis_kinds import queued
 from tests.support.waiting import until
 
 REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
@@ -41,22 +42,13 @@ def enter(registry: Registry, name: str, queue: QueueName = "interactive") -> bo
     return True
 
 
-def age(
-    connection: redis.Redis, name: str, seconds: float, queue: QueueName = "interactive"
-) -> None:
+def age(connection: redis.Redis, name: str, seconds: float) -> None:
     """Makes a request look as if it had been sent or taken so long ago."""
-    connection.zadd(f"evenhand.accepted.at.{queue}", {name: NOW - seconds}, xx=True)
+    connection.zadd("evenhand.accepted.at.interactive", {name: NOW - seconds}, xx=True)
 
 
-def queued(connection: redis.Redis, queue: str = INTERACTIVE) -> list[str]:
-    """Returns the ids that wait, the next one first."""
-    found = connection.lrange(queue, 0, -1)
-    assert isinstance(found, list)
-    return [json.loads(message)["headers"]["id"] for message in reversed(found)]
-
-
-def overdue(registry: Registry, queue: QueueName = "interactive") -> list[str]:
-    return registry.overdue(queue, seconds=60, most=10)
+def overdue(registry: Registry) -> list[str]:
+    return registry.overdue("interactive", seconds=60, most=10)
 
 
 def test_a_settled_request_leaves_nothing_behind(
@@ -170,41 +162,33 @@ def test_a_request_is_overdue_once_nobody_had_it_for_long(
     assert overdue(registry) == []
 
 
-def waits(connection: redis.Redis, seconds: float) -> None:
-    """Puts a message into the queue that was sent so long ago."""
-    connection.lpush(INTERACTIVE, json.dumps({"headers": {"sent_at": NOW - seconds}}))
+def sent(seconds: float) -> str:
+    """Returns a message that was sent so long ago."""
+    return json.dumps({"headers": {"sent_at": NOW - seconds}})
 
 
-def test_requests_that_wait_behind_others_are_not_overdue(
-    registry: Registry, connection: redis.Redis
+@pytest.mark.parametrize(
+    ("entered", "waiting", "expected"),
+    [
+        ({"lost": 1000, "next": 900, "behind": 890}, [sent(900), sent(890)], ["lost"]),
+        ({"sent-last": 903, "next": 900}, [sent(900)], []),
+        ({"lost": 1000, "next": 900, "behind": 890}, ["without a time", "next"], ["lost"]),
+    ],
+    ids=["behind others", "entered first and sent last", "behind a message without a time"],
+)
+def test_requests_that_wait_are_not_taken_for_lost(
+    entered: dict[str, int],
+    waiting: list[str],
+    expected: list[str],
+    registry: Registry,
+    connection: redis.Redis,
 ) -> None:
-    for name, seconds in (("lost", 1000), ("next", 900), ("behind", 890)):
+    for name, seconds in entered.items():
         enter(registry, name)
         age(connection, name, seconds)
-    assert overdue(registry) == ["lost", "next", "behind"]
-    waits(connection, 900)
-    waits(connection, 890)
-    assert overdue(registry) == ["lost"]
-
-
-def test_a_request_that_was_entered_first_and_sent_last_is_not_taken_for_lost(
-    registry: Registry, connection: redis.Redis
-) -> None:
-    for name, seconds in (("sent-last", 903), ("next", 900)):
-        enter(registry, name)
-        age(connection, name, seconds)
-    waits(connection, 900)
-    assert overdue(registry) == []
-
-
-def test_a_backlog_behind_a_message_without_a_time_is_not_taken_for_lost(
-    registry: Registry, connection: redis.Redis
-) -> None:
-    for name, seconds in (("lost", 1000), ("next", 900), ("behind", 890)):
-        enter(registry, name)
-        age(connection, name, seconds)
-    connection.lpush(INTERACTIVE, "without a time", "next")
-    assert overdue(registry) == ["lost"]
+    assert overdue(registry) == [*entered]
+    connection.lpush(INTERACTIVE, *waiting)
+    assert overdue(registry) == expected
 
 
 def test_a_request_of_another_version_does_not_hold_up_others(
@@ -245,7 +229,7 @@ def test_a_backlog_that_is_older_than_the_timeout_is_not_sent_twice(
     for n in range(4):
         enter(registry, f"r{n}")
         age(connection, f"r{n}", 1000 - n)
-        waits(connection, 1000 - n)
+        connection.lpush(INTERACTIVE, sent(1000 - n))
     assert Recovery(connection, settings, worker="w").look() == 0
     assert connection.llen(INTERACTIVE) == 4
 

@@ -5,18 +5,16 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from celery import Celery
 
 from moderation.client.client import Client
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME, ImageReference
-from moderation.queue.celery_app import UNACKED, UNACKED_INDEX, connect, create_app
+from moderation.queue.celery_app import UNACKED, UNACKED_INDEX, create_app
 from moderation.queue.former_keys import take_over
 from moderation.queue.sending import pack_message
 from moderation.settings import Settings, load_settings
@@ -32,26 +30,13 @@ LONG_AGO = 1.0
 
 
 @pytest.fixture
-def host(server: EmbeddedRedis) -> Settings:
+def settings(server: EmbeddedRedis) -> Settings:
     return load_settings(broker_url=server.url, verdict_timeout_seconds=60.0)
 
 
-@pytest.fixture
-def database(host: Settings) -> Iterator[Any]:
-    with connect(host) as connection:
-        connection.flushall()
-        yield connection
-
-
-@pytest.fixture
-def theirs(server: EmbeddedRedis) -> Iterator[Celery]:
-    with create_plain_app(server.url) as app:
-        yield app
-
-
-def our_worker(host: Settings) -> EmbeddedWorker:
+def our_worker(settings: Settings) -> EmbeddedWorker:
     seconds = {"MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS)}
-    return EmbeddedWorker(host, ["--model", "starter", "--policy", str(POLICIES)], seconds)
+    return EmbeddedWorker(settings, ["--model", "starter", "--policy", str(POLICIES)], seconds)
 
 
 def noted(image: Path, queue: str = INTERACTIVE, exchange: str = "") -> tuple[str, str]:
@@ -73,62 +58,58 @@ def names(answers: list[dict[str, Any]] | None) -> set[str]:
     return {node.split("@")[0].split("-")[0] for answer in answers or [] for node in answer}
 
 
-def scheduled(app: Celery) -> int:
-    """Returns how many tasks the app's workers keep for later."""
-    found = app.control.inspect(timeout=1.0).scheduled() or {}
-    return sum(map(len, found.values()))
-
-
 def test_two_apps_on_one_database_leave_each_other_alone(
-    host: Settings, theirs: Celery, database: Any, photographs: list[Path]
+    settings: Settings, connection: Any, photographs: list[Path]
 ) -> None:
-    url = host.broker_url.get_secret_value()
-    plain, client = start_plain_worker(url), Client(host)
+    url = settings.broker_url.get_secret_value()
+    plain, theirs, client = start_plain_worker(url), create_plain_app(url), Client(settings)
     try:
         for n in range(4):
             theirs.send_task("remind", [f"reminder {n}"], countdown=400)
-        until(lambda: database.hlen(THEIRS) == 4)
+        until(lambda: connection.hlen(THEIRS) == 4)
         former, note = noted(photographs[0])
-        note_as_in_hand(database, "former", note, time.time() - 1000, old=True)
-        with our_worker(host):
+        note_as_in_hand(connection, "former", note, time.time() - 1000, old=True)
+        with our_worker(settings):
             # What a worker of an older version had in hand is answered.
             assert client.collect(former)[0].policy.id == "weapons"
-            with create_app(host) as ours:
+            with create_app(settings) as ours:
                 assert names(ours.control.ping(timeout=2.0)) == {"embedded"}
             assert names(theirs.control.ping(timeout=2.0)) == {"plain"}
             plain.kill()
             plain.wait()
-            reminders = database.hgetall(THEIRS)
+            reminders = connection.hgetall(THEIRS)
             assert len(reminders) == 4
-            database.zadd(THEIR_INDEX, dict.fromkeys(reminders, LONG_AGO))
-            database.set(THEIR_MUTEX, "another's")
+            connection.zadd(THEIR_INDEX, dict.fromkeys(reminders, LONG_AGO))
+            connection.set(THEIR_MUTEX, "another's")
             # Of what was in hand long ago each is put back in one go: once this one is answered,
             # the reminders would have been touched.
             again, note = noted(photographs[0])
-            note_as_in_hand(database, "again", note, LONG_AGO)
+            note_as_in_hand(connection, "again", note, LONG_AGO)
             assert client.collect(again)[0].policy.id == "weapons"
-        assert database.hgetall(THEIRS) == reminders
-        assert set(database.zrange(THEIR_INDEX, 0, -1, withscores=True)) == {
+        assert connection.hgetall(THEIRS) == reminders
+        assert set(connection.zrange(THEIR_INDEX, 0, -1, withscores=True)) == {
             (tag, LONG_AGO) for tag in reminders
         }
-        assert database.get(THEIR_MUTEX) == b"another's"
+        assert connection.get(THEIR_MUTEX) == b"another's"
         # The other way: their worker takes its reminders again, and nothing of ours.
-        database.delete(THEIR_MUTEX)
+        connection.delete(THEIR_MUTEX)
         _, note = noted(photographs[0])
-        note_as_in_hand(database, "ours", note, LONG_AGO)
+        note_as_in_hand(connection, "ours", note, LONG_AGO)
         plain = start_plain_worker(url)
-        until(lambda: scheduled(theirs) == 4)
-        with create_app(host) as ours:  # as `doctor` asks, which puts nothing back either
+        inspect = theirs.control.inspect(timeout=1.0)
+        until(lambda: [len(tasks) for tasks in (inspect.scheduled() or {}).values()] == [4])
+        with create_app(settings) as ours:  # as `doctor` asks, which puts nothing back either
             assert not ours.control.ping(timeout=1.0)
-        assert database.hgetall(UNACKED) == {b"ours": note.encode()}
-        assert database.zscore(UNACKED_INDEX, "ours") == LONG_AGO
-        assert not database.exists(INTERACTIVE)
+        assert connection.hgetall(UNACKED) == {b"ours": note.encode()}
+        assert connection.zscore(UNACKED_INDEX, "ours") == LONG_AGO
+        assert not connection.exists(INTERACTIVE)
     finally:
         plain.kill()
         plain.wait()
+        theirs.close()
 
 
-def test_only_notes_of_our_queues_are_taken_over(database: Any, photographs: list[Path]) -> None:
+def test_only_notes_of_our_queues_are_taken_over(connection: Any, photographs: list[Path]) -> None:
     notes = {
         "ours": noted(photographs[0])[1],
         "bulk": noted(photographs[0], QUEUES["bulk"])[1],
@@ -138,36 +119,34 @@ def test_only_notes_of_our_queues_are_taken_over(database: Any, photographs: lis
         "names our queue in its text": json.dumps([f'", "", "{INTERACTIVE}"]', "", "celery"]),
     }
     for n, (tag, note) in enumerate(notes.items(), 1):
-        note_as_in_hand(database, tag, note, n, old=True)
-    database.hset(THEIRS, "without a time", notes["theirs"])
-    database.zadd(THEIR_INDEX, {"without a note": 7})
-    assert take_over(database) == 3
-    assert database.hgetall(UNACKED) == {
+        note_as_in_hand(connection, tag, note, n, old=True)
+    connection.hset(THEIRS, "without a time", notes["theirs"])
+    connection.zadd(THEIR_INDEX, {"without a note": 7})
+    assert take_over(connection) == 3
+    assert connection.hgetall(UNACKED) == {
         tag.encode(): notes[tag].encode() for tag in ("ours", "bulk", "unread")
     }
-    assert database.zrange(UNACKED_INDEX, 0, -1, withscores=True) == [
+    assert connection.zrange(UNACKED_INDEX, 0, -1, withscores=True) == [
         (b"ours", 1),
         (b"bulk", 2),
         (b"unread", 3),
     ]
-    assert {*database.hkeys(THEIRS)} == {*map(str.encode, [*list(notes)[3:], "without a time"])}
-    assert {*database.zrange(THEIR_INDEX, 0, -1)} == {
+    assert {*connection.hkeys(THEIRS)} == {*map(str.encode, [*list(notes)[3:], "without a time"])}
+    assert {*connection.zrange(THEIR_INDEX, 0, -1)} == {
         *map(str.encode, [*list(notes)[3:], "without a note"])
     }
-    assert take_over(database) == 0
+    assert take_over(connection) == 0
 
 
 def test_a_full_redis_loses_no_note_that_is_to_be_taken_over(
-    database: Any, photographs: list[Path]
+    connection: Any, photographs: list[Path]
 ) -> None:
     _, note = noted(photographs[0])
-    note_as_in_hand(database, "ours", note, LONG_AGO, old=True)
-    database.config_set("maxmemory", "1")
-    try:
-        with pytest.raises(redis.ResponseError):
-            take_over(database)
-    finally:
-        database.config_set("maxmemory", "0")
-    assert database.hgetall(THEIRS) == {b"ours": note.encode()}
-    assert not database.exists(UNACKED)
-    assert take_over(database) == 1
+    note_as_in_hand(connection, "ours", note, LONG_AGO, old=True)
+    connection.config_set("maxmemory", "1")
+    with pytest.raises(redis.ResponseError):
+        take_over(connection)
+    connection.config_set("maxmemory", "0")
+    assert connection.hgetall(THEIRS) == {b"ours": note.encode()}
+    assert not connection.exists(UNACKED)
+    assert take_over(connection) == 1

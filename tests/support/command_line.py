@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from moderation.settings import PREFIX, Settings
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -26,6 +28,12 @@ def moderation(
         cwd=cwd,
         check=False,
     )
+
+
+def leading_to(settings: Settings) -> dict[str, str]:
+    """Returns the variables that lead a command to the broker and the log of these settings."""
+    urls = {"BROKER_URL": settings.broker_url, "DATABASE_URL": settings.database_url}
+    return {PREFIX + name: url.get_secret_value() for name, url in urls.items() if url}
 
 
 def unframed(text: str) -> str:

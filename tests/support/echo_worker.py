@@ -17,11 +17,12 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Self
 
+import redis
 from celery import Celery, Task
 
 from moderation.local_servers import EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME
-from moderation.queue.celery_app import create_app, node_name
+from moderation.queue.celery_app import UNACKED, create_app, node_name
 from moderation.queue.consumer import Poison
 from moderation.settings import Settings, load_settings
 from moderation.worker.serving import serve
@@ -37,11 +38,21 @@ class EchoWorker(EmbeddedWorker):
     def __init__(self, settings: Settings, folder: Path, **environment: str) -> None:
         super().__init__(settings, [], environment)
         self._command = [sys.executable, "-m", "tests.support.echo_worker", self._name, str(folder)]
-        self.folder = folder
+        self.host, self.folder = settings, folder
+        url = settings.broker_url.get_secret_value()
+        self.redis: Any = redis.Redis.from_url(url, decode_responses=True)
 
     def __enter__(self) -> Self:
         self.folder.mkdir(exist_ok=True)
         return super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        self.redis.close()
+
+    def in_hand(self) -> int:
+        """Returns how many messages workers have in hand."""
+        return int(self.redis.hlen(UNACKED))
 
     def poison(self) -> list[dict[str, Any]]:
         """Returns what the hook was called with."""
@@ -59,22 +70,20 @@ class EchoWorker(EmbeddedWorker):
         """Lets requests go on that are held at a gate, those to come too."""
         (self.folder / gate).touch()
 
+    def send(self, act: str = "answer", **options: Any) -> str:
+        """Sends a good request as a host without this package does; returns its id."""
+        task_id = str(uuid.uuid4())
+        request = {"request": {"image": {"path": act}}}
+        with create_app(self.host) as app:
+            app.send_task(TASK_NAME, kwargs=request, task_id=task_id, queue=QUEUE, **options)
+        return task_id
 
-def send(host: Settings, act: str = "answer", **options: Any) -> str:
-    """Sends a good request as a host without this package does; returns its id."""
-    task_id = str(uuid.uuid4())
-    request = {"request": {"image": {"path": act}}}
-    with create_app(host) as app:
-        app.send_task(TASK_NAME, kwargs=request, task_id=task_id, queue=QUEUE, **options)
-    return task_id
-
-
-def answer(host: Settings, task_id: str) -> dict[str, Any]:
-    """Returns what the worker answered, once it has."""
-    with create_app(host) as app, closing(app.backend.client.connection_pool):
-        until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS")
-        result: dict[str, Any] = app.backend.get_task_meta(task_id)["result"]
-        return result
+    def answer(self, task_id: str) -> dict[str, Any]:
+        """Returns what a worker answered, once one has."""
+        with create_app(self.host) as app, closing(app.backend.client.connection_pool):
+            until(lambda: app.backend.get_task_meta(task_id)["status"] == "SUCCESS")
+            result: dict[str, Any] = app.backend.get_task_meta(task_id)["result"]
+            return result
 
 
 def _write_to(folder: Path) -> Callable[[Poison], None]:

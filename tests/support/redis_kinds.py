@@ -1,17 +1,19 @@
-"""Redis servers of other kinds than the embedded one: with a file, other settings, behind TLS."""
+"""Redis servers of other kinds than the embedded one, and what waits in the queue of one."""
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import pytest
 from kombu import pools
 
 from moderation.local_servers import EmbeddedRedis
+from moderation.messages import QUEUES
 
 
 class ConfiguredRedis(EmbeddedRedis):
@@ -37,10 +39,16 @@ class KeepingRedis(ConfiguredRedis):
         pools.reset()
 
 
-class Certificates:
-    """Keys and certificates of an authority and of a server, in a folder."""
+def queued(connection: Any) -> list[str]:
+    """Returns the ids of the interactive requests that wait, the next one first."""
+    messages = reversed(connection.lrange(QUEUES["interactive"], 0, -1))
+    return [json.loads(message)["headers"]["id"] for message in messages]
 
-    def __init__(self, folder: Path, name: str) -> None:
+
+class Certificates:
+    """Keys and certificates of an authority and of a server on localhost, in a folder."""
+
+    def __init__(self, folder: Path) -> None:
         openssl = shutil.which("openssl")
         if openssl is None:
             pytest.skip("openssl, which makes the certificates, is not here")
@@ -50,9 +58,8 @@ class Certificates:
         new = ("-newkey", "rsa:2048", "-nodes")
         use = ("-addext", "keyUsage=critical,keyCertSign")  # Python 3.13 asks for it
         self._run("req", "-x509", *new, "-days", "2", "-subj", "/CN=an authority", *use, *_to("ca"))
-        self._run("req", *new, "-subj", f"/CN={name}", *_to("server", "csr"))
-        kind = "IP" if name[0].isdigit() else "DNS"
-        (folder / "names").write_text(f"subjectAltName={kind}:{name}\n")
+        self._run("req", *new, "-subj", "/CN=localhost", *_to("server", "csr"))
+        (folder / "names").write_text("subjectAltName=DNS:localhost\n")
         signed = ("-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-extfile", "names")
         self._run("x509", "-req", "-days", "2", "-in", "server.csr", "-out", "server.pem", *signed)
 
@@ -65,13 +72,22 @@ def _to(name: str, ending: str = "pem") -> tuple[str, ...]:
 
 
 class TlsFront:
-    """A context manager; inside it a port speaks TLS and passes everything on to a plain one."""
+    """A context manager; inside it a port speaks TLS and passes everything on to a server."""
 
-    def __init__(self, certificates: Certificates, port: int, *, ask_client: bool = False) -> None:
+    def __init__(
+        self, certificates: Certificates, server: EmbeddedRedis, *, ask_client: bool = False
+    ) -> None:
         authority = [str(certificates.authority)] if ask_client else []
         files = [str(certificates.certificate), str(certificates.key), *authority]
-        self._command = [sys.executable, "-m", "tests.support.tls_front", str(port), *files]
+        self._server = server
+        self._command = [sys.executable, "-m", "tests.support.tls_front", str(server.port), *files]
         self.port = 0
+
+    @property
+    def url(self) -> str:
+        """Of the server, through this port and by the name in the certificate."""
+        password = self._server.url.partition("://")[2].partition("@")[0]
+        return f"rediss://{password}@localhost:{self.port}/0"
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -52,7 +53,7 @@ def logger(request: pytest.FixtureRequest) -> Iterator[logging.Logger]:
     found.handlers.clear()
 
 
-def _written(logger: logging.Logger, format: str) -> io.StringIO:
+def _written(logger: logging.Logger, format: str = "json") -> io.StringIO:
     """Lets a logger write in a format; returns what it writes."""
     stream = io.StringIO()
     settings = load_settings(log_format=format)
@@ -60,8 +61,12 @@ def _written(logger: logging.Logger, format: str) -> io.StringIO:
     return stream
 
 
-def _json(logger: logging.Logger) -> io.StringIO:
-    return _written(logger, "json")
+def _fail(logger: logging.Logger, text: str) -> None:
+    """Has a logger write of a failure."""
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logger.exception("failed on %s", text, extra={"error": text})
 
 
 def _rows(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -69,7 +74,7 @@ def _rows(stream: io.StringIO) -> list[dict[str, Any]]:
 
 
 def test_a_json_line_has_its_fields(logger: logging.Logger) -> None:
-    stream = _json(logger)
+    stream = _written(logger)
     before = datetime.now(UTC)
     logger.info("%s: %s", "a1", "pets block", extra={"actions": ["block"], "seconds": 0.5})
     [row] = _rows(stream)
@@ -86,13 +91,13 @@ def test_a_json_line_has_its_fields(logger: logging.Logger) -> None:
 
 
 def test_only_fields_that_are_listed_get_into_a_json_line(logger: logging.Logger) -> None:
-    stream = _json(logger)
+    stream = _written(logger)
     logger.info("x", extra={"request": {"image": "sesame"}, "reason": "image", "content": b"s"})
     assert set(_rows(stream)[0]) == {"time", "level", "logger", "message", "reason"}
 
 
 def test_a_field_is_plain_bounded_and_without_secrets(logger: logging.Logger) -> None:
-    stream = _json(logger)
+    stream = _written(logger)
     values = {
         "seconds": float("nan"),
         "error": ValueError("https://u:sesame@h/"),
@@ -132,7 +137,7 @@ def test_the_id_comes_from_the_record_from_celery_or_from_the_block(
 
 
 def test_threads_do_not_see_the_ids_of_each_other(logger: logging.Logger) -> None:
-    stream = _json(logger)
+    stream = _written(logger)
     together = threading.Barrier(4)
 
     def work(name: str) -> None:
@@ -140,11 +145,8 @@ def test_threads_do_not_see_the_ids_of_each_other(logger: logging.Logger) -> Non
             together.wait()
             logger.info(name)
 
-    threads = [threading.Thread(target=work, args=(f"r{i}",)) for i in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, ("r0", "r1", "r2", "r3")))
     rows = _rows(stream)
     assert len(rows) == 4
     assert all(row["request_id"] == row["message"] for row in rows)
@@ -164,10 +166,7 @@ def test_no_secret_of_a_url_gets_into_a_line(
 ) -> None:
     stream = _written(logger, format)
     logger.warning("cannot reach %s", text)
-    try:
-        raise ValueError(text)
-    except ValueError:
-        logger.exception("failed on %s", text, extra={"error": text})
+    _fail(logger, text)
     written = stream.getvalue()
     assert "cannot reach" in written
     assert "ValueError" in written
@@ -204,7 +203,7 @@ def test_a_url_that_is_cut_off_shows_no_part_of_its_password() -> None:
     ids=["base64", "bytes", "quotes"],
 )
 def test_no_image_gets_into_a_line(image: str, logger: logging.Logger) -> None:
-    stream = _json(logger)
+    stream = _written(logger)
     logger.error("cannot read {'image': %s}", image)
     [row] = _rows(stream)
     assert len(row["message"]) < 80
@@ -223,10 +222,7 @@ FORGED = "a.jpg\n[2026-01-01 00:00:00,000: ERROR/MainProcess] forged\r\x1b[31m\u
 def test_text_of_strangers_forges_no_line(logger: logging.Logger) -> None:
     stream = _written(logger, "text")
     logger.info("no file %s", FORGED, extra={"request_id": f"id{FORGED}"})
-    try:
-        raise ValueError(FORGED)
-    except ValueError:
-        logger.exception("failed")
+    _fail(logger, FORGED)
     first, second, *traceback = stream.getvalue().splitlines()
     assert first.startswith("[")
     assert "a.jpg\\n[2026" in first
@@ -237,7 +233,7 @@ def test_text_of_strangers_forges_no_line(logger: logging.Logger) -> None:
 
 
 def test_json_is_ascii_and_one_line_whatever_is_logged(logger: logging.Logger) -> None:
-    stream = _json(logger)
+    stream = _written(logger)
     logger.info("no file %s", FORGED + "\ud800é")
     [line] = stream.getvalue().splitlines()
     assert line.isascii()
@@ -245,13 +241,10 @@ def test_json_is_ascii_and_one_line_whatever_is_logged(logger: logging.Logger) -
 
 
 def test_an_exception_is_one_field(logger: logging.Logger) -> None:
-    stream = _json(logger)
-    try:
-        raise ValueError("wrong")
-    except ValueError:
-        logger.exception("failed")
+    stream = _written(logger)
+    _fail(logger, "wrong")
     [row] = _rows(stream)
-    assert row["message"] == "failed"
+    assert row["message"] == "failed on wrong"
     assert row["exception"].startswith("Traceback")
     assert row["exception"].endswith("ValueError: wrong")
 
@@ -267,7 +260,7 @@ def test_arguments_that_do_not_fit_cost_no_line(
 
 
 def test_other_handlers_see_the_record_as_it_was(logger: logging.Logger) -> None:
-    _json(logger)
+    _written(logger)
     seen: list[logging.LogRecord] = []
 
     class Seeing(logging.Handler):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import httpx
 import numpy as np
@@ -32,7 +32,7 @@ from moderation.scoring.batching import Batcher
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker import metrics_server
-from moderation.worker.metrics import OTHER, Metrics
+from moderation.worker.metrics import OTHER, Metrics, WebhookResult
 from moderation.worker.metrics_server import OpenCounts, serve_metrics
 from moderation.worker.request import Arrival
 from tests.support.stub_encoder import StubEncoder
@@ -49,6 +49,8 @@ labels:
   - {id: cloud, prompts: [a cloud]}
 """
 Samples = Mapping[str, float]
+Verdicts = tuple[Verdict, ...]
+Policies = dict[str, Policy]
 
 
 def came(queue: str, sent_at: float | None = None) -> Arrival:
@@ -57,19 +59,36 @@ def came(queue: str, sent_at: float | None = None) -> Arrival:
 
 
 @pytest.fixture
-def policies() -> dict[str, Policy]:
+def policies() -> Policies:
     return {"pets": parse_policy(POLICY.encode(), "pets.yaml")}
 
 
-@pytest.fixture
-def metrics(policies: dict[str, Policy]) -> Metrics:
-    counted = Metrics()
-    counted.serves(policies, [StubEncoder().stamp], ["hooks.example.com"])
-    return counted
+class ScrapedMetrics(Metrics):
+    """Metrics of a worker that serves the policy, and the settings that they are served by."""
+
+    def __init__(self, policies: Policies, settings: Settings) -> None:
+        super().__init__()
+        self.serves(policies, [StubEncoder().stamp], ["hooks.example.com"])
+        self.settings = settings
+
+    @contextmanager
+    def served(self, open_counts: OpenCounts | None = None) -> Iterator[str]:
+        """Yields the URL at which they are served."""
+        with serve_metrics(self, self.settings, open_counts) as port:
+            yield f"http://127.0.0.1:{port}/metrics"
+
+    def scraped(self, open_counts: OpenCounts | None = None) -> dict[str, float]:
+        with self.served(open_counts) as url:
+            return _read(url)
 
 
 @pytest.fixture
-def verdicts(policies: dict[str, Policy], photographs: list[Path]) -> tuple[Verdict, ...]:
+def metrics(policies: Policies, alone: Settings) -> ScrapedMetrics:
+    return ScrapedMetrics(policies, alone)
+
+
+@pytest.fixture
+def verdicts(policies: Policies, photographs: list[Path]) -> Verdicts:
     """Real verdicts of the policy: its first label always fires, its second asks for a review."""
     decoders = DecoderPool(
         1, DecodeLimits(max_pixels=10_000_000, frames=1, seconds=PATIENCE_SECONDS)
@@ -77,16 +96,6 @@ def verdicts(policies: dict[str, Policy], photographs: list[Path]) -> tuple[Verd
     with Pipeline(policies, lambda _: StubEncoder(), decoders, default_model="stub") as pipeline:
         content = photographs[0].read_bytes()
         return pipeline.moderate(content, pipeline.served(["pets"]), request_id="a")
-
-
-@pytest.fixture
-def served(redis_server: EmbeddedRedis) -> Iterator[Settings]:
-    """Settings of an empty database, with an address to be scraped at."""
-    settings = load_settings(broker_url=redis_server.url[:-1] + "8", metrics_address="0")
-    with connect(settings) as connection:
-        connection.flushdb()
-        yield settings
-        connection.flushdb()
 
 
 def _read(url: str) -> dict[str, float]:
@@ -100,13 +109,6 @@ def _read(url: str) -> dict[str, float]:
     }
 
 
-def _scraped(
-    metrics: Metrics, settings: Settings, open_counts: OpenCounts | None = None
-) -> dict[str, float]:
-    with serve_metrics(metrics, settings, open_counts) as port:
-        return _read(f"http://127.0.0.1:{port}/metrics")
-
-
 def _of(samples: Samples, name: str) -> dict[str, float]:
     """Returns the samples of one name."""
     return {key: value for key, value in samples.items() if key.split(" ")[0] == name}
@@ -117,11 +119,11 @@ def _changed(samples: Samples, name: str) -> dict[str, float]:
 
 
 def test_a_decision_counts_by_policy_action_and_label(
-    metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
+    metrics: ScrapedMetrics, verdicts: Verdicts
 ) -> None:
     metrics.decided(verdicts, came("interactive"))
     metrics.decided(verdicts, came("bulk"))
-    found = _scraped(metrics, served)
+    found = metrics.scraped()
     decisions = "evenhand_decisions_total"
     assert _of(found, decisions) == {
         f"{decisions} action=block policy=pets": 2,
@@ -142,14 +144,14 @@ def test_a_decision_counts_by_policy_action_and_label(
 
 
 def test_latency_is_from_sending_to_the_answer_and_falls_into_its_bucket(
-    metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
+    metrics: ScrapedMetrics, verdicts: Verdicts
 ) -> None:
     metrics.decided(verdicts, came("interactive", time.time() - 61))
     metrics.decided(verdicts, came("interactive", time.time() + 100))  # a clock that is ahead
     metrics.decided(verdicts, came("interactive"))
     metrics.quarantined("image", came("bulk", time.time() - 7))
     metrics.embedded(came("bulk", time.time() - 1.5))
-    found = _scraped(metrics, served)
+    found = metrics.scraped()
     name = "evenhand_request_seconds"
     counts = _changed(found, f"{name}_count")
     assert counts == {
@@ -170,12 +172,12 @@ def test_latency_is_from_sending_to_the_answer_and_falls_into_its_bucket(
     }
 
 
-def test_steps_and_batches_are_histograms(metrics: Metrics, served: Settings) -> None:
+def test_steps_and_batches_are_histograms(metrics: ScrapedMetrics) -> None:
     metrics.stepped({"fetch": 0.004, "encode": 0.2})
     metrics.stepped({"fetch": 40.0})
     for size in (1, 2, 16, 17):
         metrics.batch("stub", size)
-    found = _scraped(metrics, served)
+    found = metrics.scraped()
     steps, batches = "evenhand_step_seconds", "evenhand_batch_images"
     assert found[f"{steps}_bucket le=0.0025 step=fetch"] == 0
     assert found[f"{steps}_bucket le=0.005 step=fetch"] == 1
@@ -188,16 +190,15 @@ def test_steps_and_batches_are_histograms(metrics: Metrics, served: Settings) ->
     assert sizes == [1, 2, 2, 3, 4]
 
 
-def test_what_else_happens_is_counted(metrics: Metrics, served: Settings) -> None:
+def test_what_else_happens_is_counted(metrics: ScrapedMetrics) -> None:
     metrics.retried(BrokerUnavailable("away"))
     metrics.redelivered()
     metrics.recalled(3)
     metrics.decoder_restarted()
-    metrics.webhooks.tried("hooks.example.com", "delivered")
-    metrics.webhooks.tried("hooks.example.com", "failed")
-    metrics.webhooks.tried("hooks.example.com", "retried")
+    for result in get_args(WebhookResult):
+        metrics.webhooks.tried("hooks.example.com", result)
     with metrics.in_hand(), metrics.in_hand():
-        found = _scraped(metrics, served)
+        found = metrics.scraped()
     assert found["evenhand_worker_in_hand"] == 2
     assert _changed(found, "evenhand_retries_total") == {
         "evenhand_retries_total error=BrokerUnavailable": 1
@@ -205,15 +206,12 @@ def test_what_else_happens_is_counted(metrics: Metrics, served: Settings) -> Non
     assert found["evenhand_redeliveries_total"] == 1
     assert found["evenhand_recalled_decisions_total"] == 3
     assert found["evenhand_decoder_restarts_total"] == 1
-    webhooks = "evenhand_webhook_deliveries_total"
-    assert list(_of(found, webhooks).values()) == [1, 1, 1]
-    assert _scraped(metrics, served)["evenhand_worker_in_hand"] == 0
+    assert list(_of(found, "evenhand_webhook_deliveries_total").values()) == [1, 1, 1]
+    assert metrics.scraped()["evenhand_worker_in_hand"] == 0
 
 
-def test_what_is_served_has_its_figures(
-    metrics: Metrics, served: Settings, policies: dict[str, Policy]
-) -> None:
-    found = _scraped(metrics, served)
+def test_what_is_served_has_its_figures(metrics: ScrapedMetrics, policies: Policies) -> None:
+    found = metrics.scraped()
     sha256 = policies["pets"].sha256[:12]
     stamp = StubEncoder().stamp
     assert found[f"evenhand_policy_info policy=pets sha256={sha256} version=3"] == 1
@@ -226,9 +224,9 @@ def test_what_is_served_has_its_figures(
 
 
 def test_no_series_comes_from_what_strangers_write(
-    metrics: Metrics, served: Settings, verdicts: tuple[Verdict, ...]
+    metrics: ScrapedMetrics, verdicts: Verdicts
 ) -> None:
-    before = set(_scraped(metrics, served))
+    before = set(metrics.scraped())
     [verdict] = verdicts
     for i in range(50):
         stamp = verdict.policy.model_copy(update={"id": f"policy-{i}"})
@@ -239,7 +237,7 @@ def test_no_series_comes_from_what_strangers_write(
         metrics.retried(type(f"Error{i}", (ImageError,), {})("wrong"))
         request = {"request_id": f"request-{i}"}
         metrics.decided([verdict.model_copy(update=request)], came("bulk"))
-    new = set(_scraped(metrics, served)) - before
+    new = set(metrics.scraped()) - before
     values = {
         part.split("=")[1]
         for key in new
@@ -250,38 +248,34 @@ def test_no_series_comes_from_what_strangers_write(
     assert values - known == {OTHER}
 
 
-def test_queues_are_read_again_at_each_scrape_of_the_same_address(
-    metrics: Metrics, served: Settings
-) -> None:
+def test_queues_are_read_again_at_each_scrape_of_the_same_address(metrics: ScrapedMetrics) -> None:
     depth = "evenhand_queue_depth queue=interactive"
-    with serve_metrics(metrics, served) as port:
-        url = f"http://127.0.0.1:{port}/metrics"
+    with metrics.served() as url:
         assert _read(url)[depth] == 0
-        Client(served).submit(b"x", "pets")
+        Client(metrics.settings).submit(b"x", "pets")
         found = _read(url)
         until(lambda: _read(url)["evenhand_queue_oldest_age_seconds queue=interactive"] > 0)
     assert (found[depth], found["evenhand_redis_up"]) == (1, 1)
     assert "evenhand_log_up" not in found
 
 
-def test_a_scrape_looks_at_redis_once(metrics: Metrics) -> None:
-    with ExitStack() as stack:
-        server = stack.enter_context(EmbeddedRedis())  # whose counts are of nobody else
-        served = load_settings(broker_url=server.url, metrics_address="0")
-        port = stack.enter_context(serve_metrics(metrics, served))
-        connection = stack.enter_context(connect(served))
-        connection.config_resetstat()
-        _read(f"http://127.0.0.1:{port}/metrics")
-        assert connection.info("commandstats")["cmdstat_hlen"]["calls"] == 1  # of the look
+def test_a_scrape_looks_at_redis_once(metrics: ScrapedMetrics) -> None:
+    with EmbeddedRedis() as server:  # whose counts are of nobody else
+        metrics.settings = load_settings(broker_url=server.url, metrics_address="0")
+        with metrics.served() as url, connect(metrics.settings) as connection:
+            connection.config_resetstat()
+            _read(url)
+            assert connection.info("commandstats")["cmdstat_hlen"]["calls"] == 1  # of the look
 
 
-def test_without_redis_and_the_log_all_other_figures_are_given(metrics: Metrics) -> None:
+def test_without_redis_and_the_log_all_other_figures_are_given(policies: Policies) -> None:
     def away() -> Mapping[str, int]:
         raise LogUnavailable("away", "postgresql://user:sesame@db/log")
 
-    metrics.recalled(2)
     settings = load_settings(broker_url="redis://127.0.0.1:9/0", metrics_address="127.0.0.1:0")
-    found = _scraped(metrics, settings, away)
+    metrics = ScrapedMetrics(policies, settings)
+    metrics.recalled(2)
+    found = metrics.scraped(away)
     assert (found["evenhand_redis_up"], found["evenhand_log_up"]) == (0, 0)
     assert found["evenhand_recalled_decisions_total"] == 2
     assert not [key for key in found if key.startswith(("evenhand_queue_", "evenhand_outbox"))]
@@ -289,25 +283,22 @@ def test_without_redis_and_the_log_all_other_figures_are_given(metrics: Metrics)
 
 @pytest.mark.slow
 def test_a_redis_that_accepts_and_never_answers_holds_up_no_scrape(
-    metrics: Metrics, monkeypatch: pytest.MonkeyPatch
+    policies: Policies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Prometheus gives up on the whole scrape after 10 s, and Redis would never be given up."""
     assert metrics_server._READ_SECONDS < 10
     monkeypatch.setattr(broker, "_ANSWER_SECONDS", None)
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
-        settings = load_settings(broker_url=url, metrics_address="0")
-        with serve_metrics(metrics, settings) as port:
-            answer = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=None)
+        broker_url = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        settings = load_settings(broker_url=broker_url, metrics_address="0")
+        with ScrapedMetrics(policies, settings).served() as url:
+            answer = httpx.get(url, timeout=None)
     assert "evenhand_redis_up 0.0" in answer.text
 
 
-def test_what_is_open_in_the_log_is_asked_at_each_scrape(
-    metrics: Metrics, served: Settings
-) -> None:
+def test_what_is_open_in_the_log_is_asked_at_each_scrape(metrics: ScrapedMetrics) -> None:
     open_now = {"quarantine_open": 4, "outbox_undelivered": 0}
-    with serve_metrics(metrics, served, lambda: open_now) as port:
-        url = f"http://127.0.0.1:{port}/metrics"
+    with metrics.served(lambda: open_now) as url:
         found = _read(url)
         assert (found["evenhand_log_up"], found["evenhand_quarantine_open"]) == (1, 4)
         assert found["evenhand_outbox_undelivered"] == 0
@@ -316,54 +307,47 @@ def test_what_is_open_in_the_log_is_asked_at_each_scrape(
 
 
 def test_a_connection_that_lasts_too_long_is_cut_off(
-    metrics: Metrics, served: Settings, monkeypatch: pytest.MonkeyPatch
+    metrics: ScrapedMetrics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics_server, "LONGEST_SECONDS", 0.2)
-    with (
-        serve_metrics(metrics, served) as port,
-        socket.create_connection(("127.0.0.1", port)) as idle,
-    ):
+    with metrics.served() as url, closing(socket.socket()) as idle:
+        idle.connect(("127.0.0.1", httpx.URL(url).port))
         assert idle.recv(1) == b""
 
 
-def test_without_an_address_nothing_listens(metrics: Metrics, served: Settings) -> None:
-    unset = load_settings(broker_url=served.broker_url)
+def test_without_an_address_nothing_listens(metrics: ScrapedMetrics) -> None:
+    unset = load_settings(broker_url=metrics.settings.broker_url)
     with serve_metrics(metrics, unset) as port:
         assert port is None
 
 
-def test_the_port_is_closed_after_the_block(metrics: Metrics, served: Settings) -> None:
-    with serve_metrics(metrics, served) as port:
+def test_the_port_is_closed_after_the_block(metrics: ScrapedMetrics) -> None:
+    with metrics.served() as url:
         pass
     with pytest.raises(httpx.ConnectError):
-        httpx.get(f"http://127.0.0.1:{port}/metrics")
+        httpx.get(url)
 
 
 def test_two_workers_on_one_machine_take_ports_of_their_own(
-    metrics: Metrics, served: Settings, caplog: pytest.LogCaptureFixture
+    metrics: ScrapedMetrics, policies: Policies, caplog: pytest.LogCaptureFixture
 ) -> None:
-    other = Metrics()
+    other = ScrapedMetrics(policies, metrics.settings)
     other.recalled(7)
-    with caplog.at_level("INFO", logger="moderation.worker.metrics_server"), ExitStack() as stack:
-        ports = [stack.enter_context(serve_metrics(one, served)) for one in (metrics, other)]
-        counts = [
-            _read(f"http://127.0.0.1:{port}/metrics")["evenhand_recalled_decisions_total"]
-            for port in ports
-        ]
+    caplog.set_level("INFO", logger="moderation.worker.metrics_server")
+    with metrics.served() as one, other.served() as two:
+        counts = [_read(url)["evenhand_recalled_decisions_total"] for url in (one, two)]
     assert counts == [0, 7]
-    assert [record.getMessage() for record in caplog.records] == [
-        f"Prometheus is answered on http://127.0.0.1:{port}/metrics" for port in ports
-    ]
+    assert caplog.messages == [f"Prometheus is answered on {url}" for url in (one, two)]
 
 
-def test_each_batch_is_counted(metrics: Metrics, served: Settings) -> None:
+def test_each_batch_is_counted(metrics: ScrapedMetrics) -> None:
     encoder = StubEncoder()
     squares = np.zeros((5, 8, 8, 3), np.uint8)
     with Batcher(
         encoder.image_features, batch_size=2, observe=lambda size: metrics.batch("stub", size)
     ) as batcher:
         assert len(batcher.features(squares)) == 5
-    found = _scraped(metrics, served)
+    found = metrics.scraped()
     assert found["evenhand_batch_images_count model=stub"] == 3
     assert found["evenhand_batch_images_sum model=stub"] == 5
 

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +30,13 @@ from moderation.errors import (
 )
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES
-from moderation.queue.celery_app import connect, create_app
+from moderation.queue.celery_app import create_app
 from moderation.queue.consumer import Poison
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
 from moderation.worker.quarantine import quarantine_poison, release
+from tests.support.command_line import leading_to, moderation
 
 #: Celery's own way to write a result.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
@@ -74,25 +73,15 @@ class Parts(NamedTuple):
 
 
 @pytest.fixture
-def parts(server: EmbeddedRedis, tmp_path: Path) -> Iterator[Parts]:
-    settings = load_settings(
-        broker_url=server.url, database_url=f"sqlite:///{tmp_path}/log.db", max_queue_length=3
-    )
-    with connect(settings) as connection, open_log(settings) as log:
-        connection.flushall()
+def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
+    url = f"sqlite:///{tmp_path}/log.db"
+    return load_settings(broker_url=server.url, database_url=url, max_queue_length=3)
+
+
+@pytest.fixture
+def parts(settings: Settings, connection: redis.Redis) -> Iterator[Parts]:
+    with open_log(settings) as log:
         yield Parts(settings, connection, Registry(connection), log, create_app(settings))
-
-
-def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
-    """Returns the finished `moderation WORDS`."""
-    assert settings.database_url is not None
-    environment = {
-        **os.environ,
-        "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
-        "MODERATION_DATABASE_URL": settings.database_url.get_secret_value(),
-    }
-    command = [sys.executable, "-m", "moderation", *words]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 
 def test_poison_with_an_accepted_id_is_final_and_its_host_gets_the_reason(parts: Parts) -> None:
@@ -109,8 +98,7 @@ def test_poison_with_an_accepted_id_is_final_and_its_host_gets_the_reason(parts:
 
 def test_poison_without_an_id_is_named_by_its_hash(parts: Parts) -> None:
     parts.poison("moderation.bulk", "not JSON", None, "a" * 64)
-    [entry] = parts.entries()
-    assert entry.request_id == "message-" + "a" * 64
+    assert [entry.request_id for entry in parts.entries()] == ["message-" + "a" * 64]
 
 
 def test_poison_does_not_take_the_place_of_an_answer(parts: Parts) -> None:
@@ -163,11 +151,8 @@ def test_a_full_queue_leaves_a_request_in_quarantine(parts: Parts) -> None:
 def test_a_full_redis_leaves_a_request_in_quarantine(parts: Parts) -> None:
     entry = parts.quarantine("a")
     parts.connection.config_set("maxmemory", "1")
-    try:
-        with pytest.raises(BrokerUnavailable, match="Redis refuses"):
-            parts.release(entry)
-    finally:
-        parts.connection.config_set("maxmemory", "0")
+    with pytest.raises(BrokerUnavailable, match="Redis refuses"):
+        parts.release(entry)
     assert parts.entries() == [entry]
     assert parts.registry.quarantined("a") is not None
     assert parts.registry.count() == 0
@@ -187,17 +172,15 @@ def test_a_released_request_that_cannot_be_sent_now_is_sent_by_a_worker_and_no_e
     connection.acl_deluser("limited")
     assert "a worker sends it within" in caplog.text
     assert connection.llen(QUEUES["bulk"]) == 0
-    [state] = [one.state for one in list_quarantined(parts.log.engine, every=True)]
-    assert state == "released"
+    [released] = list_quarantined(parts.log.engine, every=True)
+    assert released.state == "released"
     connection.zincrby("evenhand.accepted.at.bulk", -1000, "a")
     assert Recovery(connection, parts.settings, worker="w").look() == 1
     assert connection.llen(QUEUES["bulk"]) == 1
 
 
 def test_the_commands_list_show_retry_and_drop(parts: Parts) -> None:
-    def quarantine(*words: str) -> subprocess.CompletedProcess[str]:
-        return run(parts.settings, "quarantine", *words)
-
+    quarantine = partial(moderation, "quarantine", env=leading_to(parts.settings))
     for name in ("first", "second"):
         parts.quarantine(name)
     listed = json.loads(quarantine("list", "--format", "json").stdout)
@@ -228,7 +211,7 @@ def test_the_commands_list_show_retry_and_drop(parts: Parts) -> None:
 def test_wrong_use_of_the_commands_is_explained(
     words: tuple[str, ...], text: str, parts: Parts
 ) -> None:
-    done = run(parts.settings, "quarantine", *words)
+    done = moderation("quarantine", *words, env=leading_to(parts.settings))
     assert (done.returncode, text in " ".join(done.stderr.split())) == (2, True)
     assert "Traceback" not in done.stderr
 
@@ -240,7 +223,8 @@ def test_a_command_that_reads_makes_no_log(
     words: tuple[str, ...], server: EmbeddedRedis, tmp_path: Path
 ) -> None:
     misspelt = f"sqlite:///{tmp_path}/misspelt.db"
-    done = run(load_settings(broker_url=server.url, database_url=misspelt), *words)
+    settings = load_settings(broker_url=server.url, database_url=misspelt)
+    done = moderation(*words, env=leading_to(settings))
     if words != ("doctor",):
         assert (done.returncode, "there is no decision log" in done.stderr) == (3, True)
     assert not (tmp_path / "misspelt.db").exists()

@@ -21,6 +21,7 @@ import redis
 
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED
+from moderation.queue.sending import pack_message
 from tests.chaos.databases import LogDatabase
 from tests.chaos.images import HOSTILE
 from tests.chaos.load import HostLoad
@@ -112,11 +113,6 @@ def _wait_for_work(target: Target) -> tuple[int, int]:
         time.sleep(0.01)
 
 
-def _kill_worker(target: Target) -> str:
-    killed = target.crew.kill_oldest()
-    return f"SIGKILL to {killed.name}"
-
-
 def _kill_decoder(target: Target) -> str:
     """Kills a decoder; waits for one if all workers are starting."""
     deadline = time.monotonic() + 60
@@ -194,31 +190,14 @@ def _poison(target: Target) -> str:
 def _message(
     body: bytes, *, task: str = TASK_NAME, content_type: str = "application/json"
 ) -> bytes:
-    """Returns a message as kombu writes it."""
-    name = f"poison-{uuid.uuid4()}"
-    delivery = {"exchange": "", "routing_key": QUEUES["interactive"]}
-    properties = {
-        "correlation_id": name,
-        "delivery_mode": 2,
-        "delivery_info": delivery,
-        "priority": 0,
-        "body_encoding": "base64",
-        "delivery_tag": str(uuid.uuid4()),
-    }
-    return json.dumps(
-        {
-            "body": base64.b64encode(body).decode(),
-            "content-encoding": "utf-8",
-            "content-type": content_type,
-            "headers": {"lang": "py", "task": task, "id": name, "root_id": name, "retries": 0},
-            "properties": properties,
-        }
-    ).encode()
+    """Returns a message as a host sends it, with another body."""
+    message = json.loads(pack_message(task, f"poison-{uuid.uuid4()}", {}, QUEUES["interactive"]))
+    message |= {"body": base64.b64encode(body).decode(), "content-type": content_type}
+    return json.dumps(message).encode()
 
 
 def _arguments(request: Any) -> bytes:
-    embedded = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
-    return json.dumps([[], {"request": request}, embedded]).encode()
+    return json.dumps([[], {"request": request}, {}]).encode()
 
 
 class _Pickled:
@@ -242,7 +221,7 @@ GARBAGE: dict[str, Callable[[], bytes]] = {
 
 #: By kind, what does it; each returns what exactly it did.
 FAULTS: dict[str, Callable[[Target], str]] = {
-    "worker-kill": _kill_worker,
+    "worker-kill": lambda target: f"SIGKILL to {target.crew.kill_oldest().name}",
     "decoder-kill": _kill_decoder,
     "redis-restart": _restart_redis,
     "database-stop": _stop_database,

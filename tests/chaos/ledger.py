@@ -165,17 +165,12 @@ def _enter(connection: Connection, accepted: Sequence[AcceptedRequest]) -> None:
             "image_sha256 VARCHAR(64), policies INTEGER, hostile INTEGER)"
         )
     )
+    entered = "INSERT INTO chaos_accepted VALUES (:request_id, :image_sha256, :policies, :hostile)"
     rows = [
-        {
-            "name": one.request_id,
-            "image": one.image_sha256,
-            "policies": len(one.policies),
-            "hostile": int(bool(one.hostile)),
-        }
+        one._asdict() | {"policies": len(one.policies), "hostile": int(bool(one.hostile))}
         for one in accepted
     ]
     if rows:
-        entered = "INSERT INTO chaos_accepted VALUES (:name, :image, :policies, :hostile)"
         connection.execute(text(entered), rows)
     connection.execute(text("CREATE INDEX chaos_ids ON chaos_accepted (request_id)"))
     connection.execute(text(_FACTS))

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any
 
-import redis
 from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
@@ -20,11 +19,11 @@ _SHOWN = 10
 _WIDTH = 100
 
 
-class Progress:
+class Progress(Bar):
     """A context manager; one line on standard error."""
 
     def __init__(self, faults: int) -> None:
-        self._bar = Bar(
+        super().__init__(
             TextColumn("{task.fields[accepted]} accepted, {task.fields[final]} final"),
             BarColumn(20),
             TextColumn(f"fault {{task.completed}} of {faults}"),
@@ -33,33 +32,26 @@ class Progress:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self._bar.add_task("", total=faults, accepted=0, final=0)
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
+        self._task = self.add_task("", total=faults, accepted=0, final=0)
 
     def says(self, words: str) -> None:
         """Shows what is being done."""
-        self._bar.update(self._task, description=words)
+        self.update(self._task, description=words)
 
     def counts(self, **numbers: Any) -> None:
         """Shows how many requests are `accepted` and `final`, and how many faults `completed`."""
-        self._bar.update(self._task, **numbers)
+        self.update(self._task, **numbers)
 
 
-def where_lost(found: Reckoning, connection: redis.Redis) -> dict[str, str]:
+def where_lost(found: Reckoning, connection: Any) -> dict[str, str]:
     """Returns where in Redis each request is that has no answer in the log."""
     waiting: list[bytes] = []
     for queue in QUEUES.values():
-        waiting += _values(connection.lrange(queue, 0, -1))
+        waiting += connection.lrange(queue, 0, -1)
     places = {
-        "in the registry": b" ".join(_values(connection.hkeys("evenhand.accepted"))),
+        "in the registry": b" ".join(connection.hkeys("evenhand.accepted")),
         "in the queue": b" ".join(waiting),
-        "in hand of a worker": b" ".join(_values(connection.hvals(UNACKED))),
+        "in hand of a worker": b" ".join(connection.hvals(UNACKED)),
     }
     return {
         name: ", ".join(place for place, held in places.items() if name.encode() in held)
@@ -67,10 +59,6 @@ def where_lost(found: Reckoning, connection: redis.Redis) -> dict[str, str]:
         for names in found.findings.get("lost", {}).values()
         for name in names
     }
-
-
-def _values(found: Any) -> list[bytes]:
-    return list(found)
 
 
 def print_report(result: Mapping[str, Any]) -> None:

@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.conftest import POLICIES, ROOT, SHARED
+from tests.conftest import POLICIES, ROOT
 
 EXAMPLE = ROOT / "examples" / "audit_gate"
-FACES = SHARED / "data" / "faces"
 #: Images of each gender: enough for a limit of 5 %, too few for a limit on race.
 EACH = 120
 LABELS = ("face", "headwear")
@@ -42,13 +41,11 @@ def without_labels() -> str:
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def dataset(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A dataset of the first faces of each gender."""
-    if not FACES.is_dir():
-        pytest.skip("the annotated faces of ../shared/data are not here")
     folder = tmp_path_factory.mktemp("faces")
-    (folder / "images").symlink_to(FACES / "images")
-    with (FACES / "labels.csv").open(encoding="utf-8") as file:
+    (folder / "images").symlink_to(faces / "images")
+    with (faces / "labels.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     taken: Counter[str] = Counter()
     with (folder / "labels.csv").open("w", encoding="utf-8", newline="") as file:
@@ -100,7 +97,7 @@ class Repository(NamedTuple):
 
 
 @pytest.fixture
-def repository(tmp_path: Path, faces: Path, store: Path) -> Repository:
+def repository(tmp_path: Path, dataset: Path, store: Path) -> Repository:
     """A repository whose branch main holds one policy, and where the branch edit is checked out."""
     folder = tmp_path / "repository"
     (folder / "policies" / "variants").mkdir(parents=True)
@@ -109,7 +106,7 @@ def repository(tmp_path: Path, faces: Path, store: Path) -> Repository:
         shutil.copy(EXAMPLE / name, folder / ".github" / "audit" / name)
     own = {name: text for name, text in os.environ.items() if not name.startswith("AUDIT_")}
     programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    variables = {"AUDIT_MODEL": "starter", "AUDIT_GATE_DATASET": str(faces)}
+    variables = {"AUDIT_MODEL": "starter", "AUDIT_GATE_DATASET": str(dataset)}
     variables |= {"AUDIT_GATE_STORE": str(store), "GIT_CONFIG_GLOBAL": os.devnull, "PATH": programs}
     made = Repository(folder, own | variables)
     made.git("init", "--quiet", "--initial-branch=main")

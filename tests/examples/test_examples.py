@@ -109,10 +109,6 @@ def test_flask_escapes_the_name_of_a_file(flask: httpx.Client) -> None:
     assert "<img" not in page
 
 
-def test_flask_refuses_an_upload_that_is_too_large(flask: httpx.Client) -> None:
-    assert post_form(flask, TOO_LARGE)[0] == 413
-
-
 def test_flask_holds_what_is_not_decided_in_time(idle_redis: str, images: Images) -> None:
     with flask_on(idle_redis, MODERATION_VERDICT_TIMEOUT_SECONDS="0.3") as browser:
         status, page = post_form(browser, images["coffee.png"])
@@ -177,8 +173,8 @@ def test_fastapi_refuses_other_files(fastapi: httpx.Client) -> None:
     assert "this is not an image" in answer.json()["detail"]
 
 
-def test_fastapi_refuses_an_upload_that_is_too_large(fastapi: httpx.Client) -> None:
-    assert post_image(fastapi, TOO_LARGE).status_code == 413
+def test_an_upload_that_is_too_large_is_refused(flask: httpx.Client, fastapi: httpx.Client) -> None:
+    assert post_form(flask, TOO_LARGE)[0] == post_image(fastapi, TOO_LARGE).status_code == 413
 
 
 def test_fastapi_says_pending_while_no_worker_decides(idle_redis: str, images: Images) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import io
 import json
 import re
 import resource
@@ -47,6 +46,7 @@ from moderation.scoring.loading import load_pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker.tasks import _arrival
 from tests.conftest import POLICIES
+from tests.support.hostile_files import saved
 from tests.support.photo_server import PhotoServer
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -148,12 +148,11 @@ def test_submitting_many_goes_on_when_a_full_queue_has_room(
     assert not [row for row in rows if "error" in row]
 
 
-def test_submitting_to_a_queue_that_stays_full_gives_up_in_time(photographs: list[Path]) -> None:
-    with EmbeddedRedis() as server:
-        own = load_settings(broker_url=server.url, max_queue_length=1, verdict_timeout_seconds=0.5)
-        Client(own).submit(photographs[0], "weapons")
-        images = [("a", partial(str, photographs[0]))]
-        [[row]] = submit_images(Client(own), images, ["weapons"], queue="interactive")
+def test_submitting_to_a_queue_that_stays_full_gives_up_in_time(alone: Settings) -> None:
+    limits = {"max_queue_length": 1, "verdict_timeout_seconds": 0.5}
+    client = Client(alone.model_copy(update=limits))
+    client.submit("/srv/a.jpg", "weapons")
+    [[row]] = submit_images(client, [("a", lambda: b"x")], ["weapons"], queue="interactive")
     assert row["error"]["type"] == "QueueFull"
 
 
@@ -222,11 +221,21 @@ def test_an_unknown_policy_is_refused_with_those_that_are_served(
     assert "community-photos, document-privacy, weapons" in str(caught.value)
 
 
+@pytest.mark.parametrize("task", ["moderation.moderate", "moderation.embed"])
 @pytest.mark.parametrize(
-    "request_", [{}, {"image": {}, "policies": ["weapons"]}, {"schema_version": 2}, [], "x", None]
+    "request_",
+    [
+        {},
+        {"image": {}, "policies": ["weapons"]},
+        {"image": {"bytes": "AA=="}},
+        {"schema_version": 2},
+        [],
+        "x",
+        None,
+    ],
 )
-def test_a_message_of_another_shape_is_refused(request_: Any, client: Client) -> None:
-    result = client._app.send_task("moderation.moderate", kwargs={"request": request_})
+def test_a_message_of_another_shape_is_refused(task: str, request_: Any, client: Client) -> None:
+    result = client._app.send_task(task, kwargs={"request": request_})
     with pytest.raises(RequestError, match="request: "):
         client.collect(result.id)
 
@@ -279,20 +288,18 @@ def test_a_verdict_expires_and_no_image_stays_in_redis_or_in_the_log(
 
 
 def test_without_a_worker_the_wait_ends_in_time_and_can_go_on_later(
-    photographs: list[Path],
+    photographs: list[Path], alone: Settings
 ) -> None:
-    with EmbeddedRedis() as server:
-        lonely = load_settings(broker_url=server.url)
-        client = Client(lonely)
-        request_id = client.submit(photographs[0].read_bytes(), "weapons")
-        with pytest.raises(VerdictTimeout, match=request_id):
-            client.collect(request_id, timeout_seconds=0)
-        with pytest.raises(VerdictTimeout):
-            asyncio.run(client.acollect(request_id, timeout_seconds=0.2))
-        with EmbeddedWorker(lonely, ["--model", "starter", "--policy", str(POLICIES)]) as late:
-            assert client.collect(request_id, timeout_seconds=PATIENCE_SECONDS)
-            late.process.send_signal(signal.SIGINT)
-            assert late.process.wait(PATIENCE_SECONDS) == 0
+    client = Client(alone)
+    request_id = client.submit(photographs[0].read_bytes(), "weapons")
+    with pytest.raises(VerdictTimeout, match=request_id):
+        client.collect(request_id, timeout_seconds=0)
+    with pytest.raises(VerdictTimeout):
+        asyncio.run(client.acollect(request_id, timeout_seconds=0.2))
+    with EmbeddedWorker(alone, ["--model", "starter", "--policy", str(POLICIES)]) as late:
+        assert client.collect(request_id, timeout_seconds=PATIENCE_SECONDS)
+        late.process.send_signal(signal.SIGINT)
+        assert late.process.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_redis_that_is_away_is_a_typed_error(photographs: list[Path]) -> None:
@@ -351,11 +358,6 @@ def test_an_answer_is_read_past_new_fields_and_refused_in_another_shape(
     assert ModerationResponse.read({**message, "newer": True}).verdicts == (verdict,)
     with pytest.raises(WorkerError, match="shape that cannot be read"):
         ModerationResponse.read({"schema_version": 2})
-
-
-def test_a_missing_request_id_is_refused(client: Client) -> None:
-    with pytest.raises(RequestError, match="this is not a request id"):
-        client.collect("")
 
 
 def test_no_verdict_is_never_taken_for_allow() -> None:
@@ -432,17 +434,11 @@ def test_a_worker_that_cannot_start_says_why(redis_server: EmbeddedRedis) -> Non
         pass
 
 
-def _picture(number: int) -> bytes:
-    file = io.BytesIO()
-    Image.new("RGB", (64, 64), (number, 0, 0)).save(file, "PNG")
-    return file.getvalue()
-
-
 def test_an_interactive_request_passes_a_backlog_of_bulk(
     client: Client, worker: EmbeddedWorker, photographs: list[Path]
 ) -> None:
     # Small, so that they are sent quickly, and all different, so that the log does not answer.
-    images = [_picture(n) for n in range(150)]
+    images = [saved(Image.new("RGB", (64, 64), (n, 0, 0))) for n in range(150)]
     worker.process.send_signal(signal.SIGSTOP)
     try:
         backlog = [client.submit(image, "weapons", queue="bulk") for image in images]
@@ -471,13 +467,9 @@ def test_the_queue_is_that_of_the_routing_key(came_by: dict[str, str] | None, qu
 
 
 @pytest.mark.parametrize("queue", ["interactive", "bulk"])
-def test_a_request_reaches_the_pipeline_with_its_queue(
-    queue: Any, redis_server: EmbeddedRedis
-) -> None:
-    # A database of its own, where no worker takes the message.
-    settings = load_settings(broker_url=redis_server.url.removesuffix("0") + "1")
-    app = create_app(settings)
-    Client(settings).submit(b"image", "weapons", queue=queue)
+def test_a_request_reaches_the_pipeline_with_its_queue(queue: Any, alone: Settings) -> None:
+    app = create_app(alone)
+    Client(alone).submit(b"image", "weapons", queue=queue)
     with app.connection_for_read() as connection:
         message = connection.SimpleQueue(QUEUES[queue]).get(timeout=10)
         message.ack()

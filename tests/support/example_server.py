@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,6 +14,7 @@ import httpx
 import pytest
 
 from moderation.settings import PREFIX
+from tests.support.server_processes import free_port
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
@@ -32,9 +32,7 @@ def served(example: str, command: str, env: dict[str, str]) -> Iterator[httpx.Cl
     words, folder = [sys.executable, *command.split()], ROOT / "examples" / example
     with tempfile.TemporaryFile() as log, ExitStack() as stack:
         for _ in range(3):  # another program may take the port before this one does
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = str(probe.getsockname()[1])
+            port = str(free_port())
             process = stack.enter_context(
                 subprocess.Popen([*words, port], cwd=folder, env=env, stdout=log, stderr=log)
             )

@@ -10,7 +10,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from PIL import Image, ImageCms, features
@@ -20,6 +20,7 @@ from moderation.images.formats import FORMATS
 #: What must become of a file: pixels, an ImageError, or either. It must never crash the decoder or
 #: take too long.
 Must = Literal["read", "refused", "either"]
+Makers = dict[str, Callable[[], bytes]]
 
 
 class Hostile(NamedTuple):
@@ -30,10 +31,11 @@ class Hostile(NamedTuple):
     make: Callable[[], bytes]
 
 
-def _each(must: Must, form: str, makers: Mapping[str, Callable[[], bytes]]) -> Iterator[Hostile]:
+def _each(form: str, **musts: Mapping[str, Callable[[], bytes]]) -> Iterator[Hostile]:
     """Yields a file for each maker, named by its format and then by the maker's name."""
-    for word, make in makers.items():
-        yield Hostile(f"{form} {word}", must, make)
+    for must, makers in musts.items():
+        for word, make in makers.items():
+            yield Hostile(f"{form} {word}", cast(Must, must), make)
 
 
 def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -89,12 +91,10 @@ def _truncated() -> Iterator[Hostile]:
     for kind in seeds():
         parts = {f"cut at {part:.0%}": part for part in (0.1, 0.3, 0.5, 0.7, 0.9, 0.99)}
         ends = {f"of {n} bytes": n for n in ((2, 4, 8, 12, 16) if kind in FORMATS else (12,))}
-        yield from _each(
-            "either", kind, {word: partial(_cut, kind, at) for word, at in parts.items()}
+        either, refused = (
+            {word: partial(_cut, kind, at) for word, at in cuts.items()} for cuts in (parts, ends)
         )
-        yield from _each(
-            "refused", kind, {word: partial(_cut, kind, at) for word, at in ends.items()}
-        )
+        yield from _each(kind, either=either, refused=refused)
 
 
 def _cut(kind: str, at: float) -> bytes:
@@ -105,7 +105,7 @@ def _cut(kind: str, at: float) -> bytes:
 def _flipped() -> Iterator[Hostile]:
     for kind in seeds():
         makers = {f"with flipped bits, {n}": partial(flipped, kind, n) for n in range(6)}
-        yield from _each("either", kind, makers)
+        yield from _each(kind, either=makers)
 
 
 def flipped(kind: str, number: int) -> bytes:
@@ -168,7 +168,7 @@ def _bomb(size: int) -> bytes:
 
 def _png() -> Iterator[Hostile]:
     zeros = {size: partial(_bomb, size) for size in (10**6, 10**8)}
-    texts: dict[str, Callable[[], bytes]] = {
+    texts: Makers = {
         "zTXt": lambda: chunk(b"zTXt", b"a\0\0" + zeros[10**8]()),
         "iTXt": lambda: chunk(b"iTXt", b"a\0\1\0\0\0" + zeros[10**8]()),
         "iCCP": lambda: chunk(b"iCCP", b"a\0\0" + zeros[10**8]()),
@@ -182,7 +182,7 @@ def _png() -> Iterator[Hostile]:
         yield Hostile(name, "read", partial(_then, make, partial(png, 64, 64)))
         yield Hostile(f"{name}, after its pixels", "read", partial(_then, make, _png_then))
     php = chunk(b"tEXt", b"Comment\0<?php system($_GET[0]); ?>")
-    refused: dict[str, Callable[[], bytes]] = {
+    refused: Makers = {
         "of 50,000 x 50,000 zeros": lambda: png(50_000, 50_000, pixels=_bomb(10**8)),
         "of 200,001 chunks": lambda: png(8, 8, chunk(b"prVt") * 200_000),
         "of no data": lambda: png(pixels=b"\0"),
@@ -192,21 +192,17 @@ def _png() -> Iterator[Hostile]:
         "with a wrong checksum": lambda: png()[:29] + b"abcd" + png()[33:],
         "with PHP in its text": lambda: png(64, 64, php),
     }
-    read: dict[str, Callable[[], bytes]] = {
+    read: Makers = {
         "of 49 million zeros": lambda: png(7000, 7000, pixels=_bomb(7000 * 7001)),
         "of 64-fold too much data": lambda: png(pixels=_bomb(10**8)),
         "strip of one row": lambda: png(10**6, 1, pixels=_bomb(10**6 + 1)),
         "with 100,000 chunks": lambda: png(64, 64, chunk(b"teSt") * 100_000),
     }
-    either: dict[str, Callable[[], bytes]] = {
+    either: Makers = {
         "with a palette and none there": lambda: png(colour=3),
         "with two headers": lambda: png(64, 64, png()[8:33] * 2),
     }
-    yield from (
-        *_each("refused", "PNG", refused),
-        *_each("read", "PNG", read),
-        *_each("either", "PNG", either),
-    )
+    yield from _each("PNG", refused=refused, read=read, either=either)
 
 
 def _png_then(after: bytes) -> bytes:
@@ -223,7 +219,7 @@ def _png_animations() -> Iterator[Hostile]:
     }
     makers = {f"that says {n} frames": partial(png, 64, 64, said) for n, said in counts.items()}
     makers |= {f"with a frame {word}": partial(_animated_png, at, 2) for word, at in boxes.items()}
-    yield from _each("either", "APNG", makers)
+    yield from _each("APNG", either=makers)
     yield Hostile("APNG of 20,000 frames", "read", partial(_animated_png, (1, 1, 0, 0), 20_000))
 
 
@@ -284,7 +280,7 @@ def _jpeg() -> Iterator[Hostile]:
     notes = b"http://ns.adobe.com/xap/1.0/\0" + b"<x:" * 20_000
     photoshop = b"Photoshop 3.0\x008BIM\x03\xed\0\0\xff\xff\xff\xff"
     scan = b"\xff\xda\0\x0c\3\1\0\2\x11\3\x11\0\x3f\0"
-    refused: dict[str, Callable[[], bytes]] = {
+    refused: Makers = {
         "of 100,000 scans": partial(many_scans, 64, 100_000),
         "of 5,000 scans of 4 million pixels": partial(many_scans, 2000, 5000),
         "of 20,000 scans that is not progressive": partial(sequential_scans, 4000, 20_000),
@@ -298,7 +294,7 @@ def _jpeg() -> Iterator[Hostile]:
         ),
         "without a frame": lambda: seed.replace(b"\xff\xc0", b"\xff\xee"),
     }
-    read: dict[str, Callable[[], bytes]] = {
+    read: Makers = {
         "of 90 scans": partial(many_scans, 64, 80),
         "of a scan a component": partial(sequential_scans, 64, 3),
         "with 300 comments of 64 kB": lambda: with_segments(segment(0xFE, bytes(65_000)) * 300),
@@ -306,7 +302,7 @@ def _jpeg() -> Iterator[Hostile]:
         "with XMP of 64 kB": lambda: with_segments(segment(0xE1, notes)),
         "with a Photoshop block that lies": lambda: with_segments(segment(0xED, photoshop)),
     }
-    either: dict[str, Callable[[], bytes]] = {
+    either: Makers = {
         "with a segment of length 0": lambda: with_segments(b"\xff\xe1\0\0"),
         "with a segment of length 1": lambda: with_segments(b"\xff\xe1\0\1"),
         "with restart markers": lambda: with_segments(segment(0xDD, b"\0\1")),
@@ -315,11 +311,7 @@ def _jpeg() -> Iterator[Hostile]:
         "without tables": lambda: seed.replace(b"\xff\xc4", b"\xff\xee"),
         "that ends in its scan": lambda: seed.split(b"\xff\xda")[0] + scan,
     }
-    yield from (
-        *_each("refused", "JPEG", refused),
-        *_each("read", "JPEG", read),
-        *_each("either", "JPEG", either),
-    )
+    yield from _each("JPEG", refused=refused, read=read, either=either)
 
 
 def _jpeg_frames() -> Iterator[Hostile]:
@@ -335,7 +327,7 @@ def _jpeg_frames() -> Iterator[Hostile]:
     refused |= {f"of {layers} components": patched(9, layers) for layers in (0, 2, 4, 255)}
     either = {f"that says it is {word}": patched(1, mark) for word, mark in others.items()}
     either |= {f"sampled as {each:02x}": patched(11, each) for each in (0x00, 0x13, 0x44, 0xFF)}
-    yield from (*_each("refused", "JPEG", refused), *_each("either", "JPEG", either))
+    yield from _each("JPEG", refused=refused, either=either)
     for colours in range(4):
         adobe = segment(0xEE, b"Adobe\0\x64\0\0\0\0" + bytes([colours]))
         for kind in ("JPEG", "CMYK JPEG"):
@@ -365,7 +357,7 @@ def _gif() -> Iterator[Hostile]:
     comments = b"!\xfe" + (b"\xff" + b"a" * 255) * 40_000 + b"\0"
     again = b"!\xf9\4\x0d\0\0\1\0" + TINY_FRAME
     one, eight = (1, 1), (8, 8)
-    read: dict[str, Callable[[], bytes]] = {
+    read: Makers = {
         "of a million frames": lambda: gif(one, TINY_FRAME * 1_000_000),
         "without an end": lambda: gif(one, TINY_FRAME, b""),
         "of a vast screen and many frames": lambda: gif((7000, 7000), TINY_FRAME * 10),
@@ -374,7 +366,7 @@ def _gif() -> Iterator[Hostile]:
         "with unknown extensions": lambda: gif(one, b"!\x99\1a\0" * 100_000 + TINY_FRAME),
         "that is made again in each frame": lambda: gif((2000, 2000), again * 600),
     }
-    refused: dict[str, Callable[[], bytes]] = {
+    refused: Makers = {
         "of a screen over the limit": lambda: gif((8000, 8000), TINY_FRAME),
         "with a frame of 65,535": lambda: gif(one, _frame(0, 0, 65_535, 65_535)),
         "with no frame": lambda: gif(one, b""),
@@ -386,18 +378,14 @@ def _gif() -> Iterator[Hostile]:
         "with LZW codes that are not there": b"\2\4\xff\xff\xff\xff\0",
         "with blocks that do not end": b"\2" + b"\xff" * 100_000,
     }
-    either: dict[str, Callable[[], bytes]] = {
+    either: Makers = {
         "whose frames grow": lambda: gif(one, grows),
         "with a frame far away": lambda: gif(one, _frame(65_535, 65_535, 1, 1)),
         "with an empty frame": lambda: gif(one, _frame(0, 0, 0, 0)),
         "with LZW clear codes alone": lambda: gif((9, 9), _frame(0, 0, 9, 9, clears)),
         **{word: partial(gif, eight, _frame(0, 0, 8, 8, data)) for word, data in codes.items()},
     }
-    yield from (
-        *_each("read", "GIF", read),
-        *_each("refused", "GIF", refused),
-        *_each("either", "GIF", either),
-    )
+    yield from _each("GIF", read=read, refused=refused, either=either)
 
 
 # WebP
@@ -423,11 +411,11 @@ def _webp_canvas(side: int, flags: int = 2, frames: int = 1) -> bytes:
 
 def _webp() -> Iterator[Hostile]:
     seed = seeds()["WEBP"]
-    read: dict[str, Callable[[], bytes]] = {
+    read: Makers = {
         "of 1,000 frames": lambda: _webp_canvas(64, frames=1000),
         "of a vast canvas": lambda: _webp_canvas(7000, frames=3),
     }
-    refused: dict[str, Callable[[], bytes]] = {
+    refused: Makers = {
         "with a frame larger than its canvas": lambda: _webp_canvas(32),
         "that says it moves and has no frame": lambda: _webp_canvas(64, frames=0),
         "whose chunk says 4 GB": lambda: seed[:16] + b"\xff" * 4 + seed[20:],
@@ -436,16 +424,12 @@ def _webp() -> Iterator[Hostile]:
         "that is sound": lambda: seed[:8] + b"WAVE" + seed[12:],
         "that is film": lambda: seed[:8] + b"AVI " + seed[12:],
     }
-    either: dict[str, Callable[[], bytes]] = {
+    either: Makers = {
         "that is longer than it says": lambda: seed + bytes(1_000_000),
         "that says 4 GB": lambda: seed[:4] + b"\xff" * 4 + seed[8:],
         "that says 0 bytes": lambda: seed[:4] + bytes(4) + seed[8:],
     }
-    yield from (
-        *_each("read", "WebP", read),
-        *_each("refused", "WebP", refused),
-        *_each("either", "WebP", either),
-    )
+    yield from _each("WebP", read=read, refused=refused, either=either)
 
 
 # AVIF and HEIF
@@ -479,12 +463,12 @@ def _boxes() -> Iterator[Hostile]:
 def _boxes_of(form: str) -> Iterator[Hostile]:
     seed = seeds()[form]
     brand = seed[: struct.unpack(">I", seed[:4])[0]]
-    refused: dict[str, Callable[[], bytes]] = {
+    refused: Makers = {
         "of its brand alone": lambda: brand,
         "of boxes in boxes": lambda: brand + _nested(2000),
         "of a million boxes": lambda: brand + box(b"free") * 1_000_000,
     }
-    either: dict[str, Callable[[], bytes]] = {
+    either: Makers = {
         f"whose {kind.decode()} says {word}": partial(_boxed, form, kind, -8, size)
         for kind in (b"ftyp", b"meta", b"iloc", b"iinf", b"iprp", b"ipco", b"mdat")
         for word, size in {"0": 0, "1": 1, "7": 7, "4 GB": 2**32 - 1}.items()
@@ -495,7 +479,7 @@ def _boxes_of(form: str) -> Iterator[Hostile]:
         "of 65,535 items": partial(_patched, form, b"iinf", 8, b"\xff\xff"),
         "whose image lies outside": partial(_patched, form, b"iloc", 18, b"\xff" * 8),
     }
-    yield from (*_each("refused", form, refused), *_each("either", form, either))
+    yield from _each(form, refused=refused, either=either)
 
 
 # BMP
@@ -527,7 +511,7 @@ def _bmp() -> Iterator[Hostile]:
     lying = b"BM" + struct.pack("<IHHIIHHHH", 0, 0, 0, 26, 12, 65_535, 65_535, 1, 24)
     four_bits = b"\xff\x12" * 192_200
     rle = partial(bmp, compression=1)
-    refused: dict[str, Callable[[], bytes]] = {
+    refused: Makers = {
         "of 49 million pixels in an RLE of nothing": partial(rle, b"\0\1", 7000, 7000),
         "of 49 million pixels in a row of RLE": partial(rle, b"\1\1\0\0\0\1", 49_000_000, 1),
         "of 49 million pixels in an RLE of 4 bits": partial(
@@ -544,11 +528,11 @@ def _bmp() -> Iterator[Hostile]:
         "of a header of 2 GB": partial(bmp, pixels, header=2**31),
         "of OS/2 that lies": partial(bytes, lying),
     }
-    read: dict[str, Callable[[], bytes]] = {
+    read: Makers = {
         "of 4 million pixels in an RLE": partial(rle, b"\1\1\0\0" * 2000, 2000, 2000),
         "upside down": partial(bmp, pixels, 64, 2**32 - 64),
     }
-    either: dict[str, Callable[[], bytes]] = {
+    either: Makers = {
         "with an RLE that runs over": partial(rle, b"\xff\1" * 10_000),
         "with an RLE that jumps": partial(rle, b"\0\2\xff\xff" * 1000),
         "with an RLE that jumps for ever": partial(rle, b"\0\2\0\0" * 100_000),
@@ -557,11 +541,7 @@ def _bmp() -> Iterator[Hostile]:
         "whose pixels are its header": partial(bmp, pixels, offset=0),
         "of OS/2": partial(bytes, old + pixels),
     }
-    yield from (
-        *_each("refused", "BMP", refused),
-        *_each("read", "BMP", read),
-        *_each("either", "BMP", either),
-    )
+    yield from _each("BMP", refused=refused, read=read, either=either)
 
 
 # What goes with an image: profiles and notes
@@ -602,7 +582,7 @@ def with_profile(profile: bytes, count: int | None = None) -> bytes:
 
 
 def _profiles() -> Iterator[Hostile]:
-    profiles: dict[str, Callable[[], bytes]] = {
+    profiles: Makers = {
         "of 10 MB": lambda: srgb() + bytes(10_000_000),
         "of 10 MB that says so": lambda: (
             struct.pack(">I", 10_000_000) + srgb()[4:] + bytes(10_000_000 - len(srgb()))
@@ -651,7 +631,7 @@ def _entry(tag: int, kind: int, count: int, value: int) -> bytes:
 
 def _exif() -> Iterator[Hostile]:
     large = _entry(0x100, 7, 900_000, 8)
-    notes: dict[str, Callable[[], bytes]] = {
+    notes: Makers = {
         "whose directory follows itself": lambda: exif(_entry(0x112, 3, 1, 6), 1, following=8),
         "whose EXIF directory is itself": lambda: exif(_entry(0x8769, 4, 1, 8), 1),
         "of 65,535 entries": lambda: exif(_entry(0x112, 3, 1, 6) * 5000, 65_535),
@@ -781,7 +761,7 @@ def _polyglots() -> Iterator[Hostile]:
     for mark in marks:
         word = mark.decode().strip()
         comment = b"!\xfe" + bytes([len(mark)]) + mark + b"\0"
-        makers: dict[str, Callable[[], bytes]] = {
+        makers: Makers = {
             "JPEG with a comment": partial(with_segments, segment(0xFE, mark)),
             "GIF with a comment": partial(gif, (1, 1), comment + TINY_FRAME),
             "PNG with a text": partial(png, 64, 64, chunk(b"tEXt", b"a\0" + mark)),

@@ -16,19 +16,18 @@ from typing import Any
 
 import torch
 from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
-from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
 from moderation.policy import load_policies, shipped_policies
 from moderation.scoring.classifier import expand_prompts
+from tests.support.toy_clip import CONTEXT, byte_vocabulary
 
-SEED, CONTEXT = 7, 77
+SEED = 7
 #: The published CLIP's, as a logarithm: with an untrained one, scores would be almost equal.
 LOGIT_SCALE = math.log(100)
 #: More than the words of the shipped policies.
 VOCABULARY = 8000
-START, END = "<|startoftext|>", "<|endoftext|>"
 
 
 def save_random_clip(folder: Path) -> Path:
@@ -56,13 +55,6 @@ def trained_tokenizer() -> Any:
     }
     knows_bytes: Any = CLIPTokenizer(vocab=byte_vocabulary(), merges=[], model_max_length=CONTEXT)
     return knows_bytes.train_new_from_iterator(sorted(texts), VOCABULARY, show_progress=False)
-
-
-def byte_vocabulary() -> dict[str, int]:
-    """Returns a token for every byte, inside and at the end of a word, and the two marks."""
-    symbols = list(bytes_to_unicode().values())  # type: ignore[no-untyped-call]
-    tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols), START, END]
-    return {token: i for i, token in enumerate(tokens)}
 
 
 if __name__ == "__main__":

@@ -7,8 +7,6 @@ import json
 import os
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +38,7 @@ from moderation.queue.envelope import read_envelope
 from moderation.settings import PREFIX, Settings
 from moderation.worker.quarantine import may_pass
 from tests.conftest import POLICIES, ROOT
+from tests.support.command_line import python
 from tests.support.pages import (
     DOCS,
     PAGES,
@@ -327,12 +326,8 @@ def run_without_package(script: Path, redis_url: str, *arguments: str) -> str:
         "import runpy, sys; sys.modules['moderation'] = None; sys.argv = sys.argv[1:]; "
         "runpy.run_path(sys.argv[0], run_name='__main__')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, str(script), *arguments],
-        env={**os.environ, "REDIS_URL": redis_url},
-        capture_output=True,
-        text=True,
-    )
+    variables = {**os.environ, "REDIS_URL": redis_url}
+    done = python(code, str(script), *arguments, env=variables, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

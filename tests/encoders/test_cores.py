@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from moderation.encoders import cores
+from tests.support.command_line import python
 
 MANY = 16
 
@@ -96,10 +95,7 @@ def test_on_this_machine_it_is_at_least_one_and_at_most_what_there_is() -> None:
 def _printed(code: str) -> str:
     """Returns what a program prints that starts with no variable about threads."""
     env = {name: value for name, value in os.environ.items() if "THREADS" not in name}
-    done = subprocess.run(
-        [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True
-    )
-    return done.stdout
+    return python(code, env=env).stdout
 
 
 def test_libraries_start_no_more_threads_than_there_are_cores() -> None:

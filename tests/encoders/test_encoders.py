@@ -217,8 +217,10 @@ def test_the_starter_knows_a_cup_and_a_motorcycle(
     assert best["motorcycle_left.png"] == 1
 
 
-def _copy(folder: Path, to: Path) -> Path:
-    return Path(shutil.copytree(folder, to / "copy"))
+@pytest.fixture
+def folder(toy_clip: Path, tmp_path: Path) -> Path:
+    """A copy of the toy checkpoint, which the test may change."""
+    return Path(shutil.copytree(toy_clip, tmp_path / "copy"))
 
 
 @contextmanager
@@ -229,8 +231,7 @@ def _changed_weights(folder: Path) -> Iterator[dict[str, torch.Tensor]]:
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
 
 
-def test_weights_that_could_run_code_are_never_loaded(toy_clip: Path, tmp_path: Path) -> None:
-    folder = _copy(toy_clip, tmp_path)
+def test_weights_that_could_run_code_are_never_loaded(folder: Path) -> None:
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
@@ -238,8 +239,7 @@ def test_weights_that_could_run_code_are_never_loaded(toy_clip: Path, tmp_path: 
         load_encoder(str(folder), ModelOptions())
 
 
-def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) -> None:
-    folder = _copy(toy_clip, tmp_path)
+def test_other_weights_have_another_fingerprint(folder: Path, toy_clip: Path) -> None:
     with _changed_weights(folder) as weights:
         weights["logit_scale"] += 1
     options = ModelOptions(dtype="float32")
@@ -247,16 +247,14 @@ def test_other_weights_have_another_fingerprint(toy_clip: Path, tmp_path: Path) 
     assert len(found) == 2
 
 
-def test_a_checkpoint_without_a_logit_scale_is_refused(toy_clip: Path, tmp_path: Path) -> None:
-    folder = _copy(toy_clip, tmp_path)
+def test_a_checkpoint_without_a_logit_scale_is_refused(folder: Path) -> None:
     with _changed_weights(folder) as weights:
         del weights["logit_scale"]
     with pytest.raises(ModelError, match="logit_scale"):
         load_encoder(str(folder), ModelOptions())
 
 
-def test_a_model_of_another_type_is_refused(toy_clip: Path, tmp_path: Path) -> None:
-    folder = _copy(toy_clip, tmp_path)
+def test_a_model_of_another_type_is_refused(folder: Path) -> None:
     (folder / "config.json").write_text('{"model_type": "bert"}')
     with pytest.raises(ModelError, match="is of type bert, not one of clip, siglip"):
         load_encoder(str(folder), ModelOptions())
@@ -276,7 +274,7 @@ def test_a_model_that_cannot_be_had_names_the_three_ways_out(
 
 
 def test_logit_scale_and_bias_are_exact_in_bfloat16_too(toy_siglip: Path, tmp_path: Path) -> None:
-    folder = _copy(toy_siglip, tmp_path)
+    folder = Path(shutil.copytree(toy_siglip, tmp_path / "copy"))
     with _changed_weights(folder) as weights:
         weights["logit_scale"].fill_(4.7647)
         weights["logit_bias"].fill_(-16.7713)
@@ -291,10 +289,7 @@ def test_siglip_reads_lower_case_as_it_was_trained(loaded: Callable[[str], Encod
 
 
 @pytest.mark.parametrize("step", ["do_resize", "do_rescale", "do_normalize"])
-def test_a_checkpoint_that_leaves_out_a_step_is_refused(
-    step: str, toy_clip: Path, tmp_path: Path
-) -> None:
-    folder = _copy(toy_clip, tmp_path)
+def test_a_checkpoint_that_leaves_out_a_step_is_refused(step: str, folder: Path) -> None:
     config = json.loads((folder / "preprocessor_config.json").read_text())
     (folder / "preprocessor_config.json").write_text(json.dumps({**config, step: False}))
     with pytest.raises(ModelError, match="steps that are not supported"):

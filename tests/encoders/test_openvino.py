@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -24,7 +23,7 @@ from moderation.encoders.registry import best_batch, load_encoder
 from moderation.errors import ModelError
 from moderation.features import FeatureSpace
 from moderation.images.pixels import Pixels
-from tests.conftest import ROOT
+from tests.support.command_line import python
 from tests.support.toy_clip import IMAGE_SIZE
 
 ON_OPENVINO = ModelOptions(dtype="float32", runtime="openvino")
@@ -194,10 +193,7 @@ def test_openvino_is_imported_without_what_reports_its_use() -> None:
         "import moderation.encoders.openvino as ours, sys; ours._openvino();"
         "print(*[n for n, m in sys.modules.items() if n.startswith('openvino_telemetry') and m])"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert done.stdout.strip() == ""
+    assert python(code).stdout.strip() == ""
 
 
 def test_threads_are_as_many_as_asked_for_or_the_usable_cores(

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import ctypes
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.command_line import python
 
 PROGRAM = """
 import os, socket, subprocess, sys
@@ -51,10 +49,7 @@ LOCKED = """
 def _tried(acts: str, path: Path) -> list[str]:
     """Returns what became of each act of a confined process; the folder is unchanged by them."""
     path.write_text("content")
-    program = PROGRAM.format(acts=acts)
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(path)], capture_output=True, text=True, cwd=ROOT
-    )
+    done = python(PROGRAM.format(acts=acts), str(path), check=False)
     assert path.read_text() == "content"
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
     return done.stdout.split()

@@ -1,4 +1,4 @@
-"""Our command lines as they are typed, each command a real process."""
+"""Our command lines as they are typed, and other programs: each a real process."""
 
 from __future__ import annotations
 
@@ -34,6 +34,20 @@ def leading_to(settings: Settings) -> dict[str, str]:
     """Returns the variables that lead a command to the broker and the log of these settings."""
     urls = {"BROKER_URL": settings.broker_url, "DATABASE_URL": settings.database_url}
     return {PREFIX + name: url.get_secret_value() for name, url in urls.items() if url}
+
+
+def python(
+    code: str, *arguments: str, env: Mapping[str, str] | None = None, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Returns the finished process of a Python program, started in the root of the checkout."""
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=env,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=check,
+    )
 
 
 def unframed(text: str) -> str:

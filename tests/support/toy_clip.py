@@ -17,28 +17,27 @@ from transformers import (
     SiglipConfig,
     SiglipModel,
 )
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
 WIDTH = 32
 IMAGE_SIZE = 32
 CONTEXT = 77
+START, END = "<|startoftext|>", "<|endoftext|>"
 
 
-def _vocabulary() -> dict[str, int]:
-    """Returns every byte of byte-pair encoding, alone and at a word's end, and the two marks."""
-    from transformers.convert_slow_tokenizer import bytes_to_unicode
-
+def byte_vocabulary() -> dict[str, int]:
+    """Returns a token for every byte, inside and at the end of a word, and the two marks."""
     symbols = list(bytes_to_unicode().values())  # type: ignore[no-untyped-call]
-    tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    tokens = [*symbols, *(f"{symbol}</w>" for symbol in symbols), START, END]
     return {token: i for i, token in enumerate(tokens)}
 
 
 def save_toy_clip(folder: Path, *, siglip: bool = False) -> Path:
     """Writes a checkpoint into `folder` and returns it."""
     torch.manual_seed(7)
-    vocabulary = _vocabulary()
+    vocabulary = byte_vocabulary()
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=CONTEXT)
     layer = {
         "hidden_size": WIDTH,
@@ -50,8 +49,8 @@ def save_toy_clip(folder: Path, *, siglip: bool = False) -> Path:
         **layer,
         "vocab_size": len(vocabulary),
         "max_position_embeddings": CONTEXT,
-        "bos_token_id": vocabulary["<|startoftext|>"],
-        "eos_token_id": vocabulary["<|endoftext|>"],
+        "bos_token_id": vocabulary[START],
+        "eos_token_id": vocabulary[END],
     }
     vision = {**layer, "image_size": IMAGE_SIZE, "patch_size": 8}
     model: Any

@@ -15,8 +15,6 @@ import os
 import random
 import re
 import resource
-import subprocess
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -38,7 +36,7 @@ from moderation.images.decode.pool import DecoderPool
 from moderation.images.formats import FORMATS
 from moderation.images.pixels import Pixels, Preprocessing, read_squares
 from moderation.settings import Settings
-from tests.conftest import ROOT
+from tests.support.command_line import python
 from tests.support.hostile_files import (
     TINY_FRAME,
     Hostile,
@@ -363,14 +361,7 @@ def test_decoding_imports_nothing_once_it_has_begun(tmp_path: Path) -> None:
     files = [*seeds().values(), *(hostile.make() for hostile in CORPUS if _is_small(hostile))]
     for number, content in enumerate(files):
         (tmp_path / str(number)).write_bytes(content)
-    done = subprocess.run(
-        [sys.executable, "-c", IMPORTS, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        check=True,
-        cwd=ROOT,
-    )
-    count, *late = done.stdout.split()
+    count, *late = python(IMPORTS, str(tmp_path)).stdout.split()
     assert int(count) > 100
     assert late == []
 

@@ -24,7 +24,7 @@ from moderation.images.decode.child import DecodeLimits, pack_request, receive, 
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.pixels import Preprocessing, read_squares
-from tests.conftest import ROOT
+from tests.support.command_line import python
 from tests.support.hostile_files import picture, saved
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -161,10 +161,7 @@ def test_a_decoder_ends_when_the_process_that_started_it_is_killed() -> None:
         "print(pool._decoders[0]._process.pid, flush=True)\n"
         "os.kill(os.getpid(), 9)\n"
     )
-    ended = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=False, cwd=ROOT
-    )
-    pid = int(ended.stdout)
+    pid = int(python(program, check=False).stdout)
     until(lambda: not psutil.pid_exists(pid))
 
 
@@ -403,10 +400,7 @@ def _with_a_peer(seconds: float = LIMITS.seconds) -> tuple[DecoderProcess, socke
 def test_a_decoder_imports_no_more_than_pillow_and_numpy() -> None:
     program = "import sys; before = set(sys.modules); import moderation.images.decode.child; "
     program += "print(*sorted({m.split('.')[0] for m in set(sys.modules) - before}))"
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, check=True, text=True
-    )
-    loaded = set(done.stdout.split()) - set(sys.stdlib_module_names)
+    loaded = set(python(program).stdout.split()) - set(sys.stdlib_module_names)
     assert (
         {"numpy", "PIL"} < loaded <= {"moderation", "PIL", "numpy", "pillow_heif", "_pillow_heif"}
     )

@@ -10,7 +10,6 @@ statsmodels. Both must give the same counts.
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import statistics
 import tempfile
@@ -27,13 +26,12 @@ from audit.datasets.dataset import Dataset, Groups
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FLAG, rate_table
 from benchmarks import program
-from benchmarks.random_encoder import WIDTH, RandomEncoder
-from moderation.encoders.encoder import Float32s, unit
-from moderation.features import EmbeddingStore, FeatureSpace
+from benchmarks.random_encoder import SPACE, WIDTH, RandomEncoder, fill_store, image_keys
+from moderation.encoders.encoder import Float32s
+from moderation.features import EmbeddingStore
 from moderation.policy import Policy
 
 LABELS, ACTING = 22, 4
-SPACE = FeatureSpace.of_images(RandomEncoder.stamp)
 #: The groups of FairFace's validation set, and how many images each has.
 SIZES = {
     "race": {
@@ -86,18 +84,6 @@ def make_dataset(n: int) -> Dataset:
     return Dataset("synthetic", "none", Path(), table, paths, tuple(values), values, benign=True)
 
 
-def fill_store(store: EmbeddingStore, n: int) -> list[str]:
-    """Writes n random features, and returns their keys."""
-    rng = np.random.default_rng(1)
-    keys = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(n)]
-    with store.open(SPACE) as features:
-        for start in range(0, n, 1000):
-            some = keys[start : start + 1000]
-            rows = rng.standard_normal((len(some), WIDTH)).astype(np.float32)
-            features.add(some, unit(rows))
-    return keys
-
-
 def ours(
     store: EmbeddingStore, keys: list[str], cells: Groups, sets: Sequence[Policy]
 ) -> Iterator[pd.DataFrame]:
@@ -139,7 +125,8 @@ def measure(n: int, sets: int, runs: int) -> dict[str, Any]:
     cells = dataset.groups(list(SIZES))
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder))
-        keys = fill_store(store, n)
+        fill_store(Path(folder), n, "float32")
+        keys = image_keys(range(n))
         took, other, ratios = [], [], []
         for _ in range(runs):
             start = time.perf_counter()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -21,14 +20,12 @@ from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import rate_table
 from benchmarks.growth_points import Point, Skipped, typical_seconds
 from benchmarks.growth_requests import policy_text
-from benchmarks.random_encoder import WIDTH, RandomEncoder
-from moderation.encoders.encoder import Float32s, unit
-from moderation.features import EmbeddingStore, FeatureSpace
+from benchmarks.random_encoder import AT_A_TIME, SPACE, WIDTH, RandomEncoder, fill_store, image_keys
+from moderation.encoders.encoder import Float32s
+from moderation.features import EmbeddingStore
 from moderation.policy import parse_policy
 
 LABELS, GROUPS = 22, 126
-_SPACE = FeatureSpace.of_images(RandomEncoder.stamp)
-_AT_A_TIME = 1000
 
 Figures = dict[str, float]
 
@@ -86,7 +83,7 @@ def _too_much(before: int, figures: Figures, n: int, budget: Budget) -> str | No
 
 
 def _read_back(n: int, folder: Path, runs: int) -> Figures:
-    fill_store(folder / str(n), n)
+    fill_store(folder / str(n), n, "float16")
     return _in_its_own_process(store_figures, folder / str(n), n, runs)
 
 
@@ -120,37 +117,23 @@ def audit_figures(n: int, runs: int) -> Figures:
     }
 
 
-def fill_store(folder: Path, n: int) -> None:
-    """Writes n rows as float16 into a store."""
-    rng = np.random.default_rng(0)
-    with EmbeddingStore(folder).open(_SPACE, "float16") as features:
-        for start in range(0, n, _AT_A_TIME):
-            keys = _keys(range(start, min(start + _AT_A_TIME, n)))
-            rows = rng.standard_normal((len(keys), WIDTH), dtype=np.float32)
-            features.add(keys, unit(rows))
-
-
 def store_figures(folder: Path, n: int, runs: int) -> Figures:
     """Returns seconds of opening a store and reading n rows of it, and the peak memory."""
-    keys = _keys(range(n))
+    keys = image_keys(range(n))
 
     def read() -> None:
-        _, found = EmbeddingStore(folder).open(_SPACE).get(keys)
+        _, found = EmbeddingStore(folder).open(SPACE).get(keys)
         assert found.all()
 
     return {"store opened and read": typical_seconds(read, runs), "memory, store": peak_bytes()}
-
-
-def _keys(numbers: Iterable[int]) -> list[str]:
-    return [hashlib.sha256(str(i).encode()).hexdigest() for i in numbers]
 
 
 def _rows(n: int) -> Float32s:
     """Returns (n, 512) random rows of unit length, made in place so that the peak is not theirs."""
     rows = np.empty((n, WIDTH), np.float32)
     rng = np.random.default_rng(0)
-    for start in range(0, n, _AT_A_TIME):
-        some = rows[start : start + _AT_A_TIME]
+    for start in range(0, n, AT_A_TIME):
+        some = rows[start : start + AT_A_TIME]
         rng.standard_normal(dtype=np.float32, out=some)
         some /= np.linalg.norm(some, axis=1, keepdims=True)
     return rows

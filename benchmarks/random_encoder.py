@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from moderation.encoders.encoder import Float32s, unit
+from moderation.features import EmbeddingStore, FeatureSpace, Storage
 from moderation.images.pixels import Pixels, Preprocessing
 from moderation.messages import ModelStamp
 
-WIDTH = 512
+WIDTH, AT_A_TIME = 512, 1000
 
 
 def random_features(n: int, seed: int = 0) -> Float32s:
@@ -48,3 +51,21 @@ class RandomEncoder:
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Returns each text's number of words, and two marks."""
         return [len(text.split()) + 2 for text in texts]
+
+
+SPACE = FeatureSpace.of_images(RandomEncoder.stamp)
+
+
+def fill_store(folder: Path, n: int, storage: Storage) -> None:
+    """Writes n random features into a store."""
+    rng = np.random.default_rng(0)
+    with EmbeddingStore(folder).open(SPACE, storage) as features:
+        for start in range(0, n, AT_A_TIME):
+            keys = image_keys(range(start, min(start + AT_A_TIME, n)))
+            rows = rng.standard_normal((len(keys), WIDTH), dtype=np.float32)
+            features.add(keys, unit(rows))
+
+
+def image_keys(numbers: Iterable[int]) -> list[str]:
+    """Returns the keys under which a store has the features of these images."""
+    return [hashlib.sha256(str(i).encode()).hexdigest() for i in numbers]

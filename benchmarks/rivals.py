@@ -96,12 +96,6 @@ def competent_scores(path: str, checkpoint: Path) -> dict[str, float]:
     return dict(zip(prompts, scores.tolist(), strict=True))
 
 
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def task_name(name: str) -> str:
     """Returns what the task of a side is called."""
     return f"rivals.{name}"
@@ -115,7 +109,9 @@ def main() -> None:
 
     def classify(path: str) -> dict[str, float]:
         if name != "pipeline":
-            _one_thread()
+            import torch
+
+            torch.set_num_threads(1)
         return scores(path, Path(checkpoint))
 
     app.task(classify, name=task_name(name))

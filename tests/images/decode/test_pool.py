@@ -43,6 +43,12 @@ def pool() -> Iterator[DecoderPool]:
         yield pool_
 
 
+@pytest.fixture(scope="module")
+def content(photographs: list[Path]) -> bytes:
+    """The file of a photograph."""
+    return photographs[0].read_bytes()
+
+
 def _children() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
@@ -100,9 +106,8 @@ def _large() -> bytes:
 
 
 def test_a_decoder_that_is_killed_costs_no_image_its_answer(
-    pool: DecoderPool, photographs: list[Path]
+    pool: DecoderPool, content: bytes
 ) -> None:
-    content = photographs[0].read_bytes()
     done = threading.Event()
 
     def ask() -> set[tuple[int, ...]]:
@@ -130,8 +135,7 @@ def _kill_at_work(decoder: DecoderProcess) -> int:
     return decoder._process.pid
 
 
-def test_a_decoder_that_stops_answering_is_killed(photographs: list[Path]) -> None:
-    content = photographs[0].read_bytes()
+def test_a_decoder_that_stops_answering_is_killed(content: bytes) -> None:
     with DecoderPool(1, LIMITS._replace(seconds=0.05)) as pool:
         _start(pool)
         [child] = _children()
@@ -190,8 +194,7 @@ def _decoder(channel: socket.socket, limits: DecodeLimits) -> subprocess.Popen[s
     )
 
 
-def test_deaths_leave_no_process_and_no_file_open(photographs: list[Path]) -> None:
-    content = photographs[0].read_bytes()
+def test_deaths_leave_no_process_and_no_file_open(content: bytes) -> None:
     with DecoderPool(1, LIMITS) as pool:
         pool.squares(content, [SMALL])
         before = psutil.Process().num_fds()
@@ -203,21 +206,20 @@ def test_deaths_leave_no_process_and_no_file_open(photographs: list[Path]) -> No
 
 
 def test_a_decoder_runs_no_code_of_the_current_folder_and_sees_no_secret(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: list[Path]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
     for name in ("json", "numpy", "PIL", "moderation"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('run from the current folder')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODERATION_BROKER_URL", "redis://:secret@localhost/0")
     with DecoderPool(1, LIMITS) as pool:
-        assert pool.squares(photographs[0].read_bytes(), [SMALL])
+        assert pool.squares(content, [SMALL])
         assert not [name for name in _children()[0].environ() if "MODERATION" in name]
 
 
 def test_a_decoder_that_does_not_start_is_not_the_images_fault(
-    monkeypatch: pytest.MonkeyPatch, photographs: list[Path]
+    monkeypatch: pytest.MonkeyPatch, content: bytes
 ) -> None:
-    content = photographs[0].read_bytes()
     for executable in ("/bin/false", "/no/such/python"):
         monkeypatch.setattr(sys, "executable", executable)
         with DecoderPool(1, LIMITS) as pool:
@@ -232,10 +234,7 @@ def _start(pool: DecoderPool) -> None:
     pool.wait_until_ready()
 
 
-def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(
-    photographs: list[Path],
-) -> None:
-    content = photographs[0].read_bytes()
+def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(content: bytes) -> None:
     pool = DecoderPool(2, LIMITS)
     _start(pool)
     decoders = _children()
@@ -255,10 +254,7 @@ def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(
     assert _children() == []
 
 
-def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(
-    photographs: list[Path],
-) -> None:
-    content = photographs[0].read_bytes()
+def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(content: bytes) -> None:
     pool = DecoderPool(2, LIMITS._replace(seconds=1.0))
     _start(pool)
     for child in _children():
@@ -285,7 +281,7 @@ class CtrlC(Exception):
     """Raised in the thread that waits, as Ctrl-C is."""
 
 
-def test_who_gives_up_waiting_keeps_no_decoder(photographs: list[Path]) -> None:
+def test_who_gives_up_waiting_keeps_no_decoder(content: bytes) -> None:
     def interrupt(*_: object) -> None:
         raise CtrlC
 
@@ -307,10 +303,10 @@ def test_who_gives_up_waiting_keeps_no_decoder(photographs: list[Path]) -> None:
             keeper.start()
             lent.wait()
             with pytest.raises(CtrlC):
-                pool.squares(photographs[0].read_bytes(), [SMALL])
+                pool.squares(content, [SMALL])
             given_up.set()
             keeper.join()
-            assert pool.squares(photographs[0].read_bytes(), [SMALL])
+            assert pool.squares(content, [SMALL])
     finally:
         signal.signal(signal.SIGUSR1, before)
 

@@ -8,24 +8,17 @@ host submits photographs at a bounded rate, while each kind of fault happens a n
 nothing more happens until every request is final, and SQL asks the decision log what became of each
 request that `submit` accepted. Exit code 1: one was lost, or answered twice.
 """
-# ruff: noqa: E402
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import signal
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# Run as a program, the benchmark of the audit would be imported in place of the package.
-sys.path[:] = [folder for folder in sys.path if Path(folder) != Path(__file__).parent]
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
+from benchmarks import program
 from tests.chaos.databases import default_database
 from tests.chaos.report import print_report
 from tests.chaos.storm import StormPlan, storm
@@ -45,9 +38,7 @@ def _folder(lasting: Path | None) -> Iterator[Path]:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = program.new_parser(__doc__, quick="300, 2 of each; within 120 s")
     parser.add_argument("--submissions", type=int, help="2000 by default")
     parser.add_argument("--faults", type=int, help="of each kind; 10 by default")
     parser.add_argument("--workers", type=int, default=2)
@@ -61,8 +52,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--appendfsync", choices=("always", "everysec"), default="always")
     parser.add_argument("--callbacks", action="store_true", help="send webhooks too")
     parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--quick", action="store_true", help="300, 2 of each; within 120 s")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything there")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="a new one; logs stay there")
     return parser.parse_args()
 
@@ -85,14 +74,9 @@ def main() -> int:
     with _folder(given.keep) as folder:
         result = storm(plan, folder)
     print_report(result.as_json())
-    if given.json:
-        given.json.write_text(json.dumps(result.as_json(), indent=2) + "\n")
+    program.write_json(given.json, result.as_json())
     return 0 if result.is_clean else 1
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as Ctrl-C does
-    try:
-        sys.exit(main())
-    except KeyboardInterrupt:
-        sys.exit(130)
+    program.run(main)

@@ -8,17 +8,12 @@ from pathlib import Path
 
 import pytest
 import typer
-from PIL import Image
 
 from moderation.commands.inputs import find_images
 from moderation.images.folder import Entry, Kind, counts_by_kind, entries, kind_of
 from moderation.images.formats import FORMATS
-from tests.support.hostile_files import saved
+from tests.support.hostile_files import picture, saved
 from tests.support.nobody import nobody
-
-
-def picture(form: str = "PNG") -> bytes:
-    return saved(Image.effect_noise((16, 16), 90), form)
 
 
 def fill(folder: Path, *names: str | bytes) -> None:
@@ -26,7 +21,7 @@ def fill(folder: Path, *names: str | bytes) -> None:
     for name in names:
         path = folder / os.fsdecode(name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(picture())
+        path.write_bytes(saved(picture(16)))
 
 
 def kinds(folder: Path, *, hidden: bool = True) -> dict[str, Kind]:
@@ -39,7 +34,7 @@ def kinds(folder: Path, *, hidden: bool = True) -> dict[str, Kind]:
 @pytest.mark.parametrize("form", FORMATS)
 def test_each_format_is_known_by_its_content(form: str, tmp_path: Path) -> None:
     for name in ("bare", "photo.txt", ".hidden"):
-        (tmp_path / name).write_bytes(picture(form))
+        (tmp_path / name).write_bytes(saved(picture(16), form))
         assert kind_of(tmp_path / name) is Kind.IMAGE
 
 

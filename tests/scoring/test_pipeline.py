@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +14,7 @@ from PIL import Image
 from moderation.errors import ImageError, RequestError
 from moderation.messages import QueueName, Verdict
 from moderation.scoring.pipeline import Pipeline
+from tests.support.hostile_files import saved
 from tests.support.sample_pipeline import make_pipeline
 
 
@@ -33,10 +34,8 @@ def _moderated(
 
 def _animation(colours: list[tuple[int, int, int]], form: str) -> bytes:
     frames = [Image.new("RGB", (16, 16), colour) for colour in colours]
-    file = io.BytesIO()
-    options = {"lossless": True} if form == "WEBP" else {}
-    frames[0].save(file, form, save_all=True, append_images=frames[1:], duration=100, **options)
-    return file.getvalue()
+    moving: dict[str, Any] = {"save_all": True, "append_images": frames[1:], "duration": 100}
+    return saved(frames[0], form, lossless=form == "WEBP", **moving)
 
 
 #: The stub calls two of these loud; found by trying.

@@ -119,8 +119,7 @@ RECORDS = [
     *(("policies.md", record) for record in (Policy, Label, Example, Expectation)),
     *(("messages.md", record) for record in (ModerationRequest, EmbeddingRequest, ImageReference)),
     *(("messages.md", record) for record in (ModerationResponse, Verdict, LabelScore)),
-    *(("messages.md", record) for record in (EmbeddingResponse,)),
-    *(("messages.md", record) for record in (PolicyStamp, ModelStamp)),
+    *(("messages.md", record) for record in (EmbeddingResponse, PolicyStamp, ModelStamp)),
 ]
 PARSED = [*RECORDS[:7]]
 

@@ -406,7 +406,8 @@ def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: 
     """
     path = filled(tmp_path, 12, 8, storage)
     content = path.read_bytes()
-    keys, rows = stored(tmp_path, storage)
+    keys = made(12)[0]
+    rows = EmbeddingStore(tmp_path).open(SPACE, storage).get(keys)[0]
     pages = page_bytes(path)
     unread = 0
     for place, bit in product(range(len(content)), (3, 6)):
@@ -424,12 +425,6 @@ def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: 
     assert unread < len(content) / 2
 
 
-def stored(root: Path, storage: Storage) -> tuple[list[str], Float32s]:
-    features = EmbeddingStore(root).open(SPACE, storage)
-    keys = made(len(features))[0]
-    return keys, features.get(keys)[0]
-
-
 def page_bytes(path: Path) -> set[int]:
     """Returns the places of all keys and values in a file."""
     table = pq.read_table(path)
@@ -442,10 +437,6 @@ def page_bytes(path: Path) -> set[int]:
         start = content.index(block)
         places |= set(range(start, start + len(block)))
     return places
-
-
-def rewritten(path: Path, table: pa.Table) -> None:
-    pq.write_table(table, path)
 
 
 def test_a_file_of_another_space_is_refused(tmp_path: Path) -> None:
@@ -487,13 +478,12 @@ def test_a_file_with_other_metadata_is_refused(
     metadata = {k.decode(): v.decode() for k, v in table.schema.metadata.items()}
     changed = {**metadata, name: value}
     kept = {name: text for name, text in changed.items() if text is not None}
-    rewritten(path, table.replace_schema_metadata(kept))
+    pq.write_table(table.replace_schema_metadata(kept), path)
     assert refusal(tmp_path)
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
-    path = filled(tmp_path)
-    rewritten(path, pa.table({"x": [1, 2, 3]}))
+    pq.write_table(pa.table({"x": [1, 2, 3]}), filled(tmp_path))
     assert "not a file of this store" in refusal(tmp_path)
 
 
@@ -503,7 +493,7 @@ def test_rows_that_are_exchanged_between_keys_are_noticed(tmp_path: Path) -> Non
     exchanged = table.set_column(
         0, table.schema.field("key"), table.column("key").take([*range(19, -1, -1)])
     )
-    rewritten(path, exchanged.replace_schema_metadata(table.schema.metadata))
+    pq.write_table(exchanged.replace_schema_metadata(table.schema.metadata), path)
     assert "hash" in refusal(tmp_path)
 
 

@@ -306,7 +306,6 @@ def test_keys_that_are_not_hashes_or_too_many_are_refused(keys: list[str], tmp_p
 WRITER = """
 import sys, time
 from pathlib import Path
-from typing import Any, cast
 import numpy as np
 from moderation.features import EmbeddingStore, FeatureSpace
 root, me = Path(sys.argv[1]), sys.argv[2]

@@ -109,7 +109,9 @@ def dataset_of(features: Mapping[str, Sequence[str]], y_true: Sequence[str | Non
     )
 
 
-def rate_rows(count: Any, n: Any, groups: Any, policy: Any = "small", metric: str = FLAG) -> Any:
+def rate_rows(
+    count: Any, n: Any, groups: Any, policy: Any = "small", metric: str = FLAG
+) -> pd.DataFrame:
     """Returns the rows that `rate_table` gives for such counts of such groups."""
     low, high = wilson(count, n)
     columns = {"policy": policy, "by": "group", "group": groups, "metric": metric}

@@ -32,8 +32,7 @@ TABLES = st.lists(CELL, min_size=1, max_size=7)
 def rates_of(counts: GroupCells, metric: str = FLAG) -> pd.DataFrame:
     """Returns the rows that `rate_table` gives for such counts."""
     count, n = np.array(counts).T
-    made: pd.DataFrame = rate_rows(count, n, list("abcdefghijkl"[: len(counts)]), metric=metric)
-    return made
+    return rate_rows(count, n, list("abcdefghijkl"[: len(counts)]), metric=metric)
 
 
 @given(TABLES)

@@ -61,10 +61,7 @@ def _rates(counts: Sizes, sizes: Sizes) -> pd.DataFrame:
     """Returns (draws, g) counts as the rate table of as many policies."""
     draws, g = counts.shape
     groups = np.tile(list("abcdefghi"[:g]), draws)
-    made: pd.DataFrame = rate_rows(
-        counts.ravel(), np.tile(sizes, draws), groups, np.repeat(np.arange(draws), g)
-    )
-    return made
+    return rate_rows(counts.ravel(), np.tile(sizes, draws), groups, np.repeat(np.arange(draws), g))
 
 
 @pytest.mark.parametrize("n", [30, 100, 300, 1550])

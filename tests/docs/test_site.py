@@ -61,11 +61,20 @@ def test_the_glossary_has_each_word_once_and_names_what_is_there() -> None:
     rows = [row for part in read_sections(DOCS / "glossary.md")[2:] for row in table(part.prose)]
     words = [row["word"] for row in rows]
     assert sorted(words) == sorted(set(words))
-    for name, path in re.findall(r"`(\w+)` in `([\w/.]+)`", str(rows)):
+
+
+NAME = re.compile(r"`(\w+)` (?:in|of)\s+`([\w/.]+\.py)`")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_name_of_a_module_that_is_named_is_there(page: Path) -> None:
+    for name, path in NAME.findall(page.read_text(encoding="utf-8")):
         assert re.search(rf"^(class |def )?{name}\b", (ROOT / path).read_text(), re.MULTILINE), name
 
 
-def test_paths_are_found() -> None:
+def test_paths_and_names_are_found() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert ("CHECKS", "moderation/commands/doctor/command.py") in NAME.findall(text)
     assert {"policies/", "moderation/errors.py", ".ci/run"} <= set(paths(ROOT / "CONTRIBUTING.md"))
 
 

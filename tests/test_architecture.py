@@ -102,16 +102,20 @@ ORDER = {
         __main__
     """,
     "audit.statistics": "intervals | support\n significance",
-    "audit.datasets": "references | spelling\n dataset\n adapters | content | coverage",
+    "audit.datasets": """
+        image_references | spelling
+        dataset
+        adapters | coverage | image_problems
+    """,
     "audit.datasets.adapters": """
-        options | files
-        rows
+        options | csv_and_parquet
+        annotated_images
         folders | spreadsheet
         table
         fairface
         utkface
     """,
-    "audit.embedding": "dataset_features | model_description\n on_workers | stored_encoder",
+    "audit.embedding": "dataset_features | model_description\n remote_features | stored_encoder",
     "audit.metrics": """
         truth | variants | disparity | skew
         predictions
@@ -210,7 +214,7 @@ def test_imports_point_one_way(module: str) -> None:
         ("moderation.scoring.verdict", "def f():\n    from moderation.worker.tasks import x"),
         ("audit.report.plots.bars", "from audit.report.plots.forest import draw"),
         ("audit.metrics.rates", "from audit.embedding import stored_encoder"),
-        ("audit.datasets.adapters.options", "from audit.datasets.adapters import rows"),
+        ("audit.datasets.adapters.options", "from audit.datasets.adapters import table"),
     ],
 )
 def test_a_planted_import_against_the_order_is_found(module: str, planted: str) -> None:
@@ -275,7 +279,7 @@ def test_the_audit_knows_one_door_to_the_queue(module: str) -> None:
     known = imports(MODULES[module].read_text())
     closed = tuple(f"moderation.{name}" for name in CLOSED)
     doors = {name for name in known if name.startswith(closed)}
-    assert doors == ({DOOR} if module == "audit.embedding.on_workers" else set())
+    assert doors == ({DOOR} if module == "audit.embedding.remote_features" else set())
     assert not {name.split(".")[0] for name in known} & {"torch", "transformers", "celery"}
 
 

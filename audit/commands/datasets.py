@@ -82,11 +82,11 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
         DatasetError: with everything that is wrong, annotations and images alike.
     """
     from audit.datasets.adapters import load_dataset
-    from audit.datasets.content import check_content
+    from audit.datasets.image_problems import check_images
 
     # Bad rows are skipped at first, so that the images of the others are checked too.
     dataset = load_dataset(path, adapter=adapter, options=replace(options, skip_bad=True))
-    dataset = check_content(dataset, track=track)
+    dataset = check_images(dataset, track=track)
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
     return dataset

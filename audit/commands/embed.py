@@ -78,11 +78,11 @@ def _on_workers(
     storage: Storage,
 ) -> EmbeddedDataset:
     from audit.embedding.dataset_features import embed_dataset
-    from audit.embedding.on_workers import embed_remotely, workers_stamp
+    from audit.embedding.remote_features import embed_remotely, remote_stamp
 
     store = open_store(options)
     store.refuse_unwritable()
-    stamp = workers_stamp(dataset, reference, broker)
+    stamp = remote_stamp(dataset, reference, broker)
     note_model(stamp)
     return embed_dataset(
         dataset,

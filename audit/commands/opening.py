@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING
 
@@ -90,11 +91,13 @@ def load_annotations(options: DatasetOptions) -> Dataset:
 
 
 def open_store(options: DatasetOptions) -> EmbeddingStore:
-    """Returns the embedding store."""
-    from audit.embedding.stored_encoder import default_store
+    """Returns the embedding store; by default that of the user."""
+    import platformdirs
+
     from moderation.features import EmbeddingStore
 
-    return EmbeddingStore(options.store or default_store())
+    cache = Path(platformdirs.user_cache_dir("evenhand", appauthor=False))
+    return EmbeddingStore(options.store or cache / "embeddings")
 
 
 @contextmanager

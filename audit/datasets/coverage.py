@@ -59,14 +59,14 @@ class Coverage:
             far = "far from balanced" if high.n > _FAR * low.n else "not balanced"
             yield f"{self.by} is {far}: {high.group} has {high.n:,}, {low.group} has {low.n:,}"
         if self.empty:
-            yield f"{self.by}: {_groups(self.empty)} no image"
+            yield f"{self.by}: {_count_of_groups(self.empty)} no image"
         if few := [size for size in self.sizes if size.n < SUPPRESSED_BELOW]:
             what = f"fewer than {SUPPRESSED_BELOW} images, too few for claims"
-            yield f"{self.by}: {_groups(len(few))} {what}"
+            yield f"{self.by}: {_count_of_groups(len(few))} {what}"
         if small := [size for size in self.sizes if size.share < SMALL_SHARE]:
             named = ", ".join(f"{size.group} ({size.share:.1%})" for size in small)
             names = f": {named}" if CROSS not in self.by else ""  # most intersections are small
-            what = f"{_groups(len(small))} under {SMALL_SHARE:.0%} of images{names}"
+            what = f"{_count_of_groups(len(small))} under {SMALL_SHARE:.0%} of images{names}"
             yield f"{self.by}: {what}; some rules let an audit leave these out, this one does not"
 
 
@@ -93,5 +93,6 @@ def coverage(dataset: Dataset, by: tuple[str, ...]) -> Coverage:
     return Coverage(groups.by, sizes, known - len(sizes))
 
 
-def _groups(count: int) -> str:
+def _count_of_groups(count: int) -> str:
+    """Returns a number of groups as a warning of `Coverage` begins with it."""
     return "1 group has" if count == 1 else f"{count} groups have"

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.references import Reference
-from audit.datasets.spelling import alike, composed
+from audit.datasets.image_references import Reference
+from audit.datasets.spelling import alike_spellings, composed
 from audit.errors import DatasetError, RowProblem
 
 #: Columns of `Dataset.table` besides one for each sensitive feature.
@@ -93,7 +93,7 @@ class Dataset:
     def _alike_problems(self) -> Iterator[RowProblem]:
         """Yields groups and classes that look like one, and would be counted as two."""
         for name in (Y_TRUE, *self.sensitive_features):
-            if pair := alike(set(self.table[name].dropna().astype(str))):
+            if pair := alike_spellings(set(self.table[name].dropna().astype(str))):
                 what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"
                 remedy = "Write them alike, or so that the difference can be seen"
                 yield RowProblem(str(self.source), 0, what, remedy)
@@ -204,7 +204,7 @@ def overall_group(n: int) -> Groups:
 
 
 def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:
-    """Returns a sort key by which numbers in a text count as numbers."""
+    """Returns a sort key of a group's name, by which numbers in it count as numbers."""
     parts = [part for part in re.split(r"([0-9]+)", value.casefold()) if part]
     # By length and then by digits: there may be more digits than Python makes an int of.
     numbers = [(part.lstrip("0"), part) for part in parts]

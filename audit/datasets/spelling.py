@@ -40,19 +40,19 @@ class Spellings:
                 yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {shown}."
 
 
-def alike(values: Iterable[str]) -> tuple[str, str] | None:
+def alike_spellings(values: Iterable[str]) -> tuple[str, str] | None:
     """Returns two values that look the same and are not, or None.
 
     Case is a difference, since codes may differ in case alone.
     """
     first: dict[str, str] = {}
     for value in sorted(values):
-        if (other := first.setdefault(_seen(value), value)) != value:
+        if (other := first.setdefault(_seen_spelling(value), value)) != value:
             return other, value
     return None
 
 
-def _seen(text: str) -> str:
+def _seen_spelling(text: str) -> str:
     """Returns what is seen of a text: single spaces, and no control or format characters."""
     words = " ".join(composed(text).split())
     return "".join(char for char in words if unicodedata.category(char) not in ("Cc", "Cf"))

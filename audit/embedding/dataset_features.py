@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audit.datasets.content import Track, image_hashes, image_problem, leave_out, row_problem
 from audit.datasets.dataset import Dataset
-from audit.datasets.references import read_bytes
+from audit.datasets.image_problems import Track, image_hashes, image_problem, leave_out_images
+from audit.datasets.image_references import read_reference
 from audit.errors import DatasetError, RowProblem
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import ImageError
@@ -100,24 +100,25 @@ def embed_dataset(
         ModelError: the model failed. StoreError: the store is damaged, or cannot be written.
     """
     hashes, problems = image_hashes(dataset, track)
-    _refuse(problems, skip_bad)
+    if problems and not skip_bad:
+        raise DatasetError(problems)
     with store.open(FeatureSpace.of_images(stamp), storage) as features:
-        missing = _missing(features, hashes)
+        missing = _images_without_features(features, hashes)
         if missing:
             store.refuse_unwritable()
             found = embed(dataset, missing, hashes)
             found = track(found, len(missing), "Embedding") if track else found
-            problems += _keep(features, hashes, found)
-    _refuse(problems, skip_bad)
-    return _with_features(dataset, problems, hashes, features, set(missing))
-
-
-def _refuse(problems: Sequence[RowProblem], skip_bad: bool) -> None:
+            problems += _store_features(features, hashes, found)
     if problems and not skip_bad:
         raise DatasetError(problems)
+    rest, kept = leave_out_images(dataset, problems) if problems else (dataset, range(len(dataset)))
+    of_rest = tuple(hashes[i] for i in kept)
+    embedded = len(set(missing).intersection(kept))
+    rows, _ = features.get(of_rest)
+    return EmbeddedDataset(rest, rows, of_rest, embedded, features.rounded(of_rest))
 
 
-def _missing(features: Features, hashes: Sequence[str]) -> list[int]:
+def _images_without_features(features: Features, hashes: Sequence[str]) -> list[int]:
     """Returns the indexes of the images without features; of equal images, only the first."""
     first: dict[str, int] = {}
     for index, sha256 in enumerate(hashes):
@@ -127,7 +128,7 @@ def _missing(features: Features, hashes: Sequence[str]) -> list[int]:
     return [index for index, known in zip(first.values(), there, strict=True) if not known]
 
 
-def _keep(
+def _store_features(
     features: Features, hashes: Sequence[str], found: Iterable[EmbeddedImage]
 ) -> Iterator[RowProblem]:
     """Stores features as they come, and yields what is wrong with the other images."""
@@ -138,34 +139,20 @@ def _keep(
             features.add([hashes[each.row]], each.found[np.newaxis])
 
 
-def _with_features(
-    dataset: Dataset,
-    problems: Sequence[RowProblem],
-    hashes: Sequence[str],
-    features: Features,
-    missing: Set[int],
-) -> EmbeddedDataset:
-    rest, kept = leave_out(dataset, problems) if problems else (dataset, range(len(dataset)))
-    of_rest = tuple(hashes[i] for i in kept)
-    rows, _ = features.get(of_rest)
-    embedded = sum(i in missing for i in kept)
-    return EmbeddedDataset(rest, rows, of_rest, embedded, features.rounded(of_rest))
-
-
 def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
-    """Returns a function that embeds in this process: threads decode ahead of the encoder."""
+    """Returns what makes the features of a dataset in this process: threads decode ahead."""
 
     def embed(
         dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str]
     ) -> Iterator[EmbeddedImage]:
         if not indexes:  # a model that is not needed must not be loaded
             return
-        prepare = partial(_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
+        prepare = partial(_dataset_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             jobs = ((index, pool.submit(prepare, index)) for index in indexes)
             try:
-                for batch in _ahead(jobs, _BATCH * _AHEAD):
-                    yield from _encode(encoder, batch)
+                for batch in _decoded_batches(jobs, _BATCH * _AHEAD):
+                    yield from _batch_features(encoder, batch)
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
@@ -175,7 +162,7 @@ def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int =
 Decoding = tuple[int, Future[Pixels | RowProblem]]
 
 
-def _ahead(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
+def _decoded_batches(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
     """Yields batches, in order, while up to `most` images are being decoded."""
     waiting = deque(islice(jobs, most))
     while waiting:
@@ -184,15 +171,15 @@ def _ahead(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decoding]]:
         waiting.extend(islice(jobs, len(batch)))
 
 
-def _pixels(
+def _dataset_pixels(
     dataset: Dataset, hashes: Sequence[str], how: Preprocessing, max_pixels: int, index: int
 ) -> Pixels | RowProblem:
     """Returns the pixels of an image for the encoder, or what is wrong with the image."""
     try:
-        content = read_bytes(dataset.references[index])
+        content = read_reference(dataset.references[index])
         # It is read again, maybe hours after it was hashed, and stored for good under that hash.
         if hashlib.sha256(content).hexdigest() != hashes[index]:
-            return row_problem(dataset, index, CHANGED)
+            return image_problem(dataset, index, CHANGED)
         [frames] = read_squares(content, [how], max_pixels=max_pixels)
         square: Pixels = frames[0]
         return square
@@ -200,16 +187,12 @@ def _pixels(
         return image_problem(dataset, index, error)
 
 
-def _encode(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[EmbeddedImage]:
-    squares: list[Pixels] = []
-    indexes: list[int] = []
-    for index, decoding in batch:
-        pixels = decoding.result()
-        if isinstance(pixels, RowProblem):
-            yield EmbeddedImage(index, pixels)
-        else:
-            squares.append(pixels)
-            indexes.append(index)
+def _batch_features(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[EmbeddedImage]:
+    decoded = {index: decoding.result() for index, decoding in batch}
+    squares = {i: found for i, found in decoded.items() if not isinstance(found, RowProblem)}
+    for index, found in decoded.items():
+        if isinstance(found, RowProblem):
+            yield EmbeddedImage(index, found)
     if squares:
-        rows = encoder.image_features(np.stack(squares))
-        yield from (EmbeddedImage(index, row) for index, row in zip(indexes, rows, strict=True))
+        rows = encoder.image_features(np.stack(list(squares.values())))
+        yield from map(EmbeddedImage, squares, rows)

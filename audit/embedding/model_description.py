@@ -52,8 +52,8 @@ class ModelDescription(BaseModel):
         """Returns the description of a loaded encoder."""
         return cls(
             reference=reference,
-            files=_file_states(reference),
-            versions=_versions(),
+            files=_model_file_states(reference),
+            versions=_package_versions(),
             token_counts={},
             **{name: getattr(encoder, name) for name in _OF_ENCODER},
         )
@@ -63,8 +63,8 @@ class ModelDescription(BaseModel):
         """Whether its files are on this machine, and neither they nor the packages have changed."""
         return (
             bool(self.files)
-            and self.files == _file_states(self.reference)
-            and self.versions == _versions()
+            and self.files == _model_file_states(self.reference)
+            and self.versions == _package_versions()
         )
 
     def describes(self, encoder: Encoder) -> bool:
@@ -87,9 +87,9 @@ def read_description(path: Path, reference: str) -> ModelDescription | None:
     remove_strays(path.parent, path.stem)
     try:
         content = json.loads(path.read_bytes())
-        if content.pop("sha256") != _digest(content):
+        if content.pop("sha256") != _description_digest(content):
             return None
-        description = _parsed(content)
+        description = _parsed_description(content)
         FeatureSpace.of_images(description.stamp)  # otherwise its features could be anywhere
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # a ValidationError is a ValueError, as is a JSONDecodeError
@@ -105,16 +105,16 @@ def write_description(path: Path, description: ModelDescription) -> None:
     """
     content = description.model_dump(mode="json", exclude={"preprocessing"})
     content["preprocessing"] = asdict(description.preprocessing)
-    text = json.dumps({**content, "sha256": _digest(content)}, indent=1)
+    text = json.dumps({**content, "sha256": _description_digest(content)}, indent=1)
     with written_whole(path, "descriptions of models") as file:
         file.write(text.encode())
 
 
-def _digest(content: dict[str, Any]) -> str:
+def _description_digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _parsed(content: dict[str, Any]) -> ModelDescription:
+def _parsed_description(content: dict[str, Any]) -> ModelDescription:
     """Returns the description in a file's content.
 
     Whole numbers of its preprocessing stay whole, where pydantic would turn 1 into 1.0, since the
@@ -128,12 +128,12 @@ def _parsed(content: dict[str, Any]) -> ModelDescription:
     return described.model_copy(update={"preprocessing": Preprocessing(**given)})
 
 
-def _file_states(reference: str) -> dict[str, tuple[int, int]]:
+def _model_file_states(reference: str) -> dict[str, tuple[int, int]]:
     states = {str(path): path.stat() for path in model_files(reference)}
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
 
 
-def _versions() -> dict[str, str]:
+def _package_versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
         try:

@@ -6,10 +6,7 @@ As long as the model's files do not change, an audit of stored features needs no
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Self
-
-import platformdirs
 
 from audit.embedding.model_description import (
     ModelDescription,
@@ -137,8 +134,3 @@ class StoredEncoder:
         description = ModelDescription.of(self._reference, self._loaded)
         write_description(self._path, description)
         return description
-
-
-def default_store() -> Path:
-    """Returns the folder of the user's embedding store."""
-    return Path(platformdirs.user_cache_dir("evenhand", appauthor=False)) / "embeddings"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from audit.datasets.adapters import fairface, folders, table, utkface
-from audit.datasets.adapters.files import columns_of, is_table
+from audit.datasets.adapters.csv_and_parquet import columns_of, is_table
 from audit.datasets.adapters.options import Adapter, LoadOptions
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
@@ -90,19 +90,19 @@ def load_dataset(
     options = options or LoadOptions()
     if not path.exists():
         raise DatasetError.of(path, "there is no such file or folder", "Check the path")
-    chosen = _named(adapter, path) if adapter else _first_match(path, options)
-    _refuse_unused(chosen, options, path)
+    chosen = _adapter_named(adapter, path) if adapter else _matching_adapter(path, options)
+    _refuse_unused_by_adapter(chosen, options, path)
     return chosen.load(path, options)
 
 
-def _named(name: str, path: Path) -> Adapter:
+def _adapter_named(name: str, path: Path) -> Adapter:
     if name in ADAPTERS:
         return ADAPTERS[name]
     remedy = f"The adapters are: {', '.join(ADAPTERS)}"
     raise DatasetError.of(path, f"there is no adapter {name}", remedy)
 
 
-def _first_match(path: Path, options: LoadOptions) -> Adapter:
+def _matching_adapter(path: Path, options: LoadOptions) -> Adapter:
     if options.columns:
         return ADAPTERS["table"]
     for adapter in ADAPTERS.values():
@@ -115,7 +115,7 @@ def _first_match(path: Path, options: LoadOptions) -> Adapter:
     raise DatasetError.of(path, "no adapter knows this layout", remedy)
 
 
-def _refuse_unused(adapter: Adapter, options: LoadOptions, path: Path) -> None:
+def _refuse_unused_by_adapter(adapter: Adapter, options: LoadOptions, path: Path) -> None:
     """Raises where an option is given that would do nothing, as its author expects it to."""
     given = {name for name in _OPTION_NAMES if getattr(options, name)}
     if unused := sorted(given - adapter.takes):

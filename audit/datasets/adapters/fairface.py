@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from audit.datasets.adapters.files import Annotations, columns_of, is_table
+from audit.datasets.adapters.annotated_images import About, Wrong, build_dataset
+from audit.datasets.adapters.csv_and_parquet import Annotations, columns_of, is_table
 from audit.datasets.adapters.options import SHA256, LoadOptions
-from audit.datasets.adapters.rows import About, Wrong, build_dataset
-from audit.datasets.adapters.spreadsheet import Dates
-from audit.datasets.adapters.table import Layout, image_root, images_of, read_tables
+from audit.datasets.adapters.spreadsheet import SpreadsheetDates
+from audit.datasets.adapters.table import TableLayout, read_tables, table_image_root, table_images
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
 
@@ -54,12 +54,14 @@ _KNOWN = {name: tuple(counts) for name, counts in VALIDATION_COUNTS.items()}
 _KNOWN[_SERVICE_TEST] = ("TRUE", "FALSE")
 
 
-def _key(text: str) -> str:
+def _fairface_key(text: str) -> str:
     """Returns a text without case, and with one space between words or numbers."""
     return re.sub(r"[\s_/–-]+", " ", text.casefold()).strip()
 
 
-_SPELLINGS = {name: {_key(value): value for value in values} for name, values in _KNOWN.items()}
+_SPELLINGS = {
+    name: {_fairface_key(value): value for value in values} for name, values in _KNOWN.items()
+}
 _SPELLINGS[RACE]["latino"] = "Latino_Hispanic"
 for _spelling in ("over 70", "70+", ">70", "70 and over"):
     _SPELLINGS[AGE][_spelling] = AGES[-1]
@@ -68,30 +70,30 @@ _SPELLINGS[_SERVICE_TEST] |= {"1": "TRUE", "0": "FALSE"}
 
 def matches(path: Path) -> bool:
     """Returns whether this is FairFace's file of labels, or a folder with such files."""
-    return bool(_parts(path))
+    return bool(_fairface_parts(path))
 
 
 def load(path: Path, options: LoadOptions) -> Dataset:
-    """Returns the dataset of a file, or of the one part that a folder holds.
+    """Returns the dataset of FairFace's file, or of the one part that a folder holds.
 
     Raises:
         DatasetError: with everything that is wrong with it.
     """
-    files = _only_part(path)
-    layout = _layout(files[0])
+    files = _only_fairface_part(path)
+    layout = _fairface_layout(files[0])
     tables = read_tables(files, layout)
-    _refuse_numbers(tables)
-    dates = Dates(options.repair)
+    _refuse_fairface_numbers(tables)
+    dates = SpreadsheetDates(options.repair)
 
     def read(name: str, cell: str) -> str | Wrong:
         text = dates.read(cell) if name == AGE else cell
-        return text if isinstance(text, Wrong) else _group(name, text)
+        return text if isinstance(text, Wrong) else _fairface_group(name, text)
 
-    images = list(images_of(tables, layout, image_root(files[0], options), read))
+    images = list(table_images(tables, layout, table_image_root(files[0], options), read))
     about = About(
         adapter="fairface",
         source=files[0] if len(files) == 1 else path,
-        name=f"fairface:{_name(path)}",
+        name=f"fairface:{_fairface_name(path)}",
         sensitive_features=SENSITIVE_FEATURES,
         orders={AGE: AGES},
         benign=True,
@@ -100,7 +102,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     problems = [problem for table in tables for problem in table.problems]
     dataset = build_dataset(images, about, options, problems)
     rows = len(images) + len(problems)
-    return replace(dataset, notes=(*dataset.notes, *_size_notes(files[0], rows, dataset)))
+    return replace(dataset, notes=(*dataset.notes, *_fairface_size_notes(files[0], rows, dataset)))
 
 
 def age_group(years: int) -> str:
@@ -111,7 +113,7 @@ def age_group(years: int) -> str:
     return AGES[-1]
 
 
-def differences(table: pd.DataFrame) -> tuple[str, ...]:
+def fairface_differences(table: pd.DataFrame) -> tuple[str, ...]:
     """Returns in words every group whose size differs from that in the released validation set."""
     found = []
     for name, published in VALIDATION_COUNTS.items():
@@ -122,27 +124,27 @@ def differences(table: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _group(name: str, cell: str) -> str | Wrong:
+def _fairface_group(name: str, cell: str) -> str | Wrong:
     """Returns the group that a cell means, as FairFace spells it, or what is wrong with it."""
-    value = _SPELLINGS[name].get(_key(cell))
+    value = _SPELLINGS[name].get(_fairface_key(cell))
     if value is None:
         return Wrong(f"there is no {name} {cell}", f"Known are: {', '.join(_KNOWN[name])}")
     return value
 
 
-def _parts(path: Path) -> dict[str, list[Path]]:
+def _fairface_parts(path: Path) -> dict[str, list[Path]]:
     """Returns the files of each part of the dataset in a path: of train, of validation."""
     if not path.is_dir():
-        return {path.name: [path]} if is_table(path) and _is_labels(path) else {}
+        return {path.name: [path]} if is_table(path) and _is_fairface(path) else {}
     parts: dict[str, list[Path]] = {}
     for file in sorted(path.iterdir()):
         named = file.suffix.lower() == ".parquet" or file.name == "labels.csv"
-        if (named or _RELEASED.fullmatch(file.name)) and is_table(file) and _is_labels(file):
-            parts.setdefault(_part(file), []).append(file)
+        if (named or _RELEASED.fullmatch(file.name)) and is_table(file) and _is_fairface(file):
+            parts.setdefault(_fairface_part(file), []).append(file)
     return parts
 
 
-def _is_labels(path: Path) -> bool:
+def _is_fairface(path: Path) -> bool:
     if _RELEASED.fullmatch(path.name):
         return True  # even where a column is missing, so that the error can say so
     try:
@@ -152,13 +154,13 @@ def _is_labels(path: Path) -> bool:
     return present >= set(SENSITIVE_FEATURES) and bool(present & {_FILE, _IMAGE})
 
 
-def _part(file: Path) -> str:
+def _fairface_part(file: Path) -> str:
     shard = _SHARD.fullmatch(file.name)
     return shard[1] if shard else file.name
 
 
-def _only_part(path: Path) -> list[Path]:
-    parts = _parts(path)
+def _only_fairface_part(path: Path) -> list[Path]:
+    parts = _fairface_parts(path)
     if len(parts) == 1:
         [files] = parts.values()
         return files
@@ -171,10 +173,10 @@ def _only_part(path: Path) -> list[Path]:
     raise DatasetError.of(path, "there are no labels of FairFace in it", remedy)
 
 
-def _layout(path: Path) -> Layout:
+def _fairface_layout(path: Path) -> TableLayout:
     present = columns_of(path)
     checked = [_SERVICE_TEST] if _SERVICE_TEST in present else []  # not needed, only checked
-    return Layout(
+    return TableLayout(
         # Where a Parquet file has both, `file` only repeats what the image's path says.
         image=_IMAGE if _IMAGE in present else _FILE,
         sensitive_features={name: name for name in (*SENSITIVE_FEATURES, *checked)},
@@ -182,7 +184,7 @@ def _layout(path: Path) -> Layout:
     )
 
 
-def _refuse_numbers(tables: Sequence[Annotations]) -> None:
+def _refuse_fairface_numbers(tables: Sequence[Annotations]) -> None:
     remedy = (
         "They are never guessed: one copy of FairFace has Male as 0, another Female. "
         "Write the names instead"
@@ -196,18 +198,18 @@ def _refuse_numbers(tables: Sequence[Annotations]) -> None:
         raise DatasetError(problems)
 
 
-def _name(path: Path) -> str:
+def _fairface_name(path: Path) -> str:
     path = path.resolve()
     return path.parent.name if path.name == "labels.csv" else path.name.removesuffix(path.suffix)
 
 
-def _size_notes(file: Path, rows: int, dataset: Dataset) -> tuple[str, ...]:
+def _fairface_size_notes(file: Path, rows: int, dataset: Dataset) -> tuple[str, ...]:
     """Returns notes where this is not the validation set that its name or size promises."""
-    called_validation = _part(file).split(".")[0].endswith(("label_val", "validation"))
+    called_validation = _fairface_part(file).split(".")[0].endswith(("label_val", "validation"))
     if rows != VALIDATION_SIZE:
         sizes = f"FairFace's validation set has {VALIDATION_SIZE:,} images, and this file {rows:,}"
         return (f"{sizes}: it is a part or a changed copy.",) if called_validation else ()
-    if len(dataset) == rows and (found := differences(dataset.table)):
+    if len(dataset) == rows and (found := fairface_differences(dataset.table)):
         what = "As many images as FairFace's validation set, but other groups: it was changed"
         return (f"{what}. {'; '.join(found)}.",)
     return ()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from audit.datasets.adapters.annotated_images import About, AnnotatedImage, build_dataset
 from audit.datasets.adapters.options import LoadOptions
-from audit.datasets.adapters.rows import About, AnnotatedImage, build_dataset
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError, RowProblem
 from moderation.images.folder import Entry, Kind, counts_by_kind, entries, is_hidden, kind_of
@@ -22,7 +22,7 @@ def matches(path: Path) -> bool:
     """Returns whether this is a folder with a folder of images in it."""
     return path.is_dir() and any(
         any(entry.kind is Kind.IMAGE for entry in entries(folder, hidden=False))
-        for folder in _folders(path)
+        for folder in _class_folders(path)
     )
 
 
@@ -33,9 +33,9 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         DatasetError: with every empty class, every file that is not an image, and every folder
             that cannot be read.
     """
-    folders = _folders(path) if path.is_dir() else []
-    _refuse_no_classes(path, folders)
-    problems = list(_problems_beside(path))
+    folders = _class_folders(path) if path.is_dir() else []
+    _refuse_no_class_folders(path, folders)
+    problems = list(_problems_beside_folders(path))
     passed_over = [Entry(entry, Kind.HIDDEN) for entry in path.iterdir() if is_hidden(entry.name)]
     annotated = []
     for folder in folders:
@@ -46,54 +46,51 @@ def load(path: Path, options: LoadOptions) -> Dataset:
             for file in images
         ]
         passed_over += (entry for entry in inside if entry.kind in _PASSED_OVER)
-        problems += _problems_inside(folder, inside)
+        problems += _problems_inside_folder(folder, inside)
     notes = (f"Passed over: {counts_by_kind(passed_over)}.",) if passed_over else ()
     about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
     return build_dataset(annotated, about, options, problems)
 
 
-def _refuse_no_classes(path: Path, folders: list[Path]) -> None:
+def _refuse_no_class_folders(path: Path, folders: list[Path]) -> None:
     """Raises where there is no folder, or a single one around those of the classes."""
     if not folders:
         remedy = "Name a folder with one folder for each class"
         raise DatasetError.of(path, "there is no folder in it", remedy)
-    if len(folders) == 1 and _folders(folders[0]) and not any(map(_is_image, _own(folders[0]))):
+    kinds = map(kind_of, _files_beside_folders(folders[0]))
+    if len(folders) == 1 and _class_folders(folders[0]) and Kind.IMAGE not in kinds:
         what = f"its only class is {folders[0].name}, which holds folders and no image"
         raise DatasetError.of(path, what, f"Name {folders[0]} instead")
 
 
-def _problems_beside(path: Path) -> Iterator[RowProblem]:
-    for file in _own(path):
+def _problems_beside_folders(path: Path) -> Iterator[RowProblem]:
+    for file in _files_beside_folders(path):
         kind = kind_of(file)
         if kind is Kind.IMAGE:
-            yield _problem(file, "it is not in the folder of any class")
+            yield _folder_problem(file, "it is not in the folder of any class")
         elif kind is not Kind.NO_IMAGE or file.suffix.lower() not in _BESIDE:
-            yield _problem(file, f"it is {kind}")
+            yield _folder_problem(file, f"it is {kind}")
 
 
-def _problems_inside(folder: Path, inside: list[Entry]) -> Iterator[RowProblem]:
+def _problems_inside_folder(folder: Path, inside: list[Entry]) -> Iterator[RowProblem]:
     """Yields what is wrong in the folder of a class."""
     for entry in inside:
         if entry.kind not in (Kind.IMAGE, *_PASSED_OVER):
-            yield _problem(entry.path, f"it is {entry.kind}")
+            yield _folder_problem(entry.path, f"it is {entry.kind}")
     if not any(entry.kind is Kind.IMAGE for entry in inside):
         remedy = "Put images into it, or remove it"
         what = "an empty class: there is no image in its folder"
         yield RowProblem(str(folder), 0, what, remedy)
 
 
-def _problem(file: Path, what: str) -> RowProblem:
+def _folder_problem(file: Path, what: str) -> RowProblem:
     return RowProblem(str(file), 0, what, "Remove it, or put an image into the folder of its class")
 
 
-def _is_image(file: Path) -> bool:
-    return kind_of(file) is Kind.IMAGE
-
-
-def _folders(path: Path) -> list[Path]:
+def _class_folders(path: Path) -> list[Path]:
     inside = (entry for entry in path.iterdir() if entry.is_dir())
     return sorted(entry for entry in inside if not is_hidden(entry.name))
 
 
-def _own(path: Path) -> list[Path]:
+def _files_beside_folders(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if not file.is_dir() and not is_hidden(file.name))

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 
-from audit.datasets.adapters.rows import Wrong
+from audit.datasets.adapters.annotated_images import Wrong
 
 _MONTHS = {
     **dict.fromkeys(("mar", "march", "mär", "märz", "mrz"), 3),
@@ -22,7 +22,7 @@ _ISO = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[ T]00:00:00)?")
 
 
 @dataclass
-class Dates:
+class SpreadsheetDates:
     """Finds ages that became dates, and puts them right on request.
 
     Attributes:
@@ -61,7 +61,7 @@ def age_of_date(cell: str) -> str | None:
 
     No other age group of FairFace can become a date: neither 0-2 nor 20-29 has a month in it.
     """
-    day_month_year = _parts(cell.strip().casefold())
+    day_month_year = _spreadsheet_date(cell.strip().casefold())
     if day_month_year is None:
         return None
     one, other, year = day_month_year
@@ -72,18 +72,18 @@ def age_of_date(cell: str) -> str | None:
     return None
 
 
-def _parts(cell: str) -> tuple[int, int, int | None] | None:
+def _spreadsheet_date(cell: str) -> tuple[int, int, int | None] | None:
     """Returns day and month, in any order, and the last two digits of the year."""
     if found := _DAY_MONTH.fullmatch(cell):
-        return int(found[1]), _MONTHS.get(found[2], 0), _year(found[3])
+        return int(found[1]), _MONTHS.get(found[2], 0), _spreadsheet_year(found[3])
     if found := _MONTH_DAY.fullmatch(cell):
         return int(found[2]), _MONTHS.get(found[1], 0), None
     if found := _NUMBERS.fullmatch(cell):
-        return int(found[1]), int(found[2]), _year(found[3])
+        return int(found[1]), int(found[2]), _spreadsheet_year(found[3])
     if found := _ISO.fullmatch(cell):
-        return int(found[2]), int(found[3]), _year(found[1])
+        return int(found[2]), int(found[3]), _spreadsheet_year(found[1])
     return None
 
 
-def _year(text: str | None) -> int | None:
+def _spreadsheet_year(text: str | None) -> int | None:
     return int(text) % 100 if text else None

@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from audit.datasets.adapters.files import Annotations, columns_of, is_table, read_annotations
-from audit.datasets.adapters.options import ID, IMAGE, SHA256, Y_TRUE, LoadOptions
-from audit.datasets.adapters.rows import (
+from audit.datasets.adapters.annotated_images import (
     About,
     AnnotatedImage,
     Wrong,
     build_dataset,
-    is_nothing,
-    locate,
+    is_empty_annotation,
+    locate_image,
 )
-from audit.datasets.adapters.spreadsheet import Dates
+from audit.datasets.adapters.csv_and_parquet import (
+    Annotations,
+    columns_of,
+    is_table,
+    read_annotations,
+)
+from audit.datasets.adapters.options import ID, IMAGE, SHA256, Y_TRUE, LoadOptions
+from audit.datasets.adapters.spreadsheet import SpreadsheetDates
 from audit.datasets.dataset import IMAGE_ID, Dataset
-from audit.datasets.references import ParquetImage, Reference
+from audit.datasets.image_references import ParquetImage, Reference
 from audit.datasets.spelling import composed
 from audit.errors import DatasetError
 
@@ -26,7 +31,7 @@ from audit.errors import DatasetError
 ReadValue = Callable[[str, str], str | Wrong]
 
 
-class Layout(NamedTuple):
+class TableLayout(NamedTuple):
     """What the columns of a table hold.
 
     Attributes:
@@ -45,24 +50,24 @@ class Layout(NamedTuple):
 
 
 def matches(path: Path) -> bool:
-    """Returns whether this is a CSV or Parquet file."""
+    """Returns whether this is a file that can be a table."""
     return is_table(path)
 
 
 def load(path: Path, options: LoadOptions) -> Dataset:
-    """Returns the dataset of a file whose columns the options name.
+    """Returns the dataset of a table whose columns the options name.
 
     Raises:
         DatasetError: with everything that is wrong with it.
     """
-    layout = _layout(path, options)
-    dates = Dates(options.repair)
+    layout = _table_layout(path, options)
+    dates = SpreadsheetDates(options.repair)
 
     def read_value(name: str, cell: str) -> str | Wrong:
         return dates.read(cell)
 
     tables = read_tables([path], layout)
-    images = list(images_of(tables, layout, image_root(path, options), read_value))
+    images = list(table_images(tables, layout, table_image_root(path, options), read_value))
     about = About(
         adapter="table",
         source=path,
@@ -73,7 +78,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     return build_dataset(images, about, options, tables[0].problems)
 
 
-def _layout(path: Path, options: LoadOptions) -> Layout:
+def _table_layout(path: Path, options: LoadOptions) -> TableLayout:
     if not is_table(path):
         remedy = "Name a file that ends in .csv or .parquet"
         raise DatasetError.of(path, "it is not a CSV or Parquet file", remedy)
@@ -89,10 +94,10 @@ def _layout(path: Path, options: LoadOptions) -> Layout:
     known = (IMAGE, Y_TRUE, ID, SHA256)
     sensitive_features = {key: name for key, name in columns.items() if key not in known}
     stated = (columns.get(Y_TRUE), columns.get(ID), columns.get(SHA256))
-    return Layout(columns[IMAGE], sensitive_features, *stated)
+    return TableLayout(columns[IMAGE], sensitive_features, *stated)
 
 
-def image_root(path: Path, options: LoadOptions) -> Path:
+def table_image_root(path: Path, options: LoadOptions) -> Path:
     """Returns the folder below which a file of annotations names its images.
 
     Raises:
@@ -106,7 +111,7 @@ def image_root(path: Path, options: LoadOptions) -> Path:
     return options.images
 
 
-def read_tables(paths: Sequence[Path], layout: Layout) -> list[Annotations]:
+def read_tables(paths: Sequence[Path], layout: TableLayout) -> list[Annotations]:
     """Returns the columns of a layout from several files of one dataset.
 
     Raises:
@@ -125,8 +130,8 @@ def read_tables(paths: Sequence[Path], layout: Layout) -> list[Annotations]:
     return tables
 
 
-def images_of(
-    tables: Sequence[Annotations], layout: Layout, root: Path, read_value: ReadValue
+def table_images(
+    tables: Sequence[Annotations], layout: TableLayout, root: Path, read_value: ReadValue
 ) -> Iterator[AnnotatedImage]:
     """Yields the image of every row.
 
@@ -137,13 +142,13 @@ def images_of(
     by_path = all(stated) and len(set(stated)) == len(stated)
     for table in tables:
         for place in range(len(table.rows)):
-            yield _image(table, place, layout, root, read_value, by_path)
+            yield _table_image(table, place, layout, root, read_value, by_path)
 
 
-def _image(
+def _table_image(
     table: Annotations,
     place: int,
-    layout: Layout,
+    layout: TableLayout,
     root: Path,
     read_value: ReadValue,
     by_path: bool,
@@ -153,14 +158,14 @@ def _image(
 
     row, path = table.rows[place], table.cells[layout.image][place]
     reference: Reference | None
-    image_id, reference = locate(path, root)
+    image_id, reference = locate_image(path, root)
     if layout.image in table.pictures:
         image_id = path if by_path else f"{table.path.stem}#{row}"
         reference = ParquetImage(table.path, row - 1, layout.image)
     values, wrong = {}, []
     for name, column in layout.sensitive_features.items():
         text = cell(column)
-        value = text if is_nothing(text) else read_value(name, text)
+        value = text if is_empty_annotation(text) else read_value(name, text)
         if isinstance(value, Wrong):
             wrong.append(value)
         values[name] = text if isinstance(value, Wrong) else value
@@ -169,8 +174,8 @@ def _image(
         row=row,
         image_id=cell(layout.id) if layout.id else image_id,
         reference=reference,
-        y_true="" if is_nothing(cell(layout.y_true)) else cell(layout.y_true),
+        y_true="" if is_empty_annotation(cell(layout.y_true)) else cell(layout.y_true),
         values=values,
-        sha256="" if is_nothing(cell(layout.sha256)) else cell(layout.sha256),
+        sha256="" if is_empty_annotation(cell(layout.sha256)) else cell(layout.sha256),
         wrong=tuple(wrong),
     )

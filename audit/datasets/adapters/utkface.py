@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
+from audit.datasets.adapters.annotated_images import About, AnnotatedImage, Wrong, build_dataset
 from audit.datasets.adapters.fairface import AGE, AGES, GENDER, RACE, SENSITIVE_FEATURES, age_group
 from audit.datasets.adapters.options import LoadOptions
-from audit.datasets.adapters.rows import About, AnnotatedImage, Wrong, build_dataset
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
 from moderation.images.folder import Kind, counts_by_kind, entries
@@ -30,13 +30,13 @@ _LOOKED_AT = 100
 
 def matches(path: Path) -> bool:
     """Returns whether this is a folder in which most images are named as in UTKFace."""
-    looked_at = list(islice(_images(path), _LOOKED_AT)) if path.is_dir() else []
-    named_so = sum(_FIELDS.fullmatch(_stem(file)) is not None for file in looked_at)
+    looked_at = list(islice(_utkface_images(path), _LOOKED_AT)) if path.is_dir() else []
+    named_so = sum(_FIELDS.fullmatch(_utkface_stem(file)) is not None for file in looked_at)
     return 0 < len(looked_at) <= 2 * named_so
 
 
 def load(path: Path, options: LoadOptions) -> Dataset:
-    """Returns the dataset of all images in a folder and below it.
+    """Returns the dataset of all images of UTKFace in a folder and below it.
 
     Raises:
         DatasetError: with every file whose name cannot be read.
@@ -56,24 +56,24 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         notes=(*_NOTES, f"Passed over: {counts_by_kind(passed_over)}.") if passed_over else _NOTES,
     )
     images = sorted(entry.path for entry in found if entry.kind is Kind.IMAGE)
-    return build_dataset((_annotated(file, path) for file in images), about, options)
+    return build_dataset((_annotated_utkface(file, path) for file in images), about, options)
 
 
-def _images(path: Path) -> Iterator[Path]:
+def _utkface_images(path: Path) -> Iterator[Path]:
     return (entry.path for entry in entries(path, hidden=False) if entry.kind is Kind.IMAGE)
 
 
-def _stem(file: Path) -> str:
+def _utkface_stem(file: Path) -> str:
     return file.name.split(".")[0]  # the names of cropped faces end in .jpg.chip.jpg
 
 
-def _annotated(file: Path, root: Path) -> AnnotatedImage:
-    values, wrong = _read_name(_stem(file))
+def _annotated_utkface(file: Path, root: Path) -> AnnotatedImage:
+    values, wrong = _read_utkface_name(_utkface_stem(file))
     image_id = file.relative_to(root).as_posix()
     return AnnotatedImage(file, 0, image_id, file, values=values, wrong=wrong)
 
 
-def _read_name(stem: str) -> tuple[dict[str, str], tuple[Wrong, ...]]:
+def _read_utkface_name(stem: str) -> tuple[dict[str, str], tuple[Wrong, ...]]:
     """Returns race, gender and age from a file's name, and what is wrong with it."""
     fields = _FIELDS.fullmatch(stem)
     if fields is None:

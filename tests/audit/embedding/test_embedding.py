@@ -21,15 +21,15 @@ from audit.commands.embed import embed
 from audit.commands.opening import open_encoder, open_subject
 from audit.commands.options import DatasetOptions
 from audit.datasets.adapters import LoadOptions, load_dataset
-from audit.datasets.content import Track, row_problem
 from audit.datasets.dataset import Dataset
+from audit.datasets.image_problems import Track, image_problem
 from audit.embedding.dataset_features import (
     EmbeddedDataset,
     EmbeddedImage,
     embed_dataset,
     embed_here,
 )
-from audit.embedding.on_workers import embed_remotely, workers_stamp
+from audit.embedding.remote_features import embed_remotely, remote_stamp
 from audit.embedding.stored_encoder import StoredEncoder
 from audit.errors import AuditError, DatasetError
 from audit.metrics.predictions import predict
@@ -224,7 +224,7 @@ def test_an_error_that_is_not_about_an_image_ends_the_run_and_keeps_what_came_be
         dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
     ) -> Iterator[EmbeddedImage]:
         yield EmbeddedImage(rows[0], np.eye(16, dtype=np.float32)[0])
-        yield EmbeddedImage(rows[1], row_problem(dataset, rows[1], "it is damaged"))
+        yield EmbeddedImage(rows[1], image_problem(dataset, rows[1], "it is damaged"))
         raise RequestError("no such model")
 
     dataset, encoder = load_dataset(images), StubEncoder()
@@ -498,7 +498,7 @@ def photos(tmp_path: Path, photographs: list[Path]) -> Path:
 def _on_workers(
     dataset: Dataset, store: EmbeddingStore, broker_url: str, track: Track | None = None
 ) -> EmbeddedDataset:
-    stamp = workers_stamp(dataset, "starter", broker_url)
+    stamp = remote_stamp(dataset, "starter", broker_url)
     remotely = embed_remotely("starter", stamp, broker_url)
     return embed_dataset(dataset, stamp, store, remotely, track=track)
 
@@ -542,7 +542,7 @@ def test_images_that_vanish_before_they_are_sent_to_workers_are_problems_of_thei
         str(first),
         "the image cannot be read: No such file or directory",
     )
-    assert workers_stamp(dataset, "starter", broker_url).id == "starter"  # the first is gone
+    assert remote_stamp(dataset, "starter", broker_url).id == "starter"  # the first is gone
 
 
 def test_workers_are_not_asked_what_their_model_is_where_no_image_can_be_read(
@@ -552,7 +552,7 @@ def test_workers_are_not_asked_what_their_model_is_where_no_image_can_be_read(
     for reference in dataset.references:
         Path(str(reference)).unlink()
     with pytest.raises(AuditError, match="no image of it can be read"):
-        workers_stamp(dataset, "starter", settings.broker_url.get_secret_value())
+        remote_stamp(dataset, "starter", settings.broker_url.get_secret_value())
 
 
 def test_a_missing_sensitive_feature_is_refused_before_a_model_is_looked_for(

@@ -15,11 +15,11 @@ from audit.datasets.adapters.fairface import (
     AGES,
     VALIDATION_COUNTS,
     VALIDATION_SIZE,
-    differences,
+    fairface_differences,
 )
 from audit.datasets.adapters.spreadsheet import age_of_date
 from audit.datasets.coverage import coverages
-from audit.datasets.references import ParquetImage, read_bytes
+from audit.datasets.image_references import ParquetImage, read_reference
 from tests.support.annotated_files import (
     FAIRFACE_COLUMNS,
     HUB_ROWS,
@@ -51,7 +51,7 @@ def test_fairface_is_read_with_its_three_features_in_the_order_of_reports(tmp_pa
     assert dataset.table["race"].tolist() == ["White", "East Asian"]
     assert dataset.values("age") == ("3-9", "20-29")
     assert dataset.rows == (2, 3)
-    assert read_bytes(dataset.references[1]) == picture(1)
+    assert read_reference(dataset.references[1]) == picture(1)
 
 
 def test_the_order_of_columns_does_not_matter(tmp_path: Path) -> None:
@@ -223,7 +223,7 @@ def test_other_counts_than_the_published_are_noted(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "validation-00000-of-00001.parquet")
     dataset = load(tmp_path)
     assert len(dataset.notes) == 1
-    assert differences(dataset.table) == ()
+    assert fairface_differences(dataset.table) == ()
     genders = pa.array(["Female", *table.column("gender").to_pylist()[1:]])
     changed = table.set_column(table.column_names.index("gender"), "gender", genders)
     pq.write_table(changed, tmp_path / "validation-00000-of-00001.parquet")
@@ -248,7 +248,7 @@ def test_numbers_of_classes_are_read_by_the_names_that_the_file_states(tmp_path:
     assert dataset.table["image_id"].tolist() == ["0.jpg", "1.jpg", "2.jpg"]
     assert dataset.rows == (1, 2, 3)
     assert dataset.references[2] == ParquetImage(file, 2, "image")
-    assert [read_bytes(image) for image in dataset.references] == [picture(i) for i in range(3)]
+    assert [read_reference(image) for image in dataset.references] == [picture(i) for i in range(3)]
 
 
 def test_the_same_number_is_a_different_gender_where_the_file_says_so(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit.datasets.coverage import coverages
-from audit.datasets.references import read_bytes
+from audit.datasets.image_references import read_reference
 from moderation.images.folder import Kind
 from tests.support.annotated_files import (
     load,
@@ -51,7 +51,7 @@ def test_a_dataset_of_names_that_are_not_utf8_is_read(tmp_path: Path) -> None:
     dataset = load(tmp_path)
     assert dataset.table["y_true"].tolist() == [r"caf\udce9"]
     assert len(dataset.sha256) == 64
-    assert read_bytes(dataset.references[0]) == picture(0)
+    assert read_reference(dataset.references[0]) == picture(0)
 
 
 def test_an_empty_class_is_refused(tmp_path: Path) -> None:

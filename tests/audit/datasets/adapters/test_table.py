@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit.datasets.content import image_hashes
-from audit.datasets.references import read_bytes
+from audit.datasets.image_problems import image_hashes
+from audit.datasets.image_references import read_reference
 from tests.support.annotated_files import (
     load,
     only_problem,
@@ -119,7 +119,7 @@ def test_images_of_a_parquet_table_may_be_bytes_or_paths(tmp_path: Path, kind: A
     assert dataset.table["image_id"].tolist() == ["0.png" if is_path else "table#1"]
     assert dataset.table["tone"].tolist() == ["4"]
     assert dataset.table["flag"].tolist() == ["True"]
-    assert read_bytes(dataset.references[0]) == picture()
+    assert read_reference(dataset.references[0]) == picture()
 
 
 @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()], ids=str)
@@ -130,7 +130,7 @@ def test_images_of_a_model_hub_may_be_any_kind_of_bytes(tmp_path: Path, kind: An
     columns = {"image": "image", "sex": "sex"}
     dataset = load(tmp_path / "t.parquet", columns=columns)
     assert dataset.table["image_id"].tolist() == ["a.png"]
-    assert read_bytes(dataset.references[0]) == picture()
+    assert read_reference(dataset.references[0]) == picture()
 
 
 #: Columns that hold megabytes which are neither a name nor an image, and what is said of them.

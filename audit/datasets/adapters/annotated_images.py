@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 
 from audit.datasets.adapters.options import LoadOptions
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
-from audit.datasets.references import Reference
+from audit.datasets.image_references import Reference
 from audit.datasets.spelling import Spellings, composed
 from audit.errors import DatasetError, RowProblem
 from moderation.visible_text import utf8
@@ -69,12 +70,12 @@ class About:
     notes: tuple[str, ...] = ()
 
 
-def is_nothing(cell: str) -> bool:
+def is_empty_annotation(cell: str) -> bool:
     """Returns whether a cell is empty, or says NaN or null."""
     return cell.strip().casefold() in _NOTHING
 
 
-def locate(cell: str, root: Path) -> tuple[str, Path | None]:
+def locate_image(cell: str, root: Path) -> tuple[str, Path | None]:
     """Returns an image's path below a folder, with / between its parts, and the file.
 
     The file is None where the path leads out of the folder.
@@ -109,18 +110,18 @@ def build_dataset(
     good: list[AnnotatedImage] = []
     seen: dict[Reference | str, AnnotatedImage] = {}
     for image in images:
-        wrong = [*image.wrong, *_wrong(image), *_repeated(image, seen)]
+        wrong = [*image.wrong, *_image_wrongs(image), *_repeated_image(image, seen)]
         found += (RowProblem(str(image.path), image.row, *one) for one in wrong)
         if not wrong:
             good.append(image)
     found.sort(key=lambda problem: (problem.path, problem.row))
     if found and not (options.skip_bad and good):
         raise DatasetError(found)
-    _refuse_unknown_classes(good, about.source, options.truth)
-    return _dataset(good, about, options, tuple(found))
+    _refuse_classes_without_image(good, about.source, options.truth)
+    return _dataset_of_images(good, about, options, tuple(found))
 
 
-def _wrong(image: AnnotatedImage) -> Iterator[Wrong]:
+def _image_wrongs(image: AnnotatedImage) -> Iterator[Wrong]:
     """Yields what is wrong with an image by itself."""
     if not image.image_id:
         yield Wrong("its image or id is empty", "Fill it in, or leave the row out with --skip-bad")
@@ -130,15 +131,15 @@ def _wrong(image: AnnotatedImage) -> Iterator[Wrong]:
     elif isinstance(image.reference, Path) and not os.path.isfile(image.reference):
         remedy = "Put it there, or name the folder of images with --images"
         yield Wrong(f"there is no file {image.reference}", remedy)
-    yield from _too_long(image)
+    yield from _image_names_too_long(image)
     for name, value in image.values.items():
-        if is_nothing(value):
+        if is_empty_annotation(value):
             yield Wrong(f"{name} is empty", "Fill it in, or leave the row out with --skip-bad")
-    if image.sha256 and not _is_sha256(image.sha256):
+    if image.sha256 and not re.fullmatch("[0-9A-Fa-f]{64}", image.sha256):
         yield Wrong(f"{image.sha256} is not a SHA-256", "Write 64 hexadecimal digits")
 
 
-def _too_long(image: AnnotatedImage) -> Iterator[Wrong]:
+def _image_names_too_long(image: AnnotatedImage) -> Iterator[Wrong]:
     names = {**image.values, "its class": image.y_true}
     for name, text, most in (
         *((name, text, _LONGEST) for name, text in names.items()),
@@ -149,11 +150,7 @@ def _too_long(image: AnnotatedImage) -> Iterator[Wrong]:
             yield Wrong(what, "Name another column, or shorten it")
 
 
-def _is_sha256(text: str) -> bool:
-    return len(text) == 64 and not set(text.lower()) - set("0123456789abcdef")
-
-
-def _repeated(
+def _repeated_image(
     image: AnnotatedImage, seen: dict[Reference | str, AnnotatedImage]
 ) -> Iterator[Wrong]:
     """Yields a problem where an earlier row has the same image, or otherwise the same id."""
@@ -161,18 +158,14 @@ def _repeated(
         return
     same_image = seen.setdefault(image.reference, image)
     same_id = seen.setdefault(image.image_id, image)
-    remedy = "Keep one of the two rows"
-    if same_image is not image:
-        yield Wrong(f"the image {image.image_id} is also in {_place(same_image, image)}", remedy)
-    elif same_id is not image:
-        yield Wrong(f"the id {image.image_id} is also in {_place(same_id, image)}", remedy)
+    earlier, what = (same_image, "image") if same_image is not image else (same_id, "id")
+    if earlier is not image:
+        row = f"row {earlier.row}"
+        place = row if earlier.path == image.path else f"{earlier.path}, {row}"
+        yield Wrong(f"the {what} {image.image_id} is also in {place}", "Keep one of the two rows")
 
 
-def _place(image: AnnotatedImage, other: AnnotatedImage) -> str:
-    return f"row {image.row}" if image.path == other.path else f"{image.path}, row {image.row}"
-
-
-def _refuse_unknown_classes(
+def _refuse_classes_without_image(
     images: Iterable[AnnotatedImage], source: Path, truth: Mapping[str, str]
 ) -> None:
     classes = {composed(image.y_true) for image in images if image.y_true}
@@ -182,7 +175,7 @@ def _refuse_unknown_classes(
         raise DatasetError.of(source, what, remedy)
 
 
-def _dataset(
+def _dataset_of_images(
     images: list[AnnotatedImage],
     about: About,
     options: LoadOptions,

@@ -1,13 +1,13 @@
-"""Datasets embedded by the workers of a queue, for when one machine is too small."""
+"""Datasets -> image features from the workers of a queue, for when one machine is too small."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 
-from audit.datasets.content import image_problem, row_problem
 from audit.datasets.dataset import Dataset
-from audit.datasets.references import read_bytes
+from audit.datasets.image_problems import image_problem
+from audit.datasets.image_references import read_reference
 from audit.embedding.dataset_features import CHANGED, Embed, EmbeddedImage
 from audit.errors import AuditError, RowProblem
 from moderation.client.embedding import embed_on_workers, feature_row
@@ -17,14 +17,14 @@ from moderation.features import FeatureSpace
 from moderation.messages import EmbeddingResponse, ModelStamp
 
 
-def workers_stamp(dataset: Dataset, model: str, broker_url: str | None = None) -> ModelStamp:
-    """Returns the stamp of the workers' model, from their response to the first readable image.
+def remote_stamp(dataset: Dataset, model: str, broker_url: str | None = None) -> ModelStamp:
+    """Returns the stamp of the remote workers' model, from a response to one readable image.
 
     Raises:
         AuditError: no image can be read. BrokerUnavailable, VerdictTimeout: no worker responds.
     """
     # What is wrong with an image is said when the dataset is embedded.
-    images = _contents(dataset, range(len(dataset)), [])
+    images = _remote_images(dataset, range(len(dataset)), [])
     with closing(
         embed_on_workers(images, model=model, broker_url=broker_url, in_flight=1)
     ) as responses:
@@ -35,37 +35,38 @@ def workers_stamp(dataset: Dataset, model: str, broker_url: str | None = None) -
 
 
 def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None) -> Embed:
-    """Returns a function that embeds on the workers of a queue, each with the model of `stamp`."""
+    """Returns what embeds on the remote workers of a queue, each with the model of `stamp`."""
     space = FeatureSpace.of_images(stamp)
 
     def embed(
         dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
     ) -> Iterator[EmbeddedImage]:
         unread: list[EmbeddedImage] = []
-        images = _contents(dataset, rows, unread)
+        images = _remote_images(dataset, rows, unread)
         with closing(embed_on_workers(images, model=model, broker_url=broker_url)) as responses:
             for key, response in responses:
                 row = int(key)
-                yield EmbeddedImage(row, _checked(dataset, row, hashes[row], response, space))
+                found = _remote_feature(dataset, row, hashes[row], response, space)
+                yield EmbeddedImage(row, found)
         yield from unread
 
     return embed
 
 
-def _contents(
+def _remote_images(
     dataset: Dataset, rows: Iterable[int], unread: list[EmbeddedImage]
 ) -> Iterator[tuple[str, bytes]]:
     """Yields each image that can be read, by its index; puts the others on the list."""
     for row in rows:
         try:
-            content = read_bytes(dataset.references[row])
+            content = read_reference(dataset.references[row])
         except OSError as error:
             unread.append(EmbeddedImage(row, image_problem(dataset, row, error)))
             continue
         yield str(row), content
 
 
-def _checked(
+def _remote_feature(
     dataset: Dataset,
     row: int,
     sha256: str,
@@ -86,5 +87,5 @@ def _checked(
             "Run the same weights with the same MODERATION_DTYPE on all of them",
         )
     if response.image_sha256 != sha256:
-        return row_problem(dataset, row, CHANGED)
+        return image_problem(dataset, row, CHANGED)
     return feature_row(response)

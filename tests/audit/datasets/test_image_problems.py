@@ -9,8 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from audit.datasets.content import check_content, image_hashes, leave_out, row_problem
-from audit.datasets.references import read_bytes
+from audit.datasets.image_problems import (
+    check_images,
+    image_hashes,
+    image_problem,
+    leave_out_images,
+)
+from audit.datasets.image_references import read_reference
 from tests.support.annotated_files import (
     face,
     fairface,
@@ -35,7 +40,7 @@ def test_every_image_has_its_hash(tmp_path: Path) -> None:
 
 def test_an_image_that_is_not_the_one_annotated_is_refused_by_row(tmp_path: Path) -> None:
     dataset = load(hashed(tmp_path, sha256(picture(0)), sha256(picture(7))))
-    [problem] = check_content(dataset).left_out
+    [problem] = check_images(dataset).left_out
     assert (problem.path, problem.row) == (str(dataset.source), 3)
     assert sha256(picture(7)) in problem.message
     assert sha256(picture(1)) in problem.message
@@ -44,7 +49,7 @@ def test_an_image_that_is_not_the_one_annotated_is_refused_by_row(tmp_path: Path
 def test_two_images_with_the_same_content_are_refused_by_both_rows(tmp_path: Path) -> None:
     file = fairface(tmp_path, face(1), face(2), face(3))
     write_picture(tmp_path / "val" / "3.jpg", 0)
-    [problem] = check_content(load(file)).left_out
+    [problem] = check_images(load(file)).left_out
     assert problem.row == 4
     assert problem.message.endswith("the same, byte for byte, as val/1.jpg in row 2")
 
@@ -54,9 +59,9 @@ def test_an_image_that_cannot_be_decoded_is_refused_by_row(tmp_path: Path) -> No
     (tmp_path / "val" / "2.jpg").write_bytes(picture()[:40])
     dataset = load(file)
     assert image_hashes(dataset)[1] == []
-    [problem] = check_content(dataset).left_out
+    [problem] = check_images(dataset).left_out
     assert (problem.row, "cannot be decoded" in problem.message) == (3, True)
-    [_, problem] = problems_of(lambda: check_content(dataset, max_pixels=3))
+    [_, problem] = problems_of(lambda: check_images(dataset, max_pixels=3))
     assert "cannot be decoded" in problem.message
 
 
@@ -83,14 +88,14 @@ def test_images_of_a_damaged_parquet_file_cannot_be_read(tmp_path: Path) -> None
     dataset = load(file)
     file.write_bytes(b"PAR1" * 9)
     with pytest.raises(OSError, match="damaged"):
-        read_bytes(dataset.references[0])
+        read_reference(dataset.references[0])
 
 
 def test_bad_images_are_left_out_on_request_and_never_silently(tmp_path: Path) -> None:
     file = fairface(tmp_path, face(1), face(2, age=""), face(3), face(4))
     (tmp_path / "val" / "3.jpg").write_bytes(b"no image")
     dataset = load(file, skip_bad=True)
-    checked = check_content(dataset)
+    checked = check_images(dataset)
     assert checked.table["image_id"].tolist() == ["val/1.jpg", "val/4.jpg"]
     assert checked.rows == (2, 5)
     assert [problem.row for problem in checked.left_out] == [3, 4]
@@ -107,10 +112,10 @@ def test_images_in_folders_are_named_by_their_file(tmp_path: Path) -> None:
     _, [problem] = image_hashes(dataset)
     assert (problem.path, problem.row) == (str(tmp_path / "saw" / "1.png"), 0)
     assert problem.message.endswith(f"as {tmp_path / 'cup' / '1.png'}")
-    rest, kept = leave_out(dataset, [problem])
+    rest, kept = leave_out_images(dataset, [problem])
     assert (len(rest), kept.tolist()) == (1, [0])
-    everything = [row_problem(dataset, index, "bad") for index in range(2)]
-    assert len(problems_of(lambda: leave_out(dataset, everything))) == 2
+    everything = [image_problem(dataset, index, "bad") for index in range(2)]
+    assert len(problems_of(lambda: leave_out_images(dataset, everything))) == 2
 
 
 def test_progress_is_shown_by_the_index_of_the_image(tmp_path: Path) -> None:
@@ -126,5 +131,5 @@ def test_progress_is_shown_by_the_index_of_the_image(tmp_path: Path) -> None:
 
 def test_the_annotated_photographs_are_those_that_were_annotated(faces: Path) -> None:
     dataset = load(faces)
-    assert check_content(dataset) == dataset
+    assert check_images(dataset) == dataset
     assert image_hashes(dataset) == (dataset.expected_sha256, [])

@@ -1,4 +1,4 @@
-"""The images of a dataset as files: whether each can be read, is the one stated, and occurs once.
+"""Problems of a dataset's images: one cannot be read, is not the one stated, or occurs twice.
 
 Loading a dataset reads only its annotations; this reads every image, one at a time.
 """
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.datasets.dataset import IMAGE_ID, Dataset
-from audit.datasets.references import read_bytes
+from audit.datasets.image_references import read_reference
 from audit.errors import DatasetError, RowProblem
 from moderation.errors import ImageError
 from moderation.images.pixels import read_squares
@@ -25,6 +25,9 @@ T = TypeVar("T")
 
 #: Looks at an image's content; raises ImageError where something is wrong with it.
 Look = Callable[[bytes], object]
+
+#: What is wrong with an image, in words, or the error that shows it.
+WrongImage = str | OSError | ImageError
 
 _REMEDY = "Replace it, or leave it out with --skip-bad"
 
@@ -37,10 +40,10 @@ class Track(Protocol):
         ...
 
 
-def check_content(
+def check_images(
     dataset: Dataset, *, max_pixels: int = 50_000_000, track: Track | None = None
 ) -> Dataset:
-    """Returns the dataset of the images that could be read and decoded; the others are left out.
+    """Returns the dataset without the images that have a problem, such as those not decoded.
 
     Args:
         dataset: the images.
@@ -53,7 +56,7 @@ def check_content(
     # Read as a model would have it, but for no model.
     look = partial(read_squares, ways=(), max_pixels=max_pixels)
     _, problems = image_hashes(dataset, track, look)
-    return leave_out(dataset, problems)[0] if problems else dataset
+    return leave_out_images(dataset, problems)[0] if problems else dataset
 
 
 def image_hashes(
@@ -69,25 +72,26 @@ def image_hashes(
     first: dict[str, int] = {}
     indexes: Iterable[int] = range(len(dataset))
     for index in track(indexes, len(dataset), "Reading images") if track else indexes:
-        sha256, wrong = _read(dataset, index, look)
+        sha256, wrong = _image_hash(dataset, index, look)
         hashes.append(sha256)
         if sha256 and (same := first.setdefault(sha256, index)) != index:
-            wrong.append(f"the image is the same, byte for byte, as {_called(dataset, same)}")
-        problems += (row_problem(dataset, index, what) for what in wrong)
+            path, row = _image_place(dataset, same)
+            name = f"{dataset.table[IMAGE_ID].iat[same]} in row {row}" if row else path
+            wrong.append(f"the image is the same, byte for byte, as {name}")
+        problems += (image_problem(dataset, index, one) for one in wrong)
     return tuple(hashes), problems
 
 
-def row_problem(dataset: Dataset, index: int, message: str) -> RowProblem:
+def image_problem(dataset: Dataset, index: int, wrong: WrongImage) -> RowProblem:
     """Returns a problem with one image, at its row, or at its file where it has no row."""
-    return RowProblem(*_place(dataset, index), message, _REMEDY)
+    if isinstance(wrong, ImageError):
+        wrong = f"the image cannot be decoded: {wrong.what}"
+    elif isinstance(wrong, OSError):
+        wrong = f"the image cannot be read: {wrong.strerror or wrong}"
+    return RowProblem(*_image_place(dataset, index), wrong, _REMEDY)
 
 
-def image_problem(dataset: Dataset, index: int, error: OSError | ImageError) -> RowProblem:
-    """Returns the problem that an error shows with an image, at its row."""
-    return row_problem(dataset, index, _what(error))
-
-
-def leave_out(
+def leave_out_images(
     dataset: Dataset, problems: Sequence[RowProblem]
 ) -> tuple[Dataset, npt.NDArray[np.intp]]:
     """Returns the dataset without the images that have a problem, and the indexes of the others.
@@ -96,7 +100,7 @@ def leave_out(
         DatasetError: none is left.
     """
     bad = {(problem.path, problem.row) for problem in problems}
-    keep = [i for i in range(len(dataset)) if _place(dataset, i) not in bad]
+    keep = [i for i in range(len(dataset)) if _image_place(dataset, i) not in bad]
     if not keep:
         raise DatasetError((*dataset.left_out, *problems))
     indexes = np.array(keep, dtype=np.intp)
@@ -110,42 +114,26 @@ def leave_out(
     return rest, indexes
 
 
-def _read(dataset: Dataset, index: int, look: Look | None) -> tuple[str, list[str]]:
+def _image_hash(dataset: Dataset, index: int, look: Look | None) -> tuple[str, list[WrongImage]]:
     """Returns the hash of an image, and what is wrong with the image by itself."""
     try:
-        content = read_bytes(dataset.references[index])
+        content = read_reference(dataset.references[index])
     except OSError as error:
-        return "", [_what(error)]
-    sha256 = hashlib.sha256(content).hexdigest()
-    return sha256, list(_wrong(dataset, index, content, sha256, look))
-
-
-def _wrong(
-    dataset: Dataset, index: int, content: bytes, sha256: str, look: Look | None
-) -> Iterator[str]:
+        return "", [error]
+    sha256, wrong = hashlib.sha256(content).hexdigest(), list[WrongImage]()
     stated = dataset.expected_sha256[index] if dataset.expected_sha256 else None
     if stated and stated != sha256:
-        yield f"the image is not the one that was annotated: its SHA-256 is {sha256}, not {stated}"
+        what = f"the image is not the one that was annotated: its SHA-256 is {sha256}, not {stated}"
+        wrong.append(what)
     try:
         if look:
             look(content)
     except ImageError as error:
-        yield _what(error)
+        wrong.append(error)
+    return sha256, wrong
 
 
-def _what(error: OSError | ImageError) -> str:
-    if isinstance(error, ImageError):
-        return f"the image cannot be decoded: {error.what}"
-    return f"the image cannot be read: {error.strerror or error}"
-
-
-def _called(dataset: Dataset, index: int) -> str:
-    path, row = _place(dataset, index)
-    image = str(dataset.table[IMAGE_ID].iat[index])
-    return f"{image} in row {row}" if row else path
-
-
-def _place(dataset: Dataset, index: int) -> tuple[str, int]:
+def _image_place(dataset: Dataset, index: int) -> tuple[str, int]:
     """Returns the file and row that name an image to whoever must mend it."""
     reference = dataset.references[index]
     row = dataset.rows[index] if dataset.rows else 0

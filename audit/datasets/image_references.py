@@ -21,7 +21,7 @@ class ParquetImage(NamedTuple):
 Reference = Path | ParquetImage
 
 
-def read_bytes(reference: Reference) -> bytes:
+def read_reference(reference: Reference) -> bytes:
     """Returns the content of an image's file.
 
     Raises:
@@ -30,8 +30,8 @@ def read_bytes(reference: Reference) -> bytes:
     if isinstance(reference, Path):
         return reference.read_bytes()
     try:
-        group, row = _row_group(reference.path, reference.row)
-        value = _column(reference.path, group, reference.column)[row].as_py()
+        group, row = _reference_row_group(reference.path, reference.row)
+        value = _reference_column(reference.path, group, reference.column)[row].as_py()
     except pa.ArrowException as error:  # of a damaged file; not every one is an OSError
         raise OSError(f"{reference.path} is damaged: {error}") from error
     content = value.get("bytes") if isinstance(value, dict) else value
@@ -40,9 +40,9 @@ def read_bytes(reference: Reference) -> bytes:
     return content
 
 
-def _row_group(path: Path, row: int) -> tuple[int, int]:
+def _reference_row_group(path: Path, row: int) -> tuple[int, int]:
     """Returns the row group that holds a row of a file, and the row's index in it."""
-    for group, size in enumerate(_group_sizes(path)):
+    for group, size in enumerate(_reference_group_sizes(path)):
         if row < size:
             return group, row
         row -= size
@@ -50,12 +50,12 @@ def _row_group(path: Path, row: int) -> tuple[int, int]:
 
 
 @lru_cache(maxsize=64)
-def _group_sizes(path: Path) -> tuple[int, ...]:
+def _reference_group_sizes(path: Path) -> tuple[int, ...]:
     metadata = pq.ParquetFile(path).metadata
     return tuple(metadata.row_group(i).num_rows for i in range(metadata.num_row_groups))
 
 
 @lru_cache(maxsize=4)  # images are read in order, so the last row groups are enough
-def _column(path: Path, group: int, column: str) -> Any:
+def _reference_column(path: Path, group: int, column: str) -> Any:
     table: pa.Table = pq.ParquetFile(path).read_row_group(group, columns=[column])
     return table.column(column)

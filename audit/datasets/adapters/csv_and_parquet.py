@@ -19,6 +19,12 @@ from audit.errors import DatasetError, RowProblem
 
 CSV_SUFFIX, PARQUET_SUFFIX = ".csv", ".parquet"
 
+#: Each says whether a type is bytes, as they are stored in one way.
+_BINARY = (
+    *(pa.types.is_binary, pa.types.is_large_binary),
+    *(pa.types.is_binary_view, pa.types.is_fixed_size_binary),
+)
+
 
 @dataclass(frozen=True)
 class Annotations:
@@ -44,12 +50,12 @@ class Annotations:
 
 
 def is_table(path: Path) -> bool:
-    """Returns whether a path is a file that can be read here, going by its name."""
+    """Returns whether a path is a CSV or Parquet file, going by its name."""
     return path.suffix.lower() in (CSV_SUFFIX, PARQUET_SUFFIX) and path.is_file()
 
 
 def columns_of(path: Path) -> tuple[str, ...]:
-    """Returns the names of a file's columns.
+    """Returns the names of the columns of a CSV or Parquet file.
 
     Raises:
         DatasetError: it cannot be read.
@@ -57,11 +63,11 @@ def columns_of(path: Path) -> tuple[str, ...]:
     if path.suffix.lower() == PARQUET_SUFFIX:
         with _reading_parquet(path):
             return tuple(pq.read_schema(path).names)
-    return next(_lines(path))[1]
+    return next(_csv_lines(path))[1]
 
 
 def read_annotations(path: Path, columns: Collection[str]) -> Annotations:
-    """Returns some columns of a file as text, without the bytes of its images.
+    """Returns some columns of a CSV or Parquet file as text, without the bytes of its images.
 
     Raises:
         DatasetError: it cannot be read, lacks a column, or has a column that holds neither images
@@ -79,7 +85,7 @@ def read_annotations(path: Path, columns: Collection[str]) -> Annotations:
 
 
 def _read_csv(path: Path, columns: Collection[str]) -> Annotations:
-    lines = _lines(path)
+    lines = _csv_lines(path)
     _, header = next(lines)
     rows: list[int] = []
     whole: list[tuple[str, ...]] = []
@@ -97,14 +103,14 @@ def _read_csv(path: Path, columns: Collection[str]) -> Annotations:
     return Annotations(path, tuple(rows), texts, problems=tuple(problems))
 
 
-def _lines(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _csv_lines(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
     """Yields the header, then every row that is not blank, each with the line that it begins on."""
     row = 0
     try:
         # Not pandas: it gives no line numbers, and fills up a row that is too short.
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
-            header = _header(path, next(reader, []))
+            header = _csv_header(path, next(reader, []))
             yield 1, header
             row = reader.line_num + 1
             for cells in reader:
@@ -122,7 +128,7 @@ def _lines(path: Path) -> Iterator[tuple[int, tuple[str, ...]]]:
         raise DatasetError.of(path, what, "Name a file that can be read") from error
 
 
-def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
+def _csv_header(path: Path, cells: list[str]) -> tuple[str, ...]:
     names = tuple(composed(cell.strip()) for cell in cells)
     twice = [name for name in dict.fromkeys(names) if name and names.count(name) > 1]
     if not any(names) or "\0" in "".join(names):
@@ -140,16 +146,16 @@ def _header(path: Path, cells: list[str]) -> tuple[str, ...]:
 def _read_parquet(path: Path, columns: Collection[str]) -> Annotations:
     with _reading_parquet(path), pq.ParquetFile(path) as file:
         schema = file.schema_arrow
-        _refuse_nested(path, schema, columns)
-        names = _class_names(schema)
+        _refuse_nested_parquet(path, schema, columns)
+        names = _parquet_class_names(schema)
         types = {name: schema.field(name).type for name in columns}
-        pictures = frozenset(name for name in columns if _holds_images(types[name]))
+        pictures = frozenset(name for name in columns if _holds_parquet_images(types[name]))
         numbered = (name for name in columns if pa.types.is_integer(types[name]))
         n = file.metadata.num_rows
         cells = {
-            name: _stated_paths(file, name, n)
+            name: _parquet_image_paths(file, name, n)
             if name in pictures
-            else tuple(_text(value, names.get(name)) for value in _values(file, name))
+            else _parquet_texts(file, name, names.get(name))
             for name in columns
         }
     return Annotations(
@@ -166,68 +172,64 @@ def _reading_parquet(path: Path) -> Iterator[None]:
         raise DatasetError.of(path, what, "Name a Parquet file that is whole") from error
 
 
-def _values(file: Any, column: str) -> list[Any]:
-    values: list[Any] = file.read(columns=[column]).column(0).to_pylist()
-    return values
+def _parquet_texts(file: Any, column: str, names: list[str] | None = None) -> tuple[str, ...]:
+    values = file.read(columns=[column]).column(0).to_pylist()
+    return tuple(_parquet_text(value, names) for value in values)
 
 
-def _stated_paths(file: Any, column: str, n: int) -> tuple[str, ...]:
+def _parquet_image_paths(file: Any, column: str, n: int) -> tuple[str, ...]:
     kind = file.schema_arrow.field(column).type
     if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
         return ("",) * n
     # This part alone, since the images beside it may be gigabytes.
-    return tuple(_text((value or {}).get("path")) for value in _values(file, f"{column}.path"))
+    return _parquet_texts(file, f"{column}.path")
 
 
-def _refuse_nested(path: Path, schema: Any, columns: Collection[str]) -> None:
+def _refuse_nested_parquet(path: Path, schema: Any, columns: Collection[str]) -> None:
     """Raises where a column holds lists, or records that are not images: no text is made of them.
 
     An image as a list of numbers is one of these: nothing says whether they are bytes or pixels.
     """
-    nested = [name for name in columns if not _is_plain(schema.field(name).type)]
+    kinds = {name: schema.field(name).type for name in columns}
+    nested = [
+        f"{name} ({kind})"
+        for name, kind in kinds.items()
+        if pa.types.is_nested(_parquet_value_type(kind)) and not _holds_parquet_images(kind)
+    ]
     if nested:
-        types = ", ".join(f"{name} ({schema.field(name).type})" for name in nested)
         remedy = "Name columns of texts or numbers; images are binary, or records with binary bytes"
-        raise DatasetError.of(path, f"neither images nor plain values are in {types}", remedy)
+        raise DatasetError.of(
+            path, f"neither images nor plain values are in {', '.join(nested)}", remedy
+        )
 
 
-def _is_plain(kind: Any) -> bool:
-    return _holds_images(kind) or not pa.types.is_nested(_encoded(kind))
-
-
-def _holds_images(kind: Any) -> bool:
+def _holds_parquet_images(kind: Any) -> bool:
     if pa.types.is_struct(kind):
         place = kind.get_field_index("bytes")
-        return bool(place >= 0 and _is_binary(kind.field(place).type))
-    return _is_binary(_encoded(kind))
+        return bool(place >= 0 and _is_binary_parquet(kind.field(place).type))
+    return _is_binary_parquet(_parquet_value_type(kind))
 
 
-def _is_binary(kind: Any) -> bool:
-    is_kind = pa.types
-    return bool(
-        is_kind.is_binary(kind)
-        or is_kind.is_large_binary(kind)
-        or is_kind.is_binary_view(kind)
-        or is_kind.is_fixed_size_binary(kind)
-    )
+def _is_binary_parquet(kind: Any) -> bool:
+    return any(is_kind(kind) for is_kind in _BINARY)
 
 
-def _encoded(kind: Any) -> Any:
+def _parquet_value_type(kind: Any) -> Any:
     """Returns the type of a column's values, where equal ones are stored once."""
     return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
-def _class_names(schema: Any) -> dict[str, list[str]]:
+def _parquet_class_names(schema: Any) -> dict[str, list[str]]:
     """Returns the names of the classes of each numbered column, as a model hub states them."""
     stated = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
         columns = json.loads(stated)["info"]["features"].items()
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
-    return {name: names for name, described in columns if (names := _names(described))}
+    return {name: names for name, described in columns if (names := _names_in_parquet(described))}
 
 
-def _names(described: Any) -> list[str] | None:
+def _names_in_parquet(described: Any) -> list[str] | None:
     """Returns the list of `names` in a column's description, however deep; some are numbered."""
     if not isinstance(described, dict):
         return None
@@ -236,11 +238,13 @@ def _names(described: Any) -> list[str] | None:
         names = [names[key] for key in sorted(names, key=int)]
     if isinstance(names, list):
         return [str(name) for name in names]
-    return next((found for part in described.values() if (found := _names(part))), None)
+    return next((found for part in described.values() if (found := _names_in_parquet(part))), None)
 
 
-def _text(value: Any, names: list[str] | None = None) -> str:
+def _parquet_text(value: Any, names: list[str] | None = None) -> str:
     """Returns a cell as a CSV file would have it; empty for null, NaN and the class -1."""
+    if isinstance(value, dict):  # an image of a model hub
+        value = value.get("path")
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, float) and value.is_integer():

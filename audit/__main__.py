@@ -17,10 +17,11 @@ from moderation.encoders.cores import bound_threads, usable
 def main() -> None:
     """Runs the command line and exits with its code."""
     bound_threads(usable())
-    sys.exit(exit_code(_run, wrong_usage=(AuditError, *WRONG_USAGE)))
+    sys.exit(exit_code(_run_app, wrong_usage=(AuditError, *WRONG_USAGE)))
 
 
-def _run() -> None:
+def _run_app() -> None:
+    """Runs the app of `python -m audit`."""
     from audit.commands.app import app
 
     # Every option is also a variable: --out of compare is AUDIT_COMPARE_OUT.

@@ -117,13 +117,13 @@ ORDER = {
     """,
     "audit.embedding": "dataset_features | model_description\n remote_features | stored_encoder",
     "audit.metrics": """
-        truth | variants | disparity | skew
+        truth | variants | skew
         predictions
-        matched | thresholds | rates | flow
-        gaps | power | shift
+        thresholds | rates | flow
+        disparity | power | shift
         ablation
     """,
-    "audit.results": "rows | escape\n ablation_rows\n results\n summary",
+    "audit.results": "rows | formatting\n ablation_rows\n results\n summary",
     "audit.gate": "limits\n figures\n checks\n report",
     "audit.report": """
         document | names | tables
@@ -138,7 +138,7 @@ ORDER = {
         ablation | flagged | gaps | labels | method | reach | sensitivity | shifts
         flows
     """,
-    "audit.audits": "subject\n run | gate\n compare | ablate",
+    "audit.audits": "subject\n run | gate | compare | ablate",
     "audit.commands": """
         options | output
         opening

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from audit.audits.run import assess
-from audit.audits.subject import Named, Subject, without_intersections
+from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
     Trial,
+    ablation_carried_table,
+    ablation_split_half,
     ablation_table,
-    carried_table,
-    run_variants,
-    split_half,
-    wording_table,
+    ablation_wording_table,
+    run_ablation,
 )
 from audit.metrics.predictions import Predictions
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
@@ -43,16 +42,15 @@ class Study(NamedTuple):
     templates: Sequence[str] = TEMPLATES
     thresholds: Sequence[float] = THRESHOLDS
 
-
-def variants_of(policy: Policy, study: Study) -> list[Variant]:
-    """Returns every changed label set of a study."""
-    return [
-        *without_each_label(policy),
-        *with_each_candidate(policy, study.candidates),
-        *with_each_synonym(policy, study.synonyms),
-        *under_each_template(policy, study.templates),
-        *with_other_articles(policy),
-    ]
+    def variants(self, policy: Policy) -> list[Variant]:
+        """Returns every changed label set that an ablation of a policy tries."""
+        return [
+            *without_each_label(policy),
+            *with_each_candidate(policy, self.candidates),
+            *with_each_synonym(policy, self.synonyms),
+            *under_each_template(policy, self.templates),
+            *with_other_articles(policy),
+        ]
 
 
 #: Kinds of changes of which the best is looked for, and those that are of words alone.
@@ -60,7 +58,7 @@ _SEARCHED: tuple[ChangeKind, ...] = ("with", "synonym")
 _REWORDED: tuple[ChangeKind, ...] = ("template", "article", "synonym")
 
 
-class _Tried(NamedTuple):
+class _AblatedPolicy(NamedTuple):
     """A policy, its changed label sets, and what those that are policies say of the images."""
 
     before: Predictions
@@ -84,20 +82,22 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         PolicyError: a policy or a candidate does not fit the model.
     """
     study = study or Study()
-    predictions, found = assess(subject, named)
-    tried: list[_Tried] = []
+    predictions, found = subject.assess(named)
+    tried: list[_AblatedPolicy] = []
     for before in predictions:
-        variants = variants_of(before.policy, study)
-        trials = run_variants(variants, subject.encoder, subject.embedded.features)
-        tried.append(_Tried(before, variants, trials))
-    parts = without_intersections(subject.groups)
+        variants = study.variants(before.policy)
+        trials = run_ablation(variants, subject.encoder, subject.embedded.features)
+        tried.append(_AblatedPolicy(before, variants, trials))
+    parts = subject.without_intersections
     strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
     moved = (ablation_table(each.before, each.trials, parts) for each in tried)
-    searched = (split_half(each.before, each.of(*_SEARCHED), strata, seed=seed) for each in tried)
-    reworded = (wording_table(each.before, each.of(*_REWORDED), parts) for each in tried)
+    searched = (
+        ablation_split_half(each.before, each.of(*_SEARCHED), strata, seed=seed) for each in tried
+    )
+    reworded = (ablation_wording_table(each.before, each.of(*_REWORDED), parts) for each in tried)
     swept = (threshold_table(each, parts, study.thresholds) for each in predictions)
     ablations, halves = records(Ablation, *moved), records(SplitHalf, *searched)
-    carried = records(Carried, *map(carried_table, predictions))
+    carried = records(Carried, *map(ablation_carried_table, predictions))
     sentences = summary.ablate_summary(found["header"], found["rates"], ablations, carried, halves)
     return Results(
         kind="ablate",

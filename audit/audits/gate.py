@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.audits.subject import Named, Subject
 from audit.errors import LimitsError
 from audit.gate.checks import check_limits
-from audit.gate.figures import countable, group_counts
+from audit.gate.figures import gate_counts, gate_marks
 from audit.gate.limits import Limits, refuse_unknown_groups
 from audit.gate.report import GateReport
 
@@ -27,14 +27,14 @@ def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:
     refuse_unknown_groups(limits, parts)
     predictions = subject.predict(named.policies)
     ends = predictions[0], predictions[-1]
-    new, old = (countable(each, limits.metric) for each in ends)
+    new, old = (gate_marks(each, limits.metric) for each in ends)
     unchanged = ends[0].policy.sha256 == ends[1].policy.sha256
     checks = [
         check
         for part in parts
         for check in check_limits(
-            group_counts(part, new, old, limits),
-            group_counts(part, new, old, limits, shared=True),
+            gate_counts(part, new, old, limits),
+            gate_counts(part, new, old, limits, shared=True),
             limits,
             unchanged=unchanged,
         )

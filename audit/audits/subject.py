@@ -1,27 +1,50 @@
-"""What an audit looks at: images with their features, the model, the groups; and its header."""
+"""What an audit looks at: images with their features, the model, the groups; and its assessment.
+
+The assessment is the figures that every kind of audit has: those of each policy by itself.
+"""
 
 from __future__ import annotations
 
 import platform
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from itertools import combinations
-from typing import NamedTuple
+from typing import NamedTuple, TypedDict
+
+import pandas as pd
 
 from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
+from audit.errors import AuditError, UndefinedRateWarning
+from audit.metrics.disparity import (
+    differences_between_groups,
+    differences_to_overall,
+    equalized_odds,
+    widest_gaps,
+)
+from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions, predict
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
+from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
-from audit.results.results import DatasetRecord, GroupRecord, Header, LabelRecord, PolicyRecord
+from audit.results import summary
+from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyRecord
+from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
 from audit.statistics.intervals import LEVEL
 from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder
 from moderation.policy import Policy
+from moderation.scoring.classifier import similarities
 
 #: Packages whose versions can change a figure.
 _PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
+
+#: Metrics by which groups are compared; labels are too many, and are only counted.
+_COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
 class Named(NamedTuple):
@@ -29,6 +52,35 @@ class Named(NamedTuple):
 
     policies: Mapping[str, Policy]
     paths: Mapping[str, str]
+
+    @classmethod
+    def of(cls, policies: Sequence[Policy], paths: Iterable[str]) -> Named:
+        """Returns policies with a name for each in a report, no two alike.
+
+        Their ids; where two share one, the versions too, or otherwise their hashes, or their
+        numbers.
+        """
+        spellings = (
+            [policy.id for policy in policies],
+            [f"{policy.id} v{policy.version}" for policy in policies],
+            [f"{policy.id} {policy.sha256[:8]}" for policy in policies],
+            [f"{policy.id} #{number}" for number, policy in enumerate(policies, 1)],
+        )
+        names = next(names for names in spellings if len(set(names)) == len(names))
+        return cls(dict(zip(names, policies, strict=True)), dict(zip(names, paths, strict=True)))
+
+
+class Assessment(TypedDict):
+    """The fields of `Results` that every audit fills: the figures of each policy by itself."""
+
+    header: Header
+    rates: tuple[Rate, ...]
+    differences: tuple[Difference, ...]
+    gaps: tuple[Gap, ...]
+    equalized_odds: tuple[EqualizedOdds, ...]
+    power: tuple[Power, ...]
+    insufficient: tuple[str, ...]
+    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -76,16 +128,20 @@ class Subject:
         """The images without their features."""
         return self.embedded.dataset
 
+    @property
+    def without_intersections(self) -> list[Groups]:
+        """The partitions that are not intersections: the whole and each sensitive feature."""
+        return [part for part in self.groups if CROSS not in part.by]
+
     def predict(self, policies: Mapping[str, Policy]) -> list[Predictions]:
         """Returns what each policy says of the images under its name, and should say.
 
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        dataset, features = self.embedded.dataset, self.embedded.features
-        truths = {name: truth_of(dataset, policy) for name, policy in policies.items()}
+        features, truth = self.embedded.features, partial(truth_of, self.dataset)
         return [
-            predict(policy, self.encoder, features, name=name, truth=truths[name])
+            predict(policy, self.encoder, features, name=name, truth=truth(policy))
             for name, policy in policies.items()
         ]
 
@@ -102,77 +158,81 @@ class Subject:
             logit_scale=self.encoder.logit_scale,
             logit_bias=self.encoder.logit_bias,
             policies=tuple(
-                policy_record(name, policy, named.paths.get(name, ""))
+                PolicyRecord.of(name, policy, named.paths.get(name, ""))
                 for name, policy in named.policies.items()
             ),
-            dataset=_dataset_record(self.embedded, self.groups),
+            dataset=self._dataset_record(),
             confidence=LEVEL,
             seed=self.seed,
             by=tuple(part.by for part in self.groups[1:]),
         )
 
+    def _dataset_record(self) -> DatasetRecord:
+        dataset, embedded = self.dataset, self.embedded
+        return DatasetRecord(
+            name=dataset.name,
+            adapter=dataset.adapter,
+            n=len(dataset),
+            sha256=dataset.sha256,
+            images_sha256=embedded.images_sha256,
+            benign=dataset.benign,
+            sensitive_features=dataset.sensitive_features,
+            groups=tuple(
+                GroupRecord(by=part.by, group=group, n=size, support=support_of(size).item())
+                for part in self.groups
+                for group, size in zip(part.names, part.sizes.tolist(), strict=True)
+            ),
+            left_out=len(dataset.left_out),
+            rounded=embedded.rounded,
+            notes=dataset.notes,
+        )
 
-def _dataset_record(embedded: EmbeddedDataset, groups: Iterable[Groups]) -> DatasetRecord:
-    dataset = embedded.dataset
-    return DatasetRecord(
-        name=dataset.name,
-        adapter=dataset.adapter,
-        n=len(dataset),
-        sha256=dataset.sha256,
-        images_sha256=embedded.images_sha256,
-        benign=dataset.benign,
-        sensitive_features=dataset.sensitive_features,
-        groups=tuple(
-            GroupRecord(by=part.by, group=group, n=size, support=support_of(size).item())
-            for part in groups
-            for group, size in zip(part.names, part.sizes.tolist(), strict=True)
-        ),
-        left_out=len(dataset.left_out),
-        rounded=embedded.rounded,
-        notes=dataset.notes,
-    )
+    def assess(self, named: Named) -> tuple[list[Predictions], Assessment]:
+        """Returns what each policy says of the images, and the figures of each by itself.
 
+        Raises:
+            PolicyError: a policy does not fit the model.
+        """
+        header, predictions = self.header(named), self.predict(named.policies)
+        table = self._rates(predictions)
+        is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
+        compared = table[is_compared]
+        flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
+        rates = records(Rate, table)
+        found = Assessment(
+            header=header,
+            rates=rates,
+            differences=records(
+                Difference, differences_to_overall(compared), differences_between_groups(flags)
+            ),
+            gaps=records(Gap, widest_gaps(compared)),
+            equalized_odds=records(EqualizedOdds, equalized_odds(table)),
+            power=records(Power, power_table(flags)),
+            insufficient=(
+                *summary.insufficient_summary(header, rates),
+                *summary.unmatched_summary(predictions),
+            ),
+            limits=tuple(summary.limits_summary(header)),
+        )
+        return predictions, found
 
-def without_intersections(groups: Iterable[Groups]) -> list[Groups]:
-    """Returns the partitions that are not intersections: the whole and each sensitive feature."""
-    return [part for part in groups if CROSS not in part.by]
+    def _rates(self, predictions: Iterable[Predictions]) -> pd.DataFrame:
+        with warnings.catch_warnings():
+            # The report itself says what is undefined.
+            warnings.simplefilter("ignore", UndefinedRateWarning)
+            tables = [rate_table(each, self.groups) for each in predictions]
+        return pd.concat(tables, ignore_index=True).astype({"policy": object, "by": object})
 
+    def skews(self, prompt: str, *, k: int, desired: DesiredShare) -> tuple[Skew, ...]:
+        """Returns how the images that resemble a prompt most differ from the desired shares.
 
-def policy_names(policies: Sequence[Policy]) -> list[str]:
-    """Returns a name for each policy of a report, no two alike.
-
-    Their ids; where two share one, the versions too, or otherwise their hashes, or their numbers.
-    """
-    spellings = (
-        [policy.id for policy in policies],
-        [f"{policy.id} v{policy.version}" for policy in policies],
-        [f"{policy.id} {policy.sha256[:8]}" for policy in policies],
-        [f"{policy.id} #{number}" for number, policy in enumerate(policies, 1)],
-    )
-    return next(list(names) for names in spellings if len(set(names)) == len(names))
-
-
-def policy_record(name: str, policy: Policy, path: str) -> PolicyRecord:
-    """Returns a policy as reports show it."""
-    return PolicyRecord(
-        name=name,
-        id=policy.id,
-        version=policy.version,
-        title=policy.title,
-        sha256=policy.sha256,
-        path=path,
-        scoring=policy.scoring,
-        decision=policy.decision,
-        templates=policy.templates,
-        labels=tuple(
-            LabelRecord(
-                id=label.id,
-                category=label.reported_category if label.acts else None,
-                action=label.action,
-                threshold=label.threshold,
-                review_threshold=label.review_threshold,
-                prompts=label.prompts,
-            )
-            for label in policy.labels
-        ),
-    )
+        Raises:
+            AuditError: no sensitive feature has two groups.
+        """
+        prompt_features = self.encoder.text_features([prompt])
+        cosines = similarities(self.embedded.features, prompt_features)[:, 0]
+        table = skew_table(cosines, self.without_intersections, min(k, len(cosines)), desired)
+        if table.empty:
+            remedy = "Name a dataset with groups to tell apart"
+            raise AuditError("no sensitive feature has two groups", self.dataset.name, remedy)
+        return records(Skew, table.assign(prompt=prompt))

@@ -44,12 +44,9 @@ def read_policies(names: Sequence[str], model: str | None) -> Named:
             problems += error.problems
     if problems:
         raise PolicyError(problems)
-    from audit.audits.subject import Named, policy_names
+    from audit.audits.subject import Named
 
-    called = policy_names(policies)
-    return Named(
-        dict(zip(called, policies, strict=True)), dict(zip(called, map(utf8, names), strict=True))
-    )
+    return Named.of(policies, map(utf8, names))
 
 
 def find_model(options: DatasetOptions, policies: Collection[Policy]) -> str:

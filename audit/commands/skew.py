@@ -28,12 +28,10 @@ def skew(
     options: SubjectOptions,
 ) -> None:
     """Show whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
-    from audit.audits.run import prompt_skews
-
     if not all(text.strip() for text in prompt):
         raise typer.BadParameter("it is empty", param_hint="PROMPT")
     with open_subject(options, [], by=options.sensitive_features) as subject:
-        rows = [row for text in prompt for row in prompt_skews(subject, text, k=k, desired=desired)]
+        rows = [row for text in prompt for row in subject.skews(text, k=k, desired=desired)]
     if format == "json":
         print_json([row.model_dump(mode="json") for row in rows])
         return

@@ -15,13 +15,13 @@ from typing import Literal
 import numpy as np
 
 from audit.gate.figures import (
-    Candidates,
-    GroupCounts,
-    differences,
-    pass_ratios,
-    rates,
-    ratios,
-    regressions,
+    GateCounts,
+    GateFigures,
+    gap_figures,
+    pass_ratio_figures,
+    rate_figures,
+    ratio_figures,
+    regression_figures,
 )
 from audit.gate.limits import LIMITS, Limits
 from audit.statistics.intervals import share
@@ -68,7 +68,7 @@ def worst_status(checks: Sequence[Check]) -> Status:
 
 
 def check_limits(
-    counts: GroupCounts, shared: GroupCounts, limits: Limits, *, unchanged: bool
+    counts: GateCounts, shared: GateCounts, limits: Limits, *, unchanged: bool
 ) -> Iterator[Check]:
     """Yields the check of each limit on one sensitive feature.
 
@@ -82,37 +82,35 @@ def check_limits(
         allowed = getattr(limits, limit)
         if allowed is not None:
             of = shared if limit == "regression" else counts
-            yield _checked(limit, allowed, of, unchanged=unchanged)
+            yield _check_of_limit(limit, allowed, of, unchanged=unchanged)
 
 
-def _checked(limit: str, allowed: float, counts: GroupCounts, *, unchanged: bool) -> Check:
+def _check_of_limit(limit: str, allowed: float, counts: GateCounts, *, unchanged: bool) -> Check:
     needed = 1 if limit in ("worst_group_rate", "regression") else 2
     if len(counts.names) < needed:
-        return _nothing(limit, counts, allowed)
-    if limit == "regression" and unchanged:
-        return _no_change(counts, allowed)
+        reason, nan = _check_reason(counts, False) or "there are too few groups", float("nan")
+        status: Status = "insufficient data"
+        return Check(limit, counts.by, allowed, status, "none", nan, nan, nan, 0, reason)
+    if limit == "regression" and unchanged:  # a policy that is its baseline changes no image
+        n, group = int(counts.n.min()), "every group (the policy is the baseline)"
+        return Check(limit, counts.by, allowed, "pass", group, 0.0, 0.0, 0.0, n)
     if limit == "pass_ratio":
         # Inverted, so that more is worse here too.
-        return _inverted(_check(limit, counts, 1 / allowed, pass_ratios(counts)), allowed)
-    return _check(limit, counts, allowed, _FIGURES[limit](counts))
+        check = _check_of_figures(limit, counts, 1 / allowed, pass_ratio_figures(counts))
+        value, low, high = (float(share(1, end)) for end in (check.value, check.high, check.low))
+        return replace(check, allowed=allowed, value=value, low=low, high=high)
+    return _check_of_figures(limit, counts, allowed, _FIGURES[limit](counts))
 
 
-_FIGURES: dict[str, Callable[[GroupCounts], Candidates]] = {
-    "worst_group_rate": rates,
-    "gap": differences,
-    "ratio": ratios,
-    "regression": regressions,
+_FIGURES: dict[str, Callable[[GateCounts], GateFigures]] = {
+    "worst_group_rate": rate_figures,
+    "gap": gap_figures,
+    "ratio": ratio_figures,
+    "regression": regression_figures,
 }
 
 
-def _no_change(counts: GroupCounts, allowed: float) -> Check:
-    """Returns the check of a policy that is its own baseline: no image can change."""
-    n = int(counts.n.min())
-    group = "every group (the policy is the baseline)"
-    return Check("regression", counts.by, allowed, "pass", group, 0.0, 0.0, 0.0, n)
-
-
-def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -> Check:
+def _check_of_figures(limit: str, counts: GateCounts, allowed: float, found: GateFigures) -> Check:
     broken = found.strict.low > allowed
     unproven = ~(found.interval.high <= allowed)
     status: Status = "pass"
@@ -122,7 +120,7 @@ def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -
     if broken.any():
         status, reach = "fail", np.where(broken, found.values, -np.inf)
     elif unproven.any() or counts.too_small:
-        status, reason = "insufficient data", _reason(counts, bool(unproven.any()))
+        status, reason = "insufficient data", _check_reason(counts, bool(unproven.any()))
     worst = int(np.argmax(reach))
     return Check(
         limit,
@@ -138,19 +136,8 @@ def _check(limit: str, counts: GroupCounts, allowed: float, found: Candidates) -
     )
 
 
-def _reason(counts: GroupCounts, unproven: bool) -> str:
+def _check_reason(counts: GateCounts, unproven: bool) -> str:
     reasons = ["the limit lies within the interval"] if unproven else []
     if counts.too_small:
         reasons.append(f"too few images of {', '.join(counts.too_small)}")
     return "; ".join(reasons)
-
-
-def _nothing(limit: str, counts: GroupCounts, allowed: float) -> Check:
-    reason = _reason(counts, False) or "there are too few groups"
-    nan = float("nan")
-    return Check(limit, counts.by, allowed, "insufficient data", "none", nan, nan, nan, 0, reason)
-
-
-def _inverted(check: Check, allowed: float) -> Check:
-    value, low, high = (float(share(1, bound)) for bound in (check.value, check.high, check.low))
-    return replace(check, allowed=allowed, value=value, low=low, high=high)

@@ -12,12 +12,12 @@ from audit.datasets.dataset import Groups, Marks
 from audit.errors import LimitsError
 from audit.gate.limits import Limits
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import metric_marks
+from audit.metrics.rates import rate_marks
 from audit.statistics.intervals import (
     LEVEL,
     Float64s,
     Interval,
-    Pairs,
+    PairIntervals,
     paired_difference,
     share,
     simultaneous,
@@ -25,7 +25,7 @@ from audit.statistics.intervals import (
 )
 
 
-class Candidates(NamedTuple):
+class GateFigures(NamedTuple):
     """Figures of c groups or pairs, none of which may exceed the limit.
 
     `interval` holds for each by itself; `strict` holds for all of them together.
@@ -38,7 +38,7 @@ class Candidates(NamedTuple):
 
 
 @dataclass(frozen=True)
-class GroupCounts:
+class GateCounts:
     """Counts of the g groups that are checked against limits, and the groups left out.
 
     Attributes:
@@ -59,16 +59,16 @@ class GroupCounts:
     too_small: tuple[str, ...]
 
 
-class Countable(NamedTuple):
+class GateMarks(NamedTuple):
     """(n,) images that a metric counts under a policy, and (n,) images that it could count."""
 
     hits: Marks
     possible: Marks
 
 
-def group_counts(
-    part: Groups, new: Countable, old: Countable, limits: Limits, *, shared: bool = False
-) -> GroupCounts:
+def gate_counts(
+    part: Groups, new: GateMarks, old: GateMarks, limits: Limits, *, shared: bool = False
+) -> GateCounts:
     """Returns the counts of a partition under the new policy.
 
     Args:
@@ -87,7 +87,7 @@ def group_counts(
     large = counts[:, 1] >= limits.min_group_size
     kept = counts[checked & large].T
     names = np.array(part.names, object)
-    return GroupCounts(
+    return GateCounts(
         by=part.by,
         names=tuple(names[checked & large]),
         count=kept[0],
@@ -98,16 +98,16 @@ def group_counts(
     )
 
 
-def countable(predictions: Predictions, metric: str) -> Countable:
+def gate_marks(predictions: Predictions, metric: str) -> GateMarks:
     """Returns the images that a metric counts, and those that it could count.
 
     Raises:
         LimitsError: the policy or the dataset has no such metric.
     """
     known = []
-    for name, marks, possible in metric_marks(predictions):
+    for name, marks, possible in rate_marks(predictions):
         if name == metric:
-            return Countable(marks, np.ones(len(marks), bool) if possible is None else possible)
+            return GateMarks(marks, np.ones(len(marks), bool) if possible is None else possible)
         known.append(name)
     raise LimitsError(
         f"{predictions.name} has no {metric} on this dataset",
@@ -116,51 +116,50 @@ def countable(predictions: Predictions, metric: str) -> Countable:
     )
 
 
-def rates(counts: GroupCounts) -> Candidates:
+def rate_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of each group."""
     joint = simultaneous(LEVEL, len(counts.names))
-    rates = share(counts.count, counts.n)
-    strict = wilson(counts.count, counts.n, joint)
-    return Candidates(counts.names, rates, wilson(counts.count, counts.n), strict)
+    interval, strict = (wilson(counts.count, counts.n, level) for level in (LEVEL, joint))
+    return GateFigures(counts.names, share(counts.count, counts.n), interval, strict)
 
 
-def regressions(counts: GroupCounts) -> Candidates:
+def regression_figures(counts: GateCounts) -> GateFigures:
     """Returns how much the rate of each group rises over the baseline."""
     joint = simultaneous(LEVEL, len(counts.names))
     entered, left, n = counts.entered, counts.left, counts.n
     interval, strict = (paired_difference(entered, left, n, level) for level in (LEVEL, joint))
-    return Candidates(counts.names, share(entered - left, n), interval, strict)
+    return GateFigures(counts.names, share(entered - left, n), interval, strict)
 
 
-def differences(counts: GroupCounts) -> Candidates:
+def gap_figures(counts: GateCounts) -> GateFigures:
     """Returns how much higher the rate of one group is than that of another, for all pairs."""
-    pairs = Pairs.of(counts.count, counts.n)
+    pairs = PairIntervals.of(counts.count, counts.n)
     values, interval = pairs.differences(LEVEL)
     _, strict = pairs.differences(pairs.joint(LEVEL))
-    return Candidates(_named(counts, pairs), values, interval, strict)
+    return GateFigures(_pair_names(counts, pairs), values, interval, strict)
 
 
-def ratios(counts: GroupCounts) -> Candidates:
+def ratio_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of one group as a multiple of another's, for all pairs."""
-    pairs = Pairs.of(counts.count, counts.n)
-    return _ratios(_named(counts, pairs), pairs)
+    pairs = PairIntervals.of(counts.count, counts.n)
+    return _pair_ratio_figures(_pair_names(counts, pairs), pairs)
 
 
-def pass_ratios(counts: GroupCounts) -> Candidates:
+def pass_ratio_figures(counts: GateCounts) -> GateFigures:
     """Returns one group's share that passes as a multiple of another's, for all pairs.
 
     Each is named by the other group, which passes the less often the larger the ratio.
     """
-    pairs = Pairs.of(counts.count, counts.n).passing()
+    pairs = PairIntervals.of(counts.count, counts.n).passing()
     names = [f"{counts.names[j]} against {counts.names[i]}" for i, j in pairs.indices]
-    return _ratios(names, pairs)
+    return _pair_ratio_figures(names, pairs)
 
 
-def _ratios(names: list[str], pairs: Pairs) -> Candidates:
+def _pair_ratio_figures(names: list[str], pairs: PairIntervals) -> GateFigures:
     values, interval = pairs.ratios(LEVEL)
     _, strict = pairs.ratios(pairs.joint(LEVEL))
-    return Candidates(names, values, interval, strict)
+    return GateFigures(names, values, interval, strict)
 
 
-def _named(counts: GroupCounts, pairs: Pairs) -> list[str]:
+def _pair_names(counts: GateCounts, pairs: PairIntervals) -> list[str]:
     return [f"{counts.names[i]} against {counts.names[j]}" for i, j in pairs.indices]

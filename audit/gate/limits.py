@@ -79,11 +79,11 @@ def load_limits(path: Path) -> Limits:
         ) from error
     except PolicyError as error:
         raise LimitsError("\n".join(map(str, error.problems))) from error
-    _refuse_senseless(limits, str(path))
+    _refuse_senseless_limits(limits, str(path))
     return limits
 
 
-def _refuse_senseless(limits: Limits, where: str) -> None:
+def _refuse_senseless_limits(limits: Limits, where: str) -> None:
     """Raises where the limits could not fail, or would fail an improvement."""
     if not any(getattr(limits, name) is not None for name in LIMITS):
         raise LimitsError("there is no limit in it", where, f"Give any of {', '.join(LIMITS)}")

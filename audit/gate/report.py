@@ -8,10 +8,9 @@ from dataclasses import asdict, dataclass
 
 from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
-from audit.results.escape import escaped
+from audit.results.formatting import escaped, percent
 from audit.results.results import Header
 from audit.results.rows import null_if_undefined
-from audit.results.summary import percent
 from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
@@ -76,35 +75,35 @@ class GateReport:
             "",
             "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
             "|---|---|---|---|---|---|---|",
-            *map(_row, self.checks),
+            *map(_report_row, self.checks),
             "",
-            *_reasons(self.checks),
-            *_ignored(self.limits),
+            *_report_reasons(self.checks),
+            *_report_ignored(self.limits),
             "Pass needs the whole interval of every group within the limit; fail needs one of them "
             "beyond it, corrected for how many there are. Anything else is too little data.",
         ]
         return "\n".join(lines) + "\n"
 
 
-def _row(check: Check) -> str:
+def _report_row(check: Check) -> str:
     cells = (
         f"**{check.status}**",
         _NAMES[check.limit],
         escaped(check.by),
-        _figure(check.limit, check.allowed),
+        _report_figure(check.limit, check.allowed),
         escaped(check.group),
-        _interval(check),
+        _report_interval(check),
         f"{check.n:,}",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _interval(check: Check) -> str:
-    bounds = (_figure(check.limit, check.low), _figure(check.limit, check.high))
-    return f"{_figure(check.limit, check.value)} [{bounds[0]}, {bounds[1]}]"
+def _report_interval(check: Check) -> str:
+    bounds = (_report_figure(check.limit, check.low), _report_figure(check.limit, check.high))
+    return f"{_report_figure(check.limit, check.value)} [{bounds[0]}, {bounds[1]}]"
 
 
-def _figure(limit: str, value: float) -> str:
+def _report_figure(limit: str, value: float) -> str:
     if math.isnan(value):
         return "undefined"
     if math.isinf(value):
@@ -112,14 +111,14 @@ def _figure(limit: str, value: float) -> str:
     return f"{value:.2f}" if limit in _RATIOS else percent(value, 2)
 
 
-def _ignored(limits: Limits) -> list[str]:
+def _report_ignored(limits: Limits) -> list[str]:
     if not limits.ignored_groups:
         return []
     named = ", ".join(map(escaped, limits.ignored_groups))
     return [f"Checked against no limit, as the limits file says: {named}.", ""]
 
 
-def _reasons(checks: Sequence[Check]) -> list[str]:
+def _report_reasons(checks: Sequence[Check]) -> list[str]:
     reasons = [
         f"- {_NAMES[check.limit]}, by {escaped(check.by)}: {escaped(check.reason)}."
         for check in checks

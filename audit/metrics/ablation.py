@@ -15,7 +15,7 @@ from scipy import stats
 from audit.datasets.dataset import Groups, Marks
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
-from audit.metrics.shift import shared_metrics, shift_table
+from audit.metrics.shift import shift_marks, shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import Float64s, paired_difference, share, wilson
 from audit.statistics.significance import ALPHA, holm
@@ -37,7 +37,7 @@ class Trial(NamedTuple):
     predictions: Predictions
 
 
-def run_variants(variants: Iterable[Variant], encoder: Encoder, features: Float32s) -> list[Trial]:
+def run_ablation(variants: Iterable[Variant], encoder: Encoder, features: Float32s) -> list[Trial]:
     """Returns what each variant says of (n, d) image features, without the refused variants.
 
     Raises:
@@ -62,7 +62,7 @@ def ablation_table(
     for trial in trials:
         metrics = {
             name: marks
-            for name, marks in shared_metrics(before, trial.predictions).items()
+            for name, marks in shift_marks(before, trial.predictions).items()
             if name == FLAG or name.startswith("category:")
         }
         table = shift_table(metrics, groups)[list(_COLUMNS)]
@@ -71,10 +71,6 @@ def ablation_table(
     if not parts:
         return pd.DataFrame()
     table = pd.concat(parts, ignore_index=True)
-    return _corrected_over_changes(table)
-
-
-def _corrected_over_changes(table: pd.DataFrame) -> pd.DataFrame:
     p = table["p"].where(table["support"] != "suppressed")
     family = p.groupby([table[key] for key in ("by", "metric")], sort=False)
     table["p_adjusted"] = family.transform(lambda values: holm(values.to_numpy()))
@@ -82,8 +78,8 @@ def _corrected_over_changes(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def carried_table(predictions: Predictions) -> pd.DataFrame:
-    """Returns how many of each category's hits one label fires alone, largest first.
+def ablation_carried_table(predictions: Predictions) -> pd.DataFrame:
+    """Returns how many hits of each category an ablation may lose: those one label fires alone.
 
     Hits that several labels of the category fire together count for none of them.
     """
@@ -108,7 +104,7 @@ def carried_table(predictions: Predictions) -> pd.DataFrame:
     return table.sort_values(["category", "count", "label"], ascending=[True, False, True])
 
 
-def split_half(
+def ablation_split_half(
     before: Predictions, trials: Sequence[Trial], strata: Groups, *, seed: int
 ) -> pd.DataFrame:
     """Returns the change that lowers flags most on half of the images, measured on both halves.
@@ -118,7 +114,7 @@ def split_half(
     """
     if not trials:
         return pd.DataFrame()
-    chosen_on = _half(strata, seed)
+    chosen_on = _ablation_half(strata, seed)
     gains = [
         int(before.flagged[chosen_on].sum()) - int(trial.predictions.flagged[chosen_on].sum())
         for trial in trials
@@ -126,14 +122,14 @@ def split_half(
     best = trials[int(np.argmax(gains))]
     rows = []
     for half, marks in (("chosen on", chosen_on), ("held out", ~chosen_on)):
-        row = _half_row(before.flagged[marks], best.predictions.flagged[marks])
+        row = _ablation_half_row(before.flagged[marks], best.predictions.flagged[marks])
         change = f"{best.variant.kind} {best.variant.change}"
         row |= {"change": change, "searched": len(trials), "half": half}
         rows.append(row | {"policy": before.name})
     return pd.DataFrame(rows)
 
 
-def _half(strata: Groups, seed: int) -> Marks:
+def _ablation_half(strata: Groups, seed: int) -> Marks:
     """Returns (n,) a random half of each stratum; every second odd one gives it one image more."""
     generator = np.random.default_rng(seed)
     order = np.concatenate(
@@ -147,7 +143,7 @@ def _half(strata: Groups, seed: int) -> Marks:
     return marks
 
 
-def _half_row(before: Marks, after: Marks) -> dict[str, Any]:
+def _ablation_half_row(before: Marks, after: Marks) -> dict[str, Any]:
     n, entered, left = len(before), int((after & ~before).sum()), int((before & ~after).sum())
     low, high = paired_difference(entered, left, n)
     return {
@@ -162,7 +158,7 @@ def _half_row(before: Marks, after: Marks) -> dict[str, Any]:
     }
 
 
-def wording_table(
+def ablation_wording_table(
     before: Predictions, trials: Sequence[Trial], groups: Sequence[Groups]
 ) -> pd.DataFrame:
     """Returns how far each group's flag rate moves with wording alone, for each kind of change.
@@ -183,22 +179,16 @@ def wording_table(
             columns |= {"wordings": len(of_kind), "lowest": rates.min(axis=1)}
             columns |= {"median": np.median(rates, axis=1), "highest": rates.max(axis=1)}
             support = support_of(sizes)
-            tau = _mean_tau(rates[support != "suppressed"])
+            tau = _mean_wording_tau(rates[support != "suppressed"])
             columns |= {"kendall_tau": tau, "support": support}
             parts.append(pd.DataFrame(columns))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def _mean_tau(rates: Float64s) -> float:
+def _mean_wording_tau(rates: Float64s) -> float:
     """Returns the mean Kendall tau-b of the first column of (g, w) rates with each other."""
     if len(rates) < 2:
         return float("nan")
-    taus = [_tau(rates[:, 0], rates[:, column]) for column in range(1, rates.shape[1])]
+    taus = [stats.kendalltau(rates[:, 0], other).statistic for other in rates.T[1:]]
     known = [tau for tau in taus if np.isfinite(tau)]
     return float(np.mean(known)) if known else float("nan")
-
-
-def _tau(one: Float64s, other: Float64s) -> float:
-    if np.ptp(one) == 0 or np.ptp(other) == 0:
-        return float("nan")
-    return float(stats.kendalltau(one, other).statistic)

@@ -37,7 +37,7 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
 
 
 def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
-    """Returns what each label that only `after` has took: how many images and from where, by group.
+    """Returns the flow to each label that only `after` has: how many images it took from where.
 
     `relief` is the share of the images flagged before that it took; `over_capture` the share of
     those that passed before, which is its price. `from_correct` is how many of them `before` had
@@ -46,7 +46,7 @@ def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups
     new = [name for name in after.label_ids if name not in before.label_ids]
     parts = list(groups)
     tables = [
-        _prices(before, part, after.y_pred == after.label_ids.index(name)).assign(label=name)
+        _flow_to_label(before, part, after.y_pred == after.label_ids.index(name)).assign(label=name)
         for name in new
         for part in parts
     ]
@@ -54,7 +54,7 @@ def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups
     return table.assign(before_policy=before.name, after_policy=after.name)
 
 
-def _prices(before: Predictions, part: Groups, captured: Marks) -> pd.DataFrame:
+def _flow_to_label(before: Predictions, part: Groups, captured: Marks) -> pd.DataFrame:
     truth = before.truth
     known = truth is not None and bool(truth.classified.any())
     correct = part.count(captured & truth.correct(before.y_pred)) if truth and known else None

@@ -41,7 +41,7 @@ def power_table(rates: pd.DataFrame) -> pd.DataFrame:
 
 
 def smallest_difference(n: int, rest_count: int, rest_n: int) -> float:
-    """Returns the smallest rise above rest_count / rest_n that n images would show; in [0, 1]."""
+    """Returns the smallest rise above rest_count / rest_n that n images have the power to show."""
     if not n or rest_count < _FEWEST_HITS:
         return float("nan")
     with warnings.catch_warnings():

@@ -51,6 +51,12 @@ class Predictions:
         """The k label ids, in the order of the columns."""
         return tuple(label.id for label in self.policy.labels)
 
+    @property
+    def flagging(self) -> list[int]:
+        """Columns of the labels that can flag an image: their action is review or block."""
+        labels = enumerate(self.policy.labels)
+        return [column for column, label in labels if label.action in ("review", "block")]
+
     @cached_property
     def actions(self) -> npt.NDArray[np.int8]:
         """(n,) the most severe outcome of each image, as `verdict.ACTIONS` names it."""

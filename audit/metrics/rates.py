@@ -27,7 +27,7 @@ FALSE_POSITIVE, TRUE_POSITIVE = "false_positive_rate", "true_positive_rate"
 MISCLASSIFIED = "misclassification_rate"
 
 
-def metric_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks | None]]:
+def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks | None]]:
     """Yields each metric with the (n,) images that count and those that could; None for all.
 
     Metrics are selection_rate, action:ACTION, category:NAME (one of its labels asks for review or
@@ -48,11 +48,10 @@ def metric_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks |
         yield f"action:{action}", np.isin(predictions.actions, outcomes), None
     for name, marks in predictions.categories.items():
         yield f"category:{name}", marks, None
-    for column, label in enumerate(predictions.policy.labels):
-        if label.action in ("review", "block"):
-            yield f"fired:{label.id}", predictions.fired[:, column], None
-    for column, label in enumerate(predictions.policy.labels):
-        yield f"label:{label.id}", predictions.y_pred == column, None
+    for column in predictions.flagging:
+        yield f"fired:{predictions.label_ids[column]}", predictions.fired[:, column], None
+    for column, label in enumerate(predictions.label_ids):
+        yield f"label:{label}", predictions.y_pred == column, None
 
 
 def rate_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
@@ -61,7 +60,7 @@ def rate_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFra
     Warns:
         UndefinedRateWarning: a group has no image that a metric could count; its rate is NaN.
     """
-    metrics = list(metric_marks(predictions))
+    metrics = list(rate_marks(predictions))
     everything = np.ones(len(predictions), bool)
     hits = np.stack([marks for _, marks, _ in metrics], axis=1)
     possible = [everything if eligible is None else eligible for _, _, eligible in metrics]

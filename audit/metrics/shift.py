@@ -26,7 +26,7 @@ from audit.statistics.significance import ALPHA, Counts, cochran_p, holm, mcnema
 from audit.statistics.support import support_of
 
 
-def shared_metrics(before: Predictions, after: Predictions) -> dict[str, tuple[Marks, Marks]]:
+def shift_marks(before: Predictions, after: Predictions) -> dict[str, tuple[Marks, Marks]]:
     """Returns by metric the images that each label set marks: flagged, by category, by label.
 
     A category or label that only one label set has marks no image under the other.
@@ -59,10 +59,12 @@ def shift_table(
     """
     names = list(metrics)
     before, after = (np.stack([metrics[name][i] for name in names], axis=1) for i in (0, 1))
-    return pd.concat([_shifts(names, before, after, part) for part in groups], ignore_index=True)
+    return pd.concat(
+        [_shift_rows(names, before, after, part) for part in groups], ignore_index=True
+    )
 
 
-def _shifts(names: Sequence[str], before: Marks, after: Marks, part: Groups) -> pd.DataFrame:
+def _shift_rows(names: Sequence[str], before: Marks, after: Marks, part: Groups) -> pd.DataFrame:
     """Returns the g x m rows of a partition, from (n, m) marks."""
     before_count, after_count = part.count(before), part.count(after)
     entered, left = part.count(after & ~before), part.count(before & ~after)
@@ -70,7 +72,7 @@ def _shifts(names: Sequence[str], before: Marks, after: Marks, part: Groups) -> 
     support = support_of(n)
     p = mcnemar_p(entered, left)
     p_adjusted = holm(np.where(support == "suppressed", np.nan, p))
-    columns = _paired_columns(before_count, after_count, entered, left, n) | {
+    columns = _shift_columns(before_count, after_count, entered, left, n) | {
         "p": p,
         "p_adjusted": p_adjusted,
     }
@@ -81,7 +83,7 @@ def _shifts(names: Sequence[str], before: Marks, after: Marks, part: Groups) -> 
     return pd.DataFrame({"by": part.by, "group": group, "metric": metric} | flat)
 
 
-def _paired_columns(
+def _shift_columns(
     before: Counts, after: Counts, entered: Counts, left: Counts, n: Counts
 ) -> dict[str, Any]:
     """Returns the (g, m) figures of g groups and m metrics, by column."""
@@ -95,29 +97,31 @@ def _paired_columns(
         "left": left,
         "net": share(entered - left, n),
         "left_share": share(left, before),
-        **_bounds("before", wilson(before, n)),
-        **_bounds("after", wilson(after, n)),
-        **_bounds("net", paired_difference(entered, left, n)),
-        **_bounds("left_share", wilson(left, before)),
-        **_net_to_rest(entered, left, n),
+        **_shift_bounds("before", wilson(before, n)),
+        **_shift_bounds("after", wilson(after, n)),
+        **_shift_bounds("net", paired_difference(entered, left, n)),
+        **_shift_bounds("left_share", wilson(left, before)),
+        **_shift_to_rest(entered, left, n),
     }
 
 
-def _net_to_rest(entered: Counts, left: Counts, n: Counts) -> dict[str, Float64s]:
+def _shift_to_rest(entered: Counts, left: Counts, n: Counts) -> dict[str, Float64s]:
     """Returns how much more a group's rate changed than that of all other images."""
     rest = (entered.sum(axis=0) - entered, left.sum(axis=0) - left, n.sum(axis=0) - n)
     net, rest_net = share(entered - left, n), share(rest[0] - rest[1], rest[2])
     interval = difference_of(
         net, paired_difference(entered, left, n), rest_net, paired_difference(*rest)
     )
-    return {"net_to_rest": net - rest_net, **_bounds("net_to_rest", interval)}
+    return {"net_to_rest": net - rest_net, **_shift_bounds("net_to_rest", interval)}
 
 
-def _bounds(name: str, interval: Interval) -> dict[str, Float64s]:
+def _shift_bounds(name: str, interval: Interval) -> dict[str, Float64s]:
     return {f"{name}_low": interval.low, f"{name}_high": interval.high}
 
 
-def agreement_table(predictions: Sequence[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:
+def shift_agreement_table(
+    predictions: Sequence[Predictions], groups: Iterable[Groups]
+) -> pd.DataFrame:
     """Returns Cochran's Q over the flags of all label sets, overall and by group."""
     flags = np.stack([each.flagged for each in predictions], axis=1)
     parts = []

@@ -26,7 +26,7 @@ _ORDERS, _SEED = 4999, 0
 DesiredShare = Literal["equal", "dataset"]
 
 
-def expected_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
+def expected_skew_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
     """Returns (n, g) how many of the first i + 1 images belong to each group, in expectation.
 
     Images of equal similarity are in random order, so each of their places holds every group by
@@ -71,7 +71,7 @@ def max_skew(skew: Shares) -> float:
     return max(0.0, float(skew.max()))
 
 
-def _by_chance(groups: Groups, desired: Shares, k: int, seen: float) -> dict[str, float]:
+def _skew_by_chance(groups: Groups, desired: Shares, k: int, seen: float) -> dict[str, float]:
     """Returns the mean MaxSkew@k of images in random order, and the p of the one that was seen."""
     generator = np.random.default_rng(_SEED)
     drawn = generator.multivariate_hypergeometric(groups.sizes, k, size=_ORDERS)
@@ -117,10 +117,10 @@ def skew_table(
     for part in groups:
         if len(part.names) < 2:
             continue
-        places, shares = expected_places(similarities, part), desired_shares(part, desired)
+        places, shares = expected_skew_places(similarities, part), desired_shares(part, desired)
         found = skews(places, shares, k)
         row = {"by": part.by, "k": k, "n": n, "desired": desired, "ndkl": ndkl(places, shares)}
-        row |= _by_chance(part, shares, k, max_skew(found))
+        row |= _skew_by_chance(part, shares, k, max_skew(found))
         row |= {"max_skew": max_skew(found), "support": support_of(k).item()}
         top = part.names[int(found.argmax())] if found.max() > 0 else None
         rows.append(row | {"max_skew_group": top})

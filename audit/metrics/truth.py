@@ -42,14 +42,14 @@ class Truth:
         return np.asarray(self.meant[np.arange(len(y_pred)), y_pred])
 
 
-def slug(text: str) -> str:
-    """Returns a class name as label ids and categories are written."""
+def class_slug(text: str) -> str:
+    """Returns a y_true as label ids and categories are written."""
     return "/".join(re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in text.lower().split("/"))
 
 
 def meant_labels(policy: Policy, value: str) -> list[int]:
     """Returns the columns of the labels that a y_true names: by id, or otherwise by category."""
-    name = slug(value)
+    name = class_slug(value)
     by_id = [j for j, label in enumerate(policy.labels) if label.id == name]
     by_category = [
         j
@@ -76,7 +76,7 @@ def truth_of(dataset: Dataset, policy: Policy) -> Truth:
             acts = any(policy.labels[j].action in ("review", "block") for j in columns)
             positive[rows], negative[rows] = acts, not acts
             meant[np.ix_(rows, columns)] = True
-        elif slug(value) == ALLOW:
+        elif class_slug(value) == ALLOW:
             negative[rows] = True
         else:
             unmatched[value] = int(rows.sum())

@@ -47,24 +47,26 @@ class Synonym(NamedTuple):
 
 
 def without_each_label(policy: Policy) -> Iterator[Variant]:
-    """Yields the policy without each of its labels in turn."""
+    """Yields a variant of the policy without each of its labels."""
     for label in policy.labels:
         rest = [other for other in policy.labels if other.id != label.id]
-        yield _variant(policy, "without", label.id, labels=_plain(rest))
+        yield _variant(policy, "without", label.id, labels=_variant_labels(rest))
 
 
 def with_each_candidate(policy: Policy, candidates: Sequence[Label]) -> Iterator[Variant]:
-    """Yields the policy with each candidate label that it does not have."""
+    """Yields a variant of the policy with each candidate label that it does not have."""
     for label in candidates:
         if label.id not in {own.id for own in policy.labels}:
-            yield _variant(policy, "with", label.id, labels=_plain([*policy.labels, label]))
+            yield _variant(
+                policy, "with", label.id, labels=_variant_labels([*policy.labels, label])
+            )
 
 
 def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[Variant]:
-    """Yields the policy with one label's prompts replaced by each of its synonyms in turn."""
+    """Yields a variant of the policy with one label's prompts replaced by each synonym."""
     for synonym in synonyms:
         labels = [
-            _reworded(label, [synonym.prompt] if label.id == synonym.label else label.prompts)
+            _reworded_label(label, [synonym.prompt] if label.id == synonym.label else label.prompts)
             for label in policy.labels
         ]
         change = f"{synonym.label}: {synonym.prompt}"
@@ -72,41 +74,41 @@ def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[V
 
 
 def under_each_template(policy: Policy, templates: Sequence[str] = TEMPLATES) -> Iterator[Variant]:
-    """Yields the policy under each single template, unless that is its only one."""
+    """Yields a variant of the policy under each single template that is not its only one."""
     for template in templates:
         if policy.templates != (template,):
             yield _variant(policy, "template", template, templates=[template])
 
 
 def with_other_articles(policy: Policy) -> Iterator[Variant]:
-    """Yields the policy with correct leading articles, with always a, and with no article.
+    """Yields variants of the policy with correct articles, with always a, and with no article.
 
     Published experiments differ in nothing else, so an audit shows what it makes of that.
     """
     rewrites: dict[str, Callable[[str], str]] = {
-        "a or an, as English has it": lambda text: _article(text, right=True),
-        "always a": lambda text: _article(text, right=False),
+        "a or an, as English has it": lambda text: _with_article(text, right=True),
+        "always a": lambda text: _with_article(text, right=False),
         "no article": lambda text: re.sub(r"^(an?) ", "", text),
     }
     for change, rewrite in rewrites.items():
-        labels = [_reworded(label, map(rewrite, label.prompts)) for label in policy.labels]
-        if labels != _plain(policy.labels):
+        labels = [_reworded_label(label, map(rewrite, label.prompts)) for label in policy.labels]
+        if labels != _variant_labels(policy.labels):
             yield _variant(policy, "article", change, labels=labels)
 
 
-def _article(text: str, *, right: bool) -> str:
+def _with_article(text: str, *, right: bool) -> str:
     bare = re.sub(r"^(an?) ", "", text)
     if bare == text or (right and _BY_SOUND.match(bare)):
         return text
     return f"{'an' if right and bare[:1].lower() in 'aeiou' else 'a'} {bare}"
 
 
-def _plain(labels: Iterable[Label]) -> list[dict[str, Any]]:
+def _variant_labels(labels: Iterable[Label]) -> list[dict[str, Any]]:
     """Returns labels as plain data, which is checked when a policy is made of it."""
     return [label.model_dump(mode="json") for label in labels]
 
 
-def _reworded(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
+def _reworded_label(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
     return {**label.model_dump(mode="json"), "prompts": list(prompts)}
 
 

@@ -24,7 +24,7 @@ from audit.report.document import (
     Terms,
     Value,
 )
-from audit.results.escape import escaped
+from audit.results.formatting import escaped
 from moderation.visible_text import lines
 
 Numbers = Mapping[str, tuple[int, str]]

@@ -5,7 +5,7 @@ All formats of a report are written from these records alone.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from pydantic import Field
 
@@ -25,6 +25,7 @@ from audit.results.rows import (
     Support,
 )
 from moderation.messages import ModelStamp
+from moderation.policy import Policy
 from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
@@ -54,6 +55,32 @@ class PolicyRecord(Record):
     decision: str
     templates: tuple[str, ...]
     labels: tuple[LabelRecord, ...]
+
+    @classmethod
+    def of(cls, name: str, policy: Policy, path: str) -> Self:
+        """Returns a policy as reports show it."""
+        return cls(
+            name=name,
+            id=policy.id,
+            version=policy.version,
+            title=policy.title,
+            sha256=policy.sha256,
+            path=path,
+            scoring=policy.scoring,
+            decision=policy.decision,
+            templates=policy.templates,
+            labels=tuple(
+                LabelRecord(
+                    id=label.id,
+                    category=label.reported_category if label.acts else None,
+                    action=label.action,
+                    threshold=label.threshold,
+                    review_threshold=label.review_threshold,
+                    prompts=label.prompts,
+                )
+                for label in policy.labels
+            ),
+        )
 
 
 class GroupRecord(Record):

@@ -16,7 +16,7 @@ Support = Literal["full", "indicative", "suppressed"]
 
 
 def null_if_undefined(value: Any) -> Any:
-    """Returns None for NaN and infinity, and anything else as it is."""
+    """Returns None for NaN and infinity, and any other value of a row as it is."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
+from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.formatting import net_of_10000, of_10000, percent, signed_of_10000
 from audit.results.results import Header
 from audit.results.rows import Gap, Rate, Shift
 
@@ -17,26 +19,16 @@ _NAMED = 6
 _OWN_DENOMINATOR = (FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
-def of_10000(share: float | None) -> str:
-    """Returns a share as a count of 10,000 images."""
-    return "an unknown number" if share is None else f"{share * 10_000:,.0f}"
-
-
-def percent(share: float | None, digits: int = 1) -> str:
-    """Returns a share in percent."""
-    return "undefined" if share is None else f"{100 * share:.{digits}f} %"
-
-
 def run_summary(header: Header, rates: Sequence[Rate], gaps: Sequence[Gap]) -> Iterator[str]:
     """Yields what each policy does to whom."""
     for policy in header.policies:
-        yield flagged_sentence(policy.name, rates, benign=header.dataset.benign)
+        yield flagged_summary(policy.name, rates, benign=header.dataset.benign)
         for gap in gaps:
             if (gap.policy, gap.metric) == (policy.name, FLAG) and CROSS not in gap.by:
-                yield gap_sentence(gap)
+                yield gap_summary(gap)
 
 
-def flagged_sentence(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
+def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
     """Returns how many images a policy flags."""
     [whole] = [r for r in rates if (r.policy, r.by, r.metric) == (policy, OVERALL, FLAG)]
     falsely = "falsely flags" if benign else "flags"
@@ -46,7 +38,7 @@ def flagged_sentence(policy: str, rates: Iterable[Rate], *, benign: bool) -> str
     )
 
 
-def gap_sentence(gap: Gap) -> str:
+def gap_summary(gap: Gap) -> str:
     """Returns how far the groups of a sensitive feature lie apart, and whether that is shown."""
     if gap.worst is None or gap.best is None:
         return f"By {gap.by} nothing can be said: fewer than two groups have 30 images."
@@ -68,32 +60,20 @@ def compare_summary(
 ) -> Iterator[str]:
     """Yields what changes from the first policy to each other."""
     first, *others = [policy.name for policy in header.policies]
-    yield flagged_sentence(first, rates, benign=header.dataset.benign)
+    yield flagged_summary(first, rates, benign=header.dataset.benign)
     for name in others:
-        yield flagged_sentence(name, rates, benign=header.dataset.benign)
+        yield flagged_summary(name, rates, benign=header.dataset.benign)
         own = [s for s in shifts if s.after_policy == name and s.metric == FLAG and not s.matched]
         [whole] = [shift for shift in own if shift.by == OVERALL]
         yield (
             f"From {first} to {name}, {whole.entered:,} images come to be flagged and "
-            f"{whole.left:,} no longer are, of {whole.n:,}: {_change(whole.net)} of every 10,000 "
-            f"[{_signed(whole.net_low)} to {_signed(whole.net_high)}]."
+            f"{whole.left:,} no longer are, of {whole.n:,}: {net_of_10000(whole.net)} of every "
+            f"10,000 [{signed_of_10000(whole.net_low)} to {signed_of_10000(whole.net_high)}]."
         )
-        yield _who_moved(name, [shift for shift in own if shift.by != OVERALL])
+        yield _changed_groups_summary(name, [shift for shift in own if shift.by != OVERALL])
 
 
-def _change(net: float | None) -> str:
-    if net is None:
-        return "an unknown change"
-    if not net:
-        return "no change"
-    return f"{of_10000(abs(net))} {'more' if net > 0 else 'fewer'}"
-
-
-def _signed(share: float | None) -> str:
-    return "unknown" if share is None else f"{share * 10_000:+,.0f}".replace("-", "−")
-
-
-def _who_moved(name: str, shifts: Iterable[Shift]) -> str:
+def _changed_groups_summary(name: str, shifts: Iterable[Shift]) -> str:
     claims = [s for s in shifts if s.claim and CROSS not in s.by]
     claims.sort(key=lambda shift: -abs(shift.net or 0.0))
     if not claims:
@@ -102,7 +82,7 @@ def _who_moved(name: str, shifts: Iterable[Shift]) -> str:
             "sensitive feature; that is not proof that none does."
         )
     named = [
-        f"{shift.by} {shift.group} ({_change(shift.net)} of every 10,000, n = {shift.n:,})"
+        f"{shift.by} {shift.group} ({net_of_10000(shift.net)} of every 10,000, n = {shift.n:,})"
         for shift in claims[:_NAMED]
     ]
     more = f" and {len(claims) - _NAMED} more groups" if len(claims) > _NAMED else ""
@@ -118,11 +98,11 @@ def ablate_summary(
 ) -> Iterator[str]:
     """Yields which label carries the flags, and which change moves them most."""
     for policy in header.policies:
-        yield flagged_sentence(policy.name, rates, benign=header.dataset.benign)
+        yield flagged_summary(policy.name, rates, benign=header.dataset.benign)
         yield from (
             f"In {top.category}, the label {top.label} alone carries {top.count:,} of {top.n:,} "
             f"hits ({percent(top.share)})."
-            for top in _heaviest(c for c in carried if c.policy == policy.name)
+            for top in _carrying_labels_summary(c for c in carried if c.policy == policy.name)
         )
         acting = {label.id for label in policy.labels if label.action in ("review", "block")}
         own = [
@@ -133,11 +113,11 @@ def ablate_summary(
             if not (a.kind == "without" and a.change in acting)
         ]
         if own:
-            yield _most_moving(own)
-        yield from _searched([half for half in halves if half.policy == policy.name])
+            yield _most_moving_summary(own)
+        yield from _split_half_summary([half for half in halves if half.policy == policy.name])
 
 
-def _heaviest(carried: Iterable[Carried]) -> list[Carried]:
+def _carrying_labels_summary(carried: Iterable[Carried]) -> list[Carried]:
     top: dict[str, Carried] = {}
     for row in carried:
         if row.n and row.count > (top[row.category].count if row.category in top else 0):
@@ -145,35 +125,28 @@ def _heaviest(carried: Iterable[Carried]) -> list[Carried]:
     return list(top.values())
 
 
-def _most_moving(ablations: Sequence[Ablation]) -> str:
+def _most_moving_summary(ablations: Sequence[Ablation]) -> str:
     top = max(ablations, key=lambda row: abs(row.net or 0.0))
     shown = "" if top.claim else " (not shown to differ from chance after correction)"
     return (
         f"Of {len(ablations)} changes of other labels and of wording, `{top.kind} {top.change}` "
         f"moves the flags most: {top.entered:,} images come to be flagged and {top.left:,} no "
-        f"longer are, of {top.n:,}: {_change(top.net)} of every 10,000{shown}."
+        f"longer are, of {top.n:,}: {net_of_10000(top.net)} of every 10,000{shown}."
     )
 
 
-def _searched(halves: Sequence[SplitHalf]) -> Iterator[str]:
-    for held_out in halves:
-        if held_out.half != "held out":
-            continue
-        if not held_out.net:
-            yield (
-                f"Chosen among {held_out.searched} on one half of the images, "
-                f"`{held_out.change}` changes no net flag on the other half."
-            )
+def _split_half_summary(halves: Sequence[SplitHalf]) -> Iterator[str]:
+    for half in (half for half in halves if half.half == "held out"):
+        chosen = f"Chosen among {half.searched} on one half of the images, `{half.change}`"
+        if half.net:
+            bounds = f"[{signed_of_10000(half.net_low)} to {signed_of_10000(half.net_high)}]"
+            net = f"{net_of_10000(half.net)} of every 10,000 {bounds}"
+            yield f"{chosen} came out best; on the other half it makes {net}."
         else:
-            yield (
-                f"Chosen among {held_out.searched} on one half of the images, "
-                f"`{held_out.change}` came out best; on the other half it makes "
-                f"{_change(held_out.net)} of every 10,000 [{_signed(held_out.net_low)} to "
-                f"{_signed(held_out.net_high)}]."
-            )
+            yield f"{chosen} changes no net flag on the other half."
 
 
-def insufficient(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
+def insufficient_summary(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
     """Yields what has too little data for a claim."""
     for by in header.by:
         cells = [group for group in header.dataset.groups if group.by == by]
@@ -181,15 +154,15 @@ def insufficient(header: Header, rates: Iterable[Rate]) -> Iterator[str]:
         if small:
             named = ", ".join(small) if len(small) <= _NAMED else f"{len(small)} of {len(cells)}"
             yield f"{by}: {named}: fewer than 30 images, so no claim is made."
-    few = _few_to_count(header, rates)
+    few = _few_images_summary(header, rates)
     if few:
-        yield f"Fewer than 30 images to count, so no claim is made: {_some(few)}."
+        yield f"Fewer than 30 images to count, so no claim is made: {_summary_of_cells(few)}."
     undefined = sorted({f"{r.metric} of {r.group} ({r.policy})" for r in rates if r.n == 0})
     if undefined:
-        yield f"Undefined, as there is no image to count: {_some(undefined)}."
+        yield f"Undefined, as there is no image to count: {_summary_of_cells(undefined)}."
 
 
-def _few_to_count(header: Header, rates: Iterable[Rate]) -> list[str]:
+def _few_images_summary(header: Header, rates: Iterable[Rate]) -> list[str]:
     """Returns cells with too few images in groups that have enough images themselves."""
     enough = {(g.by, g.group) for g in header.dataset.groups if g.support != "suppressed"}
     return sorted(
@@ -200,12 +173,20 @@ def _few_to_count(header: Header, rates: Iterable[Rate]) -> list[str]:
     )
 
 
-def _some(cells: Sequence[str]) -> str:
+def _summary_of_cells(cells: Sequence[str]) -> str:
     more = f" and {len(cells) - _NAMED} more" if len(cells) > _NAMED else ""
     return "; ".join(cells[:_NAMED]) + more
 
 
-def limits(header: Header) -> Iterator[str]:
+def unmatched_summary(predictions: Iterable[Predictions]) -> Iterator[str]:
+    """Yields which classes of the dataset no label of a policy means."""
+    for each in predictions:
+        if each.truth and each.truth.unmatched:
+            classes = ", ".join(f"{name} (n = {n})" for name, n in each.truth.unmatched.items())
+            yield f"{each.name} has no label for {classes}: unknown what it should say."
+
+
+def limits_summary(header: Header) -> Iterator[str]:
     """Yields what the audit cannot say."""
     if header.dataset.benign:
         yield (

@@ -33,7 +33,7 @@ class Interval(NamedTuple):
 
 
 def share(count: npt.ArrayLike, n: npt.ArrayLike) -> Float64s:
-    """Returns count / n; NaN where n is 0, never 0."""
+    """Returns count / n, which an interval is of; NaN where n is 0, never 0."""
     count, n = np.asarray(count, np.float64), np.asarray(n, np.float64)
     undefined = np.full(np.broadcast(count, n).shape, np.nan)
     rates: Float64s = np.divide(count, n, out=undefined, where=n > 0)
@@ -97,25 +97,25 @@ def ratio(
     with np.errstate(divide="ignore", invalid="ignore"):
         estimate = np.log((hits / images) / (reference_hits / reference_images))
         below, above = defined & (hits > 0), defined & (reference_hits > 0)
-        low[below] = np.exp(_score_root(cells, estimate, -_LOG_END, level))[below]
-        high[above] = np.exp(_score_root(cells, estimate, _LOG_END, level))[above]
+        low[below] = np.exp(_ratio_interval_end(cells, estimate, -_LOG_END, level))[below]
+        high[above] = np.exp(_ratio_interval_end(cells, estimate, _LOG_END, level))[above]
     return Interval(np.where(defined, low, np.nan), np.where(defined, high, np.nan))
 
 
-def _score_root(
-    cells: tuple[npt.NDArray[np.float64], ...], estimate: Float64s, end: float, level: float
+def _ratio_interval_end(
+    cells: tuple[Float64s, ...], estimate: Float64s, end: float, level: float
 ) -> Float64s:
     """Returns the logarithm of the ratio between estimate and `end` that is only just accepted."""
     critical = stats.chi2.ppf(level, 1)
     kept, rejected = np.clip(estimate, -_LOG_END, _LOG_END), np.full(estimate.shape, end)
     for _ in range(_HALVINGS):
         middle = (kept + rejected) / 2
-        inside = _ratio_score(cells, np.exp(middle)) <= critical
+        inside = _ratio_interval_score(cells, np.exp(middle)) <= critical
         kept, rejected = np.where(inside, middle, kept), np.where(inside, rejected, middle)
     return np.asarray(kept)
 
 
-def _ratio_score(cells: tuple[npt.NDArray[np.float64], ...], at: Float64s) -> Float64s:
+def _ratio_interval_score(cells: tuple[Float64s, ...], at: Float64s) -> Float64s:
     """Returns the squared score of a ratio, at the most likely rates with that ratio."""
     hits, images, reference_hits, reference_images = cells
     a = at * (images + reference_images)
@@ -166,8 +166,8 @@ def simultaneous(level: float, comparisons: int) -> float:
 
 
 @dataclass(frozen=True)
-class Pairs:
-    """The ordered pairs of g groups, g (g - 1) of them.
+class PairIntervals:
+    """The ordered pairs of g groups, g (g - 1) of them, with intervals of what lies between.
 
     Attributes:
         indices: (pairs, 2) which groups are the first and the second.
@@ -182,7 +182,7 @@ class Pairs:
     other_n: Float64s
 
     @classmethod
-    def of(cls, count: Float64s, n: Float64s) -> Pairs:
+    def of(cls, count: Float64s, n: Float64s) -> PairIntervals:
         """Returns the pairs of groups with (g,) counts of (g,) images."""
         indices = np.array(list(permutations(range(len(n)), 2)), np.intp).reshape(-1, 2)
         one, two = indices.T
@@ -205,7 +205,7 @@ class Pairs:
         times = share(share(self.count, self.n), share(self.other_count, self.other_n))
         return times, ratio(self.count, self.n, self.other_count, self.other_n, level)
 
-    def passing(self) -> Pairs:
+    def passing(self) -> PairIntervals:
         """Returns the same pairs, counting the images that did not count before."""
         count, other_count = self.n - self.count, self.other_n - self.other_count
-        return Pairs(self.indices, count, self.n, other_count, self.other_n)
+        return PairIntervals(self.indices, count, self.n, other_count, self.other_n)

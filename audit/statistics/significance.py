@@ -61,6 +61,7 @@ def groups_p(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
 
 
 def _random_tables_p(counts: Counts, sizes: Counts) -> float:
+    """Returns p of one rate in all groups by random tables with the same margins."""
     order = np.lexsort((counts, sizes))  # so that p does not depend on the order of the groups
     counts, sizes = counts[order], sizes[order]
     expected = sizes * counts.sum() / sizes.sum()

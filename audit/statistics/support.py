@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -15,3 +17,9 @@ def support_of(n: npt.ArrayLike) -> npt.NDArray[np.str_]:
     return np.where(
         n < SUPPRESSED_BELOW, "suppressed", np.where(n < INDICATIVE_BELOW, "indicative", "full")
     )
+
+
+def weaker_support(one: Any, two: Any) -> Any:
+    """Returns the weaker of the two in each row."""
+    order = ["suppressed", "indicative", "full"]
+    return np.array([min(pair, key=order.index) for pair in zip(one, two, strict=True)], object)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from audit.datasets.dataset import Groups
 from audit.errors import LimitsError
 from audit.gate.checks import Check, check_limits, worst_status
-from audit.gate.figures import Countable, GroupCounts, group_counts
+from audit.gate.figures import GateCounts, GateMarks, gate_counts
 from audit.gate.limits import LIMITS, Limits, load_limits, refuse_unknown_groups
 from audit.statistics.intervals import wilson
 
@@ -30,9 +30,9 @@ def _limits(**limits: Any) -> Limits:
     return Limits(schema_version=1, sensitive_features=("race",), **limits)
 
 
-def _counts(*cells: tuple[int, int], changed: int = 0, small: tuple[str, ...] = ()) -> GroupCounts:
+def _counts(*cells: tuple[int, int], changed: int = 0, small: tuple[str, ...] = ()) -> GateCounts:
     count, n = np.array(cells, np.float64).reshape(-1, 2).T
-    return GroupCounts(
+    return GateCounts(
         by="race",
         names=tuple(f"g{i}" for i in range(len(cells))),
         count=count,
@@ -43,7 +43,7 @@ def _counts(*cells: tuple[int, int], changed: int = 0, small: tuple[str, ...] = 
     )
 
 
-def _only(counts: GroupCounts, **limits: Any) -> Check:
+def _only(counts: GateCounts, **limits: Any) -> Check:
     [check] = check_limits(counts, counts, _limits(**limits), unchanged=False)
     return check
 
@@ -234,10 +234,10 @@ def test_a_rise_is_checked_on_images_whose_truth_both_policies_know() -> None:
     known, everything = np.arange(n) < 10, np.ones(n, bool)
     flagged, none = np.arange(n) < 5, np.zeros(n, bool)
     limits = _limits(regression=0.05)
-    new, old = Countable(flagged, everything), Countable(none, known)
-    shared = group_counts(part, new, old, limits, shared=True)
+    new, old = GateMarks(flagged, everything), GateMarks(none, known)
+    shared = gate_counts(part, new, old, limits, shared=True)
     assert shared.too_small == ("a", "b")
-    [check] = check_limits(group_counts(part, new, old, limits), shared, limits, unchanged=False)
+    [check] = check_limits(gate_counts(part, new, old, limits), shared, limits, unchanged=False)
     assert check.status == "insufficient data"
     assert "too few images of a, b" in check.reason
 
@@ -247,9 +247,9 @@ def test_an_unknown_group_to_ignore_is_refused_and_a_known_one_is_left_out() -> 
     refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("b",)), [part])
     with pytest.raises(LimitsError, match="no group B to ignore"):
         refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("B",)), [part])
-    all_of_b = Countable(part.codes > 0, part.codes >= 0)
+    all_of_b = GateMarks(part.codes > 0, part.codes >= 0)
     limits = _limits(worst_group_rate=0.5, ignored_groups=("b",))
-    counts = group_counts(part, all_of_b, all_of_b, limits)
+    counts = gate_counts(part, all_of_b, all_of_b, limits)
     assert counts.names == ("a",)
 
 

@@ -11,11 +11,11 @@ from scipy import stats
 from audit.datasets.dataset import OVERALL, Groups, overall_group
 from audit.metrics.ablation import (
     Trial,
+    ablation_carried_table,
+    ablation_split_half,
     ablation_table,
-    carried_table,
-    run_variants,
-    split_half,
-    wording_table,
+    ablation_wording_table,
+    run_ablation,
 )
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
@@ -43,7 +43,7 @@ CANDIDATES = (Label(id="dog", prompts=("a dog",)), Label(id="tree", prompts=("a 
 
 def _trials(variants: list[Variant], n: int = 300) -> tuple[Predictions, list[Trial]]:
     features = random_features(n)
-    return predict(TOP, StubEncoder(), features), run_variants(variants, StubEncoder(), features)
+    return predict(TOP, StubEncoder(), features), run_ablation(variants, StubEncoder(), features)
 
 
 def _rows(table: pd.DataFrame, **keys: str) -> Any:
@@ -54,7 +54,7 @@ def _rows(table: pd.DataFrame, **keys: str) -> Any:
 
 def test_suspicious_person_carries_nine_in_ten_of_the_published_crime_hits() -> None:
     _, features = confusion()
-    table = _rows(carried_table(said(features)), category="egregious/crime-related")
+    table = _rows(ablation_carried_table(said(features)), category="egregious/crime-related")
     assert table["label"].tolist() == ["suspicious-person", "thief", "criminal"]
     assert table["count"].tolist() == [311, 24, 12]
     assert (table["n"] == 347).all()
@@ -65,7 +65,7 @@ def test_suspicious_person_carries_nine_in_ten_of_the_published_crime_hits() -> 
 def test_leaving_suspicious_person_out_lowers_the_published_crime_rate_most() -> None:
     dataset, features = confusion()
     before = said(features)
-    trials = run_variants(without_each_label(person_labels()), person_encoder(), features)
+    trials = run_ablation(without_each_label(person_labels()), person_encoder(), features)
     table = ablation_table(before, trials, dataset.partitions([["race"]]))
     crime = _rows(table, metric=CRIME, by=OVERALL).set_index("change")
     assert len(crime) == 21
@@ -100,7 +100,7 @@ def test_a_refused_variant_says_why_and_is_not_run() -> None:
     refused = [each for each in without_each_label(lone) if each.policy is None]
     assert [each.change for each in refused] == ["thing"]
     assert "context label" in refused[0].refused
-    assert len(run_variants(without_each_label(lone), StubEncoder(), random_features(5))) == 2
+    assert len(run_ablation(without_each_label(lone), StubEncoder(), random_features(5))) == 2
 
 
 def test_hits_that_two_labels_fire_together_belong_to_neither() -> None:
@@ -110,7 +110,7 @@ def test_hits_that_two_labels_fire_together_belong_to_neither() -> None:
     fired = np.array(
         [[3, 2, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0], [0, 2, 0, 0], [0] * 4, [1, 0, 0, 0]]
     )
-    table = carried_table(
+    table = ablation_carried_table(
         Predictions(predictions.policy, predictions.similarities, predictions.scores,
                     fired.astype(np.int8), "small")
     )  # fmt: skip
@@ -120,7 +120,7 @@ def test_hits_that_two_labels_fire_together_belong_to_neither() -> None:
 def test_halves_are_disjoint_stratified_seeded_and_the_held_out_row_uses_the_other_half() -> None:
     before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)))
     strata = group_of([0] * 200 + [1] * 60 + [2] * 40)
-    [chosen, held_out] = split_half(before, trials, strata, seed=7).to_dict("records")
+    [chosen, held_out] = ablation_split_half(before, trials, strata, seed=7).to_dict("records")
     assert (chosen["half"], held_out["half"]) == ("chosen on", "held out")
     assert (chosen["n"], held_out["n"]) == (150, 150)
     best = next(t for t in trials if f"{t.variant.kind} {t.variant.change}" == chosen["change"])
@@ -135,11 +135,13 @@ def test_halves_are_disjoint_stratified_seeded_and_the_held_out_row_uses_the_oth
         assert chosen[name] + held_out[name] == int(marks.sum())
     bounds = paired_difference(held_out["entered"], held_out["left"], 150)
     assert (held_out["net_low"], held_out["net_high"]) == tuple(map(float, bounds))
-    again = split_half(before, trials, strata, seed=7).to_dict("records")
-    others = [split_half(before, trials, strata, seed=s).to_dict("records") for s in range(8)]
+    again = ablation_split_half(before, trials, strata, seed=7).to_dict("records")
+    others = [
+        ablation_split_half(before, trials, strata, seed=s).to_dict("records") for s in range(8)
+    ]
     assert again == [chosen, held_out]
     assert any(other[0]["before_count"] != chosen["before_count"] for other in others)
-    assert split_half(before, [], strata, seed=7).empty
+    assert ablation_split_half(before, [], strata, seed=7).empty
 
 
 def test_each_stratum_is_split_in_two_halves_and_all_images_are() -> None:
@@ -147,12 +149,12 @@ def test_each_stratum_is_split_in_two_halves_and_all_images_are() -> None:
     before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)))
     strata = group_of(before.flagged.astype(int).tolist())
     for seed in range(5):
-        halves = split_half(before, trials, strata, seed=seed)
+        halves = ablation_split_half(before, trials, strata, seed=seed)
         flagged = int(before.flagged.sum())
         assert sorted(halves["before_count"]) == [flagged // 2, flagged - flagged // 2]
         assert halves["n"].tolist() == [150, 150]
     alone = Groups("image", tuple(map(str, range(300))), np.arange(300))
-    assert split_half(before, trials, alone, seed=0)["n"].tolist() == [150, 150]
+    assert ablation_split_half(before, trials, alone, seed=0)["n"].tolist() == [150, 150]
 
 
 ANIMALS = Policy.model_validate(
@@ -230,7 +232,7 @@ def test_templates_candidates_and_synonyms_are_one_change_each() -> None:
 def test_wording_has_the_range_over_all_templates_and_the_agreement_of_the_order() -> None:
     before, trials = _trials(list(under_each_template(TOP)), n=400)
     groups = group_of([0, 1, 2, 3] * 100)
-    table = wording_table(before, trials, [overall_group(400), groups])
+    table = ablation_wording_table(before, trials, [overall_group(400), groups])
     of_groups = _rows(table, by="group")
     rates = np.array(
         [groups.count(p.flagged) / groups.sizes for p in (before, *(t.predictions for t in trials))]
@@ -248,8 +250,8 @@ def test_wording_that_changes_nothing_keeps_the_order_of_the_groups() -> None:
     before, _ = _trials([])
     same = Trial(Variant("template", "{}", TOP), before)
     groups = group_of([0] * 50 + [1] * 100 + [2] * 150)
-    table = wording_table(before, [same, same], [groups])
+    table = ablation_wording_table(before, [same, same], [groups])
     assert (table["kendall_tau"] == 1).all()
     assert (table["lowest"] == table["highest"]).all()
-    assert wording_table(before, [], [groups]).empty
+    assert ablation_wording_table(before, [], [groups]).empty
     assert FLAG not in table

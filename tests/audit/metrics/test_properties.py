@@ -13,15 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.datasets.dataset import Groups, overall_group
-from audit.metrics.ablation import ablation_table, carried_table, run_variants
-from audit.metrics.disparity import differences_between_groups, differences_to_overall
+from audit.metrics.ablation import ablation_carried_table, ablation_table, run_ablation
+from audit.metrics.disparity import differences_between_groups, differences_to_overall, widest_gaps
 from audit.metrics.flow import flow_table, price_table
-from audit.metrics.gaps import gaps
-from audit.metrics.matched import flag_margin, flagged_at
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG, rate_table
-from audit.metrics.shift import agreement_table, shared_metrics, shift_table
-from audit.metrics.thresholds import threshold_table
+from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table
+from audit.metrics.thresholds import matched_threshold_flags, threshold_margin, threshold_table
 from audit.metrics.variants import without_each_label
 from moderation.encoders.encoder import Float32s, unit
 from moderation.policy import Policy
@@ -138,17 +136,17 @@ def _tables(drawn: DrawnAudit) -> list[pd.DataFrame]:
     ])  # fmt: skip
     rates = rate_table(said, parts)
     trials = sorted(
-        run_variants(without_each_label(drawn.policy), drawn.encoder, drawn.features),
+        run_ablation(without_each_label(drawn.policy), drawn.encoder, drawn.features),
         key=lambda trial: trial.variant.change,
     )
     tables = [
         rates,
         differences_to_overall(rates),
-        gaps(rates).drop(columns=["worst", "best", "left_out"]),
-        shift_table(shared_metrics(drawn.said(fewer), said), parts),
+        widest_gaps(rates).drop(columns=["worst", "best", "left_out"]),
+        shift_table(shift_marks(drawn.said(fewer), said), parts),
         flow_table(drawn.said(fewer), said, parts),
         ablation_table(said, trials, parts),
-        carried_table(said),
+        ablation_carried_table(said),
         threshold_table(said, parts, [0.05, 0.5]),
     ]
     return [_sorted(table) for table in tables]
@@ -164,7 +162,7 @@ def test_an_added_label_lets_no_image_enter_another_nor_a_flag(drawn: DrawnAudit
         stayed = _most_like(after) != "label-6"
         assert (_most_like(after) == _most_like(before))[stayed].all()
         assert not (after.flagged & ~before.flagged).any()
-        table = shift_table(shared_metrics(before, after), drawn.parts)
+        table = shift_table(shift_marks(before, after), drawn.parts)
         assert not table.loc[table["metric"] != "label:label-6", "entered"].any()
 
 
@@ -176,7 +174,7 @@ def test_a_removed_label_lets_no_image_leave_one_that_stays(drawn: DrawnAudit) -
         if variant.policy is None:
             continue
         after = drawn.said(variant.policy)
-        table = shift_table(shared_metrics(before, after), drawn.parts)
+        table = shift_table(shift_marks(before, after), drawn.parts)
         gone = f"label:{variant.change}"
         kept = table["metric"].str.startswith("label:") & (table["metric"] != gone)
         assert not table.loc[kept, "left"].any()
@@ -215,15 +213,17 @@ def test_the_order_of_labels_images_and_groups_changes_no_table(
     )
     for one, two in zip(_tables(drawn), _tables(other), strict=True):
         pd.testing.assert_frame_equal(one, two, check_like=True, rtol=1e-9, atol=1e-12)
-    assert flag_margin(drawn.said())[order] == pytest.approx(flag_margin(other.said()), abs=1e-9)
+    assert threshold_margin(drawn.said())[order] == pytest.approx(
+        threshold_margin(other.said()), abs=1e-9
+    )
 
 
 @given(drawn_audits())
 @ANYTHING
 def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(drawn: DrawnAudit) -> None:
     said = drawn.said()
-    table = shift_table(shared_metrics(said, said), drawn.parts)
-    agreement = agreement_table([said, said, said], drawn.parts)
+    table = shift_table(shift_marks(said, said), drawn.parts)
+    agreement = shift_agreement_table([said, said, said], drawn.parts)
     for nothing in (table[["entered", "left", "net", "net_to_rest"]], agreement[["changing"]]):
         assert (nothing.fillna(0) == 0).all(axis=None)
     for found in (table, agreement):
@@ -289,7 +289,7 @@ def test_the_margin_is_0_and_more_exactly_where_an_image_is_flagged(
     drawn: DrawnAudit, data: st.DataObject
 ) -> None:
     said = _thresholds_on_scores(drawn, data)
-    assert ((flag_margin(said) >= 0) == said.flagged).all()
+    assert ((threshold_margin(said) >= 0) == said.flagged).all()
 
 
 @given(drawn_audits(), st.data())
@@ -298,12 +298,18 @@ def test_matching_is_nearest_and_takes_more_images_only_on_top(
     drawn: DrawnAudit, data: st.DataObject
 ) -> None:
     said = _thresholds_on_scores(drawn, data)
-    margins = flag_margin(said)
+    margins = threshold_margin(said)
     possible = [0, *(int((margins >= cut).sum()) for cut in np.unique(margins[margins > -np.inf]))]
     smaller = np.zeros(len(margins), bool)
     for count in range(len(margins) + 1):
-        marks = flagged_at(said, count)
+        marks = matched_threshold_flags(said, count)
         assert abs(int(marks.sum()) - count) == min(abs(each - count) for each in possible)
         assert not (smaller & ~marks).any()
         smaller = marks
-    assert abs(int(flagged_at(said, int(said.flagged.sum())).sum()) - int(said.flagged.sum())) == 0
+    assert (
+        abs(
+            int(matched_threshold_flags(said, int(said.flagged.sum())).sum())
+            - int(said.flagged.sum())
+        )
+        == 0
+    )

@@ -7,10 +7,10 @@ import pytest
 
 from audit.datasets.dataset import OVERALL, Dataset, Groups, Marks, overall_group
 from audit.metrics.flow import flow_table, price_table
-from audit.metrics.matched import flagged_at
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
-from audit.metrics.shift import agreement_table, shared_metrics, shift_table
+from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table
+from audit.metrics.thresholds import matched_threshold_flags
 from audit.metrics.truth import truth_of
 from audit.statistics.intervals import difference_of, paired_difference, wilson
 from audit.statistics.significance import cochran_p, holm, mcnemar_p
@@ -86,10 +86,10 @@ def test_suppressed_groups_claim_no_shift_and_are_not_part_of_the_family() -> No
 
 def test_a_label_that_one_label_set_lacks_marks_no_image_under_it() -> None:
     before, after = _before_and_after()
-    metrics = shared_metrics(before, after)
+    metrics = shift_marks(before, after)
     assert not metrics["label:dog"][0].any()
     assert metrics["label:dog"][1].any()
-    backwards = shared_metrics(after, before)
+    backwards = shift_marks(after, before)
     assert backwards["label:dog"][0].any()
     assert metrics.keys() == backwards.keys()
 
@@ -98,7 +98,7 @@ def test_the_published_counts_by_age_shift_as_the_published_table_does() -> None
     dataset, features = ages()
     before, after = said(features), said(features, child=True)
     groups = dataset.partitions([["age"], ["age_band"]])
-    table = shift_table(shared_metrics(before, after), groups)
+    table = shift_table(shift_marks(before, after), groups)
     young = row_of(table, FLAG, "0-19")
     assert (young.entered, young.left, young.n) == (0, 60 + 475 + 348 - 5 - 58 - 174, 2736)
     assert round(100 * young.before, 1) == 32.3
@@ -162,7 +162,7 @@ def test_cochrans_q_is_over_the_flags_of_each_group_and_suppresses_small_ones() 
     before, after = _before_and_after()
     third = predict(policy(), StubEncoder(), random_features(400))
     groups = group_of([0] * 371 + [1] * 29)
-    table = agreement_table([before, after, third], [groups])
+    table = shift_agreement_table([before, after, third], [groups])
     flags = np.stack([each.flagged for each in (before, after, third)], axis=1)
     assert table["p"].iloc[0] == pytest.approx(cochran_p(flags[:371]))
     assert table["p_adjusted"].iloc[0] == table["p"].iloc[0]
@@ -175,7 +175,7 @@ def test_matching_flags_as_many_images_as_the_first_label_set() -> None:
     before, after = _before_and_after()
     count = int(before.flagged.sum())
     assert int(after.flagged.sum()) != count
-    matched = flagged_at(after, count)
+    matched = matched_threshold_flags(after, count)
     assert int(matched.sum()) == count  # no two images are equal here
     table = shift_table({FLAG: (before.flagged, matched)}, [overall_group(400)])
     row = row_of(table, FLAG, OVERALL)
@@ -189,4 +189,4 @@ def test_a_label_set_that_cannot_flag_flags_nothing_at_any_matched_rate() -> Non
         label["action"] = "allow" if label["action"] else None
     harmless = predict(policy(labels=labels), StubEncoder(), random_features(50))
     for count in (0, 20, 50):
-        assert not flagged_at(harmless, count).any()
+        assert not matched_threshold_flags(harmless, count).any()

@@ -13,7 +13,7 @@ from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.skew import (
     DesiredShare,
     desired_shares,
-    expected_places,
+    expected_skew_places,
     ndkl,
     skew_table,
     skews,
@@ -78,14 +78,16 @@ def test_ties_share_their_places_as_over_all_orders(images: list[tuple[float, in
     for order in orders:
         member = np.eye(len(groups.names))[groups.codes[list(order)]]
         total += np.cumsum(member, axis=0)
-    assert expected_places(similarities, groups) == pytest.approx(total / len(orders), abs=1e-12)
+    assert expected_skew_places(similarities, groups) == pytest.approx(
+        total / len(orders), abs=1e-12
+    )
 
 
 @given(TIED)
 def test_never_more_than_k_images_are_counted(images: list[tuple[float, int]]) -> None:
     similarities, codes = (list(column) for column in zip(*images, strict=True))
     groups = _partition(codes)
-    places = expected_places(similarities, groups)
+    places = expected_skew_places(similarities, groups)
     assert places.sum(axis=1) == pytest.approx(np.arange(1, len(codes) + 1))
     assert places[-1] == pytest.approx(groups.sizes)
     assert (np.diff(places, axis=0) >= -1e-12).all()
@@ -102,7 +104,7 @@ def test_the_order_of_images_changes_no_skew(
     for each in (images, shuffled):
         similarities, codes = (list(column) for column in zip(*each, strict=True))
         groups = _partition(codes)
-        places, want = expected_places(similarities, groups), desired_shares(groups, "dataset")
+        places, want = expected_skew_places(similarities, groups), desired_shares(groups, "dataset")
         found.append(np.append(skews(places, want, k), ndkl(places, want)))
     assert found[0] == pytest.approx(found[1], abs=1e-9)
 
@@ -131,7 +133,7 @@ def test_the_group_with_the_largest_skew_is_named_and_an_absent_one_counts_as_on
     assert row["max_skew_group"] == "a"
     assert row["max_skew"] == pytest.approx(math.log(2))
     assert row["support"] == "indicative"
-    places = expected_places(similarities, groups)
+    places = expected_skew_places(similarities, groups)
     assert skews(places, np.array([0.5, 0.5]), 30)[1] == pytest.approx(math.log(1 / 30 / 0.5))
 
 

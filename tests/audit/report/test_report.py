@@ -14,7 +14,7 @@ import pytest
 
 from audit.report import write_report
 from audit.report.shown import minus, p_value, points, ratio
-from audit.results.escape import escaped
+from audit.results.formatting import escaped
 from audit.results.results import Results
 from moderation.visible_text import lines
 from tests.support.page_reader import Page

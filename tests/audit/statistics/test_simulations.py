@@ -15,9 +15,8 @@ import pytest
 from scipy import stats
 
 from audit.datasets.dataset import Groups, overall_group
-from audit.metrics.ablation import Trial, split_half
-from audit.metrics.disparity import differences_to_overall
-from audit.metrics.gaps import gaps
+from audit.metrics.ablation import Trial, ablation_split_half
+from audit.metrics.disparity import differences_to_overall, widest_gaps
 from audit.metrics.power import smallest_difference
 from audit.metrics.predictions import Predictions
 from audit.metrics.shift import shift_table
@@ -168,7 +167,7 @@ def test_the_interval_of_the_widest_gap_holds_0_where_there_is_no_gap(
     sizes: Sizes, rate: float
 ) -> None:
     rng = np.random.default_rng(4)
-    table = gaps(_rates(rng.binomial(sizes, rate, (DRAWS, len(sizes))), sizes))
+    table = widest_gaps(_rates(rng.binomial(sizes, rate, (DRAWS, len(sizes))), sizes))
     assert (table["difference_low"] > 0).mean() <= 0.05 + _error(0.05)
     assert (table["difference"] > 0).mean() > 0.95  # and yet there always seems to be one
     assert (table["ratio_low"] > 1).mean() <= 0.05 + _error(0.05)
@@ -178,7 +177,7 @@ def test_the_interval_of_the_widest_gap_holds_the_true_difference_of_the_two_it_
     rng = np.random.default_rng(5)
     rates = dict(zip("abcdefg", [0.01, 0.03, 0.006, 0.024, 0.058, 0.014, 0.07], strict=True))
     counts = rng.binomial(RACES, list(rates.values()), (DRAWS, 7))
-    table = gaps(_rates(counts, RACES))
+    table = widest_gaps(_rates(counts, RACES))
     true = table["worst"].map(rates) - table["best"].map(rates)
     held = (table["difference_low"] <= true) & (true <= table["difference_high"])
     assert held.mean() >= 0.95 - _error(0.05)
@@ -187,7 +186,7 @@ def test_the_interval_of_the_widest_gap_holds_the_true_difference_of_the_two_it_
 def test_the_interval_of_the_widest_gap_holds_the_widest_true_gap_whoever_has_it() -> None:
     rng = np.random.default_rng(8)
     true, sizes = [0.05, 0.001, 0.08], np.array([2000, 2000, 35])
-    table = gaps(_rates(rng.binomial(sizes, true, (DRAWS, 3)), sizes))
+    table = widest_gaps(_rates(rng.binomial(sizes, true, (DRAWS, 3)), sizes))
     for name, gap in (("difference", 0.079), ("ratio", 80.0), ("pass_ratio", 0.92 / 0.999)):
         held = (table[f"{name}_low"] <= gap) & (gap <= table[f"{name}_high"])
         assert held.mean() >= 0.95 - _error(0.05), name
@@ -264,7 +263,7 @@ def test_the_best_of_pure_noise_gains_on_the_half_it_was_chosen_on_and_not_on_th
     held = []
     for draw in range(DRAWS):
         before, trials = _searched(rng, 200, 10)
-        halves = split_half(before, trials, overall_group(200), seed=draw)
+        halves = ablation_split_half(before, trials, overall_group(200), seed=draw)
         for row in rows_of(halves):
             nets[row.half].append(row.net)
         held.append(row.net_low <= 0 <= row.net_high)

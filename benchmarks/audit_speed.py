@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from audit.datasets.adapters.fairface import VALIDATION_COUNTS
 from audit.datasets.dataset import Dataset, Groups
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FLAG, rate_table
@@ -32,30 +33,6 @@ from moderation.features import EmbeddingStore
 from moderation.policy import Policy
 
 LABELS, ACTING = 22, 4
-#: The groups of FairFace's validation set, and how many images each has.
-SIZES = {
-    "race": {
-        "Black": 1556,
-        "East Asian": 1550,
-        "Indian": 1516,
-        "Latino_Hispanic": 1623,
-        "Middle Eastern": 1209,
-        "Southeast Asian": 1415,
-        "White": 2085,
-    },
-    "gender": {"Female": 5162, "Male": 5792},
-    "age": {
-        "0-2": 199,
-        "3-9": 1356,
-        "10-19": 1181,
-        "20-29": 3300,
-        "30-39": 2330,
-        "40-49": 1353,
-        "50-59": 796,
-        "60-69": 321,
-        "more than 70": 118,
-    },
-}
 
 
 def label_set(number: int) -> Policy:
@@ -75,12 +52,12 @@ def make_dataset(n: int) -> Dataset:
     rng = np.random.default_rng(0)
     columns = {
         name: rng.choice([*sizes], n, p=np.array([*sizes.values()]) / sum(sizes.values()))
-        for name, sizes in SIZES.items()
+        for name, sizes in VALIDATION_COUNTS.items()
     }
     ids = [f"{i}.jpg" for i in range(n)]
     table = pd.DataFrame({"image_id": ids, "y_true": None, **columns})
     paths = tuple(Path(name) for name in ids)
-    values = {name: tuple(sizes) for name, sizes in SIZES.items()}
+    values = {name: tuple(sizes) for name, sizes in VALIDATION_COUNTS.items()}
     return Dataset("synthetic", "none", Path(), table, paths, tuple(values), values, benign=True)
 
 
@@ -107,7 +84,7 @@ def straightforward(features: Float32s, table: pd.DataFrame, policy: Policy) -> 
     metrics |= {f"fired {j}": fired[:, j] for j in range(ACTING)}
     metrics |= {f"top {j}": top == j for j in range(LABELS)}
     flags = {}
-    groups: dict[Any, Any] = dict(table.groupby(list(SIZES)).groups)
+    groups: dict[Any, Any] = dict(table.groupby(list(VALIDATION_COUNTS)).groups)
     for values, rows in groups.items():
         mask = table.index.isin(rows)
         for name, marks in metrics.items():
@@ -122,7 +99,7 @@ def measure(n: int, sets: int, runs: int) -> dict[str, Any]:
     """Returns seconds of both sides, their ratio for a label set, and the peak memory."""
     policies = [label_set(i) for i in range(sets)]
     dataset = make_dataset(n)
-    cells = dataset.groups(list(SIZES))
+    cells = dataset.groups(list(VALIDATION_COUNTS))
     with tempfile.TemporaryDirectory() as folder:
         store = EmbeddingStore(Path(folder))
         fill_store(Path(folder), n, "float32")

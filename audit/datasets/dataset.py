@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -142,8 +143,8 @@ class Dataset:
         values = self.table[by[0]].astype(str)
         for name in by[1:]:
             values = values + CROSS + self.table[name].astype(str)
-        present = set(values)
-        names = tuple(name for name in self._all_groups(by) if name in present)
+        present, combined = set(values), map(CROSS.join, product(*map(self.values, by)))
+        names = tuple(name for name in combined if name in present)
         codes = pd.Categorical(values, categories=names).codes.astype(np.intp)
         return Groups(CROSS.join(by), names, codes)
 
@@ -154,13 +155,6 @@ class Dataset:
             DatasetError: the dataset has no such sensitive feature.
         """
         return [overall_group(len(self)), *map(self.groups, by)]
-
-    def _all_groups(self, by: Sequence[str]) -> Iterator[str]:
-        """Yields every combination of values in natural order, including those without an image."""
-        head = self.values(by[0])
-        tails = list(self._all_groups(by[1:])) if len(by) > 1 else [""]
-        for value in head:
-            yield from (f"{value}{CROSS}{tail}" if tail else value for tail in tails)
 
     def values(self, name: str) -> tuple[str, ...]:
         """Returns a sensitive feature's values that occur, in natural order: 3-9 before 10-19."""

@@ -18,10 +18,9 @@ from audit.metrics.truth import truth_of
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.encoders.encoder import Float32s, unit
-from moderation.images.pixels import Pixels, Preprocessing
-from moderation.messages import ModelStamp
 from moderation.policy import Label, Policy, load_policy
 from tests.conftest import POLICIES, SHARED
+from tests.support.stub_encoder import StubEncoder
 from tests.support.tables import rows_of
 
 REFERENCE = SHARED / "reference"
@@ -43,13 +42,10 @@ RACE_LABELS = {
 SECOND = 0.9
 
 
-class ChosenEncoder:
-    """Satisfies `encoders.encoder.Encoder`: text features are those that the test chose."""
+class ChosenEncoder(StubEncoder):
+    """A stub whose text features are those that the test chose."""
 
     context_length = 77
-    preprocessing = Preprocessing(
-        resize=8, crop=(8, 8), resample="bilinear", scale=1.0, mean=(0.0,) * 3, std=(1.0,) * 3
-    )
 
     def __init__(
         self,
@@ -58,27 +54,11 @@ class ChosenEncoder:
         logit_scale: float = 10.0,
         logit_bias: float | None = None,
     ) -> None:
+        super().__init__(logit_scale, logit_bias)
         self.chosen = chosen
-        self.logit_scale = logit_scale
-        self.logit_bias = logit_bias
-        self.stamp = ModelStamp(
-            id="chosen",
-            revision="1",
-            fingerprint="0" * 16,
-            preprocessing=self.preprocessing.fingerprint,
-            dtype="float32",
-            device="cpu",
-        )
-
-    def image_features(self, pixels: Pixels) -> Float32s:
-        """Returns rows of the first pixels: images come as features in these tests."""
-        return unit(pixels.reshape(len(pixels), -1)[:, :8].astype(np.float32))
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         return unit(np.stack([self.chosen[text] for text in texts]).astype(np.float32))
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(text.split()) for text in texts]
 
 
 def one_axis_each(labels: Sequence[Label], template: str = "a photo of {}") -> dict[str, Float32s]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
@@ -30,7 +29,8 @@ _LOOKED_AT = 100
 
 def matches(path: Path) -> bool:
     """Returns whether this is a folder in which most images are named as in UTKFace."""
-    looked_at = list(islice(_utkface_images(path), _LOOKED_AT)) if path.is_dir() else []
+    images = (entry.path for entry in entries(path, hidden=False) if entry.kind is Kind.IMAGE)
+    looked_at = list(islice(images, _LOOKED_AT)) if path.is_dir() else []
     named_so = sum(_FIELDS.fullmatch(_utkface_stem(file)) is not None for file in looked_at)
     return 0 < len(looked_at) <= 2 * named_so
 
@@ -57,10 +57,6 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     )
     images = sorted(entry.path for entry in found if entry.kind is Kind.IMAGE)
     return build_dataset((_annotated_utkface(file, path) for file in images), about, options)
-
-
-def _utkface_images(path: Path) -> Iterator[Path]:
-    return (entry.path for entry in entries(path, hidden=False) if entry.kind is Kind.IMAGE)
 
 
 def _utkface_stem(file: Path) -> str:

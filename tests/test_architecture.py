@@ -292,6 +292,7 @@ def test_the_audit_knows_one_door_to_the_queue(module: str) -> None:
         "import moderation.commands.app",
         "import moderation.local_servers",
         "import moderation.client.embedding",
+        "import moderation.scoring.pipeline",
         "import audit.commands.app",
     ],
 )

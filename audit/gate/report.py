@@ -86,21 +86,18 @@ class GateReport:
 
 
 def _report_row(check: Check) -> str:
+    figures = (check.allowed, check.value, check.low, check.high)
+    allowed, value, low, high = (_report_figure(check.limit, figure) for figure in figures)
     cells = (
         f"**{check.status}**",
         _NAMES[check.limit],
         escaped(check.by),
-        _report_figure(check.limit, check.allowed),
+        allowed,
         escaped(check.group),
-        _report_interval(check),
+        f"{value} [{low}, {high}]",
         f"{check.n:,}",
     )
     return f"| {' | '.join(cells)} |"
-
-
-def _report_interval(check: Check) -> str:
-    bounds = (_report_figure(check.limit, check.low), _report_figure(check.limit, check.high))
-    return f"{_report_figure(check.limit, check.value)} [{bounds[0]}, {bounds[1]}]"
 
 
 def _report_figure(limit: str, value: float) -> str:

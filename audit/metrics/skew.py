@@ -26,7 +26,7 @@ _ORDERS, _SEED = 4999, 0
 DesiredShare = Literal["equal", "dataset"]
 
 
-def expected_skew_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
+def skew_places(similarities: npt.ArrayLike, groups: Groups) -> Shares:
     """Returns (n, g) how many of the first i + 1 images belong to each group, in expectation.
 
     Images of equal similarity are in random order, so each of their places holds every group by
@@ -64,11 +64,6 @@ def skews(places: Shares, desired: Shares, k: int) -> Shares:
     """
     result: Shares = np.log(np.maximum(places[k - 1], 1.0) / k / desired)
     return result
-
-
-def max_skew(skew: Shares) -> float:
-    """Returns the largest of the groups' skews, or 0 where no group has more than its share."""
-    return max(0.0, float(skew.max()))
 
 
 def _skew_by_chance(groups: Groups, desired: Shares, k: int, seen: float) -> dict[str, float]:
@@ -117,11 +112,12 @@ def skew_table(
     for part in groups:
         if len(part.names) < 2:
             continue
-        places, shares = expected_skew_places(similarities, part), desired_shares(part, desired)
+        places, shares = skew_places(similarities, part), desired_shares(part, desired)
         found = skews(places, shares, k)
+        largest = max(0.0, float(found.max()))  # 0 where no group has more than its share
         row = {"by": part.by, "k": k, "n": n, "desired": desired, "ndkl": ndkl(places, shares)}
-        row |= _skew_by_chance(part, shares, k, max_skew(found))
-        row |= {"max_skew": max_skew(found), "support": support_of(k).item()}
-        top = part.names[int(found.argmax())] if found.max() > 0 else None
+        row |= _skew_by_chance(part, shares, k, largest)
+        row |= {"max_skew": largest, "support": support_of(k).item()}
+        top = part.names[int(found.argmax())] if largest else None
         rows.append(row | {"max_skew_group": top})
     return pd.DataFrame(rows)

@@ -59,7 +59,7 @@ ADAPTERS: dict[str, Adapter] = {
             licence="that of your images",
             benign=False,
             takes=frozenset({"columns", "images", "truth", "repair"}),
-            matches=table.matches,
+            matches=is_table,
             load=table.load,
         ),
     )
@@ -90,16 +90,12 @@ def load_dataset(
     options = options or LoadOptions()
     if not path.exists():
         raise DatasetError.of(path, "there is no such file or folder", "Check the path")
-    chosen = _adapter_named(adapter, path) if adapter else _matching_adapter(path, options)
+    if adapter and adapter not in ADAPTERS:
+        remedy = f"The adapters are: {', '.join(ADAPTERS)}"
+        raise DatasetError.of(path, f"there is no adapter {adapter}", remedy)
+    chosen = ADAPTERS[adapter] if adapter else _matching_adapter(path, options)
     _refuse_unused_by_adapter(chosen, options, path)
     return chosen.load(path, options)
-
-
-def _adapter_named(name: str, path: Path) -> Adapter:
-    if name in ADAPTERS:
-        return ADAPTERS[name]
-    remedy = f"The adapters are: {', '.join(ADAPTERS)}"
-    raise DatasetError.of(path, f"there is no adapter {name}", remedy)
 
 
 def _matching_adapter(path: Path, options: LoadOptions) -> Adapter:

@@ -49,11 +49,6 @@ class TableLayout(NamedTuple):
     sha256: str | None = None
 
 
-def matches(path: Path) -> bool:
-    """Returns whether this is a file that can be a table."""
-    return is_table(path)
-
-
 def load(path: Path, options: LoadOptions) -> Dataset:
     """Returns the dataset of a table whose columns the options name.
 

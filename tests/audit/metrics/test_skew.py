@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise, permutations
 
 import numpy as np
@@ -13,8 +14,8 @@ from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.skew import (
     DesiredShare,
     desired_shares,
-    expected_skew_places,
     ndkl,
+    skew_places,
     skew_table,
     skews,
 )
@@ -26,10 +27,16 @@ TIED = st.lists(
 )
 
 
-def _partition(codes: list[int]) -> Groups:
+def _partition(codes: Sequence[int]) -> Groups:
     """Returns a partition into the groups that have an image."""
     found, dense = np.unique(codes, return_inverse=True)
     return Groups("group", tuple("abc"[i] for i in found), dense)
+
+
+def _images(drawn: list[tuple[float, int]]) -> tuple[Sequence[float], Groups]:
+    """Returns the similarities and the groups of images."""
+    similarities, codes = zip(*drawn, strict=True)
+    return similarities, _partition(codes)
 
 
 def _naive(
@@ -67,28 +74,24 @@ def test_skews_without_ties_are_those_of_the_plain_loop(desired: DesiredShare, k
 @given(st.lists(st.tuples(st.sampled_from([0.1, 0.2]), st.integers(0, 1)), min_size=2, max_size=6))
 @settings(max_examples=25)
 def test_ties_share_their_places_as_over_all_orders(images: list[tuple[float, int]]) -> None:
-    similarities, codes = (list(column) for column in zip(*images, strict=True))
-    groups = _partition(codes)
-    total = np.zeros((len(codes), len(groups.names)))
+    similarities, groups = _images(images)
+    total = np.zeros((len(images), len(groups.names)))
     orders = [
         order
-        for order in permutations(range(len(codes)))
+        for order in permutations(range(len(images)))
         if all(similarities[a] >= similarities[b] for a, b in pairwise(order))
     ]
     for order in orders:
         member = np.eye(len(groups.names))[groups.codes[list(order)]]
         total += np.cumsum(member, axis=0)
-    assert expected_skew_places(similarities, groups) == pytest.approx(
-        total / len(orders), abs=1e-12
-    )
+    assert skew_places(similarities, groups) == pytest.approx(total / len(orders), abs=1e-12)
 
 
 @given(TIED)
 def test_never_more_than_k_images_are_counted(images: list[tuple[float, int]]) -> None:
-    similarities, codes = (list(column) for column in zip(*images, strict=True))
-    groups = _partition(codes)
-    places = expected_skew_places(similarities, groups)
-    assert places.sum(axis=1) == pytest.approx(np.arange(1, len(codes) + 1))
+    similarities, groups = _images(images)
+    places = skew_places(similarities, groups)
+    assert places.sum(axis=1) == pytest.approx(np.arange(1, len(images) + 1))
     assert places[-1] == pytest.approx(groups.sizes)
     assert (np.diff(places, axis=0) >= -1e-12).all()
 
@@ -102,19 +105,17 @@ def test_the_order_of_images_changes_no_skew(
     k = data.draw(st.integers(1, len(images)))
     found: list[npt.NDArray[np.float64]] = []
     for each in (images, shuffled):
-        similarities, codes = (list(column) for column in zip(*each, strict=True))
-        groups = _partition(codes)
-        places, want = expected_skew_places(similarities, groups), desired_shares(groups, "dataset")
+        similarities, groups = _images(each)
+        places, want = skew_places(similarities, groups), desired_shares(groups, "dataset")
         found.append(np.append(skews(places, want, k), ndkl(places, want)))
     assert found[0] == pytest.approx(found[1], abs=1e-9)
 
 
 @given(TIED)
 def test_neither_measure_is_ever_negative(images: list[tuple[float, int]]) -> None:
-    similarities, codes = (list(column) for column in zip(*images, strict=True))
-    groups = _partition(codes)
+    similarities, groups = _images(images)
     for desired in ("equal", "dataset"):
-        table = skew_table(similarities, [groups], len(codes), desired)
+        table = skew_table(similarities, [groups], len(images), desired)
         assert (table.get("max_skew", np.zeros(1)) >= 0).all()
         assert (table.get("ndkl", np.zeros(1)) >= -1e-12).all()
 
@@ -133,7 +134,7 @@ def test_the_group_with_the_largest_skew_is_named_and_an_absent_one_counts_as_on
     assert row["max_skew_group"] == "a"
     assert row["max_skew"] == pytest.approx(math.log(2))
     assert row["support"] == "indicative"
-    places = expected_skew_places(similarities, groups)
+    places = skew_places(similarities, groups)
     assert skews(places, np.array([0.5, 0.5]), 30)[1] == pytest.approx(math.log(1 / 30 / 0.5))
 
 

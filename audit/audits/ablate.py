@@ -65,10 +65,10 @@ class _AblatedPolicy(NamedTuple):
     variants: list[Variant]
     trials: list[Trial]
 
-    def of(self, *kinds: ChangeKind) -> list[Trial]:
+    def trials_of(self, *kinds: ChangeKind) -> list[Trial]:
         return [trial for trial in self.trials if trial.variant.kind in kinds]
 
-    def refused(self) -> Iterator[str]:
+    def refused_variants(self) -> Iterator[str]:
         for each in self.variants:
             if each.policy is None:
                 change = f"{self.before.name} {each.kind} {each.change}"
@@ -92,9 +92,12 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
     moved = (ablation_table(each.before, each.trials, parts) for each in tried)
     searched = (
-        ablation_split_half(each.before, each.of(*_SEARCHED), strata, seed=seed) for each in tried
+        ablation_split_half(each.before, each.trials_of(*_SEARCHED), strata, seed=seed)
+        for each in tried
     )
-    reworded = (ablation_wording_table(each.before, each.of(*_REWORDED), parts) for each in tried)
+    reworded = (
+        ablation_wording_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried
+    )
     swept = (threshold_table(each, parts, study.thresholds) for each in predictions)
     ablations, halves = records(Ablation, *moved), records(SplitHalf, *searched)
     carried = records(Carried, *map(ablation_carried_table, predictions))
@@ -107,6 +110,6 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         split_halves=halves,
         wordings=records(Wording, *reworded),
         thresholds=records(Threshold, *swept),
-        not_tried=tuple(sentence for each in tried for sentence in each.refused()),
+        not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
         **found,
     )

@@ -130,7 +130,7 @@ class Subject:
 
     @property
     def without_intersections(self) -> list[Groups]:
-        """The partitions that are not intersections: the whole and each sensitive feature."""
+        """The subject's groups that are not intersections: the whole and each sensitive feature."""
         return [part for part in self.groups if CROSS not in part.by]
 
     def predict(self, policies: Mapping[str, Policy]) -> list[Predictions]:
@@ -188,13 +188,13 @@ class Subject:
         )
 
     def assess(self, named: Named) -> tuple[list[Predictions], Assessment]:
-        """Returns what each policy says of the images, and the figures of each by itself.
+        """Returns what each policy says of the subject's images, and the figures of each by itself.
 
         Raises:
             PolicyError: a policy does not fit the model.
         """
         header, predictions = self.header(named), self.predict(named.policies)
-        table = self._rates(predictions)
+        table = self._subject_rates(predictions)
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
         flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
@@ -216,7 +216,7 @@ class Subject:
         )
         return predictions, found
 
-    def _rates(self, predictions: Iterable[Predictions]) -> pd.DataFrame:
+    def _subject_rates(self, predictions: Iterable[Predictions]) -> pd.DataFrame:
         with warnings.catch_warnings():
             # The report itself says what is undefined.
             warnings.simplefilter("ignore", UndefinedRateWarning)

@@ -92,7 +92,7 @@ class Dataset:
                 yield RowProblem(str(self.source), 0, what, f"Write it without {CROSS.strip()}")
 
     def _alike_problems(self) -> Iterator[RowProblem]:
-        """Yields groups and classes that look like one, and would be counted as two."""
+        """Yields groups and classes of the dataset that look like one, and would count as two."""
         for name in (Y_TRUE, *self.sensitive_features):
             if pair := alike_spellings(set(self.table[name].dropna().astype(str))):
                 what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"

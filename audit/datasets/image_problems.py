@@ -62,7 +62,7 @@ def check_images(
 def image_hashes(
     dataset: Dataset, track: Track | None = None, look: Look | None = None
 ) -> tuple[tuple[str, ...], list[RowProblem]]:
-    """Returns the SHA-256 of each image's content, and what is wrong with any.
+    """Returns the SHA-256 of each image's content, and the problems of any.
 
     A problem is an image that cannot be read, whose hash is then empty; one that is not what the
     annotations state; one with the same content as an earlier one; and one that fails `look`.

@@ -142,7 +142,7 @@ def _store_features(
 def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
     """Returns what makes the features of a dataset in this process: threads decode ahead."""
 
-    def embed(
+    def local_features(
         dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str]
     ) -> Iterator[EmbeddedImage]:
         if not indexes:  # a model that is not needed must not be loaded
@@ -156,7 +156,7 @@ def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int =
             finally:
                 pool.shutdown(wait=True, cancel_futures=True)
 
-    return embed
+    return local_features
 
 
 Decoding = tuple[int, Future[Pixels | RowProblem]]

@@ -53,7 +53,7 @@ class ModelDescription(BaseModel):
         return cls(
             reference=reference,
             files=_model_file_states(reference),
-            versions=_package_versions(),
+            versions=_described_versions(),
             token_counts={},
             **{name: getattr(encoder, name) for name in _OF_ENCODER},
         )
@@ -64,7 +64,7 @@ class ModelDescription(BaseModel):
         return (
             bool(self.files)
             and self.files == _model_file_states(self.reference)
-            and self.versions == _package_versions()
+            and self.versions == _described_versions()
         )
 
     def describes(self, encoder: Encoder) -> bool:
@@ -133,7 +133,7 @@ def _model_file_states(reference: str) -> dict[str, tuple[int, int]]:
     return {path: (state.st_size, state.st_mtime_ns) for path, state in states.items()}
 
 
-def _package_versions() -> dict[str, str]:
+def _described_versions() -> dict[str, str]:
     found = {}
     for package in _PACKAGES:
         try:

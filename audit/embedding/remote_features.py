@@ -38,7 +38,7 @@ def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None)
     """Returns what embeds on the remote workers of a queue, each with the model of `stamp`."""
     space = FeatureSpace.of_images(stamp)
 
-    def embed(
+    def remote_features(
         dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
     ) -> Iterator[EmbeddedImage]:
         unread: list[EmbeddedImage] = []
@@ -50,7 +50,7 @@ def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None)
                 yield EmbeddedImage(row, found)
         yield from unread
 
-    return embed
+    return remote_features
 
 
 def _remote_images(

@@ -57,7 +57,7 @@ class StoredEncoder:
         self._path = description_path(store.root, reference, options)
         self._loaded: Encoder | None = None
         known = read_description(self._path, reference)
-        self._description = known if known and known.holds else self._described()
+        self._description = known if known and known.holds else self._describe_encoder()
         self.stamp = self._description.stamp
         self.preprocessing = self._description.preprocessing
         self.context_length = self._description.context_length
@@ -73,7 +73,7 @@ class StoredEncoder:
 
     def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
-        return self._encoder().image_features(pixels)
+        return self._loaded_encoder().image_features(pixels)
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length; only new texts go to the model."""
@@ -81,7 +81,7 @@ class StoredEncoder:
         rows, found = self._texts.get(keys)
         new = dict.fromkeys(text for text, known in zip(texts, found, strict=True) if not known)
         if new:
-            embedded = self._encoder().text_features(list(new))
+            embedded = self._loaded_encoder().text_features(list(new))
             self._texts.add([text_key(text) for text in new], embedded)
             rows, _ = self._texts.get(keys)
         return rows
@@ -90,7 +90,7 @@ class StoredEncoder:
         """Returns each text's number of tokens, with start and end marks, uncut."""
         new = [text for text in dict.fromkeys(texts) if text not in self._counts]
         if new:
-            self._counts |= dict(zip(new, self._encoder().count_tokens(new), strict=True))
+            self._counts |= dict(zip(new, self._loaded_encoder().count_tokens(new), strict=True))
         return [self._counts[text] for text in texts]
 
     def close(self) -> None:
@@ -111,9 +111,9 @@ class StoredEncoder:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _encoder(self) -> Encoder:
+    def _loaded_encoder(self) -> Encoder:
         if self._loaded is None:
-            encoder = self._load_model()
+            encoder = self._load_encoder()
             if not self._description.describes(encoder):
                 self._path.unlink(missing_ok=True)
                 raise ModelError(
@@ -124,13 +124,13 @@ class StoredEncoder:
             self._loaded = encoder
         return self._loaded
 
-    def _load_model(self) -> Encoder:
+    def _load_encoder(self) -> Encoder:
         # First, since loading takes long, and the features must be stored.
         self.store.refuse_unwritable()
         return self._load(self._reference, self._options)
 
-    def _described(self) -> ModelDescription:
-        self._loaded = self._load_model()
+    def _describe_encoder(self) -> ModelDescription:
+        self._loaded = self._load_encoder()
         description = ModelDescription.of(self._reference, self._loaded)
         write_description(self._path, description)
         return description

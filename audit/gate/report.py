@@ -75,19 +75,19 @@ class GateReport:
             "",
             "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
             "|---|---|---|---|---|---|---|",
-            *map(_report_row, self.checks),
+            *map(_gate_report_row, self.checks),
             "",
-            *_report_reasons(self.checks),
-            *_report_ignored(self.limits),
+            *_gate_report_reasons(self.checks),
+            *_gate_report_ignored(self.limits),
             "Pass needs the whole interval of every group within the limit; fail needs one of them "
             "beyond it, corrected for how many there are. Anything else is too little data.",
         ]
         return "\n".join(lines) + "\n"
 
 
-def _report_row(check: Check) -> str:
+def _gate_report_row(check: Check) -> str:
     figures = (check.allowed, check.value, check.low, check.high)
-    allowed, value, low, high = (_report_figure(check.limit, figure) for figure in figures)
+    allowed, value, low, high = (_gate_report_figure(check.limit, figure) for figure in figures)
     cells = (
         f"**{check.status}**",
         _NAMES[check.limit],
@@ -100,7 +100,7 @@ def _report_row(check: Check) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _report_figure(limit: str, value: float) -> str:
+def _gate_report_figure(limit: str, value: float) -> str:
     if math.isnan(value):
         return "undefined"
     if math.isinf(value):
@@ -108,14 +108,14 @@ def _report_figure(limit: str, value: float) -> str:
     return f"{value:.2f}" if limit in _RATIOS else percent(value, 2)
 
 
-def _report_ignored(limits: Limits) -> list[str]:
+def _gate_report_ignored(limits: Limits) -> list[str]:
     if not limits.ignored_groups:
         return []
     named = ", ".join(map(escaped, limits.ignored_groups))
     return [f"Checked against no limit, as the limits file says: {named}.", ""]
 
 
-def _report_reasons(checks: Sequence[Check]) -> list[str]:
+def _gate_report_reasons(checks: Sequence[Check]) -> list[str]:
     reasons = [
         f"- {_NAMES[check.limit]}, by {escaped(check.by)}: {escaped(check.reason)}."
         for check in checks

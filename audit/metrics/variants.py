@@ -66,7 +66,7 @@ def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[V
     """Yields a variant of the policy with one label's prompts replaced by each synonym."""
     for synonym in synonyms:
         labels = [
-            _reworded_label(label, [synonym.prompt] if label.id == synonym.label else label.prompts)
+            _variant_label(label, [synonym.prompt] if label.id == synonym.label else label.prompts)
             for label in policy.labels
         ]
         change = f"{synonym.label}: {synonym.prompt}"
@@ -86,17 +86,17 @@ def with_other_articles(policy: Policy) -> Iterator[Variant]:
     Published experiments differ in nothing else, so an audit shows what it makes of that.
     """
     rewrites: dict[str, Callable[[str], str]] = {
-        "a or an, as English has it": lambda text: _with_article(text, right=True),
-        "always a": lambda text: _with_article(text, right=False),
+        "a or an, as English has it": lambda text: _variant_article(text, right=True),
+        "always a": lambda text: _variant_article(text, right=False),
         "no article": lambda text: re.sub(r"^(an?) ", "", text),
     }
     for change, rewrite in rewrites.items():
-        labels = [_reworded_label(label, map(rewrite, label.prompts)) for label in policy.labels]
+        labels = [_variant_label(label, map(rewrite, label.prompts)) for label in policy.labels]
         if labels != _variant_labels(policy.labels):
             yield _variant(policy, "article", change, labels=labels)
 
 
-def _with_article(text: str, *, right: bool) -> str:
+def _variant_article(text: str, *, right: bool) -> str:
     bare = re.sub(r"^(an?) ", "", text)
     if bare == text or (right and _BY_SOUND.match(bare)):
         return text
@@ -108,7 +108,7 @@ def _variant_labels(labels: Iterable[Label]) -> list[dict[str, Any]]:
     return [label.model_dump(mode="json") for label in labels]
 
 
-def _reworded_label(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
+def _variant_label(label: Label, prompts: Iterable[str]) -> dict[str, Any]:
     return {**label.model_dump(mode="json"), "prompts": list(prompts)}
 
 

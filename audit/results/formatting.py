@@ -12,7 +12,7 @@ _ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", "@": "&#64;"}
 
 
 def escaped(text: str) -> str:
-    """Returns a text that Markdown shows as it is, on one line."""
+    """Formats a text so that Markdown shows it as it is, on one line."""
     text = " ".join(lines(text).split())
     text = "".join(_ENTITIES.get(char, char) for char in text)
     text = _SPECIAL.sub(r"\\\1", text)
@@ -24,17 +24,17 @@ def escaped(text: str) -> str:
 
 
 def of_10000(share: float | None) -> str:
-    """Returns a share as a count of 10,000 images."""
+    """Formats a share as a count of 10,000 images."""
     return "an unknown number" if share is None else f"{share * 10_000:,.0f}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
-    """Returns a share in percent."""
+    """Formats a share in percent."""
     return "undefined" if share is None else f"{100 * share:.{digits}f} %"
 
 
 def net_of_10000(net: float | None) -> str:
-    """Returns a change of a rate as how many more or fewer of 10,000 images."""
+    """Formats a change of a rate as how many more or fewer of 10,000 images."""
     if net is None:
         return "an unknown change"
     if not net:
@@ -43,5 +43,5 @@ def net_of_10000(net: float | None) -> str:
 
 
 def signed_of_10000(share: float | None) -> str:
-    """Returns a change of a rate as a signed count of 10,000 images."""
+    """Formats a change of a rate as a signed count of 10,000 images."""
     return "unknown" if share is None else f"{share * 10_000:+,.0f}".replace("-", "−")

@@ -58,7 +58,7 @@ class PolicyRecord(Record):
 
     @classmethod
     def of(cls, name: str, policy: Policy, path: str) -> Self:
-        """Returns a policy as reports show it."""
+        """Returns a policy as `results.json` has it."""
         return cls(
             name=name,
             id=policy.id,

@@ -206,6 +206,6 @@ class PairIntervals:
         return times, ratio(self.count, self.n, self.other_count, self.other_n, level)
 
     def passing(self) -> PairIntervals:
-        """Returns the same pairs, counting the images that did not count before."""
+        """Returns the pairs for intervals of the images that did not count."""
         count, other_count = self.n - self.count, self.other_n - self.other_count
         return PairIntervals(self.indices, count, self.n, other_count, self.other_n)

@@ -93,7 +93,7 @@ def build_dataset(
     options: LoadOptions,
     problems: Iterable[RowProblem] = (),
 ) -> Dataset:
-    """Returns the dataset of the images that have nothing wrong with them.
+    """Returns the dataset of the annotated images that have nothing wrong with them.
 
     Of two rows for one image the second is the bad one.
 
@@ -110,18 +110,18 @@ def build_dataset(
     good: list[AnnotatedImage] = []
     seen: dict[Reference | str, AnnotatedImage] = {}
     for image in images:
-        wrong = [*image.wrong, *_image_wrongs(image), *_repeated_image(image, seen)]
+        wrong = [*image.wrong, *_wrong_annotations(image), *_repeated_annotations(image, seen)]
         found += (RowProblem(str(image.path), image.row, *one) for one in wrong)
         if not wrong:
             good.append(image)
     found.sort(key=lambda problem: (problem.path, problem.row))
     if found and not (options.skip_bad and good):
         raise DatasetError(found)
-    _refuse_classes_without_image(good, about.source, options.truth)
-    return _dataset_of_images(good, about, options, tuple(found))
+    _refuse_unannotated_classes(good, about.source, options.truth)
+    return _dataset_of_annotated(good, about, options, tuple(found))
 
 
-def _image_wrongs(image: AnnotatedImage) -> Iterator[Wrong]:
+def _wrong_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
     """Yields what is wrong with an image by itself."""
     if not image.image_id:
         yield Wrong("its image or id is empty", "Fill it in, or leave the row out with --skip-bad")
@@ -131,7 +131,7 @@ def _image_wrongs(image: AnnotatedImage) -> Iterator[Wrong]:
     elif isinstance(image.reference, Path) and not os.path.isfile(image.reference):
         remedy = "Put it there, or name the folder of images with --images"
         yield Wrong(f"there is no file {image.reference}", remedy)
-    yield from _image_names_too_long(image)
+    yield from _long_annotations(image)
     for name, value in image.values.items():
         if is_empty_annotation(value):
             yield Wrong(f"{name} is empty", "Fill it in, or leave the row out with --skip-bad")
@@ -139,7 +139,7 @@ def _image_wrongs(image: AnnotatedImage) -> Iterator[Wrong]:
         yield Wrong(f"{image.sha256} is not a SHA-256", "Write 64 hexadecimal digits")
 
 
-def _image_names_too_long(image: AnnotatedImage) -> Iterator[Wrong]:
+def _long_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
     names = {**image.values, "its class": image.y_true}
     for name, text, most in (
         *((name, text, _LONGEST) for name, text in names.items()),
@@ -150,7 +150,7 @@ def _image_names_too_long(image: AnnotatedImage) -> Iterator[Wrong]:
             yield Wrong(what, "Name another column, or shorten it")
 
 
-def _repeated_image(
+def _repeated_annotations(
     image: AnnotatedImage, seen: dict[Reference | str, AnnotatedImage]
 ) -> Iterator[Wrong]:
     """Yields a problem where an earlier row has the same image, or otherwise the same id."""
@@ -165,7 +165,7 @@ def _repeated_image(
         yield Wrong(f"the {what} {image.image_id} is also in {place}", "Keep one of the two rows")
 
 
-def _refuse_classes_without_image(
+def _refuse_unannotated_classes(
     images: Iterable[AnnotatedImage], source: Path, truth: Mapping[str, str]
 ) -> None:
     classes = {composed(image.y_true) for image in images if image.y_true}
@@ -175,7 +175,7 @@ def _refuse_classes_without_image(
         raise DatasetError.of(source, what, remedy)
 
 
-def _dataset_of_images(
+def _dataset_of_annotated(
     images: list[AnnotatedImage],
     about: About,
     options: LoadOptions,

@@ -85,11 +85,11 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     _refuse_fairface_numbers(tables)
     dates = SpreadsheetDates(options.repair)
 
-    def read(name: str, cell: str) -> str | Wrong:
+    def fairface_cell(name: str, cell: str) -> str | Wrong:
         text = dates.read(cell) if name == AGE else cell
         return text if isinstance(text, Wrong) else _fairface_group(name, text)
 
-    images = list(table_images(tables, layout, table_image_root(files[0], options), read))
+    images = list(table_images(tables, layout, table_image_root(files[0], options), fairface_cell))
     about = About(
         adapter="fairface",
         source=files[0] if len(files) == 1 else path,

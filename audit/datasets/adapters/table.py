@@ -58,11 +58,11 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     layout = _table_layout(path, options)
     dates = SpreadsheetDates(options.repair)
 
-    def read_value(name: str, cell: str) -> str | Wrong:
+    def read_table_cell(name: str, cell: str) -> str | Wrong:
         return dates.read(cell)
 
     tables = read_tables([path], layout)
-    images = list(table_images(tables, layout, table_image_root(path, options), read_value))
+    images = list(table_images(tables, layout, table_image_root(path, options), read_table_cell))
     about = About(
         adapter="table",
         source=path,
@@ -148,7 +148,7 @@ def _table_image(
     read_value: ReadValue,
     by_path: bool,
 ) -> AnnotatedImage:
-    def cell(column: str | None) -> str:
+    def table_cell(column: str | None) -> str:
         return table.cells[column][place].strip() if column else ""
 
     row, path = table.rows[place], table.cells[layout.image][place]
@@ -159,7 +159,7 @@ def _table_image(
         reference = ParquetImage(table.path, row - 1, layout.image)
     values, wrong = {}, []
     for name, column in layout.sensitive_features.items():
-        text = cell(column)
+        text = table_cell(column)
         value = text if is_empty_annotation(text) else read_value(name, text)
         if isinstance(value, Wrong):
             wrong.append(value)
@@ -167,10 +167,10 @@ def _table_image(
     return AnnotatedImage(
         path=table.path,
         row=row,
-        image_id=cell(layout.id) if layout.id else image_id,
+        image_id=table_cell(layout.id) if layout.id else image_id,
         reference=reference,
-        y_true="" if is_empty_annotation(cell(layout.y_true)) else cell(layout.y_true),
+        y_true="" if is_empty_annotation(table_cell(layout.y_true)) else table_cell(layout.y_true),
         values=values,
-        sha256="" if is_empty_annotation(cell(layout.sha256)) else cell(layout.sha256),
+        sha256="" if is_empty_annotation(table_cell(layout.sha256)) else table_cell(layout.sha256),
         wrong=tuple(wrong),
     )

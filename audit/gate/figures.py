@@ -107,7 +107,7 @@ def gate_marks(predictions: Predictions, metric: str) -> GateMarks:
     known = []
     for name, marks, possible in rate_marks(predictions):
         if name == metric:
-            return GateMarks(marks, np.ones(len(marks), bool) if possible is None else possible)
+            return GateMarks(marks, possible)
         known.append(name)
     raise LimitsError(
         f"{predictions.name} has no {metric} on this dataset",

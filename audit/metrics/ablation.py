@@ -81,7 +81,7 @@ def ablation_table(
 def ablation_carried_table(predictions: Predictions) -> pd.DataFrame:
     """Returns how many hits of each category an ablation may lose: those one label fires alone.
 
-    Hits that several labels of the category fire together count for none of them.
+    Hits that several labels of the category fire together count for none. The largest come first.
     """
     rows: list[dict[str, Any]] = []
     for name, marks in predictions.categories.items():

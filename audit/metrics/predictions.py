@@ -65,14 +65,12 @@ class Predictions:
     @cached_property
     def flagged(self) -> Marks:
         """(n,) whether the action is review or block."""
-        marks: Marks = self.actions >= _FLAGS
-        return marks
+        return np.asarray(self.actions >= _FLAGS)
 
     @cached_property
     def fired(self) -> Marks:
         """(n, k) whether the label asks for review or block."""
-        marks: Marks = self.outcomes >= _FLAGS
-        return marks
+        return np.asarray(self.outcomes >= _FLAGS)
 
     @cached_property
     def y_pred(self) -> npt.NDArray[np.intp]:

@@ -27,14 +27,15 @@ FALSE_POSITIVE, TRUE_POSITIVE = "false_positive_rate", "true_positive_rate"
 MISCLASSIFIED = "misclassification_rate"
 
 
-def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks | None]]:
-    """Yields each metric with the (n,) images that count and those that could; None for all.
+def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks]]:
+    """Yields each metric of a rate with the (n,) images that count, and those that could.
 
     Metrics are selection_rate, action:ACTION, category:NAME (one of its labels asks for review or
     block), fired:LABEL (that label asks for it), label:LABEL (it is the most similar label), and,
     where the truth is known, false_positive_rate, true_positive_rate and misclassification_rate.
     """
-    yield FLAG, predictions.flagged, None
+    everything = np.ones(len(predictions), bool)
+    yield FLAG, predictions.flagged, everything
     if (truth := predictions.truth) is not None:
         if truth.negative.any():
             yield FALSE_POSITIVE, predictions.flagged & truth.negative, truth.negative
@@ -45,13 +46,13 @@ def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks | N
             yield MISCLASSIFIED, wrong, truth.classified
     for action in ("allow", "review", "block"):
         outcomes = [i for i, name in enumerate(ACTIONS) if name == action]
-        yield f"action:{action}", np.isin(predictions.actions, outcomes), None
+        yield f"action:{action}", np.isin(predictions.actions, outcomes), everything
     for name, marks in predictions.categories.items():
-        yield f"category:{name}", marks, None
+        yield f"category:{name}", marks, everything
     for column in predictions.flagging:
-        yield f"fired:{predictions.label_ids[column]}", predictions.fired[:, column], None
+        yield f"fired:{predictions.label_ids[column]}", predictions.fired[:, column], everything
     for column, label in enumerate(predictions.label_ids):
-        yield f"label:{label}", predictions.y_pred == column, None
+        yield f"label:{label}", predictions.y_pred == column, everything
 
 
 def rate_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
@@ -60,15 +61,9 @@ def rate_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFra
     Warns:
         UndefinedRateWarning: a group has no image that a metric could count; its rate is NaN.
     """
-    metrics = list(rate_marks(predictions))
-    everything = np.ones(len(predictions), bool)
-    hits = np.stack([marks for _, marks, _ in metrics], axis=1)
-    possible = [everything if eligible is None else eligible for _, _, eligible in metrics]
-    names = [name for name, _, _ in metrics]
-    tables = [
-        _group_rates(predictions.name, part, names, hits, np.stack(possible, axis=1))
-        for part in groups
-    ]
+    names, *marks = zip(*rate_marks(predictions), strict=True)
+    hits, possible = (np.stack(each, axis=1) for each in marks)
+    tables = [_group_rates(predictions.name, part, names, hits, possible) for part in groups]
     table = pd.concat(tables, ignore_index=True)
     undefined = table[table["n"] == 0]
     if len(undefined):

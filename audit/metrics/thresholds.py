@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy import special
 
 from audit.datasets.dataset import Groups, Marks
 from audit.metrics.predictions import Predictions
@@ -71,21 +72,15 @@ def threshold_margin(predictions: Predictions) -> Float64s:
     thresholds = np.array(lowest, np.float32).astype(np.float64)
     scores = predictions.scores[:, columns].astype(np.float64)
     if policy.decision == "threshold":
-        above: Float64s = (_threshold_logit(scores) - _threshold_logit(thresholds)).max(axis=1)
-        return above
+        inside = (np.clip(values, _LOWEST, _HIGHEST) for values in (scores, thresholds))
+        score_logits, threshold_logits = map(special.logit, inside)
+        return np.asarray((score_logits - threshold_logits).max(axis=1))
     cosines = predictions.similarities.astype(np.float64)
     others = np.delete(cosines, columns, axis=1).max(axis=1, initial=-1.0, keepdims=True)
     acting = cosines[:, columns]
     leads = np.minimum(acting - others, scores - thresholds)
     leads[acting < acting.max(axis=1, keepdims=True)] = -np.inf
-    best: Float64s = leads.max(axis=1)
-    return best
-
-
-def _threshold_logit(scores: Float64s) -> Float64s:
-    inside = np.clip(scores, _LOWEST, _HIGHEST)
-    logits: Float64s = np.log(inside) - np.log1p(-inside)
-    return logits
+    return np.asarray(leads.max(axis=1))
 
 
 def matched_threshold_flags(predictions: Predictions, count: int) -> Marks:
@@ -100,5 +95,4 @@ def matched_threshold_flags(predictions: Predictions, count: int) -> Marks:
     best = int(np.abs(counts - count).argmin())
     if best == len(cuts):
         return np.zeros(len(margins), bool)
-    marks: Marks = margins >= cuts[best]
-    return marks
+    return np.asarray(margins >= cuts[best])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Callable
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -31,14 +31,14 @@ _SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
 
 
 class Rgb(NamedTuple):
-    """An image as RGB, and what converts it, or a part of it, from its colour space to sRGB.
+    """An image as RGB, and what converts it, or a part of it, to sRGB where it is in another space.
 
     The two are separate because converting the few pixels that a model takes costs next to nothing,
     and converting 12 million costs as much as decoding them did.
     """
 
     image: Image.Image
-    to_srgb: Callable[[Image.Image], Image.Image]
+    to_srgb: Callable[[Image.Image], Image.Image] | None = None
 
 
 def to_rgb(image: Image.Image) -> Rgb:
@@ -47,44 +47,37 @@ def to_rgb(image: Image.Image) -> Rgb:
     16-bit values keep their upper 8 bits. A profile that is broken, too long or for another colour
     space than the image's is ignored, and the image is taken as sRGB, as browsers do.
     """
-    colours, alpha = _parts(image)
-    transform = _transform(image.info.get("icc_profile"), colours.mode)
+    colours, alpha = _colours_and_opacity(image)
+    profile = image.info.get("icc_profile")
+    is_usable = isinstance(profile, bytes) and 0 < len(profile) <= LONGEST_PROFILE
+    transform = _srgb_transform(profile, colours.mode) if is_usable else None
     if transform and colours.mode == "CMYK":  # inks have no colour until they are converted
-        return Rgb(transform.apply(colours), _unchanged)
+        return Rgb(transform.apply(colours))
     rgb = colours if colours.mode == "RGB" else colours.convert("RGB")
     # Most images with an alpha channel use none of it; looking is cheaper than blending.
     if alpha is not None and alpha.getextrema() != (255, 255):
         rgb.putalpha(alpha)
         rgb = Image.alpha_composite(Image.new("RGBA", rgb.size, "white"), rgb).convert("RGB")
     if transform is None:
-        return Rgb(rgb, _unchanged)
-    return Rgb(rgb, partial(_converted, transform, is_grey=colours.mode == "L"))
+        return Rgb(rgb)
+    is_grey = colours.mode == "L"
+    return Rgb(rgb, lambda part: transform.apply(part.getchannel("R") if is_grey else part))
 
 
-def _unchanged(rgb: Image.Image) -> Image.Image:
-    return rgb
-
-
-def _converted(
-    transform: ImageCms.ImageCmsTransform, rgb: Image.Image, is_grey: bool
-) -> Image.Image:
-    return transform.apply(rgb.getchannel("R") if is_grey else rgb)
-
-
-def _parts(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _colours_and_opacity(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     """Returns an image's colours as L, RGB or CMYK, and its opacity, if it has any, as L."""
     if image.mode == "I" or image.mode.startswith("I;16"):
-        return _from_sixteen_bits(image)
+        return _sixteen_bit_colours(image)
     if not image.has_transparency_data:
         if image.mode in _SPACES:
             return image, None
         return image.convert("L" if image.mode in ("1", "F") else "RGB"), None
-    rgba = _eight_bit_key(image).convert("RGBA")
+    rgba = _eight_bit_colour_key(image).convert("RGBA")
     grey = image.mode in ("1", "L", "LA", "La")
     return rgba.getchannel("R") if grey else rgba.convert("RGB"), rgba.getchannel("A")
 
 
-def _from_sixteen_bits(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
+def _sixteen_bit_colours(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
     values = np.asarray(image)
     grey = Image.fromarray((values.clip(0, 65535).astype(np.uint16) >> 8).astype(np.uint8))
     clear = image.info.get("transparency")
@@ -93,7 +86,7 @@ def _from_sixteen_bits(image: Image.Image) -> tuple[Image.Image, Image.Image | N
     return grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
 
 
-def _eight_bit_key(image: Image.Image) -> Image.Image:
+def _eight_bit_colour_key(image: Image.Image) -> Image.Image:
     """Returns the image with its transparent colour in 8 bits, as its pixels already are."""
     clear = image.info.get("transparency")
     if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
@@ -101,17 +94,11 @@ def _eight_bit_key(image: Image.Image) -> Image.Image:
     return image
 
 
-def _transform(profile: object, mode: str) -> ImageCms.ImageCmsTransform | None:
-    if isinstance(profile, bytes) and 0 < len(profile) <= LONGEST_PROFILE:
-        return _transform_of(profile, mode)
-    return None
-
-
 @lru_cache(maxsize=8)
-def _transform_of(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
     """Returns what converts a mode from a profile; None where that is needless or impossible."""
     try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(_without_programs(profile)))
+        source = ImageCms.ImageCmsProfile(io.BytesIO(_profile_without_programs(profile)))
         if source.profile.xcolor_space != _SPACES[mode]:
             return None
         srgb = ImageCms.createProfile("sRGB")
@@ -121,7 +108,7 @@ def _transform_of(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | Non
     return transform if mode == "CMYK" or _moves_colours(transform, mode) else None
 
 
-def _without_programs(profile: bytes) -> bytes:
+def _profile_without_programs(profile: bytes) -> bytes:
     """Returns the profile with the tags that are programs renamed in its list of tags."""
     tags = _HEADER_LENGTH + 4
     end = tags + _TAG_LENGTH * int.from_bytes(profile[_HEADER_LENGTH:tags])

@@ -18,6 +18,8 @@ import math
 import sys
 from contextlib import suppress
 
+from moderation.errors import ImageError
+
 if sys.platform != "win32":  # where nothing is decoded, but hosts import this
     import resource
 
@@ -35,7 +37,7 @@ _PORT_RIGHTS = {4: 2}
 _SCOPES = {6: 2}
 
 
-class _Ruleset(ctypes.Structure):
+class _LandlockRuleset(ctypes.Structure):
     _fields_ = [(name, ctypes.c_uint64) for name in ("files", "ports", "scopes")]
 
 
@@ -55,11 +57,14 @@ def confine(memory: int) -> None:
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_NOFILE, _NO_FILE),
     ):
+        _, hard = resource.getrlimit(limit)
+        # An operator's own limit may be lower.
+        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
         with suppress(ValueError, OSError):  # macOS accepts some of them and refuses others
-            _lower(limit, most)
+            resource.setrlimit(limit, (wanted, wanted))
 
 
-def memory_allowed() -> float:
+def confined_memory() -> float:
     """Returns the address space that this process may use, in bytes."""
     if sys.platform == "win32":
         return math.inf
@@ -67,11 +72,10 @@ def memory_allowed() -> float:
     return math.inf if allowed == resource.RLIM_INFINITY else allowed
 
 
-def _lower(limit: int, most: int) -> None:
-    _, hard = resource.getrlimit(limit)
-    # An operator's own limit may be lower.
-    wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
-    resource.setrlimit(limit, (wanted, wanted))
+def too_large_for_memory() -> ImageError:
+    """Returns the error of an image that needs more memory than a confined process has."""
+    remedy = "Send a smaller image, or raise MODERATION_DECODER_MEMORY_BYTES"
+    return ImageError("the image does not fit into memory", "image", remedy)
 
 
 def _lock_files() -> None:
@@ -84,7 +88,9 @@ def _lock_files() -> None:
     )
     if version < 1:  # an old kernel, or a container whose rules forbid the call
         return
-    rules = _Ruleset(*(_bits(known, version) for known in (_FILE_RIGHTS, _PORT_RIGHTS, _SCOPES)))
+    rules = _LandlockRuleset(
+        *(_landlock_bits(known, version) for known in (_FILE_RIGHTS, _PORT_RIGHTS, _SCOPES))
+    )
     size = ctypes.c_size_t(ctypes.sizeof(rules))
     # Each right is handled and then granted to no path, so none is left.
     ruleset = libc.syscall(_LANDLOCK_CREATE_RULESET, ctypes.byref(rules), size, 0)
@@ -92,6 +98,6 @@ def _lock_files() -> None:
         libc.syscall(_LANDLOCK_RESTRICT_SELF, ruleset, 0)
 
 
-def _bits(known: dict[int, int], version: int) -> int:
+def _landlock_bits(known: dict[int, int], version: int) -> int:
     """Returns a mask of all rights that a version of Landlock knows."""
     return (1 << max((count for since, count in known.items() if since <= version), default=0)) - 1

@@ -16,7 +16,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
-from moderation.images.confinement import memory_allowed
+from moderation.images.confinement import confined_memory, too_large_for_memory
 from moderation.images.polyglots import second_nature
 
 # Each core has a decoder process, and in each libavif would start a thread for every core.
@@ -79,7 +79,7 @@ _UNOPENED_WEBP = "could not create decoder object"
 _CUT_OFF = re.compile("file is truncated|Truncated File Read|Truncated data|not enough image data")
 
 
-def load_plugins() -> None:
+def load_format_plugins() -> None:
     """Imports all that opening an image may need, so that nothing is imported later."""
     Image.preinit()
     for name in _LATE_IMPORTS:
@@ -88,7 +88,7 @@ def load_plugins() -> None:
 
 @contextmanager
 def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
-    """Opens the image in `content`, at its first frame and not yet decoded.
+    """Opens an image of an accepted format, at its first frame and not yet decoded.
 
     Raises:
         ImageError: it is not an image of an accepted format, or is also something active, or has
@@ -97,18 +97,18 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     """
     pixels = 0
     try:
-        file = io.BytesIO(_checked(content, max_pixels))
+        file = io.BytesIO(_checked_format(content, max_pixels))
         with Image.open(file, formats=FORMATS) as image:
             refuse_too_large(image.size, max_pixels)
             pixels = image.width * image.height
             if isinstance(image, BmpImageFile) and image.info["compression"] in _RLE:
-                _refuse_large_rle(image.size)
+                _refuse_large_rle_bmp(image.size)
             if also := second_nature(content):
                 remedy = "Send the image alone, as an image editor saves it"
                 raise ImageError(f"the file is also {also}", "image", remedy)
             yield image
     except UnidentifiedImageError as error:
-        raise _unidentified(content) from error
+        raise _unknown_format(content) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError("the image has far too many pixels", "image", _REMEDY) from error
     except ImageError:
@@ -118,24 +118,24 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
     except Exception as error:  # on damaged files Pillow raises all kinds of errors
         if _UNOPENED_WEBP in str(error):
             pixels = max_pixels
-        lacks_memory = pixels * _MEMORY_A_PIXEL > memory_allowed()
+        lacks_memory = pixels * _MEMORY_A_PIXEL > confined_memory()
         if lacks_memory or _OUT_OF_MEMORY.search(str(error)):
             raise too_large_for_memory() from error
         why = " (it ends too early)" if _CUT_OFF.search(str(error)) else ""
         raise ImageError(f"the image is damaged{why}", "image", _REMEDY) from error
 
 
-def _checked(content: bytes, max_pixels: int) -> bytes:
+def _checked_format(content: bytes, max_pixels: int) -> bytes:
     """Returns what the decoder is given; refuses what costs it too much, before it looks."""
     if content.startswith(jpeg_segments.START):
         jpeg_segments.refuse_costly_jpeg(content, max_pixels)
     if content.startswith(png_chunks.START):
-        return png_chunks.without_notes(content)
+        return png_chunks.png_without_notes(content)
     return content
 
 
 def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:
-    """Raises ImageError where width times height is over `max_pixels`."""
+    """Refuses an image, whatever its format, whose width times height is over `max_pixels`."""
     width, height = size
     if width * height > max_pixels:
         raise ImageError(
@@ -145,20 +145,14 @@ def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def too_large_for_memory() -> ImageError:
-    """Returns the error of an image that needs more memory than there is."""
-    remedy = "Send a smaller image, or raise MODERATION_DECODER_MEMORY_BYTES"
-    return ImageError("the image does not fit into memory", "image", remedy)
-
-
-def _refuse_large_rle(size: tuple[int, int]) -> None:
+def _refuse_large_rle_bmp(size: tuple[int, int]) -> None:
     width, height = size
     if width * height > MOST_RLE_PIXELS:
         what = f"{width} x {height} pixels are over the limit of {MOST_RLE_PIXELS} for an RLE BMP"
         raise ImageError(what, "image", "Save it as PNG, or as a BMP that is not compressed")
 
 
-def _unidentified(content: bytes) -> ImageError:
+def _unknown_format(content: bytes) -> ImageError:
     if not READS_HEIF and content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
         remedy = "Install pillow-heif where images are decoded: pip install 'evenhand[heic]'"
         return ImageError("HEIC images are not read here", "image", f"{remedy}. Or: {_REMEDY}")

@@ -50,7 +50,7 @@ def look_at_frames(
         seen = {0: look(image)}
     while wanted := _evenly_spaced(count, frames) - seen.keys():
         with opened() as image:
-            reached = _look_on(image, look, wanted, seen, max_pixels)
+            reached = _look_at_later_frames(image, look, wanted, seen, max_pixels)
             count = min(count, reached)
     return [seen[index] for index in sorted(_evenly_spaced(count, frames))]
 
@@ -71,7 +71,7 @@ def _evenly_spaced(count: int, frames: int) -> set[int]:
     return {part * count // parts for part in range(parts)}
 
 
-def _look_on(
+def _look_at_later_frames(
     image: Image.Image,
     look: Callable[[Image.Image], T],
     wanted: set[int],

@@ -55,7 +55,7 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
             a file up to 64 kB only, since its decoder cannot wait for more.
     """
     marker, frame = 0, b""
-    for kind, start in _segments(content):
+    for kind, start in _jpeg_segments(content):
         if kind in _FRAMES:
             marker, frame = kind, content[start : start + 6]
             if kind in _ARITHMETIC:
@@ -63,10 +63,10 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
         elif kind == _START_OF_SCAN:
             components = content[start : start + 1]
             if marker not in _SEQUENTIAL or components < frame[5:6]:
-                _refuse_many_scans(content, frame, max_pixels)
+                _refuse_many_jpeg_scans(content, frame, max_pixels)
 
 
-def _segments(content: bytes) -> Iterator[tuple[int, int]]:
+def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields the marker of each segment up to the first scan, and where its data begin.
 
     Decoders find the same segments: they too look for the next marker, whatever comes before it.
@@ -92,7 +92,7 @@ def _segments(content: bytes) -> Iterator[tuple[int, int]]:
     raise ImageError(what, "image", _REMEDY)
 
 
-def _refuse_many_scans(content: bytes, frame: bytes, max_pixels: int) -> None:
+def _refuse_many_jpeg_scans(content: bytes, frame: bytes, max_pixels: int) -> None:
     height, width = int.from_bytes(frame[1:3]), int.from_bytes(frame[3:5])
     most = MOST_LARGE_SCANS * max_pixels // max(1, width * height)
     most = max(MOST_LARGE_SCANS, min(MOST_SCANS, most))

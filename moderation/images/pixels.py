@@ -103,9 +103,9 @@ def read_squares(
     """
 
     def look(image: Image.Image) -> list[Pixels]:
-        box = _draft(image, ways, scale)
+        box = _draft_pixels(image, ways, scale)
         image.load()
-        upright, box = _upright(image, box)
+        upright, box = _upright_pixels(image, box)
         return [preprocess(upright.image, how, box, upright.to_srgb) for how in ways]
 
     open_again = partial(opened, content, max_pixels)
@@ -121,11 +121,11 @@ def decode(content: bytes, *, max_pixels: int) -> Image.Image:
     """
     with opened(content, max_pixels) as image:
         image.load()
-        upright, _ = _upright(image, (0, 0, *image.size))
-        return upright.to_srgb(upright.image)
+        upright, _ = _upright_pixels(image, (0, 0, *image.size))
+        return upright.to_srgb(upright.image) if upright.to_srgb else upright.image
 
 
-def _draft(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:
+def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:
     """Lets a JPEG be decoded no larger than needed; returns the part that then is the image.
 
     Where its sides cannot be divided, that is all of it but a fraction of its last column and row.
@@ -144,7 +144,7 @@ def _draft(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box
     return (0, 0, *image.size)
 
 
-def _upright(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
+def _upright_pixels(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
     """Returns a loaded image as RGB and upright, and where the box then is in it."""
     orientation = _orientation(image)
     colours = to_rgb(image)
@@ -190,7 +190,7 @@ def preprocess(
     box = box or (0, 0, *image.size)
     if isinstance(how.resize, int):
         box = _without_far_ends(box)
-    size = resized_size((box[2] - box[0], box[3] - box[1]), how.resize)
+    size = _resized_pixels_size((box[2] - box[0], box[3] - box[1]), how.resize)
     resized = image.resize(size, Image.Resampling[how.resample.upper()], box)
     height, width = how.crop
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
@@ -211,7 +211,9 @@ def _without_far_ends(box: Box) -> Box:
     return left, top, left + width, top + height
 
 
-def resized_size(size: tuple[float, float], resize: int | tuple[int, int]) -> tuple[int, int]:
+def _resized_pixels_size(
+    size: tuple[float, float], resize: int | tuple[int, int]
+) -> tuple[int, int]:
     """Returns (width, height) after resizing; the longer side is rounded down to a whole pixel."""
     if not isinstance(resize, int):
         return resize[1], resize[0]

@@ -30,7 +30,7 @@ _TEXTS = (b"tEXt", b"zTXt", b"iTXt")
 _NOTHING = struct.pack(">I4sI", 0, b"noNe", zlib.crc32(b"noNe"))
 
 
-def without_notes(content: bytes) -> bytes:
+def png_without_notes(content: bytes) -> bytes:
     """Returns the PNG without texts, and with no profile but the one that viewers use.
 
     A text of a kilobyte can unpack to a megabyte, a file can hold a thousand of them, and Pillow
@@ -44,29 +44,29 @@ def without_notes(content: bytes) -> bytes:
     """
     kept: list[bytes] = []
     copied = 0
-    for start, end in _left_out(content):
+    for start, end in _chunks_left_out(content):
         if start > copied:
             kept.append(content[copied:start])
         copied = end
     return _NOTHING.join((*kept, content[copied:])) if copied else content
 
 
-def _left_out(content: bytes) -> Iterator[tuple[int, int]]:
+def _chunks_left_out(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields where the chunks to leave out begin and end, in order."""
     may_have_profile = True
-    for kind, start, end in _chunks(content):
+    for kind, start, end in _png_chunks(content):
         if kind in _TEXTS:
             yield start, end
         elif kind == b"iCCP":
             profile = content[start + _HEAD.size : end - 4]
-            if not may_have_profile or _is_too_long(profile):
+            if not may_have_profile or _is_long_png_profile(profile):
                 yield start, end
             may_have_profile = False
         elif kind == b"IDAT":  # the profile of a PNG comes before its pixels
             may_have_profile = False
 
 
-def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
+def _png_chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     """Yields the kind of each whole chunk up to the image's end, and where it begins and ends."""
     start = len(START)
     for _ in range(MOST_CHUNKS):
@@ -82,7 +82,7 @@ def _chunks(content: bytes) -> Iterator[tuple[bytes, int, int]]:
     raise ImageError(what, "image", "Save the image again in an image editor")
 
 
-def _is_too_long(profile: bytes) -> bool:
+def _is_long_png_profile(profile: bytes) -> bool:
     """Whether the profile in the data of an iCCP chunk is too long once it is unpacked."""
     packed = profile[profile.find(b"\0") + 2 :]
     try:

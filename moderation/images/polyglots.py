@@ -66,28 +66,25 @@ def second_nature(content: bytes) -> str | None:
         return "an SVG drawing" if tag[1] else "an HTML page"
     ends = (content[:_ENDS], content[-_ENDS:])
     code = next(filter(None, map(_CODE.search, ends)), None)
-    if any(map(_is_php, ends)) or (code and code[1] == b"?"):
+    is_php = any(_PHP.search(end) or _PHP_ARCHIVE in end for end in ends)
+    if is_php or (code and code[1] == b"?"):
         return "a PHP script"
     if code:
         return "an ASP or JSP page"
-    return "a ZIP file" if _ends_as_zip(content) else None
+    return "a ZIP file" if _is_zip_polyglot(content) else None
 
 
-def _is_php(part: bytes) -> bool:
-    return bool(_PHP.search(part)) or _PHP_ARCHIVE in part
-
-
-def _ends_as_zip(content: bytes) -> bool:
+def _is_zip_polyglot(content: bytes) -> bool:
     first = max(0, len(content) - _ZIP_END_LENGTH - _LONGEST_COMMENT)
     at = content.rfind(_ZIP_END, first)
     while at >= 0:
-        if _lists_files(content, at):
+        if _is_zip_end(content, at):
             return True
         at = content.rfind(_ZIP_END, first, at)
     return False
 
 
-def _lists_files(content: bytes, at: int) -> bool:
+def _is_zip_end(content: bytes, at: int) -> bool:
     """Whether what looks like the end of a ZIP file is one: its list of files is before it.
 
     The mark alone would be found in one of 65,000 photographs.

@@ -24,9 +24,8 @@ class PhotoServer(LocalServer):
 
     /photo answers; /flaky answers 503 twice for each query first; /gone 404; /down 503; /moved
     redirects to /photo, /to?URL to a URL, /loop to itself; /slow says nothing for `slow_seconds`,
-    /held until `gate` is set; /endless never ends; /drip drips; /status/N answers N; /packed is
-    compressed; /kept keeps the connection. `ports` holds where each request came from, `heads` its
-    headers.
+    /held until `gate` is set; /endless never ends; /status/N answers N; /packed is compressed;
+    /kept keeps the connection. `ports` holds where each request came from, `heads` its headers.
     """
 
     slow_seconds = 3.0
@@ -78,9 +77,6 @@ class PhotoServer(LocalServer):
     def _send_body(self, request: LocalRequest, path: str) -> None:
         while path == "/endless":
             request.wfile.write(b"x" * 65536)
-        while path == "/drip":
-            request.wfile.write(b"x")
-            time.sleep(0.1)
         if path != "/declared":
             request.wfile.write(self.content)
 

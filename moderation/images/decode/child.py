@@ -23,8 +23,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from moderation.errors import ImageError
-from moderation.images.confinement import confine
-from moderation.images.formats import load_plugins, too_large_for_memory
+from moderation.images.confinement import confine, too_large_for_memory
+from moderation.images.formats import load_format_plugins
 from moderation.images.pixels import Pixels, Preprocessing, read_squares
 
 READY = b"ready"
@@ -48,13 +48,13 @@ class DecodeLimits(NamedTuple):
 
 
 def send(channel: socket.socket, message: bytes) -> None:
-    """Sends one message."""
+    """Sends one message to the child that decodes, or from it."""
     channel.sendall(_LENGTH.pack(len(message)))
     channel.sendall(message)
 
 
 def receive(channel: socket.socket, size: int, deadline: float | None = None) -> bytearray:
-    """Returns exactly so many bytes.
+    """Returns exactly so many bytes from the child that decodes, or in it.
 
     Args:
         channel: where they come from.
@@ -83,21 +83,13 @@ def receive_length(channel: socket.socket, deadline: float | None = None) -> int
 
 
 def pack_request(number: int, ways: list[Preprocessing], frames: int) -> bytes:
-    """Returns the header of a request."""
+    """Returns the header of a request to the child that decodes."""
     request = {"number": number, "ways": [asdict(way) for way in ways], "frames": frames}
     return json.dumps(request).encode()
 
 
-def _unpack_ways(ways: list[dict[str, Any]]) -> list[Preprocessing]:
-    return [Preprocessing(**{name: _tuple(value) for name, value in way.items()}) for way in ways]
-
-
-def _tuple(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
-
-
 def serve(channel: socket.socket, limits: DecodeLimits) -> None:
-    """Answers until the other side closes the socket."""
+    """Answers as the child that decodes, until the other side closes the socket."""
     send(channel, READY)
     while True:
         try:
@@ -108,34 +100,26 @@ def serve(channel: socket.socket, limits: DecodeLimits) -> None:
         # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
         # kill it.
         signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-        header, squares = _read(request, content, limits)
+        header, squares = _read_in_child(request, content, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
         send(channel, json.dumps({"number": request["number"], **header}).encode())
         for square in squares:
             send(channel, square.tobytes())
 
 
-def _read(
+def _read_in_child(
     request: dict[str, Any], content: bytes, limits: DecodeLimits
 ) -> tuple[dict[str, Any], list[Pixels]]:
+    # JSON makes lists of tuples, which serve as well here.
+    ways = [Preprocessing(**way) for way in request["ways"]]
     try:
-        squares = read_squares(
-            content,
-            _unpack_ways(request["ways"]),
-            max_pixels=limits.max_pixels,
-            frames=request["frames"],
-        )
+        frames = request["frames"]
+        squares = read_squares(content, ways, max_pixels=limits.max_pixels, frames=frames)
     except ImageError as error:
         return {"error": list(error.args)}, []
     except MemoryError:  # outside Pillow, such as when the pixels are put together
         return {"error": list(too_large_for_memory().args)}, []
     return {"frames": len(squares[0])}, squares
-
-
-def _offer_to_the_memory_killer() -> None:
-    """Lets the kernel end this process, and not its owner, where memory runs out."""
-    with suppress(OSError):  # not on Linux
-        Path("/proc/self/oom_score_adj").write_text("1000")
 
 
 def main() -> None:
@@ -144,8 +128,10 @@ def main() -> None:
     limits = DecodeLimits(int(max_pixels), int(frames), float(seconds), int(memory))
     # Python would keep the text of each warning, and a file can choose what Pillow says.
     warnings.simplefilter("ignore")
-    _offer_to_the_memory_killer()
-    load_plugins()
+    with suppress(OSError):  # not on Linux
+        # Where memory runs out, the kernel ends this process, and not its owner.
+        Path("/proc/self/oom_score_adj").write_text("1000")
+    load_format_plugins()
     with socket.socket(fileno=int(descriptor)) as channel:
         confine(limits.memory)
         with suppress(ConnectionError):  # its owner is gone

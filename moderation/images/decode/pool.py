@@ -85,7 +85,7 @@ class DecoderPool:
                     return decoder.squares(content, list(ways), frames or self.limits.frames)
                 except DecoderDied:
                     if self._closed:
-                        raise _stopping() from None
+                        raise _pool_is_closed() from None
                     self._on_end()
                 except DecoderTooSlow:
                     self._on_end()
@@ -102,7 +102,7 @@ class DecoderPool:
         turn: Future[DecoderProcess] = Future()
         with self._changed:
             if self._closed:
-                raise _stopping()
+                raise _pool_is_closed()
             if self._free:
                 turn.set_result(self._free.pop())
             else:
@@ -150,5 +150,5 @@ class DecoderPool:
         self.close()
 
 
-def _stopping() -> TransientError:
+def _pool_is_closed() -> TransientError:
     return TransientError("the worker is stopping", "decoders", "Send the request again")

@@ -68,7 +68,7 @@ class DecoderProcess:
                 self._process = self._spawn(theirs.fileno())
         except OSError as error:
             self.end()
-            raise _does_not_start(str(error)) from error
+            raise _process_does_not_start(str(error)) from error
         except BaseException:  # such as MemoryError: a socket alone would look like a process
             self.end()
             raise
@@ -100,13 +100,13 @@ class DecoderProcess:
         if self._is_ready or self._socket is None:
             return
         try:
-            first = _message(self._socket, time.monotonic() + _START_SECONDS, len(READY))
+            first = _process_message(self._socket, time.monotonic() + _START_SECONDS, len(READY))
         except (OSError, EOFError, ValueError) as error:
             self.end()
-            raise _does_not_start("it ended, or said nothing") from error
+            raise _process_does_not_start("it ended, or said nothing") from error
         if bytes(first) != READY:
             self.end()
-            raise _does_not_start("it does not say first that it is ready")
+            raise _process_does_not_start("it does not say first that it is ready")
         self._is_ready = True
 
     def squares(self, content: bytes, ways: list[Preprocessing], frames: int) -> list[Pixels]:
@@ -139,7 +139,7 @@ class DecoderProcess:
         channel.settimeout(deadline - time.monotonic())
         send(channel, pack_request(self._number, ways, frames))
         send(channel, content)
-        header = json.loads(_message(channel, deadline, _HEADER_BYTES))
+        header = json.loads(_process_message(channel, deadline, _HEADER_BYTES))
         if header["number"] != self._number:
             raise ValueError("this answers another request")
         if "error" in header:
@@ -149,7 +149,7 @@ class DecoderProcess:
         if type(given) is not int or not 1 <= given <= frames:
             raise ValueError("there cannot be so many frames")
         shapes = [(given, *way.crop, 3) for way in ways]
-        return [_pixels(channel, deadline, shape) for shape in shapes]
+        return [_process_pixels(channel, deadline, shape) for shape in shapes]
 
     def _alarm_rang(self) -> bool:
         """Whether its own alarm ended the process, whose socket is closed."""
@@ -177,7 +177,7 @@ class DecoderProcess:
         self._is_ready = False
 
 
-def _does_not_start(why: str) -> TransientError:
+def _process_does_not_start(why: str) -> TransientError:
     return TransientError(
         f"a decoder does not start: {why}",
         "decoders",
@@ -185,11 +185,12 @@ def _does_not_start(why: str) -> TransientError:
     )
 
 
-def _pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> Pixels:
-    return np.frombuffer(_message(channel, deadline, math.prod(shape)), np.uint8).reshape(shape)
+def _process_pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> Pixels:
+    content = _process_message(channel, deadline, math.prod(shape))
+    return np.frombuffer(content, np.uint8).reshape(shape)
 
 
-def _message(channel: socket.socket, deadline: float, most: int) -> bytearray:
+def _process_message(channel: socket.socket, deadline: float, most: int) -> bytearray:
     """Returns the next message; raises TimeoutError after the deadline, in monotonic time."""
     length = receive_length(channel, deadline)
     if length > most:

@@ -14,12 +14,12 @@ Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
-def _networks(*texts: str) -> tuple[Network, ...]:
+def _address_networks(*texts: str) -> tuple[Network, ...]:
     return tuple(map(ip_network, texts))
 
 
 #: IANA's special-purpose registry for IPv4.
-_SPECIAL_4 = _networks(
+_SPECIAL_4 = _address_networks(
     "0.0.0.0/8",  # this network, unspecified
     "10.0.0.0/8",
     "100.64.0.0/10",  # shared by customers of a provider
@@ -38,14 +38,14 @@ _SPECIAL_4 = _networks(
 )
 #: All IPv6 addresses that are assigned to the public are in one network; these parts are special.
 _PUBLIC_6 = ip_network("2000::/3")
-_SPECIAL_6 = _networks(
+_SPECIAL_6 = _address_networks(
     "2001::/23",  # protocol assignments: Teredo, benchmarks, ORCHID
     "2001:db8::/32",  # documentation
     "2002::/16",  # 6to4
     "3fff::/20",  # documentation
 )
 #: Where clouds give a machine its credentials. Not all of these are link-local, or even private.
-_METADATA = _networks(
+_METADATA = _address_networks(
     "169.254.169.0/24",  # most clouds; name servers and clocks of AWS
     "169.254.170.0/24",  # tasks and pods on AWS
     "169.254.0.23/32",  # Tencent
@@ -67,7 +67,7 @@ _NAT64 = ip_network("64:ff9b::/96")
 #: /96 can be judged.
 _LOCAL_NAT64 = ip_network("64:ff9b:1::/96")
 #: Other prefixes of 96 bits that an IPv4 address follows.
-_EMBEDDING = _networks("::/96", "::ffff:0:0:0/96")
+_EMBEDDING = _address_networks("::/96", "::ffff:0:0:0/96")
 _6TO4 = ip_network("2002::/16")
 _TEREDO = ip_network("2001::/32")
 _ISATAP = (0x5EFE, 0x2005EFE)
@@ -86,22 +86,22 @@ def may_reach(text: str, allowed: tuple[Network, ...]) -> bool:
         return False
     if isinstance(address, IPv6Address) and address.scope_id is not None:
         return False
-    meant = _translated(address)
-    forms = (address, meant, *_embedded(meant))
+    meant = _translated_address(address)
+    forms = (address, meant, *_embedded_addresses(meant))
     if any(form in network for form in forms for network in _METADATA):
         return False
     # A tunnel's end is judged too: otherwise a named network would open all behind it.
-    return all(_is_open(form, allowed) for form in forms[1:])
+    return all(_is_open_address(form, allowed) for form in forms[1:])
 
 
-def _translated(address: Address) -> Address:
+def _translated_address(address: Address) -> Address:
     """Returns the IPv4 address that an IPv6 one is translated to, or the address itself."""
     if any(address in network for network in (_MAPPED, _NAT64, _LOCAL_NAT64)):
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address
 
 
-def _embedded(address: Address) -> Iterator[IPv4Address]:
+def _embedded_addresses(address: Address) -> Iterator[IPv4Address]:
     """Yields the IPv4 addresses that a tunnel at this address leads on to."""
     if isinstance(address, IPv4Address):
         return
@@ -117,7 +117,7 @@ def _embedded(address: Address) -> Iterator[IPv4Address]:
         yield IPv4Address(int(low) ^ 0xFFFFFFFF)
 
 
-def _is_open(address: Address, allowed: tuple[Network, ...]) -> bool:
+def _is_open_address(address: Address, allowed: tuple[Network, ...]) -> bool:
     if any(address in network for network in allowed):
         return True
     if isinstance(address, IPv4Address):

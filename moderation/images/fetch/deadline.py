@@ -38,10 +38,10 @@ def call_within(
     deadline = time.monotonic() + seconds
     if not room.acquire(timeout=seconds if wait else 0):
         raise NoRoom("too many calls are under way")
-    return _begun(call, room).result(max(0.0, deadline - time.monotonic()))
+    return _begun_within_deadline(call, room).result(max(0.0, deadline - time.monotonic()))
 
 
-def _begun(call: Callable[[], T], room: threading.Semaphore) -> Future[T]:
+def _begun_within_deadline(call: Callable[[], T], room: threading.Semaphore) -> Future[T]:
     """Begins a call in a thread of its own, which gives its place back when the call ends."""
     answer: Future[T] = Future()
 

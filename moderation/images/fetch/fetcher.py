@@ -17,7 +17,7 @@ from moderation.images.fetch.deadline import NoRoom, call_within
 from moderation.images.fetch.files import read_file
 from moderation.images.fetch.http import HttpFetcher, too_large
 from moderation.images.fetch.network import Resolve
-from moderation.images.fetch.stores import read_key
+from moderation.images.fetch.stores import read_store_key
 from moderation.messages import ImageReference
 from moderation.messages.reference import shown, shown_location
 from moderation.settings import Settings
@@ -55,7 +55,12 @@ class Fetcher:
             ImageError: the image is empty or too large.
             ImageUnavailable: its store did not answer.
         """
-        return self._within_size(self._content(reference), shown(reference) or "bytes")
+        content, where = self._content(reference), shown(reference) or "bytes"
+        if len(content) > self._settings.max_image_bytes:
+            raise too_large(where, self._settings.max_image_bytes)
+        if not content:
+            raise ImageError("the image is empty", where, "Send a whole image file")
+        return content
 
     def _content(self, reference: ImageReference) -> bytes:
         most = self._settings.max_image_bytes
@@ -74,19 +79,14 @@ class Fetcher:
         """
         seconds, stores = self._settings.fetch_timeout_seconds, self._settings.allowed_stores
         try:
-            return call_within(seconds, lambda: read_key(key, stores, most), self._room, wait=False)
+            return call_within(
+                seconds, lambda: read_store_key(key, stores, most), self._room, wait=False
+            )
         except NoRoom:
             what = "too many reads of stores hang"
         except TimeoutError:
             what = f"the store did not answer within {seconds:g} s"
         raise ImageUnavailable(what, shown_location(key)) from None
-
-    def _within_size(self, content: bytes, where: str) -> bytes:
-        if len(content) > self._settings.max_image_bytes:
-            raise too_large(where, self._settings.max_image_bytes)
-        if not content:
-            raise ImageError("the image is empty", where, "Send a whole image file")
-        return content
 
     def close(self) -> None:
         """Closes the connections."""

@@ -51,20 +51,22 @@ def read_file(given: str, roots: tuple[Path, ...], most: int, where: str) -> byt
         RequestError: the path is in no root, or leads to no file.
         ImageUnavailable: the file system failed.
     """
-    path = _resolved(given)
-    if not Path(given).is_absolute() or not _lies_in(path, roots):
-        raise _outside(where)
+    path = _resolved_path(given)
+    if not Path(given).is_absolute() or not _file_lies_in(path, roots):
+        raise _file_outside_roots(where)
     with _file_errors(where):
-        _refuse_kind(os.lstat(path), where)  # before it is opened: opening a device may act
+        _refuse_other_than_file(
+            os.lstat(path), where
+        )  # before it is opened: opening a device may act
         descriptor = os.open(path, _FLAGS)
         with os.fdopen(descriptor, "rb") as file:
-            _refuse_kind(os.fstat(descriptor), where)
-            if not _lies_in(_opened_path(descriptor, path), roots):
-                raise _outside(where)
+            _refuse_other_than_file(os.fstat(descriptor), where)
+            if not _file_lies_in(_opened_file_path(descriptor, path), roots):
+                raise _file_outside_roots(where)
             return file.read(most + 1)
 
 
-def _resolved(given: str) -> Path:
+def _resolved_path(given: str) -> Path:
     try:
         if len(os.fsencode(given)) > _LONGEST:
             raise ValueError("too long")
@@ -73,12 +75,12 @@ def _resolved(given: str) -> Path:
         raise RequestError("this is not a path", "image", "Send an absolute path") from error
 
 
-def _lies_in(path: Path, roots: tuple[Path, ...]) -> bool:
+def _file_lies_in(path: Path, roots: tuple[Path, ...]) -> bool:
     inside = any(path.is_relative_to(root) for root in roots)
     return inside and not any(path.is_relative_to(view) for view in _KERNEL)
 
 
-def _opened_path(descriptor: int, path: Path) -> Path:
+def _opened_file_path(descriptor: int, path: Path) -> Path:
     """Returns where an open file really is: a folder in its path may have become a link."""
     try:
         return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
@@ -86,12 +88,12 @@ def _opened_path(descriptor: int, path: Path) -> Path:
         return path.resolve()
 
 
-def _refuse_kind(status: os.stat_result, where: str) -> None:
+def _refuse_other_than_file(status: os.stat_result, where: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise RequestError("this is not a file", where, "Name an image file")
 
 
-def _outside(where: str) -> RequestError:
+def _file_outside_roots(where: str) -> RequestError:
     return RequestError(
         "the path is in no folder that the worker may read",
         where,

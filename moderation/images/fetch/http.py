@@ -16,7 +16,7 @@ import httpx
 
 from moderation.errors import ImageError, ImageUnavailable, RequestError
 from moderation.images.fetch.network import AddressRefused, GuardedNetwork, Resolve, TooMuchReceived
-from moderation.images.fetch.url import WebAddress
+from moderation.images.fetch.url import AllowedUrl
 from moderation.messages.reference import shown_location
 from moderation.settings import Settings
 
@@ -46,6 +46,7 @@ class HttpFetcher:
         # httpcore's debug lines hold the headers of answers, and a Location may hold a signature.
         logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._settings = settings
+        self._most = settings.max_image_bytes
         self._network = GuardedNetwork(settings.allowed_networks, resolve)
         self._pool = httpcore.ConnectionPool(
             ssl_context=ssl_context or httpx.create_ssl_context(trust_env=False),
@@ -64,9 +65,9 @@ class HttpFetcher:
             ImageUnavailable: the host did not answer, or not in time.
         """
         ends = time.monotonic() + self._settings.fetch_timeout_seconds
-        address = WebAddress.of(given, self._settings)
+        address = AllowedUrl.of(given, self._settings)
         where = shown_location(given)
-        with _network_errors(where, self._settings.max_image_bytes):
+        with _http_errors(where, self._most):
             for _ in range(self._settings.max_redirects + 1):
                 found = self._ask(address, where, ends)
                 if isinstance(found, bytes):
@@ -74,7 +75,7 @@ class HttpFetcher:
                 address = found
         raise RequestError("the URL redirects too often", where, "Send the URL that it leads to")
 
-    def _ask(self, address: WebAddress, where: str, ends: float) -> bytes | WebAddress:
+    def _ask(self, address: AllowedUrl, where: str, ends: float) -> bytes | AllowedUrl:
         """Returns the body, or where it has moved to."""
         self._network.allowance.grant(ends, _HEAD_BYTES)
         url = httpcore.URL(
@@ -84,33 +85,31 @@ class HttpFetcher:
         with self._pool.stream("GET", url, headers=headers) as answer:
             if answer.status in _REDIRECTS:
                 return self._moved(answer, address, where)
-            _refuse_status(answer.status, where)
+            _refuse_http_status(answer.status, where)
             self._refuse_head(answer, where)
             # Chunked content is a little longer; a host that sends mostly framing is cut off.
             self._network.allowance.grant(ends, self._most * 2 + _HEAD_BYTES)
             return self._body(answer)
 
-    @property
-    def _most(self) -> int:
-        return self._settings.max_image_bytes
-
-    def _moved(self, answer: httpcore.Response, address: WebAddress, where: str) -> WebAddress:
+    def _moved(self, answer: httpcore.Response, address: AllowedUrl, where: str) -> AllowedUrl:
         if self._settings.max_redirects == 0:
             raise RequestError(
                 "the URL redirects, which is not followed", where, "Send the URL that it leads to"
             )
-        locations = set(_values(answer, b"location"))
+        locations = set(_http_header_values(answer, b"location"))
         if len(locations) != 1:
             raise RequestError("the URL does not redirect to one place", where, "Send another URL")
         return address.redirected(locations.pop(), self._settings)
 
     def _refuse_head(self, answer: httpcore.Response, where: str) -> None:
         """Refuses an answer whose headers say that it cannot be an image that fits."""
-        encodings = b",".join(_values(answer, b"content-encoding")).lower().split(b",")
+        encodings = b",".join(_http_header_values(answer, b"content-encoding")).lower().split(b",")
         if {encoding.strip() for encoding in encodings} - {b"", b"identity"}:
             # Not unpacked: a few bytes could become more than memory holds.
             raise ImageError("the answer is compressed", where, "Let the host send it as it is")
-        if any(int(length) > self._most for length in _values(answer, b"content-length")):
+        if any(
+            int(length) > self._most for length in _http_header_values(answer, b"content-length")
+        ):
             raise too_large(where, self._most)
 
     def _body(self, answer: httpcore.Response) -> bytes:
@@ -126,7 +125,7 @@ class HttpFetcher:
         self._pool.close()
 
 
-def _values(answer: httpcore.Response, name: bytes) -> list[bytes]:
+def _http_header_values(answer: httpcore.Response, name: bytes) -> list[bytes]:
     return [value for header, value in answer.headers if header.lower() == name]
 
 
@@ -139,7 +138,7 @@ def too_large(where: str, most: int) -> ImageError:
     )
 
 
-def _refuse_status(status: int, where: str) -> None:
+def _refuse_http_status(status: int, where: str) -> None:
     if status in _TRANSIENT_STATUS:
         raise ImageUnavailable(f"the host answered {status}", where)
     if status not in _WHOLE:
@@ -147,7 +146,7 @@ def _refuse_status(status: int, where: str) -> None:
 
 
 @contextmanager
-def _network_errors(where: str, most: int) -> Iterator[None]:
+def _http_errors(where: str, most: int) -> Iterator[None]:
     """Turns the network's errors into ours, without what the host said."""
     try:
         yield

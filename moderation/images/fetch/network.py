@@ -151,7 +151,7 @@ class GuardedNetwork(httpcore.NetworkBackend):
         try:
             return [str(ip_address(host))]
         except ValueError:  # a name, or a number that the resolver reads in its own way
-            return [_address_of(answer) for answer in self._look_up(host, port)]
+            return [_network_address(answer) for answer in self._look_up(host, port)]
 
     def _look_up(self, host: str, port: int) -> list[Any]:
         """Returns the resolver's answers, or gives it up in time."""
@@ -172,7 +172,7 @@ class GuardedNetwork(httpcore.NetworkBackend):
             raise httpcore.ConnectError("the name cannot be resolved") from error
 
 
-def _address_of(answer: tuple[Any, ...]) -> str:
+def _network_address(answer: tuple[Any, ...]) -> str:
     """Returns the address in one answer of getaddrinfo; its scope is kept, to be refused."""
     place = answer[4]
     scope = f"%{place[3]}" if len(place) > 3 and place[3] else ""

@@ -23,7 +23,7 @@ _UNPRINTABLE = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 _SECRETS = re.compile(r"(?<=//)[^/\s'\"]*@|\?[^\s'\"]*")
 
 
-def read_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
+def read_store_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
     """Returns what a key names, up to one byte more than `most`.
 
     Args:
@@ -37,7 +37,7 @@ def read_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
     """
     where = shown_location(key)
     bounded = tuple(prefix.rstrip("/") + "/" for prefix in prefixes)
-    if _is_trick(key) or not key.startswith(bounded):
+    if _is_trick_key(key) or not key.startswith(bounded):
         raise RequestError(
             "the worker may not read this key",
             where,
@@ -45,14 +45,16 @@ def read_key(key: str, prefixes: tuple[str, ...], most: int) -> bytes:
         )
     if get_protocol(key) in LocalFileSystem.protocol:
         # A link, pipe or swapped folder could lead out of the prefix, as it could out of a root.
-        roots = tuple(_local_path(prefix).resolve() for prefix in bounded if key.startswith(prefix))
-        return read_file(str(_local_path(key)), roots, most, where)
+        roots = tuple(
+            _local_store_path(prefix).resolve() for prefix in bounded if key.startswith(prefix)
+        )
+        return read_file(str(_local_store_path(key)), roots, most, where)
     with _store_errors(key, where), fsspec.open(key, "rb") as file:
         content: bytes = file.read(most + 1)
         return content
 
 
-def _is_trick(key: str) -> bool:
+def _is_trick_key(key: str) -> bool:
     """Returns whether a key leads out of its prefix, or may once a store decodes it."""
     decoded = key
     for _ in range(_DECODINGS):
@@ -64,7 +66,7 @@ def _is_trick(key: str) -> bool:
     return True
 
 
-def _local_path(key: str) -> Path:
+def _local_store_path(key: str) -> Path:
     return Path(LocalFileSystem._strip_protocol(key))
 
 
@@ -80,13 +82,15 @@ def _store_errors(key: str, where: str) -> Iterator[None]:
         ) from None
     except (ImportError, ValueError) as error:
         remedy = "Install the store's fsspec driver on the worker, such as s3fs"
-        what = f"the key cannot be opened ({_detail(error, key, where)})"
+        what = f"the key cannot be opened ({_store_error_detail(error, key, where)})"
         raise RequestError(what, where, remedy) from None
     except Exception as error:  # each fsspec driver raises its own library's errors
-        raise ImageUnavailable(f"the store failed ({_detail(error, key, where)})", where) from None
+        raise ImageUnavailable(
+            f"the store failed ({_store_error_detail(error, key, where)})", where
+        ) from None
 
 
-def _detail(error: Exception, key: str, where: str) -> str:
+def _store_error_detail(error: Exception, key: str, where: str) -> str:
     """Returns what may be said of a driver's error: its kind alone where the key held a secret."""
     if where != key:
         return type(error).__name__

@@ -23,7 +23,7 @@ _NAME = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*
 _IPV6 = re.compile(r"[0-9a-f:.]+", re.ASCII)
 
 
-class WebAddress(NamedTuple):
+class AllowedUrl(NamedTuple):
     """Where a request goes; made only from URLs that are allowed."""
 
     url: httpx.URL
@@ -40,12 +40,12 @@ class WebAddress(NamedTuple):
             RequestError: it is not a URL, or the worker may not fetch it.
         """
         try:
-            url = httpx.URL(_checked_text(text))
+            url = httpx.URL(_checked_url_text(text))
             names = {url.host.lower(), url.raw_host.decode("ascii").lower()}
         except (httpx.InvalidURL, ValueError):  # whose message would repeat the URL
-            raise _no_url() from None
+            raise _not_a_url() from None
         if not url.is_absolute_url:
-            raise _no_url()
+            raise _not_a_url()
         return cls._allowed(url, names, settings)
 
     @classmethod
@@ -54,14 +54,14 @@ class WebAddress(NamedTuple):
         port = _DEFAULT_PORTS.get(url.scheme, 0) if url.port is None else url.port
         pattern = _IPV6 if ":" in host else _NAME
         if not pattern.fullmatch(host) or len(host) > 253:
-            raise _no_url()
+            raise _not_a_url()
         if url.scheme not in settings.allowed_schemes:
             remedy = "Send an https URL, or set MODERATION_ALLOWED_SCHEMES of the worker"
             scheme = url.scheme if url.scheme in _DEFAULT_PORTS else "this scheme"
             raise RequestError(f"the worker may not fetch over {scheme}", "image", remedy)
         if not 0 < port < 65536:
-            raise _no_url()
-        if not _forms(names, port) & set(settings.allowed_hosts):
+            raise _not_a_url()
+        if not _url_host_forms(names, port) & set(settings.allowed_hosts):
             raise RequestError(
                 f"the worker may not fetch from {url.scheme}://{url.netloc.decode('ascii')}",
                 "image",
@@ -69,15 +69,15 @@ class WebAddress(NamedTuple):
             )
         return cls(url, url.scheme, host, port, url.raw_path)
 
-    def redirected(self, location: bytes, settings: Settings) -> WebAddress:
+    def redirected(self, location: bytes, settings: Settings) -> AllowedUrl:
         """Returns where a Location header leads to from here, if that may be fetched too."""
         try:
-            target = str(self.url.join(_checked_text(location.decode("utf-8"))))
+            target = str(self.url.join(_checked_url_text(location.decode("utf-8"))))
         except (httpx.InvalidURL, ValueError):
             raise RequestError(
                 "the URL does not redirect to a URL", "image", "Send a URL that needs no redirect"
             ) from None
-        return WebAddress.of(target, settings)
+        return AllowedUrl.of(target, settings)
 
     @property
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -91,19 +91,19 @@ class WebAddress(NamedTuple):
         return headers
 
 
-def _checked_text(text: str) -> str:
+def _checked_url_text(text: str) -> str:
     """Returns a text that every parser of URLs reads alike."""
     if len(text) > _LONGEST or "\\" in text:  # which browsers read as a slash
         raise ValueError("too long, or ambiguous")
     return text
 
 
-def _forms(names: set[str], port: int) -> set[str]:
+def _url_host_forms(names: set[str], port: int) -> set[str]:
     """Returns the ways in which the allow-list may name a host."""
     # In brackets, so that the end of an IPv6 address is not taken for a port.
     bracketed = {f"[{name}]" if ":" in name else name for name in names}
     return names | bracketed | {f"{name}:{port}" for name in bracketed}
 
 
-def _no_url() -> RequestError:
+def _not_a_url() -> RequestError:
     return RequestError("this is not a URL that can be fetched", "image", "Send an https URL")

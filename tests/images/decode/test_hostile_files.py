@@ -342,9 +342,9 @@ import sys
 from pathlib import Path
 import moderation.images.decode.child
 from moderation.errors import ImageError
-from moderation.images.formats import load_plugins
+from moderation.images.formats import load_format_plugins
 from moderation.images.pixels import Preprocessing, read_squares
-load_plugins()
+load_format_plugins()
 before = set(sys.modules)
 how = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
 for path in Path(sys.argv[1]).iterdir():

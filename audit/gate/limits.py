@@ -13,7 +13,7 @@ from audit.datasets.spelling import composed
 from audit.errors import LimitsError
 from audit.statistics.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
-from moderation.policy.problems import checked
+from moderation.policy.problems import record_or_problems
 from moderation.policy.yaml_source import FileKind, parse_yaml
 from moderation.visible_text import brief
 
@@ -72,7 +72,7 @@ def load_limits(path: Path) -> Limits:
         LimitsError: it cannot be read, or with everything that is wrong in it.
     """
     try:
-        limits = checked(parse_yaml(path.read_bytes(), str(path), _KIND), Limits)
+        limits = record_or_problems(parse_yaml(path.read_bytes(), str(path), _KIND), Limits)
     except OSError as error:
         raise LimitsError(
             f"cannot be read: {error.strerror}", str(path), "Name a file of limits"

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.policy.problems import checked
+from moderation.policy.problems import record_or_problems
 from moderation.policy.rules import broken_rules
 from moderation.policy.schema import KIND, Policy
 from moderation.policy.yaml_source import parse_yaml
@@ -30,7 +30,7 @@ def parse_policy(content: bytes, path: str, *, model: str | None = None) -> Poli
         PolicyError: with every problem of the file, in the order of the file.
     """
     source = parse_yaml(content, path, KIND)
-    policy = checked(source, Policy, partial(broken_rules, default_model=model))
+    policy = record_or_problems(source, Policy, partial(broken_rules, default_model=model))
     policy._source = source
     return policy
 

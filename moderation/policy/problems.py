@@ -45,12 +45,12 @@ _MESSAGES = {
 }
 
 
-def checked(
+def record_or_problems(
     source: YamlSource,
     model: type[T],
     rules: Callable[[dict[str, Any]], Iterator[BrokenRule]] | None = None,
 ) -> T:
-    """Returns the record that a file holds.
+    """Returns the record that a file holds, or raises all problems of the file.
 
     Args:
         source: the parsed file.
@@ -72,7 +72,9 @@ def checked(
         record = model.model_validate(source.data)
     except ValidationError as error:
         errors = error.errors(include_url=False)
-        problems += [_problem(one, source, model) for one in errors if not _is_found_elsewhere(one)]
+        problems += [
+            _field_problem(one, source, model) for one in errors if not _repeats_a_problem(one)
+        ]
     if problems:
         in_file_order = sorted(set(problems), key=lambda p: (p.line, p.column, p.message))
         raise PolicyError(in_file_order)
@@ -93,8 +95,8 @@ def _version_problems(source: YamlSource) -> Iterator[PolicyProblem]:
         yield source.problem(where, f"{what} {SCHEMA_VERSION}", remedy)
 
 
-def _is_found_elsewhere(details: ErrorDetails) -> bool:
-    """Whether an error repeats another: a rule that spans fields, the version, or a list.
+def _repeats_a_problem(details: ErrorDetails) -> bool:
+    """Whether an error repeats a problem: of a rule that spans fields, the version, or a list.
 
     pydantic calls a list too short where it could read none of its items.
     """
@@ -105,27 +107,31 @@ def _is_found_elsewhere(details: ErrorDetails) -> bool:
     return details["type"] == "value_error"
 
 
-def _problem(details: ErrorDetails, source: YamlSource, model: type[BaseModel]) -> PolicyProblem:
+def _field_problem(
+    details: ErrorDetails, source: YamlSource, model: type[BaseModel]
+) -> PolicyProblem:
     location = details["loc"]
     kind, value = details["type"], details["input"]
     name = location[-1] if location else ""
     if kind == "extra_forbidden":
-        keys = _keys_at(location[:-1], model)
-        remedy = _nearest(str(name), keys, "Known keys here")
+        keys = _remedy_keys(location[:-1], model)
+        remedy = _nearest_remedy(str(name), keys, "Known keys here")
         return source.problem(location, f"unknown key '{name}'", remedy, key=True)
     if kind == "missing":
         return source.problem(location[:-1], f"the key '{name}' is missing", f"Add {name}: ...")
     if kind == "literal_error":
         options = re.findall(r"'?([\w-]+)'?(?:, | or |$)", details["ctx"]["expected"])
-        message = f"{_path(location)} is {source.shown(location, value)}, which is not known"
-        return source.problem(location, message, _nearest(str(value), options, "Use one of"))
+        message = (
+            f"{_problem_path(location)} is {source.shown(location, value)}, which is not known"
+        )
+        return source.problem(location, message, _nearest_remedy(str(value), options, "Use one of"))
     message = details["msg"][:1].lower() + details["msg"][1:]
     message = _MESSAGES.get(kind, message).format(**details.get("ctx", {}))
-    message = f"{_path(location)}: {message}, not {source.shown(location, value)}"
-    return source.problem(location, message, _remedy(details))
+    message = f"{_problem_path(location)}: {message}, not {source.shown(location, value)}"
+    return source.problem(location, message, _problem_remedy(details))
 
 
-def _remedy(details: ErrorDetails) -> str:
+def _problem_remedy(details: ErrorDetails) -> str:
     value, kind = details["input"], details["type"]
     if kind == "string_type":
         if isinstance(value, bool | int | float):
@@ -137,8 +143,8 @@ def _remedy(details: ErrorDetails) -> str:
     return remedy.format(**details.get("ctx", {}))
 
 
-def _keys_at(location: Location, model: type[BaseModel]) -> list[str]:
-    """Returns the keys of the record that `location` leads to."""
+def _remedy_keys(location: Location, model: type[BaseModel]) -> list[str]:
+    """Returns the keys that a remedy names: those of the record that `location` leads to."""
     for step in location:
         if isinstance(step, str):
             annotation: Any = model.model_fields[step].annotation
@@ -146,12 +152,12 @@ def _keys_at(location: Location, model: type[BaseModel]) -> list[str]:
     return list(model.model_fields)
 
 
-def _nearest(word: str, known: list[str], fallback: str) -> str:
+def _nearest_remedy(word: str, known: list[str], fallback: str) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     listed = f"{fallback}: {', '.join(known)}"
     return f"Did you mean '{close[0]}'? {listed}" if close else listed
 
 
-def _path(location: Location) -> str:
+def _problem_path(location: Location) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
     return text.lstrip(".")

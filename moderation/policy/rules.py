@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 from moderation.policy.yaml_source import Location
 
+#: How the names of published CLIPs begin.
+_CLIPS = ("openai/clip-vit-", "laion/clip-vit-")
+
 
 class BrokenRule(NamedTuple):
     """A rule that the data breaks, and where."""
@@ -28,13 +31,14 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
         data: the policy as plain data; parts of the wrong type are skipped.
         default_model: model of a policy that names none; None leaves its prompt length unchecked.
     """
-    labels = _labels(data)
+    found = enumerate(_policy_items(data, "labels"))
+    labels = [(i, label) for i, label in found if isinstance(label, dict)]
     by_threshold = data.get("decision", "threshold") == "threshold"
     yield from _template_rules(data)
     for i, label in labels:
         yield from _threshold_rules(("labels", i), label, needs_threshold=by_threshold)
         yield from _prompt_rules(("labels", i), label)
-    yield from _repetition_rules(labels)
+    yield from _label_repetition_rules(labels)
     yield from _competition_rules(data, labels)
     yield from _example_rules(data, labels)
     model = data.get("model") or default_model
@@ -43,7 +47,7 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
         yield from _length_rules(data, labels, model)
 
 
-def shortest_token_count(text: str) -> int:
+def _least_prompt_tokens(text: str) -> int:
     """Returns the least number of tokens that a text can have, with its end mark.
 
     A byte-pair, word-piece or sentence-piece tokenizer gives each word, from one space to the next,
@@ -53,90 +57,84 @@ def shortest_token_count(text: str) -> int:
     return sum(any(map(str.isalnum, word)) for word in text.split()) + 1
 
 
-def context_length(model: str) -> int | None:
+def prompt_limit(model: str) -> int | None:
     """Returns how many tokens a model reads of a prompt; None where only the model itself knows."""
     name = model.lower()
     if name == "starter":
         return 256
-    if _is_clip(name):
+    if name.startswith(_CLIPS):
         return 77
     return 64 if name.startswith("google/siglip") else None
 
 
-def _is_clip(name: str) -> bool:
-    """Whether a model's name says that it is a published CLIP."""
-    return name.startswith(("openai/clip-vit-", "laion/clip-vit-"))
-
-
-def _labels(data: dict[str, Any]) -> list[tuple[int, dict[str, Any]]]:
-    return [(i, label) for i, label in enumerate(_items(data, "labels")) if isinstance(label, dict)]
-
-
-def _items(data: dict[str, Any], key: str) -> list[Any]:
+def _policy_items(data: dict[str, Any], key: str) -> list[Any]:
+    """Returns a list of the policy; none where it is of the wrong type, which the rules skip."""
     found = data.get(key)
     return found if isinstance(found, list) else []
 
 
-def _texts(data: dict[str, Any], key: str) -> list[tuple[int, str]]:
-    return [(i, text) for i, text in enumerate(_items(data, key)) if isinstance(text, str)]
+def _policy_texts(data: dict[str, Any], key: str) -> list[tuple[int, str]]:
+    return [(i, text) for i, text in enumerate(_policy_items(data, key)) if isinstance(text, str)]
 
 
-def _has(label: dict[str, Any], key: str) -> bool:
+def _label_has(label: dict[str, Any], key: str) -> bool:
+    """Whether an author gave a label the key that a rule is about."""
     return label.get(key) is not None
 
 
-def _number(label: dict[str, Any], key: str) -> float | None:
+def _label_number(label: dict[str, Any], key: str) -> float | None:
+    """Returns a number of a label; None where it is of the wrong type, which the rules skip."""
     value = label.get(key)
     return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def _read(text: str) -> str:
-    """Returns a text as most models read it: in lower case, composed, with single spaces."""
+def _compared_text(text: str) -> str:
+    """Returns a text as rules compare it, since models read it so: lower case, single spaces."""
     return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
 
 
-def _repetitions(
+def _repetition_rule(
     location: Location, what: str, texts: list[tuple[int, str]]
 ) -> Iterator[BrokenRule]:
     """Yields a broken rule for each text that most models read as one before it."""
     seen: set[str] = set()
     for i, text in texts:
-        if _read(text) in seen:
+        if _compared_text(text) in seen:
             message = f"the {what} {text!r} is given twice"
             yield BrokenRule((*location, i), message, "Remove one: it would count double")
-        seen.add(_read(text))
+        seen.add(_compared_text(text))
 
 
 def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
-    for i, template in _texts(data, "templates"):
+    for i, template in _policy_texts(data, "templates"):
         if template.count("{}") != 1:
             message = f"the template {template!r} has {template.count('{}')} places for the prompt"
             yield BrokenRule(("templates", i), message, "Write {} once, where the prompt belongs")
-    yield from _repetitions(("templates",), "template", _texts(data, "templates"))
+    yield from _repetition_rule(("templates",), "template", _policy_texts(data, "templates"))
 
 
 def _threshold_rules(
     location: Location, label: dict[str, Any], *, needs_threshold: bool
 ) -> Iterator[BrokenRule]:
-    threshold, review = _number(label, "threshold"), _number(label, "review_threshold")
-    if not _has(label, "action"):
+    threshold, review = _label_number(label, "threshold"), _label_number(label, "review_threshold")
+    if not _label_has(label, "action"):
         for key in ("threshold", "review_threshold"):
-            if _has(label, key):
+            if _label_has(label, key):
                 message = f"a label without an action has no use for {key}"
                 remedy = f"Give it an action (block, review or allow), or remove {key}"
                 yield BrokenRule((*location, key), message, remedy)
         return
-    if needs_threshold and not _has(label, "threshold"):
+    if needs_threshold and not _label_has(label, "threshold"):
         message = f"the label '{label.get('id', '?')}' has an action but no threshold"
         yield BrokenRule(location, message, "Add threshold: a score in [0, 1], such as 0.8")
-    if not _has(label, "review_threshold"):
+    if not _label_has(label, "review_threshold"):
         return
     if label["action"] in ("review", "allow"):
         message = f"review_threshold has no effect where the action is {label['action']}"
         remedy = "Remove it, or make the action block"
         yield BrokenRule((*location, "review_threshold"), message, remedy)
     elif threshold is None or review is None:
-        if not _has(label, "threshold") and not needs_threshold:
+        if not _label_has(label, "threshold") and not needs_threshold:
             message = "review_threshold needs a threshold to be below"
             yield BrokenRule((*location, "review_threshold"), message, "Add threshold")
     elif review >= threshold:
@@ -146,14 +144,14 @@ def _threshold_rules(
 
 
 def _prompt_rules(location: Location, label: dict[str, Any]) -> Iterator[BrokenRule]:
-    for i, prompt in _texts(label, "prompts"):
+    for i, prompt in _policy_texts(label, "prompts"):
         if prompt and not prompt.strip():
             message = "an empty prompt"
             yield BrokenRule((*location, "prompts", i), message, "Write what the image would show")
-    yield from _repetitions((*location, "prompts"), "prompt", _texts(label, "prompts"))
+    yield from _repetition_rule((*location, "prompts"), "prompt", _policy_texts(label, "prompts"))
 
 
-def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
+def _label_repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
     first_id: dict[str, int] = {}
     first_prompt: dict[str, int] = {}
     for i, label in labels:
@@ -163,8 +161,8 @@ def _repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[Brok
             yield BrokenRule(("labels", i, "id"), message, "Give each label its own id")
         elif isinstance(name, str):
             first_id[name] = i
-        for j, prompt in _texts(label, "prompts"):
-            first = first_prompt.setdefault(_read(prompt), i)
+        for j, prompt in _policy_texts(label, "prompts"):
+            first = first_prompt.setdefault(_compared_text(prompt), i)
             if prompt.strip() and first != i:
                 message = f"the prompt {prompt!r} is also in labels[{first}]"
                 remedy = "Keep it in one label: in two, neither can win"
@@ -177,11 +175,13 @@ def _competition_rules(
     if not labels:
         return
     scoring = data.get("scoring", "softmax")
-    if not any(_has(label, "action") for _, label in labels):
+    if not any(_label_has(label, "action") for _, label in labels):
         message = "no label has an action, so the policy decides nothing"
         remedy = "Give at least one label action: block, review or allow"
         yield BrokenRule(("labels",), message, remedy)
-    if scoring in ("softmax", "contrast") and all(_has(label, "action") for _, label in labels):
+    if scoring in ("softmax", "contrast") and all(
+        _label_has(label, "action") for _, label in labels
+    ):
         message = f"{scoring} scoring needs a context label, one without an action"
         remedy = "Add labels for what harmless images show, such as 'an everyday object'"
         yield BrokenRule(("labels",), message, remedy)
@@ -191,15 +191,16 @@ def _competition_rules(
 
 
 def _sigmoid_rules(data: dict[str, Any], model: str) -> Iterator[BrokenRule]:
-    if data.get("scoring") == "sigmoid" and (model == "starter" or _is_clip(model.lower())):
-        yield BrokenRule(("scoring",), *no_sigmoid(model))
+    has_no_sigmoid = model == "starter" or model.lower().startswith(_CLIPS)
+    if data.get("scoring") == "sigmoid" and has_no_sigmoid:
+        yield BrokenRule(("scoring",), *sigmoid_rule(model))
 
 
 def _example_rules(
     data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]]
 ) -> Iterator[BrokenRule]:
     known = {label.get("id") for _, label in labels}
-    for i, example in enumerate(_items(data, "examples")):
+    for i, example in enumerate(_policy_items(data, "examples")):
         expect = example.get("expect") if isinstance(example, dict) else None
         name = expect.get("label") if isinstance(expect, dict) else None
         if isinstance(name, str) and name not in known:
@@ -211,23 +212,25 @@ def _example_rules(
 def _length_rules(
     data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]], model: str
 ) -> Iterator[BrokenRule]:
-    limit = context_length(model)
+    limit = prompt_limit(model)
     if limit is None:
         return
-    for i, template in _texts(data, "templates"):
-        if (count := shortest_token_count(template.replace("{}", " "))) > limit:
-            yield BrokenRule(("templates", i), *too_long(f"at least {count}", limit, model))
+    for i, template in _policy_texts(data, "templates"):
+        if (count := _least_prompt_tokens(template.replace("{}", " "))) > limit:
+            yield BrokenRule(
+                ("templates", i), *prompt_length_rule(f"at least {count}", limit, model)
+            )
             return
-    templates = [text for _, text in _texts(data, "templates")] or ["a photo of {}."]
-    longest = max(templates, key=shortest_token_count)
+    templates = [text for _, text in _policy_texts(data, "templates")] or ["a photo of {}."]
+    longest = max(templates, key=_least_prompt_tokens)
     for i, label in labels:
-        for j, prompt in _texts(label, "prompts"):
-            if (count := shortest_token_count(longest.replace("{}", prompt))) > limit:
+        for j, prompt in _policy_texts(label, "prompts"):
+            if (count := _least_prompt_tokens(longest.replace("{}", prompt))) > limit:
                 where = ("labels", i, "prompts", j)
-                yield BrokenRule(where, *too_long(f"at least {count}", limit, model))
+                yield BrokenRule(where, *prompt_length_rule(f"at least {count}", limit, model))
 
 
-def no_sigmoid(model: str) -> tuple[str, str]:
+def sigmoid_rule(model: str) -> tuple[str, str]:
     """Returns the message and remedy of sigmoid scoring on a model that was not trained for it."""
     return (
         f"sigmoid scoring needs a SigLIP model, and {model} is not one",
@@ -235,7 +238,7 @@ def no_sigmoid(model: str) -> tuple[str, str]:
     )
 
 
-def too_long(count: str, limit: int, model: str) -> tuple[str, str]:
+def prompt_length_rule(count: str, limit: int, model: str) -> tuple[str, str]:
     """Returns the message and remedy of a prompt that the model would cut short."""
     return (
         f"prompt and template have {count} tokens, and {model} reads {limit}",

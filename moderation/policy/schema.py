@@ -22,7 +22,7 @@ Text = Annotated[str, Field(min_length=1, max_length=2000)]
 KIND = FileKind("a policy", "Start from a copy of policies/weapons.yaml")
 
 
-class _Record(BaseModel):
+class _PolicyRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
@@ -33,7 +33,7 @@ class _Record(BaseModel):
         return type(self).model_validate({**kept, **update})
 
 
-class Label(_Record):
+class Label(_PolicyRecord):
     """One thing to recognise; with an `action` it acts, without one it only competes."""
 
     id: Slug = Field(description="Stable name, lower case, digits and hyphens.")
@@ -67,21 +67,21 @@ class Label(_Record):
         return self.category or self.id
 
 
-class Expectation(_Record):
+class Expectation(_PolicyRecord):
     """What a verdict must say of an example image."""
 
     action: Action = Field(description="The verdict's action.")
     label: str | None = Field(None, description="The id of a label that fires.")
 
 
-class Example(_Record):
+class Example(_PolicyRecord):
     """An image with the verdict that its author expects."""
 
     image: Text = Field(description="Path of the image, relative to the policy file.")
     expect: Expectation
 
 
-class Policy(_Record):
+class Policy(_PolicyRecord):
     """A label set and what to do about each label; equal content has equal `sha256`."""
 
     schema_version: Literal[1] = Field(description="Version of this file format.")

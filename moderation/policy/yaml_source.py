@@ -92,7 +92,7 @@ class YamlSource:
 
     def refuse(self, mark: Any, message: str, remedy: str) -> None:
         """Collects a problem at a place of the text."""
-        self.problems.append(PolicyProblem(self.path, *_place(mark), message, remedy))
+        self.problems.append(PolicyProblem(self.path, *_place_of_mark(mark), message, remedy))
 
 
 def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
@@ -107,33 +107,34 @@ def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
         PolicyError: the text is not YAML at all, so that nothing more can be said of it.
     """
     source = YamlSource(path, kind, values={(): Place(1, 1)})
-    text = _decoded(content, path)
+    text = _decoded_yaml(content, path)
     try:
-        loader = _PlainLoader(text, source)
+        loader = _PlainYamlLoader(text, source)
         node = loader.get_single_node()
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        where = _place(mark) if mark else Place()
-        what = " ".join(part for part in (error.context, error.problem) if part)
-        if error.context_mark and error.context_mark.line + 1 != where.line:
-            what += f" (begun on line {error.context_mark.line + 1})"
-        raise PolicyError(
-            [(path, *where, f"not YAML: {what}", "Check indentation, quotes and brackets here")]
-        ) from error
-    except (ValueError, OverflowError) as error:  # PyYAML on \\U escapes and versions out of range
-        raise PolicyError(
-            [(path, 1, 1, f"not YAML: {error}", "Check escapes such as \\U and %YAML lines")]
-        ) from error
-    except yaml.reader.ReaderError as error:
-        where = _end(text[: error.position])
-        problem = (path, *where, f"not YAML: {error.reason}", "Remove this character")
-        raise PolicyError([problem]) from error
+    except (yaml.YAMLError, ValueError, OverflowError) as error:
+        place, why, remedy = _yaml_error(error, text)
+        raise PolicyError([(path, *place, f"not YAML: {why}", remedy)]) from error
     if node is not None:
         source.data = loader.plain(node, ())
     return source
 
 
-def _decoded(content: bytes, path: str) -> str:
+def _yaml_error(error: Exception, text: str) -> tuple[Place, str, str]:
+    """Returns where and why a text is not YAML, and what to do."""
+    if isinstance(error, yaml.MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        where = _place_of_mark(mark) if mark else Place()
+        why = " ".join(part for part in (error.context, error.problem) if part)
+        if error.context_mark and error.context_mark.line + 1 != where.line:
+            why += f" (begun on line {error.context_mark.line + 1})"
+        return where, why, "Check indentation, quotes and brackets here"
+    if isinstance(error, yaml.reader.ReaderError):
+        return _end_of_yaml(text[: error.position]), error.reason, "Remove this character"
+    # PyYAML raises Python's own errors on \\U escapes and versions out of range.
+    return Place(1, 1), str(error), "Check escapes such as \\U and %YAML lines"
+
+
+def _decoded_yaml(content: bytes, path: str) -> str:
     if len(content) > MAX_BYTES:
         message = f"the file has {len(content)} bytes, over the limit of {MAX_BYTES}"
         raise PolicyError([(path, 0, 0, message, "Split it into several files")])
@@ -141,22 +142,22 @@ def _decoded(content: bytes, path: str) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         before = content.removeprefix(codecs.BOM_UTF8)[: error.start].decode(errors="ignore")
-        problem = (path, *_end(before), "this is not UTF-8 text", "Save the file as UTF-8")
+        problem = (path, *_end_of_yaml(before), "this is not UTF-8 text", "Save the file as UTF-8")
         raise PolicyError([problem]) from error
 
 
-def _place(mark: Any) -> Place:
+def _place_of_mark(mark: Any) -> Place:
     """Returns the place that a mark of PyYAML stands for."""
     return Place(mark.line + 1, mark.column + 1)
 
 
-def _end(text: str) -> Place:
-    """Returns the place right after a text."""
+def _end_of_yaml(text: str) -> Place:
+    """Returns the place right after a part of a YAML text."""
     lines = re.split(r"\r\n|\r|\n", text)
     return Place(len(lines), len(lines[-1]) + 1)
 
 
-class _PlainLoader(yaml.SafeLoader):
+class _PlainYamlLoader(yaml.SafeLoader):
     """Reads plain data and refuses what reaches beyond it; notes where and how all was written."""
 
     def __init__(self, text: str, source: YamlSource) -> None:
@@ -190,7 +191,7 @@ class _PlainLoader(yaml.SafeLoader):
 
     def plain(self, node: Node, location: Location) -> Any:
         """Returns the data of a node."""
-        self._source.values[location] = _place(node.start_mark)
+        self._source.values[location] = _place_of_mark(node.start_mark)
         if isinstance(node, MappingNode):
             return self._mapping(node, location)
         if isinstance(node, SequenceNode):
@@ -221,7 +222,7 @@ class _PlainLoader(yaml.SafeLoader):
                 self._source.refuse(mark, message, "Keep one of the two")
                 continue
             self._refuse_typographic_quotes(key_node)
-            self._source.keys[(*location, key)] = _place(mark)
+            self._source.keys[(*location, key)] = _place_of_mark(mark)
             data[key] = self.plain(value_node, (*location, key))
             before = key
         return data
@@ -239,7 +240,11 @@ class _PlainLoader(yaml.SafeLoader):
     def _refuse_typographic_quotes(self, node: ScalarNode) -> None:
         """Refuses those around a text, or around a part that a comma cut off; not those within."""
         text, quotes = node.value, _TYPOGRAPHIC_QUOTES
-        if node.style is None and text.startswith(quotes) and _closing(text) in ("", text[-1:]):
+        if (
+            node.style is None
+            and text.startswith(quotes)
+            and _closing_quote(text) in ("", text[-1:])
+        ):
             message = f"{text[0]} is not a YAML quote: it is read as part of the text"
             remedy = "Put straight quotes around the whole text"
             self._source.refuse(node.start_mark, message, remedy)
@@ -261,7 +266,7 @@ class _PlainLoader(yaml.SafeLoader):
         return value
 
 
-def _closing(text: str) -> str:
+def _closing_quote(text: str) -> str:
     """Returns the first typographic quote after the one that a text begins with.
 
     An apostrophe at the beginning, as of a decade, needs no closing quote.

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from moderation.encoders.encoder import Encoder, Float32s, unit
 from moderation.errors import ModelError, PolicyError
 from moderation.policy import Label, Policy
-from moderation.policy.rules import no_sigmoid, too_long
+from moderation.policy.rules import prompt_length_rule, sigmoid_rule
 
 
 def expand_prompts(policy: Policy, label: Label) -> list[str]:
@@ -53,7 +53,7 @@ def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
             texts = [template.replace("{}", prompt) for template in policy.templates]
             count = max(encoder.count_tokens(texts))
             if count > encoder.context_length:
-                words = too_long(str(count), encoder.context_length, encoder.stamp.id)
+                words = prompt_length_rule(str(count), encoder.context_length, encoder.stamp.id)
                 problems.append(policy.problem(("labels", i, "prompts", j), *words))
     if problems:
         raise PolicyError(problems)
@@ -86,7 +86,7 @@ class Classifier:
             PolicyError: a prompt is too long, or sigmoid scoring does not fit the model.
         """
         if policy.scoring == "sigmoid" and encoder.logit_bias is None:
-            raise PolicyError([policy.problem(("scoring",), *no_sigmoid(encoder.stamp.id))])
+            raise PolicyError([policy.problem(("scoring",), *sigmoid_rule(encoder.stamp.id))])
         features = label_features(policy, encoder)
         return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
 

@@ -321,11 +321,6 @@ def test_a_file_over_the_size_limit_is_refused_unread() -> None:
         parse_policy(b"#" * 300_000, "huge.yaml")
 
 
-def test_a_missing_file_is_refused_with_its_name() -> None:
-    with pytest.raises(PolicyError, match=r"no-such\.yaml: cannot be read: No such file"):
-        load_policy("no-such.yaml")
-
-
 @given(st.binary(max_size=200) | st.text(max_size=200).map(lambda text: text.encode()))
 def test_no_bytes_raise_anything_but_a_policy_error(content: bytes) -> None:
     with pytest.raises(PolicyError):
@@ -457,7 +452,7 @@ def test_a_folder_called_policies_that_is_not_there_is_not_the_shipped_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(PolicyError, match="policies: cannot be read"):
+    with pytest.raises(PolicyError, match="policies: cannot be read: No such file"):
         load_policies([find_policy("policies")])
 
 
@@ -470,7 +465,7 @@ SHIPPED = sorted(POLICIES.rglob("*.yaml"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_every_shipped_policy_loads_and_says_what_it_cannot_do(path: Path) -> None:
+def test_every_shipped_policy_loads_fits_the_schema_and_says_what_it_cannot_do(path: Path) -> None:
     loaded = load_policy(path, model="openai/clip-vit-base-patch32")
     assert loaded.id == path.stem
     comment = [line for line in path.read_text().splitlines() if line.startswith("#")]
@@ -478,10 +473,6 @@ def test_every_shipped_policy_loads_and_says_what_it_cannot_do(path: Path) -> No
     assert (path.parent / comment[0].partition("=")[2]).resolve().is_file()
     assert "For" in comment[2]
     assert any(line.startswith("# It cannot") for line in comment)
-
-
-@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
-def test_the_schema_accepts_every_shipped_policy(path: Path) -> None:
     validator = jsonschema.Draft7Validator(policy_json_schema())
     validator.check_schema(policy_json_schema())
     assert not list(validator.iter_errors(yaml.safe_load(path.read_text())))
@@ -510,4 +501,3 @@ def test_a_dumped_policy_is_read_back_the_same() -> None:
     loaded = load_policy(POLICIES / "weapons.yaml")
     dumped = yaml.safe_dump(loaded.model_dump(mode="json", exclude_none=True))
     assert parse_policy(dumped.encode(), "dump.yaml").sha256 == loaded.sha256
-    assert isinstance(loaded, Policy)

@@ -23,9 +23,9 @@ from rich.console import Console
 from transformers import CLIPConfig, CLIPModel
 
 from benchmarks import program
-from moderation.encoders.clip import ImageTower, on_torch
+from moderation.encoders.clip import ImageTower, tower_on_torch
 from moderation.encoders.encoder import Float32s, unit
-from moderation.encoders.hardware import Hardware, choose_hardware, use_threads
+from moderation.encoders.hardware import Hardware, choose_hardware, use_hardware_threads
 from moderation.encoders.options import ModelOptions
 from moderation.images.pixels import Pixels, Preprocessing
 
@@ -93,23 +93,23 @@ class Towers:
 
     def on_torch(self, dtype: torch.dtype) -> Forward:
         """Returns it on torch."""
-        return on_torch(self.tower(dtype), self._device)
+        return tower_on_torch(self.tower(dtype), self._device)
 
     def compiled_by_torch(self, dtype: torch.dtype) -> Forward:
         """Returns it compiled by torch.compile for any number of images."""
         tower = self.tower(dtype)
         tower.compile(dynamic=True)
-        forward = on_torch(tower, self._device)
+        forward = tower_on_torch(tower, self._device)
         for count in (8, 1):  # a single image is compiled separately
             forward(_pixels(count))
         return forward
 
     def on_openvino(self, dtype: torch.dtype) -> Forward:
         """Returns it on OpenVINO."""
-        from moderation.encoders.openvino import compiled
+        from moderation.encoders.openvino import compiled_by_openvino
 
         hardware = Hardware(self._device, dtype, "openvino", self._threads)
-        return compiled(self.tower(dtype), PREPROCESSING.crop, hardware)
+        return compiled_by_openvino(self.tower(dtype), PREPROCESSING.crop, hardware)
 
     def on_onnxruntime(self, dtype: torch.dtype, *, int8: bool = False) -> Forward:
         """Returns it on ONNX Runtime; int8 rounds weights by channel, and values as they come."""
@@ -241,7 +241,7 @@ def main() -> None:
     console = Console()
     options = ModelOptions(device=asked.device, threads=asked.threads)
     hardware = choose_hardware(options)
-    towers = Towers(asked.shape, hardware.device, use_threads(asked.threads))
+    towers = Towers(asked.shape, hardware.device, use_hardware_threads(asked.threads))
     found = cases(towers, hardware.device)
     if asked.quick:
         found = [case for case in found if not case.slow]

@@ -43,7 +43,7 @@ def take(model: str) -> dict[str, float]:
         policies = import_module("moderation.policy").load_policies([POLICIES], model=model)
     with clock.step("import Celery and the worker"):
         import_module("moderation.worker.tasks")
-        import_module("moderation.scoring.loading")
+        import_module("moderation.scoring.pipeline_loading")
     with clock.step("import torch"):
         import_module("torch")
     with clock.step("import transformers and the encoder"):
@@ -52,7 +52,7 @@ def take(model: str) -> dict[str, float]:
         encoders = import_module("moderation.encoders.registry")
         encoder = encoders.load_encoder(model, encoders.ModelOptions(offline=True))
     with clock.step("of that: hash the weights"):
-        import_module("moderation.encoders.hub").weights_fingerprint(Path(model))
+        import_module("moderation.encoders.hub").snapshot_fingerprint(Path(model))
     with clock.step("label features of the policies"):
         for policy in policies.values():
             import_module("moderation.scoring.classifier").Classifier.of(policy, encoder)

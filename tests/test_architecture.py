@@ -57,8 +57,8 @@ ORDER = {
         clip
         registry
     """,
-    "moderation.features": "files\n store",
-    "moderation.scoring": "classifier | verdict | batching\n pipeline\n loading",
+    "moderation.features": "space\n store_files\n store",
+    "moderation.scoring": "classifier | verdict | batching\n pipeline\n pipeline_loading",
     "moderation.decision_log": """
         records | tables | location | turns | sqlite | postgresql
         database | migrations | quarantine

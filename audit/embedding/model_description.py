@@ -14,7 +14,8 @@ from pydantic import BaseModel, ConfigDict
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import model_files
-from moderation.features.files import FeatureSpace, remove_strays, written_whole
+from moderation.features.space import FeatureSpace
+from moderation.features.store_files import remove_stray_files, written_store_file
 from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
@@ -84,7 +85,7 @@ def read_description(path: Path, reference: str) -> ModelDescription | None:
     It cannot where it is not as it was written, is of another model, or contradicts itself; the
     model is then described again. Whatever killed writers of this file left behind is removed.
     """
-    remove_strays(path.parent, path.stem)
+    remove_stray_files(path.parent, path.stem)
     try:
         content = json.loads(path.read_bytes())
         if content.pop("sha256") != _description_digest(content):
@@ -106,7 +107,7 @@ def write_description(path: Path, description: ModelDescription) -> None:
     content = description.model_dump(mode="json", exclude={"preprocessing"})
     content["preprocessing"] = asdict(description.preprocessing)
     text = json.dumps({**content, "sha256": _description_digest(content)}, indent=1)
-    with written_whole(path, "descriptions of models") as file:
+    with written_store_file(path, "descriptions of models") as file:
         file.write(text.encode())
 
 

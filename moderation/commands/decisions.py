@@ -250,7 +250,7 @@ def _with_image(
 ) -> Replay:
     """Returns what the model and the stored policy make of the image itself."""
     from moderation.decision_log.replay import replay_image
-    from moderation.scoring.loading import load_pipeline
+    from moderation.scoring.pipeline_loading import load_pipeline
 
     content = read_image(image, settings.max_image_bytes)
     policy = decided.policy()

@@ -57,7 +57,7 @@ def scan(
     found = find_images(paths)
     policies = find_policies(policy, model=model or settings.model)
     note_passed_over(policy)
-    from moderation.scoring.loading import load_pipeline
+    from moderation.scoring.pipeline_loading import load_pipeline
 
     with working("Loading the model ..."):
         loaded = load_pipeline(settings, policies, override_model=model)

@@ -81,7 +81,7 @@ def _serve(
 ) -> int:
     """Serves queues until it is stopped; returns the exit code."""
     from moderation.queue.celery_app import ping, shown_url
-    from moderation.scoring.loading import load_pipeline
+    from moderation.scoring.pipeline_loading import load_pipeline
     from moderation.worker.metrics import Metrics
     from moderation.worker.running import run_worker
 

@@ -24,7 +24,7 @@ from transformers.utils import logging as transformers_logging
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware
-from moderation.encoders.hub import LocalModel, locate_model, weights_fingerprint
+from moderation.encoders.hub import LocalModel, locate_model, snapshot_fingerprint
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 from moderation.images.pixels import Pixels, Preprocessing
@@ -66,33 +66,11 @@ class ImageTower(torch.nn.Module):
 class ClipEncoder:
     """A CLIP or SigLIP model; features are float32 rows of unit length, whatever the dtype.
 
-    `images` turns (n, h, w, 3) pixels into (n, d) features of any length, on whatever runtime;
-    `model` is used for texts alone.
+    The image tower runs on whatever runtime; the rest of the model is used for texts alone.
     """
 
-    def __init__(
-        self,
-        images: Callable[[Pixels], Float32s],
-        model: Any,
-        tokenizer: Any,
-        *,
-        stamp: ModelStamp,
-        preprocessing: Preprocessing,
-        logit_scale: float,
-        logit_bias: float | None,
-    ) -> None:
-        self.stamp = stamp
-        self.preprocessing = preprocessing
-        self._images = images
-        self._model = model
-        self._tokenizer = tokenizer
-        self.context_length = int(model.config.text_config.max_position_embeddings)
-        self.logit_scale = math.exp(logit_scale)
-        self.logit_bias = logit_bias
-
-    @classmethod
-    def load(cls, reference: str, options: ModelOptions) -> ClipEncoder:
-        """Returns the model of a folder or of a Hub id.
+    def __init__(self, reference: str, options: ModelOptions) -> None:
+        """Loads the model of a folder or of a Hub id.
 
         Raises:
             ModelError: it cannot be found, is not CLIP or SigLIP, or does not fit the device.
@@ -102,33 +80,27 @@ class ClipEncoder:
             log.warning("%s is not pinned; write %s@%s", reference, local.name, local.revision)
         hardware = choose_hardware(options)
         try:
-            model = _load_model(local, hardware.dtype).to(hardware.device).eval()
-            tokenizer = AutoTokenizer.from_pretrained(local.folder, local_files_only=True)
-            preprocessing = _preprocessing(local.folder)
-            numbers = _logit_numbers(local.folder)
-            logit_scale = numbers["logit_scale"]
+            self._model = _load_clip_model(local, hardware.dtype).to(hardware.device).eval()
+            self._tokenizer = AutoTokenizer.from_pretrained(local.folder, local_files_only=True)
+            self.preprocessing = _clip_preprocessing(local.folder)
+            numbers = _clip_logit_numbers(local.folder)
+            self.logit_scale = math.exp(numbers["logit_scale"])
         except (OSError, ValueError, RuntimeError, KeyError) as error:
             raise ModelError(
                 f"the model does not load: {error}", f"model {reference}", "Check its files"
             ) from error
-        stamp = ModelStamp(
+        self.logit_bias = numbers.get("logit_bias")
+        self.context_length = int(self._model.config.text_config.max_position_embeddings)
+        self.stamp = ModelStamp(
             id=local.name,
             revision=local.revision,
-            fingerprint=weights_fingerprint(local.folder),
-            preprocessing=preprocessing.fingerprint,
+            fingerprint=snapshot_fingerprint(local.folder),
+            preprocessing=self.preprocessing.fingerprint,
             dtype=str(hardware.dtype).removeprefix("torch."),
             device=str(hardware.device),
             runtime=hardware.runtime,
         )
-        return cls(
-            _images(model, preprocessing, hardware),
-            model,
-            tokenizer,
-            stamp=stamp,
-            preprocessing=preprocessing,
-            logit_scale=logit_scale,
-            logit_bias=numbers.get("logit_bias"),
-        )
+        self._images = _clip_image_tower(self._model, self.preprocessing, hardware)
 
     def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
@@ -161,24 +133,27 @@ class ClipEncoder:
         return [text.lower() if is_siglip else text for text in texts]
 
 
-def _images(
+def _clip_image_tower(
     model: Any, preprocessing: Preprocessing, hardware: Hardware
 ) -> Callable[[Pixels], Float32s]:
     """Returns what runs the image tower, which is taken out of the model."""
     tower = ImageTower(model, preprocessing).eval()
     model.vision_model = model.visual_projection = None
     if hardware.runtime == "torch":
-        return on_torch(tower, hardware.device)
-    from moderation.encoders.openvino import compiled
+        return tower_on_torch(tower, hardware.device)
+    from moderation.encoders.openvino import compiled_by_openvino
 
-    images = compiled(tower, preprocessing.crop, hardware)
+    images = compiled_by_openvino(tower, preprocessing.crop, hardware)
     del tower
-    _return_memory()
+    gc.collect()
+    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
+        # The C library would keep the memory of torch's weights.
+        ctypes.CDLL(None).malloc_trim(0)
     return images
 
 
-def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels], Float32s]:
-    """Returns what a tower computes: from (n, h, w, 3) pixels to (n, d) features."""
+def tower_on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels], Float32s]:
+    """Returns what CLIP's image tower computes on torch: from (n, h, w, 3) pixels to features."""
 
     def features(pixels: Pixels) -> Float32s:
         with torch.inference_mode():
@@ -191,14 +166,7 @@ def on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels],
     return features
 
 
-def _return_memory() -> None:
-    """Gives the memory of torch's weights back to the system; the C library would keep it."""
-    gc.collect()
-    with contextlib.suppress(OSError, AttributeError):  # only glibc has it
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
+def _load_clip_model(local: LocalModel, dtype: torch.dtype) -> Any:
     config = AutoConfig.from_pretrained(local.folder, local_files_only=True)
     if config.model_type not in MODEL_TYPES:
         raise ModelError(
@@ -217,7 +185,7 @@ def _load_model(local: LocalModel, dtype: torch.dtype) -> Any:
     )
 
 
-def _logit_numbers(folder: Path) -> dict[str, float]:
+def _clip_logit_numbers(folder: Path) -> dict[str, float]:
     """Returns `logit_scale` (a logarithm) and `logit_bias` as they are stored.
 
     Loading a model in bfloat16 rounds them: a scale of 100 became 98.9.
@@ -230,7 +198,7 @@ def _logit_numbers(folder: Path) -> dict[str, float]:
     return numbers
 
 
-def _preprocessing(folder: Path) -> Preprocessing:
+def _clip_preprocessing(folder: Path) -> Preprocessing:
     """Returns the checkpoint's preprocessing; old checkpoints give sizes as bare numbers.
 
     Raises:
@@ -242,9 +210,9 @@ def _preprocessing(folder: Path) -> Preprocessing:
     if given.get("do_pad") or not all(given.get(step, True) for step in needed):
         raise ValueError("preprocessor_config.json asks for steps that are not supported")
     size = given.get("size", 224)
-    resize = crop = _size(size)
+    resize = crop = _clip_image_size(size)
     if given.get("do_center_crop", isinstance(resize, int)):
-        crop = _size(given.get("crop_size", size))
+        crop = _clip_image_size(given.get("crop_size", size))
     return Preprocessing(
         resize=resize,
         crop=crop if isinstance(crop, tuple) else (crop, crop),
@@ -255,7 +223,7 @@ def _preprocessing(folder: Path) -> Preprocessing:
     )
 
 
-def _size(given: int | dict[str, int]) -> int | tuple[int, int]:
+def _clip_image_size(given: int | dict[str, int]) -> int | tuple[int, int]:
     if isinstance(given, int):
         return given
     if "shortest_edge" in given:

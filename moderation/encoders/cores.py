@@ -22,8 +22,8 @@ def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
         cgroups: where control groups are mounted.
         own_groups: the file that names this process's groups.
     """
-    quotas = [_quota(folder) for folder in _groups(cgroups, own_groups)]
-    return max(1, math.ceil(min([_affine(), *quotas])))
+    quotas = [_core_quota(folder) for folder in _core_groups(cgroups, own_groups)]
+    return max(1, math.ceil(min([_affine_cores(), *quotas])))
 
 
 def bound_threads(cores: int) -> None:
@@ -35,13 +35,13 @@ def bound_threads(cores: int) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", str(cores))
 
 
-def _affine() -> int:
+def _affine_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # macOS and Windows
 
 
-def _groups(cgroups: Path, own_groups: Path) -> set[Path]:
+def _core_groups(cgroups: Path, own_groups: Path) -> set[Path]:
     """Returns the folders of this process's groups and of those above, each of which may limit it.
 
     A line of the file is `number:controllers:/path`, without controllers in version 2. In a
@@ -61,7 +61,7 @@ def _groups(cgroups: Path, own_groups: Path) -> set[Path]:
     return found
 
 
-def _quota(group: Path) -> float:
+def _core_quota(group: Path) -> float:
     """Returns the cores that a group may use: 2 for `200000 100000`; infinite without a limit."""
     files = (group / "cpu.max",), (group / "cpu.cfs_quota_us", group / "cpu.cfs_period_us")
     for version in files:

@@ -40,7 +40,7 @@ class Encoder(Protocol):
 
 
 def unit(rows: Float32s) -> Float32s:
-    """Returns the rows of (n, d) scaled to unit length; a row of zeros becomes NaN."""
+    """Returns an encoder's (n, d) rows scaled to unit length; a row of zeros becomes NaN."""
     with np.errstate(invalid="ignore"):
         scaled: Float32s = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
     return scaled

@@ -31,13 +31,13 @@ def choose_hardware(options: ModelOptions) -> Hardware:
     """
     # Asking for OpenVINO means asking for the CPU.
     wants_cpu = options.device == "auto" and options.runtime == "openvino"
-    device = _device("cpu" if wants_cpu else options.device)
-    dtype = _dtype(options.dtype, device)
-    runtime = _runtime(options.runtime, device, dtype)
-    return Hardware(device, dtype, runtime, use_threads(options.threads))
+    device = _hardware_device("cpu" if wants_cpu else options.device)
+    dtype = _hardware_dtype(options.dtype, device)
+    runtime = _hardware_runtime(options.runtime, device, dtype)
+    return Hardware(device, dtype, runtime, use_hardware_threads(options.threads))
 
 
-def use_threads(threads: int | None) -> int:
+def use_hardware_threads(threads: int | None) -> int:
     """Sets and returns the number of threads that torch computes with; None takes the usable cores.
 
     torch counts the cores of the host, which a container's quota may not grant. A lower count, from
@@ -47,7 +47,7 @@ def use_threads(threads: int | None) -> int:
     return torch.get_num_threads()
 
 
-def _device(name: str) -> torch.device:
+def _hardware_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
@@ -60,7 +60,7 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _dtype(name: str, device: torch.device) -> torch.dtype:
+def _hardware_dtype(name: str, device: torch.device) -> torch.dtype:
     """Returns the named dtype; auto is the narrowest that the hardware multiplies in."""
     if name != "auto":
         dtype: torch.dtype = getattr(torch, name)
@@ -76,18 +76,18 @@ def _cpu_has_bfloat16() -> bool:
     return bool(features.get("amx_bf16") or features.get("avx512_bf16"))
 
 
-def _runtime(name: str, device: torch.device, dtype: torch.dtype) -> Runtime:
+def _hardware_runtime(name: str, device: torch.device, dtype: torch.dtype) -> Runtime:
     """Returns the named runtime; auto is OpenVINO where it is installed and can be used."""
     if name == "torch":
         return "torch"
-    what, remedy = _why_no_openvino(device, dtype)
+    what, remedy = _hardware_without_openvino(device, dtype)
     if what and name == "openvino":
         raise ModelError(what, "runtime openvino", f"{remedy}, or set MODERATION_RUNTIME=torch")
     return "torch" if what else "openvino"
 
 
-def _why_no_openvino(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
-    """Returns why OpenVINO cannot be used, and what to do; nothing where it can."""
+def _hardware_without_openvino(device: torch.device, dtype: torch.dtype) -> tuple[str, str]:
+    """Returns why this hardware cannot use OpenVINO, and what to do; nothing where it can."""
     if device.type != "cpu":
         return f"it runs models on the CPU, not on {device}", "Set MODERATION_DEVICE=cpu"
     if dtype == torch.float16:

@@ -44,46 +44,50 @@ def locate_model(reference: str, *, offline: bool) -> LocalModel:
     if folder.is_dir():
         return LocalModel(str(folder), "local", folder)
     if reference.startswith((".", "/", "~")):
-        raise _unavailable("there is no such folder", reference)
+        raise _hub_model_unavailable("there is no such folder", reference)
     name, _, revision = reference.partition("@")
     try:
-        local = _snapshot(name, revision or None, local_files_only=True)
-        if offline or _is_whole(local.folder):
+        local = _hub_snapshot(name, revision or None, local_files_only=True)
+        if offline or _is_whole_snapshot(local.folder):
             return local
     except LocalEntryNotFoundError as error:
         if offline:
             what = "the model is not in the local cache, and offline the Hub is not asked"
-            raise _unavailable(what, reference) from error
+            raise _hub_model_unavailable(what, reference) from error
     except HFValidationError as error:
-        raise _unavailable("this is neither a folder nor a Hub id", reference) from error
-    return _fetch(name, revision or None, reference)
+        raise _hub_model_unavailable("this is neither a folder nor a Hub id", reference) from error
+    return _fetch_from_hub(name, revision or None, reference)
 
 
-def _fetch(name: str, revision: str | None, reference: str) -> LocalModel:
+def _fetch_from_hub(name: str, revision: str | None, reference: str) -> LocalModel:
     """Asks the Hub once what it has, then downloads; a Hub that is down costs only seconds."""
     try:
         info = HfApi().model_info(name, revision=revision, timeout=_TIMEOUT_SECONDS)
         if not any(file.rfilename.endswith(".safetensors") for file in info.siblings or ()):
             what = "this revision has no *.safetensors weights, and no others are loaded"
-            raise _unavailable(what, reference)
-        return _snapshot(name, info.sha, local_files_only=False)
+            raise _hub_model_unavailable(what, reference)
+        return _hub_snapshot(name, info.sha, local_files_only=False)
     except (RepositoryNotFoundError, GatedRepoError) as error:
-        raise _unavailable("the Hub has no such model, or it is gated", reference) from error
+        raise _hub_model_unavailable(
+            "the Hub has no such model, or it is gated", reference
+        ) from error
     except RevisionNotFoundError as error:
-        raise _unavailable("the Hub has no such revision of it", reference) from error
+        raise _hub_model_unavailable("the Hub has no such revision of it", reference) from error
     except ModelError:
         raise
     except Exception as error:  # the Hub's client passes on the errors of its transport
         first_line = (str(error) or type(error).__name__).splitlines()[0][:120]
-        raise _unavailable(f"the Hub does not answer ({first_line})", reference) from error
+        raise _hub_model_unavailable(
+            f"the Hub does not answer ({first_line})", reference
+        ) from error
 
 
-def _snapshot(name: str, revision: str | None, **options: Any) -> LocalModel:
+def _hub_snapshot(name: str, revision: str | None, **options: Any) -> LocalModel:
     folder = Path(snapshot_download(name, revision=revision, allow_patterns=PATTERNS, **options))
     return LocalModel(name, folder.name, folder)
 
 
-def _is_whole(folder: Path) -> bool:
+def _is_whole_snapshot(folder: Path) -> bool:
     """Whether a snapshot has all that a model needs; an interrupted download has part of it."""
     names = {path.name for path in folder.iterdir() if path.exists()}
     index = folder / "model.safetensors.index.json"
@@ -93,7 +97,7 @@ def _is_whole(folder: Path) -> bool:
     return weights and bool(processor) and "config.json" in names
 
 
-def _unavailable(what: str, reference: str) -> ModelError:
+def _hub_model_unavailable(what: str, reference: str) -> ModelError:
     hub_id = reference if "/" in reference and not reference.startswith((".", "/", "~")) else "ID"
     return ModelError(
         what,
@@ -103,8 +107,8 @@ def _unavailable(what: str, reference: str) -> ModelError:
     )
 
 
-def weights_fingerprint(folder: Path) -> str:
-    """Returns a hash of the weights and the texts that shape them; 16 hex digits."""
+def snapshot_fingerprint(folder: Path) -> str:
+    """Returns a hash of a snapshot's weights and the texts that shape them; 16 hex digits."""
     digest = hashlib.sha256()
     texts = ("config.json", "tokenizer.json", "vocab.json", "merges.txt", "*.model")
     names = ("*.safetensors", *texts)

@@ -23,7 +23,7 @@ from moderation.images.pixels import Pixels
 _PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "f32"}
 
 
-def compiled(
+def compiled_by_openvino(
     tower: torch.nn.Module, size: tuple[int, int], hardware: Hardware
 ) -> Callable[[Pixels], Float32s]:
     """Returns what a tower computes, compiled: from (n, h, w, 3) pixels to (n, d) features.
@@ -48,12 +48,14 @@ def compiled(
     }
     try:
         openvino = _openvino()
-        model = openvino.Core().compile_model(_converted(openvino, tower, size), "CPU", options)
+        model = openvino.Core().compile_model(
+            _openvino_graph(openvino, tower, size), "CPU", options
+        )
         taken = model.get_property("INFERENCE_PRECISION_HINT").to_string()
     except Exception as error:  # OpenVINO's errors have no common class
-        raise _unusable(f"OpenVINO cannot compile the model: {error}") from error
+        raise _openvino_unusable(f"OpenVINO cannot compile the model: {error}") from error
     if taken != precision:
-        raise _unusable(f"OpenVINO would compute in {taken} instead of {precision}")
+        raise _openvino_unusable(f"OpenVINO would compute in {taken} instead of {precision}")
     lock = threading.Lock()  # a compiled model holds the state of one call
 
     def features(pixels: Pixels) -> Float32s:
@@ -76,10 +78,10 @@ def _openvino() -> Any:
     return openvino
 
 
-def _converted(openvino: Any, tower: torch.nn.Module, size: tuple[int, int]) -> Any:
+def _openvino_graph(openvino: Any, tower: torch.nn.Module, size: tuple[int, int]) -> Any:
     """Returns OpenVINO's graph of a tower, for any number of images."""
     example = torch.zeros((2, *size, 3), dtype=torch.uint8)
-    with torch.no_grad(), _tracing_unheard():
+    with torch.no_grad(), _quiet_openvino_tracing():
         # OpenVINO 2026.4 does not keep shared bfloat16 weights alive: it crashes once torch's go.
         graph = openvino.convert_model(tower, example_input=example, share_weights=False)
     graph.reshape([-1, *size, 3])
@@ -87,7 +89,7 @@ def _converted(openvino: Any, tower: torch.nn.Module, size: tuple[int, int]) -> 
 
 
 @contextmanager
-def _tracing_unheard() -> Iterator[None]:
+def _quiet_openvino_tracing() -> Iterator[None]:
     """Hides the warnings of tracing a model.
 
     Tracing reads every attribute, so transformers warns of outdated ones; and it warns that each
@@ -106,5 +108,5 @@ def _tracing_unheard() -> Iterator[None]:
         root.setLevel(root_level)
 
 
-def _unusable(what: str) -> ModelError:
+def _openvino_unusable(what: str) -> ModelError:
     return ModelError(what, "runtime openvino", "Set MODERATION_RUNTIME=torch")

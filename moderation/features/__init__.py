@@ -4,7 +4,8 @@ An `EmbeddingStore` is a folder. It opens the `Features` of one `FeatureSpace`, 
 and all else that must be equal for two features to be comparable. Needs pyarrow.
 """
 
-from moderation.features.files import FeatureSpace, Storage
+from moderation.features.space import FeatureSpace
 from moderation.features.store import EmbeddingStore, Features, text_key
+from moderation.features.store_files import Storage
 
 __all__ = ["EmbeddingStore", "FeatureSpace", "Features", "Storage", "text_key"]

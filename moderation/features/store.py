@@ -20,15 +20,15 @@ import numpy.typing as npt
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.errors import ModelError, StoreError
-from moderation.features.files import (
-    FeatureSpace,
+from moderation.features.space import FeatureSpace
+from moderation.features.store_files import (
     Part,
     Rows,
     Storage,
-    not_unit,
+    not_of_unit_length,
     read_part,
-    refused,
-    remove_strays,
+    refused_file,
+    remove_stray_files,
     write_part,
 )
 
@@ -58,7 +58,7 @@ class EmbeddingStore:
                 f"storage is {storage!r}, and it can be {', '.join(get_args(Storage))}"
             )
         folder = self.root / space.folder
-        remove_strays(folder, "part")
+        remove_stray_files(folder, "part")
         features = Features(folder, space, storage)
         for path in sorted(folder.glob("part-*.parquet")):
             features._load(path)
@@ -118,7 +118,7 @@ class Features:
         for place, row in enumerate(stored):
             if row is not None:
                 rows[place] = row
-        rounded = np.array([_is_rounded(row) for row in stored], dtype=np.bool_)
+        rounded = np.array([_is_stored_rounded(row) for row in stored], dtype=np.bool_)
         rows[rounded] = unit(rows[rounded])
         return rows, np.array([row is not None for row in stored], dtype=np.bool_)
 
@@ -128,10 +128,10 @@ class Features:
 
     def rounded(self, keys: Sequence[str]) -> int:
         """Returns how many of the keys have a row that is stored as float16."""
-        return sum(map(_is_rounded, self._stored(keys)))
+        return sum(map(_is_stored_rounded, self._stored(keys)))
 
     def _stored(self, keys: Sequence[str]) -> list[Rows | None]:
-        return [self._rows.get(_key(key)) for key in keys]
+        return [self._rows.get(_stored_key(key)) for key in keys]
 
     def add(self, keys: Sequence[str], rows: Float32s) -> None:
         """Adds (m, d) rows of unit length under m keys; a key that is known keeps its row.
@@ -147,7 +147,7 @@ class Features:
         """
         self._refuse_unfit(keys, rows)
         self._pending_since = self._pending_since or time.monotonic()
-        for key, row in zip(map(_key, keys), rows.astype(self.storage), strict=True):
+        for key, row in zip(map(_stored_key, keys), rows.astype(self.storage), strict=True):
             self.width = len(row)
             if key not in self._rows:
                 # In this order, so that Ctrl-C in between loses nothing that seems to be stored.
@@ -160,7 +160,7 @@ class Features:
     def _refuse_unfit(self, keys: Sequence[str], rows: Float32s) -> None:
         if rows.ndim != 2 or len(rows) != len(keys):
             raise ValueError(f"{len(keys)} keys and rows of shape {rows.shape}")
-        problem = not_unit(rows, "float32")
+        problem = not_of_unit_length(rows, "float32")
         if len(rows) and self.width not in (0, rows.shape[1]):
             problem = f"a feature has width {rows.shape[1]}, and those before it {self.width}"
         if problem:
@@ -188,7 +188,7 @@ class Features:
         """Takes the rows of a file, except those whose keys are known in the same or more bits."""
         _, keys, rows = read_part(path, self.space)
         if self.width not in (0, rows.shape[1]):
-            raise refused(path, f"its rows have width {rows.shape[1]}, others {self.width}")
+            raise refused_file(path, f"its rows have width {rows.shape[1]}, others {self.width}")
         self.width = rows.shape[1]
         for key, row in zip(keys, rows, strict=True):
             known = self._rows.get(key)
@@ -201,12 +201,12 @@ def text_key(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _key(text: str) -> bytes:
+def _stored_key(text: str) -> bytes:
     key = bytes.fromhex(text)
     if len(key) != 32:
         raise ValueError(f"{text!r} is not a sha256")
     return key
 
 
-def _is_rounded(row: Rows | None) -> bool:
+def _is_stored_rounded(row: Rows | None) -> bool:
     return row is not None and row.dtype == np.float16

@@ -14,12 +14,11 @@ from functools import partial
 from typing import NamedTuple, Self
 
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.registry import best_batch
 from moderation.errors import PolicyError, PolicyProblem, RequestError
 from moderation.images.decode.pool import DecoderPool
 from moderation.messages import ModelStamp, QueueName, Verdict
 from moderation.policy import Policy
-from moderation.scoring.batching import Batcher
+from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import Basis, Decision, decide, deciding_frame, make_verdict
 
@@ -28,7 +27,7 @@ BatchObserver = Callable[[str, int], None]
 
 
 class Timer:
-    """Seconds by step."""
+    """Seconds by step of the pipeline."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -113,7 +112,7 @@ class Pipeline:
             for name, policy in policies.items()
         }
         encoders = {reference: load(reference) for reference in set(model_of.values())}
-        classifiers = _bind(policies, model_of, encoders)
+        classifiers = _bound_classifiers(policies, model_of, encoders)
         self._models = {
             reference: LoadedModel(
                 reference,
@@ -268,7 +267,7 @@ class Pipeline:
         self.close()
 
 
-def _bind(
+def _bound_classifiers(
     policies: Mapping[str, Policy], model_of: Mapping[str, str], encoders: Mapping[str, Encoder]
 ) -> dict[str, Classifier]:
     classifiers: dict[str, Classifier] = {}

@@ -161,7 +161,7 @@ def make_verdict(
 
 
 class DecisionKey(NamedTuple):
-    """What one image's decision depends on: an equal key means the same decision, for good.
+    """What the verdict on one image depends on: an equal key means the same decision, for good.
 
     Number format and device are left out: workers that differ in them can serve one queue.
     """
@@ -174,7 +174,7 @@ class DecisionKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Basis:
-    """What a decision rests on apart from the image, for a replay."""
+    """What a verdict rests on apart from the image, for a replay."""
 
     policy: Policy
     model: ModelStamp

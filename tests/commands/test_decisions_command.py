@@ -17,7 +17,7 @@ from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.opening import open_log
 from moderation.decision_log.tables import decisions, policies
 from moderation.errors import ImageError
-from moderation.scoring.loading import load_pipeline
+from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import load_settings
 from tests.support.command_line import moderation
 from tests.support.decision_samples import (

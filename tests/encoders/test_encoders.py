@@ -27,10 +27,8 @@ from moderation.errors import ModelError, SettingsError
 from moderation.images.pixels import Pixels, decode, preprocess
 from moderation.scoring.classifier import Classifier
 from moderation.settings import load_settings
-from tests.conftest import POLICIES
 from tests.support.policy_texts import policy
 from tests.support.stub_encoder import StubEncoder
-from tests.support.waiting import PATIENCE_SECONDS
 
 TEXTS = ["a photo of a cat.", "a photo of a handgun.", "a dog, seen from afar, on a couch"]
 
@@ -145,12 +143,6 @@ def _plain_forward(
     return image_rows, text_rows
 
 
-def _processor(name: str, folder: Path) -> Callable[..., dict[str, torch.Tensor]]:
-    cls: Any = CLIPImageProcessorPil if name == "clip" else SiglipImageProcessorPil
-    loaded: Callable[..., dict[str, torch.Tensor]] = cls.from_pretrained(folder)
-    return loaded
-
-
 @pytest.mark.parametrize("name", CLIPS)
 def test_features_equal_a_plain_float32_forward(
     name: str,
@@ -160,7 +152,8 @@ def test_features_equal_a_plain_float32_forward(
 ) -> None:
     kind, ours = name.split()[0], loaded(name)
     folder = request.getfixturevalue(f"toy_{kind}")
-    image_rows, text_rows = _plain_forward(folder, images, _processor(kind, folder))
+    processor: Any = CLIPImageProcessorPil if kind == "clip" else SiglipImageProcessorPil
+    image_rows, text_rows = _plain_forward(folder, images, processor.from_pretrained(folder))
     assert abs(ours.image_features(_pixels(images, ours)) - image_rows).max() < 1e-5
     assert abs(ours.text_features(TEXTS) - text_rows).max() < 1e-5
 
@@ -299,26 +292,6 @@ def test_a_checkpoint_that_leaves_out_a_step_is_refused(step: str, folder: Path)
 def test_an_unknown_device_is_refused(toy_clip: Path) -> None:
     with pytest.raises(ModelError, match="device cuda:99"):
         load_encoder(str(toy_clip), ModelOptions(device="cuda:99"))
-
-
-def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
-    photographs: list[Path],
-) -> None:
-    from moderation.images.decode.child import DecodeLimits
-    from moderation.images.decode.pool import DecoderPool
-    from moderation.policy import load_policies
-    from moderation.scoring.pipeline import Pipeline
-
-    encoder = StubEncoder()
-    encoder.context_length = 1000
-    policies = load_policies([POLICIES])
-    decoders = DecoderPool(1, DecodeLimits(10_000_000, 1, PATIENCE_SECONDS))
-    with Pipeline(policies, lambda _: encoder, decoders, default_model="stub") as pipeline_:
-        texts = encoder.texts_encoded
-        for path in photographs[:4]:
-            pipeline_.moderate(path.read_bytes(), pipeline_.served(policies), request_id="x")
-    assert encoder.texts_encoded == texts
-    assert encoder.images_encoded == 4
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ import pytest
 import torch
 
 from moderation.encoders.encoder import Encoder
-from moderation.encoders.hardware import choose_hardware, use_threads
+from moderation.encoders.hardware import choose_hardware, use_hardware_threads
 from moderation.encoders.options import ModelOptions
-from moderation.encoders.registry import best_batch, load_encoder
+from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
 from moderation.features import FeatureSpace
 from moderation.images.pixels import Pixels
@@ -106,7 +106,7 @@ def test_whoever_asks_for_openvino_gets_the_cpu_on_a_machine_with_a_gpu(
 
 
 def test_a_module_that_openvino_cannot_compile_is_an_error_that_names_the_way_out() -> None:
-    from moderation.encoders.openvino import compiled
+    from moderation.encoders.openvino import compiled_by_openvino
 
     class Sorting(torch.nn.Module):
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -115,7 +115,7 @@ def test_a_module_that_openvino_cannot_compile_is_an_error_that_names_the_way_ou
 
     level = logging.getLogger().level
     with pytest.raises(ModelError, match="cannot compile") as caught:
-        compiled(Sorting(), (8, 8), choose_hardware(ON_OPENVINO))
+        compiled_by_openvino(Sorting(), (8, 8), choose_hardware(ON_OPENVINO))
     assert "MODERATION_RUNTIME=torch" in caught.value.remedy
     assert logging.getLogger().level == level  # otherwise nothing is logged any more
 
@@ -201,13 +201,8 @@ def test_threads_are_as_many_as_asked_for_or_the_usable_cores(
 ) -> None:
     before = torch.get_num_threads()
     try:
-        assert use_threads(3) == torch.get_num_threads() == 3
+        assert use_hardware_threads(3) == torch.get_num_threads() == 3
         monkeypatch.setattr("moderation.encoders.hardware.usable", lambda: 1)
-        assert use_threads(None) == torch.get_num_threads() == 1
+        assert use_hardware_threads(None) == torch.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
-
-
-def test_a_gpu_gets_larger_batches_than_a_cpu(encoder: Encoder) -> None:
-    on_gpu = encoder.stamp.model_copy(update={"device": "cuda:1"})
-    assert best_batch(encoder.stamp) < best_batch(on_gpu)

@@ -42,7 +42,7 @@ from moderation.errors import (
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, ImageReference, ModerationResponse, Verdict
 from moderation.queue.celery_app import UNACKED, create_app
-from moderation.scoring.loading import load_pipeline
+from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker.tasks import _arrival
 from tests.conftest import POLICIES

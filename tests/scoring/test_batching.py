@@ -16,7 +16,8 @@ from moderation.encoders.encoder import Float32s
 from moderation.errors import EncoderFailed, ModelError, TransientError
 from moderation.images.pixels import Pixels
 from moderation.messages.queues import QueueName
-from moderation.scoring.batching import Batcher
+from moderation.scoring.batching import Batcher, Encode, best_batch
+from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
 
@@ -126,30 +127,38 @@ def test_a_lone_image_does_not_wait_for_company() -> None:
     assert encode.sizes == [1]
 
 
-def test_an_image_that_fails_costs_no_other_image_its_answer() -> None:
-    def encode(pixels: Pixels) -> Float32s:
-        if (pixels == 13).any():
-            raise RuntimeError("thirteen")
-        return _mean(pixels)
+def _raising(pixels: Pixels) -> Float32s:
+    if (pixels == 13).any():
+        raise RuntimeError("thirteen")
+    return _mean(pixels)
 
+
+def _not_finite(pixels: Pixels) -> Float32s:
+    means = _mean(pixels)
+    means[means == 13] = np.nan
+    return means
+
+
+@pytest.mark.parametrize(
+    ("encode", "error", "message"),
+    [
+        (_raising, EncoderFailed, "the encoder failed: thirteen"),
+        (_not_finite, ModelError, "not finite"),
+    ],
+)
+def test_an_image_that_fails_costs_no_other_image_its_answer(
+    encode: Encode, error: type[Exception], message: str
+) -> None:
     with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(16) as pool:
         futures = {i: pool.submit(batcher.features, _square(i)) for i in range(16)}
-        with pytest.raises(EncoderFailed, match="the encoder failed: thirteen"):
+        with pytest.raises(error, match=message):
             futures.pop(13).result()
         assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
 
 
-def test_a_feature_that_is_not_finite_is_an_error_of_that_image_alone() -> None:
-    def encode(pixels: Pixels) -> Float32s:
-        means = _mean(pixels)
-        means[means == 5] = np.nan
-        return means
-
-    with Batcher(encode, batch_size=16) as batcher, ThreadPoolExecutor(8) as pool:
-        futures = {i: pool.submit(batcher.features, _square(i)) for i in range(8)}
-        with pytest.raises(ModelError, match="not finite"):
-            futures.pop(5).result()
-        assert all(float(future.result()[0, 0]) == i for i, future in futures.items())
+def test_a_gpu_gets_larger_batches_than_a_cpu() -> None:
+    stamp = StubEncoder().stamp
+    assert best_batch(stamp) < best_batch(stamp.model_copy(update={"device": "cuda:1"}))
 
 
 def test_closing_answers_all_that_wait_and_then_refuses_more() -> None:

@@ -16,6 +16,7 @@ from moderation.messages import QueueName, Verdict
 from moderation.scoring.pipeline import Pipeline
 from tests.support.hostile_files import saved
 from tests.support.sample_pipeline import make_pipeline
+from tests.support.stub_encoder import StubEncoder
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,18 @@ def test_many_threads_in_both_queues_each_get_the_verdict_on_their_image(
 
     with ThreadPoolExecutor(12) as threads:
         list(threads.map(ask, range(60)))
+
+
+def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
+    photographs: list[Path],
+) -> None:
+    encoder = StubEncoder()
+    with make_pipeline(frames=1, encoder=encoder) as pipeline:
+        texts = encoder.texts_encoded
+        for path in photographs[:4]:
+            _moderated(pipeline, path.read_bytes())
+    assert encoder.texts_encoded == texts > 0
+    assert encoder.images_encoded == 4
 
 
 def test_a_bad_image_and_what_is_not_served_are_refused(pipeline: Pipeline) -> None:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -24,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from moderation.errors import StoreError
-from moderation.messages import ModelStamp
+from moderation.features.space import FeatureSpace
 from moderation.whole_file import whole_file
 
 Storage = Literal["float32", "float16"]
@@ -36,46 +35,6 @@ _LENGTH_ERROR: dict[Storage, float] = {"float32": 1e-4, "float16": 1e-3}
 _VALUE_TYPES = {"float32": pa.float32(), "float16": pa.float16()}
 #: Temporary files of a writer that was killed are removed when they are older.
 _STRAY_SECONDS = 24 * 3600.0
-
-
-@dataclass(frozen=True)
-class FeatureSpace:
-    """What must be equal for two features to be comparable.
-
-    `dtype` is what the model computed in, followed by the runtime where that is not torch: in
-    bfloat16, features of two runtimes differ as much as those of two number formats. `model` and
-    `revision` are for people who look into a file: the same weights can have two names.
-    """
-
-    kind: Literal["images", "texts"]
-    fingerprint: str
-    preprocessing: str
-    dtype: str
-    model: str = field(default="", compare=False)
-    revision: str = field(default="", compare=False)
-
-    def __post_init__(self) -> None:
-        words = (self.kind, self.fingerprint, self.preprocessing, self.dtype)
-        if not all(re.fullmatch(r"\w+", word) for word in words):
-            raise ValueError(f"{words} cannot be the name of a folder")
-
-    @classmethod
-    def of_images(cls, stamp: ModelStamp) -> FeatureSpace:
-        """Returns the space of a model's image features."""
-        dtype = stamp.dtype if stamp.runtime == "torch" else f"{stamp.dtype}_{stamp.runtime}"
-        names = (stamp.fingerprint, stamp.preprocessing, dtype, stamp.id, stamp.revision)
-        return cls("images", *names)
-
-    @classmethod
-    def of_texts(cls, stamp: ModelStamp) -> FeatureSpace:
-        """Returns the space of a model's text features: without pixels, and always on torch."""
-        names = (stamp.fingerprint, "none", stamp.dtype, stamp.id, stamp.revision)
-        return cls("texts", *names)
-
-    @property
-    def folder(self) -> Path:
-        """Where its files are, under the root of a store."""
-        return Path(self.kind, f"{self.fingerprint}-{self.preprocessing}-{self.dtype}")
 
 
 class Part(NamedTuple):
@@ -92,10 +51,10 @@ def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
     Raises:
         StoreError: it cannot be written.
     """
-    with written_whole(folder / f"part-{uuid.uuid4()}.parquet", "features") as file:
+    with written_store_file(folder / f"part-{uuid.uuid4()}.parquet", "features") as file:
         # Features do not compress, and no value repeats.
         pq.write_table(
-            _table(space, part),
+            _part_table(space, part),
             file,
             compression="none",
             use_dictionary=False,
@@ -105,7 +64,7 @@ def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
 
 
 @contextmanager
-def written_whole(target: Path, what: str) -> Iterator[IO[bytes]]:
+def written_store_file(target: Path, what: str) -> Iterator[IO[bytes]]:
     """Yields a file that takes its place when the block ends, and is gone if the block fails.
 
     Args:
@@ -125,8 +84,8 @@ def written_whole(target: Path, what: str) -> Iterator[IO[bytes]]:
         raise StoreError(told, str(target.parent), remedy) from error
 
 
-def remove_strays(folder: Path, stem: str) -> None:
-    """Removes what writers of `<stem>*` left behind that were killed a day ago or more."""
+def remove_stray_files(folder: Path, stem: str) -> None:
+    """Removes files that writers of `<stem>*` left in a store when they were killed a day ago."""
     for path in folder.glob(f"{stem}-*.tmp"):
         with contextlib.suppress(OSError):  # it may be another's by now
             if time.time() - path.stat().st_mtime > _STRAY_SECONDS:
@@ -146,20 +105,20 @@ def read_part(path: Path, space: FeatureSpace) -> Part:
         raise StoreError(f"it cannot be read ({error})", str(path), remedy) from error
     try:
         file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        return _verified(path, space, file.read())
+        return _verified_part(path, space, file.read())
     except StoreError:
         raise
     except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
-        raise refused(path, f"it is damaged ({error})") from error
+        raise refused_file(path, f"it is damaged ({error})") from error
 
 
-def refused(path: Path, what: str) -> StoreError:
+def refused_file(path: Path, what: str) -> StoreError:
     """Returns the error of a file that must not be used."""
     return StoreError(what, str(path), "Delete this file; its images are embedded again")
 
 
-def not_unit(rows: Rows, storage: Storage) -> str | None:
-    """Returns what is wrong with rows that should have unit length, if anything is."""
+def not_of_unit_length(rows: Rows, storage: Storage) -> str | None:
+    """Returns what is wrong with rows for a file, which must have unit length, if anything is."""
     wide = rows.astype(np.float32, copy=False)
     with np.errstate(all="ignore"):
         off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1.0)
@@ -170,26 +129,26 @@ def not_unit(rows: Rows, storage: Storage) -> str | None:
     return None
 
 
-def _table(space: FeatureSpace, part: Part) -> pa.Table:
+def _part_table(space: FeatureSpace, part: Part) -> pa.Table:
     """Returns a part as a file holds it, its description in the metadata."""
     width = part.rows.shape[1]
     described = {"format": _FORMAT, **asdict(space), "storage": part.storage, "width": str(width)}
-    schema = _schema(part.storage, width)
+    schema = _part_schema(part.storage, width)
     values = pa.array(part.rows.ravel(), type=_VALUE_TYPES[part.storage])
     features = pa.FixedSizeListArray.from_arrays(values, type=schema.field("feature").type)
     columns = [pa.array(part.keys, type=pa.binary(32)), features]
-    metadata = {**described, "sha256": _digest(described, part.keys, part.rows)}
+    metadata = {**described, "sha256": _part_digest(described, part.keys, part.rows)}
     return pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
 
 
-def _schema(storage: str, width: int) -> pa.Schema:
+def _part_schema(storage: str, width: int) -> pa.Schema:
     # Parquet calls it "element", so that is its name when it is read.
     value = pa.field("element", _VALUE_TYPES[storage], nullable=False)
     key = pa.field("key", pa.binary(32), nullable=False)
     return pa.schema([key, pa.field("feature", pa.list_(value, width), nullable=False)])
 
 
-def _digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str:
+def _part_digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str:
     """Returns the hash of all that a file says: page checksums do not cover the footer."""
     content = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     content.update(b"".join(keys))
@@ -197,24 +156,24 @@ def _digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str
     return content.hexdigest()
 
 
-def _verified(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
+def _verified_part(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
     metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
     described = {name: text for name, text in metadata.items() if name != "sha256"}
     names = {"format", *asdict(space), "storage", "width"}
     if described.keys() != names or described["format"] != _FORMAT:
-        raise refused(path, "it is not a file of this store, or is of another version")
+        raise refused_file(path, "it is not a file of this store, or is of another version")
     found: dict[str, Any] = {name: described[name] for name in asdict(space)}
     if FeatureSpace(**found) != space:
-        raise refused(path, "its features are of another model or preprocessing")
+        raise refused_file(path, "its features are of another model or preprocessing")
     storage: Storage = "float16" if described["storage"] == "float16" else "float32"
     width = int(described["width"])
-    if not table.schema.equals(_schema(storage, width), check_metadata=False):
-        raise refused(path, "its columns are not those of this store")
+    if not table.schema.equals(_part_schema(storage, width), check_metadata=False):
+        raise refused_file(path, "its columns are not those of this store")
     keys: list[Any] = table.column("key").to_pylist()
     values: Any = table.column("feature").combine_chunks()
     rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
-    if _digest(described, keys, rows) != metadata.get("sha256"):
-        raise refused(path, "it is damaged: its content does not have its hash")
-    if problem := not_unit(rows, storage):
-        raise refused(path, problem)
+    if _part_digest(described, keys, rows) != metadata.get("sha256"):
+        raise refused_file(path, "it is damaged: its content does not have its hash")
+    if problem := not_of_unit_length(rows, storage):
+        raise refused_file(path, problem)
     return Part(storage, keys, rows)

@@ -27,7 +27,7 @@ _TIMEOUT_SECONDS = 10.0
 
 
 class LocalModel(NamedTuple):
-    """A model's files on this machine; `revision` is a commit, or `local` for a folder."""
+    """A model's files, of the Hub or a folder; `revision` is a commit, or `local` for a folder."""
 
     name: str
     revision: str

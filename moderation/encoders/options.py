@@ -31,9 +31,9 @@ class ModelOptions:
     def __post_init__(self) -> None:
         kind, _, number = self.device.partition(":")
         is_numbered = number.isdecimal() and number.isascii()
-        _refuse_unknown_option("device", self.device, DEVICES, kind if is_numbered else self.device)
-        _refuse_unknown_option("number format", self.dtype, DTYPES, self.dtype)
-        _refuse_unknown_option("runtime", self.runtime, RUNTIMES, self.runtime)
+        _refuse_model_option("device", self.device, DEVICES, kind if is_numbered else self.device)
+        _refuse_model_option("number format", self.dtype, DTYPES, self.dtype)
+        _refuse_model_option("runtime", self.runtime, RUNTIMES, self.runtime)
 
     @classmethod
     def of(cls, settings: Settings) -> ModelOptions:
@@ -41,7 +41,7 @@ class ModelOptions:
         return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
 
 
-def _refuse_unknown_option(what: str, given: str, known: tuple[str, ...], kind: str) -> None:
+def _refuse_model_option(what: str, given: str, known: tuple[str, ...], kind: str) -> None:
     if kind not in known:
         remedy = f"Use one of: {', '.join(known)}"
         raise SettingsError(f"there is no {what} {given!r}", "model", remedy)

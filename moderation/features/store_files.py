@@ -113,12 +113,12 @@ def read_part(path: Path, space: FeatureSpace) -> Part:
 
 
 def refused_file(path: Path, what: str) -> StoreError:
-    """Returns the error of a file that must not be used."""
+    """Returns the error of a store's file that must not be used."""
     return StoreError(what, str(path), "Delete this file; its images are embedded again")
 
 
 def not_of_unit_length(rows: Rows, storage: Storage) -> str | None:
-    """Returns what is wrong with rows for a file, which must have unit length, if anything is."""
+    """Returns what is wrong with a file's rows, which must have unit length; None if nothing is."""
     wide = rows.astype(np.float32, copy=False)
     with np.errstate(all="ignore"):
         off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1.0)

@@ -34,7 +34,7 @@ class Kind(StrEnum):
 
 
 class Entry(NamedTuple):
-    """A file, or a folder that is not looked into."""
+    """An entry of a folder: a file, or a folder that is not looked into."""
 
     path: Path
     kind: Kind
@@ -66,7 +66,7 @@ def entries(folder: Path, *, hidden: bool = True) -> Iterator[Entry]:
 
 
 def kind_of(file: Path) -> Kind:
-    """Returns what a file is: an image where its content or its name says so.
+    """Returns what a file of a folder is: an image where its content or its name says so.
 
     One that cannot be read counts as an image: whoever decodes it reports what is wrong.
     """
@@ -95,5 +95,5 @@ def counts_by_kind(passed_over: Iterable[Entry]) -> str:
 
 
 def is_hidden(name: str) -> bool:
-    """Returns whether a file is meant to be overlooked, by an operating system or its user."""
+    """Returns whether a file of a folder is to be overlooked, as its user or a system hides it."""
     return name.startswith(".") or name in ("Thumbs.db", "desktop.ini")

@@ -114,7 +114,7 @@ def read_squares(
 
 
 def decode(content: bytes, *, max_pixels: int) -> Image.Image:
-    """Returns the image in `content` in full: RGB in sRGB, upright; the first if it has several.
+    """Returns all pixels of the image in `content`: RGB in sRGB, upright; the first of several.
 
     Raises:
         ImageError: as `read_squares`.
@@ -160,7 +160,7 @@ def _upright_pixels(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Returns the EXIF orientation; 1, upright, where the EXIF data is too long or damaged."""
+    """Returns how EXIF data turn the pixels; 1, upright, where they are too long or damaged."""
     if len(image.info.get("exif") or b"") > LONGEST_EXIF:
         return 1
     exif = Image.Exif()  # not `getexif`, which reads texts and XMP too, as no browser does

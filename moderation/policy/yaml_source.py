@@ -43,14 +43,14 @@ _APOSTROPHES = tuple("‘’‛´＇")  # noqa: RUF001
 
 
 class FileKind(NamedTuple):
-    """What a file is expected to be, such as `a policy`, and how its author can begin one."""
+    """What a YAML file is expected to be, such as `a policy`, and how its author can begin one."""
 
     name: str
     remedy: str
 
 
 class Place(NamedTuple):
-    """A place in a file; `line` and `column` count from 1, 0 where unknown."""
+    """A place in a YAML file; `line` and `column` count from 1, 0 where unknown."""
 
     line: int = 0
     column: int = 0

@@ -18,7 +18,7 @@ from moderation.policy.rules import prompt_length_rule, sigmoid_rule
 
 
 def expand_prompts(policy: Policy, label: Label) -> list[str]:
-    """Returns every template with every prompt of the label set into it."""
+    """Returns what a label is classified by: every template with every prompt set into it."""
     return [template.replace("{}", text) for template in policy.templates for text in label.prompts]
 
 

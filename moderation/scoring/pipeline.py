@@ -44,7 +44,7 @@ class Timer:
 
 
 class Embedding(NamedTuple):
-    """A (d,) feature, with the hash of its image and the model that made it."""
+    """What a pipeline embeds: a (d,) feature, with the hash of its image and its model."""
 
     image_sha256: str
     model: ModelStamp
@@ -52,7 +52,7 @@ class Embedding(NamedTuple):
 
 
 class LoadedModel(NamedTuple):
-    """A model that is ready for images; `reference` is what policies and requests call it."""
+    """A pipeline's model, ready for images; `reference` is what policies and requests call it."""
 
     reference: str
     encoder: Encoder

@@ -362,13 +362,6 @@ def test_a_disk_that_cannot_be_written_is_an_error_that_keeps_the_rows(tmp_path:
     assert len(EmbeddingStore(root).open(SPACE)) == 3
 
 
-def test_a_failed_write_leaves_no_temporary_file(tmp_path: Path) -> None:
-    keys = [b"too short"]
-    with pytest.raises(pa.ArrowException):
-        write_part(tmp_path, SPACE, Part("float32", keys, made(1)[1]))
-    assert list(tmp_path.iterdir()) == []
-
-
 def refusal(root: Path, space: FeatureSpace = SPACE) -> str:
     """Returns the error that a store gives when it is opened."""
     with pytest.raises(StoreError) as caught:

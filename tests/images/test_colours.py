@@ -138,13 +138,6 @@ def test_the_greys_of_a_profile_become_those_of_srgb() -> None:
     assert (found[0] == 255).all()
 
 
-def test_what_an_encoder_gets_is_in_srgb_too(coffee: Image.Image) -> None:
-    how = Preprocessing(400, (400, 600), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
-    content = saved(coffee, icc_profile=rgb_profile("Display P3"))
-    [squares] = read_squares(content, [how], max_pixels=10**6)
-    assert np.array_equal(squares[0], shown(content))
-
-
 def test_colours_converted_after_resizing_are_those_converted_before(coffee: Image.Image) -> None:
     how = Preprocessing(100, (100, 100), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
     content = saved(coffee, icc_profile=rgb_profile("Display P3"))

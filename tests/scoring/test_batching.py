@@ -99,7 +99,7 @@ def test_an_interactive_image_goes_before_a_backlog_of_bulk() -> None:
     assert sorted(served) == [*range(21), 99]
 
 
-def test_what_gathers_while_the_encoder_is_busy_goes_in_full_batches() -> None:
+def test_a_lone_image_goes_at_once_and_what_gathers_meanwhile_in_full_batches() -> None:
     encode = _Recorder()
     with Batcher(encode, batch_size=8) as batcher, ThreadPoolExecutor(25) as pool:
         futures = [pool.submit(batcher.features, _square(0))]
@@ -117,14 +117,6 @@ def test_an_encoder_that_loses_a_row_fails_its_batch_and_blocks_no_request() -> 
 
     with Batcher(encode, batch_size=4) as batcher, pytest.raises(ModelError, match="0 rows for 1"):
         batcher.features(_square(1))
-
-
-def test_a_lone_image_does_not_wait_for_company() -> None:
-    encode = _Recorder()
-    encode.gate.set()
-    with Batcher(encode, batch_size=32) as batcher:
-        assert batcher.features(_square(3)).tolist() == [[3.0]]
-    assert encode.sizes == [1]
 
 
 def _raising(pixels: Pixels) -> Float32s:

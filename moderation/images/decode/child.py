@@ -32,7 +32,7 @@ _LENGTH = struct.Struct("!Q")
 
 
 class DecodeLimits(NamedTuple):
-    """What decoding one image may cost.
+    """What decoding one image may cost the child that decodes.
 
     Attributes:
         max_pixels: width times height, at most.
@@ -77,7 +77,7 @@ def receive(channel: socket.socket, size: int, deadline: float | None = None) ->
 
 
 def receive_length(channel: socket.socket, deadline: float | None = None) -> int:
-    """Returns the length of the next message, in bytes; waits as `receive` does."""
+    """Returns the length of the child's next message, or of one to it; waits as `receive` does."""
     length: int = _LENGTH.unpack(receive(channel, _LENGTH.size, deadline))[0]
     return length
 

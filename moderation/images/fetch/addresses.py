@@ -74,7 +74,7 @@ _ISATAP = (0x5EFE, 0x2005EFE)
 
 
 def may_reach(text: str, allowed: tuple[Network, ...]) -> bool:
-    """Returns whether a connection may be made to an address.
+    """Returns whether a connection may be made to an IP address.
 
     Args:
         text: the address as the resolver gave it; one with a scope is refused.

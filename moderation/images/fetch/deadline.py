@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class NoRoom(TimeoutError):
-    """So many calls are under way that this one did not begin."""
+    """So many calls with a deadline are under way that this one did not begin."""
 
 
 def call_within(

@@ -130,7 +130,7 @@ def _http_header_values(answer: httpcore.Response, name: bytes) -> list[bytes]:
 
 
 def too_large(where: str, most: int) -> ImageError:
-    """Returns the error of a file that has more bytes than an image may have."""
+    """Returns the error of a file, by HTTP or otherwise, that has more bytes than an image may."""
     return ImageError(
         f"the image is over the limit of {most} bytes",
         where,

@@ -30,11 +30,11 @@ _LOOKUPS = 64
 
 
 class AddressRefused(Exception):
-    """The name leads to an address that may not be reached."""
+    """A network connection is refused: the name leads to an address that may not be reached."""
 
 
 class TooMuchReceived(Exception):
-    """The host sent more than a fetch may receive."""
+    """The host sent more over the network than a fetch may receive."""
 
 
 class Allowance(threading.local):

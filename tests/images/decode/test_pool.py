@@ -25,7 +25,7 @@ from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.pixels import Preprocessing, read_squares
 from tests.support.command_line import python
-from tests.support.hostile_files import picture, saved
+from tests.support.hostile_files import saved
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 LIMITS = DecodeLimits(max_pixels=20_000_000, frames=1, seconds=PATIENCE_SECONDS)
@@ -92,12 +92,6 @@ def test_a_refused_image_is_the_error_that_decoding_here_gives(pool: DecoderPool
     with pytest.raises(ImageError) as there:
         pool.squares(b"no image", [SMALL])
     assert there.value.args == here.value.args
-
-
-def test_the_limit_of_pixels_holds_in_the_process() -> None:
-    few = LIMITS._replace(max_pixels=100)
-    with DecoderPool(1, few) as pool, pytest.raises(ImageError, match="over the limit of 100"):
-        pool.squares(saved(picture(20)), [SMALL])
 
 
 def test_a_decoder_that_is_killed_costs_no_image_its_answer(

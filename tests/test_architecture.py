@@ -126,18 +126,21 @@ ORDER = {
     "audit.results": "rows | formatting\n ablation_rows\n results\n summary",
     "audit.gate": "limits\n figures\n checks\n report",
     "audit.report": """
-        document | names | tables
-        shown | markdown | page
-        plots
+        csv_tables | grouping | inline | names
+        shown_numbers
+        cells | plots
+        blocks
         sections
-        outline
+        document
+        html | markdown
         writing
     """,
-    "audit.report.plots": "canvas\n bars | dumbbell | flow | forest | heatmap | ribbons",
-    "audit.report.sections": """
-        ablation | flagged | gaps | labels | method | reach | sensitivity | shifts
-        flows
+    "audit.report.plots": """
+        canvas
+        alluvial | bars | dumbbell | forest | heatmap | threshold_curves
     """,
+    "audit.report.sections": "ablation | flagged | flows | frameworks | gaps | labels | method"
+    " | power | sensitivity | shifts",
     "audit.audits": "subject\n run | gate | compare | ablate",
     "audit.commands": """
         options | output

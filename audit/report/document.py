@@ -1,147 +1,62 @@
-"""What a report is made of before it is HTML or Markdown: sections, tables, figures, numbers.
-
-A number is a `Value`, which keeps what results.json holds beside what a reader sees. Every other
-text is untrusted, and whatever writes it escapes it.
-"""
+"""Results -> the whole document: which sections it has, in which order."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from audit.datasets.dataset import OVERALL
+from audit.metrics.rates import FLAG
+from audit.report.blocks import Block
+from audit.report.inline import Line
+from audit.report.names import policy_names, policy_title
+from audit.report.sections.ablation import ablation_section
+from audit.report.sections.flagged import flagged_intersections_section, flagged_section
+from audit.report.sections.flows import flow_prices_section, flows_section
+from audit.report.sections.frameworks import frameworks_section
+from audit.report.sections.gaps import gaps_section, gaps_to_overall_section
+from audit.report.sections.labels import labels_section
+from audit.report.sections.method import (
+    method_facts_section,
+    method_files_section,
+    method_limits_section,
+    method_terms_section,
+)
+from audit.report.sections.power import power_section
+from audit.report.sections.sensitivity import (
+    retrieval_sensitivity_section,
+    threshold_sensitivity_section,
+    wording_sensitivity_section,
+)
+from audit.report.sections.shifts import matched_shifts_section, shifts_section
+from audit.report.shown_numbers import count_of, percent, rate_line, whole_percent
+from audit.results.results import Results
 
-@dataclass(frozen=True)
-class Value:
-    """A number, or null, of results.json with the text that a reader sees."""
+Make = Callable[[Results], Iterable[Block]]
 
-    raw: float | None
-    text: str
+_FINDINGS: tuple[tuple[str, str, Make], ...] = (
+    ("making", "How this report was made", method_facts_section),
+    ("labels", "What was compared", labels_section),
+    ("flagged", "Who is flagged", flagged_section),
+    ("intersections", "Where sensitive features meet", flagged_intersections_section),
+    ("gaps", "Gaps between groups", gaps_section),
+    ("differences", "Differences to the overall rate", gaps_to_overall_section),
+    ("shifts", "What changed for whom", shifts_section),
+    ("matched", "The same at one overall flag rate", matched_shifts_section),
+    ("flows", "Where images went", flows_section),
+    ("prices", "The price of new labels", flow_prices_section),
+    ("ablation", "Which label moves whom", ablation_section),
+    ("wordings", "How far wording matters", wording_sensitivity_section),
+    ("thresholds", "How far thresholds matter", threshold_sensitivity_section),
+    ("retrieval", "Whom a prompt ranks first", retrieval_sensitivity_section),
+    ("reach", "What this audit could have seen", power_section),
+    ("limits", "What this audit cannot say", method_limits_section),
+)
 
-    @property
-    def json(self) -> str:
-        """The value exactly as results.json writes it."""
-        return json.dumps(self.raw)
-
-
-@dataclass(frozen=True)
-class Tag:
-    """A word that marks a cell; `tone` is claim, few, indicative, added, removed or changed."""
-
-    text: str
-    tone: str
-
-
-@dataclass(frozen=True)
-class Name:
-    """A name from the dataset or a policy, set apart from the words around it."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Code:
-    """A hash, path or command, to be copied as it is."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class SectionLink:
-    """A pointer to a section by its key; its number is known only when all sections are."""
-
-    key: str
-
-
-Inline = str | Value | Tag | Name | Code | SectionLink
-Line = tuple[Inline, ...]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table: its first line, and smaller lines below it.
-
-    Attributes:
-        lines: what it says.
-        role: head names the row, number is aligned right, text and prose are words.
-        tone: few greys the cell out, claim and indicative mark it.
-    """
-
-    lines: tuple[Line, ...]
-    role: str = "number"
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with its caption; a cell in the role of head names its row."""
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """An inline drawing with its caption."""
-
-    svg: str
-    caption: str
-
-
-@dataclass(frozen=True)
-class Figures:
-    """Figures side by side where there is room."""
-
-    items: tuple[Figure, ...]
-
-
-@dataclass(frozen=True)
-class Paragraph:
-    """Words; the tone note sets them apart."""
-
-    parts: Line
-    tone: str = ""
-
-
-@dataclass(frozen=True)
-class Points:
-    """A list of words."""
-
-    items: tuple[Line, ...]
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Names, each with what it is."""
-
-    items: tuple[tuple[str, tuple[Line, ...]], ...]
-
-
-@dataclass(frozen=True)
-class Heading:
-    """The heading of a part of a section."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Fold:
-    """Blocks that a reader of the page can open; Markdown leaves them out."""
-
-    summary: str
-    blocks: tuple[Block, ...]
-
-
-@dataclass(frozen=True)
-class Beside:
-    """A figure and its table, side by side where there is room."""
-
-    figures: Figures
-    table: Table
-
-
-Block = Table | Figures | Paragraph | Points | Terms | Heading | Fold | Beside
+_METHOD: tuple[tuple[str, str, Make], ...] = (
+    ("method", "Method and definitions", method_terms_section),
+    ("files", "Files for machines", method_files_section),
+)
 
 
 @dataclass(frozen=True)
@@ -172,51 +87,46 @@ class Document:
     sections: tuple[Section, ...]
 
     def numbers(self) -> dict[str, tuple[int, str]]:
-        """Returns the number and title of each section by its key."""
+        """Returns the number and title of each section of the document by its key."""
         return {each.key: (i, each.title) for i, each in enumerate(self.sections, start=1)}
 
 
-def head(*lines: Inline) -> Cell:
-    """Returns the cell that names a row."""
-    return Cell(tuple((line,) for line in lines), role="head")
+def make_document(results: Results) -> Document:
+    """Returns the document of results; sections without content are left out."""
+    kept = [section for section in _document_sections(results, _FINDINGS) if section.blocks]
+    tail = _document_sections(results, _METHOD)
+    present = {section.key for section in (*kept, *tail)}
+    blocks = tuple(frameworks_section(present))
+    frameworks = Section("frameworks", "What this report answers", blocks)
+    sections = (*kept, frameworks, *tail)
+    return Document(_document_title(results), results.summary, _document_tiles(results), sections)
 
 
-def words(*parts: Inline) -> Cell:
-    """Returns a cell of words."""
-    return Cell((parts,), role="text")
+def _document_sections(results: Results, listed: Iterable[tuple[str, str, Make]]) -> list[Section]:
+    return [Section(key, name, tuple(make(results))) for key, name, make in listed]
 
 
-def number(*parts: Inline, tone: str = "") -> Cell:
-    """Returns a cell of numbers on one line."""
-    return Cell((parts,), tone=tone)
+def _document_title(results: Results) -> str:
+    *names, last = policy_names(results)
+    joined = f"{', '.join(names)} and {last}" if names else last
+    verb = {"run": "Audit of", "compare": "Comparison of", "ablate": "Label ablation of"}
+    return f"{verb[results.kind]} {joined} on {results.header.dataset.name}"
 
 
-def stacked(*lines: Line, role: str = "number", tone: str = "") -> Cell:
-    """Returns a cell of several lines; an empty one is left out."""
-    return Cell(tuple(line for line in lines if line), role, tone)
-
-
-def withheld() -> Cell:
-    """Returns a cell for a number that rests on too few images."""
-    return number("not shown", tone="few")
-
-
-def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
-    """Returns a table of rows of cells."""
-    return Table(caption, tuple(columns), tuple(tuple(row) for row in rows))
-
-
-def folded(shown: Table, summary: str = "") -> Fold:
-    """Returns a table that a reader of the page can open, by its caption or a summary."""
-    return Fold(summary or shown.caption, (shown,))
-
-
-def side_by_side(figures: Iterable[Figure]) -> Iterator[Figures]:
-    """Yields the figures together, if there are any."""
-    if items := tuple(figures):
-        yield Figures(items)
-
-
-def paragraph(*parts: Inline, tone: str = "") -> Paragraph:
-    """Returns a paragraph."""
-    return Paragraph(parts, tone)
+def _document_tiles(results: Results) -> tuple[Tile, ...]:
+    """Returns the overall share flagged under each policy."""
+    overall = [rate for rate in results.rates if rate.by == OVERALL and rate.metric == FLAG]
+    return tuple(
+        Tile(
+            f"Flagged under {policy_title(results, rate.policy)}",
+            (percent(rate.rate),),
+            (
+                *count_of(rate.count, rate.n),
+                " images; ",
+                whole_percent(results.header.confidence),
+                " interval",
+                *rate_line(rate.rate, rate.low, rate.high)[1:],
+            ),
+        )
+        for rate in overall
+    )

@@ -5,25 +5,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from audit.report.document import (
+from audit.report.blocks import (
     Beside,
     Block,
-    Cell,
-    Code,
-    Document,
     Figures,
     Fold,
     Heading,
-    Inline,
-    Line,
     Paragraph,
     Points,
-    SectionLink,
     Table,
-    Tag,
     Terms,
-    Value,
 )
+from audit.report.document import Document
+from audit.report.inline import Code, Inline, Line, SectionLink, Tag, Value
 from audit.results.formatting import escaped
 from moderation.visible_text import lines
 
@@ -37,21 +31,17 @@ def markdown(document: Document) -> str:
     parts += [escaped(text) for text in document.summary[:1]]
     if document.summary[1:]:
         parts.append("\n".join(f"- {escaped(text)}" for text in document.summary[1:]))
-    parts.append(
-        "\n".join(
-            f"- {escaped(tile.name)}: {_line((*tile.number, ' (', *tile.beside, ')'), numbers)}"
-            for tile in document.tiles
-        )
-    )
+    tiles = ((tile.name, (*tile.number, " (", *tile.beside, ")")) for tile in document.tiles)
+    parts.append("\n".join(f"- {escaped(name)}: {_markdown_line(t, numbers)}" for name, t in tiles))
     for section in document.sections:
         parts.append(f"## {numbers[section.key][0]}. {escaped(section.title)}")
-        parts += _blocks(section.blocks, numbers)
+        parts += _markdown_blocks(section.blocks, numbers)
         if any(isinstance(block, (Figures, Fold)) for block in section.blocks):
             parts.append("_The page, report.html, shows more of this._")
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]:
+def _markdown_blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]:
     heading = ""
     for block in blocks:
         if isinstance(block, Heading):
@@ -64,50 +54,48 @@ def _blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]:
             yield heading
         heading = ""
         if isinstance(block, Paragraph):
-            yield _line(block.parts, numbers)
+            yield _markdown_line(block.parts, numbers)
         elif isinstance(block, Points):
-            yield "\n".join(f"- {_line(item, numbers)}" for item in block.items)
+            yield "\n".join(f"- {_markdown_line(item, numbers)}" for item in block.items)
         elif isinstance(block, Terms):
-            yield "\n".join(_term(name, lines, numbers) for name, lines in block.items)
+            terms = ((name, _markdown_lines(lines, numbers)) for name, lines in block.items)
+            yield "\n".join(f"- **{escaped(name)}**: {text}" for name, text in terms)
         else:
-            yield _table(block.table if isinstance(block, Beside) else block, numbers)
+            yield _markdown_table(block.table if isinstance(block, Beside) else block, numbers)
 
 
-def _term(name: str, lines: Iterable[Line], numbers: Numbers) -> str:
-    return f"- **{escaped(name)}**: " + "; ".join(_line(line, numbers) for line in lines)
-
-
-def _table(table: Table, numbers: Numbers) -> str:
+def _markdown_table(table: Table, numbers: Numbers) -> str:
     rows = [
-        "| " + " | ".join(escaped(column) for column in table.columns) + " |",
-        "|" + " --- |" * len(table.columns),
-        *("| " + " | ".join(_cell(cell, numbers) for cell in row) + " |" for row in table.rows),
+        [escaped(column) for column in table.columns],
+        ["---"] * len(table.columns),
+        *([_markdown_lines(cell.lines, numbers) for cell in row] for row in table.rows),
     ]
-    return f"**{escaped(table.caption)}**\n\n" + "\n".join(rows)
+    lined = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return f"**{escaped(table.caption)}**\n\n{lined}"
 
 
-def _cell(cell: Cell, numbers: Numbers) -> str:
-    return "; ".join(_line(line, numbers) for line in cell.lines)
+def _markdown_lines(lines: Iterable[Line], numbers: Numbers) -> str:
+    return "; ".join(_markdown_line(line, numbers) for line in lines)
 
 
-def _line(line: Line, numbers: Numbers) -> str:
-    return "".join(_inline(part, numbers) for part in line).strip()
+def _markdown_line(line: Line, numbers: Numbers) -> str:
+    return "".join(_markdown_part(part, numbers) for part in line).strip()
 
 
-def _inline(part: Inline, numbers: Numbers) -> str:
+def _markdown_part(part: Inline, numbers: Numbers) -> str:
     if isinstance(part, str):
-        return _spaced(part)
+        return _markdown_words(part)
     if isinstance(part, SectionLink):
         number, title = numbers[part.key]
         return f"section {number}, {escaped(title)}"
     if isinstance(part, Tag):
         return f"**{escaped(part.text)}**" if part.tone == "claim" else f"_{escaped(part.text)}_"
     if isinstance(part, Code):
-        return _code(part.text)
+        return _markdown_code(part.text)
     return escaped(part.text) if not isinstance(part, Value) else part.text.replace("<", "&lt;")
 
 
-def _spaced(text: str) -> str:
+def _markdown_words(text: str) -> str:
     """Returns an escaped text with the spaces at its ends, which separate it from numbers."""
     inside = escaped(text)
     if not inside:
@@ -115,7 +103,7 @@ def _spaced(text: str) -> str:
     return f"{' ' * text[:1].isspace()}{inside}{' ' * text[-1:].isspace()}"
 
 
-def _code(text: str) -> str:
+def _markdown_code(text: str) -> str:
     """Returns a text as code, in a fence longer than any run of backticks in it."""
     text = " ".join(lines(text).split())
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)

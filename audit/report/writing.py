@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from audit.report.csv_tables import csv_files
+from audit.report.document import make_document
+from audit.report.html import html
 from audit.report.markdown import markdown
-from audit.report.outline import document
-from audit.report.page import page
-from audit.report.tables import table_files
 from audit.results.results import Results
 from moderation.whole_file import whole_file
 
@@ -24,19 +24,16 @@ def write_report(results: Results, folder: Path) -> list[Path]:
     Raises:
         OSError: the folder cannot be made or written to.
     """
-    outline = document(results)
+    document = make_document(results)
     texts = {
-        "report.html": page(outline),
-        "report.md": markdown(outline),
+        "report.html": html(document),
+        "report.md": markdown(document),
         "results.json": results.to_json(),
-        **table_files(results),
+        **csv_files(results),
     }
     folder.mkdir(parents=True, exist_ok=True)
-    return [_write(folder / name, text) for name, text in texts.items()]
-
-
-def _write(path: Path, text: str) -> Path:
-    with whole_file(path) as file:
-        # A name with a lone surrogate, which odd file systems have, must not stop a report.
-        file.write(text.encode(errors="backslashreplace"))
-    return path
+    for name, text in texts.items():
+        with whole_file(folder / name) as file:
+            # A name with a lone surrogate, which odd file systems have, must not stop a report.
+            file.write(text.encode(errors="backslashreplace"))
+    return [folder / name for name in texts]

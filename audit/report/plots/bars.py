@@ -7,30 +7,20 @@ from typing import Any, NamedTuple
 
 from matplotlib.patches import Patch
 
-from audit.report.names import short
-from audit.report.plots.canvas import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    SMALL,
-    inline_svg,
-    lined_axes,
-    sheet,
-)
+from audit.report.plots import canvas
 from audit.results.ablation_rows import Ablation
 
 _LINE, _FRAME = 40.0, 84.0
 
 
-class Change(NamedTuple):
+class BarPair(NamedTuple):
     """One change: what it does overall, and to the group that it moves most."""
 
     overall: Ablation
     group: Ablation | None
 
 
-def bars(changes: Sequence[Change], *, key: str, title: str) -> str:
+def bars(changes: Sequence[BarPair], *, key: str, title: str) -> str:
     """Returns the net change of each change of the label set, with its interval.
 
     Args:
@@ -38,53 +28,43 @@ def bars(changes: Sequence[Change], *, key: str, title: str) -> str:
         key: the figure's own id.
         title: what it is.
     """
-    with sheet(_FRAME + _LINE * len(changes)) as figure:
+    with canvas.sheet(_FRAME + _LINE * len(changes)) as figure:
         axes = figure.add_subplot()
         for place, change in enumerate(changes):
-            _bar(axes, change.overall, place - 0.17, overall=True)
+            _draw_bar(axes, change.overall, place - 0.17, overall=True)
             if change.group is not None:
-                _bar(axes, change.group, place + 0.17, overall=False)
-        _finish(axes, changes)
-        _legend(figure)
-        return inline_svg(figure, key, title, _in_words(changes))
+                _draw_bar(axes, change.group, place + 0.17, overall=False)
+        _finish_bars(axes, changes)
+        overall = Patch(facecolor=canvas.BLUE, label="overall")
+        moved = Patch(facecolor=canvas.ORANGE, hatch="////", edgecolor="white")
+        moved.set_label("most moved group")
+        figure.legend(handles=[overall, moved], loc="outside upper left", ncols=2)
+        return canvas.inline_svg(figure, key, title, _bars_in_words(changes))
 
 
-def _bar(axes: Any, row: Ablation, place: float, *, overall: bool) -> None:
-    colour, hatch = (BLUE, None) if overall else (ORANGE, "////")
+def _draw_bar(axes: Any, row: Ablation, place: float, *, overall: bool) -> None:
+    colour, hatch = (canvas.BLUE, None) if overall else (canvas.ORANGE, "////")
     axes.barh(place, row.net or 0, 0.3, color=colour, hatch=hatch, edgecolor="white", linewidth=0)
     if row.net_low is not None and row.net_high is not None:
-        axes.plot([row.net_low, row.net_high], [place, place], color=INK, lw=1.2, zorder=3)
-        ends = [row.net_low, row.net_high]
-        axes.plot(ends, [place, place], color=INK, marker="|", ms=5, ls="", zorder=3)
+        ends, places = [row.net_low, row.net_high], [place, place]
+        axes.plot(ends, places, color=canvas.INK, lw=1.2, marker="|", ms=5, zorder=3)
 
 
-def _finish(axes: Any, changes: Sequence[Change]) -> None:
-    names = [
-        short(change.overall.change, 22)
-        + (" *" if change.overall.claim else "")
-        + (
-            f"\n{short(change.group.group, 20)}{' *' if change.group.claim else ''}"
-            if change.group
-            else ""
-        )
-        for change in changes
-    ]
-    axes.set_yticks(range(len(changes)), names, fontsize=SMALL, linespacing=1.25)
+def _finish_bars(axes: Any, changes: Sequence[BarPair]) -> None:
+    names = []
+    for overall, group in changes:
+        name = canvas.short(overall.change, 22) + " *" * overall.claim
+        if group:
+            name += f"\n{canvas.short(group.group, 20)}{' *' * group.claim}"
+        names.append(name)
+    axes.set_yticks(range(len(changes)), names, fontsize=canvas.SMALL, linespacing=1.25)
     axes.set_ylim(len(changes) - 0.5, -0.5)
-    axes.axvline(0, color=GREY, linewidth=1)
+    axes.axvline(0, color=canvas.GREY, linewidth=1)
     axes.set_xlabel("net change of the share flagged, points", loc="right")
-    lined_axes(axes)
+    canvas.lined_axes(axes)
 
 
-def _legend(figure: Any) -> None:
-    handles = [
-        Patch(facecolor=BLUE, label="overall"),
-        Patch(facecolor=ORANGE, hatch="////", edgecolor="white", label="most moved group"),
-    ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2)
-
-
-def _in_words(changes: Sequence[Change]) -> str:
+def _bars_in_words(changes: Sequence[BarPair]) -> str:
     parts = []
     for overall, group in changes:
         text = f"{overall.change}: overall {100 * (overall.net or 0):+.2f} points"

@@ -61,7 +61,7 @@ _REFERENCES = re.compile(r'url\(#([^)]+)\)|(?:xlink:)?href="#([^"]+)"')
 
 @contextmanager
 def sheet(height: float) -> Iterator[Figure]:
-    """Yields an empty figure of the natural width and a height in pixels, to be drawn in a block.
+    """Yields a canvas of the natural width and a height in pixels, to be drawn on in a block.
 
     Inside the block matplotlib has the settings of a report's figures.
     """
@@ -73,7 +73,7 @@ def sheet(height: float) -> Iterator[Figure]:
 
 
 def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
-    """Returns a figure as an `<svg>` element whose ids all begin with its key.
+    """Returns a canvas as an `<svg>` element whose ids all begin with its key.
 
     Args:
         figure: what is drawn.
@@ -95,10 +95,10 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
         f'<title id="{key}-title">{escape(lines(title))}</title>'
         f'<desc id="{key}-desc">{escape(lines(description))}</desc>'
     )
-    return f"{opening}{_own_ids(body, key).strip()}</svg>"
+    return f"{opening}{_own_svg_ids(body, key).strip()}</svg>"
 
 
-def _own_ids(body: str, key: str) -> str:
+def _own_svg_ids(body: str, key: str) -> str:
     """Returns a drawing with only the ids that something points at, each with the key before it."""
     used = {a or b for a, b in _REFERENCES.findall(body)}
     names = {name: f"{key}-{i}" for i, name in enumerate(sorted(used))}
@@ -107,14 +107,36 @@ def _own_ids(body: str, key: str) -> str:
     return re.sub(r'(?:xlink:)?href="#([^"]+)"', lambda m: f'href="#{names[m[1]]}"', body)
 
 
+def short(text: str, length: int) -> str:
+    """Returns a text on one line of a canvas, cut to a length; the tables hold all of it."""
+    text = " ".join(lines(text).split())
+    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+
+
+def note(axes: Any, text: str, place: float) -> None:
+    """Writes at a place of a canvas why nothing is drawn there."""
+    axes.annotate(
+        text,
+        (0, place),
+        (3, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        color=GREY,
+        fontsize=SMALL,
+        fontstyle="italic",
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
+    )
+
+
 def percent_axis(axis: Any) -> None:
-    """Labels an axis of rates in percent, with no more digits than tell its ticks apart."""
+    """Labels an axis of a canvas in percent, with no more digits than tell its ticks apart."""
     axis.set_major_locator(mpl.ticker.MaxNLocator(4, steps=[1, 2, 2.5, 5, 10]))
     axis.set_major_formatter(lambda value, _: f"{100 * value:.4g}".replace("-", "−"))
 
 
 def lined_axes(axes: Any, grid: str = "x") -> None:
-    """Gives axes a line for each name, and percent along the other side."""
+    """Gives axes of a canvas a line for each name, and percent along the other side."""
     percent_axis(axes.xaxis)
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

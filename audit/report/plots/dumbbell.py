@@ -7,25 +7,15 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
-from audit.report.names import short
-from audit.report.plots.canvas import (
-    BLUE,
-    GREY,
-    INK,
-    ORANGE,
-    SMALL,
-    inline_svg,
-    lined_axes,
-    sheet,
-)
-from audit.report.shown import minus, points
+from audit.report.plots import canvas
+from audit.report.shown_numbers import minus, points
 from audit.results.rows import Shift
 
 _LINE, _FRAME = 21.0, 98.0
 
 #: A ring, and a square that fits into it, so that both are seen where nothing changed.
-_BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "white", "mec": BLUE}
-_AFTER: dict[str, Any] = {"marker": "s", "ms": 4.5, "mew": 1.0, "mfc": ORANGE, "mec": ORANGE}
+_BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "w", "mec": canvas.BLUE}
+_AFTER: dict[str, Any] = {"marker": "s", "ms": 4.5, "mew": 1.0, "color": canvas.ORANGE}
 
 
 def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, title: str) -> str:
@@ -38,48 +28,53 @@ def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, titl
         key: the figure's own id.
         title: what it is.
     """
-    with sheet(_FRAME + _LINE * len(shifts)) as figure:
+    with canvas.sheet(_FRAME + _LINE * len(shifts)) as figure:
         axes = figure.add_subplot()
         for place, shift in enumerate(shifts):
-            _pair(axes, shift, place)
-        _finish(axes, shifts)
-        _legend(figure, before, after)
-        return inline_svg(figure, key, title, _in_words(shifts, before, after))
+            _draw_dumbbell(axes, shift, place)
+        _finish_dumbbells(axes, shifts)
+        handles = [
+            Line2D([], [], label=canvas.short(before, 46), ls="", **_BEFORE),
+            Line2D([], [], label=canvas.short(after, 46), ls="", **_AFTER),
+        ]
+        above = "outside upper left"
+        figure.legend(handles=handles, loc=above, handletextpad=0.2, labelspacing=0.3)
+        return canvas.inline_svg(figure, key, title, _dumbbells_in_words(shifts, before, after))
 
 
-def _pair(axes: Any, shift: Shift, place: int) -> None:
-    side = {"xycoords": ("axes fraction", "data"), "textcoords": "offset points", "va": "center"}
+def _draw_dumbbell(axes: Any, shift: Shift, place: int) -> None:
     if shift.before is None or shift.after is None or shift.support == "suppressed":
-        text = f"too few: n = {shift.n:,}"
-        axes.annotate(text, (0, place), (3, 0), color=GREY, fontsize=SMALL, style="italic", **side)
+        canvas.note(axes, f"too few: n = {shift.n:,}", place)
         return
+    ends, places = [shift.before, shift.after], [place, place]
     line = "-" if shift.support == "full" else (0, (2, 1.5))
-    axes.plot([shift.before, shift.after], [place, place], color=GREY, lw=2, ls=line, zorder=2)
+    axes.plot(ends, places, color=canvas.GREY, lw=2, ls=line, zorder=2)
     axes.plot([shift.before], [place], ls="", **_BEFORE, zorder=3)
     axes.plot([shift.after], [place], ls="", **_AFTER, zorder=4)
     net = points(shift.net).text + (" *" if shift.claim else "")
-    weight = "bold" if shift.claim else "normal"
-    axes.annotate(net, (1, place), (4, 0), color=INK, fontsize=SMALL, weight=weight, **side)
+    axes.annotate(
+        net,
+        (1, place),
+        (4, 0),
+        xycoords=("axes fraction", "data"),
+        textcoords="offset points",
+        va="center",
+        color=canvas.INK,
+        fontsize=canvas.SMALL,
+        weight="bold" if shift.claim else "normal",
+    )
 
 
-def _finish(axes: Any, shifts: Sequence[Shift]) -> None:
-    axes.set_yticks(range(len(shifts)), [short(shift.group, 19) for shift in shifts])
+def _finish_dumbbells(axes: Any, shifts: Sequence[Shift]) -> None:
+    axes.set_yticks(range(len(shifts)), [canvas.short(shift.group, 19) for shift in shifts])
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
     axes.set_xlim(0, max(rates, default=1) * 1.06)
     axes.set_xlabel("% flagged; net change in points at the right", loc="right")
-    lined_axes(axes, grid="both")
+    canvas.lined_axes(axes, grid="both")
 
 
-def _legend(figure: Any, before: str, after: str) -> None:
-    handles = [
-        Line2D([], [], label=short(before, 46), ls="", **_BEFORE),
-        Line2D([], [], label=short(after, 46), ls="", **_AFTER),
-    ]
-    figure.legend(handles=handles, loc="outside upper left", handletextpad=0.2, labelspacing=0.3)
-
-
-def _in_words(shifts: Sequence[Shift], before: str, after: str) -> str:
+def _dumbbells_in_words(shifts: Sequence[Shift], before: str, after: str) -> str:
     parts = [
         f"{shift.group} from {100 * (shift.before or 0):.2f} to {100 * (shift.after or 0):.2f} "
         f"percent, net {minus(f'{100 * (shift.net or 0):.2f}')} points"

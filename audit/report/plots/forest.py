@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 from matplotlib.lines import Line2D
 
-from audit.report.names import distinct, short
-from audit.report.plots.canvas import (
-    GREY,
-    SERIES,
-    SMALL,
-    inline_svg,
-    lined_axes,
-    sheet,
-)
+from audit.report.plots import canvas
 from audit.results.rows import Rate
 
 _LINE, _FRAME = 15.0, 62.0
@@ -40,57 +33,49 @@ def forest(
         key: the figure's own id.
         title: what it is.
     """
-    groups, policies = distinct(r.group for r in rates), distinct(r.policy for r in rates)
+    groups = list(dict.fromkeys(rate.group for rate in rates))
+    policies = list(dict.fromkeys(rate.policy for rate in rates))
+    styles = dict(zip(policies, cycle(canvas.SERIES), strict=False))
     step = max(1.0, 0.62 * len(policies) + 0.5)
-    with sheet(_FRAME + _LINE * (step * len(groups) + len(policies) - 1)) as figure:
+    with canvas.sheet(_FRAME + _LINE * (step * len(groups) + len(policies) - 1)) as figure:
         axes = figure.add_subplot()
         for rate in overall:
-            series = policies.index(rate.policy)
-            _reference(axes, rate, SERIES[series % len(SERIES)][0])
+            if rate.rate is not None:
+                colour, _ = styles[rate.policy]
+                axes.axvline(rate.rate, color=colour, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
         for place, group in enumerate(groups):
-            _group(axes, [rate for rate in rates if rate.group == group], place * step, policies)
-        _finish(axes, groups, step, highest)
+            of_group = [rate for rate in rates if rate.group == group]
+            _draw_forest_group(axes, of_group, place * step, styles)
+        _finish_forest(axes, groups, step, highest)
         if len(policies) > 1:
-            _legend(figure, [called[policy] for policy in policies])
-        return inline_svg(figure, key, title, _in_words(rates, overall, called))
+            handles = [
+                Line2D([], [], color=colour, marker=shape, ms=5.5, lw=1.6)
+                for colour, shape in styles.values()
+            ]
+            names = [canvas.short(called[policy], 44) for policy in policies]
+            above = "outside upper left"
+            figure.legend(handles, names, loc=above, handlelength=1.8, labelspacing=0.3)
+        return canvas.inline_svg(figure, key, title, _forest_in_words(rates, overall, called))
 
 
-def _reference(axes: Any, rate: Rate, colour: str) -> None:
-    if rate.rate is not None:
-        axes.axvline(rate.rate, color=colour, linewidth=1, linestyle=(0, (4, 3)), zorder=1)
-
-
-def _group(axes: Any, rates: Sequence[Rate], place: float, policies: Sequence[str]) -> None:
+def _draw_forest_group(
+    axes: Any, rates: Sequence[Rate], place: float, styles: Mapping[str, tuple[str, str]]
+) -> None:
     """Draws a group's rates around its place, the first policy's on top."""
-    for rate in filter(_drawn, rates):
-        series = policies.index(rate.policy)
-        shift = 0.62 * (series - (len(policies) - 1) / 2)
-        _interval(axes, rate, place + shift, *SERIES[series % len(SERIES)])
-    if not any(map(_drawn, rates)):
-        _absence(axes, rates[0], place)
+    shown = list(filter(_has_forest_point, rates))
+    for rate in shown:
+        shift = 0.62 * (list(styles).index(rate.policy) - (len(styles) - 1) / 2)
+        _draw_forest_interval(axes, rate, place + shift, *styles[rate.policy])
+    if not shown:
+        n = rates[0].n
+        canvas.note(axes, f"too few: n = {n:,}" if n else "undefined", place)
 
 
-def _drawn(rate: Rate) -> bool:
+def _has_forest_point(rate: Rate) -> bool:
     return rate.rate is not None and rate.support != "suppressed"
 
 
-def _absence(axes: Any, rate: Rate, place: float) -> None:
-    """Says once for a group why it has no point under any policy."""
-    axes.annotate(
-        "undefined" if rate.n == 0 else f"too few: n = {rate.n:,}",
-        (0, place),
-        xytext=(3, 0),
-        xycoords=("axes fraction", "data"),
-        textcoords="offset points",
-        va="center",
-        color=GREY,
-        fontsize=SMALL,
-        fontstyle="italic",
-        bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
-    )
-
-
-def _interval(axes: Any, rate: Rate, place: float, colour: str, shape: str) -> None:
+def _draw_forest_interval(axes: Any, rate: Rate, place: float, colour: str, shape: str) -> None:
     full = rate.support == "full"
     style = "-" if full else (0, (2, 1.5))
     axes.plot([rate.low, rate.high], [place, place], color=colour, lw=1.6, ls=style, zorder=2)
@@ -98,38 +83,28 @@ def _interval(axes: Any, rate: Rate, place: float, colour: str, shape: str) -> N
     axes.plot([rate.rate], [place], marker=shape, ms=5.5, mfc=fill, mec=colour, ls="", zorder=3)
 
 
-def _finish(axes: Any, groups: Sequence[str], step: float, highest: float) -> None:
-    axes.set_yticks([i * step for i in range(len(groups))], [short(g, 20) for g in groups])
+def _finish_forest(axes: Any, groups: Sequence[str], step: float, highest: float) -> None:
+    axes.set_yticks([i * step for i in range(len(groups))], [canvas.short(g, 20) for g in groups])
     axes.set_ylim(step * (len(groups) - 0.5), -step / 2)
     axes.set_xlim(0, (highest or 1) * 1.04)
     axes.set_xlabel("% of the group's images")
-    lined_axes(axes)
+    canvas.lined_axes(axes)
 
 
-def _legend(figure: Any, names: Sequence[str]) -> None:
-    handles = [
-        Line2D([], [], color=colour, marker=shape, ms=5.5, lw=1.6, label=short(name, 44))
-        for name, (colour, shape) in zip(names, SERIES * len(names), strict=False)
-    ]
-    figure.legend(handles=handles, loc="outside upper left", handlelength=1.8, labelspacing=0.3)
-
-
-def _in_words(rates: Sequence[Rate], overall: Sequence[Rate], called: Mapping[str, str]) -> str:
+def _forest_in_words(
+    rates: Sequence[Rate], overall: Sequence[Rate], called: Mapping[str, str]
+) -> str:
     """Returns what the plot shows in words: the overall, the highest and the lowest rate."""
     parts = []
     for rate in overall:
-        own = [each for each in rates if each.policy == rate.policy and _drawn(each)]
-        text = f"{called[rate.policy]}: overall {_shown(rate)}"
-        if own:
-            high, low = max(own, key=_value), min(own, key=_value)
-            text += f", highest {high.group} {_shown(high)}, lowest {low.group} {_shown(low)}"
+        text = f"{called[rate.policy]}: overall {_forest_rate_in_words(rate)}"
+        own = [each for each in rates if each.policy == rate.policy and _has_forest_point(each)]
+        for word, pick in {"highest": max, "lowest": min}.items() if own else ():
+            found = pick(own, key=lambda each: each.rate or 0.0)
+            text += f", {word} {found.group} {_forest_rate_in_words(found)}"
         parts.append(text)
     return "; ".join(parts) + ". The table beside it holds every number."
 
 
-def _value(rate: Rate) -> float:
-    return rate.rate or 0.0
-
-
-def _shown(rate: Rate) -> str:
+def _forest_rate_in_words(rate: Rate) -> str:
     return "undefined" if rate.rate is None else f"{100 * rate.rate:.2f} percent of {rate.n:,}"

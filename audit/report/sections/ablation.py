@@ -6,25 +6,22 @@ from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
-from audit.report.document import (
+from audit.report.blocks import (
     Block,
-    Cell,
     Figure,
     Heading,
-    Name,
     Table,
     folded,
-    head,
-    number,
     paragraph,
     side_by_side,
     table,
-    withheld,
-    words,
 )
-from audit.report.names import grouped, is_crossed, title
-from audit.report.plots.bars import Change, bars
-from audit.report.shown import claim_cell, count, few_tone, of, p_value, points_line, rate_line
+from audit.report.cells import Cell, claim_cell, few_tone, head, number, withheld, words
+from audit.report.grouping import grouped, is_crossed
+from audit.report.inline import Name
+from audit.report.names import group_name, policy_title
+from audit.report.plots.bars import BarPair, bars
+from audit.report.shown_numbers import count, count_of, p_value, points_line, rate_line
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.results import Results
 
@@ -46,7 +43,7 @@ _KINDS = {
 }
 
 
-def ablation(results: Results) -> Iterator[Block]:
+def ablation_section(results: Results) -> Iterator[Block]:
     """Yields the changes that move most, then what each label carries, then the held-out half."""
     flags = [row for row in results.ablations if row.metric == FLAG]
     if flags:
@@ -61,12 +58,12 @@ def ablation(results: Results) -> Iterator[Block]:
         for kind, rows in grouped(own, lambda row: row.kind).items():
             name = f"{_KINDS[kind]}: {policy}" if len(policies) > 1 else _KINDS[kind]
             yield Heading(name)
-            yield from _kind(name, rows, f"bars-{kind}-{i}")
+            yield from _ablations_of_kind(name, rows, f"bars-{kind}-{i}")
     if results.carried:
         yield Heading("What single labels carry")
         yield paragraph("The share of a category's hits that one label fires alone.")
         columns = ("Policy", "Category", "Label", "Alone", "Share")
-        cells = [_carried(results, row) for row in results.carried if row.n]
+        cells = [_ablation_share_row(results, row) for row in results.carried if row.n]
         yield table("Hits that one label fires alone", columns, cells)
     if results.split_halves:
         yield Heading("The best change, on images it was not chosen on")
@@ -74,21 +71,23 @@ def ablation(results: Results) -> Iterator[Block]:
             "The best of many changes looks better than it is on the images it was chosen on. "
             "The half that was held out shows the honest gain."
         )
-        yield table("The best change, on both halves", _HALVES, map(_half, results.split_halves))
+        halves = map(_ablation_half_row, results.split_halves)
+        yield table("The best change, on both halves", _HALVES, halves)
 
 
-def _kind(name: str, rows: Sequence[Ablation], key: str) -> Iterator[Block]:
-    if changes := ranked(rows)[:_DRAWN]:
+def _ablations_of_kind(name: str, rows: Sequence[Ablation], key: str) -> Iterator[Block]:
+    if changes := _ranked_ablations(rows)[:_DRAWN]:
         svg = bars(changes, key=key, title=f"Net change of the share flagged. {name}")
         caption = f"{name}: net change of the share flagged, largest first. * stands."
         yield from side_by_side([Figure(svg, caption)])
         caption = f"{name}: all images and the most moved group, largest first"
-        yield _table(caption, [row for change in changes for row in change if row is not None])
+        listed = [row for change in changes for row in change if row is not None]
+        yield _ablation_table(caption, listed)
     if every := [row for row in rows if not is_crossed(row.by) and row.entered + row.left]:
-        yield folded(_table(f"{name}: every group that moved", every))
+        yield folded(_ablation_table(f"{name}: every group that moved", every))
 
 
-def ranked(rows: Sequence[Ablation]) -> list[Change]:
+def _ranked_ablations(rows: Sequence[Ablation]) -> list[BarPair]:
     """Returns each change with its most moved group, the largest overall change first."""
     changes = []
     for own in grouped(rows, lambda row: row.change).values():
@@ -97,28 +96,27 @@ def ranked(rows: Sequence[Ablation]) -> list[Change]:
             for row in own
             if row.by != OVERALL and not is_crossed(row.by) and row.support != "suppressed"
         ]
-        moved = max(groups, key=_size, default=None)
+        moved = max(groups, key=_ablation_size, default=None)
         shown = moved if moved is not None and moved.net else None
-        changes += [Change(row, shown) for row in own if row.by == OVERALL]
-    return sorted(changes, key=lambda change: -_size(change.overall))
+        changes += [BarPair(row, shown) for row in own if row.by == OVERALL]
+    return sorted(changes, key=lambda change: -_ablation_size(change.overall))
 
 
-def _size(row: Ablation) -> float:
+def _ablation_size(row: Ablation) -> float:
     return abs(row.net or 0.0)
 
 
-def _table(caption: str, rows: Sequence[Ablation]) -> Table:
-    return table(caption, _CHANGES, map(_row, rows))
+def _ablation_table(caption: str, rows: Sequence[Ablation]) -> Table:
+    return table(caption, _CHANGES, map(_ablation_row, rows))
 
 
-def _row(row: Ablation) -> list[Cell]:
-    group = "All images" if row.by == OVERALL else row.group
+def _ablation_row(row: Ablation) -> list[Cell]:
     tone = few_tone(row.support)
     return [
         head(row.change),
-        words(Name(group)),
-        number(*of(row.before_count, row.n), tone=tone),
-        number(*of(row.after_count, row.n), tone=tone),
+        words(Name(group_name(row.by, row.group))),
+        number(*count_of(row.before_count, row.n), tone=tone),
+        number(*count_of(row.after_count, row.n), tone=tone),
         number(count(row.entered), tone=tone),
         number(count(row.left), tone=tone),
         withheld() if tone else number(*points_line(row.net, row.net_low, row.net_high)),
@@ -127,23 +125,23 @@ def _row(row: Ablation) -> list[Cell]:
     ]
 
 
-def _carried(results: Results, row: Carried) -> list[Cell]:
+def _ablation_share_row(results: Results, row: Carried) -> list[Cell]:
     return [
-        words(title(results, row.policy)),
+        words(policy_title(results, row.policy)),
         words(row.category),
         head(row.label),
-        number(*of(row.count, row.n)),
+        number(*count_of(row.count, row.n)),
         number(*rate_line(row.share, row.low, row.high)),
     ]
 
 
-def _half(row: SplitHalf) -> list[Cell]:
+def _ablation_half_row(row: SplitHalf) -> list[Cell]:
     return [
         head(row.half),
         words(Name(row.change)),
         number(count(row.searched)),
-        number(*of(row.before_count, row.n)),
-        number(*of(row.after_count, row.n)),
+        number(*count_of(row.before_count, row.n)),
+        number(*count_of(row.after_count, row.n)),
         number(count(row.entered)),
         number(count(row.left)),
         number(*points_line(row.net, row.net_low, row.net_high)),

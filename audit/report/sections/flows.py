@@ -5,27 +5,32 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.report.document import (
+from audit.report.blocks import (
     Block,
-    Cell,
     Figure,
     Heading,
-    Line,
-    Name,
     Table,
     folded,
-    head,
-    number,
     paragraph,
     side_by_side,
-    stacked,
     table,
+)
+from audit.report.cells import (
+    Cell,
+    few_tone,
+    group_head,
+    head,
+    marked_line,
+    number,
+    stacked,
+    support_mark,
     words,
 )
-from audit.report.names import grouped, is_crossed, title
-from audit.report.plots.flow import flow
-from audit.report.sections.shifts import Pair, by_pair, pair_title
-from audit.report.shown import count, few_tone, group_head, marked, of, rate_line, support_tag
+from audit.report.grouping import PolicyPair, grouped, grouped_by_pair, is_crossed
+from audit.report.inline import Line, Name
+from audit.report.names import group_name, pair_title, policy_title
+from audit.report.plots.alluvial import alluvial
+from audit.report.shown_numbers import count, count_of, rate_line
 from audit.results.results import Results
 from audit.results.rows import Flow, Price
 from audit.statistics.support import support_of
@@ -34,56 +39,58 @@ from audit.statistics.support import support_of
 _DRAWN, _LISTED, _LISTED_BY_GROUP = 12, 15, 5
 
 
-def flows(results: Results) -> Iterator[Block]:
+def flows_section(results: Results) -> Iterator[Block]:
     """Yields where the images that changed their label or action went."""
     changed = [row for row in results.flows if row.source != row.target]
-    for i, (pair, own) in enumerate(by_pair(results, changed).items()):
-        yield Heading(pair_title(results, pair))
-        yield from side_by_side(_drawn(results, pair, own, i))
-        yield from _listed([row for row in own if row.kind == "label"])
+    for i, (pair, own) in enumerate(grouped_by_pair(results, changed).items()):
+        yield Heading(pair_title(results, *pair))
+        yield from side_by_side(_flow_figures(results, pair, own, i))
+        yield from _flow_tables([row for row in own if row.kind == "label"])
 
 
-def _drawn(results: Results, pair: Pair, rows: Sequence[Flow], place: int) -> Iterator[Figure]:
-    before, after = (title(results, policy) for policy in pair)
+def _flow_figures(
+    results: Results, pair: PolicyPair, rows: Sequence[Flow], place: int
+) -> Iterator[Figure]:
+    before, after = (policy_title(results, policy) for policy in pair)
     for kind in ("action", "label"):
         own = [row for row in rows if row.by == OVERALL and row.kind == kind]
         if own:
             name = f"Images that changed their {kind}"
-            top, key = _largest(own, _DRAWN), f"flow-{kind}-{place}"
-            svg = flow(top, before=before, after=after, key=key, title=name)
+            top, key = _largest_flows(own, _DRAWN), f"flow-{kind}-{place}"
+            svg = alluvial(top, before=before, after=after, key=key, title=name)
             yield Figure(svg, f"{name}, largest flows. Numbers count images.")
 
 
-def _listed(labels: Sequence[Flow]) -> Iterator[Block]:
+def _flow_tables(labels: Sequence[Flow]) -> Iterator[Block]:
     groups = grouped(labels, lambda row: row.by)
     if whole := groups.pop(OVERALL, []):
         caption = "Images that changed the label they resemble most: largest flows"
-        yield _table(caption, _largest(whole, _LISTED))
+        yield _flow_table(caption, _largest_flows(whole, _LISTED))
     for by, rows in groups.items():
         if not is_crossed(by):
             of_groups = grouped(rows, lambda row: row.group).values()
-            listed = [row for own in of_groups for row in _largest(own, _LISTED_BY_GROUP)]
-            yield folded(_table(f"Largest flows of each group by {by}", listed))
+            listed = [row for own in of_groups for row in _largest_flows(own, _LISTED_BY_GROUP)]
+            yield folded(_flow_table(f"Largest flows of each group by {by}", listed))
 
 
-def _largest(rows: Iterable[Flow], most: int) -> list[Flow]:
+def _largest_flows(rows: Iterable[Flow], most: int) -> list[Flow]:
     return sorted(rows, key=lambda row: (-row.count, row.source, row.target))[:most]
 
 
-def _table(caption: str, rows: Sequence[Flow]) -> Table:
+def _flow_table(caption: str, rows: Sequence[Flow]) -> Table:
     cells = [
         [
-            head("All images" if row.by == OVERALL else row.group),
+            head(group_name(row.by, row.group)),
             words(Name(row.source)),
             words(Name(row.target)),
-            number(*of(row.count, row.n)),
+            number(*count_of(row.count, row.n)),
         ]
         for row in rows
     ]
     return table(caption, ("Group", "From", "To", "Images"), cells)
 
 
-def prices(results: Results) -> Iterator[Block]:
+def flow_prices_section(results: Results) -> Iterator[Block]:
     """Yields what each new label took: from flagged images, and from those that passed."""
     if not results.prices:
         return
@@ -92,35 +99,35 @@ def prices(results: Results) -> Iterator[Block]:
         "Relief is the share of the images flagged before that it took. Over-capture is the share "
         "of the images that passed before that it took: its price."
     )
-    pairs = by_pair(results, results.prices)
+    pairs = grouped_by_pair(results, results.prices)
     for pair, rows in pairs.items():
         if len(pairs) > 1:
-            yield Heading(pair_title(results, pair))
+            yield Heading(pair_title(results, *pair))
         for label, own in grouped(rows, lambda row: row.label).items():
             caption = f"What the label {label} took"
-            yield _prices(caption, [row for row in own if not is_crossed(row.by)])
+            yield _flow_price_table(caption, [row for row in own if not is_crossed(row.by)])
             if crossed := [row for row in own if is_crossed(row.by)]:
-                yield folded(_prices(f"{caption}, by intersection", crossed))
+                yield folded(_flow_price_table(f"{caption}, by intersection", crossed))
 
 
-def _prices(caption: str, rows: Sequence[Price]) -> Table:
+def _flow_price_table(caption: str, rows: Sequence[Price]) -> Table:
     known = any(row.from_correct is not None for row in rows)
     columns = ["Group", "Took", "Relief", "Over-capture"]
     columns += ["Of them right before"] if known else []
-    return table(caption, columns, [_price(row, known) for row in rows])
+    return table(caption, columns, [_flow_price_row(row, known) for row in rows])
 
 
-def _price(row: Price, known: bool) -> list[Cell]:
+def _flow_price_row(row: Price, known: bool) -> list[Cell]:
     tone = few_tone(row.support)
     right = ("unknown",) if row.from_correct is None else (count(row.from_correct),)
     return [
         group_head(row.by, row.group),
-        stacked(of(row.captured, row.n), support_tag(row.support), tone=tone),
-        _share(
+        stacked(count_of(row.captured, row.n), support_mark(row.support), tone=tone),
+        _flow_price_cell(
             rate_line(row.relief, row.relief_low, row.relief_high),
             (row.from_flagged, row.flagged_before),
         ),
-        _share(
+        _flow_price_cell(
             rate_line(row.over_capture, row.over_capture_low, row.over_capture_high),
             (row.from_passed, row.passed_before),
         ),
@@ -128,9 +135,9 @@ def _price(row: Price, known: bool) -> list[Cell]:
     ]
 
 
-def _share(line: Line, counted: tuple[int, int]) -> Cell:
+def _flow_price_cell(line: Line, counted: tuple[int, int]) -> Cell:
     """Returns a share of part of a group, which may be too small even where the group is not."""
     support = support_of(counted[1]).item()
     if support == "suppressed":
-        return stacked(of(*counted), support_tag(support), tone="few")
-    return stacked(line, marked(of(*counted), support))
+        return stacked(count_of(*counted), support_mark(support), tone="few")
+    return stacked(line, marked_line(count_of(*counted), support))

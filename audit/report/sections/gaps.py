@@ -5,22 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.metrics.rates import FLAG
-from audit.report.document import (
-    Block,
-    Cell,
-    Name,
-    Table,
-    Tag,
-    folded,
-    head,
-    number,
-    paragraph,
-    stacked,
-    table,
-    withheld,
+from audit.report.blocks import Block, Table, folded, paragraph, table
+from audit.report.cells import Cell, claim_cell, head, number, stacked, withheld
+from audit.report.grouping import grouped, is_crossed
+from audit.report.inline import Name, Tag
+from audit.report.names import metric_name, named_metrics, policy_title
+from audit.report.shown_numbers import (
+    count,
+    count_of,
+    p_value,
+    points_line,
+    ratio,
+    shown_interval,
 )
-from audit.report.names import grouped, is_crossed, metric_name, page_metrics, title
-from audit.report.shown import claim_cell, count, interval, of, p_value, points_line, ratio
 from audit.results.results import Results
 from audit.results.rows import Difference, Gap
 
@@ -40,28 +37,28 @@ _GAP = ("By", "Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "G
 _DIFFERENCE = ("Group", "Flagged", "Against", "Difference, points", "Ratio", "Adjusted p", "Claim")
 
 
-def gaps(results: Results) -> Iterator[Block]:
+def gaps_section(results: Results) -> Iterator[Block]:
     """Yields the widest gap of each policy, sensitive feature and rate, and the equalized odds."""
-    metrics = page_metrics(results, (gap.metric for gap in results.gaps))
+    metrics = named_metrics(results, (gap.metric for gap in results.gaps))
     shown = grouped((gap for gap in results.gaps if gap.metric in metrics), lambda g: g.policy)
     if shown:
         yield paragraph(_WARNING, tone="note")
         yield paragraph(_RATIOS)
     for policy, own in shown.items():
-        name = title(results, policy)
-        if flags := [_gap(gap) for gap in own if gap.metric == FLAG]:
+        name = policy_title(results, policy)
+        if flags := [_gap_row(gap) for gap in own if gap.metric == FLAG]:
             yield table(f"Widest gaps in the share flagged, {name}", _GAP, flags)
-        if others := [_gap(gap) for gap in own if gap.metric != FLAG]:
+        if others := [_gap_row(gap) for gap in own if gap.metric != FLAG]:
             yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
     if results.equalized_odds:
         yield paragraph(
             "Equalized odds: the larger of two gaps, in the true positive rate and in the false "
             "positive rate. The interval is simultaneous."
         )
-        yield _equalized_odds(results)
+        yield _equalized_odds_gaps(results)
 
 
-def _gap(gap: Gap) -> list[Cell]:
+def _gap_row(gap: Gap) -> list[Cell]:
     name = head(gap.by) if gap.metric == FLAG else head(gap.by, metric_name(gap.metric))
     compared = stacked(
         (count(gap.compared),), (Tag("others too few", "few"),) if gap.left_out else ()
@@ -71,20 +68,22 @@ def _gap(gap: Gap) -> list[Cell]:
         return [name, *[lost] * 5, number(p_value(gap.p)), compared]
     return [
         name,
-        stacked((Name(gap.worst),), of(gap.worst_count, gap.worst_n)),
-        stacked((Name(gap.best),), of(gap.best_count, gap.best_n)),
+        stacked((Name(gap.worst),), count_of(gap.worst_count, gap.worst_n)),
+        stacked((Name(gap.best),), count_of(gap.best_count, gap.best_n)),
         number(*points_line(gap.difference, gap.difference_low, gap.difference_high)),
-        number(ratio(gap.ratio), *interval(gap.ratio_low, gap.ratio_high, ratio)),
-        number(ratio(gap.pass_ratio), *interval(gap.pass_ratio_low, gap.pass_ratio_high, ratio)),
+        number(ratio(gap.ratio), *shown_interval(gap.ratio_low, gap.ratio_high, ratio)),
+        number(
+            ratio(gap.pass_ratio), *shown_interval(gap.pass_ratio_low, gap.pass_ratio_high, ratio)
+        ),
         number(p_value(gap.p)),
         compared,
     ]
 
 
-def _equalized_odds(results: Results) -> Table:
+def _equalized_odds_gaps(results: Results) -> Table:
     rows = [
         [
-            head(row.by, title(results, row.policy)),
+            head(row.by, policy_title(results, row.policy)),
             number(*points_line(row.difference, row.low, row.high)),
             number(count(row.n)),
             number(count(row.compared)),
@@ -94,9 +93,9 @@ def _equalized_odds(results: Results) -> Table:
     return table("Equalized odds difference", ("By", "Difference, points", "n", "Groups"), rows)
 
 
-def differences(results: Results) -> Iterator[Block]:
+def gaps_to_overall_section(results: Results) -> Iterator[Block]:
     """Yields each group against all images, for each policy, and the pairs that differ."""
-    metrics = page_metrics(results, (row.metric for row in results.differences))
+    metrics = named_metrics(results, (row.metric for row in results.differences))
     shown = [row for row in results.differences if row.metric in metrics]
     if shown:
         yield paragraph(
@@ -104,41 +103,43 @@ def differences(results: Results) -> Iterator[Block]:
             "feature; a difference stands where that p is below 0.05. Otherwise no claim is made."
         )
     for policy, own in grouped(shown, lambda row: row.policy).items():
-        yield from _of_policy(title(results, policy), own)
+        yield from _gaps_to_overall(policy_title(results, policy), own)
 
 
-def _of_policy(name: str, rows: Sequence[Difference]) -> Iterator[Block]:
+def _gaps_to_overall(name: str, rows: Sequence[Difference]) -> Iterator[Block]:
     flags = [row for row in rows if row.metric == FLAG and not is_crossed(row.by)]
     main = [row for row in flags if row.comparison == "to_overall"]
     others = [r for r in rows if r.comparison == "to_overall" and r.claim and r not in main]
     pairs = [row for row in flags if row.comparison == "between_groups" and row.claim]
     if main:
-        yield _differences(f"Share flagged: each group against all images, {name}", main)
+        yield _gaps_to_overall_table(f"Share flagged: each group against all images, {name}", main)
     if others:
         caption = f"Other rates and intersections whose difference stands, {name}"
-        yield folded(_differences(caption, others))
+        yield folded(_gaps_to_overall_table(caption, others))
     if pairs:
-        yield folded(_differences(f"Pairs of groups whose difference stands, {name}", pairs))
+        yield folded(
+            _gaps_to_overall_table(f"Pairs of groups whose difference stands, {name}", pairs)
+        )
 
 
-def _differences(caption: str, rows: Sequence[Difference]) -> Table:
-    return table(caption, _DIFFERENCE, map(_difference, rows))
+def _gaps_to_overall_table(caption: str, rows: Sequence[Difference]) -> Table:
+    return table(caption, _DIFFERENCE, map(_gap_to_overall_row, rows))
 
 
-def _difference(row: Difference) -> list[Cell]:
+def _gap_to_overall_row(row: Difference) -> list[Cell]:
     rate = () if row.metric == FLAG else (metric_name(row.metric),)
     against = "all images" if row.comparison == "to_overall" else Name(row.reference)
     figures = [withheld()] * 3
     if row.support != "suppressed":
         figures = [
             number(*points_line(row.difference, row.difference_low, row.difference_high)),
-            number(ratio(row.ratio), *interval(row.ratio_low, row.ratio_high, ratio)),
+            number(ratio(row.ratio), *shown_interval(row.ratio_low, row.ratio_high, ratio)),
             number(p_value(row.p_adjusted)),
         ]
     return [
         head(row.group, row.by, *rate),
-        number(*of(row.count, row.n)),
-        stacked((against,), of(row.reference_count, row.reference_n)),
+        number(*count_of(row.count, row.n)),
+        stacked((against,), count_of(row.reference_count, row.reference_n)),
         *figures,
         claim_cell(row.claim, row.support),
     ]

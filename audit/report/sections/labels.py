@@ -4,34 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from audit.report.document import (
-    Block,
-    Cell,
-    Fold,
-    Inline,
-    Line,
-    Points,
-    Tag,
-    head,
-    paragraph,
-    stacked,
-    table,
-    words,
-)
-from audit.report.names import distinct, title
-from audit.report.shown import plain
+from audit.report.blocks import Block, Fold, Points, paragraph, table
+from audit.report.cells import Cell, head, stacked, words
+from audit.report.inline import Inline, Line, Tag
+from audit.report.names import policy_title
+from audit.report.shown_numbers import setting
 from audit.results.results import LabelRecord, PolicyRecord, Results
 
 _MANY_TEMPLATES = 6
 
 
-def labels(results: Results) -> Iterator[Block]:
+def labels_section(results: Results) -> Iterator[Block]:
     """Yields the labels of each policy in one table, then the templates."""
     policies = results.header.policies
-    ids = distinct(label.id for policy in policies for label in policy.labels)
-    columns = ["Label", *(title(results, policy.name) for policy in policies)]
+    ids = dict.fromkeys(label.id for policy in policies for label in policy.labels)
+    columns = ["Label", *(policy_title(results, policy.name) for policy in policies)]
     rows = [
-        [head(label_id), *(_cell(policies, policy, label_id) for policy in policies)]
+        [head(label_id), *(_label_cell(policies, policy, label_id) for policy in policies)]
         for label_id in ids
     ]
     if len(policies) > 1:
@@ -46,15 +35,15 @@ def labels(results: Results) -> Iterator[Block]:
         )
     yield table("Labels with their action, thresholds and prompts", columns, rows)
     for policy in policies:
-        yield _templates(results, policy)
+        yield _label_templates(results, policy)
 
 
-def _label(policy: PolicyRecord, label_id: str) -> LabelRecord | None:
+def _label_of(policy: PolicyRecord, label_id: str) -> LabelRecord | None:
     return next((label for label in policy.labels if label.id == label_id), None)
 
 
-def _cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: str) -> Cell:
-    first, own = _label(policies[0], label_id), _label(policy, label_id)
+def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: str) -> Cell:
+    first, own = _label_of(policies[0], label_id), _label_of(policy, label_id)
     if own is None:
         return words(Tag("removed", "removed")) if first else words("not in it")
     if own == first and policy is not policies[0]:
@@ -63,21 +52,21 @@ def _cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: st
     mark: Line = () if own == first else (" ", changed)
     category = (f"category {own.category}",) if own.category else ()
     prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),)
-    return stacked((*_action(own), *mark), category, prompts, role="text")
+    return stacked((*_label_action(own), *mark), category, prompts, role="text")
 
 
-def _action(label: LabelRecord) -> Line:
+def _label_action(label: LabelRecord) -> Line:
     parts: list[Inline] = [label.action or "context"]
     if label.threshold is not None:
-        parts += [" from ", plain(label.threshold)]
+        parts += [" from ", setting(label.threshold)]
     if label.review_threshold is not None:
-        parts += [", review from ", plain(label.review_threshold)]
+        parts += [", review from ", setting(label.review_threshold)]
     return tuple(parts)
 
 
-def _templates(results: Results, policy: PolicyRecord) -> Block:
+def _label_templates(results: Results, policy: PolicyRecord) -> Block:
     items = tuple((f"“{template}”",) for template in policy.templates)
-    name = f"Templates of {title(results, policy.name)}"
+    name = f"Templates of {policy_title(results, policy.name)}"
     if len(items) > _MANY_TEMPLATES:
         return Fold(name, (Points(items),))
     quoted = ", ".join(item[0] for item in items) or "none: prompts stand alone"

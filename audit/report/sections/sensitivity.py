@@ -5,38 +5,41 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.report.document import (
+from audit.report.blocks import (
     Block,
-    Cell,
     Figure,
     Heading,
-    Name,
     Table,
     folded,
-    head,
-    number,
     paragraph,
     side_by_side,
-    stacked,
     table,
+)
+from audit.report.cells import (
+    Cell,
+    few_tone,
+    group_head,
+    head,
+    number,
+    rate_cell,
+    size_cell,
+    stacked,
+    support_mark,
     withheld,
     words,
 )
-from audit.report.names import distinct, grouped, is_crossed, title
-from audit.report.plots.ribbons import ribbons
-from audit.report.shown import (
+from audit.report.grouping import grouped, is_crossed
+from audit.report.inline import Name
+from audit.report.names import policy_title
+from audit.report.plots.threshold_curves import threshold_curves
+from audit.report.shown_numbers import (
     bare_percent,
     count,
+    count_of,
     decimal,
-    few_tone,
-    group_head,
-    of,
     p_value,
     percent,
-    plain,
-    rate_cell,
-    sized,
-    support_tag,
+    setting,
 )
 from audit.results.ablation_rows import Threshold, Wording
 from audit.results.results import Results
@@ -49,7 +52,7 @@ _KINDS = {
 }
 
 
-def wordings(results: Results) -> Iterator[Block]:
+def wording_sensitivity_section(results: Results) -> Iterator[Block]:
     """Yields the spread of each group's flag rate over wordings."""
     shown = [row for row in results.wordings if not is_crossed(row.by)]
     if shown:
@@ -60,22 +63,22 @@ def wordings(results: Results) -> Iterator[Block]:
             "there is no agreement."
         )
     for policy, own in grouped(shown, lambda row: row.policy).items():
-        yield _spreads(title(results, policy), own)
-        yield _orders(title(results, policy), own)
+        yield _wording_sensitivity_table(policy_title(results, policy), own)
+        yield _wording_sensitivity_orders(policy_title(results, policy), own)
 
 
-def _spreads(name: str, rows: Sequence[Wording]) -> Table:
-    kinds = distinct(row.kind for row in rows)
+def _wording_sensitivity_table(name: str, rows: Sequence[Wording]) -> Table:
+    kinds = list(dict.fromkeys(row.kind for row in rows))
     lines = []
     for (by, group), own in grouped(rows, lambda row: (row.by, row.group)).items():
         found = {row.kind: row for row in own}
-        spreads = (_spread(found.get(kind)) for kind in kinds)
-        lines.append([group_head(by, group), sized(own[0].n, own[0].support), *spreads])
+        spreads = (_wording_sensitivity_cell(found.get(kind)) for kind in kinds)
+        lines.append([group_head(by, group), size_cell(own[0].n, own[0].support), *spreads])
     columns = ("Group", "n", *(_KINDS[kind] for kind in kinds))
     return table(f"Share flagged by wording, {name}", columns, lines)
 
 
-def _spread(row: Wording | None) -> Cell:
+def _wording_sensitivity_cell(row: Wording | None) -> Cell:
     if row is None:
         return words("not tried")
     if row.support == "suppressed":
@@ -84,7 +87,7 @@ def _spread(row: Wording | None) -> Cell:
     return stacked(ends, ("median ", percent(row.median, row.highest)))
 
 
-def _orders(name: str, rows: Sequence[Wording]) -> Table:
+def _wording_sensitivity_orders(name: str, rows: Sequence[Wording]) -> Table:
     """Returns how far the order of a sensitive feature's groups depends on the wording."""
     found = {(row.kind, row.by): row for row in rows if row.by != OVERALL}
     cells = [
@@ -100,7 +103,7 @@ def _orders(name: str, rows: Sequence[Wording]) -> Table:
     return table(f"Whether the order of the groups stays, {name}", columns, cells)
 
 
-def thresholds(results: Results) -> Iterator[Block]:
+def threshold_sensitivity_section(results: Results) -> Iterator[Block]:
     """Yields each group's flag rate over one threshold for all labels that flag."""
     if results.thresholds:
         yield paragraph(
@@ -109,45 +112,47 @@ def thresholds(results: Results) -> Iterator[Block]:
         )
     policies = grouped(results.thresholds, lambda row: row.policy)
     for place, (policy, rows) in enumerate(policies.items()):
-        yield Heading(title(results, policy))
+        yield Heading(policy_title(results, policy))
         features = grouped(rows, lambda row: row.by)
         overall = features.pop(OVERALL, [])
         single = {by: own for by, own in features.items() if not is_crossed(by)}
-        yield from side_by_side(_ribbons(single, overall, place))
+        yield from side_by_side(_threshold_sensitivity_curves(single, overall, place))
         if overall:
-            yield folded(_thresholds("Share flagged of all images by threshold", overall))
+            yield folded(
+                _threshold_sensitivity_table("Share flagged of all images by threshold", overall)
+            )
         for by, own in single.items():
-            yield folded(_thresholds(f"Share flagged by {by} and threshold", own))
+            yield folded(_threshold_sensitivity_table(f"Share flagged by {by} and threshold", own))
 
 
-def _ribbons(
+def _threshold_sensitivity_curves(
     features: Mapping[str, Sequence[Threshold]], overall: Sequence[Threshold], place: int
 ) -> Iterator[Figure]:
     for i, (by, own) in enumerate(features.items()):
         name = f"Share flagged by {by} over the threshold"
-        svg = ribbons(own, overall, key=f"ribbons-{place}-{i}", title=name)
+        svg = threshold_curves(own, overall, key=f"ribbons-{place}-{i}", title=name)
         yield Figure(svg, f"{name}. Groups with too few images are left out.")
 
 
-def _thresholds(caption: str, rows: Sequence[Threshold]) -> Table:
-    groups = distinct(row.group for row in rows)
+def _threshold_sensitivity_table(caption: str, rows: Sequence[Threshold]) -> Table:
+    groups = list(dict.fromkeys(row.group for row in rows))
     lines = []
     for threshold, own in grouped(rows, lambda row: row.threshold).items():
         found = {row.group: row for row in own}
-        cells = (_threshold_cell(found.get(group)) for group in groups)
-        lines.append([head(plain(threshold)), *cells])
+        cells = (_threshold_sensitivity_cell(found.get(group)) for group in groups)
+        lines.append([head(setting(threshold)), *cells])
     names = ["All images" if group == OVERALL else group for group in groups]
     return table(caption, ("Threshold", *names), lines)
 
 
-def _threshold_cell(row: Threshold | None) -> Cell:
+def _threshold_sensitivity_cell(row: Threshold | None) -> Cell:
     if row is None:
         return words("not tried")
     fields = row.model_dump(exclude={"threshold"})
     return rate_cell(Rate(**fields, metric="selection_rate"))
 
 
-def retrieval(results: Results) -> Iterator[Block]:
+def retrieval_sensitivity_section(results: Results) -> Iterator[Block]:
     """Yields how the images that resemble a prompt most differ from all in their groups."""
     if not results.skews:
         return
@@ -158,10 +163,10 @@ def retrieval(results: Results) -> Iterator[Block]:
         "as large. NDKL: the same over the whole ranking, for all groups."
     )
     columns = ("Prompt", "By", "Against", "MaxSkew", "Group", "By chance", "p", "NDKL", "Images")
-    yield table("Skew of retrieval", columns, map(_skew, results.skews))
+    yield table("Skew of retrieval", columns, map(_retrieval_sensitivity_row, results.skews))
 
 
-def _skew(row: Skew) -> list[Cell]:
+def _retrieval_sensitivity_row(row: Skew) -> list[Cell]:
     tone = few_tone(row.support)
     desired = "equal shares" if row.desired == "equal" else "shares of the dataset"
     return [
@@ -173,5 +178,5 @@ def _skew(row: Skew) -> list[Cell]:
         withheld() if tone else number(decimal(row.chance_max_skew)),
         withheld() if tone else number(p_value(row.p)),
         withheld() if tone else number(decimal(row.ndkl)),
-        stacked(of(row.k, row.n), support_tag(row.support), tone=tone),
+        stacked(count_of(row.k, row.n), support_mark(row.support), tone=tone),
     ]

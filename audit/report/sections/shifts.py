@@ -3,52 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TypeVar
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
-from audit.report.document import (
+from audit.report.blocks import (
     Block,
-    Cell,
     Figure,
     Heading,
     Table,
     folded,
-    number,
     paragraph,
     side_by_side,
-    stacked,
     table,
-    withheld,
 )
-from audit.report.names import grouped, is_crossed, metric_name, page_metrics, singles, title
+from audit.report.cells import Cell, claim_cell, few_tone, group_head, number, stacked, withheld
+from audit.report.grouping import PolicyPair, grouped_by_pair, is_crossed
+from audit.report.names import metric_name, named_metrics, pair_title, policy_title
 from audit.report.plots.dumbbell import dumbbell
-from audit.report.shown import (
-    claim_cell,
-    count,
-    few_tone,
-    group_head,
-    of,
-    p_value,
-    points_line,
-    rate_line,
-)
+from audit.report.shown_numbers import count, count_of, p_value, points_line, rate_line
 from audit.results.results import Results
-from audit.results.rows import Flow, Price, Shift
-
-#: More pairs of policies than this are shown only against the first policy.
-_MANY_PAIRS = 3
+from audit.results.rows import Shift
 
 _COLUMNS = (
     *("Group", "Before", "After", "Entered", "Left"),
     *("Net, points", "Adjusted p", "Claim"),
 )
 
-Pair = tuple[str, str]
-Paired = TypeVar("Paired", Shift, Flow, Price)
 
-
-def shifts(results: Results) -> Iterator[Block]:
+def shifts_section(results: Results) -> Iterator[Block]:
     """Yields the paired shifts under the policies' own thresholds."""
     if rows := [row for row in results.shifts if not row.matched]:
         yield paragraph(
@@ -57,11 +39,11 @@ def shifts(results: Results) -> Iterator[Block]:
             "the net of all other images. p is McNemar's exact test, corrected by Holm over "
             "the groups of a sensitive feature."
         )
-        yield from _pairs(results, rows, "shift")
-    yield from _agreements(results)
+        yield from _shift_blocks(results, rows, "shift")
+    yield from _shift_agreements(results)
 
 
-def matched_shifts(results: Results) -> Iterator[Block]:
+def matched_shifts_section(results: Results) -> Iterator[Block]:
     """Yields the shifts at one overall flag rate: whom the policies flag, not how many."""
     if rows := [row for row in results.shifts if row.matched]:
         yield paragraph(
@@ -69,59 +51,45 @@ def matched_shifts(results: Results) -> Iterator[Block]:
             "thresholds of the second are moved together until it flags as many images as the "
             "first. What is left is whom it flags, not how many."
         )
-        yield from _pairs(results, rows, "matched")
+        yield from _shift_blocks(results, rows, "matched")
 
 
-def by_pair(results: Results, rows: Sequence[Paired]) -> dict[Pair, list[Paired]]:
-    """Returns the rows of each pair of policies that the page shows; the CSV files hold all."""
-    pairs = grouped(rows, lambda row: (row.before_policy, row.after_policy))
-    if len(pairs) <= _MANY_PAIRS:
-        return pairs
-    first = results.header.policies[0].name
-    return {pair: own for pair, own in pairs.items() if pair[0] == first}
+def _shift_blocks(results: Results, rows: Sequence[Shift], key: str) -> Iterator[Block]:
+    for i, (pair, own) in enumerate(grouped_by_pair(results, rows).items()):
+        yield Heading(pair_title(results, *pair))
+        flags = [row for row in own if row.metric == FLAG]
+        yield from side_by_side(_shift_dumbbells(results, pair, flags, f"{key}-{i}"))
+        if main := [row for row in flags if not is_crossed(row.by)]:
+            yield _shift_table("Share flagged: overall and by sensitive feature", main)
+        if crossed := [row for row in flags if is_crossed(row.by)]:
+            yield folded(_shift_table("Share flagged by intersection", crossed), "By intersection")
+        metrics = named_metrics(results, (row.metric for row in own if row.metric != FLAG))
+        moved = [row for row in own if row.metric in metrics and row.entered + row.left]
+        if others := [row for row in moved if not is_crossed(row.by)]:
+            caption = "Other rates that moved: overall and by sensitive feature"
+            yield folded(_shift_table(caption, others))
 
 
-def pair_title(results: Results, pair: Pair) -> str:
-    """Returns what a heading calls a pair of policies."""
-    return f"From {title(results, pair[0])} to {title(results, pair[1])}"
-
-
-def _pairs(results: Results, rows: Sequence[Shift], key: str) -> Iterator[Block]:
-    for i, (pair, own) in enumerate(by_pair(results, rows).items()):
-        yield Heading(pair_title(results, pair))
-        yield from _pair(results, pair, own, f"{key}-{i}")
-
-
-def _pair(results: Results, pair: Pair, rows: Sequence[Shift], key: str) -> Iterator[Block]:
-    flags = [row for row in rows if row.metric == FLAG]
-    yield from side_by_side(_dumbbells(results, pair, flags, key))
-    if main := [row for row in flags if not is_crossed(row.by)]:
-        yield _table("Share flagged: overall and by sensitive feature", main)
-    if crossed := [row for row in flags if is_crossed(row.by)]:
-        yield folded(_table("Share flagged by intersection", crossed), "By intersection")
-    metrics = page_metrics(results, (row.metric for row in rows if row.metric != FLAG))
-    moved = [row for row in rows if row.metric in metrics and row.entered + row.left]
-    if others := [row for row in moved if row.metric != FLAG and not is_crossed(row.by)]:
-        yield folded(_table("Other rates that moved: overall and by sensitive feature", others))
-
-
-def _dumbbells(results: Results, pair: Pair, flags: Sequence[Shift], key: str) -> Iterator[Figure]:
-    before, after = (title(results, name) for name in pair)
-    for i, by in enumerate(singles(row.by for row in flags)):
+def _shift_dumbbells(
+    results: Results, pair: PolicyPair, flags: Sequence[Shift], key: str
+) -> Iterator[Figure]:
+    before, after = (policy_title(results, name) for name in pair)
+    features = dict.fromkeys(row.by for row in flags if row.by != OVERALL)
+    for i, by in enumerate(by for by in features if not is_crossed(by)):
         own = [row for row in flags if row.by in (by, OVERALL)]
         name = f"Share flagged by {by}, before and after"
         svg = dumbbell(own, before=before, after=after, key=f"{key}-{i}", title=name)
         yield Figure(svg, f"{name}. A star marks a shift that stands.")
 
 
-def _table(caption: str, rows: Sequence[Shift]) -> Table:
-    return table(caption, _COLUMNS, map(_row, rows))
+def _shift_table(caption: str, rows: Sequence[Shift]) -> Table:
+    return table(caption, _COLUMNS, map(_shift_row, rows))
 
 
-def _row(row: Shift) -> list[Cell]:
+def _shift_row(row: Shift) -> list[Cell]:
     rate = () if row.metric == FLAG else (metric_name(row.metric),)
     tone = few_tone(row.support)
-    before, after = of(row.before_count, row.n), of(row.after_count, row.n)
+    before, after = count_of(row.before_count, row.n), count_of(row.after_count, row.n)
     shares = [number(*before, tone=tone), number(*after, tone=tone)]
     nets = [withheld(), withheld()]
     if not tone:
@@ -147,7 +115,7 @@ def _row(row: Shift) -> list[Cell]:
     ]
 
 
-def _agreements(results: Results) -> Iterator[Block]:
+def _shift_agreements(results: Results) -> Iterator[Block]:
     shown = [r for r in results.agreements if r.metric == FLAG and not is_crossed(r.by)]
     if not shown:
         return
@@ -156,7 +124,7 @@ def _agreements(results: Results) -> Iterator[Block]:
     cells = [
         [
             group_head(row.by, row.group),
-            number(*of(row.changing, row.n)),
+            number(*count_of(row.changing, row.n)),
             *(
                 withheld() if few_tone(row.support) else number(p_value(p))
                 for p in (row.p, row.p_adjusted)

@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from audit.report import write_report
-from audit.report.shown import minus, p_value, points, ratio
+from audit.report.shown_numbers import minus, p_value, points, ratio
 from audit.results.formatting import escaped
 from audit.results.results import Results
 from moderation.visible_text import lines

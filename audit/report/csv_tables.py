@@ -14,13 +14,13 @@ from audit.results.rows import Record
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def table_files(results: Results) -> dict[str, str]:
+def csv_files(results: Results) -> dict[str, str]:
     """Returns the text of a CSV file by its name, for each table that has rows."""
-    return {f"{name}.csv": _csv(rows) for name, rows in tables(results).items()}
+    return {f"{name}.csv": _csv_text(rows) for name, rows in csv_tables(results).items()}
 
 
-def tables(results: Results) -> dict[str, Sequence[Record]]:
-    """Returns the rows of each table that has any."""
+def csv_tables(results: Results) -> dict[str, Sequence[Record]]:
+    """Returns the rows of each table that has any, by the name of its CSV file."""
     fields = {name: getattr(results, name) for name in type(results).model_fields}
     return {
         name: rows
@@ -29,16 +29,16 @@ def tables(results: Results) -> dict[str, Sequence[Record]]:
     }
 
 
-def _csv(rows: Sequence[Record]) -> str:
+def _csv_text(rows: Sequence[Record]) -> str:
     columns = list(type(rows[0]).model_fields)
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([_cell(getattr(row, column)) for column in columns] for row in rows)
+    writer.writerows([_csv_cell(getattr(row, column)) for column in columns] for row in rows)
     return stream.getvalue()
 
 
-def _cell(value: Any) -> str:
+def _csv_cell(value: Any) -> str:
     """Returns a value as a cell: undefined is empty, and no text is a formula."""
     if value is None:
         return ""

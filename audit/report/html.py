@@ -11,13 +11,13 @@ from audit.report.document import Document
 from moderation.visible_text import lines
 
 
-def page(document: Document) -> str:
+def html(document: Document) -> str:
     """Returns the HTML of a document; everything in it except the drawings is escaped."""
     environment = Environment(
         loader=PackageLoader("audit.report"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_visible,
+        finalize=_visible_in_html,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
@@ -27,6 +27,6 @@ def page(document: Document) -> str:
     return template.render(document=document, numbers=document.numbers())
 
 
-def _visible(value: Any) -> Any:
+def _visible_in_html(value: Any) -> Any:
     """Writes out the invisible characters of what is printed, unless it is finished HTML."""
     return lines(value) if isinstance(value, str) and not isinstance(value, Markup) else value

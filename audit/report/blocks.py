@@ -1,0 +1,102 @@
+"""The blocks of a report before they are HTML or Markdown: tables, figures, paragraphs, lists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from audit.report.cells import Cell
+from audit.report.inline import Inline, Line
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with its caption; a cell in the role of head names its row."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """An inline drawing with its caption."""
+
+    svg: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures side by side where there is room."""
+
+    items: tuple[Figure, ...]
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """Words; the tone note sets them apart."""
+
+    parts: Line
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Points:
+    """A list of words."""
+
+    items: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Names, each with what it is."""
+
+    items: tuple[tuple[str, tuple[Line, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The heading of a part of a section."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Blocks that a reader of the page can open; Markdown leaves them out."""
+
+    summary: str
+    blocks: tuple[Block, ...]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A figure and its table, side by side where there is room."""
+
+    figures: Figures
+    table: Table
+
+
+Block = Table | Figures | Paragraph | Points | Terms | Heading | Fold | Beside
+
+
+def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:
+    """Returns the block of a table."""
+    return Table(caption, tuple(columns), tuple(tuple(row) for row in rows))
+
+
+def folded(shown: Table, summary: str = "") -> Fold:
+    """Returns the block of a table that a reader can open, by its caption or a summary."""
+    return Fold(summary or shown.caption, (shown,))
+
+
+def side_by_side(figures: Iterable[Figure]) -> Iterator[Figures]:
+    """Yields the block of the figures together, if there are any."""
+    if items := tuple(figures):
+        yield Figures(items)
+
+
+def paragraph(*parts: Inline, tone: str = "") -> Paragraph:
+    """Returns the block of a paragraph."""
+    return Paragraph(parts, tone)

@@ -1,0 +1,52 @@
+"""What stands in a line of a report. A text is untrusted, and whatever writes it escapes it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Value:
+    """A number, or null, of results.json with the text that a reader sees."""
+
+    raw: float | None
+    text: str
+
+    @property
+    def json(self) -> str:
+        """The value exactly as results.json writes it."""
+        return json.dumps(self.raw)
+
+
+@dataclass(frozen=True)
+class Tag:
+    """A word that marks a line; `tone` is claim, few, indicative, added, removed or changed."""
+
+    text: str
+    tone: str
+
+
+@dataclass(frozen=True)
+class Name:
+    """A name in a line, from the dataset or a policy, set apart from the words around it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Code:
+    """A hash, path or command in a line, to be copied as it is."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class SectionLink:
+    """A pointer to a section by its key; its number is known only when all sections are."""
+
+    key: str
+
+
+Inline = str | Value | Tag | Name | Code | SectionLink
+Line = tuple[Inline, ...]

@@ -30,27 +30,27 @@ def rgb_profile(name: str) -> bytes:
     """Returns the ICC profile (version 2.4, matrix and curves) of one of `SPACES`."""
     red, green, blue, exponent = SPACES[name]
     points = {b"wtpt": _D50, b"rXYZ": red, b"gXYZ": green, b"bXYZ": blue}
-    tags = {key: b"XYZ \0\0\0\0" + _fixed(value) for key, value in points.items()}
-    return _profile(
-        b"RGB ", name, tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(exponent))
+    tags = {key: b"XYZ \0\0\0\0" + _icc_numbers(value) for key, value in points.items()}
+    return _icc_file(
+        b"RGB ", name, tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _icc_curve(exponent))
     )
 
 
 def grey_profile(exponent: float) -> bytes:
     """Returns the ICC profile of greys with an exponent."""
-    white = b"XYZ \0\0\0\0" + _fixed(_D50)
-    return _profile(b"GRAY", f"Gray {exponent}", {b"wtpt": white, b"kTRC": _curve(exponent)})
+    white = b"XYZ \0\0\0\0" + _icc_numbers(_D50)
+    return _icc_file(b"GRAY", f"Gray {exponent}", {b"wtpt": white, b"kTRC": _icc_curve(exponent)})
 
 
-def _curve(exponent: float) -> bytes:
+def _icc_curve(exponent: float) -> bytes:
     return b"curv\0\0\0\0" + struct.pack(">IH", 1, round(exponent * 256))
 
 
-def _fixed(values: Iterable[float]) -> bytes:
+def _icc_numbers(values: Iterable[float]) -> bytes:
     return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
 
 
-def _profile(space: bytes, name: str, tags: dict[bytes, bytes]) -> bytes:
+def _icc_file(space: bytes, name: str, tags: dict[bytes, bytes]) -> bytes:
     """Returns header, table of tags, and their data, each at a multiple of 4 bytes."""
     text = name.encode() + b"\0"
     described = b"desc\0\0\0\0" + struct.pack(">I", len(text)) + text + bytes(78)
@@ -61,5 +61,5 @@ def _profile(space: bytes, name: str, tags: dict[bytes, bytes]) -> bytes:
         table += key + struct.pack(">II", start + len(data), len(content))
         data += content + bytes(-len(content) % 4)
     head = struct.pack(">I4xI", start + len(data), 0x02400000) + b"mntr" + space + b"XYZ "
-    head += bytes(12) + b"acsp" + bytes(28) + _fixed(_D50) + bytes(48)
+    head += bytes(12) + b"acsp" + bytes(28) + _icc_numbers(_D50) + bytes(48)
     return head + struct.pack(">I", len(tags)) + table + data

@@ -158,14 +158,14 @@ def measure(
             continue
         result.start_seconds = time.perf_counter() - start
         running.append((result, forward))
-    _compare(running)
+    _compare_features(running)
     for batch in batches:
         say(f"batches of {batch}")
-        _take_turns(running, _pixels(batch), rounds)
+        _time_in_turns(running, _pixels(batch), rounds)
     return results
 
 
-def _compare(running: list[tuple[Result, Forward]]) -> None:
+def _compare_features(running: list[tuple[Result, Forward]]) -> None:
     """Fills in how far each one's features are from those of the first."""
     pixels = _pixels(16)
     reference = unit(running[0][1](pixels))
@@ -175,7 +175,7 @@ def _compare(running: list[tuple[Result, Forward]]) -> None:
         result.smallest_cosine = float((rows * reference).sum(axis=1).min())
 
 
-def _take_turns(running: list[tuple[Result, Forward]], pixels: Pixels, rounds: int) -> None:
+def _time_in_turns(running: list[tuple[Result, Forward]], pixels: Pixels, rounds: int) -> None:
     seconds: dict[str, list[float]] = {result.name: [] for result, _ in running}
     for _result, forward in running:
         forward(pixels)  # some prepare themselves for each new size

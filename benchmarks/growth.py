@@ -12,7 +12,6 @@ something is more than linear.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict
@@ -128,7 +127,7 @@ def report(points: Sequence[Point], skipped: Sequence[Skipped], runs: int) -> di
     }
 
 
-def _shown(found: Iterable[Found], console: Console) -> Iterator[Found]:
+def _with_status(found: Iterable[Found], console: Console) -> Iterator[Found]:
     """Yields what is found, and shows meanwhile what it is."""
     with console.status("measuring ...") as status:
         for point in found:
@@ -136,14 +135,22 @@ def _shown(found: Iterable[Found], console: Console) -> Iterator[Found]:
             yield point
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main() -> int:
     """Measures, prints a table, writes JSON and plots; returns the exit code."""
-    given = _parser().parse_args(arguments)
+    parser = program.new_parser(__doc__, quick="fewer points; about a minute")
+    parser.add_argument(
+        "--only", action="append", choices=[*WHOLE], help="this axis; may be repeated"
+    )
+    parser.add_argument("--runs", type=int, default=7, help="of which the median is taken")
+    parser.add_argument("--seconds", type=float, default=90.0, help="most for a pass of a dataset")
+    parser.add_argument("--memory-gb", type=float, default=8.0, help="most for one dataset")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for growth.svg and growth.png")
+    given = parser.parse_args()
     ranges, runs = (QUICK, 3) if given.quick else (WHOLE, given.runs)
     if given.only:
         ranges = {axis: ranges[axis] for axis in given.only}
     budget = Budget(given.seconds, given.memory_gb * 1e9)
-    found = list(_shown(measure(ranges, runs, budget), Console(stderr=True)))
+    found = list(_with_status(measure(ranges, runs, budget), Console(stderr=True)))
     return write(found, runs, out=given.out, json_file=given.json)
 
 
@@ -161,18 +168,6 @@ def write(found: Iterable[Found], runs: int, *, out: Path | None, json_file: Pat
         save_plot(points, [out / "growth.svg", out / "growth.png"])
     program.write_json(json_file, report(points, skipped, runs))
     return 1 if any(one.verdict == "more than linear" for one in fits(points).values()) else 0
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = program.new_parser(__doc__, quick="fewer points; about a minute")
-    parser.add_argument(
-        "--only", action="append", choices=[*WHOLE], help="this axis; may be repeated"
-    )
-    parser.add_argument("--runs", type=int, default=7, help="of which the median is taken")
-    parser.add_argument("--seconds", type=float, default=90.0, help="most for a pass of a dataset")
-    parser.add_argument("--memory-gb", type=float, default=8.0, help="most for one dataset")
-    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for growth.svg and growth.png")
-    return parser
 
 
 if __name__ == "__main__":

@@ -49,19 +49,19 @@ def dataset(
     """Yields what label sets and rates cost for n features in memory, and reading them."""
     sizes = list(sizes)
     audited = partial(_in_its_own_process, audit_figures, runs=runs)
-    yield from _bounded(sizes, "audit", audited, budget)
+    yield from _within_budget(sizes, "audit", audited, budget)
     with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
-        reading = partial(_read_back, folder=Path(folder), runs=runs)
-        yield from _bounded(sizes, "store", reading, budget)
+        reading = partial(_store_read_back, folder=Path(folder), runs=runs)
+        yield from _within_budget(sizes, "store", reading, budget)
 
 
-def _bounded(
+def _within_budget(
     sizes: Iterable[int], what: str, measure: Callable[[int], Figures], budget: Budget
 ) -> Iterator[Point | Skipped]:
     """Yields the figures of each size, up to the first that would exceed the budget."""
     last: tuple[int, Figures] | None = None
     for n in sizes:
-        if last and (why := _too_much(*last, n, budget)):
+        if last and (why := _over_budget(*last, n, budget)):
             yield Skipped("dataset", what, n, why)
             continue
         figures = measure(n)
@@ -70,7 +70,7 @@ def _bounded(
             yield Point("dataset", quantity, n, value, "B" if "memory" in quantity else "s")
 
 
-def _too_much(before: int, figures: Figures, n: int, budget: Budget) -> str | None:
+def _over_budget(before: int, figures: Figures, n: int, budget: Budget) -> str | None:
     """Returns why n images would be too many, judging by what fewer took."""
     ratio = n / before
     seconds = ratio * max(v for name, v in figures.items() if "memory" not in name)
@@ -82,7 +82,7 @@ def _too_much(before: int, figures: Figures, n: int, budget: Budget) -> str | No
     return None
 
 
-def _read_back(n: int, folder: Path, runs: int) -> Figures:
+def _store_read_back(n: int, folder: Path, runs: int) -> Figures:
     fill_store(folder / str(n), n, "float16")
     return _in_its_own_process(store_figures, folder / str(n), n, runs)
 
@@ -96,7 +96,7 @@ def _in_its_own_process(measure: Callable[..., Figures], *given: Any, **named: A
 
 def audit_figures(n: int, runs: int) -> Figures:
     """Returns seconds of scores and decisions and of the rates of n images, and the peak memory."""
-    features = _rows(n)
+    features = _random_rows(n)
     rng = np.random.default_rng(1)
     names = tuple(f"cell {i}" for i in range(GROUPS))
     cells = [overall_group(n), Groups("cell", names, rng.integers(GROUPS, size=n))]
@@ -128,7 +128,7 @@ def store_figures(folder: Path, n: int, runs: int) -> Figures:
     return {"store opened and read": typical_seconds(read, runs), "memory, store": peak_bytes()}
 
 
-def _rows(n: int) -> Float32s:
+def _random_rows(n: int) -> Float32s:
     """Returns (n, 512) random rows of unit length, made in place so that the peak is not theirs."""
     rows = np.empty((n, WIDTH), np.float32)
     rng = np.random.default_rng(0)

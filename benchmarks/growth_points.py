@@ -170,13 +170,13 @@ def save_plot(points: Sequence[Point], files: Iterable[Path]) -> None:
                     for (of, quantity), some in grouped.items()
                     if of == axis and some[0].unit == unit
                 }
-                _panel(places[row][column], axis, unit, lines)
+                _draw_panel(places[row][column], axis, unit, lines)
         for file in files:
             metadata = {"Date": None} if file.suffix == ".svg" else {}
             figure.savefig(file, metadata=metadata, dpi=110)
 
 
-def _panel(place: Any, axis: str, unit: str, lines: dict[str, list[Point]]) -> None:
+def _draw_panel(place: Any, axis: str, unit: str, lines: dict[str, list[Point]]) -> None:
     for (quantity, some), marker in zip(lines.items(), _MARKERS, strict=False):
         # The difference of two readings can be negative, and then it has no logarithm.
         shown = [point for point in some if point.value > 0]

@@ -68,7 +68,7 @@ def labels(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
         response = ModerationResponse(request_id="-", verdicts=(verdict,))
         timed: dict[str, Callable[[], Any]] = {
             "image: scores, decision, verdict": partial(_verdict, classifier, feature),
-            "image: answer to JSON values and back": partial(_sent_and_read, response),
+            "image: answer to JSON values and back": partial(_response_sent_and_read, response),
             "start: policy file parsed": partial(parse_policy, text, "growth.yaml"),
             "start: policy bound, without the model": partial(Classifier.of, policy, encoder),
         }
@@ -94,7 +94,7 @@ def _verdict(classifier: Classifier, feature: Float32s) -> Verdict:
     )
 
 
-def _sent_and_read(response: ModerationResponse) -> ModerationResponse:
+def _response_sent_and_read(response: ModerationResponse) -> ModerationResponse:
     """Returns a response as a host reads it from a worker's; the text in between is left out."""
     return ModerationResponse.read(response.model_dump(mode="json"))
 
@@ -116,7 +116,7 @@ def policies(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
                 took.append(seconds)
             yield Point("policies", "image: all verdicts", m, statistics.median(took))
             response = ModerationResponse(request_id="-", verdicts=verdicts)
-            answered = typical_seconds(partial(_sent_and_read, response), runs)
+            answered = typical_seconds(partial(_response_sent_and_read, response), runs)
             yield Point("policies", "image: answer to JSON values and back", m, answered)
             size = len(response.model_dump_json().encode())
             yield Point("policies", "answer as JSON", m, size, "B")
@@ -140,19 +140,19 @@ def queue(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
             broker_url=server.url, max_queue_length=10**6, max_queue_bytes=10**10
         )
         client, app = Client(settings), create_app(settings)
-        with connect(settings) as connection, _Taker(app) as taker:
+        with connect(settings) as connection, _RequestTaker(app) as taker:
             client.submit(PATH, QUEUED_POLICIES)  # opens connections, declares the queues
             request = connection.lindex(QUEUES["interactive"], -1)
             taker.take()
-            empty = _used(connection)
+            empty = _redis_bytes(connection)
             for n in sizes:
-                _fill(connection, request, n)
-                yield Point("queue", "memory of Redis", n, _used(connection) - empty, "B")
-                yield from _timed(client, taker, connection, n, 10 * runs)
+                _fill_queue(connection, request, n)
+                yield Point("queue", "memory of Redis", n, _redis_bytes(connection) - empty, "B")
+                yield from _queue_times(client, taker, connection, n, 10 * runs)
 
 
-def _timed(
-    client: Client, taker: _Taker, connection: redis.Redis, n: int, runs: int
+def _queue_times(
+    client: Client, taker: _RequestTaker, connection: redis.Redis, n: int, runs: int
 ) -> Iterator[Point]:
     """Yields the medians of submitting, taking and looking; the queue stays as long as it was."""
     took: dict[str, list[float]] = defaultdict(list)
@@ -171,7 +171,7 @@ def _timed(
         yield Point("queue", name, n, statistics.median(seconds))
 
 
-class _Taker:
+class _RequestTaker:
     """Takes requests off as a Celery worker does: one at a time, acknowledged once it is done."""
 
     def __init__(self, app: Celery) -> None:
@@ -179,7 +179,7 @@ class _Taker:
         self._connection = app.connection_for_read()
         self._taken = 0
 
-    def __enter__(self) -> _Taker:
+    def __enter__(self) -> _RequestTaker:
         channel = self._connection.channel()
         channel.basic_qos(0, 1, False)  # as with worker_prefetch_multiplier=1
         queues = self._app.conf.task_queues
@@ -200,21 +200,21 @@ class _Taker:
             self._connection.drain_events(timeout=10)
 
 
-def _fill(connection: redis.Redis, request: bytes, n: int) -> None:
+def _fill_queue(connection: redis.Redis, request: bytes, n: int) -> None:
     """Makes the queue n long with copies of a request, each with its own ids."""
     message = json.loads(request)
     old = [message["properties"][name].encode() for name in ("correlation_id", "delivery_tag")]
     while missing := n - connection.llen(QUEUES["interactive"]):
-        copies = [_renamed(request, old) for _ in range(min(missing, _AT_A_TIME))]
+        copies = [_with_new_ids(request, old) for _ in range(min(missing, _AT_A_TIME))]
         connection.lpush(QUEUES["interactive"], *copies)
 
 
-def _renamed(request: bytes, ids: Iterable[bytes]) -> bytes:
+def _with_new_ids(request: bytes, ids: Iterable[bytes]) -> bytes:
     for old in ids:
         request = request.replace(old, str(uuid.uuid4()).encode())
     return request
 
 
-def _used(connection: redis.Redis) -> int:
+def _redis_bytes(connection: redis.Redis) -> int:
     """Returns the bytes that Redis holds for its data and clients."""
     return int(connection.info("memory")["used_memory"])

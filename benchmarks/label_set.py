@@ -11,7 +11,7 @@ from typing import Self
 
 import yaml
 
-TEMPLATE = "a photo of {}."
+POLICY_ID, TEMPLATE = "throughput", "a photo of {}."
 ACTING = ("a handgun", "a rifle", "a knife", "a cannon", "a banknote", "blood", "a cigarette")
 CONTEXT = (
     *("a face", "a group of people", "a motorbike", "a car", "an airplane", "a piano", "a chair"),
@@ -19,22 +19,19 @@ CONTEXT = (
 )
 
 
+#: In the order of the policy.
+PROMPTS = ACTING + CONTEXT
+
+
 @dataclass(frozen=True)
 class LabelSet:
     """Labels of one prompt each, so that every side can score the same texts.
 
     Attributes:
-        policy_id: its policy's id.
         thresholds: by prompt; a label with a threshold acts.
     """
 
-    policy_id: str = "throughput"
     thresholds: Mapping[str, float] | None = None
-
-    @property
-    def prompts(self) -> tuple[str, ...]:
-        """The labels' prompts, in the order of the policy."""
-        return ACTING + CONTEXT
 
     def calibrated(self, answers: Sequence[Mapping[str, float]]) -> Self:
         """Returns the label set with each acting label's threshold at the median of its scores.
@@ -52,7 +49,7 @@ class LabelSet:
 
     def save_prompts(self, path: Path) -> Path:
         """Returns the file, which now holds the template and prompts for the other sides."""
-        path.write_text(json.dumps({"template": TEMPLATE, "prompts": self.prompts}))
+        path.write_text(json.dumps({"template": TEMPLATE, "prompts": PROMPTS}))
         return path
 
     def save(self, path: Path) -> Path:
@@ -61,11 +58,11 @@ class LabelSet:
         labels = [
             {"id": f"label-{i}", "prompts": [prompt]}
             | ({"action": "block", "threshold": thresholds[prompt]} if prompt in thresholds else {})
-            for i, prompt in enumerate(self.prompts)
+            for i, prompt in enumerate(PROMPTS)
         ]
         policy = {
             "schema_version": 1,
-            "id": self.policy_id,
+            "id": POLICY_ID,
             "version": 1,
             "title": "Throughput",
             "templates": [TEMPLATE],

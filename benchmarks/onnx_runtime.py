@@ -29,7 +29,7 @@ def on_onnxruntime(
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     with tempfile.TemporaryDirectory() as folder:
-        path = _exported(tower, example, Path(folder), int8=int8)
+        path = _exported_onnx(tower, example, Path(folder), int8=int8)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def forward(pixels: Pixels) -> Float32s:
@@ -39,7 +39,7 @@ def on_onnxruntime(
     return forward
 
 
-def _exported(tower: ImageTower, pixels: Pixels, folder: Path, *, int8: bool) -> Path:
+def _exported_onnx(tower: ImageTower, pixels: Pixels, folder: Path, *, int8: bool) -> Path:
     """Returns the ONNX file of a tower."""
     path = folder / "tower.onnx"
     torch.onnx.export(

@@ -57,7 +57,7 @@ def find_jpegs(folder: Path, every: int = 1) -> list[Path]:
     return found[::every]
 
 
-def _enlarged(path: Path, width: int, height: int | None = None) -> Image.Image:
+def _enlarged_photograph(path: Path, width: int, height: int | None = None) -> Image.Image:
     """Returns a photograph with grain; without a height, `width` is that of its longer side."""
     with Image.open(path) as photograph:
         image = photograph.convert("RGB")
@@ -73,7 +73,7 @@ def _enlarged(path: Path, width: int, height: int | None = None) -> Image.Image:
 def camera_file(path: Path, side: int, quality: int, icc_profile: bytes | None = None) -> bytes:
     """Returns a JPEG of a photograph whose longer side is `side`."""
     buffer = io.BytesIO()
-    _enlarged(path, side).save(buffer, "JPEG", quality=quality, icc_profile=icc_profile)
+    _enlarged_photograph(path, side).save(buffer, "JPEG", quality=quality, icc_profile=icc_profile)
     return buffer.getvalue()
 
 
@@ -95,15 +95,15 @@ def save_photographs(folder: Path, count: int) -> list[Path]:
     # Every so many of them: each class has a folder of its own.
     spread = islice(cycle(found[:: max(1, len(found) // count)]), count)
     return [
-        _save(folder / f"{i:04d}", original, shape)
+        _save_photograph(folder / f"{i:04d}", original, shape)
         for i, (original, shape) in enumerate(zip(spread, cycle(SHAPES), strict=False))
     ]
 
 
-def _save(target: Path, original: Path, shape: Shape) -> Path:
+def _save_photograph(target: Path, original: Path, shape: Shape) -> Path:
     path = target.with_suffix(f".{shape.format.lower()}")
     quality = {"JPEG": {"quality": JPEG_QUALITY}, "WEBP": {"quality": WEBP_QUALITY}}
-    image = _enlarged(original, shape.width, shape.height)
+    image = _enlarged_photograph(original, shape.width, shape.height)
     image.save(path, shape.format, **quality.get(shape.format, {}))
     return path
 

@@ -57,10 +57,10 @@ def write_json(file: Path | None, found: Any) -> None:
 
 def machine() -> dict[str, Any]:
     """Returns what was measured on."""
-    return {"cpu": _cpu(), "cores": usable(), "python": platform.python_version()}
+    return {"cpu": _processor(), "cores": usable(), "python": platform.python_version()}
 
 
-def _cpu() -> str:
+def _processor() -> str:
     """Returns the processor's name, and the number formats that it multiplies in."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -136,7 +136,7 @@ def measure_rates(connection: redis.Redis, seconds: float) -> dict[str, float]:
     `lpush_core_seconds` is the server's own time for one of the pipelined, with 1,500 bytes.
     """
     message = b"x" * _MESSAGE_BYTES
-    pings = _repeat(connection.ping, seconds)
+    pings = _repeats_per_second(connection.ping, seconds)
     before = read_counters(connection)
 
     def push() -> None:
@@ -146,7 +146,7 @@ def measure_rates(connection: redis.Redis, seconds: float) -> dict[str, float]:
             pipe.ltrim("pushed", 0, 0)
             pipe.execute()
 
-    pushes = _repeat(push, seconds) * _PIPELINE
+    pushes = _repeats_per_second(push, seconds) * _PIPELINE
     spent = read_counters(connection).since(before)
     return {
         "ping_per_second": pings,
@@ -161,12 +161,12 @@ def measure_look(client: Client, connection: redis.Redis, given: Given, waiting:
     message = connection.lindex(QUEUES["interactive"], -1) or b""
     for _ in range(waiting // _PIPELINE):
         connection.lpush(QUEUES["interactive"], *[message] * _PIPELINE)
-    looks = _repeat(lambda: look(connection), 0.3)
+    looks = _repeats_per_second(lambda: look(connection), 0.3)
     connection.delete(QUEUES["interactive"])
     return 1000 / looks
 
 
-def _repeat(act: Callable[[], object], seconds: float) -> float:
+def _repeats_per_second(act: Callable[[], object], seconds: float) -> float:
     start, count = time.monotonic(), 0
     while time.monotonic() < start + seconds:
         act()

@@ -49,7 +49,7 @@ def _label_set(checkpoint: Path) -> tuple[str, list[str]]:
 
 
 @cache
-def _zero_shot(checkpoint: Path) -> Any:
+def _clip_pipeline(checkpoint: Path) -> Any:
     from transformers import pipeline
 
     return pipeline("zero-shot-image-classification", model=str(checkpoint), device="cpu")
@@ -58,12 +58,12 @@ def _zero_shot(checkpoint: Path) -> Any:
 def pipeline_scores(path: str, checkpoint: Path) -> dict[str, float]:
     """Returns the score of each prompt, by transformers' pipeline."""
     template, prompts = _label_set(checkpoint)
-    found = _zero_shot(checkpoint)(path, candidate_labels=prompts, hypothesis_template=template)
+    found = _clip_pipeline(checkpoint)(path, candidate_labels=prompts, hypothesis_template=template)
     return {one["label"]: float(one["score"]) for one in found}
 
 
 @cache
-def _loaded(checkpoint: Path) -> tuple[Any, Any, Any]:
+def _loaded_clip(checkpoint: Path) -> tuple[Any, Any, Any]:
     """Returns the model, its image processor, and (k, d) text features."""
     import torch
     from transformers import AutoImageProcessor, AutoTokenizer, CLIPModel
@@ -85,7 +85,7 @@ def competent_scores(path: str, checkpoint: Path) -> dict[str, float]:
     import torch
     from PIL import Image
 
-    model, processor, texts = _loaded(checkpoint)
+    model, processor, texts = _loaded_clip(checkpoint)
     with Image.open(path) as image:
         pixels = processor(images=image.convert("RGB"), return_tensors="pt")["pixel_values"]
     with torch.inference_mode():

@@ -96,7 +96,7 @@ def squares(files: Iterator[bytes], encoder: Encoder) -> Squares:
         for scale in (None, *SCALES):
             name = f"SCALE {scale}" if scale else REFERENCE
             start = time.perf_counter()
-            found.pixels[name].append(_square(file, encoder, scale))
+            found.pixels[name].append(_decoded_square(file, encoder, scale))
             found.seconds[name].append(time.perf_counter() - start)
         reference = found.pixels[REFERENCE][-1]
         moved = reference + np.random.default_rng(0).integers(-1, 2, reference.shape)
@@ -105,7 +105,7 @@ def squares(files: Iterator[bytes], encoder: Encoder) -> Squares:
     return found
 
 
-def _square(file: bytes, encoder: Encoder, scale: int | None) -> Pixels:
+def _decoded_square(file: bytes, encoder: Encoder, scale: int | None) -> Pixels:
     """Returns the (h, w, 3) pixels of an image; without a scale, as the reference has them."""
     how = encoder.preprocessing
     if scale is None:
@@ -122,7 +122,7 @@ def converted(paths: Sequence[Path], encoder: Encoder, space: str) -> Squares:
         for name, profile in ((REFERENCE, None), (space, rgb_profile(space))):
             file = camera_file(path, SIDES[0], JPEG_QUALITY, profile)
             start = time.perf_counter()
-            found.pixels[name].append(_square(file, encoder, SCALE))
+            found.pixels[name].append(_decoded_square(file, encoder, SCALE))
             found.seconds[name].append(time.perf_counter() - start)
     return found
 

@@ -11,7 +11,6 @@ after the other in a process of their own, and below it the imports by package.
 from __future__ import annotations
 
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -30,7 +29,8 @@ from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
 from moderation.errors import VerdictTimeout
 from moderation.local_servers import EmbeddedRedis
-from moderation.settings import PREFIX, load_settings
+from moderation.settings import load_settings
+from tests.support.command_line import clean_environment
 
 #: In seconds: a worker that takes longer to be ready is too slow to scale with.
 WORKER_GOAL = 8.0
@@ -62,27 +62,21 @@ class StartTime:
         return cls(what, statistics.median(took), min(took), max(took), len(took))
 
 
-def environment(**variables: str) -> dict[str, str]:
-    """Returns the environment of a process, without our settings in the caller's."""
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    return {**kept, **variables}
-
-
 def commands(runs: int) -> Iterator[StartTime]:
     """Yields how long each command takes from start to end."""
     for what, words in COMMANDS.items():
         took = []
         for _ in range(runs + 1):  # the first reads files into the cache for the others
             start = time.perf_counter()
-            _finished([*words])
+            _finished_process([*words])
             took.append(time.perf_counter() - start)
         yield StartTime.of(what, took[1:])
 
 
-def _finished(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _finished_process(words: Sequence[str]) -> subprocess.CompletedProcess[str]:
     done = subprocess.run(
         [sys.executable, *words],
-        env=environment(),
+        env=clean_environment(),
         capture_output=True,
         text=True,
         timeout=_LONGEST,
@@ -99,15 +93,12 @@ def worker_start(model: str, runs: int) -> StartTime:
     took = []
     with EmbeddedRedis() as server:
         client = Client(load_settings(broker_url=server.url))
-        variables = environment(MODERATION_BROKER_URL=server.url, MODERATION_OFFLINE="1")
+        variables = clean_environment(MODERATION_BROKER_URL=server.url, MODERATION_OFFLINE="1")
         for _ in range(runs + 1):
             request_id = client.submit(photo, "weapons")
             took.append(_until_answered(client, request_id, model, variables))
-    return StartTime.of(f"worker until its first answer, {_named(model)}", took[1:])
-
-
-def _named(model: str) -> str:
-    return model if model == "starter" else "ViT-B/32"
+    name = model if model == "starter" else "ViT-B/32"
+    return StartTime.of(f"worker until its first answer, {name}", took[1:])
 
 
 def _until_answered(
@@ -130,7 +121,7 @@ def steps(model: str, runs: int) -> list[StartTime]:
     """Returns how long each step of a worker's start takes, in their order."""
     found: dict[str, list[float]] = {}
     for _ in range(runs + 1):
-        printed = _finished(["-m", "benchmarks.startup_steps", model]).stdout
+        printed = _finished_process(["-m", "benchmarks.startup_steps", model]).stdout
         for what, seconds in json.loads(printed).items():
             found.setdefault(what, []).append(seconds)
     return [StartTime.of(what, took[1:]) for what, took in found.items()]
@@ -141,7 +132,7 @@ def imports(model: str) -> dict[str, float]:
 
     A module counts without those that it imports itself. This is one run, and tracing takes time.
     """
-    traced = _finished(["-X", "importtime", "-m", "benchmarks.startup_steps", model]).stderr
+    traced = _finished_process(["-X", "importtime", "-m", "benchmarks.startup_steps", model]).stderr
     found: dict[str, float] = {}
     for line in traced.splitlines():
         if line.startswith("import time:") and "[us]" not in line:

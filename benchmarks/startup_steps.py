@@ -34,7 +34,7 @@ class Clock:
         self.seconds[name] = time.perf_counter() - start
 
 
-def take(model: str) -> dict[str, float]:
+def take_steps(model: str) -> dict[str, float]:
     """Returns the seconds of each step; imports stand here because they are what is measured."""
     clock = Clock()
     with clock.step("import the command line"):
@@ -82,7 +82,7 @@ def _decode_and_encode(clock: Clock, encoder: Any) -> None:
 
 def main() -> None:
     """Takes the steps and prints their seconds."""
-    print(json.dumps(take(sys.argv[1])))
+    print(json.dumps(take_steps(sys.argv[1])))
 
 
 if __name__ == "__main__":

@@ -123,10 +123,10 @@ def measure(
         sides.append(ours)
         inside = stack.enter_context(InProcess(settings, checkpoint, labels))
         copies = Copies(folder)
-        return _measured(extent, photographs, copies, sides, inside, scores), labels
+        return _measured_in_turns(extent, photographs, copies, sides, inside, scores), labels
 
 
-def _measured(
+def _measured_in_turns(
     extent: Extent,
     photographs: Sequence[Path],
     copies: Copies,
@@ -142,7 +142,7 @@ def _measured(
         console.print(f"Run {run + 1} of {extent.runs} ...")
         for side in sides:
             count = extent.images[side.name]
-            look = partial(_look, side, memory)
+            look = partial(_note_memory, side, memory)
             with copies.some(photographs, count) as some, program.Watch(look, seconds=0.5):
                 rates[side.name].append(throughput(side, some))
         some = list(islice(cycle(photographs), extent.images["ours"]))
@@ -162,7 +162,7 @@ def _measured(
     return Measured(inside.encoder.stamp, dict(rates), single, idle, loaded, memory, scores)
 
 
-def _look(side: Side, memory: dict[str, float]) -> None:
+def _note_memory(side: Side, memory: dict[str, float]) -> None:
     memory[side.name] = max(memory[side.name], program.memory_mb(side.process.pid))
 
 
@@ -171,7 +171,7 @@ def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
     rates = {name: median(runs) for name, runs in found.rates.items()}
     by_batch = {name: rate for name, rate in rates.items() if name.startswith("encoding_")}
     best = max(by_batch, key=by_batch.__getitem__)
-    by_side: dict[str, Any] = {name: _side(found, name) for name in found.memory_mb}
+    by_side: dict[str, Any] = {name: _side_figures(found, name) for name in found.memory_mb}
     by_side["in_process"] = {
         "images_per_second": rates["in_process"],
         "single_seconds": asdict(Latency.of(found.single)),
@@ -187,10 +187,10 @@ def results(found: Measured, labels: LabelSet) -> dict[str, Any]:
         name: compared(labels, found.scores[name], found.scores["ours"])
         for name in ("pipeline_tuned", "competent")
     }
-    return {"results": by_side, "ratios": _ratios(by_side), "decisions": decisions}
+    return {"results": by_side, "ratios": _speed_ratios(by_side), "decisions": decisions}
 
 
-def _side(found: Measured, name: str) -> dict[str, Any]:
+def _side_figures(found: Measured, name: str) -> dict[str, Any]:
     return {
         "images_per_second": median(found.rates[name]),
         "runs": found.rates[name],
@@ -200,7 +200,7 @@ def _side(found: Measured, name: str) -> dict[str, Any]:
     }
 
 
-def _ratios(by_side: Mapping[str, Any]) -> dict[str, float]:
+def _speed_ratios(by_side: Mapping[str, Any]) -> dict[str, float]:
     speed = {name: row["images_per_second"] for name, row in by_side.items()}
     ours, single = by_side["ours"], by_side["in_process"]["single_seconds"]
     others = ("pipeline", "pipeline_tuned", "competent", "limit")

@@ -16,7 +16,8 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.label_set import LabelSet
+from benchmarks import program
+from benchmarks.label_set import PROMPTS, LabelSet
 from benchmarks.photographs import Copies
 from benchmarks.throughput_sides import Scores, Side
 
@@ -25,8 +26,6 @@ LOAD = 0.8
 _WAITERS = 128
 #: Decisions at least this far from their threshold must not differ.
 FAR = 0.01
-#: Columns of print, so that the tables look alike in a file.
-WIDTH = 120
 
 _NAMES = {
     "pipeline": "(a) transformers' pipeline in a task",
@@ -122,7 +121,7 @@ def compared(
     assert labels.thresholds is not None
     differences, changed, changed_far, near, decisions = [], 0, 0, 0, 0
     for their, our in zip(theirs, ours, strict=True):
-        differences += [abs(their[prompt] - our[prompt]) for prompt in labels.prompts]
+        differences += [abs(their[prompt] - our[prompt]) for prompt in PROMPTS]
         before, now = labels.decide(their), labels.decide(our)
         for prompt, threshold in labels.thresholds.items():
             decisions += 1
@@ -143,9 +142,9 @@ def compared(
 
 def print_results(everything: dict[str, Any]) -> None:
     """Prints tables with the setup above them."""
-    console = Console(width=WIDTH)
+    console = program.new_console(120)
     _print_setup(console, everything["setup"])
-    console.print(_speeds(everything["results"]))
+    console.print(_speed_table(everything["results"]))
     ratios = Table("ratio", "")
     for name, ratio in everything["ratios"].items():
         ratios.add_row(name, f"{ratio:.2f}")
@@ -167,7 +166,7 @@ def _print_setup(console: Console, setup: Mapping[str, Any]) -> None:
     console.print(f"Photographs: {setup['photographs']}", soft_wrap=True)
 
 
-def _speeds(found: Mapping[str, Any]) -> Table:
+def _speed_table(found: Mapping[str, Any]) -> Table:
     """Returns the table of all sides; n counts the requests of the latency at load."""
     heads = ("images/s", "idle p50", "p95", "p99", "80 % load p50", "p95", "p99", "n", "MB")
     table = Table("", *heads)

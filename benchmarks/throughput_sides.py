@@ -16,7 +16,7 @@ import numpy as np
 from celery import Celery
 
 from benchmarks import program
-from benchmarks.label_set import LabelSet
+from benchmarks.label_set import POLICY_ID, PROMPTS, LabelSet
 from benchmarks.rivals import create_rival_app, task_name
 from moderation.client.client import Client, pauses
 from moderation.encoders.cores import usable
@@ -100,13 +100,13 @@ class Ours:
 
     def submit(self, photograph: Path) -> str:
         """Returns the id of a new request."""
-        return self.client.submit(photograph, self.labels.policy_id)
+        return self.client.submit(photograph, POLICY_ID)
 
     def collect(self, request_id: str) -> Scores:
         """Returns the scores of the verdict."""
         [verdict] = self.client.collect(request_id, timeout_seconds=_ANSWER_SECONDS)
         scores = (label.score for label in verdict.labels)
-        return dict(zip(self.labels.prompts, scores, strict=True))
+        return dict(zip(PROMPTS, scores, strict=True))
 
 
 Side = Rival | Ours

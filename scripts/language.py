@@ -81,7 +81,7 @@ def findings(path: Path) -> list[Finding]:
 
 
 def _findings_in(text: Text) -> Iterator[Finding]:
-    prose = re.sub(r"`[^`]+`", _blank, text.words)
+    prose = re.sub(r"`[^`]+`", _blank_code, text.words)
     flat = re.sub(r"\s", " ", prose)
     for rule in RULES:
         for match in rule.phrase.finditer(flat):
@@ -89,7 +89,7 @@ def _findings_in(text: Text) -> Iterator[Finding]:
             yield Finding(line, match[0], rule.instead)
 
 
-def _blank(code: re.Match[str]) -> str:
+def _blank_code(code: re.Match[str]) -> str:
     """Returns a code span with its letters gone and its lines kept."""
     return re.sub(r"[^\n]", "`", code[0])
 

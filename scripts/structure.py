@@ -49,7 +49,7 @@ def _docstring_lines(tree: ast.Module) -> Iterator[int]:
 
 def importers(root: Path) -> Counter[str]:
     """Returns by how many modules of the two packages each of their modules is imported."""
-    names = {_name(root, path): path for part in PACKAGES for path in (root / part).rglob("*.py")}
+    names = {_module(root, path): path for part in PACKAGES for path in (root / part).rglob("*.py")}
     found = Counter(dict.fromkeys(names, 0))
     for name, path in names.items():
         wanted: set[str] = set()
@@ -62,12 +62,12 @@ def importers(root: Path) -> Counter[str]:
     return found
 
 
-def _name(root: Path, path: Path) -> str:
+def _module(root: Path, path: Path) -> str:
     parts = path.relative_to(root).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def _parameters(function: Function) -> int:
+def _parameter_count(function: Function) -> int:
     arguments = function.args
     every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs]
     return len([each for each in every if each.arg not in ("self", "cls")])
@@ -91,7 +91,7 @@ def row(root: Path, part: str, imported: Counter[str]) -> dict[str, object]:
         "functions": len(functions),
         "median": statistics.median(lengths),
         f"over {LONG}": sum(length > LONG for length in lengths),
-        f"over {MANY} parameters": sum(_parameters(each) > MANY for each in functions),
+        f"over {MANY} parameters": sum(_parameter_count(each) > MANY for each in functions),
     }
 
 

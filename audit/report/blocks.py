@@ -20,7 +20,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Figure:
-    """An inline drawing with its caption."""
+    """A drawing with its caption, in a block of figures."""
 
     svg: str
     caption: str

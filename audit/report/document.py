@@ -61,7 +61,7 @@ _METHOD: tuple[tuple[str, str, Make], ...] = (
 
 @dataclass(frozen=True)
 class Section:
-    """A numbered part of the report; `key` is its anchor."""
+    """A numbered part of the document; `key` is its anchor."""
 
     key: str
     title: str
@@ -70,7 +70,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Tile:
-    """A headline figure: its name, its number, and what stands beside it."""
+    """A headline figure of the document: its name, its number, and what stands beside it."""
 
     name: str
     number: Line

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Value:
-    """A number, or null, of results.json with the text that a reader sees."""
+    """An inline number, or null, of results.json with the text that a reader sees."""
 
     raw: float | None
     text: str
@@ -21,7 +21,7 @@ class Value:
 
 @dataclass(frozen=True)
 class Tag:
-    """A word that marks a line; `tone` is claim, few, indicative, added, removed or changed."""
+    """An inline mark; `tone` is claim, few, indicative, added, removed or changed."""
 
     text: str
     tone: str
@@ -29,21 +29,21 @@ class Tag:
 
 @dataclass(frozen=True)
 class Name:
-    """A name in a line, from the dataset or a policy, set apart from the words around it."""
+    """An inline name from the dataset or a policy, set apart from the words around it."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Code:
-    """A hash, path or command in a line, to be copied as it is."""
+    """An inline hash, path or command, to be copied as it is."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class SectionLink:
-    """A pointer to a section by its key; its number is known only when all sections are."""
+    """An inline pointer to a section by key; its number is known only when all sections are."""
 
     key: str
 

@@ -20,19 +20,19 @@ def count(raw: int) -> Value:
     return Value(raw, f"{raw:,}")
 
 
-def setting(raw: float | None) -> Value:
-    """Returns the number of a setting as it is written: 0.5."""
+def plain(raw: float | None) -> Value:
+    """Returns a setting as it is shown, as it was written: 0.5."""
     return Value(raw, "none" if raw is None else f"{raw:g}")
 
 
 def percent(raw: float | None, like: float | None = None) -> Value:
     """Returns a rate as it is shown: 7.05 %, or 12.3 %; with the decimals of `like`, if given."""
-    return Value(raw, UNDEFINED if raw is None else f"{_hundredfold(raw, like)}{SPACE}%")
+    return Value(raw, UNDEFINED if raw is None else f"{_shown_hundredfold(raw, like)}{SPACE}%")
 
 
 def bare_percent(raw: float | None, like: float | None = None) -> Value:
     """Returns a rate as it is shown without its sign, for the bounds of an interval."""
-    return Value(raw, UNDEFINED if raw is None else _hundredfold(raw, like))
+    return Value(raw, UNDEFINED if raw is None else _shown_hundredfold(raw, like))
 
 
 def whole_percent(raw: float) -> Value:
@@ -42,12 +42,12 @@ def whole_percent(raw: float) -> Value:
 
 def points(raw: float | None) -> Value:
     """Returns a difference of rates as it is shown, in percentage points: +1.15."""
-    return Value(raw, UNDEFINED if raw is None else minus(_hundredfold(raw, sign="+")))
+    return Value(raw, UNDEFINED if raw is None else minus(_shown_hundredfold(raw, sign="+")))
 
 
 def unsigned_points(raw: float | None) -> Value:
     """Returns the size of a difference as it is shown, in percentage points: 1.15."""
-    return Value(raw, UNDEFINED if raw is None else _hundredfold(abs(raw)))
+    return Value(raw, UNDEFINED if raw is None else _shown_hundredfold(abs(raw)))
 
 
 def ratio(raw: float | None) -> Value:
@@ -74,7 +74,7 @@ def minus(text: str) -> str:
     return text.replace("-", "−") if text.strip("+-0.,") else text.lstrip("+-")
 
 
-def _hundredfold(raw: float, like: float | None = None, sign: str = "-") -> str:
+def _shown_hundredfold(raw: float, like: float | None = None, sign: str = "-") -> str:
     leading = raw if like is None else like
     return f"{100 * raw:{sign},.{2 if abs(leading) < 0.1 else 1}f}"
 

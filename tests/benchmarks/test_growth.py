@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from benchmarks.growth import measure, write
-from benchmarks.growth_dataset import Budget, _too_much
+from benchmarks.growth_dataset import Budget, _over_budget
 from benchmarks.growth_points import Point, Skipped, fit, steps
 
 QUANTITIES = {"labels": 5, "policies": 3, "queue": 4, "dataset": 5}
@@ -79,6 +79,6 @@ def test_a_size_that_would_take_too_much_is_left_out() -> None:
 
 def test_what_a_size_would_take_is_estimated_from_a_smaller_one() -> None:
     took = {"read": 0.02, "memory, read": 3e6}
-    assert _too_much(100, took, 1000, Budget(seconds=1.0, memory=1e8)) is None
-    assert _too_much(100, took, 10_000, Budget(seconds=1.0)) == "would take about 2 s"
-    assert _too_much(100, took, 10_000, Budget(memory=1e8)) == "would take about 0.3 GB"
+    assert _over_budget(100, took, 1000, Budget(seconds=1.0, memory=1e8)) is None
+    assert _over_budget(100, took, 10_000, Budget(seconds=1.0)) == "would take about 2 s"
+    assert _over_budget(100, took, 10_000, Budget(memory=1e8)) == "would take about 0.3 GB"

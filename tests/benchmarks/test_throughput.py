@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.label_set import ACTING, LabelSet
+from benchmarks.label_set import ACTING, PROMPTS, LabelSet
 from benchmarks.photographs import PHOTOGRAPHS
 from benchmarks.throughput import FULL, QUICK, Extent, measure, results, setup
 from benchmarks.throughput_figures import Latency, compared, print_results
@@ -20,7 +20,7 @@ from tests.support.toy_clip import save_toy_clip
 
 
 def _answer(*scores: float) -> dict[str, float]:
-    return dict.fromkeys(LabelSet().prompts, 0.0) | dict(zip(ACTING, scores, strict=False))
+    return dict.fromkeys(PROMPTS, 0.0) | dict(zip(ACTING, scores, strict=False))
 
 
 def test_the_limit_is_that_of_cores_that_do_both_steps() -> None:
@@ -45,7 +45,7 @@ def test_decisions_are_compared_near_and_far_from_the_threshold() -> None:
 def test_the_policy_holds_the_labels_and_thresholds_of_the_other_sides(tmp_path: Path) -> None:
     labels = LabelSet().calibrated([_answer(*[0.25] * len(ACTING))])
     policy = load_policy(labels.save(tmp_path / "policy.yaml"))
-    assert [label.prompts for label in policy.labels] == [(prompt,) for prompt in labels.prompts]
+    assert [label.prompts for label in policy.labels] == [(prompt,) for prompt in PROMPTS]
     assert [label.threshold for label in policy.labels if label.acts] == [0.25] * len(ACTING)
 
 

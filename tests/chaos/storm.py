@@ -20,6 +20,7 @@ from tests.chaos.load import HostLoad
 from tests.chaos.receiver import FlakyReceiver
 from tests.chaos.report import Progress, where_lost
 from tests.chaos.servers import Crew, RedisWithFile
+from tests.support.command_line import clean_environment
 
 #: After the load, how long to wait without progress, and at most, in seconds.
 _SETTLE_SECONDS, _LONGEST_SETTLE = 75.0, 600.0
@@ -140,7 +141,6 @@ def _environment(
     settings: Settings, database: LogDatabase, folder: Path, receiver: FlakyReceiver | None
 ) -> dict[str, str]:
     """Returns the variables of the workers, without the MODERATION_* of whoever runs this."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
     ours = {
         "BROKER_URL": settings.broker_url.get_secret_value(),
         "DATABASE_URL": database.url,
@@ -153,7 +153,7 @@ def _environment(
     }
     if receiver:
         ours |= {"CALLBACK_URLS": receiver.url, "CALLBACK_SECRETS": receiver.secret}
-    return kept | {PREFIX + name: value for name, value in ours.items()}
+    return clean_environment(**{PREFIX + name: value for name, value in ours.items()})
 
 
 def _strike_all(plan: StormPlan, target: Target, progress: Progress) -> list[Fault]:

@@ -18,7 +18,8 @@ from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT
-from tests.support.example_server import environment, served
+from tests.support.command_line import clean_environment
+from tests.support.example_server import served
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 DJANGO = ROOT / "examples" / "django_on_commit"
@@ -59,7 +60,8 @@ def keeps_secret(answer: str) -> bool:
 
 
 def flask_on(broker_url: str, **variables: str) -> Served:
-    return served("flask_upload", "-m flask run --port", environment(broker_url, **variables))
+    env = clean_environment(MODERATION_BROKER_URL=broker_url, **variables)
+    return served("flask_upload", "-m flask run --port", env)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +129,8 @@ def test_flask_publishes_nothing_without_redis(images: Images) -> None:
 
 
 def fastapi_on(broker_url: str) -> Served:
-    return served("fastapi_status", "-m uvicorn app:app --port", environment(broker_url))
+    env = clean_environment(MODERATION_BROKER_URL=broker_url)
+    return served("fastapi_status", "-m uvicorn app:app --port", env)
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +209,8 @@ class Site(NamedTuple):
     @property
     def env(self) -> dict[str, str]:
         secret = "only-for-tests-" * 4
-        return environment(self.broker_url, DJANGO_SECRET_KEY=secret, DATA_FOLDER=str(self.data))
+        variables = {"DJANGO_SECRET_KEY": secret, "DATA_FOLDER": str(self.data)}
+        return clean_environment(MODERATION_BROKER_URL=self.broker_url, **variables)
 
     def served(self) -> Served:
         return served(DJANGO.name, "manage.py runserver --noreload", self.env)

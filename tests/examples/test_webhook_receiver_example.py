@@ -20,7 +20,8 @@ from moderation.decision_log.opening import open_log
 from moderation.settings import load_settings
 from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.metrics import Metrics
-from tests.support.example_server import environment, served
+from tests.support.command_line import clean_environment
+from tests.support.example_server import served
 from tests.support.waiting import until
 
 SECRET = "whsec_" + base64.b64encode(b"first".ljust(32, b"1")).decode()
@@ -30,11 +31,8 @@ BODY = '{"type":"moderation.decided",  "data":{"label":"é"}}'
 
 @pytest.fixture
 def receiver(tmp_path: Path) -> Iterator[httpx.Client]:
-    env = environment(
-        "redis://unused",
-        WEBHOOK_SECRET=SECRET,
-        WEBHOOK_DATABASE=str(tmp_path / "webhooks.sqlite3"),
-    )
+    database = str(tmp_path / "webhooks.sqlite3")
+    env = clean_environment(WEBHOOK_SECRET=SECRET, WEBHOOK_DATABASE=database)
     with served("webhook_receiver", "-m flask run --port", env) as browser:
         yield browser
 

@@ -30,6 +30,12 @@ def moderation(
     )
 
 
+def clean_environment(**variables: str) -> dict[str, str]:
+    """Returns the variables of a program: the caller's without its own settings, and more."""
+    kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
+    return {**kept, **variables}
+
+
 def leading_to(settings: Settings) -> dict[str, str]:
     """Returns the variables that lead a command to the broker and the log of these settings."""
     urls = {"BROKER_URL": settings.broker_url, "DATABASE_URL": settings.database_url}

@@ -86,7 +86,7 @@ class EchoWorker(EmbeddedWorker):
             return result
 
 
-def _write_to(folder: Path) -> Callable[[Poison], None]:
+def _poison_writer(folder: Path) -> Callable[[Poison], None]:
     def write(poison: Poison) -> None:
         if (folder / REFUSING).exists():
             raise ConnectionError("the quarantine is away")
@@ -96,7 +96,7 @@ def _write_to(folder: Path) -> Callable[[Poison], None]:
     return write
 
 
-def _echo_in(folder: Path) -> Callable[[Task, dict[str, Any]], dict[str, Any]]:
+def _echo_task(folder: Path) -> Callable[[Task, dict[str, Any]], dict[str, Any]]:
     def echo(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         act, _, how = request["image"]["path"].partition(" ")
         while act == "held" and not (folder / how).exists():
@@ -108,15 +108,15 @@ def _echo_in(folder: Path) -> Callable[[Task, dict[str, Any]], dict[str, Any]]:
     return echo
 
 
-def _create_app(settings: Settings, folder: Path) -> Celery:
+def _create_echo_app(settings: Settings, folder: Path) -> Celery:
     app = create_app(settings)
     app.conf.update(result_backend_always_retry=True, result_backend_max_retries=60)
-    app.task(_echo_in(folder), name=TASK_NAME, bind=True, resultrepr_maxsize=0)
+    app.task(_echo_task(folder), name=TASK_NAME, bind=True, resultrepr_maxsize=0)
     return app
 
 
 if __name__ == "__main__":
     name, folder = sys.argv[1], Path(sys.argv[2])
     given = load_settings()
-    queues = list(QUEUES.values())
-    sys.exit(serve(_create_app(given, folder), given, queues, node_name(name), _write_to(folder)))
+    app, queues = _create_echo_app(given, folder), list(QUEUES.values())
+    sys.exit(serve(app, given, queues, node_name(name), _poison_writer(folder)))

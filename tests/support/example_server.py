@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,17 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from moderation.settings import PREFIX
 from tests.support.server_processes import free_port
 from tests.support.waiting import PATIENCE_SECONDS, until
 
 ROOT = Path(__file__).parents[2]
-
-
-def environment(broker_url: str, **variables: str) -> dict[str, str]:
-    """Returns the variables of a program that submits to a broker."""
-    inherited = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    return {**inherited, "MODERATION_BROKER_URL": broker_url, **variables}
 
 
 @contextmanager
@@ -41,7 +33,7 @@ def served(example: str, command: str, env: dict[str, str]) -> Iterator[httpx.Cl
             browser = stack.enter_context(
                 httpx.Client(base_url=url, timeout=PATIENCE_SECONDS, trust_env=False)
             )
-            if _starts(process, browser):
+            if _example_starts(process, browser):
                 break
         else:
             log.seek(0)
@@ -49,7 +41,7 @@ def served(example: str, command: str, env: dict[str, str]) -> Iterator[httpx.Cl
         yield browser
 
 
-def _starts(process: subprocess.Popen[bytes], browser: httpx.Client) -> bool:
+def _example_starts(process: subprocess.Popen[bytes], browser: httpx.Client) -> bool:
     """Returns whether the program answers, and has not ended."""
 
     def answers() -> bool:

@@ -31,11 +31,23 @@ class Hostile(NamedTuple):
     make: Callable[[], bytes]
 
 
-def _each(form: str, **musts: Mapping[str, Callable[[], bytes]]) -> Iterator[Hostile]:
-    """Yields a file for each maker, named by its format and then by the maker's name."""
+def _each(
+    form: str, wrap: Callable[[bytes], bytes] = bytes, **musts: Mapping[str, Callable[[], bytes]]
+) -> Iterator[Hostile]:
+    """Yields a file for each maker, named by its format and then by the maker's name.
+
+    Args:
+        form: the format.
+        wrap: what becomes of what a maker makes.
+        musts: the makers by what must become of their files, and by name.
+    """
     for must, makers in musts.items():
         for word, make in makers.items():
-            yield Hostile(f"{form} {word}", cast(Must, must), make)
+            yield Hostile(f"{form} {word}", cast(Must, must), partial(_then, make, wrap))
+
+
+def _then(make: Callable[[], bytes], wrap: Callable[[bytes], bytes]) -> bytes:
+    return wrap(make())
 
 
 def saved(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
@@ -69,10 +81,6 @@ def seeds() -> dict[str, bytes]:
     )
     files["RLE BMP"] = bmp(bytes([64, 1, 0, 0] * 64 + [0, 1]), compression=1)
     return files
-
-
-def _then(make: Callable[[], bytes], wrap: Callable[[bytes], bytes]) -> bytes:
-    return wrap(make())
 
 
 def corpus() -> list[Hostile]:
@@ -177,10 +185,9 @@ def _png() -> Iterator[Hostile]:
         "15,000 iTXt of 1 MB": lambda: 15_000 * chunk(b"iTXt", b"a\0\1\0\xff\0\0" + zeros[10**6]()),
         "15,000 iCCP of 1 MB": lambda: 15_000 * chunk(b"iCCP", b"a\0\0" + zeros[10**6]()),
     }
-    for word, make in texts.items():
-        name = f"PNG with a bomb: {word}"
-        yield Hostile(name, "read", partial(_then, make, partial(png, 64, 64)))
-        yield Hostile(f"{name}, after its pixels", "read", partial(_then, make, _png_then))
+    after = {f"{word}, after its pixels": make for word, make in texts.items()}
+    yield from _each("PNG with a bomb:", lambda text: png(64, 64, text), read=texts)
+    yield from _each("PNG with a bomb:", lambda text: png(after=text), read=after)
     php = chunk(b"tEXt", b"Comment\0<?php system($_GET[0]); ?>")
     refused: Makers = {
         "of 50,000 x 50,000 zeros": lambda: png(50_000, 50_000, pixels=_bomb(10**8)),
@@ -203,10 +210,6 @@ def _png() -> Iterator[Hostile]:
         "with two headers": lambda: png(64, 64, png()[8:33] * 2),
     }
     yield from _each("PNG", refused=refused, read=read, either=either)
-
-
-def _png_then(after: bytes) -> bytes:
-    return png(after=after)
 
 
 def _png_animations() -> Iterator[Hostile]:
@@ -605,18 +608,12 @@ def _profiles() -> Iterator[Hostile]:
             srgb()[:300] + random.Random(2).randbytes(len(srgb()) - 300)
         ),
     }
-    for word, make in profiles.items():
-        yield Hostile(f"JPEG with a profile {word}", "read", partial(_then, make, with_profile))
-        if len(make()) < 10**6:
-            name = f"PNG with a profile {word}"
-            yield Hostile(name, "read", partial(_then, make, _png_with_profile))
+    small = {word: make for word, make in profiles.items() if len(make()) < 10**6}
+    yield from _each("JPEG with a profile", with_profile, read=profiles)
+    yield from _each("PNG with a profile", lambda p: saved(picture(), icc_profile=p), read=small)
     for count in (0, 1, 255):
         name = f"JPEG with a profile of {count} parts that are 2"
         yield Hostile(name, "read", partial(with_profile, bytes(100_000), count))
-
-
-def _png_with_profile(profile: bytes) -> bytes:
-    return saved(picture(), "PNG", icc_profile=profile)
 
 
 def exif(entries: bytes, count: int, following: int = 0) -> bytes:
@@ -649,16 +646,11 @@ def _exif() -> Iterator[Hostile]:
         "of 65,535 copies of itself": lambda: exif(large * 65_535, 65_535)[:980_000],
         "of 10 MB": lambda: exif(large * 65_535, 65_535) + bytes(9_000_000),
     }
-    for word, make in notes.items():
-        yield Hostile(f"PNG with EXIF {word}", "read", partial(_then, make, _png_with_exif))
-        yield Hostile(f"JPEG with EXIF {word}", "read", partial(_then, make, _with_exif))
+    yield from _each("PNG with EXIF", lambda d: png(64, 64, chunk(b"eXIf", d[6:])), read=notes)
+    yield from _each("JPEG with EXIF", _jpeg_with_exif, read=notes)
 
 
-def _png_with_exif(data: bytes) -> bytes:
-    return png(64, 64, chunk(b"eXIf", data[6:]))
-
-
-def _with_exif(data: bytes) -> bytes:
+def _jpeg_with_exif(data: bytes) -> bytes:
     """Returns a JPEG with EXIF data in as many segments as it takes; Pillow joins them."""
     parts = [data[at : at + 60_000] for at in range(6, max(len(data), 7), 60_000)]
     return with_segments(*(segment(0xE1, b"Exif\0\0" + part) for part in parts))

@@ -24,9 +24,9 @@ class HubServer(LocalServer):
 
     def answer(self, request: LocalRequest) -> None:
         self.asked.append(request.path)
-        request.reply(*self._found(request.path.partition("?")[0]))
+        request.reply(*self._hub_reply(request.path.partition("?")[0]))
 
-    def _found(self, path: str) -> tuple[int, dict[str, str], bytes]:
+    def _hub_reply(self, path: str) -> tuple[int, dict[str, str], bytes]:
         """Returns status, headers and body for a path, as far as our client asks."""
         revisions = ("main", COMMIT)
         if path in (
@@ -38,7 +38,7 @@ class HubServer(LocalServer):
             return 200, {"Content-Type": "application/json"}, json.dumps(info).encode()
         if path in [f"/api/models/{NAME}/tree/{r}" for r in revisions]:
             tree = [
-                {"type": "file", "path": name, "size": len(body), "oid": _sha(body)}
+                {"type": "file", "path": name, "size": len(body), "oid": _file_sha1(body)}
                 for name, body in self.files.items()
             ]
             return 200, {"Content-Type": "application/json"}, json.dumps(tree).encode()
@@ -46,11 +46,11 @@ class HubServer(LocalServer):
             start = f"/{NAME}/resolve/{revision}/"
             body = self.files.get(path.removeprefix(start))
             if path.startswith(start) and body is not None:
-                return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{_sha(body)}"'}, body
+                return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{_file_sha1(body)}"'}, body
         known = path.startswith((f"/api/models/{NAME}/", f"/{NAME}/"))
         code = "RevisionNotFound" if known else "RepoNotFound"
         return 404, {"X-Error-Code": code}, b"{}"
 
 
-def _sha(body: bytes) -> str:
+def _file_sha1(body: bytes) -> str:
     return hashlib.sha1(body).hexdigest()

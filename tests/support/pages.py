@@ -128,14 +128,14 @@ def typed_commands(page: Path, program: str) -> Iterator[list[str]]:
         typed = [each.text for each in part.blocks if each.language in SHELL]
         lines = [line for text in typed for line in text.split("\n")]
         for text in [*spans(part.heading), *spans(part.prose), *lines]:
-            for words in _commands(text):
+            for words in _shell_commands(text):
                 while words and (words[0] == "$" or "=" in words[0] or words[0] == "export"):
                     words = words[1:]
                 if words and words[0].rsplit("/", 1)[-1] == program:
                     yield words[1:]
 
 
-def _commands(text: str) -> Iterator[list[str]]:
+def _shell_commands(text: str) -> Iterator[list[str]]:
     """Yields the words of each command of a shell line."""
     lexer = shlex.shlex(text, posix=True, punctuation_chars="|&;()")
     lexer.whitespace_split, lexer.commenters = True, ""

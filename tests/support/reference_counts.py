@@ -21,7 +21,6 @@ from moderation.encoders.encoder import Float32s, unit
 from moderation.policy import Label, Policy, load_policy
 from tests.conftest import POLICIES, SHARED
 from tests.support.stub_encoder import StubEncoder
-from tests.support.tables import rows_of
 
 REFERENCE = SHARED / "reference"
 VARIANTS = POLICIES / "variants"
@@ -59,6 +58,11 @@ class ChosenEncoder(StubEncoder):
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         return unit(np.stack([self.chosen[text] for text in texts]).astype(np.float32))
+
+
+def rows_of(table: pd.DataFrame) -> list[Any]:
+    """Returns the rows, columns as attributes; the stubs would let each be any scalar."""
+    return list(table.itertuples())
 
 
 def one_axis_each(labels: Sequence[Label], template: str = "a photo of {}") -> dict[str, Float32s]:

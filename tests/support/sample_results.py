@@ -142,7 +142,7 @@ def price(by: str, group: str, n: int) -> Price:
     )  # fmt: skip
 
 
-def _shared(policies: tuple[str, ...]) -> dict[str, Any]:
+def _shared_results(policies: tuple[str, ...]) -> dict[str, Any]:
     every = rates(policies)
     return {
         "header": header(policies),
@@ -181,7 +181,7 @@ def compared(policies: tuple[str, ...] = POLICIES) -> Results:
     labels = [flow("label", "thief", "child | <b>", 60), flow("label", SCRIPT, LONG, 7)]
     return Results(
         kind="compare",
-        **_shared(policies),
+        **_shared_results(policies),
         shifts=tuple(shift(*row, matched) for matched in (False, True) for row in groups()),
         agreements=tuple(
             Agreement(
@@ -209,7 +209,7 @@ def ablated() -> Results:
     thresholds = (0.005, 0.04, 0.5, 0.9)
     return Results(
         kind="ablate",
-        **_shared(POLICIES[:1]),
+        **_shared_results(POLICIES[:1]),
         ablations=tuple(
             ablation(kind, change, *group, place)
             for place, (kind, change) in enumerate(changes)

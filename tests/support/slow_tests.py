@@ -49,17 +49,17 @@ def _reaches(value: Any, seen: set[int]) -> bool:
         return bool(bases & STARTERS) or any(_reaches(m, seen) for m in vars(value).values())
     if not inspect.isfunction(value):
         return False
-    names = set(_names(value.__code__))
+    names = set(_names_in_code(value.__code__))
     known = value.__globals__
     return bool(names & STARTERS) or any(
         _reaches(known[name], seen) for name in names if name in known
     )
 
 
-def _names(code: CodeType) -> Iterator[str]:
+def _names_in_code(code: CodeType) -> Iterator[str]:
     """Yields the names that code uses, and the functions within it."""
     yield from code.co_names
     yield from code.co_varnames[: code.co_argcount]  # fixtures, by name
     for constant in code.co_consts:
         if isinstance(constant, CodeType):
-            yield from _names(constant)
+            yield from _names_in_code(constant)

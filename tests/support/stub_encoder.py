@@ -38,11 +38,11 @@ class StubEncoder:
 
     def image_features(self, pixels: Pixels) -> Float32s:
         self.images_encoded += len(pixels)
-        return unit(np.stack([_hashed(square.tobytes()) for square in pixels]))
+        return unit(np.stack([_hashed_feature(square.tobytes()) for square in pixels]))
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         self.texts_encoded += len(texts)
-        return unit(np.stack([_hashed(text.encode()) for text in texts]))
+        return unit(np.stack([_hashed_feature(text.encode()) for text in texts]))
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return [len(text.split()) for text in texts]
@@ -53,6 +53,6 @@ def random_features(n: int, seed: int = 0) -> Float32s:
     return unit(np.random.default_rng(seed).standard_normal((n, WIDTH)).astype(np.float32))
 
 
-def _hashed(content: bytes) -> Float32s:
+def _hashed_feature(content: bytes) -> Float32s:
     seed = int.from_bytes(hashlib.sha256(content).digest()[:8], "big")
     return np.random.default_rng(seed).standard_normal(WIDTH).astype(np.float32)

@@ -58,7 +58,7 @@ def ablation_section(results: Results) -> Iterator[Block]:
         for kind, rows in grouped(own, lambda row: row.kind).items():
             name = f"{_KINDS[kind]}: {policy}" if len(policies) > 1 else _KINDS[kind]
             yield Heading(name)
-            yield from _ablations_of_kind(name, rows, f"bars-{kind}-{i}")
+            yield from _ablation_blocks_of_kind(name, rows, f"bars-{kind}-{i}")
     if results.carried:
         yield Heading("What single labels carry")
         yield paragraph("The share of a category's hits that one label fires alone.")
@@ -75,8 +75,8 @@ def ablation_section(results: Results) -> Iterator[Block]:
         yield table("The best change, on both halves", _HALVES, halves)
 
 
-def _ablations_of_kind(name: str, rows: Sequence[Ablation], key: str) -> Iterator[Block]:
-    if changes := _ranked_ablations(rows)[:_DRAWN]:
+def _ablation_blocks_of_kind(name: str, rows: Sequence[Ablation], key: str) -> Iterator[Block]:
+    if changes := _ablation_section_changes(rows)[:_DRAWN]:
         svg = bars(changes, key=key, title=f"Net change of the share flagged. {name}")
         caption = f"{name}: net change of the share flagged, largest first. * stands."
         yield from side_by_side([Figure(svg, caption)])
@@ -87,7 +87,7 @@ def _ablations_of_kind(name: str, rows: Sequence[Ablation], key: str) -> Iterato
         yield folded(_ablation_table(f"{name}: every group that moved", every))
 
 
-def _ranked_ablations(rows: Sequence[Ablation]) -> list[BarPair]:
+def _ablation_section_changes(rows: Sequence[Ablation]) -> list[BarPair]:
     """Returns each change with its most moved group, the largest overall change first."""
     changes = []
     for own in grouped(rows, lambda row: row.change).values():
@@ -96,14 +96,10 @@ def _ranked_ablations(rows: Sequence[Ablation]) -> list[BarPair]:
             for row in own
             if row.by != OVERALL and not is_crossed(row.by) and row.support != "suppressed"
         ]
-        moved = max(groups, key=_ablation_size, default=None)
+        moved = max(groups, key=lambda row: abs(row.net or 0.0), default=None)
         shown = moved if moved is not None and moved.net else None
         changes += [BarPair(row, shown) for row in own if row.by == OVERALL]
-    return sorted(changes, key=lambda change: -_ablation_size(change.overall))
-
-
-def _ablation_size(row: Ablation) -> float:
-    return abs(row.net or 0.0)
+    return sorted(changes, key=lambda change: -abs(change.overall.net or 0.0))
 
 
 def _ablation_table(caption: str, rows: Sequence[Ablation]) -> Table:

@@ -62,10 +62,10 @@ def flagged_section(results: Results) -> Iterator[Block]:
     features = {by: rates for by, rates in groups.items() if not is_crossed(by)}
     for place, (by, rates) in enumerate(features.items()):
         yield Heading(f"By {by}")
-        yield from _flagged_by_feature(results, by, rates, whole, place)
+        yield from _flagged_blocks_by_feature(results, by, rates, whole, place)
 
 
-def _flagged_by_feature(
+def _flagged_blocks_by_feature(
     results: Results, by: str, rates: Sequence[Rate], whole: Sequence[Rate], place: int
 ) -> Iterator[Block]:
     flags = [rate for rate in rates if rate.metric == FLAG]

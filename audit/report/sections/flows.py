@@ -56,7 +56,7 @@ def _flow_figures(
         own = [row for row in rows if row.by == OVERALL and row.kind == kind]
         if own:
             name = f"Images that changed their {kind}"
-            top, key = _largest_flows(own, _DRAWN), f"flow-{kind}-{place}"
+            top, key = _shown_flows(own, _DRAWN), f"flow-{kind}-{place}"
             svg = alluvial(top, before=before, after=after, key=key, title=name)
             yield Figure(svg, f"{name}, largest flows. Numbers count images.")
 
@@ -65,15 +65,15 @@ def _flow_tables(labels: Sequence[Flow]) -> Iterator[Block]:
     groups = grouped(labels, lambda row: row.by)
     if whole := groups.pop(OVERALL, []):
         caption = "Images that changed the label they resemble most: largest flows"
-        yield _flow_table(caption, _largest_flows(whole, _LISTED))
+        yield _flow_table(caption, _shown_flows(whole, _LISTED))
     for by, rows in groups.items():
         if not is_crossed(by):
             of_groups = grouped(rows, lambda row: row.group).values()
-            listed = [row for own in of_groups for row in _largest_flows(own, _LISTED_BY_GROUP)]
+            listed = [row for own in of_groups for row in _shown_flows(own, _LISTED_BY_GROUP)]
             yield folded(_flow_table(f"Largest flows of each group by {by}", listed))
 
 
-def _largest_flows(rows: Iterable[Flow], most: int) -> list[Flow]:
+def _shown_flows(rows: Iterable[Flow], most: int) -> list[Flow]:
     return sorted(rows, key=lambda row: (-row.count, row.source, row.target))[:most]
 
 

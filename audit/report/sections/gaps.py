@@ -55,7 +55,7 @@ def gaps_section(results: Results) -> Iterator[Block]:
             "Equalized odds: the larger of two gaps, in the true positive rate and in the false "
             "positive rate. The interval is simultaneous."
         )
-        yield _equalized_odds_gaps(results)
+        yield _equalized_odds_gap_table(results)
 
 
 def _gap_row(gap: Gap) -> list[Cell]:
@@ -80,7 +80,7 @@ def _gap_row(gap: Gap) -> list[Cell]:
     ]
 
 
-def _equalized_odds_gaps(results: Results) -> Table:
+def _equalized_odds_gap_table(results: Results) -> Table:
     rows = [
         [
             head(row.by, policy_title(results, row.policy)),
@@ -103,10 +103,10 @@ def gaps_to_overall_section(results: Results) -> Iterator[Block]:
             "feature; a difference stands where that p is below 0.05. Otherwise no claim is made."
         )
     for policy, own in grouped(shown, lambda row: row.policy).items():
-        yield from _gaps_to_overall(policy_title(results, policy), own)
+        yield from _gaps_to_overall_blocks(policy_title(results, policy), own)
 
 
-def _gaps_to_overall(name: str, rows: Sequence[Difference]) -> Iterator[Block]:
+def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[Block]:
     flags = [row for row in rows if row.metric == FLAG and not is_crossed(row.by)]
     main = [row for row in flags if row.comparison == "to_overall"]
     others = [r for r in rows if r.comparison == "to_overall" and r.claim and r not in main]

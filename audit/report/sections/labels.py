@@ -8,7 +8,7 @@ from audit.report.blocks import Block, Fold, Points, paragraph, table
 from audit.report.cells import Cell, head, stacked, words
 from audit.report.inline import Inline, Line, Tag
 from audit.report.names import policy_title
-from audit.report.shown_numbers import setting
+from audit.report.shown_numbers import plain
 from audit.results.results import LabelRecord, PolicyRecord, Results
 
 _MANY_TEMPLATES = 6
@@ -38,12 +38,9 @@ def labels_section(results: Results) -> Iterator[Block]:
         yield _label_templates(results, policy)
 
 
-def _label_of(policy: PolicyRecord, label_id: str) -> LabelRecord | None:
-    return next((label for label in policy.labels if label.id == label_id), None)
-
-
 def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: str) -> Cell:
-    first, own = _label_of(policies[0], label_id), _label_of(policy, label_id)
+    each = (policies[0], policy)
+    first, own = ({label.id: label for label in p.labels}.get(label_id) for p in each)
     if own is None:
         return words(Tag("removed", "removed")) if first else words("not in it")
     if own == first and policy is not policies[0]:
@@ -52,15 +49,15 @@ def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_
     mark: Line = () if own == first else (" ", changed)
     category = (f"category {own.category}",) if own.category else ()
     prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),)
-    return stacked((*_label_action(own), *mark), category, prompts, role="text")
+    return stacked((*_label_action_line(own), *mark), category, prompts, role="text")
 
 
-def _label_action(label: LabelRecord) -> Line:
+def _label_action_line(label: LabelRecord) -> Line:
     parts: list[Inline] = [label.action or "context"]
     if label.threshold is not None:
-        parts += [" from ", setting(label.threshold)]
+        parts += [" from ", plain(label.threshold)]
     if label.review_threshold is not None:
-        parts += [", review from ", setting(label.review_threshold)]
+        parts += [", review from ", plain(label.review_threshold)]
     return tuple(parts)
 
 

@@ -8,7 +8,7 @@ from audit.report.blocks import Block, Fold, Points, Terms, paragraph
 from audit.report.csv_tables import csv_tables
 from audit.report.inline import Code, Line
 from audit.report.names import policy_title
-from audit.report.shown_numbers import count, setting, whole_percent
+from audit.report.shown_numbers import count, plain, whole_percent
 from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
 
 _TERMS = (
@@ -64,7 +64,7 @@ def method_facts_section(results: Results) -> Iterator[Block]:
         ("Dataset", _method_dataset_lines(header.dataset)),
         ("Groups looked at", ((", ".join(header.by) or "none",),)),
         ("Confidence", ((whole_percent(header.confidence), " of every interval"),)),
-        ("Seed", ((setting(header.seed),),)),
+        ("Seed", ((plain(header.seed),),)),
     )
     yield Terms(terms)
     if packages := tuple((name, ((text,),)) for name, text in sorted(header.versions.items())):
@@ -73,12 +73,12 @@ def method_facts_section(results: Results) -> Iterator[Block]:
 
 def _method_model_lines(header: Header) -> tuple[Line, ...]:
     model = header.model
-    bias: Line = () if header.logit_bias is None else (", logit bias ", setting(header.logit_bias))
+    bias: Line = () if header.logit_bias is None else (", logit bias ", plain(header.logit_bias))
     return (
         (f"{model.id}, revision ", Code(model.revision)),
         ("fingerprint ", Code(model.fingerprint)),
         ("preprocessing ", Code(model.preprocessing)),
-        (f"{model.dtype} on {model.device}, logit scale ", setting(header.logit_scale), *bias),
+        (f"{model.dtype} on {model.device}, logit scale ", plain(header.logit_scale), *bias),
     )
 
 
@@ -86,7 +86,7 @@ def _method_policy_lines(policy: PolicyRecord) -> tuple[Line, ...]:
     source = (f", from {policy.path}",) if policy.path else ()
     return (
         (policy.title,),
-        (f"{policy.id}, version ", setting(policy.version), *source),
+        (f"{policy.id}, version ", plain(policy.version), *source),
         (f"scoring {policy.scoring}, decision {policy.decision}",),
         ("sha256 ", Code(policy.sha256)),
     )

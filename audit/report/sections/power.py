@@ -55,6 +55,7 @@ def _power_cell(row: Power | None) -> Cell:
 
 
 def _without_power(texts: Sequence[str]) -> Iterator[Block]:
+    """Yields lists of what had too little data, the first items unfolded."""
     yield Points(tuple((text,) for text in texts[:_LISTED]))
     if rest := tuple((text,) for text in texts[_LISTED:]):
         yield Fold("The rest of what had too little data", (Points(rest),))

@@ -39,7 +39,7 @@ from audit.report.shown_numbers import (
     decimal,
     p_value,
     percent,
-    setting,
+    plain,
 )
 from audit.results.ablation_rows import Threshold, Wording
 from audit.results.results import Results
@@ -140,7 +140,7 @@ def _threshold_sensitivity_table(caption: str, rows: Sequence[Threshold]) -> Tab
     for threshold, own in grouped(rows, lambda row: row.threshold).items():
         found = {row.group: row for row in own}
         cells = (_threshold_sensitivity_cell(found.get(group)) for group in groups)
-        lines.append([head(setting(threshold)), *cells])
+        lines.append([head(plain(threshold)), *cells])
     names = ["All images" if group == OVERALL else group for group in groups]
     return table(caption, ("Threshold", *names), lines)
 

@@ -22,9 +22,8 @@ from audit.metrics.truth import truth_of
 from audit.statistics.intervals import difference, ratio
 from audit.statistics.significance import holm
 from tests.support.policy_texts import policy
-from tests.support.reference_counts import confusion, dataset_of, rate_rows, said
+from tests.support.reference_counts import confusion, dataset_of, rate_rows, rows_of, said
 from tests.support.stub_encoder import StubEncoder, random_features
-from tests.support.tables import rows_of
 
 #: (count, n) of each group.
 GroupCells = Sequence[tuple[int, int]]

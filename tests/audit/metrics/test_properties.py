@@ -23,8 +23,7 @@ from audit.metrics.thresholds import matched_threshold_flags, threshold_margin, 
 from audit.metrics.variants import without_each_label
 from moderation.encoders.encoder import Float32s, unit
 from moderation.policy import Policy
-from tests.support.reference_counts import ChosenEncoder
-from tests.support.tables import rows_of
+from tests.support.reference_counts import ChosenEncoder, rows_of
 
 WIDTH = 3
 #: Few values, so that images and labels often tie or are one and the same.

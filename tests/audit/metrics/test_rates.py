@@ -25,9 +25,16 @@ from audit.metrics.truth import meant_labels, truth_of
 from audit.statistics.intervals import wilson
 from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
-from tests.support.reference_counts import ages, confusion, dataset_of, group_of, row_of, said
+from tests.support.reference_counts import (
+    ages,
+    confusion,
+    dataset_of,
+    group_of,
+    row_of,
+    rows_of,
+    said,
+)
 from tests.support.stub_encoder import StubEncoder, random_features
-from tests.support.tables import rows_of
 
 TOP = policy(decision="top_label")
 CRIME, NON_HUMAN = "category:egregious/crime-related", "category:egregious/non-human"

@@ -15,9 +15,8 @@ from audit.metrics.truth import truth_of
 from audit.statistics.intervals import difference_of, paired_difference, wilson
 from audit.statistics.significance import cochran_p, holm, mcnemar_p
 from tests.support.policy_texts import policy
-from tests.support.reference_counts import ages, dataset_of, group_of, row_of, said
+from tests.support.reference_counts import ages, dataset_of, group_of, row_of, rows_of, said
 from tests.support.stub_encoder import StubEncoder, random_features
-from tests.support.tables import rows_of
 
 TOP = policy(decision="top_label")
 

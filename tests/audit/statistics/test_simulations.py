@@ -31,8 +31,7 @@ from audit.statistics.intervals import (
 )
 from audit.statistics.significance import cochran_p, groups_p, independence_p
 from tests.support.policy_texts import policy
-from tests.support.reference_counts import rate_rows
-from tests.support.tables import rows_of
+from tests.support.reference_counts import rate_rows, rows_of
 
 DRAWS = 1000
 SLACK = 3

@@ -79,7 +79,7 @@ def _shown_hundredfold(raw: float, like: float | None = None, sign: str = "-") -
     return f"{100 * raw:{sign},.{2 if abs(leading) < 0.1 else 1}f}"
 
 
-def shown_interval(
+def _shown_interval(
     low: float | None, high: float | None, shown: Callable[[float | None], Value]
 ) -> Line:
     """Returns the bounds of an interval: [6.03, 8.23]; one without a limit says so."""
@@ -94,12 +94,17 @@ def rate_line(rate: float | None, low: float | None, high: float | None) -> Line
     """Returns a rate as it is shown with its interval: 7.05 % [6.03, 8.23]."""
     if rate is None:
         return (percent(None),)
-    return (percent(rate), *shown_interval(low, high, lambda raw: bare_percent(raw, rate)))
+    return (percent(rate), *_shown_interval(low, high, lambda raw: bare_percent(raw, rate)))
+
+
+def ratio_line(shown: float | None, low: float | None, high: float | None) -> Line:
+    """Returns a ratio as it is shown with its interval."""
+    return (ratio(shown), *_shown_interval(low, high, ratio))
 
 
 def points_line(net: float | None, low: float | None, high: float | None) -> Line:
     """Returns a difference as it is shown with its interval, in percentage points."""
-    return (points(net),) if net is None else (points(net), *shown_interval(low, high, points))
+    return (points(net),) if net is None else (points(net), *_shown_interval(low, high, points))
 
 
 def count_of(counted: int, n: int) -> Line:

@@ -10,14 +10,7 @@ from audit.report.cells import Cell, claim_cell, head, number, stacked, withheld
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Name, Tag
 from audit.report.names import metric_name, named_metrics, policy_title
-from audit.report.shown_numbers import (
-    count,
-    count_of,
-    p_value,
-    points_line,
-    ratio,
-    shown_interval,
-)
+from audit.report.shown_numbers import count, count_of, p_value, points_line, ratio_line
 from audit.results.results import Results
 from audit.results.rows import Difference, Gap
 
@@ -71,10 +64,8 @@ def _gap_row(gap: Gap) -> list[Cell]:
         stacked((Name(gap.worst),), count_of(gap.worst_count, gap.worst_n)),
         stacked((Name(gap.best),), count_of(gap.best_count, gap.best_n)),
         number(*points_line(gap.difference, gap.difference_low, gap.difference_high)),
-        number(ratio(gap.ratio), *shown_interval(gap.ratio_low, gap.ratio_high, ratio)),
-        number(
-            ratio(gap.pass_ratio), *shown_interval(gap.pass_ratio_low, gap.pass_ratio_high, ratio)
-        ),
+        number(*ratio_line(gap.ratio, gap.ratio_low, gap.ratio_high)),
+        number(*ratio_line(gap.pass_ratio, gap.pass_ratio_low, gap.pass_ratio_high)),
         number(p_value(gap.p)),
         compared,
     ]
@@ -133,7 +124,7 @@ def _gap_to_overall_row(row: Difference) -> list[Cell]:
     if row.support != "suppressed":
         figures = [
             number(*points_line(row.difference, row.difference_low, row.difference_high)),
-            number(ratio(row.ratio), *shown_interval(row.ratio_low, row.ratio_high, ratio)),
+            number(*ratio_line(row.ratio, row.ratio_low, row.ratio_high)),
             number(p_value(row.p_adjusted)),
         ]
     return [

@@ -30,7 +30,7 @@ from audit.report.cells import (
 )
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Name
-from audit.report.names import policy_title
+from audit.report.names import group_name, policy_title
 from audit.report.plots.threshold_curves import threshold_curves
 from audit.report.shown_numbers import (
     bare_percent,
@@ -141,7 +141,7 @@ def _threshold_sensitivity_table(caption: str, rows: Sequence[Threshold]) -> Tab
         found = {row.group: row for row in own}
         cells = (_threshold_sensitivity_cell(found.get(group)) for group in groups)
         lines.append([head(plain(threshold)), *cells])
-    names = ["All images" if group == OVERALL else group for group in groups]
+    names = [group_name(rows[0].by, group) for group in groups]
     return table(caption, ("Threshold", *names), lines)
 
 

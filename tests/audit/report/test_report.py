@@ -12,7 +12,9 @@ from typing import Any
 import jsonschema
 import pytest
 
+from audit.datasets.dataset import OVERALL
 from audit.report import write_report
+from audit.report.names import group_name
 from audit.report.shown_numbers import minus, p_value, points, ratio
 from audit.results.formatting import escaped
 from audit.results.results import Results
@@ -233,6 +235,11 @@ def test_suppressed_cells_show_count_and_n_and_no_rate(compared: Path) -> None:
     ]
     assert marked
     assert not any("%" in each.text for each in marked)
+
+
+def test_a_group_may_be_called_what_the_whole_is_called() -> None:
+    assert group_name("race", OVERALL) == OVERALL
+    assert group_name(OVERALL, OVERALL) == "All images"
 
 
 def test_numbers_are_shown_as_their_kind() -> None:

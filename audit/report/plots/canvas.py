@@ -99,7 +99,7 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
 
 
 def _own_svg_ids(body: str, key: str) -> str:
-    """Returns a drawing with only the ids that something points at, each with the key before it."""
+    """Returns what is on a canvas with only the ids that something points at, after the key."""
     used = {a or b for a, b in _REFERENCES.findall(body)}
     names = {name: f"{key}-{i}" for i, name in enumerate(sorted(used))}
     body = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", body)

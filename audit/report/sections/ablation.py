@@ -63,7 +63,7 @@ def ablation_section(results: Results) -> Iterator[Block]:
         yield Heading("What single labels carry")
         yield paragraph("The share of a category's hits that one label fires alone.")
         columns = ("Policy", "Category", "Label", "Alone", "Share")
-        cells = [_ablation_share_row(results, row) for row in results.carried if row.n]
+        cells = [_ablation_share_cells(results, row) for row in results.carried if row.n]
         yield table("Hits that one label fires alone", columns, cells)
     if results.split_halves:
         yield Heading("The best change, on images it was not chosen on")
@@ -71,7 +71,7 @@ def ablation_section(results: Results) -> Iterator[Block]:
             "The best of many changes looks better than it is on the images it was chosen on. "
             "The half that was held out shows the honest gain."
         )
-        halves = map(_ablation_half_row, results.split_halves)
+        halves = map(_ablation_half_cells, results.split_halves)
         yield table("The best change, on both halves", _HALVES, halves)
 
 
@@ -103,10 +103,10 @@ def _ablation_section_changes(rows: Sequence[Ablation]) -> list[BarPair]:
 
 
 def _ablation_table(caption: str, rows: Sequence[Ablation]) -> Table:
-    return table(caption, _CHANGES, map(_ablation_row, rows))
+    return table(caption, _CHANGES, map(_ablation_cells, rows))
 
 
-def _ablation_row(row: Ablation) -> list[Cell]:
+def _ablation_cells(row: Ablation) -> list[Cell]:
     tone = few_tone(row.support)
     return [
         head(row.change),
@@ -121,7 +121,7 @@ def _ablation_row(row: Ablation) -> list[Cell]:
     ]
 
 
-def _ablation_share_row(results: Results, row: Carried) -> list[Cell]:
+def _ablation_share_cells(results: Results, row: Carried) -> list[Cell]:
     return [
         words(policy_title(results, row.policy)),
         words(row.category),
@@ -131,7 +131,7 @@ def _ablation_share_row(results: Results, row: Carried) -> list[Cell]:
     ]
 
 
-def _ablation_half_row(row: SplitHalf) -> list[Cell]:
+def _ablation_half_cells(row: SplitHalf) -> list[Cell]:
     return [
         head(row.half),
         words(Name(row.change)),

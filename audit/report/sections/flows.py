@@ -74,6 +74,7 @@ def _flow_tables(labels: Sequence[Flow]) -> Iterator[Block]:
 
 
 def _shown_flows(rows: Iterable[Flow], most: int) -> list[Flow]:
+    """Returns the rows that the section shows, the largest first."""
     return sorted(rows, key=lambda row: (-row.count, row.source, row.target))[:most]
 
 
@@ -114,10 +115,10 @@ def _flow_price_table(caption: str, rows: Sequence[Price]) -> Table:
     known = any(row.from_correct is not None for row in rows)
     columns = ["Group", "Took", "Relief", "Over-capture"]
     columns += ["Of them right before"] if known else []
-    return table(caption, columns, [_flow_price_row(row, known) for row in rows])
+    return table(caption, columns, [_flow_price_cells(row, known) for row in rows])
 
 
-def _flow_price_row(row: Price, known: bool) -> list[Cell]:
+def _flow_price_cells(row: Price, known: bool) -> list[Cell]:
     tone = few_tone(row.support)
     right = ("unknown",) if row.from_correct is None else (count(row.from_correct),)
     return [

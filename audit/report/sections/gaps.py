@@ -39,9 +39,9 @@ def gaps_section(results: Results) -> Iterator[Block]:
         yield paragraph(_RATIOS)
     for policy, own in shown.items():
         name = policy_title(results, policy)
-        if flags := [_gap_row(gap) for gap in own if gap.metric == FLAG]:
+        if flags := [_gap_cells(gap) for gap in own if gap.metric == FLAG]:
             yield table(f"Widest gaps in the share flagged, {name}", _GAP, flags)
-        if others := [_gap_row(gap) for gap in own if gap.metric != FLAG]:
+        if others := [_gap_cells(gap) for gap in own if gap.metric != FLAG]:
             yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
     if results.equalized_odds:
         yield paragraph(
@@ -51,7 +51,7 @@ def gaps_section(results: Results) -> Iterator[Block]:
         yield _equalized_odds_gap_table(results)
 
 
-def _gap_row(gap: Gap) -> list[Cell]:
+def _gap_cells(gap: Gap) -> list[Cell]:
     name = head(gap.by) if gap.metric == FLAG else head(gap.by, metric_name(gap.metric))
     compared = stacked(
         (count(gap.compared),), (Tag("others too few", "few"),) if gap.left_out else ()
@@ -114,10 +114,10 @@ def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[B
 
 
 def _gaps_to_overall_table(caption: str, rows: Sequence[Difference]) -> Table:
-    return table(caption, _DIFFERENCE, map(_gap_to_overall_row, rows))
+    return table(caption, _DIFFERENCE, map(_gap_to_overall_cells, rows))
 
 
-def _gap_to_overall_row(row: Difference) -> list[Cell]:
+def _gap_to_overall_cells(row: Difference) -> list[Cell]:
     rate = () if row.metric == FLAG else (metric_name(row.metric),)
     against = "all images" if row.comparison == "to_overall" else Name(row.reference)
     figures = [withheld()] * 3

@@ -163,10 +163,10 @@ def retrieval_sensitivity_section(results: Results) -> Iterator[Block]:
         "as large. NDKL: the same over the whole ranking, for all groups."
     )
     columns = ("Prompt", "By", "Against", "MaxSkew", "Group", "By chance", "p", "NDKL", "Images")
-    yield table("Skew of retrieval", columns, map(_retrieval_sensitivity_row, results.skews))
+    yield table("Skew of retrieval", columns, map(_retrieval_sensitivity_cells, results.skews))
 
 
-def _retrieval_sensitivity_row(row: Skew) -> list[Cell]:
+def _retrieval_sensitivity_cells(row: Skew) -> list[Cell]:
     tone = few_tone(row.support)
     desired = "equal shares" if row.desired == "equal" else "shares of the dataset"
     return [

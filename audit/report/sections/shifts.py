@@ -83,10 +83,10 @@ def _shift_dumbbells(
 
 
 def _shift_table(caption: str, rows: Sequence[Shift]) -> Table:
-    return table(caption, _COLUMNS, map(_shift_row, rows))
+    return table(caption, _COLUMNS, map(_shift_cells, rows))
 
 
-def _shift_row(row: Shift) -> list[Cell]:
+def _shift_cells(row: Shift) -> list[Cell]:
     rate = () if row.metric == FLAG else (metric_name(row.metric),)
     tone = few_tone(row.support)
     before, after = count_of(row.before_count, row.n), count_of(row.after_count, row.n)

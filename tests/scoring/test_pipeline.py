@@ -13,7 +13,9 @@ from PIL import Image
 
 from moderation.errors import ImageError, RequestError
 from moderation.messages import QueueName, Verdict
+from moderation.policy import load_policies
 from moderation.scoring.pipeline import Pipeline
+from tests.conftest import POLICIES
 from tests.support.hostile_files import saved
 from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder
@@ -90,10 +92,12 @@ def test_label_features_are_computed_once_a_policy_and_never_for_an_image(
     photographs: list[Path],
 ) -> None:
     encoder = StubEncoder()
-    with make_pipeline(frames=1, encoder=encoder) as pipeline:
+    encoder.context_length = 1000
+    policies = load_policies([POLICIES])
+    with make_pipeline(frames=1, encoder=encoder, policies=policies) as pipeline:
         texts = encoder.texts_encoded
         for path in photographs[:4]:
-            _moderated(pipeline, path.read_bytes())
+            pipeline.moderate(path.read_bytes(), pipeline.served(policies), request_id="x")
     assert encoder.texts_encoded == texts > 0
     assert encoder.images_encoded == 4
 

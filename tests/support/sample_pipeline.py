@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
-from moderation.policy import parse_policy
+from moderation.policy import Policy, parse_policy
 from moderation.scoring.pipeline import Pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS
@@ -22,9 +24,14 @@ labels:
 """
 
 
-def make_pipeline(frames: int, encoder: StubEncoder | None = None) -> Pipeline:
-    """Returns a pipeline with the policy above on a tiny encoder."""
+def make_pipeline(
+    frames: int,
+    encoder: StubEncoder | None = None,
+    policies: Mapping[str, Policy] | None = None,
+) -> Pipeline:
+    """Returns a pipeline with the policy above, or with others, on a tiny encoder."""
     policy = parse_policy(POLICY, "colours.yaml")
     decoders = DecoderPool(2, DecodeLimits(10_000_000, frames, PATIENCE_SECONDS))
     loaded = encoder or StubEncoder()
-    return Pipeline({policy.id: policy}, lambda _: loaded, decoders, default_model="stub")
+    served = policies or {policy.id: policy}
+    return Pipeline(served, lambda _: loaded, decoders, default_model="stub")

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
-from audit.commands.opening import open_subject, read_policies
-from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions, pair
-from audit.commands.output import print_audit, refuse_unwritable
+from audit.commands.opening import open_policies, open_subject
+from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions, option_pair
+from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
@@ -68,8 +68,8 @@ class ChangeOptions:
             if text.count("{}") != 1:
                 raise typer.BadParameter(f"{text} needs one {{}}", param_hint="--template")
         return Study(
-            candidates=[_label(text) for text in self.add or ()],
-            synonyms=[_synonym(text, policies) for text in self.synonym or ()],
+            candidates=[_ablation_label(text) for text in self.add or ()],
+            synonyms=[_ablation_synonym(text, policies) for text in self.synonym or ()],
             templates=tuple(self.template or TEMPLATES),
             thresholds=tuple(sorted(set(self.threshold or THRESHOLDS))),
         )
@@ -91,8 +91,8 @@ def ablate(
 
     Changes from --add and --synonym are chosen on half of the images and measured on the other.
     """
-    named = read_policies(policy, options.model)
-    refuse_unwritable(out)
+    named = open_policies(policy, options.model)
+    refuse_unwritable_output(out)
     from audit.audits.ablate import ablate_audit
 
     policies, by = named.policies.values(), options.sensitive_features
@@ -102,19 +102,19 @@ def ablate(
     print_audit(results, out, format)
 
 
-def _prompts(text: str, option: str) -> tuple[str, list[str]]:
+def _ablation_prompts(text: str, option: str) -> tuple[str, list[str]]:
     """Returns the id and the prompts of ID=PROMPT;PROMPT."""
-    name, words = pair(text, "ID=PROMPT", option)
+    name, words = option_pair(text, "ID=PROMPT", option)
     prompts = [prompt.strip() for prompt in words.split(";") if prompt.strip()]
     if not prompts:
         raise typer.BadParameter(f"{text} is not of the form ID=PROMPT", param_hint=option)
     return name, prompts
 
 
-def _label(text: str) -> Label:
+def _ablation_label(text: str) -> Label:
     from moderation.policy import Label
 
-    name, prompts = _prompts(text, "--add")
+    name, prompts = _ablation_prompts(text, "--add")
     try:
         return Label(id=name, prompts=tuple(prompts))
     except ValidationError as error:
@@ -123,10 +123,10 @@ def _label(text: str) -> Label:
         ) from error
 
 
-def _synonym(text: str, policies: Collection[Policy]) -> Synonym:
+def _ablation_synonym(text: str, policies: Collection[Policy]) -> Synonym:
     from audit.metrics.variants import Synonym
 
-    name, prompts = _prompts(text, "--synonym")
+    name, prompts = _ablation_prompts(text, "--synonym")
     if not any(name == label.id for policy in policies for label in policy.labels):
         raise typer.BadParameter(f"no policy has a label {name}", param_hint="--synonym")
     if len(prompts) > 1:

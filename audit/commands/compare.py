@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import typer
 
-from audit.commands.opening import open_subject, read_policies
+from audit.commands.opening import open_policies, open_subject
 from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions
-from audit.commands.output import print_audit, refuse_unwritable
+from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
@@ -30,8 +30,8 @@ def compare(
     """
     if len(policy) < 2:
         raise typer.BadParameter("name two policies or more", param_hint="POLICY")
-    named = read_policies(policy, options.model)
-    refuse_unwritable(out)
+    named = open_policies(policy, options.model)
+    refuse_unwritable_output(out)
     from audit.audits.compare import compare_audit
 
     with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:

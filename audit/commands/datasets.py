@@ -16,7 +16,6 @@ from moderation.commands.output import print_json, print_problems, print_table, 
 
 if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
-    from audit.datasets.coverage import Coverage
     from audit.datasets.dataset import Dataset
 
 app = group("Layouts of datasets, and what a dataset holds.")
@@ -65,17 +64,17 @@ def info(
     Exits with 1 where anything in it is wrong, unless --skip-bad leaves that out.
     """
     try:
-        dataset = _load(path, reading.adapter, reading.parsed())
+        dataset = _load_decoded_dataset(path, reading.adapter, reading.load_options())
     except DatasetError as error:
         print_problems(error.problems, format)
         raise typer.Exit(1) from None
     if format == "json":
-        print_json(_described(dataset))
+        print_json(_dataset_as_json(dataset))
     else:
         _print_dataset(dataset)
 
 
-def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
+def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     """Returns the dataset, after every image of it was read and decoded.
 
     Raises:
@@ -92,7 +91,7 @@ def _load(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
     return dataset
 
 
-def _described(dataset: Dataset) -> dict[str, Any]:
+def _dataset_as_json(dataset: Dataset) -> dict[str, Any]:
     """Returns what `info` prints as JSON."""
     from audit.datasets.coverage import coverages
 
@@ -105,20 +104,24 @@ def _described(dataset: Dataset) -> dict[str, Any]:
         "sha256": dataset.sha256,
         "benign": dataset.benign,
         "sensitive_features": list(dataset.sensitive_features),
-        "y_true": _classes(dataset),
+        "y_true": _class_counts(dataset),
         "notes": list(dataset.notes),
         "left_out": [problem._asdict() for problem in dataset.left_out],
-        "groups": [_described_coverage(coverage) for coverage in found],
+        "groups": [
+            {
+                "by": coverage.by,
+                "empty": coverage.empty,
+                "sizes": [
+                    {**size._asdict(), "remark": size.remark or None} for size in coverage.sizes
+                ],
+            }
+            for coverage in found
+        ],
         "warnings": [warning for coverage in found for warning in coverage.warnings()],
     }
 
 
-def _described_coverage(coverage: Coverage) -> dict[str, Any]:
-    sizes = [{**size._asdict(), "remark": size.remark or None} for size in coverage.sizes]
-    return {"by": coverage.by, "empty": coverage.empty, "sizes": sizes}
-
-
-def _classes(dataset: Dataset) -> dict[str, int]:
+def _class_counts(dataset: Dataset) -> dict[str, int]:
     """Returns how many images each class has, without those of unknown class."""
     from audit.datasets.dataset import Y_TRUE
 
@@ -142,7 +145,7 @@ def _print_dataset(dataset: Dataset) -> None:
     for coverage in found:
         for warning in coverage.warnings():
             say(f"warning: {warning}")
-    if classes := _classes(dataset):
+    if classes := _class_counts(dataset):
         say()
         print_table(("y_true", "n"), [(name, f"{n:,}") for name, n in classes.items()])
     for coverage in found:

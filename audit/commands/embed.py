@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from contextlib import ExitStack
+from typing import Annotated, Literal
 
 import typer
 
-from audit.commands.opening import (
-    embed_images,
-    find_model,
-    load_annotations,
-    note_model,
-    open_encoder,
-    open_store,
-)
+from audit.commands.opening import DECODING_THREADS, open_dataset, open_encoder, open_store
 from audit.commands.options import DatasetOptions
 from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
 from moderation.commands.output import note, track
-
-if TYPE_CHECKING:
-    from audit.datasets.dataset import Dataset
-    from audit.embedding.dataset_features import EmbeddedDataset
-    from moderation.features import Storage
 
 EPILOG = examples(
     "audit embed --dataset fairface/ --model starter",
@@ -59,37 +48,31 @@ def embed(
 
     Images that are stored are not embedded again, and a run that is stopped keeps what it did.
     """
-    reference = find_model(options, [])
-    dataset = load_annotations(options)
-    if on == "workers":
-        embedded = _on_workers(options, reference, dataset, broker, storage)
-    else:
-        with open_encoder(options, reference) as encoder:
-            embedded = embed_images(options, dataset, encoder, storage)
+    from audit.embedding.dataset_features import embed_dataset, embed_here
+
+    reference = options.chosen_model([])
+    dataset = open_dataset(options)
+    with ExitStack() as stack:
+        if on == "workers":
+            from audit.embedding.remote_features import embed_remotely, remote_stamp
+
+            store = open_store(options)
+            store.refuse_unwritable()
+            stamp = remote_stamp(dataset, reference, broker)
+            note(f"Model: {stamp.described}")
+            compute = embed_remotely(reference, stamp, broker)
+        else:
+            encoder = stack.enter_context(open_encoder(options, reference))
+            store, stamp = encoder.store, encoder.stamp
+            compute = embed_here(encoder, threads=DECODING_THREADS)
+        embedded = embed_dataset(
+            dataset,
+            stamp,
+            store,
+            compute,
+            storage=storage,
+            skip_bad=options.reading.skip_bad,
+            track=track,
+        )
     n = len(embedded.dataset)
     note(f"{n} images; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
-
-
-def _on_workers(
-    options: DatasetOptions,
-    reference: str,
-    dataset: Dataset,
-    broker: str | None,
-    storage: Storage,
-) -> EmbeddedDataset:
-    from audit.embedding.dataset_features import embed_dataset
-    from audit.embedding.remote_features import embed_remotely, remote_stamp
-
-    store = open_store(options)
-    store.refuse_unwritable()
-    stamp = remote_stamp(dataset, reference, broker)
-    note_model(stamp)
-    return embed_dataset(
-        dataset,
-        stamp,
-        store,
-        embed_remotely(reference, stamp, broker),
-        storage=storage,
-        skip_bad=options.reading.skip_bad,
-        track=track,
-    )

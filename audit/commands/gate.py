@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from audit.commands.opening import open_subject, read_policies
+from audit.commands.opening import open_policies, open_subject
 from audit.commands.options import DatasetOptions
-from audit.commands.output import writing
+from audit.commands.output import writable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJson, takes_options
 from moderation.commands.output import note
@@ -50,13 +50,13 @@ def gate(
     paths = [policy] if baseline is None else [policy, baseline]
     if baseline is None and held.regression is not None:
         raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
-    named = read_policies(paths, options.model)
+    named = open_policies(paths, options.model)
     with open_subject(options, named.policies.values(), by=held.by) as subject:
         report = gate_audit(subject, named, held)
     text = report.to_markdown()
     print(report.to_json() if format == "json" else text, end="", flush=True)
     if summary is not None:
-        with writing(summary):
+        with writable_output(summary):
             summary.write_text(text, encoding="utf-8")
         note(f"The answer is in {summary}")
     raise typer.Exit(EXIT_CODES[report.status])

@@ -1,4 +1,4 @@
-"""From options to what an audit looks at: policies, dataset, model, embedding store, features."""
+"""Opens what the options of an audit name: policies, dataset, embedding store, encoder."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from shlex import join
 from typing import TYPE_CHECKING
 
 from audit.commands.options import DatasetOptions
-from audit.errors import AuditError
 from moderation.commands.output import note, track, working
 from moderation.encoders.cores import usable
 from moderation.errors import PolicyError, PolicyProblem
@@ -20,16 +19,14 @@ from moderation.visible_text import utf8
 if TYPE_CHECKING:
     from audit.audits.subject import Named, Subject
     from audit.datasets.dataset import Dataset
-    from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
-    from moderation.features import EmbeddingStore, Storage
-    from moderation.messages import ModelStamp
+    from moderation.features import EmbeddingStore
 
 #: Threads that decode ahead of the encoder.
-_THREADS = 2 * usable()
+DECODING_THREADS = 2 * usable()
 
 
-def read_policies(names: Sequence[str], model: str | None) -> Named:
+def open_policies(names: Sequence[str], model: str | None) -> Named:
     """Returns the policies of files, by the names that a report calls them; they may share an id.
 
     Raises:
@@ -49,28 +46,7 @@ def read_policies(names: Sequence[str], model: str | None) -> Named:
     return Named.of(policies, map(utf8, names))
 
 
-def find_model(options: DatasetOptions, policies: Collection[Policy]) -> str:
-    """Returns the reference of the one model that an audit runs on.
-
-    Raises:
-        AuditError: no model is named, or the policies name several.
-    """
-    named = sorted({policy.model for policy in policies if policy.model})
-    without = [policy.id for policy in policies if not policy.model]
-    if options.model:
-        return options.model
-    if len(named) == 1 and not without:
-        return named[0]
-    if len(named) > 1:
-        what = f"the policies name {', '.join(named)}"
-    elif named:
-        what = f"{', '.join(without)} leaves the model open, and another policy names {named[0]}"
-    else:
-        what = "no model is named"
-    raise AuditError(what, "--model", "Name the one that your workers run, such as --model starter")
-
-
-def load_annotations(options: DatasetOptions) -> Dataset:
+def open_dataset(options: DatasetOptions) -> Dataset:
     """Returns the dataset as it is annotated, and prints its notes.
 
     Its images are not read yet.
@@ -81,7 +57,7 @@ def load_annotations(options: DatasetOptions) -> Dataset:
     from audit.datasets.adapters import load_dataset
 
     reading = options.reading
-    dataset = load_dataset(options.dataset, adapter=reading.adapter, options=reading.parsed())
+    dataset = load_dataset(options.dataset, adapter=reading.adapter, options=reading.load_options())
     for text in dataset.notes:
         note(text)
     return dataset
@@ -111,38 +87,8 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
     with working("Looking for the model ..."):
         encoder = StoredEncoder(reference, how, open_store(options))
     with encoder:
-        note_model(encoder.stamp)
+        note(f"Model: {encoder.stamp.described}")
         yield encoder
-
-
-def note_model(stamp: ModelStamp) -> None:
-    """Says which model it is: the figures are true of it alone."""
-    note(f"Model: {stamp.described}")
-
-
-def embed_images(
-    options: DatasetOptions,
-    dataset: Dataset,
-    encoder: StoredEncoder,
-    storage: Storage = "float32",
-) -> EmbeddedDataset:
-    """Returns the features of a dataset's images; new ones are embedded in this process.
-
-    Raises:
-        DatasetError: images are wrong. ModelError: the model cannot be loaded, or failed.
-        StoreError: the store is damaged, or cannot be written.
-    """
-    from audit.embedding.dataset_features import embed_dataset, embed_here
-
-    return embed_dataset(
-        dataset,
-        encoder.stamp,
-        encoder.store,
-        embed_here(encoder, threads=_THREADS),
-        storage=storage,
-        skip_bad=options.reading.skip_bad,
-        track=track,
-    )
 
 
 @contextmanager
@@ -167,16 +113,21 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
+    from audit.embedding.dataset_features import embed_dataset, embed_here
 
-    dataset = load_annotations(options)
+    dataset = open_dataset(options)
     for features in by or ():  # a misspelt one must not cost the time of embedding
         dataset.groups(features)
-    with open_encoder(options, find_model(options, policies)) as encoder:
-        embedded = embed_images(options, dataset, encoder)
+    with open_encoder(options, options.chosen_model(policies)) as encoder:
+        embedded = embed_dataset(
+            dataset,
+            encoder.stamp,
+            encoder.store,
+            embed_here(encoder, threads=DECODING_THREADS),
+            skip_bad=options.reading.skip_bad,
+            track=track,
+        )
         n = len(embedded.dataset)
         note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
-        yield Subject.of(embedded, encoder, by, seed=seed, command=_typed_command())
-
-
-def _typed_command() -> str:
-    return utf8(join(["audit", *sys.argv[1:]]))
+        command = utf8(join(["audit", *sys.argv[1:]]))
+        yield Subject.of(embedded, encoder, by, seed=seed, command=command)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from audit.errors import AuditError
+
 if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
+    from moderation.policy import Policy
 
 PoliciesArgument = Annotated[
     list[str], typer.Argument(metavar="POLICY", help="Policy files, or names of shipped ones.")
@@ -72,7 +75,7 @@ class ReadingOptions:
         ),
     ] = None
 
-    def parsed(self) -> LoadOptions:
+    def load_options(self) -> LoadOptions:
         """Returns them as the library takes them.
 
         Raises:
@@ -81,9 +84,9 @@ class ReadingOptions:
         from audit.datasets.adapters import LoadOptions
 
         return LoadOptions(
-            columns=_pairs(self.column or (), "--column"),
+            columns=_option_pairs(self.column or (), "--column"),
             images=self.images,
-            truth=_pairs(self.truth or (), "--truth"),
+            truth=_option_pairs(self.truth or (), "--truth"),
             benign=self.benign,
             skip_bad=self.skip_bad,
             repair=self.repair,
@@ -141,6 +144,28 @@ class DatasetOptions:
         ),
     ] = False
 
+    def chosen_model(self, policies: Collection[Policy]) -> str:
+        """Returns the reference of the one model that these options or the policies name.
+
+        Raises:
+            AuditError: no model is named, or the policies name several.
+        """
+        named = sorted({policy.model for policy in policies if policy.model})
+        without = [policy.id for policy in policies if not policy.model]
+        if self.model:
+            return self.model
+        if len(named) == 1 and not without:
+            return named[0]
+        if len(named) > 1:
+            what = f"the policies name {', '.join(named)}"
+        elif named:
+            others = ", ".join(without)
+            what = f"{others} leaves the model open, and another policy names {named[0]}"
+        else:
+            what = "no model is named"
+        remedy = "Name the one that your workers run, such as --model starter"
+        raise AuditError(what, "--model", remedy)
+
 
 @dataclass(frozen=True)
 class SubjectOptions(DatasetOptions):
@@ -162,7 +187,7 @@ class SubjectOptions(DatasetOptions):
         return [tuple(part.strip() for part in text.split(",")) for text in self.by]
 
 
-def pair(text: str, form: str, option: str) -> tuple[str, str]:
+def option_pair(text: str, form: str, option: str) -> tuple[str, str]:
     """Returns the two sides of KEY=VALUE, which `option` writes as `form`.
 
     Raises:
@@ -174,10 +199,10 @@ def pair(text: str, form: str, option: str) -> tuple[str, str]:
     return key, value
 
 
-def _pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+def _option_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
     for text in texts:
-        key, value = pair(text, "KEY=VALUE", option)
+        key, value = option_pair(text, "KEY=VALUE", option)
         if key in pairs:
             raise typer.BadParameter(f"{key} is named twice", param_hint=option)
         pairs[key] = value

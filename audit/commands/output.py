@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writable_output(path: Path) -> Iterator[None]:
     """Turns the system's error for a path that cannot be written into an AuditError."""
     try:
         yield
@@ -26,14 +26,14 @@ def writing(path: Path) -> Iterator[None]:
         raise AuditError(what, str(path), "Name another place") from error
 
 
-def refuse_unwritable(out: Path | None) -> None:
+def refuse_unwritable_output(out: Path | None) -> None:
     """Makes the folder of a report before anything is computed.
 
     Raises:
         AuditError: it cannot be made or written to.
     """
     if out is not None:
-        with writing(out):
+        with writable_output(out):
             out.mkdir(parents=True, exist_ok=True)
             (out / ".evenhand").touch()
             (out / ".evenhand").unlink()
@@ -44,7 +44,7 @@ def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None
     if out is not None:
         from audit.report import write_report
 
-        with working("Writing the report ..."), writing(out):
+        with working("Writing the report ..."), writable_output(out):
             written = write_report(results, out)
         note(f"{len(written)} files in {out}; open {out / 'report.html'}")
     if format == "json":
@@ -53,14 +53,14 @@ def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None
     for sentence in results.summary:
         say(sentence)
     say()
-    print_table(*_rates(results))
+    print_table(*_printed_rates(results))
     for sentence in results.insufficient:
         note(f"Too little data: {sentence}")
     for sentence in results.not_tried:
         note(f"Not tried: {sentence}")
 
 
-def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+def _printed_rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
     """Returns flag rates, a column for each policy, by single sensitive features if there are any.
 
     Otherwise they are by intersections.
@@ -74,14 +74,14 @@ def _rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         flags = [rate for rate in flags if CROSS not in rate.by]
     by_group: dict[tuple[str, str], dict[str, str]] = {}
     for rate in flags:
-        by_group.setdefault((rate.by, rate.group), {})[rate.policy] = _cell(rate)
+        by_group.setdefault((rate.by, rate.group), {})[rate.policy] = _printed_rate(rate)
     rows = [
         (by, group, *(cells[name] for name in names)) for (by, group), cells in by_group.items()
     ]
     return ("by", "group", *names), rows
 
 
-def _cell(rate: Rate) -> str:
+def _printed_rate(rate: Rate) -> str:
     counts = f"{rate.count} of {rate.n}"
     if rate.support == "suppressed" or rate.rate is None:
         return f"{counts}, too few"

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from audit.commands.opening import open_subject, read_policies
+from audit.commands.opening import open_policies, open_subject
 from audit.commands.options import (
     DesiredOption,
     KOption,
@@ -14,7 +14,7 @@ from audit.commands.options import (
     PoliciesArgument,
     SubjectOptions,
 )
-from audit.commands.output import print_audit, refuse_unwritable
+from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 
@@ -40,8 +40,8 @@ def run(
     options: SubjectOptions,
 ) -> None:
     """Report whom each policy flags: rates by group with intervals, gaps, what is not shown."""
-    named = read_policies(policy, options.model)
-    refuse_unwritable(out)
+    named = open_policies(policy, options.model)
+    refuse_unwritable_output(out)
     from audit.audits.run import run_audit
 
     with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:

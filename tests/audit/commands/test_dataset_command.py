@@ -115,13 +115,13 @@ def test_info_of_classes_alone_says_that_there_are_no_rates_by_group(tmp_path: P
 @pytest.mark.parametrize("pair", ["image", "=path", "image="])
 def test_a_pair_without_both_sides_is_refused(pair: str) -> None:
     with pytest.raises(typer.BadParameter, match="not of the form KEY=VALUE"):
-        ReadingOptions(column=[pair]).parsed()
+        ReadingOptions(column=[pair]).load_options()
 
 
 def test_a_key_that_is_named_twice_is_refused() -> None:
     with pytest.raises(typer.BadParameter, match="cup is named twice"):
-        ReadingOptions(truth=["cup=allow", "cup=weapons"]).parsed()
+        ReadingOptions(truth=["cup=allow", "cup=weapons"]).load_options()
 
 
 def test_pairs_may_hold_a_second_sign() -> None:
-    assert ReadingOptions(column=["race=a=b"]).parsed().columns == {"race": "a=b"}
+    assert ReadingOptions(column=["race=a=b"]).load_options().columns == {"race": "a=b"}

@@ -27,7 +27,7 @@ from sqlalchemy import func, select
 
 from benchmarks import program
 from moderation.client.client import Client
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import open_log
 from moderation.decision_log.tables import submissions
 from moderation.errors import ModerationError
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker

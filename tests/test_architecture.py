@@ -60,11 +60,11 @@ ORDER = {
     "moderation.features": "space\n store_files\n store",
     "moderation.scoring": "classifier | verdict | batching\n pipeline\n pipeline_loading",
     "moderation.decision_log": """
-        records | tables | location | turns | sqlite | postgresql
+        records | tables | location | group_commit | sqlite | postgresql
         database | migrations | quarantine
-        queries | outbox | retention
-        listing | log
-        export | opening | replay
+        decisions | ledger | outbox | retention | upgrade
+        answers | export | replay
+        log
     """,
     "moderation.decision_log.migrations": "env | versions",
     "moderation.decision_log.migrations.versions": "first_tables",
@@ -84,13 +84,18 @@ ORDER = {
     "moderation.commands": """
         command_line | exit_codes | options
         output
-        inputs
+        image_paths
         callbacks | decisions | doctor | model | policy | quarantine
         queues | scan | submit | worker
         demo
         app
     """,
-    "moderation.commands.doctor": "capacity | diagnosis | setup\n plan | redis | worker\n command",
+    "moderation.commands.doctor": """
+        diagnosis | plan
+        setup
+        decision_log | redis | worker
+        command
+    """,
     "audit": """
         errors | statistics
         datasets

@@ -10,7 +10,7 @@ import typer
 
 from audit.commands.options import ReadingOptions
 from audit.errors import DatasetError
-from moderation.commands.command_line import examples, group
+from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 from moderation.commands.output import print_json, print_problems, print_table, say, track
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
     from audit.datasets.dataset import Dataset
 
-app = group("Layouts of datasets, and what a dataset holds.")
+app = command_group("Layouts of datasets, and what a dataset holds.")
 
 LIST_EPILOG = examples(
     "audit datasets list",

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from moderation.commands.command_line import examples, group
-from moderation.commands.inputs import open_existing_log
+from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import LimitOption, TableOrJsonOption
 from moderation.commands.output import note, print_json, print_table
 from moderation.errors import RequestError
@@ -17,7 +16,9 @@ from moderation.settings import load_settings
 if TYPE_CHECKING:
     from moderation.decision_log.outbox import Callback
 
-app = group("Look after the webhooks that final answers are sent as.")
+_TIME = "%Y-%m-%d %H:%M:%S"
+
+app = command_group("Look after the webhooks that final answers are sent as.")
 
 
 @app.command(
@@ -34,15 +35,16 @@ def list_(
     format: TableOrJsonOption = "table",
 ) -> None:
     """List callbacks, the newest first."""
+    from moderation.decision_log.log import open_log
     from moderation.decision_log.outbox import list_callbacks
 
-    with open_existing_log(load_settings()) as decisions:
+    with open_log(load_settings(), make=False) as decisions:
         found = list_callbacks(decisions.database, state, limit)
     if format == "json":
-        print_json([_as_json(callback) for callback in found])
+        print_json([_callback_as_json(callback) for callback in found])
         return
     columns = ("id", "since (UTC)", "to", "state", "tries", "next try (UTC)", "last error")
-    print_table(columns, map(_line, found))
+    print_table(columns, map(_callback_line, found))
     note(f"{len(found)} shown" if found else "there is no such callback")
 
 
@@ -51,14 +53,15 @@ def show(
     callback_id: Annotated[str, typer.Argument(metavar="ID", help="Its webhook-id.")],
 ) -> None:
     """Show all that is known of one callback, its payload included, as JSON."""
+    from moderation.decision_log.log import open_log
     from moderation.decision_log.outbox import find
 
-    with open_existing_log(load_settings()) as decisions:
+    with open_log(load_settings(), make=False) as decisions:
         callback = find(decisions.database, callback_id)
     if callback is None:
-        raise _unknown([callback_id])
+        raise _unknown_callbacks([callback_id])
     # The payload stays text: it is signed to the byte.
-    print_json({**_as_json(callback), "payload": callback.payload})
+    print_json({**_callback_as_json(callback), "payload": callback.payload})
 
 
 @app.command(
@@ -79,14 +82,15 @@ def retry(
     A worker sends them. One that arrived is not sent again: exits with 2, and changes nothing.
     """
     from moderation.decision_log import outbox
+    from moderation.decision_log.log import open_log
 
     if bool(ids) == all_failed:
         remedy = "Name callbacks, or give --all-failed"
         raise RequestError("it is not clear which are meant", "callbacks retry", remedy)
     now = datetime.now(UTC)
-    with open_existing_log(load_settings()) as decisions:
+    with open_log(load_settings(), make=False) as decisions:
         if ids:
-            _refuse_what_cannot_be_retried(
+            _refuse_unretryable_callbacks(
                 {name: outbox.find(decisions.database, name) for name in ids}
             )
             changed = outbox.retry(decisions.database, ids, now=now)
@@ -95,37 +99,33 @@ def retry(
     note(f"{len(changed)} will be tried now" if changed else "no callback was given up")
 
 
-def _refuse_what_cannot_be_retried(found: dict[str, Callback | None]) -> None:
+def _refuse_unretryable_callbacks(found: dict[str, Callback | None]) -> None:
     if unknown := [name for name, callback in found.items() if callback is None]:
-        raise _unknown(unknown)
+        raise _unknown_callbacks(unknown)
     arrived = [name for name, callback in found.items() if callback and callback.delivered_at]
     if arrived:
         remedy = "Leave it out; `moderation callbacks list --state failed` shows what did not"
         raise RequestError(f"{', '.join(arrived)} arrived already", "callbacks retry", remedy)
 
 
-def _unknown(names: list[str]) -> RequestError:
+def _unknown_callbacks(names: list[str]) -> RequestError:
     remedy = "`moderation callbacks list` shows what there is"
     return RequestError(f"no callback is called {', '.join(names)}", "callbacks", remedy)
 
 
-def _line(callback: Callback) -> tuple[str, ...]:
+def _callback_line(callback: Callback) -> tuple[str, ...]:
     return (
         callback.id,
-        _shown(callback.created_at),
-        _as_json(callback)["endpoint"],
+        f"{callback.created_at:{_TIME}}",
+        _callback_as_json(callback)["endpoint"],
         callback.state,
         str(callback.attempts),
-        _shown(callback.next_attempt_at) if callback.state == "pending" else "",
+        f"{callback.next_attempt_at:{_TIME}}" if callback.state == "pending" else "",
         callback.last_error or "",
     )
 
 
-def _shown(time: datetime) -> str:
-    return f"{time:%Y-%m-%d %H:%M:%S}"
-
-
-def _as_json(callback: Callback) -> dict[str, Any]:
+def _callback_as_json(callback: Callback) -> dict[str, Any]:
     """Returns what may be shown: the URL without its query, where receivers put keys."""
     times = {
         name: time.isoformat() if (time := getattr(callback, name)) else None

@@ -38,7 +38,7 @@ def command_line(
     """
     app = typer.Typer(
         name=name,
-        cls=_Commands,
+        cls=_CommandLine,
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -50,11 +50,11 @@ def command_line(
         app.command(epilog=shown)(command)
     for typed, inner in groups.items():
         app.add_typer(inner, name=typed)
-    app.callback()(_root)
+    app.callback()(_command_line_options)
     return app
 
 
-def group(help: str) -> typer.Typer:
+def command_group(help: str) -> typer.Typer:
     """Returns a group without commands, which are added to it."""
     return typer.Typer(
         no_args_is_help=True, add_completion=False, rich_markup_mode="markdown", help=help
@@ -62,25 +62,25 @@ def group(help: str) -> typer.Typer:
 
 
 def examples(*commands: str) -> str:
-    """Returns the examples that `--help` ends with."""
+    """Returns the examples that the `--help` of a command ends with."""
     title = "Examples:" if len(commands) > 1 else "Example:"
     return "\n\n    ".join((title, *commands)) + "\n"
 
 
-class _Commands(TyperGroup):
+class _CommandLine(TyperGroup):
     def make_context(self, *args: Any, **kwargs: Any) -> Any:
         """Reads the options before the command."""
-        with _written_out():
+        with _visible_usage_errors():
             return super().make_context(*args, **kwargs)
 
     def invoke(self, ctx: Any) -> Any:
         """Reads a command's own options, and runs it."""
-        with _written_out():
+        with _visible_usage_errors():
             return super().invoke(ctx)
 
 
 @contextmanager
-def _written_out() -> Iterator[None]:
+def _visible_usage_errors() -> Iterator[None]:
     try:
         yield
     except _UsageError as error:
@@ -96,7 +96,7 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-def _root(
+def _command_line_options(
     version: Annotated[
         bool,
         typer.Option(

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from moderation.commands.command_line import examples, group
-from moderation.commands.inputs import open_existing_log, read_image
+from moderation.commands.command_line import command_group, examples
+from moderation.commands.image_paths import read_image
 from moderation.commands.options import (
     ModelOption,
     RowFormatOption,
@@ -27,10 +27,10 @@ from moderation.settings import Settings, load_settings
 if TYPE_CHECKING:
     from sqlalchemy import Row
 
-    from moderation.decision_log.listing import Wanted
-    from moderation.decision_log.replay import LoggedDecision, Replay
+    from moderation.decision_log.decisions import WantedDecisions
+    from moderation.decision_log.replay import DecisionToReplay, Replay
 
-app = group("Look back at decisions: list, show, export, and decide again.")
+app = command_group("Look back at decisions: list, show, export, and decide again.")
 
 
 ExportFormat = Literal["jsonl", "csv", "parquet"]
@@ -38,7 +38,7 @@ _TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:
 
 
 @dataclass(frozen=True)
-class Filters:
+class DecisionFilters:
     """Which decisions a command looks at."""
 
     policy: Annotated[str | None, typer.Option(metavar="ID", help="Only of this policy.")] = None
@@ -48,15 +48,17 @@ class Filters:
     ] = None
     until: Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only before; UTC.")] = None
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> WantedDecisions:
         """Returns what to ask the decision log for."""
-        from moderation.decision_log.listing import Wanted
+        from moderation.decision_log.decisions import WantedDecisions
 
-        return Wanted(self.policy, self.action, _utc(self.since), _utc(self.until))
+        return WantedDecisions(
+            self.policy, self.action, _utc_filter(self.since), _utc_filter(self.until)
+        )
 
 
 @dataclass(frozen=True)
-class AllFilters(Filters):
+class AllDecisionFilters(DecisionFilters):
     """The same, with the filters by image and request."""
 
     image: Annotated[
@@ -66,12 +68,12 @@ class AllFilters(Filters):
         str | None, typer.Option(metavar="ID", help="Only those that answered this request.")
     ] = None
 
-    def wanted(self) -> Wanted:
+    def wanted(self) -> WantedDecisions:
         """Returns what to ask the decision log for."""
         return replace(super().wanted(), image=self.image, request=self.request)
 
 
-def _utc(time: datetime | None) -> datetime | None:
+def _utc_filter(time: datetime | None) -> datetime | None:
     """Returns a time with its zone; one that names none is in UTC."""
     return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
@@ -86,27 +88,28 @@ def _utc(time: datetime | None) -> datetime | None:
 )
 @takes_options
 def list_(
-    filters: AllFilters,
+    filters: AllDecisionFilters,
     limit: Annotated[
         int, typer.Option(min=1, max=10_000, help="How many at most, the newest first.")
     ] = 50,
     format: RowFormatOption = "table",
 ) -> None:
     """List decisions, the newest first."""
+    from moderation.decision_log.decisions import decision_as_json, find_decisions
     from moderation.decision_log.export import write_csv, write_jsonl
-    from moderation.decision_log.listing import find_decisions, plain
+    from moderation.decision_log.log import open_log
 
     wanted = filters.wanted()
-    with open_existing_log(load_settings()) as log:
+    with open_log(load_settings(), make=False) as log:
         rows = list(find_decisions(log.database, wanted, limit=limit))
     if format == "jsonl":
         write_jsonl(rows, sys.stdout)
     elif format == "csv":
         write_csv(rows, sys.stdout)
     elif format == "json":
-        print_json([plain(row) for row in rows])
+        print_json([decision_as_json(row) for row in rows])
     else:
-        _print_table(rows)
+        _print_decision_table(rows)
 
 
 @app.command(epilog=examples("moderation decisions show 0b9c6a1e-..."))
@@ -114,14 +117,11 @@ def show(
     name: Annotated[str, typer.Argument(metavar="ID", help="Of a decision or of a request.")],
 ) -> None:
     """Show all that is known of a decision or a request, as JSON."""
-    from moderation.decision_log.listing import find_decision, find_request, plain, unknown
+    from moderation.decision_log.decisions import describe_decision
+    from moderation.decision_log.log import open_log
 
-    with open_existing_log(load_settings()) as log:
-        row = find_decision(log.database, name)
-        found = plain(row) if row is not None else find_request(log.database, name)
-    if found is None:
-        raise unknown(name)
-    print_json(found)
+    with open_log(load_settings(), make=False) as log:
+        print_json(describe_decision(log.database, name))
 
 
 @app.command(
@@ -132,7 +132,7 @@ def show(
 )
 @takes_options
 def export(
-    filters: AllFilters,
+    filters: AllDecisionFilters,
     form: Annotated[
         ExportFormat,
         typer.Option("--as", envvar="MODERATION_DECISIONS_EXPORT_AS", help="How to write."),
@@ -143,26 +143,27 @@ def export(
     ] = None,
 ) -> None:
     """Write decisions, the newest first, however many there are."""
+    from moderation.decision_log.decisions import count_decisions, find_decisions
     from moderation.decision_log.export import (
-        replacing,
-        text_file,
+        export_file,
+        export_text_file,
         write_csv,
         write_jsonl,
         write_parquet,
     )
-    from moderation.decision_log.listing import count_decisions, find_decisions
+    from moderation.decision_log.log import open_log
 
     if form == "parquet" and output is None:
         raise RequestError("Parquet needs a file", "--as", "Name one with --output")
     wanted = filters.wanted()
-    with open_existing_log(load_settings()) as log:
+    with open_log(load_settings(), make=False) as log:
         total = count_decisions(log.database, wanted)
         rows = track(find_decisions(log.database, wanted), total, "Exporting")
         if form == "parquet" and output is not None:
-            with replacing(output) as file:
+            with export_file(output) as file:
                 write_parquet(rows, file)
         else:
-            with text_file(output) as text:
+            with export_text_file(output) as text:
                 (write_csv if form == "csv" else write_jsonl)(rows, text)
     note(f"{total} exported")
 
@@ -181,7 +182,7 @@ def replay(
     ] = None,
     all: Annotated[bool, typer.Option("--all", help="All that pass the filters.")] = False,
     *,
-    filters: Filters,
+    filters: DecisionFilters,
     image: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The image, for the model to look at again.")
     ] = None,
@@ -194,34 +195,44 @@ def replay(
 
     Exits with 1 where something differs.
     """
-    from moderation.decision_log.listing import count_decisions, find_decisions, find_named
-    from moderation.decision_log.replay import read_decided
+    from moderation.decision_log.decisions import (
+        count_decisions,
+        find_decisions,
+        find_named_decisions,
+    )
+    from moderation.decision_log.log import open_log
+    from moderation.decision_log.replay import decisions_to_replay
     from moderation.decision_log.replay import replay as decide_again
 
-    filtered = filters != Filters()
+    filtered = filters != DecisionFilters()
     if bool(names) == all or (filtered and not all) or (image and len(names or ()) != 1):
         remedy = "Name decisions, or give --all with filters; with --image name one decision"
         raise RequestError("it is not clear which decisions are meant", "replay", remedy)
     settings, wanted = load_settings(), filters.wanted()
-    with open_existing_log(settings) as log:
+    with open_log(settings, make=False) as log:
         database = log.database
         total = count_decisions(database, wanted) if all else len(names or ())
-        rows = find_decisions(database, wanted) if all else find_named(database, names or [])
-        known = read_decided(database, track(rows, total, "Replaying"))
+        rows = (
+            find_decisions(database, wanted) if all else find_named_decisions(database, names or [])
+        )
+        known = decisions_to_replay(database, track(rows, total, "Replaying"))
         if image is None:
             results = (decide_again(decided, tolerance=tolerance) for decided in known)
         else:
-            results = (_with_image(decided, image, settings, model, tolerance) for decided in known)
-        _print_differences(results)
+            results = (
+                _replay_with_image(decided, image, settings, model, tolerance) for decided in known
+            )
+        _print_replay_differences(results)
 
 
 @app.command(epilog=examples("moderation decisions ledger --format json"))
 def ledger(format: TableOrJsonOption = "table") -> None:
     """Count requests by answer, decisions and webhooks."""
-    from moderation.decision_log.listing import ledger as count
+    from moderation.decision_log.ledger import count_ledger
+    from moderation.decision_log.log import open_log
 
-    with open_existing_log(load_settings()) as log:
-        counts = count(log.database)
+    with open_log(load_settings(), make=False) as log:
+        counts = count_ledger(log.database)
     if format == "json":
         print_json(counts)
     else:
@@ -229,7 +240,7 @@ def ledger(format: TableOrJsonOption = "table") -> None:
         print_table(("what", "how many"), rows)
 
 
-def _print_table(rows: list[Row[Any]]) -> None:
+def _print_decision_table(rows: list[Row[Any]]) -> None:
     shown = [
         (
             row.id,
@@ -245,8 +256,8 @@ def _print_table(rows: list[Row[Any]]) -> None:
     note(f"{len(rows)} shown" if rows else "there is no such decision")
 
 
-def _with_image(
-    decided: LoggedDecision, image: Path, settings: Settings, model: str | None, tolerance: float
+def _replay_with_image(
+    decided: DecisionToReplay, image: Path, settings: Settings, model: str | None, tolerance: float
 ) -> Replay:
     """Returns what the model and the stored policy make of the image itself."""
     from moderation.decision_log.replay import replay_image
@@ -261,7 +272,7 @@ def _with_image(
         return replay_image(decided, content, pipeline, tolerance=tolerance)
 
 
-def _print_differences(results: Iterable[Replay]) -> None:
+def _print_replay_differences(results: Iterable[Replay]) -> None:
     """Prints each difference as it is found; exits with 1 where there is one."""
     total, differ, furthest = 0, 0, 0.0
     for result in results:

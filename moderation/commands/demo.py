@@ -17,7 +17,7 @@ import typer
 
 from moderation.commands.command_line import examples
 from moderation.commands.exit_codes import as_ctrl_c
-from moderation.commands.inputs import Found, find_images, read_image
+from moderation.commands.image_paths import FoundImages, find_images, read_image
 from moderation.commands.options import RowFormatOption
 from moderation.commands.output import note, print_results, summary, working
 from moderation.commands.submit import submit_images
@@ -52,17 +52,20 @@ def demo(
     format: RowFormatOption = "table",
 ) -> None:
     """Try it all: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
-    found = find_images([str(images)]) if images else Found(sample_photographs(), [])
+    found = find_images([str(images)]) if images else FoundImages(sample_photographs(), [])
     policies = load_policies([shipped_policies()])
     with as_ctrl_c(signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
         with working("Starting Redis and a worker, which loads the model ..."):
-            settings = _start_worker(stack, model)
+            settings = _start_demo_worker(stack, model)
         from moderation.client.client import Client
 
         limit = settings.max_image_bytes
+        named = [
+            (str(path.relative_to(images)) if images else path.name, path) for path in found.images
+        ]
         answers = submit_images(
             Client(settings),
-            [(_name(path, images), partial(read_image, path, limit)) for path in found.images],
+            [(name, partial(read_image, path, limit)) for name, path in named],
             sorted(policies),
             queue="interactive",
         )
@@ -71,28 +74,18 @@ def demo(
     note("")
     served = ", ".join(sorted(policies))
     note(f"{len(found.images)} photographs, policies {served}. {summary(rows)}.")
-    note(f"Model: {', '.join(sorted(models))}. {_caveat(model)}")
+    caveat = "A small stand-in for trying out: its figures are not CLIP's, and it errs more."
+    note(f"Model: {', '.join(sorted(models))}. {caveat if model == 'starter' else ''}")
     found.note()
 
 
-def _start_worker(stack: ExitStack, model: str) -> Settings:
+def _start_demo_worker(stack: ExitStack, model: str) -> Settings:
     """Starts a Redis and a worker that end with the stack; returns the settings of a host."""
     url = stack.enter_context(EmbeddedRedis()).url
     settings = load_settings(broker_url=url, result_url=url, verdict_timeout_seconds=60.0)
     options = ["--model", model, "--policy", str(shipped_policies())]
     stack.enter_context(EmbeddedWorker(settings, options))
     return settings
-
-
-def _name(path: Path, folder: Path | None) -> str:
-    """Returns an image's path below the folder that was named; otherwise its name."""
-    return str(path.relative_to(folder)) if folder else path.name
-
-
-def _caveat(model: str) -> str:
-    if model != "starter":
-        return ""
-    return "A small stand-in for trying out: its figures are not CLIP's, and it errs more."
 
 
 def sample_photographs() -> list[Path]:

@@ -47,20 +47,20 @@ def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationEr
     except SystemExit as done:
         return done.code if isinstance(done.code, int) else 0
     except PolicyError as error:
-        _print(str(error))
+        _print_error(str(error))
         return FINDINGS
     except ModerationError as error:
-        _print(f"error: {error}")
+        _print_error(f"error: {error}")
         return USAGE if isinstance(error, wrong_usage) else UNEXPECTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except ModuleNotFoundError as error:
         if (extra := _EXTRA_OF.get((error.name or "").partition(".")[0])) is None:
-            return _unexpected()
-        _print(f"error: {error.name} is not installed. Run `pip install 'evenhand[{extra}]'`")
+            return _print_unexpected()
+        _print_error(f"error: {error.name} is not installed. Run `pip install 'evenhand[{extra}]'`")
         return UNEXPECTED
     except Exception:
-        return _unexpected()
+        return _print_unexpected()
     return 0
 
 
@@ -79,12 +79,12 @@ def as_ctrl_c(*signals: signal.Signals) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _unexpected() -> int:
+def _print_unexpected() -> int:
     """Prints the error that is being handled; returns its exit code."""
-    _print(traceback.format_exc().rstrip())
-    _print("error: this is a fault of the program; please report the above")
+    _print_error(traceback.format_exc().rstrip())
+    _print_error("error: this is a fault of the program; please report the above")
     return UNEXPECTED
 
 
-def _print(text: str) -> None:
+def _print_error(text: str) -> None:
     print(lines(text), file=sys.stderr)

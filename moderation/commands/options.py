@@ -39,31 +39,33 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def run(**given: Any) -> None:
-        _call(command, given)
+        _call_with_options(command, given)
 
-    parameters = list(_parameters(command))
+    parameters = list(_option_parameters(command))
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _parameters(taker: Callable[..., Any]) -> Iterator[inspect.Parameter]:
+def _option_parameters(taker: Callable[..., Any]) -> Iterator[inspect.Parameter]:
     """Yields what a function or record takes; in the place of a record, what that takes."""
     hints = get_type_hints(taker, include_extras=True)
     for parameter in inspect.signature(taker).parameters.values():
         hint = hints[parameter.name]
         if is_dataclass(hint) and isinstance(hint, type):
-            yield from _parameters(hint)
+            yield from _option_parameters(hint)
         else:
             yield parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hint)
 
 
-def _call(taker: Callable[..., Any], given: dict[str, Any]) -> Any:
+def _call_with_options(taker: Callable[..., Any], given: dict[str, Any]) -> Any:
     """Calls a function or record with what it takes of `given`, its records made first."""
     hints = get_type_hints(taker, include_extras=True)
     return taker(
         **{
-            name: _call(hints[name], given) if is_dataclass(hints[name]) else given[name]
+            name: _call_with_options(hints[name], given)
+            if is_dataclass(hints[name])
+            else given[name]
             for name in inspect.signature(taker).parameters
         }
     )

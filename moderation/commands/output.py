@@ -124,14 +124,19 @@ def print_table(
     texts = [
         [cell if isinstance(cell, Text) else Text(one_line(cell)) for cell in row] for row in rows
     ]
-    if _fits(names, texts, console.width):
-        console.print(_table(names, texts))
+    if _table_fits(names, texts, console.width):
+        table = Table(header_style="bold", box=None, pad_edge=False)
+        for name in names:
+            table.add_column(Text(name), overflow="fold", no_wrap=name == "id")
+        for line in texts:
+            table.add_row(*line)
+        console.print(table)
         return
     for number, line in enumerate(texts):
-        console.print(*([""] if number else []), _record(names, line), sep="\n")
+        console.print(*([""] if number else []), _printed_record(names, line), sep="\n")
 
 
-def _fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
+def _table_fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
     """Returns whether every column has room for its cells, folded where they are long."""
     needed = 2 * (len(names) - 1)
     for place, name in enumerate(names):
@@ -140,16 +145,7 @@ def _fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
     return needed <= width
 
 
-def _table(names: list[str], rows: list[list[Text]]) -> Table:
-    table = Table(header_style="bold", box=None, pad_edge=False)
-    for name in names:
-        table.add_column(Text(name), overflow="fold", no_wrap=name == "id")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _record(names: list[str], row: list[Text]) -> Table:
+def _printed_record(names: list[str], row: list[Text]) -> Table:
     """Returns a row as lines of a name and a cell; empty cells are left out."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
@@ -188,27 +184,23 @@ def verdict_table(rows: Iterable[Row]) -> tuple[Sequence[str], list[Sequence[str
     rows = list(rows)
     several = len({row["policy"]["id"] for row in rows if row["policy"]}) > 1
     by_image = groupby(rows, key=lambda row: str(row["image"]))
-    lines = [_table_line(image, list(group), several) for image, group in by_image]
+    lines = [_verdict_line(image, list(group), several) for image, group in by_image]
     return ("image", "verdict", "because of", "looks most like"), lines
 
 
-def _table_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Text]:
+def _verdict_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Text]:
     action = max((row["action"] or "error" for row in rows), key=_SEVERITY.index)
     reasons = []
     for row in rows:
         policy = f" ({row['policy']['id']})" if several and row["policy"] else ""
         fired = [label for label in row["labels"] if label["outcome"] in ("review", "block")]
         for label in sorted(fired, key=lambda label: -float(label["score"])):
-            reasons.append(_shown(label) + policy)
+            reasons.append(f"{label['label']} {label['score']:.2f}{policy}")
         if "error" in row:
             reasons.append(row["error"]["message"])
     top = _most_similar([label for row in rows for label in row["labels"]])
     verdict = Text(action, _COLOURS[action])
     return shown_name(image), verdict, ", ".join(reasons), top["label"] if top else ""
-
-
-def _shown(label: Row) -> str:
-    return f"{label['label']} {label['score']:.2f}"
 
 
 def summary(rows: list[Row]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from moderation.commands.command_line import examples, group
-from moderation.commands.inputs import note_passed_over
+from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption
 from moderation.commands.output import note, print_json, print_problems, print_table, say
 from moderation.errors import PolicyError, PolicyProblem
@@ -22,8 +22,9 @@ from moderation.policy import (
     policy_json_schema,
 )
 from moderation.settings import load_settings
+from moderation.visible_text import shown_name
 
-app = group("Check, show and describe policy files.")
+app = command_group("Check, show and describe policy files.")
 
 
 @app.command(
@@ -50,7 +51,7 @@ def lint(
 
     Exits with 1 where there is one.
     """
-    policies, problems = _read_all(files, model or load_settings().model)
+    policies, problems = _read_policies(files, model or load_settings().model)
     for policy in policies:
         note(f"{policy.id}: valid, version {policy.version}, {len(policy.labels)} labels")
     print_problems(problems, format)
@@ -58,25 +59,33 @@ def lint(
         raise typer.Exit(1)
 
 
-def _read_all(files: list[str], model: str) -> tuple[list[Policy], list[PolicyProblem]]:
+def _read_policies(files: list[str], model: str) -> tuple[list[Policy], list[PolicyProblem]]:
     policies: list[Policy] = []
     problems: list[PolicyProblem] = []
     for name in files:
         try:
             paths = ["-"] if name == "-" else policy_files([find_policy(name)])
-            note_passed_over([] if name == "-" else [name])
+            note_passed_over_policies([] if name == "-" else [name])
         except PolicyError as error:
             problems += error.problems
             continue
         for path in paths:
             try:
-                policies.append(_read(path, model))
+                policies.append(_read_policy(path, model))
             except PolicyError as error:
                 problems += error.problems
     return policies, problems
 
 
-def _read(path: Path | str, model: str | None) -> Policy:
+def note_passed_over_policies(names: Iterable[str]) -> None:
+    """Says what lies beside the policies in folders of them, where anything does."""
+    for folder in filter(Path.is_dir, map(find_policy, names)):
+        if others := {*folder.iterdir()} - {*policy_files([folder])}:
+            shown = ", ".join(shown_name(path.name) for path in sorted(others))
+            note(f"Passed over in {shown_name(str(folder))}: {shown}")
+
+
+def _read_policy(path: Path | str, model: str | None) -> Policy:
     if path == "-":
         return parse_policy(sys.stdin.buffer.read(), "<stdin>", model=model)
     return load_policy(path, model=model)
@@ -92,7 +101,7 @@ def show(
     format: TableOrJsonOption = "table",
 ) -> None:
     """Show a policy as a worker reads it, with its content hash."""
-    policy = _read("-" if file == "-" else find_policy(file), None)
+    policy = _read_policy("-" if file == "-" else find_policy(file), None)
     if format == "json":
         print_json({**policy.model_dump(mode="json"), "sha256": policy.sha256})
         return
@@ -107,8 +116,8 @@ def show(
             label.id,
             label.reported_category if label.acts else "",
             label.action or "(context)",
-            _number(label.threshold),
-            _number(label.review_threshold),
+            _shown_threshold(label.threshold),
+            _shown_threshold(label.review_threshold),
             "; ".join(label.prompts),
         )
         for label in policy.labels
@@ -116,7 +125,7 @@ def show(
     print_table(("label", "category", "action", "threshold", "review from", "prompts"), rows)
 
 
-def _number(value: Any) -> str:
+def _shown_threshold(value: Any) -> str:
     return "" if value is None else f"{value:g}"
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from moderation.commands.command_line import examples, group
-from moderation.commands.inputs import open_existing_log
+from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import LimitOption, TableOrJsonOption
 from moderation.commands.output import note, print_json, print_table, track
 from moderation.decision_log.records import Reason
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from moderation.decision_log.quarantine import QuarantinedRequest
     from moderation.queue.registry import Registry
 
-app = group("Look after requests that got no verdict: see why, and send them again.")
+app = command_group("Look after requests that got no verdict: see why, and send them again.")
 
 #: A request in quarantine is named by its quarantine id, or by its own.
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="Quarantine id, or request id.")]
@@ -45,9 +44,10 @@ def list_(
     format: TableOrJsonOption = "table",
 ) -> None:
     """List requests that got no verdict, the newest first."""
+    from moderation.decision_log.log import open_log
     from moderation.decision_log.quarantine import list_quarantined
 
-    with open_existing_log(load_settings()) as decisions:
+    with open_log(load_settings(), make=False) as decisions:
         found = list_quarantined(decisions.engine, reason=reason, every=all, limit=limit)
     if format == "json":
         print_json([entry.as_json() for entry in found])
@@ -69,11 +69,13 @@ def list_(
 @app.command(epilog=examples("moderation quarantine show 0b9c6a1e-..."))
 def show(name: IdArgument) -> None:
     """Show all that is known of one request that got no verdict, as JSON."""
+    from moderation.decision_log.log import open_log
+
     settings = load_settings()
-    with open_existing_log(settings) as decisions:
-        entry = _entry(decisions, name)
+    with open_log(settings, make=False) as decisions:
+        entry = _quarantined_entry(decisions, name)
     shown = entry.as_json()
-    with _registry(settings) as registry:
+    with _quarantine_registry(settings) as registry:
         shown["can_be_retried"] = registry.quarantined(entry.request_id) is not None
     print_json(shown)
 
@@ -89,14 +91,15 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
 
     Exits with 1 where one is no longer stored: its host has to submit it again.
     """
+    from moderation.decision_log.log import open_log
     from moderation.queue.celery_app import create_app
     from moderation.worker.quarantine import release
 
     settings = load_settings()
     celery = create_app(settings)
-    with open_existing_log(settings) as decisions, _registry(settings) as registry:
-        entries = _chosen(decisions, names, all, reason)
-        _each(
+    with open_log(settings, make=False) as decisions, _quarantine_registry(settings) as registry:
+        entries = _chosen_quarantined(decisions, names, all, reason)
+        _act_on_quarantined(
             entries,
             lambda entry: release(entry, decisions, registry, celery, settings),
             "sent again",
@@ -110,17 +113,19 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
 )
 def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOption = None) -> None:
     """Give requests up: they leave the list, and can no longer be sent again."""
+    from moderation.decision_log.log import open_log
+
     settings = load_settings()
-    with open_existing_log(settings) as decisions, _registry(settings) as registry:
+    with open_log(settings, make=False) as decisions, _quarantine_registry(settings) as registry:
 
         def give_up(entry: QuarantinedRequest) -> None:
             decisions.drop(entry.id)
             registry.forget(entry.request_id)
 
-        _each(_chosen(decisions, names, all, reason), give_up, "dropped")
+        _act_on_quarantined(_chosen_quarantined(decisions, names, all, reason), give_up, "dropped")
 
 
-def _each(
+def _act_on_quarantined(
     entries: list[QuarantinedRequest], act: Callable[[QuarantinedRequest], None], done: str
 ) -> None:
     """Acts on each entry; exits with 1 where one fails, which is reported and stops no other."""
@@ -136,7 +141,7 @@ def _each(
         raise typer.Exit(1)
 
 
-def _chosen(
+def _chosen_quarantined(
     decisions: DecisionLog, names: list[str] | None, every: bool, reason: Reason | None
 ) -> list[QuarantinedRequest]:
     """Returns the entries that are named, or all open ones.
@@ -151,10 +156,10 @@ def _chosen(
         raise RequestError("it is not clear which requests are meant", "quarantine", remedy)
     if every:
         return list_quarantined(decisions.engine, reason=reason)
-    return [_entry(decisions, name) for name in names or ()]
+    return [_quarantined_entry(decisions, name) for name in names or ()]
 
 
-def _entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
+def _quarantined_entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
     from moderation.decision_log.quarantine import find_quarantined
 
     entry = find_quarantined(decisions.engine, name)
@@ -165,7 +170,7 @@ def _entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
 
 
 @contextmanager
-def _registry(settings: Settings) -> Iterator[Registry]:
+def _quarantine_registry(settings: Settings) -> Iterator[Registry]:
     """Yields the registry of accepted requests.
 
     Raises:

@@ -16,7 +16,7 @@ from moderation.commands.command_line import examples
 from moderation.commands.exit_codes import as_ctrl_c
 from moderation.commands.output import note, print_json
 from moderation.errors import RequestError
-from moderation.listen_address import Address, parse_address
+from moderation.listen_address import parse_address
 from moderation.queue.depth import BrokerState, read_queues
 from moderation.settings import Settings, load_settings
 
@@ -50,17 +50,17 @@ def queues(
         )
     settings = load_settings()
     if not (watch or serve):
-        _print(read_queues(settings), format)
+        _print_queues(read_queues(settings), format)
         return
     # SIGTERM and Ctrl-C are the only ends of these two, and no errors.
     with suppress(KeyboardInterrupt), as_ctrl_c(signal.SIGTERM):
         if watch:
-            _watch(settings, watch)
+            _watch_queues(settings, watch)
         elif serve:
-            _serve(settings, _address(serve))
+            _serve_queue_metrics(settings, serve)
 
 
-def _print(state: BrokerState, form: QueuesFormat) -> None:
+def _print_queues(state: BrokerState, form: QueuesFormat) -> None:
     if form == "json":
         rows = [queue._asdict() for queue in state.queues]
         print_json({"queues": rows, "in_hand": state.in_hand})
@@ -69,10 +69,10 @@ def _print(state: BrokerState, form: QueuesFormat) -> None:
 
         print(exposition(state), end="")
     else:
-        Console().print(_table(state))
+        Console().print(_queues_table(state))
 
 
-def _table(state: BrokerState) -> Table:
+def _queues_table(state: BrokerState) -> Table:
     table = Table("queue", header_style="bold", box=None, pad_edge=False)
     table.add_column("requests", justify="right")
     table.add_column("oldest", justify="right")
@@ -82,38 +82,34 @@ def _table(state: BrokerState) -> Table:
     return table
 
 
-def _watch(settings: Settings, seconds: float) -> None:
+def _watch_queues(settings: Settings, seconds: float) -> None:
     """Shows the table until it is stopped: in place on a terminal, otherwise one after another."""
     console = Console()
     if not console.is_terminal:
         while True:
-            console.print(_table(read_queues(settings)))
+            console.print(_queues_table(read_queues(settings)))
             time.sleep(seconds)
-    with Live(_table(read_queues(settings)), console=console, auto_refresh=False) as live:
+    with Live(_queues_table(read_queues(settings)), console=console, auto_refresh=False) as live:
         while True:
             time.sleep(seconds)
-            live.update(_table(read_queues(settings)), refresh=True)
+            live.update(_queues_table(read_queues(settings)), refresh=True)
 
 
-def _serve(settings: Settings, address: Address) -> None:
-    """Answers Prometheus until the process is stopped."""
+def _serve_queue_metrics(settings: Settings, listen: str) -> None:
+    """Answers Prometheus until the process is stopped.
+
+    Raises:
+        RequestError: `listen` is not an address.
+    """
     from moderation.queue.celery_app import ping
     from moderation.worker.metrics_server import exporter
 
+    try:
+        address = parse_address(listen)
+    except ValueError as error:
+        raise RequestError(str(error), "--serve", "Write HOST:PORT or PORT") from error
     ping(settings)  # a wrong address of Redis is an error now, not at each scrape
     with exporter(settings, address) as port:
         shown = address._replace(port=port)
         note(f"Answering on http://{shown}/metrics; stop with Ctrl-C")
         signal.pause()
-
-
-def _address(text: str) -> Address:
-    """Returns the address of --serve.
-
-    Raises:
-        RequestError: it is not an address.
-    """
-    try:
-        return parse_address(text)
-    except ValueError as error:
-        raise RequestError(str(error), "--serve", "Write HOST:PORT or PORT") from error

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 import typer
 
 from moderation.commands.command_line import examples
-from moderation.commands.inputs import find_images, find_policies, note_passed_over, read_image
+from moderation.commands.image_paths import find_images, read_image
 from moderation.commands.options import ModelOption, PathsArgument, RowFormatOption
 from moderation.commands.output import (
     Row,
@@ -23,8 +23,10 @@ from moderation.commands.output import (
     verdict_row,
     working,
 )
+from moderation.commands.policy import note_passed_over_policies
 from moderation.encoders.cores import usable
 from moderation.errors import ModerationError
+from moderation.policy import find_policy, load_policies
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import load_settings
 
@@ -55,8 +57,8 @@ def scan(
     """
     settings = load_settings()
     found = find_images(paths)
-    policies = find_policies(policy, model=model or settings.model)
-    note_passed_over(policy)
+    policies = load_policies(map(find_policy, policy), model=model or settings.model)
+    note_passed_over_policies(policy)
     from moderation.scoring.pipeline_loading import load_pipeline
 
     with working("Loading the model ..."):

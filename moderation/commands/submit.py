@@ -13,7 +13,7 @@ import typer
 
 from moderation.client.client import Client
 from moderation.commands.command_line import examples
-from moderation.commands.inputs import Found, find_images, listed, read_image
+from moderation.commands.image_paths import FoundImages, find_images, listed_paths, read_image
 from moderation.commands.options import PathsArgument, RowFormatOption
 from moderation.commands.output import (
     Row,
@@ -65,10 +65,10 @@ def submit(
     Exits with 1 where an image got no verdict, or a folder could not be read.
     """
     client = Client(load_settings(verdict_timeout_seconds=timeout))
-    policy_ids = [_policy_id(name) for name in policy]
+    policy_ids = [_submitted_policy_id(name) for name in policy]
     limit = client.settings.max_image_bytes
-    sources, found = _sources(paths)
-    named = [(str(source), partial(_image, source, send, limit)) for source in sources]
+    sources, found = _submitted_sources(paths)
+    named = [(str(source), partial(_submitted_image, source, send, limit)) for source in sources]
     answers = submit_images(client, named, policy_ids, queue=queue)
     rows = print_results(answers, format, total=len(named), doing="Waiting for verdicts")
     note(summary(rows))
@@ -96,21 +96,21 @@ def submit_images(
     waiting: deque[tuple[str, str | ModerationError, float]] = deque()
     for name, read in images:
         begun = time.monotonic()
-        submitted = _submitted(client, read, policy_ids, queue)
-        while isinstance(submitted, QueueFull) and _has_time(client, begun):
+        submitted = _submit_one(client, read, policy_ids, queue)
+        while isinstance(submitted, QueueFull) and _has_time_to_submit(client, begun):
             if waiting:  # our own requests are among those that fill the queue
-                yield _rows(client, *waiting.popleft())
+                yield _submitted_rows(client, *waiting.popleft())
             else:
                 time.sleep(_FULL_PAUSE)
-            submitted = _submitted(client, read, policy_ids, queue)
+            submitted = _submit_one(client, read, policy_ids, queue)
         waiting.append((name, submitted, time.monotonic()))
         if len(waiting) >= _IN_FLIGHT:
-            yield _rows(client, *waiting.popleft())
+            yield _submitted_rows(client, *waiting.popleft())
     while waiting:
-        yield _rows(client, *waiting.popleft())
+        yield _submitted_rows(client, *waiting.popleft())
 
 
-def _submitted(
+def _submit_one(
     client: Client, read: Callable[[], str | bytes], policy_ids: list[str], queue: QueueName
 ) -> str | ModerationError:
     """Returns the id of a new request, or why there is none."""
@@ -122,11 +122,13 @@ def _submitted(
         return error
 
 
-def _has_time(client: Client, begun: float) -> bool:
+def _has_time_to_submit(client: Client, begun: float) -> bool:
     return time.monotonic() - begun < client.settings.verdict_timeout_seconds
 
 
-def _rows(client: Client, name: str, submitted: str | ModerationError, at: float) -> list[Row]:
+def _submitted_rows(
+    client: Client, name: str, submitted: str | ModerationError, at: float
+) -> list[Row]:
     """Returns the rows of one image; its time to wait runs from when it was submitted."""
     if isinstance(submitted, ModerationError):
         return [error_row(name, submitted)]
@@ -140,11 +142,11 @@ def _rows(client: Client, name: str, submitted: str | ModerationError, at: float
         return [error_row(name, error)]
 
 
-def _sources(paths: list[str]) -> tuple[list[Path | str], Found]:
+def _submitted_sources(paths: list[str]) -> tuple[list[Path | str], FoundImages]:
     """Returns URLs and keys as they are, and the images of paths, in order; and what was found."""
     sources: list[Path | str] = []
-    found = Found([], [])
-    for path in listed(paths):
+    found = FoundImages([], [])
+    for path in listed_paths(paths):
         if "://" in path:
             sources.append(path)
             continue
@@ -154,7 +156,7 @@ def _sources(paths: list[str]) -> tuple[list[Path | str], Found]:
     return sources, found
 
 
-def _image(source: Path | str, send: Send, max_image_bytes: int) -> str | bytes:
+def _submitted_image(source: Path | str, send: Send, max_image_bytes: int) -> str | bytes:
     if isinstance(source, str):
         return source
     if send == "bytes":
@@ -162,7 +164,7 @@ def _image(source: Path | str, send: Send, max_image_bytes: int) -> str | bytes:
     return str(source.absolute())
 
 
-def _policy_id(name: str) -> str:
+def _submitted_policy_id(name: str) -> str:
     """Returns the id that `name` stands for: that in a policy file, otherwise itself."""
     path = find_policy(name)
     return load_policy(path).id if path.is_file() else name

@@ -12,11 +12,11 @@ from typing import Annotated
 import typer
 
 from moderation.commands.command_line import examples
-from moderation.commands.inputs import find_policies, note_passed_over
 from moderation.commands.options import ModelOption
 from moderation.commands.output import note
+from moderation.commands.policy import note_passed_over_policies
 from moderation.messages import QUEUES, QueueName
-from moderation.policy import Policy
+from moderation.policy import Policy, find_policy, load_policies
 from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -66,20 +66,20 @@ def worker(
     if os.geteuid() == 0:
         log.warning("this worker runs as root; give it a user of its own: docs/operations.md")
     names = policy or [str(path) for path in settings.policies]
-    policies = find_policies(names, model=model or settings.model)
-    note_passed_over(names)
+    policies = load_policies(map(find_policy, names), model=model or settings.model)
+    note_passed_over_policies(names)
     served = [name for name in QUEUES if not queue or name in queue]
-    raise typer.Exit(_serve(settings, policies, model, served, name))
+    raise typer.Exit(_run_worker_command(settings, policies, model, served, name))
 
 
-def _serve(
+def _run_worker_command(
     settings: Settings,
     policies: Mapping[str, Policy],
     model: str | None,
     queues: list[QueueName],
     name: str | None,
 ) -> int:
-    """Serves queues until it is stopped; returns the exit code."""
+    """Loads the model and serves queues until it is stopped; returns the exit code."""
     from moderation.queue.celery_app import ping, shown_url
     from moderation.scoring.pipeline_loading import load_pipeline
     from moderation.worker.metrics import Metrics

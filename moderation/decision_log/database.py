@@ -1,8 +1,8 @@
 """The database under the decision log: its connections, its transactions and its failures.
 
-SQLite's writers take turns in this process, where those that wait share a transaction (`turns`).
-Between processes BEGIN IMMEDIATE orders them: a reader that becomes a writer half-way could have
-its transaction refused, with all that it had read.
+SQLite's writers take turns in this process, where those that wait share a transaction: see
+`group_commit`. Between processes BEGIN IMMEDIATE orders them: a reader that becomes a writer
+half-way could have its transaction refused, with all that it had read.
 
 Failures become errors that say whether to try again. They leave out the texts of statements and
 their values, which hold what hosts sent.
@@ -25,8 +25,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.decision_log import postgresql, sqlite
-from moderation.decision_log.location import shown
-from moderation.decision_log.turns import Turns
+from moderation.decision_log.group_commit import GroupCommit
+from moderation.decision_log.location import shown_location
 from moderation.errors import LogError, LogUnavailable, ModerationError, RequestError
 
 T = TypeVar("T")
@@ -75,11 +75,11 @@ class Database:
             threads: how many will use it at once.
             answer_seconds: how long PostgreSQL may take to answer.
         """
-        self.where = shown(url)
+        self.where = shown_location(url)
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.engine = create_engine(
             url,
-            poolclass=_pool_class(self.where),
+            poolclass=_connection_pool(self.where),
             pool_size=min(threads, _MOST_CONNECTIONS),
             max_overflow=0,
             pool_timeout=_POOL_SECONDS,
@@ -87,14 +87,14 @@ class Database:
             hide_parameters=True,
             **(sqlite.OPTIONS if self.is_sqlite else postgresql.OPTIONS),
         )
-        self._turns = Turns(self.where)
-        self._files: sqlite.LogFiles | None = None
-        events.listen(self.engine, "handle_error", self._translate)
+        self._group_commit = GroupCommit(self.where)
+        self._files: sqlite.SqliteFiles | None = None
+        events.listen(self.engine, "handle_error", self._translate_error)
         if self.is_sqlite:
-            self._files = sqlite.LogFiles(Path(url.database or ""), self.where)
-            sqlite.listen(self.engine, self._files)
+            self._files = sqlite.SqliteFiles(Path(url.database or ""), self.where)
+            sqlite.prepare_sqlite(self.engine, self._files)
         else:
-            postgresql.listen(self.engine, seconds=answer_seconds)
+            postgresql.prepare_postgresql(self.engine, seconds=answer_seconds)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -105,7 +105,7 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yields a connection in a transaction that is committed at the end of the block."""
-        turn = self._turns.turn() if self.is_sqlite else nullcontext()
+        turn = self._group_commit.turn() if self.is_sqlite else nullcontext()
         with turn, self._transaction() as connection:
             yield connection
 
@@ -124,15 +124,15 @@ class Database:
                 time.sleep(random.uniform(0, 0.02 * 2**tried))
             try:
                 if self.is_sqlite:
-                    return self._turns.share(work, self._transaction)
+                    return self._group_commit.share(work, self._transaction)
                 with self._transaction() as connection:
                     return work(connection)
             except (Vanished, IntegrityError) as error:
                 last: Exception = error
             except LogUnavailable as error:
-                if _state(error.__cause__) == _READ_ONLY:
+                if _sqlstate(error.__cause__) == _READ_ONLY:
                     self.engine.dispose()  # the next connection may lead to the right server
-                if not _state(error.__cause__).startswith(_CONTESTED):
+                if not _sqlstate(error.__cause__).startswith(_CONTESTED):
                     raise
                 last = error
         if isinstance(last, IntegrityError):
@@ -158,17 +158,17 @@ class Database:
         if self._files is not None:
             self._files.check()  # only a file that is still there has kept the commit
 
-    def _translate(self, context: ExceptionContext) -> None:
+    def _translate_error(self, context: ExceptionContext) -> None:
         """Raises one of our errors in place of the driver's, wherever that arises."""
         error = context.sqlalchemy_exception
         if context.is_pre_ping or not isinstance(error, DBAPIError):
             return
         if isinstance(error, IntegrityError) and not context.is_disconnect:
             return  # another transaction came first, which is the statement's own matter
-        raise _ours(error, self.where, lost=context.is_disconnect)
+        raise _database_error(error, self.where, lost=context.is_disconnect)
 
 
-def _pool_class(where: str) -> type[QueuePool]:
+def _connection_pool(where: str) -> type[QueuePool]:
     class Pool(QueuePool):
         def connect(self) -> PoolProxiedConnection:
             try:
@@ -180,20 +180,21 @@ def _pool_class(where: str) -> type[QueuePool]:
     return Pool
 
 
-def _ours(error: DBAPIError, where: str, *, lost: bool) -> ModerationError:
+def _database_error(error: DBAPIError, where: str, *, lost: bool) -> ModerationError:
     """Returns the error to raise in place of a driver's; `lost`: the connection is gone."""
     # The first line alone: the details that follow it quote values.
     lines = str(error.orig).strip().splitlines() or [type(error).__name__]
     what = lines[0].rstrip(".")
-    if lost or _may_pass(error):
+    if lost or _is_passing(error):
         return LogUnavailable(f"the decision log does not answer ({what})", where, _TRY_AGAIN)
     if isinstance(error, DataError):
         return RequestError("a value does not fit in the decision log", where, "Shorten it")
     return LogError(f"the decision log cannot be used ({what})", where, _REPAIR)
 
 
-def _may_pass(error: DBAPIError) -> bool:
-    if state := _state(error.orig):
+def _is_passing(error: DBAPIError) -> bool:
+    """Returns whether a failure of the database may pass by itself."""
+    if state := _sqlstate(error.orig):
         return state.startswith(_PASSING)
     code = getattr(error.orig, "sqlite_errorcode", None)
     if code is not None and code & 0xFF in _BEYOND_HOPE:
@@ -201,6 +202,6 @@ def _may_pass(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError | InterfaceError)
 
 
-def _state(error: BaseException | None) -> str:
+def _sqlstate(error: BaseException | None) -> str:
     """Returns PostgreSQL's SQLSTATE; "" without one."""
     return getattr(error, "sqlstate", None) or ""

@@ -14,7 +14,7 @@ from typing import IO, Any, TextIO
 
 from sqlalchemy import JSON, Boolean, Float, Integer, Row
 
-from moderation.decision_log.listing import plain
+from moderation.decision_log.decisions import decision_as_json
 from moderation.decision_log.tables import UtcDateTime, decisions
 from moderation.errors import RequestError
 from moderation.visible_text import json_text
@@ -25,21 +25,21 @@ _ROW_GROUP = 2000
 
 
 def write_jsonl(rows: Iterable[Row[Any]], stream: TextIO) -> None:
-    """Writes a line with all columns for each decision."""
+    """Exports a line with all columns for each decision."""
     for row in rows:
-        stream.write(json_text(plain(row)) + "\n")
+        stream.write(json_text(decision_as_json(row)) + "\n")
 
 
 def write_csv(rows: Iterable[Row[Any]], stream: TextIO) -> None:
-    """Writes a line for each decision; the verdict is JSON in one cell."""
+    """Exports a line for each decision; the verdict is JSON in one cell."""
     writer = csv.writer(stream)
     writer.writerow(column.name for column in decisions.columns)
     for row in rows:
-        writer.writerow(_flat(row).values())
+        writer.writerow(_export_row(row).values())
 
 
 def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes]) -> None:
-    """Writes a table with a row for each decision; the verdict is JSON as text.
+    """Exports a table with a row for each decision; the verdict is JSON as text.
 
     Raises:
         RequestError: pyarrow is not installed.
@@ -62,12 +62,12 @@ def write_parquet(rows: Iterable[Row[Any]], file: IO[bytes]) -> None:
     )
     rest = iter(rows)
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        while group := [_flat(row, times=False) for row in islice(rest, _ROW_GROUP)]:
+        while group := [_export_row(row, times=False) for row in islice(rest, _ROW_GROUP)]:
             writer.write_table(pyarrow.Table.from_pylist(group, schema))
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BufferedWriter]:
+def export_file(path: Path) -> Iterator[BufferedWriter]:
     """Yields a file that becomes `path` once it is whole.
 
     Raises:
@@ -82,7 +82,7 @@ def replacing(path: Path) -> Iterator[BufferedWriter]:
 
 
 @contextmanager
-def text_file(path: Path | None) -> Iterator[TextIO]:
+def export_text_file(path: Path | None) -> Iterator[TextIO]:
     """Yields standard output, or a file that becomes `path` once it is whole.
 
     Raises:
@@ -91,17 +91,17 @@ def text_file(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    with replacing(path) as file:
+    with export_file(path) as file:
         text = TextIOWrapper(file, encoding="utf-8", newline="")
         try:
             yield text
         finally:
-            text.detach()  # writes what it holds; `replacing` closes the file
+            text.detach()  # writes what it holds; `export_file` closes the file
 
 
-def _flat(row: Row[Any], *, times: bool = True) -> dict[str, Any]:
+def _export_row(row: Row[Any], *, times: bool = True) -> dict[str, Any]:
     """Returns a row with its JSON columns as text, and its times too if asked."""
-    values = plain(row) if times else dict(row._mapping)
+    values = decision_as_json(row) if times else dict(row._mapping)
     for column in decisions.columns:
         if isinstance(column.type, JSON):
             values[column.name] = json_text(values[column.name])

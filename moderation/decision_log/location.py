@@ -26,7 +26,7 @@ _DRIVERS = {
 }
 
 
-def find_database(settings: Settings) -> URL:
+def locate_log(settings: Settings) -> URL:
     """Returns the URL of the decision log, whether or not it exists yet.
 
     Raises:
@@ -35,7 +35,7 @@ def find_database(settings: Settings) -> URL:
     if settings.database_url is None:
         file = user_state_path("evenhand") / "decisions.db"
         return URL.create("sqlite+pysqlite", database=str(file))
-    url = _parsed(settings.database_url.get_secret_value())
+    url = _database_url(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite":
         _refuse_memory(url)
     elif find_spec("psycopg") is None:
@@ -44,7 +44,7 @@ def find_database(settings: Settings) -> URL:
     return url
 
 
-def make_file(settings: Settings, url: URL) -> None:
+def make_log_file(settings: Settings, url: URL) -> None:
     """Makes the decision log's file, for its owner alone, if the log is a file and is not there.
 
     Its folder is made only if it is our own: another folder that is missing is a mistake.
@@ -52,9 +52,23 @@ def make_file(settings: Settings, url: URL) -> None:
     Raises:
         LogUnavailable: the file cannot be made, or is missing while a part of it is there.
     """
-    if (file := file_of(url)) is not None:
-        refuse_remains(file)
-        _make(file, file.parent if settings.database_url is None else None)
+    if (file := located_file(url)) is None:
+        return
+    refuse_remains(file)
+    try:
+        if settings.database_url is None:
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A file that is there is not opened, since closing it would drop SQLite's locks on it.
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        log.info("a new decision log was made: %s", file)
+    except FileExistsError:
+        return
+    except OSError as error:
+        raise LogUnavailable(
+            f"the file of the decision log cannot be opened: {error.strerror}",
+            str(file),
+            f"Check the folder and its rights, or set {_VARIABLE}",
+        ) from error
 
 
 def refuse_remains(file: Path) -> None:
@@ -63,8 +77,12 @@ def refuse_remains(file: Path) -> None:
     With a new log SQLite would throw them away, and into another it would write them.
     """
     remains = file.with_name(f"{file.name}-wal")
+    try:
+        size = remains.stat().st_size
+    except OSError:
+        return
     # In this order, since another worker that makes the log makes its file first.
-    if _size(remains) and not file.exists():
+    if size and not file.exists():
         raise LogUnavailable(
             f"{remains.name} is here, with the last answers of a log that is not",
             str(file),
@@ -72,18 +90,18 @@ def refuse_remains(file: Path) -> None:
         )
 
 
-def file_of(url: URL) -> Path | None:
+def located_file(url: URL) -> Path | None:
     """Returns the file of the decision log; None if the log is not a file."""
     return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
 
 
-def shown(url: URL) -> str:
+def shown_location(url: URL) -> str:
     """Returns a URL as errors may show it, without password and options."""
     bare = url.set(drivername=url.get_backend_name(), query={})
     return bare.render_as_string(hide_password=True)
 
 
-def _parsed(text: str) -> URL:
+def _database_url(text: str) -> URL:
     # What failed to parse is neither repeated nor kept as a cause: it may hold a password.
     try:
         url = make_url(text)
@@ -101,30 +119,3 @@ def _refuse_memory(url: URL) -> None:
         raise SettingsError(
             "the decision log must be a file", _VARIABLE, "Write sqlite:///FILE, without options"
         )
-
-
-def _size(file: Path) -> int:
-    try:
-        return file.stat().st_size
-    except OSError:
-        return 0
-
-
-def _make(file: Path, folder: Path | None = None) -> None:
-    """Makes an empty file that only its owner can read, and its folder if one is given.
-
-    A file that is there is not opened, since closing it would drop SQLite's locks on it.
-    """
-    try:
-        if folder is not None:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-        log.info("a new decision log was made: %s", file)
-    except FileExistsError:
-        return
-    except OSError as error:
-        raise LogUnavailable(
-            f"the file of the decision log cannot be opened: {error.strerror}",
-            str(file),
-            f"Check the folder and its rights, or set {_VARIABLE}",
-        ) from error

@@ -9,20 +9,27 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Self
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
+from moderation.decision_log.answers import (
+    add_answer_decisions,
+    find_answer,
+    find_answered_verdicts,
+    insert_answer_rows,
+)
 from moderation.decision_log.database import Database, Vanished
+from moderation.decision_log.location import (
+    locate_log,
+    located_file,
+    make_log_file,
+    shown_location,
+)
 from moderation.decision_log.outbox import outbox_rows
 from moderation.decision_log.quarantine import OPEN
-from moderation.decision_log.queries import (
-    add_decisions,
-    find_answer,
-    find_verdicts,
-    insert_new,
-)
 from moderation.decision_log.records import (
     Answer,
     Decided,
@@ -33,13 +40,44 @@ from moderation.decision_log.records import (
     submission_values,
 )
 from moderation.decision_log.tables import outbox, quarantine, submission_decisions, submissions
-from moderation.errors import ModerationError, RequestError
+from moderation.decision_log.upgrade import upgrade_tables
+from moderation.errors import LogUnavailable, ModerationError, RequestError
 from moderation.messages import Verdict
 from moderation.scoring.verdict import Basis, DecisionKey
+from moderation.settings import Settings
+
+#: How long PostgreSQL may take to change large tables.
+_UPGRADE_SECONDS = 3600.0
+
+
+def open_log(settings: Settings, *, make: bool = True) -> DecisionLog:
+    """Returns the decision log, with its tables made or brought to this version.
+
+    Args:
+        settings: which database, and where webhooks go.
+        make: whether to make a missing file; a command that only reads would otherwise take a
+            wrong name for an empty log.
+
+    Raises:
+        SettingsError: the database's URL is not usable, or its driver is missing.
+        LogUnavailable: the database does not answer, or its file is not there.
+        LogError: it is damaged, foreign, or of a newer version.
+    """
+    url = locate_log(settings)
+    if make:
+        make_log_file(settings, url)
+    elif (file := located_file(url)) is not None and not file.exists():
+        remedy = "MODERATION_DATABASE_URL names it; the first worker makes it"
+        raise LogUnavailable("there is no decision log", shown_location(url), remedy)
+    # With its own connections, since changing large tables takes longer than any request may.
+    with closing(Database(url, threads=1, answer_seconds=_UPGRADE_SECONDS)) as database:
+        upgrade_tables(database)
+    database = Database(url, threads=settings.concurrency)
+    return DecisionLog(database, endpoints=settings.callback_urls)
 
 
 class DecisionLog:
-    """The decision log, for many threads; made by `opening.open_log`.
+    """The decision log, for many threads; made by `open_log`.
 
     Every method raises LogUnavailable if the database does not answer, and LogError if it is
     damaged or foreign.
@@ -75,7 +113,7 @@ class DecisionLog:
         Its request id and timings are those of the first request that led to it.
         """
         with self.database.reading() as connection:
-            found = find_verdicts(connection, image_sha256, keys)
+            found = find_answered_verdicts(connection, image_sha256, keys)
         return [found.get(key) for key in keys]
 
     def decide(
@@ -96,7 +134,7 @@ class DecisionLog:
         pairs = list(zip(bases, verdicts, strict=True))
 
         def add(connection: Connection, now: datetime) -> Decided:
-            canonical = add_decisions(connection, submission.request_id, pairs, now)
+            canonical = add_answer_decisions(connection, submission.request_id, pairs, now)
             links = [
                 {
                     "request_id": submission.request_id,
@@ -190,7 +228,9 @@ class DecisionLog:
 
         def work(connection: Connection) -> Answer:
             now = datetime.now(UTC)
-            if insert_new(connection, submissions, [submission_values(submission, outcome, now)]):
+            if insert_answer_rows(
+                connection, submissions, [submission_values(submission, outcome, now)]
+            ):
                 answer = add(connection, now)
                 if rows := outbox_rows(answer, self._endpoints, now):
                     connection.execute(insert(outbox), rows)

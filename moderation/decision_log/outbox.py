@@ -58,7 +58,7 @@ class Callback:
 
 def outbox_rows(answer: Answer, endpoints: Iterable[str], now: datetime) -> list[Values]:
     """Returns the rows of the webhooks of an answer: one for each endpoint, all due now."""
-    payload = _payload(answer, now)
+    payload = _outbox_payload(answer, now)
     return [
         {
             "id": f"msg_{uuid.uuid4().hex}",
@@ -73,20 +73,20 @@ def outbox_rows(answer: Answer, endpoints: Iterable[str], now: datetime) -> list
     ]
 
 
-def _payload(answer: Answer, now: datetime) -> str:
+def _outbox_payload(answer: Answer, now: datetime) -> str:
     """Returns the JSON that is signed and sent; docs/callbacks.md shows it."""
     decided = isinstance(answer, Decided)
     return json.dumps(
         {
             "type": "moderation.decided" if decided else "moderation.quarantined",
             "timestamp": now.isoformat().replace("+00:00", "Z"),
-            "data": _data(answer),
+            "data": _outbox_data(answer),
         },
         separators=(",", ":"),
     )
 
 
-def _data(answer: Answer) -> Values:
+def _outbox_data(answer: Answer) -> Values:
     if isinstance(answer, Decided):
         response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
         return response.model_dump(mode="json")
@@ -106,7 +106,7 @@ def _data(answer: Answer) -> Values:
 def claim(
     database: Database, urls: Collection[str], limit: int, *, now: datetime, until: datetime
 ) -> Iterator[Callback]:
-    """Yields due rows of these URLs, the longest due first; nobody else gets them until `until`.
+    """Yields due rows of the outbox, the longest due first; nobody else gets them until `until`.
 
     A row that another worker takes first is left out. Each row is claimed in its own transaction:
     two workers that take several at once, in different orders, could wait for each other for ever.
@@ -123,42 +123,44 @@ def claim(
         ids = connection.scalars(found).all()
     for callback_id in ids:
         taken = update(outbox).where(_c.id == callback_id, due).values(claimed_until=until)
-        for row in _written(database, taken.returning(*_c)):
+        for row in _updated_outbox_rows(database, taken.returning(*_c)):
             yield Callback(**row._mapping)
 
 
 def mark_delivered(database: Database, callback: Callback, *, now: datetime) -> None:
-    """Notes that a webhook arrived, which holds even if the claim has expired."""
+    """Notes in the outbox that a webhook arrived, which holds even if the claim has expired."""
     values = {"delivered_at": now, "failed_at": None, "last_error": None}
     counted = {"attempts": callback.attempts + 1, "claimed_until": None}
     here = and_(_c.id == callback.id, _c.delivered_at.is_(None))
-    _written(database, update(outbox).where(here).values(**values, **counted).returning(_c.id))
+    _updated_outbox_rows(
+        database, update(outbox).where(here).values(**values, **counted).returning(_c.id)
+    )
 
 
 def postpone(database: Database, callback: Callback, *, until: datetime, error: str) -> None:
-    """Notes that a try failed and when the next is due, if the claim is still ours."""
-    _end_claim(database, callback, next_attempt_at=until, last_error=error)
+    """Notes in the outbox that a try failed and when the next is due, if we still hold it."""
+    _end_outbox_claim(database, callback, next_attempt_at=until, last_error=error)
 
 
 def give_up(database: Database, callback: Callback, *, now: datetime, error: str) -> None:
-    """Notes that the last try failed, if the claim is still ours."""
-    _end_claim(database, callback, failed_at=now, last_error=error)
+    """Notes in the outbox that the last try failed, if the claim is still ours."""
+    _end_outbox_claim(database, callback, failed_at=now, last_error=error)
 
 
 def release(database: Database, callback: Callback) -> None:
-    """Gives a row back without counting a try."""
-    _end_claim(database, callback, attempts=callback.attempts)
+    """Gives a row of the outbox back without counting a try."""
+    _end_outbox_claim(database, callback, attempts=callback.attempts)
 
 
-def _end_claim(database: Database, callback: Callback, **values: Any) -> None:
+def _end_outbox_claim(database: Database, callback: Callback, **values: Any) -> None:
     # The end of a claim identifies it: a worker that took the row over has another.
     ours = and_(_c.id == callback.id, _PENDING, _c.claimed_until == callback.claimed_until)
     written = {"attempts": callback.attempts + 1, "claimed_until": None, **values}
-    _written(database, update(outbox).where(ours).values(**written).returning(_c.id))
+    _updated_outbox_rows(database, update(outbox).where(ours).values(**written).returning(_c.id))
 
 
 def list_callbacks(database: Database, state: State | None, limit: int) -> list[Callback]:
-    """Returns the newest rows, only those of a state if one is given."""
+    """Returns the newest rows of the outbox, only those of a state if one is given."""
     found = select(outbox).order_by(_c.created_at.desc(), _c.id).limit(limit)
     if state is not None:
         found = found.where(_STATES[state])
@@ -167,30 +169,30 @@ def list_callbacks(database: Database, state: State | None, limit: int) -> list[
 
 
 def find(database: Database, callback_id: str) -> Callback | None:
-    """Returns the row with that id, if there is one."""
+    """Returns the row of the outbox with that id, if there is one."""
     with database.reading() as connection:
         row = connection.execute(select(outbox).where(_c.id == callback_id)).first()
     return Callback(**row._mapping) if row else None
 
 
 def retry(database: Database, ids: Sequence[str], *, now: datetime) -> list[str]:
-    """Makes rows due now, with the whole schedule ahead of them; returns the ids of those changed.
+    """Makes rows of the outbox due now, all tries ahead of them; returns the ids of those changed.
 
     Delivered rows stay as they are.
     """
-    return _make_due(database, and_(_c.id.in_(ids), _c.delivered_at.is_(None)), now)
+    return _make_rows_due(database, and_(_c.id.in_(ids), _c.delivered_at.is_(None)), now)
 
 
 def retry_all_failed(database: Database, *, now: datetime) -> list[str]:
-    """Makes all rows that were given up due now; returns their ids."""
-    return _make_due(database, _STATES["failed"], now)
+    """Makes all rows of the outbox that were given up due now; returns their ids."""
+    return _make_rows_due(database, _STATES["failed"], now)
 
 
-def _make_due(database: Database, which: ColumnElement[bool], now: datetime) -> list[str]:
+def _make_rows_due(database: Database, which: ColumnElement[bool], now: datetime) -> list[str]:
     due = update(outbox).where(which).values(failed_at=None, next_attempt_at=now, attempts=0)
-    return sorted(row.id for row in _written(database, due.returning(_c.id)))
+    return sorted(row.id for row in _updated_outbox_rows(database, due.returning(_c.id)))
 
 
-def _written(database: Database, statement: ReturningUpdate[Any]) -> Sequence[Row[Any]]:
+def _updated_outbox_rows(database: Database, statement: ReturningUpdate[Any]) -> Sequence[Row[Any]]:
     """Runs an update in its own transaction; returns the rows that it changed."""
     return database.write(lambda connection: connection.execute(statement).all())

@@ -28,7 +28,7 @@ OPTIONS: dict[str, Any] = {
 }
 
 
-def listen(engine: Engine, *, seconds: float) -> None:
+def prepare_postgresql(engine: Engine, *, seconds: float) -> None:
     """Makes the engine's connections keep the limits.
 
     Args:
@@ -45,14 +45,14 @@ def listen(engine: Engine, *, seconds: float) -> None:
                 self.close()  # a late answer would be taken for that of the next statement
                 raise psycopg.OperationalError(f"no answer within {seconds:g} s") from error
 
-    events.listen(engine, "connect", _set_limits)
+    events.listen(engine, "connect", _set_server_limits)
 
     @events.listens_for(engine, "do_connect")
     def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
         return Bounded.connect(*args, **options)
 
 
-def _set_limits(connection: Any, _record: object) -> None:
+def _set_server_limits(connection: Any, _record: object) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
         cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")

@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, NamedTuple, cast
 
-from sqlalchemy import Engine, Row, Select, func, select
+from sqlalchemy import Engine, Row, Select, select
 
 from moderation.decision_log.records import Reason
-from moderation.decision_log.tables import outbox, quarantine, submissions
+from moderation.decision_log.tables import quarantine, submissions
 
 #: The condition of rows that were neither released nor dropped.
 OPEN = (quarantine.c.released_at.is_(None), quarantine.c.dropped_at.is_(None))
@@ -72,47 +72,36 @@ def list_quarantined(
         every: also those that were released or dropped.
         limit: how many, at most.
     """
-    asked = _quarantined().order_by(quarantine.c.quarantined_at.desc()).limit(limit)
+    asked = _select_quarantined().order_by(quarantine.c.quarantined_at.desc()).limit(limit)
     if reason is not None:
         asked = asked.where(quarantine.c.reason == reason)
     if not every:
         asked = asked.where(*OPEN)
     with engine.connect() as connection:
-        return [_request(row) for row in connection.execute(asked)]
+        return [_quarantined_request(row) for row in connection.execute(asked)]
 
 
 def find_quarantined(engine: Engine, name: str) -> QuarantinedRequest | None:
     """Returns what has that id in quarantine, or the last that the request with that id left."""
     asked = (
-        _quarantined()
+        _select_quarantined()
         .where((quarantine.c.id == name) | (quarantine.c.request_id == name))
         .order_by(quarantine.c.quarantined_at.desc())
         .limit(1)
     )
     with engine.connect() as connection:
         row = connection.execute(asked).first()
-    return _request(row) if row else None
+    return _quarantined_request(row) if row else None
 
 
-def count_open(engine: Engine) -> dict[str, int]:
-    """Returns how many requests are in quarantine, and how many webhooks are still to be sent."""
-    unsent = (outbox.c.delivered_at.is_(None), outbox.c.failed_at.is_(None))
-    asked = {
-        "quarantine_open": select(func.count()).select_from(quarantine).where(*OPEN),
-        "outbox_undelivered": select(func.count()).select_from(outbox).where(*unsent),
-    }
-    with engine.connect() as connection:
-        return {name: int(connection.execute(one).scalar_one()) for name, one in asked.items()}
-
-
-def _quarantined() -> Select[Any]:
+def _select_quarantined() -> Select[Any]:
     """Returns the query for rows of quarantine, with what is known of their requests."""
     return select(quarantine, submissions.c.policies, submissions.c.reference).join_from(
         quarantine, submissions, quarantine.c.request_id == submissions.c.request_id, isouter=True
     )
 
 
-def _request(row: Row[Any]) -> QuarantinedRequest:
+def _quarantined_request(row: Row[Any]) -> QuarantinedRequest:
     return QuarantinedRequest(
         id=row.id,
         request_id=row.request_id,

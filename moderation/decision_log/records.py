@@ -78,7 +78,7 @@ Answer = Decided | Quarantined
 
 
 def policy_values(basis: Basis, now: datetime) -> Values:
-    """Returns the row of a policy."""
+    """Returns the row that records a policy."""
     policy = basis.policy
     return {
         "sha256": policy.sha256,
@@ -90,7 +90,7 @@ def policy_values(basis: Basis, now: datetime) -> Values:
 
 
 def decision_values(basis: Basis, verdict: Verdict, request_id: str, now: datetime) -> Values:
-    """Returns the row of a decision, with an id of its own."""
+    """Returns the row that records a decision, with an id of its own."""
     decision_id = str(uuid.uuid4())
     own = verdict.model_copy(update={"request_id": request_id, "decision_id": decision_id})
     model = basis.model
@@ -120,7 +120,7 @@ def decision_values(basis: Basis, verdict: Verdict, request_id: str, now: dateti
 
 
 def submission_values(submission: Submission, outcome: str, now: datetime) -> Values:
-    """Returns the row of a request that has its final answer; `outcome` says of which kind."""
+    """Returns the row that records a request with its final answer, of the kind `outcome`."""
     return {
         "request_id": submission.request_id,
         "request_sha256": submission.request_sha256,
@@ -128,7 +128,7 @@ def submission_values(submission: Submission, outcome: str, now: datetime) -> Va
         "reference": submission.reference,
         "policies": list(submission.policies),
         "queue": submission.queue,
-        "sent_at": _moment(submission.sent_at),
+        "sent_at": _recorded_time(submission.sent_at),
         "finished_at": now,
         "outcome": outcome,
     }
@@ -137,7 +137,7 @@ def submission_values(submission: Submission, outcome: str, now: datetime) -> Va
 def quarantine_values(
     quarantined: Quarantined, now: datetime, *, deliveries: int, retries: int
 ) -> Values:
-    """Returns the row of a request that got no verdict."""
+    """Returns the row that records a request without a verdict."""
     return {
         "id": quarantined.quarantine_id,
         "request_id": quarantined.request_id,
@@ -151,18 +151,18 @@ def quarantine_values(
 
 
 def verdict_of(row: Row[Any], **changes: Any) -> Verdict:
-    """Returns the verdict of a row of `decisions`, with some fields changed."""
+    """Returns the verdict that a row of `decisions` records, with some fields changed."""
     verdict = Verdict.model_validate(row.verdict)
     return verdict.model_copy(update={"decision_id": row.id, **changes})
 
 
 def quarantined_of(row: Row[Any]) -> Quarantined:
-    """Returns the final answer of a row of `quarantine`."""
-    error = _error_of(row.error_type, row.error_args)
+    """Returns the final answer that a row of `quarantine` records."""
+    error = _recorded_error(row.error_type, row.error_args)
     return Quarantined(row.request_id, row.id, cast(Reason, row.reason), error)
 
 
-def _error_of(name: str, arguments: list[Any]) -> ModerationError:
+def _recorded_error(name: str, arguments: list[Any]) -> ModerationError:
     """Returns an error as it was raised; if its class is gone, a WorkerError with its text."""
     kind = getattr(errors, name, None)
     try:
@@ -173,7 +173,7 @@ def _error_of(name: str, arguments: list[Any]) -> ModerationError:
     return WorkerError(*[str(argument) for argument in arguments[:3]] or [name])
 
 
-def _moment(seconds: float | None) -> datetime | None:
+def _recorded_time(seconds: float | None) -> datetime | None:
     """Returns a time in UTC; None without one, or if no calendar has it."""
     try:
         return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
-from sqlalchemy import Row
+from sqlalchemy import Row, select
 
 from moderation.decision_log.database import Database
-from moderation.decision_log.listing import policy_content
+from moderation.decision_log.tables import policies
 from moderation.errors import LogError, RequestError
 from moderation.messages import LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
@@ -35,8 +35,8 @@ TOLERANCE = 1e-6
 
 
 @dataclass(frozen=True)
-class LoggedDecision:
-    """A row of the table `decisions`, with its policy's content.
+class DecisionToReplay:
+    """A row of the table `decisions` to be replayed, with its policy's content.
 
     Attributes:
         id: of the decision.
@@ -85,8 +85,8 @@ class Replay:
     furthest: float
 
 
-def read_decided(database: Database, rows: Iterable[Row[Any]]) -> Iterator[LoggedDecision]:
-    """Yields the decisions of rows, with their policies.
+def decisions_to_replay(database: Database, rows: Iterable[Row[Any]]) -> Iterator[DecisionToReplay]:
+    """Yields the decisions of rows, each with its policy.
 
     Raises:
         LogError: a policy is missing, or a verdict cannot be read.
@@ -94,26 +94,28 @@ def read_decided(database: Database, rows: Iterable[Row[Any]]) -> Iterator[Logge
     contents: dict[str, dict[str, Any]] = {}
     for row in rows:
         if row.policy_sha256 not in contents:
-            content = policy_content(database, row.policy_sha256)
+            asked = select(policies.c.content).where(policies.c.sha256 == row.policy_sha256)
+            with database.reading() as connection:
+                content = connection.scalar(asked)
             if content is None:
                 raise LogError("its policy is not in the log", row.id, _RESTORE)
             if len(contents) >= _MOST_POLICIES:
                 contents.clear()
             contents[row.policy_sha256] = content
-        yield _decided(row, contents[row.policy_sha256])
+        yield _decision_to_replay(row, contents[row.policy_sha256])
 
 
-def _decided(row: Row[Any], content: Mapping[str, Any]) -> LoggedDecision:
+def _decision_to_replay(row: Row[Any], content: Mapping[str, Any]) -> DecisionToReplay:
     try:
         verdict = Verdict.model_validate(row.verdict)
     except ValidationError as error:
         raise LogError("its verdict cannot be read", row.id, _RESTORE) from error
-    columns = {name: getattr(row, name) for name in _in_both(verdict)}
+    columns = {name: getattr(row, name) for name in _columns_in_verdict(verdict)}
     scale, bias = row.logit_scale, row.logit_bias
-    return LoggedDecision(row.id, verdict, content, row.frames, scale, bias, columns)
+    return DecisionToReplay(row.id, verdict, content, row.frames, scale, bias, columns)
 
 
-def replay(decided: LoggedDecision, *, tolerance: float = TOLERANCE) -> Replay:
+def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay:
     """Returns what differs when the stored similarities are scored and decided again.
 
     Raises:
@@ -135,11 +137,11 @@ def replay(decided: LoggedDecision, *, tolerance: float = TOLERANCE) -> Replay:
         image_sha256=verdict.image_sha256,
         timings=verdict.timings,
     )
-    return _compared(decided, again, tolerance)
+    return _replay_of(decided, again, tolerance)
 
 
 def replay_image(
-    decided: LoggedDecision, content: bytes, pipeline: Pipeline, *, tolerance: float = TOLERANCE
+    decided: DecisionToReplay, content: bytes, pipeline: Pipeline, *, tolerance: float = TOLERANCE
 ) -> Replay:
     """Returns what differs when the image itself is decided again.
 
@@ -157,14 +159,14 @@ def replay_image(
     if hashlib.sha256(content).hexdigest() != verdict.image_sha256:
         what = f"it is not the image that was decided on (SHA-256 {verdict.image_sha256})"
         raise RequestError(what, decided.id, "Give the very file that was sent")
-    [anew] = pipeline.moderate(
+    [again] = pipeline.moderate(
         content, pipeline.served(pipeline.policies), request_id=verdict.request_id
     )
-    _refuse_other_model(decided, anew.model)
-    return _compared(decided, anew, tolerance)
+    _refuse_other_model(decided, again.model)
+    return _replay_of(decided, again, tolerance)
 
 
-def _refuse_other_model(decided: LoggedDecision, loaded: ModelStamp) -> None:
+def _refuse_other_model(decided: DecisionToReplay, loaded: ModelStamp) -> None:
     before = decided.verdict.model
     for field in ("fingerprint", "preprocessing"):
         if getattr(before, field) != getattr(loaded, field):
@@ -176,11 +178,11 @@ def _refuse_other_model(decided: LoggedDecision, loaded: ModelStamp) -> None:
             )
 
 
-def _compared(decided: LoggedDecision, again: Verdict, tolerance: float) -> Replay:
+def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> Replay:
     before = decided.verdict
-    found = [*_broken(decided)]
+    found = [*_contradictions(decided)]
     for name in ("frame", "action", "flagged", "categories", "policy"):
-        _differs(found, name, getattr(before, name), getattr(again, name))
+        _note_difference(found, name, getattr(before, name), getattr(again, name))
     apart = [0.0]
     apart += [
         abs(score - again.category_scores.get(name, math.inf))
@@ -188,26 +190,28 @@ def _compared(decided: LoggedDecision, again: Verdict, tolerance: float) -> Repl
     ]
     labels = {label.label: label for label in again.labels}
     for label in before.labels:
-        apart += _label_compared(found, label, labels[label.label])
+        apart += _label_differences(found, label, labels[label.label])
     furthest = max(apart)
     if not furthest <= tolerance:
         found.append(f"a score or similarity is off by {furthest:.3g}")
     return Replay(decided.id, tuple(found), furthest)
 
 
-def _label_compared(found: list[str], before: LabelScore, again: LabelScore) -> list[float]:
+def _label_differences(found: list[str], before: LabelScore, again: LabelScore) -> list[float]:
     """Notes what differs in a label, and returns how far its numbers are off."""
     exact = LabelScore.model_fields.keys() - {"similarity", "score"}
     for name in sorted(exact):
-        _differs(found, f"{before.label}: {name}", getattr(before, name), getattr(again, name))
+        _note_difference(
+            found, f"{before.label}: {name}", getattr(before, name), getattr(again, name)
+        )
     return [abs(before.similarity - again.similarity), abs(before.score - again.score)]
 
 
-def _broken(decided: LoggedDecision) -> list[str]:
+def _contradictions(decided: DecisionToReplay) -> list[str]:
     """Returns where parts of the row contradict each other."""
     found: list[str] = []
-    for name, said in _in_both(decided.verdict).items():
-        _differs(found, f"column {name}", decided.columns[name], said)
+    for name, said in _columns_in_verdict(decided.verdict).items():
+        _note_difference(found, f"column {name}", decided.columns[name], said)
     # The hash of the stored text, since a policy of this version may have more fields.
     text = json.dumps(decided.content, sort_keys=True, ensure_ascii=False)
     if hashlib.sha256(text.encode()).hexdigest() != decided.verdict.policy.sha256:
@@ -215,7 +219,7 @@ def _broken(decided: LoggedDecision) -> list[str]:
     return found
 
 
-def _in_both(verdict: Verdict) -> dict[str, Any]:
+def _columns_in_verdict(verdict: Verdict) -> dict[str, Any]:
     """Returns what a row has in columns and in its verdict."""
     return {
         "id": verdict.decision_id,
@@ -231,6 +235,6 @@ def _in_both(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _differs(found: list[str], name: str, before: object, again: object) -> None:
+def _note_difference(found: list[str], name: str, before: object, again: object) -> None:
     if before != again:
         found.append(f"{name} was {before}, is {again}")

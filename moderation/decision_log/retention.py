@@ -47,10 +47,10 @@ def purge(database: Database, days: int, *, now: datetime | None = None) -> Purg
         LogUnavailable: the database does not answer; what was deleted before stays deleted.
     """
     before = (now or datetime.now(UTC)) - timedelta(days=days)
-    return Purged(*(_purge(database, table, old) for table, old in _old(before)))
+    return Purged(*(_purge_expired(database, table, old) for table, old in _expired_rows(before)))
 
 
-def _old(before: datetime) -> Iterator[tuple[Table, ColumnElement[bool]]]:
+def _expired_rows(before: datetime) -> Iterator[tuple[Table, ColumnElement[bool]]]:
     """Yields which rows of each table may go, each table after those that point to it."""
     links = submission_decisions.c
     yield submissions, submissions.c.finished_at < before  # their links go too
@@ -62,7 +62,7 @@ def _old(before: datetime) -> Iterator[tuple[Table, ColumnElement[bool]]]:
     yield policies, and_(policies.c.first_used_at < before, ~used)
 
 
-def _purge(database: Database, table: Table, old: ColumnElement[bool]) -> int:
+def _purge_expired(database: Database, table: Table, old: ColumnElement[bool]) -> int:
     [key] = table.primary_key
 
     def work(connection: Connection) -> int:

@@ -43,7 +43,7 @@ _Identity = tuple[int, int]
 _NO_FILE: _Identity = (0, 0)
 
 
-class LogFiles:
+class SqliteFiles:
     """The files of a log, known by device and inode, so that others in their place are noticed.
 
     An idle connection keeps the files beside the log from coming and going with the connections
@@ -74,7 +74,7 @@ class LogFiles:
             )
             try:
                 held.execute("PRAGMA schema_version").fetchall()  # reading is what opens the file
-                self._opened = dict(self._there())
+                self._opened = dict(self._files_there())
             except BaseException:
                 held.close()
                 raise
@@ -82,7 +82,7 @@ class LogFiles:
 
     def check(self) -> None:
         """Raises LogUnavailable unless the files are those that were opened."""
-        lost = [path for path, opened in self._opened.items() if _identity(path) != opened]
+        lost = [path for path, opened in self._opened.items() if _file_identity(path) != opened]
         if not lost and self._is_smaller():
             self._opened[self._file] = _NO_FILE
             lost = [self._file]
@@ -96,7 +96,7 @@ class LogFiles:
             )
 
     def _is_smaller(self) -> bool:
-        """Whether the log has shrunk, which shows that another was written over it."""
+        """Returns whether the log has shrunk, which shows that another was written over it."""
         before = self._size  # read first, since the file may grow meanwhile
         try:
             size = self._file.stat().st_size
@@ -112,14 +112,14 @@ class LogFiles:
                 self._held.close()
             self._held, self._opened = None, {}
 
-    def _there(self) -> Iterator[tuple[Path, _Identity]]:
+    def _files_there(self) -> Iterator[tuple[Path, _Identity]]:
         real = Path(os.path.realpath(self._file))  # SQLite keeps the others beside this one
         for path in (self._file, *(real.with_name(real.name + end) for end in _BESIDE)):
-            if (found := _identity(path)) is not None:
+            if (found := _file_identity(path)) is not None:
                 yield path, found
 
 
-def _identity(path: Path) -> _Identity | None:
+def _file_identity(path: Path) -> _Identity | None:
     try:
         found = path.stat()
     except OSError:
@@ -127,7 +127,7 @@ def _identity(path: Path) -> _Identity | None:
     return found.st_dev, found.st_ino
 
 
-def listen(engine: Engine, files: LogFiles) -> None:
+def prepare_sqlite(engine: Engine, files: SqliteFiles) -> None:
     """Sets the engine's connections up, and checks the files before each transaction begins."""
 
     @events.listens_for(engine, "do_connect")
@@ -141,13 +141,11 @@ def listen(engine: Engine, files: LogFiles) -> None:
         writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    events.listen(engine, "connect", _set_up)
-
-
-def _set_up(connection: sqlite3.Connection, _record: object) -> None:
-    # FULL, so that what was acknowledged survives a power cut.
-    for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
-        connection.execute(f"PRAGMA {pragma}")
+    @events.listens_for(engine, "connect")
+    def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+        # FULL, so that what was acknowledged survives a power cut.
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
+            connection.execute(f"PRAGMA {pragma}")
 
 
 def write_ahead(engine: Engine, where: str) -> None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from functools import partial
 
-from moderation.decision_log.opening import open_log
-from moderation.decision_log.quarantine import count_open
+from moderation.decision_log.ledger import count_open
+from moderation.decision_log.log import open_log
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import QUEUES, QueueName
 from moderation.queue.celery_app import connect, node_name
@@ -62,7 +62,9 @@ def run_worker(
             stopping=is_stopping,
         )
         app = create_worker_app(settings, pipeline, fetcher, answerer, metrics)
-        stack.enter_context(serve_metrics(metrics, settings, lambda: count_open(decisions.engine)))
+        stack.enter_context(
+            serve_metrics(metrics, settings, lambda: count_open(decisions.database))
+        )
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
         recovery = Recovery(connection, settings, worker=worker)
         look, pause = recovery.beat_and_look, lambda: recovery.pause

@@ -12,7 +12,7 @@ from benchmarks.photographs import PHOTOGRAPHS
 from benchmarks.throughput import FULL, QUICK, Extent, measure, results, setup
 from benchmarks.throughput_figures import Latency, compared, print_results
 from benchmarks.throughput_sides import limit
-from moderation.commands.doctor.capacity import read_measured
+from moderation.commands.doctor.plan import read_measured
 from moderation.local_servers import EmbeddedRedis
 from moderation.policy import load_policy
 from moderation.settings import load_settings

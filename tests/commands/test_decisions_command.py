@@ -13,8 +13,7 @@ from pathlib import Path
 import pyarrow.parquet
 import pytest
 
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import decisions, policies
 from moderation.errors import ImageError
 from moderation.scoring.pipeline_loading import load_pipeline

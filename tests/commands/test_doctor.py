@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 import redis
 
+from moderation.commands.doctor.decision_log import check_decision_log, check_log_rights
 from moderation.commands.doctor.diagnosis import Diagnosis, named
-from moderation.commands.doctor.redis import check_redis, clock, transport
-from moderation.commands.doctor.worker import (
-    check_callbacks,
-    check_decision_log,
-    check_doors,
-    check_log_rights,
+from moderation.commands.doctor.redis import (
+    check_redis,
+    check_redis_transport,
+    compare_redis_clock,
 )
-from moderation.decision_log.opening import open_log
+from moderation.commands.doctor.worker import check_callbacks, check_doors
+from moderation.decision_log.log import open_log
 from moderation.errors import LogUnavailable, SettingsError
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker, find_redis_server
 from moderation.settings import Settings, load_settings
@@ -180,10 +180,13 @@ def test_snapshots_alone_lose_what_came_after(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["broker_url", "result_url"])
 def test_a_way_without_tls_to_another_machine_is_a_warning(name: str) -> None:
-    check = transport(load_settings(**{name: "redis://:password@queue.internal:6379/0"}))
+    [check] = check_redis_transport(
+        load_settings(**{name: "redis://:password@queue.internal:6379/0"})
+    )
     assert check.state == "warn"
     assert "go to queue.internal for all to read" in check.found
-    assert transport(load_settings(**{name: "rediss://queue.internal:6379/0"})).state == "ok"
+    [check] = check_redis_transport(load_settings(**{name: "rediss://queue.internal:6379/0"}))
+    assert check.state == "ok"
 
 
 def test_a_way_with_tls_is_not_a_warning(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
@@ -207,9 +210,9 @@ def test_results_of_their_own_are_looked_at_too(redis_server: EmbeddedRedis) -> 
 def test_the_clock_of_redis_is_held_against_ours(redis_server: EmbeddedRedis) -> None:
     # A pause of this process between the two clocks is taken for a difference, and rare.
     until(lambda: of(redis_server)["clock"].state == "ok")
-    assert clock(1_000.0, 998.5).state == "ok"
-    assert clock(1_000.0, 990.0).found == "Redis' clock is 10 s ahead of ours"
-    assert clock(1_000.0, 4_600.0) == Diagnosis(
+    assert compare_redis_clock(1_000.0, 998.5).state == "ok"
+    assert compare_redis_clock(1_000.0, 990.0).found == "Redis' clock is 10 s ahead of ours"
+    assert compare_redis_clock(1_000.0, 4_600.0) == Diagnosis(
         "warn",
         "Redis' clock is 3,600 s behind ours",
         "Set both by NTP: waiting times are wrong by as much",

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.settings import Settings, load_settings
 from tests.support.database_servers import PostgresServer
 from tests.support.decision_samples import ENDPOINTS

@@ -13,9 +13,8 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from moderation.decision_log.database import Database
-from moderation.decision_log.location import find_database
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.location import locate_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import (
     decisions,
     submissions,
@@ -81,7 +80,7 @@ def test_a_server_that_no_longer_answers_may_pass(postgres: PostgresServer) -> N
     settings = load_settings(database_url=postgres.new_database())
     with open_log(settings):
         pass
-    database = Database(find_database(settings), threads=1, answer_seconds=0.5)
+    database = Database(locate_log(settings), threads=1, answer_seconds=0.5)
     stopped: list[int] = []
 
     def work(connection: Connection) -> None:

@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, text
 
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.records import Decided
 from moderation.decision_log.tables import (
     decisions,
@@ -246,7 +245,7 @@ def test_answers_of_both_kinds_at_once_end_with_one_of_them(log: DecisionLog) ->
 
 _PROCESS = """
 import sys
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import open_log
 from moderation.settings import load_settings
 from tests.support.decision_samples import OTHER, basis, submission, verdict
 

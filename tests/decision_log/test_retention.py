@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy import text
 
-from moderation.decision_log.listing import Wanted, find_decisions
+from moderation.decision_log.decisions import WantedDecisions, find_decisions
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.records import decision_values
 from moderation.decision_log.retention import Purged, purge
@@ -52,10 +52,10 @@ def test_decisions_are_read_in_pages_without_a_gap_or_a_repeat(log: DecisionLog)
         ]
         for start in range(0, len(rows), 100):
             connection.execute(decisions.insert().values(rows[start : start + 100]))
-    read = [(row.decided_at, row.id) for row in find_decisions(log.database, Wanted())]
+    read = [(row.decided_at, row.id) for row in find_decisions(log.database, WantedDecisions())]
     assert read == sorted(read, reverse=True)
     assert len(set(read)) == len(read) == 1 + len(rows)
-    assert len(list(find_decisions(log.database, Wanted(), limit=501))) == 501
+    assert len(list(find_decisions(log.database, WantedDecisions(), limit=501))) == 501
 
 
 def test_what_is_older_is_forgotten_and_nothing_else(log: DecisionLog) -> None:
@@ -92,7 +92,7 @@ def test_forgetting_goes_on_beside_workers_that_decide(
         "import sys\n"
         "from datetime import UTC, datetime, timedelta\n"
         "from pathlib import Path\n"
-        "from moderation.decision_log.opening import open_log\n"
+        "from moderation.decision_log.log import open_log\n"
         "from moderation.decision_log.retention import purge\n"
         "from moderation.settings import load_settings\n"
         "later = datetime.now(UTC) + timedelta(days=400)\n"

@@ -14,8 +14,7 @@ import pytest
 from sqlalchemy import Connection, select, text
 
 from moderation.client.client import Client
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import submissions
 from moderation.errors import LogUnavailable, VerdictTimeout
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker

@@ -16,7 +16,7 @@ from sqlalchemy import insert
 from standardwebhooks import Webhook
 
 from moderation.decision_log import outbox, tables
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import open_log
 from moderation.settings import load_settings
 from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.metrics import Metrics

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import typer
 
-from moderation.commands.inputs import find_images
+from moderation.commands.image_paths import find_images
 from moderation.images.folder import Entry, Kind, counts_by_kind, entries, kind_of
 from moderation.images.formats import FORMATS
 from tests.support.hostile_files import picture, saved

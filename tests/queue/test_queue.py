@@ -27,7 +27,6 @@ from PIL import Image
 
 from moderation import acollect, asubmit, collect, strictest_action, submit
 from moderation.client.client import Client, default_client
-from moderation.commands.inputs import find_policies
 from moderation.commands.scan import scan_images
 from moderation.commands.submit import submit_images
 from moderation.errors import (
@@ -41,6 +40,7 @@ from moderation.errors import (
 )
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, ImageReference, ModerationResponse, Verdict
+from moderation.policy import load_policies
 from moderation.queue.celery_app import UNACKED, create_app
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import Settings, load_settings
@@ -70,7 +70,7 @@ def server(photographs: list[Path]) -> Iterator[PhotoServer]:
 @pytest.fixture(scope="module")
 def scanned(settings: Settings, photographs: list[Path]) -> list[dict[str, Any]]:
     """The rows that `scan` gives in this process, without a queue."""
-    policies = find_policies([str(POLICIES)], model="starter")
+    policies = load_policies([POLICIES], model="starter")
     with load_pipeline(settings, policies, override_model="starter") as pipeline:
         return [row for rows in scan_images(pipeline, photographs, 10**8) for row in rows]
 

@@ -16,8 +16,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import text
 
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.quarantine import list_quarantined
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions, submissions

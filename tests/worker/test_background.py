@@ -8,8 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import func, select, update
 
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.records import Submission
 from moderation.decision_log.tables import quarantine, submissions
 from moderation.errors import ImageError

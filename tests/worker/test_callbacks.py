@@ -25,7 +25,7 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from moderation.decision_log import outbox, tables
 from moderation.decision_log.database import Database
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import open_log
 from moderation.decision_log.outbox import Callback
 from moderation.decision_log.records import Submission
 from moderation.errors import ImageError, SettingsError
@@ -540,7 +540,7 @@ WORKER = """
 import threading
 from moderation.worker.callbacks.dispatcher import CallbackDispatcher
 from moderation.worker.callbacks.schedule import Timing
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import open_log
 from moderation.settings import load_settings
 from moderation.worker.metrics import Metrics
 

@@ -13,8 +13,7 @@ import redis
 from celery import Celery
 
 from moderation.client.client import Client
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import open_log
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.quarantine import (
     QuarantinedRequest,
     find_quarantined,

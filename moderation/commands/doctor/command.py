@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-import math
-import os
 from collections.abc import Callable, Iterator
-from importlib.util import find_spec
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
 
 import typer
 from rich.text import Text
 
 from moderation.commands.command_line import examples
-from moderation.commands.doctor.diagnosis import Diagnosis, failure, named
-from moderation.commands.doctor.plan import PlanOptions, print_plan, refuse_options_without_plan
-from moderation.commands.doctor.setup import Setup, read_setup
+from moderation.commands.doctor.decision_log import check_decision_log, check_log_rights
+from moderation.commands.doctor.diagnosis import Diagnosis, named
+from moderation.commands.doctor.plan import (
+    MEASURED_WORKERS,
+    Load,
+    Plan,
+    WorkerKind,
+    parse_rate,
+    plan,
+    print_plan,
+    read_measured,
+)
+from moderation.commands.doctor.setup import Setup, check_setup_variables, read_setup
 from moderation.commands.doctor.worker import (
     check_callbacks,
-    check_decision_log,
     check_doors,
-    check_log_rights,
+    check_image_access,
+    check_models,
+    check_policies,
+    check_timeouts,
 )
-from moderation.commands.inputs import find_policies
 from moderation.commands.options import TableOrJson, TableOrJsonOption, takes_options
 from moderation.commands.output import print_json, print_table
-from moderation.encoders.cores import usable
-from moderation.errors import ModerationError, PolicyError
-from moderation.policy import Policy
-from moderation.settings import Settings, load_settings, unknown_variables
+from moderation.errors import RequestError
+from moderation.settings import Settings, load_settings
 
 EPILOG = examples(
     "moderation doctor",
@@ -35,10 +44,58 @@ EPILOG = examples(
     "moderation doctor --plan 250/s --peak 1 --images-per-second 90",
 )
 
-#: Seconds that encoding one request may take on a slow machine, waiting included.
-_COMPUTE_SECONDS = 30.0
-
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """The options of `moderation doctor` for a plan, `--plan` itself among them."""
+
+    plan: Annotated[
+        str | None,
+        typer.Option(metavar="RATE", help="Say what 10e6/day, 3000/min or 250/s need instead."),
+    ] = None
+    peak: Annotated[
+        float, typer.Option(min=1, help="With --plan: the peak as a multiple of the average.")
+    ] = 3.0
+    utilisation: Annotated[
+        float, typer.Option(min=0.01, max=1, help="With --plan: share of a worker's speed to use.")
+    ] = 0.7
+    images_per_second: Annotated[
+        float | None, typer.Option(min=0.001, help="With --plan: what one worker of yours does.")
+    ] = None
+    measured: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --plan: JSON of benchmarks/throughput.py."),
+    ] = None
+
+    def plan_for(self, rate: str, settings: Settings) -> Plan:
+        """Returns the plan for a rate such as 10e6/day, with the settings that bear on it.
+
+        Raises:
+            RequestError: it is not a rate, or the options do not fit together.
+        """
+        load = Load(
+            images_per_second=parse_rate(rate),
+            peak_factor=self.peak,
+            utilisation=self.utilisation,
+            concurrency=settings.concurrency,
+            result_seconds=settings.result_expires_seconds,
+        )
+        return plan(load, self._worker_kinds())
+
+    def _worker_kinds(self) -> tuple[WorkerKind, ...]:
+        """Returns the workers to plan with: the caller's own, or those that we measured."""
+        if self.images_per_second and self.measured:
+            remedy = "Give --images-per-second or --measured"
+            raise RequestError("there are two figures for one worker", "--plan", remedy)
+        if self.measured:
+            return (read_measured(self.measured),)
+        if self.images_per_second:
+            [*_, last] = MEASURED_WORKERS
+            setup = "speed as given; memory as measured: " + last.setup
+            return (WorkerKind("your own", setup, self.images_per_second, last.memory_mb),)
+        return MEASURED_WORKERS
 
 
 @takes_options
@@ -50,10 +107,12 @@ def doctor(
     Exits with 1 where a check fails; warnings do not.
     """
     if options.plan:
-        print_plan(options.made(options.plan, load_settings()), format)
+        print_plan(options.plan_for(options.plan, load_settings()), format)
         return
-    refuse_options_without_plan(ctx)
-    _print_diagnoses(list(_diagnoses(read_setup(ctx))), format)
+    _refuse_options_without_plan(ctx)
+    setup = read_setup(ctx)
+    diagnoses = [found for name, check in CHECKS.items() for found in named(name, check(setup))]
+    _print_diagnoses(diagnoses, format)
 
 
 def _print_diagnoses(diagnoses: list[Diagnosis], form: TableOrJson) -> None:
@@ -70,117 +129,30 @@ def _print_diagnoses(diagnoses: list[Diagnosis], form: TableOrJson) -> None:
         raise typer.Exit(1)
 
 
-def _diagnoses(setup: Setup) -> Iterator[Diagnosis]:
-    """Yields what each check finds."""
-    for name, check in CHECKS.items():
-        yield from named(name, check(setup))
+def _refuse_options_without_plan(ctx: typer.Context) -> None:
+    """Raises RequestError where an option was typed that means nothing without --plan."""
+    for name in ("peak", "utilisation", "images_per_second", "measured"):
+        source = ctx.get_parameter_source(name)
+        if source and source.name == "COMMANDLINE":
+            option = f"--{name.replace('_', '-')}"
+            raise RequestError(f"{option} needs --plan", "moderation doctor", "Add --plan 10e6/day")
 
 
-def _environment(setup: Setup) -> Iterator[Diagnosis]:
-    if unknown := unknown_variables(os.environ, setup.option_variables):
-        remedy = "Correct or unset them: docs/settings.md lists every setting"
-        yield Diagnosis("warn", f"not settings: {', '.join(unknown)}", remedy)
-    else:
-        yield Diagnosis("ok", "every MODERATION_* variable is known")
-
-
-def _access(settings: Settings) -> Iterator[Diagnosis]:
-    roots, hosts, stores = settings.allowed_roots, settings.allowed_hosts, settings.allowed_stores
-    if missing := [str(root) for root in roots if not root.is_dir()]:
-        yield Diagnosis("fail", f"no such folder: {', '.join(missing)}", "Create or unset them")
-    if not (roots or hosts or stores):
-        remedy = "Set MODERATION_ALLOWED_ROOTS, _HOSTS or _STORES for paths, URLs or keys"
-        yield Diagnosis("warn", "a worker here takes images as bytes only", remedy)
-    elif not missing:
-        given = [*map(str, roots), *hosts, *stores]
-        yield Diagnosis("ok", ", ".join(given))
-
-
-def _policies(setup: Setup) -> Iterator[Diagnosis]:
-    try:
-        policies, sources = _served(setup), ", ".join(map(str, setup.settings.policies))
-    except PolicyError:
-        if find_spec("sqlalchemy"):  # a worker would not start
-            raise
-        remedy = "On a worker: set MODERATION_POLICIES; a web app needs none"
-        yield Diagnosis("warn", "there are none for a worker to serve", remedy)
-        return
-    yield Diagnosis("ok", f"a worker without --policy serves {', '.join(policies)} ({sources})")
-
-
-def _served(setup: Setup) -> dict[str, Policy]:
-    """Returns the policies that a worker would serve, by id, sorted."""
-    model = setup.model or setup.settings.model
-    return dict(sorted(find_policies(map(str, setup.settings.policies), model=model).items()))
-
-
-def _models(setup: Setup) -> Iterator[Diagnosis]:
-    """Checks the model of every policy that a worker would serve."""
-    try:
-        policies = _served(setup).values()
-    except PolicyError:
-        yield Diagnosis("warn", "unknown, since the policies that name it are refused")
-        return
-    models = {setup.model or policy.model or setup.settings.model for policy in policies}
-    for reference in sorted(models):
-        try:
-            yield _model(reference)
-        except ModerationError as error:
-            yield failure(error)
-
-
-def _model(reference: str) -> Diagnosis:
-    if reference == "starter":
-        remedy = "For real use name a CLIP or SigLIP model"
-        return Diagnosis("warn", "starter, which is for trying out", remedy)
-    if find_spec("transformers") is None:
-        remedy = "On a worker: pip install 'evenhand[clip]'; a web app needs no model"
-        return Diagnosis("warn", "transformers is not installed", remedy)
-    from moderation.encoders.hub import locate_model
-
-    local = locate_model(reference, offline=True)
-    return Diagnosis("ok", f"{local.name} in {local.folder}")
-
-
-def _timeouts(settings: Settings) -> Iterator[Diagnosis]:
-    # All requests in hand may decode slowly.
-    rounds = math.ceil(settings.concurrency / (settings.decoders or usable()))
-    decoding = rounds * settings.decode_timeout_seconds
-    needed = settings.fetch_timeout_seconds + decoding + _COMPUTE_SECONDS
-    if settings.visibility_timeout_seconds <= needed:
-        yield Diagnosis(
-            "fail",
-            f"visibility timeout {settings.visibility_timeout_seconds} s is not above the "
-            f"{needed:g} s that a request may take",
-            "Raise MODERATION_VISIBILITY_TIMEOUT_SECONDS, or lower MODERATION_CONCURRENCY: "
-            "otherwise requests are done twice",
-        )
-    else:
-        yield Diagnosis("ok", f"visibility timeout {settings.visibility_timeout_seconds} s")
-
-
-def _redis(settings: Settings) -> Iterator[Diagnosis]:
-    """Checks the server, and what depends on it only if it answers."""
+def _check_redis(setup: Setup) -> Iterator[Diagnosis]:
     from moderation.commands.doctor.redis import check_redis  # it loads Celery
 
-    yield from check_redis(settings)
-
-
-def _of_settings(
-    check: Callable[[Settings], Iterator[Diagnosis]],
-) -> Callable[[Setup], Iterator[Diagnosis]]:
-    return lambda setup: check(setup.settings)
+    return check_redis(setup.settings)
 
 
 CHECKS: dict[str, Callable[[Setup], Iterator[Diagnosis]]] = {
-    "environment": _environment,
-    "image access": _of_settings(_access),
-    "policies": _policies,
-    "model": _models,
-    "redis": _of_settings(_redis),
-    "timeouts": _of_settings(_timeouts),
-    "decision log": _of_settings(check_decision_log),
-    "decision log rights": _of_settings(check_log_rights),
-    "callbacks": _of_settings(check_callbacks),
-    "doors": _of_settings(check_doors),
+    "environment": check_setup_variables,
+    "image access": lambda setup: check_image_access(setup.settings),
+    "policies": check_policies,
+    "model": check_models,
+    "redis": _check_redis,
+    "timeouts": lambda setup: check_timeouts(setup.settings),
+    "decision log": lambda setup: check_decision_log(setup.settings),
+    "decision log rights": lambda setup: check_log_rights(setup.settings),
+    "callbacks": lambda setup: check_callbacks(setup.settings),
+    "doors": lambda setup: check_doors(setup.settings),
 }

@@ -1,106 +1,206 @@
-"""`moderation doctor --plan`: how many workers a load needs, printed."""
+"""The plan of `moderation doctor --plan`: how many workers a load needs, from measured figures.
+
+All measured figures are here, each with the set-up that it was measured on. Your own images and
+machines give others: docs/scaling.md says how to measure them.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+import math
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import NamedTuple
 
-import typer
-
-from moderation.commands.doctor.capacity import (
-    MEASURED_WORKERS,
-    Load,
-    Plan,
-    WorkerKind,
-    WorkerPlan,
-    parse_rate,
-    plan,
-    read_measured,
-)
 from moderation.commands.options import TableOrJson
 from moderation.commands.output import note, print_json, print_table
 from moderation.errors import RequestError
-from moderation.settings import Settings
+
+_SECONDS = {"s": 1, "min": 60, "hour": 3600, "day": 86_400}
+_MULTIPLES = {"": 1.0, "k": 1e3, "M": 1e6}
+_RATE = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[0-9]{1,2})?)([kM]?)/(s|min|hour|day)")
 
 
-@dataclass(frozen=True)
-class PlanOptions:
-    """The options of `moderation doctor` for a plan, `--plan` itself among them."""
+class WorkerKind(NamedTuple):
+    """What one worker does on one kind of machine; memory in megabytes (10^6 bytes)."""
 
-    plan: Annotated[
-        str | None,
-        typer.Option(metavar="RATE", help="Say what 10e6/day, 3000/min or 250/s need instead."),
-    ] = None
-    peak: Annotated[
-        float, typer.Option(min=1, help="With --plan: the peak as a multiple of the average.")
-    ] = 3.0
-    utilisation: Annotated[
-        float, typer.Option(min=0.01, max=1, help="With --plan: share of a worker's speed to use.")
-    ] = 0.7
-    images_per_second: Annotated[
-        float | None, typer.Option(min=0.001, help="With --plan: what one worker of yours does.")
-    ] = None
-    measured: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="With --plan: JSON of benchmarks/throughput.py."),
-    ] = None
-
-    def made(self, rate: str, settings: Settings) -> Plan:
-        """Returns the plan for a rate such as 10e6/day, with the settings that bear on it.
-
-        Raises:
-            RequestError: it is not a rate, or the options do not fit together.
-        """
-        load = Load(
-            images_per_second=parse_rate(rate),
-            peak_factor=self.peak,
-            utilisation=self.utilisation,
-            concurrency=settings.concurrency,
-            result_seconds=settings.result_expires_seconds,
-        )
-        return plan(load, self._kinds())
-
-    def _kinds(self) -> tuple[WorkerKind, ...]:
-        """Returns the workers to plan with: the caller's own, or those that we measured."""
-        if self.images_per_second and self.measured:
-            remedy = "Give --images-per-second or --measured"
-            raise RequestError("there are two figures for one worker", "--plan", remedy)
-        if self.measured:
-            return (read_measured(self.measured),)
-        if self.images_per_second:
-            [*_, last] = MEASURED_WORKERS
-            setup = "speed as given; memory as measured: " + last.setup
-            return (WorkerKind("your own", setup, self.images_per_second, last.memory_mb),)
-        return MEASURED_WORKERS
+    name: str
+    setup: str
+    images_per_second: float
+    memory_mb: float
 
 
-def refuse_options_without_plan(ctx: typer.Context) -> None:
-    """Raises RequestError where an option was typed that means nothing without --plan."""
-    for name in ("peak", "utilisation", "images_per_second", "measured"):
-        source = ctx.get_parameter_source(name)
-        if source and source.name == "COMMANDLINE":
-            option = f"--{name.replace('_', '-')}"
-            raise RequestError(f"{option} needs --plan", "moderation doctor", "Add --plan 10e6/day")
+class RedisCost(NamedTuple):
+    """What one request costs Redis: commands, seconds of its one core, bytes of its memory."""
+
+    setup: str
+    commands: float
+    core_seconds: float
+    waiting_bytes: float
+    result_bytes: float
+
+
+#: benchmarks/throughput.py measures these.
+MEASURED_WORKERS = (
+    WorkerKind(
+        name="2 cores, OpenVINO",
+        setup="ViT-B/32's shape in bfloat16 on 2 cores of an AMD EPYC with AVX512-BF16",
+        images_per_second=35.7,
+        memory_mb=1150.0,
+    ),
+    WorkerKind(
+        name="2 cores, torch",
+        setup="the same without the extra openvino",
+        images_per_second=30.4,
+        memory_mb=900.0,
+    ),
+)
+
+#: benchmarks/redis_cost.py measures these.
+MEASURED_REDIS = RedisCost(
+    setup="Valkey 9.1 on loopback, images by path, one policy (weapons), one look at the verdict",
+    commands=37.0,
+    core_seconds=0.00037,
+    waiting_bytes=1290.0,
+    result_bytes=5980.0,
+)
+
+
+class Load(NamedTuple):
+    """What workers must carry; `utilisation` in (0, 1] is the share of their speed to plan with.
+
+    `concurrency` is how many requests a worker has in hand, `result_seconds` how long results stay.
+    """
+
+    images_per_second: float
+    peak_factor: float = 3.0
+    utilisation: float = 0.7
+    concurrency: int = 32
+    result_seconds: int = 3600
+
+    @property
+    def peak(self) -> float:
+        """Images per second at the peak."""
+        return self.images_per_second * self.peak_factor
+
+
+class WorkerPlan(NamedTuple):
+    """Workers of one kind; `drain_seconds` is None where they never work off a backlog."""
+
+    kind: WorkerKind
+    workers: int
+    memory_mb: float
+    requests_in_hand: int
+    drain_seconds: float | None
+
+
+class RedisPlan(NamedTuple):
+    """What the load asks of Redis at its peak; a backlog is an hour of that, by path or URL."""
+
+    cost: RedisCost
+    commands_per_second: float
+    busy_cores: float
+    result_mb: float
+    backlog_mb: float
+
+
+class Plan(NamedTuple):
+    """What a load needs: the workers, one row a kind, and Redis."""
+
+    load: Load
+    workers: tuple[WorkerPlan, ...]
+    redis: RedisPlan
+
+
+def plan(
+    load: Load,
+    kinds: tuple[WorkerKind, ...] = MEASURED_WORKERS,
+    redis: RedisCost = MEASURED_REDIS,
+) -> Plan:
+    """Returns what a load needs, for each kind of worker alone."""
+    return Plan(load, tuple(_plan_workers(load, kind) for kind in kinds), _plan_redis(load, redis))
+
+
+def _plan_workers(load: Load, kind: WorkerKind) -> WorkerPlan:
+    needed = load.peak / (kind.images_per_second * load.utilisation)
+    # To a computer 2.1 / 0.7 is a little more than 3, which needs no fourth worker.
+    workers = max(1, math.ceil(needed * (1 - 1e-12)))
+    spare = workers * kind.images_per_second - load.images_per_second
+    return WorkerPlan(
+        kind=kind,
+        workers=workers,
+        memory_mb=workers * kind.memory_mb,
+        requests_in_hand=workers * load.concurrency,
+        drain_seconds=load.peak * 3600 / spare if spare > 0 else None,
+    )
+
+
+def _plan_redis(load: Load, cost: RedisCost) -> RedisPlan:
+    return RedisPlan(
+        cost=cost,
+        commands_per_second=load.peak * cost.commands,
+        busy_cores=load.peak * cost.core_seconds,
+        # At the peak, which may last as long as results are kept.
+        result_mb=load.peak * load.result_seconds * cost.result_bytes / 1e6,
+        backlog_mb=load.peak * 3600 * cost.waiting_bytes / 1e6,
+    )
+
+
+def parse_rate(text: str) -> float:
+    """Returns the images per second to plan for, from 10e6/day, 250/s or 1.5M/day; above 0.
+
+    Raises:
+        RequestError: it is not a rate.
+    """
+    if match := _RATE.fullmatch(text.replace(" ", "")):
+        number, multiple, unit = match.groups()
+        if rate := float(number) * _MULTIPLES[multiple] / _SECONDS[unit]:
+            return rate
+    raise RequestError(
+        f"{text!r} is not a rate of images", "--plan", "Write 10e6/day, 1.5M/day, 3000/min or 250/s"
+    )
+
+
+def read_measured(path: Path) -> WorkerKind:
+    """Returns the worker to plan with, from the JSON that benchmarks/throughput.py wrote.
+
+    Raises:
+        RequestError: the file cannot be read, or lacks a figure.
+    """
+    remedy = "Give the file that `python benchmarks/throughput.py --json FILE` wrote"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        ours, setup = found["results"]["ours"], found["setup"]
+        speed, memory = float(ours["images_per_second"]), float(ours["memory_mb"])
+        shown = f"{setup['model']} on {setup['cores']} cores of {setup['cpu']}"
+    except OSError as error:
+        raise RequestError(f"it cannot be read ({error.strerror})", str(path), remedy) from error
+    except KeyError as error:
+        raise RequestError(f"it has no {error}", str(path), remedy) from error
+    except (ValueError, TypeError) as error:
+        raise RequestError(f"it has another shape ({error})", str(path), remedy) from error
+    if not (0 < speed < math.inf and 0 < memory < math.inf):
+        raise RequestError(f"{speed:g} images/s in {memory:g} MB", str(path), remedy)
+    return WorkerKind(f"measured in {path.name}", shown, speed, memory)
 
 
 def print_plan(made: Plan, form: TableOrJson) -> None:
     """Prints a plan with all that it assumes."""
     if form == "json":
-        print_json(_document(made))
+        print_json(_plan_as_json(made))
         return
-    print_table(("load", "", "assumed"), _load_rows(made.load))
+    print_table(("load", "", "assumed"), _planned_load_rows(made.load))
     print()
     columns = ("worker", "images/s", "workers", "memory", "in hand", "an hour's peak drains in")
-    print_table(columns, map(_worker_row, made.workers))
+    print_table(columns, map(_planned_worker_row, made.workers))
     print()
-    print_table(("Redis at the peak", "", "measured"), _redis_rows(made))
+    print_table(("Redis at the peak", "", "measured"), _planned_redis_rows(made))
     for row in made.workers:
         note(f"{row.kind.name}: {row.kind.setup}")
     note(f"Redis: {made.redis.cost.setup}")
 
 
-def _load_rows(load: Load) -> list[tuple[str, str, str]]:
+def _planned_load_rows(load: Load) -> list[tuple[str, str, str]]:
     return [
         ("average", f"{load.images_per_second:,.1f} images/s", ""),
         ("peak", f"{load.peak:,.1f} images/s", f"{load.peak_factor:g} times the average: --peak"),
@@ -108,18 +208,18 @@ def _load_rows(load: Load) -> list[tuple[str, str, str]]:
     ]
 
 
-def _worker_row(row: WorkerPlan) -> tuple[str, ...]:
+def _planned_worker_row(row: WorkerPlan) -> tuple[str, ...]:
     return (
         row.kind.name,
         f"{row.kind.images_per_second:g}",
         f"{row.workers:,}",
         f"{row.memory_mb / 1000:,.1f} GB",
         f"{row.requests_in_hand:,}",
-        _duration(row.drain_seconds),
+        _drain_time(row.drain_seconds),
     )
 
 
-def _redis_rows(made: Plan) -> list[tuple[str, str, str]]:
+def _planned_redis_rows(made: Plan) -> list[tuple[str, str, str]]:
     redis, cost = made.redis, made.redis.cost
     return [
         ("commands", f"{redis.commands_per_second:,.0f}/s", f"{cost.commands:.1f} a request"),
@@ -141,13 +241,13 @@ def _redis_rows(made: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def _duration(seconds: float | None) -> str:
+def _drain_time(seconds: float | None) -> str:
     if seconds is None:
         return "never"
     return f"{seconds / 60:,.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:,.1f} h"
 
 
-def _document(made: Plan) -> dict[str, object]:
+def _plan_as_json(made: Plan) -> dict[str, object]:
     """Returns a plan for JSON, records within records."""
     return {
         "load": {**made.load._asdict(), "peak_images_per_second": made.load.peak},

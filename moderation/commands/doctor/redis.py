@@ -16,7 +16,7 @@ from moderation.queue.celery_app import broker_errors, connect, create_app, show
 from moderation.queue.depth import look
 from moderation.settings import Settings
 
-_Check = Callable[[redis.Redis, Settings], Iterator[Diagnosis]]
+_RedisCheck = Callable[[redis.Redis, Settings], Iterator[Diagnosis]]
 
 #: Seconds by which the clock of Redis may differ from ours.
 _CLOCK_SECONDS = 2.0
@@ -32,35 +32,37 @@ def check_redis(settings: Settings) -> Iterator[Diagnosis]:
     """
     with broker_errors(settings), connect(settings) as connection:
         connection.ping()
-        yield Diagnosis("ok", f"{shown_url(settings)}, {_server(connection)}")
+        yield Diagnosis("ok", f"{shown_url(settings)}, {_redis_server(connection)}")
         for name, check in _PARTS.items():
-            yield from named(name, _asked(check, connection, settings))
+            yield from named(name, _ask_redis(check, connection, settings))
 
 
-def _asked(check: _Check, connection: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+def _ask_redis(
+    check: _RedisCheck, connection: redis.Redis, settings: Settings
+) -> Iterator[Diagnosis]:
     with broker_errors(settings):
         yield from check(connection, settings)
 
 
-def _server(connection: redis.Redis) -> str:
+def _redis_server(connection: redis.Redis) -> str:
     """Returns which server it is: Valkey also gives the version of the Redis that it resembles."""
-    info = _info(connection, "server")
+    info = _redis_info(connection, "server")
     if "valkey_version" in info:
         return f"Valkey {info['valkey_version']}"
     return f"Redis {info.get('redis_version', 'of unknown version')}"
 
 
-def _access(connection: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+def _check_redis_access(connection: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     """Tries to get in without a password, and looks who else could."""
     if not _lets_strangers_in(connection):
         yield Diagnosis("ok", "it asks for a password")
         return
     remedy = "Set requirepass or ACLs: whoever can write here decides what workers do"
-    if not is_loopback(_host(settings.broker_url.get_secret_value())):
+    if not is_loopback(_redis_host(settings.broker_url.get_secret_value())):
         yield Diagnosis("warn", "it lets in everybody who reaches it: no password", remedy)
         return
-    bound = _configured(connection, "bind")
-    protected = _configured(connection, "protected-mode")
+    bound = _redis_option(connection, "bind")
+    protected = _redis_option(connection, "protected-mode")
     inside = bound and all(is_loopback(address.lstrip("-")) for address in bound.split())
     if bound is None or protected is None:
         found = "it asks for no password; unknown whether other machines reach it"
@@ -84,7 +86,7 @@ def _lets_strangers_in(connection: redis.Redis) -> bool:
         stranger.disconnect()
 
 
-def _info(connection: redis.Redis, section: str) -> dict[str, Any]:
+def _redis_info(connection: redis.Redis, section: str) -> dict[str, Any]:
     """Returns a section of INFO; empty where this user may not ask, as on a managed Redis."""
     try:
         found: dict[str, Any] = connection.info(section)
@@ -93,7 +95,7 @@ def _info(connection: redis.Redis, section: str) -> dict[str, Any]:
     return found
 
 
-def _configured(connection: redis.Redis, option: str) -> str | None:
+def _redis_option(connection: redis.Redis, option: str) -> str | None:
     """Returns a setting of the server; None where this user may not ask."""
     try:
         found: Any = connection.config_get(option)
@@ -103,25 +105,26 @@ def _configured(connection: redis.Redis, option: str) -> str | None:
     return value.decode() if isinstance(value, bytes) else value
 
 
-def transport(settings: Settings) -> Diagnosis:
-    """Returns whether others can read requests, results and passwords on the way."""
+def check_redis_transport(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields whether others can read requests, results and passwords on the way."""
     urls = (settings.broker_url, settings.result_backend_url)
     plain = {
         host
         for url in urls
         if url.get_secret_value().startswith("redis://")
-        and not is_loopback(host := _host(url.get_secret_value()))
+        and not is_loopback(host := _redis_host(url.get_secret_value()))
     }
     if not plain:
-        return Diagnosis("ok", "TLS, or this machine")
+        yield Diagnosis("ok", "TLS, or this machine")
+        return
     remedy = "Write rediss://, and set MODERATION_REDIS_CA_FILE where the authority is your own"
     found = f"images and passwords go to {', '.join(sorted(plain))} for all to read: no TLS"
-    return Diagnosis("warn", found, remedy)
+    yield Diagnosis("warn", found, remedy)
 
 
-def _eviction(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
-    policy = _info(connection, "memory").get("maxmemory_policy")
-    policy = policy or _configured(connection, "maxmemory-policy")
+def _check_redis_eviction(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    policy = _redis_info(connection, "memory").get("maxmemory_policy")
+    policy = policy or _redis_option(connection, "maxmemory-policy")
     if policy is None:
         yield Diagnosis("warn", "unknown whether it drops requests when it is full", _ASK)
     elif policy == "noeviction":
@@ -131,8 +134,9 @@ def _eviction(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", f"maxmemory-policy {policy}", remedy)
 
 
-def _memory(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
-    most = _info(connection, "memory").get("maxmemory", _configured(connection, "maxmemory"))
+def _check_redis_memory(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    memory = _redis_info(connection, "memory")
+    most = memory.get("maxmemory", _redis_option(connection, "maxmemory"))
     if most is None:
         yield Diagnosis("warn", "unknown how much it may use", _ASK)
     elif int(most):
@@ -142,11 +146,11 @@ def _memory(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", "no maxmemory", remedy)
 
 
-def _persistence(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
-    appending = _info(connection, "persistence").get("aof_enabled")
+def _check_redis_persistence(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+    appending = _redis_info(connection, "persistence").get("aof_enabled")
     if appending is None:
-        appending = {"yes": 1, "no": 0}.get(_configured(connection, "appendonly") or "")
-    snapshots = _configured(connection, "save")
+        appending = {"yes": 1, "no": 0}.get(_redis_option(connection, "appendonly") or "")
+    snapshots = _redis_option(connection, "save")
     remedy = "Set appendonly yes"
     if appending:
         yield Diagnosis("ok", "an append-only file")
@@ -163,12 +167,12 @@ def _persistence(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", found, remedy)
 
 
-def _clock(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+def _check_redis_clock(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
     seconds, microseconds = connection.time()
-    yield clock(seconds + microseconds / 1e6, time.time())
+    yield compare_redis_clock(seconds + microseconds / 1e6, time.time())
 
 
-def clock(theirs: float, ours: float) -> Diagnosis:
+def compare_redis_clock(theirs: float, ours: float) -> Diagnosis:
     """Returns how the clock of Redis compares with ours; both are Unix times."""
     apart = theirs - ours
     if abs(apart) <= _CLOCK_SECONDS:
@@ -177,7 +181,7 @@ def clock(theirs: float, ours: float) -> Diagnosis:
     return Diagnosis("warn", found, "Set both by NTP: waiting times are wrong by as much")
 
 
-def _results(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+def _check_redis_results(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     if settings.result_url is None:
         return
     results = settings.model_copy(update={"broker_url": settings.result_url, "result_url": None})
@@ -190,11 +194,11 @@ def _results(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("ok", shown_url(results))
 
 
-def _queues(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
+def _check_redis_queues(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
     yield Diagnosis("ok", look(connection).described)
 
 
-def _workers(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
+def _check_redis_workers(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     with create_app(settings) as app:
         answers = app.control.ping(timeout=1.0)
     if answers:
@@ -203,22 +207,18 @@ def _workers(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", "no worker answers", "Run `moderation worker`")
 
 
-def _transport(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
-    yield transport(settings)
-
-
-def _host(url: str) -> str:
+def _redis_host(url: str) -> str:
     return urlsplit(url).hostname or "localhost"
 
 
-_PARTS: dict[str, _Check] = {
-    "redis access": _access,
-    "redis transport": _transport,
-    "redis eviction": _eviction,
-    "redis memory": _memory,
-    "redis persistence": _persistence,
-    "clock": _clock,
-    "redis results": _results,
-    "queues": _queues,
-    "workers": _workers,
+_PARTS: dict[str, _RedisCheck] = {
+    "redis access": _check_redis_access,
+    "redis transport": lambda _, settings: check_redis_transport(settings),
+    "redis eviction": _check_redis_eviction,
+    "redis memory": _check_redis_memory,
+    "redis persistence": _check_redis_persistence,
+    "clock": _check_redis_clock,
+    "redis results": _check_redis_results,
+    "queues": _check_redis_queues,
+    "workers": _check_redis_workers,
 }

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import typer
 
-from moderation.settings import PREFIX, Settings, load_settings
+from moderation.commands.doctor.diagnosis import Diagnosis
+from moderation.settings import PREFIX, Settings, load_settings, unknown_variables
 
 
 class Setup(NamedTuple):
@@ -37,6 +39,15 @@ def read_setup(ctx: typer.Context) -> Setup:
         given = context.params
     settings = load_settings(policies=given["policy"] or None, concurrency=given["concurrency"])
     return Setup(settings, given["model"], frozenset(_option_variables(root.command)))
+
+
+def check_setup_variables(setup: Setup) -> Iterator[Diagnosis]:
+    """Yields which MODERATION_* variables of this machine are not settings."""
+    if unknown := unknown_variables(os.environ, setup.option_variables):
+        remedy = "Correct or unset them: docs/settings.md lists every setting"
+        yield Diagnosis("warn", f"not settings: {', '.join(unknown)}", remedy)
+    else:
+        yield Diagnosis("ok", "every MODERATION_* variable is known")
 
 
 def _option_variables(command: Any, prefix: str = PREFIX) -> Iterator[str]:

@@ -1,98 +1,105 @@
-"""What `moderation doctor` finds out about a worker's decision log, webhooks and open doors."""
+"""What `moderation doctor` finds out about a worker that would start here."""
 
 from __future__ import annotations
 
-import shlex
-import stat
+import math
 from collections.abc import Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
-from pathlib import Path
 
-from moderation.commands.doctor.diagnosis import Diagnosis
+from moderation.commands.doctor.diagnosis import Diagnosis, failure
+from moderation.commands.doctor.setup import Setup
+from moderation.encoders.cores import usable
+from moderation.errors import ModerationError, PolicyError
 from moderation.listen_address import Address, is_loopback, parse_address
+from moderation.policy import Policy, find_policy, load_policies
 from moderation.settings import Settings
 
+#: Seconds that encoding one request may take on a slow machine, waiting included.
+_COMPUTE_SECONDS = 30.0
 
-def check_decision_log(settings: Settings) -> Iterator[Diagnosis]:
-    """Yields whether the decision log answers and fits this version; changes nothing."""
-    if find_spec("sqlalchemy") is None or find_spec("alembic") is None:
-        remedy = "On a worker: pip install 'evenhand[worker]'; a web app needs none"
-        yield Diagnosis("warn", "sqlalchemy and alembic are not installed", remedy)
-        return
-    from alembic.runtime.migration import MigrationContext
-    from alembic.script import ScriptDirectory
 
-    from moderation.decision_log.database import Database
-    from moderation.decision_log.location import file_of, find_database, refuse_remains, shown
-    from moderation.decision_log.opening import MIGRATIONS, VERSION_TABLE
+def check_image_access(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields where a worker here takes images from."""
+    roots, hosts, stores = settings.allowed_roots, settings.allowed_hosts, settings.allowed_stores
+    if missing := [str(root) for root in roots if not root.is_dir()]:
+        yield Diagnosis("fail", f"no such folder: {', '.join(missing)}", "Create or unset them")
+    if not (roots or hosts or stores):
+        remedy = "Set MODERATION_ALLOWED_ROOTS, _HOSTS or _STORES for paths, URLs or keys"
+        yield Diagnosis("warn", "a worker here takes images as bytes only", remedy)
+    elif not missing:
+        given = [*map(str, roots), *hosts, *stores]
+        yield Diagnosis("ok", ", ".join(given))
 
-    url = find_database(settings)
-    file = file_of(url)
-    if file is not None and not file.exists():
-        refuse_remains(file)
-        yield Diagnosis("ok", f"{shown(url)}, not there yet; the first worker makes it")
-        return
-    database = Database(url, threads=1)
+
+def check_policies(setup: Setup) -> Iterator[Diagnosis]:
+    """Yields which policies a worker here would serve."""
     try:
-        with database.reading() as connection:
-            options = {"version_table": VERSION_TABLE}
-            there = MigrationContext.configure(connection, opts=options).get_current_revision()
-    finally:
-        database.close()
-    script = ScriptDirectory(str(MIGRATIONS))
-    known = {revision.revision for revision in script.walk_revisions()}
-    yield _tables(shown(url), there, known, script.get_current_head())
-
-
-def _tables(where: str, there: str | None, known: set[str], newest: str | None) -> Diagnosis:
-    if there is None:
-        return Diagnosis("ok", f"{where}, empty; the first worker makes its tables")
-    if there == newest:
-        return Diagnosis("ok", where)
-    if there in known:
-        remedy = "Stop all older workers first: the next one brings the tables to this version"
-        return Diagnosis("warn", f"{where} is of an older version ({there})", remedy)
-    return Diagnosis("fail", f"{where} is of a newer version ({there})", "Update evenhand here")
-
-
-def check_log_rights(settings: Settings) -> Iterator[Diagnosis]:
-    """Yields who else may use the decision log's file, the files beside it, or its folder."""
-    if find_spec("sqlalchemy") is None:  # the check of the log itself says so
+        policies, sources = _policies_of_worker(setup), ", ".join(map(str, setup.settings.policies))
+    except PolicyError:
+        if find_spec("sqlalchemy"):  # a worker would not start
+            raise
+        remedy = "On a worker: set MODERATION_POLICIES; a web app needs none"
+        yield Diagnosis("warn", "there are none for a worker to serve", remedy)
         return
-    from moderation.decision_log.location import file_of, find_database
-
-    file = file_of(find_database(settings))
-    if file is None or not file.exists():
-        return
-    paths = (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm")))
-    open_to_all = [path for path in paths if _mode(path) & stat.S_IRWXO]
-    if _lets_all_remove(file.parent):
-        open_to_all.insert(0, file.parent)
-    if not open_to_all:
-        yield Diagnosis("ok", "no others on this machine have any")
-        return
-    shown = ", ".join(f"{path} ({_mode(path):04o})" for path in open_to_all)
-    remedy = (
-        f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}, or keep it in a folder of its own"
-    )
-    yield Diagnosis("warn", f"all users of this machine may use {shown}", remedy)
+    yield Diagnosis("ok", f"a worker without --policy serves {', '.join(policies)} ({sources})")
 
 
-def _lets_all_remove(folder: Path) -> bool:
-    """Returns whether all users may remove others' files from a folder; from /tmp they may not."""
-    return bool(_mode(folder) & stat.S_IWOTH and not _mode(folder) & stat.S_ISVTX)
+def _policies_of_worker(setup: Setup) -> dict[str, Policy]:
+    """Returns the policies that a worker would serve, by id, sorted."""
+    model = setup.model or setup.settings.model
+    paths = [find_policy(str(path)) for path in setup.settings.policies]
+    return dict(sorted(load_policies(paths, model=model).items()))
 
 
-def _mode(path: Path) -> int:
+def check_models(setup: Setup) -> Iterator[Diagnosis]:
+    """Yields whether the model of every policy that a worker would serve is here."""
     try:
-        return stat.S_IMODE(path.stat().st_mode)
-    except OSError:  # the files beside it come and go
-        return 0
+        policies = _policies_of_worker(setup).values()
+    except PolicyError:
+        yield Diagnosis("warn", "unknown, since the policies that name it are refused")
+        return
+    models = {setup.model or policy.model or setup.settings.model for policy in policies}
+    for reference in sorted(models):
+        try:
+            yield _diagnose_worker_model(reference)
+        except ModerationError as error:
+            yield failure(error)
+
+
+def _diagnose_worker_model(reference: str) -> Diagnosis:
+    if reference == "starter":
+        remedy = "For real use name a CLIP or SigLIP model"
+        return Diagnosis("warn", "starter, which is for trying out", remedy)
+    if find_spec("transformers") is None:
+        remedy = "On a worker: pip install 'evenhand[clip]'; a web app needs no model"
+        return Diagnosis("warn", "transformers is not installed", remedy)
+    from moderation.encoders.hub import locate_model
+
+    local = locate_model(reference, offline=True)
+    return Diagnosis("ok", f"{local.name} in {local.folder}")
+
+
+def check_timeouts(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields whether a worker answers before its requests are given to another."""
+    # All requests in hand may decode slowly.
+    rounds = math.ceil(settings.concurrency / (settings.decoders or usable()))
+    decoding = rounds * settings.decode_timeout_seconds
+    needed = settings.fetch_timeout_seconds + decoding + _COMPUTE_SECONDS
+    if settings.visibility_timeout_seconds <= needed:
+        yield Diagnosis(
+            "fail",
+            f"visibility timeout {settings.visibility_timeout_seconds} s is not above the "
+            f"{needed:g} s that a request may take",
+            "Raise MODERATION_VISIBILITY_TIMEOUT_SECONDS, or lower MODERATION_CONCURRENCY: "
+            "otherwise requests are done twice",
+        )
+    else:
+        yield Diagnosis("ok", f"visibility timeout {settings.visibility_timeout_seconds} s")
 
 
 def check_callbacks(settings: Settings) -> Iterator[Diagnosis]:
-    """Yields whether webhooks can be sent, and whether others can read them on the way.
+    """Yields whether a worker can send webhooks, and whether others can read them on the way.
 
     Raises:
         SettingsError: a worker would not start.
@@ -118,7 +125,7 @@ def check_callbacks(settings: Settings) -> Iterator[Diagnosis]:
 
 
 def check_doors(settings: Settings) -> Iterator[Diagnosis]:
-    """Yields which doors are open wider than they need to be, inwards and outwards."""
+    """Yields which doors of a worker are open wider than they need to be, inwards and outwards."""
     if "http" in settings.allowed_schemes:
         remedy = "Take http out of MODERATION_ALLOWED_SCHEMES unless a host has nothing else"
         yield Diagnosis("warn", "images over http can be swapped on the way", remedy)
@@ -128,12 +135,12 @@ def check_doors(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", f"URLs may lead to {shown}", remedy)
     if settings.metrics_address is None:
         return
-    yield from _metrics(parse_address(settings.metrics_address))
+    yield from _check_metrics_door(parse_address(settings.metrics_address))
 
 
-def _metrics(address: Address) -> Iterator[Diagnosis]:
+def _check_metrics_door(address: Address) -> Iterator[Diagnosis]:
     """Yields who can read the metrics, where other machines can."""
-    if _is_everywhere(address.host):
+    if _is_every_network(address.host):
         remedy = "Name the one address of this machine that your Prometheus reads"
         yield Diagnosis("warn", f"{address} listens on every network", remedy, "metrics")
     elif not is_loopback(address.host):
@@ -141,7 +148,7 @@ def _metrics(address: Address) -> Iterator[Diagnosis]:
         yield Diagnosis("ok", f"other machines reach {address}", remedy, "metrics")
 
 
-def _is_everywhere(host: str) -> bool:
+def _is_every_network(host: str) -> bool:
     """Returns whether a host stands for every network that this machine is in."""
     try:
         return ip_address(host).is_unspecified

@@ -1,4 +1,4 @@
-"""What Alembic runs around the migrations; called by `opening` and by `alembic revision`."""
+"""What Alembic runs around the migrations; called by `upgrade` and by `alembic revision`."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from sqlalchemy import event as events
 from sqlalchemy.exc import IntegrityError
 
 from moderation.decision_log.database import Database, Vanished
-from moderation.decision_log.turns import Turns, Work
+from moderation.decision_log.group_commit import GroupCommit, Work
 from moderation.errors import LogError, LogUnavailable, RequestError
 from tests.support.decision_samples import at_once
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -30,7 +30,7 @@ class SharedDatabase:
         self.database = Database(make_url(f"sqlite:///{file}"), threads=20)
         with self.database.writing() as connection:
             connection.execute(text("CREATE TABLE numbers (n INTEGER PRIMARY KEY)"))
-        self.turns = Turns("numbers.db", seconds=PATIENCE_SECONDS)
+        self.turns = GroupCommit("numbers.db", seconds=PATIENCE_SECONDS)
         self.begun = self.commits = 0
         self.away: type[Exception] | None = None
 
@@ -129,7 +129,7 @@ def test_threads_get_each_an_error_of_its_own(shared: SharedDatabase) -> None:
 
 
 def test_work_that_gets_no_turn_in_time_fails_and_is_never_written(shared: SharedDatabase) -> None:
-    shared.turns = Turns("numbers.db", seconds=0.1)
+    shared.turns = GroupCommit("numbers.db", seconds=0.1)
     with shared.turns.turn(), pytest.raises(LogUnavailable, match="no turn to write"):
         shared.write(adding(1))
     assert shared.write(adding(2)) == 2
@@ -151,7 +151,7 @@ def test_work_that_another_thread_writes_has_its_result_though_its_turn_never_co
     with ThreadPoolExecutor(1) as pool:
         asked = pool.submit(shared.write, adding(1))
         until(lambda: shared.turns._waiting)
-        shared.turns._lead(shared.transaction)
+        shared.turns._lead_group(shared.transaction)
         is_written.set()
         assert asked.result() == 1
 
@@ -180,13 +180,13 @@ def test_many_threads_lose_nothing_and_write_nothing_twice(shared: SharedDatabas
 
 def test_writes_to_sqlite_share_commits(shared: SharedDatabase) -> None:
     database = shared.database
-    database._turns = Turns("numbers.db", seconds=PATIENCE_SECONDS)
+    database._group_commit = GroupCommit("numbers.db", seconds=PATIENCE_SECONDS)
     commits: list[Connection] = []
     events.listen(database.engine, "commit", commits.append)
     with ThreadPoolExecutor(8) as pool:
         with database.writing():
             asked = [pool.submit(database.write, adding(n)) for n in range(8)]
-            until(lambda: len(database._turns._waiting) == 8)
+            until(lambda: len(database._group_commit._waiting) == 8)
         assert [answer.result() for answer in asked] == list(range(8))
     assert len(commits) == 2  # that of the turn's holder, and that of all others
 
@@ -202,7 +202,7 @@ def test_work_that_is_tried_again_and_again_pauses_without_the_turn(
 
     def look(seconds: float) -> None:
         if threading.current_thread() is here:
-            held.append(shared.database._turns._turn.locked())
+            held.append(shared.database._group_commit._turn.locked())
         else:
             sleep(seconds)
 

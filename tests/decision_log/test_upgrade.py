@@ -14,12 +14,12 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from moderation.decision_log.database import Database
-from moderation.decision_log.location import find_database, make_file
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.opening import MIGRATIONS, VERSION_TABLE, migrate, open_log
+from moderation.decision_log.location import locate_log, make_log_file
+from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import (
     metadata,
 )
+from moderation.decision_log.upgrade import MIGRATIONS, VERSION_TABLE, upgrade_tables
 from moderation.errors import (
     LogError,
     LogUnavailable,
@@ -58,7 +58,7 @@ def test_older_tables_are_brought_up_to_date_with_their_rows(
     log: DecisionLog, tmp_path: Path
 ) -> None:
     answer = decide_one(log)
-    migrate(log.database, migrations=_later_migrations(tmp_path / "later", "0002", "0003"))
+    upgrade_tables(log.database, migrations=_later_migrations(tmp_path / "later", "0002", "0003"))
     names = {column["name"] for column in inspect(log.engine).get_columns("submissions")}
     assert {"of_0002", "of_0003"} <= names
     assert answer_to(log) == answer
@@ -71,24 +71,24 @@ def test_a_migration_that_fails_leaves_the_tables_as_they_were(
     broken = later / "versions" / "m0003.py"
     broken.write_text(broken.read_text().replace("'submissions'", "'nothing'"))
     with pytest.raises(LogError, match="cannot be used"):
-        migrate(log.database, migrations=later)
+        upgrade_tables(log.database, migrations=later)
     names = {column["name"] for column in inspect(log.engine).get_columns("submissions")}
     assert "of_0002" not in names
-    migrate(log.database)
+    upgrade_tables(log.database)
 
 
 def test_tables_of_a_newer_version_are_left_alone(
     log: DecisionLog, log_settings: Settings, tmp_path: Path
 ) -> None:
-    migrate(log.database, migrations=_later_migrations(tmp_path / "later", "0002"))
+    upgrade_tables(log.database, migrations=_later_migrations(tmp_path / "later", "0002"))
     with pytest.raises(LogError, match=r"of a newer version \(0002\).*Update evenhand"):
         open_log(log_settings)
 
 
 def test_tables_of_another_program_are_left_alone(database_url: str) -> None:
     settings = load_settings(database_url=database_url)
-    url = find_database(settings)
-    make_file(settings, url)
+    url = locate_log(settings)
+    make_log_file(settings, url)
     database = Database(url, threads=1)
     with database.writing() as connection:
         connection.execute(text("CREATE TABLE decisions (mine INTEGER)"))
@@ -141,7 +141,7 @@ def test_a_missing_folder_is_named(tmp_path: Path) -> None:
 def test_without_its_driver_postgresql_is_refused_with_the_name_of_the_extra() -> None:
     code = (
         "import sys; sys.modules['psycopg'] = None\n"
-        "from moderation.decision_log.opening import open_log\n"
+        "from moderation.decision_log.log import open_log\n"
         "from moderation.settings import load_settings\n"
         "open_log(load_settings(database_url='postgresql://host/db'))"
     )

@@ -1,4 +1,4 @@
-"""What several commands take in: images from paths and folders, policies, the decision log."""
+"""The images that commands are given as paths, in folders of them or on standard input."""
 
 from __future__ import annotations
 
@@ -7,25 +7,20 @@ import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import typer
 
 from moderation.commands.output import note
 from moderation.errors import ImageError
 from moderation.images.folder import Entry, Kind, counts_by_kind, entries
-from moderation.policy import Policy, find_policy, load_policies, policy_files
-from moderation.settings import Settings
 from moderation.visible_text import brief, shown_name
-
-if TYPE_CHECKING:
-    from moderation.decision_log.log import DecisionLog
 
 #: Characters of an error that repeats a path: a whole image may have been given as one.
 _MOST_NAMED = 300
 
 
-class Found(NamedTuple):
+class FoundImages(NamedTuple):
     """The images of the paths that were given, and what else lies in the folders among them."""
 
     images: list[Path]
@@ -42,14 +37,14 @@ class Found(NamedTuple):
         return all(entry.kind is not Kind.UNREADABLE for entry in self.passed_over)
 
 
-def find_images(paths: Iterable[str]) -> Found:
+def find_images(paths: Iterable[str]) -> FoundImages:
     """Returns the files of `paths` in order; folders are searched through, sorted.
 
     Raises:
         typer.BadParameter: a path does not exist, or there is no image at all.
     """
-    found = Found([], [])
-    for path in map(Path, listed(paths)):
+    found = FoundImages([], [])
+    for path in map(Path, listed_paths(paths)):
         if not _is_folder(path):
             found.images.append(path)
             continue
@@ -77,7 +72,7 @@ def _is_folder(path: Path) -> bool:
         raise typer.BadParameter(what, param_hint="PATH") from error
 
 
-def listed(paths: Iterable[str]) -> Iterator[str]:
+def listed_paths(paths: Iterable[str]) -> Iterator[str]:
     """Yields the paths, and in place of - those that standard input lists.
 
     Standard input has a path a line; where it holds a zero byte, zero bytes separate the paths,
@@ -94,7 +89,7 @@ def listed(paths: Iterable[str]) -> Iterator[str]:
 
 
 def read_image(image: Path, max_image_bytes: int) -> bytes:
-    """Returns the content of an image file.
+    """Returns the content of the image at a path.
 
     Raises:
         ImageError: it cannot be read, or is larger than `max_image_bytes`.
@@ -111,31 +106,3 @@ def read_image(image: Path, max_image_bytes: int) -> bytes:
             "Raise MODERATION_MAX_IMAGE_BYTES",
         )
     return content
-
-
-def find_policies(names: Iterable[str], *, model: str) -> dict[str, Policy]:
-    """Returns the policies of files, folders or shipped names, by id.
-
-    Raises:
-        PolicyError: with everything that is wrong in any of them.
-    """
-    return load_policies([find_policy(name) for name in names], model=model)
-
-
-def note_passed_over(names: Iterable[str]) -> None:
-    """Says what else lies in the folders of policies, where anything does."""
-    for folder in filter(Path.is_dir, map(find_policy, names)):
-        if others := {*folder.iterdir()} - {*policy_files([folder])}:
-            shown = ", ".join(shown_name(path.name) for path in sorted(others))
-            note(f"Passed over in {shown_name(str(folder))}: {shown}")
-
-
-def open_existing_log(settings: Settings) -> DecisionLog:
-    """Returns the decision log that a worker has made; a host's commands import none of its code.
-
-    Raises:
-        SettingsError, LogUnavailable, LogError: as `open_log` does; also where there is no log.
-    """
-    from moderation.decision_log.opening import open_log
-
-    return open_log(settings, make=False)

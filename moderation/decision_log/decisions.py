@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
 
 from moderation.decision_log.database import Database
-from moderation.decision_log.queries import select_decisions
 from moderation.decision_log.records import quarantined_of
 from moderation.decision_log.tables import (
     decisions,
-    outbox,
-    policies,
     quarantine,
     submission_decisions,
     submissions,
@@ -27,7 +24,7 @@ _PAGE = 500
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedDecisions:
     """Which decisions are wanted; None stands for any.
 
     Attributes:
@@ -66,7 +63,7 @@ class Wanted:
         return found
 
 
-def count_decisions(database: Database, wanted: Wanted) -> int:
+def count_decisions(database: Database, wanted: WantedDecisions) -> int:
     """Returns how many decisions there are."""
     asked = select(func.count()).select_from(decisions).where(*wanted.conditions)
     with database.reading() as connection:
@@ -74,7 +71,7 @@ def count_decisions(database: Database, wanted: Wanted) -> int:
 
 
 def find_decisions(
-    database: Database, wanted: Wanted, *, limit: int | None = None
+    database: Database, wanted: WantedDecisions, *, limit: int | None = None
 ) -> Iterator[Row[Any]]:
     """Yields decisions, newest first; they are read in pages, with no transaction in between."""
     newest_first = (decisions.c.decided_at.desc(), decisions.c.id.desc())
@@ -83,7 +80,7 @@ def find_decisions(
     left = limit
     while left is None or left > 0:
         size = _PAGE if left is None else min(left, _PAGE)
-        page = asked if last is None else asked.where(_after(last))
+        page = asked if last is None else asked.where(_decided_after(last))
         with database.reading() as connection:
             rows = connection.execute(page.limit(size)).all()
         yield from rows
@@ -100,7 +97,7 @@ def find_decision(database: Database, decision_id: str) -> Row[Any] | None:
         return connection.execute(asked).first()
 
 
-def find_named(database: Database, names: Iterable[str]) -> Iterator[Row[Any]]:
+def find_named_decisions(database: Database, names: Iterable[str]) -> Iterator[Row[Any]]:
     """Yields the decisions with those ids; for the id of a request, those that answered it.
 
     Raises:
@@ -108,85 +105,69 @@ def find_named(database: Database, names: Iterable[str]) -> Iterator[Row[Any]]:
     """
     for name in names:
         row = find_decision(database, name)
-        found = [row] if row is not None else list(find_decisions(database, Wanted(request=name)))
+        found = (
+            [row]
+            if row is not None
+            else list(find_decisions(database, WantedDecisions(request=name)))
+        )
         if not found:
-            raise unknown(name)
+            raise _unknown_decision(name)
         yield from found
 
 
-def unknown(name: str) -> RequestError:
+def _unknown_decision(name: str) -> RequestError:
     """Returns the error for an id that no decision or request has."""
     remedy = "`moderation decisions list` shows what there is"
     return RequestError(f"no decision or request is called {name}", "decisions", remedy)
 
 
-def policy_content(database: Database, sha256: str) -> dict[str, Any] | None:
-    """Returns the content of a policy that decided, if the log has it."""
-    with database.reading() as connection:
-        asked = select(policies.c.content).where(policies.c.sha256 == sha256)
-        content: dict[str, Any] | None = connection.scalar(asked)
-    return content
+def describe_decision(database: Database, name: str) -> dict[str, Any]:
+    """Returns all that is known of a decision, or of a request with its decisions, as plain JSON.
 
-
-def find_request(database: Database, request_id: str) -> dict[str, Any] | None:
-    """Returns all that is known of a request, as plain JSON values."""
+    Raises:
+        RequestError: no decision or request has that id.
+    """
+    if (decision := find_decision(database, name)) is not None:
+        return decision_as_json(decision)
+    of_name = submissions.c.request_id == name
+    since = quarantine.c.quarantined_at
+    entries = select(quarantine).where(quarantine.c.request_id == name).order_by(since)
     with database.reading() as connection:
-        row = connection.execute(
-            select(submissions).where(submissions.c.request_id == request_id)
-        ).first()
+        row = connection.execute(select(submissions).where(of_name)).first()
         if row is None:
-            return None
-        decided = connection.execute(select_decisions(request_id)).all()
-        quarantined = connection.execute(
-            select(quarantine)
-            .where(quarantine.c.request_id == request_id)
-            .order_by(quarantine.c.quarantined_at)
-        ).all()
+            raise _unknown_decision(name)
+        decided = connection.execute(select_request_decisions(name)).all()
+        quarantined = connection.execute(entries).all()
     return {
-        **plain(row),
-        "decisions": [plain(decision) for decision in decided],
+        **decision_as_json(row),
+        "decisions": [decision_as_json(decision) for decision in decided],
         "quarantine": [
-            {**plain(one), "error": str(quarantined_of(one).error)} for one in quarantined
+            {**decision_as_json(entry), "error": str(quarantined_of(entry).error)}
+            for entry in quarantined
         ],
     }
 
 
-def plain(row: Row[Any]) -> dict[str, Any]:
-    """Returns a row as plain JSON values."""
+def select_request_decisions(request_id: str) -> Select[Any]:
+    """Returns the query for the decisions that answered a request, in the order of its policies."""
+    links = submission_decisions.c
+    return (
+        select(decisions)
+        .join(submission_decisions, links.decision_id == decisions.c.id)
+        .where(links.request_id == request_id)
+        .order_by(links.position)
+    )
+
+
+def decision_as_json(row: Row[Any]) -> dict[str, Any]:
+    """Returns the row of a decision, or of its request, as plain JSON values."""
     return {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in row._mapping.items()
     }
 
 
-def ledger(database: Database) -> dict[str, int]:
-    """Returns how many rows of each kind there are, all at one moment.
-
-    `submissions` is `decided` + `quarantined`; docs/decision-log.md says what else must add up.
-    """
-    by_outcome = [
-        _count(submissions.c.request_id, submissions.c.outcome == outcome).label(outcome)
-        for outcome in ("decided", "quarantined")
-    ]
-    final = or_(outbox.c.delivered_at.is_not(None), outbox.c.failed_at.is_not(None))
-    counts = select(
-        _count(submissions.c.request_id).label("submissions"),
-        *by_outcome,
-        _count(decisions.c.id).label("decisions"),
-        _count(outbox.c.id, ~final).label("webhooks_pending"),
-        _count(outbox.c.id, outbox.c.delivered_at.is_not(None)).label("webhooks_delivered"),
-        _count(outbox.c.id, outbox.c.delivered_at.is_(None), final).label("webhooks_given_up"),
-    )
-    with database.reading() as connection:
-        row = connection.execute(counts).one()
-    return {name: int(value) for name, value in row._mapping.items()}
-
-
-def _count(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
-    return select(func.count(column)).where(*where).scalar_subquery()
-
-
-def _after(row: Row[Any]) -> ColumnElement[bool]:
+def _decided_after(row: Row[Any]) -> ColumnElement[bool]:
     """Returns what holds of the decisions that follow a row, newest first."""
     at, name = decisions.c.decided_at, decisions.c.id
     # The second half implies the first, but an index can use only the first.

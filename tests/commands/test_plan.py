@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.commands.doctor.capacity import (
+from moderation.commands.doctor.plan import (
     MEASURED_REDIS,
     MEASURED_WORKERS,
     Load,

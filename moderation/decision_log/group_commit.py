@@ -1,4 +1,4 @@
-"""The turns that the threads of one process take to write to a database with one writer at a time.
+"""Group commit: threads of one process share transactions of a database with one writer at a time.
 
 A thread that waits for its turn leaves its work in a queue. The thread that has the turn, the
 leader, does all of that work in one transaction: the commit is what takes long, and the images of
@@ -29,15 +29,15 @@ _TURN_SECONDS = 5
 _MOST_TOGETHER = 64
 
 
-class _Pending(NamedTuple):
+class _PendingWork(NamedTuple):
     """Work that waits for a turn, and the future for what it returns."""
 
     work: Work[Any]
     result: Future[Any]
 
 
-class Turns:
-    """The turns at one database."""
+class GroupCommit:
+    """The turns to write to one database, whose waiting work is committed together."""
 
     def __init__(self, where: str, *, seconds: float = _TURN_SECONDS) -> None:
         """Prepares the turns.
@@ -49,7 +49,7 @@ class Turns:
         self._where = where
         self._seconds = seconds
         self._turn = threading.Lock()
-        self._waiting: deque[_Pending] = deque()
+        self._waiting: deque[_PendingWork] = deque()
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -78,12 +78,12 @@ class Turns:
             LogUnavailable: there was no turn, or the database does not answer. The work may be
                 written all the same, so it must be safe to do again.
         """
-        mine = _Pending(work, Future())
+        mine = _PendingWork(work, Future())
         self._waiting.append(mine)
         try:
             with self.turn():
                 while not mine.result.done():
-                    self._lead(transaction)
+                    self._lead_group(transaction)
         except LogUnavailable:
             # A leader may have written it meanwhile, and another thread taken the turn.
             if mine.result.cancel() or not mine.result.done():
@@ -93,16 +93,16 @@ class Turns:
             raise
         return cast(T, mine.result.result())
 
-    def _lead(self, transaction: Transaction) -> None:
-        """Writes what waits, the oldest first; then each has its result."""
-        taken: list[_Pending] = []
+    def _lead_group(self, transaction: Transaction) -> None:
+        """Commits what waits, the oldest first; then each has its result."""
+        taken: list[_PendingWork] = []
         try:
             while self._waiting and len(taken) < _MOST_TOGETHER:
                 taken.append(self._waiting.popleft())
             # Without those that have given up.
             group = [pending for pending in taken if pending.result.set_running_or_notify_cancel()]
             if group:
-                _write(group, transaction)
+                _commit_group(group, transaction)
         finally:
             for pending in taken:
                 if not pending.result.done():  # this thread was interrupted
@@ -111,13 +111,13 @@ class Turns:
                         pending.result.set_exception(error)
 
 
-def _write(group: Sequence[_Pending], transaction: Transaction) -> None:
+def _commit_group(group: Sequence[_PendingWork], transaction: Transaction) -> None:
     """Does the work of a group in one transaction, and sets the results once it is committed."""
     try:
         with transaction() as connection:
-            ends = [_end(pending.work, connection) for pending in group]
+            ends = [_grouped_result(pending.work, connection) for pending in group]
     except Exception as error:  # the database failed, and so everybody's work did
-        ends = [_own(error) for _ in group]
+        ends = [_error_copy_of(error) for _ in group]
     for pending, (result, failure) in zip(group, ends, strict=True):
         if failure is None:
             pending.result.set_result(result)
@@ -125,7 +125,7 @@ def _write(group: Sequence[_Pending], transaction: Transaction) -> None:
             pending.result.set_exception(failure)
 
 
-def _end(work: Work[Any], connection: Connection) -> tuple[Any, Exception | None]:
+def _grouped_result(work: Work[Any], connection: Connection) -> tuple[Any, Exception | None]:
     """Returns what a piece of work returns, or why it alone is undone.
 
     Raises:
@@ -140,7 +140,7 @@ def _end(work: Work[Any], connection: Connection) -> tuple[Any, Exception | None
         return None, error
 
 
-def _own(error: Exception) -> tuple[None, Exception]:
+def _error_copy_of(error: Exception) -> tuple[None, Exception]:
     """Returns one thread's own copy of an error, since raising an error changes it."""
     if not isinstance(error, LogUnavailable):
         return None, error

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import datetime
 from typing import Any
 
 #: Characters that act or have no shape: controls, halves of characters, line separators, formatting
@@ -63,9 +64,10 @@ def utf8(text: str) -> str:
 def json_text(value: Any, indent: int | None = None) -> str:
     r"""Returns JSON that shows the letters of all languages, and escapes invisible characters.
 
-    A name that is not UTF-8 keeps its bytes: \udcff stands for the byte ff, as in os.fsdecode.
+    A name that is not UTF-8 keeps its bytes: \udcff stands for the byte ff, as in os.fsdecode. A
+    time is written as its isoformat().
     """
-    text = json.dumps(value, indent=indent, ensure_ascii=False)
+    text = json.dumps(value, indent=indent, ensure_ascii=False, default=datetime.isoformat)
     # json escapes what is below a space in texts, so any line break that is left is its own.
     return _UNSEEN.sub(lambda f: f[0] if f[0] == "\n" else json.dumps(f[0])[1:-1], text)
 

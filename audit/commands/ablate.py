@@ -55,7 +55,7 @@ class ChangeOptions:
     ] = None
 
     def study(self, policies: Collection[Policy]) -> Study:
-        """Returns them as the library takes them.
+        """Returns the study that an ablation makes of them.
 
         Raises:
             typer.BadParameter: one is not of its form, or names a label that no policy has.

@@ -20,20 +20,14 @@ if TYPE_CHECKING:
 
 app = command_group("Layouts of datasets, and what a dataset holds.")
 
-LIST_EPILOG = examples(
-    "audit datasets list",
-    "audit datasets list --format json",
+
+@app.command(
+    "list",
+    epilog=examples(
+        "audit datasets list",
+        "audit datasets list --format json",
+    ),
 )
-
-INFO_EPILOG = examples(
-    "audit datasets info fairface/",
-    "audit datasets info labels.csv --adapter fairface --images photos/ --repair",
-    "audit datasets info people.csv --column image=file --column skin_tone=monk --benign",
-    "audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json",
-)
-
-
-@app.command("list", epilog=LIST_EPILOG)
 def list_adapters(format: TableOrJsonOption = "table") -> None:
     """List the layouts that can be read, where such datasets come from, and their licences."""
     from audit.datasets.adapters import ADAPTERS
@@ -50,7 +44,14 @@ def list_adapters(format: TableOrJsonOption = "table") -> None:
         say(f"  benign   {'yes' if adapter.benign else 'no'}")
 
 
-@app.command(epilog=INFO_EPILOG)
+@app.command(
+    epilog=examples(
+        "audit datasets info fairface/",
+        "audit datasets info labels.csv --adapter fairface --images photos/ --repair",
+        "audit datasets info people.csv --column image=file --column skin_tone=monk --benign",
+        "audit datasets info objects/ --truth revolver=weapons --truth cup=allow --format json",
+    )
+)
 @takes_options
 def info(
     path: Annotated[

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from audit.commands.opening import DECODING_THREADS, open_dataset, open_encoder, open_store
+from audit.commands.opening import open_dataset, open_embedded, open_encoder, open_store
 from audit.commands.options import DatasetOptions
 from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
 from moderation.commands.output import note, track
+
+if TYPE_CHECKING:
+    from audit.datasets.dataset import Dataset
+    from audit.embedding.dataset_features import EmbeddedDataset
+    from moderation.features import Storage
 
 EPILOG = examples(
     "audit embed --dataset fairface/ --model starter",
@@ -20,25 +24,22 @@ EPILOG = examples(
 )
 
 
-OnOption = Annotated[
-    Literal["here", "workers"],
-    typer.Option(help="In this process, or on the Celery workers of a queue."),
-]
-BrokerOption = Annotated[
-    str | None,
-    typer.Option(envvar=["AUDIT_BROKER", "MODERATION_BROKER_URL"], help="Redis of the workers."),
-]
-StorageOption = Annotated[
-    Literal["float32", "float16"],
-    typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
-]
-
-
 @takes_options
 def embed(
-    on: OnOption = "here",
-    broker: BrokerOption = None,
-    storage: StorageOption = "float32",
+    on: Annotated[
+        Literal["here", "workers"],
+        typer.Option(help="In this process, or on the Celery workers of a queue."),
+    ] = "here",
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            envvar=["AUDIT_BROKER", "MODERATION_BROKER_URL"], help="Redis of the workers."
+        ),
+    ] = None,
+    storage: Annotated[
+        Literal["float32", "float16"],
+        typer.Option(help="Of new features. float16 takes half the room, off by under 0.001."),
+    ] = "float32",
     *,
     options: DatasetOptions,
 ) -> None:
@@ -48,31 +49,37 @@ def embed(
 
     Images that are stored are not embedded again, and a run that is stopped keeps what it did.
     """
-    from audit.embedding.dataset_features import embed_dataset, embed_here
-
     reference = options.chosen_model([])
     dataset = open_dataset(options)
-    with ExitStack() as stack:
-        if on == "workers":
-            from audit.embedding.remote_features import embed_remotely, remote_stamp
-
-            store = open_store(options)
-            store.refuse_unwritable()
-            stamp = remote_stamp(dataset, reference, broker)
-            note(f"Model: {stamp.described}")
-            compute = embed_remotely(reference, stamp, broker)
-        else:
-            encoder = stack.enter_context(open_encoder(options, reference))
-            store, stamp = encoder.store, encoder.stamp
-            compute = embed_here(encoder, threads=DECODING_THREADS)
-        embedded = embed_dataset(
-            dataset,
-            stamp,
-            store,
-            compute,
-            storage=storage,
-            skip_bad=options.reading.skip_bad,
-            track=track,
-        )
+    if on == "workers":
+        embedded = _embed_on_workers(options, reference, dataset, broker, storage)
+    else:
+        with open_encoder(options, reference) as encoder:
+            embedded = open_embedded(options, dataset, encoder, storage)
     n = len(embedded.dataset)
     note(f"{n} images; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
+
+
+def _embed_on_workers(
+    options: DatasetOptions,
+    reference: str,
+    dataset: Dataset,
+    broker: str | None,
+    storage: Storage,
+) -> EmbeddedDataset:
+    from audit.embedding.dataset_features import embed_dataset
+    from audit.embedding.remote_features import embed_remotely, remote_stamp
+
+    store = open_store(options)
+    store.refuse_unwritable()
+    stamp = remote_stamp(dataset, reference, broker)
+    note(f"Model: {stamp.described}")
+    return embed_dataset(
+        dataset,
+        stamp,
+        store,
+        embed_remotely(reference, stamp, broker),
+        storage=storage,
+        skip_bad=options.reading.skip_bad,
+        track=track,
+    )

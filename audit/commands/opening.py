@@ -19,11 +19,12 @@ from moderation.visible_text import utf8
 if TYPE_CHECKING:
     from audit.audits.subject import Named, Subject
     from audit.datasets.dataset import Dataset
+    from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
-    from moderation.features import EmbeddingStore
+    from moderation.features import EmbeddingStore, Storage
 
 #: Threads that decode ahead of the encoder.
-DECODING_THREADS = 2 * usable()
+_THREADS = 2 * usable()
 
 
 def open_policies(names: Sequence[str], model: str | None) -> Named:
@@ -91,6 +92,31 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
         yield encoder
 
 
+def open_embedded(
+    options: DatasetOptions,
+    dataset: Dataset,
+    encoder: StoredEncoder,
+    storage: Storage = "float32",
+) -> EmbeddedDataset:
+    """Returns a dataset with its features; images without any are embedded in this process.
+
+    Raises:
+        DatasetError: images are wrong. ModelError: the model cannot be loaded, or failed.
+        StoreError: the store is damaged, or cannot be written.
+    """
+    from audit.embedding.dataset_features import embed_dataset, embed_here
+
+    return embed_dataset(
+        dataset,
+        encoder.stamp,
+        encoder.store,
+        embed_here(encoder, threads=_THREADS),
+        storage=storage,
+        skip_bad=options.reading.skip_bad,
+        track=track,
+    )
+
+
 @contextmanager
 def open_subject(
     options: DatasetOptions,
@@ -113,20 +139,12 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
-    from audit.embedding.dataset_features import embed_dataset, embed_here
 
     dataset = open_dataset(options)
     for features in by or ():  # a misspelt one must not cost the time of embedding
         dataset.groups(features)
     with open_encoder(options, options.chosen_model(policies)) as encoder:
-        embedded = embed_dataset(
-            dataset,
-            encoder.stamp,
-            encoder.store,
-            embed_here(encoder, threads=DECODING_THREADS),
-            skip_bad=options.reading.skip_bad,
-            track=track,
-        )
+        embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
         note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         command = utf8(join(["audit", *sys.argv[1:]]))

@@ -76,7 +76,7 @@ class ReadingOptions:
     ] = None
 
     def load_options(self) -> LoadOptions:
-        """Returns them as the library takes them.
+        """Returns these options as the library takes them.
 
         Raises:
             typer.BadParameter: a pair is not KEY=VALUE, or a key is named twice.

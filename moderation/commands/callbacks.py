@@ -41,7 +41,8 @@ def list_(
     with open_log(load_settings(), make=False) as decisions:
         found = list_callbacks(decisions.database, state, limit)
     if format == "json":
-        print_json([_callback_as_json(callback) for callback in found])
+        shown = map(_shown_callback, found)
+        print_json([{name: one[name] for name in one if name != "payload"} for one in shown])
         return
     columns = ("id", "since (UTC)", "to", "state", "tries", "next try (UTC)", "last error")
     print_table(columns, map(_callback_line, found))
@@ -61,7 +62,7 @@ def show(
     if callback is None:
         raise _unknown_callbacks([callback_id])
     # The payload stays text: it is signed to the byte.
-    print_json({**_callback_as_json(callback), "payload": callback.payload})
+    print_json(_shown_callback(callback))
 
 
 @app.command(
@@ -117,7 +118,7 @@ def _callback_line(callback: Callback) -> tuple[str, ...]:
     return (
         callback.id,
         f"{callback.created_at:{_TIME}}",
-        _callback_as_json(callback)["endpoint"],
+        callback.endpoint.partition("?")[0],
         callback.state,
         str(callback.attempts),
         f"{callback.next_attempt_at:{_TIME}}" if callback.state == "pending" else "",
@@ -125,18 +126,7 @@ def _callback_line(callback: Callback) -> tuple[str, ...]:
     )
 
 
-def _callback_as_json(callback: Callback) -> dict[str, Any]:
-    """Returns what may be shown: the URL without its query, where receivers put keys."""
-    times = {
-        name: time.isoformat() if (time := getattr(callback, name)) else None
-        for name in ("created_at", "next_attempt_at", "claimed_until", "delivered_at", "failed_at")
-    }
-    return {
-        "id": callback.id,
-        "request_id": callback.request_id,
-        "endpoint": callback.endpoint.partition("?")[0],
-        "state": callback.state,
-        "attempts": callback.attempts,
-        **times,
-        "last_error": callback.last_error,
-    }
+def _shown_callback(callback: Callback) -> dict[str, Any]:
+    """Returns a callback as commands show it: its URL without the query, where keys may be."""
+    shown = {"endpoint": callback.endpoint.partition("?")[0], "state": callback.state}
+    return vars(callback) | shown

@@ -95,7 +95,7 @@ def list_(
     format: RowFormatOption = "table",
 ) -> None:
     """List decisions, the newest first."""
-    from moderation.decision_log.decisions import decision_as_json, find_decisions
+    from moderation.decision_log.decisions import find_decisions
     from moderation.decision_log.export import write_csv, write_jsonl
     from moderation.decision_log.log import open_log
 
@@ -107,7 +107,7 @@ def list_(
     elif format == "csv":
         write_csv(rows, sys.stdout)
     elif format == "json":
-        print_json([decision_as_json(row) for row in rows])
+        print_json([row._asdict() for row in rows])
     else:
         _print_decision_table(rows)
 
@@ -259,7 +259,7 @@ def _print_decision_table(rows: list[Row[Any]]) -> None:
 def _replay_with_image(
     decided: DecisionToReplay, image: Path, settings: Settings, model: str | None, tolerance: float
 ) -> Replay:
-    """Returns what the model and the stored policy make of the image itself."""
+    """Returns the replay that --image asks for: of the image, by the model and stored policy."""
     from moderation.decision_log.replay import replay_image
     from moderation.scoring.pipeline_loading import load_pipeline
 

@@ -60,12 +60,12 @@ def demo(
         from moderation.client.client import Client
 
         limit = settings.max_image_bytes
-        named = [
-            (str(path.relative_to(images)) if images else path.name, path) for path in found.images
-        ]
         answers = submit_images(
             Client(settings),
-            [(name, partial(read_image, path, limit)) for name, path in named],
+            [
+                (str(path.relative_to(images or path.parent)), partial(read_image, path, limit))
+                for path in found.images
+            ],
             sorted(policies),
             queue="interactive",
         )

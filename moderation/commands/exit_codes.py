@@ -66,7 +66,7 @@ def exit_code(run: Callable[[], object], *, wrong_usage: tuple[type[ModerationEr
 
 @contextmanager
 def as_ctrl_c(*signals: signal.Signals) -> Iterator[None]:
-    """Makes signals end the block as Ctrl-C does, so that it cleans up."""
+    """Makes signals end the block as Ctrl-C does: it cleans up, and has that exit code."""
 
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt

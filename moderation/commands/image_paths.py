@@ -45,7 +45,13 @@ def find_images(paths: Iterable[str]) -> FoundImages:
     """
     found = FoundImages([], [])
     for path in map(Path, listed_paths(paths)):
-        if not _is_folder(path):
+        try:
+            is_folder = stat.S_ISDIR(path.stat().st_mode)
+        except (OSError, ValueError) as error:
+            name, why = shown_name(str(path)), getattr(error, "strerror", error)
+            what = brief(f"there is no file or folder {name} ({why})", _MOST_NAMED)
+            raise typer.BadParameter(what, param_hint="PATH") from error
+        if not is_folder:
             found.images.append(path)
             continue
         inside = list(entries(path))
@@ -56,20 +62,6 @@ def find_images(paths: Iterable[str]) -> FoundImages:
         where = ", ".join(map(shown_name, paths))
         raise typer.BadParameter(f"no image in {where}{over}", param_hint="PATH")
     return found
-
-
-def _is_folder(path: Path) -> bool:
-    """Returns whether a path is a folder, and not a file.
-
-    Raises:
-        typer.BadParameter: it does not exist.
-    """
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError) as error:
-        name, why = shown_name(str(path)), getattr(error, "strerror", error)
-        what = brief(f"there is no file or folder {name} ({why})", _MOST_NAMED)
-        raise typer.BadParameter(what, param_hint="PATH") from error
 
 
 def listed_paths(paths: Iterable[str]) -> Iterator[str]:

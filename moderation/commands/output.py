@@ -44,12 +44,12 @@ _CSV_COLUMNS = (
 
 
 def verdict_row(image: str, verdict: Verdict) -> Row:
-    """Returns the row of a verdict."""
+    """Returns the row to print of a verdict."""
     return {"image": image, **verdict.model_dump(mode="json")}
 
 
 def error_row(image: str, error: ModerationError) -> Row:
-    """Returns the row of an image that got no verdict; `flagged` and `action` are null."""
+    """Returns the row to print of an image without a verdict; `flagged` and `action` are null."""
     return {
         "image": image,
         "flagged": None,
@@ -86,7 +86,7 @@ def print_rows(rows: Iterable[Row], form: RowFormat, stream: TextIO | None = Non
         writer = csv.DictWriter(stream, _CSV_COLUMNS)
         writer.writeheader()
         for row in rows:
-            writer.writerow(_csv_row(row, to_people=stream.isatty()))
+            writer.writerow(_printed_csv_row(row, to_people=stream.isatty()))
             stream.flush()
     elif form == "json":
         print_json(list(rows), stream)
@@ -137,7 +137,7 @@ def print_table(
 
 
 def _table_fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
-    """Returns whether every column has room for its cells, folded where they are long."""
+    """Returns whether a table has room for its columns in print, with long cells folded."""
     needed = 2 * (len(names) - 1)
     for place, name in enumerate(names):
         widest = max((cell_len(name), *(row[place].cell_len for row in rows)))
@@ -146,7 +146,7 @@ def _table_fits(names: list[str], rows: list[list[Text]], width: int) -> bool:
 
 
 def _printed_record(names: list[str], row: list[Text]) -> Table:
-    """Returns a row as lines of a name and a cell; empty cells are left out."""
+    """Returns a row to print as lines of a name and a cell; empty cells are left out."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
@@ -156,7 +156,7 @@ def _printed_record(names: list[str], row: list[Text]) -> Table:
     return table
 
 
-def _csv_row(row: Row, *, to_people: bool) -> Row:
+def _printed_csv_row(row: Row, *, to_people: bool) -> Row:
     top = _most_similar(row["labels"])
     error = row.get("error", {}).get("message")
     return {
@@ -172,7 +172,7 @@ def _csv_row(row: Row, *, to_people: bool) -> Row:
 
 
 def _most_similar(labels: list[Row]) -> Row | None:
-    """Returns the label nearest to the image; similarities compare between policies."""
+    """Returns the label to print as nearest to the image; similarities compare between policies."""
     return max(labels, key=lambda label: float(label["similarity"]), default=None)
 
 
@@ -184,11 +184,11 @@ def verdict_table(rows: Iterable[Row]) -> tuple[Sequence[str], list[Sequence[str
     rows = list(rows)
     several = len({row["policy"]["id"] for row in rows if row["policy"]}) > 1
     by_image = groupby(rows, key=lambda row: str(row["image"]))
-    lines = [_verdict_line(image, list(group), several) for image, group in by_image]
+    lines = [_printed_verdict_line(image, list(group), several) for image, group in by_image]
     return ("image", "verdict", "because of", "looks most like"), lines
 
 
-def _verdict_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Text]:
+def _printed_verdict_line(image: str, rows: list[Row], several: bool) -> Sequence[str | Text]:
     action = max((row["action"] or "error" for row in rows), key=_SEVERITY.index)
     reasons = []
     for row in rows:
@@ -204,7 +204,7 @@ def _verdict_line(image: str, rows: list[Row], several: bool) -> Sequence[str | 
 
 
 def summary(rows: list[Row]) -> str:
-    """Returns a line that counts the rows by action."""
+    """Returns a line to print that counts the rows by action."""
     counts = {action: sum(row["action"] == action for row in rows) for action in _COLOURS}
     counts["error"] = sum("error" in row for row in rows)
     counted = ", ".join(f"{count} {action}" for action, count in counts.items() if count)

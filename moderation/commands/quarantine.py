@@ -50,7 +50,7 @@ def list_(
     with open_log(load_settings(), make=False) as decisions:
         found = list_quarantined(decisions.engine, reason=reason, every=all, limit=limit)
     if format == "json":
-        print_json([entry.as_json() for entry in found])
+        print_json([{**entry._asdict(), "state": entry.state} for entry in found])
         return
     rows = [
         (
@@ -74,10 +74,9 @@ def show(name: IdArgument) -> None:
     settings = load_settings()
     with open_log(settings, make=False) as decisions:
         entry = _quarantined_entry(decisions, name)
-    shown = entry.as_json()
     with _quarantine_registry(settings) as registry:
-        shown["can_be_retried"] = registry.quarantined(entry.request_id) is not None
-    print_json(shown)
+        stored = registry.quarantined(entry.request_id)
+    print_json({**entry._asdict(), "state": entry.state, "can_be_retried": stored is not None})
 
 
 @app.command(
@@ -160,6 +159,7 @@ def _chosen_quarantined(
 
 
 def _quarantined_entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
+    """Returns the quarantined request that a command names."""
     from moderation.decision_log.quarantine import find_quarantined
 
     entry = find_quarantined(decisions.engine, name)
@@ -171,7 +171,7 @@ def _quarantined_entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
 
 @contextmanager
 def _quarantine_registry(settings: Settings) -> Iterator[Registry]:
-    """Yields the registry of accepted requests.
+    """Yields the registry of accepted requests to a command on quarantine.
 
     Raises:
         BrokerUnavailable, SettingsError: Redis does not answer, or refuses the password.

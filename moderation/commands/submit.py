@@ -95,9 +95,9 @@ def submit_images(
     """
     waiting: deque[tuple[str, str | ModerationError, float]] = deque()
     for name, read in images:
-        begun = time.monotonic()
+        latest = time.monotonic() + client.settings.verdict_timeout_seconds
         submitted = _submit_one(client, read, policy_ids, queue)
-        while isinstance(submitted, QueueFull) and _has_time_to_submit(client, begun):
+        while isinstance(submitted, QueueFull) and time.monotonic() < latest:
             if waiting:  # our own requests are among those that fill the queue
                 yield _submitted_rows(client, *waiting.popleft())
             else:
@@ -120,10 +120,6 @@ def _submit_one(
         raise
     except ModerationError as error:
         return error
-
-
-def _has_time_to_submit(client: Client, begun: float) -> bool:
-    return time.monotonic() - begun < client.settings.verdict_timeout_seconds
 
 
 def _submitted_rows(

@@ -124,15 +124,15 @@ class Database:
                 time.sleep(random.uniform(0, 0.02 * 2**tried))
             try:
                 if self.is_sqlite:
-                    return self._group_commit.share(work, self._transaction)
+                    return self._group_commit.commit(work, self._transaction)
                 with self._transaction() as connection:
                     return work(connection)
             except (Vanished, IntegrityError) as error:
                 last: Exception = error
             except LogUnavailable as error:
-                if _sqlstate(error.__cause__) == _READ_ONLY:
+                if postgresql.sqlstate(error.__cause__) == _READ_ONLY:
                     self.engine.dispose()  # the next connection may lead to the right server
-                if not _sqlstate(error.__cause__).startswith(_CONTESTED):
+                if not postgresql.sqlstate(error.__cause__).startswith(_CONTESTED):
                     raise
                 last = error
         if isinstance(last, IntegrityError):
@@ -169,7 +169,7 @@ class Database:
 
 
 def _connection_pool(where: str) -> type[QueuePool]:
-    class Pool(QueuePool):
+    class DatabasePool(QueuePool):
         def connect(self) -> PoolProxiedConnection:
             try:
                 return super().connect()
@@ -177,7 +177,7 @@ def _connection_pool(where: str) -> type[QueuePool]:
                 what = f"no free connection within {_POOL_SECONDS} s"
                 raise LogUnavailable(what, where, "Check what keeps the database busy") from error
 
-    return Pool
+    return DatabasePool
 
 
 def _database_error(error: DBAPIError, where: str, *, lost: bool) -> ModerationError:
@@ -185,23 +185,14 @@ def _database_error(error: DBAPIError, where: str, *, lost: bool) -> ModerationE
     # The first line alone: the details that follow it quote values.
     lines = str(error.orig).strip().splitlines() or [type(error).__name__]
     what = lines[0].rstrip(".")
-    if lost or _is_passing(error):
+    if state := postgresql.sqlstate(error.orig):
+        may_pass = state.startswith(_PASSING)
+    elif getattr(error.orig, "sqlite_errorcode", 0) & 0xFF in _BEYOND_HOPE:
+        may_pass = False
+    else:
+        may_pass = isinstance(error, OperationalError | InterfaceError)
+    if lost or may_pass:
         return LogUnavailable(f"the decision log does not answer ({what})", where, _TRY_AGAIN)
     if isinstance(error, DataError):
         return RequestError("a value does not fit in the decision log", where, "Shorten it")
     return LogError(f"the decision log cannot be used ({what})", where, _REPAIR)
-
-
-def _is_passing(error: DBAPIError) -> bool:
-    """Returns whether a failure of the database may pass by itself."""
-    if state := _sqlstate(error.orig):
-        return state.startswith(_PASSING)
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None and code & 0xFF in _BEYOND_HOPE:
-        return False
-    return isinstance(error, OperationalError | InterfaceError)
-
-
-def _sqlstate(error: BaseException | None) -> str:
-    """Returns PostgreSQL's SQLSTATE; "" without one."""
-    return getattr(error, "sqlstate", None) or ""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, or_, select
 
 from moderation.decision_log.database import Database
 from moderation.decision_log.records import quarantined_of
@@ -74,19 +74,20 @@ def find_decisions(
     database: Database, wanted: WantedDecisions, *, limit: int | None = None
 ) -> Iterator[Row[Any]]:
     """Yields decisions, newest first; they are read in pages, with no transaction in between."""
-    newest_first = (decisions.c.decided_at.desc(), decisions.c.id.desc())
-    asked = select(decisions).where(*wanted.conditions).order_by(*newest_first)
-    last: Row[Any] | None = None
-    left = limit
+    at, name = decisions.c.decided_at, decisions.c.id
+    asked = select(decisions).where(*wanted.conditions).order_by(at.desc(), name.desc())
+    page, left = asked, limit
     while left is None or left > 0:
         size = _PAGE if left is None else min(left, _PAGE)
-        page = asked if last is None else asked.where(_decided_after(last))
         with database.reading() as connection:
             rows = connection.execute(page.limit(size)).all()
         yield from rows
         if len(rows) < size:
             return
         last = rows[-1]
+        # The second half implies the first, but an index can use only the first.
+        after = or_(at < last.decided_at, name < last.id)
+        page = asked.where(at <= last.decided_at, after)
         left = None if left is None else left - len(rows)
 
 
@@ -122,13 +123,13 @@ def _unknown_decision(name: str) -> RequestError:
 
 
 def describe_decision(database: Database, name: str) -> dict[str, Any]:
-    """Returns all that is known of a decision, or of a request with its decisions, as plain JSON.
+    """Returns all that is known of a decision, or of a request with its decisions.
 
     Raises:
         RequestError: no decision or request has that id.
     """
     if (decision := find_decision(database, name)) is not None:
-        return decision_as_json(decision)
+        return decision._asdict()
     of_name = submissions.c.request_id == name
     since = quarantine.c.quarantined_at
     entries = select(quarantine).where(quarantine.c.request_id == name).order_by(since)
@@ -139,11 +140,10 @@ def describe_decision(database: Database, name: str) -> dict[str, Any]:
         decided = connection.execute(select_request_decisions(name)).all()
         quarantined = connection.execute(entries).all()
     return {
-        **decision_as_json(row),
-        "decisions": [decision_as_json(decision) for decision in decided],
+        **row._asdict(),
+        "decisions": [decision._asdict() for decision in decided],
         "quarantine": [
-            {**decision_as_json(entry), "error": str(quarantined_of(entry).error)}
-            for entry in quarantined
+            {**entry._asdict(), "error": str(quarantined_of(entry).error)} for entry in quarantined
         ],
     }
 
@@ -157,18 +157,3 @@ def select_request_decisions(request_id: str) -> Select[Any]:
         .where(links.request_id == request_id)
         .order_by(links.position)
     )
-
-
-def decision_as_json(row: Row[Any]) -> dict[str, Any]:
-    """Returns the row of a decision, or of its request, as plain JSON values."""
-    return {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in row._mapping.items()
-    }
-
-
-def _decided_after(row: Row[Any]) -> ColumnElement[bool]:
-    """Returns what holds of the decisions that follow a row, newest first."""
-    at, name = decisions.c.decided_at, decisions.c.id
-    # The second half implies the first, but an index can use only the first.
-    return and_(at <= row.decided_at, or_(at < row.decided_at, name < row.id))

@@ -14,7 +14,6 @@ from typing import IO, Any, TextIO
 
 from sqlalchemy import JSON, Boolean, Float, Integer, Row
 
-from moderation.decision_log.decisions import decision_as_json
 from moderation.decision_log.tables import UtcDateTime, decisions
 from moderation.errors import RequestError
 from moderation.visible_text import json_text
@@ -27,7 +26,7 @@ _ROW_GROUP = 2000
 def write_jsonl(rows: Iterable[Row[Any]], stream: TextIO) -> None:
     """Exports a line with all columns for each decision."""
     for row in rows:
-        stream.write(json_text(decision_as_json(row)) + "\n")
+        stream.write(json_text(row._asdict()) + "\n")
 
 
 def write_csv(rows: Iterable[Row[Any]], stream: TextIO) -> None:
@@ -101,8 +100,10 @@ def export_text_file(path: Path | None) -> Iterator[TextIO]:
 
 def _export_row(row: Row[Any], *, times: bool = True) -> dict[str, Any]:
     """Returns a row with its JSON columns as text, and its times too if asked."""
-    values = decision_as_json(row) if times else dict(row._mapping)
+    values = row._asdict()
     for column in decisions.columns:
         if isinstance(column.type, JSON):
             values[column.name] = json_text(values[column.name])
+        elif times and isinstance(column.type, UtcDateTime):
+            values[column.name] = values[column.name].isoformat()
     return values

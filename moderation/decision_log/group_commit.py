@@ -40,7 +40,7 @@ class GroupCommit:
     """The turns to write to one database, whose waiting work is committed together."""
 
     def __init__(self, where: str, *, seconds: float = _TURN_SECONDS) -> None:
-        """Prepares the turns.
+        """Prepares the turns of a group commit.
 
         Args:
             where: the database, in errors.
@@ -53,7 +53,7 @@ class GroupCommit:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Holds the turn during the block.
+        """Holds the turn to commit during the block.
 
         Raises:
             LogUnavailable: another thread held it for too long.
@@ -67,7 +67,7 @@ class GroupCommit:
         finally:
             self._turn.release()
 
-    def share(self, work: Work[T], transaction: Transaction) -> T:
+    def commit(self, work: Work[T], transaction: Transaction) -> T:
         """Returns what `work` returns, once a transaction with it is committed.
 
         Args:
@@ -117,7 +117,7 @@ def _commit_group(group: Sequence[_PendingWork], transaction: Transaction) -> No
         with transaction() as connection:
             ends = [_grouped_result(pending.work, connection) for pending in group]
     except Exception as error:  # the database failed, and so everybody's work did
-        ends = [_error_copy_of(error) for _ in group]
+        ends = [_group_error_copy(error) for _ in group]
     for pending, (result, failure) in zip(group, ends, strict=True):
         if failure is None:
             pending.result.set_result(result)
@@ -140,7 +140,7 @@ def _grouped_result(work: Work[Any], connection: Connection) -> tuple[Any, Excep
         return None, error
 
 
-def _error_copy_of(error: Exception) -> tuple[None, Exception]:
+def _group_error_copy(error: Exception) -> tuple[None, Exception]:
     """Returns one thread's own copy of an error, since raising an error changes it."""
     if not isinstance(error, LogUnavailable):
         return None, error

@@ -19,32 +19,32 @@ def count_ledger(database: Database) -> dict[str, int]:
     `submissions` is `decided` + `quarantined`; docs/decision-log.md says what else must add up.
     """
     request_id, webhook = submissions.c.request_id, outbox.c.id
-    return _ledger_counts(
+    return _read_ledger(
         database,
-        submissions=_row_count(request_id),
-        decided=_row_count(request_id, submissions.c.outcome == "decided"),
-        quarantined=_row_count(request_id, submissions.c.outcome == "quarantined"),
-        decisions=_row_count(decisions.c.id),
-        webhooks_pending=_row_count(webhook, ~_FINAL),
-        webhooks_delivered=_row_count(webhook, outbox.c.delivered_at.is_not(None)),
-        webhooks_given_up=_row_count(webhook, outbox.c.delivered_at.is_(None), _FINAL),
+        submissions=_ledger_count(request_id),
+        decided=_ledger_count(request_id, submissions.c.outcome == "decided"),
+        quarantined=_ledger_count(request_id, submissions.c.outcome == "quarantined"),
+        decisions=_ledger_count(decisions.c.id),
+        webhooks_pending=_ledger_count(webhook, ~_FINAL),
+        webhooks_delivered=_ledger_count(webhook, outbox.c.delivered_at.is_not(None)),
+        webhooks_given_up=_ledger_count(webhook, outbox.c.delivered_at.is_(None), _FINAL),
     )
 
 
 def count_open(database: Database) -> dict[str, int]:
     """Returns the part of the ledger that is open: in quarantine, and webhooks to be sent."""
-    return _ledger_counts(
+    return _read_ledger(
         database,
-        quarantine_open=_row_count(quarantine.c.id, *OPEN),
-        outbox_undelivered=_row_count(outbox.c.id, ~_FINAL),
+        quarantine_open=_ledger_count(quarantine.c.id, *OPEN),
+        outbox_undelivered=_ledger_count(outbox.c.id, ~_FINAL),
     )
 
 
-def _row_count(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
+def _ledger_count(column: ColumnElement[Any], *where: ColumnElement[bool]) -> Any:
     return select(func.count(column)).where(*where).scalar_subquery()
 
 
-def _ledger_counts(database: Database, **counts: Any) -> dict[str, int]:
+def _read_ledger(database: Database, **counts: Any) -> dict[str, int]:
     with database.reading() as connection:
         row = connection.execute(select(*(counts[name].label(name) for name in counts))).one()
     return {name: int(value) for name, value in row._mapping.items()}

@@ -35,9 +35,11 @@ def locate_log(settings: Settings) -> URL:
     if settings.database_url is None:
         file = user_state_path("evenhand") / "decisions.db"
         return URL.create("sqlite+pysqlite", database=str(file))
-    url = _database_url(settings.database_url.get_secret_value())
+    url = _parsed_location(settings.database_url.get_secret_value())
     if url.get_backend_name() == "sqlite":
-        _refuse_memory(url)
+        if not url.database or url.database.startswith((":memory:", "file:")) or url.query:
+            remedy = "Write sqlite:///FILE, without options"
+            raise SettingsError("the decision log must be a file", _VARIABLE, remedy)
     elif find_spec("psycopg") is None:
         remedy = "Install evenhand[postgresql]"
         raise SettingsError("the driver of PostgreSQL is not installed", _VARIABLE, remedy)
@@ -45,7 +47,7 @@ def locate_log(settings: Settings) -> URL:
 
 
 def make_log_file(settings: Settings, url: URL) -> None:
-    """Makes the decision log's file, for its owner alone, if the log is a file and is not there.
+    """Makes the log's file at its location, for its owner alone, if it is a file and not there.
 
     Its folder is made only if it is our own: another folder that is missing is a mistake.
 
@@ -72,7 +74,7 @@ def make_log_file(settings: Settings, url: URL) -> None:
 
 
 def refuse_remains(file: Path) -> None:
-    """Raises LogUnavailable if a log's last writes are here and the log is not.
+    """Raises LogUnavailable if a log's last writes are at its location and the log is not.
 
     With a new log SQLite would throw them away, and into another it would write them.
     """
@@ -101,7 +103,7 @@ def shown_location(url: URL) -> str:
     return bare.render_as_string(hide_password=True)
 
 
-def _database_url(text: str) -> URL:
+def _parsed_location(text: str) -> URL:
     # What failed to parse is neither repeated nor kept as a cause: it may hold a password.
     try:
         url = make_url(text)
@@ -112,10 +114,3 @@ def _database_url(text: str) -> URL:
         remedy = "Write sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
         raise SettingsError("this is not a URL of SQLite or PostgreSQL", _VARIABLE, remedy)
     return url.set(drivername=driver)
-
-
-def _refuse_memory(url: URL) -> None:
-    if not url.database or url.database.startswith((":memory:", "file:")) or url.query:
-        raise SettingsError(
-            "the decision log must be a file", _VARIABLE, "Write sqlite:///FILE, without options"
-        )

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
-from typing import Self
 
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
@@ -76,7 +75,7 @@ def open_log(settings: Settings, *, make: bool = True) -> DecisionLog:
     return DecisionLog(database, endpoints=settings.callback_urls)
 
 
-class DecisionLog:
+class DecisionLog(AbstractContextManager["DecisionLog"]):
     """The decision log, for many threads; made by `open_log`.
 
     Every method raises LogUnavailable if the database does not answer, and LogError if it is
@@ -133,7 +132,7 @@ class DecisionLog:
         """
         pairs = list(zip(bases, verdicts, strict=True))
 
-        def add(connection: Connection, now: datetime) -> Decided:
+        def add_decided(connection: Connection, now: datetime) -> Decided:
             canonical = add_answer_decisions(connection, submission.request_id, pairs, now)
             links = [
                 {
@@ -147,7 +146,7 @@ class DecisionLog:
             connection.execute(insert(submission_decisions), links)
             return Decided(submission.request_id, canonical)
 
-        return self._answer_once(submission, "decided", add)
+        return self._answer_once(submission, "decided", add_decided)
 
     def quarantine(
         self,
@@ -171,13 +170,13 @@ class DecisionLog:
             RequestError: the id is that of another request.
         """
 
-        def add(connection: Connection, now: datetime) -> Quarantined:
+        def add_quarantined(connection: Connection, now: datetime) -> Quarantined:
             answer = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
             row = quarantine_values(answer, now, deliveries=deliveries, retries=retries)
             connection.execute(insert(quarantine), row)
             return answer
 
-        return self._answer_once(submission, "quarantined", add)
+        return self._answer_once(submission, "quarantined", add_quarantined)
 
     def release(self, quarantine_id: str) -> str:
         """Lets a quarantined request be decided again and returns its id; its row stays as history.
@@ -186,7 +185,7 @@ class DecisionLog:
             RequestError: nothing in quarantine has that id, or it was released or dropped before.
         """
 
-        def work(connection: Connection) -> str:
+        def release_logged(connection: Connection) -> str:
             request_id = self._end_quarantine(connection, quarantine_id, "released_at")
             connection.execute(
                 delete(submissions).where(
@@ -196,7 +195,7 @@ class DecisionLog:
             )
             return request_id
 
-        return self.database.write(work)
+        return self.database.write(release_logged)
 
     def drop(self, quarantine_id: str) -> None:
         """Notes that a quarantined request will not be tried again; its answer stays.
@@ -209,11 +208,8 @@ class DecisionLog:
         )
 
     def close(self) -> None:
-        """Closes the connections."""
+        """Closes the decision log."""
         self.database.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -226,7 +222,7 @@ class DecisionLog:
     ) -> Answer:
         """Returns the answer that `add` writes, or the one that was there first."""
 
-        def work(connection: Connection) -> Answer:
+        def logged_answer(connection: Connection) -> Answer:
             now = datetime.now(UTC)
             if insert_answer_rows(
                 connection, submissions, [submission_values(submission, outcome, now)]
@@ -241,10 +237,10 @@ class DecisionLog:
                 raise Vanished
             return known
 
-        return self.database.write(work)
+        return self.database.write(logged_answer)
 
     def _end_quarantine(self, connection: Connection, quarantine_id: str, column: str) -> str:
-        """Sets the time in this column of an open row, and returns its request's id."""
+        """Sets the time in this column of an open row of the log, and returns its request's id."""
         row = connection.execute(select(quarantine).where(quarantine.c.id == quarantine_id)).first()
         where, remedy = self.database.where, "`moderation quarantine list` shows what is open"
         if row is None:

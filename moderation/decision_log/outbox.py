@@ -50,7 +50,7 @@ class Callback:
 
     @property
     def state(self) -> State:
-        """Whether it is still to be sent, arrived, or was given up."""
+        """Whether this row of the outbox is still to be sent, arrived, or was given up."""
         if self.delivered_at:
             return "delivered"
         return "failed" if self.failed_at else "pending"
@@ -75,32 +75,24 @@ def outbox_rows(answer: Answer, endpoints: Iterable[str], now: datetime) -> list
 
 def _outbox_payload(answer: Answer, now: datetime) -> str:
     """Returns the JSON that is signed and sent; docs/callbacks.md shows it."""
-    decided = isinstance(answer, Decided)
-    return json.dumps(
-        {
-            "type": "moderation.decided" if decided else "moderation.quarantined",
-            "timestamp": now.isoformat().replace("+00:00", "Z"),
-            "data": _outbox_data(answer),
-        },
-        separators=(",", ":"),
-    )
-
-
-def _outbox_data(answer: Answer) -> Values:
     if isinstance(answer, Decided):
+        kind = "moderation.decided"
         response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
-        return response.model_dump(mode="json")
-    error = answer.error
-    return {
-        "request_id": answer.request_id,
-        "reason": answer.reason,
-        "error": {
-            "type": type(error).__name__,
-            "what": error.what,
-            "where": error.where,
-            "remedy": error.remedy,
-        },
-    }
+        data = response.model_dump(mode="json")
+    else:
+        kind, error = "moderation.quarantined", answer.error
+        data = {
+            "request_id": answer.request_id,
+            "reason": answer.reason,
+            "error": {
+                "type": type(error).__name__,
+                "what": error.what,
+                "where": error.where,
+                "remedy": error.remedy,
+            },
+        }
+    timestamp = now.isoformat().replace("+00:00", "Z")
+    return json.dumps({"type": kind, "timestamp": timestamp, "data": data}, separators=(",", ":"))
 
 
 def claim(
@@ -180,15 +172,15 @@ def retry(database: Database, ids: Sequence[str], *, now: datetime) -> list[str]
 
     Delivered rows stay as they are.
     """
-    return _make_rows_due(database, and_(_c.id.in_(ids), _c.delivered_at.is_(None)), now)
+    return _make_outbox_due(database, and_(_c.id.in_(ids), _c.delivered_at.is_(None)), now)
 
 
 def retry_all_failed(database: Database, *, now: datetime) -> list[str]:
     """Makes all rows of the outbox that were given up due now; returns their ids."""
-    return _make_rows_due(database, _STATES["failed"], now)
+    return _make_outbox_due(database, _STATES["failed"], now)
 
 
-def _make_rows_due(database: Database, which: ColumnElement[bool], now: datetime) -> list[str]:
+def _make_outbox_due(database: Database, which: ColumnElement[bool], now: datetime) -> list[str]:
     due = update(outbox).where(which).values(failed_at=None, next_attempt_at=now, attempts=0)
     return sorted(row.id for row in _updated_outbox_rows(database, due.returning(_c.id)))
 

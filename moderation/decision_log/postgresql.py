@@ -37,24 +37,28 @@ def prepare_postgresql(engine: Engine, *, seconds: float) -> None:
     """
     import psycopg
 
-    class Bounded(psycopg.Connection[Any]):
+    class BoundedPostgresql(psycopg.Connection[Any]):
         def wait(self, *args: Any, **options: Any) -> Any:
+            """Waits for PostgreSQL no longer than `seconds`."""
             try:
                 return super().wait(*args, **{"timeout": seconds, **options})
             except psycopg.errors._WaitTimeout as error:
                 self.close()  # a late answer would be taken for that of the next statement
                 raise psycopg.OperationalError(f"no answer within {seconds:g} s") from error
 
-    events.listen(engine, "connect", _set_server_limits)
-
     @events.listens_for(engine, "do_connect")
-    def connect(_dialect: object, _record: object, args: Any, options: Any) -> Any:
-        return Bounded.connect(*args, **options)
+    def connect_postgresql(_dialect: object, _record: object, args: Any, options: Any) -> Any:
+        return BoundedPostgresql.connect(*args, **options)
+
+    @events.listens_for(engine, "connect")
+    def set_postgresql_limits(connection: Any, _record: object) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
+            cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+            cursor.execute(f"SET idle_in_transaction_session_timeout = '{2 * STATEMENT_SECONDS}s'")
+        connection.commit()  # otherwise a rollback would undo the limits
 
 
-def _set_server_limits(connection: Any, _record: object) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SET statement_timeout = '{STATEMENT_SECONDS}s'")
-        cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
-        cursor.execute(f"SET idle_in_transaction_session_timeout = '{2 * STATEMENT_SECONDS}s'")
-    connection.commit()  # otherwise a rollback would undo the limits
+def sqlstate(error: BaseException | None) -> str:
+    """Returns PostgreSQL's SQLSTATE; "" without one."""
+    return getattr(error, "sqlstate", None) or ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from sqlalchemy import Engine, Row, Select, select
 
@@ -52,14 +52,6 @@ class QuarantinedRequest(NamedTuple):
             return "dropped"
         return "open" if self.released_at is None else "released"
 
-    def as_json(self) -> dict[str, Any]:
-        """Returns it as plain JSON values."""
-        times = {
-            name: at.isoformat() if (at := getattr(self, name)) else None
-            for name in ("quarantined_at", "released_at", "dropped_at")
-        }
-        return {**self._asdict(), "state": self.state, **times}
-
 
 def list_quarantined(
     engine: Engine, *, reason: str | None = None, every: bool = False, limit: int | None = None
@@ -102,17 +94,8 @@ def _select_quarantined() -> Select[Any]:
 
 
 def _quarantined_request(row: Row[Any]) -> QuarantinedRequest:
-    return QuarantinedRequest(
-        id=row.id,
-        request_id=row.request_id,
-        quarantined_at=row.quarantined_at,
-        reason=cast(Reason, row.reason),
-        error_type=row.error_type,
-        error=tuple(map(str, row.error_args)),
-        deliveries=row.deliveries,
-        retries=row.retries,
-        policies=tuple(row.policies or ()),
-        reference=row.reference or "",
-        released_at=row.released_at,
-        dropped_at=row.dropped_at,
-    )
+    known: dict[str, Any] = {name: getattr(row, name, None) for name in QuarantinedRequest._fields}
+    known["error"] = tuple(map(str, row.error_args))
+    known["policies"] = tuple(row.policies or ())
+    known["reference"] = row.reference or ""
+    return QuarantinedRequest(**known)

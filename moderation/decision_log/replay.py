@@ -57,7 +57,7 @@ class DecisionToReplay:
     columns: Mapping[str, Any]
 
     def policy(self) -> Policy:
-        """Returns the policy that decided.
+        """Returns the policy to replay the decision with.
 
         Raises:
             LogError: this version cannot read it.
@@ -110,7 +110,7 @@ def _decision_to_replay(row: Row[Any], content: Mapping[str, Any]) -> DecisionTo
         verdict = Verdict.model_validate(row.verdict)
     except ValidationError as error:
         raise LogError("its verdict cannot be read", row.id, _RESTORE) from error
-    columns = {name: getattr(row, name) for name in _columns_in_verdict(verdict)}
+    columns = {name: getattr(row, name) for name in _replayed_columns(verdict)}
     scale, bias = row.logit_scale, row.logit_bias
     return DecisionToReplay(row.id, verdict, content, row.frames, scale, bias, columns)
 
@@ -162,11 +162,11 @@ def replay_image(
     [again] = pipeline.moderate(
         content, pipeline.served(pipeline.policies), request_id=verdict.request_id
     )
-    _refuse_other_model(decided, again.model)
+    _refuse_replay_by(decided, again.model)
     return _replay_of(decided, again, tolerance)
 
 
-def _refuse_other_model(decided: DecisionToReplay, loaded: ModelStamp) -> None:
+def _refuse_replay_by(decided: DecisionToReplay, loaded: ModelStamp) -> None:
     before = decided.verdict.model
     for field in ("fingerprint", "preprocessing"):
         if getattr(before, field) != getattr(loaded, field):
@@ -182,7 +182,7 @@ def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> R
     before = decided.verdict
     found = [*_contradictions(decided)]
     for name in ("frame", "action", "flagged", "categories", "policy"):
-        _note_difference(found, name, getattr(before, name), getattr(again, name))
+        _note_replay_difference(found, name, getattr(before, name), getattr(again, name))
     apart = [0.0]
     apart += [
         abs(score - again.category_scores.get(name, math.inf))
@@ -190,28 +190,22 @@ def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> R
     ]
     labels = {label.label: label for label in again.labels}
     for label in before.labels:
-        apart += _label_differences(found, label, labels[label.label])
+        other = labels[label.label]
+        for name in sorted(LabelScore.model_fields.keys() - {"similarity", "score"}):
+            was, now = getattr(label, name), getattr(other, name)
+            _note_replay_difference(found, f"{label.label}: {name}", was, now)
+        apart += [abs(label.similarity - other.similarity), abs(label.score - other.score)]
     furthest = max(apart)
     if not furthest <= tolerance:
         found.append(f"a score or similarity is off by {furthest:.3g}")
     return Replay(decided.id, tuple(found), furthest)
 
 
-def _label_differences(found: list[str], before: LabelScore, again: LabelScore) -> list[float]:
-    """Notes what differs in a label, and returns how far its numbers are off."""
-    exact = LabelScore.model_fields.keys() - {"similarity", "score"}
-    for name in sorted(exact):
-        _note_difference(
-            found, f"{before.label}: {name}", getattr(before, name), getattr(again, name)
-        )
-    return [abs(before.similarity - again.similarity), abs(before.score - again.score)]
-
-
 def _contradictions(decided: DecisionToReplay) -> list[str]:
-    """Returns where parts of the row contradict each other."""
+    """Returns where parts of a replayed row contradict each other."""
     found: list[str] = []
-    for name, said in _columns_in_verdict(decided.verdict).items():
-        _note_difference(found, f"column {name}", decided.columns[name], said)
+    for name, said in _replayed_columns(decided.verdict).items():
+        _note_replay_difference(found, f"column {name}", decided.columns[name], said)
     # The hash of the stored text, since a policy of this version may have more fields.
     text = json.dumps(decided.content, sort_keys=True, ensure_ascii=False)
     if hashlib.sha256(text.encode()).hexdigest() != decided.verdict.policy.sha256:
@@ -219,7 +213,7 @@ def _contradictions(decided: DecisionToReplay) -> list[str]:
     return found
 
 
-def _columns_in_verdict(verdict: Verdict) -> dict[str, Any]:
+def _replayed_columns(verdict: Verdict) -> dict[str, Any]:
     """Returns what a row has in columns and in its verdict."""
     return {
         "id": verdict.decision_id,
@@ -235,6 +229,6 @@ def _columns_in_verdict(verdict: Verdict) -> dict[str, Any]:
     }
 
 
-def _note_difference(found: list[str], name: str, before: object, again: object) -> None:
+def _note_replay_difference(found: list[str], name: str, before: object, again: object) -> None:
     if before != again:
         found.append(f"{name} was {before}, is {again}")

@@ -65,12 +65,12 @@ def _expired_rows(before: datetime) -> Iterator[tuple[Table, ColumnElement[bool]
 def _purge_expired(database: Database, table: Table, old: ColumnElement[bool]) -> int:
     [key] = table.primary_key
 
-    def work(connection: Connection) -> int:
+    def purge_some(connection: Connection) -> int:
         # Rows that another worker is deleting or using are left to it, or to the next time.
         some = select(key).where(old).limit(_BATCH).with_for_update(skip_locked=True, of=table)
         return connection.execute(delete(table).where(key.in_(some))).rowcount
 
     total = 0
-    while gone := database.write(work):
+    while gone := database.write(purge_some):
         total += gone
     return total

@@ -11,7 +11,6 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -74,7 +73,11 @@ class SqliteFiles:
             )
             try:
                 held.execute("PRAGMA schema_version").fetchall()  # reading is what opens the file
-                self._opened = dict(self._files_there())
+                # SQLite keeps the others beside the real file.
+                real = Path(os.path.realpath(self._file))
+                beside = [real.with_name(real.name + end) for end in _BESIDE]
+                found = {path: _sqlite_identity(path) for path in (self._file, *beside)}
+                self._opened = {path: its for path, its in found.items() if its is not None}
             except BaseException:
                 held.close()
                 raise
@@ -82,7 +85,7 @@ class SqliteFiles:
 
     def check(self) -> None:
         """Raises LogUnavailable unless the files are those that were opened."""
-        lost = [path for path, opened in self._opened.items() if _file_identity(path) != opened]
+        lost = [path for path, opened in self._opened.items() if _sqlite_identity(path) != opened]
         if not lost and self._is_smaller():
             self._opened[self._file] = _NO_FILE
             lost = [self._file]
@@ -106,20 +109,14 @@ class SqliteFiles:
         return size < before
 
     def close(self) -> None:
-        """Closes the connection."""
+        """Closes the connection that holds SQLite's files."""
         with self._lock:
             if self._held is not None:
                 self._held.close()
             self._held, self._opened = None, {}
 
-    def _files_there(self) -> Iterator[tuple[Path, _Identity]]:
-        real = Path(os.path.realpath(self._file))  # SQLite keeps the others beside this one
-        for path in (self._file, *(real.with_name(real.name + end) for end in _BESIDE)):
-            if (found := _file_identity(path)) is not None:
-                yield path, found
 
-
-def _file_identity(path: Path) -> _Identity | None:
+def _sqlite_identity(path: Path) -> _Identity | None:
     try:
         found = path.stat()
     except OSError:
@@ -131,18 +128,18 @@ def prepare_sqlite(engine: Engine, files: SqliteFiles) -> None:
     """Sets the engine's connections up, and checks the files before each transaction begins."""
 
     @events.listens_for(engine, "do_connect")
-    def connect(dialect: Dialect, _record: object, _args: Any, options: Any) -> Any:
+    def connect_sqlite(dialect: Dialect, _record: object, _args: Any, options: Any) -> Any:
         files.hold()
         return dialect.connect(files.uri, **options, uri=True)
 
     @events.listens_for(engine, "begin")
-    def begin(connection: Connection) -> None:
+    def begin_sqlite(connection: Connection) -> None:
         files.check()
         writes = connection.get_execution_options().get(WRITES)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     @events.listens_for(engine, "connect")
-    def set_pragmas(connection: sqlite3.Connection, _record: object) -> None:
+    def set_sqlite_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         # FULL, so that what was acknowledged survives a power cut.
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")

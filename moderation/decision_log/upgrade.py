@@ -59,16 +59,12 @@ def upgrade_tables(database: Database, *, migrations: Path = MIGRATIONS) -> None
                 return
         with database.writing() as connection:
             if not database.is_sqlite:  # there the transaction alone locks the file
-                _lock_upgrade(connection)
+                # Another worker may be at it, which takes time with large tables.
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
             if not _is_upgraded(connection, migrations, database.where):
                 _run_upgrade(connection, migrations)
-
-
-def _lock_upgrade(connection: Connection) -> None:
-    """Waits until no other worker upgrades the tables: with large ones that takes time."""
-    connection.execute(text("SET LOCAL lock_timeout = 0"))
-    connection.execute(text("SET LOCAL statement_timeout = 0"))
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
 
 
 def _is_upgraded(connection: Connection, migrations: Path, where: str) -> bool:

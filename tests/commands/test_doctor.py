@@ -238,27 +238,35 @@ def test_the_decision_log_is_looked_at_and_not_changed(tmp_path: Path) -> None:
     assert rights == Diagnosis("ok", "no others on this machine have any")
 
 
-@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
-def test_a_decision_log_that_all_may_use_is_named(tmp_path: Path, mode: int) -> None:
-    file = tmp_path / "decisions.db"
-    settings = load_settings(database_url=f"sqlite:///{file}")
+@pytest.fixture
+def log_settings(tmp_path: Path) -> Settings:
+    """Settings of a new decision log."""
+    settings = load_settings(database_url=f"sqlite:///{tmp_path}/decisions.db")
     open_log(settings).close()
+    return settings
+
+
+@pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666])
+def test_a_decision_log_that_all_may_use_is_named(
+    log_settings: Settings, tmp_path: Path, mode: int
+) -> None:
+    file = tmp_path / "decisions.db"
     file.chmod(mode)
-    [check] = check_log_rights(settings)
+    [check] = check_log_rights(log_settings)
     assert check.state == "warn"
     assert check.found == f"all users of this machine may use {file} ({mode:04o})"
     assert check.remedy.startswith(f"Run chmod o-rwx {file}, or")
 
 
-def test_a_folder_that_all_may_remove_the_decision_log_from_is_named(tmp_path: Path) -> None:
-    settings = load_settings(database_url=f"sqlite:///{tmp_path}/decisions.db")
-    open_log(settings).close()
+def test_a_folder_that_all_may_remove_the_decision_log_from_is_named(
+    log_settings: Settings, tmp_path: Path
+) -> None:
     tmp_path.chmod(0o777)
-    [check] = check_log_rights(settings)
+    [check] = check_log_rights(log_settings)
     assert check.found == f"all users of this machine may use {tmp_path} (0777)"
     for harmless in (0o755, 0o1777):  # as /srv and /tmp are
         tmp_path.chmod(harmless)
-        [check] = check_log_rights(settings)
+        [check] = check_log_rights(log_settings)
         assert check.state == "ok"
 
 
@@ -269,13 +277,10 @@ def test_the_last_answers_of_a_log_that_is_missing_are_a_failure(tmp_path: Path)
         list(check_decision_log(settings))
 
 
-def test_a_decision_log_of_a_newer_version_fails(tmp_path: Path) -> None:
-    file = tmp_path / "decisions.db"
-    settings = load_settings(database_url=f"sqlite:///{file}")
-    open_log(settings).close()
-    with closing(sqlite3.connect(file)) as database, database:
+def test_a_decision_log_of_a_newer_version_fails(log_settings: Settings, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "decisions.db")) as database, database:
         database.execute("UPDATE decision_log_version SET version_num = 'of the future'")
-    [check] = check_decision_log(settings)
+    [check] = check_decision_log(log_settings)
     assert check.state == "fail"
     assert "newer version (of the future)" in check.found
 

@@ -44,7 +44,7 @@ class SharedDatabase:
         self.commits += 1
 
     def write(self, work: Work[int]) -> int:
-        return self.turns.share(work, self.transaction)
+        return self.turns.commit(work, self.transaction)
 
     def together(self, works: list[Work[int]]) -> list[Future[int]]:
         """Returns the results of works that all wait for one turn, in order."""

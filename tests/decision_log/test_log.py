@@ -271,15 +271,20 @@ def _workers(url: str, number: int) -> list[subprocess.Popen[str]]:
     ]
 
 
+def _begin(process: subprocess.Popen[str]) -> None:
+    """Lets a worker open the log, once it is ready."""
+    assert process.stdin
+    process.stdin.write("\n")
+    process.stdin.flush()
+
+
 def test_workers_that_start_at_once_make_the_tables_once_and_agree(database_url: str) -> None:
     running = _workers(database_url, 5)
     for process in running:
         assert process.stdout
         assert process.stdout.readline() == "ready\n"
     for process in running:  # only now does any of them open the log
-        assert process.stdin
-        process.stdin.write("\n")
-        process.stdin.flush()
+        _begin(process)
     printed = [process.communicate() for process in running]
     assert [process.returncode for process in running] == [0] * 5, printed
     assert len({output for output, _ in printed}) == 1
@@ -290,10 +295,8 @@ def test_workers_that_start_at_once_make_the_tables_once_and_agree(database_url:
 def test_a_worker_that_is_killed_leaves_whole_answers(database_url: str) -> None:
     with open_log(load_settings(database_url=database_url)) as log:
         [process] = _workers(database_url, 1)
-        assert process.stdin
+        _begin(process)
         assert process.stdout
-        process.stdin.write("\n")
-        process.stdin.flush()
         for _ in range(10):
             process.stdout.readline()
         process.kill()

@@ -41,11 +41,15 @@ def answered(log: DecisionLog) -> list[str]:
         return sorted(connection.scalars(select(submissions.c.request_id)))
 
 
+def copy_log(file: Path, copy: Path) -> None:
+    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
+        source.backup(target)
+
+
 def backup(file: Path) -> Path:
     """Returns a whole copy, made as docs/decision-log.md says."""
     copy = file.with_name("backup.db")
-    with closing(sqlite3.connect(file)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
+    copy_log(file, copy)
     return copy
 
 
@@ -182,8 +186,7 @@ def checkpoint(file: Path) -> None:
 
 
 def restore_in_place(copy: Path, file: Path) -> None:
-    with closing(sqlite3.connect(copy)) as source, closing(sqlite3.connect(file)) as target:
-        source.backup(target)
+    copy_log(copy, file)
     checkpoint(file)
 
 

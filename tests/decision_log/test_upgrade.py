@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shutil
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,7 +24,7 @@ from moderation.errors import (
     SettingsError,
 )
 from moderation.settings import Settings, load_settings
-from tests.conftest import ROOT
+from tests.support.command_line import python
 from tests.support.decision_samples import (
     answer_to,
     decide_one,
@@ -145,6 +143,6 @@ def test_without_its_driver_postgresql_is_refused_with_the_name_of_the_extra() -
         "from moderation.settings import load_settings\n"
         "open_log(load_settings(database_url='postgresql://host/db'))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    done = python(code, check=False)
     assert "SettingsError" in done.stderr
     assert "evenhand[postgresql]" in done.stderr

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from typer.testing import CliRunner
 
 import audit
 from audit import errors
+from audit.commands.app import app
 from audit.datasets.adapters import ADAPTERS
 from audit.gate.checks import Check
 from audit.gate.limits import LIMITS, Limits, load_limits
@@ -127,13 +126,7 @@ def test_no_page_names_a_path_of_one_machine_or_promises_what_an_audit_cannot(pa
 
 
 def test_the_help_of_the_command_line_leads_to_pages_that_are_there() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "audit", "--help"],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    pages = re.findall(r"docs/[\w-]+\.md", done.stdout)
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["--help"])
+    pages = re.findall(r"docs/[\w-]+\.md", done.output)
     assert pages
     assert all((ROOT / page).is_file() for page in pages)

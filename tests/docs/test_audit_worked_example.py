@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.conftest import POLICIES, ROOT, SHARED
+from tests.conftest import POLICIES, ROOT
 from tests.support.pages import Block, read_sections, section, table
 
-FACES = SHARED / "data" / "faces"
 Row = dict[str, Any]
 
 
@@ -42,11 +41,9 @@ class Clone(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    if not FACES.is_dir():
-        pytest.skip("the annotated faces of ../shared/data are not here")
+def clone(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     folder = tmp_path_factory.mktemp("example")
-    (folder / "faces").symlink_to(FACES)
+    (folder / "faces").symlink_to(faces)
     (folder / "policies").symlink_to(POLICIES)
     (folder / "examples").symlink_to(ROOT / "examples")
     made = Clone(folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -20,6 +19,7 @@ from moderation.commands import app as moderation_app
 from moderation.commands import exit_codes
 from moderation.commands.doctor import command as doctor
 from moderation.settings import PREFIX, Settings
+from tests.support.command_line import walk_commands
 from tests.support.pages import (
     DOCS,
     PAGES,
@@ -39,16 +39,10 @@ PROGRAMS: dict[str, Any] = {
 PAGE = {"moderation": "commands.md", "audit": "audit.md"}
 
 
-def walk(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
-    """Yields every command that does something, by what is typed for it."""
-    for name, inner in getattr(command, "commands", {}).items():
-        yield from walk(inner, *path, name)
-    if not hasattr(command, "commands"):
-        yield " ".join(path), command
-
-
 COMMANDS = {
-    name: command for program, group in PROGRAMS.items() for name, command in walk(group, program)
+    name: command
+    for program, app in PROGRAMS.items()
+    for name, command in walk_commands(app, program)
 }
 #: Only these of the audit's lack the options that a section of their own describes.
 OWN_OPTIONS_ONLY = ("audit datasets list", "audit datasets info")

@@ -25,6 +25,7 @@ DOCS = (ROOT / "docs" / "metrics.md").read_text(encoding="utf-8")
 STAMP = ModelStamp(
     id="m", revision="1", fingerprint="f", preprocessing="p", dtype="float32", device="cpu"
 )
+DASHBOARD: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text(encoding="utf-8"))
 #: What a histogram is read by, and metrics of the process, which Prometheus's library makes.
 PROCESS = {"process_resident_memory_bytes", "process_cpu_seconds_total"}
 
@@ -64,11 +65,6 @@ def _types() -> dict[str, str]:
     }
 
 
-def _dashboard() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FOLDER / "dashboard.json").read_text(encoding="utf-8"))
-    return found
-
-
 def _rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load((FOLDER / "alerts.yaml").read_text(encoding="utf-8"))["groups"]
     return [rule for group in groups for rule in group["rules"]]
@@ -77,10 +73,10 @@ def _rules() -> list[dict[str, Any]]:
 def _queries() -> dict[str, str]:
     """Returns every PromQL expression by where it stands."""
     found = {rule.get("alert") or rule["record"]: rule["expr"] for rule in _rules()}
-    for panel in _dashboard()["panels"]:
+    for panel in DASHBOARD["panels"]:
         for target in panel.get("targets", []):
             found[f"{panel['title']} {target['refId']}"] = target["expr"]
-    for variable in _dashboard()["templating"]["list"]:
+    for variable in DASHBOARD["templating"]["list"]:
         if variable["type"] == "query":
             found[f"${variable['name']}"] = variable["query"]["query"]
     return found
@@ -131,7 +127,7 @@ def test_the_names_are_found_in_a_query() -> None:
 
 
 def test_the_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
-    panels = _dashboard()["panels"]
+    panels = DASHBOARD["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     assert len({panel["title"] for panel in panels}) == len(panels)
     cells: set[tuple[int, int]] = set()
@@ -146,21 +142,21 @@ def test_the_panels_have_ids_of_their_own_and_do_not_overlap() -> None:
 
 def test_every_panel_says_what_it_shows_and_takes_the_chosen_data_source() -> None:
     chosen = {"type": "prometheus", "uid": "${datasource}"}
-    panels = [panel for panel in _dashboard()["panels"] if panel["type"] != "row"]
+    panels = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
     assert len(panels) > 20
     for panel in panels:
         assert panel["description"]
         assert panel["datasource"] == chosen
         assert all(target["datasource"] == chosen for target in panel["targets"])
         assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
-    assert _dashboard()["schemaVersion"] >= 39
-    variables = {variable["name"] for variable in _dashboard()["templating"]["list"]}
-    used = set(re.findall(r"\$\{?(\w+)", json.dumps(_dashboard())))
+    assert DASHBOARD["schemaVersion"] >= 39
+    variables = {variable["name"] for variable in DASHBOARD["templating"]["list"]}
+    used = set(re.findall(r"\$\{?(\w+)", json.dumps(DASHBOARD)))
     assert used - {"__rate_interval", "__all"} == variables
 
 
 def test_every_metric_is_on_the_dashboard() -> None:
-    shown = set(_NAME.findall(json.dumps(_dashboard()["panels"])))
+    shown = set(_NAME.findall(json.dumps(DASHBOARD["panels"])))
     assert {name for name in _types() if not any(one.startswith(name) for one in shown)} == set()
 
 

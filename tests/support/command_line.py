@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,14 @@ def clean_environment(**variables: str) -> dict[str, str]:
     """Returns the variables of a program: the caller's without its own settings, and more."""
     kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
     return {**kept, **variables}
+
+
+def walk_commands(command: Any, *path: str) -> Iterator[tuple[str, Any]]:
+    """Yields every command that does something, by what is typed for it."""
+    for name, inner in getattr(command, "commands", {}).items():
+        yield from walk_commands(inner, *path, name)
+    if not hasattr(command, "commands"):
+        yield " ".join(path), command
 
 
 def leading_to(settings: Settings) -> dict[str, str]:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.text import Text
 
 from moderation.commands.command_line import examples
 from moderation.commands.doctor.decision_log import check_decision_log, check_log_rights
-from moderation.commands.doctor.diagnosis import Diagnosis, named
+from moderation.commands.doctor.diagnosis import Diagnosis, named, print_diagnoses
 from moderation.commands.doctor.plan import (
     MEASURED_WORKERS,
     Load,
@@ -32,8 +31,7 @@ from moderation.commands.doctor.worker import (
     check_policies,
     check_timeouts,
 )
-from moderation.commands.options import TableOrJson, TableOrJsonOption, takes_options
-from moderation.commands.output import print_json, print_table
+from moderation.commands.options import TableOrJsonOption, takes_options
 from moderation.errors import RequestError
 from moderation.settings import Settings, load_settings
 
@@ -43,8 +41,6 @@ EPILOG = examples(
     "moderation doctor --plan 10e6/day",
     "moderation doctor --plan 250/s --peak 1 --images-per-second 90",
 )
-
-_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 @dataclass(frozen=True)
@@ -112,21 +108,7 @@ def doctor(
     _refuse_options_without_plan(ctx)
     setup = read_setup(ctx)
     diagnoses = [found for name, check in CHECKS.items() for found in named(name, check(setup))]
-    _print_diagnoses(diagnoses, format)
-
-
-def _print_diagnoses(diagnoses: list[Diagnosis], form: TableOrJson) -> None:
-    """Prints what was found; exits with 1 where a check failed."""
-    if form == "json":
-        print_json([{"name": found.name, **found._asdict()} for found in diagnoses])
-    else:
-        rows = [
-            (name, Text(state, _COLOURS[state]), found, remedy)
-            for state, found, remedy, name in diagnoses
-        ]
-        print_table(("check", "", "found", "to do"), rows)
-    if any(diagnosis.state == "fail" for diagnosis in diagnoses):
-        raise typer.Exit(1)
+    print_diagnoses(diagnoses, format)
 
 
 def _refuse_options_without_plan(ctx: typer.Context) -> None:

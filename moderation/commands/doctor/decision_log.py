@@ -65,25 +65,21 @@ def check_log_rights(settings: Settings) -> Iterator[Diagnosis]:
     if file is None or not file.exists():
         return
     paths = (file, *(file.with_name(file.name + end) for end in ("-wal", "-shm")))
-    open_to_all = [path for path in paths if _file_mode(path) & stat.S_IRWXO]
-    if _lets_all_remove(file.parent):
+    open_to_all = [path for path in paths if _log_file_mode(path) & stat.S_IRWXO]
+    # In a folder such as /tmp, with its sticky bit, nobody may remove the files of others.
+    if _log_file_mode(file.parent) & (stat.S_IWOTH | stat.S_ISVTX) == stat.S_IWOTH:
         open_to_all.insert(0, file.parent)
     if not open_to_all:
         yield Diagnosis("ok", "no others on this machine have any")
         return
-    shown = ", ".join(f"{path} ({_file_mode(path):04o})" for path in open_to_all)
+    shown = ", ".join(f"{path} ({_log_file_mode(path):04o})" for path in open_to_all)
     remedy = (
         f"Run chmod o-rwx {shlex.join(map(str, open_to_all))}, or keep it in a folder of its own"
     )
     yield Diagnosis("warn", f"all users of this machine may use {shown}", remedy)
 
 
-def _lets_all_remove(folder: Path) -> bool:
-    """Returns whether all users may remove others' files from a folder; from /tmp they may not."""
-    return bool(_file_mode(folder) & stat.S_IWOTH and not _file_mode(folder) & stat.S_ISVTX)
-
-
-def _file_mode(path: Path) -> int:
+def _log_file_mode(path: Path) -> int:
     try:
         return stat.S_IMODE(path.stat().st_mode)
     except OSError:  # the files beside it come and go

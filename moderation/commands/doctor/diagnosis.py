@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Literal, NamedTuple
 
+import typer
+from rich.text import Text
+
+from moderation.commands.options import TableOrJson
+from moderation.commands.output import print_json, print_table
 from moderation.errors import ModerationError
+
+_COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
 class Diagnosis(NamedTuple):
@@ -30,3 +37,17 @@ def failure(error: ModerationError) -> Diagnosis:
     """Returns the diagnosis of a check that met an error."""
     place = f"{error.where}: " if error.where else ""
     return Diagnosis("fail", place + error.what, error.remedy)
+
+
+def print_diagnoses(diagnoses: list[Diagnosis], form: TableOrJson) -> None:
+    """Prints diagnoses; exits with 1 where a check failed."""
+    if form == "json":
+        print_json([{"name": found.name, **found._asdict()} for found in diagnoses])
+    else:
+        rows = [
+            (name, Text(state, _COLOURS[state]), found, remedy)
+            for state, found, remedy, name in diagnoses
+        ]
+        print_table(("check", "", "found", "to do"), rows)
+    if any(diagnosis.state == "fail" for diagnosis in diagnoses):
+        raise typer.Exit(1)

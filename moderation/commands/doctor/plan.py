@@ -187,9 +187,18 @@ def read_measured(path: Path) -> WorkerKind:
 def print_plan(made: Plan, form: TableOrJson) -> None:
     """Prints a plan with all that it assumes."""
     if form == "json":
-        print_json(_plan_as_json(made))
+        workers = [{**row._asdict(), "kind": row.kind._asdict()} for row in made.workers]
+        peak, cost = {"peak_images_per_second": made.load.peak}, {"cost": made.redis.cost._asdict()}
+        load, redis = made.load._asdict() | peak, made.redis._asdict() | cost
+        print_json({"load": load, "workers": workers, "redis": redis})
         return
-    print_table(("load", "", "assumed"), _planned_load_rows(made.load))
+    factor = f"{made.load.peak_factor:g} times the average: --peak"
+    rows = [
+        ("average", f"{made.load.images_per_second:,.1f} images/s", ""),
+        ("peak", f"{made.load.peak:,.1f} images/s", factor),
+        ("utilisation", f"{made.load.utilisation:.0%}", "waiting grows near 100%: --utilisation"),
+    ]
+    print_table(("load", "", "assumed"), rows)
     print()
     columns = ("worker", "images/s", "workers", "memory", "in hand", "an hour's peak drains in")
     print_table(columns, map(_planned_worker_row, made.workers))
@@ -200,14 +209,6 @@ def print_plan(made: Plan, form: TableOrJson) -> None:
     note(f"Redis: {made.redis.cost.setup}")
 
 
-def _planned_load_rows(load: Load) -> list[tuple[str, str, str]]:
-    return [
-        ("average", f"{load.images_per_second:,.1f} images/s", ""),
-        ("peak", f"{load.peak:,.1f} images/s", f"{load.peak_factor:g} times the average: --peak"),
-        ("utilisation", f"{load.utilisation:.0%}", "waiting grows near 100%: --utilisation"),
-    ]
-
-
 def _planned_worker_row(row: WorkerPlan) -> tuple[str, ...]:
     return (
         row.kind.name,
@@ -215,7 +216,7 @@ def _planned_worker_row(row: WorkerPlan) -> tuple[str, ...]:
         f"{row.workers:,}",
         f"{row.memory_mb / 1000:,.1f} GB",
         f"{row.requests_in_hand:,}",
-        _drain_time(row.drain_seconds),
+        _planned_drain_time(row.drain_seconds),
     )
 
 
@@ -241,16 +242,7 @@ def _planned_redis_rows(made: Plan) -> list[tuple[str, str, str]]:
     ]
 
 
-def _drain_time(seconds: float | None) -> str:
+def _planned_drain_time(seconds: float | None) -> str:
     if seconds is None:
         return "never"
     return f"{seconds / 60:,.0f} min" if seconds < 2 * 3600 else f"{seconds / 3600:,.1f} h"
-
-
-def _plan_as_json(made: Plan) -> dict[str, object]:
-    """Returns a plan for JSON, records within records."""
-    return {
-        "load": {**made.load._asdict(), "peak_images_per_second": made.load.peak},
-        "workers": [{**row._asdict(), "kind": row.kind._asdict()} for row in made.workers],
-        "redis": {**made.redis._asdict(), "cost": made.redis.cost._asdict()},
-    }

@@ -54,7 +54,7 @@ def _redis_server(connection: redis.Redis) -> str:
 
 def _check_redis_access(connection: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     """Tries to get in without a password, and looks who else could."""
-    if not _lets_strangers_in(connection):
+    if not _redis_lets_strangers_in(connection):
         yield Diagnosis("ok", "it asks for a password")
         return
     remedy = "Set requirepass or ACLs: whoever can write here decides what workers do"
@@ -73,7 +73,7 @@ def _check_redis_access(connection: redis.Redis, settings: Settings) -> Iterator
         yield Diagnosis("warn", "it lets everybody in: no password, and not protected", remedy)
 
 
-def _lets_strangers_in(connection: redis.Redis) -> bool:
+def _redis_lets_strangers_in(connection: redis.Redis) -> bool:
     pool: Any = connection.connection_pool
     given = {**pool.connection_kwargs, "username": None, "password": None}
     stranger = redis.ConnectionPool(connection_class=pool.connection_class, **given)
@@ -194,10 +194,6 @@ def _check_redis_results(_: redis.Redis, settings: Settings) -> Iterator[Diagnos
         yield Diagnosis("ok", shown_url(results))
 
 
-def _check_redis_queues(connection: redis.Redis, _: Settings) -> Iterator[Diagnosis]:
-    yield Diagnosis("ok", look(connection).described)
-
-
 def _check_redis_workers(_: redis.Redis, settings: Settings) -> Iterator[Diagnosis]:
     with create_app(settings) as app:
         answers = app.control.ping(timeout=1.0)
@@ -219,6 +215,6 @@ _PARTS: dict[str, _RedisCheck] = {
     "redis persistence": _check_redis_persistence,
     "clock": _check_redis_clock,
     "redis results": _check_redis_results,
-    "queues": _check_redis_queues,
+    "queues": lambda connection, _: iter([Diagnosis("ok", look(connection).described)]),
     "workers": _check_redis_workers,
 }

@@ -11,7 +11,7 @@ from moderation.commands.doctor.diagnosis import Diagnosis, failure
 from moderation.commands.doctor.setup import Setup
 from moderation.encoders.cores import usable
 from moderation.errors import ModerationError, PolicyError
-from moderation.listen_address import Address, is_loopback, parse_address
+from moderation.listen_address import is_loopback, parse_address
 from moderation.policy import Policy, find_policy, load_policies
 from moderation.settings import Settings
 
@@ -135,22 +135,14 @@ def check_doors(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("warn", f"URLs may lead to {shown}", remedy)
     if settings.metrics_address is None:
         return
-    yield from _check_metrics_door(parse_address(settings.metrics_address))
-
-
-def _check_metrics_door(address: Address) -> Iterator[Diagnosis]:
-    """Yields who can read the metrics, where other machines can."""
-    if _is_every_network(address.host):
+    address = parse_address(settings.metrics_address)
+    try:
+        is_every_network = ip_address(address.host).is_unspecified
+    except ValueError:  # a name
+        is_every_network = False
+    if is_every_network:
         remedy = "Name the one address of this machine that your Prometheus reads"
         yield Diagnosis("warn", f"{address} listens on every network", remedy, "metrics")
     elif not is_loopback(address.host):
         remedy = "Let only your Prometheus reach it"
         yield Diagnosis("ok", f"other machines reach {address}", remedy, "metrics")
-
-
-def _is_every_network(host: str) -> bool:
-    """Returns whether a host stands for every network that this machine is in."""
-    try:
-        return ip_address(host).is_unspecified
-    except ValueError:
-        return False

@@ -26,19 +26,11 @@ from moderation.features import text_key
 from moderation.local_servers import EmbeddedWorker
 from moderation.policy import load_policy
 from moderation.settings import Settings
-from tests.conftest import POLICIES, SHARED
+from tests.conftest import POLICIES
 from tests.support.annotated_files import write_picture
-from tests.support.command_line import unframed
+from tests.support.command_line import python, unframed
 
-FACES = SHARED / "data" / "faces"
 VARIANTS = [str(POLICIES / "variants" / f"person-labels{end}.yaml") for end in ("", "-child")]
-
-
-@pytest.fixture(scope="module")
-def faces() -> Path:
-    if not FACES.is_dir():
-        pytest.skip("the annotated faces of ../shared/data are not here")
-    return FACES
 
 
 #: Makes torch impossible to import, in a program that should not need it.
@@ -57,9 +49,7 @@ def audit(
     """Runs the command line as a program."""
     program = f"import sys\n{WITHOUT_TORCH if without_torch else ''}"
     program += "sys.argv[0] = 'audit'\nimport audit.__main__ as m\nm.main()"
-    done = subprocess.run(
-        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False
-    )
+    done = python(program, *arguments, check=False)
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     return done

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +14,7 @@ from audit.commands.datasets import app
 from audit.commands.options import ReadingOptions
 from audit.datasets.adapters import ADAPTERS
 from tests.support.annotated_files import face, fairface, write_picture
+from tests.support.command_line import python
 
 
 def run(*words: str, code: int = 0) -> Any:
@@ -33,8 +32,7 @@ def document(*words: str, code: int = 0) -> Any:
 def test_the_command_loads_no_tables_until_it_runs() -> None:
     code = "import sys, audit.commands.datasets; "
     code += "print(*{'pandas', 'pyarrow', 'torch', 'moderation.settings'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    assert python(code).stdout.strip() == ""
 
 
 def test_list_names_every_adapter_with_its_layout_and_licence() -> None:

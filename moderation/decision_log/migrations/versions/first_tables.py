@@ -10,15 +10,15 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Makes the tables."""
-    _policies()
-    _decisions()
-    _submissions()
-    _quarantine()
-    _outbox()
+    """Makes the first tables."""
+    _first_policies()
+    _first_decisions()
+    _first_submissions()
+    _first_quarantine()
+    _first_outbox()
 
 
-def _policies() -> None:
+def _first_policies() -> None:
     op.create_table(
         "policies",
         sa.Column("sha256", sa.String(64), nullable=False),
@@ -30,7 +30,7 @@ def _policies() -> None:
     )
 
 
-def _decisions() -> None:
+def _first_decisions() -> None:
     op.create_table(
         "decisions",
         sa.Column("id", sa.String(36), nullable=False),
@@ -72,7 +72,7 @@ def _decisions() -> None:
     op.create_index("ix_decisions_policy_sha256", "decisions", ["policy_sha256"])
 
 
-def _submissions() -> None:
+def _first_submissions() -> None:
     op.create_table(
         "submissions",
         sa.Column("request_id", sa.String(128), nullable=False),
@@ -107,7 +107,7 @@ def _submissions() -> None:
     op.create_index("ix_submission_decisions_decision_id", "submission_decisions", ["decision_id"])
 
 
-def _quarantine() -> None:
+def _first_quarantine() -> None:
     op.create_table(
         "quarantine",
         sa.Column("id", sa.String(36), nullable=False),
@@ -126,7 +126,7 @@ def _quarantine() -> None:
     op.create_index("ix_quarantine_quarantined_at", "quarantine", ["quarantined_at"])
 
 
-def _outbox() -> None:
+def _first_outbox() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", sa.String(64), nullable=False),

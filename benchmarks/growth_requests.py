@@ -31,7 +31,7 @@ from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, ModerationResponse, Verdict
 from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect, create_app
-from moderation.queue.depth import look
+from moderation.queue.depth import look_at_depths
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.pipeline import Pipeline, Timer
 from moderation.scoring.verdict import decide, deciding_frame, make_verdict
@@ -162,7 +162,7 @@ def _queue_times(
         submitted = time.perf_counter()
         taker.take()
         taken = time.perf_counter()
-        look(connection)
+        look_at_depths(connection)
         took["submit"].append(submitted - start)
         took["take and acknowledge"].append(taken - submitted)
         took["read depth and age"].append(time.perf_counter() - taken)

@@ -26,7 +26,7 @@ from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
 from moderation.policy import shipped_policies
 from moderation.queue.celery_app import UNACKED, connect
-from moderation.queue.depth import look
+from moderation.queue.depth import look_at_depths
 from moderation.settings import Settings, load_settings
 
 #: What this program itself asks, which no figure holds. The worker looks at the length of its
@@ -161,7 +161,7 @@ def measure_look(client: Client, connection: redis.Redis, given: Given, waiting:
     message = connection.lindex(QUEUES["interactive"], -1) or b""
     for _ in range(waiting // _PIPELINE):
         connection.lpush(QUEUES["interactive"], *[message] * _PIPELINE)
-    looks = _repeats_per_second(lambda: look(connection), 0.3)
+    looks = _repeats_per_second(lambda: look_at_depths(connection), 0.3)
     connection.delete(QUEUES["interactive"])
     return 1000 / looks
 

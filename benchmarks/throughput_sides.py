@@ -18,7 +18,7 @@ from celery import Celery
 from benchmarks import program
 from benchmarks.label_set import POLICY_ID, PROMPTS, LabelSet
 from benchmarks.rivals import create_rival_app, task_name
-from moderation.client.client import Client, pauses
+from moderation.client.client import Client, collect_pauses
 from moderation.encoders.cores import usable
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
@@ -63,7 +63,7 @@ class Rival:
 
     def collect(self, request_id: str) -> Scores:
         """Returns what the task returned; raises where it failed or the worker ended."""
-        for pause in pauses(_ANSWER_SECONDS):
+        for pause in collect_pauses(_ANSWER_SECONDS):
             meta = self.app.backend.get_task_meta(request_id)
             if meta["status"] == "SUCCESS":
                 return dict(meta["result"])

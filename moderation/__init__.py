@@ -37,39 +37,6 @@ if TYPE_CHECKING:
     from moderation.policy import Policy, load_policy
     from moderation.settings import Settings, load_settings
 
-_MODULE_OF = {
-    **dict.fromkeys(
-        (
-            "BrokerUnavailable",
-            "DecodingFailed",
-            "EncoderFailed",
-            "ImageError",
-            "ImageUnavailable",
-            "LogError",
-            "LogUnavailable",
-            "ModelError",
-            "ModerationError",
-            "PolicyError",
-            "QueueFull",
-            "RequestError",
-            "SettingsError",
-            "StoreError",
-            "TransientError",
-            "VerdictTimeout",
-            "WorkerError",
-        ),
-        "moderation.errors",
-    ),
-    **dict.fromkeys(
-        ("ImageReference", "LabelScore", "Verdict", "strictest_action"), "moderation.messages"
-    ),
-    **dict.fromkeys(
-        ("Client", "acollect", "asubmit", "collect", "submit"), "moderation.client.client"
-    ),
-    **dict.fromkeys(("Policy", "load_policy"), "moderation.policy"),
-    **dict.fromkeys(("Settings", "load_settings"), "moderation.settings"),
-}
-
 __all__ = [
     "BrokerUnavailable",
     "Client",
@@ -102,6 +69,18 @@ __all__ = [
     "strictest_action",
     "submit",
 ]
+
+_MODULE_OF = {
+    **dict.fromkeys(__all__, "moderation.errors"),
+    **dict.fromkeys(
+        ("ImageReference", "LabelScore", "Verdict", "strictest_action"), "moderation.messages"
+    ),
+    **dict.fromkeys(
+        ("Client", "acollect", "asubmit", "collect", "submit"), "moderation.client.client"
+    ),
+    **dict.fromkeys(("Policy", "load_policy"), "moderation.policy"),
+    **dict.fromkeys(("Settings", "load_settings"), "moderation.settings"),
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -84,9 +84,9 @@ class EmbeddedRedis:
             SettingsError: no redis-server. BrokerUnavailable: it does not start.
         """
         for _ in range(_TRIES):  # another process may take the free port first
-            self.port = self.port or _free_port()
+            self.port = self.port or _free_server_port()
             try:
-                if self._spawn():
+                if self._spawn_server():
                     return
             except BaseException:
                 self.stop()
@@ -97,11 +97,11 @@ class EmbeddedRedis:
             "the embedded redis-server does not start", find_redis_server(), "Run it by hand to see"
         )
 
-    def _spawn(self) -> bool:
+    def _spawn_server(self) -> bool:
         """Starts the process; returns whether it answers."""
         with _signals_deferred():
             self._process = subprocess.Popen(
-                self._command(),
+                self._server_command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -111,9 +111,9 @@ class EmbeddedRedis:
         # Through standard input, since other users can read a command line.
         self._process.stdin.write(f"requirepass {self._password}\n".encode())
         self._process.stdin.close()
-        return self._answers()
+        return self._server_answers()
 
-    def _command(self) -> list[str]:
+    def _server_command(self) -> list[str]:
         options = {
             "bind": "127.0.0.1",
             "port": str(self.port),
@@ -124,7 +124,7 @@ class EmbeddedRedis:
         pairs = [word for name, value in options.items() for word in (f"--{name}", value)]
         return [find_redis_server(), "-", *pairs]
 
-    def _answers(self) -> bool:
+    def _server_answers(self) -> bool:
         assert self._process is not None
         deadline = time.monotonic() + _START_SECONDS
         with redis.Redis.from_url(self.url, socket_connect_timeout=1) as connection:
@@ -138,7 +138,7 @@ class EmbeddedRedis:
     def stop(self) -> None:
         """Ends the server; returns when it is gone."""
         if self._process is not None:
-            _end(self._process)
+            _end_server(self._process)
             self._process = None
 
     def __enter__(self) -> Self:
@@ -172,7 +172,7 @@ class EmbeddedWorker:
             **inherited,
             "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
             "MODERATION_RESULT_URL": settings.result_backend_url.get_secret_value(),
-            **_tls_files(settings),
+            **_worker_tls_files(settings),
             **(environment or {}),
         }
 
@@ -185,26 +185,23 @@ class EmbeddedWorker:
         self._log = tempfile.TemporaryFile()
         # torch and others leave caches in the temporary folder; this one goes with the worker.
         self._folder = tempfile.TemporaryDirectory(prefix="evenhand-", ignore_cleanup_errors=True)
+        folder = self._folder.name
+        log = f"sqlite:///{folder}/decisions.db"
         try:
             with _signals_deferred():
                 self._process = subprocess.Popen(
                     self._command,
-                    env={**self._own_folder(), **self._environment},
+                    env={"TMPDIR": folder, "MODERATION_DATABASE_URL": log, **self._environment},
                     stdin=subprocess.DEVNULL,
                     stdout=self._log,
                     stderr=self._log,
                     start_new_session=True,
                 )
-            self._wait_until_it_answers()
+            self._wait_until_worker_answers()
         except BaseException:
             self.__exit__()
             raise
         return self
-
-    def _own_folder(self) -> dict[str, str]:
-        """Returns the variables that keep what the worker writes in its own folder."""
-        log = f"sqlite:///{self._folder.name}/decisions.db"
-        return {"TMPDIR": self._folder.name, "MODERATION_DATABASE_URL": log}
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -212,7 +209,7 @@ class EmbeddedWorker:
         assert self._process is not None
         return self._process
 
-    def _wait_until_it_answers(self) -> None:
+    def _wait_until_worker_answers(self) -> None:
         app = create_app(self._settings)
         deadline = time.monotonic() + _WORKER_START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
@@ -229,13 +226,13 @@ class EmbeddedWorker:
     def __exit__(self, *_: object) -> None:
         try:
             if self._process is not None:
-                _end(self._process)
+                _end_server(self._process)
         finally:
             self._log.close()
             self._folder.cleanup()
 
 
-def _tls_files(settings: Settings) -> dict[str, str]:
+def _worker_tls_files(settings: Settings) -> dict[str, str]:
     """Returns the variables that name the files that a rediss:// URL needs."""
     names = ("redis_ca_file", "redis_cert_file", "redis_key_file")
     given = {f"MODERATION_{name.upper()}": getattr(settings, name) for name in names}
@@ -261,7 +258,7 @@ def _signals_deferred() -> Iterator[None]:
         signal.raise_signal(caught_number)
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def _end_server(process: subprocess.Popen[bytes]) -> None:
     """Asks a process to end, insists after a while or at a second Ctrl-C; waits for it."""
     process.terminate()
     try:
@@ -275,7 +272,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
         raise
 
 
-def _free_port() -> int:
+def _free_server_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

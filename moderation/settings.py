@@ -26,7 +26,7 @@ PREFIX = "MODERATION_"
 DEFAULT_MODEL = "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
 
 
-def _split(separator: str) -> BeforeValidator:
+def _split_setting(separator: str) -> BeforeValidator:
     def split(value: Any) -> Any:
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(separator) if part.strip())
@@ -35,26 +35,26 @@ def _split(separator: str) -> BeforeValidator:
     return BeforeValidator(split)
 
 
-def _resolved(roots: tuple[Path, ...]) -> tuple[Path, ...]:
+def _resolved_roots_setting(roots: tuple[Path, ...]) -> tuple[Path, ...]:
     return tuple(root.expanduser().resolve() for root in roots)
 
 
-def _lower(hosts: tuple[str, ...]) -> tuple[str, ...]:
+def _lower_setting(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(host.lower() for host in hosts)
 
 
-def _web_schemes(schemes: tuple[str, ...]) -> tuple[str, ...]:
+def _schemes_setting(schemes: tuple[str, ...]) -> tuple[str, ...]:
     if strange := set(schemes) - {"http", "https"}:
         raise ValueError(f"a URL is fetched over https or http, not {', '.join(sorted(strange))}")
     return schemes
 
 
-def _networks(value: Any) -> Any:
+def _networks_setting(value: Any) -> Any:
     """Returns texts as networks; an address within one is a slip that would allow too much."""
-    return tuple(map(_network, value)) if isinstance(value, list | tuple) else value
+    return tuple(map(_network_setting, value)) if isinstance(value, list | tuple) else value
 
 
-def _network(value: Any) -> IPv4Network | IPv6Network:
+def _network_setting(value: Any) -> IPv4Network | IPv6Network:
     try:
         return ip_network(value)
     except ValueError:
@@ -66,7 +66,7 @@ def _network(value: Any) -> IPv4Network | IPv6Network:
     raise ValueError(f"{value!r} names an address inside a network; write {meant} for all of it")
 
 
-def _redis_url(url: SecretStr) -> SecretStr:
+def _redis_url_setting(url: SecretStr) -> SecretStr:
     """Refuses a URL that redis and kombu would fail on later, each in its own way."""
     wrong = ValueError("write redis://host:6379/0, or rediss:// for TLS")
     try:
@@ -81,7 +81,7 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
-def _listen_address(address: str) -> str:
+def _listen_address_setting(address: str) -> str:
     try:
         parse_address(address)
     except ValueError as error:
@@ -89,12 +89,15 @@ def _listen_address(address: str) -> str:
     return address
 
 
-ListenAddress = Annotated[str, AfterValidator(_listen_address)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
-Paths = Annotated[tuple[Path, ...], NoDecode, _split(os.pathsep)]
-Words = Annotated[tuple[str, ...], NoDecode, _split(",")]
+ListenAddress = Annotated[str, AfterValidator(_listen_address_setting)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url_setting)]
+Paths = Annotated[tuple[Path, ...], NoDecode, _split_setting(os.pathsep)]
+Words = Annotated[tuple[str, ...], NoDecode, _split_setting(",")]
 Networks = Annotated[
-    tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_networks), _split(",")
+    tuple[IPv4Network | IPv6Network, ...],
+    NoDecode,
+    BeforeValidator(_networks_setting),
+    _split_setting(","),
 ]
 
 
@@ -161,13 +164,15 @@ class Settings(BaseSettings):
         description=f"Policy files, or folders of them, that a worker serves; "
         f"`{os.pathsep}` between.",
     )
-    allowed_roots: Annotated[Paths, AfterValidator(_resolved)] = Field(
+    allowed_roots: Annotated[Paths, AfterValidator(_resolved_roots_setting)] = Field(
         (), description=f"Folders that a path may lie in; `{os.pathsep}` between. None by default."
     )
-    allowed_hosts: Annotated[Words, AfterValidator(_lower)] = Field(
+    allowed_hosts: Annotated[Words, AfterValidator(_lower_setting)] = Field(
         (), description="Hosts that a URL may name, exactly; `,` between. None by default."
     )
-    allowed_schemes: Annotated[Words, AfterValidator(_lower), AfterValidator(_web_schemes)] = Field(
+    allowed_schemes: Annotated[
+        Words, AfterValidator(_lower_setting), AfterValidator(_schemes_setting)
+    ] = Field(
         ("https",), description="Schemes that a URL may have, of https and http; `,` between."
     )
     allowed_networks: Networks = Field(

@@ -27,7 +27,9 @@ def one_line(text: str) -> str:
 
     A second time it changes nothing more, so anything that prints may call it to be safe.
     """
-    return _UNSEEN.sub(lambda found: _written_out(found[0]), text)
+    return _UNSEEN.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode("ascii"), text
+    )
 
 
 def brief(text: str, most: int = 600) -> str:
@@ -70,7 +72,3 @@ def json_text(value: Any, indent: int | None = None) -> str:
     text = json.dumps(value, indent=indent, ensure_ascii=False, default=datetime.isoformat)
     # json escapes what is below a space in texts, so any line break that is left is its own.
     return _UNSEEN.sub(lambda f: f[0] if f[0] == "\n" else json.dumps(f[0])[1:-1], text)
-
-
-def _written_out(character: str) -> str:
-    return character.encode("unicode_escape", "surrogatepass").decode("ascii")

@@ -29,7 +29,7 @@ ORDER = {
         commands
         __main__
     """,
-    "moderation.messages": "message | response | queues | signatures\n reference\n request",
+    "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
         confinement | polyglots | jpeg_segments | png_chunks | fetch
@@ -46,9 +46,9 @@ ORDER = {
     """,
     "moderation.images.decode": "child\n process\n pool",
     "moderation.queue": """
-        celery_app | scripts | sending | pooled_transport
+        celery_app | scripts | packed_message | pooled_transport
         registry | depth | envelope | former_keys
-        acceptance | consumer | recovery
+        acceptance | guarded_transport | recovery
     """,
     "moderation.encoders": """
         cores | options | encoder | hub
@@ -70,14 +70,14 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        background | connection_log | logs | quarantine | request
+        periodic_threads | outage_filter | log_lines | quarantine | arrival
         metrics
-        answering | callbacks | metrics_server | serving
+        answering | callbacks | metrics_server | celery_worker
         tasks
-        running
+        assembly
     """,
     "moderation.worker.callbacks": """
-        receivers | schedule
+        receivers | signer | schedule | breaker
         delivery
         dispatcher
     """,

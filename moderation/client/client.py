@@ -33,7 +33,7 @@ from moderation.messages import (
     QueueName,
     Verdict,
 )
-from moderation.queue.acceptance import enter
+from moderation.queue.acceptance import accept_request
 from moderation.queue.celery_app import broker_errors, connect, create_app
 from moderation.queue.registry import Registry
 from moderation.settings import Settings, load_settings
@@ -73,17 +73,17 @@ class Client:
             QueueFull: too many requests wait already: slow down, and try again later.
             BrokerUnavailable: Redis does not answer, or is full.
         """
-        request = make_request(image, policies)
-        self._refuse_large(request.image)
+        request = _request_of_client(image, policies)
+        self._refuse_large_image(request.image)
         if not isinstance(queue, str) or queue not in QUEUES:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
             )
-        enter(request, queue, self._registry, self._app, self.settings)
+        accept_request(request, queue, self._registry, self._app, self.settings)
         log.info("submitted", extra={"request_id": request.request_id, "queue": queue})
         return request.request_id
 
-    def _refuse_large(self, image: ImageReference) -> None:
+    def _refuse_large_image(self, image: ImageReference) -> None:
         """Raises ImageError for bytes that no worker would take, before they are in Redis."""
         most = self.settings.max_image_bytes
         if image.bytes is not None and len(image.bytes) > most:
@@ -107,11 +107,11 @@ class Client:
             ModerationError: the worker's own error, of its own class such as ImageError.
             WorkerError: the worker failed in some other way.
         """
-        for pause in self._pauses(timeout_seconds):
-            if (verdicts := self._look(request_id)) is not None:
+        for pause in self._collect_pauses(timeout_seconds):
+            if (verdicts := self._look_to_collect(request_id)) is not None:
                 return verdicts
             time.sleep(pause)
-        raise self._timed_out(request_id)
+        raise self._collect_timed_out(request_id)
 
     async def asubmit(
         self,
@@ -130,28 +130,28 @@ class Client:
         self, request_id: str, *, timeout_seconds: float | None = None
     ) -> tuple[Verdict, ...]:
         """`collect` for asyncio: waits on the loop, so that thousands can wait at the same time."""
-        for pause in self._pauses(timeout_seconds):
-            if (verdicts := await asyncio.to_thread(self._look, request_id)) is not None:
+        for pause in self._collect_pauses(timeout_seconds):
+            if (verdicts := await asyncio.to_thread(self._look_to_collect, request_id)) is not None:
                 return verdicts
             await asyncio.sleep(pause)
-        raise self._timed_out(request_id)
+        raise self._collect_timed_out(request_id)
 
-    def _pauses(self, timeout_seconds: float | None) -> Iterator[float]:
+    def _collect_pauses(self, timeout_seconds: float | None) -> Iterator[float]:
         if timeout_seconds is None:
             timeout_seconds = self.settings.verdict_timeout_seconds
-        return pauses(timeout_seconds)
+        return collect_pauses(timeout_seconds)
 
-    def _look(self, request_id: str) -> tuple[Verdict, ...] | None:
+    def _look_to_collect(self, request_id: str) -> tuple[Verdict, ...] | None:
         """Returns the verdicts if they are there, None if not yet; raises the worker's error."""
         if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
             raise RequestError("this is not a request id", "collect", "Pass what submit returned")
-        response = find_answer(self._app, self.settings, request_id, ModerationResponse)
+        response = find_response(self._app, self.settings, request_id, ModerationResponse)
         if response is None:
             return None
         log.info("collected", extra={"request_id": request_id})
         return response.verdicts
 
-    def _timed_out(self, request_id: str) -> VerdictTimeout:
+    def _collect_timed_out(self, request_id: str) -> VerdictTimeout:
         return VerdictTimeout(
             "no verdict came in time",
             f"request {request_id}",
@@ -160,8 +160,8 @@ class Client:
         )
 
 
-def pauses(timeout_seconds: float) -> Iterator[float]:
-    """Yields how long to wait after each look for an answer, until the time is over."""
+def collect_pauses(timeout_seconds: float) -> Iterator[float]:
+    """Yields how long a host waits after each look for an answer, until the time is over."""
     deadline = time.monotonic() + timeout_seconds
     pause = _FIRST_PAUSE
     while True:
@@ -172,10 +172,10 @@ def pauses(timeout_seconds: float) -> Iterator[float]:
         pause = min(pause * _PAUSE_GROWTH, _LONGEST_PAUSE)
 
 
-def find_answer(
+def find_response(
     app: Celery, settings: Settings, request_id: str, shape: type[_Response]
 ) -> _Response | None:
-    """Returns what a worker answered, None if it has not yet; raises its error.
+    """Returns a worker's response to its host, None if there is none yet; raises its error.
 
     Raises:
         ModerationError: the worker's own. BrokerUnavailable: Redis does not answer.
@@ -185,21 +185,15 @@ def find_answer(
     if meta["status"] == "SUCCESS":
         return shape.read(meta["result"])
     if meta["status"] in ("FAILURE", "REVOKED"):
-        raise _worker_failure(meta["result"], request_id)
+        error = meta["result"]
+        if isinstance(error, ModerationError):
+            raise error
+        what = f"the worker failed with {type(error).__name__}: {error}"
+        raise WorkerError(what, f"request {request_id}", "See the worker's log")
     return None
 
 
-def _worker_failure(result: Any, request_id: str) -> ModerationError:
-    if isinstance(result, ModerationError):
-        return result
-    return WorkerError(
-        f"the worker failed with {type(result).__name__}: {result}",
-        f"request {request_id}",
-        "See the worker's log",
-    )
-
-
-def make_request(image: Image, policies: str | Iterable[str]) -> ModerationRequest:
+def _request_of_client(image: Image, policies: str | Iterable[str]) -> ModerationRequest:
     """Returns the request for an image and policy ids.
 
     Raises:

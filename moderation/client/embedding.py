@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from moderation.client.client import find_answer, pauses
+from moderation.client.client import collect_pauses, find_response
 from moderation.client.given_images import reference_to
 from moderation.encoders.encoder import Float32s
 from moderation.errors import (
@@ -32,7 +32,7 @@ from moderation.messages import (
     EmbeddingResponse,
 )
 from moderation.queue.celery_app import broker_errors, connect, create_app
-from moderation.queue.sending import pack_message
+from moderation.queue.packed_message import pack_message
 from moderation.settings import Settings, load_settings
 
 #: A key with the answer to its image, or with what is wrong with it.
@@ -52,7 +52,7 @@ def embed_on_workers(
     in_flight: int = 64,
     patience_seconds: float = 60.0,
 ) -> Generator[Embedded, None, None]:
-    """Returns an iterator over the answers, as they come; the order is not that of the images.
+    """Returns an iterator for clients over the answers of workers, as they come, in any order.
 
     An image that is refused comes with its ImageError. Any other error ends the iterator, after the
     answers that are there. Close it to leave early (`contextlib.closing`): requests that no worker
@@ -73,42 +73,42 @@ def embed_on_workers(
     if in_flight < 1:
         raise ValueError(f"{in_flight} requests in flight")
     window = _Window(load_settings(broker_url=broker_url), model)
-    return _exchange(window, iter(images), in_flight, patience_seconds)
+    return _embed_in_window(window, iter(images), in_flight, patience_seconds)
 
 
 def feature_row(response: EmbeddingResponse) -> Float32s:
-    """Returns the (d,) feature in an answer."""
+    """Returns the (d,) feature in a response to an embedding request."""
     return np.frombuffer(response.feature, dtype="<f4").astype(np.float32)
 
 
-def _exchange(
+def _embed_in_window(
     window: _Window, images: Iterator[tuple[str, bytes]], in_flight: int, patience_seconds: float
 ) -> Generator[Embedded, None, None]:
-    waits = pauses(patience_seconds)
+    waits = collect_pauses(patience_seconds)
     try:
         while True:
             moved = False
             for key, content in islice(images, in_flight - len(window)):
                 moved = True
-                if refusal := window.send(key, content):
+                if refusal := window.send_image(key, content):
                     yield key, refusal
-            for answer in window.answers():
+            for answer in window.embedded_answers():
                 moved = True
                 yield answer
             if moved:
-                waits = pauses(patience_seconds)
+                waits = collect_pauses(patience_seconds)
             elif not len(window):
                 return
             elif (pause := next(waits, None)) is not None:
                 time.sleep(pause)
             else:
-                raise window.timed_out(patience_seconds)
+                raise window.embedding_timed_out(patience_seconds)
     finally:
-        window.withdraw()
+        window.withdraw_images()
 
 
 class _Window:
-    """The requests that are under way; its `len` is their number."""
+    """The embedding requests that are under way; its `len` is their number."""
 
     def __init__(self, settings: Settings, model: str) -> None:
         self._settings = settings
@@ -120,7 +120,7 @@ class _Window:
     def __len__(self) -> int:
         return len(self._keys)
 
-    def send(self, key: str, content: bytes) -> ImageError | None:
+    def send_image(self, key: str, content: bytes) -> ImageError | None:
         """Puts an image on the queue; returns what is wrong with it, if that is clear already."""
         try:
             image = reference_to(content)
@@ -138,7 +138,7 @@ class _Window:
             raise
         return None
 
-    def answers(self) -> Iterator[Embedded]:
+    def embedded_answers(self) -> Iterator[Embedded]:
         """Yields what has come, and removes it from Redis.
 
         Raises:
@@ -146,7 +146,7 @@ class _Window:
         """
         failure: ModerationError | None = None
         for request_id, key in list(self._keys.items()):
-            answer = self._take(request_id)
+            answer = self._take_embedding(request_id)
             if isinstance(answer, EmbeddingResponse | ImageError):
                 yield key, answer
             elif answer is not None:
@@ -154,11 +154,11 @@ class _Window:
         if failure:
             raise failure
 
-    def _take(self, request_id: str) -> EmbeddingResponse | ModerationError | None:
+    def _take_embedding(self, request_id: str) -> EmbeddingResponse | ModerationError | None:
         """Returns the answer to a request, if it is there, and leaves nothing of it in Redis."""
         answer: EmbeddingResponse | ModerationError | None
         try:
-            answer = find_answer(self._app, self._settings, request_id, EmbeddingResponse)
+            answer = find_response(self._app, self._settings, request_id, EmbeddingResponse)
         except (BrokerUnavailable, SettingsError):  # about Redis itself, so not an answer
             raise
         except ModerationError as error:
@@ -169,7 +169,7 @@ class _Window:
             del self._keys[request_id]
         return answer
 
-    def timed_out(self, seconds: float) -> VerdictTimeout:
+    def embedding_timed_out(self, seconds: float) -> VerdictTimeout:
         """Returns the error for workers that do not answer."""
         return VerdictTimeout(
             f"no worker has embedded an image for {seconds:g} s",
@@ -178,22 +178,22 @@ class _Window:
             "whether one runs. The features that have come are kept",
         )
 
-    def withdraw(self) -> None:
+    def withdraw_images(self) -> None:
         """Takes back what no worker has begun, and waits for the rest, so that nothing is left.
 
         An answer that cannot be reached any more expires by itself.
         """
         with suppress(ModerationError), broker_errors(self._settings), self._redis:
             if self._keys:
-                self._unsend()
-            for pause in pauses(_LEAVE_SECONDS):
+                self._unsend_images()
+            for pause in collect_pauses(_LEAVE_SECONDS):
                 for request_id in list(self._keys):
-                    self._take(request_id)
+                    self._take_embedding(request_id)
                 if not self._keys:
                     return
                 time.sleep(pause)
 
-    def _unsend(self) -> None:
+    def _unsend_images(self) -> None:
         """Removes our requests from the queue; the newest lie at its head."""
         start = 0
         while self._keys and start < _DEEPEST:
@@ -202,13 +202,13 @@ class _Window:
                 return
             start += len(messages)
             for message in messages:
-                request_id = _request_id(message)
+                request_id = _embedding_request_id(message)
                 if request_id in self._keys and self._redis.lrem(QUEUES["bulk"], 1, message):
                     del self._keys[request_id]
                     start -= 1
 
 
-def _request_id(message: bytes) -> str | None:
+def _embedding_request_id(message: bytes) -> str | None:
     """Returns the id in a message as it lies in Redis; None if it is not a message of ours."""
     try:
         return str(json.loads(message)["headers"]["id"])

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from moderation.errors import ImageError, RequestError
 from moderation.messages import ImageReference
-from moderation.messages.reference import refuse_image
+from moderation.messages.reference import refuse_image_as_reference
 
 Image = ImageReference | Path | str | bytes | bytearray | memoryview
 
@@ -29,7 +29,7 @@ def reference_to(image: Image) -> ImageReference:
         raise RequestError(f"a {type(image).__name__} is not an image file", "image", remedy)
     if not image:
         raise RequestError("there is no image", "image", remedy)
-    refuse_image(str(image))  # before it becomes part of a path
+    refuse_image_as_reference(str(image))  # before it becomes part of a path
     if isinstance(image, Path):
         return ImageReference.read({"path": str(image.absolute())})
     if image.lower().startswith(("http://", "https://")):

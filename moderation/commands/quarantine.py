@@ -92,7 +92,7 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
     """
     from moderation.decision_log.log import open_log
     from moderation.queue.celery_app import create_app
-    from moderation.worker.quarantine import release
+    from moderation.worker.quarantine import release_quarantined
 
     settings = load_settings()
     celery = create_app(settings)
@@ -100,7 +100,7 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
         entries = _chosen_quarantined(decisions, names, all, reason)
         _act_on_quarantined(
             entries,
-            lambda entry: release(entry, decisions, registry, celery, settings),
+            lambda entry: release_quarantined(entry, decisions, registry, celery, settings),
             "sent again",
         )
 

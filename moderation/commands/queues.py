@@ -17,7 +17,7 @@ from moderation.commands.exit_codes import as_ctrl_c
 from moderation.commands.output import note, print_json
 from moderation.errors import RequestError
 from moderation.listen_address import parse_address
-from moderation.queue.depth import BrokerState, read_queues
+from moderation.queue.depth import BrokerState, read_queue_depths
 from moderation.settings import Settings, load_settings
 
 EPILOG = examples(
@@ -50,7 +50,7 @@ def queues(
         )
     settings = load_settings()
     if not (watch or serve):
-        _print_queues(read_queues(settings), format)
+        _print_queues(read_queue_depths(settings), format)
         return
     # SIGTERM and Ctrl-C are the only ends of these two, and no errors.
     with suppress(KeyboardInterrupt), as_ctrl_c(signal.SIGTERM):
@@ -65,9 +65,9 @@ def _print_queues(state: BrokerState, form: QueuesFormat) -> None:
         rows = [queue._asdict() for queue in state.queues]
         print_json({"queues": rows, "in_hand": state.in_hand})
     elif form == "prometheus":
-        from moderation.worker.metrics_server import exposition
+        from moderation.worker.metrics_server import queue_metrics_text
 
-        print(exposition(state), end="")
+        print(queue_metrics_text(state), end="")
     else:
         Console().print(_queues_table(state))
 
@@ -87,12 +87,14 @@ def _watch_queues(settings: Settings, seconds: float) -> None:
     console = Console()
     if not console.is_terminal:
         while True:
-            console.print(_queues_table(read_queues(settings)))
+            console.print(_queues_table(read_queue_depths(settings)))
             time.sleep(seconds)
-    with Live(_queues_table(read_queues(settings)), console=console, auto_refresh=False) as live:
+    with Live(
+        _queues_table(read_queue_depths(settings)), console=console, auto_refresh=False
+    ) as live:
         while True:
             time.sleep(seconds)
-            live.update(_queues_table(read_queues(settings)), refresh=True)
+            live.update(_queues_table(read_queue_depths(settings)), refresh=True)
 
 
 def _serve_queue_metrics(settings: Settings, listen: str) -> None:
@@ -102,14 +104,14 @@ def _serve_queue_metrics(settings: Settings, listen: str) -> None:
         RequestError: `listen` is not an address.
     """
     from moderation.queue.celery_app import ping
-    from moderation.worker.metrics_server import exporter
+    from moderation.worker.metrics_server import serve_queue_metrics
 
     try:
         address = parse_address(listen)
     except ValueError as error:
         raise RequestError(str(error), "--serve", "Write HOST:PORT or PORT") from error
     ping(settings)  # a wrong address of Redis is an error now, not at each scrape
-    with exporter(settings, address) as port:
+    with serve_queue_metrics(settings, address) as port:
         shown = address._replace(port=port)
         note(f"Answering on http://{shown}/metrics; stop with Ctrl-C")
         signal.pause()

@@ -60,7 +60,7 @@ def worker(
     Loads the model once, then works until SIGTERM or Ctrl-C; it answers what it has in hand first.
     """
     settings = load_settings(concurrency=concurrency)
-    from moderation.worker.logs import configure_logging
+    from moderation.worker.log_lines import configure_logging
 
     configure_logging(settings)
     if os.geteuid() == 0:
@@ -82,8 +82,8 @@ def _run_worker_command(
     """Loads the model and serves queues until it is stopped; returns the exit code."""
     from moderation.queue.celery_app import ping, shown_url
     from moderation.scoring.pipeline_loading import load_pipeline
+    from moderation.worker.assembly import run_worker
     from moderation.worker.metrics import Metrics
-    from moderation.worker.running import run_worker
 
     ping(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")

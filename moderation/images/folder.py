@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from moderation.images.formats import SUFFIXES
-from moderation.messages.signatures import HEAD_BYTES, is_image
+from moderation.messages.image_signatures import HEAD_BYTES, has_image_signature
 from moderation.visible_text import shown_name
 
 #: Names that are listed for each kind of what is passed over.
@@ -76,7 +76,7 @@ def kind_of(file: Path) -> Kind:
         if file.suffix.lower() in SUFFIXES and not is_hidden(file.name):
             return Kind.IMAGE
         with file.open("rb") as opened:
-            return Kind.IMAGE if is_image(opened.read(HEAD_BYTES)) else Kind.NO_IMAGE
+            return Kind.IMAGE if has_image_signature(opened.read(HEAD_BYTES)) else Kind.NO_IMAGE
     except FileNotFoundError:
         return Kind.LINK_TO_NOWHERE
     except OSError as error:

@@ -30,15 +30,15 @@ class Message(BaseModel):
             return cls.model_validate(message)
         except ValidationError as error:
             problems = error.errors(include_url=False, include_context=False, include_input=False)
-            named = [_in_words(problem) for problem in problems[:_NAMED]]
+            named = [_problem_of_message(problem) for problem in problems[:_NAMED]]
             if len(problems) > _NAMED:
                 named.append(f"and {len(problems) - _NAMED} more")
             wrong = "; ".join(named)
             raise RequestError(wrong, "request", "docs/messages.md shows the message") from error
 
 
-def _in_words(problem: ErrorDetails) -> str:
-    """Returns a problem in words, which may hold keys that were sent, but never a value."""
+def _problem_of_message(problem: ErrorDetails) -> str:
+    """Returns a problem of a message in words: with keys that were sent, but never a value."""
     keys = [str(key) for key in problem["loc"]]
     place = ".".join(shown_name(key if len(key) <= _KEY else f"{key[:_KEY]}...") for key in keys)
     return f"{place or 'message'}: {problem['msg'].removeprefix('Value error, ')}"

@@ -15,8 +15,8 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Base64Bytes, Field, model_validator
 
 from moderation.errors import RequestError
+from moderation.messages.image_signatures import is_encoded_image
 from moderation.messages.message import Message
-from moderation.messages.signatures import is_encoded_image
 from moderation.visible_text import shown_name
 
 #: The most bytes of a path, and characters of a name in it, that Linux allows.
@@ -25,46 +25,46 @@ MOST_PATH, MOST_NAME = 4096, 255
 MOST_LOCATION = 8192
 
 
-def _path(text: str) -> str:
-    refuse_image(text)
+def _path_reference(text: str) -> str:
+    refuse_image_as_reference(text)
     if len(text.encode()) > MOST_PATH:
-        raise _refused(f"no path is longer than {MOST_PATH} bytes")
+        raise _bad_reference(f"no path is longer than {MOST_PATH} bytes")
     if "\0" in text or max(map(len, text.split("/"))) > MOST_NAME:
-        raise _refused(f"no file has a name with a zero byte, or of over {MOST_NAME} characters")
+        raise _bad_reference(
+            f"no file has a name with a zero byte, or of over {MOST_NAME} characters"
+        )
     if not text.startswith("/"):
         raise RequestError("this is not an absolute path", "image", "Send it as the worker sees it")
     return text
 
 
-def _location(text: str) -> str:
-    refuse_image(text)
+def _location_reference(text: str) -> str:
+    refuse_image_as_reference(text)
     if len(text) > MOST_LOCATION:
-        raise _refused(f"no URL or key is longer than {MOST_LOCATION} characters")
+        raise _bad_reference(f"no URL or key is longer than {MOST_LOCATION} characters")
     return text
 
 
-def refuse_image(text: str) -> None:
-    """Raises RequestError if a text is an image itself, or cannot be sent as text."""
-    if not text.isascii():
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            what = "the name is not UTF-8, so no message can hold it"
-            raise RequestError(
-                what, "image", "Send the bytes of the file (--send bytes)"
-            ) from error
+def refuse_image_as_reference(text: str) -> None:
+    """Raises RequestError if a text is an image and no reference, or cannot be sent as text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        what = "the name is not UTF-8, so no message can hold it"
+        remedy = "Send the bytes of the file (--send bytes)"
+        raise RequestError(what, "image", remedy) from error
     if is_encoded_image(text):
-        raise _refused("this text is the image itself, and not a path, URL or key")
+        raise _bad_reference("this text is the image itself, and not a path, URL or key")
 
 
-def _refused(what: str) -> RequestError:
+def _bad_reference(what: str) -> RequestError:
     remedy = "Send the file's content as bytes; of a text in base64, base64.b64decode(text)"
     return RequestError(what, "image", remedy)
 
 
 #: Fields of a message; a text that cannot be right raises RequestError.
-PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
-LocationText = Annotated[str, Field(min_length=1), AfterValidator(_location)]
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_path_reference)]
+LocationText = Annotated[str, Field(min_length=1), AfterValidator(_location_reference)]
 
 
 class ImageReference(Message):
@@ -112,7 +112,7 @@ _LOCATION = re.compile(
 _INNER_USER = re.compile(r"//[^/]*(?:@|%40)")
 
 
-def shown(reference: ImageReference) -> str:
+def shown_reference(reference: ImageReference) -> str:
     """Returns a reference without secrets: paths as they are, and an empty text for bytes."""
     if reference.path is not None:
         return shown_name(reference.path)
@@ -120,35 +120,21 @@ def shown(reference: ImageReference) -> str:
 
 
 def shown_location(text: str) -> str:
-    """Returns a URL or fsspec key without user, query and fragment, or hidden if in doubt."""
+    """Returns a reference's URL or key without user, query and fragment; hidden if in doubt."""
     match = _LOCATION.fullmatch(text)
-    if match is None:
-        return _shown_otherwise(text)
+    if match is None:  # a key without a scheme is shown if it cannot hold a secret
+        is_plain = not any(sign in text for sign in "@:?#\\")
+        return shown_name(text) if is_plain else _hidden_location(text)
     path = match["path"] or ""
     later = path + (match["rest"] or "")
+    encoded = path.lower().partition("%2f%2f")[2]
     # "alice:12/34@host" means a password with a slash in it, and reads as a host with a port.
-    if (match["port"] or match["user"]) and "@" in later:
-        return _hidden(text)
-    if _holds_encoded_user(path.lower()):
-        return _hidden(text)
+    if ((match["port"] or match["user"]) and "@" in later) or "@" in encoded or "%40" in encoded:
+        return _hidden_location(text)
     path = _INNER_USER.sub("//", path)
     return shown_name(f"{match['scheme']}://{match['host']}{match['port'] or ''}{path}")
 
 
-def _shown_otherwise(text: str) -> str:
-    """Returns a key without a scheme, as it is if it cannot hold a secret."""
-    if not text or any(sign in text for sign in "@:?#\\"):
-        return _hidden(text)
-    return shown_name(text)
-
-
-def _holds_encoded_user(path: str) -> bool:
-    begin = path.find("%2f%2f")
-    return begin >= 0 and ("@" in path[begin:] or "%40" in path[begin:])
-
-
-def _hidden(text: str) -> str:
-    if not text:
-        return ""
+def _hidden_location(text: str) -> str:
     match = _SCHEME.match(text)
     return f"{match[1]}://{_HIDDEN}" if match else _HIDDEN

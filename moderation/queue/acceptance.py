@@ -16,21 +16,21 @@ from celery import Celery
 from moderation.errors import BrokerUnavailable, ModerationError, QueueFull, SettingsError
 from moderation.messages import QUEUES, TASK_NAME, ModerationRequest, QueueName
 from moderation.queue.celery_app import broker_errors
+from moderation.queue.packed_message import pack_message
 from moderation.queue.registry import Accepted, Registry, Withdrawn
-from moderation.queue.sending import pack_message
 from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
 
 
-def enter(
+def accept_request(
     request: ModerationRequest,
     queue: QueueName,
     registry: Registry,
     app: Celery,
     settings: Settings,
 ) -> None:
-    """Enters a request and puts it on its queue; returns once Redis has it.
+    """Enters a request as accepted and puts it on its queue; returns once Redis has it.
 
     Args:
         request: of a host.
@@ -65,7 +65,7 @@ def enter(
         withdraw = partial(registry.withdraw, name, queue, message, lost=lost)
         try:
             with broker_errors(settings):
-                is_back = _is_back(withdraw(), app, name, lost=lost)
+                is_back = _is_acceptance_undone(withdraw(), app, name, lost=lost)
         except ModerationError:
             is_back = True
             if lost:
@@ -75,14 +75,14 @@ def enter(
             raise
 
 
-def _is_back(found: Withdrawn, app: Celery, name: str, *, lost: bool) -> bool:
+def _is_acceptance_undone(found: Withdrawn, app: Celery, name: str, *, lost: bool) -> bool:
     """Whether nobody decides a request that was withdrawn."""
     if found == "not there" and lost:  # it may have been answered before the reply was missed
-        return not _has_answer(app, name)
+        return not _has_accepted_answer(app, name)
     return found != "in hand"
 
 
-def _has_answer(app: Celery, name: str) -> bool:
+def _has_accepted_answer(app: Celery, name: str) -> bool:
     """Whether a request is answered already; a worker strikes it off, then writes the answer."""
     for pause in (0.0, 0.1, 0.3, 0.6):
         time.sleep(pause)

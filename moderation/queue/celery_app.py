@@ -55,11 +55,11 @@ def create_app(settings: Settings) -> Celery:
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
         # By name, so that kombu's Redis is imported only when somebody connects. A worker replaces
-        # it by the transport of `consumer`.
+        # it by `guarded_transport`.
         broker_transport="moderation.queue.pooled_transport:PooledTransport",
-        broker_use_ssl=_tls(settings, settings.broker_url) or None,
+        broker_use_ssl=_broker_tls(settings, settings.broker_url) or None,
         result_backend=result_backend(settings, PolledRedisBackend),
-        redis_backend_use_ssl=_tls(settings, settings.result_backend_url) or None,
+        redis_backend_use_ssl=_broker_tls(settings, settings.result_backend_url) or None,
         # JSON only: a message can never run code.
         task_serializer="json",
         result_serializer="json",
@@ -106,7 +106,7 @@ def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
     return f"{kind.__module__}:{kind.__name__}+{url}"
 
 
-def _tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
+def _broker_tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
     """Returns how redis, kombu and Celery are to check the server of a rediss:// URL.
 
     All three get it, since what they check by default ranges from everything to nothing.
@@ -124,7 +124,7 @@ def _tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
 
 @contextmanager
 def broker_errors(settings: Settings) -> Iterator[None]:
-    """Maps what kombu and redis raise inside the block to our own errors.
+    """Maps what Celery, kombu and redis raise inside the block to our own errors.
 
     Raises:
         SettingsError: Redis refuses the password. BrokerUnavailable: it does not answer.
@@ -145,7 +145,7 @@ def broker_errors(settings: Settings) -> Iterator[None]:
 
 
 def shown_url(settings: Settings) -> str:
-    """Returns the broker's URL without user and password."""
+    """Returns the URL of the Celery app's broker without user and password."""
     scheme, _, rest = settings.broker_url.get_secret_value().partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"
 
@@ -156,14 +156,14 @@ def node_name(name: str) -> str:
 
 
 def connect(settings: Settings) -> redis.Redis:
-    """Returns a connection to the broker's Redis itself, for checks."""
+    """Returns a connection to the Redis that is the broker of the Celery app."""
     url = settings.broker_url.get_secret_value()
     try:
         return redis.Redis.from_url(
             url,
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
-            **_tls(settings, settings.broker_url),
+            **_broker_tls(settings, settings.broker_url),
         )
     except ValueError as error:
         raise SettingsError(
@@ -172,6 +172,6 @@ def connect(settings: Settings) -> redis.Redis:
 
 
 def ping(settings: Settings) -> None:
-    """Raises BrokerUnavailable or SettingsError unless Redis answers."""
+    """Raises BrokerUnavailable or SettingsError unless the broker of the Celery app answers."""
     with broker_errors(settings):
         connect(settings).ping()

@@ -48,30 +48,30 @@ class BrokerState(NamedTuple):
         return ", ".join([*waiting, f"{self.in_hand} in hand"])
 
 
-def read_queues(settings: Settings) -> BrokerState:
+def read_queue_depths(settings: Settings) -> BrokerState:
     """Returns what waits and what is in hand now, in one round trip without any message.
 
     Raises:
         BrokerUnavailable: Redis does not answer. SettingsError: it refuses the password.
     """
     with broker_errors(settings), connect(settings) as connection:
-        return look(connection)
+        return look_at_depths(connection)
 
 
-def look(connection: redis.Redis) -> BrokerState:
-    """Returns the same as `read_queues`, over a connection that is open already."""
+def look_at_depths(connection: redis.Redis) -> BrokerState:
+    """Returns what `read_queue_depths` does, over a connection that is open already."""
     ask = connection.register_script(scripts.LOOK)
     found: Any = ask([UNACKED, *QUEUES.values()])
     seconds, microseconds, in_hand, *each = found
     now = int(seconds) + int(microseconds) / 1e6
     states = (
-        QueueState(name, depth, _age(depth, sent_at, now))
+        QueueState(name, depth, _queue_age(depth, sent_at, now))
         for name, depth, sent_at in zip(QUEUES, each[::2], each[1::2], strict=True)
     )
     return BrokerState(tuple(states), in_hand)
 
 
-def _age(depth: int, sent_at: bytes | None, now: float) -> float | None:
+def _queue_age(depth: int, sent_at: bytes | None, now: float) -> float | None:
     """Returns the seconds since a message was sent, by the clock of Redis; never below 0."""
     if not depth:
         return 0.0

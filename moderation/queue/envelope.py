@@ -8,22 +8,22 @@ request is refused.
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
 import uuid
-from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from moderation.messages import REQUEST_ID
+from moderation.messages import EMBED_TASK_NAME, QUEUES, REQUEST_ID, TASK_NAME
 from moderation.queue.celery_app import CONTROL
-from moderation.queue.sending import SENT_AT
+from moderation.queue.packed_message import SENT_AT
 
 #: The only remote command that a worker obeys: it asks whether the worker lives.
 _COMMAND = "ping"
 _REPLY_EXCHANGE = f"reply.{CONTROL}.pidbox"
 _LARGEST_COMMAND = 65_536
+
+_TASKS = (TASK_NAME, EMBED_TASK_NAME)
 
 #: How far ahead a retry may lie. Ours wait 30 s at most. A longer wait is cut to that, since the
 #: sender's clock may be wrong, and what waits is held in memory.
@@ -68,43 +68,40 @@ def largest_message(max_image_bytes: int) -> int:
     return max_image_bytes * times // over + _BESIDE_IMAGE_BYTES
 
 
-def read_envelope(raw: bytes, queue: str, *, tasks: Collection[str], largest: int) -> Envelope:
+def read_envelope(raw: bytes, queue: str, *, largest: int) -> Envelope:
     """Returns the message in `raw`, rebuilt from what a request needs.
 
     Args:
         raw: as it lay in Redis.
         queue: where it lay, whatever it says itself.
-        tasks: the names of tasks that may be run.
         largest: how many bytes it may have.
 
     Raises:
         UnreadableMessage: a worker may not act on it.
     """
     if len(raw) > largest:
-        raise UnreadableMessage("it is too large", _sought_id(raw, largest))
-    message = _object(_parse(raw), "it is not a JSON object")
-    headers = _object(message.get("headers"), "it has no headers")
-    task_id = _id(headers)
+        raise UnreadableMessage("it is too large", _large_envelope_id(raw, largest))
+    message = _envelope_object(_envelope_json(raw), "it is not a JSON object")
+    headers = _envelope_object(message.get("headers"), "it has no headers")
+    task_id = _envelope_id(headers)
     try:
-        return _rebuilt(message, headers, queue, tasks)
+        return _rebuilt_envelope(message, headers, queue)
     except UnreadableMessage as error:
         raise UnreadableMessage(error.why, task_id) from error
 
 
-def _rebuilt(
-    message: dict[str, Any], headers: dict[str, Any], queue: str, tasks: Collection[str]
-) -> Envelope:
+def _rebuilt_envelope(message: dict[str, Any], headers: dict[str, Any], queue: str) -> Envelope:
     if "task" not in headers:
-        _refuse("it names no task")
-    if not isinstance(headers["task"], str) or headers["task"] not in tasks:
-        _refuse("its task is unknown")
-    if (task_id := _id(headers)) is None:
-        _refuse("it has no id")
-    properties = _object(message.get("properties"), "it has no properties")
+        _refuse_envelope("it names no task")
+    if headers["task"] not in _TASKS:
+        _refuse_envelope("its task is unknown")
+    if (task_id := _envelope_id(headers)) is None:
+        _refuse_envelope("it has no id")
+    properties = _envelope_object(message.get("properties"), "it has no properties")
     redelivered = headers.get("redelivered") is True
     envelope = Envelope(
         body=message.get("body"),
-        headers=_kept_headers(headers, task_id, redelivered),
+        headers=_envelope_headers(headers, task_id, redelivered),
         properties={
             "correlation_id": task_id,
             "delivery_mode": 2,
@@ -116,22 +113,22 @@ def _rebuilt(
         },
     )
     envelope["content-type"], envelope["content-encoding"] = _JSON, "utf-8"
-    envelope.arguments = _arguments(message, headers, properties)
+    envelope.arguments = _envelope_arguments(message, headers, properties)
     return envelope
 
 
-def _kept_headers(headers: dict[str, Any], task_id: str, redelivered: bool) -> dict[str, Any]:
+def _envelope_headers(headers: dict[str, Any], task_id: str, redelivered: bool) -> dict[str, Any]:
     """Returns the headers that a request needs, and no others: Celery acts on dozens."""
     retries = headers.get("retries") or 0
     if not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
-        _refuse("its number of retries is impossible")
+        _refuse_envelope("its number of retries is impossible")
     kept = {
         "lang": "py",
         "task": headers["task"],
         "id": task_id,
         "root_id": task_id,
         "retries": retries,
-        "eta": _eta(headers.get("eta")),
+        "eta": _envelope_eta(headers.get("eta")),
         "redelivered": redelivered,
         # Celery logs these; without them it logs the arguments themselves.
         "argsrepr": "()",
@@ -143,7 +140,7 @@ def _kept_headers(headers: dict[str, Any], task_id: str, redelivered: bool) -> d
     return kept
 
 
-def _eta(text: Any) -> str | None:
+def _envelope_eta(text: Any) -> str | None:
     """Returns when to begin, in ISO; None for at once."""
     if text is None:
         return None
@@ -151,82 +148,75 @@ def _eta(text: Any) -> str | None:
         given = datetime.fromisoformat(text)
         given = given.replace(tzinfo=UTC) if given.tzinfo is None else given.astimezone(UTC)
     except (TypeError, ValueError, OverflowError):
-        _refuse("its time to begin cannot be read")
+        _refuse_envelope("its time to begin cannot be read")
     now = datetime.now(UTC)
     return min(given, now + _LONGEST_WAIT).isoformat() if given > now else None
 
 
-def _arguments(
+def _envelope_arguments(
     message: dict[str, Any], headers: dict[str, Any], properties: dict[str, Any]
 ) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
     """Returns the task's arguments; the third part, which says what is to follow, must be empty."""
     if headers.get("compression"):
-        _refuse("it is compressed")
+        _refuse_envelope("it is compressed")
     if message.get("content-type") != _JSON:
-        _refuse("it is not of type JSON")
+        _refuse_envelope("it is not of type JSON")
     if message.get("content-encoding") not in _ENCODINGS:
-        _refuse("it is not in UTF-8")
+        _refuse_envelope("it is not in UTF-8")
     if properties.get("body_encoding") != "base64":
-        _refuse("its body is not base64")
-    body = _parse(_decoded(message.get("body")))
+        _refuse_envelope("its body is not base64")
+    body = _envelope_json(_envelope_body(message.get("body")))
     if not isinstance(body, list) or len(body) != 3:
-        _refuse("its body is not a task")
+        _refuse_envelope("its body is not a task")
     args, kwargs, following = body
     if following is not None and (not isinstance(following, dict) or any(following.values())):
-        _refuse("it asks for more than an answer")
+        _refuse_envelope("it asks for more than an answer")
     if isinstance(args, list) and len(args) == 1 and kwargs == {}:
         args, kwargs = [], {"request": args[0]}
     if args != [] or not isinstance(kwargs, dict) or set(kwargs) != {"request"}:
-        _refuse("it holds no request")
+        _refuse_envelope("it holds no request")
     return args, kwargs, {}
 
 
-def _parse(text: bytes) -> Any:
+def _envelope_json(text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=_no_number)
-    except (
-        ValueError,
-        RecursionError,
-    ):  # also for UnicodeDecodeError and numbers that are too long
-        _refuse("it is not JSON")
+        return json.loads(text, parse_constant=_refuse_envelope)
+    except (ValueError, RecursionError):  # also bytes that are not UTF-8 and endless numbers
+        _refuse_envelope("it is not JSON")
 
 
-def _no_number(name: str) -> NoReturn:
-    raise ValueError(name)
-
-
-def _decoded(body: Any) -> bytes:
+def _envelope_body(body: Any) -> bytes:
     if not isinstance(body, str):
-        _refuse("its body is not base64")
+        _refuse_envelope("its body is not base64")
     try:
         return base64.b64decode(body, validate=True)
-    except (binascii.Error, ValueError):
-        _refuse("its body is not base64")
+    except ValueError:
+        _refuse_envelope("its body is not base64")
 
 
-def _object(value: Any, why: str) -> dict[str, Any]:
+def _envelope_object(value: Any, why: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        _refuse(why)
+        _refuse_envelope(why)
     return value
 
 
-def _id(headers: dict[str, Any]) -> str | None:
-    found = headers.get("id")
-    return found if isinstance(found, str) and REQUEST_ID.fullmatch(found) else None
+def _envelope_id(headers: dict[str, Any]) -> str | None:
+    found: str | None = headers.get("id")
+    return found if _is_envelope_name(found) else None
 
 
-def _sought_id(raw: bytes, largest: int) -> str | None:
+def _large_envelope_id(raw: bytes, largest: int) -> str | None:
     """Returns the id in a message that is too large, so that its sender gets an answer."""
     if len(raw) > largest * _SOUGHT_THROUGH:  # it is not parsed, but searched at both ends
         found = _AN_ID.search(raw[:_BESIDE_BODY]) or _AN_ID.search(raw[-_BESIDE_BODY:])
         return str(found[1], "ascii") if found else None
     try:
-        return _id(_parse(raw)["headers"])
+        return _envelope_id(_envelope_json(raw)["headers"])
     except (UnreadableMessage, KeyError, TypeError, AttributeError):
         return None
 
 
-def _refuse(why: str) -> NoReturn:
+def _refuse_envelope(why: str) -> NoReturn:
     raise UnreadableMessage(why)
 
 
@@ -236,23 +226,23 @@ def read_command(raw: bytes) -> str | None:
     It leaves out patterns for the names of workers, which may take for ever to match.
     """
     try:
-        message = _object(_parse(raw[: _LARGEST_COMMAND + 1]), "")
-        body = _object(_parse(_decoded(message.get("body"))), "")
+        message = _envelope_object(_envelope_json(raw[: _LARGEST_COMMAND + 1]), "")
+        body = _envelope_object(_envelope_json(_envelope_body(message.get("body"))), "")
     except UnreadableMessage:
         return None
-    reply, ticket = body.get("reply_to"), body.get("ticket")
-    named = body.get("destination")
-    if body.get("method") != _COMMAND or not isinstance(reply, dict) or not _is_name(ticket):
+    reply, named = body.get("reply_to"), body.get("destination")
+    if body.get("method") != _COMMAND or not isinstance(reply, dict):
         return None
-    if reply.get("exchange") != _REPLY_EXCHANGE or not _is_name(reply.get("routing_key")):
+    if reply.get("exchange") != _REPLY_EXCHANGE or not isinstance(named, list | None):
         return None
-    if not (named is None or (isinstance(named, list) and all(map(_is_name, named)))):
+    names = [body.get("ticket"), reply.get("routing_key"), *(named or [])]
+    if not all(map(_is_envelope_name, names)):
         return None
     command = {
         "method": _COMMAND,
         "arguments": {},
         "destination": named,
-        "ticket": ticket,
+        "ticket": body["ticket"],
         "reply_to": {"exchange": _REPLY_EXCHANGE, "routing_key": reply["routing_key"]},
     }
     properties = {
@@ -270,22 +260,22 @@ def read_command(raw: bytes) -> str | None:
     return json.dumps(rebuilt)
 
 
-def _is_name(value: Any) -> bool:
+def _is_envelope_name(value: Any) -> bool:
     return isinstance(value, str) and REQUEST_ID.fullmatch(value) is not None
 
 
-def read_note(note: bytes, queues: Collection[str]) -> tuple[str, str]:
+def read_note(note: bytes) -> tuple[str, str]:
     """Returns the queue and the text of a message that a worker had noted as taken.
 
     Raises:
         UnreadableMessage: it is not as a worker notes it, or of another queue.
     """
-    parts = _parse(note)
+    parts = _envelope_json(note)
     if not isinstance(parts, list) or len(parts) != 3:
-        _refuse("it is not as workers note what they take")
+        _refuse_envelope("it is not as workers note what they take")
     message, _, queue = parts
-    if not isinstance(queue, str) or queue not in queues:
-        _refuse("its queue is not ours")
+    if queue not in QUEUES.values():
+        _refuse_envelope("its queue is not ours")
     if isinstance(message, dict) and isinstance(message.get("headers"), dict):
         message["headers"]["redelivered"] = True
     return queue, message if isinstance(message, str) else json.dumps(message)

@@ -19,8 +19,8 @@ from moderation.queue.celery_app import UNACKED, UNACKED_INDEX
 _NOTES, _INDEX = "unacked", "unacked_index"
 
 
-def take_over(connection: redis.Redis) -> int:
-    """Moves notes of our queues to our own keys, with their times; returns how many.
+def take_over_former_keys(connection: redis.Redis) -> int:
+    """Moves notes of our queues from former keys to ours, with their times; returns how many.
 
     They come back after the visibility timeout, like everything that a worker does not acknowledge.
     Redis itself looks into the notes, since they may hold images.

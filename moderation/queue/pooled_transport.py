@@ -8,7 +8,7 @@ import redis
 from kombu.transport import redis as kombu_redis
 
 
-class _NoNotes(kombu_redis.QoS):  # type: ignore[misc]
+class _PooledQoS(kombu_redis.QoS):  # type: ignore[misc]
     """Puts nothing back: a process that only sends, or pings workers, has nothing in hand."""
 
     def restore_visible(self, *_: object, **__: object) -> None:
@@ -18,7 +18,7 @@ class _NoNotes(kombu_redis.QoS):  # type: ignore[misc]
 class PooledChannel(kombu_redis.Channel):  # type: ignore[misc]
     """Sends and notes messages; making a client costs more than what it then sends."""
 
-    QoS = _NoNotes
+    QoS = _PooledQoS
     _pooled: redis.Redis | None = None
 
     def _create_client(self, asynchronous: bool = False) -> redis.Redis:

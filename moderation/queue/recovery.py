@@ -16,9 +16,9 @@ from typing import Any, cast
 import redis
 
 from moderation.messages import QUEUES, TASK_NAME, QueueName
-from moderation.queue.former_keys import take_over
+from moderation.queue.former_keys import take_over_former_keys
+from moderation.queue.packed_message import pack_message
 from moderation.queue.registry import Accepted, Registry
-from moderation.queue.sending import pack_message
 from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -53,12 +53,12 @@ class Recovery:
         self._settings = settings
         self._has_taken_over = False
 
-    def beat_and_look(self) -> None:
+    def beat_and_recover(self) -> None:
         """Notes that the worker lives, and sends lost requests again; called every `pause`."""
         try:
             self._registry.beat(self._worker, _BEATS * self.pause)
             self.look()
-            self._take_over()
+            self._take_over_former_keys()
         except redis.RedisError as error:
             log.warning("no look for lost requests: %s", type(error).__name__)
 
@@ -72,20 +72,20 @@ class Recovery:
         if not self._redis.set(_LOCK, token, nx=True, ex=_LOCK_SECONDS):
             return 0
         try:
-            return sum(self._send_lost(queue) for queue in QUEUES)
+            return sum(self._recover_queue(queue) for queue in QUEUES)
         finally:
             # Another's lock is left alone, except in the moment between these two commands; two
             # workers that look at once do no harm.
             if cast(Any, self._redis.get(_LOCK)) == token.encode():
                 self._redis.delete(_LOCK)
 
-    def _send_lost(self, queue: QueueName) -> int:
+    def _recover_queue(self, queue: QueueName) -> int:
         timeout = self._settings.visibility_timeout_seconds
         lost = self._registry.overdue(queue, seconds=timeout, most=_AT_ONCE)
         # One at a time: together they may be larger than this process can hold.
-        return sum(self._send_one(request_id, queue) for request_id in lost)
+        return sum(self._recover_request(request_id, queue) for request_id in lost)
 
-    def _send_one(self, request_id: str, queue: QueueName) -> bool:
+    def _recover_request(self, request_id: str, queue: QueueName) -> bool:
         """Sends a request again; returns whether there was one to send."""
         try:
             accepted = self._registry.accepted(request_id)
@@ -96,21 +96,21 @@ class Recovery:
         if accepted is None:  # it got its answer just now
             self._registry.settle(request_id)
             return False
-        send_again(self._registry, request_id, accepted)
+        send_accepted_again(self._registry, request_id, accepted)
         log.warning("sent again: it was lost", extra={"request_id": request_id})
         return True
 
-    def _take_over(self) -> None:
+    def _take_over_former_keys(self) -> None:
         """Takes over what workers of an older version had in hand, once."""
         if self._has_taken_over:
             return
-        if taken := take_over(self._redis):
+        if taken := take_over_former_keys(self._redis):
             log.warning("taken over from a worker of an older version: %s requests", taken)
         self._has_taken_over = True
 
 
-def send_again(registry: Registry, request_id: str, accepted: Accepted) -> None:
-    """Puts an accepted request on its queue once more, as it was; its clock starts again.
+def send_accepted_again(registry: Registry, request_id: str, accepted: Accepted) -> None:
+    """Sends an accepted request again, for recovery or release, as it was; its clock restarts.
 
     Raises:
         redis.RedisError: Redis does not answer, or is full.

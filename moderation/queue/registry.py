@@ -56,7 +56,7 @@ class Accepted(NamedTuple):
     sent_at: float
 
     def packed(self) -> str:
-        """Returns it as text."""
+        """Returns what was accepted as text."""
         return json.dumps(self._asdict())
 
     @classmethod
@@ -97,7 +97,7 @@ class Registry:
         most_bytes: int,
         message: str = "",
     ) -> None:
-        """Enters a request and puts its message on the queue, or neither.
+        """Enters a request in the registry and puts its message on the queue, or neither.
 
         Args:
             request_id: its id.
@@ -109,20 +109,22 @@ class Registry:
         Raises:
             QueueFull: one of the two limits is exceeded.
         """
-        keys, content = _keys(request_id, accepted.queue), accepted.packed()
+        keys, content = _accepted_keys(request_id, accepted.queue), accepted.packed()
         entered = self._accept(keys, [request_id, content, most_waiting, most_bytes, message])
         if entered == 0:
-            raise _full(f"{most_waiting} requests wait", accepted.queue, "LENGTH")
+            raise _queue_full(f"{most_waiting} requests wait", accepted.queue, "LENGTH")
         if entered == -1:
-            raise _full(f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES")
+            raise _queue_full(
+                f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES"
+            )
 
     def reach(self) -> None:
-        """Returns if Redis can be reached; what fails after this may still have been done."""
+        """Returns if the registry can be reached; what fails after may still have been done."""
         pool = self._redis.connection_pool
         pool.release(pool.get_connection())
 
     def withdraw(self, request_id: str, queue: QueueName, message: str, *, lost: bool) -> Withdrawn:
-        """Takes back a request whose `accept` failed; returns what was found.
+        """Takes a request whose `accept` failed out of the registry; returns what was found.
 
         Args:
             request_id: its id.
@@ -131,30 +133,32 @@ class Registry:
             lost: whether the answer is missing, so that `accept` may still be under way.
         """
         milliseconds = 1000 * _WITHDRAWN_SECONDS if lost else 0
-        found = self._withdraw(_keys(request_id, queue), [request_id, message, milliseconds])
+        found = self._withdraw(
+            _accepted_keys(request_id, queue), [request_id, message, milliseconds]
+        )
         return _WITHDRAWN_AS[cast(int, found)]
 
     def take(self, request_id: str, queue: QueueName, worker: str) -> int:
-        """Notes that a worker takes a request; returns how many workers may have died of it."""
+        """Registers that a worker takes a request; returns how many may have died of it."""
         arguments = [request_id, worker, _WORKER]
-        return int(cast(int, self._take([_IN_HAND, _at(queue)], arguments)))
+        return int(cast(int, self._take([_IN_HAND, _times_key(queue)], arguments)))
 
     def give_back(self, request_id: str, worker: str) -> None:
-        """Notes that a worker gives a request back alive, so that it will be taken again."""
+        """Registers that a worker gives a request back alive, so that it will be taken again."""
         self._give_back([_IN_HAND], [request_id, worker])
 
     def beat(self, worker: str, seconds: float) -> None:
-        """Notes that a worker lives, for so many seconds; without a note it is taken for dead."""
+        """Registers that a worker lives, for so many seconds; without it, it is taken for dead."""
         self._beat([_WORKER + worker], [math.ceil(1000 * seconds)])
 
     def retire(self, worker: str) -> None:
-        """Notes that a worker ends by itself: it does not die of what it had in hand."""
+        """Registers that a worker ends by itself: it does not die of what it had in hand."""
         with suppress(redis.RedisError):  # otherwise it counts as one death
             self.beat(worker, _RETIRED_SECONDS)
 
     def settle(self, request_id: str) -> None:
-        """Strikes off a request that has its final answer."""
-        keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_at, QUEUES)]
+        """Strikes a request that has its final answer off the registry."""
+        keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_times_key, QUEUES)]
         self._settle(keys, [request_id])
 
     def overdue(self, queue: QueueName, *, seconds: float, most: int) -> list[str]:
@@ -165,7 +169,10 @@ class Registry:
             seconds: how long; longer than a worker may have one in hand.
             most: how many are returned, at most.
         """
-        keys, arguments = [_at(queue), QUEUES[queue]], [seconds, most, _SENDING_SECONDS]
+        keys, arguments = (
+            [_times_key(queue), QUEUES[queue]],
+            [seconds, most, _SENDING_SECONDS],
+        )
         return [str(name, "utf-8") for name in cast(Any, self._overdue(keys, arguments))]
 
     def accepted(self, request_id: str) -> Accepted | None:
@@ -178,39 +185,39 @@ class Registry:
         return Accepted.unpacked(content) if content else None
 
     def renew(self, request_id: str, queue: QueueName, message: str = "") -> None:
-        """Restarts the clock of a request, and puts its message on the queue if one is given."""
-        self._renew([_at(queue), QUEUES[queue]], [request_id, message])
+        """Restarts the registered clock of a request; puts its message, if given, on the queue."""
+        self._renew([_times_key(queue), QUEUES[queue]], [request_id, message])
 
     def count(self) -> int:
-        """Returns how many requests are accepted and not final."""
+        """Returns how many requests are registered: accepted and not final."""
         return self._redis.hlen(_ACCEPTED)
 
     def quarantine(self, request_id: str, accepted: Accepted, *, most_bytes: int) -> bool:
-        """Keeps a request in quarantine; False if it is too large. The oldest make room for it."""
+        """Keeps a quarantined request in Redis; False if it is too large. The oldest make room."""
         arguments: list[str | float] = [request_id, accepted.packed(), most_bytes]
         return bool(self._quarantine(_QUARANTINE_KEYS, arguments))
 
     def quarantined(self, request_id: str) -> Accepted | None:
-        """Returns a request in quarantine; None if it is not kept here any more."""
+        """Returns a quarantined request; None if Redis does not keep it any more."""
         content = cast(Any, self._redis.hget(_QUARANTINED, request_id))
         return Accepted.unpacked(content) if content else None
 
     def forget(self, request_id: str) -> None:
-        """Removes a request from quarantine here; the decision log still knows of it."""
+        """Removes a quarantined request from Redis; the decision log still knows of it."""
         self._forget(_QUARANTINE_KEYS, [request_id])
 
 
-def _at(queue: QueueName) -> str:
+def _times_key(queue: QueueName) -> str:
     return f"evenhand.accepted.at.{queue}"
 
 
-def _keys(request_id: str, queue: QueueName) -> list[str]:
+def _accepted_keys(request_id: str, queue: QueueName) -> list[str]:
     """Returns the keys of what is accepted for a queue, and of a request that was withdrawn."""
     withdrawn = _WITHDRAWN + request_id
-    return [_ACCEPTED, _ACCEPTED_BYTES, _at(queue), QUEUES[queue], withdrawn]
+    return [_ACCEPTED, _ACCEPTED_BYTES, _times_key(queue), QUEUES[queue], withdrawn]
 
 
-def _full(what: str, queue: QueueName, limit: str) -> QueueFull:
+def _queue_full(what: str, queue: QueueName, limit: str) -> QueueFull:
     return QueueFull(
         f"{what} already",
         f"queue {queue}",

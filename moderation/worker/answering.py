@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import redis
@@ -24,15 +25,16 @@ from moderation.errors import (
     LogUnavailable,
     ModerationError,
     RequestError,
+    TransientError,
 )
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import Verdict
 from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline, ServedPolicy, Timer
 from moderation.settings import Settings
+from moderation.worker.arrival import ArrivedRequest
 from moderation.worker.metrics import Metrics
-from moderation.worker.quarantine import deadly, fault, may_pass, reason_of
-from moderation.worker.request import Request
+from moderation.worker.quarantine import deaths_of_workers, fault_of_worker, quarantine_reason
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,6 +51,11 @@ _BROKEN_SECONDS = 5.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
+def may_answer_later(error: Exception) -> bool:
+    """Whether the next try may give an answer: the world outside failed, or the program did."""
+    return isinstance(error, TransientError) or not isinstance(error, ModerationError)
+
+
 class TryAgain(Exception):
     """The request is to be taken again later; `error` says why."""
 
@@ -57,149 +64,141 @@ class TryAgain(Exception):
         self.error = error
 
 
+@dataclass(eq=False, repr=False)
 class Answerer:
-    """Answers requests from many threads."""
+    """Answers requests from many threads.
 
-    def __init__(
-        self,
-        settings: Settings,
-        pipeline: Pipeline,
-        fetcher: Fetcher,
-        decisions: DecisionLog,
-        registry: Registry,
-        metrics: Metrics,
-        *,
-        worker: str,
-        stopping: Callable[[], bool],
-    ) -> None:
-        """Prepares an answerer.
+    Attributes:
+        settings: limits and numbers of tries.
+        pipeline: decides.
+        fetcher: gets the images.
+        decisions: where answers are kept for good.
+        registry: of requests that are not final.
+        metrics: count what happens.
+        worker: the name of this process among those that ever were.
+        stopping: whether the worker has been told to end; then nothing is waited for.
+    """
 
-        Args:
-            settings: limits and numbers of tries.
-            pipeline: decides.
-            fetcher: gets the images.
-            decisions: where answers are kept for good.
-            registry: of requests that are not final.
-            metrics: count what happens.
-            worker: the name of this process among those that ever were.
-            stopping: whether the worker has been told to end; then nothing is waited for.
-        """
-        self._settings = settings
-        self._pipeline = pipeline
-        self._fetcher = fetcher
-        self._decisions = decisions
-        self._registry = registry
-        self._metrics = metrics
-        self._worker = worker
-        self._stopping = stopping
-        self._one_suspect = threading.Lock()
-        self._log_is_away = False
+    settings: Settings
+    pipeline: Pipeline
+    fetcher: Fetcher
+    decisions: DecisionLog
+    registry: Registry
+    metrics: Metrics
+    worker: str
+    stopping: Callable[[], bool]
+    _one_suspect: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _log_is_away: bool = field(default=False, init=False)
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ArrivedRequest) -> Answer:
         """Returns the final answer to a request, once the log has it.
 
         Raises:
             TryAgain: it has none yet. RequestError: its id belongs to another request.
         """
         try:
-            answer = self._known(request) or self._first_answer(request)
+            answer = self._known_answer(request) or self._first_answer(request)
         except AWAY as error:
-            self._metrics.retried(error)
+            self.metrics.retried(error)
             raise TryAgain(error) from error
         except RequestError:  # the other request has its own answer
-            self._settle(request)
+            self._settle_answered(request)
             raise
-        self._settle(request)
+        self._settle_answered(request)
         return answer
 
-    def pause(self) -> None:
+    def pause_answering(self) -> None:
         """Waits for some seconds, so that a worker that is broken does not take all requests."""
         until = time.monotonic() + _BROKEN_SECONDS
-        while not self._stopping() and time.monotonic() < until:
+        while not self.stopping() and time.monotonic() < until:
             time.sleep(_FIRST_PAUSE)
 
-    def _known(self, request: Request) -> Answer | None:
+    def _known_answer(self, request: ArrivedRequest) -> Answer | None:
         """Returns the answer that a request has already."""
         name, digest = request.submission.request_id, request.submission.request_sha256
-        known = self._patiently(lambda: self._decisions.answer(name, digest))
+        known = self._answer_of_log(lambda: self.decisions.answer(name, digest))
         if known is not None:
-            self._metrics.redelivered()
+            self.metrics.redelivered()
         return known
 
-    def _first_answer(self, request: Request) -> Answer:
+    def _first_answer(self, request: ArrivedRequest) -> Answer:
         """Returns the answer to a request that had none when it was taken."""
-        with self._taken(request) as deaths:
+        with self._taken_to_answer(request) as deaths:
             if deaths < _SUSPICIOUS:
-                return self._tried(request, deaths)
+                return self._tried_answer(request, deaths)
         # When a worker dies, everything that it had in hand is suspected. So a suspect is tried
         # while no other is, and those that wait for it are not noted as in hand.
-        self._give_back(request)
-        with self._one_suspect, self._taken(request) as deaths:
-            return self._tried(request, deaths)
+        self._give_back_unanswered(request)
+        with self._one_suspect, self._taken_to_answer(request) as deaths:
+            return self._tried_answer(request, deaths)
 
     @contextmanager
-    def _taken(self, request: Request) -> Iterator[int]:
+    def _taken_to_answer(self, request: ArrivedRequest) -> Iterator[int]:
         """Notes a request as in hand, and given back if the block fails; yields its deaths."""
         name, queue = request.submission.request_id, request.arrival.queue
-        deaths = self._quietly(lambda: self._registry.take(name, queue, self._worker))
+        deaths = self._note_in_redis(lambda: self.registry.take(name, queue, self.worker))
         try:
             yield deaths or 0
         except BaseException:
-            self._give_back(request)
+            self._give_back_unanswered(request)
             raise
 
-    def _tried(self, request: Request, deaths: int) -> Answer:
+    def _tried_answer(self, request: ArrivedRequest, deaths: int) -> Answer:
         """Returns the answer to a request in hand; one that cannot be decided is quarantined."""
-        if deaths >= self._settings.max_deliveries:
-            return self._quarantine(request, deadly(deaths), deaths)
+        if deaths >= self.settings.max_deliveries:
+            return self._quarantined_answer(request, deaths_of_workers(deaths), deaths)
         try:
-            return self._decide(request)
+            return self._decided_answer(request)
         except AWAY:
             raise
         except Exception as error:
             if not isinstance(error, ModerationError):
                 log.exception("the program failed on a request")
-            shown = error if isinstance(error, ModerationError) else fault(error)
-            if may_pass(error) and request.arrival.retries < self._settings.max_retries:
-                self._metrics.retried(shown)
+            shown = error if isinstance(error, ModerationError) else fault_of_worker(error)
+            if may_answer_later(error) and request.arrival.retries < self.settings.max_retries:
+                self.metrics.retried(shown)
                 if isinstance(shown, EncoderFailed):
-                    self.pause()
+                    self.pause_answering()
                 raise TryAgain(shown) from error
-            return self._quarantine(request, shown, deaths)
+            return self._quarantined_answer(request, shown, deaths)
 
-    def _decide(self, request: Request) -> Answer:
+    def _decided_answer(self, request: ArrivedRequest) -> Answer:
         """Fetches, decides, and returns what the log then says."""
         if isinstance(request.parsed, RequestError):
             raise request.parsed
         timer = Timer()
-        policies = self._pipeline.served(request.parsed.policies)
+        policies = self.pipeline.served(request.parsed.policies)
         with timer.step("fetch"):
-            content = self._fetcher.fetch(request.parsed.image)
-        verdicts = self._verdicts(request, policies, content, timer)
+            content = self.fetcher.fetch(request.parsed.image)
+        verdicts = self._answer_verdicts(request, policies, content, timer)
         bases = [policy.basis for policy in policies]
         with timer.step("log"):
-            answer = self._patiently(
-                lambda: self._decisions.decide(request.submission, bases, verdicts)
+            answer = self._answer_of_log(
+                lambda: self.decisions.decide(request.submission, bases, verdicts)
             )
-        self._metrics.stepped(timer.seconds)
+        self.metrics.stepped(timer.seconds)
         if isinstance(answer, Decided):
-            self._metrics.decided(answer.verdicts, request.arrival)
+            self.metrics.decided(answer.verdicts, request.arrival)
         return answer
 
-    def _verdicts(
-        self, request: Request, policies: Sequence[ServedPolicy], content: bytes, timer: Timer
+    def _answer_verdicts(
+        self,
+        request: ArrivedRequest,
+        policies: Sequence[ServedPolicy],
+        content: bytes,
+        timer: Timer,
     ) -> tuple[Verdict, ...]:
         """Returns the verdicts on an image: those in the log if it has all, otherwise new ones."""
         request_id = request.submission.request_id
         image_sha256 = hashlib.sha256(content).hexdigest()
         keys = [policy.basis.key for policy in policies]
-        known = self._patiently(lambda: self._decisions.recall(image_sha256, keys))
+        known = self._answer_of_log(lambda: self.decisions.recall(image_sha256, keys))
         recalled = tuple(verdict for verdict in known if verdict is not None)
         if len(recalled) == len(keys):
-            self._metrics.recalled(len(recalled))
+            self.metrics.recalled(len(recalled))
             changes = {"request_id": request_id, "timings": {**timer.seconds}}
             return tuple(verdict.model_copy(update=changes) for verdict in recalled)
-        return self._pipeline.moderate(
+        return self.pipeline.moderate(
             content,
             policies,
             request_id=request_id,
@@ -208,40 +207,36 @@ class Answerer:
             image_sha256=image_sha256,
         )
 
-    def _quarantine(self, request: Request, error: ModerationError, deaths: int) -> Answer:
+    def _quarantined_answer(
+        self, request: ArrivedRequest, error: ModerationError, deaths: int
+    ) -> Answer:
         """Quarantines a request, with what a retry needs; returns what the log says."""
-        reason = reason_of(error)
-        if deaths >= self._settings.max_deliveries:
+        reason, arrival = quarantine_reason(error), request.arrival
+        if deaths >= self.settings.max_deliveries:
             reason = "deliveries"
         if isinstance(request.parsed, RequestError):  # so it cannot be sent again
             reason = "message"
         else:
-            self._keep_for_retry(request)
-        retries = request.arrival.retries
-        answer = self._patiently(
-            lambda: self._decisions.quarantine(
-                request.submission, reason, error, deliveries=deaths, retries=retries
+            accepted = Accepted(request.message, arrival.queue, arrival.sent_at or time.time())
+            name, most = request.submission.request_id, self.settings.quarantine_bytes
+            self._note_in_redis(lambda: self.registry.quarantine(name, accepted, most_bytes=most))
+        answer = self._answer_of_log(
+            lambda: self.decisions.quarantine(
+                request.submission, reason, error, deliveries=deaths, retries=arrival.retries
             )
         )
         if isinstance(answer, Quarantined):
-            self._metrics.quarantined(answer.reason, request.arrival)
+            self.metrics.quarantined(answer.reason, arrival)
         return answer
 
-    def _keep_for_retry(self, request: Request) -> None:
-        """Puts into Redis what `quarantine retry` sends again."""
-        name, arrival = request.submission.request_id, request.arrival
-        accepted = Accepted(request.message, arrival.queue, arrival.sent_at or time.time())
-        most = self._settings.quarantine_bytes
-        self._quietly(lambda: self._registry.quarantine(name, accepted, most_bytes=most))
+    def _settle_answered(self, request: ArrivedRequest) -> None:
+        self._note_in_redis(lambda: self.registry.settle(request.submission.request_id))
 
-    def _settle(self, request: Request) -> None:
-        self._quietly(lambda: self._registry.settle(request.submission.request_id))
-
-    def _give_back(self, request: Request) -> None:
+    def _give_back_unanswered(self, request: ArrivedRequest) -> None:
         name = request.submission.request_id
-        self._quietly(lambda: self._registry.give_back(name, self._worker))
+        self._note_in_redis(lambda: self.registry.give_back(name, self.worker))
 
-    def _patiently(self, ask: Callable[[], T]) -> T:
+    def _answer_of_log(self, ask: Callable[[], T]) -> T:
         """Returns what the log answers; waits for a database that is down.
 
         As it waits here, and not in the queue, the worker takes no more requests than it can hold.
@@ -250,22 +245,22 @@ class Answerer:
             LogUnavailable, LogError: it stayed away too long, or the worker is to end.
         """
         # Well before the request would be taken for lost.
-        deadline = time.monotonic() + self._settings.visibility_timeout_seconds / 2
+        deadline = time.monotonic() + self.settings.visibility_timeout_seconds / 2
         pause = _FIRST_PAUSE
         while True:
             try:
                 answer = ask()
             except AWAY as error:
-                self._note_log(away=error)
-                if self._stopping() or time.monotonic() + pause > deadline:
+                self._note_log_away(away=error)
+                if self.stopping() or time.monotonic() + pause > deadline:
                     raise
             else:
-                self._note_log(away=None)
+                self._note_log_away(away=None)
                 return answer
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _note_log(self, *, away: ModerationError | None) -> None:
+    def _note_log_away(self, *, away: ModerationError | None) -> None:
         """Logs a line when the decision log goes away, for all that wait, and when it is back."""
         if away is not None and not self._log_is_away:
             log.error("requests wait for the decision log: %s", away)
@@ -273,7 +268,7 @@ class Answerer:
             log.warning("the decision log answers again")
         self._log_is_away = away is not None
 
-    def _quietly(self, note: Callable[[], T]) -> T | None:
+    def _note_in_redis(self, note: Callable[[], T]) -> T | None:
         """Notes something in Redis; if that fails, the request is answered all the same.
 
         A request that is not struck off is sent again, and answered from the log.

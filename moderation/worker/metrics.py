@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from importlib.metadata import version
 from itertools import product
@@ -18,9 +18,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from moderation.decision_log.records import Reason
 from moderation.errors import ModerationError, TransientError
-from moderation.messages import QUEUES, Action, LabelScore, ModelStamp, Verdict
+from moderation.messages import QUEUES, Action, ModelStamp, Verdict
 from moderation.policy import Policy
-from moderation.worker.request import Arrival
+from moderation.worker.arrival import Arrival
 
 #: Stands for a value that is not known here.
 OTHER = "other"
@@ -44,12 +44,12 @@ class Webhooks:
         self._hosts: frozenset[str] = frozenset()
 
     def go_to(self, hosts: Iterable[str]) -> None:
-        """Begins the series of these hosts, at 0; no other becomes a label value."""
+        """Begins the metric series of these hosts, at 0; no other becomes a label value."""
         self._hosts = frozenset(hosts)
-        _begin(self._counter, sorted(self._hosts), get_args(WebhookResult))
+        _begin_series(self._counter, sorted(self._hosts), get_args(WebhookResult))
 
     def tried(self, host: str, result: WebhookResult) -> None:
-        """A webhook was tried, and taken, given up, or is to be sent again."""
+        """Counts that a webhook was tried: taken, given up, or to be sent again."""
         self._counter.labels(host if host in self._hosts else OTHER, result).inc()
 
 
@@ -62,12 +62,12 @@ class Metrics:
         self._policies: frozenset[str] = frozenset()
         self._labels: frozenset[tuple[str, str]] = frozenset()
         self._models: frozenset[str] = frozenset()
-        self._requests()
-        self._decisions()
-        self._work()
-        self._serving()
+        self._count_requests()
+        self._count_decisions()
+        self._time_work()
+        self._info_metrics()
 
-    def _requests(self) -> None:
+    def _count_requests(self) -> None:
         text = "Requests with their final answer."
         self._answered = self._counter("requests", text, "queue", "outcome")
         text = "From when the host sent a request to its final answer."
@@ -80,12 +80,12 @@ class Metrics:
         self._redeliveries = self._counter("redeliveries", text)
         text = "Requests that this worker has in hand."
         self._in_hand = Gauge("evenhand_worker_in_hand", text, registry=self.registry)
-        _begin(self._answered, QUEUES, OUTCOMES)
-        _begin(self._latency, QUEUES, OUTCOMES)
-        _begin(self._quarantined, get_args(Reason))
-        _begin(self._retries, [*_transient(), OTHER])
+        _begin_series(self._answered, QUEUES, OUTCOMES)
+        _begin_series(self._latency, QUEUES, OUTCOMES)
+        _begin_series(self._quarantined, get_args(Reason))
+        _begin_series(self._retries, [*_retried_errors(), OTHER])
 
-    def _decisions(self) -> None:
+    def _count_decisions(self) -> None:
         text = "Decisions by policy and action."
         self._decided = self._counter("decisions", text, "policy", "action")
         text = "Labels that fired, by what they ask for."
@@ -93,7 +93,7 @@ class Metrics:
         text = "Decisions that were in the log already."
         self._recalled = self._counter("recalled_decisions", text)
 
-    def _work(self) -> None:
+    def _time_work(self) -> None:
         text = "What each step of a request took."
         self._steps = self._histogram("step_seconds", text, _STEP, "step")
         text = "Images that went through the encoder together."
@@ -102,9 +102,9 @@ class Metrics:
         self._decoder_restarts = self._counter("decoder_restarts", text)
         text = "Tries to deliver a webhook, by how they ended."
         self.webhooks = Webhooks(self._counter("webhook_deliveries", text, "host", "result"))
-        _begin(self._steps, STEPS)
+        _begin_series(self._steps, STEPS)
 
-    def _serving(self) -> None:
+    def _info_metrics(self) -> None:
         text = "1 for each policy that is served."
         self._policy_info = self._gauge("policy_info", text, "policy", "version", "sha256")
         names = ("model", "revision", "fingerprint", "dtype", "device", "runtime")
@@ -144,10 +144,10 @@ class Metrics:
         self._models = frozenset(stamp.id for stamp in stamps)
         for name, policy in policies.items():
             self._policy_info.labels(name, policy.version, policy.sha256[:_PREFIX]).set(1)
-            _begin(self._decided, [name], get_args(Action))
+            _begin_series(self._decided, [name], get_args(Action))
             for label in policy.labels:
                 asks = {label.action, "review" if label.review_threshold is not None else None}
-                _begin(self._fired, [name], [label.id], sorted(filter(None, asks)))
+                _begin_series(self._fired, [name], [label.id], sorted(filter(None, asks)))
         for stamp in stamps:
             self._model_info.labels(
                 stamp.id,
@@ -157,59 +157,62 @@ class Metrics:
                 stamp.device,
                 stamp.runtime,
             ).set(1)
-            _begin(self._batches, [stamp.id])
+            _begin_series(self._batches, [stamp.id])
         self.webhooks.go_to(webhook_hosts)
 
     def decided(self, verdicts: Iterable[Verdict], arrival: Arrival) -> None:
-        """A request got its verdicts."""
+        """Counts that a request got its verdicts."""
         for verdict in verdicts:
-            policy = self._policy(verdict.policy.id)
+            known = verdict.policy.id in self._policies
+            policy = verdict.policy.id if known else OTHER
             self._decided.labels(policy, verdict.action).inc()
             for label in verdict.labels:
                 if label.fired:
-                    self._fired.labels(policy, *self._asks(policy, label)).inc()
-        self._finished("decided", arrival)
+                    known = (policy, label.label) in self._labels
+                    name = label.label if known else OTHER
+                    self._fired.labels(policy, name, label.outcome or "none").inc()
+        self._count_finished("decided", arrival)
 
     def quarantined(self, reason: Reason, arrival: Arrival) -> None:
-        """A request went to quarantine."""
+        """Counts that a request went to quarantine."""
         self._quarantined.labels(reason if reason in get_args(Reason) else OTHER).inc()
-        self._finished("quarantined", arrival)
+        self._count_finished("quarantined", arrival)
 
     def embedded(self, arrival: Arrival) -> None:
-        """A request got its feature."""
-        self._finished("embedded", arrival)
+        """Counts that a request got its feature."""
+        self._count_finished("embedded", arrival)
 
     def retried(self, error: ModerationError) -> None:
-        """A request is to be tried again."""
+        """Counts that a request is to be tried again."""
         name = type(error).__name__
-        self._retries.labels(name if name in _transient() else OTHER).inc()
+        self._retries.labels(name if name in _retried_errors() else OTHER).inc()
 
     def redelivered(self) -> None:
-        """A request came that had its answer already."""
+        """Counts that a request came that had its answer already."""
         self._redeliveries.inc()
 
     def recalled(self, count: int) -> None:
-        """So many verdicts were in the log already."""
+        """Counts so many verdicts that were in the log already."""
         self._recalled.inc(count)
 
     def stepped(self, timings: Mapping[str, float]) -> None:
-        """A request went through these steps, in so many seconds each."""
+        """Observes that a request went through these steps, in so many seconds each."""
         for step, seconds in timings.items():
             self._steps.labels(step if step in STEPS else OTHER).observe(seconds)
 
     def batch(self, model: str, size: int) -> None:
-        """So many images go through a model together; `model` is the id of its stamp."""
+        """Observes how many images go through a model together; `model` is its stamp's id."""
         self._batches.labels(model if model in self._models else OTHER).observe(size)
 
     def decoder_restarted(self) -> None:
-        """A decoder process was replaced."""
+        """Counts that a decoder process was replaced."""
         self._decoder_restarts.inc()
 
     def in_hand(self) -> AbstractContextManager[object]:
         """Returns a context that counts a request as in hand."""
         return self._in_hand.track_inprogress()
 
-    def _finished(self, outcome: str, arrival: Arrival) -> None:
+    def _count_finished(self, outcome: str, arrival: Arrival) -> None:
         queue = arrival.queue if arrival.queue in QUEUES else OTHER
         self._answered.labels(queue, outcome).inc()
         if arrival.sent_at is not None:
@@ -217,27 +220,16 @@ class Metrics:
             waited = max(0.0, time.time() - arrival.sent_at)
             self._latency.labels(queue, outcome).observe(waited)
 
-    def _policy(self, policy_id: str) -> str:
-        return policy_id if policy_id in self._policies else OTHER
 
-    def _asks(self, policy: str, label: LabelScore) -> tuple[str, str]:
-        """Returns a label and what it asks for, as label values."""
-        known = (policy, label.label) in self._labels
-        return (label.label if known else OTHER), label.outcome or "none"
-
-
-def _transient() -> frozenset[str]:
-    """Returns the names of the errors that are retried."""
-    return frozenset(kind.__name__ for kind in _family(TransientError))
+def _retried_errors() -> frozenset[str]:
+    """Returns the names of the errors that count as retries: the transient ones."""
+    kinds: list[type[ModerationError]] = [TransientError]
+    for kind in kinds:  # which grows meanwhile
+        kinds += kind.__subclasses__()
+    return frozenset(kind.__name__ for kind in kinds)
 
 
-def _family(kind: type[ModerationError]) -> Iterator[type[ModerationError]]:
-    yield kind
-    for child in kind.__subclasses__():
-        yield from _family(child)
-
-
-def _begin(metric: Counter | Histogram, *values: Iterable[str]) -> None:
-    """Makes the series of all combinations, so that they are there with 0."""
+def _begin_series(metric: Counter | Histogram, *values: Iterable[str]) -> None:
+    """Makes the metric's series of all combinations, so that they are there with 0."""
     for combination in product(*values):
         metric.labels(*combination)

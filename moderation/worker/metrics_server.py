@@ -22,7 +22,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from moderation.errors import ModerationError, SettingsError
 from moderation.images.fetch.deadline import call_within
 from moderation.listen_address import Address, parse_address
-from moderation.queue.depth import BrokerState, read_queues
+from moderation.queue.depth import BrokerState, read_queue_depths
 from moderation.settings import Settings
 
 if TYPE_CHECKING:
@@ -57,19 +57,19 @@ LONGEST_SECONDS = 15.0
 _ROOM_SECONDS = 5.0
 
 
-def exposition(state: BrokerState) -> str:
-    """Returns a state of the queues as Prometheus reads it.
+def queue_metrics_text(state: BrokerState) -> str:
+    """Returns the metrics of a state of the queues, as Prometheus reads them.
 
     Raises:
         SettingsError: prometheus-client is not installed.
     """
-    registry = _registry(QueueCollector(lambda: state))
+    registry = _scraped_registry(QueueCollector(lambda: state))
     from prometheus_client import generate_latest
 
     return generate_latest(registry).decode()
 
 
-def exporter(settings: Settings, address: Address) -> AbstractContextManager[int]:
+def serve_queue_metrics(settings: Settings, address: Address) -> AbstractContextManager[int]:
     """Answers scrapes of the queues inside the block; yields the port, which may be chosen for 0.
 
     Each scrape looks at Redis again. Where Redis does not answer, it says so and gives no figures:
@@ -78,7 +78,8 @@ def exporter(settings: Settings, address: Address) -> AbstractContextManager[int
     Raises:
         SettingsError: it cannot listen there; prometheus-client is not installed.
     """
-    return _answering(_registry(QueueCollector(partial(read_queues, settings))), address)
+    queues = QueueCollector(partial(read_queue_depths, settings))
+    return _metrics_server(_scraped_registry(queues), address)
 
 
 @contextmanager
@@ -101,20 +102,21 @@ def serve_metrics(
         yield None
         return
     address = parse_address(settings.metrics_address)
-    registry = _registry(metrics.registry, QueueCollector(_in_time(partial(read_queues, settings))))
+    queues = QueueCollector(_scraped_in_time(partial(read_queue_depths, settings)))
+    registry = _scraped_registry(metrics.registry, queues)
     if open_counts is not None:
-        registry.register(LogCollector(_in_time(open_counts)))
-    with _answering(registry, address) as port:
+        registry.register(LogCollector(_scraped_in_time(open_counts)))
+    with _metrics_server(registry, address) as port:
         log.info("Prometheus is answered on http://%s/metrics", address._replace(port=port))
         yield port
 
 
-def _in_time(read: Callable[[], T]) -> Callable[[], T]:
+def _scraped_in_time(read: Callable[[], T]) -> Callable[[], T]:
     """Returns a read that is given up after a time; one that hangs holds one thread, not more."""
     return partial(call_within, _READ_SECONDS, read, threading.BoundedSemaphore(1))
 
 
-def _registry(*collectors: Collector) -> CollectorRegistry:
+def _scraped_registry(*collectors: Collector) -> CollectorRegistry:
     """Returns a registry that collects when it is scraped, with no figures of the process's own."""
     try:
         from prometheus_client import CollectorRegistry
@@ -183,7 +185,7 @@ class LogCollector:
 
 
 @contextmanager
-def _answering(registry: Collector, address: Address) -> Iterator[int]:
+def _metrics_server(registry: Collector, address: Address) -> Iterator[int]:
     """Answers scrapes of a registry inside the block; yields the port.
 
     Raises:
@@ -192,7 +194,7 @@ def _answering(registry: Collector, address: Address) -> Iterator[int]:
     from prometheus_client import make_wsgi_app
 
     try:
-        server = _Server(address)
+        server = _MetricsServer(address)
     except OSError as error:
         remedy = "Give an address of this machine and a free port, such as 127.0.0.1:9808"
         raise SettingsError(f"cannot listen ({error})", str(address), remedy) from error
@@ -207,12 +209,12 @@ def _answering(registry: Collector, address: Address) -> Iterator[int]:
         thread.join()
 
 
-class _Handler(WSGIRequestHandler):
+class _MetricsHandler(WSGIRequestHandler):
     def log_message(self, format: str, *args: Any) -> None:
         """Logs nothing: a scrape every few seconds is not worth a line."""
 
 
-class _Server(ThreadingMixIn, WSGIServer):
+class _MetricsServer(ThreadingMixIn, WSGIServer):
     """One thread for each connection; if there are too many, the oldest is cut off for the newest.
 
     So idle connections keep nobody out. One that sends or reads a byte at a time is cut off too.
@@ -227,21 +229,21 @@ class _Server(ThreadingMixIn, WSGIServer):
         #: When each open connection began; infinity for those that were cut off.
         self._began: dict[socket.socket, float] = {}
         self._ended = threading.Condition()
-        super().__init__(address, _Handler)
+        super().__init__(address, _MetricsHandler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts the thread of a connection, once there is room for one."""
         with self._ended:
-            if not self._has_room():
-                self._cut_off(min(self._began, key=self._began.__getitem__))
+            if not self._has_room_for_connection():
+                self._cut_off_connection(min(self._began, key=self._began.__getitem__))
             # A connection that waits for Redis or the log does not end at once, but soon.
-            if not self._ended.wait_for(self._has_room, _ROOM_SECONDS):
+            if not self._ended.wait_for(self._has_room_for_connection, _ROOM_SECONDS):
                 self.shutdown_request(request)
                 return
             self._began[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def _has_room(self) -> bool:
+    def _has_room_for_connection(self) -> bool:
         return len(self._began) < MOST_CONNECTIONS
 
     def shutdown_request(self, request: Any) -> None:
@@ -256,9 +258,9 @@ class _Server(ThreadingMixIn, WSGIServer):
         latest = time.monotonic() - LONGEST_SECONDS
         with self._ended:
             for request in [request for request, began in self._began.items() if began < latest]:
-                self._cut_off(request)
+                self._cut_off_connection(request)
 
-    def _cut_off(self, request: socket.socket) -> None:
+    def _cut_off_connection(self, request: socket.socket) -> None:
         """Ends a connection under its thread, which then closes it; the lock is held."""
         self._began[request] = math.inf
         with suppress(OSError):  # its other side has closed it

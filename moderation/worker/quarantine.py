@@ -22,8 +22,8 @@ from moderation.errors import (
 )
 from moderation.messages import QUEUES
 from moderation.queue.celery_app import broker_errors
-from moderation.queue.consumer import Poison
-from moderation.queue.recovery import send_again
+from moderation.queue.guarded_transport import Poison
+from moderation.queue.recovery import send_accepted_again
 from moderation.queue.registry import Registry
 from moderation.settings import Settings
 
@@ -40,20 +40,15 @@ _REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
 )
 
 
-def reason_of(error: ModerationError) -> Reason:
-    """Returns the reason for which a request with that error is quarantined."""
+def quarantine_reason(error: ModerationError) -> Reason:
+    """Returns the reason for which a worker quarantines a request with that error."""
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return reason
     return "fault"
 
 
-def may_pass(error: Exception) -> bool:
-    """Whether the next try may go better: the world outside failed, or the program did."""
-    return isinstance(error, TransientError) or not isinstance(error, ModerationError)
-
-
-def fault(error: Exception) -> WorkerError:
+def fault_of_worker(error: Exception) -> WorkerError:
     """Returns the error for the host of a request that the program failed on.
 
     It leaves out the text of the failure, which may hold anything: the decision log keeps this.
@@ -63,7 +58,7 @@ def fault(error: Exception) -> WorkerError:
     )
 
 
-def deadly(deaths: int) -> WorkerError:
+def deaths_of_workers(deaths: int) -> WorkerError:
     """Returns the error for the host of a request that so many workers died of."""
     return WorkerError(
         f"{deaths} workers died with this request in hand, or did not come back from it",
@@ -95,7 +90,7 @@ def quarantine_poison(
         app.backend.mark_as_failure(poison.task_id, error)
 
 
-def release(
+def release_quarantined(
     entry: QuarantinedRequest,
     decisions: DecisionLog,
     registry: Registry,
@@ -134,7 +129,7 @@ def release(
     try:
         # Before it is sent: it may be quarantined again at once, and must then be kept.
         registry.forget(entry.request_id)
-        send_again(registry, entry.request_id, accepted)
+        send_accepted_again(registry, entry.request_id, accepted)
     except redis.RedisError as error:  # it is accepted, so it is answered all the same
         log.warning(
             "a worker sends it within %s s, since Redis does not take it now: %s",

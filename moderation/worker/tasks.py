@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import logging
-import math
 from collections.abc import Callable
 from typing import Any, NoReturn
 
@@ -21,21 +20,18 @@ from moderation.errors import ModerationError, RequestError, TransientError
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import (
     EMBED_TASK_NAME,
-    QUEUES,
     TASK_NAME,
     EmbeddingRequest,
     EmbeddingResponse,
     ModerationResponse,
-    QueueName,
 )
 from moderation.queue.celery_app import create_app
-from moderation.queue.sending import SENT_AT
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
 from moderation.worker.answering import AWAY, Answerer, TryAgain
-from moderation.worker.logs import about
+from moderation.worker.arrival import Arrival, arrival_of_task, read_arrived_request
+from moderation.worker.log_lines import about
 from moderation.worker.metrics import Metrics
-from moderation.worker.request import Arrival, read_request
 
 TaskBody = Callable[..., dict[str, Any]]
 
@@ -47,10 +43,8 @@ LONGEST_BACKOFF = 30
 #: How often a result is written again while Redis is away: minutes, with Celery's back-off.
 _RESULT_RETRIES = 60
 
-_QUEUE_OF: dict[str, QueueName] = {name: queue for queue, name in QUEUES.items()}
 
-
-def create_worker_app(
+def create_app_with_tasks(
     settings: Settings, pipeline: Pipeline, fetcher: Fetcher, answerer: Answerer, metrics: Metrics
 ) -> Celery:
     """Returns the Celery app with its tasks, ready to be run by a worker."""
@@ -58,11 +52,11 @@ def create_worker_app(
     # A host that looks for a verdict learns at once that Redis is away; a worker waits for it.
     app.conf.update(result_backend_always_retry=True, result_backend_max_retries=_RESULT_RETRIES)
     # The answerer decides how often a request is tried.
-    _register(app, TASK_NAME, _moderate_with(answerer, metrics), max_retries=None)
-    _register(
+    _register_task(app, TASK_NAME, _moderation_task(answerer, metrics), max_retries=None)
+    _register_task(
         app,
         EMBED_TASK_NAME,
-        _embed_with(pipeline, fetcher, metrics),
+        _embedding_task(pipeline, fetcher, metrics),
         autoretry_for=(TransientError,),
         max_retries=settings.max_retries,
         retry_backoff=1,
@@ -72,7 +66,7 @@ def create_worker_app(
     return app
 
 
-def _register(app: Celery, name: str, answer: TaskBody, **retry: Any) -> None:
+def _register_task(app: Celery, name: str, answer: TaskBody, **retry: Any) -> None:
     """Makes a function that answers requests a task of the app, under the rules of all tasks."""
     app.task(
         answer,
@@ -88,32 +82,33 @@ def _register(app: Celery, name: str, answer: TaskBody, **retry: Any) -> None:
     )
 
 
-def _moderate_with(answerer: Answerer, metrics: Metrics) -> TaskBody:
+def _moderation_task(answerer: Answerer, metrics: Metrics) -> TaskBody:
     def moderate(task: Task, *others: Any, request: Any = None, **named: Any) -> dict[str, Any]:
         """Returns the response as plain JSON; raises the error of a request in quarantine."""
         with about(str(task.request.id)), metrics.in_hand():
             # Arguments that no host of ours sends make it a message that cannot be read.
-            message, arrival = None if others or named else request, _arrival(task)
-            return _response(_final(task, answerer, message, arrival), arrival.queue)
+            message, arrival = None if others or named else request, arrival_of_task(task)
+            answer = _final_answer_of_task(task, answerer, message, arrival)
+            return _response_of_task(answer, arrival.queue)
 
     return moderate
 
 
-def _final(task: Task, answerer: Answerer, message: Any, arrival: Arrival) -> Answer:
+def _final_answer_of_task(task: Task, answerer: Answerer, message: Any, arrival: Arrival) -> Answer:
     """Returns the final answer; a request without one is put back, whatever the reason."""
     try:
-        return answerer.answer(read_request(message, arrival))
+        return answerer.answer(read_arrived_request(message, arrival))
     except TryAgain as again:
-        _try_again(task, again.error)
+        _try_task_again(task, again.error)
     except RequestError:  # its id belongs to another request, which has its own answer
         raise
     except Exception:
         log.exception("a request could not be finished")
-        answerer.pause()
+        answerer.pause_answering()
         raise Reject("a request could not be finished", requeue=True) from None
 
 
-def _response(answer: Answer, queue: str) -> dict[str, Any]:
+def _response_of_task(answer: Answer, queue: str) -> dict[str, Any]:
     """Logs a final answer and returns it as plain JSON; raises the error of one in quarantine."""
     if isinstance(answer, Quarantined):
         why = {"queue": queue, "reason": answer.reason, "quarantine_id": answer.quarantine_id}
@@ -131,7 +126,7 @@ def _response(answer: Answer, queue: str) -> dict[str, Any]:
     return response.model_dump(mode="json")
 
 
-def _try_again(task: Task, error: Exception) -> NoReturn:
+def _try_task_again(task: Task, error: Exception) -> NoReturn:
     """Puts a request back: for later, or at once if it has waited for the log in vain."""
     if isinstance(error, AWAY):
         raise Reject(str(error), requeue=True) from None
@@ -143,42 +138,26 @@ def _try_again(task: Task, error: Exception) -> NoReturn:
     raise again
 
 
-def _arrival(task: Task) -> Arrival:
-    """Returns how a request came."""
-    info = task.request.delivery_info or {}
-    sent_at = task.request.get(SENT_AT)
-    known = isinstance(sent_at, int | float) and math.isfinite(sent_at)
-    return Arrival(
-        task_id=str(task.request.id),
-        queue=_QUEUE_OF.get(str(info.get("routing_key")), "interactive"),
-        retries=task.request.retries,
-        sent_at=float(sent_at) if known else None,
-    )
-
-
-def _embed_with(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskBody:
+def _embedding_task(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskBody:
     def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
         """Parses a request, fetches its image, returns its feature as plain JSON."""
         with about(str(task.request.id)), metrics.in_hand():
-            arrival = _arrival(task)
-            response = _embedded(request, arrival)
+            arrival = arrival_of_task(task)
+            if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
+                request = {"request_id": arrival.task_id, **request}
+            parsed = EmbeddingRequest.read(request)
+            model = pipeline.model(parsed.model)
+            content = fetcher.fetch(parsed.image)
+            made = pipeline.embed(content, model, queue=arrival.queue)
+            log.info("%s: embedded", parsed.request_id)
+            response = EmbeddingResponse(
+                request_id=parsed.request_id,
+                image_sha256=made.image_sha256,
+                model=made.model,
+                feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
+                width=len(made.feature),
+            )
             metrics.embedded(arrival)
             return response.model_dump(mode="json")
-
-    def _embedded(request: Any, arrival: Arrival) -> EmbeddingResponse:
-        if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
-            request = {"request_id": arrival.task_id, **request}
-        parsed = EmbeddingRequest.read(request)
-        model = pipeline.model(parsed.model)
-        content = fetcher.fetch(parsed.image)
-        made = pipeline.embed(content, model, queue=arrival.queue)
-        log.info("%s: embedded", parsed.request_id)
-        return EmbeddingResponse(
-            request_id=parsed.request_id,
-            image_sha256=made.image_sha256,
-            model=made.model,
-            feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
-            width=len(made.feature),
-        )
 
     return embed

@@ -21,7 +21,7 @@ import redis
 
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED
-from moderation.queue.sending import pack_message
+from moderation.queue.packed_message import pack_message
 from tests.chaos.databases import LogDatabase
 from tests.chaos.images import HOSTILE
 from tests.chaos.load import HostLoad

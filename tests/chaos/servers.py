@@ -36,8 +36,8 @@ class RedisWithFile(ConfiguredRedis):
         super().__init__(*files, "--appendonly", "yes", "--appendfsync", appendfsync)
         self.port = free_port()
 
-    def _command(self) -> list[str]:
-        return guarded(super()._command())
+    def _server_command(self) -> list[str]:
+        return guarded(super()._server_command())
 
     @property
     def version(self) -> str:

@@ -27,7 +27,7 @@ from moderation.commands.doctor.plan import (
 )
 from moderation.errors import RequestError
 from moderation.queue.depth import BrokerState, QueueState
-from moderation.worker.metrics_server import exposition
+from moderation.worker.metrics_server import queue_metrics_text
 from tests.conftest import ROOT
 from tests.support.command_line import moderation, unframed
 from tests.support.pages import read_sections, table
@@ -323,7 +323,7 @@ def test_the_figures_of_redis_on_the_page_are_those_of_the_calculator() -> None:
 def test_the_page_names_every_metric_and_no_other() -> None:
     text = PAGE.read_text(encoding="utf-8")
     state = BrokerState((QueueState("bulk", 0, 0.0),), 0)
-    given_names = set(re.findall(r"^(evenhand_\w+)", exposition(state), re.MULTILINE))
+    given_names = set(re.findall(r"^(evenhand_\w+)", queue_metrics_text(state), re.MULTILINE))
     assert set(re.findall(r"\bevenhand_\w+", text)) == given_names
 
 

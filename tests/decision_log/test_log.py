@@ -31,7 +31,7 @@ from moderation.errors import (
     RequestError,
 )
 from moderation.settings import load_settings
-from moderation.worker.request import Arrival, read_request
+from moderation.worker.arrival import Arrival, read_arrived_request
 from tests.conftest import ROOT
 from tests.support.decision_samples import (
     ENDPOINTS,
@@ -312,7 +312,7 @@ def test_no_image_and_no_secret_of_a_url_gets_into_the_database(
     decide_one(log)
     photo = base64.b64encode(b"the very bytes of a photograph").decode()
     message = {"request_id": "r3", "image": {"bytes": photo}, "policies": ["weapons"]}
-    sent = read_request(message, Arrival("task", "interactive")).submission
+    sent = read_arrived_request(message, Arrival("task", "interactive")).submission
     log.decide(sent, [basis()], [verdict(basis(), request_id="r3", image="b")])
     log.quarantine(submission("r2"), "image", ImageError("damaged"))
     content = _everything_in(log, database_url)

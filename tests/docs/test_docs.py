@@ -36,7 +36,7 @@ from moderation.messages import (
 from moderation.policy import Example, Expectation, Label, Policy, load_policy, parse_policy
 from moderation.queue.envelope import read_envelope
 from moderation.settings import PREFIX, Settings
-from moderation.worker.quarantine import may_pass
+from moderation.worker.answering import may_answer_later
 from tests.conftest import POLICIES, ROOT
 from tests.support.command_line import python
 from tests.support.pages import (
@@ -177,12 +177,12 @@ def test_the_errors_page_has_every_error_and_no_other() -> None:
 def test_the_errors_page_says_what_a_worker_tries_again() -> None:
     retried = {first_span(row, "class"): row["retried by the worker"] for row in error_rows()}
     # An error of none of our classes is tried again, and its host sees a WorkerError.
-    assert may_pass(ZeroDivisionError())
+    assert may_answer_later(ZeroDivisionError())
     assert retried.pop("WorkerError").startswith("yes, what no class names")
     for name, cell in retried.items():
         error = ERRORS[name]([] if name == "PolicyError" else "it broke")
         if cell.startswith(("no", "yes")):
-            assert may_pass(error) == cell.startswith("yes"), name
+            assert may_answer_later(error) == cell.startswith("yes"), name
 
 
 def test_the_errors_page_draws_the_tree() -> None:
@@ -288,8 +288,9 @@ def test_the_whole_message_on_the_messages_page_is_one_that_a_worker_takes(
     redis_server: EmbeddedRedis, worker: EmbeddedWorker, settings: Settings
 ) -> None:
     shown, body = (each.text for each in section("messages.md", "The whole message").blocks)
-    queue, tasks = messages.QUEUES["interactive"], [messages.TASK_NAME]
-    envelope = read_envelope(shown.encode(), queue, tasks=tasks, largest=100_000)
+    queue = messages.QUEUES["interactive"]
+    envelope = read_envelope(shown.encode(), queue, largest=100_000)
+    assert envelope["headers"]["task"] == messages.TASK_NAME
     assert [*envelope.arguments] == json.loads(body)
     request = ModerationRequest.model_validate(envelope.arguments[1]["request"])
     assert envelope["headers"]["id"] == request.request_id

@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 from moderation.messages import ModelStamp
 from moderation.policy import load_policy
 from moderation.queue.depth import BrokerState, QueueState
-from moderation.worker.logs import EXTRA
+from moderation.worker.log_lines import EXTRA
 from moderation.worker.metrics import Metrics
 from moderation.worker.metrics_server import OPEN, LogCollector, QueueCollector
 from tests.conftest import POLICIES, ROOT

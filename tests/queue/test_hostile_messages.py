@@ -21,7 +21,7 @@ from moderation.local_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.queue.celery_app import CONTROL, UNACKED, UNACKED_INDEX, create_app
 from moderation.queue.envelope import UnreadableMessage, largest_message, pack_note, read_envelope
-from moderation.queue.sending import pack_message
+from moderation.queue.packed_message import pack_message
 from moderation.settings import load_settings
 from tests.conftest import ROOT
 from tests.support.echo_worker import QUEUE, EchoWorker
@@ -242,7 +242,7 @@ def test_one_tag_for_two_messages_acknowledges_each_by_itself(echo: EchoWorker) 
 
 def test_a_retry_far_ahead_is_not_kept_for_longer_than_ours() -> None:
     raw = json.dumps(message(headers={"eta": "9000-01-01T00:00:00"})).encode()
-    envelope = read_envelope(raw, QUEUE, tasks={TASK_NAME}, largest=10**6)
+    envelope = read_envelope(raw, QUEUE, largest=10**6)
     eta = datetime.fromisoformat(envelope["headers"]["eta"])
     assert eta.timestamp() <= time.time() + 30
 
@@ -368,9 +368,9 @@ def test_the_largest_image_fits_into_the_largest_message() -> None:
     body = [[], {"request": {"image": {"bytes": image}, "policies": names}}, {}]
     raw = json.dumps(message(body)).encode()
     largest = largest_message(MOST_BYTES)
-    assert read_envelope(raw, QUEUE, tasks={TASK_NAME}, largest=largest).arguments == tuple(body)
+    assert read_envelope(raw, QUEUE, largest=largest).arguments == tuple(body)
     with pytest.raises(UnreadableMessage, match="too large"):
-        read_envelope(raw, QUEUE, tasks={TASK_NAME}, largest=len(raw) - 1)
+        read_envelope(raw, QUEUE, largest=len(raw) - 1)
 
 
 MODULES = sorted((ROOT / "moderation").rglob("*.py"))

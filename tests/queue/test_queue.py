@@ -44,7 +44,7 @@ from moderation.policy import load_policies
 from moderation.queue.celery_app import UNACKED, create_app
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import Settings, load_settings
-from moderation.worker.tasks import _arrival
+from moderation.worker.arrival import arrival_of_task
 from tests.conftest import POLICIES
 from tests.support.hostile_files import saved
 from tests.support.photo_server import PhotoServer
@@ -463,7 +463,7 @@ def test_an_interactive_request_passes_a_backlog_of_bulk(
 )
 def test_the_queue_is_that_of_the_routing_key(came_by: dict[str, str] | None, queue: str) -> None:
     task = SimpleNamespace(request=Context(delivery_info=came_by, id="a", retries=0))
-    assert _arrival(task).queue == queue
+    assert arrival_of_task(task).queue == queue
 
 
 @pytest.mark.parametrize("queue", ["interactive", "bulk"])
@@ -474,7 +474,7 @@ def test_a_request_reaches_the_pipeline_with_its_queue(queue: Any, alone: Settin
         message = connection.SimpleQueue(QUEUES[queue]).get(timeout=10)
         message.ack()
     request = Context(delivery_info=message.delivery_info, id="a", retries=0)
-    assert _arrival(SimpleNamespace(request=request)).queue == queue
+    assert arrival_of_task(SimpleNamespace(request=request)).queue == queue
 
 
 def test_idle_connections_to_the_metrics_keep_no_request_and_no_scrape_out(

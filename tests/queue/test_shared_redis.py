@@ -15,8 +15,8 @@ from moderation.client.client import Client
 from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME, ImageReference
 from moderation.queue.celery_app import UNACKED, UNACKED_INDEX, create_app
-from moderation.queue.former_keys import take_over
-from moderation.queue.sending import pack_message
+from moderation.queue.former_keys import take_over_former_keys
+from moderation.queue.packed_message import pack_message
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.support.plain_celery import create_plain_app, start_plain_worker
@@ -122,7 +122,7 @@ def test_only_notes_of_our_queues_are_taken_over(connection: Any, photographs: l
         note_as_in_hand(connection, tag, note, n, old=True)
     connection.hset(THEIRS, "without a time", notes["theirs"])
     connection.zadd(THEIR_INDEX, {"without a note": 7})
-    assert take_over(connection) == 3
+    assert take_over_former_keys(connection) == 3
     assert connection.hgetall(UNACKED) == {
         tag.encode(): notes[tag].encode() for tag in ("ours", "bulk", "unread")
     }
@@ -135,7 +135,7 @@ def test_only_notes_of_our_queues_are_taken_over(connection: Any, photographs: l
     assert {*connection.zrange(THEIR_INDEX, 0, -1)} == {
         *map(str.encode, [*list(notes)[3:], "without a note"])
     }
-    assert take_over(connection) == 0
+    assert take_over_former_keys(connection) == 0
 
 
 def test_a_full_redis_loses_no_note_that_is_to_be_taken_over(
@@ -145,8 +145,8 @@ def test_a_full_redis_loses_no_note_that_is_to_be_taken_over(
     note_as_in_hand(connection, "ours", note, LONG_AGO, old=True)
     connection.config_set("maxmemory", "1")
     with pytest.raises(redis.ResponseError):
-        take_over(connection)
+        take_over_former_keys(connection)
     connection.config_set("maxmemory", "0")
     assert connection.hgetall(THEIRS) == {b"ours": note.encode()}
     assert not connection.exists(UNACKED)
-    assert take_over(connection) == 1
+    assert take_over_former_keys(connection) == 1

@@ -19,7 +19,7 @@ from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import Basis, decide, deciding_frame, make_verdict
-from moderation.worker.request import Arrival, read_request
+from moderation.worker.arrival import Arrival, read_arrived_request
 
 T = TypeVar("T")
 
@@ -51,7 +51,7 @@ def submission(
         "policies": list(policies) or ["weapons"],
     }
     arrival = Arrival("task", "interactive", sent_at=1_700_000_000.25)
-    return read_request(message, arrival).submission
+    return read_arrived_request(message, arrival).submission
 
 
 def basis(policy: Policy = WEAPONS, *, model: ModelStamp = STAMP, frames: int = 1) -> Basis:

@@ -23,9 +23,9 @@ from celery import Celery, Task
 from moderation.local_servers import EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, create_app, node_name
-from moderation.queue.consumer import Poison
+from moderation.queue.guarded_transport import Poison
 from moderation.settings import Settings, load_settings
-from moderation.worker.serving import serve
+from moderation.worker.celery_worker import run_celery_worker
 from tests.support.waiting import until
 
 POISON, REFUSING = "poison.jsonl", "refusing"
@@ -119,4 +119,4 @@ if __name__ == "__main__":
     name, folder = sys.argv[1], Path(sys.argv[2])
     given = load_settings()
     app, queues = _create_echo_app(given, folder), list(QUEUES.values())
-    sys.exit(serve(app, given, queues, node_name(name), _poison_writer(folder)))
+    sys.exit(run_celery_worker(app, given, queues, node_name(name), _poison_writer(folder)))

@@ -23,8 +23,8 @@ class ConfiguredRedis(EmbeddedRedis):
         super().__init__()
         self._options = options
 
-    def _command(self) -> list[str]:
-        return [*super()._command(), *self._options]
+    def _server_command(self) -> list[str]:
+        return [*super()._server_command(), *self._options]
 
 
 class KeepingRedis(ConfiguredRedis):

@@ -38,8 +38,8 @@ from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker.answering import Answerer, TryAgain
+from moderation.worker.arrival import Arrival, ArrivedRequest, read_arrived_request
 from moderation.worker.metrics import Metrics
-from moderation.worker.request import Arrival, Request, read_request
 from tests.support.database_servers import PostgresServer
 from tests.support.decision_samples import count, decided, quarantined
 from tests.support.hostile_files import saved
@@ -100,8 +100,8 @@ class Desk:
         self.log.close()
 
 
-def read(message: Any, task_id: str = "a", retries: int = 0) -> Request:
-    return read_request(message, Arrival(task_id, "interactive", retries))
+def read(message: Any, task_id: str = "a", retries: int = 0) -> ArrivedRequest:
+    return read_arrived_request(message, Arrival(task_id, "interactive", retries))
 
 
 @pytest.fixture(scope="module")
@@ -380,7 +380,7 @@ def test_redis_need_not_take_notes(desk: Desk) -> None:
     with EmbeddedRedis() as gone:
         away = connect(load_settings(broker_url=gone.url))
     desk.registry = Registry(away)
-    answerer = desk.answerer_on(desk.log, desk.answerer._pipeline)
+    answerer = desk.answerer_on(desk.log, desk.answerer.pipeline)
     assert decided(answerer.answer(read(message())))
 
 

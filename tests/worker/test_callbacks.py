@@ -30,15 +30,12 @@ from moderation.decision_log.outbox import Callback
 from moderation.decision_log.records import Submission
 from moderation.errors import ImageError, SettingsError
 from moderation.settings import Settings, load_settings
+from moderation.worker.callbacks.breaker import Breaker
+from moderation.worker.callbacks.delivery import parse_retry_after
 from moderation.worker.callbacks.dispatcher import CallbackDispatcher, make_dispatcher
-from moderation.worker.callbacks.receivers import Signer, read_receivers
-from moderation.worker.callbacks.schedule import (
-    BACKOFF,
-    Breaker,
-    Timing,
-    parse_retry_after,
-    wait_before_next,
-)
+from moderation.worker.callbacks.receivers import read_receivers
+from moderation.worker.callbacks.schedule import BACKOFF, Timing, wait_before_next
+from moderation.worker.callbacks.signer import Signer
 from moderation.worker.metrics import Metrics, WebhookResult, Webhooks
 from tests.support.command_line import moderation
 from tests.support.database_servers import PostgresServer
@@ -545,8 +542,8 @@ from moderation.settings import load_settings
 from moderation.worker.metrics import Metrics
 
 class Dispatcher(CallbackDispatcher):
-    def _hand_over(self, callback, reply):
-        super()._hand_over(callback, reply)
+    def _take_attempt(self, callback, reply):
+        super()._take_attempt(callback, reply)
         print(reply, flush=True)
 
 settings = load_settings()

@@ -32,9 +32,9 @@ from moderation.scoring.batching import Batcher
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker import metrics_server
+from moderation.worker.arrival import Arrival
 from moderation.worker.metrics import OTHER, Metrics, WebhookResult
 from moderation.worker.metrics_server import OpenCounts, serve_metrics
-from moderation.worker.request import Arrival
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS, until
 

@@ -30,11 +30,11 @@ from moderation.errors import (
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES
 from moderation.queue.celery_app import create_app
-from moderation.queue.consumer import Poison
+from moderation.queue.guarded_transport import Poison
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
-from moderation.worker.quarantine import quarantine_poison, release
+from moderation.worker.quarantine import quarantine_poison, release_quarantined
 from tests.support.command_line import leading_to, moderation
 
 #: Celery's own way to write a result.
@@ -68,7 +68,7 @@ class Parts(NamedTuple):
         quarantine_poison(self.log, self.registry, self.app, poison)
 
     def release(self, entry: QuarantinedRequest, registry: Registry | None = None) -> None:
-        release(entry, self.log, registry or self.registry, self.app, self.settings)
+        release_quarantined(entry, self.log, registry or self.registry, self.app, self.settings)
 
 
 @pytest.fixture

@@ -12,9 +12,9 @@ from moderation.local_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.settings import load_settings
 from moderation.worker.answering import Answerer, TryAgain
+from moderation.worker.arrival import ArrivedRequest
 from moderation.worker.metrics import Metrics
-from moderation.worker.request import Request
-from moderation.worker.tasks import create_worker_app
+from moderation.worker.tasks import create_app_with_tasks
 from tests.support.sample_pipeline import make_pipeline
 
 
@@ -24,7 +24,7 @@ class Failing(Answerer):
     def __init__(self, error: ModerationError) -> None:
         self._error = error
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: ArrivedRequest) -> Answer:
         raise TryAgain(self._error)
 
 
@@ -35,7 +35,7 @@ def test_a_request_that_cannot_be_sent_again_is_put_back(error: ModerationError)
     with EmbeddedRedis() as gone:
         settings = load_settings(broker_url=gone.url)
     with make_pipeline(frames=1) as pipeline, Fetcher(settings) as fetcher:
-        app = create_worker_app(settings, pipeline, fetcher, Failing(error), Metrics())
+        app = create_app_with_tasks(settings, pipeline, fetcher, Failing(error), Metrics())
         task = app.tasks[TASK_NAME]
         info = {"routing_key": "moderation.interactive"}
         task.push_request(id="a", called_directly=False, is_eager=False, delivery_info=info)

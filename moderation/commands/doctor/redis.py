@@ -13,7 +13,7 @@ from moderation.commands.doctor.diagnosis import Diagnosis, failure, named
 from moderation.errors import ModerationError
 from moderation.listen_address import is_loopback
 from moderation.queue.celery_app import broker_errors, connect, create_app, shown_url
-from moderation.queue.depth import look
+from moderation.queue.depth import look_at_depths
 from moderation.settings import Settings
 
 _RedisCheck = Callable[[redis.Redis, Settings], Iterator[Diagnosis]]
@@ -215,6 +215,6 @@ _PARTS: dict[str, _RedisCheck] = {
     "redis persistence": _check_redis_persistence,
     "clock": _check_redis_clock,
     "redis results": _check_redis_results,
-    "queues": lambda connection, _: iter([Diagnosis("ok", look(connection).described)]),
+    "queues": lambda connection, _: iter([Diagnosis("ok", look_at_depths(connection).described)]),
     "workers": _check_redis_workers,
 }

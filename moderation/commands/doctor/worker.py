@@ -111,7 +111,8 @@ def check_callbacks(settings: Settings) -> Iterator[Diagnosis]:
         remedy = "On a worker: pip install 'evenhand[worker]'; a web app needs none"
         yield Diagnosis("warn", "standardwebhooks is not installed", remedy)
         return
-    from moderation.worker.callbacks.receivers import Signer, read_receivers
+    from moderation.worker.callbacks.receivers import read_receivers
+    from moderation.worker.callbacks.signer import Signer
 
     receivers = read_receivers(settings)
     Signer(settings)

@@ -19,7 +19,7 @@ from moderation.images.fetch.http import HttpFetcher, too_large
 from moderation.images.fetch.network import Resolve
 from moderation.images.fetch.stores import read_store_key
 from moderation.messages import ImageReference
-from moderation.messages.reference import shown, shown_location
+from moderation.messages.reference import shown_location, shown_reference
 from moderation.settings import Settings
 
 #: How many reads of stores may hang, besides those that are waited for.
@@ -55,7 +55,7 @@ class Fetcher:
             ImageError: the image is empty or too large.
             ImageUnavailable: its store did not answer.
         """
-        content, where = self._content(reference), shown(reference) or "bytes"
+        content, where = self._content(reference), shown_reference(reference) or "bytes"
         if len(content) > self._settings.max_image_bytes:
             raise too_large(where, self._settings.max_image_bytes)
         if not content:
@@ -67,7 +67,9 @@ class Fetcher:
         if reference.bytes is not None:
             return reference.bytes
         if reference.path is not None:
-            return read_file(reference.path, self._settings.allowed_roots, most, shown(reference))
+            return read_file(
+                reference.path, self._settings.allowed_roots, most, shown_reference(reference)
+            )
         if reference.url is not None:
             return self._http.fetch(reference.url)
         return self._read_store(reference.key or "", most)

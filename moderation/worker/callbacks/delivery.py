@@ -10,14 +10,14 @@ import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 
 import httpx
 
 from moderation.decision_log.outbox import Callback
-from moderation.worker.callbacks.receivers import Signer
-from moderation.worker.callbacks.schedule import parse_retry_after
+from moderation.worker.callbacks.signer import Signer
 
 #: How much of a reply is read, so that its connection can be used again.
 _REPLY_BYTES = 65_536
@@ -60,7 +60,7 @@ class Reply:
         return self.status is not None and self.status < 500 and self.status not in _HOST_STATUS
 
 
-def open_client() -> httpx.AsyncClient:
+def _delivery_client() -> httpx.AsyncClient:
     """Returns a client that goes where it is told: no redirects, no proxies, no cookies."""
     return httpx.AsyncClient(
         # SSL_CERT_FILE counts, as a private CA must be named somehow; proxy variables do not.
@@ -72,38 +72,21 @@ def open_client() -> httpx.AsyncClient:
     )
 
 
-async def deliver(
-    client: httpx.AsyncClient,
-    signer: Signer,
-    callback: Callback,
-    *,
-    seconds: float,
-    clock: Callable[[], datetime],
-) -> Reply:
-    """Returns what became of one try, which takes at most `seconds`, from name to reply."""
-    reply: Reply | None = None
+def parse_retry_after(value: str | None, now: datetime) -> float | None:
+    """Returns the seconds that a Retry-After header asks for; None if it makes no sense."""
+    text = (value or "").strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:10])
     try:
-        async with asyncio.timeout(seconds):
-            now = clock()
-            headers = {
-                **signer.headers(callback.id, now, callback.payload),
-                "content-type": "application/json",
-                "user-agent": "evenhand",
-            }
-            content = callback.payload.encode()
-            async with client.stream(
-                "POST", callback.endpoint, content=content, headers=headers
-            ) as response:
-                reply = _reply(response, now)
-                await _drain(response)
-    except TimeoutError:
-        return reply or Reply(None, f"no answer within {seconds:g} s")
-    except Exception as error:  # whatever it is, it must not end the dispatcher
-        return reply or Reply(None, _shown(error))
-    return reply
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if until.tzinfo is None:
+        until = until.replace(tzinfo=UTC)
+    return max(0.0, (until - now).total_seconds())
 
 
-def _reply(response: httpx.Response, now: datetime) -> Reply:
+def _reply_to_delivery(response: httpx.Response, now: datetime) -> Reply:
     status = response.status_code
     if 200 <= status < 300:
         return Reply(status)
@@ -113,7 +96,7 @@ def _reply(response: httpx.Response, now: datetime) -> Reply:
     return Reply(status, f"HTTP {status} {name}".strip(), retry_after)
 
 
-async def _drain(response: httpx.Response) -> None:
+async def _drain_reply(response: httpx.Response) -> None:
     """Reads a short reply; a long one costs its connection and no more."""
     read = 0
     async for part in response.aiter_raw():
@@ -122,7 +105,7 @@ async def _drain(response: httpx.Response) -> None:
             return
 
 
-def _shown(error: Exception) -> str:
+def _undelivered_reason(error: Exception) -> str:
     # Only if it is about connecting: other errors repeat what the receiver sent.
     reason = f": {error}" if isinstance(error, httpx.ConnectError) and str(error) else ""
     return f"no answer, {type(error).__name__}{reason}"[:_ERROR_LENGTH]
@@ -132,7 +115,7 @@ def _shown(error: Exception) -> str:
 Done = Callable[[Callback, Reply | None], None]
 
 
-class Sender:
+class DeliveryThread:
     """Sends callbacks in a thread; it is started once and stopped once.
 
     `done` is called in that thread, once for each callback.
@@ -146,11 +129,13 @@ class Sender:
         self._clock = clock
         self._done = done
         self._loop = asyncio.new_event_loop()
-        self._client = open_client()
+        self._client = _delivery_client()
         self._stopped = asyncio.Event()
         self._posts: set[asyncio.Task[None]] = set()
         # A daemon: a name server that hangs must not keep the worker from ending.
-        self._thread = threading.Thread(target=self._run, name="callback-sender", daemon=True)
+        self._thread = threading.Thread(
+            target=self._run_deliveries, name="callback-sender", daemon=True
+        )
 
     def start(self) -> None:
         """Starts the thread."""
@@ -158,36 +143,57 @@ class Sender:
 
     def send(self, callback: Callback) -> None:
         """Begins a POST and returns at once."""
-        self._loop.call_soon_threadsafe(self._begin, callback)
+        self._loop.call_soon_threadsafe(self._begin_delivery, callback)
 
     def stop(self) -> None:
         """Cuts off what is under way and ends the thread."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(_STOP_SECONDS)
 
-    def _run(self) -> None:
+    def _run_deliveries(self) -> None:
         try:
-            self._loop.run_until_complete(self._serve())
+            self._loop.run_until_complete(self._deliver_until_stopped())
         finally:
             self._loop.close()
 
-    async def _serve(self) -> None:
+    async def _deliver_until_stopped(self) -> None:
         async with self._client:
             await self._stopped.wait()
             for post in self._posts:
                 post.cancel()
             await asyncio.gather(*self._posts, return_exceptions=True)
 
-    def _begin(self, callback: Callback) -> None:
-        post = self._loop.create_task(self._post(callback))
+    def _begin_delivery(self, callback: Callback) -> None:
+        post = self._loop.create_task(self._deliver_one(callback))
         self._posts.add(post)
         post.add_done_callback(self._posts.discard)
 
-    async def _post(self, callback: Callback) -> None:
+    async def _deliver_one(self, callback: Callback) -> None:
         reply: Reply | None = None
         try:
-            reply = await deliver(
-                self._client, self._signer, callback, seconds=self._seconds, clock=self._clock
-            )
+            reply = await self._reply_to_try(callback)
         finally:
             self._done(callback, reply)
+
+    async def _reply_to_try(self, callback: Callback) -> Reply:
+        """Returns what became of one try to deliver; its time is from name to reply."""
+        reply: Reply | None = None
+        try:
+            async with asyncio.timeout(self._seconds):
+                now = self._clock()
+                headers = {
+                    **self._signer.headers(callback.id, now, callback.payload),
+                    "content-type": "application/json",
+                    "user-agent": "evenhand",
+                }
+                content = callback.payload.encode()
+                async with self._client.stream(
+                    "POST", callback.endpoint, content=content, headers=headers
+                ) as response:
+                    reply = _reply_to_delivery(response, now)
+                    await _drain_reply(response)
+        except TimeoutError:
+            return reply or Reply(None, f"no answer within {self._seconds:g} s")
+        except Exception as error:  # whatever it is, it must not end the dispatcher
+            return reply or Reply(None, _undelivered_reason(error))
+        return reply

@@ -12,7 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Self
@@ -22,9 +22,11 @@ from moderation.decision_log.database import Database
 from moderation.decision_log.outbox import Callback
 from moderation.errors import ModerationError
 from moderation.settings import Settings
-from moderation.worker.callbacks.delivery import Reply, Sender
-from moderation.worker.callbacks.receivers import Signer, by_host, host_of, read_receivers
-from moderation.worker.callbacks.schedule import Breaker, Timing, wait_before_next
+from moderation.worker.callbacks.breaker import Breaker
+from moderation.worker.callbacks.delivery import DeliveryThread, Reply
+from moderation.worker.callbacks.receivers import read_receivers, receiver_host
+from moderation.worker.callbacks.schedule import Timing, wait_before_next
+from moderation.worker.callbacks.signer import Signer
 from moderation.worker.metrics import WebhookResult, Webhooks
 
 log = logging.getLogger(__name__)
@@ -51,14 +53,10 @@ def make_dispatcher(
 
 
 @dataclass
-class _Host:
-    urls: tuple[str, ...]
+class _ReceiverHost:
     breaker: Breaker
+    urls: list[str] = field(default_factory=list)
     in_flight: int = 0
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 class CallbackDispatcher:
@@ -77,7 +75,7 @@ class CallbackDispatcher:
         webhooks: Webhooks,
         *,
         timing: Timing | None = None,
-        clock: Clock = _now,
+        clock: Clock = lambda: datetime.now(UTC),
     ) -> None:
         """Parses URLs and secrets, and starts nothing yet.
 
@@ -90,24 +88,25 @@ class CallbackDispatcher:
         self._clock = clock
         self._seconds = settings.callback_timeout_seconds
         receivers = read_receivers(settings)
-        self._hosts = {
-            host: _Host(urls, self._breaker()) for host, urls in by_host(receivers).items()
-        }
+        self._hosts: dict[str, _ReceiverHost] = {}
+        failures, pause = self._timing.breaker_failures, self._timing.breaker_pause
+        for receiver in receivers:
+            breaker = Breaker(time.monotonic, failures=failures, pause=pause)
+            host = self._hosts.setdefault(receiver.host, _ReceiverHost(breaker))
+            host.urls.append(receiver.url)
         self._attempts: SimpleQueue[Attempt | None] = SimpleQueue()
         self._unwritten: deque[Attempt] = deque()
         self.outages = 0
         self._stopping = threading.Event()
         self._signer = Signer(settings)
-        for host in sorted({one.host for one in receivers if one.is_overheard}):
-            log.warning("callbacks to %s go over http: whoever is between can read them", host)
-        self._thread = threading.Thread(target=self._run, name="callbacks", daemon=True)
-
-    def _breaker(self) -> Breaker:
-        timing = self._timing
-        return Breaker(time.monotonic, failures=timing.breaker_failures, pause=timing.breaker_pause)
+        for name in sorted({one.host for one in receivers if one.is_overheard}):
+            log.warning("callbacks to %s go over http: whoever is between can read them", name)
+        self._thread = threading.Thread(
+            target=self._dispatch_until_closed, name="callbacks", daemon=True
+        )
 
     def __enter__(self) -> Self:
-        self._sender = Sender(self._signer, self._seconds, self._clock, self._hand_over)
+        self._sender = DeliveryThread(self._signer, self._seconds, self._clock, self._take_attempt)
         self._sender.start()
         self._thread.start()
         return self
@@ -120,29 +119,29 @@ class CallbackDispatcher:
         if self._thread.is_alive():
             log.warning("callbacks: the database hangs; what is in hand is left for later")
 
-    def _hand_over(self, callback: Callback, reply: Reply | None) -> None:
+    def _take_attempt(self, callback: Callback, reply: Reply | None) -> None:
         """Takes an attempt from the sender's thread."""
         self._attempts.put((callback, reply))
 
-    def _run(self) -> None:
+    def _dispatch_until_closed(self) -> None:
         while not self._stopping.is_set():
             try:
-                self._write_attempts()
-                self._send_due()
-                pause = self._well()
+                self._write_dispatched()
+                self._dispatch_due()
+                pause = self._after_dispatch()
             except Exception as error:  # there is no other such thread, so it must go on
-                pause = self._unwell(error)
-            self._wait(pause)
-        self._finish()
+                pause = self._after_failed_dispatch(error)
+            self._wait_for_attempts(pause)
+        self._finish_dispatching()
 
-    def _well(self) -> float:
-        """Returns the pause before the next look."""
+    def _after_dispatch(self) -> float:
+        """Returns the pause before the next dispatch."""
         if self.outages:
             log.warning("callbacks go on: the database answers again")
         self.outages = 0
         return self._timing.poll
 
-    def _unwell(self, error: Exception) -> float:
+    def _after_failed_dispatch(self, error: Exception) -> float:
         """Logs one line for an outage, and returns the pause before the next look."""
         if not isinstance(error, ModerationError):
             log.exception("callbacks: a fault of the program; trying again")
@@ -152,19 +151,19 @@ class CallbackDispatcher:
         longest = self._timing.longest_outage_pause
         return min(longest, self._timing.poll * 2.0 ** min(self.outages - 1, 16))
 
-    def _wait(self, seconds: float) -> None:
+    def _wait_for_attempts(self, seconds: float) -> None:
         """Waits until an attempt comes, or for so long; notes all that have come."""
         with suppress(Empty):
-            self._note(self._attempts.get(timeout=seconds))
+            self._note_dispatched(self._attempts.get(timeout=seconds))
             while True:
-                self._note(self._attempts.get_nowait())
+                self._note_dispatched(self._attempts.get_nowait())
 
-    def _note(self, attempt: Attempt | None) -> None:
+    def _note_dispatched(self, attempt: Attempt | None) -> None:
         if attempt is None:  # it only ends the wait
             return
         self._unwritten.append(attempt)
         callback, reply = attempt
-        host = host_of(callback.endpoint)
+        host = receiver_host(callback.endpoint)
         breaker = self._hosts[host].breaker
         if reply is None:
             return
@@ -174,7 +173,7 @@ class CallbackDispatcher:
         if reply.host_serves and breaker.succeeded():
             log.info("callbacks to %s go on", host)
 
-    def _send_due(self) -> None:
+    def _dispatch_due(self) -> None:
         """Claims rows for each host that has room, and sends them."""
         for host in self._hosts.values():
             room = host.breaker.room(host.in_flight, self._timing.per_host)
@@ -186,16 +185,16 @@ class CallbackDispatcher:
                 host.in_flight += 1
                 self._sender.send(callback)
 
-    def _write_attempts(self) -> None:
+    def _write_dispatched(self) -> None:
         """Writes what became of callbacks; an attempt is kept until it is written.
 
         Only one whose claim has passed is let go: its row is sent again.
         """
         while self._unwritten:
             callback, reply = self._unwritten[0]
-            host, written = host_of(callback.endpoint), False
+            host, written = receiver_host(callback.endpoint), False
             try:
-                result = self._write(callback, host, reply)
+                result = self._write_one_dispatched(callback, host, reply)
                 written = True
             finally:
                 if written or (callback.claimed_until or self._clock()) < self._clock():
@@ -204,7 +203,9 @@ class CallbackDispatcher:
             if result is not None:
                 self._webhooks.tried(host, result)
 
-    def _write(self, callback: Callback, host: str, reply: Reply | None) -> WebhookResult | None:
+    def _write_one_dispatched(
+        self, callback: Callback, host: str, reply: Reply | None
+    ) -> WebhookResult | None:
         """Writes one attempt; returns how it ended, None if it was cut off."""
         now, about = self._clock(), {"request_id": callback.request_id}
         if reply is None:
@@ -225,17 +226,17 @@ class CallbackDispatcher:
         log.warning("callback %s to %s failed, again in %.0f s: %s", *shown, *again, extra=about)
         return "retried"
 
-    def _finish(self) -> None:
+    def _finish_dispatching(self) -> None:
         """Waits for what is under way, cuts off what takes too long, and writes what is known."""
         deadline = time.monotonic() + self._timing.grace
-        while self._under_way() and (left := deadline - time.monotonic()) > 0:
-            self._wait(left)
+        while self._has_attempts_under_way() and (left := deadline - time.monotonic()) > 0:
+            self._wait_for_attempts(left)
         self._sender.stop()
-        self._wait(0)
+        self._wait_for_attempts(0)
         try:
-            self._write_attempts()
+            self._write_dispatched()
         except Exception as error:
-            self._unwell(error)
+            self._after_failed_dispatch(error)
 
-    def _under_way(self) -> bool:
+    def _has_attempts_under_way(self) -> bool:
         return sum(host.in_flight for host in self._hosts.values()) > len(self._unwritten)

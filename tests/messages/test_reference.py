@@ -10,21 +10,23 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from moderation.messages import ImageReference
-from moderation.messages.reference import shown, shown_location
+from moderation.messages.reference import shown_location, shown_reference
 
 SECRET = "s3same"
 
 
 def test_a_path_is_shown_as_it_is_and_bytes_are_not() -> None:
     path = "/srv/uploads/cat & dog?@#%20ü 猫.jpg"
-    assert shown(ImageReference(path=path)) == path
-    assert shown(ImageReference.of_bytes(b"image")) == ""
+    assert shown_reference(ImageReference(path=path)) == path
+    assert shown_reference(ImageReference.of_bytes(b"image")) == ""
 
 
 def test_what_would_break_a_line_of_a_log_is_escaped() -> None:
-    forged = shown(ImageReference(path="/srv/a\nERROR\x1b[31m\u202e"))
+    forged = shown_reference(ImageReference(path="/srv/a\nERROR\x1b[31m\u202e"))
     assert forged == "/srv/a\\nERROR\\x1b[31m\\u202e"
-    assert shown(ImageReference(path=r"/srv/a\x1b")) == r"/srv/a\\x1b"  # and is another name
+    assert (
+        shown_reference(ImageReference(path=r"/srv/a\x1b")) == r"/srv/a\\x1b"
+    )  # and is another name
 
 
 @pytest.mark.parametrize(
@@ -60,8 +62,8 @@ def test_what_would_break_a_line_of_a_log_is_escaped() -> None:
     ],
 )
 def test_a_location_is_shown_without_user_query_and_fragment(given_: str, expected: str) -> None:
-    assert shown(ImageReference(url=given_)) == expected
-    assert shown(ImageReference(key=given_)) == expected
+    assert shown_reference(ImageReference(url=given_)) == expected
+    assert shown_reference(ImageReference(key=given_)) == expected
 
 
 @given(st.text() | st.text("ht:/?#@[]\\%.a1\n\0\ud800é", max_size=60))

@@ -19,9 +19,9 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 
 from moderation.queue.celery_app import PolledRedisBackend, result_backend
-from moderation.queue.consumer import OnPoison, guard_app, log_poison
+from moderation.queue.guarded_transport import OnPoison, guard_app
 from moderation.settings import Settings
-from moderation.worker.connection_log import ConnectionTrouble
+from moderation.worker.outage_filter import OutageFilter
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,7 @@ def is_stopping() -> bool:
     return state.should_stop is not None or state.should_terminate is not None
 
 
-def pause(seconds: float) -> None:
+def pause_celery_worker(seconds: float) -> None:
     """Waits for so long, or until the worker is told to stop."""
     until = time.monotonic() + seconds
     while not is_stopping() and (left := until - time.monotonic()) > 0:
@@ -66,23 +66,23 @@ class PatientBackend(PolledRedisBackend):
 
     def _sleep(self, amount: float) -> None:
         """Waits, but not for long once the worker is to stop."""
-        pause(amount)
+        pause_celery_worker(amount)
 
 
-class _Leave(BaseException):
+class _LeaveCeleryWorker(BaseException):
     """Ends the wait for threads."""
 
 
-class _Worker(Worker):  # type: ignore[misc]
+class _CeleryWorker(Worker):  # type: ignore[misc]
     """Celery's worker, with signals that a pool of threads can follow."""
 
     def install_platform_tweaks(self, worker: Worker) -> None:
-        """Installs what happens on signals."""
-        signal.signal(signal.SIGTERM, _stop)
+        """Installs what the worker does on signals."""
+        signal.signal(signal.SIGTERM, _stop_worker)
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(signal.SIGHUP, _stop)
-        signal.signal(signal.SIGINT, _stop_or_leave)
-        signal.signal(signal.SIGQUIT, _leave)
+            signal.signal(signal.SIGHUP, _stop_worker)
+        signal.signal(signal.SIGINT, _stop_worker)
+        signal.signal(signal.SIGQUIT, _leave_worker)
 
     def on_stopped(self) -> None:
         """Acknowledges what was answered after the loop had ended, and closes the connection."""
@@ -92,13 +92,13 @@ class _Worker(Worker):  # type: ignore[misc]
         super().on_stopped()
 
 
-def serve(
+def run_celery_worker(
     app: Celery,
     settings: Settings,
     queues: list[str],
     hostname: str,
-    on_poison: OnPoison = log_poison,
-    on_leave: Callable[[], None] | None = None,
+    on_poison: OnPoison,
+    on_leave: Callable[[], None] = lambda: None,
 ) -> int:
     """Runs Celery's worker until it is told to stop; returns the exit code.
 
@@ -124,29 +124,30 @@ def serve(
     # The warning for root advises an option of another command line, `--uid`.
     warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
     app.conf.result_backend = result_backend(settings, PatientBackend)
-    quiet = ConnectionTrouble()
+    quiet = OutageFilter()
     while True:
         state.reset_state()
-        worker = _create_worker(app, settings, queues, hostname)
+        worker = _celery_worker(app, settings, queues, hostname)
         for handler in logging.getLogger().handlers:
             handler.addFilter(quiet)
         try:
             worker.start()
-        except _Leave:
-            _put_back(worker)
+        except _LeaveCeleryWorker:
+            _put_back_unacknowledged(worker)
         if state.should_terminate is not None:
             # Threads may be in the middle of a request, which another worker has by now.
-            if on_leave is not None:
-                on_leave()
-            _end_at_once(int(state.should_terminate))
+            on_leave()
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(int(state.should_terminate))
         if is_stopping():  # told to stop, and all in hand is answered
             return 0
         log.error("the worker lost Redis; it starts again in %s s", _RESTART_SECONDS)
-        pause(_RESTART_SECONDS)
+        pause_celery_worker(_RESTART_SECONDS)
 
 
-def _create_worker(app: Celery, settings: Settings, queues: list[str], hostname: str) -> Worker:
-    return _Worker(
+def _celery_worker(app: Celery, settings: Settings, queues: list[str], hostname: str) -> Worker:
+    return _CeleryWorker(
         app=app,
         pool_cls="threads",
         concurrency=settings.concurrency,
@@ -161,30 +162,28 @@ def _create_worker(app: Celery, settings: Settings, queues: list[str], hostname:
     )
 
 
-def _stop(number: int, _: Any = None) -> None:
-    """Lets the worker answer what it has in hand, and then end."""
-    if state.should_stop is None:
-        state.should_stop = 0
-        name = signal.Signals(number).name
-        what = f"Stopping when all in hand is answered ({name})"
-        _say(f"{what}; Ctrl-C to put it back and stop now")
+def _stop_worker(number: int, _: Any) -> None:
+    """Lets the worker answer what it has in hand, and then end; with a second Ctrl-C, at once."""
+    if state.should_stop is not None:
+        if number == signal.SIGINT:
+            _leave_worker()
+        return
+    state.should_stop = 0
+    what = f"Stopping when all in hand is answered ({signal.Signals(number).name})"
+    text = f"{what}; Ctrl-C to put it back and stop now\n"
+    # No logging: a signal may have interrupted a thread that holds its lock.
+    with suppress(OSError):  # a terminal that was closed takes nothing
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
 
 
-def _stop_or_leave(number: int, _: Any = None) -> None:
-    if state.should_stop is None:
-        _stop(number)
-    else:
-        _leave()
-
-
-def _leave(*_: Any) -> None:
+def _leave_worker(*_: Any) -> None:
     """Puts what is in hand back into the queue, and ends."""
     state.should_terminate = _INTERRUPTED
     if state.should_stop is not None:  # the loop has ended, and threads are waited for
-        raise _Leave
+        raise _LeaveCeleryWorker
 
 
-def _put_back(worker: Worker) -> None:
+def _put_back_unacknowledged(worker: Worker) -> None:
     consumer = worker.consumer.task_consumer
     if consumer is None or consumer.channel is None:
         return
@@ -192,15 +191,3 @@ def _put_back(worker: Worker) -> None:
         consumer.channel.qos.restore_unacked_once()
     except (redis.RedisError, OSError) as error:
         log.warning("what is in hand comes back after the visibility timeout: %s", error)
-
-
-def _say(text: str) -> None:
-    # No logging: a signal may have interrupted a thread that holds its lock.
-    with suppress(OSError):  # a terminal that was closed takes nothing
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
-
-
-def _end_at_once(code: int) -> None:
-    logging.shutdown()
-    sys.stdout.flush()
-    os._exit(code)

@@ -84,21 +84,17 @@ def configure_logging(settings: Settings) -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it names each plugin at each start
     logging.captureWarnings(True)
     # Where something is connected to this signal, Celery leaves logging as it is.
-    signals.setup_logging.connect(_leave_logging, weak=False, dispatch_uid=__name__)
+    signals.setup_logging.connect(lambda **_: None, weak=False, dispatch_uid=__name__)
 
 
 def log_handler(settings: Settings, stream: TextIO) -> logging.Handler:
     """Returns a handler that writes in the format of the settings."""
     handler = logging.StreamHandler(stream)
-    handler.setFormatter(_JsonLines() if settings.log_format == "json" else _Text(_TEXT))
+    handler.setFormatter(_JsonLines() if settings.log_format == "json" else _TextLines(_TEXT))
     return handler
 
 
-def _leave_logging(**_: Any) -> None:
-    """Does nothing: it is enough that it is connected."""
-
-
-def _id_of(record: logging.LogRecord) -> str | None:
+def _request_id_of_line(record: logging.LogRecord) -> str | None:
     """Returns the id of the request that a record is about."""
     data = getattr(record, "data", None)  # Celery's own lines
     found = (
@@ -107,18 +103,18 @@ def _id_of(record: logging.LogRecord) -> str | None:
         or (data.get("id") if isinstance(data, dict) else None)
         or _request_id.get()
     )
-    return None if found is None else redacted(str(found), _FIELD)
+    return None if found is None else redacted_line(str(found), _FIELD)
 
 
-def _message_of(record: logging.LogRecord) -> str:
+def _message_of_line(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
     except Exception:  # they do not fit; logging itself would print them, secrets and all
         text = f"{record.msg} (with arguments that do not fit)"
-    return redacted(text.rstrip(), _TRACEBACK)
+    return redacted_line(text.rstrip(), _TRACEBACK)
 
 
-class _Text(logging.Formatter):
+class _TextLines(logging.Formatter):
     """Celery's format; a message is one line, and the lines of a traceback are indented.
 
     So a stranger's text cannot look like a line of its own.
@@ -133,7 +129,7 @@ class _Text(logging.Formatter):
         """Returns the line of a record, and below it the traceback."""
         # A copy, since other handlers see the record too.
         shown = logging.makeLogRecord(record.__dict__)
-        message, request_id = _message_of(record), _id_of(record)
+        message, request_id = _message_of_line(record), _request_id_of_line(record)
         if request_id is not None and request_id not in message:
             message = f"{message} (request {request_id})"
         shown.msg, shown.args, shown.exc_text = message, None, None
@@ -141,15 +137,15 @@ class _Text(logging.Formatter):
 
     def formatException(self, ei: _ExcInfo) -> str:
         """Returns a traceback, each line indented."""
-        return _indented(super().formatException(ei))
+        return _indented_lines(super().formatException(ei))
 
     def formatStack(self, stack_info: str) -> str:
         """Returns a stack, each line indented."""
-        return _indented(stack_info)
+        return _indented_lines(stack_info)
 
 
-def _indented(text: str) -> str:
-    lines = redacted(text, _TRACEBACK).split("\n")
+def _indented_lines(text: str) -> str:
+    lines = redacted_line(text, _TRACEBACK).split("\n")
     return "\n".join(f"    {one_line(line)}" for line in lines)
 
 
@@ -165,38 +161,38 @@ class _JsonLines(JsonFormatter):
         log_data["level"] = record.levelname.lower()
         log_data["logger"] = record.name
         log_data["message"] = record.getMessage()  # `format` has made it fit to be shown
-        if (request_id := _id_of(record)) is not None:
+        if (request_id := _request_id_of_line(record)) is not None:
             log_data["request_id"] = request_id
         for name in EXTRA:
             if (value := getattr(record, name, None)) is not None:
-                log_data[name] = _plain(value)
+                log_data[name] = _plain_field(value)
         traceback = message_dict.get("exc_info") or message_dict.get("stack_info")
         if traceback:
-            log_data["exception"] = redacted(str(traceback), _TRACEBACK)
+            log_data["exception"] = redacted_line(str(traceback), _TRACEBACK)
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the JSON of a record."""
         # A copy whose arguments fit, since the formatter puts them in before we can.
         shown = logging.makeLogRecord(record.__dict__)
-        shown.msg, shown.args, shown.exc_text = _message_of(record), None, None
+        shown.msg, shown.args, shown.exc_text = _message_of_line(record), None, None
         return super().format(shown)
 
 
-def _plain(value: Any) -> Any:
-    """Returns a value as JSON can hold it, of bounded size."""
+def _plain_field(value: Any) -> Any:
+    """Returns a value as a line of JSON can hold it, of bounded size."""
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)  # JSON has only finite numbers
     if isinstance(value, list | tuple):
-        return [_plain(one) for one in value[:_ITEMS]]
+        return [_plain_field(one) for one in value[:_ITEMS]]
     if isinstance(value, dict):
-        return {str(_plain(str(k))): _plain(v) for k, v in list(value.items())[:_ITEMS]}
-    return redacted(str(value), _FIELD)
+        return {str(_plain_field(str(k))): _plain_field(v) for k, v in list(value.items())[:_ITEMS]}
+    return redacted_line(str(value), _FIELD)
 
 
-def redacted(text: str, most: int) -> str:
-    """Returns a text without secrets of URLs and without images, cut to `most` characters.
+def redacted_line(text: str, most: int) -> str:
+    """Returns a logged text without secrets of URLs or images, cut to `most` characters.
 
     Of a URL it keeps scheme, host and path, or the scheme alone if the host is not certain.
     """
@@ -207,12 +203,12 @@ def redacted(text: str, most: int) -> str:
         text = text[:most].rpartition(" ")[0]
     text = _BYTES.sub("b<bytes>", text)
     # URLs first: "<200 characters>" has a space, where a URL would seem to end.
-    text = _URL.sub(lambda found: _without_secrets(found[0]), text)
+    text = _URL.sub(lambda found: _url_without_secrets(found[0]), text)
     return _BASE64.sub(lambda found: f"<{len(found[0])} characters>", text) + cut
 
 
-def _without_secrets(rest: str) -> str:
-    """Returns what stands behind a URL's :// without user, password, query and fragment."""
+def _url_without_secrets(rest: str) -> str:
+    """Returns what stands behind a logged URL's :// without user, password, query, fragment."""
     kept = rest.rstrip(_BEHIND)
     behind = rest[len(kept) :]
     end = min((kept.find(mark) for mark in "?#" if mark in kept), default=len(kept))

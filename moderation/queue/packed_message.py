@@ -24,7 +24,7 @@ def pack_message(
     queue: str,
     sent_at: float | None = None,
 ) -> str:
-    """Returns the message that asks for a task.
+    """Returns the packed message that asks for a task.
 
     Args:
         task_name: what is asked for.

@@ -29,7 +29,7 @@ _TELLING, _SHORTEST, _FOLDERS = 4 * 10, 32, 40
 _DATA_URL = re.compile(r"\s*data:([a-z][a-z0-9.+-]*/[a-z0-9.+-]+)?(;[^,/]*)?,")
 
 
-def is_image(head: bytes) -> bool:
+def has_image_signature(head: bytes) -> bool:
     """Returns whether a file that begins so is an image of a format that is read, or HEIC."""
     if head.startswith(_STARTS):
         return True
@@ -53,17 +53,17 @@ def is_encoded_image(text: str) -> bool:
         return True
     text = "".join(text.split()).rstrip("=")
     end = text[len(text.rstrip(_BASE64)) :]
-    if end == text and _tells(text):
+    if end == text and _is_signature(text):
         return True
     parts = (match.end() for match in islice(re.finditer("/", end), _FOLDERS))
     # A JPEG is not such a part: it begins with its own slash, so it is an absolute path already.
-    return any(_tells(end[start:]) and end[start : start + 4] != "/9j/" for start in parts)
+    return any(_is_signature(end[start:]) and end[start : start + 4] != "/9j/" for start in parts)
 
 
-def _tells(text: str) -> bool:
+def _is_signature(text: str) -> bool:
     """Returns whether base64 begins as an image does."""
     if len(text) < _SHORTEST:
         return False
     first = text[:_TELLING].translate(_TO_STANDARD)
     head = base64.b64decode(first[: len(first) // 4 * 4])
-    return is_image(head) or head.startswith(_UNREAD)
+    return has_image_signature(head) or head.startswith(_UNREAD)

@@ -26,9 +26,9 @@ from moderation.listen_address import Address
 from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, connect, create_app
-from moderation.queue.depth import BrokerState, QueueState, look, read_queues
+from moderation.queue.depth import BrokerState, QueueState, look_at_depths, read_queue_depths
 from moderation.settings import Settings, load_settings
-from moderation.worker.metrics_server import exporter, exposition
+from moderation.worker.metrics_server import queue_metrics_text, serve_queue_metrics
 from tests.conftest import ROOT
 from tests.support.command_line import leading_to, moderation
 from tests.support.echo_worker import EchoWorker
@@ -54,7 +54,7 @@ def run(settings: Settings, *words: str) -> subprocess.CompletedProcess[str]:
 
 def test_empty_queues_have_no_depth_and_no_age(alone: Settings) -> None:
     empty = (QueueState("interactive", 0, 0.0), QueueState("bulk", 0, 0.0))
-    assert read_queues(alone) == BrokerState(empty, 0)
+    assert read_queue_depths(alone) == BrokerState(empty, 0)
 
 
 def test_depth_and_age_are_of_each_queue_and_the_age_is_that_of_the_first(alone: Settings) -> None:
@@ -67,7 +67,7 @@ def test_depth_and_age_are_of_each_queue_and_the_age_is_that_of_the_first(alone:
     between = time.time()
     client.submit(b"other", "weapons", queue="bulk")
     looked = time.time()
-    found = _by_name(read_queues(alone))
+    found = _by_name(read_queue_depths(alone))
     now = time.time()
     assert (found["interactive"].depth, found["bulk"].depth) == (2, 1)
     age = found["interactive"].oldest_age_seconds
@@ -84,10 +84,10 @@ def test_a_look_reads_no_queue_through(server: EmbeddedRedis) -> None:
     client = Client(settings)
     for _ in range(20):
         client.submit(b"x", "weapons")
-    read_queues(settings)  # so that Redis knows the script
+    read_queue_depths(settings)  # so that Redis knows the script
     with connect(settings) as connection:
         connection.config_resetstat()
-        read_queues(settings)
+        read_queue_depths(settings)
         stats = connection.info("commandstats")
     calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
     of_a_connection = ("client", "hello", "auth", "select", "config", "info")
@@ -107,9 +107,11 @@ def test_a_look_moves_no_message_however_large(is_of_celery: bool, alone: Settin
     else:
         Client(alone).submit(image, "weapons", queue="bulk")
     with connect(alone) as connection, connect(alone) as other:
-        look(connection)
+        look_at_depths(connection)
         sent = other.info("stats")["total_net_output_bytes"]
-        [age] = [queue.oldest_age_seconds for queue in look(connection).queues if queue.depth]
+        [age] = [
+            queue.oldest_age_seconds for queue in look_at_depths(connection).queues if queue.depth
+        ]
         moved = other.info("stats")["total_net_output_bytes"] - sent
     assert age is not None
     assert 0 <= age <= time.time() - before + 0.001
@@ -122,7 +124,7 @@ def _put(settings: Settings, message: bytes) -> float | None:
     with connect(settings) as connection:
         connection.delete(QUEUES["bulk"])
         connection.lpush(QUEUES["bulk"], message)
-    found = _by_name(read_queues(settings))["bulk"]
+    found = _by_name(read_queue_depths(settings))["bulk"]
     assert found.depth == 1
     return found.oldest_age_seconds
 
@@ -173,10 +175,10 @@ def test_requests_that_a_worker_has_taken_are_in_hand(alone: Settings, tmp_path:
     with EchoWorker(alone, tmp_path, MODERATION_CONCURRENCY="5") as echo:
         ids = [echo.send("held gate") for _ in range(5)]
         nothing_waits = (QueueState("interactive", 0, 0.0), QueueState("bulk", 0, 0.0))
-        until(lambda: read_queues(alone) == BrokerState(nothing_waits, 5))
+        until(lambda: read_queue_depths(alone) == BrokerState(nothing_waits, 5))
         echo.open("gate")
         assert [echo.answer(request_id)["did"] for request_id in ids] == ["held"] * 5
-        until(lambda: read_queues(alone) == BrokerState(nothing_waits, 0))
+        until(lambda: read_queue_depths(alone) == BrokerState(nothing_waits, 0))
 
 
 def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
@@ -247,7 +249,7 @@ def test_the_command_prints_what_prometheus_reads(alone: Settings) -> None:
 
 
 def test_an_unknown_age_is_not_a_number_to_prometheus() -> None:
-    text = exposition(BrokerState((QueueState("bulk", 1, None),), 7))
+    text = queue_metrics_text(BrokerState((QueueState("bulk", 1, None),), 7))
     assert 'evenhand_queue_oldest_age_seconds{queue="bulk"} NaN' in text
     assert _samples(text)[("evenhand_requests_in_hand", "")] == 7
 
@@ -293,7 +295,7 @@ def test_the_exporter_reads_again_at_each_scrape_and_ends_cleanly(
 def test_a_scrape_without_redis_says_so_and_gives_no_depth() -> None:
     with EmbeddedRedis() as server:
         settings = load_settings(broker_url=server.url)
-        with exporter(settings, Address("127.0.0.1", 0)) as port:
+        with serve_queue_metrics(settings, Address("127.0.0.1", 0)) as port:
             url = f"http://127.0.0.1:{port}/metrics"
             assert _samples(httpx.get(url).text)[("evenhand_redis_up", "")] == 1
             server.stop()
@@ -310,9 +312,9 @@ def test_a_scrape_without_redis_says_so_and_gives_no_depth() -> None:
 
 def test_the_exporter_says_where_it_cannot_listen(alone: Settings) -> None:
     with (
-        exporter(alone, Address("127.0.0.1", 0)) as taken,
+        serve_queue_metrics(alone, Address("127.0.0.1", 0)) as taken,
         pytest.raises(SettingsError, match=rf"127\.0\.0\.1:{taken}: cannot listen .*free port"),
-        exporter(alone, Address("127.0.0.1", taken)),
+        serve_queue_metrics(alone, Address("127.0.0.1", taken)),
     ):
         pass
 
@@ -374,7 +376,7 @@ def test_a_redis_that_is_away_ends_the_command_with_3() -> None:
         assert (done.returncode, done.stdout) == (3, "")
         assert "redis://127.0.0.1:9/0: Redis does not answer" in done.stderr
     with pytest.raises(BrokerUnavailable):
-        read_queues(away)
+        read_queue_depths(away)
 
 
 def test_without_the_prometheus_library_the_error_says_how_to_get_it(alone: Settings) -> None:

@@ -13,7 +13,7 @@ from moderation.decision_log.records import Submission
 from moderation.decision_log.tables import quarantine, submissions
 from moderation.errors import ImageError
 from moderation.settings import load_settings
-from moderation.worker.background import Periodic, housekeeping
+from moderation.worker.periodic_threads import PeriodicThread, periodic_purge
 from tests.support.waiting import until
 
 
@@ -37,7 +37,7 @@ def test_what_is_older_than_the_setting_goes_and_nothing_else(database_url: str)
     with open_log(settings) as log:
         quarantined(log, "old", days_ago=11)
         quarantined(log, "young", days_ago=9)
-        with housekeeping(log.database, settings.retention_days, every_seconds=0.05):
+        with periodic_purge(log.database, settings.retention_days, every_seconds=0.05):
             until(lambda: count(log) == 1)
         assert count(log) == 1
         assert log.answer("young", "0" * 64) is not None
@@ -53,7 +53,7 @@ def test_work_that_fails_is_done_again_until_the_block_ends(
         done.append(threading.current_thread())
         raise ValueError("a fault")
 
-    with Periodic("sample", work, lambda: 0.01, at_once=True):
+    with PeriodicThread("sample", work, lambda: 0.01, at_once=True):
         until(lambda: len(done) >= 3)
     assert not done[0].is_alive()
     assert "sample failed" in caplog.text
@@ -62,6 +62,6 @@ def test_work_that_fails_is_done_again_until_the_block_ends(
 def test_where_all_is_kept_nothing_runs(database_url: str) -> None:
     with (
         open_log(load_settings(database_url=database_url)) as log,
-        housekeeping(log.database, None),
+        periodic_purge(log.database, None),
     ):
         assert "housekeeping" not in {thread.name for thread in threading.enumerate()}

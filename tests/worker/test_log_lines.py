@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from moderation.local_servers import EmbeddedRedis
 from moderation.settings import load_settings
-from moderation.worker.connection_log import TALKERS
-from moderation.worker.logs import about, log_handler, redacted
+from moderation.worker.log_lines import about, log_handler, redacted_line
+from moderation.worker.outage_filter import TALKERS
 
 SECRETS = [
     "redis://:sesame@cache:6379/0",
@@ -188,13 +188,13 @@ def test_no_secret_of_a_url_gets_into_a_line(
     ],
 )
 def test_what_is_not_secret_stays(text: str, shown: str) -> None:
-    assert redacted(text, 1000) == shown
+    assert redacted_line(text, 1000) == shown
 
 
 def test_a_url_that_is_cut_off_shows_no_part_of_its_password() -> None:
     text = "x" * 80 + " redis://:123456@host/0"
     for most in range(80, len(text)):
-        assert "12" not in redacted(text, most).rpartition("... (")[0]
+        assert "12" not in redacted_line(text, most).rpartition("... (")[0]
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ def test_no_image_gets_into_a_line(image: str, logger: logging.Logger) -> None:
 
 @given(st.text(alphabet=":/@?#ab'\\\n =%0[]A", max_size=300))
 def test_redaction_is_done_once(text: str) -> None:
-    once = redacted(text, 1000)
-    assert redacted(once, 1000) == once
+    once = redacted_line(text, 1000)
+    assert redacted_line(once, 1000) == once
 
 
 FORGED = "a.jpg\n[2026-01-01 00:00:00,000: ERROR/MainProcess] forged\r\x1b[31m\u2028\u202e\x85"
@@ -276,7 +276,7 @@ WORKER = """
 import logging, warnings, httpx
 from celery import signals
 from moderation.queue.celery_app import create_app
-from moderation.worker.logs import about, configure_logging
+from moderation.worker.log_lines import about, configure_logging
 from moderation.settings import load_settings
 
 settings = load_settings()

@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 _HOUR = 3600.0
 
 
-class Periodic:
+class PeriodicThread:
     """A thread that works, pauses and works again for as long as its block lasts."""
 
     def __init__(
@@ -58,10 +58,10 @@ class Periodic:
         self._thread.join(timeout=5)
 
 
-def housekeeping(
+def periodic_purge(
     database: Database, days: int | None, *, every_seconds: float = _HOUR
 ) -> AbstractContextManager[object]:
-    """Returns what purges the decision log inside its block; does nothing if all is kept.
+    """Returns a thread that purges the decision log inside its block; nothing if all is kept.
 
     Args:
         database: of the log.
@@ -70,16 +70,15 @@ def housekeeping(
     """
     if days is None:
         return nullcontext()
-    work = partial(_purge, database, days)
+
+    def purge_and_log() -> None:
+        try:
+            gone = purge(database, days)
+        except ModerationError as error:
+            log.warning("nothing was purged: %s", error)
+        else:
+            if any(gone):
+                log.info("purged what is older than %s days: %s", days, gone._asdict())
+
     pause = partial(random.uniform, every_seconds / 2, every_seconds)
-    return Periodic("housekeeping", work, pause, at_once=False)
-
-
-def _purge(database: Database, days: int) -> None:
-    try:
-        gone = purge(database, days)
-    except ModerationError as error:
-        log.warning("nothing was purged: %s", error)
-    else:
-        if any(gone):
-            log.info("purged what is older than %s days: %s", days, gone._asdict())
+    return PeriodicThread("housekeeping", purge_and_log, pause, at_once=False)

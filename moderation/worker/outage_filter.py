@@ -33,13 +33,13 @@ TALKERS = (
     "celery.worker",
     "celery.utils",
     "kombu",
-    "moderation.queue.consumer",
-    "moderation.worker.serving",
+    "moderation.queue.guarded_transport",
+    "moderation.worker.celery_worker",
     "moderation.queue.recovery",
 )
 
 
-class ConnectionTrouble(logging.Filter):
+class OutageFilter(logging.Filter):
     """Lets one line of a kind pass every few seconds, and any other line as it is."""
 
     def __init__(self) -> None:
@@ -60,9 +60,10 @@ class ConnectionTrouble(logging.Filter):
             record.msg, record.args, known = text.partition("\n")[0], (), True
         if record.levelno < logging.WARNING or not (known or record.name.startswith(TALKERS)):
             return True
-        return self._is_due(record)
+        return self._is_line_due(record)
 
-    def _is_due(self, record: logging.LogRecord) -> bool:
+    def _is_line_due(self, record: logging.LogRecord) -> bool:
+        """Whether no line of this outage was printed just now."""
         # Known by its place in the code, since the text differs in numbers.
         kind = (record.name, f"{record.funcName}:{record.lineno}")
         now = time.monotonic()

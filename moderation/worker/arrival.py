@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
+from celery import Task
+
 from moderation.decision_log.records import Submission
 from moderation.errors import RequestError
-from moderation.messages import REQUEST_ID, ModerationRequest, QueueName
-from moderation.messages.reference import shown
+from moderation.messages import QUEUES, REQUEST_ID, ModerationRequest, QueueName
+from moderation.messages.reference import shown_reference
+from moderation.queue.packed_message import SENT_AT
+
+_QUEUE_OF: dict[str, QueueName] = {name: queue for queue, name in QUEUES.items()}
 
 
 class Arrival(NamedTuple):
@@ -23,7 +29,7 @@ class Arrival(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Request:
+class ArrivedRequest:
     """A request as a worker has it in hand, parsed once.
 
     Attributes:
@@ -39,24 +45,37 @@ class Request:
     message: Any = field(repr=False)
 
 
-def read_request(message: Any, arrival: Arrival) -> Request:
+def arrival_of_task(task: Task) -> Arrival:
+    """Returns how the request of a task came."""
+    info = task.request.delivery_info or {}
+    sent_at = task.request.get(SENT_AT)
+    known = isinstance(sent_at, int | float) and math.isfinite(sent_at)
+    return Arrival(
+        task_id=str(task.request.id),
+        queue=_QUEUE_OF.get(str(info.get("routing_key")), "interactive"),
+        retries=task.request.retries,
+        sent_at=float(sent_at) if known else None,
+    )
+
+
+def read_arrived_request(message: Any, arrival: Arrival) -> ArrivedRequest:
     """Returns the request in a message, a plain JSON value; also of one that cannot be read."""
-    request_id = _request_id(message, arrival.task_id)
+    request_id = _arrived_request_id(message, arrival.task_id)
     named = {**message, "request_id": request_id} if isinstance(message, dict) else message
     parsed: ModerationRequest | RequestError
     asked: tuple[str, str, tuple[str, ...]] = ("", "", ())
     try:
         parsed = ModerationRequest.read(named)
-        asked = (parsed.image.kind, shown(parsed.image), parsed.policies)
+        asked = (parsed.image.kind, shown_reference(parsed.image), parsed.policies)
     except RequestError as error:
         parsed = error
     submission = Submission(
-        request_id, _sha256(message), *asked, queue=arrival.queue, sent_at=arrival.sent_at
+        request_id, _arrived_sha256(message), *asked, queue=arrival.queue, sent_at=arrival.sent_at
     )
-    return Request(arrival, submission, parsed, message)
+    return ArrivedRequest(arrival, submission, parsed, message)
 
 
-def _request_id(message: Any, task_id: str) -> str:
+def _arrived_request_id(message: Any, task_id: str) -> str:
     """Returns a request's id; a host may leave it to Celery, which names the task by it.
 
     An id that no table could hold is replaced by its hash, so that there is one all the same.
@@ -68,8 +87,8 @@ def _request_id(message: Any, task_id: str) -> str:
     return "odd-" + hashlib.sha256(name.encode(errors="backslashreplace")).hexdigest()
 
 
-def _sha256(message: Any) -> str:
-    """Returns a hash of what is asked for, whatever the request is called."""
+def _arrived_sha256(message: Any) -> str:
+    """Returns a hash of what is asked for, whatever the arrived request is called."""
     if isinstance(message, dict):
         message = {
             name: value

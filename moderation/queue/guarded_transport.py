@@ -22,7 +22,6 @@ from celery import Celery
 from kombu.transport import redis as kombu_redis
 from kombu.transport import virtual
 
-from moderation.messages import EMBED_TASK_NAME, QUEUES, TASK_NAME
 from moderation.queue.envelope import (
     Envelope,
     UnreadableMessage,
@@ -61,30 +60,16 @@ class Poison:
 OnPoison = Callable[[Poison], None]
 
 
-def log_poison(poison: Poison) -> None:
-    """Logs what a message was like, and nothing of its content."""
-    log.error(
-        "a message in %s is dropped: %s (id %s, %s bytes, sha256 %s)",
-        poison.queue,
-        poison.why,
-        poison.task_id,
-        poison.size,
-        poison.sha256,
-    )
-
-
 @dataclass(eq=False, repr=False)
 class Guard:
     """What the channels of one worker share: what they let through, and what is to be put back."""
 
     on_poison: OnPoison
     largest: int
-    tasks: frozenset[str] = frozenset({TASK_NAME, EMBED_TASK_NAME})
-    queues: frozenset[str] = frozenset(QUEUES.values())
     #: What was taken from Redis and is not noted there: queue and bytes, oldest first.
     taken: deque[tuple[str, bytes]] = field(default_factory=deque)
 
-    def report(self, queue: str, raw: bytes, error: UnreadableMessage) -> bool:
+    def report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> bool:
         """Hands a message to the hook, once; returns whether that went well."""
         sha256 = hashlib.sha256(raw).hexdigest()
         try:
@@ -95,7 +80,7 @@ class Guard:
         return True
 
 
-class _Message(virtual.Message):  # type: ignore[misc]
+class _GuardedMessage(virtual.Message):  # type: ignore[misc]
     """Gives Celery the arguments, which are parsed already, so that nothing is parsed again."""
 
     def __init__(self, payload: dict[str, Any], channel: Any = None, **kwargs: Any) -> None:
@@ -108,16 +93,16 @@ class _Message(virtual.Message):  # type: ignore[misc]
         self.content_type = None  # so Celery takes the body as it is
 
 
-class _TakenNotes(kombu_redis.QoS):  # type: ignore[misc]
+class _GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]
     """Notes what is taken until it is answered; believes no note that it finds in Redis."""
 
-    def append(self, message: _Message, delivery_tag: str) -> None:
+    def append(self, message: _GuardedMessage, delivery_tag: str) -> None:
         """Notes a message as taken."""
         try:
             super().append(message, delivery_tag)
         except _LOST as error:
             raw = kombu_redis.dumps(message._raw).encode()
-            self.channel.hold(message.delivery_info["routing_key"], raw, error)
+            self.channel.hold_message(message.delivery_info["routing_key"], raw, error)
 
     def restore_unacked(self, client: Any = None) -> None:
         """Puts back what is in hand; if that fails, it comes back after the visibility timeout."""
@@ -134,9 +119,9 @@ class _TakenNotes(kombu_redis.QoS):  # type: ignore[misc]
         with self.channel.conn_or_acquire(client) as connection:
             note = connection.hget(self.unacked_key, tag)
             try:
-                read = read_note(note, self.channel.guard.queues) if note else None
+                read = read_note(note) if note else None
             except UnreadableMessage as error:
-                if self.channel.guard.report(self.unacked_key, note, error):
+                if self.channel.guard.report_poison(self.unacked_key, note, error):
                     self._remove_from_indices(tag).execute()
                 return
 
@@ -154,11 +139,11 @@ class _TakenNotes(kombu_redis.QoS):  # type: ignore[misc]
             connection.transaction(put_back, self.unacked_key)
 
 
-class _Channel(PooledChannel):
+class _GuardedChannel(PooledChannel):
     """Reads the queues."""
 
-    QoS = _TakenNotes
-    Message = _Message
+    QoS = _GuardedQoS
+    Message = _GuardedMessage
     guard: Guard
     from_transport_options = (*kombu_redis.Channel.from_transport_options, "guard")
 
@@ -181,7 +166,7 @@ class _Channel(PooledChannel):
             taken.pop()
         return True
 
-    def hold(self, queue: str, raw: bytes, error: Exception) -> None:
+    def hold_message(self, queue: str, raw: bytes, error: Exception) -> None:
         """Holds what Redis does not note, to be put back; always raises.
 
         Raises:
@@ -207,16 +192,15 @@ class _Channel(PooledChannel):
         key, raw = popped
         queue = str(key, "utf-8").rsplit(self.sep, 1)[0]
         self._queue_cycle.rotate(queue)
-        guard = self.guard
         try:
-            envelope = read_envelope(raw, queue, tasks=guard.tasks, largest=guard.largest)
+            envelope = read_envelope(raw, queue, largest=self.guard.largest)
         except UnreadableMessage as error:
-            self._report_poison(queue, raw, error)
+            self._note_and_report_poison(queue, raw, error)
         else:
             self.connection._deliver(envelope, queue)
         return True
 
-    def _report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
+    def _note_and_report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
         """Reports a message before it is gone; if that fails, the message comes back later."""
         tag = str(uuid.uuid4())
         with self.conn_or_acquire() as client:
@@ -226,8 +210,8 @@ class _Channel(PooledChannel):
                     pipe.hset(self.unacked_key, tag, pack_note(raw, queue))
                     pipe.execute()
             except _LOST as lost:
-                self.hold(queue, raw, lost)
-            if self.guard.report(queue, raw, error):
+                self.hold_message(queue, raw, lost)
+            if self.guard.report_poison(queue, raw, error):
                 self.qos._remove_from_indices(tag).execute()
 
     def _get(self, queue: str) -> Any:
@@ -253,10 +237,10 @@ class _Channel(PooledChannel):
 class GuardedTransport(kombu_redis.Transport):  # type: ignore[misc]
     """kombu's Redis, with that channel."""
 
-    Channel = _Channel
+    Channel = _GuardedChannel
 
 
-def guard_app(app: Celery, settings: Settings, on_poison: OnPoison = log_poison) -> None:
+def guard_app(app: Celery, settings: Settings, on_poison: OnPoison) -> None:
     """Makes a worker's app take its messages through `on_poison`'s guard.
 
     Args:

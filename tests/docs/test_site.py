@@ -78,6 +78,14 @@ def test_paths_and_names_are_found() -> None:
     assert {"policies/", "moderation/errors.py", ".ci/run"} <= set(paths(ROOT / "CONTRIBUTING.md"))
 
 
+def test_every_test_that_ci_names_is_there() -> None:
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    words = re.findall(r"(tests/[\w/.]*)(?:\{([^}]*)\})?", script)
+    named = [start + end for start, ends in words for end in ends.split(",")]
+    assert "tests/policy" in named
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
 def folders(package: str) -> set[str]:
     """Returns the package and the packages right below it, as pages write them."""
     below = (ROOT / package).glob("*/__init__.py")

@@ -19,8 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from benchmarks import program
-from tests.chaos.databases import default_database
 from tests.chaos.report import print_report
+from tests.chaos.servers import default_database
 from tests.chaos.storm import StormPlan, storm
 
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,7 @@
 The shapes are documented in docs/messages.md for hosts that do not have this package.
 """
 
-from moderation.messages.queues import QUEUES, FairQueue, QueueName
+from moderation.messages.queues import QUEUES, QueueName
 from moderation.messages.reference import ImageReference
 from moderation.messages.request import (
     EMBED_TASK_NAME,
@@ -19,7 +19,6 @@ from moderation.messages.response import (
     ModelStamp,
     ModerationResponse,
     PolicyStamp,
-    Score,
     Severity,
     Verdict,
     strictest_action,
@@ -33,7 +32,6 @@ __all__ = [
     "Action",
     "EmbeddingRequest",
     "EmbeddingResponse",
-    "FairQueue",
     "ImageReference",
     "LabelScore",
     "ModelStamp",
@@ -41,7 +39,6 @@ __all__ = [
     "ModerationResponse",
     "PolicyStamp",
     "QueueName",
-    "Score",
     "Severity",
     "Verdict",
     "strictest_action",

@@ -22,10 +22,9 @@ import redis
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED
 from moderation.queue.packed_message import pack_message
-from tests.chaos.databases import LogDatabase
 from tests.chaos.images import HOSTILE
 from tests.chaos.load import HostLoad
-from tests.chaos.servers import Crew, RedisWithFile
+from tests.chaos.servers import Crew, LogDatabase, RedisWithFile
 
 #: How many requests go at once before a fault, so that it meets some in hand.
 BURST = 8

@@ -1,4 +1,4 @@
-"""What is shown while faults happen, and at the end."""
+"""What is shown at the end."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
-from rich.progress import Progress as Bar
 from rich.table import Table
 
 from moderation.messages import QUEUES
@@ -17,30 +15,6 @@ from tests.chaos.ledger import Reckoning
 
 _SHOWN = 10
 _WIDTH = 100
-
-
-class Progress(Bar):
-    """A context manager; one line on standard error."""
-
-    def __init__(self, faults: int) -> None:
-        super().__init__(
-            TextColumn("{task.fields[accepted]} accepted, {task.fields[final]} final"),
-            BarColumn(20),
-            TextColumn(f"fault {{task.completed}} of {faults}"),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        )
-        self._task = self.add_task("", total=faults, accepted=0, final=0)
-
-    def says(self, words: str) -> None:
-        """Shows what is being done."""
-        self.update(self._task, description=words)
-
-    def counts(self, **numbers: Any) -> None:
-        """Shows how many requests are `accepted` and `final`, and how many faults `completed`."""
-        self.update(self._task, **numbers)
 
 
 def where_lost(found: Reckoning, connection: Any) -> dict[str, str]:

@@ -10,16 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.status import Status
+
 from moderation.client.client import Client
 from moderation.queue.celery_app import connect
 from moderation.settings import PREFIX, Settings, load_settings
-from tests.chaos.databases import LogDatabase, make_database
 from tests.chaos.faults import BURST, FAULTS, Fault, Target, schedule, strike
 from tests.chaos.ledger import Reckoning, count_final, reckon
 from tests.chaos.load import HostLoad
 from tests.chaos.receiver import FlakyReceiver
-from tests.chaos.report import Progress, where_lost
-from tests.chaos.servers import Crew, RedisWithFile
+from tests.chaos.report import where_lost
+from tests.chaos.servers import Crew, LogDatabase, RedisWithFile, make_database
 from tests.support.command_line import clean_environment
 
 #: After the load, how long to wait without progress, and at most, in seconds.
@@ -96,14 +98,13 @@ def storm(plan: StormPlan, folder: Path) -> StormResult:
     started = time.monotonic()
     with ExitStack() as stack:
         enter = stack.enter_context
-        progress = enter(Progress(len(FAULTS) * plan.faults))
-        progress.says("starting Redis and the database")
+        progress = enter(Console(stderr=True).status("starting Redis and the database"))
         server = enter(RedisWithFile(folder / "redis", plan.appendfsync))
         database = enter(make_database(plan.database, folder / plan.database))
         receiver = enter(FlakyReceiver()) if plan.callbacks else None
         settings = load_settings(broker_url=server.url, max_queue_length=500)
         environment = _environment(settings, database, folder, receiver)
-        progress.says("starting workers")
+        progress.update("starting workers")
         crew = enter(Crew(plan.workers, folder / "workers", environment))
         crew.wait_until_ready(settings)
         images, client = folder / "images", Client(settings)
@@ -112,7 +113,7 @@ def storm(plan: StormPlan, folder: Path) -> StormResult:
         target = Target(server, database, crew, load, connection, random.Random(plan.seed))
         result = _struck(plan, target, receiver, progress)
         result.facts["setup"] = _setup(plan, server, database)
-        progress.says("ending workers")
+        progress.update("ending workers")
         crew.stop()
         left = [f"{process.pid} {process.name()}" for process in crew.left_behind()]
         result.facts.update(left_behind=left, seconds=round(time.monotonic() - started, 1))
@@ -120,7 +121,7 @@ def storm(plan: StormPlan, folder: Path) -> StormResult:
 
 
 def _struck(
-    plan: StormPlan, target: Target, receiver: FlakyReceiver | None, progress: Progress
+    plan: StormPlan, target: Target, receiver: FlakyReceiver | None, progress: Status
 ) -> StormResult:
     """Does all faults, waits until everything has settled, and returns what the log says then."""
     faults = _strike_all(plan, target, progress)
@@ -156,49 +157,48 @@ def _environment(
     return clean_environment(**{PREFIX + name: value for name, value in ours.items()})
 
 
-def _strike_all(plan: StormPlan, target: Target, progress: Progress) -> list[Fault]:
+def _strike_all(plan: StormPlan, target: Target, progress: Status) -> list[Fault]:
     """Does all faults when they are due; returns them once the load is done too."""
     started = time.monotonic()
     done: list[Fault] = []
     for due, kind in schedule(plan.faults, plan.spacing, target.random):
         while time.monotonic() - started < due:
-            _look_after(target, progress, pause=0.1)
-        progress.says(kind)
+            _look_after(target, pause=0.1)
+        accepted, number = len(target.load.accepted), len(done) + 1
+        progress.update(
+            f"fault {number} of {len(FAULTS) * plan.faults}: {kind}; {accepted} accepted"
+        )
         done.append(strike(kind, target, started))
-        progress.counts(completed=len(done))
-    progress.says("submitting the rest")
+    progress.update("submitting the rest")
     while not target.load.is_done:
-        _look_after(target, progress)
+        _look_after(target)
     return done
 
 
-def _look_after(target: Target, progress: Progress, pause: float = 0.5) -> None:
+def _look_after(target: Target, pause: float = 0.5) -> None:
     """Replaces workers that ended by themselves, as a supervisor does, and waits a moment.
 
     Raises:
         RuntimeError: the load failed.
     """
     target.crew.tend()
-    progress.counts(accepted=len(target.load.accepted))
     if target.load.failures:
         raise RuntimeError("the host failed") from target.load.failures[0]
     time.sleep(pause)
 
 
-def _settle(target: Target, progress: Progress) -> list[str]:
+def _settle(target: Target, progress: Status) -> list[str]:
     """Waits until all is final and collected; returns what cannot be collected by then."""
     accepted = target.load.accepted
-    progress.says("waiting until all is final")
     patience = Patience()
     with target.database.engine() as engine:
         while (final := count_final(engine, accepted)) < len(accepted) and patience.lasts(final):
-            _look_after(target, progress)
-            progress.counts(final=final)
-    progress.counts(final=final)
-    progress.says("collecting answers")
+            progress.update(f"waiting until all is final: {final} of {len(accepted)}")
+            _look_after(target)
+    progress.update("collecting answers")
     patience = Patience()
     while (left := target.load.collect()) and patience.lasts(len(left)):
-        _look_after(target, progress)
+        _look_after(target)
     return left
 
 
@@ -218,13 +218,13 @@ class Patience:
         return now < min(self._since + _SETTLE_SECONDS, self._until)
 
 
-def _wait_for_webhooks(target: Target, receiver: FlakyReceiver, progress: Progress) -> None:
+def _wait_for_webhooks(target: Target, receiver: FlakyReceiver, progress: Status) -> None:
     """Waits until the receiver has the answers to all requests, while it gets more of them."""
-    progress.says("waiting for webhooks")
+    progress.update("waiting for webhooks")
     names = {one.request_id for one in target.load.accepted}
     patience = Patience()
     while not names <= receiver.requests and patience.lasts(len(receiver.requests)):
-        _look_after(target, progress)
+        _look_after(target)
 
 
 def _facts(target: Target, receiver: FlakyReceiver | None) -> dict[str, Any]:

@@ -153,6 +153,7 @@ def test_a_redelivered_request_gets_the_same_verdict_and_no_second_row(
     steps = desk.counted("step_seconds_count")
     assert sorted(steps) == ["decide", "decode", "encode", "fetch", "log"]
     assert "log" not in first.verdicts[0].timings
+    assert desk.redis.keys("*") == [b"evenhand.worker.w"]  # it is struck off the registry
 
 
 def test_a_repeated_submission_gets_the_same_verdict_from_the_log(
@@ -215,6 +216,8 @@ def test_what_gets_no_verdict_is_quarantined_once_with_its_reason(
     again = quarantined(desk.answer(given))
     assert again.quarantine_id == answer.quarantine_id
     assert str(again.error) == str(answer.error)
+    held = desk.registry.quarantined("a")  # to be sent again
+    assert (held and held.request) == (None if reason == "message" else given)
     [entry] = list_quarantined(desk.log.engine)
     assert (entry.reason, entry.request_id) == (reason, "a")
 
@@ -305,14 +308,6 @@ def test_a_request_that_comes_while_it_is_in_hand_has_killed_nobody(desk: Desk) 
     assert decided(desk.answer(message()))
 
 
-def test_retries_are_not_deaths(desk: Desk) -> None:
-    with PhotoServer(Path(__file__)) as photos:
-        lost = message(image={"url": f"{photos.url}/down"})
-        for _ in range(5):
-            with pytest.raises(TryAgain):
-                desk.answer(lost)
-
-
 @pytest.fixture
 def database(postgres: PostgresServer) -> Iterator[PostgresServer]:
     """A server that may be stopped; it runs again after the test."""
@@ -382,19 +377,6 @@ def test_redis_need_not_take_notes(desk: Desk) -> None:
     desk.registry = Registry(away)
     answerer = desk.answerer_on(desk.log, desk.answerer.pipeline)
     assert decided(answerer.answer(read(message())))
-
-
-def test_an_answered_request_is_struck_off_the_registry(desk: Desk) -> None:
-    desk.answer(message())
-    assert desk.redis.keys("*") == [b"evenhand.worker.w"]
-
-
-def test_an_image_refused_is_kept_to_be_sent_again(desk: Desk) -> None:
-    given = message(b"no image")
-    desk.answer(given)
-    held = desk.registry.quarantined("a")
-    assert held is not None
-    assert held.request == given
 
 
 def test_an_id_that_no_table_could_hold_is_replaced(desk: Desk) -> None:

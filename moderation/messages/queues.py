@@ -30,11 +30,11 @@ class FairQueue(Generic[T]):
         self._passed = 0
 
     def put(self, item: T, queue: QueueName) -> None:
-        """Adds an item at the end of its queue."""
+        """Adds an item at the end of its one of the two queues."""
         (self._bulk if queue == "bulk" else self._interactive).append(item)
 
     def take(self) -> T:
-        """Returns the item whose turn it is.
+        """Returns the item of the two queues whose turn it is.
 
         Raises:
             IndexError: nothing waits.

@@ -77,7 +77,7 @@ class ImageReference(Message):
     bytes: Base64Bytes | None = Field(None, repr=False, description="The file itself, base64.")
 
     @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
+    def _exactly_one_reference(self) -> Self:
         given = [name for name in type(self).model_fields if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"one of path, url, key or bytes, not {len(given)}")
@@ -90,7 +90,7 @@ class ImageReference(Message):
 
     @property
     def kind(self) -> Literal["path", "url", "key", "bytes"]:
-        """Which of the four it is."""
+        """Which of the four kinds of reference it is."""
         if self.path is not None:
             return "path"
         if self.url is not None:

@@ -36,7 +36,7 @@ class ModerationRequest(_Request):
     policies: tuple[_PolicyName, ...] = Field(min_length=1, max_length=50)
 
     @model_validator(mode="after")
-    def _no_policy_twice(self) -> Self:
+    def _no_policy_requested_twice(self) -> Self:
         if len(set(self.policies)) != len(self.policies):
             raise ValueError("a policy is named twice")
         return self

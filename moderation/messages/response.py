@@ -59,7 +59,7 @@ class ModelStamp(_Response):
 
     @property
     def described(self) -> str:
-        """The model in words, with what must be known of it wherever it runs."""
+        """The stamped model in words, with what must be known of it wherever it runs."""
         text = f"{self.id} (revision {self.revision}, {self.dtype} on {self.device})"
         if self.id == "starter":
             text += ", a small stand-in for trying out: its figures are not CLIP's"
@@ -67,7 +67,7 @@ class ModelStamp(_Response):
 
 
 class LabelScore(_Response):
-    """What one label of the policy got.
+    """What one label of the policy got, as a response has it.
 
     `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
     `outcome` is what the label asks for: `action`, or review between its two thresholds, or None.
@@ -104,7 +104,7 @@ class Verdict(_Response):
 
     @property
     def reasons(self) -> tuple[LabelScore, ...]:
-        """The labels that ask for review or block, highest score first."""
+        """The labels of the verdict that ask for review or block, highest score first."""
         asking = [label for label in self.labels if label.outcome in ("review", "block")]
         return tuple(sorted(asking, key=lambda label: -label.score))
 
@@ -128,14 +128,14 @@ class EmbeddingResponse(_Response):
     width: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _as_wide_as_it_says(self) -> Self:
+    def _as_wide_as_response_says(self) -> Self:
         if len(self.feature) != 4 * self.width:
             raise ValueError(f"{len(self.feature)} bytes for {self.width} numbers")
         return self
 
 
 def strictest_action(verdicts: Iterable[Verdict]) -> Action:
-    """Returns the most severe action of several verdicts on one image: block, review, allow.
+    """Returns the most severe action in a response's verdicts on one image: block, review, allow.
 
     Raises:
         ValueError: there is no verdict, which must not be taken for allow.

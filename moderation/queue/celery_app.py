@@ -101,13 +101,13 @@ def create_app(settings: Settings) -> Celery:
 
 
 def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
-    """Returns the URL of the results in the form in which Celery uses a backend of ours."""
+    """Returns the URL of the results in the form in which the Celery app uses our backend."""
     url = settings.result_backend_url.get_secret_value()
     return f"{kind.__module__}:{kind.__name__}+{url}"
 
 
 def _broker_tls(settings: Settings, url: SecretStr) -> dict[str, Any]:
-    """Returns how redis, kombu and Celery are to check the server of a rediss:// URL.
+    """Returns how the Celery app, kombu and redis check the server of a rediss:// URL.
 
     All three get it, since what they check by default ranges from everything to nothing.
     """
@@ -151,7 +151,7 @@ def shown_url(settings: Settings) -> str:
 
 
 def node_name(name: str) -> str:
-    """Returns Celery's name for the worker of that name on this machine."""
+    """Returns the Celery app's name for the worker of that name on this machine."""
     return f"{name}@{socket.gethostname()}"
 
 

@@ -39,7 +39,7 @@ class BrokerState(NamedTuple):
 
     @property
     def described(self) -> str:
-        """All of it in one line."""
+        """The depths and ages of all queues in one line."""
         waiting = [
             f"{queue.depth} waiting in {queue.queue}"
             + (f" (the oldest {age})" if (age := queue.shown_age) else "")

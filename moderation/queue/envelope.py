@@ -48,7 +48,7 @@ _ENCODINGS = ("utf-8", "utf8", "us-ascii", "ascii", None)
 
 
 class UnreadableMessage(ValueError):
-    """A worker may not act on a message; says why, and gives its task's id if it has one."""
+    """A worker may not act on an envelope; says why, and gives its task's id if it has one."""
 
     def __init__(self, why: str, task_id: str | None = None) -> None:
         super().__init__(why, task_id)
@@ -63,13 +63,13 @@ class Envelope(dict[str, Any]):
 
 
 def largest_message(max_image_bytes: int) -> int:
-    """Returns how long a message with the largest image can be, in bytes."""
+    """Returns how long an envelope with the largest image can be, in bytes."""
     times, over = _BASE64_TWICE
     return max_image_bytes * times // over + _BESIDE_IMAGE_BYTES
 
 
 def read_envelope(raw: bytes, queue: str, *, largest: int) -> Envelope:
-    """Returns the message in `raw`, rebuilt from what a request needs.
+    """Returns the envelope in `raw`, rebuilt from what a request needs.
 
     Args:
         raw: as it lay in Redis.
@@ -221,7 +221,7 @@ def _refuse_envelope(why: str) -> NoReturn:
 
 
 def read_command(raw: bytes) -> str | None:
-    """Returns a command to a worker, rebuilt from what it needs; None for one it does not obey.
+    """Returns the envelope of a command to a worker, rebuilt; None for one it does not obey.
 
     It leaves out patterns for the names of workers, which may take for ever to match.
     """
@@ -265,7 +265,7 @@ def _is_envelope_name(value: Any) -> bool:
 
 
 def read_note(note: bytes) -> tuple[str, str]:
-    """Returns the queue and the text of a message that a worker had noted as taken.
+    """Returns the queue and the text of an envelope that a worker had noted as taken.
 
     Raises:
         UnreadableMessage: it is not as a worker notes it, or of another queue.
@@ -282,5 +282,5 @@ def read_note(note: bytes) -> tuple[str, str]:
 
 
 def pack_note(raw: bytes, queue: str) -> str:
-    """Returns the note of a message that is not JSON; `read_note` gives it back."""
+    """Returns the note of an envelope that is not JSON; `read_note` gives it back."""
     return json.dumps([raw.decode("utf-8", "surrogateescape"), "", queue])

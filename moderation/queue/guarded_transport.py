@@ -48,7 +48,7 @@ _LOST = (redis.RedisError, OSError)
 
 @dataclass(frozen=True)
 class Poison:
-    """A message that no worker may act on: its queue, why, its task's id, its size and hash."""
+    """What the guard lets no worker act on: queue, why, task's id, size and hash of a message."""
 
     queue: str
     why: str
@@ -70,7 +70,7 @@ class Guard:
     taken: deque[tuple[str, bytes]] = field(default_factory=deque)
 
     def report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> bool:
-        """Hands a message to the hook, once; returns whether that went well."""
+        """Hands a message to the guard's hook, once; returns whether that went well."""
         sha256 = hashlib.sha256(raw).hexdigest()
         try:
             self.on_poison(Poison(queue, error.why, error.task_id, len(raw), sha256))
@@ -97,7 +97,7 @@ class _GuardedQoS(kombu_redis.QoS):  # type: ignore[misc]
     """Notes what is taken until it is answered; believes no note that it finds in Redis."""
 
     def append(self, message: _GuardedMessage, delivery_tag: str) -> None:
-        """Notes a message as taken."""
+        """Notes a message of the guarded channel as taken."""
         try:
             super().append(message, delivery_tag)
         except _LOST as error:
@@ -225,7 +225,7 @@ class _GuardedChannel(PooledChannel):
         return payload
 
     def close(self) -> None:
-        """Puts back what is held, and ends."""
+        """Puts back what the guard holds, and ends."""
         if self.guard.taken and not self.closed:
             try:
                 self._put_back_taken()

@@ -56,12 +56,12 @@ class Accepted(NamedTuple):
     sent_at: float
 
     def packed(self) -> str:
-        """Returns what was accepted as text."""
+        """Returns the text that the registry keeps."""
         return json.dumps(self._asdict())
 
     @classmethod
     def unpacked(cls, content: bytes) -> Accepted:
-        """Returns what `packed` gave.
+        """Returns what was accepted, from the text that the registry keeps.
 
         Raises:
             ValueError: it is of another version.
@@ -109,12 +109,12 @@ class Registry:
         Raises:
             QueueFull: one of the two limits is exceeded.
         """
-        keys, content = _accepted_keys(request_id, accepted.queue), accepted.packed()
+        keys, content = _registry_keys(request_id, accepted.queue), accepted.packed()
         entered = self._accept(keys, [request_id, content, most_waiting, most_bytes, message])
         if entered == 0:
-            raise _queue_full(f"{most_waiting} requests wait", accepted.queue, "LENGTH")
+            raise _registry_full(f"{most_waiting} requests wait", accepted.queue, "LENGTH")
         if entered == -1:
-            raise _queue_full(
+            raise _registry_full(
                 f"requests of {most_bytes} bytes are accepted", accepted.queue, "BYTES"
             )
 
@@ -134,14 +134,14 @@ class Registry:
         """
         milliseconds = 1000 * _WITHDRAWN_SECONDS if lost else 0
         found = self._withdraw(
-            _accepted_keys(request_id, queue), [request_id, message, milliseconds]
+            _registry_keys(request_id, queue), [request_id, message, milliseconds]
         )
         return _WITHDRAWN_AS[cast(int, found)]
 
     def take(self, request_id: str, queue: QueueName, worker: str) -> int:
         """Registers that a worker takes a request; returns how many may have died of it."""
         arguments = [request_id, worker, _WORKER]
-        return int(cast(int, self._take([_IN_HAND, _times_key(queue)], arguments)))
+        return int(cast(int, self._take([_IN_HAND, _registry_key(queue)], arguments)))
 
     def give_back(self, request_id: str, worker: str) -> None:
         """Registers that a worker gives a request back alive, so that it will be taken again."""
@@ -158,11 +158,11 @@ class Registry:
 
     def settle(self, request_id: str) -> None:
         """Strikes a request that has its final answer off the registry."""
-        keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_times_key, QUEUES)]
+        keys = [_ACCEPTED, _ACCEPTED_BYTES, _IN_HAND, *map(_registry_key, QUEUES)]
         self._settle(keys, [request_id])
 
     def overdue(self, queue: QueueName, *, seconds: float, most: int) -> list[str]:
-        """Returns ids of requests that nobody sent or took for long and that cannot be waiting.
+        """Returns registered ids that nobody sent or took for long and that cannot be waiting.
 
         Args:
             queue: which.
@@ -170,13 +170,13 @@ class Registry:
             most: how many are returned, at most.
         """
         keys, arguments = (
-            [_times_key(queue), QUEUES[queue]],
+            [_registry_key(queue), QUEUES[queue]],
             [seconds, most, _SENDING_SECONDS],
         )
         return [str(name, "utf-8") for name in cast(Any, self._overdue(keys, arguments))]
 
     def accepted(self, request_id: str) -> Accepted | None:
-        """Returns a request that is accepted and not final; None if there is none of that id.
+        """Returns a registered request: accepted and not final; None if none has that id.
 
         Raises:
             ValueError: it is of another version.
@@ -186,38 +186,38 @@ class Registry:
 
     def renew(self, request_id: str, queue: QueueName, message: str = "") -> None:
         """Restarts the registered clock of a request; puts its message, if given, on the queue."""
-        self._renew([_times_key(queue), QUEUES[queue]], [request_id, message])
+        self._renew([_registry_key(queue), QUEUES[queue]], [request_id, message])
 
     def count(self) -> int:
         """Returns how many requests are registered: accepted and not final."""
         return self._redis.hlen(_ACCEPTED)
 
     def quarantine(self, request_id: str, accepted: Accepted, *, most_bytes: int) -> bool:
-        """Keeps a quarantined request in Redis; False if it is too large. The oldest make room."""
+        """Registers a quarantined request; False if it is too large. The oldest make room."""
         arguments: list[str | float] = [request_id, accepted.packed(), most_bytes]
         return bool(self._quarantine(_QUARANTINE_KEYS, arguments))
 
     def quarantined(self, request_id: str) -> Accepted | None:
-        """Returns a quarantined request; None if Redis does not keep it any more."""
+        """Returns a quarantined request; None if the registry does not keep it any more."""
         content = cast(Any, self._redis.hget(_QUARANTINED, request_id))
         return Accepted.unpacked(content) if content else None
 
     def forget(self, request_id: str) -> None:
-        """Removes a quarantined request from Redis; the decision log still knows of it."""
+        """Removes a quarantined request from the registry; the decision log still knows of it."""
         self._forget(_QUARANTINE_KEYS, [request_id])
 
 
-def _times_key(queue: QueueName) -> str:
+def _registry_key(queue: QueueName) -> str:
     return f"evenhand.accepted.at.{queue}"
 
 
-def _accepted_keys(request_id: str, queue: QueueName) -> list[str]:
+def _registry_keys(request_id: str, queue: QueueName) -> list[str]:
     """Returns the keys of what is accepted for a queue, and of a request that was withdrawn."""
     withdrawn = _WITHDRAWN + request_id
-    return [_ACCEPTED, _ACCEPTED_BYTES, _times_key(queue), QUEUES[queue], withdrawn]
+    return [_ACCEPTED, _ACCEPTED_BYTES, _registry_key(queue), QUEUES[queue], withdrawn]
 
 
-def _queue_full(what: str, queue: QueueName, limit: str) -> QueueFull:
+def _registry_full(what: str, queue: QueueName, limit: str) -> QueueFull:
     return QueueFull(
         f"{what} already",
         f"queue {queue}",

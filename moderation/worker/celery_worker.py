@@ -53,19 +53,19 @@ class PatientBackend(PolledRedisBackend):
     """
 
     def exception_safe_to_retry(self, error: Exception) -> bool:
-        """Whether to write a result again."""
+        """Whether to write a result again: not once Celery's worker is to stop."""
         return not is_stopping() and super().exception_safe_to_retry(error)
 
     def on_connection_error(
         self, max_retries: int, exc: Exception, intervals: Iterator[float], retries: int
     ) -> Any:
-        """Returns how long to wait before the next try."""
+        """Returns how long to wait before the next try; raises once Celery's worker is to stop."""
         if is_stopping():
             raise exc
         return super().on_connection_error(max_retries, exc, intervals, retries)
 
     def _sleep(self, amount: float) -> None:
-        """Waits, but not for long once the worker is to stop."""
+        """Waits, but not for long once Celery's worker is to stop."""
         pause_celery_worker(amount)
 
 

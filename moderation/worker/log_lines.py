@@ -88,7 +88,7 @@ def configure_logging(settings: Settings) -> None:
 
 
 def log_handler(settings: Settings, stream: TextIO) -> logging.Handler:
-    """Returns a handler that writes in the format of the settings."""
+    """Returns a handler that writes log lines in the format of the settings."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(_JsonLines() if settings.log_format == "json" else _TextLines(_TEXT))
     return handler

@@ -62,12 +62,12 @@ class Metrics:
         self._policies: frozenset[str] = frozenset()
         self._labels: frozenset[tuple[str, str]] = frozenset()
         self._models: frozenset[str] = frozenset()
-        self._count_requests()
-        self._count_decisions()
-        self._time_work()
+        self._request_metrics()
+        self._decision_metrics()
+        self._work_metrics()
         self._info_metrics()
 
-    def _count_requests(self) -> None:
+    def _request_metrics(self) -> None:
         text = "Requests with their final answer."
         self._answered = self._counter("requests", text, "queue", "outcome")
         text = "From when the host sent a request to its final answer."
@@ -85,7 +85,7 @@ class Metrics:
         _begin_series(self._quarantined, get_args(Reason))
         _begin_series(self._retries, [*_retried_errors(), OTHER])
 
-    def _count_decisions(self) -> None:
+    def _decision_metrics(self) -> None:
         text = "Decisions by policy and action."
         self._decided = self._counter("decisions", text, "policy", "action")
         text = "Labels that fired, by what they ask for."
@@ -93,7 +93,7 @@ class Metrics:
         text = "Decisions that were in the log already."
         self._recalled = self._counter("recalled_decisions", text)
 
-    def _time_work(self) -> None:
+    def _work_metrics(self) -> None:
         text = "What each step of a request took."
         self._steps = self._histogram("step_seconds", text, _STEP, "step")
         text = "Images that went through the encoder together."
@@ -129,7 +129,7 @@ class Metrics:
         models: Iterable[ModelStamp],
         webhook_hosts: Iterable[str] = (),
     ) -> None:
-        """Begins the series of what this worker serves, at 0; call it before the first request.
+        """Begins the metric series of what this worker serves, at 0, before the first request.
 
         A series that only begins with its first event hides that event from `rate`.
 

@@ -86,7 +86,7 @@ def serve_queue_metrics(settings: Settings, address: Address) -> AbstractContext
 def serve_metrics(
     metrics: Metrics, settings: Settings, open_counts: OpenCounts | None = None
 ) -> Iterator[int | None]:
-    """Answers scrapes inside the block; yields the port, None where no address is set.
+    """Answers scrapes of a worker inside the block; yields the port, None without an address.
 
     Each scrape looks once at Redis and once at the log.
 
@@ -130,7 +130,7 @@ def _scraped_registry(*collectors: Collector) -> CollectorRegistry:
 
 
 class QueueCollector:
-    """Collects the figures of one look at the queues, for a registry."""
+    """Collects the figures of one look at the queues, for the metrics server."""
 
     def __init__(self, read: Callable[[], BrokerState]) -> None:
         self._read = read
@@ -162,7 +162,7 @@ class QueueCollector:
 
 
 class LogCollector:
-    """Collects what is open in the decision log, for a registry."""
+    """Collects what is open in the decision log, for the metrics server."""
 
     def __init__(self, read: OpenCounts) -> None:
         self._read = read
@@ -232,7 +232,7 @@ class _MetricsServer(ThreadingMixIn, WSGIServer):
         super().__init__(address, _MetricsHandler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Starts the thread of a connection, once there is room for one."""
+        """Starts the thread of a connection to the metrics, once there is room for one."""
         with self._ended:
             if not self._has_room_for_connection():
                 self._cut_off_connection(min(self._began, key=self._began.__getitem__))
@@ -247,14 +247,14 @@ class _MetricsServer(ThreadingMixIn, WSGIServer):
         return len(self._began) < MOST_CONNECTIONS
 
     def shutdown_request(self, request: Any) -> None:
-        """Closes a connection: its thread ends with it, or was not started."""
+        """Closes a connection to the metrics: its thread ends with it, or was not started."""
         with self._ended:
             self._began.pop(request, None)
             self._ended.notify_all()
         super().shutdown_request(request)
 
     def service_actions(self) -> None:
-        """Cuts off what has lasted too long; called twice a second."""
+        """Cuts off connections to the metrics that last too long; called twice a second."""
         latest = time.monotonic() - LONGEST_SECONDS
         with self._ended:
             for request in [request for request, began in self._began.items() if began < latest]:

@@ -49,7 +49,7 @@ class OutageFilter(logging.Filter):
         self._left_out: dict[tuple[str, str], int] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Returns whether to print a record, without the traceback of a known trouble."""
+        """Returns whether to print a record, without the traceback of a known outage."""
         error = record.exc_info[1] if record.exc_info else None
         known = isinstance(error, _TROUBLE)
         if known:

@@ -38,9 +38,9 @@ class PeriodicThread:
         self._pause = pause
         self._at_once = at_once
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._work_periodically, name=name, daemon=True)
 
-    def _run(self) -> None:
+    def _work_periodically(self) -> None:
         while self._at_once or not self._stop.wait(self._pause()):
             self._at_once = False
             try:

@@ -49,7 +49,7 @@ def quarantine_reason(error: ModerationError) -> Reason:
 
 
 def fault_of_worker(error: Exception) -> WorkerError:
-    """Returns the error for the host of a request that the program failed on.
+    """Returns the error that a request has in quarantine after the program failed on it.
 
     It leaves out the text of the failure, which may hold anything: the decision log keeps this.
     """
@@ -59,7 +59,7 @@ def fault_of_worker(error: Exception) -> WorkerError:
 
 
 def deaths_of_workers(deaths: int) -> WorkerError:
-    """Returns the error for the host of a request that so many workers died of."""
+    """Returns the error that a request has in quarantine after so many workers died of it."""
     return WorkerError(
         f"{deaths} workers died with this request in hand, or did not come back from it",
         "worker",

@@ -33,11 +33,11 @@ class Breaker:
 
     @property
     def is_open(self) -> bool:
-        """Whether the host is thought to be down."""
+        """Whether the breaker is open: the host is thought to be down."""
         return self._open_until is not None
 
     def room(self, in_flight: int, most: int) -> int:
-        """Returns how many tries may begin now.
+        """Returns how many tries the breaker lets begin now.
 
         Args:
             in_flight: how many are under way.

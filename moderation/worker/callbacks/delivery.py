@@ -46,17 +46,17 @@ class Reply:
 
     @property
     def accepted(self) -> bool:
-        """Whether the webhook arrived."""
+        """Whether the webhook was delivered."""
         return not self.error
 
     @property
     def is_final(self) -> bool:
-        """Whether the receiver wants no more of it."""
+        """Whether the receiver wants no further delivery."""
         return self.status == _GONE
 
     @property
     def host_serves(self) -> bool:
-        """Whether the host is well, whatever it thinks of this webhook."""
+        """Whether the host takes deliveries, whatever it thinks of this webhook."""
         return self.status is not None and self.status < 500 and self.status not in _HOST_STATUS
 
 
@@ -73,7 +73,7 @@ def _delivery_client() -> httpx.AsyncClient:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> float | None:
-    """Returns the seconds that a Retry-After header asks for; None if it makes no sense."""
+    """Returns the seconds that the Retry-After of a reply asks for; None if it makes no sense."""
     text = (value or "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:10])
@@ -138,15 +138,15 @@ class DeliveryThread:
         )
 
     def start(self) -> None:
-        """Starts the thread."""
+        """Starts the thread of deliveries."""
         self._thread.start()
 
     def send(self, callback: Callback) -> None:
-        """Begins a POST and returns at once."""
+        """Begins a delivery and returns at once."""
         self._loop.call_soon_threadsafe(self._begin_delivery, callback)
 
     def stop(self) -> None:
-        """Cuts off what is under way and ends the thread."""
+        """Cuts off deliveries under way and ends the thread."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(_STOP_SECONDS)
 

@@ -120,7 +120,7 @@ class CallbackDispatcher:
             log.warning("callbacks: the database hangs; what is in hand is left for later")
 
     def _take_attempt(self, callback: Callback, reply: Reply | None) -> None:
-        """Takes an attempt from the sender's thread."""
+        """Hands an attempt of the delivery thread to that of the dispatcher."""
         self._attempts.put((callback, reply))
 
     def _dispatch_until_closed(self) -> None:
@@ -142,7 +142,7 @@ class CallbackDispatcher:
         return self._timing.poll
 
     def _after_failed_dispatch(self, error: Exception) -> float:
-        """Logs one line for an outage, and returns the pause before the next look."""
+        """Logs one line for an outage, and returns the pause before the next dispatch."""
         if not isinstance(error, ModerationError):
             log.exception("callbacks: a fault of the program; trying again")
         elif not self.outages:
@@ -152,7 +152,7 @@ class CallbackDispatcher:
         return min(longest, self._timing.poll * 2.0 ** min(self.outages - 1, 16))
 
     def _wait_for_attempts(self, seconds: float) -> None:
-        """Waits until an attempt comes, or for so long; notes all that have come."""
+        """Lets the dispatcher wait for an attempt, or for so long; notes all that have come."""
         with suppress(Empty):
             self._note_dispatched(self._attempts.get(timeout=seconds))
             while True:
@@ -186,7 +186,7 @@ class CallbackDispatcher:
                 self._sender.send(callback)
 
     def _write_dispatched(self) -> None:
-        """Writes what became of callbacks; an attempt is kept until it is written.
+        """Writes what became of dispatched callbacks; an attempt is kept until it is written.
 
         Only one whose claim has passed is let go: its row is sent again.
         """
@@ -229,7 +229,7 @@ class CallbackDispatcher:
     def _finish_dispatching(self) -> None:
         """Waits for what is under way, cuts off what takes too long, and writes what is known."""
         deadline = time.monotonic() + self._timing.grace
-        while self._has_attempts_under_way() and (left := deadline - time.monotonic()) > 0:
+        while self._is_dispatch_under_way() and (left := deadline - time.monotonic()) > 0:
             self._wait_for_attempts(left)
         self._sender.stop()
         self._wait_for_attempts(0)
@@ -238,5 +238,5 @@ class CallbackDispatcher:
         except Exception as error:
             self._after_failed_dispatch(error)
 
-    def _has_attempts_under_way(self) -> bool:
+    def _is_dispatch_under_way(self) -> bool:
         return sum(host.in_flight for host in self._hosts.values()) > len(self._unwritten)

@@ -15,10 +15,10 @@ from moderation.encoders.cores import bound_threads, usable
 def main() -> None:
     """Runs the command line and exits with its code."""
     bound_threads(usable())
-    sys.exit(exit_code(_run_moderation, wrong_usage=WRONG_USAGE))
+    sys.exit(exit_code(_run_main, wrong_usage=WRONG_USAGE))
 
 
-def _run_moderation() -> None:
+def _run_main() -> None:
     from moderation.commands.app import app
 
     # Every option is also a variable: --fail-on of scan is MODERATION_SCAN_FAIL_ON.

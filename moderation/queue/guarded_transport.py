@@ -195,12 +195,12 @@ class _GuardedChannel(PooledChannel):
         try:
             envelope = read_envelope(raw, queue, largest=self.guard.largest)
         except UnreadableMessage as error:
-            self._note_and_report_poison(queue, raw, error)
+            self._guard_from_poison(queue, raw, error)
         else:
             self.connection._deliver(envelope, queue)
         return True
 
-    def _note_and_report_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
+    def _guard_from_poison(self, queue: str, raw: bytes, error: UnreadableMessage) -> None:
         """Reports a message before it is gone; if that fails, the message comes back later."""
         tag = str(uuid.uuid4())
         with self.conn_or_acquire() as client:

@@ -136,7 +136,7 @@ class Answerer:
     def _taken_to_answer(self, request: ArrivedRequest) -> Iterator[int]:
         """Notes a request as in hand, and given back if the block fails; yields its deaths."""
         name, queue = request.submission.request_id, request.arrival.queue
-        deaths = self._note_in_redis(lambda: self.registry.take(name, queue, self.worker))
+        deaths = self._note_answering(lambda: self.registry.take(name, queue, self.worker))
         try:
             yield deaths or 0
         except BaseException:
@@ -219,7 +219,7 @@ class Answerer:
         else:
             accepted = Accepted(request.message, arrival.queue, arrival.sent_at or time.time())
             name, most = request.submission.request_id, self.settings.quarantine_bytes
-            self._note_in_redis(lambda: self.registry.quarantine(name, accepted, most_bytes=most))
+            self._note_answering(lambda: self.registry.quarantine(name, accepted, most_bytes=most))
         answer = self._answer_of_log(
             lambda: self.decisions.quarantine(
                 request.submission, reason, error, deliveries=deaths, retries=arrival.retries
@@ -230,11 +230,11 @@ class Answerer:
         return answer
 
     def _settle_answered(self, request: ArrivedRequest) -> None:
-        self._note_in_redis(lambda: self.registry.settle(request.submission.request_id))
+        self._note_answering(lambda: self.registry.settle(request.submission.request_id))
 
     def _give_back_unanswered(self, request: ArrivedRequest) -> None:
         name = request.submission.request_id
-        self._note_in_redis(lambda: self.registry.give_back(name, self.worker))
+        self._note_answering(lambda: self.registry.give_back(name, self.worker))
 
     def _answer_of_log(self, ask: Callable[[], T]) -> T:
         """Returns what the log answers; waits for a database that is down.
@@ -251,24 +251,24 @@ class Answerer:
             try:
                 answer = ask()
             except AWAY as error:
-                self._note_log_away(away=error)
+                self._note_waiting_answers(away=error)
                 if self.stopping() or time.monotonic() + pause > deadline:
                     raise
             else:
-                self._note_log_away(away=None)
+                self._note_waiting_answers(away=None)
                 return answer
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _note_log_away(self, *, away: ModerationError | None) -> None:
-        """Logs a line when the decision log goes away, for all that wait, and when it is back."""
+    def _note_waiting_answers(self, *, away: ModerationError | None) -> None:
+        """Logs a line when answers begin to wait for the decision log, and when they go on."""
         if away is not None and not self._log_is_away:
             log.error("requests wait for the decision log: %s", away)
         if away is None and self._log_is_away:
             log.warning("the decision log answers again")
         self._log_is_away = away is not None
 
-    def _note_in_redis(self, note: Callable[[], T]) -> T | None:
+    def _note_answering(self, note: Callable[[], T]) -> T | None:
         """Notes something in Redis; if that fails, the request is answered all the same.
 
         A request that is not struck off is sent again, and answered from the log.

@@ -234,16 +234,16 @@ class _MetricsServer(ThreadingMixIn, WSGIServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Starts the thread of a connection to the metrics, once there is room for one."""
         with self._ended:
-            if not self._has_room_for_connection():
+            if not self._has_room_for_scrape():
                 self._cut_off_connection(min(self._began, key=self._began.__getitem__))
             # A connection that waits for Redis or the log does not end at once, but soon.
-            if not self._ended.wait_for(self._has_room_for_connection, _ROOM_SECONDS):
+            if not self._ended.wait_for(self._has_room_for_scrape, _ROOM_SECONDS):
                 self.shutdown_request(request)
                 return
             self._began[request] = time.monotonic()
         super().process_request(request, client_address)
 
-    def _has_room_for_connection(self) -> bool:
+    def _has_room_for_scrape(self) -> bool:
         return len(self._began) < MOST_CONNECTIONS
 
     def shutdown_request(self, request: Any) -> None:

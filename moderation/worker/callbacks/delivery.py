@@ -32,7 +32,7 @@ _STOP_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Reply:
-    """What a receiver said to one try.
+    """What a receiver said to one try of a delivery.
 
     Attributes:
         status: of HTTP; None if none came.

@@ -24,10 +24,10 @@ from benchmarks.growth_points import Point, typical_seconds
 from benchmarks.random_encoder import RandomEncoder, random_features
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, ModerationResponse, Verdict
 from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect, create_app

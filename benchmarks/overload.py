@@ -29,8 +29,8 @@ from benchmarks import program
 from moderation.client.client import Client
 from moderation.decision_log.log import open_log
 from moderation.decision_log.tables import submissions
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import ModerationError
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import shipped_policies
 from moderation.queue.celery_app import connect
 from moderation.queue.registry import Registry

@@ -27,8 +27,8 @@ from benchmarks import program
 from benchmarks.checkpoint import save_random_clip
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import VerdictTimeout
-from moderation.local_servers import EmbeddedRedis
 from moderation.settings import load_settings
 from tests.support.command_line import clean_environment
 

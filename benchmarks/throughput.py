@@ -42,8 +42,8 @@ from benchmarks.throughput_figures import (
     throughput,
 )
 from benchmarks.throughput_sides import InProcess, Ours, Rival, Scores, Side, limit
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.cores import usable
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import ModelStamp
 from moderation.settings import Settings, load_settings
 

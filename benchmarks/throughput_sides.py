@@ -19,13 +19,13 @@ from benchmarks import program
 from benchmarks.label_set import POLICY_ID, PROMPTS, LabelSet
 from benchmarks.rivals import create_rival_app, task_name
 from moderation.client.client import Client, collect_pauses
+from moderation.embedded_servers import EmbeddedWorker
 from moderation.encoders.cores import usable
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import read_squares
-from moderation.local_servers import EmbeddedWorker
 from moderation.policy import load_policy
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings

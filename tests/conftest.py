@@ -20,7 +20,7 @@ import redis
 
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.queue.celery_app import connect
 from moderation.queue.registry import Registry
 from moderation.settings import PREFIX, Settings, load_settings

@@ -24,7 +24,7 @@ ORDER = {
         policy | images | queue
         encoders
         features | scoring
-        decision_log | client | local_servers
+        decision_log | client | embedded_servers
         worker
         commands
         __main__
@@ -169,7 +169,7 @@ HEAVY = ("torch", "transformers", "pandas")
 #: Two encoders, the compiler of their image towers, and what device and number format there is.
 WITH_TORCH = {f"moderation.encoders.{name}" for name in ("clip", "starter", "openvino", "hardware")}
 #: What the audit knows nothing of: `moderation.client.embedding` is its one door to the queue.
-CLOSED = ("queue", "worker", "client", "settings", "local_servers", "decision_log")
+CLOSED = ("queue", "worker", "client", "settings", "embedded_servers", "decision_log")
 DOOR = "moderation.client.embedding"
 
 
@@ -298,7 +298,7 @@ def test_the_audit_knows_one_door_to_the_queue(module: str) -> None:
         "from moderation import submit, collect",
         "import moderation.client.client",
         "import moderation.commands.app",
-        "import moderation.local_servers",
+        "import moderation.embedded_servers",
         "import moderation.client.embedding",
         "import moderation.scoring.pipeline",
         "import audit.commands.app",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from tests.conftest import ROOT
 
 

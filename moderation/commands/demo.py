@@ -21,8 +21,8 @@ from moderation.commands.image_paths import FoundImages, find_images, read_image
 from moderation.commands.options import RowFormatOption
 from moderation.commands.output import note, print_results, summary, working
 from moderation.commands.submit import submit_images
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import SettingsError
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.policy import load_policies, shipped_policies
 from moderation.settings import Settings, load_settings
 

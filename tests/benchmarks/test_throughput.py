@@ -13,7 +13,7 @@ from benchmarks.throughput import FULL, QUICK, Extent, measure, results, setup
 from benchmarks.throughput_figures import Latency, compared, print_results
 from benchmarks.throughput_sides import limit
 from moderation.commands.doctor.plan import read_measured
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.policy import load_policy
 from moderation.settings import load_settings
 from tests.support.toy_clip import save_toy_clip

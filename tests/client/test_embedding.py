@@ -16,6 +16,7 @@ import redis
 
 from moderation.client.client import Client
 from moderation.client.embedding import embed_on_workers, feature_row
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import (
@@ -28,7 +29,6 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.images.pixels import read_squares
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import EmbeddingResponse
 from moderation.queue.celery_app import UNACKED
 from moderation.settings import Settings, load_settings

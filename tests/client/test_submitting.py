@@ -13,8 +13,8 @@ import pytest
 import redis
 
 from moderation.client.client import Client
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.envelope import read_envelope

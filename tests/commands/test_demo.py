@@ -15,7 +15,7 @@ import psutil
 import pytest
 import redis
 
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from tests.support.waiting import until
 
 

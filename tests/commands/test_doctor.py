@@ -23,8 +23,8 @@ from moderation.commands.doctor.redis import (
 )
 from moderation.commands.doctor.worker import check_callbacks, check_doors
 from moderation.decision_log.log import open_log
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker, find_redis_server
 from moderation.errors import LogUnavailable, SettingsError
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker, find_redis_server
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.support.command_line import moderation

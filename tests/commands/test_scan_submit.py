@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from moderation.local_servers import EmbeddedWorker
+from moderation.embedded_servers import EmbeddedWorker
 from moderation.settings import Settings
 from tests.conftest import POLICIES, ROOT
 from tests.support.command_line import is_plain, moderation, rows_of, unframed

@@ -16,8 +16,8 @@ from sqlalchemy import Connection, select, text
 from moderation.client.client import Client
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import submissions
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import LogUnavailable, VerdictTimeout
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import Settings, load_settings
 from tests.support.decision_samples import answer_to, decide_one
 from tests.support.waiting import PATIENCE_SECONDS, until

@@ -18,10 +18,10 @@ from pydantic.fields import FieldInfo
 from moderation import errors, messages
 from moderation.client import client as plugin
 from moderation.client.client import Client
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.registry import LOADERS
 from moderation.errors import ModerationError, PolicyError, RequestError
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import (
     EmbeddingRequest,
     EmbeddingResponse,

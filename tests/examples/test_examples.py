@@ -14,7 +14,7 @@ import httpx
 import pytest
 import redis
 
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
 from moderation.settings import Settings, load_settings
 from tests.conftest import ROOT

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 from moderation import submit
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from tests.extras.command import fails_with, refuse_installed, run
 from tests.extras.photograph import save_photograph
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import redis
 
 from moderation import Client, load_settings
-from moderation.local_servers import EmbeddedRedis, find_redis_server
+from moderation.embedded_servers import EmbeddedRedis, find_redis_server
 from tests.extras.command import refuse_installed
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from moderation import submit
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from tests.extras.command import refuse_installed, run
 
 

@@ -8,7 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.settings import load_settings
 from tests.extras.command import refuse_installed, run
 from tests.extras.photograph import save_photograph

@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 import redis
 
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable
-from moderation.local_servers import EmbeddedRedis
 from moderation.queue.celery_app import connect, create_app, ping, shown_url
 from moderation.settings import Settings, load_settings
 from tests.support.echo_worker import EchoWorker

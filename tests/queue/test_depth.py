@@ -21,9 +21,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from moderation.client.client import Client
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.listen_address import Address
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, connect, create_app
 from moderation.queue.depth import BrokerState, QueueState, look_at_depths, read_queue_depths

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.queue.celery_app import CONTROL, UNACKED, UNACKED_INDEX, create_app
 from moderation.queue.envelope import UnreadableMessage, largest_message, pack_note, read_envelope

@@ -29,6 +29,7 @@ from moderation import acollect, asubmit, collect, strictest_action, submit
 from moderation.client.client import Client, default_client
 from moderation.commands.scan import scan_images
 from moderation.commands.submit import submit_images
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import (
     BrokerUnavailable,
     ImageError,
@@ -38,7 +39,6 @@ from moderation.errors import (
     VerdictTimeout,
     WorkerError,
 )
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, ImageReference, ModerationResponse, Verdict
 from moderation.policy import load_policies
 from moderation.queue.celery_app import UNACKED, create_app

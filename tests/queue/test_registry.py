@@ -10,8 +10,8 @@ import pytest
 import redis
 
 from moderation.client.client import Client
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import QueueFull
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES, QueueName
 from moderation.queue.recovery import Recovery
 from moderation.queue.registry import Accepted, Registry

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from moderation.client.client import Client
-from moderation.local_servers import EmbeddedRedis, EmbeddedWorker
+from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME, ImageReference
 from moderation.queue.celery_app import UNACKED, UNACKED_INDEX, create_app
 from moderation.queue.former_keys import take_over_former_keys

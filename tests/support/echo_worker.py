@@ -20,7 +20,7 @@ from typing import Any, Self
 import redis
 from celery import Celery, Task
 
-from moderation.local_servers import EmbeddedWorker
+from moderation.embedded_servers import EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, create_app, node_name
 from moderation.queue.guarded_transport import Poison

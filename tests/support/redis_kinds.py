@@ -12,7 +12,7 @@ from typing import Any, Self
 import pytest
 from kombu import pools
 
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.messages import QUEUES
 
 

@@ -20,6 +20,7 @@ from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.quarantine import list_quarantined
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.decision_log.tables import decisions, submissions
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.errors import (
     EncoderFailed,
@@ -32,7 +33,6 @@ from moderation.errors import (
 )
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.images.pixels import Pixels
-from moderation.local_servers import EmbeddedRedis
 from moderation.queue.celery_app import connect
 from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from moderation.local_servers import EmbeddedRedis
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.settings import load_settings
 from moderation.worker.log_lines import about, log_handler, redacted_line
 from moderation.worker.outage_filter import TALKERS

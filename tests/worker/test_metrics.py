@@ -15,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from moderation.client.client import Client
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import (
     BrokerUnavailable,
     ImageError,
@@ -23,7 +24,6 @@ from moderation.errors import (
 )
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QueueName, Verdict
 from moderation.policy import Policy, parse_policy
 from moderation.queue import celery_app as broker

@@ -20,6 +20,7 @@ from moderation.decision_log.quarantine import (
     list_quarantined,
 )
 from moderation.decision_log.records import Submission
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import (
     BrokerUnavailable,
     ImageUnavailable,
@@ -27,7 +28,6 @@ from moderation.errors import (
     RequestError,
     VerdictTimeout,
 )
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import QUEUES
 from moderation.queue.celery_app import create_app
 from moderation.queue.guarded_transport import Poison

@@ -6,9 +6,9 @@ import pytest
 from celery.exceptions import Reject
 
 from moderation.decision_log.records import Answer
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import ImageUnavailable, LogUnavailable, ModerationError
 from moderation.images.fetch.fetcher import Fetcher
-from moderation.local_servers import EmbeddedRedis
 from moderation.messages import TASK_NAME
 from moderation.settings import load_settings
 from moderation.worker.answering import Answerer, TryAgain

@@ -21,9 +21,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from audit.commands.options import Dtype, Runtime
+from moderation.embedded_servers import EmbeddedWorker
 from moderation.encoders.options import DTYPES, RUNTIMES
 from moderation.features import text_key
-from moderation.local_servers import EmbeddedWorker
 from moderation.policy import load_policy
 from moderation.settings import Settings
 from tests.conftest import POLICIES

@@ -91,9 +91,13 @@ def worker_start(model: str, runs: int) -> StartTime:
     """Returns how long a worker takes from its start to the end of its first request."""
     photo = min((path.read_bytes() for path in sample_photographs()), key=len)
     took = []
-    with EmbeddedRedis() as server:
+    with EmbeddedRedis() as server, tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
         client = Client(load_settings(broker_url=server.url))
-        variables = clean_environment(MODERATION_BROKER_URL=server.url, MODERATION_OFFLINE="1")
+        variables = clean_environment(
+            MODERATION_BROKER_URL=server.url,
+            MODERATION_DATABASE_URL=f"sqlite:///{folder}/decisions.db",
+            MODERATION_OFFLINE="1",
+        )
         for _ in range(runs + 1):
             request_id = client.submit(photo, "weapons")
             took.append(_until_answered(client, request_id, model, variables))

@@ -49,7 +49,9 @@ def find_images(paths: Iterable[str]) -> FoundImages:
             is_folder = stat.S_ISDIR(path.stat().st_mode)
         except (OSError, ValueError) as error:
             name, why = shown_name(str(path)), getattr(error, "strerror", error)
-            what = brief(f"there is no file or folder {name} ({why})", _MOST_NAMED)
+            may_not = isinstance(error, PermissionError)
+            what = f"{name} may not be read" if may_not else f"there is no file or folder {name}"
+            what = brief(f"{what} ({why})", _MOST_NAMED)
             raise typer.BadParameter(what, param_hint="PATH") from error
         if not is_folder:
             found.images.append(path)

@@ -38,7 +38,7 @@ _REMEDIES = {
 
 #: pydantic error types whose own words are about Python -> words about the file.
 _MESSAGES = {
-    "too_short": "the list needs at least {min_length} item(s)",
+    "too_short": "the list needs more items",
     "tuple_type": "this should be a list",
     "model_type": "this should be keys with values",
     "string_pattern_mismatch": "this should be lower-case letters, digits and hyphens",
@@ -127,7 +127,9 @@ def _field_problem(
         return source.problem(location, message, _nearest_remedy(str(value), options, "Use one of"))
     message = details["msg"][:1].lower() + details["msg"][1:]
     message = _MESSAGES.get(kind, message).format(**details.get("ctx", {}))
-    message = f"{_problem_path(location)}: {message}, not {source.shown(location, value)}"
+    message = f"{_problem_path(location)}: {message}"
+    if kind != "too_short":
+        message += f", not {source.shown(location, value)}"
     return source.problem(location, message, _problem_remedy(details))
 
 

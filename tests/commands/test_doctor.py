@@ -420,7 +420,7 @@ def test_in_an_empty_folder_there_is_nothing_to_serve(tmp_path: Path) -> None:
     checks = said(tmp_path)
     assert checks["policies"]["state"] == "fail"
     assert checks["policies"]["found"].startswith("policies: cannot be read: No such file")
-    assert checks["model"]["found"] == "unknown, since the policies that name it are refused"
+    assert checks["model"]["found"] == "unknown without the policies that name it"
 
 
 def test_no_option_is_advised_that_the_command_lacks(tmp_path: Path) -> None:

@@ -105,6 +105,13 @@ def test_a_path_that_leads_nowhere_is_wrong_usage(name: str) -> None:
     assert "\x1b" not in caught.value.message
 
 
+def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path) -> None:
+    (tmp_path / "locked").mkdir(mode=0o700)
+    with nobody(), pytest.raises(typer.BadParameter, match="may not be read") as caught:
+        find_images([str(tmp_path / "locked" / "photo.jpg")])
+    assert "there is no file" not in caught.value.message
+
+
 def test_the_error_of_a_folder_without_images_says_what_is_there(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("words")
     with pytest.raises(typer.BadParameter, match=r"passed over: no image: 1 \(notes.txt\)"):

@@ -57,7 +57,7 @@ def check_models(setup: Setup) -> Iterator[Diagnosis]:
     try:
         policies = _policies_of_worker(setup).values()
     except PolicyError:
-        yield Diagnosis("warn", "unknown, since the policies that name it are refused")
+        yield Diagnosis("warn", "unknown without the policies that name it")
         return
     models = {setup.model or policy.model or setup.settings.model for policy in policies}
     for reference in sorted(models):

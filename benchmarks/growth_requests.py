@@ -38,7 +38,7 @@ from moderation.scoring.verdict import decide, deciding_frame, make_verdict
 from moderation.settings import load_settings
 
 LABELS_OF_A_POLICY = 20
-#: One label in so many acts; the others compete.
+#: One label in this many acts; the others compete.
 ACTS = 5
 #: As long as the path of an upload may be: the request is then some 300 bytes of JSON.
 PATH = "/srv/uploads/" + "tenant-0123456789/" * 9 + "photo.jpg"

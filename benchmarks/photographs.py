@@ -52,7 +52,7 @@ def described() -> str:
 
 
 def find_jpegs(folder: Path, every: int = 1) -> list[Path]:
-    """Returns the JPEGs below a folder, every so many of them."""
+    """Returns some of the JPEGs below a folder, at equal distances."""
     found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg"))
     return found[::every]
 

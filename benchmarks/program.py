@@ -120,7 +120,7 @@ def memory_mb(pid: int) -> float:
 
 
 class Watch:
-    """A context manager: a thread that takes a look at once, and then every so many seconds."""
+    """A context manager: a thread that takes a look at once, and again at intervals."""
 
     def __init__(self, look: Callable[[], None], seconds: float) -> None:
         self._look, self._seconds = look, seconds

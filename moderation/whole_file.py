@@ -1,4 +1,4 @@
-"""A file that is there whole or not at all; whatever writes one uses this."""
+"""Writes a file whole or not at all; every writer of files uses this."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("moderation", "audit", "tests", "benchmarks", "docs", "policies", "examples", "scripts")
-KINDS = (".py", ".md", ".yaml")
+KINDS = (".py", ".md", ".yaml", ".json")
 QUOTED = "language: quoted"
 #: Its samples are phrases that are not allowed.
 SAMPLES = ROOT / "tests" / "docs" / "test_language.py"
@@ -53,6 +53,9 @@ RULES = (
     Rule(re.compile(r"\bwhose\b[^.;:]*\bnone\b"), 'write "without", or a sentence of its own'),
     Rule(re.compile(rf"{_IS} no (?!(?:{_AFTER_NO})\b)\w+"), 'write "is not a"'),
     Rule(re.compile(r"\b[Aa]new\b"), 'write "again"'),
+    Rule(re.compile(r"\b(?:[Ff]or|[Ii]n|than|by|every) so (?:many|long)\b"), 'write "this many"'),
+    Rule(re.compile(r"\b[Ss]et aside\b"), 'write "quarantined"'),
+    Rule(re.compile(r"\b[Hh]eld against\b"), 'write "checked against"'),
 )
 
 

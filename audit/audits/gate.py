@@ -1,4 +1,4 @@
-"""A policy held against limits, and against the policy that it would replace."""
+"""A policy checked against limits, and against the policy that it would replace."""
 
 from __future__ import annotations
 

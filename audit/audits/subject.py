@@ -233,6 +233,6 @@ class Subject:
         cosines = similarities(self.embedded.features, prompt_features)[:, 0]
         table = skew_table(cosines, self.without_intersections, min(k, len(cosines)), desired)
         if table.empty:
-            remedy = "Name a dataset with groups to tell apart"
+            remedy = "Name a dataset with two groups or more"
             raise AuditError("no sensitive feature has two groups", self.dataset.name, remedy)
         return records(Skew, table.assign(prompt=prompt))

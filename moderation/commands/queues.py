@@ -33,7 +33,7 @@ QueuesFormat = Literal["table", "json", "prometheus"]
 def queues(
     format: Annotated[QueuesFormat, typer.Option(help="How to print.")] = "table",
     watch: Annotated[
-        float | None, typer.Option(min=0.1, help="Show the table again every so many seconds.")
+        float | None, typer.Option(min=0.1, help="Show the table again after this many seconds.")
     ] = None,
     serve: Annotated[
         str | None,

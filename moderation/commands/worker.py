@@ -29,7 +29,7 @@ EPILOG = examples(
 
 
 class Queue(StrEnum):
-    """A queue to serve; typer takes no list of literals."""
+    """A queue to serve; typer cannot read a list of literals."""
 
     INTERACTIVE = "interactive"
     BULK = "bulk"

@@ -77,7 +77,7 @@ def export_file(path: Path) -> Iterator[BufferedWriter]:
             yield file
     except OSError as error:
         what = f"it cannot be written: {error.strerror}"
-        raise RequestError(what, str(path), "Name a file in a folder that is there") from error
+        raise RequestError(what, str(path), "Name a file in a folder that exists") from error
 
 
 @contextmanager

@@ -33,7 +33,7 @@ class Purged(NamedTuple):
 
 
 def purge(database: Database, days: int, *, now: datetime | None = None) -> Purged:
-    """Deletes what became final more than so many days ago, and returns how much.
+    """Deletes what became final more than `days` ago, and returns how much.
 
     It keeps webhooks that are still to be sent, decisions that answer a request that it keeps, and
     policies of decisions that it keeps.

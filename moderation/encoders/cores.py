@@ -27,7 +27,7 @@ def usable(cgroups: Path = CGROUPS, own_groups: Path = OWN_GROUPS) -> int:
 
 
 def bound_threads(cores: int) -> None:
-    """Makes libraries that are loaded later start so many threads; an operator's setting stays.
+    """Makes libraries that are loaded later start `cores` threads, unless an operator set a number.
 
     OpenBLAS starts its threads when numpy loads it, and again for scipy, and counts the host's
     cores. OpenBLAS, MKL, pyarrow and numexpr all read this variable where their own is not set.

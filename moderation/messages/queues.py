@@ -13,7 +13,7 @@ QUEUES: dict[QueueName, str] = {
 }
 T = TypeVar("T")
 
-#: While both queues wait, one in so many that are served is bulk.
+#: While both queues wait, one request in this many is served from bulk.
 BULK_TURN = 4
 
 

@@ -63,7 +63,7 @@ def record_or_problems(
     """
     if not isinstance(source.data, dict):
         shown = source.shown((), source.data)
-        what = f"{source.kind.name} is keys with values, and this file holds {shown}"
+        what = f"{source.kind.name} is a mapping of keys to values, but this file holds {shown}"
         raise PolicyError([*source.problems, source.problem((), what, source.kind.remedy)])
     problems = [*source.problems, *_version_problems(source)]
     if rules is not None:

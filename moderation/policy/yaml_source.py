@@ -33,7 +33,7 @@ _PLAIN_NUMBER = {
     "tag:yaml.org,2002:float": re.compile(r"[^:_]*"),
 }
 
-#: Nobody means a number of so many digits.
+#: Nobody means a number with more digits than this.
 _LONG_NUMBER = 100
 
 #: Word processors write these for quotes; to YAML they are letters.

@@ -69,7 +69,7 @@ def accept_request(
         except ModerationError:
             is_back = True
             if lost:
-                text = "Redis was lost while it was sent: it may be decided all the same"
+                text = "Redis went away while this was sent: it may be decided all the same"
                 log.warning(text, extra={"request_id": name, "queue": queue})
         if is_back or not isinstance(error, BrokerUnavailable):
             raise

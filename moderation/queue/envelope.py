@@ -37,7 +37,7 @@ _LATEST = 1e12
 _BESIDE_IMAGE_BYTES = 131_072
 _BASE64_TWICE = (16, 9)
 
-#: A message that is too large is parsed for its id if it has no more than so many times the limit.
+#: A message over the limit is parsed for its id up to this many times the limit.
 _SOUGHT_THROUGH = 4
 
 _BESIDE_BODY = 8192

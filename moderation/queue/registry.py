@@ -148,7 +148,7 @@ class Registry:
         self._give_back([_IN_HAND], [request_id, worker])
 
     def beat(self, worker: str, seconds: float) -> None:
-        """Registers that a worker lives, for so many seconds; without it, it is taken for dead."""
+        """Registers that a worker lives, for `seconds`; without this it is taken for dead."""
         self._beat([_WORKER + worker], [math.ceil(1000 * seconds)])
 
     def retire(self, worker: str) -> None:

@@ -52,7 +52,7 @@ redis.call('HDEL', KEYS[3], ARGV[1])
 for index = 4, #KEYS do redis.call('ZREM', KEYS[index], ARGV[1]) end
 """
 
-#: Takes back a request that may have been entered, and bars it from being entered for so many
+#: Takes back a request that may have been entered, and bars it from being entered for some
 #: milliseconds, as that call may still be under way. Returns 0 if a worker has it, 1 if it was
 #: taken back, 2 if it was not there: it never came, or is final. Keys: as for `ACCEPT`. Arguments:
 #: id, message, milliseconds.
@@ -74,7 +74,7 @@ redis.call('ZADD', KEYS[1], 'XX', now[1] + now[2] / 1e6, ARGV[1])
 if ARGV[2] ~= '' then redis.call('LPUSH', KEYS[2], ARGV[2]) end
 """
 
-#: Keeps the key of a worker for so long. Key: of a worker. Argument: milliseconds.
+#: Keeps the key of a worker for some time. Key: of a worker. Argument: milliseconds.
 BEAT = """
 if redis.call('PEXPIRE', KEYS[1], ARGV[1]) == 0 then
   redis.call('SET', KEYS[1], '1', 'PX', ARGV[1])

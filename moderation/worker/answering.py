@@ -42,7 +42,7 @@ T = TypeVar("T")
 #: The decision log cannot be used: an operator mends it, and until then nothing is answered.
 AWAY = (LogUnavailable, LogError)
 
-#: A request that so many workers died of is suspicious; suspects are tried one at a time.
+#: A request that this many workers died of is suspicious; suspects are tried one at a time.
 _SUSPICIOUS = 2
 #: How long a worker pauses after its encoder has failed, in seconds.
 _BROKEN_SECONDS = 5.0

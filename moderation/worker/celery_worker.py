@@ -39,7 +39,7 @@ def is_stopping() -> bool:
 
 
 def pause_celery_worker(seconds: float) -> None:
-    """Waits for so long, or until the worker is told to stop."""
+    """Waits for `seconds`, or until the worker is told to stop."""
     until = time.monotonic() + seconds
     while not is_stopping() and (left := until - time.monotonic()) > 0:
         time.sleep(min(_STEP_SECONDS, left))

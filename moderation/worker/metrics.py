@@ -192,11 +192,11 @@ class Metrics:
         self._redeliveries.inc()
 
     def recalled(self, count: int) -> None:
-        """Counts so many verdicts that were in the log already."""
+        """Counts verdicts that were in the log already."""
         self._recalled.inc(count)
 
     def stepped(self, timings: Mapping[str, float]) -> None:
-        """Observes that a request went through these steps, in so many seconds each."""
+        """Observes that a request went through these steps, and the seconds that each took."""
         for step, seconds in timings.items():
             self._steps.labels(step if step in STEPS else OTHER).observe(seconds)
 

@@ -54,7 +54,7 @@ class PeriodicThread:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        # Work in the middle is of no use to anybody by now, and each of its steps is whole.
+        # Work that is not finished can be abandoned: each of its steps is whole.
         self._thread.join(timeout=5)
 
 

@@ -19,7 +19,7 @@ from tests.chaos.images import HOSTILE, Photographs
 _THREADS = 4
 #: The share of requests about an image that was submitted before.
 _REPEATS = 0.2
-#: While faults happen the host collects one answer in so many, and the others at the end.
+#: While faults happen the host collects one answer in this many, and the others at the end.
 _COLLECTED_EARLY = 4
 _PAUSE = 0.02
 _POLICIES = ("community-photos", "document-privacy", "weapons")

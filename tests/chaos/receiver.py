@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 from tests.support.webhook_server import HookReply, Post, WebhookServer
 
-#: It answers for so many seconds and then is down for so many, in turns.
+#: It answers for this many seconds and then is down for as many, in turns.
 _UP_SECONDS, _DOWN_SECONDS = 8.0, 3.0
 
 

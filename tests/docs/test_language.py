@@ -38,6 +38,9 @@ PHRASES = [
     ("What is no JSON is refused.", "is no JSON"),
     ("The app is started anew.", "anew"),
     ("a phrase that\nis no\nJSON", "is no JSON"),
+    ("It waits for so long and tries one in so many.", "in so many"),
+    ("It was set aside.", "set aside"),
+    ("Held against its limits, it fails.", "Held against"),
 ]
 
 
@@ -54,6 +57,7 @@ def test_a_phrase_is_found(tmp_path: Path, text: str, phrase: str) -> None:
         "Nothing else, or else nothing: who else, and somewhere else.",
         "`x = 1 if y else 2` and `is none`",
         "It waits for the renewal.",
+        "It has so many chunks that it costs more than its pixels.",
         "```\nthis is no JSON\n```",
     ],
 )

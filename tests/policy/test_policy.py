@@ -309,7 +309,7 @@ def test_no_problem_repeats_all_of_what_an_author_wrote(old: str, new: str) -> N
 
 def test_the_error_of_an_empty_file_says_what_it_should_be() -> None:
     [problem] = _problems("")
-    assert problem.message == "a policy is keys with values, and this file holds nothing"
+    assert problem.message == "a policy is a mapping of keys to values, but this file holds nothing"
     assert problem.remedy == "Start from a copy of policies/weapons.yaml"
 
 

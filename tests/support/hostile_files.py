@@ -258,7 +258,7 @@ def many_scans(side: int, scans: int) -> bytes:
 
 
 def sequential_scans(side: int, scans: int) -> bytes:
-    """Returns a baseline JPEG whose components come in so many scans of a few bytes each."""
+    """Returns a baseline JPEG whose components come in many scans of a few bytes each."""
     file = saved(Image.new("RGB", (side, side), (90, 20, 200)), "JPEG", subsampling=0)
     headers = (struct.pack(">HBBBBBB", 8, 1, 1 + n % 3, 0, 0, 63, 0) for n in range(scans))
     parts = (b"\xff\xda" + header + b"\xab\xcd" for header in headers)

@@ -54,7 +54,7 @@ def send(channel: socket.socket, message: bytes) -> None:
 
 
 def receive(channel: socket.socket, size: int, deadline: float | None = None) -> bytearray:
-    """Returns exactly so many bytes from the child that decodes, or in it.
+    """Returns exactly `size` bytes of what the decoding child and its owner send each other.
 
     Args:
         channel: where they come from.

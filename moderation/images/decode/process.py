@@ -147,7 +147,7 @@ class DecoderProcess:
             raise ImageError(what, where, remedy)
         given = header["frames"]
         if type(given) is not int or not 1 <= given <= frames:
-            raise ValueError("there cannot be so many frames")
+            raise ValueError(f"the decoder gave {given} frames of at most {frames}")
         shapes = [(given, *way.crop, 3) for way in ways]
         return [_process_pixels(channel, deadline, shape) for shape in shapes]
 

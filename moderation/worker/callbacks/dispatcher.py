@@ -152,7 +152,7 @@ class CallbackDispatcher:
         return min(longest, self._timing.poll * 2.0 ** min(self.outages - 1, 16))
 
     def _wait_for_attempts(self, seconds: float) -> None:
-        """Lets the dispatcher wait for an attempt, or for so long; notes all that have come."""
+        """Waits up to `seconds` for the dispatcher's next attempt; notes all that have come."""
         with suppress(Empty):
             self._note_dispatched(self._attempts.get(timeout=seconds))
             while True:

@@ -59,7 +59,7 @@ class Timing:
 def wait_before_next(
     attempts: int, retry_after: float | None, backoff: Sequence[float] = BACKOFF
 ) -> timedelta | None:
-    """Returns how long to wait after so many failed tries; None if the callback is given up.
+    """Returns how long to wait after `attempts` failed tries; None if the callback is given up.
 
     `retry_after` of the receiver makes the wait longer, up to a day, and never shorter.
     """

@@ -1,4 +1,4 @@
-"""A policy held against limits: pass, fail, insufficient data, and never a silent pass."""
+"""A policy checked against limits: pass, fail, insufficient data, and never a silent pass."""
 
 from __future__ import annotations
 
@@ -223,8 +223,8 @@ def test_a_file_without_keys_is_refused_as_limits(tmp_path: Path, text: str, hel
     path.write_text(text, encoding="utf-8")
     with pytest.raises(LimitsError) as caught:
         load_limits(path)
-    message = f"{path}:1:1: a file of limits is keys with values, and this file holds {held}. Start"
-    assert str(caught.value).startswith(message)
+    message = f"{path}:1:1: a file of limits is a mapping of keys to values, but this file holds"
+    assert str(caught.value).startswith(f"{message} {held}. Start")
     assert "policy" not in str(caught.value).removeprefix(str(path))
 
 

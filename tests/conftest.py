@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 
 # Several tests run at once, and a thread a core in each of them would only wait for the others.
@@ -46,6 +47,9 @@ def pytest_configure(config: pytest.Config) -> None:
         "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
     )
     hypothesis.settings.load_profile("patient")
+    # A shell's `&` lets a run ignore Ctrl-C, and the programs that tests interrupt would do so too.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if config.getoption("--system-redis"):
         if shutil.which("redis-server") is None:
             raise pytest.UsageError("--system-redis: there is no redis-server on the PATH")

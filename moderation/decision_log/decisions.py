@@ -112,12 +112,12 @@ def find_named_decisions(database: Database, names: Iterable[str]) -> Iterator[R
             else list(find_decisions(database, WantedDecisions(request=name)))
         )
         if not found:
-            raise _unknown_decision(name)
+            raise _decision_unknown_to_log(name)
         yield from found
 
 
-def _unknown_decision(name: str) -> RequestError:
-    """Returns the error for an id that no decision or request has."""
+def _decision_unknown_to_log(name: str) -> RequestError:
+    """Returns the error for an id that the log has neither of a decision nor of a request."""
     remedy = "`moderation decisions list` shows what there is"
     return RequestError(f"no decision or request is called {name}", "decisions", remedy)
 
@@ -136,7 +136,7 @@ def describe_decision(database: Database, name: str) -> dict[str, Any]:
     with database.reading() as connection:
         row = connection.execute(select(submissions).where(of_name)).first()
         if row is None:
-            raise _unknown_decision(name)
+            raise _decision_unknown_to_log(name)
         decided = connection.execute(select_request_decisions(name)).all()
         quarantined = connection.execute(entries).all()
     return {

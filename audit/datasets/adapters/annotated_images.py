@@ -75,8 +75,8 @@ def is_empty_annotation(cell: str) -> bool:
     return cell.strip().casefold() in _NOTHING
 
 
-def locate_image(cell: str, root: Path) -> tuple[str, Path | None]:
-    """Returns an image's path below a folder, with / between its parts, and the file.
+def locate_annotated_image(cell: str, root: Path) -> tuple[str, Path | None]:
+    """Returns an annotated image's path below a folder, with / between its parts, and the file.
 
     The file is None where the path leads out of the folder.
     """

@@ -12,7 +12,7 @@ from audit.datasets.adapters.annotated_images import (
     Wrong,
     build_dataset,
     is_empty_annotation,
-    locate_image,
+    locate_annotated_image,
 )
 from audit.datasets.adapters.csv_and_parquet import (
     Annotations,
@@ -153,7 +153,7 @@ def _table_image(
 
     row, path = table.rows[place], table.cells[layout.image][place]
     reference: Reference | None
-    image_id, reference = locate_image(path, root)
+    image_id, reference = locate_annotated_image(path, root)
     if layout.image in table.pictures:
         image_id = path if by_path else f"{table.path.stem}#{row}"
         reference = ParquetImage(table.path, row - 1, layout.image)

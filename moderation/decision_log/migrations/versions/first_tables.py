@@ -11,14 +11,14 @@ down_revision = None
 
 def upgrade() -> None:
     """Makes the first tables."""
-    _first_policies()
-    _first_decisions()
-    _first_submissions()
-    _first_quarantine()
-    _first_outbox()
+    _create_first_policies_table()
+    _create_first_decision_tables()
+    _create_first_submission_tables()
+    _create_first_quarantine_table()
+    _create_first_outbox_table()
 
 
-def _first_policies() -> None:
+def _create_first_policies_table() -> None:
     op.create_table(
         "policies",
         sa.Column("sha256", sa.String(64), nullable=False),
@@ -30,7 +30,7 @@ def _first_policies() -> None:
     )
 
 
-def _first_decisions() -> None:
+def _create_first_decision_tables() -> None:
     op.create_table(
         "decisions",
         sa.Column("id", sa.String(36), nullable=False),
@@ -72,7 +72,7 @@ def _first_decisions() -> None:
     op.create_index("ix_decisions_policy_sha256", "decisions", ["policy_sha256"])
 
 
-def _first_submissions() -> None:
+def _create_first_submission_tables() -> None:
     op.create_table(
         "submissions",
         sa.Column("request_id", sa.String(128), nullable=False),
@@ -107,7 +107,7 @@ def _first_submissions() -> None:
     op.create_index("ix_submission_decisions_decision_id", "submission_decisions", ["decision_id"])
 
 
-def _first_quarantine() -> None:
+def _create_first_quarantine_table() -> None:
     op.create_table(
         "quarantine",
         sa.Column("id", sa.String(36), nullable=False),
@@ -126,7 +126,7 @@ def _first_quarantine() -> None:
     op.create_index("ix_quarantine_quarantined_at", "quarantine", ["quarantined_at"])
 
 
-def _first_outbox() -> None:
+def _create_first_outbox_table() -> None:
     op.create_table(
         "outbox",
         sa.Column("id", sa.String(64), nullable=False),

@@ -33,7 +33,7 @@ def gate(
         str | None, typer.Option(help="The policy that it would replace, for the regression limit.")
     ] = None,
     summary: Annotated[
-        Path | None, typer.Option(help="Write the answer there too, as Markdown.")
+        Path | None, typer.Option(help="Write the result there too, as Markdown.")
     ] = None,
     format: Annotated[TableOrJson, typer.Option(help="table is Markdown.")] = "table",
     *,
@@ -58,5 +58,5 @@ def gate(
     if summary is not None:
         with writable_output(summary):
             summary.write_text(text, encoding="utf-8")
-        note(f"The answer is in {summary}")
+        note(f"The result is in {summary}")
     raise typer.Exit(EXIT_CODES[report.status])

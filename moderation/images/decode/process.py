@@ -141,7 +141,7 @@ class DecoderProcess:
         send(channel, content)
         header = json.loads(_process_message(channel, deadline, _HEADER_BYTES))
         if header["number"] != self._number:
-            raise ValueError("this answers another request")
+            raise ValueError("this belongs to another request")
         if "error" in header:
             what, where, remedy = (str(text)[:_TEXT_LENGTH] for text in header["error"])
             raise ImageError(what, where, remedy)

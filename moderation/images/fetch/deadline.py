@@ -43,7 +43,7 @@ def call_within(
 
 def _begun_within_deadline(call: Callable[[], T], room: threading.Semaphore) -> Future[T]:
     """Begins a call in a thread of its own, which gives its place back when the call ends."""
-    answer: Future[T] = Future()
+    future: Future[T] = Future()
 
     def run() -> None:
         try:
@@ -52,9 +52,9 @@ def _begun_within_deadline(call: Callable[[], T], room: threading.Semaphore) -> 
             finally:
                 room.release()
         except BaseException as error:  # otherwise whoever waits would never learn of it
-            answer.set_exception(error)
+            future.set_exception(error)
         else:
-            answer.set_result(result)
+            future.set_result(result)
 
     # A daemon, since a process that ends must not wait for what hangs.
     thread = threading.Thread(target=run, name="may-hang", daemon=True)
@@ -64,4 +64,4 @@ def _begun_within_deadline(call: Callable[[], T], room: threading.Semaphore) -> 
         room.release()
         remedy = "Raise the limit of threads, or lower MODERATION_CONCURRENCY"
         raise TransientError("no thread can be started", "this machine", remedy) from error
-    return answer
+    return future

@@ -25,7 +25,7 @@ _TRANSIENT_STATUS = {408, 425, 429, 500, 502, 503, 504}
 _REDIRECTS = {301, 302, 303, 307, 308}
 #: Statuses of whole images. Not 206: part of an image would be judged in place of the whole.
 _WHOLE = {200, 203}
-#: What a host may send before its answer begins, interim answers included. h11 limits one head.
+#: What a host may send before its response begins, with interim ones. h11 limits one head.
 _HEAD_BYTES = 256 * 1024
 _HEADERS = [
     (b"Accept", b"*/*"),
@@ -43,7 +43,7 @@ class HttpFetcher:
     def __init__(
         self, settings: Settings, resolve: Resolve, ssl_context: ssl.SSLContext | None
     ) -> None:
-        # httpcore's debug lines hold the headers of answers, and a Location may hold a signature.
+        # httpcore's debug lines hold the headers of responses, and a Location may hold a signature.
         logging.getLogger("httpcore").setLevel(logging.WARNING)
         self._settings = settings
         self._most = settings.max_image_bytes
@@ -82,39 +82,39 @@ class HttpFetcher:
             scheme=address.scheme, host=address.host, port=address.port, target=address.target
         )
         headers = address.headers + _HEADERS
-        with self._pool.stream("GET", url, headers=headers) as answer:
-            if answer.status in _REDIRECTS:
-                return self._moved(answer, address, where)
-            _refuse_http_status(answer.status, where)
-            self._refuse_head(answer, where)
+        with self._pool.stream("GET", url, headers=headers) as response:
+            if response.status in _REDIRECTS:
+                return self._moved(response, address, where)
+            _refuse_http_status(response.status, where)
+            self._refuse_head(response, where)
             # Chunked content is a little longer; a host that sends mostly framing is cut off.
             self._network.allowance.grant(ends, self._most * 2 + _HEAD_BYTES)
-            return self._body(answer)
+            return self._body(response)
 
-    def _moved(self, answer: httpcore.Response, address: AllowedUrl, where: str) -> AllowedUrl:
+    def _moved(self, response: httpcore.Response, address: AllowedUrl, where: str) -> AllowedUrl:
         if self._settings.max_redirects == 0:
             raise RequestError(
                 "the URL redirects, which is not followed", where, "Send the URL that it leads to"
             )
-        locations = set(_http_header_values(answer, b"location"))
+        locations = set(_http_header_values(response, b"location"))
         if len(locations) != 1:
             raise RequestError("the URL does not redirect to one place", where, "Send another URL")
         return address.redirected(locations.pop(), self._settings)
 
-    def _refuse_head(self, answer: httpcore.Response, where: str) -> None:
-        """Refuses an answer whose headers say that it cannot be an image that fits."""
-        encodings = b",".join(_http_header_values(answer, b"content-encoding")).lower().split(b",")
-        if {encoding.strip() for encoding in encodings} - {b"", b"identity"}:
+    def _refuse_head(self, response: httpcore.Response, where: str) -> None:
+        """Refuses a response whose headers say that it cannot be an image that fits."""
+        encodings = b",".join(_http_header_values(response, b"content-encoding")).lower()
+        if {encoding.strip() for encoding in encodings.split(b",")} - {b"", b"identity"}:
             # Not unpacked: a few bytes could become more than memory holds.
-            raise ImageError("the answer is compressed", where, "Let the host send it as it is")
+            raise ImageError("the response is compressed", where, "Let the host send it as it is")
         if any(
-            int(length) > self._most for length in _http_header_values(answer, b"content-length")
+            int(length) > self._most for length in _http_header_values(response, b"content-length")
         ):
             raise too_large(where, self._most)
 
-    def _body(self, answer: httpcore.Response) -> bytes:
+    def _body(self, response: httpcore.Response) -> bytes:
         content = bytearray()
-        for part in answer.iter_stream():
+        for part in response.iter_stream():
             content += part
             if len(content) > self._most:
                 raise TooMuchReceived
@@ -125,8 +125,8 @@ class HttpFetcher:
         self._pool.close()
 
 
-def _http_header_values(answer: httpcore.Response, name: bytes) -> list[bytes]:
-    return [value for header, value in answer.headers if header.lower() == name]
+def _http_header_values(response: httpcore.Response, name: bytes) -> list[bytes]:
+    return [value for header, value in response.headers if header.lower() == name]
 
 
 def too_large(where: str, most: int) -> ImageError:
@@ -163,7 +163,7 @@ def _http_errors(where: str, most: int) -> Iterator[None]:
     except httpcore.LocalProtocolError:
         raise RequestError("the URL cannot be asked for", where, "Check the URL") from None
     except httpcore.ProtocolError:
-        raise ImageUnavailable("the host's answer is not HTTP", where) from None
+        raise ImageUnavailable("the host's response is not HTTP", where) from None
     except httpcore.NetworkError as error:
         # Errors of the socket and of TLS name the reason, and at most the host.
         raise ImageUnavailable(f"the host did not answer ({error})", where) from None

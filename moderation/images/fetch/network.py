@@ -151,10 +151,10 @@ class GuardedNetwork(httpcore.NetworkBackend):
         try:
             return [str(ip_address(host))]
         except ValueError:  # a name, or a number that the resolver reads in its own way
-            return [_network_address(answer) for answer in self._look_up(host, port)]
+            return [_network_address(found) for found in self._look_up(host, port)]
 
     def _look_up(self, host: str, port: int) -> list[Any]:
-        """Returns the resolver's answers, or gives it up in time."""
+        """Returns the addresses that the resolver finds, or gives it up in time."""
         seconds = self.allowance.seconds(httpcore.ConnectTimeout)
         try:
             return call_within(
@@ -172,8 +172,8 @@ class GuardedNetwork(httpcore.NetworkBackend):
             raise httpcore.ConnectError("the name cannot be resolved") from error
 
 
-def _network_address(answer: tuple[Any, ...]) -> str:
-    """Returns the address in one answer of getaddrinfo; its scope is kept, to be refused."""
-    place = answer[4]
+def _network_address(found: tuple[Any, ...]) -> str:
+    """Returns the address in one result of getaddrinfo; its scope is kept, to be refused."""
+    place = found[4]
     scope = f"%{place[3]}" if len(place) > 3 and place[3] else ""
     return f"{place[0]}{scope if '%' not in place[0] else ''}"

@@ -1,67 +1,70 @@
-"""An image in any mode of Pillow -> RGB as a viewer shows it: on white, and in sRGB.
+"""An image in any mode of Pillow -> RGB as a viewer shows it: in sRGB, and on a page.
 
 Imports only Pillow and numpy, as `pixels` does.
 """
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image
 
-from moderation.images.png_chunks import LONGEST_PROFILE
+from moderation.images.conversion import by_table, in_srgb, is_smooth, moves_colours
+from moderation.images.icc import Profile
+from moderation.images.profiles import PROFILE
 
-#: A profile that moves no colour by more than this, of 255, counts as sRGB and is not worth a
-#: conversion. This is measured, since with a profile that only calls itself sRGB people could see
-#: another image than the model sees.
-_SAME_COLOUR = 2
+#: What lies behind a transparent picture: the page of a light theme, or of a dark one.
+Background = Literal["white", "dark"]
+BACKGROUNDS: dict[Background, str] = {"white": "#ffffff", "dark": "#121212"}
 
-#: Tags that describe a transform as a program of any length; 400 bytes of a PNG can make one run
-#: for a minute. No browser reads them: each such profile has the older tags too, which are used.
-_PROGRAMS = re.compile(rb"D2B(?=[0-3])")
-_HEADER_LENGTH, _TAG_LENGTH = 128, 12
-
-#: ICC's name for the colour space of each mode that is converted.
-_SPACES = {"L": "GRAY", "RGB": "RGB ", "CMYK": "CMYK"}
+#: ICC's names for the colour spaces whose profiles count for each mode. A PNG's greys can have
+#: a profile of colours.
+_SPACES = {"L": (b"GRAY", b"RGB "), "RGB": (b"RGB ",), "CMYK": (b"CMYK",)}
 
 
 class Rgb(NamedTuple):
-    """An image as RGB, and what converts it, or a part of it, to sRGB where it is in another space.
-
-    The two are separate because converting the few pixels that a model takes costs next to nothing,
-    and converting 12 million costs as much as decoding them did.
-    """
+    """An image as RGB in sRGB, and its opacity as L; None where all of it is opaque."""
 
     image: Image.Image
-    to_srgb: Callable[[Image.Image], Image.Image] | None = None
+    alpha: Image.Image | None = None
 
 
 def to_rgb(image: Image.Image) -> Rgb:
-    """Returns the image as RGB, with white behind what is transparent.
+    """Returns the image as RGB in sRGB, and its opacity.
 
-    16-bit values keep their upper 8 bits. A profile that is broken, too long or for another colour
-    space than the image's is ignored, and the image is taken as sRGB, as browsers do.
+    16-bit values keep their upper 8 bits. A profile that is broken or for another colour space than
+    the image's is ignored, and the image is taken as sRGB, as browsers do.
     """
     colours, alpha = _colours_and_opacity(image)
-    profile = image.info.get("icc_profile")
-    is_usable = isinstance(profile, bytes) and 0 < len(profile) <= LONGEST_PROFILE
-    transform = _srgb_transform(profile, colours.mode) if is_usable else None
-    if transform and colours.mode == "CMYK":  # inks have no colour until they are converted
-        return Rgb(transform.apply(colours))
-    rgb = colours if colours.mode == "RGB" else colours.convert("RGB")
+    profile = image.info.get(PROFILE)
     # Most images with an alpha channel use none of it; looking is cheaper than blending.
-    if alpha is not None and alpha.getextrema() != (255, 255):
-        rgb.putalpha(alpha)
-        rgb = Image.alpha_composite(Image.new("RGBA", rgb.size, "white"), rgb).convert("RGB")
-    if transform is None:
-        return Rgb(rgb)
-    is_grey = colours.mode == "L"
-    return Rgb(rgb, lambda part: transform.apply(part.getchannel("R") if is_grey else part))
+    if alpha is not None and alpha.getextrema() == (255, 255):
+        alpha = None
+    if profile is None or profile.space not in _SPACES[colours.mode]:
+        return Rgb(colours.convert("RGB"), alpha)
+    if not moves_colours(profile):
+        return Rgb(colours.convert("RGB"), alpha)
+    if colours.mode == "L" and len(profile.levels) == 3:
+        colours = colours.convert("RGB")
+    # A JPEG that was decoded at a part of its size has means of pixels already.
+    quick = image.format in ("JPEG", "MPO") and may_be_averaged(image)
+    return Rgb((by_table if quick else in_srgb)(colours, profile), alpha)
+
+
+def may_be_averaged(image: Image.Image) -> bool:
+    """Whether the means of an image's pixels may be taken before its profile is applied."""
+    profile: Profile | None = image.info.get(PROFILE)
+    return profile is None or is_smooth(profile)
+
+
+def on_background(rgb: Rgb, background: Background) -> Image.Image:
+    """Returns the picture as it looks on a page."""
+    if rgb.alpha is None:
+        return rgb.image
+    page = Image.new("RGB", rgb.image.size, BACKGROUNDS[background])
+    page.paste(rgb.image, mask=rgb.alpha)
+    return page
 
 
 def _colours_and_opacity(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:
@@ -92,34 +95,3 @@ def _eight_bit_colour_key(image: Image.Image) -> Image.Image:
     if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
         image.info["transparency"] = tuple(value >> 8 for value in clear)
     return image
-
-
-@lru_cache(maxsize=8)
-def _srgb_transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """Returns what converts a mode from a profile; None where that is needless or impossible."""
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(_profile_without_programs(profile)))
-        if source.profile.xcolor_space != _SPACES[mode]:
-            return None
-        srgb = ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(source, srgb, mode, "RGB")
-    except (ImageCms.PyCMSError, ImportError, OSError, TypeError, ValueError):
-        return None  # ImportError: this Pillow was built without colour management
-    return transform if mode == "CMYK" or _moves_colours(transform, mode) else None
-
-
-def _profile_without_programs(profile: bytes) -> bytes:
-    """Returns the profile with the tags that are programs renamed in its list of tags."""
-    tags = _HEADER_LENGTH + 4
-    end = tags + _TAG_LENGTH * int.from_bytes(profile[_HEADER_LENGTH:tags])
-    return profile[:tags] + _PROGRAMS.sub(b"off", profile[tags:end]) + profile[end:]
-
-
-def _moves_colours(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
-    """Whether a transform moves a grey, or a colour of a lattice of 9 levels a channel."""
-    levels = np.linspace(0, 255, 9).round().astype(np.uint8)
-    lattice = np.stack(np.meshgrid(levels, levels, levels), axis=-1).reshape(1, -1, 3)
-    ramp = np.arange(256, dtype=np.uint8)[np.newaxis]
-    probe = Image.fromarray(ramp if mode == "L" else lattice)
-    before = np.asarray(probe.convert("RGB"), np.int16)
-    return bool(abs(np.asarray(transform.apply(probe), np.int16) - before).max() > _SAME_COLOUR)

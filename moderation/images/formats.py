@@ -11,18 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 
-from PIL import AvifImagePlugin, Image, PngImagePlugin, UnidentifiedImageError
+from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.BmpImagePlugin import BmpImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
 from moderation.images.confinement import confined_memory, too_large_for_memory
 from moderation.images.polyglots import second_nature
+from moderation.images.profiles import PROFILE, counting_profile
 
 # Each core has a decoder process, and in each libavif would start a thread for every core.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
-# Meant for texts, which are left out; by default a PNG with a profile of 1 MB would be refused.
-PngImagePlugin.MAX_TEXT_CHUNK = png_chunks.LONGEST_PROFILE
 
 try:
     import pillow_heif
@@ -106,6 +105,7 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             if also := second_nature(content):
                 remedy = "Send the image alone, as an image editor saves it"
                 raise ImageError(f"the file is also {also}", "image", remedy)
+            image.info[PROFILE] = counting_profile(content, image)
             yield image
     except UnidentifiedImageError as error:
         raise _unknown_format(content) from error

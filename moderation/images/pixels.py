@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from PIL import ExifTags, Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from moderation.images.colours import Rgb, to_rgb
+from moderation.images.colours import Rgb, may_be_averaged, on_background, to_rgb
 from moderation.images.formats import opened
 from moderation.images.frames import look_at_frames
 
 #: The version of how files become pixels. It goes up whenever the pixels of some file change, since
 #: features are stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC
-#: profiles run as programs. 3: as it is now.
-DECODING_VERSION = 3
+#: profiles run as programs. 3: ICC profiles only, applied after resizing. 4: as it is now.
+DECODING_VERSION = 4
 
 #: A JPEG is decoded to at least this many times the size that it is resized to. Its decoder can
 #: give an eighth, a quarter or a half of the size at a fraction of the work. At 3 no value was off
@@ -106,7 +106,8 @@ def read_squares(
         box = _draft_pixels(image, ways, scale)
         image.load()
         upright, box = _upright_pixels(image, box)
-        return [preprocess(upright.image, how, box, upright.to_srgb) for how in ways]
+        shown = on_background(upright, "white")
+        return [preprocess(shown, how, box) for how in ways]
 
     open_again = partial(opened, content, max_pixels)
     seen = look_at_frames(open_again, look, frames=frames, max_pixels=max_pixels)
@@ -122,7 +123,7 @@ def decode(content: bytes, *, max_pixels: int) -> Image.Image:
     with opened(content, max_pixels) as image:
         image.load()
         upright, _ = _upright_pixels(image, (0, 0, *image.size))
-        return upright.to_srgb(upright.image) if upright.to_srgb else upright.image
+        return on_background(upright, "white")
 
 
 def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:
@@ -137,7 +138,7 @@ def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int)
     ]
     # Without a way to preprocess there is nothing to resize to: the smallest will do.
     width, height = (scale * max(side) for side in zip(*sides, strict=True)) if sides else (1, 1)
-    if isinstance(image, JpegImageFile):
+    if isinstance(image, JpegImageFile) and may_be_averaged(image):
         needed = (height, width) if _orientation(image) in _TURNED else (width, height)
         if drafted := image.draft(None, needed):
             return drafted[1]
@@ -150,13 +151,15 @@ def _upright_pixels(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
     colours = to_rgb(image)
     if orientation not in _UPRIGHT:
         return colours, box
-    rgb = colours.image.transpose(_UPRIGHT[orientation])
+    turn = _UPRIGHT[orientation]
+    rgb = colours.image.transpose(turn)
+    alpha = colours.alpha.transpose(turn) if colours.alpha else None
     width, height = box[2:]
     if orientation in _TURNED:
         width, height = height, width
     left = rgb.width - width if orientation in _RIGHT_TO_LEFT else 0
     top = rgb.height - height if orientation in _BOTTOM_UP else 0
-    return colours._replace(image=rgb), (left, top, left + width, top + height)
+    return Rgb(rgb, alpha), (left, top, left + width, top + height)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -171,21 +174,15 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def preprocess(
-    image: Image.Image,
-    how: Preprocessing,
-    box: Box | None = None,
-    to_srgb: Callable[[Image.Image], Image.Image] | None = None,
-) -> Pixels:
+def preprocess(image: Image.Image, how: Preprocessing, box: Box | None = None) -> Pixels:
     """Returns (h, w, 3) uint8 pixels of an RGB image, resized and cropped at the centre.
 
     Equal to what transformers' image processors without torchvision do before they normalise.
 
     Args:
-        image: RGB and upright.
+        image: RGB in sRGB, and upright.
         how: what to do.
         box: the part of it that is the image; all of it by default.
-        to_srgb: converts its colours; by default they stay.
     """
     box = box or (0, 0, *image.size)
     if isinstance(how.resize, int):
@@ -196,7 +193,7 @@ def preprocess(
     left, top = (resized.width - width) // 2, (resized.height - height) // 2
     cropped = resized.crop((left, top, left + width, top + height))
     # A copy, since Pillow's own memory is read-only and torch will not take that.
-    return np.array(to_srgb(cropped) if to_srgb else cropped)
+    return np.array(cropped)
 
 
 def _without_far_ends(box: Box) -> Box:

@@ -1,0 +1,236 @@
+"""An ICC profile as bytes -> what it does to colours, as browsers read it.
+
+Browsers take few parts of a profile: the table A2B0, or A2B1, or else curves and a matrix. They
+ignore the intent, the class, programs (D2B) and black points, and interpolate linearly in tables.
+LittleCMS reads profiles in other ways, and a file can show one picture by each of them.
+
+Imports only numpy.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Curve = Callable[[Floats], Floats]
+
+#: XYZ of the white that profiles are relative to.
+D50 = (0.9642, 1.0, 0.8249)
+
+_HEADER, _ENTRY = struct.Struct(">I4xI4x4s4s12x4s28x3i48xI"), struct.Struct(">4sII")
+_MOST_TAGS = 1000
+_CHANNELS = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
+#: How many numbers each type of parametric curve has, and what they are: g, a, b, c, d, e, f.
+_PARAMETERS = ("g", "gab", "gabc", "gabcd", "gabcdef")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What leads from 8-bit values of a colour space to XYZ, relative to D50.
+
+    Attributes:
+        levels: (channels, 256) what the first curves make of each value.
+        grid: a table of 3 values for each combination of levels, or None.
+        middle: curves of 3 channels, applied before the matrix.
+        matrix: (3, 4), the last column being added.
+        last: curves of 3 channels, applied after the matrix.
+        is_lab: whether the result is Lab, and not XYZ.
+        space: ICC's name of the colour space.
+    """
+
+    levels: Floats
+    matrix: Floats
+    grid: Floats | None = None
+    middle: tuple[Curve, ...] = ()
+    last: tuple[Curve, ...] = ()
+    is_lab: bool = False
+    space: bytes = b"RGB "
+
+    @property
+    def has_tables(self) -> bool:
+        """Whether there is more to it than a curve for each channel and a matrix."""
+        return self.grid is not None or bool(self.middle or self.last)
+
+
+def read_profile(content: bytes) -> Profile | None:
+    """Returns what a profile does; None where browsers would find it broken, and ignore it."""
+    try:
+        tags, space, is_lab = _tags(content)
+        if table := tags.get(b"A2B0") or tags.get(b"A2B1"):
+            profile = _table(table, _CHANNELS.get(space, 3), is_lab)
+        else:
+            profile = _curves_and_matrix(tags, space, is_lab)
+        return replace(profile, space=space)
+    except (ValueError, KeyError, IndexError, struct.error):
+        return None
+
+
+def has_cicp_of_hdr(content: bytes) -> bool:
+    """Whether a profile says that its values are those of a bright screen, PQ or HLG."""
+    try:
+        tags, _, _ = _tags(content)
+    except (ValueError, KeyError, struct.error):
+        return False
+    return tags.get(b"cicp", b"")[9:10] in (b"\x10", b"\x12")
+
+
+def curve_levels(curve: Curve) -> Floats:
+    """Returns what a curve makes of each 8-bit value."""
+    return curve(np.linspace(0, 1, 256, dtype=np.float32))
+
+
+def parametric_curve(g: float, **others: float) -> Curve:
+    """Returns the curve (a x + b)^g + e from d on, and c x + f below it.
+
+    Raises:
+        ValueError: browsers refuse its numbers.
+    """
+    a, b, c, d, e, f = (others.get(name, float(name == "a")) for name in "abcdef")
+    if min(a, c, d, g) < 0 or a * d + b < 0:
+        raise ValueError("a curve turns back")
+
+    def value(x: Floats) -> Floats:
+        size = abs(x)
+        with np.errstate(over="ignore", invalid="ignore"):
+            high = np.maximum(a * size + b, 0) ** np.float32(g) + e
+        found = np.where(size < d, c * size + f, high) * np.sign(x + (x == 0))
+        return np.nan_to_num(found, nan=0, posinf=1e4, neginf=-1e4).astype(np.float32)
+
+    return value
+
+
+def _tags(content: bytes) -> tuple[dict[bytes, bytes], bytes, bool]:
+    """Returns the first tag of each name, the colour space, and whether colours become Lab."""
+    size, version, space, target, magic, *white, count = _HEADER.unpack_from(content)
+    start = _HEADER.size + _ENTRY.size * count
+    is_d50 = all(abs(v / 65536 - w) <= 0.01 for v, w in zip(white, D50, strict=True))
+    known = magic == b"acsp" and version >> 24 <= 4 and target in (b"XYZ ", b"Lab ")
+    if not known or not is_d50 or not start <= size <= len(content) or count > _MOST_TAGS:
+        raise ValueError("not a profile")
+    tags: dict[bytes, bytes] = {}
+    for name, at, length in _ENTRY.iter_unpack(content[_HEADER.size : start]):
+        if at < start or length < 4 or at + length > size:
+            raise ValueError("a tag lies outside")
+        tags.setdefault(name, content[at : at + length])
+    return tags, space, target == b"Lab "
+
+
+def _curves_and_matrix(tags: dict[bytes, bytes], space: bytes, is_lab: bool) -> Profile:
+    if is_lab or space == b"CMYK":
+        raise ValueError("it needs a table")
+    matrix = np.zeros((3, 4), np.float32)
+    if b"kTRC" in tags:
+        levels = curve_levels(_curve(tags[b"kTRC"])[0])
+        matrix[:, :3] = np.diag(D50)
+        return Profile(np.stack([levels] * _CHANNELS.get(space, 3)), matrix)
+    channels = b"rgb"
+    curves = [_curve(tags[bytes([name]) + b"TRC"])[0] for name in channels]
+    for column, name in enumerate(channels):
+        matrix[:, column] = _fixed(tags[bytes([name]) + b"XYZ"], 8, 3)
+    return Profile(np.stack([curve_levels(curve) for curve in curves]), matrix)
+
+
+def _fixed(data: bytes, at: int, count: int) -> Floats:
+    """Returns numbers with 16 bits after the point."""
+    return (np.array(struct.unpack_from(f">{count}i", data, at)) / 65536).astype(np.float32)
+
+
+def _curve(data: bytes, at: int = 0) -> tuple[Curve, int]:
+    """Returns the curve at an offset and where the next one begins."""
+    kind, [count] = data[at : at + 4], struct.unpack_from(">I", data, at + 8)
+    if kind == b"para":
+        names = _PARAMETERS[count >> 16]
+        numbers = [float(number) for number in _fixed(data, at + 12, len(names))]
+        given = dict(zip(names, numbers, strict=True))
+        if names == "gab" and given["a"]:
+            given["d"] = -given["b"] / given["a"]
+        if names == "gabc":
+            given |= {"d": -given["b"] / given["a"], "e": given["c"], "f": given["c"], "c": 0.0}
+        return parametric_curve(**given), at + 12 + 4 * len(names)
+    if kind != b"curv" or at + 12 + 2 * count > len(data):
+        raise ValueError("not a curve")
+    end = at + 12 + (2 * count + 3) // 4 * 4
+    if count <= 1:
+        exponent = struct.unpack_from(">H", data, at + 12)[0] / 256 if count else 1.0
+        return parametric_curve(exponent), end
+    return _sampled(_values(data, at + 12, count, 2)), end
+
+
+def _sampled(values: Floats) -> Curve:
+    places = np.linspace(0, 1, len(values))
+    return lambda x: np.interp(x, places, values).astype(np.float32)
+
+
+def _values(data: bytes, at: int, count: int, width: int) -> Floats:
+    """Returns so many numbers of 0 to 1, stored in one byte each or in two."""
+    found = np.frombuffer(data, ">u1" if width == 1 else ">u2", count, at)
+    return found.astype(np.float32) / (256**width - 1)
+
+
+def _table(data: bytes, channels: int, is_lab: bool) -> Profile:
+    kind, given, made = data[:4], data[8], data[9]
+    if given != channels or made != 3:
+        raise ValueError("a table for other channels")
+    if kind == b"mAB ":
+        return _table_of_version_4(data, channels, is_lab)
+    width = {b"mft1": 1, b"mft2": 2}[kind]
+    first, last = (256, 256) if width == 1 else struct.unpack_from(">HH", data, 48)
+    at, steps = 48 if width == 1 else 52, data[10]
+    if min(first, last, steps) < 2 or max(first, last) > 4096:
+        raise ValueError("a table of no size")
+    places = [at + width * sum(parts) for parts in _lengths(first, steps, channels)]
+    starts = [_sampled(_values(data, at + width * first * n, first, width)) for n in range(channels)]
+    grid = _values(data, places[0], 3 * steps**channels, width)
+    ends = [_sampled(_values(data, places[1] + width * last * n, last, width)) for n in range(3)]
+    return Profile(
+        np.stack([curve_levels(curve) for curve in starts]),
+        _unchanged(65535 / 65280 if width == 2 and is_lab else 1.0),
+        grid.reshape(*[steps] * channels, 3),
+        tuple(ends),
+        is_lab=is_lab,
+    )
+
+
+def _lengths(first: int, steps: int, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    return (first * channels,), (first * channels, 3 * steps**channels)
+
+
+def _unchanged(factor: float = 1.0) -> Floats:
+    return np.eye(3, 4, dtype=np.float32) * np.float32(factor)
+
+
+def _table_of_version_4(data: bytes, channels: int, is_lab: bool) -> Profile:
+    at_last, at_matrix, at_middle, at_grid, at_first = struct.unpack_from(">5I", data, 12)
+    if not at_last or bool(at_matrix) != bool(at_middle) or bool(at_grid) != bool(at_first):
+        raise ValueError("parts are missing")
+    scale = 1.0 if is_lab else 65535 / 32768
+    matrix, grid = _unchanged(), None
+    if at_matrix:
+        numbers = _fixed(data, at_matrix, 12)
+        matrix = np.column_stack([numbers[:9].reshape(3, 3), numbers[9:]]) * np.float32(scale)
+    if at_grid:
+        steps = tuple(data[at_grid : at_grid + channels])
+        if min(steps) < 2 or data[at_grid + 16] not in (1, 2):
+            raise ValueError("a table of no size")
+        total = 3 * int(np.prod(steps, dtype=object))
+        grid = _values(data, at_grid + 20, total, data[at_grid + 16]).reshape(*steps, 3)
+    elif channels != 3:
+        raise ValueError("parts are missing")
+    starts = _curves(data, at_first, channels) if at_grid else [parametric_curve(1.0)] * channels
+    middle = tuple(_curves(data, at_middle, 3)) if at_middle else ()
+    levels = np.stack([curve_levels(curve) for curve in starts])
+    return Profile(levels, matrix, grid, middle, tuple(_curves(data, at_last, 3)), is_lab)
+
+
+def _curves(data: bytes, at: int, count: int) -> list[Curve]:
+    found: list[Any] = []
+    for _ in range(count):
+        curve, at = _curve(data, at)
+        found.append(curve)
+    return found

@@ -40,9 +40,14 @@ SRGB_CURVE = parametric_curve(2.4, a=1 / 1.055, b=0.055 / 1.055, c=1 / 12.92, d=
 _BT709_CURVE = parametric_curve(2.4)
 _SMPTE240_CURVE = parametric_curve(1 / 0.45, a=1 / 1.1115, b=0.1115 / 1.1115, c=1 / 4, d=0.0912)
 
+_VIDEO = (1, 6, 14, 15)
+_SRGB_PRIMARIES, _SRGB_TRANSFER = 1, 13
+#: Other codes that are not known, 2 for "unspecified" among them, stand for sRGB in AVIF.
+_RESERVED = {0, 3}
+
 #: H.273, table 3.
 TRANSFERS: dict[int, Curve] = {
-    **dict.fromkeys((1, 6, 11, 14, 15), _BT709_CURVE),
+    **dict.fromkeys((*_VIDEO, 11), _BT709_CURVE),
     4: parametric_curve(2.2),
     5: parametric_curve(2.8),
     7: _SMPTE240_CURVE,
@@ -54,20 +59,31 @@ TRANSFERS: dict[int, Curve] = {
 #: What stands for a brightness that common screens do not have: PQ and HLG.
 HDR = (16, 18)
 
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
 
 
-def coded_profile(primaries: int, transfer: int) -> Profile | None:
+def coded_profile(primaries: int, transfer: int, *, of_video: bool = False) -> Profile | None:
     """Returns what two codes say; None where they are not of those that browsers know.
+
+    Args:
+        primaries: a key of `PRIMARIES`.
+        transfer: a key of `TRANSFERS`.
+        of_video: AVIF and HEIC, in which browsers take video's curves for sRGB's.
 
     Raises:
         ImageError: the codes are those of HDR, which each screen shows in its own way.
     """
     if transfer in HDR:
         refuse_hdr()
+    if of_video and not {primaries, transfer} & _RESERVED:
+        primaries = primaries if primaries in PRIMARIES else _SRGB_PRIMARIES
+        transfer = transfer if transfer in TRANSFERS else _SRGB_TRANSFER
     if primaries not in PRIMARIES or transfer not in TRANSFERS:
         return None
-    return stated_profile(PRIMARIES[primaries], TRANSFERS[transfer])
+    curve = SRGB_CURVE if of_video and transfer in _VIDEO else TRANSFERS[transfer]
+    return stated_profile(PRIMARIES[primaries], curve)
 
 
 def refuse_hdr() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageChops
 
 from moderation.images.conversion import by_table, in_srgb, is_smooth, moves_colours
 from moderation.images.icc import Profile
@@ -18,13 +18,15 @@ from moderation.images.profiles import PROFILE
 Background = Literal["white", "dark"]
 BACKGROUNDS: dict[Background, str] = {"white": "#ffffff", "dark": "#121212"}
 
-#: ICC's names for the colour spaces whose profiles count for each mode. A PNG's greys can have
-#: a profile of colours.
+#: ICC's names for the colour spaces whose profiles count for each mode; greys may have colours.
 _SPACES = {"L": (b"GRAY", b"RGB "), "RGB": (b"RGB ",), "CMYK": (b"CMYK",)}
 
 
 class Rgb(NamedTuple):
-    """An image as RGB in sRGB, and its opacity as L; None where all of it is opaque."""
+    """An image as RGB in sRGB, and its opacity as L; None where all of it is opaque.
+
+    Colours are multiplied by the opacity, as a browser keeps them.
+    """
 
     image: Image.Image
     alpha: Image.Image | None = None
@@ -37,19 +39,30 @@ def to_rgb(image: Image.Image) -> Rgb:
     the image's is ignored, and the image is taken as sRGB, as browsers do.
     """
     colours, alpha = _colours_and_opacity(image)
-    profile = image.info.get(PROFILE)
     # Most images with an alpha channel use none of it; looking is cheaper than blending.
     if alpha is not None and alpha.getextrema() == (255, 255):
         alpha = None
-    if profile is None or profile.space not in _SPACES[colours.mode]:
-        return Rgb(colours.convert("RGB"), alpha)
-    if not moves_colours(profile):
-        return Rgb(colours.convert("RGB"), alpha)
+    profile = image.info.get(PROFILE)
+    if profile is None or not _fits(profile, image, colours.mode) or not moves_colours(profile):
+        rgb = colours.convert("RGB")
+        return Rgb(rgb if alpha is None else ImageChops.multiply(rgb, _grey(alpha)), alpha)
     if colours.mode == "L" and len(profile.levels) == 3:
         colours = colours.convert("RGB")
     # A JPEG that was decoded at a part of its size has means of pixels already.
-    quick = image.format in ("JPEG", "MPO") and may_be_averaged(image)
-    return Rgb((by_table if quick else in_srgb)(colours, profile), alpha)
+    if image.format in ("JPEG", "MPO") and is_smooth(profile):
+        return Rgb(by_table(colours, profile))
+    return Rgb(in_srgb(colours, profile, alpha), alpha)
+
+
+def _fits(profile: Profile, image: Image.Image, mode: str) -> bool:
+    """Whether a profile's colour space counts for an image; a PNG's can be any of 3 channels."""
+    if image.format == "PNG" and profile.space not in (b"GRAY", b"CMYK"):
+        return True
+    return profile.space in _SPACES[mode]
+
+
+def _grey(channel: Image.Image) -> Image.Image:
+    return Image.merge("RGB", [channel] * 3)
 
 
 def may_be_averaged(image: Image.Image) -> bool:
@@ -63,8 +76,8 @@ def on_background(rgb: Rgb, background: Background) -> Image.Image:
     if rgb.alpha is None:
         return rgb.image
     page = Image.new("RGB", rgb.image.size, BACKGROUNDS[background])
-    page.paste(rgb.image, mask=rgb.alpha)
-    return page
+    through = ImageChops.multiply(page, _grey(ImageChops.invert(rgb.alpha)))
+    return ImageChops.add(rgb.image, through)
 
 
 def _colours_and_opacity(image: Image.Image) -> tuple[Image.Image, Image.Image | None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import product
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,27 +30,48 @@ SRGB_TO_XYZ = np.array(
 )
 _XYZ_TO_SRGB = np.linalg.inv(SRGB_TO_XYZ).astype(np.float32)
 
-#: sRGB values for light of 0 to 1 in equal steps; at the dark end a step is a fifth of a value.
-_LIGHT = np.linspace(0, 1, 1 << 14)
-_ENCODED = (
-    255 * np.where(_LIGHT <= 0.0031308, 12.92 * _LIGHT, 1.055 * _LIGHT ** (1 / 2.4) - 0.055) + 0.5
-).astype(np.uint8)
+#: Steps of light for which sRGB values are tabled; at the dark end one is a fifth of a value.
+_LIGHT_STEPS = 1 << 14
 
 
-def in_srgb(image: Image.Image, profile: Profile) -> Image.Image:
-    """Returns an image of as many channels as the profile has, L, RGB or CMYK, as sRGB."""
+def in_srgb(image: Image.Image, profile: Profile, alpha: Image.Image | None = None) -> Image.Image:
+    """Returns an image of as many channels as the profile has, L, RGB or CMYK, as sRGB.
+
+    With an opacity, colours are multiplied by it. Those brighter than white stay so until then, as
+    in browsers: a picture can be a hundred times as bright and hardly opaque.
+    """
     values = np.asarray(image).reshape(-1, len(profile.levels))
+    opacity = None if alpha is None else np.asarray(alpha).reshape(-1, 1)
     done = np.empty((len(values), 3), np.uint8)
     for at in range(0, len(values), _AT_ONCE):
-        done[at : at + _AT_ONCE] = converted(values[at : at + _AT_ONCE], profile)
+        part = slice(at, at + _AT_ONCE)
+        if opacity is None:
+            done[part] = converted(values[part], profile)
+        else:
+            done[part] = _multiplied(values[part], profile, opacity[part])
     return Image.fromarray(done.reshape(image.height, image.width, 3))
 
 
 def converted(values: npt.NDArray[np.uint8], profile: Profile) -> npt.NDArray[np.uint8]:
     """Returns the (n, 3) values of sRGB for (n, channels) values."""
     light = _xyz(values, profile) @ _XYZ_TO_SRGB.T
-    places = np.nan_to_num(light).clip(0, 1) * np.float32(len(_LIGHT) - 1) + np.float32(0.5)
+    places = np.nan_to_num(light).clip(0, 1) * np.float32(_LIGHT_STEPS - 1) + np.float32(0.5)
     return np.take(_ENCODED, places.astype(np.uint16))
+
+
+def _multiplied(
+    values: npt.NDArray[np.uint8], profile: Profile, opacity: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint8]:
+    light = np.nan_to_num(_xyz(values, profile) @ _XYZ_TO_SRGB.T).clip(0, None)
+    return (_encoded(light) * opacity + 0.5).clip(0, 255).astype(np.uint8)
+
+
+def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Returns sRGB values, 1 being white, for light of 0 or more (IEC 61966-2-1)."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+_ENCODED = (255 * _encoded(np.linspace(0, 1, _LIGHT_STEPS)) + 0.5).astype(np.uint8)
 
 
 def moves_colours(profile: Profile) -> bool:
@@ -90,10 +112,11 @@ def _colour_table(levels: bytes, matrix: bytes) -> ImageFilter.Color3DLUT:
     places = np.linspace(0, 255, _STEPS)
     light = [np.interp(places, np.arange(256), curve) for curve in curves]
     blue, green, red = np.meshgrid(*reversed(light), indexing="ij")
-    xyz = np.stack([red, green, blue], -1) @ np.frombuffer(matrix, np.float32).reshape(3, 4)[:, :3].T
+    xyz = (
+        np.stack([red, green, blue], -1) @ np.frombuffer(matrix, np.float32).reshape(3, 4)[:, :3].T
+    )
     rgb = (xyz @ _XYZ_TO_SRGB.T).clip(0, 1)
-    encoded = np.where(rgb <= 0.0031308, 12.92 * rgb, 1.055 * rgb ** (1 / 2.4) - 0.055)
-    return ImageFilter.Color3DLUT(_STEPS, encoded.ravel().tolist())
+    return ImageFilter.Color3DLUT(_STEPS, _encoded(rgb).ravel().tolist())
 
 
 def _xyz(values: npt.NDArray[np.uint8], profile: Profile) -> Floats:

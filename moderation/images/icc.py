@@ -185,12 +185,14 @@ def _table(data: bytes, channels: int, is_lab: bool) -> Profile:
     if min(first, last, steps) < 2 or max(first, last) > 4096:
         raise ValueError("a table of no size")
     places = [at + width * sum(parts) for parts in _lengths(first, steps, channels)]
-    starts = [_sampled(_values(data, at + width * first * n, first, width)) for n in range(channels)]
+    starts = [
+        _sampled(_values(data, at + width * first * n, first, width)) for n in range(channels)
+    ]
     grid = _values(data, places[0], 3 * steps**channels, width)
     ends = [_sampled(_values(data, places[1] + width * last * n, last, width)) for n in range(3)]
     return Profile(
         np.stack([curve_levels(curve) for curve in starts]),
-        _unchanged(65535 / 65280 if width == 2 and is_lab else 1.0),
+        np.eye(3, 4, dtype=np.float32),
         grid.reshape(*[steps] * channels, 3),
         tuple(ends),
         is_lab=is_lab,
@@ -201,16 +203,12 @@ def _lengths(first: int, steps: int, channels: int) -> tuple[tuple[int, ...], tu
     return (first * channels,), (first * channels, 3 * steps**channels)
 
 
-def _unchanged(factor: float = 1.0) -> Floats:
-    return np.eye(3, 4, dtype=np.float32) * np.float32(factor)
-
-
 def _table_of_version_4(data: bytes, channels: int, is_lab: bool) -> Profile:
     at_last, at_matrix, at_middle, at_grid, at_first = struct.unpack_from(">5I", data, 12)
     if not at_last or bool(at_matrix) != bool(at_middle) or bool(at_grid) != bool(at_first):
         raise ValueError("parts are missing")
     scale = 1.0 if is_lab else 65535 / 32768
-    matrix, grid = _unchanged(), None
+    matrix, grid = np.eye(3, 4, dtype=np.float32), None
     if at_matrix:
         numbers = _fixed(data, at_matrix, 12)
         matrix = np.column_stack([numbers[:9].reshape(3, 3), numbers[9:]]) * np.float32(scale)

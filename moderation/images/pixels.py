@@ -115,15 +115,23 @@ def read_squares(
 
 
 def decode(content: bytes, *, max_pixels: int) -> Image.Image:
-    """Returns all pixels of the image in `content`: RGB in sRGB, upright; the first of several.
+    """Returns all pixels of the image in `content`: RGB in sRGB, upright, on white; the first one.
+
+    Raises:
+        ImageError: as `read_squares`.
+    """
+    return on_background(decode_rgb(content, max_pixels=max_pixels), "white")
+
+
+def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
+    """Returns as `decode`, with the opacity apart.
 
     Raises:
         ImageError: as `read_squares`.
     """
     with opened(content, max_pixels) as image:
         image.load()
-        upright, _ = _upright_pixels(image, (0, 0, *image.size))
-        return on_background(upright, "white")
+        return _upright_pixels(image, (0, 0, *image.size))[0]
 
 
 def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:

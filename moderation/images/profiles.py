@@ -7,18 +7,19 @@ import struct
 from PIL import Image
 
 from moderation.images.boxes import coded_colours
-from moderation.images.colour_codes import coded_profile, refuse_hdr, stated_profile
-from moderation.images.icc import Profile, has_cicp_of_hdr, parametric_curve, read_profile
+from moderation.images.colour_codes import coded_profile, refuse_hdr
+from moderation.images.icc import Profile, has_cicp_of_hdr, read_profile
 from moderation.images.png_colours import png_profile
 from moderation.images.profile_length import refuse_long_profile
 
 #: Where an opened image carries its profile, beside what Pillow found.
 PROFILE = "profile that counts"
 
-#: Fields of a BMP's header, from its start: its size, the kind of colours, endpoints of red, green
-#: and blue (x, y and z each), exponents, and where a profile lies and how long it is.
-_BMP_HEADER = struct.Struct("<14xI52x4s9i3I4xII")
-_BMP_VERSION_4, _BMP_VERSION_5 = 108, 124
+#: Of the header of a BMP, from the start of the file: its length, what its colours are, where a
+#: profile lies after the first 14 bytes, and how long it is. The numbers that describe colours
+#: otherwise, and linked profiles, are not heeded by browsers.
+_BMP_HEADER = struct.Struct("<14xI52x4s52xII")
+_BMP_WITH_PROFILE, _EMBEDDED = 124, b"MBED"[::-1]
 
 
 def counting_profile(content: bytes, image: Image.Image) -> Profile | None:
@@ -34,7 +35,7 @@ def counting_profile(content: bytes, image: Image.Image) -> Profile | None:
     if image.info.get("icc_profile"):
         return _read(image.info["icc_profile"])
     if image.format in ("AVIF", "HEIF") and (codes := coded_colours(content)):
-        return coded_profile(*codes)
+        return coded_profile(*codes, of_video=True)
     return None
 
 
@@ -46,9 +47,9 @@ def _read(content: bytes) -> Profile | None:
 
 
 def _bmp_profile(content: bytes) -> Profile | None:
-    header = content[: _BMP_HEADER.size].ljust(_BMP_HEADER.size, b"\0")
-    size, kind, *numbers = _BMP_HEADER.unpack(header)
-    *_, start, length = numbers
-    if size >= _BMP_VERSION_5 and kind == b"DEBM":  # "MBED", the other way round
-        return _read(content[14 + start : 14 + start + length])
-    return None
+    if len(content) < _BMP_HEADER.size:
+        return None
+    size, kind, start, length = _BMP_HEADER.unpack_from(content)
+    if size < _BMP_WITH_PROFILE or kind != _EMBEDDED:
+        return None
+    return _read(content[14 + start : 14 + start + length])

@@ -56,7 +56,7 @@ def converted(values: npt.NDArray[np.uint8], profile: Profile) -> npt.NDArray[np
     """Returns the (n, 3) values of sRGB for (n, channels) values."""
     light = _xyz(values, profile) @ _XYZ_TO_SRGB.T
     places = np.nan_to_num(light).clip(0, 1) * np.float32(_LIGHT_STEPS - 1) + np.float32(0.5)
-    return np.take(_ENCODED, places.astype(np.uint16))
+    return np.asarray(np.take(_ENCODED, places.astype(np.uint16)))
 
 
 def _multiplied(
@@ -151,8 +151,9 @@ def _looked_up(channels: list[Floats], grid: Floats) -> Floats:
 
 
 def _from_lab(encoded: Floats) -> Floats:
-    lightness, a, b = (encoded * np.float32([100, 255, 255]) - np.float32([0, 128, 128])).T
+    scale = np.array([100, 255, 255], np.float32)
+    lightness, a, b = (encoded * scale - np.array([0, 128, 128], np.float32)).T
     y = (lightness + 16) / 116
     roots = np.stack([y + a / 500, y, y - b / 200], -1)
-    linear = (roots - np.float32(16 / 116)) * np.float32(108 / 841)
-    return np.where(roots > 6 / 29, roots**3, linear) * np.float32(D50)
+    linear = (roots - 16 / 116) * (108 / 841)
+    return np.asarray(np.where(roots > 6 / 29, roots**3, linear) * np.array(D50), np.float32)

@@ -67,7 +67,7 @@ def read_profile(content: bytes) -> Profile | None:
         else:
             profile = _curves_and_matrix(tags, space, is_lab)
         return replace(profile, space=space)
-    except (ValueError, KeyError, IndexError, struct.error):
+    except (ValueError, ArithmeticError, KeyError, IndexError, struct.error):
         return None
 
 
@@ -100,7 +100,7 @@ def parametric_curve(g: float, **others: float) -> Curve:
         with np.errstate(over="ignore", invalid="ignore"):
             high = np.maximum(a * size + b, 0) ** np.float32(g) + e
         found = np.where(size < d, c * size + f, high) * np.sign(x + (x == 0))
-        return np.nan_to_num(found, nan=0, posinf=1e4, neginf=-1e4).astype(np.float32)
+        return np.asarray(np.nan_to_num(found, nan=0, posinf=1e4, neginf=-1e4), np.float32)
 
     return value
 
@@ -138,7 +138,8 @@ def _curves_and_matrix(tags: dict[bytes, bytes], space: bytes, is_lab: bool) -> 
 
 def _fixed(data: bytes, at: int, count: int) -> Floats:
     """Returns numbers with 16 bits after the point."""
-    return (np.array(struct.unpack_from(f">{count}i", data, at)) / 65536).astype(np.float32)
+    numbers = struct.unpack_from(f">{count}i", data, at)
+    return np.array([number / 65536 for number in numbers], np.float32)
 
 
 def _curve(data: bytes, at: int = 0) -> tuple[Curve, int]:
@@ -170,7 +171,7 @@ def _sampled(values: Floats) -> Curve:
 def _values(data: bytes, at: int, count: int, width: int) -> Floats:
     """Returns so many numbers of 0 to 1, stored in one byte each or in two."""
     found = np.frombuffer(data, ">u1" if width == 1 else ">u2", count, at)
-    return found.astype(np.float32) / (256**width - 1)
+    return np.asarray(found / (256**width - 1), np.float32)
 
 
 def _table(data: bytes, channels: int, is_lab: bool) -> Profile:

@@ -86,7 +86,7 @@ def _gamma_profile(chunks: dict[bytes, bytes]) -> Profile | None:
     curve = parametric_curve(1 / gamma)
     if b"cHRM" in chunks:
         white_x, white_y, *others = (v / 100_000 for v in struct.unpack(">8I", chunks[b"cHRM"]))
-        return stated_profile((white_x, white_y, *others), curve)  # type: ignore[arg-type]
+        return stated_profile((white_x, white_y, *others), curve)
     if abs(gamma / _GAMMA_OF_SRGB - 1) < _NEAR:
         curve = SRGB_CURVE
     return stated_profile(SRGB, curve)

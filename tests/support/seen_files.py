@@ -171,8 +171,8 @@ def _tables() -> Iterator[tuple[str, bytes]]:
     )
 
 
-def _curve_profiles() -> Iterator[tuple[str, bytes]]:
-    """Yields matrix profiles with curves that no camera has."""
+def curve_profiles() -> Iterator[tuple[str, bytes]]:
+    """Yields names and matrix profiles with curves that no camera has."""
     spike = np.linspace(0, 65535, 4096)
     spike[2000:2100] = 0
     for name, curve in {
@@ -205,7 +205,7 @@ def _profiles(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
         "spoilt-white": adobe[:68] + bytes(12) + adobe[80:],
         "cut": adobe[:200],
     }
-    for name, profile in [*_tables(), *_curve_profiles(), *spoilt.items()]:
+    for name, profile in [*_tables(), *curve_profiles(), *spoilt.items()]:
         yield f"{name}.png", saved(photograph, icc_profile=profile)
         if name.startswith(("curve", "spoilt")):
             yield f"{name}.jpg", saved(photograph, "JPEG", quality=95, icc_profile=profile)
@@ -282,7 +282,7 @@ def _transparent_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
     faded.putalpha(Image.fromarray(np.broadcast_to(ramp, shape).copy()))
     white = Image.new("RGB", photograph.size, "white")
     white.putalpha(photograph.convert("L"))
-    bright = dict(_curve_profiles())["curve-bright"]
+    bright = dict(curve_profiles())["curve-bright"]
     for name, profile in {"": None, "-adobe": rgb_profile("Adobe RGB"), "-bright": bright}.items():
         for kind, image in {"faded": faded, "white": white}.items():
             yield f"transparent-{kind}{name}.png", saved(image, icc_profile=profile)

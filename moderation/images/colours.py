@@ -48,8 +48,7 @@ def to_rgb(image: Image.Image) -> Rgb:
         return Rgb(rgb if alpha is None else ImageChops.multiply(rgb, _grey(alpha)), alpha)
     if colours.mode == "L" and len(profile.levels) == 3:
         colours = colours.convert("RGB")
-    # A JPEG that was decoded at a part of its size has means of pixels already.
-    if image.format in ("JPEG", "MPO") and is_smooth(profile):
+    if alpha is None and is_smooth(profile):
         return Rgb(by_table(colours, profile))
     return Rgb(in_srgb(colours, profile, alpha), alpha)
 

@@ -21,6 +21,9 @@ _SAME_COLOUR = 2
 #: Pixels that are converted at a time, since each takes some 100 bytes meanwhile.
 _AT_ONCE = 1 << 18
 
+#: How far a smooth profile's primaries may be from sRGB's; ProPhoto RGB, the widest in use, is at 1.
+_MOST_SPREAD = 1.2
+
 #: Steps of a channel in the table for smooth profiles.
 _STEPS = 65
 
@@ -94,6 +97,8 @@ def is_smooth(profile: Profile) -> bool:
     if profile.has_tables or len(profile.levels) != 3:
         return False
     level = np.linspace(0, 1, 256)
+    if abs(_XYZ_TO_SRGB @ profile.matrix[:, :3] - np.eye(3)).max() > _MOST_SPREAD:
+        return False
     return all(
         bool((np.diff(curve) >= 0).all()) and abs(curve - level**2.2).max() < 0.1
         for curve in profile.levels
@@ -115,8 +120,8 @@ def _colour_table(levels: bytes, matrix: bytes) -> ImageFilter.Color3DLUT:
     xyz = (
         np.stack([red, green, blue], -1) @ np.frombuffer(matrix, np.float32).reshape(3, 4)[:, :3].T
     )
-    rgb = (xyz @ _XYZ_TO_SRGB.T).clip(0, 1)
-    return ImageFilter.Color3DLUT(_STEPS, _encoded(rgb).ravel().tolist())
+    rgb = xyz @ _XYZ_TO_SRGB.T  # not clipped: Pillow clips what it finds between the points
+    return ImageFilter.Color3DLUT(_STEPS, (_encoded(abs(rgb)) * np.sign(rgb)).ravel().tolist())
 
 
 def _xyz(values: npt.NDArray[np.uint8], profile: Profile) -> Floats:

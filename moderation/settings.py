@@ -195,10 +195,11 @@ class Settings(BaseSettings):
         50_000_000, ge=1, description="Largest image, width times height; larger ones are refused."
     )
     frames: int = Field(
-        1,
+        16,
         ge=1,
         le=64,
-        description="Frames of an animation that are looked at, evenly spaced, the first included.",
+        description="Frames of an animation that are looked at, chosen by how much they change; "
+        "the first and the last are among them.",
     )
     fetch_timeout_seconds: float = Field(
         10.0, gt=0, description="How long fetching an image from a URL or store may take."

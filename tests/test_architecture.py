@@ -36,11 +36,12 @@ ORDER = {
         colour_codes | conversion
         png_colours
         profiles
-        formats | colours
+        formats | colours | animation
         folder | frames
         pixels
         decode
     """,
+    "moderation.images.animation": "frame\n gif | apng | canvas\n album",
     "moderation.images.fetch": """
         addresses | deadline | files | url
         network | stores

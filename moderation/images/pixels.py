@@ -23,7 +23,8 @@ from moderation.images.frames import look_at_frames
 
 #: The version of how files become pixels. It goes up whenever the pixels of some file change, since
 #: features are stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC
-#: profiles run as programs. 3: ICC profiles only, applied after resizing. 4: as it is now.
+#: profiles run as programs. 3: ICC profiles only, applied after resizing; animations drawn by
+#: Pillow. 4: as it is now.
 DECODING_VERSION = 4
 
 #: A JPEG is decoded to at least this many times the size that it is resized to. Its decoder can
@@ -110,8 +111,9 @@ def read_squares(
         return [preprocess(shown, how, box) for how in ways]
 
     open_again = partial(opened, content, max_pixels)
-    seen = look_at_frames(open_again, look, frames=frames, max_pixels=max_pixels)
-    return [np.stack(squares) for squares in zip(*seen, strict=True)]
+    shown = look_at_frames(content, open_again, look, frames=frames, max_pixels=max_pixels)
+    each_frame = [squares for _, squares in shown.seen]
+    return [np.stack(squares) for squares in zip(*each_frame, strict=True)]
 
 
 def decode(content: bytes, *, max_pixels: int) -> Image.Image:
@@ -129,9 +131,14 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
     Raises:
         ImageError: as `read_squares`.
     """
-    with opened(content, max_pixels) as image:
+
+    def look(image: Image.Image) -> Rgb:
         image.load()
         return _upright_pixels(image, (0, 0, *image.size))[0]
+
+    open_again = partial(opened, content, max_pixels)
+    [(_, rgb)] = look_at_frames(content, open_again, look, frames=1, max_pixels=max_pixels).seen
+    return rgb
 
 
 def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:

@@ -1,0 +1,193 @@
+"""An animated PNG -> its frames, each as it lies in the file, by the third edition of PNG.
+
+A picture that is not part of its own animation is not among them: no viewer shows it. What browsers
+read in different ways is damage: an animation that is announced twice, or announces another number
+of frames than it has.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from moderation.images.animation.frame import Decoded, Disposal, Frame, Rgba, refuse_outside
+from moderation.images.png_chunks import START
+
+_HEAD = struct.Struct(">I4s")
+_HEADER = struct.Struct(">IIBBBBB")
+_NUMBER = struct.Struct(">I")
+_CONTROL = struct.Struct(">IIIIIHHBB")
+_ANNOUNCED = struct.Struct(">II")
+
+#: The kinds that make the frames.
+_ANIMATION = (b"acTL", b"fcTL", b"fdAT", b"IDAT")
+#: What a frame's pixels need; colour profiles are the whole file's.
+_SHARED = (b"PLTE", b"tRNS")
+_DISPOSALS = (Disposal.KEEP, Disposal.CLEAR, Disposal.RESTORE)
+
+#: Values of a pixel, by the colour type.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+#: (first column, first row, columns apart, rows apart) of the passes of an interlaced picture.
+_PASSES = (
+    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
+    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
+)
+_PIECE = 1 << 20
+
+
+class _Chunk(NamedTuple):
+    kind: bytes
+    data: memoryview
+    #: Another chunk of its kind comes right before it.
+    goes_on: bool
+
+
+def apng_frames(content: bytes) -> list[Frame] | None:
+    """Returns the frames of an animated PNG; None for a PNG that does not say it is animated.
+
+    Args:
+        content: begins as a PNG.
+
+    Raises:
+        ValueError: the animation is damaged.
+    """
+    if b"acTL" not in content:
+        return None
+    chunks = list(_chunks(content))
+    kinds = [chunk.kind for chunk in chunks]
+    if b"acTL" not in kinds:
+        return None
+    if kinds.count(b"acTL") > 1 or b"IDAT" in kinds[: kinds.index(b"acTL")]:
+        raise ValueError("an animation is announced twice or too late")
+    announced, _ = _ANNOUNCED.unpack(chunks[kinds.index(b"acTL")].data)
+    frames = list(_frames(chunks))
+    if not announced == len(frames) > 0:
+        raise ValueError("an animation of another number of frames than announced")
+    return frames
+
+
+def _chunks(content: bytes) -> Iterator[_Chunk]:
+    """Yields the chunks that make the pictures; those of the animation have right checksums."""
+    view, at, before = memoryview(content), len(START), b""
+    while at + _HEAD.size <= len(content):
+        length, kind = _HEAD.unpack_from(content, at)
+        start, end = at + _HEAD.size, at + _HEAD.size + length
+        if kind == b"IEND":
+            return
+        if kind in _ANIMATION or kind in _SHARED or kind == b"IHDR":
+            if end + _NUMBER.size > len(content):
+                break
+            if zlib.crc32(view[start - 4 : end]) != _NUMBER.unpack_from(content, end)[0]:
+                raise ValueError("a wrong checksum")
+            yield _Chunk(kind, view[start:end], kind == before)
+        at, before = end + _NUMBER.size, kind
+    raise ValueError("file is truncated")
+
+
+def _frames(chunks: list[_Chunk]) -> Iterator[Frame]:
+    """Yields the frames, each with its whole data."""
+    shared = [(chunk.kind, bytes(chunk.data)) for chunk in chunks if chunk.kind in _SHARED]
+    header = _HEADER.unpack(next(chunk.data for chunk in chunks if chunk.kind == b"IHDR"))
+    control: memoryview | None = None
+    pieces: list[memoryview] = []
+    number = 0
+    for kind, data, goes_on in chunks:
+        if kind in (b"fcTL", b"fdAT"):
+            if _NUMBER.unpack_from(data)[0] != number:
+                raise ValueError("a gap in the sequence")
+            number += 1
+        if kind == b"fcTL":
+            if control is not None:
+                yield _frame(control, pieces, header, shared)
+            control, pieces = data, []
+        elif kind in (b"fdAT", b"IDAT") and (control is not None or kind == b"fdAT"):
+            if control is None or (pieces and not goes_on):
+                raise ValueError("data that belong to no frame")
+            if kind == b"IDAT" and _box(control) != (0, 0, *header[:2]):
+                raise ValueError("the first frame is not the whole picture")
+            pieces.append(data if kind == b"IDAT" else data[_NUMBER.size :])
+    if control is not None:
+        yield _frame(control, pieces, header, shared)
+
+
+def _box(control: memoryview) -> tuple[int, int, int, int]:
+    """Returns the left, top, width and height in the data of an fcTL chunk."""
+    _, width, height, left, top, *_ = _CONTROL.unpack(control)
+    return left, top, width, height
+
+
+def _frame(
+    control: memoryview,
+    pieces: list[memoryview],
+    header: tuple[int, ...],
+    shared: list[tuple[bytes, bytes]],
+) -> Frame:
+    *_, delay, parts, dispose, blend = _CONTROL.unpack(control)
+    left, top, width, height = _box(control)
+    if not pieces or dispose >= len(_DISPOSALS) or blend > 1:
+        raise ValueError("a frame without data, or with an unknown way to draw it")
+    milliseconds = 1000 * delay // (parts or 100)
+    decode = partial(_decoded, (width, height, *header[2:]), pieces, shared, milliseconds)
+    frame = Frame(left, top, width, height, _DISPOSALS[dispose], blend == 1, decode)
+    refuse_outside(frame, (header[0], header[1]))
+    return frame
+
+
+def _decoded(
+    header: tuple[int, ...],
+    pieces: list[memoryview],
+    shared: list[tuple[bytes, bytes]],
+    milliseconds: int,
+) -> Decoded:
+    """Returns the pixels of a frame, decoded as a PNG of its own."""
+    data = b"".join(pieces)
+    _refuse_short(data, header)
+    chunks = [(b"IHDR", _HEADER.pack(*header)), *shared, (b"IDAT", data), (b"IEND", b"")]
+    alone = START + b"".join(
+        _HEAD.pack(len(data), kind) + data + _NUMBER.pack(zlib.crc32(data, zlib.crc32(kind)))
+        for kind, data in chunks
+    )
+    with Image.open(io.BytesIO(alone), formats=["PNG"]) as image:
+        image.load()
+        return Decoded(_rgba(image, header[2]), milliseconds)
+
+
+def _refuse_short(data: bytes, header: tuple[int, ...]) -> None:
+    """Refuses data of fewer rows than the frame has, which Pillow would take for black ones."""
+    width, height, depth, colour, _, _, interlaced = header
+    bits = depth * _SAMPLES[colour]
+    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
+    missing = 0
+    for left, top, across, down in passes:
+        columns, rows = -((left - width) // across), -((top - height) // down)
+        if columns > 0 and rows > 0:
+            missing += rows * (1 + (columns * bits + 7) // 8)
+    unpack = zlib.decompressobj()
+    while missing > 0:
+        piece = unpack.decompress(data, min(missing, _PIECE))
+        if not piece:
+            raise ValueError("file is truncated")
+        data = unpack.unconsumed_tail
+        missing -= len(piece)
+
+
+def _rgba(image: Image.Image, depth: int) -> Rgba:
+    """Returns the pixels in 8 bits, transparent where they have the transparent colour."""
+    clear = image.info.get("transparency")
+    if image.mode in ("1", "L") or image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.uint16)
+        if image.mode != "1" and depth < 8 and isinstance(clear, int):
+            clear *= 255 // ((1 << depth) - 1)  # Pillow has spread the values, not this one
+        grey = values >> 8 if depth == 16 else values * 255 if image.mode == "1" else values
+        opaque = values != clear if isinstance(clear, int) else np.ones(values.shape, bool)
+        return np.dstack([grey, grey, grey, 255 * opaque]).astype(np.uint8)
+    if image.mode == "RGB" and depth == 16 and isinstance(clear, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
+    return np.array(image.convert("RGBA"))

@@ -28,7 +28,7 @@ MOST_FRAMES = 3000
 #: All frames together draw at most this many times the pixels that a still may have, and so many
 #: times the canvas is looked at, so that an animation costs no more than a handful of the largest
 #: stills.
-MOST_STILLS = 4
+MOST_STILLS = 2
 
 #: Drawing a frame counts as this many pixels, at least.
 LEAST_WORK = 10_000

@@ -255,7 +255,9 @@ def test_no_more_than_so_many_frames_are_drawn() -> None:
     grown = b"," + struct.pack("<HHHH", 16, 16, 9_000, 9_000)  # refused by whoever draws so far
     content = place.join(parts[: MOST_FRAMES + 50]) + grown + place.join(parts[MOST_FRAMES + 50 :])
     seen = look(content, 2)
-    assert [index for index, _ in seen.seen] == [0, MOST_FRAMES - 1]
+    alike = MOST_FRAMES + 100  # frames of one grey follow each other; the first of them is seen
+    grey = (MOST_FRAMES - 1) * 256 // alike
+    assert [index for index, _ in seen.seen] == [0, -(-grey * alike // 256)]
     assert not seen.exhaustive
     assert seen.count == MOST_FRAMES + 1
 

@@ -32,11 +32,11 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | profile_length | fetch
+        confinement | polyglots | jpeg_segments | png_chunks | png_parts | boxes | icc | profile_length | fetch
         colour_codes | conversion
         png_colours
         profiles
-        formats | colours | animation
+        formats | colours | animation | orientation
         folder | frames
         pixels
         decode

@@ -55,7 +55,7 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
             a file up to 64 kB only, since its decoder cannot wait for more.
     """
     marker, frame = 0, b""
-    for kind, start in _jpeg_segments(content):
+    for kind, start in segments(content):
         if kind in _FRAMES:
             marker, frame = kind, content[start : start + 6]
             if kind in _ARITHMETIC:
@@ -66,7 +66,7 @@ def refuse_costly_jpeg(content: bytes, max_pixels: int) -> None:
                 _refuse_many_jpeg_scans(content, frame, max_pixels)
 
 
-def _jpeg_segments(content: bytes) -> Iterator[tuple[int, int]]:
+def segments(content: bytes) -> Iterator[tuple[int, int]]:
     """Yields the marker of each segment up to the first scan, and where its data begin.
 
     Decoders find the same segments: they too look for the next marker, whatever comes before it.

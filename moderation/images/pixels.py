@@ -14,12 +14,13 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from moderation.images.colours import Rgb, may_be_averaged, on_background, to_rgb
 from moderation.images.formats import opened
 from moderation.images.frames import look_at_frames
+from moderation.images.orientation import orientation
 
 #: The version of how files become pixels. It goes up whenever the pixels of some file change, since
 #: features are stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC
@@ -34,10 +35,6 @@ SCALE = 3
 
 #: An image that is longer than this many times its width is cropped to its middle before resizing.
 _LONGEST_RATIO = 20
-
-#: Longer EXIF data, in bytes, is ignored. Cameras write up to 64 kB, all that fits into one segment
-#: of a JPEG. Each of 65,535 entries may name the whole as its value, and Pillow would copy it.
-LONGEST_EXIF = 1_000_000
 
 #: What turns an image upright, by its EXIF orientation; then the orientations that exchange width
 #: and height, those that put the last column first, and those that put the last row first.
@@ -104,9 +101,10 @@ def read_squares(
     """
 
     def look(image: Image.Image) -> list[Pixels]:
-        box = _draft_pixels(image, ways, scale)
+        turn = _orientation(image, content)
+        box = _draft_pixels(image, ways, scale, turn)
         image.load()
-        upright, box = _upright_pixels(image, box)
+        upright, box = _upright_pixels(image, box, turn)
         shown = on_background(upright, "white")
         return [preprocess(shown, how, box) for how in ways]
 
@@ -134,14 +132,14 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
 
     def look(image: Image.Image) -> Rgb:
         image.load()
-        return _upright_pixels(image, (0, 0, *image.size))[0]
+        return _upright_pixels(image, (0, 0, *image.size), _orientation(image, content))[0]
 
     open_again = partial(opened, content, max_pixels)
     [(_, rgb)] = look_at_frames(content, open_again, look, frames=1, max_pixels=max_pixels).seen
     return rgb
 
 
-def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int) -> Box:
+def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int, turn: int) -> Box:
     """Lets a JPEG be decoded no larger than needed; returns the part that then is the image.
 
     Where its sides cannot be divided, that is all of it but a fraction of its last column and row.
@@ -154,39 +152,30 @@ def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int)
     # Without a way to preprocess there is nothing to resize to: the smallest will do.
     width, height = (scale * max(side) for side in zip(*sides, strict=True)) if sides else (1, 1)
     if isinstance(image, JpegImageFile) and may_be_averaged(image):
-        needed = (height, width) if _orientation(image) in _TURNED else (width, height)
+        needed = (height, width) if turn in _TURNED else (width, height)
         if drafted := image.draft(None, needed):
             return drafted[1]
     return (0, 0, *image.size)
 
 
-def _upright_pixels(image: Image.Image, box: Box) -> tuple[Rgb, Box]:
+def _upright_pixels(image: Image.Image, box: Box, turn: int) -> tuple[Rgb, Box]:
     """Returns a loaded image as RGB and upright, and where the box then is in it."""
-    orientation = _orientation(image)
     colours = to_rgb(image)
-    if orientation not in _UPRIGHT:
+    if turn not in _UPRIGHT:
         return colours, box
-    turn = _UPRIGHT[orientation]
-    rgb = colours.image.transpose(turn)
-    alpha = colours.alpha.transpose(turn) if colours.alpha else None
+    upright = _UPRIGHT[turn]
+    rgb = colours.image.transpose(upright)
+    alpha = colours.alpha.transpose(upright) if colours.alpha else None
     width, height = box[2:]
-    if orientation in _TURNED:
+    if turn in _TURNED:
         width, height = height, width
-    left = rgb.width - width if orientation in _RIGHT_TO_LEFT else 0
-    top = rgb.height - height if orientation in _BOTTOM_UP else 0
+    left = rgb.width - width if turn in _RIGHT_TO_LEFT else 0
+    top = rgb.height - height if turn in _BOTTOM_UP else 0
     return Rgb(rgb, alpha), (left, top, left + width, top + height)
 
 
-def _orientation(image: Image.Image) -> int:
-    """Returns how EXIF data turn the pixels; 1, upright, where they are too long or damaged."""
-    if len(image.info.get("exif") or b"") > LONGEST_EXIF:
-        return 1
-    exif = Image.Exif()  # not `getexif`, which reads texts and XMP too, as no browser does
-    try:
-        exif.load(image.info.get("exif") or b"")
-        return int(exif.get(ExifTags.Base.Orientation, 1))
-    except Exception:  # a photograph is not refused for a camera's faulty notes
-        return 1
+def _orientation(image: Image.Image, content: bytes) -> int:
+    return orientation(content, image.info.get("exif") if image.format == "AVIF" else None)
 
 
 def preprocess(image: Image.Image, how: Preprocessing, box: Box | None = None) -> Pixels:

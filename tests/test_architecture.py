@@ -32,16 +32,23 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        confinement | polyglots | jpeg_segments | png_chunks | png_parts | boxes | icc | profile_length | fetch
+        confinement | polyglots | jpeg_segments | png_chunks | png_parts | boxes | icc | fetch
+        profile_length
         colour_codes | conversion
         png_colours
         profiles
         formats | colours | animation | orientation
-        folder | frames
+        folder | frames | oddities
         pixels
         decode
     """,
     "moderation.images.animation": "frame\n gif | apng | canvas\n album",
+    "moderation.images.oddities": """
+        names | tail
+        profile
+        bmp | boxes | gif | jpeg | png | webp
+        finding
+    """,
     "moderation.images.fetch": """
         addresses | deadline | files | url
         network | stores

@@ -6,6 +6,7 @@ measured in Chromium, file by file; the tests hold the list.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
 
@@ -21,6 +22,7 @@ _ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
 _SHORT, _LONG = 3, 4
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _FIRST_ENTRY = 2
+_XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
 
 
 def orientation(content: bytes, exif: bytes | None = None) -> int:
@@ -97,3 +99,25 @@ def _is_orientation(order: str, tag: int, kind: int, count: int, value: bytes) -
 
 def _short(order: str, value: bytes) -> int:
     return int(struct.unpack(f"{order}H", value[:2])[0])
+
+
+def stated_orientations(tiff: bytes) -> set[int]:
+    """Returns every orientation that any reader might take from EXIF data, of whatever type."""
+    order = _BYTE_ORDERS.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return set()
+    stated: set[int] = set()
+    offsets = [tiff[4:8]]
+    for offset in offsets:
+        for tag, kind, _, value in _entries(tiff, order, offset):
+            if tag == _ORIENTATION:
+                whole = int(struct.unpack(f"{order}I", value)[0])
+                stated.add(whole if kind == _LONG else _short(order, value))
+            elif tag == _EXIF_DIRECTORY and len(offsets) < 2:
+                offsets.append(value)
+    return stated & set(range(1, 9))
+
+
+def xmp_orientations(xmp: bytes) -> set[int]:
+    """Returns the orientations that XMP states, which browsers do not read and others do."""
+    return {int(each) for each in _XMP_ORIENTATION.findall(xmp)}

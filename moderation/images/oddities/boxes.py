@@ -1,0 +1,153 @@
+"""Oddities of an AVIF or HEIC: a file of boxes, which describe a picture by properties."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from moderation.images.oddities.names import Oddity
+from moderation.images.oddities.profile import HDR_TRANSFERS, profile_oddities
+from moderation.images.oddities.tail import is_ordinary_tail
+from moderation.images.orientation import exif_orientation
+
+_MOST_BOXES = 2000
+_PICTURES = (b"av01", b"hvc1", b"grid", b"iden", b"iovl")
+#: Primaries and transfers that encoders write beside a profile without meaning to differ from it.
+_PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2, 12), (1, 2, 6, 13, 14, 15)
+#: Encoders round sizes up to whole blocks and cut what is too much, up to this many pixels.
+_ROUNDED = 16
+#: Turned by a quarter so many times against the clock, and mirrored, as an orientation of EXIF.
+_TURNS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
+
+
+class Box(NamedTuple):
+    """One box: its kind, and where its data begin and end."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def boxed_oddities(content: bytes) -> Iterator[Oddity]:
+    """Yields what is odd about an AVIF or HEIC, in any order and possibly more than once."""
+    outer = list(_boxes(content, 0, len(content)))
+    if outer and not is_ordinary_tail(content[outer[-1].end :]):
+        yield "trailing-data"
+    metas = [each for each in outer if each.kind == b"meta"]
+    if not metas:
+        return
+    try:
+        yield from _meta_oddities(content, list(_boxes(content, metas[0].start + 4, metas[0].end)))
+    except (struct.error, IndexError):  # damaged, as the decoder will say
+        return
+
+
+def _boxes(content: bytes, at: int, end: int) -> Iterator[Box]:
+    for _ in range(_MOST_BOXES):
+        if at + 8 > end:
+            return
+        length, kind = struct.unpack_from(">I4s", content, at)
+        start = at + 8
+        if length == 1 and at + 16 <= end:
+            length, start = int.from_bytes(content[at + 8 : at + 16]), at + 16
+        stop = at + length if length else end
+        if stop < start or stop > end:
+            return
+        yield Box(kind, start, stop)
+        at = stop
+
+
+def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
+    of = {each.kind: each for each in meta}
+    if b"pitm" not in of or b"iprp" not in of:
+        return
+    pitm = of[b"pitm"]
+    primary = int.from_bytes(content[pitm.start + 4 : pitm.end])
+    properties = list(_properties(content, of[b"iprp"], primary))
+    yield from _colour_oddities(content, properties)
+    yield from _aperture_oddities(content, properties)
+    turn = _turn(content, properties)
+    exif = content.find(b"Exif\0\0", of[b"iprp"].end)
+    if exif >= 0 and (exif_orientation(content[exif + 6 : exif + 65_536]) or 1) not in (1, turn):
+        yield "orientation-conflict"
+    if b"iinf" in of and len(_shown_items(content, of) | {primary}) > 1:
+        yield "several-pictures"
+
+
+def _properties(content: bytes, iprp: Box, item: int) -> Iterator[Box]:
+    """Yields the properties that belong to an item."""
+    inner = list(_boxes(content, iprp.start, iprp.end))
+    container = next((each for each in inner if each.kind == b"ipco"), None)
+    known = list(_boxes(content, container.start, container.end)) if container else []
+    for ipma in (each for each in inner if each.kind == b"ipma"):
+        version, wide = content[ipma.start], content[ipma.start + 3] & 1
+        [count] = struct.unpack_from(">I", content, ipma.start + 4)
+        at, number = ipma.start + 8, ">I" if version else ">H"
+        for _ in range(min(count, _MOST_BOXES)):
+            [owner] = struct.unpack_from(number, content, at)
+            at += struct.calcsize(number)
+            length = content[at]
+            at += 1
+            for _ in range(length):
+                index = content[at] & 0x7F
+                if wide:
+                    index = index << 8 | content[at + 1]
+                at += 2 if wide else 1
+                if owner == item and 0 < index <= len(known):
+                    yield known[index - 1]
+
+
+def _colour_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity]:
+    colours = [content[each.start : each.end] for each in properties if each.kind == b"colr"]
+    codes = [struct.unpack(">HH", each[4:8]) for each in colours if each.startswith(b"nclx")]
+    profiles = [each[4:] for each in colours if each[:4] in (b"prof", b"rICC")]
+    if any(code[1] in HDR_TRANSFERS for code in codes):
+        yield "hdr"
+    is_plain = all(p in _PLAIN_PRIMARIES and t in _PLAIN_TRANSFERS for p, t in codes)
+    if len(profiles) > 1 or len(set(codes)) > 1 or (profiles and not is_plain):
+        yield "two-profiles"
+    for profile in profiles[:2]:
+        yield from profile_oddities(profile, None)
+
+
+def _aperture_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity]:
+    sizes = [each for each in properties if each.kind == b"ispe"]
+    for clap in (each for each in properties if each.kind == b"clap"):
+        across, a, down, b = struct.unpack_from(">IIII", content, clap.start)
+        for ispe in sizes:
+            width, height = struct.unpack_from(">II", content, ispe.start + 4)
+            if width - across / max(1, a) > _ROUNDED or height - down / max(1, b) > _ROUNDED:
+                yield "clean-aperture"
+
+
+def _turn(content: bytes, properties: list[Box]) -> int:
+    turns = [content[each.start] & 3 for each in properties if each.kind == b"irot"]
+    mirrors = [content[each.start] & 1 for each in properties if each.kind == b"imir"]
+    return _TURNS[mirrors[0] if mirrors else None][turns[0] if turns else 0]
+
+
+def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:
+    """Returns the pictures that are not hidden, no part of another and no note to it."""
+    iinf = of[b"iinf"]
+    entries = iinf.start + (6 if content[iinf.start] == 0 else 8)
+    shown = set()
+    for each in _boxes(content, entries, iinf.end):
+        version, hidden = content[each.start], content[each.start + 3] & 1
+        number, at = (">H", 6) if version < 3 else (">I", 8)
+        kind = content[each.start + at + 2 : each.start + at + 6]
+        if kind in _PICTURES and not hidden:
+            shown.add(struct.unpack_from(number, content, each.start + 4)[0])
+    if b"iref" not in of:
+        return shown
+    iref = of[b"iref"]
+    number = ">I" if content[iref.start] else ">H"
+    size = struct.calcsize(number)
+    for each in _boxes(content, iref.start + 4, iref.end):
+        [origin] = struct.unpack_from(number, content, each.start)
+        if each.kind in (b"thmb", b"auxl"):
+            shown.discard(origin)
+        elif each.kind == b"dimg":
+            rest = content[each.start + size + 2 : each.end]
+            shown -= {number_[0] for number_ in struct.iter_unpack(number, rest)}
+    return shown

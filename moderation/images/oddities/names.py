@@ -1,0 +1,34 @@
+"""The names of oddities, and which of them ordinary cameras, phones and editors make."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+#: What viewers read differently by design; docs/oddities.md says what each name means.
+Oddity = Literal[
+    "bmp-profile",
+    "clean-aperture",
+    "damaged-chunk",
+    "default-image-apart",
+    "extreme-gamma",
+    "hdr",
+    "late-chunk",
+    "orientation-conflict",
+    "profile-of-other-colours",
+    "several-pictures",
+    "sizes-disagree",
+    "table-profile",
+    "trailing-data",
+    "two-animation-headers",
+    "two-profiles",
+    "webp-orientation",
+]
+
+ORDINARY: frozenset[Oddity] = frozenset(
+    (
+        "hdr",  # cameras write PQ and HLG into HEIC and AVIF
+        "profile-of-other-colours",  # editors keep the profile when they make a picture grey
+        "several-pictures",  # phones write gain maps, stereo pairs and bursts, with an index
+        "webp-orientation",  # converters copy a phone's EXIF data and do not turn the pixels
+    )
+)

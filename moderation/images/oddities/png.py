@@ -1,0 +1,90 @@
+"""Oddities of a PNG."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+
+from moderation.images.oddities.names import Oddity
+from moderation.images.oddities.profile import HDR_TRANSFERS, profile_oddities
+from moderation.images.oddities.tail import is_ordinary_tail
+from moderation.images.orientation import exif_orientation, stated_orientations, xmp_orientations
+from moderation.images.png_parts import PngChunk, png_parts
+
+_COLOURS = (b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB")
+#: Whose checksums are compared: what a picture is made of, and what changes it.
+_CHECKED = (*_COLOURS, b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"acTL", b"fcTL", b"fdAT", b"eXIf")
+#: Of a profile, enough for its list of tags.
+_PROFILE_HEAD = 4096
+_LONGEST_XMP = 1_000_000
+
+#: The code of sRGB in cICP: primaries, transfer, matrix, full range.
+_SRGB = bytes((1, 13, 0, 1))
+
+
+def png_oddities(content: bytes) -> Iterator[Oddity]:
+    """Yields what is odd about a PNG, in any order and possibly more than once."""
+    chunks = list(png_parts(content))
+    first = next((i for i, each in enumerate(chunks) if each.kind == b"IDAT"), len(chunks))
+    before, after = chunks[:first], chunks[first:]
+    if any(each.kind in _CHECKED and not each.is_whole(content) for each in chunks):
+        yield "damaged-chunk"
+    if any(each.kind in _COLOURS for each in after):
+        yield "late-chunk"
+    yield from _colour_oddities(content, before)
+    yield from _orientation_oddities(content, before, after)
+    yield from _animation_oddities(before, after)
+    if (
+        chunks
+        and chunks[-1].kind == b"IEND"
+        and not is_ordinary_tail(content[chunks[-1].end + 4 :])
+    ):
+        yield "trailing-data"
+
+
+def _data(content: bytes, chunks: list[PngChunk], kind: bytes) -> list[bytes]:
+    return [content[each.start : each.end] for each in chunks if each.kind == kind]
+
+
+def _colour_oddities(content: bytes, before: list[PngChunk]) -> Iterator[Oddity]:
+    codes, profiles = _data(content, before, b"cICP"), _data(content, before, b"iCCP")
+    beside = profiles or (codes != [_SRGB] and _data(content, before, b"sRGB"))
+    if len(profiles) > 1 or len(set(codes)) > 1 or (codes and beside):
+        yield "two-profiles"
+    if any(code[1:2] and code[1] in HDR_TRANSFERS for code in codes):
+        yield "hdr"
+    gammas = [int.from_bytes(each) for each in _data(content, before, b"gAMA")]
+    if any(not 30_000 <= gamma <= 110_000 for gamma in gammas):
+        yield "extreme-gamma"
+    space = b"GRAY" if content[25:26] in (b"\0", b"\4") else b"RGB "
+    for profile in profiles:
+        yield from profile_oddities(_unpacked(profile), space)
+
+
+def _unpacked(profile: bytes) -> bytes:
+    try:
+        return zlib.decompressobj().decompress(profile[profile.find(b"\0") + 2 :], _PROFILE_HEAD)
+    except zlib.error:  # no viewer can use it
+        return b""
+
+
+def _orientation_oddities(
+    content: bytes, before: list[PngChunk], after: list[PngChunk]
+) -> Iterator[Oddity]:
+    blocks, late = _data(content, before, b"eXIf"), _data(content, after, b"eXIf")
+    turn = (exif_orientation(blocks[0]) if blocks else None) or 1
+    if any(each - {turn} for each in map(stated_orientations, late)):
+        yield "late-chunk"
+    notes = [each[:_LONGEST_XMP] for each in _data(content, before + after, b"iTXt")]
+    stated = [*map(stated_orientations, blocks), *map(xmp_orientations, notes)]
+    if any(each - {turn} for each in stated):
+        yield "orientation-conflict"
+
+
+def _animation_oddities(before: list[PngChunk], after: list[PngChunk]) -> Iterator[Oddity]:
+    heads = [each for each in before if each.kind == b"acTL"]
+    late = [each for each in after if each.kind == b"acTL"]
+    if len(heads) + len(late) > 1 or late:
+        yield "two-animation-headers"
+    if heads and all(each.kind != b"fcTL" for each in before):
+        yield "default-image-apart"

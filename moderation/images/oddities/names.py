@@ -9,6 +9,7 @@ Oddity = Literal[
     "bmp-profile",
     "clean-aperture",
     "damaged-chunk",
+    "damaged-frame",
     "default-image-apart",
     "extreme-gamma",
     "hdr",

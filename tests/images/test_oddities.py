@@ -1,0 +1,252 @@
+"""What viewers read differently is named, and ordinary files have no oddity."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from PIL import Image
+
+from moderation.images.formats import FORMATS
+from moderation.images.oddities.finding import oddities
+from moderation.images.oddities.names import ORDINARY, Oddity
+from tests.conftest import ROOT
+from tests.support.hostile_files import box, chunk, saved, segment
+
+SIX = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
+THREE = SIX.replace(b"\1\0\0\0\6", b"\1\0\0\0\3")
+LONG_SIX = SIX.replace(b"\x12\1\3", b"\x12\1\4")
+XMP = b'http://ns.adobe.com/xap/1.0/\0<a tiff:Orientation="6"/>'
+MP4 = box(b"ftyp", b"mp42\0\0\0\0mp42") + box(b"mdat", bytes(90) + b"film")
+
+
+def picture(size: tuple[int, int] = (64, 48)) -> Image.Image:
+    return Image.linear_gradient("L").resize(size).convert("RGB")
+
+
+def icc(space: bytes = b"RGB ", *tags: bytes) -> bytes:
+    body = bytes(16) + space + bytes(108) + struct.pack(">I", len(tags))
+    return body + b"".join(tag + struct.pack(">II", 128, 4) for tag in tags)
+
+
+def packed(profile: bytes) -> bytes:
+    return b"x\0\0" + zlib.compress(profile)
+
+
+def png(before: bytes = b"", after: bytes = b"", end: bytes = b"", plain: bytes = b"") -> bytes:
+    plain = plain or saved(picture(), "PNG")
+    pixels, last = plain.index(b"IDAT") - 4, plain.rindex(b"IEND") - 4
+    return plain[:pixels] + before + plain[pixels:last] + after + plain[last:] + end
+
+
+def jpeg(*segments: tuple[int, bytes], end: bytes = b"") -> bytes:
+    plain = saved(picture(), "JPEG")
+    return plain[:2] + b"".join(segment(*each) for each in segments) + plain[2:] + end
+
+
+def animation() -> bytes:
+    others = [picture().rotate(90 * i) for i in (1, 2)]
+    return saved(picture(), "PNG", save_all=True, append_images=others)
+
+
+def webp(extra: bytes = b"", *, width: int = 64, end: bytes = b"") -> bytes:
+    image = saved(picture(), "WEBP", lossless=True)[12:]
+    head = b"VP8X" + struct.pack("<II", 10, 8) + (width - 1).to_bytes(3, "little") + b"\x2f\0\0"
+    body = b"WEBP" + head + image + extra
+    return b"RIFF" + struct.pack("<I", len(body)) + body + end
+
+
+def riff(kind: bytes, data: bytes) -> bytes:
+    return kind + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+
+
+def bmp(space: bytes, gamma: float = 0) -> bytes:
+    gammas = struct.pack("<III", *[int(gamma * 65_536)] * 3)
+    head = struct.pack("<IiiHHIIiiII", 124, 1, 1, 1, 24, 0, 4, 0, 0, 0, 0)
+    head += bytes(16) + space + bytes(36) + gammas + bytes(16)
+    return b"BM" + struct.pack("<IHHI", 142, 0, 0, 138) + head + bytes(4)
+
+
+def avif(transfer: int) -> bytes:
+    plain = saved(picture(), "AVIF", quality=50)
+    at = plain.index(b"nclx") + 6
+    return plain[:at] + struct.pack(">H", transfer) + plain[at + 2 :]
+
+
+PIECE = b"ICC_PROFILE\0"
+GIF = saved(picture(), "GIF")
+FRAME = GIF.index(b"\x2c\0\0\0\0") + 5
+SCREEN = GIF[:6] + struct.pack("<HH", 32, 48) + GIF[10:]
+SOF = struct.pack(">BHHB", 8, 8, 8, 1) + b"\1\x11\0"
+ANIMATED = animation()
+APART = ANIMATED.replace(ANIMATED[(at := ANIMATED.index(b"fcTL") - 4) : at + 38], b"", 1)
+HURT = ANIMATED.rindex(b"fdAT") + 8
+
+ODD: dict[str, tuple[bytes, set[str]]] = {
+    "iCCP twice": (png(chunk(b"iCCP", packed(icc())) * 2), {"two-profiles"}),
+    "cICP beside iCCP": (
+        png(chunk(b"cICP", bytes((9, 14, 0, 1))) + chunk(b"iCCP", packed(icc()))),
+        {"two-profiles"},
+    ),
+    "cICP of PQ": (png(chunk(b"cICP", bytes((9, 16, 0, 1)))), {"hdr"}),
+    "gAMA of 3": (png(chunk(b"gAMA", struct.pack(">I", 300_000))), {"extreme-gamma"}),
+    "gAMA of 0": (png(chunk(b"gAMA", bytes(4))), {"extreme-gamma"}),
+    **{
+        f"late {kind.decode()}": (png(after=chunk(kind, bytes(4))), {"late-chunk"})
+        for kind in (b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB")
+    },
+    "late eXIf": (png(after=chunk(b"eXIf", SIX)), {"late-chunk"}),
+    "two eXIf": (png(chunk(b"eXIf", SIX) + chunk(b"eXIf", THREE)), {"orientation-conflict"}),
+    "eXIf of LONG": (png(chunk(b"eXIf", LONG_SIX)), {"orientation-conflict"}),
+    "PNG with XMP": (png(chunk(b"iTXt", XMP)), {"orientation-conflict"}),
+    "wrong checksum": (
+        png(chunk(b"gAMA", struct.pack(">I", 45_455))[:-1] + b"?"),
+        {"damaged-chunk"},
+    ),
+    "PNG and more": (png(end=b"and more"), {"trailing-data"}),
+    "RGB tables": (png(chunk(b"iCCP", packed(icc(b"RGB ", b"A2B0")))), {"table-profile"}),
+    "CMYK profile": (png(chunk(b"iCCP", packed(icc(b"CMYK")))), {"profile-of-other-colours"}),
+    "acTL twice": (
+        png(chunk(b"acTL", struct.pack(">II", 2, 0)), plain=ANIMATED),
+        {"two-animation-headers"},
+    ),
+    "default image apart": (APART, {"default-image-apart"}),
+    "damaged frame": (
+        ANIMATED[:HURT] + b"\0\0\0\0" + ANIMATED[HURT + 4 :],
+        {"damaged-chunk", "damaged-frame"},
+    ),
+    "ICC part missing": (jpeg((0xE2, PIECE + b"\1\2" + icc())), {"two-profiles"}),
+    "ICC twice": (jpeg(*[(0xE2, PIECE + b"\1\1" + icc())] * 2), {"two-profiles"}),
+    "EXIF blocks differ": (
+        jpeg((0xE1, b"Exif\0\0" + SIX), (0xE1, b"Exif\0\0" + THREE)),
+        {"orientation-conflict"},
+    ),
+    "XMP turns": (jpeg((0xE1, XMP)), {"orientation-conflict"}),
+    "two frames": (jpeg((0xC0, SOF)), {"sizes-disagree"}),
+    "bytes between segments": (
+        (whole := jpeg())[:20] + b"hello" + whole[20:],
+        {"damaged-chunk"},
+    ),
+    "JPEG and more": (jpeg(end=b"and more"), {"trailing-data"}),
+    "JPEG and another": (jpeg(end=jpeg()), {"several-pictures", "trailing-data"}),
+    "MPO": (
+        saved(picture(), "MPO", save_all=True, append_images=[picture((32, 24))]),
+        {"several-pictures"},
+    ),
+    "WebP and more": (webp(end=b"and more"), {"trailing-data"}),
+    "WebP on another canvas": (webp(width=65), {"sizes-disagree"}),
+    "WebP with EXIF": (webp(riff(b"EXIF", SIX)), {"webp-orientation"}),
+    "WebP with two profiles": (webp(riff(b"ICCP", icc()) * 2), {"two-profiles"}),
+    "GIF and more": (GIF + b"and more", {"trailing-data"}),
+    "GIF outside its screen": (SCREEN, {"sizes-disagree"}),
+    "BMP with a profile": (bmp(b"DEBM"), {"bmp-profile"}),
+    "BMP of gamma 9": (bmp(bytes(4), 9), {"extreme-gamma"}),
+    "AVIF of PQ": (avif(16), {"hdr"}),
+    "AVIF and more": (saved(picture(), "AVIF") + b"and more", {"trailing-data"}),
+}
+
+PLAIN: dict[str, bytes] = {
+    **{form: saved(picture(), form) for form in FORMATS},
+    "animated PNG": ANIMATED,
+    "animated WebP": saved(
+        picture(), "WEBP", save_all=True, append_images=[picture().rotate(90)], duration=9
+    ),
+    "sRGB": png(chunk(b"sRGB", b"\0") + chunk(b"gAMA", struct.pack(">I", 45_455))),
+    "linear": png(chunk(b"gAMA", struct.pack(">I", 100_000))),
+    "turned PNG": png(chunk(b"eXIf", SIX)),
+    "turned JPEG": jpeg((0xE1, b"Exif\0\0" + SIX), (0xE1, XMP)),
+    "profile in two parts": jpeg((0xE2, PIECE + b"\1\2" + icc()), (0xE2, PIECE + b"\2\2more")),
+    "padded JPEG": jpeg(end=bytes(1000)),
+    "motion photo": jpeg(end=MP4),
+    "Samsung's list": jpeg(end=b"\0\0\1\x0a\x0e\0\0\0Image_UTC_Data1SEFH\0\0SEFT"),
+    "BMP of gamma 2.2": bmp(bytes(4), 2.2),
+    "turned AVIF": saved(picture(), "AVIF", exif=SIX),
+}
+
+#: How each program writes a photograph; {} is the photograph, {out} the new file.
+PROGRAMS = {
+    "gm png": "gm convert {} {out}.png",
+    "gm gif": "gm convert {} {out}.gif",
+    "ffmpeg png": "ffmpeg -v error -i {} {out}.png",
+    "ffmpeg webp": "ffmpeg -v error -i {} {out}.webp",
+    "ffmpeg bmp": "ffmpeg -v error -i {} {out}.bmp",
+    "vips jpeg": "vips copy {} {out}.jpg",
+    "jpegtran": "jpegtran -rotate 90 -copy all -outfile {out}.jpg {}",
+    "cwebp": "cwebp -quiet -metadata all {} -o {out}.webp",
+    "cwebp lossless": "cwebp -quiet -lossless {} -o {out}.webp",
+    "avifenc": "avifenc -s 9 {} {out}.avif",
+    "heif-enc": "heif-enc {} -o {out}.heic",
+    "exiftool": "exiftool -q -Artist=x -Orientation#=6 -o {out}.jpg {}",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_odd_is_named(name: str) -> None:
+    content, names = ODD[name]
+    assert set(oddities(content)) == names
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_what_is_ordinary_has_no_oddity(name: str) -> None:
+    assert oddities(PLAIN[name]) == ()
+
+
+@pytest.mark.parametrize("cut", [10, 30, 100, 300])
+@pytest.mark.parametrize("name", [*ODD, *PLAIN])
+def test_a_file_that_is_cut_raises_nothing(name: str, cut: int) -> None:
+    content = ODD[name][0] if name in ODD else PLAIN[name]
+    names = oddities(content[:cut])
+    assert set(names) <= set(get_args(Oddity))
+
+
+def test_the_names_are_sorted_documented_and_some_are_ordinary() -> None:
+    names = get_args(Oddity)
+    assert list(names) == sorted(set(names))
+    assert set(names) > ORDINARY
+    page = (ROOT / "docs" / "oddities.md").read_text()
+    assert [name for name in names if f"| `{name}` |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("apng-damaged-middle-frame.png", ("damaged-frame",)),
+        ("apng-default-image-apart.png", ("default-image-apart",)),
+        ("jpeg-xmp-orientation-6.jpg", ("orientation-conflict",)),
+        ("png-cicp-and-iccp.png", ("two-profiles",)),
+        ("png-gama-decoy.png", ("extreme-gamma",)),
+        ("png-grey-with-rgb-profile.png", ("profile-of-other-colours",)),
+        ("plain.png", ()),
+    ],
+)
+def test_files_that_passed_for_another_picture_are_named(
+    name: str, found: tuple[str, ...], objects: Path
+) -> None:
+    assert oddities((objects.parents[1] / "seen" / name).read_bytes()) == found
+
+
+def test_photographs_have_no_oddity(objects: Path, faces: Path) -> None:
+    paths = [*objects.rglob("*.jpg"), *faces.rglob("*.jpg")]
+    assert len(paths) == 875
+    assert {path.name for path in paths if oddities(path.read_bytes())} == set()
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_photographs_that_a_program_wrote_have_no_oddity(
+    program: str, objects: Path, tmp_path: Path
+) -> None:
+    if shutil.which(PROGRAMS[program].split()[0]) is None:
+        pytest.skip(f"there is no {program.split()[0]} on the PATH")
+    for i, path in enumerate(sorted(objects.rglob("*.jpg"))[::35]):
+        command = [part.format(path, out=tmp_path / str(i)) for part in PROGRAMS[program].split()]
+        subprocess.run(command, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+    written = sorted(tmp_path.iterdir())
+    assert len(written) == 5
+    assert {path.name: oddities(path.read_bytes()) for path in written} == {
+        path.name: () for path in written
+    }

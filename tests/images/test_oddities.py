@@ -78,6 +78,51 @@ def avif(transfer: int) -> bytes:
     return plain[:at] + struct.pack(">H", transfer) + plain[at + 2 :]
 
 
+def boxed(*properties: bytes, items: bytes = b"", more: bytes = b"") -> bytes:
+    """Returns the boxes of an AVIF whose picture, number 1, has these properties."""
+    whole = bytes(4)
+    owned = struct.pack(">IHB", 1, 1, len(properties)) + bytes(range(1, len(properties) + 1))
+    container = box(b"ipco", b"".join(properties))
+    about = box(b"iprp", container + box(b"ipma", whole + owned))
+    listed = box(b"iinf", whole + struct.pack(">H", 2) + items)
+    head = box(b"pitm", whole + b"\0\1") + listed + about + more
+    return box(b"ftyp", b"avif\0\0\0\0avif") + box(b"meta", whole + head)
+
+
+def item(number: int, kind: bytes = b"av01", *, hidden: int = 0) -> bytes:
+    return box(b"infe", bytes((2, 0, 0, hidden)) + struct.pack(">HH", number, 0) + kind + b"\0")
+
+
+def colours(primaries: int, transfer: int) -> bytes:
+    return box(b"colr", b"nclx" + struct.pack(">HHHB", primaries, transfer, 6, 128))
+
+
+def clap(width: int) -> bytes:
+    return box(b"clap", struct.pack(">8I", width, 1, 48, 1, 0, 1, 0, 1))
+
+
+def avif_with_exif(exif: bytes) -> bytes:
+    """Returns an AVIF whose EXIF data state a turn and whose boxes do not."""
+    other = SIX.replace(b"\x12\1\3", b"\0\1\3")
+    content = saved(picture(), "AVIF", exif=other)
+    assert other in content
+    return content.replace(other, exif)
+
+
+PROFILE = box(b"colr", b"prof" + icc())
+SIZE = box(b"ispe", struct.pack(">III", 0, 64, 48))
+EXIF = bytes(4) + SIX
+#: An item of EXIF data, which lie inside the description.
+NOTED = {
+    "items": item(2, b"Exif"),
+    "more": box(b"idat", EXIF)
+    + box(
+        b"iloc",
+        bytes((1, 0, 0, 0, 0x44, 0)) + struct.pack(">5HII", 1, 2, 1, 0, 1, 0, len(EXIF)),
+    ),
+}
+ADOBE = b"Adobe\0\x64" + bytes(4)
+
 PIECE = b"ICC_PROFILE\0"
 GIF = saved(picture(), "GIF")
 FRAME = GIF.index(b"\x2c\0\0\0\0") + 5
@@ -146,6 +191,15 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
     "GIF outside its screen": (SCREEN, {"sizes-disagree"}),
     "BMP with a profile": (bmp(b"DEBM"), {"bmp-profile"}),
     "BMP of gamma 9": (bmp(bytes(4), 9), {"extreme-gamma"}),
+    "Adobe against JFIF": (jpeg((0xEE, ADOBE + b"\0")), {"two-profiles"}),
+    "WebP still beside frames": (webp(riff(b"ANMF", bytes(16))), {"default-image-apart"}),
+    "two colr profiles": (boxed(PROFILE, PROFILE), {"two-profiles"}),
+    "colr linear beside a profile": (boxed(PROFILE, colours(1, 8)), {"two-profiles"}),
+    "two nclx": (boxed(colours(1, 13), colours(9, 1)), {"two-profiles"}),
+    "clap": (boxed(SIZE, clap(40)), {"clean-aperture"}),
+    "EXIF and no boxes": (avif_with_exif(SIX), {"orientation-conflict"}),
+    "EXIF against a box": (boxed(box(b"irot", b"\1"), **NOTED), {"orientation-conflict"}),
+    "two shown items": (boxed(items=item(1) + item(2)), {"several-pictures"}),
     "AVIF of PQ": (avif(16), {"hdr"}),
     "AVIF and more": (saved(picture(), "AVIF") + b"and more", {"trailing-data"}),
 }
@@ -165,6 +219,12 @@ PLAIN: dict[str, bytes] = {
     "motion photo": jpeg(end=MP4),
     "Samsung's list": jpeg(end=b"\0\0\1\x0a\x0e\0\0\0Image_UTC_Data1SEFH\0\0SEFT"),
     "BMP of gamma 2.2": bmp(bytes(4), 2.2),
+    "Adobe beside JFIF": jpeg((0xEE, ADOBE + b"\1")),
+    "EXIF as a box": boxed(box(b"irot", b"\3"), **NOTED),
+    "box alone": boxed(box(b"irot", b"\3")),
+    "clap of rounding": boxed(SIZE, clap(62)),
+    "nclx beside its profile": boxed(PROFILE, colours(12, 13)),
+    "a hidden item": boxed(items=item(1) + item(2, hidden=1)),
     "turned AVIF": saved(picture(), "AVIF", exif=SIX),
 }
 

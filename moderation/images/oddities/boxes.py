@@ -68,10 +68,10 @@ def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
     yield from _colour_oddities(content, properties)
     yield from _aperture_oddities(content, properties)
     turn = _turn(content, properties)
-    exif = content.find(b"Exif\0\0", of[b"iprp"].end)
-    if exif >= 0 and (exif_orientation(content[exif + 6 : exif + 65_536]) or 1) not in (1, turn):
+    notes = _exif_blocks(content, of)
+    if any((exif_orientation(each) or 1) not in (1, turn) for each in notes):
         yield "orientation-conflict"
-    if b"iinf" in of and len(_shown_items(content, of) | {primary}) > 1:
+    if len(_shown_items(content, of) | {primary}) > 1:
         yield "several-pictures"
 
 
@@ -127,17 +127,61 @@ def _turn(content: bytes, properties: list[Box]) -> int:
     return _TURNS[mirrors[0] if mirrors else None][turns[0] if turns else 0]
 
 
-def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:
-    """Returns the pictures that are not hidden, no part of another and no note to it."""
-    iinf = of[b"iinf"]
+def _items(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, bytes, bool]]:
+    """Yields the number of each item, its kind, and whether it is hidden."""
+    iinf = of.get(b"iinf")
+    if iinf is None:
+        return
     entries = iinf.start + (6 if content[iinf.start] == 0 else 8)
-    shown = set()
     for each in _boxes(content, entries, iinf.end):
         version, hidden = content[each.start], content[each.start + 3] & 1
         number, at = (">H", 6) if version < 3 else (">I", 8)
         kind = content[each.start + at + 2 : each.start + at + 6]
-        if kind in _PICTURES and not hidden:
-            shown.add(struct.unpack_from(number, content, each.start + 4)[0])
+        yield struct.unpack_from(number, content, each.start + 4)[0], kind, bool(hidden)
+
+
+def _exif_blocks(content: bytes, of: dict[bytes, Box]) -> Iterator[bytes]:
+    """Yields the EXIF data of the file, without their prefix."""
+    wanted = {number for number, kind, _ in _items(content, of) if kind == b"Exif"}
+    if not wanted or b"iloc" not in of:
+        return
+    for number, start, length in _places(content, of):
+        if number in wanted:
+            data = content[start : start + length]
+            yield data[4 + int.from_bytes(data[:4]) :].removeprefix(b"Exif\0\0")
+
+
+def _places(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, int, int]]:
+    """Yields the number of each item, and where its first piece begins and how long it is."""
+    at = of[b"iloc"].start
+    version = content[at]
+    of_offset, of_length = content[at + 4] >> 4, content[at + 4] & 15
+    of_origin, of_index = content[at + 5] >> 4, content[at + 5] & 15 if version else 0
+    wide = 4 if version == 2 else 2
+    origin = of[b"idat"].start if b"idat" in of else 0
+
+    def number(size: int) -> int:
+        nonlocal at
+        at += size
+        return int.from_bytes(content[at - size : at])
+
+    at += 6
+    for _ in range(min(number(wide), _MOST_BOXES)):
+        item = number(wide)
+        is_inside = version > 0 and number(2) & 15 == 1
+        number(2)
+        begin = number(of_origin) + (origin if is_inside else 0)
+        for piece in range(min(number(2), _MOST_BOXES)):
+            number(of_index)
+            offset, length = number(of_offset), number(of_length)
+            if piece == 0:
+                yield item, begin + offset, length
+
+
+def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:
+    """Returns the pictures that are not hidden, no part of another and no note to it."""
+    items = _items(content, of)
+    shown = {number for number, kind, hidden in items if kind in _PICTURES and not hidden}
     if b"iref" not in of:
         return shown
     iref = of[b"iref"]

@@ -17,13 +17,15 @@ from moderation.images.orientation import (
     xmp_orientations,
 )
 
-_SOI, _EOI, _SOS, _APP1, _APP2 = 0xD8, 0xD9, 0xDA, 0xE1, 0xE2
+_SOI, _EOI, _SOS, _APP0, _APP1, _APP2, _APP14 = 0xD8, 0xD9, 0xDA, 0xE0, 0xE1, 0xE2, 0xEE
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 #: Where coded pixels end: at a marker that is not a restart.
 _NEXT = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _MOST_SEGMENTS = 2000
 
+#: What says how three components are coded: JFIF that they are YCbCr, Adobe's byte 11 that or RGB.
+_JFIF, _ADOBE = b"JFIF\0", b"Adobe"
 _PROFILE, _INDEX, _XMP = b"ICC_PROFILE\0", b"MPF\0", b"http://ns.adobe.com/xap/1.0/\0"
 #: The tag of an MPF index that lists the pictures, and the length of an entry of its list.
 _LIST, _ENTRY = 0xB002, 16
@@ -84,8 +86,16 @@ def _profile_oddities(
     counts = {each[1] for each in pieces if len(each) > 1}
     if pieces and (counts != {len(pieces)} or sorted(numbers) != list(range(1, len(pieces) + 1))):
         yield "two-profiles"
+    channels = content[frames[0].start + 5] if frames and frames[0].end <= len(content) else 0
+    codings = {
+        content[each.start + 11 : each.start + 12]
+        for each in parts
+        if content.startswith(_ADOBE, each.start) and each.marker == _APP14
+    }
+    is_jfif = any(content.startswith(_JFIF, each.start) for each in parts if each.marker == _APP0)
+    if channels == 3 and (len(codings) > 1 or (is_jfif and codings - {b"\1"})):
+        yield "two-profiles"
     if pieces:
-        channels = content[frames[0].start + 5] if frames and frames[0].end <= len(content) else 0
         space = {1: b"GRAY", 3: b"RGB ", 4: b"CMYK"}.get(channels)
         yield from profile_oddities(pieces[0][2:], space)
 

@@ -62,7 +62,7 @@ def _colour_oddities(content: bytes, before: list[PngChunk]) -> Iterator[Oddity]
     if any(not 30_000 <= gamma <= 110_000 for gamma in gammas):
         yield "extreme-gamma"
     space = b"GRAY" if content[25:26] in (b"\0", b"\4") else b"RGB "
-    for profile in profiles:
+    for profile in profiles[:2]:
         yield from profile_oddities(_unpacked(profile), space)
 
 

@@ -24,7 +24,9 @@ def webp_oddities(content: bytes) -> Iterator[Oddity]:
     if len(stills) > 1:
         yield "several-pictures"
         yield "trailing-data"
-    if canvas and len(canvas) >= 6 and stills:
+    if stills and any(kind == b"ANMF" for kind, _, _ in parts):
+        yield "default-image-apart"
+    elif canvas and len(canvas) >= 6 and stills:
         size = (int.from_bytes(canvas[:3], "little") + 1, int.from_bytes(canvas[3:6], "little") + 1)
         if _size(content, *stills[0]) not in (size, None):
             yield "sizes-disagree"

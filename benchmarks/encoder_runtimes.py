@@ -27,7 +27,8 @@ from moderation.encoders.clip import ImageTower, tower_on_torch
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_hardware_threads
 from moderation.encoders.options import ModelOptions
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
 
 SIDE = 224
 PREPROCESSING = Preprocessing(

@@ -28,13 +28,14 @@ from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
+from moderation.images.looks import Look, Seen
 from moderation.messages import QUEUES, ModerationResponse, Verdict
 from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.depth import look_at_depths
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.pipeline import Pipeline, Timer
-from moderation.scoring.verdict import decide, deciding_frame, make_verdict
+from moderation.scoring.verdict import decide, deciding_look, make_verdict
 from moderation.settings import load_settings
 
 LABELS_OF_A_POLICY = 20
@@ -82,11 +83,11 @@ def _verdict(classifier: Classifier, feature: Float32s) -> Verdict:
     """Returns the verdict on one (1, d) feature, as the pipeline makes it."""
     policy, cosines = classifier.policy, classifier.similarities(feature)
     scores = classifier.scores(cosines)
-    frame = deciding_frame(policy, cosines, scores)
+    look = deciding_look(policy, cosines, scores)
     return make_verdict(
         policy,
-        decide(policy, cosines[frame], scores[frame]),
-        frame=frame,
+        decide(policy, cosines[look], scores[look]),
+        seen=Seen(Look(look, (0, 0, 640, 480)), 1, True, ()),
         model=RandomEncoder.stamp,
         request_id=str(uuid.UUID(int=0)),
         image_sha256="0" * 64,

@@ -12,7 +12,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from moderation.encoders.clip import ImageTower
 from moderation.encoders.encoder import Float32s
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 
 
 def on_onnxruntime(

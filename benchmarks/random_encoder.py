@@ -10,7 +10,8 @@ import numpy as np
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.features import EmbeddingStore, FeatureSpace, Storage
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
 WIDTH, AT_A_TIME = 512, 1000

@@ -45,7 +45,8 @@ from benchmarks.photographs import (
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
-from moderation.images.pixels import SCALE, Pixels, decode, preprocess, read_squares
+from moderation.images.looks import Pixels
+from moderation.images.pixels import SCALE, decode, preprocess, read_squares
 from moderation.policy import load_policies
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import actions, outcomes

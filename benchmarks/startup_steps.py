@@ -73,11 +73,11 @@ def _decode_and_encode(clock: Clock, encoder: Any) -> None:
     try:
         with clock.step("start a decoder and decode"):
             decoders.start()
-            [pixels] = decoders.squares(file.getvalue(), [encoder.preprocessing], "interactive")
+            [sight] = decoders.sights(file.getvalue(), [encoder.preprocessing], "interactive")
     finally:
         decoders.close()
     with clock.step("encode the first image"):
-        encoder.image_features(pixels)
+        encoder.image_features(sight.squares)
 
 
 def main() -> None:

@@ -158,7 +158,7 @@ class InProcess:
         contents = [photograph.read_bytes() for photograph in photographs]
         start = time.perf_counter()
         with ThreadPoolExecutor(_IN_HAND) as threads:
-            list(threads.map(lambda content: self._decoders.squares(content, ways), contents))
+            list(threads.map(lambda content: self._decoders.sights(content, ways), contents))
         return len(photographs) / (time.perf_counter() - start)
 
     def encoding(self, photographs: Sequence[Path], images: int) -> dict[int, float]:

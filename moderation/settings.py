@@ -201,6 +201,11 @@ class Settings(BaseSettings):
         description="Frames of an animation that are looked at, chosen by how much they change; "
         "the first and the last are among them.",
     )
+    views: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
+        "auto",
+        description="Parts of a picture that are looked at: auto covers what is beyond 4:3, "
+        "1 is what the model's preprocessing shows, N covers every picture by up to N.",
+    )
     fetch_timeout_seconds: float = Field(
         10.0, gt=0, description="How long fetching an image from a URL or store may take."
     )

@@ -33,12 +33,12 @@ ORDER = {
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
         confinement | polyglots | jpeg_segments | png_chunks | png_parts | boxes | icc | fetch
-        profile_length
+        profile_length | views
         colour_codes | conversion
         png_colours
         profiles
         formats | colours | animation | orientation
-        folder | frames | oddities
+        folder | frames | oddities | looks | upright
         pixels
         decode
     """,

@@ -23,7 +23,8 @@ from audit.errors import DatasetError, RowProblem
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import ImageError
 from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage
-from moderation.images.pixels import Pixels, Preprocessing, read_squares
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing, read_squares
 from moderation.messages import ModelStamp
 
 #: Images that go through the encoder together.

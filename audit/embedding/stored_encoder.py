@@ -19,7 +19,7 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
 from moderation.features import EmbeddingStore, Features, FeatureSpace, text_key
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 
 LoadEncoder = Callable[[str, ModelOptions], Encoder]
 

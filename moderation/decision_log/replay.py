@@ -20,6 +20,7 @@ from sqlalchemy import Row, select
 from moderation.decision_log.database import Database
 from moderation.decision_log.tables import policies
 from moderation.errors import LogError, RequestError
+from moderation.images.looks import Look, Looking, Seen
 from moderation.messages import LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
@@ -28,6 +29,11 @@ from moderation.scoring.verdict import decide, make_verdict
 
 #: Policies held in memory while decisions are read.
 _MOST_POLICIES = 100
+#: Fields of the verdict that must be as they were.
+_COMPARED = (
+    *("frame", "box", "background", "looks", "exhaustive", "oddities"),
+    *("action", "flagged", "categories", "policy"),
+)
 _RESTORE = "Restore the log from a backup"
 
 #: How far a score may be off on another processor, which rounds exponentials differently.
@@ -42,7 +48,7 @@ class DecisionToReplay:
         id: of the decision.
         verdict: as it was answered.
         content: of the policy.
-        frames: how many were looked at, at most.
+        looking: how much of the file was looked at, at most.
         logit_scale: of the model.
         logit_bias: of the model, if it has one.
         columns: the row's columns that repeat parts of the verdict, by name.
@@ -51,7 +57,7 @@ class DecisionToReplay:
     id: str
     verdict: Verdict
     content: Mapping[str, Any]
-    frames: int
+    looking: Looking
     logit_scale: float
     logit_bias: float | None
     columns: Mapping[str, Any]
@@ -110,9 +116,13 @@ def _decision_to_replay(row: Row[Any], content: Mapping[str, Any]) -> DecisionTo
         verdict = Verdict.model_validate(row.verdict)
     except ValidationError as error:
         raise LogError("its verdict cannot be read", row.id, _RESTORE) from error
+    try:
+        looking = Looking.parse(row.looking)
+    except ValueError as error:
+        raise LogError(str(error), row.id, _RESTORE) from error
     columns = {name: getattr(row, name) for name in _replayed_columns(verdict)}
     scale, bias = row.logit_scale, row.logit_bias
-    return DecisionToReplay(row.id, verdict, content, row.frames, scale, bias, columns)
+    return DecisionToReplay(row.id, verdict, content, looking, scale, bias, columns)
 
 
 def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay:
@@ -131,7 +141,12 @@ def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay
     again = make_verdict(
         policy,
         decide(policy, cosines[0], scores[0]),
-        frame=verdict.frame,
+        seen=Seen(
+            Look(verdict.frame, verdict.box or (0, 0, 0, 0), verdict.background),
+            verdict.looks,
+            verdict.exhaustive,
+            verdict.oddities,
+        ),
         model=verdict.model,
         request_id=verdict.request_id,
         image_sha256=verdict.image_sha256,
@@ -181,7 +196,7 @@ def _refuse_replay_by(decided: DecisionToReplay, loaded: ModelStamp) -> None:
 def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> Replay:
     before = decided.verdict
     found = [*_contradictions(decided)]
-    for name in ("frame", "action", "flagged", "categories", "policy"):
+    for name in _COMPARED:
         _note_replay_difference(found, name, getattr(before, name), getattr(again, name))
     apart = [0.0]
     apart += [

@@ -27,7 +27,8 @@ from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.hub import LocalModel, locate_model, snapshot_fingerprint
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
 MODEL_TYPES = ("clip", "siglip")

@@ -11,7 +11,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
 Float32s = npt.NDArray[np.float32]

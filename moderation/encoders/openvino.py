@@ -18,7 +18,7 @@ import torch
 from moderation.encoders.encoder import Float32s
 from moderation.encoders.hardware import Hardware
 from moderation.errors import ModelError
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 
 _PRECISIONS = {torch.bfloat16: "bf16", torch.float32: "f32"}
 

@@ -27,7 +27,8 @@ from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import use_hardware_threads
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
 NETWORK_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"

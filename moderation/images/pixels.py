@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
-from PIL.JpegImagePlugin import JpegImageFile
 
-from moderation.images.colours import Rgb, may_be_averaged, on_background, to_rgb
+from moderation.images.colours import (
+    BACKGROUNDS,
+    Background,
+    Rgb,
+    on_background,
+)
 from moderation.images.formats import opened
 from moderation.images.frames import look_at_frames
-from moderation.images.orientation import orientation
+from moderation.images.looks import Look, Looking, Pixels, Sight
+from moderation.images.oddities.finding import oddities
+from moderation.images.upright import TURNED, draft_pixels, file_turn, upright_pixels
+from moderation.images.views import Box, View, picture_views, rows_of_views
 
 #: The version of how files become pixels. It goes up whenever the pixels of some file change, since
 #: features are stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC
@@ -36,23 +42,8 @@ SCALE = 3
 #: An image that is longer than this many times its width is cropped to its middle before resizing.
 _LONGEST_RATIO = 20
 
-#: What turns an image upright, by its EXIF orientation; then the orientations that exchange width
-#: and height, those that put the last column first, and those that put the last row first.
-_UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-_TURNED, _RIGHT_TO_LEFT, _BOTTOM_UP = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
-
-Pixels = npt.NDArray[np.uint8]
-
-#: (left, top, right, bottom) of a part of an image, in pixels and fractions of them.
-Box = tuple[float, float, float, float]
+#: (left, top, right, bottom) of a part of an image, in whole pixels.
+WholeBox = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -77,6 +68,63 @@ class Preprocessing:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
+def read_sights(
+    content: bytes,
+    ways: Sequence[Preprocessing],
+    looking: Looking | None = None,
+    *,
+    max_pixels: int,
+    scale: int = SCALE,
+) -> list[Sight]:
+    """Returns what is seen of a file in each way to preprocess.
+
+    Without a way to preprocess, it only finds out whether the image can be read.
+
+    Args:
+        content: a file of one of `formats.FORMATS`.
+        ways: how the encoders want it.
+        looking: how much is looked at; by default the first frame, as the model has it.
+        max_pixels: width times height of the largest image that is decoded.
+        scale: see `SCALE`.
+
+    Raises:
+        ImageError: it is not an image of an accepted format, is damaged, or has too many pixels.
+    """
+    looking = looking or Looking()
+
+    def look(image: Image.Image) -> list[list[tuple[Background, WholeBox, Pixels]]]:
+        size, turn = image.size, file_turn(image, content)
+        needed = _needed_size(ways, scale * rows_of_views(looking.views))
+        box = draft_pixels(image, needed, turn)
+        image.load()
+        upright, box = upright_pixels(image, box, turn)
+        views = picture_views(box, looking.views)
+        full = size[::-1] if turn in TURNED else size
+        grounds = list(BACKGROUNDS) if upright.alpha else list(BACKGROUNDS)[:1]
+        shown = [(ground, on_background(upright, ground)) for ground in grounds]
+        return [
+            [
+                (ground, *_seen_in(each, how, box, full, view))
+                for ground, each in shown
+                for view in views
+            ]
+            for how in ways
+        ]
+
+    open_again = partial(opened, content, max_pixels)
+    frames = look_at_frames(content, open_again, look, frames=looking.frames, max_pixels=max_pixels)
+    found = oddities(content)
+    sights = []
+    for way in range(len(ways)):
+        squares, looks = _distinct_looks(
+            (Look(frame, box, ground), pixels)
+            for frame, seen in frames.seen
+            for ground, box, pixels in seen[way]
+        )
+        sights.append(Sight(np.stack(squares), tuple(looks), frames.exhaustive, found))
+    return sights
+
+
 def read_squares(
     content: bytes,
     ways: Sequence[Preprocessing],
@@ -85,33 +133,33 @@ def read_squares(
     frames: int = 1,
     scale: int = SCALE,
 ) -> list[Pixels]:
-    """Returns (f, h, w, 3) pixels for each way to preprocess; f is 1 for a still image.
+    """Returns (f, h, w, 3) pixels for each way to preprocess: one view of each frame.
 
-    Without a way to preprocess, it only finds out whether the image can be read.
-
-    Args:
-        content: a file of one of `formats.FORMATS`.
-        ways: how the encoders want it.
-        max_pixels: width times height of the largest image that is decoded.
-        frames: frames of an animation, at most; see `look_at_frames`.
-        scale: see `SCALE`.
-
-    Raises:
-        ImageError: it is not an image of an accepted format, is damaged, or has too many pixels.
+    Args and errors are those of `read_sights`.
     """
+    looking = Looking(frames)
+    sights = read_sights(content, ways, looking, max_pixels=max_pixels, scale=scale)
+    return [sight.squares for sight in sights]
 
-    def look(image: Image.Image) -> list[Pixels]:
-        turn = _orientation(image, content)
-        box = _draft_pixels(image, ways, scale, turn)
-        image.load()
-        upright, box = _upright_pixels(image, box, turn)
-        shown = on_background(upright, "white")
-        return [preprocess(shown, how, box) for how in ways]
 
-    open_again = partial(opened, content, max_pixels)
-    shown = look_at_frames(content, open_again, look, frames=frames, max_pixels=max_pixels)
-    each_frame = [squares for _, squares in shown.seen]
-    return [np.stack(squares) for squares in zip(*each_frame, strict=True)]
+def _seen_in(
+    image: Image.Image, how: Preprocessing, box: Box, full: tuple[int, int], view: View
+) -> tuple[WholeBox, Pixels]:
+    """Returns where a view is in the full picture, whose decoded part is `box`, and its pixels."""
+    shown = view.box if view.is_whole else model_box(view.box, how)
+    pixels = (whole_square if view.is_whole else preprocess)(image, how, view.box)
+    across, down = full[0] / (box[2] - box[0]), full[1] / (box[3] - box[1])
+    left, right = ((shown[i] - box[0]) * across for i in (0, 2))
+    top, bottom = ((shown[i] - box[1]) * down for i in (1, 3))
+    return (round(left), round(top), round(right), round(bottom)), pixels
+
+
+def _distinct_looks(looks: Iterable[tuple[Look, Pixels]]) -> tuple[list[Pixels], list[Look]]:
+    """Returns the pixels and looks, without those whose pixels came before."""
+    found: dict[bytes, tuple[Look, Pixels]] = {}
+    for look, pixels in looks:
+        found.setdefault(pixels.tobytes(), (look, pixels))
+    return [pixels for _, pixels in found.values()], [look for look, _ in found.values()]
 
 
 def decode(content: bytes, *, max_pixels: int) -> Image.Image:
@@ -132,50 +180,22 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
 
     def look(image: Image.Image) -> Rgb:
         image.load()
-        return _upright_pixels(image, (0, 0, *image.size), _orientation(image, content))[0]
+        return upright_pixels(image, (0, 0, *image.size), file_turn(image, content))[0]
 
     open_again = partial(opened, content, max_pixels)
     [(_, rgb)] = look_at_frames(content, open_again, look, frames=1, max_pixels=max_pixels).seen
     return rgb
 
 
-def _draft_pixels(image: Image.Image, ways: Sequence[Preprocessing], scale: int, turn: int) -> Box:
-    """Lets a JPEG be decoded no larger than needed; returns the part that then is the image.
-
-    Where its sides cannot be divided, that is all of it but a fraction of its last column and row.
-    Leaving that out keeps every pixel in its place.
-    """
+def _needed_size(ways: Sequence[Preprocessing], scale: int) -> tuple[int, int]:
+    """Returns the (width, height) below which an upright picture should not be decoded."""
     sides = [
         (how.resize, how.resize) if isinstance(how.resize, int) else how.resize[::-1]
         for how in ways
     ]
     # Without a way to preprocess there is nothing to resize to: the smallest will do.
     width, height = (scale * max(side) for side in zip(*sides, strict=True)) if sides else (1, 1)
-    if isinstance(image, JpegImageFile) and may_be_averaged(image):
-        needed = (height, width) if turn in _TURNED else (width, height)
-        if drafted := image.draft(None, needed):
-            return drafted[1]
-    return (0, 0, *image.size)
-
-
-def _upright_pixels(image: Image.Image, box: Box, turn: int) -> tuple[Rgb, Box]:
-    """Returns a loaded image as RGB and upright, and where the box then is in it."""
-    colours = to_rgb(image)
-    if turn not in _UPRIGHT:
-        return colours, box
-    upright = _UPRIGHT[turn]
-    rgb = colours.image.transpose(upright)
-    alpha = colours.alpha.transpose(upright) if colours.alpha else None
-    width, height = box[2:]
-    if turn in _TURNED:
-        width, height = height, width
-    left = rgb.width - width if turn in _RIGHT_TO_LEFT else 0
-    top = rgb.height - height if turn in _BOTTOM_UP else 0
-    return Rgb(rgb, alpha), (left, top, left + width, top + height)
-
-
-def _orientation(image: Image.Image, content: bytes) -> int:
-    return orientation(content, image.info.get("exif") if image.format == "AVIF" else None)
+    return width, height
 
 
 def preprocess(image: Image.Image, how: Preprocessing, box: Box | None = None) -> Pixels:
@@ -198,6 +218,34 @@ def preprocess(image: Image.Image, how: Preprocessing, box: Box | None = None) -
     cropped = resized.crop((left, top, left + width, top + height))
     # A copy, since Pillow's own memory is read-only and torch will not take that.
     return np.array(cropped)
+
+
+def whole_square(image: Image.Image, how: Preprocessing, box: Box) -> Pixels:
+    """Returns (h, w, 3) uint8 pixels of a box of an RGB image, all of it, between bars.
+
+    The bars have the colour that a model takes as the mean, which says least. The arguments are
+    those of `preprocess`.
+    """
+    height, width = how.crop
+    wide, high = box[2] - box[0], box[3] - box[1]
+    ratio = min(width / wide, height / high)
+    size = (max(1, round(wide * ratio)), max(1, round(high * ratio)))
+    resized = image.resize(size, Image.Resampling[how.resample.upper()], box)
+    mean = tuple(min(255, max(0, round(mean / how.scale))) for mean in how.mean)
+    square = Image.new("RGB", (width, height), mean)
+    square.paste(resized, ((width - size[0]) // 2, (height - size[1]) // 2))
+    return np.array(square)
+
+
+def model_box(box: Box, how: Preprocessing) -> Box:
+    """Returns the part of a box that `preprocess` shows."""
+    if not isinstance(how.resize, int):
+        return box
+    wide, high = box[2] - box[0], box[3] - box[1]
+    shown = min(wide, high) / how.resize
+    width, height = min(wide, how.crop[1] * shown), min(high, how.crop[0] * shown)
+    left, top = box[0] + (wide - width) / 2, box[1] + (high - height) / 2
+    return left, top, left + width, top + height
 
 
 def _without_far_ends(box: Box) -> Box:

@@ -92,7 +92,17 @@ class Verdict(_Response):
     request_id: str
     decision_id: str | None = Field(None, description="Its row in the decision log, if it has one.")
     image_sha256: str
-    frame: int = Field(0, ge=0, description="Which of the frames looked at decided.")
+    frame: int = Field(0, ge=0, description="The frame of an animation that decided.")
+    box: tuple[int, int, int, int] | None = Field(
+        None,
+        description="The part of the picture that decided: left, top, right, bottom, in pixels.",
+    )
+    background: Literal["white", "dark"] = Field(
+        "white", description="What was behind the transparent parts where it decided."
+    )
+    looks: int = Field(1, ge=1, description="How many squares of it were looked at.")
+    exhaustive: bool = Field(True, description="Whether no frame was passed over.")
+    oddities: tuple[str, ...] = Field((), description="What viewers read differently in the file.")
     action: Action
     flagged: bool
     categories: dict[str, bool]

@@ -17,7 +17,7 @@ import numpy as np
 
 from moderation.encoders.encoder import Float32s
 from moderation.errors import EncoderFailed, ModelError, ModerationError, TransientError
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 from moderation.messages import ModelStamp
 from moderation.messages.queues import FairQueue, QueueName
 

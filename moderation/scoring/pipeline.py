@@ -16,11 +16,12 @@ from typing import NamedTuple, Self
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import PolicyError, PolicyProblem, RequestError
 from moderation.images.decode.pool import DecoderPool
+from moderation.images.looks import Looking, Sight
 from moderation.messages import ModelStamp, QueueName, Verdict
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.verdict import Basis, Decision, decide, deciding_frame, make_verdict
+from moderation.scoring.verdict import Basis, Decision, decide, deciding_look, make_verdict
 
 #: Called with the id of a model and how many images go through it together.
 BatchObserver = Callable[[str, int], None]
@@ -51,6 +52,13 @@ class Embedding(NamedTuple):
     feature: Float32s
 
 
+class SeenImage(NamedTuple):
+    """What a pipeline's model sees of an image: (v, d) features, and the sight that they are of."""
+
+    features: Float32s
+    sight: Sight
+
+
 class LoadedModel(NamedTuple):
     """A pipeline's model, ready for images; `reference` is what policies and requests call it."""
 
@@ -67,11 +75,11 @@ class ServedPolicy(NamedTuple):
     model: LoadedModel
 
     def decide(self, features: Float32s) -> tuple[int, Decision]:
-        """Returns the frame of (f, d) features that decides, and the decision on it."""
+        """Returns the look of (v, d) features that decides, and the decision on it."""
         cosines = self.classifier.similarities(features)
         scores = self.classifier.scores(cosines)
-        frame = deciding_frame(self.basis.policy, cosines, scores)
-        return frame, decide(self.basis.policy, cosines[frame], scores[frame])
+        look = deciding_look(self.basis.policy, cosines, scores)
+        return look, decide(self.basis.policy, cosines[look], scores[look])
 
 
 class Pipeline:
@@ -93,8 +101,8 @@ class Pipeline:
         Args:
             policies: by id.
             load: model reference -> encoder.
-            decoders: decode the images, as many frames as they are limited to; closed with the
-                pipeline.
+            decoders: decode the images, and look at as much as they are limited to; closed with
+                the pipeline.
             default_model: model of policies that name none.
             override_model: model of all policies, whatever they name.
             batch_size: images that go through an encoder together, at most; None takes what
@@ -134,7 +142,7 @@ class Pipeline:
         basis = Basis(
             policy=classifier.policy,
             model=model.encoder.stamp,
-            frames=self._decoders.limits.frames,
+            looking=self._decoders.limits.looking,
             logit_scale=classifier.logit_scale,
             logit_bias=classifier.logit_bias,
         )
@@ -184,14 +192,15 @@ class Pipeline:
         timer: Timer | None = None,
         queue: QueueName = "interactive",
     ) -> Embedding:
-        """Returns the feature of an image, of its first frame, as verdicts are made from it.
+        """Returns the feature of an image: of its first frame, as the model's preprocessing has it.
 
         Raises:
             ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
-        [frames] = self._features(content, [model], timer or Timer(), queue, frames=1).values()
-        return Embedding(hashlib.sha256(content).hexdigest(), model.encoder.stamp, frames[0])
+        timer = timer or Timer()
+        [seen] = self._seen(content, [model], timer, queue, looking=Looking()).values()
+        return Embedding(hashlib.sha256(content).hexdigest(), model.encoder.stamp, seen.features[0])
 
     def moderate(
         self,
@@ -218,40 +227,42 @@ class Pipeline:
             ModelError: the model gave a value that is not finite.
         """
         timer = timer or Timer()
-        features = self._features(content, [policy.model for policy in policies], timer, queue)
+        seen = self._seen(content, [policy.model for policy in policies], timer, queue)
+        images = [seen[policy.model.reference] for policy in policies]
         with timer.step("decide"):
-            decided = [policy.decide(features[policy.model.reference]) for policy in policies]
+            pairs = zip(policies, images, strict=True)
+            decided = [policy.decide(image.features) for policy, image in pairs]
         image_sha256 = image_sha256 or hashlib.sha256(content).hexdigest()
         return tuple(
             make_verdict(
                 policy.basis.policy,
                 decision,
-                frame=frame,
+                seen=image.sight.seen(look),
                 model=policy.basis.model,
                 request_id=request_id,
                 image_sha256=image_sha256,
                 timings=timer.seconds,
             )
-            for policy, (frame, decision) in zip(policies, decided, strict=True)
+            for policy, image, (look, decision) in zip(policies, images, decided, strict=True)
         )
 
-    def _features(
+    def _seen(
         self,
         content: bytes,
         models: Iterable[LoadedModel],
         timer: Timer,
         queue: QueueName,
-        frames: int | None = None,
-    ) -> dict[str, Float32s]:
-        """Returns (f, d) features of an image's frames by model reference."""
+        looking: Looking | None = None,
+    ) -> dict[str, SeenImage]:
+        """Returns what each model sees of an image, by its reference."""
         each = {model.reference: model for model in models}.values()
         ways = [model.encoder.preprocessing for model in each]
         with timer.step("decode"):
-            squares = self._decoders.squares(content, ways, queue, frames=frames)
+            sights = self._decoders.sights(content, ways, queue, looking=looking)
         with timer.step("encode"):
             return {
-                model.reference: model.batcher.features(square, queue)
-                for model, square in zip(each, squares, strict=True)
+                model.reference: SeenImage(model.batcher.features(sight.squares, queue), sight)
+                for model, sight in zip(each, sights, strict=True)
             }
 
     def close(self) -> None:

@@ -41,6 +41,7 @@ def load_pipeline(
         settings.frames,
         settings.decode_timeout_seconds,
         settings.decoder_memory_bytes,
+        settings.views,
     )
     decoders = DecoderPool(settings.decoders or usable(), limits, on_end=on_decoder_end)
     try:

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moderation.encoders.encoder import Float32s
+from moderation.images.looks import Looking, Seen
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 
@@ -52,22 +53,22 @@ def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
     return worst
 
 
-def deciding_frame(policy: Policy, similarities: Float32s, scores: Float32s) -> int:
-    """Returns which of f frames decides on an image; for a still image, its only one.
+def deciding_look(policy: Policy, similarities: Float32s, scores: Float32s) -> int:
+    """Returns which of v looks decides on an image: the worst, whatever frame or part it shows.
 
-    It is the frame with the most severe action; among several of these, the one where an acting
+    It is the look with the most severe action; among several of these, the one where an acting
     label scores highest; and then the first.
 
     Args:
         policy: with k labels.
-        similarities: (f, k) cosines.
-        scores: (f, k) in [0, 1].
+        similarities: (v, k) cosines.
+        scores: (v, k) in [0, 1].
     """
     severity = actions(outcomes(policy, similarities, scores))
     acts = np.array([label.acts for label in policy.labels])
     highest = scores[:, acts].max(axis=1, initial=0.0)
     # max() keeps the first of equals.
-    return max(range(len(scores)), key=lambda frame: (severity[frame], highest[frame]))
+    return max(range(len(scores)), key=lambda look: (severity[look], highest[look]))
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def make_verdict(
     policy: Policy,
     decision: Decision,
     *,
-    frame: int,
+    seen: Seen,
     model: ModelStamp,
     request_id: str,
     image_sha256: str,
@@ -148,7 +149,12 @@ def make_verdict(
     return Verdict(
         request_id=request_id,
         image_sha256=image_sha256,
-        frame=frame,
+        frame=seen.look.frame,
+        box=seen.look.box,
+        background=seen.look.background,
+        looks=seen.looks,
+        exhaustive=seen.is_exhaustive,
+        oddities=seen.oddities,
         action=decision.action,
         flagged=decision.flagged,
         categories=decision.categories,
@@ -169,7 +175,7 @@ class DecisionKey(NamedTuple):
     policy_sha256: str
     model_fingerprint: str
     preprocessing: str
-    frames: int
+    looking: str
 
 
 @dataclass(frozen=True)
@@ -178,13 +184,14 @@ class Basis:
 
     policy: Policy
     model: ModelStamp
-    frames: int
+    looking: Looking
     logit_scale: float
     logit_bias: float | None
 
     @property
     def key(self) -> DecisionKey:
         """What makes two decisions on one image the same."""
+        model = self.model
         return DecisionKey(
-            self.policy.sha256, self.model.fingerprint, self.model.preprocessing, self.frames
+            self.policy.sha256, model.fingerprint, model.preprocessing, self.looking.text
         )

@@ -67,7 +67,7 @@ def _insert(engine: Engine, table: str, **row: Any) -> None:
 def _decision(engine: Engine, name: str, image: str, policy: str) -> None:
     verdict = json.dumps({"policy": policy, "action": "block", "request_id": "first"})
     what = {"image_sha256": image, "policy_sha256": policy, "policy_id": policy}
-    how = {"model_fingerprint": "m", "preprocessing": "p", "frames": 1}
+    how = {"model_fingerprint": "m", "preprocessing": "p", "looking": "frames=1 views=1"}
     _insert(engine, "decisions", id=name, verdict=verdict, **what, **how)
 
 
@@ -227,11 +227,11 @@ def test_the_images_of_the_load_all_differ_and_the_hostile_ones_are_refused() ->
     )
     limits = DecodeLimits(50_000_000, 1, PATIENCE_SECONDS)
     with DecoderPool(1, limits) as pool, DecoderPool(1, limits._replace(seconds=1.0)) as hasty:
-        assert pool.squares(cuts[0], [small])[0].shape == (1, 32, 32, 3)
+        assert pool.sights(cuts[0], [small])[0].squares.shape == (1, 32, 32, 3)
         for kind, make in HOSTILE.items():
             assert make(1) != make(2)
             with pytest.raises(ImageError):
-                (hasty if kind == "slow" else pool).squares(make(1), [small])
+                (hasty if kind == "slow" else pool).sights(make(1), [small])
 
 
 def test_garbage_is_made_of_every_kind() -> None:

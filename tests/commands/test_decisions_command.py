@@ -107,7 +107,7 @@ def test_export_writes_every_decision_in_every_format(log: DecisionLog, tmp_path
     assert [row["id"] for row in rows] == ids
     assert rows[0]["decided_at"] == NOW + timedelta(hours=2)
     assert json.loads(rows[0]["verdict"]) == json.loads(lines[0])["verdict"]
-    assert (rows[0]["frames"], rows[0]["logit_bias"]) == (1, None)
+    assert (rows[0]["looking"], rows[0]["logit_bias"]) == ("frames=1 views=1", None)
     assert sorted(path.name for path in tmp_path.glob("*a.*")) == ["a.csv", "a.jsonl", "a.parquet"]
 
 

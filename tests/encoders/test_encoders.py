@@ -24,7 +24,8 @@ from moderation.encoders.hardware import choose_hardware
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import LOADERS, load_encoder
 from moderation.errors import ModelError, SettingsError
-from moderation.images.pixels import Pixels, decode, preprocess
+from moderation.images.looks import Pixels
+from moderation.images.pixels import decode, preprocess
 from moderation.scoring.classifier import Classifier
 from moderation.settings import load_settings
 from tests.support.policy_texts import policy

@@ -22,7 +22,7 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
 from moderation.features import FeatureSpace
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 from tests.support.command_line import python
 from tests.support.toy_clip import IMAGE_SIZE
 

@@ -24,8 +24,7 @@ def main() -> None:
         tempfile.TemporaryDirectory() as folder,
         DecoderPool(1, DecodeLimits(10_000_000, 1, 10.0)) as decoders,
     ):
-        [heic, png] = (
-            decoders.squares(save_photograph(Path(folder) / name).read_bytes(), way)[0].astype(int)
-            for name in ("photograph.heic", "photograph.png")
-        )
+        files = [Path(folder) / name for name in ("photograph.heic", "photograph.png")]
+        sights = [decoders.sights(save_photograph(file).read_bytes(), way)[0] for file in files]
+    heic, png = (sight.squares.astype(int) for sight in sights)
     assert np.abs(heic - png).mean() < 5, np.abs(heic - png).mean()

@@ -22,7 +22,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from moderation.errors import ImageError
 from moderation.images import pixels as pixels_module
 from moderation.images.formats import FORMATS, READS_HEIF, SUFFIXES
-from moderation.images.pixels import SCALE, Pixels, Preprocessing, decode, preprocess, read_squares
+from moderation.images.looks import Pixels
+from moderation.images.pixels import SCALE, Preprocessing, decode, preprocess, read_squares
 from tests.support.hostile_files import chunk, saved
 
 CLIP = Preprocessing(

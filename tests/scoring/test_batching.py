@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from moderation.encoders.encoder import Float32s
 from moderation.errors import EncoderFailed, ModelError, TransientError
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 from moderation.messages.queues import QueueName
 from moderation.scoring.batching import Batcher, Encode, best_batch
 from tests.support.stub_encoder import StubEncoder

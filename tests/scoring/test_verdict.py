@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from moderation.policy import Policy
-from moderation.scoring.verdict import ACTIONS, Decision, actions, decide, deciding_frame, outcomes
+from moderation.scoring.verdict import ACTIONS, Decision, actions, decide, deciding_look, outcomes
 from tests.support.policy_texts import policy
 
 SCORES = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
@@ -126,9 +126,9 @@ def test_a_higher_score_never_makes_the_action_milder(
 
 
 @given(st.lists(SCORES, min_size=1, max_size=6))
-def test_the_deciding_frame_has_the_most_severe_action_of_all(rows: list[list[float]]) -> None:
+def test_the_deciding_look_has_the_most_severe_action_of_all(rows: list[list[float]]) -> None:
     scores = np.array(rows, np.float32)
-    frame = deciding_frame(policy(), scores, scores)
+    frame = deciding_look(policy(), scores, scores)
     every = [_decided(policy(), *row).action for row in rows]
     assert every[frame] == max(every, key=("allow", "review", "block").index)
 
@@ -141,4 +141,4 @@ def test_among_equally_severe_frames_the_highest_score_decides_and_then_the_firs
 ) -> None:
     # The fourth label only competes: however high its score, it decides nothing.
     scores = np.array([[gun, 0.0, 0.0, 0.95 - gun] for gun in guns], np.float32)
-    assert deciding_frame(policy(), scores, scores) == expected
+    assert deciding_look(policy(), scores, scores) == expected

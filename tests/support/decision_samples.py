@@ -15,10 +15,11 @@ from sqlalchemy import Table, func, select, update
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.records import Answer, Decided, Quarantined, Submission
 from moderation.decision_log.tables import decisions
+from moderation.images.looks import Look, Looking, Seen
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.verdict import Basis, decide, deciding_frame, make_verdict
+from moderation.scoring.verdict import Basis, decide, deciding_look, make_verdict
 from moderation.worker.arrival import Arrival, read_arrived_request
 
 T = TypeVar("T")
@@ -55,22 +56,22 @@ def submission(
 
 
 def basis(policy: Policy = WEAPONS, *, model: ModelStamp = STAMP, frames: int = 1) -> Basis:
-    return Basis(policy, model, frames, 100.0, None)
+    return Basis(policy, model, Looking(frames), 100.0, None)
 
 
 def verdict(
     on: Basis, *, request_id: str = "r1", image: str = "a", seed: int = 0, seconds: float = 0.01
 ) -> Verdict:
     """Returns the verdict on similarities that the seed gives."""
-    count = (on.frames, len(on.policy.labels))
+    count = (on.looking.frames, len(on.policy.labels))
     cosines = np.random.default_rng(seed).uniform(0.1, 0.3, count).astype(np.float32)
     classifier = Classifier(on.policy, np.empty((0, 0), np.float32), on.logit_scale, on.logit_bias)
     scores = classifier.scores(cosines)
-    frame = deciding_frame(on.policy, cosines, scores)
+    look = deciding_look(on.policy, cosines, scores)
     return make_verdict(
         on.policy,
-        decide(on.policy, cosines[frame], scores[frame]),
-        frame=frame,
+        decide(on.policy, cosines[look], scores[look]),
+        seen=Seen(Look(look, (0, 0, 640, 480)), len(cosines), True, ()),
         model=on.model,
         request_id=request_id,
         image_sha256=image_sha256(image),

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from moderation.encoders.encoder import Float32s, unit
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
 WIDTH = 16

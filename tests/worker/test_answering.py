@@ -32,7 +32,7 @@ from moderation.errors import (
     RequestError,
 )
 from moderation.images.fetch.fetcher import Fetcher
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 from moderation.queue.celery_app import connect
 from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline

@@ -25,7 +25,9 @@ from typing import Any, NamedTuple
 from moderation.errors import ImageError
 from moderation.images.confinement import confine, too_large_for_memory
 from moderation.images.formats import load_format_plugins
-from moderation.images.pixels import Pixels, Preprocessing, read_squares
+from moderation.images.looks import Looking, Sight
+from moderation.images.pixels import Preprocessing, read_sights
+from moderation.images.views import Views
 
 READY = b"ready"
 _LENGTH = struct.Struct("!Q")
@@ -39,12 +41,19 @@ class DecodeLimits(NamedTuple):
         frames: how many frames of an animation are looked at, at most.
         seconds: how long it may take before the process ends.
         memory: address space of the process, in bytes; an image that needs more is refused.
+        views: how many parts of a picture are looked at.
     """
 
     max_pixels: int
     frames: int
     seconds: float
     memory: int = 2_000_000_000
+    views: Views = 1
+
+    @property
+    def looking(self) -> Looking:
+        """How much of a file is looked at."""
+        return Looking(self.frames, self.views)
 
 
 def send(channel: socket.socket, message: bytes) -> None:
@@ -82,9 +91,9 @@ def receive_length(channel: socket.socket, deadline: float | None = None) -> int
     return length
 
 
-def pack_request(number: int, ways: list[Preprocessing], frames: int) -> bytes:
+def pack_request(number: int, ways: list[Preprocessing], looking: Looking) -> bytes:
     """Returns the header of a request to the child that decodes."""
-    request = {"number": number, "ways": [asdict(way) for way in ways], "frames": frames}
+    request = {"number": number, "ways": [asdict(way) for way in ways], "looking": looking}
     return json.dumps(request).encode()
 
 
@@ -100,31 +109,36 @@ def serve(channel: socket.socket, limits: DecodeLimits) -> None:
         # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
         # kill it.
         signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-        header, squares = _read_in_child(request, content, limits)
+        header, sights = _read_in_child(request, content, limits)
         signal.setitimer(signal.ITIMER_REAL, 0)
         send(channel, json.dumps({"number": request["number"], **header}).encode())
-        for square in squares:
-            send(channel, square.tobytes())
+        for sight in sights:
+            send(channel, sight.squares.tobytes())
 
 
 def _read_in_child(
     request: dict[str, Any], content: bytes, limits: DecodeLimits
-) -> tuple[dict[str, Any], list[Pixels]]:
+) -> tuple[dict[str, Any], list[Sight]]:
     # JSON makes lists of tuples, which serve as well here.
     ways = [Preprocessing(**way) for way in request["ways"]]
     try:
-        frames = request["frames"]
-        squares = read_squares(content, ways, max_pixels=limits.max_pixels, frames=frames)
+        looking = Looking(*request["looking"])
+        sights = read_sights(content, ways, looking, max_pixels=limits.max_pixels)
     except ImageError as error:
         return {"error": list(error.args)}, []
     except MemoryError:  # outside Pillow, such as when the pixels are put together
         return {"error": list(too_large_for_memory().args)}, []
-    return {"frames": len(squares[0])}, squares
+    header = {
+        "looks": [sight.looks for sight in sights],
+        "is_exhaustive": all(sight.is_exhaustive for sight in sights),
+        "oddities": sights[0].oddities if sights else (),
+    }
+    return header, sights
 
 
 def main() -> None:
     """Serves the socket whose number is the first argument, within the limits that follow."""
-    descriptor, max_pixels, frames, seconds, memory = sys.argv[1:]
+    descriptor, max_pixels, frames, seconds, memory, _ = sys.argv[1:]  # each request has its views
     limits = DecodeLimits(int(max_pixels), int(frames), float(seconds), int(memory))
     # Python would keep the text of each warning, and a file can choose what Pillow says.
     warnings.simplefilter("ignore")

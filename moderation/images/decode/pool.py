@@ -16,7 +16,8 @@ from typing import Self
 from moderation.errors import DecodingFailed, TransientError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Looking, Sight
+from moderation.images.pixels import Preprocessing
 from moderation.messages.queues import FairQueue, QueueName
 
 #: A process may die of something that is not the image's fault, so the image is tried in another.
@@ -58,21 +59,21 @@ class DecoderPool:
         for decoder in self._decoders:
             decoder.wait_until_ready()
 
-    def squares(
+    def sights(
         self,
         content: bytes,
         ways: Sequence[Preprocessing],
         queue: QueueName = "interactive",
         *,
-        frames: int | None = None,
-    ) -> list[Pixels]:
-        """Returns (f, h, w, 3) pixels for each way to preprocess; f is 1 for a still image.
+        looking: Looking | None = None,
+    ) -> list[Sight]:
+        """Returns what is seen of a file in each way to preprocess.
 
         Args:
             content: the file.
             ways: how the encoders want it.
             queue: the one that the image came by, which decides whose turn it is.
-            frames: frames of an animation, at most; None means the limit.
+            looking: how much is looked at; None means what the limits say.
 
         Raises:
             ImageError: the image is refused.
@@ -82,7 +83,7 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    return decoder.squares(content, list(ways), frames or self.limits.frames)
+                    return decoder.sights(content, list(ways), looking or self.limits.looking)
                 except DecoderDied:
                     if self._closed:
                         raise _pool_is_closed() from None

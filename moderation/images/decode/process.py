@@ -11,10 +11,12 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from typing import Any, get_args
 
 import numpy as np
 
 from moderation.errors import ImageError, TransientError
+from moderation.images.colours import BACKGROUNDS
 from moderation.images.decode.child import (
     READY,
     DecodeLimits,
@@ -23,13 +25,15 @@ from moderation.images.decode.child import (
     receive_length,
     send,
 )
-from moderation.images.pixels import Pixels, Preprocessing
+from moderation.images.looks import Look, Looking, Pixels, Sight
+from moderation.images.oddities.names import Oddity
+from moderation.images.pixels import Preprocessing
 
 #: The decoder's own alarm rings first; if it is still there so much later, it is killed.
 _GRACE_SECONDS = 1.0
 #: Long enough for a slow disk and a busy machine.
 _START_SECONDS = 60.0
-_HEADER_BYTES, _TEXT_LENGTH = 65_536, 500
+_HEADER_BYTES, _TEXT_LENGTH = 1_000_000, 500
 
 #: What Python and its libraries need to start. Passwords and keys stay out of the process in which
 #: strangers' files are decoded.
@@ -109,8 +113,8 @@ class DecoderProcess:
             raise _process_does_not_start("it does not say first that it is ready")
         self._is_ready = True
 
-    def squares(self, content: bytes, ways: list[Preprocessing], frames: int) -> list[Pixels]:
-        """Returns (f, h, w, 3) pixels for each way, f at most `frames`.
+    def sights(self, content: bytes, ways: list[Preprocessing], looking: Looking) -> list[Sight]:
+        """Returns what is seen of a file in each way to preprocess.
 
         Raises:
             ImageError: the decoder refuses the image. TransientError: it does not start.
@@ -120,7 +124,7 @@ class DecoderProcess:
         self.wait_until_ready()
         assert self._socket is not None
         try:
-            return self._ask(self._socket, content, ways, frames)
+            return self._ask(self._socket, content, ways, looking)
         except ImageError:
             raise
         except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -132,12 +136,12 @@ class DecoderProcess:
             raise
 
     def _ask(
-        self, channel: socket.socket, content: bytes, ways: list[Preprocessing], frames: int
-    ) -> list[Pixels]:
+        self, channel: socket.socket, content: bytes, ways: list[Preprocessing], looking: Looking
+    ) -> list[Sight]:
         self._number += 1
         deadline = time.monotonic() + self._limits.seconds + _GRACE_SECONDS
         channel.settimeout(deadline - time.monotonic())
-        send(channel, pack_request(self._number, ways, frames))
+        send(channel, pack_request(self._number, ways, looking))
         send(channel, content)
         header = json.loads(_process_message(channel, deadline, _HEADER_BYTES))
         if header["number"] != self._number:
@@ -145,11 +149,17 @@ class DecoderProcess:
         if "error" in header:
             what, where, remedy = (str(text)[:_TEXT_LENGTH] for text in header["error"])
             raise ImageError(what, where, remedy)
-        given = header["frames"]
-        if type(given) is not int or not 1 <= given <= frames:
-            raise ValueError(f"the decoder gave {given} frames of at most {frames}")
-        shapes = [(given, *way.crop, 3) for way in ways]
-        return [_process_pixels(channel, deadline, shape) for shape in shapes]
+        each = [_process_looks(looks, looking.most_looks) for looks in header["looks"]]
+        is_exhaustive, oddities = header["is_exhaustive"] is True, _process_oddities(header)
+        return [
+            Sight(
+                _process_pixels(channel, deadline, (len(looks), *way.crop, 3)),
+                looks,
+                is_exhaustive,
+                oddities,
+            )
+            for way, looks in zip(ways, each, strict=True)
+        ]
 
     def _alarm_rang(self) -> bool:
         """Whether its own alarm ended the process, whose socket is closed."""
@@ -183,6 +193,30 @@ def _process_does_not_start(why: str) -> TransientError:
         "decoders",
         "See the worker's log; free memory and files",
     )
+
+
+def _process_looks(given: object, most: int) -> tuple[Look, ...]:
+    """Returns the looks that a decoder says that it had; raises ValueError where it cannot."""
+    if not isinstance(given, list) or not 1 <= len(given) <= most:
+        raise ValueError(f"the decoder gave no list of at most {most} looks")
+    looks = []
+    for frame, box, background in given:
+        left, top, right, bottom = box
+        numbers = (frame, left, top, right, bottom)
+        if any(type(number) is not int or number < 0 for number in numbers):
+            raise ValueError("a look is not made of whole numbers")
+        if background not in BACKGROUNDS:
+            raise ValueError("a look is on no background that there is")
+        looks.append(Look(frame, (left, top, right, bottom), background))
+    return tuple(looks)
+
+
+def _process_oddities(header: dict[str, Any]) -> tuple[str, ...]:
+    """Returns the oddities that a decoder found; raises ValueError where it names others."""
+    found = tuple(header["oddities"])
+    if not set(found) <= set(get_args(Oddity)):
+        raise ValueError("the decoder found oddities that have no name")
+    return found
 
 
 def _process_pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> Pixels:

@@ -36,7 +36,7 @@ from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError, RequestError, StoreError
 from moderation.features import EmbeddingStore
-from moderation.images.pixels import Pixels
+from moderation.images.looks import Pixels
 from moderation.settings import Settings
 from tests.support.policy_texts import policy
 from tests.support.stub_encoder import StubEncoder

@@ -34,7 +34,8 @@ from moderation.errors import DecodingFailed, ImageError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.formats import FORMATS
-from moderation.images.pixels import Pixels, Preprocessing, read_squares
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing, read_squares
 from moderation.settings import Settings
 from tests.support.command_line import python
 from tests.support.hostile_files import (
@@ -103,7 +104,7 @@ def _busy(pool: DecoderPool) -> float:
 def _look(pool: DecoderPool, content: bytes) -> str:
     """Returns what became of a file; its pixels, or its error, are what they must be."""
     try:
-        [squares] = pool.squares(content, [HOW])
+        squares = pool.sights(content, [HOW])[0].squares
     except DecodingFailed as error:
         return f"failed: {error}"
     except ImageError as error:
@@ -119,7 +120,7 @@ def _look_and_go_on(pool: DecoderPool, content: bytes, good_pixels: Pixels) -> s
     """Returns what became of a file; then the same process reads a good one, and not late."""
     before, busy_before = _process(pool).pid, _busy(pool)
     became = _look(pool, content)
-    np.testing.assert_array_equal(pool.squares(GOOD, [HOW])[0], good_pixels)
+    np.testing.assert_array_equal(pool.sights(GOOD, [HOW])[0].squares, good_pixels)
     assert _process(pool).pid == before, became
     assert _busy(pool) - busy_before < _MOST_SECONDS
     return became
@@ -174,7 +175,7 @@ def test_what_would_cost_much_more_than_its_pixels_is_refused_by_its_name(
 ) -> None:
     [flood] = [hostile for hostile in CORPUS if hostile.name == name]
     with pytest.raises(ImageError, match=FLOODS[name]) as caught:
-        pool.squares(flood.make(), [HOW])
+        pool.sights(flood.make(), [HOW])
     assert re.match("Save (it as PNG|the image again)", caught.value.remedy)
 
 
@@ -204,18 +205,18 @@ def test_a_file_that_takes_too_long_fails_and_its_process_ends(
     with started(LIMITS._replace(seconds=0.3)) as pool:
         process = _process(pool)
         with pytest.raises(DecodingFailed, match=r"longer than 0\.3 s") as caught:
-            pool.squares(content, [HOW])
+            pool.sights(content, [HOW])
         _assert_fit_for_strangers(caught.value)
         assert not process.is_running()
         pool._decoders[0]._limits = LIMITS
-        np.testing.assert_array_equal(pool.squares(GOOD, [HOW])[0], good_pixels)
+        np.testing.assert_array_equal(pool.sights(GOOD, [HOW])[0].squares, good_pixels)
 
 
 def test_an_image_that_ends_the_decoder_twice_has_failed() -> None:
     with DecoderPool(1, LIMITS) as pool:
         content = SLOW["pixels"]()
         with ThreadPoolExecutor(1) as threads:
-            answer = threads.submit(pool.squares, content, [HOW] * 1000)  # a minute of work
+            answer = threads.submit(pool.sights, content, [HOW] * 1000)  # a minute of work
             killed: set[int] = set()
             while not answer.done():
                 killed |= _kill_if_decoding(pool, killed)
@@ -255,7 +256,7 @@ def test_good_images_among_hostile_ones_get_their_own_pixels() -> None:
 
         def decode(content: bytes) -> Pixels | None:
             try:
-                return pool.squares(content, [HOW])[0]
+                return pool.sights(content, [HOW])[0].squares
             except ImageError:
                 return None
 
@@ -282,9 +283,9 @@ def test_an_image_that_needs_more_memory_is_refused_and_the_process_stays(
 ) -> None:
     content = _large(kind)
     with DecoderPool(1, LIMITS._replace(memory=200_000_000)) as pool:
-        np.testing.assert_array_equal(pool.squares(GOOD, [HOW])[0], good_pixels)
+        np.testing.assert_array_equal(pool.sights(GOOD, [HOW])[0].squares, good_pixels)
         with pytest.raises(ImageError, match="does not fit into memory") as caught:
-            pool.squares(content, [HOW])
+            pool.sights(content, [HOW])
         assert "MODERATION_DECODER_MEMORY_BYTES" in caught.value.remedy
         assert not isinstance(caught.value, DecodingFailed)
         assert _look_and_go_on(pool, content, good_pixels) == "refused"
@@ -320,7 +321,7 @@ def test_the_largest_images_fit_into_the_memory_that_decoders_get_by_default() -
     }
     with DecoderPool(1, LIMITS) as pool:
         for content in files.values():
-            assert pool.squares(content, [HOW])[0].shape == (1, 32, 32, 3)
+            assert pool.sights(content, [HOW])[0].squares.shape == (1, 32, 32, 3)
 
 
 def _zeros(size: int) -> bytes:
@@ -372,7 +373,7 @@ def _is_small(hostile: Hostile) -> bool:
 
 def test_the_error_of_a_polyglot_says_what_it_is(pool: DecoderPool) -> None:
     with pytest.raises(ImageError, match="the file is also a ZIP file") as caught:
-        pool.squares(seeds()["PNG"] + zipped(), [HOW])
+        pool.sights(seeds()["PNG"] + zipped(), [HOW])
     assert caught.value.where == "image"
 
 

@@ -23,6 +23,7 @@ from moderation.errors import ImageError, TransientError
 from moderation.images.decode.child import DecodeLimits, pack_request, receive, receive_length, send
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
+from moderation.images.looks import Looking
 from moderation.images.pixels import Preprocessing, read_squares
 from tests.support.command_line import python
 from tests.support.hostile_files import saved
@@ -70,7 +71,7 @@ def test_pixels_are_those_of_this_process_for_each_way(
     for path in photographs[:5]:
         content = path.read_bytes()
         here = read_squares(content, [SMALL, WIDE], max_pixels=LIMITS.max_pixels)
-        there = pool.squares(content, [SMALL, WIDE])
+        there = [sight.squares for sight in pool.sights(content, [SMALL, WIDE])]
         assert [square.shape for square in there] == [(1, 32, 32, 3), (1, 48, 64, 3)]
         for mine, its in zip(here, there, strict=True):
             np.testing.assert_array_equal(mine, its)
@@ -79,7 +80,9 @@ def test_pixels_are_those_of_this_process_for_each_way(
 def test_many_threads_each_get_their_own_image(pool: DecoderPool, photographs: list[Path]) -> None:
     contents = [path.read_bytes() for path in photographs[:8]] * 5
     with ThreadPoolExecutor(16) as threads:
-        found = list(threads.map(lambda content: pool.squares(content, [SMALL])[0], contents))
+        found = list(
+            threads.map(lambda content: pool.sights(content, [SMALL])[0].squares, contents)
+        )
     for content, square in zip(contents, found, strict=True):
         [mine] = read_squares(content, [SMALL], max_pixels=LIMITS.max_pixels)
         np.testing.assert_array_equal(mine, square)
@@ -90,7 +93,7 @@ def test_a_refused_image_is_the_error_that_decoding_here_gives(pool: DecoderPool
     with pytest.raises(ImageError) as here:
         read_squares(b"no image", [SMALL], max_pixels=10)
     with pytest.raises(ImageError) as there:
-        pool.squares(b"no image", [SMALL])
+        pool.sights(b"no image", [SMALL])
     assert there.value.args == here.value.args
 
 
@@ -102,7 +105,7 @@ def test_a_decoder_that_is_killed_costs_no_image_its_answer(
     def ask() -> set[tuple[int, ...]]:
         shapes = set()
         while not done.is_set():
-            shapes.add(pool.squares(content, [SMALL])[0].shape)
+            shapes.add(pool.sights(content, [SMALL])[0].squares.shape)
         return shapes
 
     with ThreadPoolExecutor(4) as threads:
@@ -130,10 +133,10 @@ def test_a_decoder_that_stops_answering_is_killed(content: bytes) -> None:
         [child] = _children()
         os.kill(child.pid, signal.SIGSTOP)  # its own alarm cannot end it now
         with pytest.raises(ImageError, match="longer than"):
-            pool.squares(content, [SMALL])
+            pool.sights(content, [SMALL])
         assert not child.is_running()
         _allow(pool, LIMITS)
-        assert pool.squares(content, [SMALL])
+        assert pool.sights(content, [SMALL])
 
 
 def test_a_decoder_ends_when_the_process_that_started_it_is_killed() -> None:
@@ -157,7 +160,7 @@ def test_a_decoder_whose_owner_is_gone_while_it_decodes_is_ended_by_its_alarm() 
         process = _decoder(theirs, LIMITS._replace(seconds=0.2))
     with ours:
         receive(ours, receive_length(ours))
-        send(ours, pack_request(1, [SMALL] * 5000, 1))
+        send(ours, pack_request(1, [SMALL] * 5000, Looking()))
         send(ours, saved(Image.new("RGB", (4000, 4000)), compress_level=1))
     process.communicate()
     assert process.returncode == -signal.SIGALRM
@@ -178,11 +181,11 @@ def _decoder(channel: socket.socket, limits: DecodeLimits) -> subprocess.Popen[s
 
 def test_deaths_leave_no_process_and_no_file_open(content: bytes) -> None:
     with DecoderPool(1, LIMITS) as pool:
-        pool.squares(content, [SMALL])
+        pool.sights(content, [SMALL])
         before = psutil.Process().num_fds()
         for _ in range(5):
             _children()[0].kill()
-            pool.squares(content, [SMALL])
+            pool.sights(content, [SMALL])
         assert len(_children()) == 1
         assert psutil.Process().num_fds() == before
 
@@ -195,7 +198,7 @@ def test_a_decoder_runs_no_code_of_the_current_folder_and_sees_no_secret(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MODERATION_BROKER_URL", "redis://:secret@localhost/0")
     with DecoderPool(1, LIMITS) as pool:
-        assert pool.squares(content, [SMALL])
+        assert pool.sights(content, [SMALL])
         assert not [name for name in _children()[0].environ() if "MODERATION" in name]
 
 
@@ -206,7 +209,7 @@ def test_a_decoder_that_does_not_start_is_not_the_images_fault(
         monkeypatch.setattr(sys, "executable", executable)
         with DecoderPool(1, LIMITS) as pool:
             with pytest.raises(TransientError, match="does not start"):
-                pool.squares(content, [SMALL])
+                pool.sights(content, [SMALL])
             with pytest.raises(TransientError, match="does not start"):
                 _start(pool)
 
@@ -223,15 +226,15 @@ def test_closing_finishes_what_is_asked_for_and_refuses_what_comes_later(content
     for decoder in decoders:
         decoder.suspend()
     with ThreadPoolExecutor(9) as threads:
-        asked = [threads.submit(pool.squares, content, [SMALL]) for _ in range(8)]
+        asked = [threads.submit(pool.sights, content, [SMALL]) for _ in range(8)]
         until(lambda: len(pool._waiting) == 6)
         closing = threads.submit(pool.close)
         until(lambda: pool._closed)
         with pytest.raises(TransientError, match="the worker is stopping"):
-            pool.squares(content, [SMALL])
+            pool.sights(content, [SMALL])
         for decoder in decoders:
             decoder.resume()
-        assert [answer.result()[0].shape for answer in asked] == [(1, 32, 32, 3)] * 8
+        assert [answer.result()[0].squares.shape for answer in asked] == [(1, 32, 32, 3)] * 8
         closing.result()
     assert _children() == []
 
@@ -242,7 +245,7 @@ def test_closing_leaves_each_image_its_time_though_some_take_all_of_it(content: 
     for child in _children():
         os.kill(child.pid, signal.SIGSTOP)  # each is killed a second after its second
     with ThreadPoolExecutor(3) as threads:
-        answers = [threads.submit(pool.squares, content, [SMALL]) for _ in range(3)]
+        answers = [threads.submit(pool.sights, content, [SMALL]) for _ in range(3)]
         until(lambda: len(pool._waiting) == 1 and all(map(_is_timed, pool._decoders)))
         _allow(pool, LIMITS)  # for the third
         pool.close()
@@ -285,25 +288,43 @@ def test_who_gives_up_waiting_keeps_no_decoder(content: bytes) -> None:
             keeper.start()
             lent.wait()
             with pytest.raises(CtrlC):
-                pool.squares(content, [SMALL])
+                pool.sights(content, [SMALL])
             given_up.set()
             keeper.join()
-            assert pool.squares(content, [SMALL])
+            assert pool.sights(content, [SMALL])
     finally:
         signal.signal(signal.SIGUSR1, before)
 
 
+#: What a decoder says of its only look.
+LOOK = b'[0, [0, 0, 9, 9], "white"]'
+
+HEAD = b'{"number": 1, "is_exhaustive": true, "oddities": [], "looks": %s}'
+
 HOSTILE = {
     "no JSON": [b"\xff"],
     "deep JSON": [b"[" * 60_000],
-    "another number": [b'{"number": 7, "frames": 1}', bytes(3072)],
-    "no number": [b'{"frames": 1}', bytes(3072)],
-    "no frame": [b'{"number": 1, "frames": 0}', b""],
-    "too many frames": [b'{"number": 1, "frames": 2}', bytes(6144)],
-    "half a frame": [b'{"number": 1, "frames": 0.5}', bytes(1536)],
-    "too few pixels": [b'{"number": 1, "frames": 1}', bytes(3071)],
-    "too many pixels": [b'{"number": 1, "frames": 1}', bytes(3073)],
-    "a huge header": [bytes(70_000)],
+    "another number": [
+        b'{"number": 7, "is_exhaustive": true, "oddities": [], "looks": [[%s]]}' % LOOK,
+        bytes(3072),
+    ],
+    "no number": [b'{"is_exhaustive": true, "oddities": [], "looks": [[%s]]}' % LOOK, bytes(3072)],
+    "looks of no way": [HEAD % b"[]", b""],
+    "looks of too many ways": [HEAD % (b"[[%s], [%s]]" % (LOOK, LOOK)), bytes(6144)],
+    "no look": [HEAD % b"[[]]", b""],
+    "too many looks": [HEAD % (b"[[%s, %s]]" % (LOOK, LOOK)), bytes(6144)],
+    "half a frame": [HEAD % b'[[[0.5, [0, 0, 9, 9], "dark"]]]', bytes(3072)],
+    "a frame before the first": [HEAD % b'[[[-1, [0, 0, 9, 9], "dark"]]]', bytes(3072)],
+    "a box of three sides": [HEAD % b'[[[0, [0, 0, 9], "dark"]]]', bytes(3072)],
+    "a box of words": [HEAD % b'[[[0, ["a", 0, 9, 9], "dark"]]]', bytes(3072)],
+    "a background of its own": [HEAD % b'[[[0, [0, 0, 9, 9], "red"]]]', bytes(3072)],
+    "an oddity of its own": [
+        b'{"number": 1, "is_exhaustive": true, "oddities": ["odd"], "looks": [[%s]]}' % LOOK,
+        bytes(3072),
+    ],
+    "too few pixels": [HEAD % (b"[[%s]]" % LOOK), bytes(3071)],
+    "too many pixels": [HEAD % (b"[[%s]]" % LOOK), bytes(3073)],
+    "a huge header": [bytes(1_000_001)],
     "an error of another shape": [b'{"number": 1, "error": "no"}'],
     "a list": [b"[1]"],
 }
@@ -323,7 +344,7 @@ def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
     peer = threading.Thread(target=answer)
     peer.start()
     with theirs, pytest.raises(DecoderDied):
-        process.squares(b"file", [SMALL], 1)
+        process.sights(b"file", [SMALL], Looking())
     peer.join()
 
 
@@ -350,7 +371,7 @@ def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
     peer = threading.Thread(target=drip)
     peer.start()
     with pytest.raises(DecoderTooSlow):
-        process.squares(b"file", [SMALL], 1)
+        process.sights(b"file", [SMALL], Looking())
     peer.join()
     theirs.close()
 
@@ -359,7 +380,7 @@ def test_the_text_of_an_error_is_cut() -> None:
     process, theirs = _with_a_peer()
     send(theirs, b'{"number": 1, "error": ["%s", "image", ""]}' % (b"x" * 60_000))
     with theirs, pytest.raises(ImageError) as caught:
-        process.squares(b"file", [SMALL], 1)
+        process.sights(b"file", [SMALL], Looking())
     assert len(caught.value.what) == 500
     process.end()
 

@@ -21,7 +21,7 @@ _SAME_COLOUR = 2
 #: Pixels that are converted at a time, since each takes some 100 bytes meanwhile.
 _AT_ONCE = 1 << 18
 
-#: How far a smooth profile's primaries may be from sRGB's; ProPhoto RGB, the widest in use, is at 1.
+#: How far a smooth profile's primaries may be from sRGB's; ProPhoto RGB, a wide one, is at 1.
 _MOST_SPREAD = 1.2
 
 #: Steps of a channel in the table for smooth profiles.

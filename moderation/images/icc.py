@@ -24,7 +24,6 @@ Curve = Callable[[Floats], Floats]
 D50 = (0.9642, 1.0, 0.8249)
 
 _HEADER, _ENTRY = struct.Struct(">I4xI4x4s4s12x4s28x3i48xI"), struct.Struct(">4sII")
-_MOST_TAGS = 1000
 _CHANNELS = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 #: How many numbers each type of parametric curve has, and what they are: g, a, b, c, d, e, f.
 _PARAMETERS = ("g", "gab", "gabc", "gabcd", "gabcdef")
@@ -111,7 +110,7 @@ def _tags(content: bytes) -> tuple[dict[bytes, bytes], bytes, bool]:
     start = _HEADER.size + _ENTRY.size * count
     is_d50 = all(abs(v / 65536 - w) <= 0.01 for v, w in zip(white, D50, strict=True))
     known = magic == b"acsp" and version >> 24 <= 4 and target in (b"XYZ ", b"Lab ")
-    if not known or not is_d50 or not start <= size <= len(content) or count > _MOST_TAGS:
+    if not known or not is_d50 or not start <= size <= len(content):
         raise ValueError("not a profile")
     tags: dict[bytes, bytes] = {}
     for name, at, length in _ENTRY.iter_unpack(content[_HEADER.size : start]):

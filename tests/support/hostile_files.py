@@ -186,7 +186,8 @@ def _png() -> Iterator[Hostile]:
         "15,000 iCCP of 1 MB": lambda: 15_000 * chunk(b"iCCP", b"a\0\0" + zeros[10**6]()),
     }
     after = {f"{word}, after its pixels": make for word, make in texts.items()}
-    yield from _each("PNG with a bomb:", lambda text: png(64, 64, text), read=texts)
+    long: Makers = {"iCCP": texts.pop("iCCP")}
+    yield from _each("PNG with a bomb:", lambda text: png(64, 64, text), read=texts, refused=long)
     yield from _each("PNG with a bomb:", lambda text: png(after=text), read=after)
     php = chunk(b"tEXt", b"Comment\0<?php system($_GET[0]); ?>")
     refused: Makers = {
@@ -609,7 +610,8 @@ def _profiles() -> Iterator[Hostile]:
         ),
     }
     small = {word: make for word, make in profiles.items() if len(make()) < 10**6}
-    yield from _each("JPEG with a profile", with_profile, read=profiles)
+    long = {word: profiles.pop(word) for word in ("of 10 MB", "of 10 MB that says so")}
+    yield from _each("JPEG with a profile", with_profile, read=profiles, refused=long)
     yield from _each("PNG with a profile", lambda p: saved(picture(), icc_profile=p), read=small)
     for count in (0, 1, 255):
         name = f"JPEG with a profile of {count} parts that are 2"

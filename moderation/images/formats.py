@@ -16,6 +16,7 @@ from PIL.BmpImagePlugin import BmpImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
+from moderation.images.boxes import shown_properties
 from moderation.images.confinement import confined_memory, too_large_for_memory
 from moderation.images.polyglots import second_nature
 from moderation.images.profiles import PROFILE, counting_profile
@@ -105,6 +106,8 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             if also := second_nature(content):
                 remedy = "Send the image alone, as an image editor saves it"
                 raise ImageError(f"the file is also {also}", "image", remedy)
+            if image.format == "AVIF" and any(k == b"clap" for k, _ in shown_properties(content)):
+                raise ImageError("the AVIF is cropped (clap)", "image", "Crop its pixels instead")
             image.info[PROFILE] = counting_profile(content, image)
             yield image
     except UnidentifiedImageError as error:

@@ -14,6 +14,7 @@ from PIL import Image, ImageCms
 
 from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
 from moderation.errors import ImageError
+from moderation.images.boxes import shown_properties
 from moderation.images.colours import to_rgb
 from moderation.images.pixels import Preprocessing, decode, preprocess, read_squares
 from moderation.images.profile_length import LONGEST_PROFILE
@@ -118,6 +119,12 @@ def test_hdr_is_refused_wherever_it_is_stated(transfer: int, coffee: Image.Image
     for content in (codes, avif[:at] + struct.pack(">HH", 9, transfer) + avif[at + 4 :]):
         with pytest.raises(ImageError, match="the image is HDR"):
             shown(content)
+
+
+def test_the_crop_of_an_avif_is_found_among_its_properties(coffee: Image.Image) -> None:
+    plain = saved(coffee, "AVIF")
+    assert b"clap" not in dict(shown_properties(plain))
+    assert b"clap" in dict(shown_properties(plain.replace(b"pixi", b"clap")))
 
 
 def test_a_jpeg_is_not_reduced_before_a_profile_that_is_not_smooth(coffee: Image.Image) -> None:

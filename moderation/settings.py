@@ -202,9 +202,7 @@ class Settings(BaseSettings):
         "the first and the last are among them.",
     )
     views: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
-        "auto",
-        description="Parts of a picture that are looked at: auto covers what is beyond 4:3, "
-        "1 is what the model's preprocessing shows, N covers every picture by up to N.",
+        "auto", description="Parts of a picture that are looked at; auto covers what is beyond 4:3."
     )
     fetch_timeout_seconds: float = Field(
         10.0, gt=0, description="How long fetching an image from a URL or store may take."

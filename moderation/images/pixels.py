@@ -133,13 +133,14 @@ def read_squares(
     frames: int = 1,
     scale: int = SCALE,
 ) -> list[Pixels]:
-    """Returns (f, h, w, 3) pixels for each way to preprocess: one view of each frame.
+    """Returns (f, h, w, 3) pixels for each way to preprocess: one view of each frame, on white.
 
     Args and errors are those of `read_sights`.
     """
     looking = Looking(frames)
     sights = read_sights(content, ways, looking, max_pixels=max_pixels, scale=scale)
-    return [sight.squares for sight in sights]
+    white = [[look.background == "white" for look in sight.looks] for sight in sights]
+    return [sight.squares[kept] for sight, kept in zip(sights, white, strict=True)]
 
 
 def _seen_in(

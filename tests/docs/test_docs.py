@@ -8,7 +8,7 @@ import os
 import re
 import runpy
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import redis
@@ -97,7 +97,7 @@ def test_the_settings_table_has_the_limits_of(name: str) -> None:
     cell = settings_rows()[PREFIX + name.upper()]["limits"]
     assert {float(number) for number in re.findall(r"\d+(?:\.\d+)?", cell) if not spans(cell)} == {
         float(getattr(limit, side))
-        for limit in field.metadata
+        for limit in limits_of(field)
         for side in ("ge", "gt", "le", "lt")
         if isinstance(getattr(limit, side, None), int | float)
     }
@@ -107,10 +107,19 @@ def test_the_settings_table_has_the_limits_of(name: str) -> None:
         assert f"`{choice}`" in cell
 
 
+def limits_of(field: FieldInfo) -> list[object]:
+    """Returns the limits of a setting, and of each kind of value that it can have."""
+    kinds = [kind for kind in get_args(field.annotation) if hasattr(kind, "__metadata__")]
+    nested = [one for kind in kinds for info in kind.__metadata__ for one in info.metadata]
+    return [*field.metadata, *nested]
+
+
 def literal_choices(field: FieldInfo) -> tuple[str, ...]:
-    return (
-        tuple(getattr(field.annotation, "__args__", ())) if isinstance(field.default, str) else ()
-    )
+    if not isinstance(field.default, str):
+        return ()
+    kinds = get_args(field.annotation)
+    nested = [choice for kind in kinds for choice in get_args(kind) if isinstance(choice, str)]
+    return (*(kind for kind in kinds if isinstance(kind, str)), *nested)
 
 
 # Fields of what is written and read

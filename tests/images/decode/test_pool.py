@@ -312,7 +312,7 @@ HOSTILE = {
     "looks of no way": [HEAD % b"[]", b""],
     "looks of too many ways": [HEAD % (b"[[%s], [%s]]" % (LOOK, LOOK)), bytes(6144)],
     "no look": [HEAD % b"[[]]", b""],
-    "too many looks": [HEAD % (b"[[%s, %s]]" % (LOOK, LOOK)), bytes(6144)],
+    "too many looks": [HEAD % (b"[[%s, %s, %s]]" % (LOOK, LOOK, LOOK)), bytes(9216)],
     "half a frame": [HEAD % b'[[[0.5, [0, 0, 9, 9], "dark"]]]', bytes(3072)],
     "a frame before the first": [HEAD % b'[[[-1, [0, 0, 9, 9], "dark"]]]', bytes(3072)],
     "a box of three sides": [HEAD % b'[[[0, [0, 0, 9], "dark"]]]', bytes(3072)],

@@ -35,7 +35,7 @@ from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.formats import FORMATS
 from moderation.images.looks import Pixels
-from moderation.images.pixels import Preprocessing, read_squares
+from moderation.images.pixels import Preprocessing, read_sights
 from moderation.settings import Settings
 from tests.support.command_line import python
 from tests.support.hostile_files import (
@@ -85,7 +85,7 @@ def fuzzed_pool() -> Iterator[DecoderPool]:
 
 @pytest.fixture(scope="module")
 def good_pixels() -> Pixels:
-    [pixels] = read_squares(GOOD, [HOW], max_pixels=LIMITS.max_pixels)
+    pixels = read_sights(GOOD, [HOW], max_pixels=LIMITS.max_pixels)[0].squares
     return pixels
 
 
@@ -246,8 +246,9 @@ def test_good_images_among_hostile_ones_get_their_own_pixels() -> None:
     chance = random.Random(8)
     quick = [hostile for hostile in CORPUS if _is_small(hostile)]
     mixed: list[bytes] = [hostile.make() for hostile in chance.sample(quick, 150)]
+    most = LIMITS.max_pixels
     expected = {
-        content: read_squares(content, [HOW], max_pixels=LIMITS.max_pixels, frames=LIMITS.frames)[0]
+        content: read_sights(content, [HOW], LIMITS.looking, max_pixels=most)[0].squares
         for content in seeds().values()
     }
     jobs = mixed + list(expected) * 10

@@ -32,7 +32,7 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        confinement | polyglots | jpeg_segments | png_chunks | png_parts | boxes | icc | fetch
+        confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | fetch
         profile_length | views
         colour_codes | conversion
         png_colours

@@ -1,91 +1,138 @@
-"""Boxes of an AVIF or HEIC (ISO/IEC 14496-12) -> the properties of the picture that is shown."""
+"""Boxes of an AVIF or HEIC (ISO/IEC 14496-12) -> the properties of the picture that is shown.
+
+Imports the standard library alone, and copies nothing.
+"""
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
+from typing import NamedTuple
 
 #: Boxes that are looked at; a photograph's grid has some hundreds.
-MOST_BOXES = 10_000
+MOST_BOXES = 2000
 
 _TRACK = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 #: Bytes before the boxes inside a list of samples, and inside a sample of video.
 _LIST_HEAD, _VIDEO_HEAD = 8, 78
+#: Bytes before what is in a box that has a version.
+VERSION = 4
+
+
+class Box(NamedTuple):
+    """One box: its kind, and where in the file its data begin and end."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+def boxes(content: bytes, start: int, end: int) -> Iterator[Box]:
+    """Yields the boxes that stand one after the other in a part of a file."""
+    for _ in range(MOST_BOXES):
+        if start + 8 > end:
+            return
+        size, kind = struct.unpack_from(">I4s", content, start)
+        data = start + 8
+        if size == 1 and start + 16 <= end:
+            size, data = int.from_bytes(content[start + 8 : start + 16]), start + 16
+        stop = start + size if size else end
+        if stop < data or stop > end:
+            return
+        yield Box(kind, data, stop)
+        start = stop
 
 
 def coded_colours(content: bytes) -> tuple[int, int] | None:
     """Returns the primaries and transfer by H.273 that a file states; None where it states none."""
-    for kind, data in shown_properties(content):
-        if kind == b"colr" and data[:4] == b"nclx" and len(data) >= 8:
-            primaries, transfer = struct.unpack_from(">HH", data, 4)
+    for kind, start, end in shown_properties(content):
+        if kind == b"colr" and content[start : start + 4] == b"nclx" and end - start >= 8:
+            primaries, transfer = struct.unpack_from(">HH", content, start + 4)
             return primaries, transfer
     return None
 
 
-def shown_properties(content: bytes) -> list[tuple[bytes, bytes]]:
-    """Returns kind and data of each property of the picture that is shown, in order.
+def shown_properties(content: bytes) -> list[Box]:
+    """Returns the properties of the picture that is shown, in order.
 
     Of an animation that is the track, where it has one, and of a still the primary item.
     """
     try:
-        return _track_properties(content) or _item_properties(content)
+        return _track_properties(content) or _primary_properties(content)
     except (struct.error, IndexError):
         return []
 
 
-def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yields kind and content of the boxes that stand one after the other."""
-    at = 0
-    for _ in range(MOST_BOXES):
-        if at + 8 > len(data):
-            return
-        size, kind = struct.unpack_from(">I4s", data, at)
-        head = 8
-        if size == 1 and at + 16 <= len(data):
-            [size], head = struct.unpack_from(">Q", data, at + 8), 16
-        end = at + size if size else len(data)
-        if end < at + head or end > len(data):
-            return
-        yield kind, data[at + head : end]
-        at = end
+def item_properties(content: bytes, iprp: Box, item: int) -> Iterator[Box]:
+    """Yields the properties that belong to an item.
+
+    Args:
+        content: the file.
+        iprp: the box of all properties and of who has them.
+        item: its number.
+
+    Raises:
+        struct.error, IndexError: the file is damaged.
+    """
+    inner = list(boxes(content, iprp.start, iprp.end))
+    ipco = next((each for each in inner if each.kind == b"ipco"), None)
+    known = list(boxes(content, ipco.start, ipco.end)) if ipco else []
+    for ipma in (each for each in inner if each.kind == b"ipma"):
+        for index in _indexes(content, ipma, item):
+            if 0 < index <= len(known):
+                yield known[index - 1]
 
 
-def _first(data: bytes, *path: bytes) -> bytes:
-    """Returns the content of the first box at a path; nothing where there is none."""
-    for wanted in path:
-        data = next((inner for kind, inner in _boxes(data) if kind == wanted), b"")
-    return data
+def _indexes(content: bytes, ipma: Box, wanted: int) -> Iterator[int]:
+    """Yields the numbers, from 1, of the properties that an item has by one list."""
+    version, wide = content[ipma.start], content[ipma.start + 3] & 1
+    [count] = struct.unpack_from(">I", content, ipma.start + VERSION)
+    at, number = ipma.start + VERSION + 4, ">I" if version else ">H"
+    for _ in range(min(count, MOST_BOXES)):
+        [item] = struct.unpack_from(number, content, at)
+        at += struct.calcsize(number)
+        length, at = content[at], at + 1
+        for _ in range(length):
+            index = content[at] & 0x7F
+            if wide:
+                index = index << 8 | content[at + 1]
+            at += 2 if wide else 1
+            if item == wanted:
+                yield index
 
 
-def _track_properties(content: bytes) -> list[tuple[bytes, bytes]]:
+def _track_properties(content: bytes) -> list[Box]:
     if content[8:12] not in (b"avis", b"msf1", b"hevc", b"hevx"):
         return []
-    samples = list(_boxes(_first(content, *_TRACK)[_LIST_HEAD:]))
-    return list(_boxes(samples[0][1][_VIDEO_HEAD:])) if samples else []
+    samples = _first(content, *_TRACK)
+    if samples is None:
+        return []
+    sample = next(boxes(content, samples.start + _LIST_HEAD, samples.end), None)
+    return list(boxes(content, sample.start + _VIDEO_HEAD, sample.end)) if sample else []
 
 
-def _item_properties(content: bytes) -> list[tuple[bytes, bytes]]:
-    meta = _first(content, b"meta")[4:]
-    primary = _first(meta, b"pitm")
-    wanted = int.from_bytes(primary[4:8] if primary[:1] != b"\0" else primary[4:6])
-    properties = list(_boxes(_first(meta, b"iprp", b"ipco")))
-    indexes = _associations(_first(meta, b"iprp", b"ipma"), wanted)
-    return [properties[index - 1] for index in indexes if 0 < index <= len(properties)]
+def _first(content: bytes, *path: bytes) -> Box | None:
+    """Returns the first box at a path."""
+    found = Box(b"", 0, len(content))
+    for kind in path:
+        inner = boxes(content, found.start, found.end)
+        box = next((each for each in inner if each.kind == kind), None)
+        if box is None:
+            return None
+        found = box
+    return found
 
 
-def _associations(data: bytes, wanted: int) -> list[int]:
-    """Returns the indexes, from 1, of the properties of an item."""
-    version, is_wide = data[0], data[3] & 1
-    [count], at = struct.unpack_from(">I", data, 4), 8
-    for _ in range(min(count, MOST_BOXES)):
-        item = int.from_bytes(data[at : at + (4 if version else 2)])
-        at += 4 if version else 2
-        number, at = data[at], at + 1
-        width = 2 if is_wide else 1
-        entries = [
-            int.from_bytes(data[at + width * n : at + width * (n + 1)]) for n in range(number)
-        ]
-        if item == wanted:
-            return [entry & (0x7FFF if is_wide else 0x7F) for entry in entries]
-        at += width * number
-    return []
+def _primary_properties(content: bytes) -> list[Box]:
+    meta = _first(content, b"meta")
+    if meta is None:
+        return []
+    inner = {each.kind: each for each in boxes(content, meta.start + VERSION, meta.end)}
+    if b"pitm" not in inner or b"iprp" not in inner:
+        return []
+    return list(item_properties(content, inner[b"iprp"], primary_item(content, inner[b"pitm"])))
+
+
+def primary_item(content: bytes, pitm: Box) -> int:
+    """Returns the number of the item that is shown."""
+    return int.from_bytes(content[pitm.start + VERSION : pitm.end])

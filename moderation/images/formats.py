@@ -106,7 +106,7 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             if also := second_nature(content):
                 remedy = "Send the image alone, as an image editor saves it"
                 raise ImageError(f"the file is also {also}", "image", remedy)
-            if image.format == "AVIF" and any(k == b"clap" for k, _ in shown_properties(content)):
+            if image.format == "AVIF" and _is_cropped(content):
                 raise ImageError("the AVIF is cropped (clap)", "image", "Crop its pixels instead")
             image.info[PROFILE] = counting_profile(content, image)
             yield image
@@ -135,6 +135,10 @@ def _checked_format(content: bytes, max_pixels: int) -> bytes:
     if content.startswith(png_chunks.START):
         return png_chunks.png_without_notes(content)
     return content
+
+
+def _is_cropped(content: bytes) -> bool:
+    return any(box.kind == b"clap" for box in shown_properties(content))
 
 
 def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:

@@ -10,7 +10,7 @@ import re
 import struct
 from collections.abc import Iterator
 
-from moderation.images import jpeg_segments, png_parts
+from moderation.images import jpeg_segments, png_chunks
 
 UPRIGHT = 1
 
@@ -38,7 +38,7 @@ def orientation(content: bytes, exif: bytes | None = None) -> int:
     """
     if content.startswith(jpeg_segments.START):
         return exif_orientation(next(jpeg_exif_blocks(content), b"")) or UPRIGHT
-    if content.startswith(png_parts.START):
+    if content.startswith(png_chunks.START):
         return exif_orientation(next(png_exif_blocks(content), b"")) or UPRIGHT
     return exif_orientation((exif or b"").removeprefix(b"Exif\0\0")) or UPRIGHT
 
@@ -54,7 +54,7 @@ def jpeg_exif_blocks(content: bytes) -> Iterator[bytes]:
 
 def png_exif_blocks(content: bytes) -> Iterator[bytes]:
     """Yields the data of each whole eXIf chunk before the pixels of a PNG."""
-    for chunk in png_parts.png_parts(content):
+    for chunk in png_chunks.png_chunks(content):
         if chunk.kind == b"IDAT":
             return
         if chunk.kind == b"eXIf" and chunk.is_whole(content):

@@ -11,7 +11,7 @@ import zlib
 
 from moderation.images.colour_codes import SRGB, SRGB_CURVE, coded_profile, stated_profile
 from moderation.images.icc import Profile, parametric_curve, read_profile
-from moderation.images.png_chunks import HEAD, png_chunks
+from moderation.images.png_chunks import png_chunks
 from moderation.images.profile_length import LONGEST_PROFILE, refuse_long_profile
 
 _KINDS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
@@ -48,15 +48,15 @@ def _colour_chunks(content: bytes) -> dict[bytes, bytes]:
     """Returns the data of the first of each kind that stands where it counts."""
     found: dict[bytes, bytes] = {}
     has_palette = False
-    for kind, start, end in png_chunks(content):
+    for chunk in png_chunks(content):
+        kind = chunk.kind
         if kind == b"IDAT":
             break
         has_palette = has_palette or kind == b"PLTE"
         if kind not in _KINDS or kind in found or (kind == b"cICP" and has_palette):
             continue
-        data = content[start + HEAD.size : end - 4]
-        is_whole = zlib.crc32(data, zlib.crc32(kind)) == int.from_bytes(content[end - 4 : end])
-        if is_whole and len(data) == _LENGTHS.get(kind, len(data)):
+        data = content[chunk.start : chunk.end]
+        if chunk.is_whole(content) and len(data) == _LENGTHS.get(kind, len(data)):
             found[kind] = data
     return found
 

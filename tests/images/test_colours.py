@@ -123,8 +123,8 @@ def test_hdr_is_refused_wherever_it_is_stated(transfer: int, coffee: Image.Image
 
 def test_the_crop_of_an_avif_is_found_among_its_properties(coffee: Image.Image) -> None:
     plain = saved(coffee, "AVIF")
-    assert b"clap" not in dict(shown_properties(plain))
-    assert b"clap" in dict(shown_properties(plain.replace(b"pixi", b"clap")))
+    assert b"clap" not in {box.kind for box in shown_properties(plain)}
+    assert b"clap" in {box.kind for box in shown_properties(plain.replace(b"pixi", b"clap"))}
 
 
 def test_a_jpeg_is_not_reduced_before_a_profile_that_is_not_smooth(coffee: Image.Image) -> None:

@@ -72,7 +72,8 @@ def faults(page: Page, name: str, content: bytes) -> Iterator[str]:
         judged = np.asarray(on_background(rgb, background), np.int16)
         seen = drawn(page, name, content, BACKGROUNDS[background])
         if seen is None:
-            continue  # nobody is shown anything
+            yield f"{name}: it draws nothing"
+            continue
         if seen.shape != judged.shape:
             yield f"{name} on {background}: {seen.shape} and {judged.shape}"
             continue

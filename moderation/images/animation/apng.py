@@ -18,9 +18,8 @@ import numpy as np
 from PIL import Image
 
 from moderation.images.animation.frame import Decoded, Disposal, Frame, Rgba, refuse_outside
-from moderation.images.png_chunks import START
+from moderation.images.png_chunks import HEAD, START, png_chunks
 
-_HEAD = struct.Struct(">I4s")
 _HEADER = struct.Struct(">IIBBBBB")
 _NUMBER = struct.Struct(">I")
 _CONTROL = struct.Struct(">IIIIIHHBB")
@@ -75,19 +74,16 @@ def apng_frames(content: bytes) -> list[Frame] | None:
 
 def _chunks(content: bytes) -> Iterator[_Chunk]:
     """Yields the chunks that make the pictures; those of the animation have right checksums."""
-    view, at, before = memoryview(content), len(START), b""
-    while at + _HEAD.size <= len(content):
-        length, kind = _HEAD.unpack_from(content, at)
-        start, end = at + _HEAD.size, at + _HEAD.size + length
+    view, before = memoryview(content), b""
+    for chunk in png_chunks(content):
+        kind = chunk.kind
         if kind == b"IEND":
             return
         if kind in _ANIMATION or kind in _SHARED or kind == b"IHDR":
-            if end + _NUMBER.size > len(content):
-                break
-            if zlib.crc32(view[start - 4 : end]) != _NUMBER.unpack_from(content, end)[0]:
+            if not chunk.is_whole(content):
                 raise ValueError("a wrong checksum")
-            yield _Chunk(kind, view[start:end], kind == before)
-        at, before = end + _NUMBER.size, kind
+            yield _Chunk(kind, view[chunk.start : chunk.end], kind == before)
+        before = kind
     raise ValueError("file is truncated")
 
 
@@ -151,7 +147,7 @@ def _decoded(
     _refuse_short(data, header)
     chunks = [(b"IHDR", _HEADER.pack(*header)), *shared, (b"IDAT", data), (b"IEND", b"")]
     alone = START + b"".join(
-        _HEAD.pack(len(data), kind) + data + _NUMBER.pack(zlib.crc32(data, zlib.crc32(kind)))
+        HEAD.pack(len(data), kind) + data + _NUMBER.pack(zlib.crc32(data, zlib.crc32(kind)))
         for kind, data in chunks
     )
     with Image.open(io.BytesIO(alone), formats=["PNG"]) as image:

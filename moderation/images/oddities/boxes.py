@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from moderation.images.boxes import (
+    MOST_BOXES,
+    VERSION,
+    Box,
+    boxes,
+    item_properties,
+    primary_item,
+)
 from moderation.images.oddities.names import Oddity
 from moderation.images.oddities.profile import HDR_TRANSFERS, profile_oddities
 from moderation.images.oddities.tail import is_ordinary_tail
 from moderation.images.orientation import exif_orientation
 
-_MOST_BOXES = 2000
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden", b"iovl")
 #: Primaries and transfers that encoders write beside a profile without meaning to differ from it.
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2, 12), (1, 2, 6, 13, 14, 15)
@@ -21,50 +27,28 @@ _ROUNDED = 16
 _TURNS = {None: (1, 8, 3, 6), 0: (4, 5, 2, 7), 1: (2, 7, 4, 5)}
 
 
-class Box(NamedTuple):
-    """One box: its kind, and where its data begin and end."""
-
-    kind: bytes
-    start: int
-    end: int
-
-
 def boxed_oddities(content: bytes) -> Iterator[Oddity]:
     """Yields what is odd about an AVIF or HEIC, in any order and possibly more than once."""
-    outer = list(_boxes(content, 0, len(content)))
+    outer = list(boxes(content, 0, len(content)))
     if outer and not is_ordinary_tail(content[outer[-1].end :]):
         yield "trailing-data"
     metas = [each for each in outer if each.kind == b"meta"]
     if not metas:
         return
     try:
-        yield from _meta_oddities(content, list(_boxes(content, metas[0].start + 4, metas[0].end)))
+        yield from _meta_oddities(
+            content, list(boxes(content, metas[0].start + VERSION, metas[0].end))
+        )
     except (struct.error, IndexError):  # damaged, as the decoder will say
         return
-
-
-def _boxes(content: bytes, at: int, end: int) -> Iterator[Box]:
-    for _ in range(_MOST_BOXES):
-        if at + 8 > end:
-            return
-        length, kind = struct.unpack_from(">I4s", content, at)
-        start = at + 8
-        if length == 1 and at + 16 <= end:
-            length, start = int.from_bytes(content[at + 8 : at + 16]), at + 16
-        stop = at + length if length else end
-        if stop < start or stop > end:
-            return
-        yield Box(kind, start, stop)
-        at = stop
 
 
 def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
     of = {each.kind: each for each in meta}
     if b"pitm" not in of or b"iprp" not in of:
         return
-    pitm = of[b"pitm"]
-    primary = int.from_bytes(content[pitm.start + 4 : pitm.end])
-    properties = list(_properties(content, of[b"iprp"], primary))
+    primary = primary_item(content, of[b"pitm"])
+    properties = list(item_properties(content, of[b"iprp"], primary))
     yield from _colour_oddities(content, properties)
     yield from _aperture_oddities(content, properties)
     turn = _turn(content, properties)
@@ -73,29 +57,6 @@ def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
         yield "orientation-conflict"
     if len(_shown_items(content, of) | {primary}) > 1:
         yield "several-pictures"
-
-
-def _properties(content: bytes, iprp: Box, item: int) -> Iterator[Box]:
-    """Yields the properties that belong to an item."""
-    inner = list(_boxes(content, iprp.start, iprp.end))
-    container = next((each for each in inner if each.kind == b"ipco"), None)
-    known = list(_boxes(content, container.start, container.end)) if container else []
-    for ipma in (each for each in inner if each.kind == b"ipma"):
-        version, wide = content[ipma.start], content[ipma.start + 3] & 1
-        [count] = struct.unpack_from(">I", content, ipma.start + 4)
-        at, number = ipma.start + 8, ">I" if version else ">H"
-        for _ in range(min(count, _MOST_BOXES)):
-            [owner] = struct.unpack_from(number, content, at)
-            at += struct.calcsize(number)
-            length = content[at]
-            at += 1
-            for _ in range(length):
-                index = content[at] & 0x7F
-                if wide:
-                    index = index << 8 | content[at + 1]
-                at += 2 if wide else 1
-                if owner == item and 0 < index <= len(known):
-                    yield known[index - 1]
 
 
 def _colour_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity]:
@@ -133,7 +94,7 @@ def _items(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, bytes, b
     if iinf is None:
         return
     entries = iinf.start + (6 if content[iinf.start] == 0 else 8)
-    for each in _boxes(content, entries, iinf.end):
+    for each in boxes(content, entries, iinf.end):
         version, hidden = content[each.start], content[each.start + 3] & 1
         number, at = (">H", 6) if version < 3 else (">I", 8)
         kind = content[each.start + at + 2 : each.start + at + 6]
@@ -166,12 +127,12 @@ def _places(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, int, in
         return int.from_bytes(content[at - size : at])
 
     at += 6
-    for _ in range(min(number(wide), _MOST_BOXES)):
+    for _ in range(min(number(wide), MOST_BOXES)):
         item = number(wide)
         is_inside = version > 0 and number(2) & 15 == 1
         number(2)
         begin = number(of_origin) + (origin if is_inside else 0)
-        for piece in range(min(number(2), _MOST_BOXES)):
+        for piece in range(min(number(2), MOST_BOXES)):
             number(of_index)
             offset, length = number(of_offset), number(of_length)
             if piece == 0:
@@ -187,7 +148,7 @@ def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:
     iref = of[b"iref"]
     number = ">I" if content[iref.start] else ">H"
     size = struct.calcsize(number)
-    for each in _boxes(content, iref.start + 4, iref.end):
+    for each in boxes(content, iref.start + 4, iref.end):
         [origin] = struct.unpack_from(number, content, each.start)
         if each.kind in (b"thmb", b"auxl"):
             shown.discard(origin)

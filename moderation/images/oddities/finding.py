@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from moderation.images import jpeg_segments, png_parts
+from moderation.images import jpeg_segments, png_chunks
 from moderation.images.oddities.bmp import bmp_oddities
 from moderation.images.oddities.boxes import boxed_oddities
 from moderation.images.oddities.gif import gif_oddities
@@ -32,7 +32,7 @@ def oddities(content: bytes) -> tuple[Oddity, ...]:
 def _found(content: bytes) -> Iterator[Oddity]:
     if content.startswith(jpeg_segments.START):
         yield from jpeg_oddities(content)
-    elif content.startswith(png_parts.START):
+    elif content.startswith(png_chunks.START):
         yield from png_oddities(content)
     elif content.startswith(b"GIF8"):
         yield from gif_oddities(content)

@@ -9,7 +9,7 @@ from moderation.images.oddities.names import Oddity
 from moderation.images.oddities.profile import HDR_TRANSFERS, profile_oddities
 from moderation.images.oddities.tail import is_ordinary_tail
 from moderation.images.orientation import exif_orientation, stated_orientations, xmp_orientations
-from moderation.images.png_parts import PngChunk, png_parts
+from moderation.images.png_chunks import PngChunk, png_chunks
 
 _COLOURS = (b"iCCP", b"cICP", b"gAMA", b"cHRM", b"sRGB")
 #: Whose checksums are compared: what a picture is made of, and what changes it.
@@ -27,7 +27,7 @@ _SRGB = bytes((1, 13, 0, 1))
 
 def png_oddities(content: bytes) -> Iterator[Oddity]:
     """Yields what is odd about a PNG, in any order and possibly more than once."""
-    chunks = list(png_parts(content))
+    chunks = list(png_chunks(content))
     first = next((i for i, each in enumerate(chunks) if each.kind == b"IDAT"), len(chunks))
     before, after = chunks[:first], chunks[first:]
     if any(each.kind in _CHECKED and not each.is_whole(content) for each in chunks):

@@ -361,8 +361,11 @@ def test_no_verdict_is_never_taken_for_allow() -> None:
 def test_the_strictest_of_several_verdicts_decides(client: Client, photographs: list[Path]) -> None:
     page = next(path for path in photographs if path.name == "page.png")
     verdicts = client.collect(client.submit(page, ALL))
-    assert [verdict.action for verdict in verdicts] == ["allow", "review", "allow"]
+    assert [verdict.action for verdict in verdicts] == ["review", "review", "allow"]
     assert strictest_action(verdicts) == "review"
+    # A page 2:1: at its centre it is none of the first policy's labels, at its right end it is one.
+    assert [label.label for label in verdicts[0].reasons] == ["screenshot"]
+    assert verdicts[0].box == (145, 0, 336, 191)
     assert [label.label for label in verdicts[1].reasons] == ["page-of-text"]
 
 

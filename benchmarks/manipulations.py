@@ -1,0 +1,262 @@
+"""What people do to a photograph so that it gets past a model: each gives the bytes of a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter, ImageFont, ImageOps
+
+QUALITY, STRONGLY_COMPRESSED = 90, 5
+#: The large picture, 4:3, that a small object lies in.
+LARGE = (960, 720)
+#: The shorter side of long pictures.
+SHORT = 300
+#: The picture of an animation, and how far its scene moves.
+STAGE, PAN = (240, 180), 24
+#: Standard deviation of noise, of 255; radius of blur, in pixels of a photograph 300 wide.
+NOISE, BLUR = 40, 4
+
+Ground = Literal["plain", "photo"]
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A photograph that is to be changed.
+
+    Attributes:
+        image: RGB.
+        others: innocent photographs of other things.
+        is_weapon: what noise is to hide; of other photographs it is to make one.
+        seed: of all that is drawn at random.
+    """
+
+    image: Image.Image
+    others: Sequence[Image.Image]
+    is_weapon: bool
+    seed: tuple[int, ...]
+
+    @property
+    def chance(self) -> np.random.Generator:
+        """A generator at its beginning."""
+        return np.random.default_rng(self.seed)
+
+    @property
+    def other(self) -> Image.Image:
+        """An innocent photograph."""
+        return self.others[int(self.chance.integers(len(self.others)))]
+
+
+@dataclass(frozen=True)
+class Manipulation:
+    """One way to change a photograph; `make` gives a file. A quick run leaves long ones out."""
+
+    group: str
+    name: str
+    make: Callable[[Subject], bytes]
+    is_long: bool = False
+
+
+def manipulations() -> list[Manipulation]:
+    """Returns all that need no model, what leaves a photograph as it is first."""
+    return [
+        Manipulation("as it is", "as it is", lambda subject: jpeg(subject.image)),
+        *_small_objects(),
+        *_edges(),
+        *_changed_pictures(),
+        *_films(),
+    ]
+
+
+def _small_objects() -> list[Manipulation]:
+    return [
+        Manipulation(
+            "small object, 4:3",
+            f"1/{part} of the height, {place}, {ground}",
+            partial(_small_object, part=part, place=place, ground=ground),
+            is_long=ground == "photo",
+        )
+        for part in (2, 3, 4, 8)
+        for place in ("centre", "side")
+        for ground in _GROUNDS
+    ]
+
+
+def _edges() -> list[Manipulation]:
+    return [
+        Manipulation(
+            "at the edge of a long picture",
+            f"{name}, {ground}",
+            partial(_edge, size, ground),
+            is_long=ground == "photo",
+        )
+        for name, size in _LONG.items()
+        for ground in _GROUNDS
+    ]
+
+
+def _changed_pictures() -> list[Manipulation]:
+    turns = Image.Transpose
+    changes: list[tuple[str, str, Callable[[Subject], Image.Image]]] = [
+        *(("blended", f"at {part:g}", partial(_blended, part=part)) for part in (0.75, 0.5, 0.25)),
+        ("turned", "by 90°", lambda subject: subject.image.transpose(turns.ROTATE_90)),
+        ("turned", "by 180°", lambda subject: subject.image.transpose(turns.ROTATE_180)),
+        ("turned", "mirrored", lambda subject: ImageOps.mirror(subject.image)),
+        ("spoilt", f"blur, radius {BLUR}", _blurred),
+        ("spoilt", f"noise, sigma {NOISE}", _noisy),
+        ("spoilt", "colours inverted", lambda subject: ImageOps.invert(subject.image)),
+        ("spoilt", "grey", lambda subject: subject.image.convert("L")),
+        ("spoilt", "posterised to 2 bits", lambda subject: ImageOps.posterize(subject.image, 2)),
+        ("spoilt", "a line drawing of it", _drawn),
+        *(("text on it", f"“{text}”", partial(_written, text=text)) for text in _TEXTS),
+    ]
+    compressed = partial(_compressed, quality=STRONGLY_COMPRESSED)
+    return [
+        *(Manipulation(group, name, partial(_saved, change)) for group, name, change in changes),
+        Manipulation("spoilt", f"JPEG quality {STRONGLY_COMPRESSED}", compressed),
+    ]
+
+
+def _films() -> list[Manipulation]:
+    group = "one frame of an animation"
+    scenes = [
+        Manipulation(
+            group, f"of {count}, a scene that moves", partial(film, count, panned), count > 100
+        )
+        for count in (2, 20, 200)
+    ]
+    return [*scenes, Manipulation(group, "of 200, all different", partial(film, 200, _cuts), True)]
+
+
+_GROUNDS: tuple[Ground, ...] = ("plain", "photo")
+_LONG: dict[str, Size] = {
+    "3:1, left": (3 * SHORT, SHORT),
+    "4:1, left": (4 * SHORT, SHORT),
+    "16:9, left": (SHORT * 16 // 9, SHORT),
+    "9:16, bottom": (SHORT, SHORT * 16 // 9),
+    "1:2, bottom": (SHORT, 2 * SHORT),
+}
+_TEXTS = ("a photo of a flower", "revolver")
+
+
+def jpeg(image: Image.Image) -> bytes:
+    """Returns the file of an image, as it usually comes."""
+    return _file(image, "JPEG", quality=QUALITY)
+
+
+def _file(image: Image.Image, form: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    """Returns a file that keeps every value."""
+    return _file(image, "PNG")
+
+
+def _saved(change: Callable[[Subject], Image.Image], subject: Subject) -> bytes:
+    return jpeg(change(subject))
+
+
+def _compressed(subject: Subject, quality: int) -> bytes:
+    return _file(subject.image, "JPEG", quality=quality)
+
+
+def _scene(subject: Subject, size: Size, ground: Ground) -> Image.Image:
+    if ground == "plain":
+        return Image.new("RGB", size, "white")
+    return ImageOps.fit(subject.other, size)
+
+
+def _small_object(subject: Subject, part: int, place: str, ground: Ground) -> bytes:
+    """Returns a picture 4:3 with the photograph at 1/part of its height: in the centre, or left."""
+    scene, (wide, high) = _scene(subject, LARGE, ground), LARGE
+    photo = subject.image
+    small = ImageOps.contain(photo, (wide, high // part), Image.Resampling.LANCZOS)
+    left, top = (wide - small.width) // 2, (high - small.height) // 2
+    if place == "side":
+        left, top = 0, int(subject.chance.uniform(0, high - small.height))
+    scene.paste(small, (left, top))
+    return jpeg(scene)
+
+
+def _edge(size: Size, ground: Ground, subject: Subject) -> bytes:
+    """Returns a long picture with the photograph in the square at its left or bottom end."""
+    scene, square = _scene(subject, size, ground), (min(size), min(size))
+    photo = ImageOps.contain(subject.image, square, Image.Resampling.LANCZOS)
+    if size[0] > size[1]:
+        scene.paste(photo, (0, (size[1] - photo.height) // 2))
+    else:
+        scene.paste(photo, ((size[0] - photo.width) // 2, size[1] - photo.height))
+    return jpeg(scene)
+
+
+def _blended(subject: Subject, part: float) -> Image.Image:
+    return Image.blend(ImageOps.fit(subject.other, subject.image.size), subject.image, part)
+
+
+def _blurred(subject: Subject) -> Image.Image:
+    return subject.image.filter(ImageFilter.GaussianBlur(BLUR))
+
+
+def _noisy(subject: Subject) -> Image.Image:
+    values = np.asarray(subject.image, np.float64)
+    values = values + subject.chance.normal(0, NOISE, values.shape)
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8))
+
+
+def _drawn(subject: Subject) -> Image.Image:
+    """Returns the edges of the photograph, black on white."""
+    soft = subject.image.convert("L").filter(ImageFilter.GaussianBlur(1))
+    edges = ImageOps.autocontrast(soft.filter(ImageFilter.FIND_EDGES), cutoff=1)
+    return ImageOps.invert(edges)
+
+
+def _written(subject: Subject, text: str) -> Image.Image:
+    """Returns the photograph with a text across its middle, black on a white band."""
+    image = subject.image.copy()
+    draw = ImageDraw.Draw(image)
+    unit = draw.textlength(text, ImageFont.load_default(100)) / 100
+    font = ImageFont.load_default(min(0.9 * image.width / unit, image.height / 4))
+    middle = (image.width / 2, image.height / 2)
+    left, top, right, bottom = draw.textbbox(middle, text, font, anchor="mm")
+    draw.rectangle((left - 4, top - 4, right + 4, bottom + 4), fill="white")
+    draw.text(middle, text, "black", font, anchor="mm")
+    return image
+
+
+def film(count: int, rest: Callable[[Subject, int], list[Image.Image]], subject: Subject) -> bytes:
+    """Returns a GIF whose middle frame is the photograph; `rest` gives the others."""
+    frames = rest(subject, count)
+    photo = ImageOps.pad(subject.image, STAGE, color="white")
+    frames[count // 2] = photo.quantize(256, Image.Quantize.FASTOCTREE)
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=40, loop=0)
+    return buffer.getvalue()
+
+
+def panned(subject: Subject, count: int) -> list[Image.Image]:
+    """Returns frames of one photograph, along which a camera moves."""
+    wide = ImageOps.fit(subject.other, (STAGE[0] + PAN, STAGE[1]))
+    steps = [round(PAN * (0.5 + 0.5 * np.sin(number / 3))) for number in range(count)]
+    return [
+        wide.crop((step, 0, step + STAGE[0], STAGE[1])).quantize(256, Image.Quantize.FASTOCTREE)
+        for step in steps
+    ]
+
+
+def _cuts(subject: Subject, count: int) -> list[Image.Image]:
+    """Returns frames of many photographs, each from another place."""
+    chance, frames = subject.chance, []
+    for number in range(count):
+        photo = subject.others[number % len(subject.others)]
+        place = (float(chance.random()), float(chance.random()))
+        part = ImageOps.fit(photo, STAGE, bleed=0.1, centering=place)
+        frames.append(part.quantize(256, Image.Quantize.FASTOCTREE))
+    return frames

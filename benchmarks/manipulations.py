@@ -244,7 +244,8 @@ def film(count: int, rest: Callable[[Subject, int], list[Image.Image]], subject:
 def panned(subject: Subject, count: int) -> list[Image.Image]:
     """Returns frames of one photograph, along which a camera moves."""
     wide = ImageOps.fit(subject.other, (STAGE[0] + PAN, STAGE[1]))
-    steps = [round(PAN * (0.5 + 0.5 * np.sin(number / 3))) for number in range(count)]
+    # There and back, so that no frame is like the next: Pillow would make one of two that are.
+    steps = [abs(number % (2 * PAN) - PAN) for number in range(count)]
     return [
         wide.crop((step, 0, step + STAGE[0], STAGE[1])).quantize(256, Image.Quantize.FASTOCTREE)
         for step in steps

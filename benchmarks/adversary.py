@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn import functional
 
 from benchmarks.manipulations import Subject, png
-from moderation.encoders.starter import TOP_CLASSES, StarterEncoder
+from moderation.encoders.starter import StarterEncoder
 from moderation.images.pixels import model_box
 from moderation.images.views import View, Views, picture_views
 from moderation.scoring.classifier import Classifier
@@ -88,11 +88,12 @@ class Adversary:
         return functional.pad(part, bars, value=self._how.mean[0] / self._how.scale)
 
     def _logits(self, squares: torch.Tensor) -> torch.Tensor:
-        """Returns (n, acting labels) logits of contrast scores, as encoder and classifier do."""
+        """Returns (n, acting labels) logits of contrast scores.
+
+        All classes take part, not only the likeliest: the others would have no gradient.
+        """
         values = self._network(squares * self._how.scale - self._how.mean[0])
-        weights, classes = torch.softmax(values, dim=1).topk(TOP_CLASSES, dim=1)
-        shares = weights / weights.sum(dim=1, keepdim=True)
-        places = torch.einsum("nc,ncd->nd", shares, self._classes[classes]) - self._mean
+        places = torch.softmax(values, dim=1) @ self._classes - self._mean
         logits = self._scale * functional.normalize(places, dim=1) @ self._labels.T
         rivals = logits[:, ~self._acts].logsumexp(dim=1, keepdim=True)
         return logits[:, self._acts] - rivals

@@ -31,7 +31,8 @@ SCALES = (1.0, 0.75, 0.5)
 PLACES = tuple(i / 8 for i in range(9))
 #: 1; the whole and 3 squares side by side; and 5 squares, each half over the next.
 VIEWS: tuple[Views, ...] = (1, 5, "auto")
-BLOCK, PHOTOGRAPHS_EACH = ACTIONS.index("block"), 40
+BLOCK = ACTIONS.index("block")
+COUNTS = {"revolvers": 40, "other objects": 20, "faces": 20}
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def panorama(photo: Image.Image, scale: float, place: float, ground: Image.Image
 def coverage(encoder: Encoder, quick: bool) -> list[Coverage]:
     """Returns what is found of revolvers, and flagged of other objects and faces, by views."""
     judge = Judge(encoder, [Classifier.of(load_policy(POLICY), encoder)])
-    kinds, found = _photographs(2 if quick else PHOTOGRAPHS_EACH), []
+    kinds, found = _photographs(20 if quick else 1), []
     for kind, photos in kinds.items():
         for scale in SCALES:
             shown = track(photos, f"{kind}, {scale:g}", console=Console(stderr=True))
@@ -76,8 +77,8 @@ def coverage(encoder: Encoder, quick: bool) -> list[Coverage]:
     return found
 
 
-def _photographs(each: int) -> dict[str, list[Image.Image]]:
-    """Returns photographs by kind, evenly spread over those at hand."""
+def _photographs(every: int) -> dict[str, list[Image.Image]]:
+    """Returns photographs by kind, evenly spread over those at hand; not all, in a quick run."""
     objects = find_jpegs(PHOTOGRAPHS)
     kinds = {
         "revolvers": [path for path in objects if path.parent.name == "revolver"],
@@ -85,7 +86,10 @@ def _photographs(each: int) -> dict[str, list[Image.Image]]:
         "faces": find_jpegs(FACES),
     }
     return {
-        kind: [Image.open(paths[i * len(paths) // each]).convert("RGB") for i in range(each)]
+        kind: [
+            Image.open(paths[i * len(paths) // COUNTS[kind]]).convert("RGB")
+            for i in range(0, COUNTS[kind], every)
+        ]
         for kind, paths in kinds.items()
     }
 

@@ -27,7 +27,7 @@ from moderation.scoring.classifier import Classifier
 ROOT = Path(__file__).parent.parent
 POLICIES = (ROOT / "policies", ROOT / "policies" / "variants")
 FACES = PHOTOGRAPHS.parent.parent / "faces"
-WEAPONS = ("revolver", "cannon")
+WEAPONS, BANKNOTES = ("revolver", "cannon"), ("dollar_bill",)
 #: The longer side over the shorter, beyond which a picture has several views.
 PLAIN = 4 / 3 + 0.01
 #: The severity of a decision that flags: review, or block.
@@ -75,7 +75,8 @@ def photographs(quick: bool) -> dict[str, list[Path]]:
     kinds = {
         "faces": find_jpegs(FACES),
         "weapons": [path for path in objects if path.parent.name in WEAPONS],
-        "other objects": [path for path in objects if path.parent.name not in WEAPONS],
+        "banknotes": [path for path in objects if path.parent.name in BANKNOTES],
+        "other objects": [path for path in objects if path.parent.name not in WEAPONS + BANKNOTES],
     }
     return {kind: paths[::every] for kind, paths in kinds.items()}
 

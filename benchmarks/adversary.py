@@ -48,7 +48,9 @@ class Adversary:
         size = (round(subject.image.width * factor), round(subject.image.height * factor))
         picture = np.asarray(subject.image.resize(size, Image.Resampling.LANCZOS), np.float32)
         start = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
-        shown = picture_views((0.0, 0.0, float(size[0]), float(size[1])), views)
+        # It has to hide from every view; to be taken for a weapon, the first one will do.
+        against = views if subject.is_weapon else 1
+        shown = picture_views((0.0, 0.0, float(size[0]), float(size[1])), against)
         noise = torch.zeros_like(start)
         for _ in range(STEPS):
             noise.requires_grad_(True)

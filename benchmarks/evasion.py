@@ -9,8 +9,9 @@
 PNG or GIF, read as a worker reads them, and judged by policies/weapons.yaml. A row says how many
 revolvers are still blocked, and how many innocent photographs are flagged (review or block) after
 the same was done to them. With views 1 only the first frame of an animation is looked at, as it
-once was; otherwise up to 16 frames. Computed noise hides revolvers, and is to make revolvers of
-innocent photographs. All that is drawn at random has a fixed seed.
+once was, and otherwise up to 16 frames; animations are left out with N views of each frame. Noise
+that is computed hides revolvers, and makes revolvers of innocent photographs. All that is drawn at
+random has a fixed seed.
 """
 
 from __future__ import annotations
@@ -48,8 +49,8 @@ WEAPONS, SEED = ("revolver", "cannon"), 13
 PHOTOGRAPHS_EACH, QUICK_EACH = 40, 3
 VIEWS: tuple[Views, ...] = (1, "auto", 11)
 FRAMES = 16
-#: The largest change of a value by computed noise, of 255.
-NOISE = (4, 8)
+#: The largest change of a value by computed noise, of 255, and the views it is made against.
+NOISES: tuple[tuple[int, Views], ...] = ((8, 1), (4, 1), (8, "auto"))
 
 
 @dataclass(frozen=True)
@@ -126,10 +127,9 @@ def all_manipulations(encoder: Encoder, classifier: Classifier, quick: bool) -> 
                 "noise computed against it",
                 f"{most}/255, against {'the default views' if views == 'auto' else 'one view'}",
                 partial(adversary.attack, most=most, views=views),
-                is_long=views == "auto" or most != max(NOISE),
+                is_long=(most, views) != NOISES[0],
             )
-            for views in VIEWS[:2]
-            for most in NOISE
+            for most, views in NOISES
         ]
     return [each for each in found if not (quick and each.is_long)]
 
@@ -138,13 +138,14 @@ def measure(encoder: Encoder, views: Sequence[Views], *, quick: bool) -> Iterato
     """Yields what became of the photographs, by manipulation, kind and views."""
     classifier = Classifier.of(load_policy(POLICY), encoder)
     judge = Judge(encoder, [classifier])
-    lookings = [Looking(1 if each == 1 else FRAMES, each) for each in views]
     kinds = subjects(QUICK_EACH if quick else PHOTOGRAPHS_EACH)
     ways = all_manipulations(encoder, classifier, quick)
     for way in track(ways, "manipulations", console=Console(stderr=True)):
+        some = [each for each in views if each in (1, "auto") or not way.is_film]
+        lookings = [Looking(1 if each == 1 else FRAMES, each) for each in some]
         for kind, photographs in kinds.items():
             rows = [judge.severities(way.make(each), lookings) for each in photographs]
-            for i, each in enumerate(views):
+            for i, each in enumerate(some):
                 decided = [ACTIONS[row[i, 0]] for row in rows]
                 flagged = len(decided) - decided.count("allow")
                 counts = (len(decided), decided.count("block"), flagged)
@@ -162,14 +163,16 @@ def found_table(found: Sequence[Found], setup: str) -> Table:
     cells = {(each.group, each.name, each.kind, each.views): each for each in found}
     last = ""
     for group, name in dict.fromkeys((each.group, each.name) for each in found):
-        row = [_cell(cells[group, name, kind, each]) for kind in counts for each in views]
+        row = [_cell(cells.get((group, name, kind, each))) for kind in counts for each in views]
         table.add_row(group if group != last else "", name, *row)
         last = group
     return table
 
 
-def _cell(found: Found) -> str:
-    """Returns a count with the interval of its rate."""
+def _cell(found: Found | None) -> str:
+    """Returns a count with the interval of its rate; nothing where it was not measured."""
+    if found is None:
+        return ""
     interval = wilson(found.counted, found.n)
     return f"{found.counted} ({interval.low:.0%} to {interval.high:.0%})"
 

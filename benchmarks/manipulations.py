@@ -54,12 +54,20 @@ class Subject:
 
 @dataclass(frozen=True)
 class Manipulation:
-    """One way to change a photograph; `make` gives a file. A quick run leaves long ones out."""
+    """One way to change a photograph.
+
+    Attributes:
+        group, name: what is done.
+        make: gives the file.
+        is_long: a quick run leaves it out.
+        is_film: it gives many frames; with many views of each, it would be hundreds of looks.
+    """
 
     group: str
     name: str
     make: Callable[[Subject], bytes]
     is_long: bool = False
+    is_film: bool = False
 
 
 def manipulations() -> list[Manipulation]:
@@ -123,14 +131,20 @@ def _changed_pictures() -> list[Manipulation]:
 
 
 def _films() -> list[Manipulation]:
-    group = "one frame of an animation"
-    scenes = [
+    kinds = {
+        **{f"of {count}, a scene that moves": (count, panned) for count in (2, 20, 200)},
+        "of 200, all different": (200, _cuts),
+    }
+    return [
         Manipulation(
-            group, f"of {count}, a scene that moves", partial(film, count, panned), count > 100
+            "one frame of an animation",
+            name,
+            partial(film, count, rest),
+            is_long=count > 100,
+            is_film=True,
         )
-        for count in (2, 20, 200)
+        for name, (count, rest) in kinds.items()
     ]
-    return [*scenes, Manipulation(group, "of 200, all different", partial(film, 200, _cuts), True)]
 
 
 _GROUNDS: tuple[Ground, ...] = ("plain", "photo")

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
-from benchmarks.manipulations import Subject, png
+from benchmarks.manipulations import Original, png
 from moderation.encoders.starter import StarterEncoder
 from moderation.images.pixels import model_box
 from moderation.images.views import View, Views, picture_views
@@ -41,20 +41,20 @@ class Adversary:
         self._blocks = torch.tensor([label.action == "block" for label in labels])[self._acts]
         self._scale = classifier.logit_scale
 
-    def attack(self, subject: Subject, most: int, views: Views) -> bytes:
+    def attack(self, original: Original, most: int, views: Views) -> bytes:
         """Returns a PNG with noise of at most `most` of 255, made against so many views."""
         # As large as the model resizes it to, so that its own view keeps every value.
-        factor = self._side / min(subject.image.size)
-        size = (round(subject.image.width * factor), round(subject.image.height * factor))
-        picture = np.asarray(subject.image.resize(size, Image.Resampling.LANCZOS), np.float32)
+        factor = self._side / min(original.image.size)
+        size = (round(original.image.width * factor), round(original.image.height * factor))
+        picture = np.asarray(original.image.resize(size, Image.Resampling.LANCZOS), np.float32)
         start = torch.from_numpy(picture.transpose(2, 0, 1).copy())[None]
         # It has to hide from every view; to be taken for a weapon, the first one will do.
-        against = views if subject.is_weapon else 1
+        against = views if original.is_weapon else 1
         shown = picture_views((0.0, 0.0, float(size[0]), float(size[1])), against)
         noise = torch.zeros_like(start)
         for _ in range(STEPS):
             noise.requires_grad_(True)
-            lacking = self._lacking((start + noise).clamp(0, 255), shown, subject.is_weapon)
+            lacking = self._lacking((start + noise).clamp(0, 255), shown, original.is_weapon)
             if lacking.item() == 0:
                 break
             [slope] = torch.autograd.grad(lacking, noise)

@@ -32,7 +32,7 @@ from audit.statistics.intervals import wilson
 from benchmarks import program
 from benchmarks.adversary import Adversary
 from benchmarks.judging import Judge
-from benchmarks.manipulations import Manipulation, Subject, manipulations
+from benchmarks.manipulations import Manipulation, Original, manipulations
 from benchmarks.photographs import PHOTOGRAPHS, find_jpegs
 from moderation.encoders.encoder import Encoder
 from moderation.encoders.options import ModelOptions
@@ -80,7 +80,7 @@ class Found:
         }
 
 
-def subjects(each: int) -> dict[str, list[Subject]]:
+def originals(each: int) -> dict[str, list[Original]]:
     """Returns so many photographs of each kind, evenly spread over those at hand.
 
     Raises:
@@ -96,7 +96,7 @@ def subjects(each: int) -> dict[str, list[Subject]]:
     others = [(path.parent.name, _opened(path)) for path in _spread(kinds["innocent"], 40)]
     return {
         kind: [
-            Subject(
+            Original(
                 _opened(path),
                 [image for name, image in others if name != path.parent.name],
                 kind == "revolver",
@@ -138,7 +138,7 @@ def measure(encoder: Encoder, views: Sequence[Views], *, quick: bool) -> Iterato
     """Yields what became of the photographs, by manipulation, kind and views."""
     classifier = Classifier.of(load_policy(POLICY), encoder)
     judge = Judge(encoder, [classifier])
-    kinds = subjects(QUICK_EACH if quick else PHOTOGRAPHS_EACH)
+    kinds = originals(QUICK_EACH if quick else PHOTOGRAPHS_EACH)
     ways = all_manipulations(encoder, classifier, quick)
     for way in track(ways, "manipulations", console=Console(stderr=True)):
         some = [each for each in views if each in (1, "auto") or not way.is_film]

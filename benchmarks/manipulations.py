@@ -26,7 +26,7 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Subject:
+class Original:
     """A photograph that is to be changed.
 
     Attributes:
@@ -65,7 +65,7 @@ class Manipulation:
 
     group: str
     name: str
-    make: Callable[[Subject], bytes]
+    make: Callable[[Original], bytes]
     is_long: bool = False
     is_film: bool = False
 
@@ -73,7 +73,7 @@ class Manipulation:
 def manipulations() -> list[Manipulation]:
     """Returns all that need no model, what leaves a photograph as it is first."""
     return [
-        Manipulation("as it is", "as it is", lambda subject: jpeg(subject.image)),
+        Manipulation("as it is", "as it is", lambda original: jpeg(original.image)),
         *_small_objects(),
         *_edges(),
         *_changed_pictures(),
@@ -110,16 +110,16 @@ def _edges() -> list[Manipulation]:
 
 def _changed_pictures() -> list[Manipulation]:
     turns = Image.Transpose
-    changes: list[tuple[str, str, Callable[[Subject], Image.Image]]] = [
+    changes: list[tuple[str, str, Callable[[Original], Image.Image]]] = [
         *(("blended", f"at {part:g}", partial(_blended, part=part)) for part in (0.75, 0.5, 0.25)),
-        ("turned", "by 90°", lambda subject: subject.image.transpose(turns.ROTATE_90)),
-        ("turned", "by 180°", lambda subject: subject.image.transpose(turns.ROTATE_180)),
-        ("turned", "mirrored", lambda subject: ImageOps.mirror(subject.image)),
+        ("turned", "by 90°", lambda original: original.image.transpose(turns.ROTATE_90)),
+        ("turned", "by 180°", lambda original: original.image.transpose(turns.ROTATE_180)),
+        ("turned", "mirrored", lambda original: ImageOps.mirror(original.image)),
         ("spoilt", f"blur, radius {BLUR}", _blurred),
         ("spoilt", f"noise, sigma {NOISE}", _noisy),
-        ("spoilt", "colours inverted", lambda subject: ImageOps.invert(subject.image)),
-        ("spoilt", "grey", lambda subject: subject.image.convert("L")),
-        ("spoilt", "posterised to 2 bits", lambda subject: ImageOps.posterize(subject.image, 2)),
+        ("spoilt", "colours inverted", lambda original: ImageOps.invert(original.image)),
+        ("spoilt", "grey", lambda original: original.image.convert("L")),
+        ("spoilt", "posterised to 2 bits", lambda original: ImageOps.posterize(original.image, 2)),
         ("spoilt", "a line drawing of it", _drawn),
         *(("text on it", f"“{text}”", partial(_written, text=text)) for text in _TEXTS),
     ]
@@ -174,36 +174,36 @@ def png(image: Image.Image) -> bytes:
     return _file(image, "PNG")
 
 
-def _saved(change: Callable[[Subject], Image.Image], subject: Subject) -> bytes:
-    return jpeg(change(subject))
+def _saved(change: Callable[[Original], Image.Image], original: Original) -> bytes:
+    return jpeg(change(original))
 
 
-def _compressed(subject: Subject, quality: int) -> bytes:
-    return _file(subject.image, "JPEG", quality=quality)
+def _compressed(original: Original, quality: int) -> bytes:
+    return _file(original.image, "JPEG", quality=quality)
 
 
-def _scene(subject: Subject, size: Size, ground: Ground) -> Image.Image:
+def _scene(original: Original, size: Size, ground: Ground) -> Image.Image:
     if ground == "plain":
         return Image.new("RGB", size, "white")
-    return ImageOps.fit(subject.other, size)
+    return ImageOps.fit(original.other, size)
 
 
-def _small_object(subject: Subject, part: int, place: str, ground: Ground) -> bytes:
+def _small_object(original: Original, part: int, place: str, ground: Ground) -> bytes:
     """Returns a picture 4:3 with the photograph at 1/part of its height: in the centre, or left."""
-    scene, (wide, high) = _scene(subject, LARGE, ground), LARGE
-    photo = subject.image
+    scene, (wide, high) = _scene(original, LARGE, ground), LARGE
+    photo = original.image
     small = ImageOps.contain(photo, (wide, high // part), Image.Resampling.LANCZOS)
     left, top = (wide - small.width) // 2, (high - small.height) // 2
     if place == "side":
-        left, top = 0, int(subject.chance.uniform(0, high - small.height))
+        left, top = 0, int(original.chance.uniform(0, high - small.height))
     scene.paste(small, (left, top))
     return jpeg(scene)
 
 
-def _edge(size: Size, ground: Ground, subject: Subject) -> bytes:
+def _edge(size: Size, ground: Ground, original: Original) -> bytes:
     """Returns a long picture with the photograph in the square at its left or bottom end."""
-    scene, square = _scene(subject, size, ground), (min(size), min(size))
-    photo = ImageOps.contain(subject.image, square, Image.Resampling.LANCZOS)
+    scene, square = _scene(original, size, ground), (min(size), min(size))
+    photo = ImageOps.contain(original.image, square, Image.Resampling.LANCZOS)
     if size[0] > size[1]:
         scene.paste(photo, (0, (size[1] - photo.height) // 2))
     else:
@@ -211,30 +211,30 @@ def _edge(size: Size, ground: Ground, subject: Subject) -> bytes:
     return jpeg(scene)
 
 
-def _blended(subject: Subject, part: float) -> Image.Image:
-    return Image.blend(ImageOps.fit(subject.other, subject.image.size), subject.image, part)
+def _blended(original: Original, part: float) -> Image.Image:
+    return Image.blend(ImageOps.fit(original.other, original.image.size), original.image, part)
 
 
-def _blurred(subject: Subject) -> Image.Image:
-    return subject.image.filter(ImageFilter.GaussianBlur(BLUR))
+def _blurred(original: Original) -> Image.Image:
+    return original.image.filter(ImageFilter.GaussianBlur(BLUR))
 
 
-def _noisy(subject: Subject) -> Image.Image:
-    values = np.asarray(subject.image, np.float64)
-    values = values + subject.chance.normal(0, NOISE, values.shape)
+def _noisy(original: Original) -> Image.Image:
+    values = np.asarray(original.image, np.float64)
+    values = values + original.chance.normal(0, NOISE, values.shape)
     return Image.fromarray(values.clip(0, 255).astype(np.uint8))
 
 
-def _drawn(subject: Subject) -> Image.Image:
+def _drawn(original: Original) -> Image.Image:
     """Returns the edges of the photograph, black on white."""
-    soft = subject.image.convert("L").filter(ImageFilter.GaussianBlur(1))
+    soft = original.image.convert("L").filter(ImageFilter.GaussianBlur(1))
     edges = ImageOps.autocontrast(soft.filter(ImageFilter.FIND_EDGES), cutoff=1)
     return ImageOps.invert(edges)
 
 
-def _written(subject: Subject, text: str) -> Image.Image:
+def _written(original: Original, text: str) -> Image.Image:
     """Returns the photograph with a text across its middle, black on a white band."""
-    image = subject.image.copy()
+    image = original.image.copy()
     draw = ImageDraw.Draw(image)
     unit = draw.textlength(text, ImageFont.load_default(100)) / 100
     font = ImageFont.load_default(min(0.9 * image.width / unit, image.height / 4))
@@ -245,19 +245,21 @@ def _written(subject: Subject, text: str) -> Image.Image:
     return image
 
 
-def film(count: int, rest: Callable[[Subject, int], list[Image.Image]], subject: Subject) -> bytes:
+def film(
+    count: int, rest: Callable[[Original, int], list[Image.Image]], original: Original
+) -> bytes:
     """Returns a GIF whose middle frame is the photograph; `rest` gives the others."""
-    frames = rest(subject, count)
-    photo = ImageOps.pad(subject.image, STAGE, color="white")
+    frames = rest(original, count)
+    photo = ImageOps.pad(original.image, STAGE, color="white")
     frames[count // 2] = photo.quantize(256, Image.Quantize.FASTOCTREE)
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=40, loop=0)
     return buffer.getvalue()
 
 
-def panned(subject: Subject, count: int) -> list[Image.Image]:
+def panned(original: Original, count: int) -> list[Image.Image]:
     """Returns frames of one photograph, along which a camera moves."""
-    wide = ImageOps.fit(subject.other, (STAGE[0] + PAN, STAGE[1]))
+    wide = ImageOps.fit(original.other, (STAGE[0] + PAN, STAGE[1]))
     # There and back, so that no frame is like the next: Pillow would make one of two that are.
     steps = [abs(number % (2 * PAN) - PAN) for number in range(count)]
     return [
@@ -266,11 +268,11 @@ def panned(subject: Subject, count: int) -> list[Image.Image]:
     ]
 
 
-def _cuts(subject: Subject, count: int) -> list[Image.Image]:
+def _cuts(original: Original, count: int) -> list[Image.Image]:
     """Returns frames of many photographs, each from another place."""
-    chance, frames = subject.chance, []
+    chance, frames = original.chance, []
     for number in range(count):
-        photo = subject.others[number % len(subject.others)]
+        photo = original.others[number % len(original.others)]
         place = (float(chance.random()), float(chance.random()))
         part = ImageOps.fit(photo, STAGE, bleed=0.1, centering=place)
         frames.append(part.quantize(256, Image.Quantize.FASTOCTREE))

@@ -36,7 +36,7 @@ COUNTS = {"revolvers": 40, "other objects": 20, "faces": 20}
 
 
 @dataclass(frozen=True)
-class Coverage:
+class RowCoverage:
     """Of n pictures with a photograph of a kind and scale in all places, how many were found."""
 
     kind: str
@@ -59,7 +59,7 @@ def panorama(photo: Image.Image, scale: float, place: float, ground: Image.Image
     return buffer.getvalue()
 
 
-def coverage(encoder: Encoder, quick: bool) -> list[Coverage]:
+def coverage(encoder: Encoder, quick: bool) -> list[RowCoverage]:
     """Returns what is found of revolvers, and flagged of other objects and faces, by views."""
     judge = Judge(encoder, [Classifier.of(load_policy(POLICY), encoder)])
     kinds, found = _photographs(20 if quick else 1), []
@@ -73,7 +73,7 @@ def coverage(encoder: Encoder, quick: bool) -> list[Coverage]:
             ]
             for views, row in zip(VIEWS, np.stack(severities, axis=1), strict=True):
                 blocked, flagged = int((row >= BLOCK).sum()), int((row >= FLAGS).sum())
-                found.append(Coverage(kind, scale, views, len(row), blocked, flagged))
+                found.append(RowCoverage(kind, scale, views, len(row), blocked, flagged))
     return found
 
 
@@ -103,7 +103,7 @@ def _panoramas(
         yield panorama(photo, scale, place, None if (number + i) % 2 else ground)
 
 
-def coverage_table(found: Sequence[Coverage]) -> Table:
+def coverage_table(found: Sequence[RowCoverage]) -> Table:
     """Returns what was found as a table for people."""
     left, right = ("photographs", "of the height", "views"), ("n", "blocked", "flagged")
     title = f"In pictures 3:1, at {len(PLACES)} places along them"

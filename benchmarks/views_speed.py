@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks import program
-from benchmarks.manipulations import STAGE, Subject, film, panned
+from benchmarks.manipulations import STAGE, Original, film, panned
 from benchmarks.photographs import PHOTOGRAPHS, Shape, find_jpegs, save_photograph
 from moderation.encoders.cores import usable
 from moderation.encoders.encoder import Encoder
@@ -102,8 +102,8 @@ def files(folder: Path) -> dict[str, list[bytes]]:
         for name, shape in SHAPES.items()
     }
     images = [Image.open(path).convert("RGB") for path in paths]
-    subjects = [Subject(image, [image], False, (i,)) for i, image in enumerate(images)]
-    by_shape[ANIMATION] = [film(FRAMES, panned, subject) for subject in subjects]
+    originals = [Original(image, [image], False, (i,)) for i, image in enumerate(images)]
+    by_shape[ANIMATION] = [film(FRAMES, panned, original) for original in originals]
     return by_shape
 
 

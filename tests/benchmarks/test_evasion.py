@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.evasion import QUICK_EACH, main
-from benchmarks.manipulations import Manipulation, Subject, manipulations
+from benchmarks.manipulations import Manipulation, Original, manipulations
 from benchmarks.photographs import PHOTOGRAPHS
 
 
@@ -49,14 +49,14 @@ def test_manipulations_are_files_that_are_the_same_each_time() -> None:
     photos = [
         Image.fromarray(chance.integers(0, 255, (60, 90, 3), dtype=np.uint8)) for _ in range(3)
     ]
-    subject = Subject(photos[0], photos[1:], True, (1, 2))
+    original = Original(photos[0], photos[1:], True, (1, 2))
     made = manipulations()
     assert len({(each.group, each.name) for each in made}) == len(made)
     for each in made:
         if "200" not in each.name:
-            assert each.make(subject) == each.make(subject)
-    assert _frames(_named(made, "of 20, a scene that moves"), subject) == 20
-    assert _size(_named(made, "9:16, bottom, plain"), subject) == (300, 533)
+            assert each.make(original) == each.make(original)
+    assert _frames(_named(made, "of 20, a scene that moves"), original) == 20
+    assert _size(_named(made, "9:16, bottom, plain"), original) == (300, 533)
 
 
 def _named(made: list[Manipulation], name: str) -> Manipulation:
@@ -64,11 +64,11 @@ def _named(made: list[Manipulation], name: str) -> Manipulation:
     return found
 
 
-def _frames(way: Manipulation, subject: Subject) -> int:
-    with Image.open(io.BytesIO(way.make(subject))) as image:
+def _frames(way: Manipulation, original: Original) -> int:
+    with Image.open(io.BytesIO(way.make(original))) as image:
         return int(getattr(image, "n_frames", 1))
 
 
-def _size(way: Manipulation, subject: Subject) -> tuple[int, int]:
-    with Image.open(io.BytesIO(way.make(subject))) as image:
+def _size(way: Manipulation, original: Original) -> tuple[int, int]:
+    with Image.open(io.BytesIO(way.make(original))) as image:
         return image.size

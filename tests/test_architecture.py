@@ -29,6 +29,7 @@ ORDER = {
         commands
         __main__
     """,
+    "moderation.settings": "kinds\n settings",
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
@@ -69,7 +70,12 @@ ORDER = {
         registry
     """,
     "moderation.features": "space\n store_files\n store",
-    "moderation.scoring": "classifier | verdict | batching\n pipeline\n pipeline_loading",
+    "moderation.scoring": """
+        classifier | conditions | timer | batching
+        verdict
+        pipeline
+        pipeline_loading
+    """,
     "moderation.decision_log": """
         records | tables | location | group_commit | sqlite | postgresql
         database | migrations | quarantine

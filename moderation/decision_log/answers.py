@@ -34,7 +34,7 @@ _KEY = tuple_(
     decisions.c.policy_sha256,
     decisions.c.model_fingerprint,
     decisions.c.preprocessing,
-    decisions.c.looking,
+    decisions.c.conditions,
 )
 
 
@@ -83,7 +83,7 @@ def find_answered_verdicts(
     found = select(decisions).where(decisions.c.image_sha256 == image_sha256, _KEY.in_(list(keys)))
     return {
         DecisionKey(
-            row.policy_sha256, row.model_fingerprint, row.preprocessing, row.looking
+            row.policy_sha256, row.model_fingerprint, row.preprocessing, row.conditions
         ): verdict_of(row)
         for row in connection.execute(found)
     }

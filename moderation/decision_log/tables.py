@@ -80,7 +80,7 @@ decisions = Table(
     Column("model_revision", Text, nullable=False),
     Column("model_fingerprint", String(128), nullable=False),
     Column("preprocessing", String(64), nullable=False),
-    Column("looking", String(64), nullable=False),
+    Column("conditions", String(128), nullable=False),
     Column("dtype", String(32), nullable=False),
     Column("device", String(64), nullable=False),
     Column("runtime", String(32), nullable=False),
@@ -96,7 +96,7 @@ decisions = Table(
         "policy_sha256",
         "model_fingerprint",
         "preprocessing",
-        "looking",
+        "conditions",
         name="uq_decisions_image_and_basis",  # PostgreSQL cuts names after 63 characters
     ),
     Index(None, "decided_at"),

@@ -103,6 +103,9 @@ class Verdict(_Response):
     looks: int = Field(1, ge=1, description="How many squares of it were looked at.")
     exhaustive: bool = Field(True, description="Whether no frame was passed over.")
     oddities: tuple[str, ...] = Field((), description="What viewers read differently in the file.")
+    doubts: tuple[str, ...] = Field(
+        (), description="What sends the file to review by the worker's settings."
+    )
     action: Action
     flagged: bool
     categories: dict[str, bool]

@@ -7,9 +7,7 @@ process: the encoders, loaded once, and each policy's label features, computed o
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -21,27 +19,12 @@ from moderation.messages import ModelStamp, QueueName, Verdict
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
+from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
+from moderation.scoring.timer import Timer
 from moderation.scoring.verdict import Basis, Decision, decide, deciding_look, make_verdict
 
 #: Called with the id of a model and how many images go through it together.
 BatchObserver = Callable[[str, int], None]
-
-
-class Timer:
-    """Seconds by step of the pipeline."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Adds the time that the block takes to the step's."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            taken = time.perf_counter() - start
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 6)
 
 
 class Embedding(NamedTuple):
@@ -95,6 +78,8 @@ class Pipeline:
         override_model: str | None = None,
         batch_size: int | None = None,
         observe: BatchObserver | None = None,
+        oddities: OddityRule = "review",
+        unseen: UnseenRule = "allow",
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
@@ -108,6 +93,8 @@ class Pipeline:
             batch_size: images that go through an encoder together, at most; None takes what
                 suits its device.
             observe: called with the model's id and the number of images of each batch.
+            oddities: see `Conditions`.
+            unseen: see `Conditions`.
 
         Raises:
             ModelError: a model cannot be loaded.
@@ -115,6 +102,7 @@ class Pipeline:
         """
         self.policies = dict(policies)
         self._decoders = decoders
+        self._conditions = Conditions(decoders.limits.looking, oddities, unseen)
         model_of = {
             name: override_model or policy.model or default_model
             for name, policy in policies.items()
@@ -142,7 +130,7 @@ class Pipeline:
         basis = Basis(
             policy=classifier.policy,
             model=model.encoder.stamp,
-            looking=self._decoders.limits.looking,
+            conditions=self._conditions,
             logit_scale=classifier.logit_scale,
             logit_bias=classifier.logit_bias,
         )
@@ -229,6 +217,8 @@ class Pipeline:
         timer = timer or Timer()
         seen = self._seen(content, [policy.model for policy in policies], timer, queue)
         images = [seen[policy.model.reference] for policy in policies]
+        for image in images:
+            self._conditions.refuse_oddities(image.sight.oddities)
         with timer.step("decide"):
             pairs = zip(policies, images, strict=True)
             decided = [policy.decide(image.features) for policy, image in pairs]
@@ -238,6 +228,7 @@ class Pipeline:
                 policy.basis.policy,
                 decision,
                 seen=image.sight.seen(look),
+                conditions=policy.basis.conditions,
                 model=policy.basis.model,
                 request_id=request_id,
                 image_sha256=image_sha256,

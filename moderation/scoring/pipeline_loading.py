@@ -54,6 +54,8 @@ def load_pipeline(
             override_model=override_model,
             batch_size=settings.batch_size,
             observe=observe,
+            oddities=settings.oddities,
+            unseen=settings.unseen,
         )
         decoders.wait_until_ready()
     except BaseException:

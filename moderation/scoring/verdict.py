@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from moderation.encoders.encoder import Float32s
-from moderation.images.looks import Looking, Seen
+from moderation.images.looks import Seen
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
+from moderation.scoring.conditions import Conditions, raised_action
 
 #: The action of each outcome; 0, where nothing fired, is allowed too.
 ACTIONS: tuple[Action, ...] = ("allow", "allow", "review", "block")
@@ -140,12 +141,18 @@ def make_verdict(
     decision: Decision,
     *,
     seen: Seen,
+    conditions: Conditions,
     model: ModelStamp,
     request_id: str,
     image_sha256: str,
     timings: dict[str, float],
 ) -> Verdict:
-    """Returns the verdict: the decision with all that is needed to replay it."""
+    """Returns the verdict: the decision with all that is needed to replay it.
+
+    A file that gives doubts under the conditions is not allowed, whatever its scores.
+    """
+    doubts = conditions.doubts(seen)
+    action = raised_action(decision.action, doubts)
     return Verdict(
         request_id=request_id,
         image_sha256=image_sha256,
@@ -155,8 +162,9 @@ def make_verdict(
         looks=seen.looks,
         exhaustive=seen.is_exhaustive,
         oddities=seen.oddities,
-        action=decision.action,
-        flagged=decision.flagged,
+        doubts=doubts,
+        action=action,
+        flagged=action != "allow",
         categories=decision.categories,
         category_scores=decision.category_scores,
         policy=policy.stamp,
@@ -175,7 +183,7 @@ class DecisionKey(NamedTuple):
     policy_sha256: str
     model_fingerprint: str
     preprocessing: str
-    looking: str
+    conditions: str
 
 
 @dataclass(frozen=True)
@@ -184,7 +192,7 @@ class Basis:
 
     policy: Policy
     model: ModelStamp
-    looking: Looking
+    conditions: Conditions
     logit_scale: float
     logit_bias: float | None
 
@@ -193,5 +201,5 @@ class Basis:
         """What makes two decisions on one image the same."""
         model = self.model
         return DecisionKey(
-            self.policy.sha256, model.fingerprint, model.preprocessing, self.looking.text
+            self.policy.sha256, model.fingerprint, model.preprocessing, self.conditions.text
         )

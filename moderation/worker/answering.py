@@ -30,7 +30,8 @@ from moderation.errors import (
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.messages import Verdict
 from moderation.queue.registry import Accepted, Registry
-from moderation.scoring.pipeline import Pipeline, ServedPolicy, Timer
+from moderation.scoring.pipeline import Pipeline, ServedPolicy
+from moderation.scoring.timer import Timer
 from moderation.settings import Settings
 from moderation.worker.arrival import ArrivedRequest
 from moderation.worker.metrics import Metrics

@@ -16,6 +16,7 @@ import pytest
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import decisions, policies
 from moderation.errors import ImageError
+from moderation.scoring.conditions import Conditions
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import load_settings
 from tests.support.command_line import moderation
@@ -107,7 +108,10 @@ def test_export_writes_every_decision_in_every_format(log: DecisionLog, tmp_path
     assert [row["id"] for row in rows] == ids
     assert rows[0]["decided_at"] == NOW + timedelta(hours=2)
     assert json.loads(rows[0]["verdict"]) == json.loads(lines[0])["verdict"]
-    assert (rows[0]["looking"], rows[0]["logit_bias"]) == ("frames=1 views=1", None)
+    assert (rows[0]["conditions"], rows[0]["logit_bias"]) == (
+        Conditions().text,
+        None,
+    )
     assert sorted(path.name for path in tmp_path.glob("*a.*")) == ["a.csv", "a.jsonl", "a.parquet"]
 
 

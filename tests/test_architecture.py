@@ -38,7 +38,7 @@ ORDER = {
         colour_codes | conversion
         png_colours
         profiles
-        formats | colours | animation | orientation
+        formats | colours | animation | orientation | borders
         folder | frames | oddities | looks | upright
         pixels
         decode

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
+from moderation.images.borders import content_box
 from moderation.images.colours import (
     BACKGROUNDS,
     Background,
@@ -98,15 +99,19 @@ def read_sights(
         box = draft_pixels(image, needed, turn)
         image.load()
         upright, box = upright_pixels(image, box, turn)
-        views = picture_views(box, looking.views)
         full = size[::-1] if turn in TURNED else size
         grounds = list(BACKGROUNDS) if upright.alpha else list(BACKGROUNDS)[:1]
         shown = [(ground, on_background(upright, ground)) for ground in grounds]
+        several = looking.views != 1
+        views = {
+            ground: picture_views(box, looking.views, content_box(each, box) if several else None)
+            for ground, each in shown
+        }
         return [
             [
                 (ground, *_seen_in(each, how, box, full, view))
                 for ground, each in shown
-                for view in views
+                for view in views[ground]
             ]
             for how in ways
         ]

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from moderation.errors import ImageError
 from moderation.images.looks import Looking, Seen
 from moderation.images.oddities.names import ORDINARY
-from moderation.messages import Action
+from moderation.messages import Action, Verdict
 
 OddityRule = Literal["review", "refuse", "allow"]
 UnseenRule = Literal["allow", "review"]
@@ -81,6 +81,11 @@ class Conditions(NamedTuple):
                 "image",
                 "Save it again with an image program; docs/oddities.md says what each name means",
             )
+
+
+def found_oddities(verdict: Verdict) -> tuple[str, ...]:
+    """Returns what viewers may not show of a verdict's file as it was looked at, by name."""
+    return verdict.oddities if verdict.exhaustive else (*verdict.oddities, UNSEEN_FRAMES)
 
 
 def raised_action(action: Action, doubts: tuple[str, ...]) -> Action:

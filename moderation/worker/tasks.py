@@ -26,6 +26,7 @@ from moderation.messages import (
     ModerationResponse,
 )
 from moderation.queue.celery_app import create_app
+from moderation.scoring.conditions import found_oddities
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
 from moderation.worker.answering import AWAY, Answerer, TryAgain
@@ -116,11 +117,18 @@ def _response_of_task(answer: Answer, queue: str) -> dict[str, Any]:
         raise answer.error
     actions = {verdict.policy.id: verdict.action for verdict in answer.verdicts}
     decided = ", ".join(f"{policy} {action}" for policy, action in actions.items())
+    oddities = sorted({name for each in answer.verdicts for name in found_oddities(each)})
     log.info(
-        "%s: %s",
+        "%s: %s%s",
         answer.request_id,
         decided,
-        extra={"queue": queue, "policies": [*actions], "actions": [*actions.values()]},
+        f" ({', '.join(oddities)})" if oddities else "",
+        extra={
+            "queue": queue,
+            "policies": [*actions],
+            "actions": [*actions.values()],
+            "oddities": oddities or None,
+        },
     )
     response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
     return response.model_dump(mode="json")

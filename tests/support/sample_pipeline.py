@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
@@ -28,10 +29,11 @@ def make_pipeline(
     frames: int,
     encoder: StubEncoder | None = None,
     policies: Mapping[str, Policy] | None = None,
+    **rules: Any,
 ) -> Pipeline:
     """Returns a pipeline with the policy above, or with others, on a tiny encoder."""
     policy = parse_policy(POLICY, "colours.yaml")
     decoders = DecoderPool(2, DecodeLimits(10_000_000, frames, PATIENCE_SECONDS))
     loaded = encoder or StubEncoder()
     served = policies or {policy.id: policy}
-    return Pipeline(served, lambda _: loaded, decoders, default_model="stub")
+    return Pipeline(served, lambda _: loaded, decoders, default_model="stub", **rules)

@@ -10,7 +10,13 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from moderation.errors import SettingsError
@@ -206,6 +212,17 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What a worker logs."
     )
+
+    @field_validator("views", mode="wrap")
+    @classmethod
+    def _views_setting(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+        """Returns the parsed views; an error says once what can be written, for both kinds."""
+        try:
+            return parse(value)
+        except ValidationError:
+            raise ValueError(
+                f"{value!r} is not a number of views; write auto, or 1 to 64"
+            ) from None
 
     @property
     def result_backend_url(self) -> SecretStr:

@@ -34,7 +34,7 @@ ORDER = {
     "moderation.images": """
         confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | fetch
         profile_length | views
-        colour_codes | conversion
+        colour_codes | conversion | littlecms
         png_colours
         profiles
         formats | colours | animation | orientation

@@ -10,8 +10,9 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageChops
 
-from moderation.images.conversion import by_table, in_srgb, is_smooth, moves_colours
+from moderation.images.conversion import in_srgb, is_smooth, moves_colours
 from moderation.images.icc import Profile
+from moderation.images.littlecms import by_littlecms, is_shaper
 from moderation.images.profiles import PROFILE
 
 #: What lies behind a transparent picture: the page of a light theme, or of a dark one.
@@ -48,8 +49,8 @@ def to_rgb(image: Image.Image) -> Rgb:
         return Rgb(rgb if alpha is None else ImageChops.multiply(rgb, _grey(alpha)), alpha)
     if colours.mode == "L" and len(profile.levels) == 3:
         colours = colours.convert("RGB")
-    if alpha is None and is_smooth(profile):
-        return Rgb(by_table(colours, profile))
+    if alpha is None and is_shaper(profile):
+        return Rgb(by_littlecms(colours, profile))
     return Rgb(in_srgb(colours, profile, alpha), alpha)
 
 

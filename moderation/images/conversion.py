@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from moderation.images.icc import D50, Floats, Profile
+from moderation.images.icc import D50, SRGB_TO_XYZ, Floats, Profile
 
 #: A profile that moves no value by more than this, of 255, counts as sRGB.
 _SAME_COLOUR = 2
@@ -24,13 +24,6 @@ _AT_ONCE = 1 << 18
 #: How far a smooth profile's primaries may be from sRGB's; ProPhoto RGB, a wide one, is at 1.
 _MOST_SPREAD = 1.2
 
-#: Steps of a channel in the table for smooth profiles.
-_STEPS = 65
-
-#: XYZ of sRGB's red, green and blue in columns, adapted to D50 (IEC 61966-2-1, ICC's numbers).
-SRGB_TO_XYZ = np.array(
-    [[0.436065, 0.385147, 0.143066], [0.222488, 0.716873, 0.060608], [0.013916, 0.097076, 0.714096]]
-)
 _XYZ_TO_SRGB = np.linalg.inv(SRGB_TO_XYZ).astype(np.float32)
 
 #: Steps of light for which sRGB values are tabled; at the dark end one is a fifth of a value.
@@ -79,8 +72,11 @@ _ENCODED = (255 * _encoded(np.linspace(0, 1, _LIGHT_STEPS)) + 0.5).astype(np.uin
 
 def moves_colours(profile: Profile) -> bool:
     """Whether a profile moves a colour; a profile with tables is always taken to do so."""
-    if profile.has_tables:
-        return True
+    return profile.has_tables or _moves_colours(profile)
+
+
+@lru_cache(maxsize=16)
+def _moves_colours(profile: Profile) -> bool:
     ramp = np.arange(256, dtype=np.uint8)[:, np.newaxis]
     if len(profile.levels) == 1:
         return bool(abs(converted(ramp, profile).astype(int) - ramp).max() > _SAME_COLOUR)
@@ -90,12 +86,15 @@ def moves_colours(profile: Profile) -> bool:
 
 
 def is_smooth(profile: Profile) -> bool:
-    """Whether it may be applied to the mean of pixels, or by a table, as well as to each pixel.
+    """Whether it may be applied to the mean of pixels as well as to each pixel.
 
     So it is with every camera's and telephone's: curves rise all the way as sRGB's do, or nearly.
     """
-    if profile.has_tables or len(profile.levels) != 3:
-        return False
+    return not profile.has_tables and len(profile.levels) == 3 and _is_smooth(profile)
+
+
+@lru_cache(maxsize=16)
+def _is_smooth(profile: Profile) -> bool:
     level = np.linspace(0, 1, 256)
     if abs(_XYZ_TO_SRGB @ profile.matrix[:, :3] - np.eye(3)).max() > _MOST_SPREAD:
         return False
@@ -103,25 +102,6 @@ def is_smooth(profile: Profile) -> bool:
         bool((np.diff(curve) >= 0).all()) and abs(curve - level**2.2).max() < 0.1
         for curve in profile.levels
     )
-
-
-def by_table(image: Image.Image, profile: Profile) -> Image.Image:
-    """Returns an RGB image in sRGB by a smooth profile: within 2 of `in_srgb`, at a tenth."""
-    return image.filter(_colour_table(profile.levels.tobytes(), profile.matrix.tobytes()))
-
-
-@lru_cache(maxsize=4)
-def _colour_table(levels: bytes, matrix: bytes) -> ImageFilter.Color3DLUT:
-    """Returns Pillow's table of a smooth profile; keyed by bytes, since arrays have no hash."""
-    curves = np.frombuffer(levels, np.float32).reshape(3, 256)
-    places = np.linspace(0, 255, _STEPS)
-    light = [np.interp(places, np.arange(256), curve) for curve in curves]
-    blue, green, red = np.meshgrid(*reversed(light), indexing="ij")
-    xyz = (
-        np.stack([red, green, blue], -1) @ np.frombuffer(matrix, np.float32).reshape(3, 4)[:, :3].T
-    )
-    rgb = xyz @ _XYZ_TO_SRGB.T  # not clipped: Pillow clips what it finds between the points
-    return ImageFilter.Color3DLUT(_STEPS, (_encoded(abs(rgb)) * np.sign(rgb)).ravel().tolist())
 
 
 def _xyz(values: npt.NDArray[np.uint8], profile: Profile) -> Floats:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -23,15 +24,25 @@ Curve = Callable[[Floats], Floats]
 #: XYZ of the white that profiles are relative to.
 D50 = (0.9642, 1.0, 0.8249)
 
+#: XYZ of sRGB's red, green and blue in columns, adapted to D50 (IEC 61966-2-1, ICC's numbers).
+SRGB_TO_XYZ = np.array(
+    [[0.436065, 0.385147, 0.143066], [0.222488, 0.716873, 0.060608], [0.013916, 0.097076, 0.714096]]
+)
+
+#: Bytes of a profile that is kept once read: a camera or phone writes the same into each picture.
+_SHORT = 10_000
+
 _HEADER, _ENTRY = struct.Struct(">I4xI4x4s4s12x4s28x3i48xI"), struct.Struct(">4sII")
 _CHANNELS = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
 #: How many numbers each type of parametric curve has, and what they are: g, a, b, c, d, e, f.
 _PARAMETERS = ("g", "gab", "gabc", "gabcd", "gabcdef")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """What leads from 8-bit values of a colour space to XYZ, relative to D50.
+
+    Two of the same numbers are not equal, so that one can be a key of a cache.
 
     Attributes:
         levels: (channels, 256) what the first curves make of each value.
@@ -59,6 +70,15 @@ class Profile:
 
 def read_profile(content: bytes) -> Profile | None:
     """Returns what a profile does; None where browsers would find it broken, and ignore it."""
+    return _read_often(content) if len(content) <= _SHORT else _read(content)
+
+
+@lru_cache(maxsize=16)
+def _read_often(content: bytes) -> Profile | None:
+    return _read(content)
+
+
+def _read(content: bytes) -> Profile | None:
     try:
         tags, space, is_lab = _tags(content)
         if table := tags.get(b"A2B0") or tags.get(b"A2B1"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,9 @@ from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
 from moderation.errors import ImageError
 from moderation.images.boxes import shown_properties
 from moderation.images.colours import to_rgb
+from moderation.images.conversion import in_srgb
+from moderation.images.icc import read_profile
+from moderation.images.littlecms import by_littlecms, is_shaper
 from moderation.images.pixels import Preprocessing, decode, preprocess, read_squares
 from moderation.images.profile_length import LONGEST_PROFILE
 from tests.support.hostile_files import chunk, png, saved, with_a_program
@@ -133,6 +137,30 @@ def test_a_jpeg_is_not_reduced_before_a_profile_that_is_not_smooth(coffee: Image
     content = saved(coffee, "JPEG", quality=95, icc_profile=saw)
     [squares] = read_squares(content, [how], max_pixels=10**6)
     assert np.array_equal(squares[0], preprocess(decode(content, max_pixels=10**6), how))
+
+
+@pytest.mark.parametrize("name", [*SPACES, *dict(curve_profiles())])
+def test_littlecms_converts_as_the_arithmetic_does(name: str) -> None:
+    content = rgb_profile(name) if name in SPACES else dict(curve_profiles())[name]
+    profile = read_profile(content)
+    if profile is None or not is_shaper(profile):
+        assert name in ("curve-backwards", "curve-bright")
+        return
+    colours = np.random.default_rng(7).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    image = Image.fromarray(colours)
+    found, expected = by_littlecms(image, profile), in_srgb(image, profile)
+    assert abs(np.asarray(found, np.int16) - np.asarray(expected)).max() <= 2
+
+
+def test_littlecms_is_not_given_light_that_it_cannot_add() -> None:
+    profile = read_profile(rgb_profile("Adobe RGB"))
+    assert profile is not None
+    assert is_shaper(profile)
+    assert not is_shaper(replace(profile, matrix=profile.matrix * 4))
+
+
+def test_a_short_profile_is_read_once() -> None:
+    assert read_profile(rgb_profile("Adobe RGB")) is read_profile(rgb_profile("Adobe RGB"))
 
 
 def test_a_profile_with_a_program_is_taken_by_its_other_tags(coffee: Image.Image) -> None:

@@ -30,9 +30,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
 ]
 
-#: No value of any pixel, of 255, may be further off than this, nor their mean. Most are off by 1 at
-#: most; smooth profiles are applied by a table, which is off by up to 5 where colours are clipped.
-TOLERANCE, MEAN_TOLERANCE = 6, 0.6
+#: No value of any pixel, of 255, may be further off than this, nor their mean.
+TOLERANCE, MEAN_TOLERANCE = 2, 0.6
 
 _SIZE = """() => document.images[0].decode().then(
     () => [document.images[0].naturalWidth, document.images[0].naturalHeight], () => null)"""

@@ -33,7 +33,7 @@ ORDER = {
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
         confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | fetch
-        profile_length | views
+        colour_table | profile_length | views
         colour_codes | conversion | littlecms
         png_colours
         profiles

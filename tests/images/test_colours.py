@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from PIL import Image, ImageCms
 from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
 from moderation.errors import ImageError
 from moderation.images.boxes import shown_properties
+from moderation.images.colour_table import ColourTable
 from moderation.images.colours import to_rgb
 from moderation.images.conversion import in_srgb
 from moderation.images.icc import read_profile
@@ -150,6 +151,24 @@ def test_littlecms_converts_as_the_arithmetic_does(name: str) -> None:
     image = Image.fromarray(colours)
     found, expected = by_littlecms(image, profile), in_srgb(image, profile)
     assert abs(np.asarray(found, np.int16) - np.asarray(expected)).max() <= 2
+
+
+@pytest.mark.parametrize("steps", [(3, 4, 5), (2, 3, 2, 4)])
+def test_a_table_is_linear_in_each_channel_between_its_points(steps: tuple[int, ...]) -> None:
+    numbers = np.random.default_rng(3)
+    slopes = numbers.normal(size=(len(steps), 3))
+
+    def product(places: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Returns values that change in proportion to each channel, and so are met exactly."""
+        factors = [1 + p[..., np.newaxis] * s for p, s in zip(places, slopes, strict=True)]
+        return np.asarray(np.prod(factors, axis=0))
+
+    axes = np.meshgrid(*(np.linspace(0, 1, count) for count in steps), indexing="ij")
+    levels = numbers.random((len(steps), 256)).astype(np.float32)
+    values = numbers.integers(0, 256, (500, len(steps)), dtype=np.uint8)
+    found = ColourTable.of(levels, product(axes).astype(np.float32)).interpolated(values)
+    expected = product([levels[at, values[:, at]] for at in range(len(steps))])
+    assert np.allclose(found.T, expected, atol=1e-4)
 
 
 def test_littlecms_is_not_given_light_that_it_cannot_add() -> None:

@@ -32,9 +32,11 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | fetch
-        colour_table | profile_length | views
+        bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
+        colour_table | polyglots | icc_back | png_pixels | profile_length | views
+        icc
         colour_codes | conversion | littlecms
+        embedded_profile
         png_colours
         profiles
         formats | colours | animation | orientation

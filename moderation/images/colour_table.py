@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from moderation.images.icc import Floats
+from moderation.images.icc_curves import Floats
 
 Bytes = npt.NDArray[np.uint8]
 

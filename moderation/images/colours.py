@@ -88,7 +88,7 @@ def _colours_and_opacity(image: Image.Image) -> tuple[Image.Image, Image.Image |
         if image.mode in _SPACES:
             return image, None
         return image.convert("L" if image.mode in ("1", "F") else "RGB"), None
-    rgba = _eight_bit_colour_key(image).convert("RGBA")
+    rgba = image.convert("RGBA")
     grey = image.mode in ("1", "L", "LA", "La")
     return rgba.getchannel("R") if grey else rgba.convert("RGB"), rgba.getchannel("A")
 
@@ -100,11 +100,3 @@ def _sixteen_bit_colours(image: Image.Image) -> tuple[Image.Image, Image.Image |
     if not isinstance(clear, int):
         return grey, None
     return grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-
-
-def _eight_bit_colour_key(image: Image.Image) -> Image.Image:
-    """Returns the image with its transparent colour in 8 bits, as its pixels already are."""
-    clear = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
-        image.info["transparency"] = tuple(value >> 8 for value in clear)
-    return image

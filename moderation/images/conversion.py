@@ -14,7 +14,8 @@ import numpy.typing as npt
 from PIL import Image
 
 from moderation.images.colour_table import Bytes, ColourTable
-from moderation.images.icc import D50, SRGB_TO_XYZ, Floats, Profile
+from moderation.images.icc import D50, SRGB_TO_XYZ, Profile
+from moderation.images.icc_curves import Floats
 
 #: A profile that moves no value by more than this, of 255, counts as sRGB.
 _SAME_COLOUR = 2

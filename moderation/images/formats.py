@@ -16,8 +16,15 @@ from PIL.BmpImagePlugin import BmpImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
+from moderation.images.bmp_pixels import refuse_misread_bmp
 from moderation.images.boxes import shown_properties
 from moderation.images.confinement import confined_memory, too_large_for_memory
+from moderation.images.png_pixels import (
+    png_header,
+    refuse_damaged_pixels,
+    refuse_missing_colours,
+    spread_colour_key,
+)
 from moderation.images.polyglots import second_nature
 from moderation.images.profiles import PROFILE, counting_profile
 
@@ -103,11 +110,15 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             pixels = image.width * image.height
             if isinstance(image, BmpImageFile) and image.info["compression"] in _RLE:
                 _refuse_large_rle_bmp(image.size)
+            if image.format == "BMP":
+                refuse_misread_bmp(content, image.mode)
             if also := second_nature(content):
                 remedy = "Send the image alone, as an image editor saves it"
                 raise ImageError(f"the file is also {also}", "image", remedy)
             if image.format == "AVIF" and _is_cropped(content):
                 raise ImageError("the AVIF is cropped (clap)", "image", "Crop its pixels instead")
+            if image.format == "PNG":
+                spread_colour_key(image, png_header(content)[2])
             image.info[PROFILE] = counting_profile(content, image)
             yield image
     except UnidentifiedImageError as error:
@@ -126,6 +137,19 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             raise too_large_for_memory() from error
         why = " (it ends too early)" if _CUT_OFF.search(str(error)) else ""
         raise ImageError(f"the image is damaged{why}", "image", _REMEDY) from error
+
+
+def load(image: Image.Image, content: bytes) -> None:
+    """Decodes an opened image of that content, whole.
+
+    Raises:
+        ValueError: it has pixels that are not in the file; see also what `opened` raises.
+    """
+    image.load()
+    if image.format == "PNG":
+        refuse_damaged_pixels(image, content)
+    elif image.mode == "P":
+        refuse_missing_colours(image)
 
 
 def _checked_format(content: bytes, max_pixels: int) -> bytes:

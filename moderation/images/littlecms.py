@@ -15,7 +15,8 @@ from functools import lru_cache
 import numpy as np
 from PIL import Image, ImageCms
 
-from moderation.images.icc import D50, SRGB_TO_XYZ, Floats, Profile
+from moderation.images.icc import D50, SRGB_TO_XYZ, Profile
+from moderation.images.icc_curves import Floats
 
 #: Light of a channel of sRGB, at most, as the matrix makes it of the others. From 8 on it does not
 #: fit the whole numbers that LittleCMS adds. ProPhoto RGB, a wide space, comes to 3.

@@ -18,6 +18,8 @@ from moderation.images.colours import BACKGROUNDS, Background, on_background
 from moderation.images.pixels import decode_rgb
 from tests.conftest import ROOT
 from tests.support.seen_files import seen_files
+from tests.support.seen_pixels import pixel_files
+from tests.support.seen_profiles import profile_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SEEN = ROOT.parent / "shared" / "data" / "seen"
@@ -82,11 +84,9 @@ def faults(page: Page, name: str, content: bytes) -> Iterator[str]:
 
 
 def test_a_browser_draws_what_is_judged(page: Page, coffee: Image.Image) -> None:
-    found = [
-        fault
-        for name, content in seen_files(coffee.resize((96, 64))).items()
-        for fault in faults(page, name, content)
-    ]
+    photograph = coffee.resize((96, 64))
+    files = seen_files(photograph) | dict([*pixel_files(), *profile_files(photograph)])
+    found = [fault for name, content in files.items() for fault in faults(page, name, content)]
     assert found == []
 
 

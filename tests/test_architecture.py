@@ -32,10 +32,10 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
-        colour_table | polyglots | icc_back | png_pixels | profile_length | views
-        icc
-        colour_codes | conversion | littlecms
+        av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
+        box_items | colour_table | icc_back | png_pixels | polyglots | profile_length | views
+        avif_data | icc
+        colour_codes | conversion | littlecms | video_range
         embedded_profile
         png_colours
         profiles

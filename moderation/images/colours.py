@@ -14,6 +14,7 @@ from moderation.images.conversion import in_srgb, is_smooth, moves_colours
 from moderation.images.icc import Profile
 from moderation.images.littlecms import by_littlecms, is_shaper
 from moderation.images.profiles import PROFILE
+from moderation.images.video_range import VIDEO_RANGE, in_video_range
 
 #: What lies behind a transparent picture: the page of a light theme, or of a dark one.
 Background = Literal["white", "dark"]
@@ -40,6 +41,8 @@ def to_rgb(image: Image.Image) -> Rgb:
     the image's is ignored, and the image is taken as sRGB, as browsers do.
     """
     colours, alpha = _colours_and_opacity(image)
+    if shown := image.info.get(VIDEO_RANGE):
+        colours, alpha = in_video_range(colours, alpha, shown)
     # Most images with an alpha channel use none of it; looking is cheaper than blending.
     if alpha is not None and alpha.getextrema() == (255, 255):
         alpha = None

@@ -6,7 +6,8 @@ import struct
 
 from PIL import Image
 
-from moderation.images.boxes import coded_colours
+from moderation.images.avif_data import avif_data
+from moderation.images.boxes import stated_codes
 from moderation.images.colour_codes import coded_profile
 from moderation.images.embedded_profile import embedded_profile
 from moderation.images.icc import Profile
@@ -40,9 +41,17 @@ def counting_profile(content: bytes, image: Image.Image) -> Profile | None:
         return embedded_profile(_jpeg_profile(content))
     if image.info.get("icc_profile"):
         return embedded_profile(image.info["icc_profile"])
-    if image.format in ("AVIF", "HEIF") and (codes := coded_colours(content)):
-        return coded_profile(*codes, of_video=True)
+    if image.format in ("AVIF", "HEIF"):
+        return _coded(content)
     return None
+
+
+def _coded(content: bytes) -> Profile | None:
+    """Returns what an AVIF or HEIC states by codes: in its boxes, or else an AVIF in its data."""
+    if codes := stated_codes(content):
+        return coded_profile(*codes[:2], of_video=True)
+    colours = avif_data(content).colours
+    return coded_profile(*colours.codes[:2], of_video=True) if colours else None
 
 
 def _jpeg_profile(content: bytes) -> bytes:

@@ -10,6 +10,7 @@ from PIL import Image
 from moderation.errors import ImageError
 from moderation.images.pixels import decode
 from tests.support.hostile_files import saved
+from tests.support.seen_avif import with_codes_in_data, without_stated_codes
 from tests.support.seen_pixels import misread_files
 from tests.support.seen_profiles import profile_with_codes
 
@@ -55,3 +56,19 @@ def test_a_bmp_of_greys_is_read() -> None:
         assert decode(content, max_pixels=10**6).getpixel((3, 3)) == (255, 255, 255)
     without_count = content[:46] + struct.pack("<I", 0) + content[50:]
     assert decode(without_count, max_pixels=10**6).getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_an_avif_whose_colours_are_multiplied_already_is_refused(coffee: Image.Image) -> None:
+    faded = coffee.copy()
+    faded.putalpha(coffee.convert("L"))
+    assert decode(saved(faded, "AVIF"), max_pixels=10**6).size == coffee.size
+    with pytest.raises(ImageError, match="multiplied by its opacity"):
+        decode(saved(faded, "AVIF", alpha_premultiplied=True), max_pixels=10**6)
+
+
+def test_hdr_is_refused_where_only_the_data_of_an_avif_state_it(coffee: Image.Image) -> None:
+    plain = saved(coffee.resize((96, 64)), "AVIF", quality=90, subsampling="4:4:4")
+    hdr = with_codes_in_data(plain, 9, 16)
+    assert decode(hdr, max_pixels=10**6).size == (96, 64), "what the boxes state counts"
+    with pytest.raises(ImageError, match="the image is HDR"):
+        decode(without_stated_codes(hdr), max_pixels=10**6)

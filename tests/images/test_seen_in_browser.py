@@ -17,6 +17,7 @@ from playwright.sync_api import Page, sync_playwright
 from moderation.images.colours import BACKGROUNDS, Background, on_background
 from moderation.images.pixels import decode_rgb
 from tests.conftest import ROOT
+from tests.support.seen_avif import avif_files
 from tests.support.seen_files import seen_files
 from tests.support.seen_pixels import pixel_files
 from tests.support.seen_profiles import profile_files
@@ -32,8 +33,9 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
 ]
 
-#: No value of any pixel, of 255, may be further off than this, nor their mean.
-TOLERANCE, MEAN_TOLERANCE = 2, 0.6
+#: No value of any pixel, of 255, may be further off than this, nor their mean. Without opacity none
+#: is off by more than 1.
+TOLERANCE, MEAN_TOLERANCE = 3, 0.8
 
 _SIZE = """() => document.images[0].decode().then(
     () => [document.images[0].naturalWidth, document.images[0].naturalHeight], () => null)"""
@@ -85,7 +87,8 @@ def faults(page: Page, name: str, content: bytes) -> Iterator[str]:
 
 def test_a_browser_draws_what_is_judged(page: Page, coffee: Image.Image) -> None:
     photograph = coffee.resize((96, 64))
-    files = seen_files(photograph) | dict([*pixel_files(), *profile_files(photograph)])
+    files = seen_files(photograph)
+    files |= dict([*pixel_files(), *profile_files(photograph), *avif_files(photograph)])
     found = [fault for name, content in files.items() for fault in faults(page, name, content)]
     assert found == []
 

@@ -25,7 +25,6 @@ def seen_files(photograph: Image.Image) -> dict[str, bytes]:
             *_png_files(photograph),
             *_profiles(photograph),
             *_jpeg_and_webp_files(photograph),
-            *_avif_files(photograph),
             *_bmp_files(photograph),
             *_transparent_files(photograph),
         ]
@@ -229,24 +228,6 @@ def _jpeg_and_webp_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]
             yield f"{mode}-{name}.jpg", saved(image, "JPEG", quality=95, icc_profile=profile)
         image = photograph
         yield f"{name}.webp", saved(image, "WEBP", lossless=True, icc_profile=profile)
-
-
-def _avif_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
-    plain = saved(photograph, "AVIF", quality=90, subsampling="4:4:4")
-    at = plain.index(b"nclx") + 4
-    codes = {(code, 13) for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 22, 99)}
-    codes |= {(1, code) for code in range(20) if code not in (9, 10, 11, 12, 16, 18)}
-    codes |= {(2, 8), (9, 2), (9, 1), (9, 14), (0, 8), (12, 3), (99, 4), (15, 8)}
-    for pair in sorted(codes):
-        yield (
-            "codes-{}-{}.avif".format(*pair),
-            plain[:at] + struct.pack(">HH", *pair) + plain[at + 4 :],
-        )
-    adobe = rgb_profile("Adobe RGB")
-    yield (
-        "adobe.avif",
-        saved(photograph, "AVIF", quality=90, subsampling="4:4:4", icc_profile=adobe),
-    )
 
 
 def _bmp_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from moderation.images.box_items import items, places, references
 from moderation.images.boxes import (
-    MOST_BOXES,
     VERSION,
     Box,
     boxes,
@@ -88,71 +88,24 @@ def _turn(content: bytes, properties: list[Box]) -> int:
     return _TURNS[mirrors[0] if mirrors else None][turns[0] if turns else 0]
 
 
-def _items(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, bytes, bool]]:
-    """Yields the number of each item, its kind, and whether it is hidden."""
-    iinf = of.get(b"iinf")
-    if iinf is None:
-        return
-    entries = iinf.start + (6 if content[iinf.start] == 0 else 8)
-    for each in boxes(content, entries, iinf.end):
-        version, hidden = content[each.start], content[each.start + 3] & 1
-        number, at = (">H", 6) if version < 3 else (">I", 8)
-        kind = content[each.start + at + 2 : each.start + at + 6]
-        yield struct.unpack_from(number, content, each.start + 4)[0], kind, bool(hidden)
-
-
 def _exif_blocks(content: bytes, of: dict[bytes, Box]) -> Iterator[bytes]:
     """Yields the EXIF data of the file, without their prefix."""
-    wanted = {number for number, kind, _ in _items(content, of) if kind == b"Exif"}
+    wanted = {number for number, kind, _ in items(content, of) if kind == b"Exif"}
     if not wanted or b"iloc" not in of:
         return
-    for number, start, length in _places(content, of):
+    for number, start, length in places(content, of):
         if number in wanted:
             data = content[start : start + length]
             yield data[4 + int.from_bytes(data[:4]) :].removeprefix(b"Exif\0\0")
 
 
-def _places(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, int, int]]:
-    """Yields the number of each item, and where its first piece begins and how long it is."""
-    at = of[b"iloc"].start
-    version = content[at]
-    of_offset, of_length = content[at + 4] >> 4, content[at + 4] & 15
-    of_origin, of_index = content[at + 5] >> 4, content[at + 5] & 15 if version else 0
-    wide = 4 if version == 2 else 2
-    origin = of[b"idat"].start if b"idat" in of else 0
-
-    def number(size: int) -> int:
-        nonlocal at
-        at += size
-        return int.from_bytes(content[at - size : at])
-
-    at += 6
-    for _ in range(min(number(wide), MOST_BOXES)):
-        item = number(wide)
-        is_inside = version > 0 and number(2) & 15 == 1
-        number(2)
-        begin = number(of_origin) + (origin if is_inside else 0)
-        for piece in range(min(number(2), MOST_BOXES)):
-            number(of_index)
-            offset, length = number(of_offset), number(of_length)
-            if piece == 0:
-                yield item, begin + offset, length
-
-
 def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:
     """Returns the pictures that are not hidden, no part of another and no note to it."""
-    items = _items(content, of)
-    shown = {number for number, kind, hidden in items if kind in _PICTURES and not hidden}
-    if b"iref" not in of:
-        return shown
-    iref = of[b"iref"]
-    number = ">I" if content[iref.start] else ">H"
-    size = struct.calcsize(number)
-    for each in boxes(content, iref.start + 4, iref.end):
-        [origin] = struct.unpack_from(number, content, each.start)
-        if each.kind in (b"thmb", b"auxl"):
+    found = items(content, of)
+    shown = {number for number, kind, hidden in found if kind in _PICTURES and not hidden}
+    for kind, origin, targets in references(content, of):
+        if kind in (b"thmb", b"auxl"):
             shown.discard(origin)
-        elif each.kind == b"dimg":
-            rest = content[each.start + size + 2 : each.end]
-            shown -= {number_[0] for number_ in struct.iter_unpack(number, rest)}
+        elif kind == b"dimg":
+            shown -= set(targets)
     return shown

@@ -20,13 +20,15 @@ _PICTURE, _OPACITY = b"pict", b"auxv"
 class AvifData(NamedTuple):
     """What is coded: the colours, the opacity if there is one, and whether they move.
 
-    `is_multiplied`: the colours are multiplied by the opacity already.
+    `is_multiplied`: the colours are multiplied by the opacity already. `is_grid`: the picture is
+    put together of tiles, and what is coded is the first of them.
     """
 
     colours: Av1Head | None = None
     opacity: Av1Head | None = None
     is_moving: bool = False
     is_multiplied: bool = False
+    is_grid: bool = False
 
 
 def avif_data(content: bytes) -> AvifData:
@@ -56,7 +58,8 @@ def _of_items(content: bytes) -> AvifData:
     opacities = [number for kind, number, to in known if kind == b"auxl" and primary in to]
     is_multiplied = any(kind == b"prem" and number == primary for kind, number, _ in known)
     opacity = next(filter(None, map(head, opacities)), None)
-    return AvifData(head(primary), opacity, False, is_multiplied)
+    is_grid = kinds.get(primary) == b"grid"
+    return AvifData(head(primary), opacity, False, is_multiplied, is_grid)
 
 
 def _of_tracks(content: bytes) -> AvifData:

@@ -1,7 +1,7 @@
 """HEIC files compared with what libheif's own program makes of them.
 
-libheif decodes, turns and crops, and leaves colours to others. So what it writes is a PNG, which gets
-what the HEIC states of its colours and is read as any PNG is; that is compared with browsers.
+libheif decodes, turns and crops, and leaves colours to others. So what it writes is a PNG, which
+gets what the HEIC states of its colours and is read as any PNG is; that is compared with browsers.
 """
 
 from __future__ import annotations

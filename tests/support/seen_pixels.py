@@ -87,7 +87,7 @@ def _late(content: bytes, late: bytes) -> bytes:
 
 
 def _packed(row: Values, bits: int) -> bytes:
-    """Returns values in so many bits each, the first in the upper ones."""
+    """Returns values of that many bits each, the first in the upper ones."""
     places = np.arange(bits)[::-1]
     return np.packbits((row[:, np.newaxis] >> places & 1).astype(np.uint8).ravel()).tobytes()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from moderation.images.avif_data import avif_data
 from moderation.images.box_items import items, places, references
 from moderation.images.boxes import (
     VERSION,
@@ -12,15 +13,18 @@ from moderation.images.boxes import (
     boxes,
     item_properties,
     primary_item,
+    stated_codes,
 )
 from moderation.images.oddities.names import Oddity
 from moderation.images.oddities.profile import HDR_TRANSFERS, profile_oddities
 from moderation.images.oddities.tail import is_ordinary_tail
-from moderation.images.orientation import exif_orientation
+from moderation.images.orientation import exif_orientation, xmp_orientations
 
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden", b"iovl")
 #: Primaries and transfers that encoders write beside a profile without meaning to differ from it.
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2, 12), (1, 2, 6, 13, 14, 15)
+_UNSPECIFIED = (2, 2)
+_LONGEST_NOTE = 1_000_000
 #: Encoders round sizes up to whole blocks and cut what is too much, up to this many pixels.
 _ROUNDED = 16
 #: Turned by a quarter so many times against the clock, and mirrored, as an orientation of EXIF.
@@ -51,9 +55,11 @@ def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
     properties = list(item_properties(content, of[b"iprp"], primary))
     yield from _colour_oddities(content, properties)
     yield from _aperture_oddities(content, properties)
+    yield from _data_oddities(content, properties)
     turn = _turn(content, properties)
-    notes = _exif_blocks(content, of)
-    if any((exif_orientation(each) or 1) not in (1, turn) for each in notes):
+    stated = {exif_orientation(each) or 1 for each in _notes(content, of, b"Exif")}
+    stated |= set().union(*map(xmp_orientations, _notes(content, of, b"mime")))
+    if stated - {1, turn}:
         yield "orientation-conflict"
     if len(_shown_items(content, of) | {primary}) > 1:
         yield "several-pictures"
@@ -82,21 +88,41 @@ def _aperture_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity
                 yield "clean-aperture"
 
 
+def _data_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity]:
+    """Yields where the coded data of an AVIF say otherwise than its boxes."""
+    data = avif_data(content)
+    coded = data.colours
+    if coded is None:
+        return
+    sizes = {
+        struct.unpack_from(">II", content, each.start + VERSION)
+        for each in properties
+        if each.kind == b"ispe"
+    }
+    if sizes - {coded.size} and not data.is_grid:
+        yield "sizes-disagree"
+    stated = stated_codes(content)
+    if stated and coded.codes[:2] not in (stated[:2], _UNSPECIFIED) and stated[:2] != _UNSPECIFIED:
+        yield "two-profiles"
+
+
 def _turn(content: bytes, properties: list[Box]) -> int:
     turns = [content[each.start] & 3 for each in properties if each.kind == b"irot"]
     mirrors = [content[each.start] & 1 for each in properties if each.kind == b"imir"]
     return _TURNS[mirrors[0] if mirrors else None][turns[0] if turns else 0]
 
 
-def _exif_blocks(content: bytes, of: dict[bytes, Box]) -> Iterator[bytes]:
-    """Yields the EXIF data of the file, without their prefix."""
-    wanted = {number for number, kind, _ in items(content, of) if kind == b"Exif"}
+def _notes(content: bytes, of: dict[bytes, Box], kind: bytes) -> Iterator[bytes]:
+    """Yields the data of the file's items of a kind; of EXIF data without their prefix."""
+    wanted = {number for number, each, _ in items(content, of) if each == kind}
     if not wanted or b"iloc" not in of:
         return
     for number, start, length in places(content, of):
         if number in wanted:
-            data = content[start : start + length]
-            yield data[4 + int.from_bytes(data[:4]) :].removeprefix(b"Exif\0\0")
+            data = content[start : start + min(length, _LONGEST_NOTE)]
+            if kind == b"Exif":
+                data = data[4 + int.from_bytes(data[:4]) :].removeprefix(b"Exif\0\0")
+            yield data
 
 
 def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:

@@ -33,9 +33,11 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | fetch
-        profile_length | views
-        colour_codes | conversion
+        av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
+        box_items | colour_table | icc_back | png_pixels | polyglots | profile_length | views
+        avif_data | icc
+        colour_codes | conversion | littlecms | video_range
+        embedded_profile
         png_colours
         profiles
         formats | colours | animation | orientation | borders

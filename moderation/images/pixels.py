@@ -22,7 +22,7 @@ from moderation.images.colours import (
     Rgb,
     on_background,
 )
-from moderation.images.formats import opened
+from moderation.images.formats import load, opened
 from moderation.images.frames import look_at_frames
 from moderation.images.looks import Look, Looking, Pixels, Sight
 from moderation.images.oddities.finding import oddities
@@ -97,7 +97,7 @@ def read_sights(
         size, turn = image.size, file_turn(image, content)
         needed = _needed_size(ways, scale * rows_of_views(looking.views))
         box = draft_pixels(image, needed, turn)
-        image.load()
+        load(image, content)
         upright, box = upright_pixels(image, box, turn)
         full = size[::-1] if turn in TURNED else size
         grounds = list(BACKGROUNDS) if upright.alpha else list(BACKGROUNDS)[:1]
@@ -185,7 +185,7 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
     """
 
     def look(image: Image.Image) -> Rgb:
-        image.load()
+        load(image, content)
         return upright_pixels(image, (0, 0, *image.size), file_turn(image, content))[0]
 
     open_again = partial(opened, content, max_pixels)

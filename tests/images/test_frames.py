@@ -28,7 +28,8 @@ from tests.support.hostile_files import chunk, gif, png, saved
 HOW = Preprocessing(32, (32, 32), "bilinear", 1 / 255, (0.5,) * 3, (0.5,) * 3)
 LOSSLESS: dict[str, dict[str, Any]] = {
     "WEBP": {"lossless": True, "minimize_size": False, "allow_mixed": False},
-    "AVIF": {"quality": 100, "subsampling": "4:4:4"},
+    # Browsers show the values of other ranges stretched.
+    "AVIF": {"quality": 100, "subsampling": "4:4:4", "range": "limited"},
 }
 
 
@@ -190,12 +191,12 @@ def greys(content: bytes, frames: int, max_pixels: int = 10_000_000) -> list[int
 
 @pytest.mark.parametrize("form", ANIMATED)
 def test_all_frames_are_looked_at_or_the_ends_and_those_that_differ_most(form: str) -> None:
-    content = animation(flat(20), form)
+    content = animation(flat(40)[::2], form)
     assert greys(content, 1) == [0]
-    assert greys(content, 2) == pytest.approx([0, 19], abs=1)
-    assert greys(content, 3) == pytest.approx([0, 9.5, 19], abs=1.5)
-    assert greys(content, 20) == pytest.approx(range(20), abs=1)
-    assert greys(content, 64) == pytest.approx(range(20), abs=1)
+    assert greys(content, 2) == pytest.approx([0, 38], abs=1)
+    assert greys(content, 3) == pytest.approx([0, 19, 38], abs=1.5)
+    assert greys(content, 20) == pytest.approx(range(0, 40, 2), abs=1)
+    assert greys(content, 64) == pytest.approx(range(0, 40, 2), abs=1)
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -504,7 +504,7 @@ def bmp(
     facts = struct.pack(
         "<IIIHHIIIIII", header, width, height, 1, bits, compression, 0, 0, 0, colours, 0
     )
-    palette = b"\0\0\0\0\xff\xff\xff\0"
+    palette = b"\0\0\0\0\xff\xff\0\0"
     start = 14 + len(facts) + len(palette) if offset is None else offset
     return b"BM" + struct.pack("<IHHI", 0, 0, 0, start) + facts + palette + data
 

@@ -76,9 +76,10 @@ def embed_on_workers(
     return _embed_in_window(window, iter(images), in_flight, patience_seconds)
 
 
-def feature_row(response: EmbeddingResponse) -> Float32s:
-    """Returns the (d,) feature in a response to an embedding request."""
-    return np.frombuffer(response.feature, dtype="<f4").astype(np.float32)
+def feature_rows(response: EmbeddingResponse) -> Float32s:
+    """Returns the (v, d) features in a response to an embedding request, one row for each look."""
+    numbers = np.frombuffer(response.features, dtype="<f4").astype(np.float32)
+    return numbers.reshape(response.looks, response.width)
 
 
 def _embed_in_window(

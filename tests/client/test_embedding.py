@@ -15,7 +15,7 @@ import pytest
 import redis
 
 from moderation.client.client import Client
-from moderation.client.embedding import embed_on_workers, feature_row
+from moderation.client.embedding import embed_on_workers, feature_rows
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
@@ -28,7 +28,8 @@ from moderation.errors import (
     VerdictTimeout,
     WorkerError,
 )
-from moderation.images.pixels import read_squares
+from moderation.images.looks import DEFAULT_LOOKING
+from moderation.images.pixels import read_sights
 from moderation.messages import EmbeddingResponse
 from moderation.queue.celery_app import UNACKED
 from moderation.settings import Settings, load_settings
@@ -75,10 +76,14 @@ def test_features_of_workers_are_those_of_the_same_model_here(
         assert isinstance(answer, EmbeddingResponse)
         assert answer.image_sha256 == key
         assert answer.model == encoder.stamp
-        [frames] = read_squares(content, [encoder.preprocessing], max_pixels=10**8)
-        [here] = encoder.image_features(frames)
-        assert np.abs(feature_row(answer) - here).max() < 1e-5
-        assert feature_row(answer).dtype == np.float32
+        ways = [encoder.preprocessing]
+        [sight] = read_sights(content, ways, DEFAULT_LOOKING, max_pixels=10**8)
+        here = encoder.image_features(sight.squares)
+        rows = feature_rows(answer)
+        assert (answer.looking, answer.looks) == (DEFAULT_LOOKING.text, len(sight.looks))
+        assert np.abs(rows - here).max() < 1e-5
+        assert rows.shape == here.shape
+        assert rows.dtype == np.float32
 
 
 def test_more_images_than_the_window_holds_all_come_back_and_are_read_as_there_is_room(
@@ -159,7 +164,9 @@ def test_answers_that_are_there_come_before_the_error_that_ends_the_run(
         request_id="x",
         image_sha256=images[1][0],
         model=StubEncoder().stamp,
-        feature=base64.b64encode(np.ones(1, dtype="<f4").tobytes()),
+        looking=DEFAULT_LOOKING.text,
+        looks=2,
+        features=base64.b64encode(np.ones(2, dtype="<f4").tobytes()),
         width=1,
     )
     refused = failure("ModelError", "moderation.errors", "an image feature is not finite", "", "")
@@ -249,7 +256,11 @@ def test_wrong_settings_are_refused_before_anything_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"width": 2}, {"width": 0}, {"feature": "AAA="}, {"schema_version": 2}, {"model": 1}]
+    "change",
+    [
+        *({"width": 2}, {"width": 0}, {"looks": 2}, {"looks": 0}, {"features": "AAA="}),
+        *({"looking": "all"}, {"schema_version": 2}, {"model": 1}),
+    ],
 )
 def test_an_answer_of_another_shape_is_refused(
     change: dict[str, object], broker_url: str, images: Images
@@ -268,4 +279,4 @@ def test_an_image_that_is_embedded_is_not_in_the_workers_log(
     [(_, answer)] = embed_on_workers(images[:1], model="starter", broker_url=broker_url)
     assert isinstance(answer, EmbeddingResponse)
     assert f"{answer.request_id}: embedded" in worker.log()
-    assert answer.model_dump(mode="json")["feature"][:40] not in worker.log()
+    assert answer.model_dump(mode="json")["features"][:40] not in worker.log()

@@ -191,8 +191,9 @@ class _Window:
                 for request_id in list(self._keys):
                     self._take_embedding(request_id)
                 if not self._keys:
-                    return
+                    break
                 time.sleep(pause)
+            self._app.backend.client.connection_pool.disconnect()
 
     def _unsend_images(self) -> None:
         """Removes our requests from the queue; the newest lie at its head."""

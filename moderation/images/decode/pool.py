@@ -16,7 +16,7 @@ from typing import Self
 from moderation.errors import DecodingFailed, TransientError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
-from moderation.images.looks import Sight
+from moderation.images.looks import Looking, Sight
 from moderation.images.pixels import Preprocessing
 from moderation.messages.queues import FairQueue, QueueName
 
@@ -64,6 +64,8 @@ class DecoderPool:
         content: bytes,
         ways: Sequence[Preprocessing],
         queue: QueueName = "interactive",
+        *,
+        looking: Looking | None = None,
     ) -> list[Sight]:
         """Returns what is seen of a file in each way to preprocess.
 
@@ -71,6 +73,7 @@ class DecoderPool:
             content: the file.
             ways: how the encoders want it.
             queue: the one that the image came by, which decides whose turn it is.
+            looking: how much is looked at; None means what the limits say.
 
         Raises:
             ImageError: the image is refused.
@@ -80,7 +83,7 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    return decoder.sights(content, list(ways), self.limits.looking)
+                    return decoder.sights(content, list(ways), looking or self.limits.looking)
                 except DecoderDied:
                     if self._closed:
                         raise _pool_is_closed() from None

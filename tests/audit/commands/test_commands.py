@@ -276,7 +276,7 @@ def test_what_cannot_be_done_is_reported_in_words(
         ("--dtype=float23", "AUDIT_DTYPE", "'auto', 'float32', 'bfloat16', 'float16'"),
         ("--device=cdua", "AUDIT_DEVICE", "auto, cpu, cuda"),
         ("--views=all", "MODERATION_VIEWS", "neither auto nor a number from 1 to 64"),
-        ("--frames=0", "AUDIT_FRAMES", "1<=x<=64"),
+        ("--views=65", "AUDIT_VIEWS", "neither auto nor a number from 1 to 64"),
     ],
 )
 def test_a_misspelt_option_is_refused_with_the_values_that_there_are(

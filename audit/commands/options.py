@@ -35,7 +35,6 @@ DesiredOption = Annotated[
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "openvino"]
 
-
 #: Frames and views that a worker can be set to, at most.
 _MOST = 64
 

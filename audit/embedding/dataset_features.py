@@ -71,6 +71,13 @@ class EmbeddedDataset:
     looks: npt.NDArray[np.intp] | None = None
     looking: Looking = field(default_factory=Looking)
 
+    def __post_init__(self) -> None:
+        looks = np.ones(len(self.dataset), np.intp) if self.looks is None else self.looks
+        fit = len(looks) == len(self.dataset) and looks.sum() == len(self.features)
+        if not fit or looks.min() < 1:  # otherwise an image would get the features of another
+            what = f"{len(self.features)} features of {len(self.dataset)} images"
+            raise ValueError(f"{what} are not one or more for each")
+
     @property
     def seen_repeatedly(self) -> int:
         """How many images got more than one look."""

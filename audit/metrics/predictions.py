@@ -160,7 +160,7 @@ def predict(
     cosines = classifier.similarities(image_features)
     scores = classifier.scores(cosines)
     several = None
-    if looks is not None and len(looks) < len(scores):
+    if looks is not None and len(looks) != len(scores):
         several = LookScores(cosines, scores, looks)
         decide = deciding_looks(policy, cosines, scores, looks)
         cosines, scores = cosines[decide], scores[decide]

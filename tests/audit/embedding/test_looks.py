@@ -35,7 +35,7 @@ from moderation.settings import Settings
 from tests.conftest import POLICIES
 from tests.support.policy_texts import policy
 from tests.support.sample_pipeline import make_pipeline
-from tests.support.stub_encoder import StubEncoder
+from tests.support.stub_encoder import StubEncoder, random_features
 
 Contents = Mapping[str, bytes]
 
@@ -262,6 +262,17 @@ def test_images_with_one_look_each_are_not_sorted_at_all(
     assert (said.several, plain.several) == (None, None)
     np.testing.assert_array_equal(said.scores, plain.scores)
     assert said.every_look.scores is said.scores
+
+
+@pytest.mark.parametrize("counts", [[1, 1], [2, 1, 1], [0, 2, 1], [1, 1, 1, 0]])
+def test_features_that_are_not_those_of_the_images_are_refused(
+    counts: list[int], dataset: Dataset, encoder: StubEncoder
+) -> None:
+    three, rows = dataset.take(np.arange(3)), random_features(3)
+    with pytest.raises(ValueError, match="3 features of 3 images are not one or more for each"):
+        EmbeddedDataset(three, rows, ("", "", ""), 3, 0, np.array(counts))
+    with pytest.raises(ValueError, match="2 features of 3 images"):
+        EmbeddedDataset(three, rows[:2], ("", "", ""), 3, 0)
 
 
 def test_another_way_of_looking_is_embedded_by_itself_and_the_old_one_is_kept(

@@ -27,7 +27,7 @@ def remote_stamp(
     """Returns the stamp of the remote workers' model, from a response to one readable image.
 
     Raises:
-        AuditError: no image can be read, or the worker looks at another part of files.
+        AuditError: no image can be read, or the worker looks at more or less of a file.
         BrokerUnavailable, VerdictTimeout: no worker responds.
     """
     # What is wrong with an image is said when the dataset is embedded.
@@ -57,7 +57,7 @@ def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None)
                     yield EmbeddedImage(row, image_problem(dataset, row, response))
                     continue
                 _refuse_other_looking(response, looking)
-                _refuse_other_model(response, stamp)
+                _refuse_other_model(response, stamp, looking)
                 changed = response.image_sha256 != hashes[row]
                 wrong = image_problem(dataset, row, CHANGED) if changed else None
                 yield EmbeddedImage(row, wrong or feature_rows(response))
@@ -89,9 +89,9 @@ def _refuse_other_looking(response: EmbeddingResponse, looking: Looking) -> None
         )
 
 
-def _refuse_other_model(response: EmbeddingResponse, stamp: ModelStamp) -> None:
-    spaces = (FeatureSpace.of_images(each, DEFAULT_LOOKING) for each in (response.model, stamp))
-    if len({*spaces}) > 1:
+def _refuse_other_model(response: EmbeddingResponse, stamp: ModelStamp, looking: Looking) -> None:
+    theirs = FeatureSpace.of_images(response.model, looking)
+    if theirs != FeatureSpace.of_images(stamp, looking):
         raise AuditError(
             "the workers do not all have the same model",
             f"model {response.model.id}",

@@ -191,7 +191,7 @@ WITH_TORCH = {f"moderation.encoders.{name}" for name in ("clip", "starter", "ope
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",
     "audits": "encoders | policy | scoring",
-    "commands": "commands | encoders | errors | features | policy | visible_text",
+    "commands": "commands | encoders | errors | features | images | policy | visible_text",
     "datasets": "errors | images | visible_text",
     "embedding": "client | encoders | errors | features | images | messages",
     "errors": "errors | visible_text",

@@ -46,6 +46,10 @@ class Looking(NamedTuple):
         return self.frames * most_views(self.views) * len(BACKGROUNDS)
 
 
+#: What is looked at where nothing is set.
+DEFAULT_LOOKING = Looking(16, "auto")
+
+
 class Look(NamedTuple):
     """One square that a model sees of a file.
 

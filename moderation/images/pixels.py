@@ -130,24 +130,6 @@ def read_sights(
     return sights
 
 
-def read_squares(
-    content: bytes,
-    ways: Sequence[Preprocessing],
-    *,
-    max_pixels: int,
-    frames: int = 1,
-    scale: int = SCALE,
-) -> list[Pixels]:
-    """Returns (f, h, w, 3) pixels for each way to preprocess: one view of each frame, on white.
-
-    Args and errors are those of `read_sights`.
-    """
-    looking = Looking(frames)
-    sights = read_sights(content, ways, looking, max_pixels=max_pixels, scale=scale)
-    white = [[look.background == "white" for look in sight.looks] for sight in sights]
-    return [sight.squares[kept] for sight, kept in zip(sights, white, strict=True)]
-
-
 def _seen_in(
     image: Image.Image, how: Preprocessing, box: Box, full: tuple[int, int], view: View
 ) -> tuple[WholeBox, Pixels]:
@@ -172,7 +154,7 @@ def decode(content: bytes, *, max_pixels: int) -> Image.Image:
     """Returns all pixels of the image in `content`: RGB in sRGB, upright, on white; the first one.
 
     Raises:
-        ImageError: as `read_squares`.
+        ImageError: as `read_sights`.
     """
     return on_background(decode_rgb(content, max_pixels=max_pixels), "white")
 
@@ -181,7 +163,7 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
     """Returns as `decode`, with the opacity apart.
 
     Raises:
-        ImageError: as `read_squares`.
+        ImageError: as `read_sights`.
     """
 
     def look(image: Image.Image) -> Rgb:

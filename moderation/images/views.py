@@ -64,9 +64,10 @@ def picture_views(box: Box, views: Views, content: Box | None = None) -> tuple[V
     width, height = box[2] - box[0], box[3] - box[1]
     ratio = max(width, height) / min(width, height)
     if content is not None and views != 1:
-        inner = views if views == "auto" else max(1, views // _OF_CONTENT)
-        outer = views if views == "auto" else views - inner
-        return (*picture_views(box, outer), *picture_views(content, inner))
+        if views == "auto":
+            return (*picture_views(box, "auto"), *picture_views(content, "auto"))
+        inner = max(1, views // _OF_CONTENT)
+        return (*picture_views(box, views - inner), *picture_views(content, inner))
     if views == 1 or (views == "auto" and ratio <= _PLAIN_RATIO):
         return (first,)
     if views == "auto":

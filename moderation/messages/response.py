@@ -131,19 +131,28 @@ class ModerationResponse(_Response):
 
 
 class EmbeddingResponse(_Response):
-    """An image's feature: `width` little-endian float32 numbers, a row of unit length."""
+    """The features of an image, one for each look at it: rows of unit length, the first one first.
+
+    A row is `width` little-endian float32 numbers.
+    """
 
     schema_version: Literal[1] = 1
     request_id: str
     image_sha256: str
     model: ModelStamp
-    feature: Base64Bytes = Field(repr=False)
+    looking: str = Field(
+        pattern=r"^frames=\d+ views=(auto|\d+)$",
+        description="How much of a file is looked at, by the worker's settings.",
+    )
+    looks: int = Field(ge=1, description="How many squares of it were looked at.")
+    features: Base64Bytes = Field(repr=False)
     width: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _as_wide_as_response_says(self) -> Self:
-        if len(self.feature) != 4 * self.width:
-            raise ValueError(f"{len(self.feature)} bytes for {self.width} numbers")
+    def _as_long_as_response_says(self) -> Self:
+        if len(self.features) != 4 * self.width * self.looks:
+            told = f"{len(self.features)} bytes for {self.looks} rows of {self.width} numbers"
+            raise ValueError(told)
         return self
 
 

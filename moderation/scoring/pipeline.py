@@ -28,11 +28,12 @@ BatchObserver = Callable[[str, int], None]
 
 
 class Embedding(NamedTuple):
-    """What a pipeline embeds: a (d,) feature, with the hash of its image and its model."""
+    """What a pipeline embeds: (v, d) features of the looks at an image, and how they were made."""
 
     image_sha256: str
     model: ModelStamp
-    feature: Float32s
+    looking: Looking
+    features: Float32s
 
 
 class SeenImage(NamedTuple):
@@ -180,15 +181,19 @@ class Pipeline:
         timer: Timer | None = None,
         queue: QueueName = "interactive",
     ) -> Embedding:
-        """Returns the feature of an image: of its first frame, as the model's preprocessing has it.
+        """Returns the features of an image: of the same looks as a verdict on it.
 
         Raises:
             ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
-        timer = timer or Timer()
-        [seen] = self._seen(content, [model], timer, queue, looking=Looking()).values()
-        return Embedding(hashlib.sha256(content).hexdigest(), model.encoder.stamp, seen.features[0])
+        [seen] = self._seen(content, [model], timer or Timer(), queue).values()
+        return Embedding(
+            image_sha256=hashlib.sha256(content).hexdigest(),
+            model=model.encoder.stamp,
+            looking=self._decoders.limits.looking,
+            features=seen.features,
+        )
 
     def moderate(
         self,
@@ -243,13 +248,12 @@ class Pipeline:
         models: Iterable[LoadedModel],
         timer: Timer,
         queue: QueueName,
-        looking: Looking | None = None,
     ) -> dict[str, SeenImage]:
         """Returns what each model sees of an image, by its reference."""
         each = {model.reference: model for model in models}.values()
         ways = [model.encoder.preprocessing for model in each]
         with timer.step("decode"):
-            sights = self._decoders.sights(content, ways, queue, looking=looking)
+            sights = self._decoders.sights(content, ways, queue)
         with timer.step("encode"):
             return {
                 model.reference: SeenImage(model.batcher.features(sight.squares, queue), sight)

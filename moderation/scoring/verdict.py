@@ -24,6 +24,9 @@ _OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
 
 Outcomes = npt.NDArray[np.int8]
 
+#: (n,) how many of m rows belong to each of n images, which have their rows beside each other.
+LookCounts = npt.NDArray[np.intp]
+
 
 def outcomes(policy: Policy, similarities: Float32s, scores: Float32s) -> Outcomes:
     """Returns (n, k) outcomes of (n, k) similarities and scores.
@@ -55,21 +58,36 @@ def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
 
 
 def deciding_look(policy: Policy, similarities: Float32s, scores: Float32s) -> int:
-    """Returns which of v looks decides on an image: the worst, whatever frame or part it shows.
+    """Returns which of v looks decides on one image; see `deciding_looks`."""
+    return int(deciding_looks(policy, similarities, scores, np.array([len(scores)]))[0])
+
+
+def deciding_looks(
+    policy: Policy, similarities: Float32s, scores: Float32s, looks: LookCounts
+) -> npt.NDArray[np.intp]:
+    """Returns (n,) the row of the look that decides on each image: the worst, whatever it shows.
 
     It is the look with the most severe action; among several of these, the one where an acting
     label scores highest; and then the first.
 
     Args:
         policy: with k labels.
-        similarities: (v, k) cosines.
-        scores: (v, k) in [0, 1].
+        similarities: (m, k) cosines.
+        scores: (m, k) in [0, 1].
+        looks: how many of the m rows each image has, one or more.
     """
     severity = actions(outcomes(policy, similarities, scores))
     acts = np.array([label.acts for label in policy.labels])
     highest = scores[:, acts].max(axis=1, initial=0.0)
-    # max() keeps the first of equals.
-    return max(range(len(scores)), key=lambda look: (severity[look], highest[look]))
+    image = np.repeat(np.arange(len(looks)), looks)
+    # Sorted by the last key first, and equals stay as they were.
+    worst_first = np.lexsort((-highest, -severity, image))
+    return worst_first[first_looks(looks)]
+
+
+def first_looks(looks: LookCounts) -> npt.NDArray[np.intp]:
+    """Returns (n,) the row of each image's first look."""
+    return np.cumsum(looks) - looks
 
 
 @dataclass(frozen=True)

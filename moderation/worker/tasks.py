@@ -148,7 +148,7 @@ def _try_task_again(task: Task, error: Exception) -> NoReturn:
 
 def _embedding_task(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskBody:
     def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
-        """Parses a request, fetches its image, returns its feature as plain JSON."""
+        """Parses a request, fetches its image, returns its features as plain JSON."""
         with about(str(task.request.id)), metrics.in_hand():
             arrival = arrival_of_task(task)
             if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
@@ -162,8 +162,10 @@ def _embedding_task(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> T
                 request_id=parsed.request_id,
                 image_sha256=made.image_sha256,
                 model=made.model,
-                feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
-                width=len(made.feature),
+                looking=made.looking.text,
+                looks=len(made.features),
+                features=base64.b64encode(made.features.astype("<f4").tobytes()),
+                width=made.features.shape[1],
             )
             metrics.embedded(arrival)
             return response.model_dump(mode="json")

@@ -21,7 +21,7 @@ from moderation.images.colours import to_rgb
 from moderation.images.conversion import in_srgb
 from moderation.images.icc import read_profile
 from moderation.images.littlecms import by_littlecms, is_shaper
-from moderation.images.pixels import Preprocessing, decode, preprocess, read_squares
+from moderation.images.pixels import Preprocessing, decode, preprocess, read_sights
 from moderation.images.profile_length import LONGEST_PROFILE
 from tests.support.hostile_files import chunk, png, saved, with_a_program
 from tests.support.seen_files import curve_profiles
@@ -136,8 +136,8 @@ def test_a_jpeg_is_not_reduced_before_a_profile_that_is_not_smooth(coffee: Image
     how = Preprocessing(24, (24, 24), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
     saw = dict(curve_profiles())["curve-saw"]
     content = saved(coffee, "JPEG", quality=95, icc_profile=saw)
-    [squares] = read_squares(content, [how], max_pixels=10**6)
-    assert np.array_equal(squares[0], preprocess(decode(content, max_pixels=10**6), how))
+    [sight] = read_sights(content, [how], max_pixels=10**6)
+    assert np.array_equal(sight.squares[0], preprocess(decode(content, max_pixels=10**6), how))
 
 
 @pytest.mark.parametrize("name", [*SPACES, *dict(curve_profiles())])
@@ -216,8 +216,8 @@ def test_the_greys_of_a_profile_become_those_of_srgb() -> None:
 def test_colours_are_converted_before_resizing(coffee: Image.Image) -> None:
     how = Preprocessing(100, (100, 100), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
     content = saved(coffee, icc_profile=rgb_profile("Display P3"))
-    [squares] = read_squares(content, [how], max_pixels=10**6)
-    assert np.array_equal(squares[0], preprocess(decode(content, max_pixels=10**6), how))
+    [sight] = read_sights(content, [how], max_pixels=10**6)
+    assert np.array_equal(sight.squares[0], preprocess(decode(content, max_pixels=10**6), how))
 
 
 def test_cmyk_is_not_shown_inverted(coffee: Image.Image) -> None:

@@ -345,14 +345,15 @@ from pathlib import Path
 import moderation.images.decode.child
 from moderation.errors import ImageError
 from moderation.images.formats import load_format_plugins
-from moderation.images.pixels import Preprocessing, read_squares
+from moderation.images.looks import Looking
+from moderation.images.pixels import Preprocessing, read_sights
 load_format_plugins()
 before = set(sys.modules)
 how = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
 for path in Path(sys.argv[1]).iterdir():
     content = path.read_bytes()
     try:
-        read_squares(content, [how], max_pixels=1_000_000, frames=3)
+        read_sights(content, [how], Looking(3), max_pixels=1_000_000)
     except ImageError:
         pass
 print(len(before), *(set(sys.modules) - before))

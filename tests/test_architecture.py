@@ -39,7 +39,8 @@ ORDER = {
         png_colours
         profiles
         formats | colours | animation | orientation | borders
-        folder | frames | oddities | looks | upright
+        folder | oddities | rendition | upright
+        frames | looks
         pixels
         decode
     """,

@@ -11,11 +11,15 @@ import io
 import math
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from PIL import Image
 
+from moderation.errors import ImageError
 from moderation.images.views import Box
+
+if TYPE_CHECKING:  # a process that does nothing but decode reads none
+    from moderation.settings import Settings
 
 RenditionFormat = Literal["webp", "jpeg", "png"]
 
@@ -57,6 +61,11 @@ class RenditionForm(NamedTuple):
     format: RenditionFormat = "webp"
     side: int = 2000
     quality: int = 85
+
+    @classmethod
+    def of(cls, settings: Settings) -> RenditionForm:
+        """Returns the form that the settings ask for."""
+        return cls(settings.rendition_format, settings.rendition_side, settings.rendition_quality)
 
     @property
     def text(self) -> str:
@@ -128,6 +137,9 @@ def encode_rendition(
         pictures: in order, all of one size.
         milliseconds: for how long each of them is shown.
         form: of the file; a JPEG shows the first of them.
+
+    Raises:
+        ImageError: the format has no place for it, or there is too little memory.
     """
     count = 1 if form.format == "jpeg" else len(pictures)
     shown, times = _without_repetitions(pictures[:count], milliseconds[:count])
@@ -137,7 +149,11 @@ def encode_rendition(
         duration = [min(time, _LONGEST) for time in times]
         options |= {"save_all": True, "append_images": shown[1:], "duration": duration, "loop": 0}
     file = io.BytesIO()
-    shown[0].save(file, form.format, **options)
+    try:
+        shown[0].save(file, form.format, **options)
+    except (OSError, ValueError) as error:  # such as libwebp's, where it lacks memory
+        remedy = "Send a smaller image, or lower MODERATION_RENDITION_SIDE"
+        raise ImageError(f"it cannot be written as {form.format}", "image", remedy) from error
     return RenditionFile(file.getvalue(), form.format, shown[0].size)
 
 

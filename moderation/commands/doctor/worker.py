@@ -32,6 +32,24 @@ def check_image_access(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("ok", ", ".join(given))
 
 
+def check_renditions(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields whether a worker here can write renditions.
+
+    Raises:
+        SettingsError: a worker would not start.
+    """
+    if settings.renditions is None:
+        remedy = "Set MODERATION_RENDITIONS and serve what is written there: docs/renditions.md"
+        yield Diagnosis("ok", "no renditions are written; people are shown the uploads", remedy)
+        return
+    from moderation.images.rendition import RenditionForm  # they load Pillow
+    from moderation.images.rendition_folder import RenditionFolder
+
+    folder = RenditionFolder(settings.renditions, seconds=settings.fetch_timeout_seconds)
+    folder.check()
+    yield Diagnosis("ok", f"{folder.where} takes files ({RenditionForm.of(settings).text})")
+
+
 def check_policies(setup: Setup) -> Iterator[Diagnosis]:
     """Yields which policies a worker here would serve."""
     try:

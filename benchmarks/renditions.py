@@ -90,7 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for cost in measured(
             camera_file(photographs[0], side, JPEG_QUALITY),
             side,
-            1 if options.quick else options.runs,
+            runs,
         )
     ]
     table = program.new_table(

@@ -32,7 +32,7 @@ STARTS: dict[str, bytes] = {"webp": b"RIFF", "jpeg": b"\xff\xd8\xff", "png": b"\
 #: All frames of an animation together have at most the pixels of this many of the largest stills.
 MOST_STILLS = 4
 
-#: An image that cannot be compressed takes no more than so many bytes a pixel in any format.
+#: An image that cannot be compressed takes at most this many bytes a pixel in any format.
 _BYTES_A_PIXEL, _BYTES_BESIDE = 4, 1_000_000
 
 #: A PNG has no place for a longer time of a frame, in milliseconds.

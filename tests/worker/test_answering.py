@@ -17,12 +17,12 @@ from typing import Any
 import fsspec
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.quarantine import list_quarantined
 from moderation.decision_log.records import Decided, Quarantined
-from moderation.decision_log.tables import decisions, submissions
+from moderation.decision_log.tables import decisions, outbox, submissions
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.errors import (
@@ -394,7 +394,8 @@ def publisher(desk: Desk, tmp_path: Path) -> Iterator[tuple[Answerer, Path]]:
     lenient = POLICY.replace(b"id: colours", b"id: calm").replace(b"0.5}", b"1.0}")
     policies = {"colours": colours, "calm": parse_policy(lenient, "calm.yaml")}
     with make_pipeline(1, StubEncoder(), policies, form=RenditionForm("png")) as pipeline:
-        yield desk.answerer_on(desk.log, pipeline, folder), folder
+        log = DecisionLog(desk.log.database, endpoints=("https://a.example/hook",))
+        yield desk.answerer_on(log, pipeline, folder), folder
 
 
 def names(folder: Path) -> list[str]:
@@ -415,6 +416,10 @@ def test_a_verdict_names_the_picture_that_was_written(
         assert image.format == first.rendition.format.upper()
         assert image.size == (first.rendition.width, first.rendition.height) == (16, 16)
     assert "publish" in first.timings
+    with desk.log.database.reading() as connection:
+        payload = json.loads(connection.scalars(select(outbox.c.payload)).one())
+    [sent] = payload["data"]["verdicts"]
+    assert sent["rendition"] == first.rendition.model_dump(mode="json")
     # Redelivered, and sent again: the same, as long as the file is there.
     assert decided(answerer.answer(read(message(QUIET)))).verdicts == (first,)
     [again] = decided(answerer.answer(read(message(QUIET), "b"))).verdicts

@@ -41,7 +41,8 @@ ORDER = {
         png_colours
         profiles
         formats | colours | animation | orientation | borders
-        folder | frames | oddities | looks | upright
+        folder | oddities | rendition | upright
+        frames | looks | rendition_folder
         pixels
         decode
     """,
@@ -74,7 +75,7 @@ ORDER = {
     "moderation.features": "space\n store_files\n store",
     "moderation.scoring": """
         classifier | conditions | timer | batching
-        verdict
+        publication | verdict
         pipeline
         pipeline_loading
     """,
@@ -89,7 +90,7 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        periodic_threads | outage_filter | log_lines | quarantine | arrival
+        periodic_threads | outage_filter | outages | log_lines | quarantine | arrival
         metrics
         answering | callbacks | metrics_server | celery_worker
         tasks

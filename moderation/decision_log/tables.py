@@ -130,6 +130,7 @@ submission_decisions = Table(
     Column("decision_id", ForeignKey("decisions.id"), nullable=False, index=True),
     # Of this request, so that its answer is the same each time it is asked for.
     Column("timings", JSON, nullable=False),
+    Column("rendition", JSON(none_as_null=True)),
 )
 
 #: Requests that got no verdict. The row of one that was retried stays as history: `released_at`.

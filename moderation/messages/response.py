@@ -85,6 +85,19 @@ class LabelScore(_Response):
     outcome: Action | None
 
 
+class Rendition(_Response):
+    """The picture that was judged, as a file: for the host to serve in place of the upload.
+
+    `name` is its name in the folder of renditions, `sha256` that of its bytes; sides in pixels.
+    """
+
+    sha256: str
+    name: str
+    format: Literal["webp", "jpeg", "png"]
+    width: int
+    height: int
+
+
 class Verdict(_Response):
     """What one policy says of one image; the same image, policy and model give the same verdict."""
 
@@ -105,6 +118,9 @@ class Verdict(_Response):
     oddities: tuple[str, ...] = Field((), description="What viewers read differently in the file.")
     doubts: tuple[str, ...] = Field(
         (), description="What sends the file to review by the worker's settings."
+    )
+    rendition: Rendition | None = Field(
+        None, description="The picture that was judged, if the worker wrote it."
     )
     action: Action
     flagged: bool

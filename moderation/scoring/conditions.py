@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from moderation.errors import ImageError
 from moderation.images.looks import Looking, Seen
 from moderation.images.oddities.names import ORDINARY
+from moderation.images.rendition import RenditionForm
 from moderation.messages import Action, Verdict
 
 OddityRule = Literal["review", "refuse", "allow"]
@@ -22,6 +23,7 @@ UNSEEN_FRAMES = "unseen-frames"
 
 _ASKED = re.compile(
     rf"(.+) oddities=({'|'.join(get_args(OddityRule))}) unseen=({'|'.join(get_args(UnseenRule))})"
+    r" rendition=(\S+)"
 )
 
 
@@ -32,20 +34,23 @@ class Conditions(NamedTuple):
         looking: how much of a file is looked at, at most.
         oddities: what becomes of a file with oddities that no ordinary program makes.
         unseen: what becomes of an animation of which frames were passed over.
+        rendition: what a file's rendition is like, if it gets one.
     """
 
     looking: Looking = Looking()
     oddities: OddityRule = "review"
     unseen: UnseenRule = "allow"
+    rendition: RenditionForm | None = None
 
     @property
     def text(self) -> str:
         """The same in words, as the decision log keeps it."""
-        return f"{self.looking.text} oddities={self.oddities} unseen={self.unseen}"
+        rules = f"oddities={self.oddities} unseen={self.unseen}"
+        return f"{self.looking.text} {rules} rendition={_form_text(self.rendition)}"
 
     @property
     def settings(self) -> dict[str, object]:
-        """The same as settings, by their names."""
+        """The same as settings, by their names; without the rendition."""
         rules = {"oddities": self.oddities, "unseen": self.unseen}
         return {**self.looking._asdict(), **rules}
 
@@ -61,7 +66,8 @@ class Conditions(NamedTuple):
             raise ValueError(f"{text!r} does not say under which settings it was decided")
         oddities: Any = found[2]
         unseen: Any = found[3]
-        return cls(Looking.parse(found[1]), oddities, unseen)
+        form = None if found[4] == _form_text(None) else RenditionForm.parse(found[4])
+        return cls(Looking.parse(found[1]), oddities, unseen, form)
 
     def doubts(self, seen: Seen) -> tuple[str, ...]:
         """Returns the names of what sends a file to review here, whatever it shows."""
@@ -86,6 +92,10 @@ class Conditions(NamedTuple):
 def found_oddities(verdict: Verdict) -> tuple[str, ...]:
     """Returns what viewers may not show of a verdict's file as it was looked at, by name."""
     return verdict.oddities if verdict.exhaustive else (*verdict.oddities, UNSEEN_FRAMES)
+
+
+def _form_text(form: RenditionForm | None) -> str:
+    return form.text if form else "none"
 
 
 def raised_action(action: Action, doubts: tuple[str, ...]) -> Action:

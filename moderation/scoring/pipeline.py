@@ -15,11 +15,13 @@ from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import PolicyError, PolicyProblem, RequestError
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.looks import Looking, Sight
+from moderation.images.rendition import RenditionForm
 from moderation.messages import ModelStamp, QueueName, Verdict
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
+from moderation.scoring.publication import Publish, published_verdicts
 from moderation.scoring.timer import Timer
 from moderation.scoring.verdict import Basis, Decision, decide, deciding_look, make_verdict
 
@@ -81,6 +83,7 @@ class Pipeline:
         observe: BatchObserver | None = None,
         oddities: OddityRule = "review",
         unseen: UnseenRule = "allow",
+        form: RenditionForm | None = None,
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
@@ -96,6 +99,7 @@ class Pipeline:
             observe: called with the model's id and the number of images of each batch.
             oddities: see `Conditions`.
             unseen: see `Conditions`.
+            form: of the renditions that are made; None makes none.
 
         Raises:
             ModelError: a model cannot be loaded.
@@ -103,7 +107,7 @@ class Pipeline:
         """
         self.policies = dict(policies)
         self._decoders = decoders
-        self._conditions = Conditions(decoders.limits.looking, oddities, unseen)
+        self._conditions = Conditions(decoders.limits.looking, oddities, unseen, form)
         model_of = {
             name: override_model or policy.model or default_model
             for name, policy in policies.items()
@@ -204,8 +208,12 @@ class Pipeline:
         timer: Timer | None = None,
         queue: QueueName = "interactive",
         image_sha256: str | None = None,
+        publish: Publish | None = None,
     ) -> tuple[Verdict, ...]:
         """Returns a verdict for each policy; the image is embedded once for each model.
+
+        The verdicts name the image's rendition if it was published, which it is unless one of them
+        is to block it.
 
         Args:
             content: the image's file.
@@ -214,13 +222,15 @@ class Pipeline:
             timer: gets what each step takes.
             queue: whose turn it takes.
             image_sha256: of the content, where it is known.
+            publish: is given the rendition, if the pipeline makes any.
 
         Raises:
             ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
         timer = timer or Timer()
-        seen = self._seen(content, [policy.model for policy in policies], timer, queue)
+        models, form = [policy.model for policy in policies], self._conditions.rendition
+        seen = self._seen(content, models, timer, queue, form=form)
         images = [seen[policy.model.reference] for policy in policies]
         for image in images:
             self._conditions.refuse_oddities(image.sight.oddities)
@@ -228,7 +238,7 @@ class Pipeline:
             pairs = zip(policies, images, strict=True)
             decided = [policy.decide(image.features) for policy, image in pairs]
         image_sha256 = image_sha256 or hashlib.sha256(content).hexdigest()
-        return tuple(
+        verdicts = tuple(
             make_verdict(
                 policy.basis.policy,
                 decision,
@@ -241,6 +251,8 @@ class Pipeline:
             )
             for policy, image, (look, decision) in zip(policies, images, decided, strict=True)
         )
+        file = images[0].sight.rendition if images else None
+        return published_verdicts(verdicts, file, publish, timer)
 
     def _seen(
         self,
@@ -248,12 +260,13 @@ class Pipeline:
         models: Iterable[LoadedModel],
         timer: Timer,
         queue: QueueName,
+        form: RenditionForm | None = None,
     ) -> dict[str, SeenImage]:
         """Returns what each model sees of an image, by its reference."""
         each = {model.reference: model for model in models}.values()
         ways = [model.encoder.preprocessing for model in each]
         with timer.step("decode"):
-            sights = self._decoders.sights(content, ways, queue)
+            sights = self._decoders.sights(content, ways, queue, form=form)
         with timer.step("encode"):
             return {
                 model.reference: SeenImage(model.batcher.features(sight.squares, queue), sight)

@@ -149,6 +149,21 @@ class Settings(BaseSettings):
         description="What becomes of an animation that is longer than what was looked at; allow "
         "lets its scores decide.",
     )
+    renditions: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder where the pictures that were judged are written, to be served in place "
+        "of the uploads: a path, or an fsspec URL (s3://bucket/pictures). None: none are.",
+    )
+    rendition_format: Literal["webp", "jpeg", "png"] = Field(
+        "webp", description="Format of these pictures."
+    )
+    rendition_side: int = Field(
+        2000, ge=64, le=16_383, description="Their longest side, in pixels; larger ones are shrunk."
+    )
+    rendition_quality: int = Field(
+        85, ge=1, le=100, description="What webp and jpeg keep of them: 100 the most."
+    )
     fetch_timeout_seconds: float = Field(
         10.0, gt=0, description="How long fetching an image from a URL or store may take."
     )

@@ -29,10 +29,11 @@ from moderation.queue.celery_app import create_app
 from moderation.scoring.conditions import found_oddities
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
-from moderation.worker.answering import AWAY, Answerer, TryAgain
+from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.arrival import Arrival, arrival_of_task, read_arrived_request
 from moderation.worker.log_lines import about
 from moderation.worker.metrics import Metrics
+from moderation.worker.outages import AWAY
 
 TaskBody = Callable[..., dict[str, Any]]
 

@@ -16,6 +16,7 @@ import pytest
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import decisions, policies
 from moderation.errors import ImageError
+from moderation.images.rendition import RenditionFile, RenditionForm
 from moderation.scoring.conditions import Conditions
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import load_settings
@@ -176,9 +177,12 @@ def test_a_replay_with_the_image_looks_at_it_again(
 ) -> None:
     content = photographs[0].read_bytes()
     settings = load_settings(model="starter")
-    with load_pipeline(settings, {"weapons": WEAPONS}) as pipeline:
+    made: list[RenditionFile] = []
+    with load_pipeline(settings, {"weapons": WEAPONS}, form=RenditionForm(side=100)) as pipeline:
         served = pipeline.served(["weapons"])
-        verdicts = pipeline.moderate(content, served, request_id="r")
+        verdicts = pipeline.moderate(content, served, request_id="r", publish=made.append)
+    assert verdicts[0].rendition
+    assert made  # which a replay writes nowhere
     answer = decided(log.decide(submission("r"), [policy.basis for policy in served], verdicts))
     again = ("replay", answer.verdicts[0].decision_id or "", "--model", "starter", "--image")
     same = run(*again, str(photographs[0]), "--tolerance", "1e-4")

@@ -11,6 +11,7 @@ from PIL import Image
 from moderation.errors import ImageError
 from moderation.images.looks import Looking
 from moderation.images.oddities.names import ORDINARY, Oddity
+from moderation.images.rendition import RenditionForm
 from moderation.messages import Verdict
 from moderation.policy import parse_policy
 from moderation.scoring.conditions import (
@@ -103,11 +104,11 @@ def test_no_doubt_makes_an_action_milder() -> None:
 
 def test_conditions_are_read_as_they_were_written_and_each_has_its_own_text() -> None:
     looked = (Looking(), Looking(16, "auto"), Looking(64, 64))
-    every = [
-        Conditions(*each) for each in product(looked, get_args(OddityRule), get_args(UnseenRule))
-    ]
+    forms = (None, RenditionForm(), RenditionForm("jpeg", 16_383, 100))
+    rules = (get_args(OddityRule), get_args(UnseenRule), forms)
+    every = [Conditions(*each) for each in product(looked, *rules)]
     assert [Conditions.parse(each.text) for each in every] == every
-    assert len({each.text for each in every}) == len(every) == 18
+    assert len({each.text for each in every}) == len(every) == 54
     assert max(len(each.text) for each in every) <= 128  # the column of the decision log
 
 

@@ -25,6 +25,7 @@ from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.looks import Looking
 from moderation.images.pixels import Preprocessing, read_sights
+from moderation.images.rendition import RenditionForm
 from tests.support.command_line import python
 from tests.support.hostile_files import saved
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -345,6 +346,44 @@ def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
     peer.start()
     with theirs, pytest.raises(DecoderDied):
         process.sights(b"file", [SMALL], Looking())
+    peer.join()
+
+
+#: What a decoder says of a rendition, and the file that it sends.
+RENDITION = (
+    b'{"number": 1, "is_exhaustive": true, "oddities": [], "looks": [[%s]], "rendition": %s}'
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "file"),
+    [
+        (b"null", b""),
+        (b"[9]", b"RIFF"),
+        (b"[9, 9.5]", b"RIFF"),
+        (b"[true, 9]", b"RIFF"),
+        (b"[0, 9]", b"RIFF"),
+        (b"[65, 9]", b"RIFF"),
+        (b'["9", 9]', b"RIFF"),
+        (b"[9, 9]", b""),
+        (b"[9, 9]", b"<html>"),
+        (b"[9, 9]", b"RIFF" + bytes(RenditionForm("webp", 64).most_bytes)),
+    ],
+)
+def test_a_rendition_that_cannot_be_one_is_not_taken(size: bytes, file: bytes) -> None:
+    process, theirs = _with_a_peer()
+
+    def answer() -> None:
+        for _ in range(2):
+            receive(theirs, receive_length(theirs))
+        with suppress(OSError):
+            for message in (RENDITION % (LOOK, size), bytes(3072), file):
+                send(theirs, message)
+
+    peer = threading.Thread(target=answer)
+    peer.start()
+    with theirs, pytest.raises(DecoderDied):
+        process.sights(b"file", [SMALL], Looking(), RenditionForm("webp", 64))
     peer.join()
 
 

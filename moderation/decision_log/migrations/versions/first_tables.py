@@ -93,6 +93,7 @@ def _create_first_submission_tables() -> None:
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("decision_id", sa.String(36), nullable=False),
         sa.Column("timings", sa.JSON, nullable=False),
+        sa.Column("rendition", sa.JSON(none_as_null=True)),
         sa.PrimaryKeyConstraint("request_id", "position", name="pk_submission_decisions"),
         sa.ForeignKeyConstraint(
             ["request_id"],

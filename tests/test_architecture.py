@@ -76,6 +76,7 @@ ORDER = {
     "moderation.scoring": """
         classifier | conditions | timer | batching
         publication | verdict
+        served
         pipeline
         pipeline_loading
     """,

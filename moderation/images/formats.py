@@ -30,6 +30,7 @@ from moderation.images.png_pixels import (
 from moderation.images.polyglots import second_nature
 from moderation.images.profiles import PROFILE, counting_profile
 from moderation.images.video_range import VIDEO_RANGE, video_range
+from moderation.images.webp_pixels import RIFF, refuse_hidden_opacity, with_opacity
 
 # Each core has a decoder process, and in each libavif would start a thread for every core.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -152,6 +153,8 @@ def load(image: Image.Image, content: bytes) -> None:
     image.load()
     if isinstance(image, PngImageFile):  # and not a frame that was drawn of several
         refuse_damaged_pixels(image, content)
+    elif image.format == "WEBP":
+        refuse_hidden_opacity(image, content)
     elif image.mode == "P":
         refuse_missing_colours(image)
 
@@ -162,7 +165,7 @@ def _checked_format(content: bytes, max_pixels: int) -> bytes:
         jpeg_segments.refuse_costly_jpeg(content, max_pixels)
     if content.startswith(png_chunks.START):
         return png_chunks.png_without_notes(content)
-    return content
+    return with_opacity(content) if content.startswith(RIFF) else content
 
 
 def _refuse_misread_avif(content: bytes) -> None:

@@ -35,7 +35,7 @@ ORDER = {
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
         box_items | colour_table | icc_back | png_pixels | polyglots | profile_length | views
-        avif_data | icc
+        avif_data | icc | webp_pixels
         colour_codes | conversion | littlecms | video_range
         embedded_profile
         png_colours

@@ -13,6 +13,7 @@ from importlib import import_module
 
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
@@ -29,6 +30,7 @@ from moderation.images.png_pixels import (
 from moderation.images.polyglots import second_nature
 from moderation.images.profiles import PROFILE, counting_profile
 from moderation.images.video_range import VIDEO_RANGE, video_range
+from moderation.images.webp_pixels import RIFF, refuse_hidden_opacity, with_opacity
 
 # Each core has a decoder process, and in each libavif would start a thread for every core.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -149,8 +151,10 @@ def load(image: Image.Image, content: bytes) -> None:
         ValueError: it has pixels that are not in the file; see also what `opened` raises.
     """
     image.load()
-    if image.format == "PNG":
+    if isinstance(image, PngImageFile):  # and not a frame that was drawn of several
         refuse_damaged_pixels(image, content)
+    elif image.format == "WEBP":
+        refuse_hidden_opacity(image, content)
     elif image.mode == "P":
         refuse_missing_colours(image)
 
@@ -161,7 +165,7 @@ def _checked_format(content: bytes, max_pixels: int) -> bytes:
         jpeg_segments.refuse_costly_jpeg(content, max_pixels)
     if content.startswith(png_chunks.START):
         return png_chunks.png_without_notes(content)
-    return content
+    return with_opacity(content) if content.startswith(RIFF) else content
 
 
 def _refuse_misread_avif(content: bytes) -> None:

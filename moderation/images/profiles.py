@@ -17,6 +17,9 @@ from moderation.images.png_colours import png_profile
 #: Where an opened image carries its profile, beside what Pillow found.
 PROFILE = "profile that counts"
 
+#: Among the flags of a WebP.
+_ANIMATION = 2
+
 #: How a segment of a JPEG begins that holds a part of a profile; its number and their count follow.
 _APP2, _IN_PARTS = 0xE2, b"ICC_PROFILE\0"
 
@@ -39,11 +42,18 @@ def counting_profile(content: bytes, image: Image.Image) -> Profile | None:
         return _bmp_profile(content)
     if image.format in ("JPEG", "MPO"):
         return embedded_profile(_jpeg_profile(content))
+    if image.format == "WEBP" and _is_animated_webp(content):
+        return None
     if image.info.get("icc_profile"):
         return embedded_profile(image.info["icc_profile"])
     if image.format in ("AVIF", "HEIF"):
         return _coded(content)
     return None
+
+
+def _is_animated_webp(content: bytes) -> bool:
+    """Whether a WebP says that it is an animation, of which browsers ignore the profile."""
+    return content[12:16] == b"VP8X" and bool(content[20] & _ANIMATION)
 
 
 def _coded(content: bytes) -> Profile | None:

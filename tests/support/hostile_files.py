@@ -417,7 +417,7 @@ def _webp() -> Iterator[Hostile]:
     seed = seeds()["WEBP"]
     read: Makers = {
         "of 1,000 frames": lambda: _webp_canvas(64, frames=1000),
-        "of a vast canvas": lambda: _webp_canvas(7000, frames=3),
+        "of a vast canvas": lambda: _webp_canvas(5000, frames=3),
     }
     refused: Makers = {
         "with a frame larger than its canvas": lambda: _webp_canvas(32),

@@ -10,13 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from tests.support.hostile_files import chunk, png
+from tests.support.hostile_files import chunk, png, saved
 
 Values = npt.NDArray[np.int64]
 
 _WIDE, _HIGH = 32, 16
 _RANDOM = np.random.default_rng(14)
 _GREYS, _COLOURS, _NUMBERS = 0, 2, 3
+#: That a WebP has opacity: among its flags, and in the fifth byte of lossless data.
+_FILE_HAS, _DATA_HAVE = 0x10, 0x10
 
 
 def pixel_files() -> Iterator[tuple[str, bytes]]:
@@ -39,6 +41,9 @@ def pixel_files() -> Iterator[tuple[str, bytes]]:
     first, second = _key(1, 1, 1), _key(0, 0, 0)
     yield "keys-two.png", _png(colours, 8, _COLOURS, first, second)
     yield "keys-late.png", _late(_png(colours, 8, _COLOURS), second)
+    yield "opacity-not-in-data.webp", _faded_webp(_FILE_HAS, data=False)
+    yield "frame-smaller-than-canvas.webp", _part_of_canvas()
+    yield "opacity.webp", _faded_webp(_FILE_HAS, data=True)
     yield "bits-of-black-and-white.bmp", _bmp(_values(1), 1, [0x000000, 0xFFFFFF])
     yield "numbers.bmp", _bmp(numbers, 8, [0x102030 * n for n in range(8)])
 
@@ -65,6 +70,15 @@ def misread_files(photograph: Image.Image) -> dict[str, bytes]:
         files[f"black-and-white-in-{bits}-bits.bmp"] = _bmp(_values(1), bits, [0x000000, 0xFFFFFF])
         files[f"palette-of-black-in-{bits}-bits.bmp"] = _bmp(_values(1), bits, [0x000000])
     files["palette-too-short.bmp"] = _bmp(_values(3), 8, [0x102030 * n for n in range(4)])
+    for data in (True, False):
+        files[f"opacity-not-announced-{data}.webp"] = _faded_webp(0, data=data)
+    alone = bytearray(saved(_faded(), "WEBP", lossless=True, exact=True))
+    alone[24] &= ~_DATA_HAVE
+    files["opacity-not-announced.webp"] = bytes(alone)
+    moving = {"save_all": True, "append_images": [_faded().rotate(180)], "duration": 100_000}
+    animation = bytearray(saved(_faded(), "WEBP", lossless=True, exact=True, **moving))
+    animation[20] &= ~_FILE_HAS
+    files["opacity-not-announced-moving.webp"] = bytes(animation)
     files["opacity-in-16-bits.bmp"] = _opacity_in_16_bits()
     return files
 
@@ -120,6 +134,33 @@ def _bmp(values: Values, bits: int, colours: list[int]) -> bytes:
         0,
     )
     return b"BM" + head + palette + pixels
+
+
+def _faded() -> Image.Image:
+    return Image.fromarray(_RANDOM.integers(0, 256, (_HIGH, _WIDE, 4), dtype=np.uint8))
+
+
+def _faded_webp(flags: int, *, data: bool) -> bytes:
+    """Returns a lossless WebP with opacity, of which its head and its data say so or not."""
+    coded = bytearray(saved(_faded(), "WEBP", lossless=True, exact=True)[12:])
+    if not data:
+        coded[12] &= ~_DATA_HAVE
+    size = (_WIDE - 1).to_bytes(3, "little") + (_HIGH - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<II", 10, flags) + size + coded
+    return b"RIFF" + struct.pack("<I", len(body)) + body
+
+
+def _part_of_canvas() -> bytes:
+    """Returns an animated WebP whose one frame covers a part of the canvas, at (10, 4)."""
+    values = _RANDOM.integers(0, 256, (_HIGH, _WIDE, 3), dtype=np.uint8)
+    coded = saved(Image.fromarray(values), "WEBP", lossless=True)[12:]
+    place = (5, 2, _WIDE - 1, _HIGH - 1, 100_000)
+    frame = b"".join(number.to_bytes(3, "little") for number in place) + b"\2" + coded
+    size = (2 * _WIDE - 1).to_bytes(3, "little") + (2 * _HIGH - 1).to_bytes(3, "little")
+    body = b"WEBPVP8X" + struct.pack("<II", 10, 2) + size
+    body += b"ANIM" + struct.pack("<IIH", 6, 0, 0)
+    body += (b"ANMF" + struct.pack("<I", len(frame)) + frame) * 2
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def _opacity_in_16_bits() -> bytes:

@@ -20,12 +20,17 @@ def profile_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
         profile = _with_tags(tags)
         yield f"profile-{name}.png", saved(photograph, icc_profile=profile)
     yield from _jpeg_parts(photograph)
+    profile = rgb_profile("Adobe RGB")
     for lossless in (True, False):
-        profile = rgb_profile("Adobe RGB")
         content = saved(photograph, "WEBP", lossless=lossless, icc_profile=profile)
         flags = content.index(b"VP8X") + 8
         hidden = content[:flags] + bytes([content[flags] & ~0x20]) + content[flags + 1 :]
         yield f"profile-not-announced-{lossless}.webp", hidden
+    second = photograph.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    moving = {"save_all": True, "append_images": [second], "duration": 100_000}
+    for form, options in {"WEBP": {"lossless": True}, "PNG": {}}.items():
+        content = saved(photograph, form, icc_profile=profile, **options, **moving)
+        yield f"profile-of-animation.{form.lower()}", content
 
 
 def profile_with_codes(*codes: int) -> bytes:

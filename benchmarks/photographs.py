@@ -95,12 +95,13 @@ def save_photographs(folder: Path, count: int) -> list[Path]:
     # Every so many of them: each class has a folder of its own.
     spread = islice(cycle(found[:: max(1, len(found) // count)]), count)
     return [
-        _save_photograph(folder / f"{i:04d}", original, shape)
+        save_photograph(folder / f"{i:04d}", original, shape)
         for i, (original, shape) in enumerate(zip(spread, cycle(SHAPES), strict=False))
     ]
 
 
-def _save_photograph(target: Path, original: Path, shape: Shape) -> Path:
+def save_photograph(target: Path, original: Path, shape: Shape) -> Path:
+    """Returns a new file of a photograph, stretched to a shape; its suffix names the format."""
     path = target.with_suffix(f".{shape.format.lower()}")
     quality = {"JPEG": {"quality": JPEG_QUALITY}, "WEBP": {"quality": WEBP_QUALITY}}
     image = _enlarged_photograph(original, shape.width, shape.height)

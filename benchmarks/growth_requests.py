@@ -34,7 +34,9 @@ from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.depth import look_at_depths
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.pipeline import Pipeline, Timer
+from moderation.scoring.conditions import Conditions
+from moderation.scoring.pipeline import Pipeline
+from moderation.scoring.timer import Timer
 from moderation.scoring.verdict import decide, deciding_look, make_verdict
 from moderation.settings import load_settings
 
@@ -88,6 +90,7 @@ def _verdict(classifier: Classifier, feature: Float32s) -> Verdict:
         policy,
         decide(policy, cosines[look], scores[look]),
         seen=Seen(Look(look, (0, 0, 640, 480)), 1, True, ()),
+        conditions=Conditions(),
         model=RandomEncoder.stamp,
         request_id=str(uuid.UUID(int=0)),
         image_sha256="0" * 64,

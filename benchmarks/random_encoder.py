@@ -10,7 +10,7 @@ import numpy as np
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.features import EmbeddingStore, FeatureSpace, Storage
-from moderation.images.looks import Pixels
+from moderation.images.looks import DEFAULT_LOOKING, Pixels
 from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
@@ -54,7 +54,7 @@ class RandomEncoder:
         return [len(text.split()) + 2 for text in texts]
 
 
-SPACE = FeatureSpace.of_images(RandomEncoder.stamp)
+SPACE = FeatureSpace.of_images(RandomEncoder.stamp, DEFAULT_LOOKING)
 
 
 def fill_store(folder: Path, n: int, storage: Storage) -> None:

@@ -46,7 +46,7 @@ from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.looks import Pixels
-from moderation.images.pixels import SCALE, decode, preprocess, read_squares
+from moderation.images.pixels import SCALE, decode, preprocess, read_sights
 from moderation.policy import load_policies
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import actions, outcomes
@@ -111,8 +111,8 @@ def _decoded_square(file: bytes, encoder: Encoder, scale: int | None) -> Pixels:
     how = encoder.preprocessing
     if scale is None:
         return preprocess(decode(file, max_pixels=MAX_PIXELS), how)
-    [squares] = read_squares(file, [how], max_pixels=MAX_PIXELS, scale=scale)
-    square: Pixels = squares[0]
+    [sight] = read_sights(file, [how], max_pixels=MAX_PIXELS, scale=scale)
+    square: Pixels = sight.squares[0]
     return square
 
 

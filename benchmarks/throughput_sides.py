@@ -25,7 +25,7 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
-from moderation.images.pixels import read_squares
+from moderation.images.pixels import read_sights
 from moderation.policy import load_policy
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
@@ -165,7 +165,7 @@ class InProcess:
         """Returns images per second of the encoder alone, by batch size."""
         ways = [self.encoder.preprocessing]
         squares = [
-            read_squares(p.read_bytes(), ways, max_pixels=self._limits.max_pixels)[0][0]
+            read_sights(p.read_bytes(), ways, max_pixels=self._limits.max_pixels)[0].squares[0]
             for p in photographs[: max(BATCHES)]
         ]
         found = {}

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         ModerationError,
         PolicyError,
         QueueFull,
+        RenditionsUnavailable,
         RequestError,
         SettingsError,
         StoreError,
@@ -33,7 +34,13 @@ if TYPE_CHECKING:
         VerdictTimeout,
         WorkerError,
     )
-    from moderation.messages import ImageReference, LabelScore, Verdict, strictest_action
+    from moderation.messages import (
+        ImageReference,
+        LabelScore,
+        Rendition,
+        Verdict,
+        strictest_action,
+    )
     from moderation.policy import Policy, load_policy
     from moderation.settings import Settings, load_settings
 
@@ -53,6 +60,8 @@ __all__ = [
     "Policy",
     "PolicyError",
     "QueueFull",
+    "Rendition",
+    "RenditionsUnavailable",
     "RequestError",
     "Settings",
     "SettingsError",
@@ -73,7 +82,8 @@ __all__ = [
 _MODULE_OF = {
     **dict.fromkeys(__all__, "moderation.errors"),
     **dict.fromkeys(
-        ("ImageReference", "LabelScore", "Verdict", "strictest_action"), "moderation.messages"
+        ("ImageReference", "LabelScore", "Rendition", "Verdict", "strictest_action"),
+        "moderation.messages",
     ),
     **dict.fromkeys(
         ("Client", "acollect", "asubmit", "collect", "submit"), "moderation.client.client"

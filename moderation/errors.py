@@ -16,6 +16,7 @@ ModerationError             the root; catch this to catch all
     LogUnavailable          worker: the database of the decision log does not answer
     EncoderFailed           worker: the encoder failed: out of memory, or its device is gone
     ImageUnavailable        worker: the image's store did not answer
+    RenditionsUnavailable   worker: the folder of renditions cannot be written to
     VerdictTimeout          host: no verdict came in time
 
 A worker also tries again after an error of any other class, since a failure of the program may be
@@ -137,6 +138,10 @@ class EncoderFailed(TransientError):
 
 class ImageUnavailable(TransientError):
     """The image's store did not answer, or said that it cannot serve it now."""
+
+
+class RenditionsUnavailable(TransientError):
+    """The folder of renditions does not answer, or does not let the worker write."""
 
 
 class VerdictTimeout(TransientError):

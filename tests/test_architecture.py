@@ -29,16 +29,20 @@ ORDER = {
         commands
         __main__
     """,
+    "moderation.settings": "kinds\n settings",
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
     "moderation.images": """
-        confinement | polyglots | jpeg_segments | png_chunks | boxes | icc | fetch
-        profile_length | views
-        colour_codes | conversion
+        av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
+        box_items | colour_table | icc_back | png_pixels | polyglots | profile_length | views
+        avif_data | icc | webp_pixels
+        colour_codes | conversion | littlecms | video_range
+        embedded_profile
         png_colours
         profiles
-        formats | colours | animation | orientation
-        folder | frames | oddities | looks | upright
+        formats | colours | animation | orientation | borders
+        folder | oddities | rendition | upright
+        frames | looks | rendition_folder
         pixels
         decode
     """,
@@ -69,7 +73,13 @@ ORDER = {
         registry
     """,
     "moderation.features": "space\n store_files\n store",
-    "moderation.scoring": "classifier | verdict | batching\n pipeline\n pipeline_loading",
+    "moderation.scoring": """
+        classifier | conditions | timer | batching
+        publication | verdict
+        served
+        pipeline
+        pipeline_loading
+    """,
     "moderation.decision_log": """
         records | tables | location | group_commit | sqlite | postgresql
         database | migrations | quarantine
@@ -81,7 +91,7 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        periodic_threads | outage_filter | log_lines | quarantine | arrival
+        periodic_threads | outage_filter | outages | log_lines | quarantine | arrival
         metrics
         answering | callbacks | metrics_server | celery_worker
         tasks
@@ -183,7 +193,7 @@ WITH_TORCH = {f"moderation.encoders.{name}" for name in ("clip", "starter", "ope
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",
     "audits": "encoders | policy | scoring",
-    "commands": "commands | encoders | errors | features | policy | visible_text",
+    "commands": "commands | encoders | errors | features | images | policy | visible_text",
     "datasets": "errors | images | visible_text",
     "embedding": "client | encoders | errors | features | images | messages",
     "errors": "errors | visible_text",

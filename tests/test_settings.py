@@ -34,6 +34,14 @@ def test_every_wrong_variable_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "MODERATION_BATCH_SIZE" in str(caught.value)
 
 
+@pytest.mark.parametrize("views", ["hundred", "0", "65", "1.5", ""])
+def test_wrong_views_are_said_to_be_wrong_once(views: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODERATION_VIEWS", views)
+    with pytest.raises(SettingsError, match="write auto, or 1 to 64") as caught:
+        load_settings()
+    assert str(caught.value).count("MODERATION_VIEWS") == 1
+
+
 def test_nothing_is_allowed_by_default() -> None:
     loaded = load_settings()
     assert (loaded.allowed_roots, loaded.allowed_hosts, loaded.allowed_stores) == ((), (), ())

@@ -86,7 +86,8 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     tried: list[_AblatedPolicy] = []
     for before in predictions:
         variants = study.variants(before.policy)
-        trials = run_ablation(variants, subject.encoder, subject.embedded.features)
+        embedded = subject.embedded
+        trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
         tried.append(_AblatedPolicy(before, variants, trials))
     parts = subject.without_intersections
     strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for

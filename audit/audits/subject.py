@@ -27,7 +27,7 @@ from audit.metrics.disparity import (
     widest_gaps,
 )
 from audit.metrics.power import power_table
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import Predictions, highest_of_looks, predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
 from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
@@ -36,7 +36,7 @@ from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyReco
 from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
 from audit.statistics.intervals import LEVEL
 from audit.statistics.support import support_of
-from moderation.encoders.encoder import Encoder
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.policy import Policy
 from moderation.scoring.classifier import similarities
 
@@ -139,9 +139,9 @@ class Subject:
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        features, truth = self.embedded.features, partial(truth_of, self.dataset)
+        say = partial(predict, image_features=self.embedded.features, looks=self.embedded.looks)
         return [
-            predict(policy, self.encoder, features, name=name, truth=truth(policy))
+            say(policy, self.encoder, name=name, truth=truth_of(self.dataset, policy))
             for name, policy in policies.items()
         ]
 
@@ -155,6 +155,7 @@ class Subject:
             command=self.command,
             versions={"python": platform.python_version(), **packages},
             model=self.encoder.stamp,
+            looking=self.embedded.looking.text,
             logit_scale=self.encoder.logit_scale,
             logit_bias=self.encoder.logit_bias,
             policies=tuple(
@@ -184,6 +185,7 @@ class Subject:
             ),
             left_out=len(dataset.left_out),
             rounded=embedded.rounded,
+            seen_repeatedly=embedded.seen_repeatedly,
             notes=dataset.notes,
         )
 
@@ -223,14 +225,19 @@ class Subject:
             tables = [rate_table(each, self.groups) for each in predictions]
         return pd.concat(tables, ignore_index=True).astype({"policy": object, "by": object})
 
+    def resemblance(self, prompt: str) -> Float32s:
+        """Returns (n,) cosines of the images to a prompt; an image's most similar look counts."""
+        cosines = similarities(self.embedded.features, self.encoder.text_features([prompt]))[:, 0]
+        looks = self.embedded.looks
+        return cosines if looks is None else highest_of_looks(cosines, looks)
+
     def skews(self, prompt: str, *, k: int, desired: DesiredShare) -> tuple[Skew, ...]:
         """Returns how the images that resemble a prompt most differ from the desired shares.
 
         Raises:
             AuditError: no sensitive feature has two groups.
         """
-        prompt_features = self.encoder.text_features([prompt])
-        cosines = similarities(self.embedded.features, prompt_features)[:, 0]
+        cosines = self.resemblance(prompt)
         table = skew_table(cosines, self.without_intersections, min(k, len(cosines)), desired)
         if table.empty:
             remedy = "Name a dataset with two groups or more"

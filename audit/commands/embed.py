@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from audit.commands.opening import open_dataset, open_embedded, open_encoder, open_store
+from audit.commands.opening import (
+    open_dataset,
+    open_embedded,
+    open_encoder,
+    open_store,
+    seen_of_dataset,
+)
 from audit.commands.options import DatasetOptions
 from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
@@ -58,6 +64,7 @@ def embed(
             embedded = open_embedded(options, dataset, encoder, storage)
     n = len(embedded.dataset)
     note(f"{n} images; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
+    note(seen_of_dataset(embedded))
 
 
 def _embed_on_workers(
@@ -72,13 +79,14 @@ def _embed_on_workers(
 
     store = open_store(options)
     store.refuse_unwritable()
-    stamp = remote_stamp(dataset, reference, broker)
+    stamp = remote_stamp(dataset, reference, broker, looking=options.looking)
     note(f"Model: {stamp.described}")
     return embed_dataset(
         dataset,
         stamp,
         store,
         embed_remotely(reference, stamp, broker),
+        looking=options.looking,
         storage=storage,
         skip_bad=options.reading.skip_bad,
         track=track,

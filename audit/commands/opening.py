@@ -111,10 +111,17 @@ def open_embedded(
         encoder.stamp,
         encoder.store,
         embed_here(encoder, threads=_THREADS),
+        looking=options.looking,
         storage=storage,
         skip_bad=options.reading.skip_bad,
         track=track,
     )
+
+
+def seen_of_dataset(embedded: EmbeddedDataset) -> str:
+    """Returns in words how much of a dataset's images was looked at."""
+    several = embedded.seen_repeatedly
+    return f"Looked at: {embedded.looking.text}; {several} images got more than one look"
 
 
 @contextmanager
@@ -147,5 +154,6 @@ def open_subject(
         embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
         note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+        note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
         yield Subject.of(embedded, encoder, by, seed=seed, command=command)

@@ -13,6 +13,8 @@ from audit.errors import AuditError
 
 if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
+    from moderation.images.looks import Looking
+    from moderation.images.views import Views
     from moderation.policy import Policy
 
 PoliciesArgument = Annotated[
@@ -32,6 +34,22 @@ DesiredOption = Annotated[
 #: As `moderation.encoders.options` has them, which knows no command line.
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "openvino"]
+
+#: Frames and views that a worker can be set to, at most.
+_MOST = 64
+
+
+def _parsed_views(text: str) -> Views:
+    if text == "auto":
+        return "auto"
+    if text.isdecimal() and 1 <= int(text) <= _MOST:
+        return int(text)
+    raise typer.BadParameter(f"{text!r} is neither auto nor a number from 1 to {_MOST}")
+
+
+def _checked_views(text: str) -> str:
+    _parsed_views(text)
+    return text
 
 
 @dataclass(frozen=True)
@@ -143,6 +161,31 @@ class DatasetOptions:
             help="Never ask the model hub.",
         ),
     ] = False
+    frames: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=_MOST,
+            envvar=["AUDIT_FRAMES", "MODERATION_FRAMES"],
+            help="Frames of an animation to look at; name what your workers do.",
+        ),
+    ] = 16
+    views: Annotated[
+        str,
+        typer.Option(
+            metavar="auto|N",
+            callback=_checked_views,
+            envvar=["AUDIT_VIEWS", "MODERATION_VIEWS"],
+            help="Parts of a picture to look at; name what your workers do.",
+        ),
+    ] = "auto"
+
+    @property
+    def looking(self) -> Looking:
+        """How much of each file is looked at."""
+        from moderation.images.looks import Looking
+
+        return Looking(self.frames, _parsed_views(self.views))
 
     def chosen_model(self, policies: Collection[Policy]) -> str:
         """Returns the reference of the one model that these options or the policies name.

@@ -19,7 +19,8 @@ from audit.datasets.dataset import IMAGE_ID, Dataset
 from audit.datasets.image_references import read_reference
 from audit.errors import DatasetError, RowProblem
 from moderation.errors import ImageError
-from moderation.images.pixels import read_squares
+from moderation.images.looks import DEFAULT_LOOKING
+from moderation.images.pixels import read_sights
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ def check_images(
         DatasetError: with everything that is wrong, where no image is left.
     """
     # Read as a model would have it, but for no model.
-    look = partial(read_squares, ways=(), max_pixels=max_pixels)
+    look = partial(read_sights, ways=(), looking=DEFAULT_LOOKING, max_pixels=max_pixels)
     _, problems = image_hashes(dataset, track, look)
     return leave_out_images(dataset, problems)[0] if problems else dataset
 

@@ -1,6 +1,6 @@
 """Datasets -> image features: from the store, or from the model where the store has none yet.
 
-Shapes: n images, d feature width.
+Shapes: n images, m looks at them, v of these at one image, d feature width.
 """
 
 from __future__ import annotations
@@ -9,12 +9,13 @@ import hashlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from audit.datasets.dataset import Dataset
 from audit.datasets.image_problems import Track, image_hashes, image_problem, leave_out_images
@@ -23,11 +24,11 @@ from audit.errors import DatasetError, RowProblem
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import ImageError
 from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage
-from moderation.images.looks import Pixels
-from moderation.images.pixels import Preprocessing, read_squares
+from moderation.images.looks import DEFAULT_LOOKING, Looking, Pixels, Sight
+from moderation.images.pixels import Preprocessing, read_sights
 from moderation.messages import ModelStamp
 
-#: Images that go through the encoder together.
+#: Images that are decoded together, and squares that go through the encoder together.
 _BATCH = 32
 #: Batches that are decoded ahead of the encoder.
 _AHEAD = 2
@@ -37,15 +38,15 @@ CHANGED = "the image changed while it was being embedded"
 
 
 class EmbeddedImage(NamedTuple):
-    """The (d,) feature of one image of a dataset, or why it has none."""
+    """The (v, d) features of the looks at one image of a dataset, or why it has none."""
 
     row: int
     found: Float32s | RowProblem
 
 
 #: Embeds the images of a dataset at some indexes, and yields them in any order. The hashes are of
-#: all n images; the content of each must still have its hash.
-Embed = Callable[[Dataset, Sequence[int], Sequence[str]], Iterator[EmbeddedImage]]
+#: all n images; the content of each must still have its hash. All are looked at alike.
+Embed = Callable[[Dataset, Sequence[int], Sequence[str], Looking], Iterator[EmbeddedImage]]
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,12 @@ class EmbeddedDataset:
 
     Attributes:
         dataset: n images, without those that had to be left out.
-        features: (n, d) rows of unit length.
+        features: (m, d) rows of unit length, those of the looks at one image beside each other.
         sha256: (n,) hash of each image's content.
         embedded: how many of them went through the model this time.
         rounded: how many of them have features that are stored as float16.
+        looks: (n,) how many of the rows each image has; None where each has one.
+        looking: how much of each file was looked at.
     """
 
     dataset: Dataset
@@ -65,6 +68,20 @@ class EmbeddedDataset:
     sha256: tuple[str, ...]
     embedded: int
     rounded: int
+    looks: npt.NDArray[np.intp] | None = None
+    looking: Looking = field(default_factory=Looking)
+
+    def __post_init__(self) -> None:
+        looks = np.ones(len(self.dataset), np.intp) if self.looks is None else self.looks
+        fit = len(looks) == len(self.dataset) and looks.sum() == len(self.features)
+        if not fit or looks.min() < 1:  # otherwise an image would get the features of another
+            what = f"{len(self.features)} features of {len(self.dataset)} images"
+            raise ValueError(f"{what} are not one or more for each")
+
+    @property
+    def seen_repeatedly(self) -> int:
+        """How many images got more than one look."""
+        return 0 if self.looks is None else int((self.looks > 1).sum())
 
     @property
     def images_sha256(self) -> str:
@@ -78,6 +95,7 @@ def embed_dataset(
     store: EmbeddingStore,
     embed: Embed,
     *,
+    looking: Looking = DEFAULT_LOOKING,
     storage: Storage = "float32",
     skip_bad: bool = False,
     track: Track | None = None,
@@ -92,6 +110,7 @@ def embed_dataset(
         stamp: of the model that the features are of.
         store: where the features are stored.
         embed: embeds the images that have no features yet; `embed_here` does it in this process.
+        looking: how much of each file is looked at; by default as a worker does by default.
         storage: the number format of new features.
         skip_bad: leaves out images with something wrong, instead of raising an error.
         track: shows progress.
@@ -103,11 +122,11 @@ def embed_dataset(
     hashes, problems = image_hashes(dataset, track)
     if problems and not skip_bad:
         raise DatasetError(problems)
-    with store.open(FeatureSpace.of_images(stamp), storage) as features:
+    with store.open(FeatureSpace.of_images(stamp, looking), storage) as features:
         missing = _images_without_features(features, hashes)
         if missing:
             store.refuse_unwritable()
-            found = embed(dataset, missing, hashes)
+            found = embed(dataset, missing, hashes, looking)
             found = track(found, len(missing), "Embedding") if track else found
             problems += _store_features(features, hashes, found)
     if problems and not skip_bad:
@@ -115,8 +134,9 @@ def embed_dataset(
     rest, kept = leave_out_images(dataset, problems) if problems else (dataset, range(len(dataset)))
     of_rest = tuple(hashes[i] for i in kept)
     embedded = len(set(missing).intersection(kept))
-    rows, _ = features.get(of_rest)
-    return EmbeddedDataset(rest, rows, of_rest, embedded, features.rounded(of_rest))
+    rows, looks = features.get(of_rest)
+    rounded = features.rounded(of_rest)
+    return EmbeddedDataset(rest, rows, of_rest, embedded, rounded, looks, looking)
 
 
 def _images_without_features(features: Features, hashes: Sequence[str]) -> list[int]:
@@ -137,18 +157,19 @@ def _store_features(
         if isinstance(each.found, RowProblem):
             yield each.found
         else:
-            features.add([hashes[each.row]], each.found[np.newaxis])
+            features.add([hashes[each.row]], each.found, [len(each.found)])
 
 
 def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
     """Returns what makes the features of a dataset in this process: threads decode ahead."""
 
     def local_features(
-        dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str]
+        dataset: Dataset, indexes: Sequence[int], hashes: Sequence[str], looking: Looking
     ) -> Iterator[EmbeddedImage]:
         if not indexes:  # a model that is not needed must not be loaded
             return
-        prepare = partial(_dataset_pixels, dataset, hashes, encoder.preprocessing, max_pixels)
+        look = partial(read_sights, looking=looking, max_pixels=max_pixels)
+        prepare = partial(_dataset_pixels, dataset, hashes, encoder.preprocessing, look)
         with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
             jobs = ((index, pool.submit(prepare, index)) for index in indexes)
             try:
@@ -173,17 +194,20 @@ def _decoded_batches(jobs: Iterator[Decoding], most: int) -> Iterator[list[Decod
 
 
 def _dataset_pixels(
-    dataset: Dataset, hashes: Sequence[str], how: Preprocessing, max_pixels: int, index: int
+    dataset: Dataset,
+    hashes: Sequence[str],
+    how: Preprocessing,
+    look: Callable[[bytes, Sequence[Preprocessing]], list[Sight]],
+    index: int,
 ) -> Pixels | RowProblem:
-    """Returns the pixels of an image for the encoder, or what is wrong with the image."""
+    """Returns (v, h, w, 3) pixels of an image for the encoder, or what is wrong with the image."""
     try:
         content = read_reference(dataset.references[index])
         # It is read again, maybe hours after it was hashed, and stored for good under that hash.
         if hashlib.sha256(content).hexdigest() != hashes[index]:
             return image_problem(dataset, index, CHANGED)
-        [frames] = read_squares(content, [how], max_pixels=max_pixels)
-        square: Pixels = frames[0]
-        return square
+        [sight] = look(content, [how])
+        return sight.squares
     except (OSError, ImageError) as error:
         return image_problem(dataset, index, error)
 
@@ -195,5 +219,8 @@ def _batch_features(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[Emb
         if isinstance(found, RowProblem):
             yield EmbeddedImage(index, found)
     if squares:
-        rows = encoder.image_features(np.stack(list(squares.values())))
-        yield from map(EmbeddedImage, squares, rows)
+        every = np.concatenate(list(squares.values()))
+        parts = (every[start : start + _BATCH] for start in range(0, len(every), _BATCH))
+        rows = np.concatenate([encoder.image_features(part) for part in parts])
+        ends = np.cumsum([len(each) for each in squares.values()])[:-1]
+        yield from map(EmbeddedImage, squares, np.split(rows, ends))

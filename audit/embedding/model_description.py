@@ -16,6 +16,7 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import model_files
 from moderation.features.space import FeatureSpace
 from moderation.features.store_files import remove_stray_files, written_store_file
+from moderation.images.looks import DEFAULT_LOOKING
 from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
@@ -91,7 +92,8 @@ def read_description(path: Path, reference: str) -> ModelDescription | None:
         if content.pop("sha256") != _description_digest(content):
             return None
         description = _parsed_description(content)
-        FeatureSpace.of_images(description.stamp)  # otherwise its features could be anywhere
+        # Otherwise its features could be anywhere.
+        FeatureSpace.of_images(description.stamp, DEFAULT_LOOKING)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return None  # a ValidationError is a ValueError, as is a JSONDecodeError
     as_stamped = description.preprocessing.fingerprint == description.stamp.preprocessing

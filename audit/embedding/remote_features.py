@@ -9,19 +9,26 @@ from audit.datasets.dataset import Dataset
 from audit.datasets.image_problems import image_problem
 from audit.datasets.image_references import read_reference
 from audit.embedding.dataset_features import CHANGED, Embed, EmbeddedImage
-from audit.errors import AuditError, RowProblem
-from moderation.client.embedding import embed_on_workers, feature_row
-from moderation.encoders.encoder import Float32s
+from audit.errors import AuditError
+from moderation.client.embedding import embed_on_workers, feature_rows
 from moderation.errors import ImageError
 from moderation.features import FeatureSpace
+from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.messages import EmbeddingResponse, ModelStamp
 
 
-def remote_stamp(dataset: Dataset, model: str, broker_url: str | None = None) -> ModelStamp:
+def remote_stamp(
+    dataset: Dataset,
+    model: str,
+    broker_url: str | None = None,
+    *,
+    looking: Looking = DEFAULT_LOOKING,
+) -> ModelStamp:
     """Returns the stamp of the remote workers' model, from a response to one readable image.
 
     Raises:
-        AuditError: no image can be read. BrokerUnavailable, VerdictTimeout: no worker responds.
+        AuditError: no image can be read, or the worker looks at more or less of a file.
+        BrokerUnavailable, VerdictTimeout: no worker responds.
     """
     # What is wrong with an image is said when the dataset is embedded.
     images = _remote_images(dataset, range(len(dataset)), [])
@@ -30,24 +37,30 @@ def remote_stamp(dataset: Dataset, model: str, broker_url: str | None = None) ->
     ) as responses:
         for _, response in responses:
             if not isinstance(response, ImageError):
+                _refuse_other_looking(response, looking)
                 return response.model
     raise AuditError("no image of it can be read", dataset.name, "Look at `audit datasets info`")
 
 
 def embed_remotely(model: str, stamp: ModelStamp, broker_url: str | None = None) -> Embed:
     """Returns what embeds on the remote workers of a queue, each with the model of `stamp`."""
-    space = FeatureSpace.of_images(stamp)
 
     def remote_features(
-        dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
+        dataset: Dataset, rows: Sequence[int], hashes: Sequence[str], looking: Looking
     ) -> Iterator[EmbeddedImage]:
         unread: list[EmbeddedImage] = []
         images = _remote_images(dataset, rows, unread)
         with closing(embed_on_workers(images, model=model, broker_url=broker_url)) as responses:
             for key, response in responses:
                 row = int(key)
-                found = _remote_feature(dataset, row, hashes[row], response, space)
-                yield EmbeddedImage(row, found)
+                if isinstance(response, ImageError):
+                    yield EmbeddedImage(row, image_problem(dataset, row, response))
+                    continue
+                _refuse_other_looking(response, looking)
+                _refuse_other_model(response, stamp, looking)
+                changed = response.image_sha256 != hashes[row]
+                wrong = image_problem(dataset, row, CHANGED) if changed else None
+                yield EmbeddedImage(row, wrong or feature_rows(response))
         yield from unread
 
     return remote_features
@@ -66,26 +79,21 @@ def _remote_images(
         yield str(row), content
 
 
-def _remote_feature(
-    dataset: Dataset,
-    row: int,
-    sha256: str,
-    response: EmbeddingResponse | ImageError,
-    space: FeatureSpace,
-) -> Float32s | RowProblem:
-    """Returns the (d,) feature in a response, if it is of the image that was hashed.
+def _refuse_other_looking(response: EmbeddingResponse, looking: Looking) -> None:
+    if response.looking != looking.text:
+        raise AuditError(
+            f"a worker looks at {response.looking} of a file, and this audit at {looking.text}",
+            f"model {response.model.id}",
+            "Set MODERATION_FRAMES and MODERATION_VIEWS alike on all workers, and name the same "
+            "with --frames and --views",
+        )
 
-    Raises:
-        AuditError: it is of another model.
-    """
-    if isinstance(response, ImageError):
-        return image_problem(dataset, row, response)
-    if FeatureSpace.of_images(response.model) != space:
+
+def _refuse_other_model(response: EmbeddingResponse, stamp: ModelStamp, looking: Looking) -> None:
+    theirs = FeatureSpace.of_images(response.model, looking)
+    if theirs != FeatureSpace.of_images(stamp, looking):
         raise AuditError(
             "the workers do not all have the same model",
             f"model {response.model.id}",
             "Run the same weights with the same MODERATION_DTYPE on all of them",
         )
-    if response.image_sha256 != sha256:
-        return image_problem(dataset, row, CHANGED)
-    return feature_row(response)

@@ -21,6 +21,7 @@ from audit.statistics.intervals import Float64s, paired_difference, share, wilso
 from audit.statistics.significance import ALPHA, holm
 from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder, Float32s
+from moderation.scoring.verdict import LookCounts
 
 #: The columns of a shift that an ablation has too.
 _COLUMNS = (
@@ -37,14 +38,25 @@ class Trial(NamedTuple):
     predictions: Predictions
 
 
-def run_ablation(variants: Iterable[Variant], encoder: Encoder, features: Float32s) -> list[Trial]:
-    """Returns what each variant says of (n, d) image features, without the refused variants.
+def run_ablation(
+    variants: Iterable[Variant],
+    encoder: Encoder,
+    features: Float32s,
+    looks: LookCounts | None = None,
+) -> list[Trial]:
+    """Returns what each variant says of image features, without the refused variants.
+
+    Args:
+        variants: the changed label sets; each has its own deciding looks.
+        encoder: the model that made the features.
+        features: (m, d) of the looks at n images.
+        looks: (n,) how many of them each image has; by default one.
 
     Raises:
         PolicyError: a candidate's prompt does not fit the model.
     """
     return [
-        Trial(variant, predict(variant.policy, encoder, features, name=variant.change))
+        Trial(variant, predict(variant.policy, encoder, features, looks=looks, name=variant.change))
         for variant in variants
         if variant.policy is not None
     ]

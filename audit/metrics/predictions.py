@@ -1,13 +1,14 @@
 """Image features -> what each policy says of each image, by the code of production.
 
 Scores and decisions are those of `moderation.scoring`, never a copy.
-Shapes: n images, k labels, d feature width.
+Shapes: n images, m looks at them, k labels, d feature width.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,15 +18,47 @@ from audit.metrics.truth import Truth
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.verdict import ACTIONS, Outcomes, actions, outcomes
+from moderation.scoring.verdict import (
+    ACTIONS,
+    LookCounts,
+    Outcomes,
+    actions,
+    deciding_looks,
+    first_looks,
+    outcomes,
+)
+
+Number = TypeVar("Number", bound=np.generic)
 
 #: Outcomes from this one on flag an image: review and block.
 _FLAGS = ACTIONS.index("review")
 
 
+class LookScores(NamedTuple):
+    """What one policy scores each of the m looks at n images.
+
+    Attributes:
+        similarities: (m, k) cosines.
+        scores: (m, k) in [0, 1].
+        looks: (n,) how many of the m rows each image has.
+    """
+
+    similarities: Float32s
+    scores: Float32s
+    looks: LookCounts
+
+
+def highest_of_looks(values: npt.NDArray[Number], looks: LookCounts) -> npt.NDArray[Number]:
+    """Returns (n,) the highest of the values of each image, of (m,) values of looks."""
+    if len(values) == len(looks):  # one look at each
+        return values
+    highest: npt.NDArray[Number] = np.maximum.reduceat(values, first_looks(looks))
+    return highest
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """What one policy says of n images.
+    """What one policy says of n images, each by the look at it that decides.
 
     Attributes:
         policy: with k labels.
@@ -34,6 +67,7 @@ class Predictions:
         outcomes: (n, k) what each label asks for, as in `moderation.scoring.verdict`.
         name: what reports call the policy; two versions of a policy have one id and two names.
         truth: what it should say of the images, where that was looked up.
+        several: the scores of all looks, where an image got more than one.
     """
 
     policy: Policy
@@ -42,6 +76,7 @@ class Predictions:
     outcomes: Outcomes
     name: str
     truth: Truth | None = None
+    several: LookScores | None = None
 
     def __len__(self) -> int:
         return len(self.outcomes)
@@ -50,6 +85,12 @@ class Predictions:
     def label_ids(self) -> tuple[str, ...]:
         """The k label ids, in the order of the columns."""
         return tuple(label.id for label in self.policy.labels)
+
+    @property
+    def every_look(self) -> LookScores:
+        """The scores of all looks; another threshold can make another one decide."""
+        ones = np.ones(len(self), np.intp)
+        return self.several or LookScores(self.similarities, self.scores, ones)
 
     @property
     def flagging(self) -> list[int]:
@@ -96,15 +137,19 @@ def predict(
     encoder: Encoder,
     image_features: Float32s,
     *,
+    looks: LookCounts | None = None,
     name: str | None = None,
     truth: Truth | None = None,
 ) -> Predictions:
-    """Returns what a policy says of (n, d) image features; only its texts go to the encoder.
+    """Returns what a policy says of (m, d) image features; only its texts go to the encoder.
+
+    Of several looks at an image it is what production says: the policy's worst one decides.
 
     Args:
         policy: with k labels.
         encoder: the model that made the features.
-        image_features: of n images.
+        image_features: of the looks at n images, those at one beside each other.
+        looks: (n,) how many of them each image has; by default one.
         name: what reports call it; by default the policy's id.
         truth: what the policy should say of these images, where that is known.
 
@@ -114,5 +159,10 @@ def predict(
     classifier = Classifier.of(policy, encoder)
     cosines = classifier.similarities(image_features)
     scores = classifier.scores(cosines)
+    several = None
+    if looks is not None and len(looks) != len(scores):
+        several = LookScores(cosines, scores, looks)
+        decide = deciding_looks(policy, cosines, scores, looks)
+        cosines, scores = cosines[decide], scores[decide]
     fired = outcomes(policy, cosines, scores)
-    return Predictions(policy, cosines, scores, fired, name or policy.id, truth)
+    return Predictions(policy, cosines, scores, fired, name or policy.id, truth, several)

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import special
 
 from audit.datasets.dataset import Groups, Marks
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import Predictions, highest_of_looks
 from audit.statistics.intervals import Float64s, share, wilson
 from audit.statistics.support import support_of
 
@@ -32,12 +32,14 @@ def threshold_table(
 
     Under top_label a label still flags only where it is the most similar one.
     """
-    scores = predictions.scores
+    looks = predictions.every_look
+    scores = looks.scores
     if predictions.policy.decision == "top_label":
-        cosines = predictions.similarities
+        cosines = looks.similarities
         scores = np.where(cosines == cosines.max(axis=1, keepdims=True), scores, -1.0)
     # Below every threshold where there is no such label.
-    highest = scores[:, predictions.flagging].max(axis=1, initial=-1.0)
+    of_looks = scores[:, predictions.flagging].max(axis=1, initial=-1.0)
+    highest = highest_of_looks(of_looks, looks.looks)
     flags = highest[:, np.newaxis] >= np.array(thresholds, np.float32)
     parts = []
     for part in groups:
@@ -58,7 +60,8 @@ def threshold_margin(predictions: Predictions) -> Float64s:
     For thresholds, this is the largest logit(score) - logit(threshold) of the labels that ask for
     review or block, where the lower of two thresholds counts. Under top_label it is the similarity
     of the best of these labels less that of the best other label, or its score less its threshold
-    if that is lower. It is minus infinity where no label asks for either.
+    if that is lower. It is minus infinity where no label asks for either. Of several looks at an
+    image the one with the highest margin counts.
     """
     policy, columns = predictions.policy, predictions.flagging
     if not columns:
@@ -70,17 +73,18 @@ def threshold_margin(predictions: Predictions) -> Float64s:
         for j in columns
     ]
     thresholds = np.array(lowest, np.float32).astype(np.float64)
-    scores = predictions.scores[:, columns].astype(np.float64)
+    looks = predictions.every_look
+    scores = looks.scores[:, columns].astype(np.float64)
     if policy.decision == "threshold":
         inside = (np.clip(values, _LOWEST, _HIGHEST) for values in (scores, thresholds))
         score_logits, threshold_logits = map(special.logit, inside)
-        return np.asarray((score_logits - threshold_logits).max(axis=1))
-    cosines = predictions.similarities.astype(np.float64)
+        return highest_of_looks((score_logits - threshold_logits).max(axis=1), looks.looks)
+    cosines = looks.similarities.astype(np.float64)
     others = np.delete(cosines, columns, axis=1).max(axis=1, initial=-1.0, keepdims=True)
     acting = cosines[:, columns]
     leads = np.minimum(acting - others, scores - thresholds)
     leads[acting < acting.max(axis=1, keepdims=True)] = -np.inf
-    return np.asarray(leads.max(axis=1))
+    return highest_of_looks(leads.max(axis=1), looks.looks)
 
 
 def matched_threshold_flags(predictions: Predictions, count: int) -> Marks:

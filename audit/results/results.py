@@ -105,6 +105,7 @@ class DatasetRecord(Record):
     groups: tuple[GroupRecord, ...]
     left_out: int = Field(description="Rows that were left out on request.")
     rounded: int = Field(description="Images whose features are stored as float16.")
+    seen_repeatedly: int = Field(description="Images that got more than one look.")
     notes: tuple[str, ...]
 
 
@@ -117,6 +118,7 @@ class Header(Record):
     command: str
     versions: dict[str, str] = Field(description="Versions of the packages that compute, by name.")
     model: ModelStamp
+    looking: str = Field(description="How much of each file was looked at, at most.")
     logit_scale: float
     logit_bias: float | None
     policies: tuple[PolicyRecord, ...]

@@ -31,6 +31,9 @@ app = FastAPI(title="Photographs")
 class Moderation(BaseModel):
     """Where a photograph stands; it may be shown where its action is "allow", and only there.
 
+    What is shown then is `picture`, the file that the worker wrote of what it judged
+    (MODERATION_RENDITIONS), and not the upload, of which a viewer may show another picture.
+
     Labels, scores and thresholds are not told: with them a stranger turns a photograph until it
     passes. The decision log has them, under the request's id.
     """
@@ -38,6 +41,7 @@ class Moderation(BaseModel):
     request_id: str
     status: str
     action: str | None = None
+    picture: str | None = None
 
 
 @app.post("/images", status_code=202)
@@ -61,7 +65,13 @@ async def look(request_id: UUID, response: Response) -> Moderation:
         response.headers["Retry-After"] = "1"
         return Moderation(request_id=str(request_id), status="pending")
     action = strictest_action(verdicts)
-    return Moderation(request_id=str(request_id), status="decided", action=action)
+    picture = next((verdict.rendition.name for verdict in verdicts if verdict.rendition), None)
+    return Moderation(
+        request_id=str(request_id),
+        status="decided",
+        action=action,
+        picture=picture if action == "allow" else None,
+    )
 
 
 @app.exception_handler(ModerationError)

@@ -51,7 +51,8 @@ def upload() -> tuple[str, int]:
         app.logger.exception("an upload could not be moderated")
         return answer("cannot be checked now. Try again later", 503)
     action = strictest_action(verdicts)
-    # Where `action` is "allow", and only there, a real app publishes the photograph. Which labels
+    # Where `action` is "allow", and only there, a real app publishes the photograph: not the upload
+    # but the file that `verdicts[0].rendition` names, as ../django_on_commit does. Which labels
     # fired is not told: with them a stranger turns a photograph until it passes.
     return answer(*OUTCOMES[action])
 

@@ -76,9 +76,10 @@ def embed_on_workers(
     return _embed_in_window(window, iter(images), in_flight, patience_seconds)
 
 
-def feature_row(response: EmbeddingResponse) -> Float32s:
-    """Returns the (d,) feature in a response to an embedding request."""
-    return np.frombuffer(response.feature, dtype="<f4").astype(np.float32)
+def feature_rows(response: EmbeddingResponse) -> Float32s:
+    """Returns the (v, d) features in a response to an embedding request, one row for each look."""
+    numbers = np.frombuffer(response.features, dtype="<f4").astype(np.float32)
+    return numbers.reshape(response.looks, response.width)
 
 
 def _embed_in_window(
@@ -190,8 +191,9 @@ class _Window:
                 for request_id in list(self._keys):
                     self._take_embedding(request_id)
                 if not self._keys:
-                    return
+                    break
                 time.sleep(pause)
+            self._app.backend.client.connection_pool.disconnect()
 
     def _unsend_images(self) -> None:
         """Removes our requests from the queue; the newest lie at its head."""

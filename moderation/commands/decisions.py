@@ -265,9 +265,14 @@ def _replay_with_image(
 
     content = read_image(image, settings.max_image_bytes)
     policy = decided.policy()
-    as_then = settings.model_copy(update=decided.looking._asdict())
+    as_then = settings.model_copy(update=decided.conditions.settings)
     with working("Loading the model ..."):
-        loaded = load_pipeline(as_then, {policy.id: policy}, override_model=model)
+        loaded = load_pipeline(
+            as_then,
+            {policy.id: policy},
+            override_model=model,
+            form=decided.conditions.rendition,  # for it a large file is decoded larger
+        )
     with loaded as pipeline:
         return replay_image(decided, content, pipeline, tolerance=tolerance)
 

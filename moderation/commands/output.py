@@ -39,6 +39,7 @@ _CSV_COLUMNS = (
     "fired",
     "top_label",
     "top_similarity",
+    "doubts",
     "error",
 )
 
@@ -167,6 +168,7 @@ def _printed_csv_row(row: Row, *, to_people: bool) -> Row:
         "fired": " ".join(label["label"] for label in row["labels"] if label["fired"]),
         "top_label": top and top["label"],
         "top_similarity": top and round(top["similarity"], 6),
+        "doubts": " ".join(row.get("doubts", ())),
         "error": one_line(error) if error and to_people else error,
     }
 
@@ -196,6 +198,7 @@ def _printed_verdict_line(image: str, rows: list[Row], several: bool) -> Sequenc
         fired = [label for label in row["labels"] if label["outcome"] in ("review", "block")]
         for label in sorted(fired, key=lambda label: -float(label["score"])):
             reasons.append(f"{label['label']} {label['score']:.2f}{policy}")
+        reasons += [name for name in row.get("doubts", ()) if name not in reasons]
         if "error" in row:
             reasons.append(row["error"]["message"])
     top = _most_similar([label for row in rows for label in row["labels"]])

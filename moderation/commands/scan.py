@@ -6,6 +6,7 @@ import uuid
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,6 +29,7 @@ from moderation.encoders.cores import usable
 from moderation.errors import ModerationError
 from moderation.policy import find_policy, load_policies
 from moderation.scoring.pipeline import Pipeline
+from moderation.scoring.publication import Publish
 from moderation.settings import load_settings
 
 _THREADS = 4 * usable()
@@ -50,6 +52,10 @@ def scan(
         Literal["review", "block"] | None,
         typer.Option(help="Exit with 1 where an image gets this action or worse."),
     ] = None,
+    renditions: Annotated[
+        str | None,
+        typer.Option(metavar="FOLDER", help="Write what is judged of each image there."),
+    ] = None,
 ) -> None:
     """Check images against policies in this process; no queue, no worker.
 
@@ -59,12 +65,16 @@ def scan(
     found = find_images(paths)
     policies = load_policies(map(find_policy, policy), model=model or settings.model)
     note_passed_over_policies(policy)
+    from moderation.images.rendition import RenditionForm
+    from moderation.images.rendition_folder import open_renditions
     from moderation.scoring.pipeline_loading import load_pipeline
 
+    folder = open_renditions(settings.model_copy(update={"renditions": renditions}))
+    form, publish = (RenditionForm.of(settings), folder.write) if folder else (None, None)
     with working("Loading the model ..."):
-        loaded = load_pipeline(settings, policies, override_model=model)
+        loaded = load_pipeline(settings, policies, override_model=model, form=form)
     with loaded as pipeline:
-        groups = scan_images(pipeline, found.images, settings.max_image_bytes)
+        groups = scan_images(pipeline, found.images, settings.max_image_bytes, publish=publish)
         rows = print_results(groups, format, total=len(found.images), doing="Scanning")
         note(f"{summary(rows)}. Model: {pipeline.described()}")
     found.note()
@@ -74,14 +84,19 @@ def scan(
 
 
 def scan_images(
-    pipeline: Pipeline, images: Iterable[Path], max_image_bytes: int
+    pipeline: Pipeline,
+    images: Iterable[Path],
+    max_image_bytes: int,
+    *,
+    publish: Publish | None = None,
 ) -> Iterator[list[Row]]:
     """Yields the rows of each image, in order; a bad image gets an error and stops no other."""
+    scan_one = partial(_scan_image, pipeline, max_image_bytes, publish)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="scan") as pool:
         pending: deque[Future[list[Row]]] = deque()
         try:
             for image in images:
-                pending.append(pool.submit(_scan_image, pipeline, image, max_image_bytes))
+                pending.append(pool.submit(scan_one, image))
                 if len(pending) > 2 * _THREADS:
                     yield pending.popleft().result()
             while pending:
@@ -90,11 +105,16 @@ def scan_images(
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _scan_image(pipeline: Pipeline, image: Path, max_image_bytes: int) -> list[Row]:
+def _scan_image(
+    pipeline: Pipeline, max_image_bytes: int, publish: Publish | None, image: Path
+) -> list[Row]:
     try:
         content = read_image(image, max_image_bytes)
         verdicts = pipeline.moderate(
-            content, pipeline.served(pipeline.policies), request_id=str(uuid.uuid4())
+            content,
+            pipeline.served(pipeline.policies),
+            request_id=str(uuid.uuid4()),
+            publish=publish,
         )
     except ModerationError as error:
         return [error_row(str(image), error)]

@@ -80,12 +80,15 @@ def _run_worker_command(
     name: str | None,
 ) -> int:
     """Loads the model and serves queues until it is stopped; returns the exit code."""
+    from moderation.images.rendition import RenditionForm
+    from moderation.images.rendition_folder import open_renditions
     from moderation.queue.celery_app import ping, shown_url
     from moderation.scoring.pipeline_loading import load_pipeline
     from moderation.worker.assembly import run_worker
     from moderation.worker.metrics import Metrics
 
     ping(settings)
+    renditions = open_renditions(settings)
     note(f"Loading the model for {', '.join(sorted(policies))} ...")
     metrics = Metrics()
     pipeline = load_pipeline(
@@ -94,8 +97,9 @@ def _run_worker_command(
         override_model=model,
         observe=metrics.batch,
         on_decoder_end=metrics.decoder_restarted,
+        form=RenditionForm.of(settings) if renditions else None,
     )
     note(f"Model: {pipeline.described()}")
     note(f"Serving {shown_url(settings)}; stop with Ctrl-C")
     name = name or f"moderation-{secrets.token_hex(4)}"
-    return run_worker(settings, pipeline, metrics, queues=queues, name=name)
+    return run_worker(settings, pipeline, metrics, queues=queues, name=name, renditions=renditions)

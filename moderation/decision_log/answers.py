@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, Table, select, tuple_
+from sqlalchemy import Connection, Row, Table, select, tuple_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from moderation.decision_log.database import Vanished
@@ -27,14 +28,14 @@ from moderation.decision_log.tables import (
     submissions,
 )
 from moderation.errors import RequestError
-from moderation.messages import Verdict
+from moderation.messages import Rendition, Verdict
 from moderation.scoring.verdict import Basis, DecisionKey
 
 _KEY = tuple_(
     decisions.c.policy_sha256,
     decisions.c.model_fingerprint,
     decisions.c.preprocessing,
-    decisions.c.looking,
+    decisions.c.conditions,
 )
 
 
@@ -56,13 +57,20 @@ def find_answer(
         remedy = "Give each request an id of its own"
         raise RequestError("this request id was used before, for another request", where, remedy)
     if row.outcome == "decided":
-        timings = submission_decisions.c.timings.label("own_timings")
-        rows = connection.execute(select_request_decisions(request_id).add_columns(timings))
+        links = submission_decisions.c
+        own = (links.timings.label("own_timings"), links.rendition.label("own_rendition"))
+        rows = connection.execute(select_request_decisions(request_id).add_columns(*own))
         return Decided(
-            request_id,
-            tuple(verdict_of(row, request_id=request_id, timings=row.own_timings) for row in rows),
+            request_id, tuple(_verdict_of_answer(row, request_id=request_id) for row in rows)
         )
     return _quarantined_answer(connection, request_id)
+
+
+def _verdict_of_answer(row: Row[Any], *, request_id: str) -> Verdict:
+    """Returns a verdict with what the answer to a request had of its own."""
+    rendition = row.own_rendition and Rendition.model_validate(row.own_rendition)
+    own = {"timings": row.own_timings, "rendition": rendition}
+    return verdict_of(row, request_id=request_id, **own)
 
 
 def _quarantined_answer(connection: Connection, request_id: str) -> Answer | None:
@@ -83,7 +91,7 @@ def find_answered_verdicts(
     found = select(decisions).where(decisions.c.image_sha256 == image_sha256, _KEY.in_(list(keys)))
     return {
         DecisionKey(
-            row.policy_sha256, row.model_fingerprint, row.preprocessing, row.looking
+            row.policy_sha256, row.model_fingerprint, row.preprocessing, row.conditions
         ): verdict_of(row)
         for row in connection.execute(found)
     }
@@ -119,7 +127,11 @@ def add_answer_decisions(
     try:
         return tuple(
             found[basis.key].model_copy(
-                update={"request_id": request_id, "timings": verdict.timings}
+                update={
+                    "request_id": request_id,
+                    "timings": verdict.timings,
+                    "rendition": verdict.rendition,
+                }
             )
             for basis, verdict in pairs
         )

@@ -109,7 +109,7 @@ class DecisionLog(AbstractContextManager["DecisionLog"]):
     def recall(self, image_sha256: str, keys: Sequence[DecisionKey]) -> list[Verdict | None]:
         """Returns the decision on an image for each key, None if there is none.
 
-        Its request id and timings are those of the first request that led to it.
+        Its request id, timings and rendition are those of the first request that led to it.
         """
         with self.database.reading() as connection:
             found = find_answered_verdicts(connection, image_sha256, keys)
@@ -140,6 +140,7 @@ class DecisionLog(AbstractContextManager["DecisionLog"]):
                     "position": position,
                     "decision_id": verdict.decision_id,
                     "timings": verdict.timings,
+                    "rendition": verdict.rendition and verdict.rendition.model_dump(mode="json"),
                 }
                 for position, verdict in enumerate(canonical)
             ]

@@ -106,7 +106,7 @@ def decision_values(basis: Basis, verdict: Verdict, request_id: str, now: dateti
         "model_revision": model.revision,
         "model_fingerprint": model.fingerprint,
         "preprocessing": model.preprocessing,
-        "looking": basis.looking.text,
+        "conditions": basis.conditions.text,
         "dtype": model.dtype,
         "device": model.device,
         "runtime": model.runtime,

@@ -20,10 +20,11 @@ from sqlalchemy import Row, select
 from moderation.decision_log.database import Database
 from moderation.decision_log.tables import policies
 from moderation.errors import LogError, RequestError
-from moderation.images.looks import Look, Looking, Seen
+from moderation.images.looks import Look, Seen
 from moderation.messages import LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
+from moderation.scoring.conditions import Conditions
 from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.verdict import decide, make_verdict
 
@@ -31,7 +32,7 @@ from moderation.scoring.verdict import decide, make_verdict
 _MOST_POLICIES = 100
 #: Fields of the verdict that must be as they were.
 _COMPARED = (
-    *("frame", "box", "background", "looks", "exhaustive", "oddities"),
+    *("frame", "box", "background", "looks", "exhaustive", "oddities", "doubts"),
     *("action", "flagged", "categories", "policy"),
 )
 _RESTORE = "Restore the log from a backup"
@@ -48,7 +49,7 @@ class DecisionToReplay:
         id: of the decision.
         verdict: as it was answered.
         content: of the policy.
-        looking: how much of the file was looked at, at most.
+        conditions: it was made under.
         logit_scale: of the model.
         logit_bias: of the model, if it has one.
         columns: the row's columns that repeat parts of the verdict, by name.
@@ -57,7 +58,7 @@ class DecisionToReplay:
     id: str
     verdict: Verdict
     content: Mapping[str, Any]
-    looking: Looking
+    conditions: Conditions
     logit_scale: float
     logit_bias: float | None
     columns: Mapping[str, Any]
@@ -117,12 +118,12 @@ def _decision_to_replay(row: Row[Any], content: Mapping[str, Any]) -> DecisionTo
     except ValidationError as error:
         raise LogError("its verdict cannot be read", row.id, _RESTORE) from error
     try:
-        looking = Looking.parse(row.looking)
+        conditions = Conditions.parse(row.conditions)
     except ValueError as error:
         raise LogError(str(error), row.id, _RESTORE) from error
     columns = {name: getattr(row, name) for name in _replayed_columns(verdict)}
     scale, bias = row.logit_scale, row.logit_bias
-    return DecisionToReplay(row.id, verdict, content, looking, scale, bias, columns)
+    return DecisionToReplay(row.id, verdict, content, conditions, scale, bias, columns)
 
 
 def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay:
@@ -147,6 +148,7 @@ def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay
             verdict.exhaustive,
             verdict.oddities,
         ),
+        conditions=decided.conditions,
         model=verdict.model,
         request_id=verdict.request_id,
         image_sha256=verdict.image_sha256,

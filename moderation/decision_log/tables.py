@@ -80,7 +80,7 @@ decisions = Table(
     Column("model_revision", Text, nullable=False),
     Column("model_fingerprint", String(128), nullable=False),
     Column("preprocessing", String(64), nullable=False),
-    Column("looking", String(64), nullable=False),
+    Column("conditions", String(128), nullable=False),
     Column("dtype", String(32), nullable=False),
     Column("device", String(64), nullable=False),
     Column("runtime", String(32), nullable=False),
@@ -96,7 +96,7 @@ decisions = Table(
         "policy_sha256",
         "model_fingerprint",
         "preprocessing",
-        "looking",
+        "conditions",
         name="uq_decisions_image_and_basis",  # PostgreSQL cuts names after 63 characters
     ),
     Index(None, "decided_at"),
@@ -130,6 +130,7 @@ submission_decisions = Table(
     Column("decision_id", ForeignKey("decisions.id"), nullable=False, index=True),
     # Of this request, so that its answer is the same each time it is asked for.
     Column("timings", JSON, nullable=False),
+    Column("rendition", JSON(none_as_null=True)),
 )
 
 #: Requests that got no verdict. The row of one that was retried stays as history: `released_at`.

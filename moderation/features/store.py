@@ -1,6 +1,9 @@
 """A folder of features, by the hash of what was embedded, to which files are only added.
 
-    <root>/<kind>/<model fingerprint>-<preprocessing fingerprint>-<dtype>/part-<uuid>.parquet
+    <root>/<kind>/<model>-<preprocessing>-<dtype>-<looking>/part-<uuid>.parquet
+
+The model and the preprocessing are named by their fingerprints. A text has one row; an image has
+one for each look at it.
 
 Files never change, so several processes can write and read at the same time. Each is verified when
 it is read: a damaged or foreign file is an error and never used. Needs pyarrow.
@@ -12,6 +15,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
+from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Self, get_args
 
@@ -85,7 +89,7 @@ class EmbeddingStore:
 
 
 class Features:
-    """n features of one space in memory, and the files that they come from; for one thread.
+    """The features of n keys of one space in memory, and their files; for one thread.
 
     As a context manager it writes what is left when the block ends, even by an exception or Ctrl-C,
     so that what was computed is kept.
@@ -108,57 +112,66 @@ class Features:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def get(self, keys: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.bool_]]:
-        """Returns (m, d) float32 rows of unit length for m keys, and (m,) whether each was found.
+    def get(self, keys: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.intp]]:
+        """Returns float32 rows of unit length for m keys, and (m,) how many of them each has.
 
-        The row of a key that was not found is NaN.
+        The rows of a key are beside each other, in the order in which they were added. A key that
+        was not found has none.
         """
-        stored = self._stored(keys)
-        rows = np.full((len(stored), self.width), np.nan, dtype=np.float32)
-        for place, row in enumerate(stored):
-            if row is not None:
-                rows[place] = row
-        rounded = np.array([_is_stored_rounded(row) for row in stored], dtype=np.bool_)
+        blocks = self._stored(keys)
+        found = [block for block in blocks if block is not None]
+        counts = np.array([0 if block is None else len(block) for block in blocks], np.intp)
+        rows = np.empty((int(counts.sum()), self.width), np.float32)
+        if found:
+            np.concatenate(found, out=rows)
+        rounded = np.array([_is_stored_rounded(block) for block in blocks], np.bool_)
+        rounded = np.repeat(rounded, counts)
         rows[rounded] = unit(rows[rounded])
-        return rows, np.array([row is not None for row in stored], dtype=np.bool_)
+        return rows, counts
 
     def has(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Returns (m,) whether there is a row for each of m keys."""
-        return np.array([row is not None for row in self._stored(keys)], dtype=np.bool_)
+        return np.array([block is not None for block in self._stored(keys)], dtype=np.bool_)
 
     def rounded(self, keys: Sequence[str]) -> int:
-        """Returns how many of the keys have a row that is stored as float16."""
+        """Returns how many of the keys have rows that are stored as float16."""
         return sum(map(_is_stored_rounded, self._stored(keys)))
 
     def _stored(self, keys: Sequence[str]) -> list[Rows | None]:
         return [self._rows.get(_stored_key(key)) for key in keys]
 
-    def add(self, keys: Sequence[str], rows: Float32s) -> None:
-        """Adds (m, d) rows of unit length under m keys; a key that is known keeps its row.
+    def add(self, keys: Sequence[str], rows: Float32s, counts: Sequence[int] | None = None) -> None:
+        """Adds (r, d) rows of unit length under m keys; a key that is known keeps its rows.
 
         They are written every 1,000 rows, with the first that come after 30 s, and by `flush`.
 
         Args:
             keys: sha256 of what was embedded, 64 hex digits each.
-            rows: their features.
+            rows: their features, those of a key beside each other.
+            counts: how many rows each key has, one or more; by default one.
 
         Raises:
             ModelError: a row is not finite or not of unit length. StoreError: the disk is full.
         """
-        self._refuse_unfit(keys, rows)
+        counts = [1] * len(keys) if counts is None else counts
+        self._refuse_unfit(keys, rows, counts)
         self._pending_since = self._pending_since or time.monotonic()
-        for key, row in zip(map(_stored_key, keys), rows.astype(self.storage), strict=True):
-            self.width = len(row)
+        stored, ends = rows.astype(self.storage), accumulate(counts)
+        for key, count, end in zip(map(_stored_key, keys), counts, ends, strict=True):
+            self.width = rows.shape[1]
             if key not in self._rows:
+                block = stored[end - count : end]
                 # In this order, so that Ctrl-C in between loses nothing that seems to be stored.
-                self._pending[key] = row
-                self._rows[key] = row
+                self._pending[key] = block
+                self._rows[key] = block
         waited = time.monotonic() - self._pending_since
-        if len(self._pending) >= _FLUSH_ROWS or waited >= _FLUSH_SECONDS:
+        pending = sum(map(len, self._pending.values()))
+        if pending >= _FLUSH_ROWS or waited >= _FLUSH_SECONDS:
             self.flush()
 
-    def _refuse_unfit(self, keys: Sequence[str], rows: Float32s) -> None:
-        if rows.ndim != 2 or len(rows) != len(keys):
+    def _refuse_unfit(self, keys: Sequence[str], rows: Float32s, counts: Sequence[int]) -> None:
+        fit = len(counts) == len(keys) and sum(counts) == len(rows) and min(counts, default=1) > 0
+        if rows.ndim != 2 or not fit:
             raise ValueError(f"{len(keys)} keys and rows of shape {rows.shape}")
         problem = not_of_unit_length(rows, "float32")
         if len(rows) and self.width not in (0, rows.shape[1]):
@@ -173,8 +186,9 @@ class Features:
             StoreError: it cannot be written; what was added is kept for another try.
         """
         if self._pending:
-            rows = np.stack(list(self._pending.values()))
-            write_part(self._folder, self.space, Part(self.storage, list(self._pending), rows))
+            rows = np.concatenate(list(self._pending.values()))
+            keys = [key for key, block in self._pending.items() for _ in block]
+            write_part(self._folder, self.space, Part(self.storage, keys, rows))
         self._pending = {}
         self._pending_since = 0.0
 
@@ -190,10 +204,12 @@ class Features:
         if self.width not in (0, rows.shape[1]):
             raise refused_file(path, f"its rows have width {rows.shape[1]}, others {self.width}")
         self.width = rows.shape[1]
-        for key, row in zip(keys, rows, strict=True):
+        end = 0
+        for key, same in groupby(keys):
+            start, end = end, end + sum(1 for _ in same)
             known = self._rows.get(key)
-            if known is None or known.itemsize < row.itemsize:
-                self._rows[key] = row
+            if known is None or known.itemsize < rows.itemsize:
+                self._rows[key] = rows[start:end]
 
 
 def text_key(text: str) -> str:
@@ -208,5 +224,5 @@ def _stored_key(text: str) -> bytes:
     return key
 
 
-def _is_stored_rounded(row: Rows | None) -> bool:
-    return row is not None and row.dtype == np.float16
+def _is_stored_rounded(block: Rows | None) -> bool:
+    return block is not None and block.dtype == np.float16

@@ -1,7 +1,8 @@
 """One file of the embedding store: written completely or not at all, and verified when it is read.
 
 Parquet with two columns: `key`, the sha256 of what was embedded, and `feature`, a list of float32
-or float16. The file's metadata says which space the features are of. Needs pyarrow.
+or float16. An image that was looked at several times has as many rows, beside each other and in the
+order of the looks. The file's metadata says which space the features are of. Needs pyarrow.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from moderation.whole_file import whole_file
 Storage = Literal["float32", "float16"]
 Rows = npt.NDArray[np.floating[Any]]
 
-_FORMAT = "evenhand-features-1"
+_FORMAT = "evenhand-features-2"
 #: How far a row's length may be from 1, by the format of its entries.
 _LENGTH_ERROR: dict[Storage, float] = {"float32": 1e-4, "float16": 1e-3}
 _VALUE_TYPES = {"float32": pa.float32(), "float16": pa.float16()}
@@ -38,7 +39,7 @@ _STRAY_SECONDS = 24 * 3600.0
 
 
 class Part(NamedTuple):
-    """What a file holds: n keys and their (n, d) rows, as they are stored."""
+    """What a file holds: the keys of m rows and these (m, d) rows, as they are stored."""
 
     storage: Storage
     keys: list[bytes]

@@ -43,12 +43,16 @@ def boxes(content: bytes, start: int, end: int) -> Iterator[Box]:
         start = stop
 
 
-def coded_colours(content: bytes) -> tuple[int, int] | None:
-    """Returns the primaries and transfer by H.273 that a file states; None where it states none."""
+def stated_codes(content: bytes) -> tuple[int, int, int, bool] | None:
+    """Returns the primaries, transfer and matrix by H.273 that a file states; None if it does not.
+
+    The fourth is whether its values are of full range, with black at 0.
+    """
     for kind, start, end in shown_properties(content):
         if kind == b"colr" and content[start : start + 4] == b"nclx" and end - start >= 8:
             primaries, transfer = struct.unpack_from(">HH", content, start + 4)
-            return primaries, transfer
+            rest = content[start + 8 : end].ljust(3, b"\0")
+            return primaries, transfer, int.from_bytes(rest[:2]), rest[2] >= 128
     return None
 
 
@@ -101,19 +105,23 @@ def _indexes(content: bytes, ipma: Box, wanted: int) -> Iterator[int]:
                 yield index
 
 
+def has_track(content: bytes) -> bool:
+    """Whether a file says first of all that it is an animation, and has the track of one."""
+    is_moving = content[8:12] in (b"avis", b"msf1", b"hevc", b"hevx")
+    return is_moving and first_box(content, *_TRACK) is not None
+
+
 def _track_properties(content: bytes) -> list[Box]:
-    if content[8:12] not in (b"avis", b"msf1", b"hevc", b"hevx"):
-        return []
-    samples = _first(content, *_TRACK)
+    samples = first_box(content, *_TRACK) if has_track(content) else None
     if samples is None:
         return []
     sample = next(boxes(content, samples.start + _LIST_HEAD, samples.end), None)
     return list(boxes(content, sample.start + _VIDEO_HEAD, sample.end)) if sample else []
 
 
-def _first(content: bytes, *path: bytes) -> Box | None:
-    """Returns the first box at a path."""
-    found = Box(b"", 0, len(content))
+def first_box(content: bytes, *path: bytes, within: Box | None = None) -> Box | None:
+    """Returns the first box at a path, in the file or in another box."""
+    found = within or Box(b"", 0, len(content))
     for kind in path:
         inner = boxes(content, found.start, found.end)
         box = next((each for each in inner if each.kind == kind), None)
@@ -123,11 +131,15 @@ def _first(content: bytes, *path: bytes) -> Box | None:
     return found
 
 
+def meta_boxes(content: bytes) -> dict[bytes, Box]:
+    """Returns the boxes that describe a file's items, by kind."""
+    meta = first_box(content, b"meta")
+    inner = boxes(content, meta.start + VERSION, meta.end) if meta else ()
+    return {each.kind: each for each in inner}
+
+
 def _primary_properties(content: bytes) -> list[Box]:
-    meta = _first(content, b"meta")
-    if meta is None:
-        return []
-    inner = {each.kind: each for each in boxes(content, meta.start + VERSION, meta.end)}
+    inner = meta_boxes(content)
     if b"pitm" not in inner or b"iprp" not in inner:
         return []
     return list(item_properties(content, inner[b"iprp"], primary_item(content, inner[b"pitm"])))

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from moderation.errors import ImageError
-from moderation.images.icc import D50, Curve, Profile, curve_levels, parametric_curve
+from moderation.images.icc import D50, Profile
+from moderation.images.icc_curves import Curve, curve_levels, parametric_curve
 
 #: x and y of white, red, green and blue.
 Chromaticities = tuple[float, float, float, float, float, float, float, float]
@@ -40,6 +41,8 @@ SRGB_CURVE = parametric_curve(2.4, a=1 / 1.055, b=0.055 / 1.055, c=1 / 12.92, d=
 _BT709_CURVE = parametric_curve(2.4)
 _SMPTE240_CURVE = parametric_curve(1 / 0.45, a=1 / 1.1115, b=0.1115 / 1.1115, c=1 / 4, d=0.0912)
 
+#: Codes of curves that browsers take for sRGB's in some places, and for BT.709's in others.
+VIDEO = (1, 6, 11, 14, 15)
 _VIDEO = (1, 6, 14, 15)
 _SRGB_PRIMARIES, _SRGB_TRANSFER = 1, 13
 #: Other codes that are not known, 2 for "unspecified" among them, stand for sRGB in AVIF.

@@ -10,9 +10,11 @@ from typing import Literal, NamedTuple
 import numpy as np
 from PIL import Image, ImageChops
 
-from moderation.images.conversion import by_table, in_srgb, is_smooth, moves_colours
+from moderation.images.conversion import in_srgb, is_smooth, moves_colours
 from moderation.images.icc import Profile
+from moderation.images.littlecms import by_littlecms, is_shaper
 from moderation.images.profiles import PROFILE
+from moderation.images.video_range import VIDEO_RANGE, in_video_range
 
 #: What lies behind a transparent picture: the page of a light theme, or of a dark one.
 Background = Literal["white", "dark"]
@@ -39,6 +41,8 @@ def to_rgb(image: Image.Image) -> Rgb:
     the image's is ignored, and the image is taken as sRGB, as browsers do.
     """
     colours, alpha = _colours_and_opacity(image)
+    if shown := image.info.get(VIDEO_RANGE):
+        colours, alpha = in_video_range(colours, alpha, shown)
     # Most images with an alpha channel use none of it; looking is cheaper than blending.
     if alpha is not None and alpha.getextrema() == (255, 255):
         alpha = None
@@ -48,8 +52,8 @@ def to_rgb(image: Image.Image) -> Rgb:
         return Rgb(rgb if alpha is None else ImageChops.multiply(rgb, _grey(alpha)), alpha)
     if colours.mode == "L" and len(profile.levels) == 3:
         colours = colours.convert("RGB")
-    if alpha is None and is_smooth(profile):
-        return Rgb(by_table(colours, profile))
+    if alpha is None and is_shaper(profile):
+        return Rgb(by_littlecms(colours, profile))
     return Rgb(in_srgb(colours, profile, alpha), alpha)
 
 
@@ -87,7 +91,7 @@ def _colours_and_opacity(image: Image.Image) -> tuple[Image.Image, Image.Image |
         if image.mode in _SPACES:
             return image, None
         return image.convert("L" if image.mode in ("1", "F") else "RGB"), None
-    rgba = _eight_bit_colour_key(image).convert("RGBA")
+    rgba = image.convert("RGBA")
     grey = image.mode in ("1", "L", "LA", "La")
     return rgba.getchannel("R") if grey else rgba.convert("RGB"), rgba.getchannel("A")
 
@@ -99,11 +103,3 @@ def _sixteen_bit_colours(image: Image.Image) -> tuple[Image.Image, Image.Image |
     if not isinstance(clear, int):
         return grey, None
     return grey, Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
-
-
-def _eight_bit_colour_key(image: Image.Image) -> Image.Image:
-    """Returns the image with its transparent colour in 8 bits, as its pixels already are."""
-    clear = image.info.get("transparency")
-    if image.mode == "RGB" and isinstance(clear, tuple) and max(clear) > 255:
-        image.info["transparency"] = tuple(value >> 8 for value in clear)
-    return image

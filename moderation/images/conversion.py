@@ -11,26 +11,22 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageFilter
+from PIL import Image
 
-from moderation.images.icc import D50, Floats, Profile
+from moderation.images.colour_table import Bytes, ColourTable
+from moderation.images.icc import D50, SRGB_TO_XYZ, Profile
+from moderation.images.icc_curves import Floats
 
 #: A profile that moves no value by more than this, of 255, counts as sRGB.
 _SAME_COLOUR = 2
 
-#: Pixels that are converted at a time, since each takes some 100 bytes meanwhile.
-_AT_ONCE = 1 << 18
+#: Pixels that are converted at a time: few enough that what they need meanwhile, some 200 bytes
+#: each, stays in the processor's cache.
+_AT_ONCE = 1 << 13
 
 #: How far a smooth profile's primaries may be from sRGB's; ProPhoto RGB, a wide one, is at 1.
 _MOST_SPREAD = 1.2
 
-#: Steps of a channel in the table for smooth profiles.
-_STEPS = 65
-
-#: XYZ of sRGB's red, green and blue in columns, adapted to D50 (IEC 61966-2-1, ICC's numbers).
-SRGB_TO_XYZ = np.array(
-    [[0.436065, 0.385147, 0.143066], [0.222488, 0.716873, 0.060608], [0.013916, 0.097076, 0.714096]]
-)
 _XYZ_TO_SRGB = np.linalg.inv(SRGB_TO_XYZ).astype(np.float32)
 
 #: Steps of light for which sRGB values are tabled; at the dark end one is a fifth of a value.
@@ -44,29 +40,33 @@ def in_srgb(image: Image.Image, profile: Profile, alpha: Image.Image | None = No
     in browsers: a picture can be a hundred times as bright and hardly opaque.
     """
     values = np.asarray(image).reshape(-1, len(profile.levels))
-    opacity = None if alpha is None else np.asarray(alpha).reshape(-1, 1)
-    done = np.empty((len(values), 3), np.uint8)
-    for at in range(0, len(values), _AT_ONCE):
-        part = slice(at, at + _AT_ONCE)
-        if opacity is None:
-            done[part] = converted(values[part], profile)
-        else:
-            done[part] = _multiplied(values[part], profile, opacity[part])
+    opacity = None if alpha is None else np.asarray(alpha).reshape(-1)
+    done = converted(values, profile, opacity)
     return Image.fromarray(done.reshape(image.height, image.width, 3))
 
 
-def converted(values: npt.NDArray[np.uint8], profile: Profile) -> npt.NDArray[np.uint8]:
-    """Returns the (n, 3) values of sRGB for (n, channels) values."""
-    light = _xyz(values, profile) @ _XYZ_TO_SRGB.T
-    places = np.nan_to_num(light).clip(0, 1) * np.float32(_LIGHT_STEPS - 1) + np.float32(0.5)
-    return np.asarray(np.take(_ENCODED, places.astype(np.uint16)))
+def converted(values: Bytes, profile: Profile, opacity: Bytes | None = None) -> Bytes:
+    """Returns the (n, 3) values of sRGB for (n, channels) values, times (n,) opacities."""
+    table = None if profile.grid is None else ColourTable.of(profile.levels, profile.grid)
+    done = np.empty((len(values), 3), np.uint8)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for at in range(0, len(values), _AT_ONCE):
+            part = slice(at, at + _AT_ONCE)
+            light = _light(values[part], profile, table)
+            if opacity is None:
+                done[part] = _encoded_in_bytes(light).T
+            else:
+                done[part] = _multiplied(light, opacity[part]).T
+    return done
 
 
-def _multiplied(
-    values: npt.NDArray[np.uint8], profile: Profile, opacity: npt.NDArray[np.uint8]
-) -> npt.NDArray[np.uint8]:
-    light = np.nan_to_num(_xyz(values, profile) @ _XYZ_TO_SRGB.T).clip(0, None)
-    return (_encoded(light) * opacity + 0.5).clip(0, 255).astype(np.uint8)
+def _encoded_in_bytes(light: Floats) -> Bytes:
+    places = np.fmin(light, 1) * np.float32(_LIGHT_STEPS - 1) + np.float32(0.5)
+    return np.asarray(np.take(_ENCODED, places.astype(np.intp)))
+
+
+def _multiplied(light: Floats, opacity: Bytes) -> Bytes:
+    return np.asarray(np.fmin(_encoded(light) * opacity + np.float32(0.5), 255).astype(np.uint8))
 
 
 def _encoded(light: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -79,8 +79,11 @@ _ENCODED = (255 * _encoded(np.linspace(0, 1, _LIGHT_STEPS)) + 0.5).astype(np.uin
 
 def moves_colours(profile: Profile) -> bool:
     """Whether a profile moves a colour; a profile with tables is always taken to do so."""
-    if profile.has_tables:
-        return True
+    return profile.has_tables or _moves_colours(profile)
+
+
+@lru_cache(maxsize=16)
+def _moves_colours(profile: Profile) -> bool:
     ramp = np.arange(256, dtype=np.uint8)[:, np.newaxis]
     if len(profile.levels) == 1:
         return bool(abs(converted(ramp, profile).astype(int) - ramp).max() > _SAME_COLOUR)
@@ -90,12 +93,15 @@ def moves_colours(profile: Profile) -> bool:
 
 
 def is_smooth(profile: Profile) -> bool:
-    """Whether it may be applied to the mean of pixels, or by a table, as well as to each pixel.
+    """Whether it may be applied to the mean of pixels as well as to each pixel.
 
     So it is with every camera's and telephone's: curves rise all the way as sRGB's do, or nearly.
     """
-    if profile.has_tables or len(profile.levels) != 3:
-        return False
+    return not profile.has_tables and len(profile.levels) == 3 and _is_smooth(profile)
+
+
+@lru_cache(maxsize=16)
+def _is_smooth(profile: Profile) -> bool:
     level = np.linspace(0, 1, 256)
     if abs(_XYZ_TO_SRGB @ profile.matrix[:, :3] - np.eye(3)).max() > _MOST_SPREAD:
         return False
@@ -105,60 +111,32 @@ def is_smooth(profile: Profile) -> bool:
     )
 
 
-def by_table(image: Image.Image, profile: Profile) -> Image.Image:
-    """Returns an RGB image in sRGB by a smooth profile: within 2 of `in_srgb`, at a tenth."""
-    return image.filter(_colour_table(profile.levels.tobytes(), profile.matrix.tobytes()))
-
-
-@lru_cache(maxsize=4)
-def _colour_table(levels: bytes, matrix: bytes) -> ImageFilter.Color3DLUT:
-    """Returns Pillow's table of a smooth profile; keyed by bytes, since arrays have no hash."""
-    curves = np.frombuffer(levels, np.float32).reshape(3, 256)
-    places = np.linspace(0, 255, _STEPS)
-    light = [np.interp(places, np.arange(256), curve) for curve in curves]
-    blue, green, red = np.meshgrid(*reversed(light), indexing="ij")
-    xyz = (
-        np.stack([red, green, blue], -1) @ np.frombuffer(matrix, np.float32).reshape(3, 4)[:, :3].T
-    )
-    rgb = xyz @ _XYZ_TO_SRGB.T  # not clipped: Pillow clips what it finds between the points
-    return ImageFilter.Color3DLUT(_STEPS, (_encoded(abs(rgb)) * np.sign(rgb)).ravel().tolist())
-
-
-def _xyz(values: npt.NDArray[np.uint8], profile: Profile) -> Floats:
-    channels = [np.take(curve, values[:, at]) for at, curve in enumerate(profile.levels)]
-    if len(channels) == 1 and profile.grid is None:
-        channels *= 3
-    found = np.stack(channels, -1) if profile.grid is None else _looked_up(channels, profile.grid)
-    for at, curve in enumerate(profile.middle):
-        found[:, at] = curve(found[:, at])
-    found = found @ profile.matrix[:, :3].T + profile.matrix[:, 3]
-    for at, curve in enumerate(profile.last):
-        found[:, at] = curve(found[:, at])
-    return _from_lab(found) if profile.is_lab else found
-
-
-def _looked_up(channels: list[Floats], grid: Floats) -> Floats:
-    """Returns the values of a table between its nearest points, linearly in each channel."""
-    low, share = [], []
-    for channel, steps in zip(channels, grid.shape, strict=False):
-        place = channel.clip(0, 1) * (steps - 1)
-        below = np.minimum(place.astype(np.int32), steps - 2)
-        low.append(below)
-        share.append(place - below)
-    found = np.zeros((len(channels[0]), 3), np.float32)
-    for corner in product((0, 1), repeat=len(channels)):
-        weight = np.ones(len(channels[0]), np.float32)
-        for part, upper in zip(share, corner, strict=True):
-            weight *= part if upper else 1 - part
-        index = tuple(below + upper for below, upper in zip(low, corner, strict=True))
-        found += weight[:, np.newaxis] * grid[index]
-    return found
+def _light(values: Bytes, profile: Profile, table: ColourTable | None) -> Floats:
+    """Returns (3, n) light of sRGB's red, green and blue; 0 or more, and where 1 is white."""
+    if table is not None:
+        found = table.interpolated(values)
+    else:
+        levels = [np.take(curve, values[:, at]) for at, curve in enumerate(profile.levels)]
+        found = np.stack(levels * (3 // len(levels)))
+    for channel, curve in zip(found, profile.middle, strict=False):
+        channel[:] = curve(channel)
+    matrix = profile.matrix
+    if not (profile.last or profile.is_lab):  # one matrix does for both
+        matrix = _XYZ_TO_SRGB @ matrix
+    found = matrix[:, :3] @ found + matrix[:, 3:]
+    for channel, curve in zip(found, profile.last, strict=False):
+        channel[:] = curve(channel)
+    if profile.is_lab:
+        found = _XYZ_TO_SRGB @ _from_lab(found)
+    elif profile.last:
+        found = _XYZ_TO_SRGB @ found
+    return np.fmax(found, 0)  # NaN becomes 0 too
 
 
 def _from_lab(encoded: Floats) -> Floats:
-    scale = np.array([100, 255, 255], np.float32)
-    lightness, a, b = (encoded * scale - np.array([0, 128, 128], np.float32)).T
-    y = (lightness + 16) / 116
-    roots = np.stack([y + a / 500, y, y - b / 200], -1)
-    linear = (roots - 16 / 116) * (108 / 841)
-    return np.asarray(np.where(roots > 6 / 29, roots**3, linear) * np.array(D50), np.float32)
+    lightness, a, b = encoded
+    y = (lightness * 100 + 16) / 116
+    roots = np.stack([y + (a * 255 - 128) / 500, y, y - (b * 255 - 128) / 200])
+    linear = (roots - np.float32(16 / 116)) * np.float32(108 / 841)
+    found = np.where(roots > 6 / 29, roots * roots * roots, linear)
+    return np.asarray(found * np.array(D50, np.float32)[:, np.newaxis])

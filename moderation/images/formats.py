@@ -13,13 +13,24 @@ from importlib import import_module
 
 from PIL import AvifImagePlugin, Image, UnidentifiedImageError
 from PIL.BmpImagePlugin import BmpImageFile
+from PIL.PngImagePlugin import PngImageFile
 
 from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
+from moderation.images.avif_data import avif_data
+from moderation.images.bmp_pixels import refuse_misread_bmp
 from moderation.images.boxes import shown_properties
 from moderation.images.confinement import confined_memory, too_large_for_memory
+from moderation.images.png_pixels import (
+    png_header,
+    refuse_damaged_pixels,
+    refuse_missing_colours,
+    spread_colour_key,
+)
 from moderation.images.polyglots import second_nature
 from moderation.images.profiles import PROFILE, counting_profile
+from moderation.images.video_range import VIDEO_RANGE, video_range
+from moderation.images.webp_pixels import RIFF, refuse_hidden_opacity, with_opacity
 
 # Each core has a decoder process, and in each libavif would start a thread for every core.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
@@ -103,11 +114,16 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
             pixels = image.width * image.height
             if isinstance(image, BmpImageFile) and image.info["compression"] in _RLE:
                 _refuse_large_rle_bmp(image.size)
+            if image.format == "BMP":
+                refuse_misread_bmp(content, image.mode)
             if also := second_nature(content):
                 remedy = "Send the image alone, as an image editor saves it"
                 raise ImageError(f"the file is also {also}", "image", remedy)
-            if image.format == "AVIF" and _is_cropped(content):
-                raise ImageError("the AVIF is cropped (clap)", "image", "Crop its pixels instead")
+            if image.format == "AVIF":
+                _refuse_misread_avif(content)
+                image.info[VIDEO_RANGE] = video_range(content)
+            if image.format == "PNG":
+                spread_colour_key(image, png_header(content)[2])
             image.info[PROFILE] = counting_profile(content, image)
             yield image
     except UnidentifiedImageError as error:
@@ -128,17 +144,37 @@ def opened(content: bytes, max_pixels: int) -> Iterator[Image.Image]:
         raise ImageError(f"the image is damaged{why}", "image", _REMEDY) from error
 
 
+def load(image: Image.Image, content: bytes) -> None:
+    """Decodes an opened image of that content, whole.
+
+    Raises:
+        ValueError: it has pixels that are not in the file; see also what `opened` raises.
+    """
+    image.load()
+    if isinstance(image, PngImageFile):  # and not a frame that was drawn of several
+        refuse_damaged_pixels(image, content)
+    elif image.format == "WEBP":
+        refuse_hidden_opacity(image, content)
+    elif image.mode == "P":
+        refuse_missing_colours(image)
+
+
 def _checked_format(content: bytes, max_pixels: int) -> bytes:
     """Returns what the decoder is given; refuses what costs it too much, before it looks."""
     if content.startswith(jpeg_segments.START):
         jpeg_segments.refuse_costly_jpeg(content, max_pixels)
     if content.startswith(png_chunks.START):
         return png_chunks.png_without_notes(content)
-    return content
+    return with_opacity(content) if content.startswith(RIFF) else content
 
 
-def _is_cropped(content: bytes) -> bool:
-    return any(box.kind == b"clap" for box in shown_properties(content))
+def _refuse_misread_avif(content: bytes) -> None:
+    """Refuses an AVIF that Pillow shows otherwise than browsers do."""
+    if any(box.kind == b"clap" for box in shown_properties(content)):
+        raise ImageError("the AVIF is cropped (clap)", "image", "Crop its pixels instead")
+    if avif_data(content).is_multiplied:
+        what = "the AVIF's colours are multiplied by its opacity (prem)"
+        raise ImageError(what, "image", "Save it again without that option")
 
 
 def refuse_too_large(size: tuple[int, int], max_pixels: int) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -33,6 +34,9 @@ MOST_STILLS = 2
 #: Drawing a frame counts as this many pixels, at least.
 LEAST_WORK = 10_000
 
+#: Browsers show a frame that is to be shown no longer than this for 100 milliseconds.
+_HURRIED, _UNHURRIED = 10, 100
+
 _GREYS = ("1", "L", "LA", "I")
 
 
@@ -42,12 +46,14 @@ class SeenFrames(Generic[T]):
 
     `seen` has the index of each frame in the animation and what was seen of it, in order;
     `exhaustive` is true only where no other frame shows another picture; `count` is how many frames
-    there are, as far as is known.
+    there are, as far as is known; `milliseconds` says for each seen frame how long it is until the
+    next of them, or the end.
     """
 
     seen: list[tuple[int, T]]
     exhaustive: bool
     count: int
+    milliseconds: list[int]
 
 
 class _Animation(NamedTuple):
@@ -82,12 +88,12 @@ def look_at_frames(
     """
     with opened() as image:
         if (animation := _animation(content, image)) is None:
-            return SeenFrames([(0, look(image))], True, 1)
+            return SeenFrames([(0, look(image))], True, 1, [0])
         most = min(frames, max(1, MOST_STILLS * max_pixels // (image.width * image.height)))
         limit = MOST_FRAMES if most > 1 else 1
         album, seen = Album(image.size), dict[int, T]()
         canvas, work, index = Canvas(image.size), 0, 0
-        is_whole = True
+        is_whole, ends = True, [0]
         for index, frame in enumerate(animation.frames):
             rows = canvas.rows(frame)
             work += max(LEAST_WORK, album.work(rows))
@@ -95,15 +101,19 @@ def look_at_frames(
                 is_whole = False
                 break
             milliseconds = canvas.draw(frame)
+            ends.append(ends[-1] + (milliseconds if milliseconds > _HURRIED else _UNHURRIED))
             is_new = album.add(index, canvas.pixels, rows, milliseconds)
             if is_new and len(seen) < most:
                 seen[index] = look(_shown(canvas, image))
     chosen = album.chosen(most)
+    seen = {index: seen[index] for index in chosen if index in seen}  # the others are let go
     with opened() as image:
         seen |= _seen_again(content, image, look, set(chosen) - seen.keys())
     is_exhaustive = is_whole and len(album.firsts) == len(chosen)
     count = max(animation.stated, index + 1)
-    return SeenFrames([(index, seen[index]) for index in chosen], is_exhaustive, count)
+    begins = [*(ends[index] for index in chosen), ends[-1]]
+    times = [after - before for before, after in pairwise(begins)]
+    return SeenFrames([(index, seen[index]) for index in chosen], is_exhaustive, count, times)
 
 
 def _animation(content: bytes, image: Image.Image) -> _Animation | None:

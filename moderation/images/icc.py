@@ -10,28 +10,45 @@ Imports only numpy.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
-Curve = Callable[[Floats], Floats]
+from moderation.images.icc_back import check_way_back
+from moderation.images.icc_curves import (
+    Curve,
+    Floats,
+    curve_at,
+    curve_levels,
+    curves_at,
+    fixed_numbers,
+    parametric_curve,
+    sampled_curve,
+    values_at,
+)
 
 #: XYZ of the white that profiles are relative to.
 D50 = (0.9642, 1.0, 0.8249)
 
+#: XYZ of sRGB's red, green and blue in columns, adapted to D50 (IEC 61966-2-1, ICC's numbers).
+SRGB_TO_XYZ = np.array(
+    [[0.436065, 0.385147, 0.143066], [0.222488, 0.716873, 0.060608], [0.013916, 0.097076, 0.714096]]
+)
+
+#: Bytes of a profile that is kept once read: a camera or phone writes the same into each picture.
+_SHORT = 10_000
+
 _HEADER, _ENTRY = struct.Struct(">I4xI4x4s4s12x4s28x3i48xI"), struct.Struct(">4sII")
+_CODES = b"cicp"
 _CHANNELS = {b"GRAY": 1, b"RGB ": 3, b"CMYK": 4}
-#: How many numbers each type of parametric curve has, and what they are: g, a, b, c, d, e, f.
-_PARAMETERS = ("g", "gab", "gabc", "gabcd", "gabcdef")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Profile:
     """What leads from 8-bit values of a colour space to XYZ, relative to D50.
+
+    Two of the same numbers are not equal, so that one can be a key of a cache.
 
     Attributes:
         levels: (channels, 256) what the first curves make of each value.
@@ -59,49 +76,34 @@ class Profile:
 
 def read_profile(content: bytes) -> Profile | None:
     """Returns what a profile does; None where browsers would find it broken, and ignore it."""
+    return _read_often(content) if len(content) <= _SHORT else _read(content)
+
+
+@lru_cache(maxsize=16)
+def _read_often(content: bytes) -> Profile | None:
+    return _read(content)
+
+
+def _read(content: bytes) -> Profile | None:
     try:
         tags, space, is_lab = _tags(content)
         if table := tags.get(b"A2B0") or tags.get(b"A2B1"):
             profile = _table(table, _CHANNELS.get(space, 3), is_lab)
         else:
             profile = _curves_and_matrix(tags, space, is_lab)
+        _check_rest(tags)
         return replace(profile, space=space)
     except (ValueError, ArithmeticError, KeyError, IndexError, struct.error):
         return None
 
 
-def has_cicp_of_hdr(content: bytes) -> bool:
-    """Whether a profile says that its values are those of a bright screen, PQ or HLG."""
+def profile_codes(content: bytes) -> tuple[int, ...] | None:
+    """Returns the four numbers of ITU-T H.273 that a profile states beside the rest, if it does."""
     try:
         tags, _, _ = _tags(content)
     except (ValueError, KeyError, struct.error):
-        return False
-    return tags.get(b"cicp", b"")[9:10] in (b"\x10", b"\x12")
-
-
-def curve_levels(curve: Curve) -> Floats:
-    """Returns what a curve makes of each 8-bit value."""
-    return curve(np.linspace(0, 1, 256, dtype=np.float32))
-
-
-def parametric_curve(g: float, **others: float) -> Curve:
-    """Returns the curve (a x + b)^g + e from d on, and c x + f below it.
-
-    Raises:
-        ValueError: browsers refuse its numbers.
-    """
-    a, b, c, d, e, f = (others.get(name, float(name == "a")) for name in "abcdef")
-    if min(a, c, d, g) < 0 or a * d + b < 0:
-        raise ValueError("a curve turns back")
-
-    def value(x: Floats) -> Floats:
-        size = abs(x)
-        with np.errstate(over="ignore", invalid="ignore"):
-            high = np.maximum(a * size + b, 0) ** np.float32(g) + e
-        found = np.where(size < d, c * size + f, high) * np.sign(x + (x == 0))
-        return np.asarray(np.nan_to_num(found, nan=0, posinf=1e4, neginf=-1e4), np.float32)
-
-    return value
+        return None
+    return tuple(tags[_CODES][8:12]) if _CODES in tags else None
 
 
 def _tags(content: bytes) -> tuple[dict[bytes, bytes], bytes, bool]:
@@ -120,57 +122,28 @@ def _tags(content: bytes) -> tuple[dict[bytes, bytes], bytes, bool]:
     return tags, space, target == b"Lab "
 
 
+def _check_rest(tags: dict[bytes, bytes]) -> None:
+    """Looks at what browsers do not use of a profile and ignore it for, where it is broken."""
+    if back := tags.get(b"B2A0") or tags.get(b"B2A1"):
+        check_way_back(back)
+    codes = tags.get(_CODES, _CODES + bytes(8))
+    if not codes.startswith(_CODES) or len(codes) < 12:
+        raise ValueError("broken codes")
+
+
 def _curves_and_matrix(tags: dict[bytes, bytes], space: bytes, is_lab: bool) -> Profile:
     if is_lab or space == b"CMYK":
         raise ValueError("it needs a table")
     matrix = np.zeros((3, 4), np.float32)
-    if b"kTRC" in tags:
-        levels = curve_levels(_curve(tags[b"kTRC"])[0])
+    if b"kTRC" in tags and space == b"GRAY":
+        levels = curve_levels(curve_at(tags[b"kTRC"])[0])
         matrix[:, :3] = np.diag(D50)
         return Profile(np.stack([levels] * _CHANNELS.get(space, 3)), matrix)
     channels = b"rgb"
-    curves = [_curve(tags[bytes([name]) + b"TRC"])[0] for name in channels]
+    curves = [curve_at(tags[bytes([name]) + b"TRC"])[0] for name in channels]
     for column, name in enumerate(channels):
-        matrix[:, column] = _fixed(tags[bytes([name]) + b"XYZ"], 8, 3)
+        matrix[:, column] = fixed_numbers(tags[bytes([name]) + b"XYZ"], 8, 3)
     return Profile(np.stack([curve_levels(curve) for curve in curves]), matrix)
-
-
-def _fixed(data: bytes, at: int, count: int) -> Floats:
-    """Returns numbers with 16 bits after the point."""
-    numbers = struct.unpack_from(f">{count}i", data, at)
-    return np.array([number / 65536 for number in numbers], np.float32)
-
-
-def _curve(data: bytes, at: int = 0) -> tuple[Curve, int]:
-    """Returns the curve at an offset and where the next one begins."""
-    kind, [count] = data[at : at + 4], struct.unpack_from(">I", data, at + 8)
-    if kind == b"para":
-        names = _PARAMETERS[count >> 16]
-        numbers = [float(number) for number in _fixed(data, at + 12, len(names))]
-        given = dict(zip(names, numbers, strict=True))
-        if names == "gab" and given["a"]:
-            given["d"] = -given["b"] / given["a"]
-        if names == "gabc":
-            given |= {"d": -given["b"] / given["a"], "e": given["c"], "f": given["c"], "c": 0.0}
-        return parametric_curve(**given), at + 12 + 4 * len(names)
-    if kind != b"curv" or at + 12 + 2 * count > len(data):
-        raise ValueError("not a curve")
-    end = at + 12 + (2 * count + 3) // 4 * 4
-    if count <= 1:
-        exponent = struct.unpack_from(">H", data, at + 12)[0] / 256 if count else 1.0
-        return parametric_curve(exponent), end
-    return _sampled(_values(data, at + 12, count, 2)), end
-
-
-def _sampled(values: Floats) -> Curve:
-    places = np.linspace(0, 1, len(values))
-    return lambda x: np.interp(x, places, values).astype(np.float32)
-
-
-def _values(data: bytes, at: int, count: int, width: int) -> Floats:
-    """Returns so many numbers of 0 to 1, stored in one byte each or in two."""
-    found = np.frombuffer(data, ">u1" if width == 1 else ">u2", count, at)
-    return np.asarray(found / (256**width - 1), np.float32)
 
 
 def _table(data: bytes, channels: int, is_lab: bool) -> Profile:
@@ -186,10 +159,13 @@ def _table(data: bytes, channels: int, is_lab: bool) -> Profile:
         raise ValueError("a table of no size")
     places = [at + width * sum(parts) for parts in _lengths(first, steps, channels)]
     starts = [
-        _sampled(_values(data, at + width * first * n, first, width)) for n in range(channels)
+        sampled_curve(values_at(data, at + width * first * n, first, width))
+        for n in range(channels)
     ]
-    grid = _values(data, places[0], 3 * steps**channels, width)
-    ends = [_sampled(_values(data, places[1] + width * last * n, last, width)) for n in range(3)]
+    grid = values_at(data, places[0], 3 * steps**channels, width)
+    ends = [
+        sampled_curve(values_at(data, places[1] + width * last * n, last, width)) for n in range(3)
+    ]
     return Profile(
         np.stack([curve_levels(curve) for curve in starts]),
         np.eye(3, 4, dtype=np.float32),
@@ -210,25 +186,17 @@ def _table_of_version_4(data: bytes, channels: int, is_lab: bool) -> Profile:
     scale = 1.0 if is_lab else 65535 / 32768
     matrix, grid = np.eye(3, 4, dtype=np.float32), None
     if at_matrix:
-        numbers = _fixed(data, at_matrix, 12)
+        numbers = fixed_numbers(data, at_matrix, 12)
         matrix = np.column_stack([numbers[:9].reshape(3, 3), numbers[9:]]) * np.float32(scale)
     if at_grid:
         steps = tuple(data[at_grid : at_grid + channels])
         if min(steps) < 2 or data[at_grid + 16] not in (1, 2):
             raise ValueError("a table of no size")
         total = 3 * int(np.prod(steps, dtype=object))
-        grid = _values(data, at_grid + 20, total, data[at_grid + 16]).reshape(*steps, 3)
+        grid = values_at(data, at_grid + 20, total, data[at_grid + 16]).reshape(*steps, 3)
     elif channels != 3:
         raise ValueError("parts are missing")
-    starts = _curves(data, at_first, channels) if at_grid else [parametric_curve(1.0)] * channels
-    middle = tuple(_curves(data, at_middle, 3)) if at_middle else ()
+    starts = curves_at(data, at_first, channels) if at_grid else [parametric_curve(1.0)] * channels
+    middle = tuple(curves_at(data, at_middle, 3)) if at_middle else ()
     levels = np.stack([curve_levels(curve) for curve in starts])
-    return Profile(levels, matrix, grid, middle, tuple(_curves(data, at_last, 3)), is_lab)
-
-
-def _curves(data: bytes, at: int, count: int) -> list[Curve]:
-    found: list[Any] = []
-    for _ in range(count):
-        curve, at = _curve(data, at)
-        found.append(curve)
-    return found
+    return Profile(levels, matrix, grid, middle, tuple(curves_at(data, at_last, 3)), is_lab)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from moderation.images.colours import BACKGROUNDS, Background
+from moderation.images.rendition import RenditionFile
 from moderation.images.views import Views, most_views
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,6 +45,10 @@ class Looking(NamedTuple):
     def most_looks(self) -> int:
         """How many looks a file can get."""
         return self.frames * most_views(self.views) * len(BACKGROUNDS)
+
+
+#: What is looked at where nothing is set.
+DEFAULT_LOOKING = Looking(16, "auto")
 
 
 class Look(NamedTuple):
@@ -85,12 +90,14 @@ class Sight:
         looks: (v,) what each of them shows.
         is_exhaustive: whether every frame of an animation that differs from others was looked at.
         oddities: what viewers read differently in the file, by the names of docs/oddities.md.
+        rendition: what was looked at as a file of its own, if one was asked for.
     """
 
     squares: Pixels
     looks: tuple[Look, ...]
     is_exhaustive: bool = True
     oddities: tuple[str, ...] = ()
+    rendition: RenditionFile | None = None
 
     def seen(self, look: int) -> Seen:
         """Returns what a verdict says of it that was decided by the look of that number."""

@@ -10,21 +10,23 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from moderation.images.colours import (
-    BACKGROUNDS,
-    Background,
-    Rgb,
-    on_background,
-)
-from moderation.images.formats import opened
+from moderation.images.borders import content_box
+from moderation.images.colours import BACKGROUNDS, Background, Rgb, on_background
+from moderation.images.formats import load, opened
 from moderation.images.frames import look_at_frames
 from moderation.images.looks import Look, Looking, Pixels, Sight
 from moderation.images.oddities.finding import oddities
+from moderation.images.rendition import (
+    RenditionForm,
+    encode_rendition,
+    rendition_picture,
+    rendition_size,
+)
 from moderation.images.upright import TURNED, draft_pixels, file_turn, upright_pixels
 from moderation.images.views import Box, View, picture_views, rows_of_views
 
@@ -44,6 +46,13 @@ _LONGEST_RATIO = 20
 
 #: (left, top, right, bottom) of a part of an image, in whole pixels.
 WholeBox = tuple[int, int, int, int]
+
+
+class _SeenFrame(NamedTuple):
+    """What is seen of a frame: squares for each way to preprocess, and it as a rendition has it."""
+
+    squares: list[list[tuple[Background, WholeBox, Pixels]]]
+    picture: Image.Image | None
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ def read_sights(
     *,
     max_pixels: int,
     scale: int = SCALE,
+    form: RenditionForm | None = None,
 ) -> list[Sight]:
     """Returns what is seen of a file in each way to preprocess.
 
@@ -86,61 +96,51 @@ def read_sights(
         looking: how much is looked at; by default the first frame, as the model has it.
         max_pixels: width times height of the largest image that is decoded.
         scale: see `SCALE`.
+        form: of the rendition that is made; None makes none.
 
     Raises:
         ImageError: it is not an image of an accepted format, is damaged, or has too many pixels.
     """
     looking = looking or Looking()
 
-    def look(image: Image.Image) -> list[list[tuple[Background, WholeBox, Pixels]]]:
-        size, turn = image.size, file_turn(image, content)
-        needed = _needed_size(ways, scale * rows_of_views(looking.views))
+    def look(image: Image.Image) -> _SeenFrame:
+        turn = file_turn(image, content)
+        full = image.size[::-1] if turn in TURNED else image.size
+        needed = _needed_size(ways, scale * rows_of_views(looking.views), full, form)
         box = draft_pixels(image, needed, turn)
-        image.load()
+        load(image, content)
         upright, box = upright_pixels(image, box, turn)
-        views = picture_views(box, looking.views)
-        full = size[::-1] if turn in TURNED else size
         grounds = list(BACKGROUNDS) if upright.alpha else list(BACKGROUNDS)[:1]
         shown = [(ground, on_background(upright, ground)) for ground in grounds]
-        return [
+        several = looking.views != 1
+        views = {
+            ground: picture_views(box, looking.views, content_box(each, box) if several else None)
+            for ground, each in shown
+        }
+        squares = [
             [
                 (ground, *_seen_in(each, how, box, full, view))
                 for ground, each in shown
-                for view in views
+                for view in views[ground]
             ]
             for how in ways
         ]
+        return _SeenFrame(squares, rendition_picture(shown[0][1], box, form) if form else None)
 
     open_again = partial(opened, content, max_pixels)
     frames = look_at_frames(content, open_again, look, frames=looking.frames, max_pixels=max_pixels)
+    pictures = [seen.picture for _, seen in frames.seen if seen.picture]
+    rendition = encode_rendition(pictures, frames.milliseconds, form) if form else None
     found = oddities(content)
     sights = []
     for way in range(len(ways)):
         squares, looks = _distinct_looks(
             (Look(frame, box, ground), pixels)
             for frame, seen in frames.seen
-            for ground, box, pixels in seen[way]
+            for ground, box, pixels in seen.squares[way]
         )
-        sights.append(Sight(np.stack(squares), tuple(looks), frames.exhaustive, found))
+        sights.append(Sight(np.stack(squares), tuple(looks), frames.exhaustive, found, rendition))
     return sights
-
-
-def read_squares(
-    content: bytes,
-    ways: Sequence[Preprocessing],
-    *,
-    max_pixels: int,
-    frames: int = 1,
-    scale: int = SCALE,
-) -> list[Pixels]:
-    """Returns (f, h, w, 3) pixels for each way to preprocess: one view of each frame, on white.
-
-    Args and errors are those of `read_sights`.
-    """
-    looking = Looking(frames)
-    sights = read_sights(content, ways, looking, max_pixels=max_pixels, scale=scale)
-    white = [[look.background == "white" for look in sight.looks] for sight in sights]
-    return [sight.squares[kept] for sight, kept in zip(sights, white, strict=True)]
 
 
 def _seen_in(
@@ -167,7 +167,7 @@ def decode(content: bytes, *, max_pixels: int) -> Image.Image:
     """Returns all pixels of the image in `content`: RGB in sRGB, upright, on white; the first one.
 
     Raises:
-        ImageError: as `read_squares`.
+        ImageError: as `read_sights`.
     """
     return on_background(decode_rgb(content, max_pixels=max_pixels), "white")
 
@@ -176,11 +176,11 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
     """Returns as `decode`, with the opacity apart.
 
     Raises:
-        ImageError: as `read_squares`.
+        ImageError: as `read_sights`.
     """
 
     def look(image: Image.Image) -> Rgb:
-        image.load()
+        load(image, content)
         return upright_pixels(image, (0, 0, *image.size), file_turn(image, content))[0]
 
     open_again = partial(opened, content, max_pixels)
@@ -188,7 +188,9 @@ def decode_rgb(content: bytes, *, max_pixels: int) -> Rgb:
     return rgb
 
 
-def _needed_size(ways: Sequence[Preprocessing], scale: int) -> tuple[int, int]:
+def _needed_size(
+    ways: Sequence[Preprocessing], scale: int, full: tuple[int, int], form: RenditionForm | None
+) -> tuple[int, int]:
     """Returns the (width, height) below which an upright picture should not be decoded."""
     sides = [
         (how.resize, how.resize) if isinstance(how.resize, int) else how.resize[::-1]
@@ -196,7 +198,10 @@ def _needed_size(ways: Sequence[Preprocessing], scale: int) -> tuple[int, int]:
     ]
     # Without a way to preprocess there is nothing to resize to: the smallest will do.
     width, height = (scale * max(side) for side in zip(*sides, strict=True)) if sides else (1, 1)
-    return width, height
+    if form is None:
+        return width, height
+    shown = rendition_size(*full, form.side)
+    return max(width, shown[0]), max(height, shown[1])
 
 
 def preprocess(image: Image.Image, how: Preprocessing, box: Box | None = None) -> Pixels:

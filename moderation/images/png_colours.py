@@ -10,9 +10,11 @@ import struct
 import zlib
 
 from moderation.images.colour_codes import SRGB, SRGB_CURVE, coded_profile, stated_profile
-from moderation.images.icc import Profile, parametric_curve, read_profile
+from moderation.images.embedded_profile import embedded_profile
+from moderation.images.icc import Profile
+from moderation.images.icc_curves import parametric_curve
 from moderation.images.png_chunks import png_chunks
-from moderation.images.profile_length import LONGEST_PROFILE, refuse_long_profile
+from moderation.images.profile_length import LONGEST_PROFILE
 
 _KINDS = (b"cICP", b"iCCP", b"sRGB", b"gAMA", b"cHRM")
 
@@ -29,7 +31,7 @@ def png_profile(content: bytes) -> Profile | None:
     """Returns the profile of a PNG's values; None where they are sRGB.
 
     Raises:
-        ImageError: it has too many chunks, a profile that is too long, or is HDR.
+        ImageError: it has too many chunks, is HDR, or as `embedded_profile`.
     """
     chunks = _colour_chunks(content)
     if cicp := chunks.get(b"cICP"):
@@ -37,7 +39,7 @@ def png_profile(content: bytes) -> Profile | None:
         coded = coded_profile(primaries, transfer) if (matrix, full) == (0, 1) else None
         if coded:
             return coded
-    if b"iCCP" in chunks and (profile := read_profile(_unpacked_profile(chunks[b"iCCP"]))):
+    if b"iCCP" in chunks and (profile := embedded_profile(_unpacked_profile(chunks[b"iCCP"]))):
         return profile
     if chunks.get(b"sRGB", b"\xff")[0] in _PERCEPTUAL_TO_ABSOLUTE:
         return None
@@ -62,20 +64,14 @@ def _colour_chunks(content: bytes) -> dict[bytes, bytes]:
 
 
 def _unpacked_profile(data: bytes) -> bytes:
-    """Returns the profile of an iCCP chunk; nothing where it has no name or cannot be unpacked.
-
-    Raises:
-        ImageError: it is too long.
-    """
+    """Returns the profile of an iCCP chunk; nothing where it has no name or cannot be unpacked."""
     name_end = data.find(b"\0", 0, 80)
     if name_end < 1 or data[name_end + 1 : name_end + 2] != b"\0":
         return b""
     try:
-        profile = zlib.decompressobj().decompress(data[name_end + 2 :], LONGEST_PROFILE + 1)
+        return zlib.decompressobj().decompress(data[name_end + 2 :], LONGEST_PROFILE + 1)
     except zlib.error:
         return b""
-    refuse_long_profile(profile)
-    return profile
 
 
 def _gamma_profile(chunks: dict[bytes, bytes]) -> Profile | None:

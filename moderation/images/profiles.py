@@ -6,14 +6,22 @@ import struct
 
 from PIL import Image
 
-from moderation.images.boxes import coded_colours
-from moderation.images.colour_codes import coded_profile, refuse_hdr
-from moderation.images.icc import Profile, has_cicp_of_hdr, read_profile
+from moderation.images.avif_data import avif_data
+from moderation.images.boxes import stated_codes
+from moderation.images.colour_codes import coded_profile
+from moderation.images.embedded_profile import embedded_profile
+from moderation.images.icc import Profile
+from moderation.images.jpeg_segments import segments
 from moderation.images.png_colours import png_profile
-from moderation.images.profile_length import refuse_long_profile
 
 #: Where an opened image carries its profile, beside what Pillow found.
 PROFILE = "profile that counts"
+
+#: Among the flags of a WebP.
+_ANIMATION = 2
+
+#: How a segment of a JPEG begins that holds a part of a profile; its number and their count follow.
+_APP2, _IN_PARTS = 0xE2, b"ICC_PROFILE\0"
 
 #: Of the header of a BMP, from the start of the file: its length, what its colours are, where a
 #: profile lies after the first 14 bytes, and how long it is. The numbers that describe colours
@@ -26,24 +34,55 @@ def counting_profile(content: bytes, image: Image.Image) -> Profile | None:
     """Returns the profile of an opened image's values; None where they are sRGB.
 
     Raises:
-        ImageError: its profile is too long, or it is HDR.
+        ImageError: it is HDR, or as `embedded_profile`.
     """
     if image.format == "PNG":
         return png_profile(content)
     if image.format == "BMP":
         return _bmp_profile(content)
+    if image.format in ("JPEG", "MPO"):
+        return embedded_profile(_jpeg_profile(content))
+    if image.format == "WEBP" and _is_animated_webp(content):
+        return None
     if image.info.get("icc_profile"):
-        return _read(image.info["icc_profile"])
-    if image.format in ("AVIF", "HEIF") and (codes := coded_colours(content)):
-        return coded_profile(*codes, of_video=True)
+        return embedded_profile(image.info["icc_profile"])
+    if image.format in ("AVIF", "HEIF"):
+        return _coded(content)
     return None
 
 
-def _read(content: bytes) -> Profile | None:
-    refuse_long_profile(content)
-    if has_cicp_of_hdr(content):
-        refuse_hdr()
-    return read_profile(content)
+def _is_animated_webp(content: bytes) -> bool:
+    """Whether a WebP says that it is an animation, of which browsers ignore the profile."""
+    return content[12:16] == b"VP8X" and bool(content[20] & _ANIMATION)
+
+
+def _coded(content: bytes) -> Profile | None:
+    """Returns what an AVIF or HEIC states by codes: in its boxes, or else an AVIF in its data."""
+    if codes := stated_codes(content):
+        return coded_profile(*codes[:2], of_video=True)
+    colours = avif_data(content).colours
+    return coded_profile(*colours.codes[:2], of_video=True) if colours else None
+
+
+def _jpeg_profile(content: bytes) -> bytes:
+    """Returns the profile that segments of a JPEG hold in parts; nothing where they do not agree.
+
+    Browsers stop at the last part that is missing: of two profiles the first counts.
+    """
+    parts: dict[int, bytes] = {}
+    expected = 0
+    for marker, start in segments(content):
+        end = start - 2 + int.from_bytes(content[start - 2 : start])
+        head = start + len(_IN_PARTS)
+        if marker != _APP2 or not content.startswith(_IN_PARTS, start) or end <= head + 2:
+            continue
+        number, count = content[head], content[head + 1]
+        if not 1 <= number <= count or count != (expected or count) or number in parts:
+            return b""
+        expected, parts[number] = count, content[head + 2 : end]
+        if len(parts) == expected:
+            return b"".join(parts[number] for number in sorted(parts))
+    return b""
 
 
 def _bmp_profile(content: bytes) -> Profile | None:
@@ -52,4 +91,4 @@ def _bmp_profile(content: bytes) -> Profile | None:
     size, kind, start, length = _BMP_HEADER.unpack_from(content)
     if size < _BMP_WITH_PROFILE or kind != _EMBEDDED:
         return None
-    return _read(content[14 + start : 14 + start + length])
+    return embedded_profile(content[14 + start : 14 + start + length])

@@ -1,7 +1,8 @@
 """A picture -> the parts of it that are looked at, each of which becomes one square.
 
 A model sees a square. Of a picture 3:1 a crop at the centre shows a third; so pictures beyond 4:3
-are seen as a whole, with bars, and in overlapping squares besides. Imports nothing.
+are seen as a whole, with bars, and in overlapping squares besides. Where most of a picture is
+border, what lies within it is seen too. Imports nothing.
 """
 
 from __future__ import annotations
@@ -29,6 +30,9 @@ _MOST_IN_ROW = 9
 #: The view of the whole picture, and the first one, which a model's own preprocessing gives.
 _BESIDE_TILES = 2
 
+#: The share of N views that the content of a picture with borders gets: a third, one at least.
+_OF_CONTENT = 3
+
 
 class View(NamedTuple):
     """A part of a picture that becomes one square.
@@ -43,20 +47,27 @@ class View(NamedTuple):
     is_whole: bool = True
 
 
-def picture_views(box: Box, views: Views) -> tuple[View, ...]:
+def picture_views(box: Box, views: Views, content: Box | None = None) -> tuple[View, ...]:
     """Returns the views of a picture; the first one is what the model's preprocessing shows.
 
     Under `auto` a picture beyond 4:3 is also shown whole, with bars, and covered by squares in a
     row: both ends and the middle are among them. `N` covers every picture by up to N views, in
-    as many rows as they allow.
+    as many rows as they allow. Where most of a picture is border, its content is covered too,
+    as if it were a picture of its own.
 
     Args:
         box: the picture, w x h.
         views: how many.
+        content: the part of it within its borders, where these matter.
     """
     first, whole = View(box, is_whole=False), View(box)
     width, height = box[2] - box[0], box[3] - box[1]
     ratio = max(width, height) / min(width, height)
+    if content is not None and views != 1:
+        if views == "auto":
+            return (*picture_views(box, "auto"), *picture_views(content, "auto"))
+        inner = max(1, views // _OF_CONTENT)
+        return (*picture_views(box, views - inner), *picture_views(content, inner))
     if views == 1 or (views == "auto" and ratio <= _PLAIN_RATIO):
         return (first,)
     if views == "auto":
@@ -66,7 +77,7 @@ def picture_views(box: Box, views: Views) -> tuple[View, ...]:
 
 def most_views(views: Views) -> int:
     """Returns how many views a picture can have."""
-    return _MOST_IN_ROW + _BESIDE_TILES if views == "auto" else views
+    return 2 * (_MOST_IN_ROW + _BESIDE_TILES) if views == "auto" else views
 
 
 def rows_of_views(views: Views) -> int:

@@ -85,6 +85,19 @@ class LabelScore(_Response):
     outcome: Action | None
 
 
+class Rendition(_Response):
+    """The picture that was judged, as a file: for the host to serve in place of the upload.
+
+    `name` is its name in the folder of renditions, `sha256` that of its bytes; sides in pixels.
+    """
+
+    sha256: str
+    name: str
+    format: Literal["webp", "jpeg", "png"]
+    width: int
+    height: int
+
+
 class Verdict(_Response):
     """What one policy says of one image; the same image, policy and model give the same verdict."""
 
@@ -103,6 +116,12 @@ class Verdict(_Response):
     looks: int = Field(1, ge=1, description="How many squares of it were looked at.")
     exhaustive: bool = Field(True, description="Whether no frame was passed over.")
     oddities: tuple[str, ...] = Field((), description="What viewers read differently in the file.")
+    doubts: tuple[str, ...] = Field(
+        (), description="What sends the file to review by the worker's settings."
+    )
+    rendition: Rendition | None = Field(
+        None, description="The picture that was judged, if the worker wrote it."
+    )
     action: Action
     flagged: bool
     categories: dict[str, bool]
@@ -128,19 +147,28 @@ class ModerationResponse(_Response):
 
 
 class EmbeddingResponse(_Response):
-    """An image's feature: `width` little-endian float32 numbers, a row of unit length."""
+    """The features of an image, one for each look at it: rows of unit length, the first one first.
+
+    A row is `width` little-endian float32 numbers.
+    """
 
     schema_version: Literal[1] = 1
     request_id: str
     image_sha256: str
     model: ModelStamp
-    feature: Base64Bytes = Field(repr=False)
+    looking: str = Field(
+        pattern=r"^frames=\d+ views=(auto|\d+)$",
+        description="How much of a file is looked at, by the worker's settings.",
+    )
+    looks: int = Field(ge=1, description="How many squares of it were looked at.")
+    features: Base64Bytes = Field(repr=False)
     width: int = Field(ge=1)
 
     @model_validator(mode="after")
-    def _as_wide_as_response_says(self) -> Self:
-        if len(self.feature) != 4 * self.width:
-            raise ValueError(f"{len(self.feature)} bytes for {self.width} numbers")
+    def _as_long_as_response_says(self) -> Self:
+        if len(self.features) != 4 * self.width * self.looks:
+            told = f"{len(self.features)} bytes for {self.looks} rows of {self.width} numbers"
+            raise ValueError(told)
         return self
 
 

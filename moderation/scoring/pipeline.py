@@ -7,9 +7,7 @@ process: the encoders, loaded once, and each policy's label features, computed o
 from __future__ import annotations
 
 import hashlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple, Self
 
@@ -17,39 +15,28 @@ from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import PolicyError, PolicyProblem, RequestError
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.looks import Looking, Sight
+from moderation.images.rendition import RenditionForm
 from moderation.messages import ModelStamp, QueueName, Verdict
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.verdict import Basis, Decision, decide, deciding_look, make_verdict
+from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
+from moderation.scoring.publication import Publish, published_verdicts
+from moderation.scoring.served import LoadedModel, ServedPolicy
+from moderation.scoring.timer import Timer
+from moderation.scoring.verdict import Basis, make_verdict
 
 #: Called with the id of a model and how many images go through it together.
 BatchObserver = Callable[[str, int], None]
 
 
-class Timer:
-    """Seconds by step of the pipeline."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def step(self, name: str) -> Iterator[None]:
-        """Adds the time that the block takes to the step's."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            taken = time.perf_counter() - start
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 6)
-
-
 class Embedding(NamedTuple):
-    """What a pipeline embeds: a (d,) feature, with the hash of its image and its model."""
+    """What a pipeline embeds: (v, d) features of the looks at an image, and how they were made."""
 
     image_sha256: str
     model: ModelStamp
-    feature: Float32s
+    looking: Looking
+    features: Float32s
 
 
 class SeenImage(NamedTuple):
@@ -57,29 +44,6 @@ class SeenImage(NamedTuple):
 
     features: Float32s
     sight: Sight
-
-
-class LoadedModel(NamedTuple):
-    """A pipeline's model, ready for images; `reference` is what policies and requests call it."""
-
-    reference: str
-    encoder: Encoder
-    batcher: Batcher
-
-
-class ServedPolicy(NamedTuple):
-    """A policy bound to its model; `basis` is what its decisions rest on beside the image."""
-
-    basis: Basis
-    classifier: Classifier
-    model: LoadedModel
-
-    def decide(self, features: Float32s) -> tuple[int, Decision]:
-        """Returns the look of (v, d) features that decides, and the decision on it."""
-        cosines = self.classifier.similarities(features)
-        scores = self.classifier.scores(cosines)
-        look = deciding_look(self.basis.policy, cosines, scores)
-        return look, decide(self.basis.policy, cosines[look], scores[look])
 
 
 class Pipeline:
@@ -95,6 +59,9 @@ class Pipeline:
         override_model: str | None = None,
         batch_size: int | None = None,
         observe: BatchObserver | None = None,
+        oddities: OddityRule = "review",
+        unseen: UnseenRule = "allow",
+        form: RenditionForm | None = None,
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
@@ -108,6 +75,9 @@ class Pipeline:
             batch_size: images that go through an encoder together, at most; None takes what
                 suits its device.
             observe: called with the model's id and the number of images of each batch.
+            oddities: see `Conditions`.
+            unseen: see `Conditions`.
+            form: of the renditions that are made; None makes none.
 
         Raises:
             ModelError: a model cannot be loaded.
@@ -115,6 +85,7 @@ class Pipeline:
         """
         self.policies = dict(policies)
         self._decoders = decoders
+        self._conditions = Conditions(decoders.limits.looking, oddities, unseen, form)
         model_of = {
             name: override_model or policy.model or default_model
             for name, policy in policies.items()
@@ -142,7 +113,7 @@ class Pipeline:
         basis = Basis(
             policy=classifier.policy,
             model=model.encoder.stamp,
-            looking=self._decoders.limits.looking,
+            conditions=self._conditions,
             logit_scale=classifier.logit_scale,
             logit_bias=classifier.logit_bias,
         )
@@ -192,15 +163,19 @@ class Pipeline:
         timer: Timer | None = None,
         queue: QueueName = "interactive",
     ) -> Embedding:
-        """Returns the feature of an image: of its first frame, as the model's preprocessing has it.
+        """Returns the features of an image: of the same looks as a verdict on it.
 
         Raises:
             ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
-        timer = timer or Timer()
-        [seen] = self._seen(content, [model], timer, queue, looking=Looking()).values()
-        return Embedding(hashlib.sha256(content).hexdigest(), model.encoder.stamp, seen.features[0])
+        [seen] = self._seen(content, [model], timer or Timer(), queue).values()
+        return Embedding(
+            image_sha256=hashlib.sha256(content).hexdigest(),
+            model=model.encoder.stamp,
+            looking=self._decoders.limits.looking,
+            features=seen.features,
+        )
 
     def moderate(
         self,
@@ -211,8 +186,12 @@ class Pipeline:
         timer: Timer | None = None,
         queue: QueueName = "interactive",
         image_sha256: str | None = None,
+        publish: Publish | None = None,
     ) -> tuple[Verdict, ...]:
         """Returns a verdict for each policy; the image is embedded once for each model.
+
+        The verdicts name the image's rendition if it was published, which it is unless one of them
+        is to block it.
 
         Args:
             content: the image's file.
@@ -221,23 +200,28 @@ class Pipeline:
             timer: gets what each step takes.
             queue: whose turn it takes.
             image_sha256: of the content, where it is known.
+            publish: is given the rendition, if the pipeline makes any.
 
         Raises:
             ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
         timer = timer or Timer()
-        seen = self._seen(content, [policy.model for policy in policies], timer, queue)
+        models, form = [policy.model for policy in policies], self._conditions.rendition
+        seen = self._seen(content, models, timer, queue, form=form)
         images = [seen[policy.model.reference] for policy in policies]
+        for image in images:
+            self._conditions.refuse_oddities(image.sight.oddities)
         with timer.step("decide"):
             pairs = zip(policies, images, strict=True)
             decided = [policy.decide(image.features) for policy, image in pairs]
         image_sha256 = image_sha256 or hashlib.sha256(content).hexdigest()
-        return tuple(
+        verdicts = tuple(
             make_verdict(
                 policy.basis.policy,
                 decision,
                 seen=image.sight.seen(look),
+                conditions=policy.basis.conditions,
                 model=policy.basis.model,
                 request_id=request_id,
                 image_sha256=image_sha256,
@@ -245,6 +229,8 @@ class Pipeline:
             )
             for policy, image, (look, decision) in zip(policies, images, decided, strict=True)
         )
+        file = images[0].sight.rendition if images else None
+        return published_verdicts(verdicts, file, publish, timer)
 
     def _seen(
         self,
@@ -252,13 +238,13 @@ class Pipeline:
         models: Iterable[LoadedModel],
         timer: Timer,
         queue: QueueName,
-        looking: Looking | None = None,
+        form: RenditionForm | None = None,
     ) -> dict[str, SeenImage]:
         """Returns what each model sees of an image, by its reference."""
         each = {model.reference: model for model in models}.values()
         ways = [model.encoder.preprocessing for model in each]
         with timer.step("decode"):
-            sights = self._decoders.sights(content, ways, queue, looking=looking)
+            sights = self._decoders.sights(content, ways, queue, form=form)
         with timer.step("encode"):
             return {
                 model.reference: SeenImage(model.batcher.features(sight.squares, queue), sight)

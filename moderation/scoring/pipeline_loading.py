@@ -9,6 +9,7 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
+from moderation.images.rendition import RenditionForm
 from moderation.policy import Policy
 from moderation.scoring.pipeline import BatchObserver, Pipeline
 from moderation.settings import Settings
@@ -21,6 +22,7 @@ def load_pipeline(
     override_model: str | None = None,
     observe: BatchObserver | None = None,
     on_decoder_end: Callable[[], None] | None = None,
+    form: RenditionForm | None = None,
 ) -> Pipeline:
     """Returns a pipeline for the policies.
 
@@ -30,6 +32,7 @@ def load_pipeline(
         override_model: wins over what they name.
         observe: called for each batch.
         on_decoder_end: called each time that an image ends a decoder.
+        form: of the renditions that it makes; None makes none.
 
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
@@ -54,6 +57,9 @@ def load_pipeline(
             override_model=override_model,
             batch_size=settings.batch_size,
             observe=observe,
+            oddities=settings.oddities,
+            unseen=settings.unseen,
+            form=form,
         )
         decoders.wait_until_ready()
     except BaseException:

@@ -13,15 +13,19 @@ import numpy as np
 import numpy.typing as npt
 
 from moderation.encoders.encoder import Float32s
-from moderation.images.looks import Looking, Seen
+from moderation.images.looks import Seen
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
 from moderation.policy import Policy
+from moderation.scoring.conditions import Conditions, raised_action
 
 #: The action of each outcome; 0, where nothing fired, is allowed too.
 ACTIONS: tuple[Action, ...] = ("allow", "allow", "review", "block")
 _OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
 
 Outcomes = npt.NDArray[np.int8]
+
+#: (n,) how many of m rows belong to each of n images, which have their rows beside each other.
+LookCounts = npt.NDArray[np.intp]
 
 
 def outcomes(policy: Policy, similarities: Float32s, scores: Float32s) -> Outcomes:
@@ -54,21 +58,36 @@ def actions(fired: Outcomes) -> npt.NDArray[np.int8]:
 
 
 def deciding_look(policy: Policy, similarities: Float32s, scores: Float32s) -> int:
-    """Returns which of v looks decides on an image: the worst, whatever frame or part it shows.
+    """Returns which of v looks decides on one image; see `deciding_looks`."""
+    return int(deciding_looks(policy, similarities, scores, np.array([len(scores)]))[0])
+
+
+def deciding_looks(
+    policy: Policy, similarities: Float32s, scores: Float32s, looks: LookCounts
+) -> npt.NDArray[np.intp]:
+    """Returns (n,) the row of the look that decides on each image: the worst, whatever it shows.
 
     It is the look with the most severe action; among several of these, the one where an acting
     label scores highest; and then the first.
 
     Args:
         policy: with k labels.
-        similarities: (v, k) cosines.
-        scores: (v, k) in [0, 1].
+        similarities: (m, k) cosines.
+        scores: (m, k) in [0, 1].
+        looks: how many of the m rows each image has, one or more.
     """
     severity = actions(outcomes(policy, similarities, scores))
     acts = np.array([label.acts for label in policy.labels])
     highest = scores[:, acts].max(axis=1, initial=0.0)
-    # max() keeps the first of equals.
-    return max(range(len(scores)), key=lambda look: (severity[look], highest[look]))
+    image = np.repeat(np.arange(len(looks)), looks)
+    # Sorted by the last key first, and equals stay as they were.
+    worst_first = np.lexsort((-highest, -severity, image))
+    return worst_first[first_looks(looks)]
+
+
+def first_looks(looks: LookCounts) -> npt.NDArray[np.intp]:
+    """Returns (n,) the row of each image's first look."""
+    return np.cumsum(looks) - looks
 
 
 @dataclass(frozen=True)
@@ -140,12 +159,18 @@ def make_verdict(
     decision: Decision,
     *,
     seen: Seen,
+    conditions: Conditions,
     model: ModelStamp,
     request_id: str,
     image_sha256: str,
     timings: dict[str, float],
 ) -> Verdict:
-    """Returns the verdict: the decision with all that is needed to replay it."""
+    """Returns the verdict: the decision with all that is needed to replay it.
+
+    A file that gives doubts under the conditions is not allowed, whatever its scores.
+    """
+    doubts = conditions.doubts(seen)
+    action = raised_action(decision.action, doubts)
     return Verdict(
         request_id=request_id,
         image_sha256=image_sha256,
@@ -155,8 +180,9 @@ def make_verdict(
         looks=seen.looks,
         exhaustive=seen.is_exhaustive,
         oddities=seen.oddities,
-        action=decision.action,
-        flagged=decision.flagged,
+        doubts=doubts,
+        action=action,
+        flagged=action != "allow",
         categories=decision.categories,
         category_scores=decision.category_scores,
         policy=policy.stamp,
@@ -175,7 +201,7 @@ class DecisionKey(NamedTuple):
     policy_sha256: str
     model_fingerprint: str
     preprocessing: str
-    looking: str
+    conditions: str
 
 
 @dataclass(frozen=True)
@@ -184,7 +210,7 @@ class Basis:
 
     policy: Policy
     model: ModelStamp
-    looking: Looking
+    conditions: Conditions
     logit_scale: float
     logit_bias: float | None
 
@@ -193,5 +219,5 @@ class Basis:
         """What makes two decisions on one image the same."""
         model = self.model
         return DecisionKey(
-            self.policy.sha256, model.fingerprint, model.preprocessing, self.looking.text
+            self.policy.sha256, model.fingerprint, model.preprocessing, self.conditions.text
         )

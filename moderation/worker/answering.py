@@ -21,34 +21,31 @@ from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.records import Answer, Decided, Quarantined
 from moderation.errors import (
     EncoderFailed,
-    LogError,
-    LogUnavailable,
     ModerationError,
     RequestError,
     TransientError,
 )
 from moderation.images.fetch.fetcher import Fetcher
-from moderation.messages import Verdict
+from moderation.images.rendition import RenditionFile
+from moderation.images.rendition_folder import RenditionFolder
+from moderation.messages import Verdict, strictest_action
 from moderation.queue.registry import Accepted, Registry
-from moderation.scoring.pipeline import Pipeline, ServedPolicy, Timer
+from moderation.scoring.pipeline import Pipeline
+from moderation.scoring.served import ServedPolicy
+from moderation.scoring.timer import Timer
 from moderation.settings import Settings
 from moderation.worker.arrival import ArrivedRequest
 from moderation.worker.metrics import Metrics
+from moderation.worker.outages import AWAY, Outages
 from moderation.worker.quarantine import deaths_of_workers, fault_of_worker, quarantine_reason
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: The decision log cannot be used: an operator mends it, and until then nothing is answered.
-AWAY = (LogUnavailable, LogError)
-
 #: A request that this many workers died of is suspicious; suspects are tried one at a time.
 _SUSPICIOUS = 2
 #: How long a worker pauses after its encoder has failed, in seconds.
-_BROKEN_SECONDS = 5.0
-
-#: Pauses between two tries to reach the decision log, in seconds.
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+_BROKEN_SECONDS, _PAUSE = 5.0, 0.1
 
 
 def may_answer_later(error: Exception) -> bool:
@@ -77,6 +74,7 @@ class Answerer:
         metrics: count what happens.
         worker: the name of this process among those that ever were.
         stopping: whether the worker has been told to end; then nothing is waited for.
+        renditions: where the pictures that were judged are written, if they are.
     """
 
     settings: Settings
@@ -87,8 +85,13 @@ class Answerer:
     metrics: Metrics
     worker: str
     stopping: Callable[[], bool]
+    renditions: RenditionFolder | None = None
     _one_suspect: threading.Lock = field(default_factory=threading.Lock, init=False)
-    _log_is_away: bool = field(default=False, init=False)
+    _outages: Outages = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Well before a request would be taken for lost.
+        self._outages = Outages(self.settings.visibility_timeout_seconds / 2, self.stopping)
 
     def answer(self, request: ArrivedRequest) -> Answer:
         """Returns the final answer to a request, once the log has it.
@@ -111,12 +114,12 @@ class Answerer:
         """Waits for some seconds, so that a worker that is broken does not take all requests."""
         until = time.monotonic() + _BROKEN_SECONDS
         while not self.stopping() and time.monotonic() < until:
-            time.sleep(_FIRST_PAUSE)
+            time.sleep(_PAUSE)
 
     def _known_answer(self, request: ArrivedRequest) -> Answer | None:
         """Returns the answer that a request has already."""
         name, digest = request.submission.request_id, request.submission.request_sha256
-        known = self._answer_of_log(lambda: self.decisions.answer(name, digest))
+        known = self._outages.of_log(lambda: self.decisions.answer(name, digest))
         if known is not None:
             self.metrics.redelivered()
         return known
@@ -173,7 +176,7 @@ class Answerer:
         verdicts = self._answer_verdicts(request, policies, content, timer)
         bases = [policy.basis for policy in policies]
         with timer.step("log"):
-            answer = self._answer_of_log(
+            answer = self._outages.of_log(
                 lambda: self.decisions.decide(request.submission, bases, verdicts)
             )
         self.metrics.stepped(timer.seconds)
@@ -192,9 +195,9 @@ class Answerer:
         request_id = request.submission.request_id
         image_sha256 = hashlib.sha256(content).hexdigest()
         keys = [policy.basis.key for policy in policies]
-        known = self._answer_of_log(lambda: self.decisions.recall(image_sha256, keys))
-        recalled = tuple(verdict for verdict in known if verdict is not None)
-        if len(recalled) == len(keys):
+        known = self._outages.of_log(lambda: self.decisions.recall(image_sha256, keys))
+        recalled = self._recalled_verdicts(known)
+        if recalled is not None:
             self.metrics.recalled(len(recalled))
             changes = {"request_id": request_id, "timings": {**timer.seconds}}
             return tuple(verdict.model_copy(update=changes) for verdict in recalled)
@@ -205,7 +208,27 @@ class Answerer:
             timer=timer,
             queue=request.arrival.queue,
             image_sha256=image_sha256,
+            publish=self._publish if self.renditions else None,
         )
+
+    def _recalled_verdicts(self, known: Sequence[Verdict | None]) -> tuple[Verdict, ...] | None:
+        """Returns the verdicts that the log has, if it has all and their rendition is there."""
+        recalled = tuple(verdict for verdict in known if verdict is not None)
+        if len(recalled) < len(known):
+            return None
+        folder, named = self.renditions, {verdict.rendition for verdict in recalled}
+        if folder is None or strictest_action(recalled) == "block":
+            return tuple(verdict.model_copy(update={"rendition": None}) for verdict in recalled)
+        rendition = named.pop()
+        if named or rendition is None:  # another policy blocked the image, or a writer changed
+            return None
+        name = rendition.name
+        return recalled if self._outages.of_folder(lambda: folder.has(name)) else None
+
+    def _publish(self, file: RenditionFile) -> None:
+        """Writes a rendition; waits for a folder that is away as for the log."""
+        if (folder := self.renditions) is not None:
+            self._outages.of_folder(lambda: folder.write(file))
 
     def _quarantined_answer(
         self, request: ArrivedRequest, error: ModerationError, deaths: int
@@ -220,7 +243,7 @@ class Answerer:
             accepted = Accepted(request.message, arrival.queue, arrival.sent_at or time.time())
             name, most = request.submission.request_id, self.settings.quarantine_bytes
             self._note_answering(lambda: self.registry.quarantine(name, accepted, most_bytes=most))
-        answer = self._answer_of_log(
+        answer = self._outages.of_log(
             lambda: self.decisions.quarantine(
                 request.submission, reason, error, deliveries=deaths, retries=arrival.retries
             )
@@ -235,38 +258,6 @@ class Answerer:
     def _give_back_unanswered(self, request: ArrivedRequest) -> None:
         name = request.submission.request_id
         self._note_answering(lambda: self.registry.give_back(name, self.worker))
-
-    def _answer_of_log(self, ask: Callable[[], T]) -> T:
-        """Returns what the log answers; waits for a database that is down.
-
-        As it waits here, and not in the queue, the worker takes no more requests than it can hold.
-
-        Raises:
-            LogUnavailable, LogError: it stayed away too long, or the worker is to end.
-        """
-        # Well before the request would be taken for lost.
-        deadline = time.monotonic() + self.settings.visibility_timeout_seconds / 2
-        pause = _FIRST_PAUSE
-        while True:
-            try:
-                answer = ask()
-            except AWAY as error:
-                self._note_waiting_answers(away=error)
-                if self.stopping() or time.monotonic() + pause > deadline:
-                    raise
-            else:
-                self._note_waiting_answers(away=None)
-                return answer
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
-
-    def _note_waiting_answers(self, *, away: ModerationError | None) -> None:
-        """Logs a line when answers begin to wait for the decision log, and when they go on."""
-        if away is not None and not self._log_is_away:
-            log.error("requests wait for the decision log: %s", away)
-        if away is None and self._log_is_away:
-            log.warning("the decision log answers again")
-        self._log_is_away = away is not None
 
     def _note_answering(self, note: Callable[[], T]) -> T | None:
         """Notes something in Redis; if that fails, the request is answered all the same.

@@ -10,6 +10,7 @@ from functools import partial
 from moderation.decision_log.ledger import count_open
 from moderation.decision_log.log import open_log
 from moderation.images.fetch.fetcher import Fetcher
+from moderation.images.rendition_folder import RenditionFolder
 from moderation.messages import QUEUES, QueueName
 from moderation.queue.celery_app import connect, node_name
 from moderation.queue.recovery import Recovery
@@ -34,6 +35,7 @@ def run_worker(
     *,
     queues: Iterable[QueueName],
     name: str,
+    renditions: RenditionFolder | None = None,
 ) -> int:
     """Assembles a worker, and serves the queues until told to stop; returns the exit code.
 
@@ -60,6 +62,7 @@ def run_worker(
             metrics,
             worker=worker,
             stopping=is_stopping,
+            renditions=renditions,
         )
         app = create_app_with_tasks(settings, pipeline, fetcher, answerer, metrics)
         stack.enter_context(

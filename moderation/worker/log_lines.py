@@ -30,6 +30,7 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 EXTRA = (
     "policies",
     "actions",
+    "oddities",
     "queue",
     "seconds",
     "reason",

@@ -18,13 +18,16 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 
 from moderation.decision_log.records import Reason
 from moderation.errors import ModerationError, TransientError
+from moderation.images.oddities.names import Oddity
 from moderation.messages import QUEUES, Action, ModelStamp, Verdict
 from moderation.policy import Policy
+from moderation.scoring.conditions import UNSEEN_FRAMES, found_oddities
 from moderation.worker.arrival import Arrival
 
 #: Stands for a value that is not known here.
 OTHER = "other"
 
+_ODDITIES = (*get_args(Oddity), UNSEEN_FRAMES)
 OUTCOMES = ("decided", "quarantined", "embedded")
 STEPS = ("fetch", "decode", "encode", "decide", "log")
 WebhookResult = Literal["delivered", "failed", "retried"]
@@ -92,6 +95,9 @@ class Metrics:
         self._fired = self._counter("labels_fired", text, "policy", "label", "action")
         text = "Decisions that were in the log already."
         self._recalled = self._counter("recalled_decisions", text)
+        text = "Images that were decided on, by what viewers read differently in the file."
+        self._oddities = self._counter("oddities", text, "oddity")
+        _begin_series(self._oddities, _ODDITIES)
 
     def _work_metrics(self) -> None:
         text = "What each step of a request took."
@@ -162,6 +168,9 @@ class Metrics:
 
     def decided(self, verdicts: Iterable[Verdict], arrival: Arrival) -> None:
         """Counts that a request got its verdicts."""
+        verdicts = tuple(verdicts)
+        for oddity in {name for verdict in verdicts for name in found_oddities(verdict)}:
+            self._oddities.labels(oddity if oddity in _ODDITIES else OTHER).inc()
         for verdict in verdicts:
             known = verdict.policy.id in self._policies
             policy = verdict.policy.id if known else OTHER

@@ -26,12 +26,14 @@ from moderation.messages import (
     ModerationResponse,
 )
 from moderation.queue.celery_app import create_app
+from moderation.scoring.conditions import found_oddities
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
-from moderation.worker.answering import AWAY, Answerer, TryAgain
+from moderation.worker.answering import Answerer, TryAgain
 from moderation.worker.arrival import Arrival, arrival_of_task, read_arrived_request
 from moderation.worker.log_lines import about
 from moderation.worker.metrics import Metrics
+from moderation.worker.outages import AWAY
 
 TaskBody = Callable[..., dict[str, Any]]
 
@@ -116,11 +118,18 @@ def _response_of_task(answer: Answer, queue: str) -> dict[str, Any]:
         raise answer.error
     actions = {verdict.policy.id: verdict.action for verdict in answer.verdicts}
     decided = ", ".join(f"{policy} {action}" for policy, action in actions.items())
+    oddities = sorted({name for each in answer.verdicts for name in found_oddities(each)})
     log.info(
-        "%s: %s",
+        "%s: %s%s",
         answer.request_id,
         decided,
-        extra={"queue": queue, "policies": [*actions], "actions": [*actions.values()]},
+        f" ({', '.join(oddities)})" if oddities else "",
+        extra={
+            "queue": queue,
+            "policies": [*actions],
+            "actions": [*actions.values()],
+            "oddities": oddities or None,
+        },
     )
     response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
     return response.model_dump(mode="json")
@@ -140,7 +149,7 @@ def _try_task_again(task: Task, error: Exception) -> NoReturn:
 
 def _embedding_task(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> TaskBody:
     def embed(task: Task, request: dict[str, Any]) -> dict[str, Any]:
-        """Parses a request, fetches its image, returns its feature as plain JSON."""
+        """Parses a request, fetches its image, returns its features as plain JSON."""
         with about(str(task.request.id)), metrics.in_hand():
             arrival = arrival_of_task(task)
             if isinstance(request, dict):  # a host may leave the id to Celery, which names the task
@@ -154,8 +163,10 @@ def _embedding_task(pipeline: Pipeline, fetcher: Fetcher, metrics: Metrics) -> T
                 request_id=parsed.request_id,
                 image_sha256=made.image_sha256,
                 model=made.model,
-                feature=base64.b64encode(made.feature.astype("<f4").tobytes()),
-                width=len(made.feature),
+                looking=made.looking.text,
+                looks=len(made.features),
+                features=base64.b64encode(made.features.astype("<f4").tobytes()),
+                width=made.features.shape[1],
             )
             metrics.embedded(arrival)
             return response.model_dump(mode="json")

@@ -58,7 +58,8 @@ WHERE (SELECT count(*) FROM outbox o WHERE o.request_id = a.request_id) <> 1 ORD
 #: Decisions that exist more than once.
 _DOUBLED = """
 SELECT image_sha256 || ' ' || policy_sha256 AS what, count(*) AS number FROM decisions
-GROUP BY image_sha256, policy_sha256, model_fingerprint, preprocessing, looking HAVING count(*) > 1
+GROUP BY image_sha256, policy_sha256, model_fingerprint, preprocessing, conditions
+HAVING count(*) > 1
 """
 
 _REASONS = """

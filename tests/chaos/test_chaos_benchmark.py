@@ -23,6 +23,7 @@ from moderation.errors import ImageError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import Preprocessing
+from moderation.scoring.conditions import Conditions
 from tests.chaos.faults import FAULTS, GARBAGE, schedule
 from tests.chaos.images import HOSTILE, Photographs
 from tests.chaos.ledger import Ledger, count_final, reckon
@@ -67,7 +68,11 @@ def _insert(engine: Engine, table: str, **row: Any) -> None:
 def _decision(engine: Engine, name: str, image: str, policy: str) -> None:
     verdict = json.dumps({"policy": policy, "action": "block", "request_id": "first"})
     what = {"image_sha256": image, "policy_sha256": policy, "policy_id": policy}
-    how = {"model_fingerprint": "m", "preprocessing": "p", "looking": "frames=1 views=1"}
+    how = {
+        "model_fingerprint": "m",
+        "preprocessing": "p",
+        "conditions": Conditions().text,
+    }
     _insert(engine, "decisions", id=name, verdict=verdict, **what, **how)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -13,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from PIL import Image
 
 from moderation.client.client import Client
-from moderation.client.embedding import embed_on_workers, feature_row
+from moderation.client.embedding import embed_on_workers, feature_rows
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
@@ -28,10 +30,12 @@ from moderation.errors import (
     VerdictTimeout,
     WorkerError,
 )
-from moderation.images.pixels import read_squares
+from moderation.images.looks import DEFAULT_LOOKING
+from moderation.images.pixels import read_sights
 from moderation.messages import EmbeddingResponse
 from moderation.queue.celery_app import UNACKED
 from moderation.settings import Settings, load_settings
+from tests.support.hostile_files import saved
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
@@ -75,10 +79,14 @@ def test_features_of_workers_are_those_of_the_same_model_here(
         assert isinstance(answer, EmbeddingResponse)
         assert answer.image_sha256 == key
         assert answer.model == encoder.stamp
-        [frames] = read_squares(content, [encoder.preprocessing], max_pixels=10**8)
-        [here] = encoder.image_features(frames)
-        assert np.abs(feature_row(answer) - here).max() < 1e-5
-        assert feature_row(answer).dtype == np.float32
+        ways = [encoder.preprocessing]
+        [sight] = read_sights(content, ways, DEFAULT_LOOKING, max_pixels=10**8)
+        here = encoder.image_features(sight.squares)
+        rows = feature_rows(answer)
+        assert (answer.looking, answer.looks) == (DEFAULT_LOOKING.text, len(sight.looks))
+        assert np.abs(rows - here).max() < 1e-5
+        assert rows.shape == here.shape
+        assert rows.dtype == np.float32
 
 
 def test_more_images_than_the_window_holds_all_come_back_and_are_read_as_there_is_room(
@@ -159,7 +167,9 @@ def test_answers_that_are_there_come_before_the_error_that_ends_the_run(
         request_id="x",
         image_sha256=images[1][0],
         model=StubEncoder().stamp,
-        feature=base64.b64encode(np.ones(1, dtype="<f4").tobytes()),
+        looking=DEFAULT_LOOKING.text,
+        looks=2,
+        features=base64.b64encode(np.ones(2, dtype="<f4").tobytes()),
         width=1,
     )
     refused = failure("ModelError", "moderation.errors", "an image feature is not finite", "", "")
@@ -201,7 +211,9 @@ def test_a_run_that_is_closed_midway_leaves_nothing_in_redis(
     broker_url: str, images: Images
 ) -> None:
     before = keys_in(broker_url)
-    many = [(str(i), images[i % len(images)][1]) for i in range(200)]
+    # Of one look each, so that what is in hand is answered while the client waits for it.
+    small = Image.open(io.BytesIO(images[0][1])).convert("RGB").resize((64, 64))
+    many = [(str(i), saved(small, "PNG")) for i in range(200)]
     answers = embed_on_workers(many, model="starter", broker_url=broker_url, in_flight=100)
     with closing(answers):
         next(answers)
@@ -249,7 +261,11 @@ def test_wrong_settings_are_refused_before_anything_is_asked() -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"width": 2}, {"width": 0}, {"feature": "AAA="}, {"schema_version": 2}, {"model": 1}]
+    "change",
+    [
+        *({"width": 2}, {"width": 0}, {"looks": 2}, {"looks": 0}, {"features": "AAA="}),
+        *({"looking": "all"}, {"schema_version": 2}, {"model": 1}),
+    ],
 )
 def test_an_answer_of_another_shape_is_refused(
     change: dict[str, object], broker_url: str, images: Images
@@ -268,4 +284,4 @@ def test_an_image_that_is_embedded_is_not_in_the_workers_log(
     [(_, answer)] = embed_on_workers(images[:1], model="starter", broker_url=broker_url)
     assert isinstance(answer, EmbeddingResponse)
     assert f"{answer.request_id}: embedded" in worker.log()
-    assert answer.model_dump(mode="json")["feature"][:40] not in worker.log()
+    assert answer.model_dump(mode="json")["features"][:40] not in worker.log()

@@ -16,6 +16,8 @@ import pytest
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.tables import decisions, policies
 from moderation.errors import ImageError
+from moderation.images.rendition import RenditionFile, RenditionForm
+from moderation.scoring.conditions import Conditions
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import load_settings
 from tests.support.command_line import moderation
@@ -107,7 +109,10 @@ def test_export_writes_every_decision_in_every_format(log: DecisionLog, tmp_path
     assert [row["id"] for row in rows] == ids
     assert rows[0]["decided_at"] == NOW + timedelta(hours=2)
     assert json.loads(rows[0]["verdict"]) == json.loads(lines[0])["verdict"]
-    assert (rows[0]["looking"], rows[0]["logit_bias"]) == ("frames=1 views=1", None)
+    assert (rows[0]["conditions"], rows[0]["logit_bias"]) == (
+        Conditions().text,
+        None,
+    )
     assert sorted(path.name for path in tmp_path.glob("*a.*")) == ["a.csv", "a.jsonl", "a.parquet"]
 
 
@@ -172,9 +177,12 @@ def test_a_replay_with_the_image_looks_at_it_again(
 ) -> None:
     content = photographs[0].read_bytes()
     settings = load_settings(model="starter")
-    with load_pipeline(settings, {"weapons": WEAPONS}) as pipeline:
+    made: list[RenditionFile] = []
+    with load_pipeline(settings, {"weapons": WEAPONS}, form=RenditionForm(side=100)) as pipeline:
         served = pipeline.served(["weapons"])
-        verdicts = pipeline.moderate(content, served, request_id="r")
+        verdicts = pipeline.moderate(content, served, request_id="r", publish=made.append)
+    assert verdicts[0].rendition
+    assert made  # which a replay writes nowhere
     answer = decided(log.decide(submission("r"), [policy.basis for policy in served], verdicts))
     again = ("replay", answer.verdicts[0].decision_id or "", "--model", "starter", "--image")
     same = run(*again, str(photographs[0]), "--tolerance", "1e-4")

@@ -21,7 +21,7 @@ from moderation.commands.doctor.redis import (
     check_redis_transport,
     compare_redis_clock,
 )
-from moderation.commands.doctor.worker import check_callbacks, check_doors
+from moderation.commands.doctor.worker import check_callbacks, check_doors, check_renditions
 from moderation.decision_log.log import open_log
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker, find_redis_server
 from moderation.errors import LogUnavailable, SettingsError
@@ -348,6 +348,20 @@ def test_doors_that_stand_open_are_named(
         assert check.found.startswith(words)
 
 
+def test_the_folder_of_renditions_takes_files_or_is_a_failure(tmp_path: Path) -> None:
+    [none] = check_renditions(load_settings())
+    assert (none.state, "uploads" in none.found) == ("ok", True)
+    settings = load_settings(renditions=str(tmp_path), rendition_format="png")
+    [ready] = check_renditions(settings)
+    assert (ready.state, ready.found) == ("ok", f"{tmp_path} takes files (png:2000:85)")
+    assert list(tmp_path.iterdir()) == []
+    missing = settings.model_copy(update={"renditions": f"{tmp_path}/none"})
+    [failed] = named("renditions", check_renditions(missing))
+    assert (failed.state, failed.name) == ("fail", "renditions")
+    assert f"{tmp_path}/none" in failed.found
+    assert "MODERATION_RENDITIONS" in failed.remedy
+
+
 def doctor(folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     """Returns the finished command, run in a folder with no other variables of ours."""
     environment = {
@@ -456,6 +470,7 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
     assert {name: check["state"] for name, check in checks.items()} == {
         "environment": "warn",
         "image access": "warn",
+        "renditions": "ok",
         "policies": "ok",
         "model": "warn",
         "redis": "ok",

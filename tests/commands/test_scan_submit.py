@@ -74,6 +74,24 @@ def test_scan_fails_on_the_action_of_fail_on(photographs: list[Path]) -> None:
     assert moderation(*common, env={"MODERATION_SCAN_FAIL_ON": "review"}).returncode == 1
 
 
+def test_scan_writes_what_it_judged(photographs: list[Path], tmp_path: Path) -> None:
+    paths = [str(path) for path in photographs if path.stem in ("coffee", "page", "cell")]
+    options = ("-p", "document-privacy", *STARTER, "--format", "json")
+    done = moderation("scan", *paths, *options, "--renditions", str(tmp_path))
+    rows = {Path(row["image"]).stem: row for row in json.loads(done.stdout)}
+    assert {name: row["action"] for name, row in rows.items()} == {
+        "coffee": "allow",
+        "page": "review",
+        "cell": "block",
+    }
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {rows[name]["rendition"]["name"] for name in ("coffee", "page")}
+    assert rows["cell"]["rendition"] is None
+    missing = moderation("scan", *paths, *options, "--renditions", f"{tmp_path}/none")
+    assert missing.returncode == 2
+    assert "MODERATION_RENDITIONS" in missing.stderr
+
+
 def test_a_bad_image_is_reported_and_stops_no_other(
     photographs: list[Path], tmp_path: Path
 ) -> None:

@@ -31,6 +31,7 @@ from moderation.messages import (
     ModerationRequest,
     ModerationResponse,
     PolicyStamp,
+    Rendition,
     Verdict,
 )
 from moderation.policy import Example, Expectation, Label, Policy, load_policy, parse_policy
@@ -131,6 +132,7 @@ RECORDS = [
     *(("messages.md", record) for record in (ModerationRequest, EmbeddingRequest, ImageReference)),
     *(("messages.md", record) for record in (ModerationResponse, Verdict, LabelScore)),
     *(("messages.md", record) for record in (EmbeddingResponse, PolicyStamp, ModelStamp)),
+    ("messages.md", Rendition),
 ]
 PARSED = [*RECORDS[:7]]
 

@@ -22,7 +22,7 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.errors import ModelError
 from moderation.features import FeatureSpace
-from moderation.images.looks import Pixels
+from moderation.images.looks import Looking, Pixels
 from tests.support.command_line import python
 from tests.support.toy_clip import IMAGE_SIZE
 
@@ -183,8 +183,9 @@ def test_the_stamp_says_the_runtime_and_image_features_of_two_are_two_spaces(
     on_openvino = encoder.stamp
     assert (on_torch.runtime, on_openvino.runtime) == ("torch", "openvino")
     assert on_torch.model_copy(update={"runtime": "openvino"}) == on_openvino
-    assert FeatureSpace.of_images(on_torch) != FeatureSpace.of_images(on_openvino)
-    assert FeatureSpace.of_images(on_torch).folder != FeatureSpace.of_images(on_openvino).folder
+    spaces = [FeatureSpace.of_images(each, Looking()) for each in (on_torch, on_openvino)]
+    assert spaces[0] != spaces[1]
+    assert spaces[0].folder != spaces[1].folder
     assert FeatureSpace.of_texts(on_torch) == FeatureSpace.of_texts(on_openvino)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sqlite3
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import httpx
 import pytest
 import redis
+from PIL import Image
 
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
@@ -152,7 +154,8 @@ def decided(browser: httpx.Client, content: bytes) -> httpx.Response:
         answer = browser.get(accepted.headers["Location"])
         if answer.status_code != 202:
             return [answer]
-        assert answer.json() == {**accepted.json(), "status": "pending", "action": None}
+        undecided = {"status": "pending", "action": None, "picture": None}
+        assert answer.json() == {**accepted.json(), **undecided}
         return []
 
     return until(answers)[0]
@@ -166,8 +169,19 @@ def test_fastapi_gives_the_strictest_action_and_no_more(
         answer = decided(fastapi, content)
         assert answer.status_code == 200
         found = answer.json()
-        assert found == {"request_id": found["request_id"], "status": "decided", "action": action}
+        plain = {"request_id": found["request_id"], "status": "decided", "picture": None}
+        assert found == {**plain, "action": action}
         assert keeps_secret(answer.text)
+
+
+def test_fastapi_names_the_picture_of_what_may_be_shown(
+    photo_broker: str, renditions: Path, images: Images
+) -> None:
+    with fastapi_on(photo_broker) as browser:
+        allowed = decided(browser, images["coffee.png"]).json()
+        held = decided(browser, images["page.png"]).json()
+    assert (renditions / allowed["picture"]).is_file()
+    assert (held["action"], held["picture"]) == ("review", None)
 
 
 def test_fastapi_refuses_other_files(fastapi: httpx.Client) -> None:
@@ -185,7 +199,8 @@ def test_fastapi_says_pending_while_no_worker_decides(idle_redis: str, images: I
         accepted = post_image(browser, images["coffee.png"])
         answer = browser.get(accepted.headers["Location"])
     assert (accepted.status_code, answer.status_code) == (202, 202)
-    assert answer.json() == {**accepted.json(), "status": "pending", "action": None}
+    undecided = {"status": "pending", "action": None, "picture": None}
+    assert answer.json() == {**accepted.json(), **undecided}
 
 
 def test_fastapi_answers_503_without_redis(images: Images) -> None:
@@ -232,19 +247,29 @@ class Site(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def photo_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def renditions(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder where the worker of the sites writes what it judged."""
+    return tmp_path_factory.mktemp("renditions")
+
+
+@pytest.fixture(scope="module")
+def photo_broker(tmp_path_factory: pytest.TempPathFactory, renditions: Path) -> Iterator[str]:
     """URL of a Redis whose worker may read the uploads of the sites."""
     options = ["--model", "starter", "--policy", str(ROOT / "policies")]
-    roots = {"MODERATION_ALLOWED_ROOTS": str(tmp_path_factory.getbasetemp())}
+    folders = {
+        "MODERATION_ALLOWED_ROOTS": str(tmp_path_factory.getbasetemp()),
+        "MODERATION_RENDITIONS": str(renditions),
+    }
     with (
         EmbeddedRedis() as server,
-        EmbeddedWorker(load_settings(broker_url=server.url), options, roots),
+        EmbeddedWorker(load_settings(broker_url=server.url), options, folders),
     ):
         yield server.url
 
 
 @pytest.fixture
-def site(tmp_path: Path, photo_broker: str) -> Site:
+def site(tmp_path: Path, photo_broker: str, renditions: Path) -> Site:
+    (tmp_path / "renditions").symlink_to(renditions)
     site = Site(tmp_path, photo_broker)
     assert site.manage("migrate").returncode == 0
     return site
@@ -273,7 +298,14 @@ def test_django_shows_only_what_is_published(site: Site, images: Images, revolve
         assert shown(browser) == []
         site.collect()
         assert shown(browser) == [2]
-        assert browser.get("/photos/2").content == images["coffee.png"]
+        answer = browser.get("/photos/2")
+    [(name,)] = site.sql("SELECT rendition FROM photos_photo WHERE status = 'published'")
+    assert answer.content == (site.data / "renditions" / name).read_bytes()
+    assert answer.content != images["coffee.png"]
+    with Image.open(io.BytesIO(answer.content)) as judged:
+        assert (judged.format, judged.size) == ("WEBP", (600, 400))
+    assert answer.headers["Content-Type"] == "image/webp"
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
     statuses, reasons = zip(*site.photos(), strict=True)
     assert statuses == ("held", "published", "refused", "refused")
     assert reasons[:2] == ("page-of-text", "")

@@ -24,12 +24,15 @@ from moderation.encoders.encoder import Float32s, unit
 from moderation.errors import ModelError, StoreError
 from moderation.features import EmbeddingStore, FeatureSpace, Storage, text_key
 from moderation.features.store_files import Part, write_part
+from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.messages import ModelStamp
 from tests.conftest import ROOT
 from tests.support.nobody import nobody
 from tests.support.stub_encoder import StubEncoder
 
-SPACE = FeatureSpace("images", "0123456789abcdef", "fedcba9876543210", "float32", "toy", "1")
+SPACE = FeatureSpace(
+    "images", "0123456789abcdef", "fedcba9876543210", "float32", "frames=16 views=auto", "toy", "1"
+)
 BOTH: list[Storage] = ["float32", "float16"]
 
 
@@ -58,10 +61,37 @@ def test_float32_rows_come_back_as_they_were(tmp_path: Path) -> None:
         assert np.array_equal(features.get(keys)[0], rows)
     again = EmbeddingStore(tmp_path).open(SPACE)
     found_rows, found = again.get([keys[7], text_key("unknown"), keys[3]])
-    assert found.tolist() == [True, False, True]
-    assert np.array_equal(found_rows[found], rows[[7, 3]])
-    assert np.isnan(found_rows[1]).all()
+    assert found.tolist() == [1, 0, 1]
+    assert np.array_equal(found_rows, rows[[7, 3]])
     assert (len(again), again.width, str(found_rows.dtype)) == (50, 16, "float32")
+
+
+@pytest.mark.parametrize("storage", BOTH)
+def test_the_rows_of_one_key_come_back_together_and_in_order(
+    storage: Storage, tmp_path: Path
+) -> None:
+    keys, rows = made(7)
+    with EmbeddingStore(tmp_path).open(SPACE, storage) as features:
+        features.add(keys[:3], rows[:6], [1, 3, 2])
+        features.add([keys[1], keys[3]], rows[5:], [1, 1])  # the second key keeps its three
+    again = EmbeddingStore(tmp_path).open(SPACE, storage)
+    for known in (features, again):
+        assert len(known) == 4
+        found, counts = known.get([keys[2], keys[6], keys[1], keys[3]])
+        assert counts.tolist() == [2, 0, 3, 1]
+        assert np.abs(found - rows[[4, 5, 1, 2, 3, 6]]).max() <= (storage == "float16") * 1e-3
+        assert known.rounded(keys) == (4 if storage == "float16" else 0)
+
+
+@pytest.mark.parametrize("counts", [[1], [1, 1], [2, 2], [3, 0], [4, -1], [1, 1, 1]])
+def test_counts_that_are_not_those_of_the_rows_are_refused(
+    counts: list[int], tmp_path: Path
+) -> None:
+    keys, rows = made(3)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    with pytest.raises(ValueError, match="2 keys and rows of shape"):
+        features.add(keys[:2], rows, counts)
+    assert len(features) == 0
 
 
 def test_float16_rows_come_back_within_the_stated_bound_and_of_unit_length(tmp_path: Path) -> None:
@@ -170,7 +200,7 @@ def test_an_empty_store_finds_nothing_and_makes_no_folder(tmp_path: Path) -> Non
     with EmbeddingStore(tmp_path / "store").open(SPACE) as features:
         rows, found = features.get([text_key("x")])
         features.add([], np.empty((0, 16), np.float32))
-    assert (rows.shape, found.tolist(), len(features), features.width) == ((1, 0), [False], 0, 0)
+    assert (rows.shape, found.tolist(), len(features), features.width) == ((0, 0), [0], 0, 0)
     assert features.get([])[0].shape == (0, 0)
     assert not (tmp_path / "store").exists()
 
@@ -178,20 +208,28 @@ def test_an_empty_store_finds_nothing_and_makes_no_folder(tmp_path: Path) -> Non
 def test_each_space_has_its_own_folder_and_sees_nothing_of_another(tmp_path: Path) -> None:
     stamp = StubEncoder().stamp
     spaces = [
-        FeatureSpace.of_images(stamp),
+        FeatureSpace.of_images(stamp, DEFAULT_LOOKING),
         FeatureSpace.of_texts(stamp),
-        FeatureSpace.of_images(stamp.model_copy(update={"dtype": "bfloat16"})),
-        FeatureSpace.of_images(stamp.model_copy(update={"preprocessing": "1" * 16})),
-        FeatureSpace.of_images(stamp.model_copy(update={"fingerprint": "1" * 16})),
+        FeatureSpace.of_images(stamp, Looking()),
+        FeatureSpace.of_images(stamp, Looking(1, "auto")),
+        *(
+            FeatureSpace.of_images(stamp.model_copy(update={name: text}), DEFAULT_LOOKING)
+            for name, text in (
+                ("dtype", "bfloat16"),
+                ("preprocessing", "1" * 16),
+                ("fingerprint", "1" * 16),
+            )
+        ),
     ]
     for i, space in enumerate(spaces):
         with EmbeddingStore(tmp_path).open(space) as features:
             assert len(features) == 0
             features.add(*made(i + 1))
-    assert [len(EmbeddingStore(tmp_path).open(space)) for space in spaces] == [1, 2, 3, 4, 5]
+    assert [len(EmbeddingStore(tmp_path).open(space)) for space in spaces] == [*range(1, 8)]
     folders = {path.parent.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*.parquet")}
-    assert f"images/{stamp.fingerprint}-{stamp.preprocessing}-float32" in folders
-    assert f"texts/{stamp.fingerprint}-none-float32" in folders
+    looked_at = "frames_16_views_auto"
+    assert f"images/{stamp.fingerprint}-{stamp.preprocessing}-float32-{looked_at}" in folders
+    assert f"texts/{stamp.fingerprint}-none-float32-none" in folders
 
 
 def test_the_same_weights_under_another_name_are_the_same_space(tmp_path: Path) -> None:
@@ -203,7 +241,7 @@ def test_the_same_weights_under_another_name_are_the_same_space(tmp_path: Path) 
 def test_a_space_that_cannot_name_a_folder_is_refused() -> None:
     stamp: ModelStamp = StubEncoder().stamp.model_copy(update={"fingerprint": "../elsewhere"})
     with pytest.raises(ValueError, match="cannot be the name of a folder"):
-        FeatureSpace.of_images(stamp)
+        FeatureSpace.of_images(stamp, DEFAULT_LOOKING)
 
 
 @pytest.mark.parametrize("ending", [RuntimeError, KeyboardInterrupt])
@@ -432,6 +470,7 @@ def test_a_file_of_another_space_is_refused(tmp_path: Path) -> None:
         replace(SPACE, fingerprint="f" * 16),
         replace(SPACE, preprocessing="f" * 16),
         replace(SPACE, dtype="bfloat16"),
+        replace(SPACE, looking="frames=16 views=1"),
     ]
     for i, other in enumerate(others):
         folder = tmp_path / str(i) / other.folder
@@ -443,7 +482,7 @@ def test_a_file_of_another_space_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("format", "evenhand-features-2"),
+        ("format", "evenhand-features-1"),
         ("format", None),
         ("model", "another"),
         ("revision", "2"),
@@ -528,14 +567,17 @@ STEP = st.tuples(st.sampled_from(["add", "get", "flush", "open"]), st.lists(st.i
 def test_whatever_the_order_what_was_added_is_found_and_nothing_else(
     steps: list[tuple[str, list[int]]], storage: Storage
 ) -> None:
-    keys, rows = made(13, 8)
+    keys, rows = made(26, 8)
+    looks = [[i, *range(13, 13 + i % 4)] for i in range(13)]  # the rows of each key: 1 to 4
     added: set[int] = set()
     with tempfile.TemporaryDirectory() as root:
         features = EmbeddingStore(Path(root)).open(SPACE, storage)
         for step, indices in steps:
             named = [keys[i] for i in indices]
             if step == "add":
-                features.add(named, rows[indices].reshape(-1, 8))
+                every = [row for i in indices for row in looks[i]]
+                counts = [len(looks[i]) for i in indices]
+                features.add(named, rows[every].reshape(-1, 8), counts)
                 added |= set(indices)
             elif step != "get":
                 features.flush()
@@ -543,7 +585,8 @@ def test_whatever_the_order_what_was_added_is_found_and_nothing_else(
                 features = EmbeddingStore(Path(root)).open(SPACE, storage)
             assert len(features) == len(added)
             asked, found = features.get(named)
-            assert found.tolist() == [i in added for i in indices]
-            if found.any():
-                error = np.abs(asked[found] - rows[indices][found]).max()
+            assert found.tolist() == [len(looks[i]) * (i in added) for i in indices]
+            expected = [rows[looks[i]] for i in indices if i in added]
+            if expected:
+                error = np.abs(asked - np.concatenate(expected)).max()
                 assert error <= (0 if storage == "float32" else 1e-3)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,12 @@ from PIL import Image, ImageCms
 from benchmarks.colour_profiles import SPACES, grey_profile, rgb_profile
 from moderation.errors import ImageError
 from moderation.images.boxes import shown_properties
+from moderation.images.colour_table import ColourTable
 from moderation.images.colours import to_rgb
-from moderation.images.pixels import Preprocessing, decode, preprocess, read_squares
+from moderation.images.conversion import in_srgb
+from moderation.images.icc import read_profile
+from moderation.images.littlecms import by_littlecms, is_shaper
+from moderation.images.pixels import Preprocessing, decode, preprocess, read_sights
 from moderation.images.profile_length import LONGEST_PROFILE
 from tests.support.hostile_files import chunk, png, saved, with_a_program
 from tests.support.seen_files import curve_profiles
@@ -131,8 +136,50 @@ def test_a_jpeg_is_not_reduced_before_a_profile_that_is_not_smooth(coffee: Image
     how = Preprocessing(24, (24, 24), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
     saw = dict(curve_profiles())["curve-saw"]
     content = saved(coffee, "JPEG", quality=95, icc_profile=saw)
-    [squares] = read_squares(content, [how], max_pixels=10**6)
-    assert np.array_equal(squares[0], preprocess(decode(content, max_pixels=10**6), how))
+    [sight] = read_sights(content, [how], max_pixels=10**6)
+    assert np.array_equal(sight.squares[0], preprocess(decode(content, max_pixels=10**6), how))
+
+
+@pytest.mark.parametrize("name", [*SPACES, *dict(curve_profiles())])
+def test_littlecms_converts_as_the_arithmetic_does(name: str) -> None:
+    content = rgb_profile(name) if name in SPACES else dict(curve_profiles())[name]
+    profile = read_profile(content)
+    if profile is None or not is_shaper(profile):
+        assert name in ("curve-backwards", "curve-bright")
+        return
+    colours = np.random.default_rng(7).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    image = Image.fromarray(colours)
+    found, expected = by_littlecms(image, profile), in_srgb(image, profile)
+    assert abs(np.asarray(found, np.int16) - np.asarray(expected)).max() <= 2
+
+
+@pytest.mark.parametrize("steps", [(3, 4, 5), (2, 3, 2, 4)])
+def test_a_table_is_linear_in_each_channel_between_its_points(steps: tuple[int, ...]) -> None:
+    numbers = np.random.default_rng(3)
+    slopes = numbers.normal(size=(len(steps), 3))
+
+    def product(places: Sequence[npt.NDArray[Any]]) -> npt.NDArray[Any]:
+        """Returns values that change in proportion to each channel, and so are met exactly."""
+        factors = [1 + p[..., np.newaxis] * s for p, s in zip(places, slopes, strict=True)]
+        return np.asarray(np.prod(factors, axis=0))
+
+    axes = np.meshgrid(*(np.linspace(0, 1, count) for count in steps), indexing="ij")
+    levels = numbers.random((len(steps), 256)).astype(np.float32)
+    values = numbers.integers(0, 256, (500, len(steps)), dtype=np.uint8)
+    found = ColourTable.of(levels, product(axes).astype(np.float32)).interpolated(values)
+    expected = product([levels[at, values[:, at]] for at in range(len(steps))])
+    assert np.allclose(found.T, expected, atol=1e-4)
+
+
+def test_littlecms_is_not_given_light_that_it_cannot_add() -> None:
+    profile = read_profile(rgb_profile("Adobe RGB"))
+    assert profile is not None
+    assert is_shaper(profile)
+    assert not is_shaper(replace(profile, matrix=profile.matrix * 4))
+
+
+def test_a_short_profile_is_read_once() -> None:
+    assert read_profile(rgb_profile("Adobe RGB")) is read_profile(rgb_profile("Adobe RGB"))
 
 
 def test_a_profile_with_a_program_is_taken_by_its_other_tags(coffee: Image.Image) -> None:
@@ -169,8 +216,8 @@ def test_the_greys_of_a_profile_become_those_of_srgb() -> None:
 def test_colours_are_converted_before_resizing(coffee: Image.Image) -> None:
     how = Preprocessing(100, (100, 100), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
     content = saved(coffee, icc_profile=rgb_profile("Display P3"))
-    [squares] = read_squares(content, [how], max_pixels=10**6)
-    assert np.array_equal(squares[0], preprocess(decode(content, max_pixels=10**6), how))
+    [sight] = read_sights(content, [how], max_pixels=10**6)
+    assert np.array_equal(sight.squares[0], preprocess(decode(content, max_pixels=10**6), how))
 
 
 def test_cmyk_is_not_shown_inverted(coffee: Image.Image) -> None:
@@ -234,12 +281,9 @@ def test_sixteen_bits_keep_their_upper_eight(channels: int) -> None:
     assert (shown(_png(samples)) == expected).all()
 
 
-def test_sixteen_bits_can_have_a_transparent_colour() -> None:
+def test_greys_of_sixteen_bits_can_have_a_transparent_one() -> None:
     grey = np.array([[0x1234, 0x5678]], np.uint16)
     assert shown(_png(grey, (0x1234,)))[0, :, 0].tolist() == [255, 0x56]
-    rgb = np.array([[[0x1234, 0x5678, 0x9ABC], [0xFFFF, 0, 0]]], np.uint16)
-    found = shown(_png(rgb, (0x1234, 0x5678, 0x9ABC)))
-    assert found.tolist() == [[[255, 255, 255], [255, 0, 0]]]
 
 
 def test_one_bit_is_black_or_white() -> None:

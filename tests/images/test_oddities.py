@@ -17,11 +17,14 @@ from moderation.images.oddities.finding import oddities
 from moderation.images.oddities.names import ORDINARY, Oddity
 from tests.conftest import ROOT
 from tests.support.hostile_files import box, chunk, saved, segment
+from tests.support.seen_avif import with_codes_in_data
 
 SIX = b"II*\0\x08\0\0\0" + struct.pack("<HHHIHHI", 1, 0x112, 3, 1, 6, 0, 0)
 THREE = SIX.replace(b"\1\0\0\0\6", b"\1\0\0\0\3")
 LONG_SIX = SIX.replace(b"\x12\1\3", b"\x12\1\4")
 XMP = b'http://ns.adobe.com/xap/1.0/\0<a tiff:Orientation="6"/>'
+#: As programs write it: the text as it is, then bytes that lead back to an empty block.
+GIF_XMP = b"!\xff\x0bXMP DataXMP" + XMP + b"\1" + bytes(range(255, -1, -1)) + b"\0"
 MP4 = box(b"ftyp", b"mp42\0\0\0\0mp42") + box(b"mdat", bytes(90) + b"film")
 
 
@@ -42,6 +45,10 @@ def png(before: bytes = b"", after: bytes = b"", end: bytes = b"", plain: bytes 
     plain = plain or saved(picture(), "PNG")
     pixels, last = plain.index(b"IDAT") - 4, plain.rindex(b"IEND") - 4
     return plain[:pixels] + before + plain[pixels:last] + after + plain[last:] + end
+
+
+def primaries(*values: float) -> bytes:
+    return chunk(b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in values)))
 
 
 def jpeg(*segments: tuple[int, bytes], end: bytes = b"") -> bytes:
@@ -149,6 +156,14 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
     "two eXIf": (png(chunk(b"eXIf", SIX) + chunk(b"eXIf", THREE)), {"orientation-conflict"}),
     "eXIf of LONG": (png(chunk(b"eXIf", LONG_SIX)), {"orientation-conflict"}),
     "PNG with XMP": (png(chunk(b"iTXt", XMP)), {"orientation-conflict"}),
+    "primaries beyond colours": (
+        png(primaries(0.31, 0.33, 1, 0, 0, 1, 0, 0)),
+        {"extreme-primaries"},
+    ),
+    "red and blue exchanged": (
+        png(primaries(0.31, 0.33, 0.15, 0.06, 0.3, 0.6, 0.64, 0.33)),
+        {"extreme-primaries"},
+    ),
     "wrong checksum": (
         png(chunk(b"gAMA", struct.pack(">I", 45_455))[:-1] + b"?"),
         {"damaged-chunk"},
@@ -186,8 +201,10 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
     "WebP and more": (webp(end=b"and more"), {"trailing-data"}),
     "WebP on another canvas": (webp(width=65), {"sizes-disagree"}),
     "WebP with EXIF": (webp(riff(b"EXIF", SIX)), {"webp-orientation"}),
+    "WebP with XMP": (webp(riff(b"XMP ", XMP)), {"webp-orientation"}),
     "WebP with two profiles": (webp(riff(b"ICCP", icc()) * 2), {"two-profiles"}),
     "GIF and more": (GIF + b"and more", {"trailing-data"}),
+    "GIF with XMP": (GIF[:-1] + GIF_XMP + b";", {"orientation-conflict"}),
     "GIF outside its screen": (SCREEN, {"sizes-disagree"}),
     "BMP with a profile": (bmp(b"DEBM"), {"bmp-profile"}),
     "BMP of gamma 9": (bmp(bytes(4), 9), {"extreme-gamma"}),
@@ -199,8 +216,22 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
     "clap": (boxed(SIZE, clap(40)), {"clean-aperture"}),
     "EXIF and no boxes": (avif_with_exif(SIX), {"orientation-conflict"}),
     "EXIF against a box": (boxed(box(b"irot", b"\1"), **NOTED), {"orientation-conflict"}),
+    "XMP against a box": (
+        saved(picture(), "AVIF", xmp=XMP.replace(b"6", b"3"), exif=SIX),
+        {"orientation-conflict"},
+    ),
+    "AVIF of another size": (
+        (plain := saved(picture(), "AVIF"))[: (at := plain.index(b"ispe") + 8)]
+        + struct.pack(">II", 65, 48)
+        + plain[at + 8 :],
+        {"sizes-disagree"},
+    ),
+    "AVIF whose data have other codes": (
+        with_codes_in_data(saved(picture((96, 64)), "AVIF", subsampling="4:4:4"), 12, 13),
+        {"two-profiles"},
+    ),
     "two shown items": (boxed(items=item(1) + item(2)), {"several-pictures"}),
-    "AVIF of PQ": (avif(16), {"hdr"}),
+    "AVIF of PQ in its box alone": (avif(16), {"hdr", "two-profiles"}),
     "AVIF and more": (saved(picture(), "AVIF") + b"and more", {"trailing-data"}),
 }
 
@@ -211,6 +242,12 @@ PLAIN: dict[str, bytes] = {
         picture(), "WEBP", save_all=True, append_images=[picture().rotate(90)], duration=9
     ),
     "sRGB": png(chunk(b"sRGB", b"\0") + chunk(b"gAMA", struct.pack(">I", 45_455))),
+    "P3 by primaries": png(primaries(0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)),
+    "ProPhoto by primaries": png(
+        primaries(0.3457, 0.3585, 0.7347, 0.2653, 0.1596, 0.8404, 0.0366, 0.0001)
+    ),
+    "WebP with plain XMP": webp(riff(b"XMP ", XMP.replace(b"6", b"1"))),
+    "AVIF with XMP": saved(picture(), "AVIF", xmp=XMP, exif=SIX),
     "linear": png(chunk(b"gAMA", struct.pack(">I", 100_000))),
     "turned PNG": png(chunk(b"eXIf", SIX)),
     "turned JPEG": jpeg((0xE1, b"Exif\0\0" + SIX), (0xE1, XMP)),

@@ -22,8 +22,8 @@ from transformers.models.siglip.image_processing_pil_siglip import SiglipImagePr
 from moderation.errors import ImageError
 from moderation.images import pixels as pixels_module
 from moderation.images.formats import FORMATS, READS_HEIF, SUFFIXES
-from moderation.images.looks import Pixels
-from moderation.images.pixels import SCALE, Preprocessing, decode, preprocess, read_squares
+from moderation.images.looks import Looking, Pixels
+from moderation.images.pixels import SCALE, Preprocessing, decode, preprocess, read_sights
 from tests.support.hostile_files import chunk, saved
 
 CLIP = Preprocessing(
@@ -55,8 +55,8 @@ def camera_jpeg(coffee: Image.Image) -> Callable[..., bytes]:
 
 
 def _square(content: bytes, how: Preprocessing = CLIP) -> Pixels:
-    [squares] = read_squares(content, [how], max_pixels=10_000_000)
-    square: Pixels = squares[0]
+    [sight] = read_sights(content, [how], max_pixels=10_000_000)
+    square: Pixels = sight.squares[0]
     return square
 
 
@@ -200,9 +200,9 @@ def test_the_largest_of_several_ways_decides_how_small_a_jpeg_is_decoded(
 ) -> None:
     content = camera_jpeg((3000, 2000))
     large = Preprocessing(700, (700, 700), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
-    small, other = read_squares(content, [CLIP, large], max_pixels=10_000_000)
-    assert np.array_equal(other[0], _square(content, large))
-    assert not np.array_equal(small[0], _square(content))
+    small, other = read_sights(content, [CLIP, large], max_pixels=10_000_000)
+    assert np.array_equal(other.squares[0], _square(content, large))
+    assert not np.array_equal(small.squares[0], _square(content))
 
 
 def test_what_is_small_already_is_decoded_in_full(camera_jpeg: Callable[..., bytes]) -> None:
@@ -220,8 +220,8 @@ def test_other_formats_are_decoded_in_full(form: str, coffee: Image.Image) -> No
 def test_a_jpeg_with_more_pictures_in_it_shows_its_first(coffee: Image.Image) -> None:
     second = Image.new("RGB", (300, 200), "red")
     content = saved(coffee.resize((2103, 1402)), "MPO", save_all=True, append_images=[second])
-    [squares] = read_squares(content, [CLIP], max_pixels=10_000_000, frames=8)
-    assert squares.shape == (1, 224, 224, 3)
+    [sight] = read_sights(content, [CLIP], Looking(8), max_pixels=10_000_000)
+    assert sight.squares.shape == (1, 224, 224, 3)
     assert 0 < _change(content).max() < LARGEST_CHANGE
 
 
@@ -229,7 +229,7 @@ def test_the_limit_is_of_the_whole_image_however_small_it_would_be_decoded(
     camera_jpeg: Callable[..., bytes],
 ) -> None:
     with pytest.raises(ImageError, match="2103 x 1402 pixels are over the limit of 2000000"):
-        read_squares(camera_jpeg(), [CLIP], max_pixels=2_000_000)
+        read_sights(camera_jpeg(), [CLIP], max_pixels=2_000_000)
 
 
 @pytest.mark.slow
@@ -247,7 +247,7 @@ def test_without_a_way_the_check_finds_what_reading_would_find(
         readable = []
         for ways in ([], [CLIP]):
             try:
-                read_squares(bytes(damaged), ways, max_pixels=10_000_000)
+                read_sights(bytes(damaged), ways, max_pixels=10_000_000)
                 readable.append(True)
             except ImageError:
                 readable.append(False)
@@ -275,7 +275,7 @@ def test_a_png_is_read_without_its_texts_wherever_they_stand(coffee: Image.Image
             noted = noted.replace(mark, texts + mark)
         assert len(noted) > len(content) + len(texts) - 1
         expected, found = (
-            read_squares(file, [EXACT], max_pixels=10_000_000, frames=4)[0]
+            read_sights(file, [EXACT], Looking(4), max_pixels=10_000_000)[0].squares
             for file in (content, noted)
         )
         assert np.array_equal(found, expected)

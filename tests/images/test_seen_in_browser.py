@@ -17,7 +17,10 @@ from playwright.sync_api import Page, sync_playwright
 from moderation.images.colours import BACKGROUNDS, Background, on_background
 from moderation.images.pixels import decode_rgb
 from tests.conftest import ROOT
+from tests.support.seen_avif import avif_files
 from tests.support.seen_files import seen_files
+from tests.support.seen_pixels import pixel_files
+from tests.support.seen_profiles import profile_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SEEN = ROOT.parent / "shared" / "data" / "seen"
@@ -30,9 +33,9 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="there is no chromium on the PATH"),
 ]
 
-#: No value of any pixel, of 255, may be further off than this, nor their mean. Most are off by 1 at
-#: most; smooth profiles are applied by a table, which is off by up to 5 where colours are clipped.
-TOLERANCE, MEAN_TOLERANCE = 6, 0.6
+#: No value of any pixel, of 255, may be further off than this, nor their mean. Without opacity none
+#: is off by more than 1.
+TOLERANCE, MEAN_TOLERANCE = 3, 0.8
 
 _SIZE = """() => document.images[0].decode().then(
     () => [document.images[0].naturalWidth, document.images[0].naturalHeight], () => null)"""
@@ -83,11 +86,10 @@ def faults(page: Page, name: str, content: bytes) -> Iterator[str]:
 
 
 def test_a_browser_draws_what_is_judged(page: Page, coffee: Image.Image) -> None:
-    found = [
-        fault
-        for name, content in seen_files(coffee.resize((96, 64))).items()
-        for fault in faults(page, name, content)
-    ]
+    photograph = coffee.resize((96, 64))
+    files = seen_files(photograph)
+    files |= dict([*pixel_files(), *profile_files(photograph), *avif_files(photograph)])
+    found = [fault for name, content in files.items() for fault in faults(page, name, content)]
     assert found == []
 
 

@@ -421,13 +421,18 @@ def test_a_worker_outlives_a_restart_of_redis(photographs: list[Path]) -> None:
             assert running.process.poll() is None
 
 
-def test_a_worker_that_cannot_start_says_why(redis_server: EmbeddedRedis) -> None:
-    options = ["--model", "./no-such-model", "--policy", "weapons"]
-    with (
-        pytest.raises(WorkerError, match="moderation model pull"),
-        EmbeddedWorker(load_settings(broker_url=redis_server.url), options),
+def test_a_worker_that_cannot_start_says_why(redis_server: EmbeddedRedis, tmp_path: Path) -> None:
+    settings = load_settings(broker_url=redis_server.url)
+    for model, variables, why in (
+        ("./no-such-model", {}, "moderation model pull"),
+        ("starter", {"MODERATION_RENDITIONS": f"{tmp_path}/none"}, "MODERATION_RENDITIONS"),
     ):
-        pass
+        options = ["--model", model, "--policy", "weapons"]
+        with (
+            pytest.raises(WorkerError, match=why),
+            EmbeddedWorker(settings, options, variables),
+        ):
+            pass
 
 
 def test_an_interactive_request_passes_a_backlog_of_bulk(

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from moderation.errors import ImageError, RequestError
+from moderation.images.looks import Looking
 from moderation.messages import QueueName, Verdict
 from moderation.policy import load_policies
 from moderation.scoring.pipeline import Pipeline
@@ -63,12 +64,18 @@ def test_with_one_frame_only_the_first_is_looked_at(pipeline: Pipeline) -> None:
     assert (verdict.frame, verdict.category_scores) == (0, first.category_scores)
 
 
-def test_what_is_embedded_is_the_first_frame(pipeline: Pipeline) -> None:
+def test_what_is_embedded_is_all_that_a_verdict_looks_at(pipeline: Pipeline) -> None:
     stub = pipeline.model("stub")
     whole = pipeline.embed(_animation(COLOURS, "GIF"), stub)
-    first = pipeline.embed(_animation(COLOURS[:1], "GIF"), stub)
-    np.testing.assert_array_equal(whole.feature, first.feature)
-    assert whole.feature.ndim == 1
+    stills = [pipeline.embed(_animation([colour], "GIF"), stub) for colour in COLOURS]
+    np.testing.assert_array_equal(
+        whole.features, np.concatenate([still.features for still in stills])
+    )
+    assert whole.looking == Looking(frames=4)
+    [policy] = pipeline.served(["colours"])
+    look, decision = policy.decide(whole.features)
+    verdict = _moderated(pipeline, _animation(COLOURS, "GIF"))
+    assert (verdict.frame, verdict.labels) == (look, decision.labels)
 
 
 def test_many_threads_in_both_queues_each_get_the_verdict_on_their_image(

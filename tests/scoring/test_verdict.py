@@ -7,8 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation.encoders.encoder import Float32s
 from moderation.policy import Policy
-from moderation.scoring.verdict import ACTIONS, Decision, actions, decide, deciding_look, outcomes
+from moderation.scoring.verdict import (
+    ACTIONS,
+    Decision,
+    actions,
+    decide,
+    deciding_look,
+    deciding_looks,
+    outcomes,
+)
 from tests.support.policy_texts import policy
 
 SCORES = st.lists(st.floats(0, 1, width=32), min_size=4, max_size=4)
@@ -131,6 +140,40 @@ def test_the_deciding_look_has_the_most_severe_action_of_all(rows: list[list[flo
     frame = deciding_look(policy(), scores, scores)
     every = [_decided(policy(), *row).action for row in rows]
     assert every[frame] == max(every, key=("allow", "review", "block").index)
+
+
+@st.composite
+def seen_images(draw: st.DrawFn) -> tuple[Float32s, Float32s, list[int]]:
+    """Returns similarities and scores of looks, many of them equal, and how many each image has."""
+    looks = draw(st.lists(st.integers(1, 6), min_size=1, max_size=8))
+    value = st.sampled_from([0.0, 0.1, 0.2, 0.3, 0.5, 0.8, 0.9, 1.0])
+    rows = st.lists(
+        st.lists(value, min_size=4, max_size=4), min_size=sum(looks), max_size=sum(looks)
+    )
+    similarities, scores = (np.array(draw(rows), np.float32) for _ in range(2))
+    return similarities, scores, looks
+
+
+@given(seen=seen_images(), decision=st.sampled_from(["threshold", "top_label"]))
+def test_the_looks_that_decide_on_many_images_are_those_of_each_by_itself(
+    seen: tuple[Float32s, Float32s, list[int]], decision: str
+) -> None:
+    similarities, scores, looks = seen
+    on = policy(decision=decision)
+    expected, start = [], 0
+    for count in looks:
+        rows = range(start, start + count)
+        worst = max(
+            rows,  # max() keeps the first of equals
+            key=lambda row: (
+                int(actions(outcomes(on, similarities[[row]], scores[[row]]))[0]),
+                max(float(scores[row, j]) for j, label in enumerate(on.labels) if label.acts),
+            ),
+        )
+        expected.append(worst)
+        start += count
+    found = deciding_looks(on, similarities, scores, np.array(looks))
+    assert found.tolist() == expected
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from moderation.images.looks import Look, Looking, Seen
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
 from moderation.scoring.classifier import Classifier
+from moderation.scoring.conditions import Conditions
 from moderation.scoring.verdict import Basis, decide, deciding_look, make_verdict
 from moderation.worker.arrival import Arrival, read_arrived_request
 
@@ -56,14 +57,14 @@ def submission(
 
 
 def basis(policy: Policy = WEAPONS, *, model: ModelStamp = STAMP, frames: int = 1) -> Basis:
-    return Basis(policy, model, Looking(frames), 100.0, None)
+    return Basis(policy, model, Conditions(Looking(frames)), 100.0, None)
 
 
 def verdict(
     on: Basis, *, request_id: str = "r1", image: str = "a", seed: int = 0, seconds: float = 0.01
 ) -> Verdict:
     """Returns the verdict on similarities that the seed gives."""
-    count = (on.looking.frames, len(on.policy.labels))
+    count = (on.conditions.looking.frames, len(on.policy.labels))
     cosines = np.random.default_rng(seed).uniform(0.1, 0.3, count).astype(np.float32)
     classifier = Classifier(on.policy, np.empty((0, 0), np.float32), on.logit_scale, on.logit_bias)
     scores = classifier.scores(cosines)
@@ -72,6 +73,7 @@ def verdict(
         on.policy,
         decide(on.policy, cosines[look], scores[look]),
         seen=Seen(Look(look, (0, 0, 640, 480)), len(cosines), True, ()),
+        conditions=on.conditions,
         model=on.model,
         request_id=request_id,
         image_sha256=image_sha256(image),

@@ -417,7 +417,7 @@ def _webp() -> Iterator[Hostile]:
     seed = seeds()["WEBP"]
     read: Makers = {
         "of 1,000 frames": lambda: _webp_canvas(64, frames=1000),
-        "of a vast canvas": lambda: _webp_canvas(7000, frames=3),
+        "of a vast canvas": lambda: _webp_canvas(5000, frames=3),
     }
     refused: Makers = {
         "with a frame larger than its canvas": lambda: _webp_canvas(32),
@@ -504,7 +504,7 @@ def bmp(
     facts = struct.pack(
         "<IIIHHIIIIII", header, width, height, 1, bits, compression, 0, 0, 0, colours, 0
     )
-    palette = b"\0\0\0\0\xff\xff\xff\0"
+    palette = b"\0\0\0\0\xff\xff\0\0"
     start = 14 + len(facts) + len(palette) if offset is None else offset
     return b"BM" + struct.pack("<IHHI", 0, 0, 0, start) + facts + palette + data
 

@@ -67,6 +67,7 @@ def header(policies: tuple[str, ...]) -> Header:
     dataset = DatasetRecord(
         name="faces & more", adapter="fairface", n=N, sha256="cd" * 32, images_sha256="ef" * 32,
         benign=False, sensitive_features=tuple(FEATURES), left_out=3, rounded=0,
+        seen_repeatedly=12,
         groups=tuple(
             GroupRecord(by=by, group=group, n=n, support=support(n)) for by, group, n in groups()
         ),
@@ -80,6 +81,7 @@ def header(policies: tuple[str, ...]) -> Header:
             id="starter", revision="1", fingerprint="0123", preprocessing="4567",
             dtype="float32", device="cpu",
         ),
+        looking="frames=16 views=auto",
         logit_scale=100.0, logit_bias=-12.93, dataset=dataset, confidence=0.95, seed=7,
         policies=tuple(policy(name, other if i else first) for i, name in enumerate(policies)),
         by=(*FEATURES, CROSS.join(FEATURES)),

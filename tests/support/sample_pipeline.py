@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
+from moderation.images.views import Views
 from moderation.policy import Policy, parse_policy
 from moderation.scoring.pipeline import Pipeline
 from tests.support.stub_encoder import StubEncoder
@@ -28,10 +30,13 @@ def make_pipeline(
     frames: int,
     encoder: StubEncoder | None = None,
     policies: Mapping[str, Policy] | None = None,
+    views: Views = 1,
+    **rules: Any,
 ) -> Pipeline:
     """Returns a pipeline with the policy above, or with others, on a tiny encoder."""
     policy = parse_policy(POLICY, "colours.yaml")
-    decoders = DecoderPool(2, DecodeLimits(10_000_000, frames, PATIENCE_SECONDS))
+    limits = DecodeLimits(10_000_000, frames, PATIENCE_SECONDS, views=views)
+    decoders = DecoderPool(2, limits)
     loaded = encoder or StubEncoder()
     served = policies or {policy.id: policy}
-    return Pipeline(served, lambda _: loaded, decoders, default_model="stub")
+    return Pipeline(served, lambda _: loaded, decoders, default_model="stub", **rules)

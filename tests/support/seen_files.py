@@ -25,7 +25,6 @@ def seen_files(photograph: Image.Image) -> dict[str, bytes]:
             *_png_files(photograph),
             *_profiles(photograph),
             *_jpeg_and_webp_files(photograph),
-            *_avif_files(photograph),
             *_bmp_files(photograph),
             *_transparent_files(photograph),
         ]
@@ -99,7 +98,7 @@ def _png_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
         yield f"{name}-after-palette.png", palette[:at] + late + palette[at:]
 
 
-def _profile(space: bytes, target: bytes, tags: dict[bytes, bytes], version: int = 2) -> bytes:
+def icc_profile(space: bytes, target: bytes, tags: dict[bytes, bytes], version: int = 2) -> bytes:
     """Returns an ICC profile of tags."""
     table, data, start = b"", b"", 132 + 12 * len(tags)
     for name, content in tags.items():
@@ -114,7 +113,7 @@ def _noise(count: int, width: int) -> bytes:
     return _RANDOM.integers(0, 256, count * width, dtype=np.uint8).tobytes()
 
 
-def _old_table(channels: int, steps: int, width: int, *, swaps: bool = False) -> bytes:
+def old_table(channels: int, steps: int, width: int, *, swaps: bool = False) -> bytes:
     """Returns a table of version 2 with noise at its points, and curves like saws before it."""
     head = bytes([channels, 3, steps, 0])
     matrix = (0, 1, 0, 1, 0, 0, 0, 0, 1) if swaps else (1, 0, 0, 0, 1, 0, 0, 0, 1)
@@ -128,7 +127,7 @@ def _old_table(channels: int, steps: int, width: int, *, swaps: bool = False) ->
     return b"mft2\0\0\0\0" + head + struct.pack(">HH", 4, 4) + saw * channels + grid + curve * 3
 
 
-def _new_table(*, grid: bool, matrix: bool, width: int = 1) -> bytes:
+def new_table(*, grid: bool, matrix: bool, width: int = 1) -> bytes:
     """Returns a table of version 4."""
 
     def curves(exponent: float) -> bytes:
@@ -152,22 +151,22 @@ def _tables() -> Iterator[tuple[str, bytes]]:
     for target in (b"Lab ", b"XYZ "):
         kind = target.decode().strip()
         for width in (1, 2):
-            table = _old_table(3, 3, width)
-            yield f"table-{8 * width}-{kind}", _profile(b"RGB ", target, {b"A2B0": table})
-        swapped = _old_table(3, 3, 1, swaps=True)
-        yield f"table-matrix-{kind}", _profile(b"RGB ", target, {b"A2B0": swapped})
+            table = old_table(3, 3, width)
+            yield f"table-{8 * width}-{kind}", icc_profile(b"RGB ", target, {b"A2B0": table})
+        swapped = old_table(3, 3, 1, swaps=True)
+        yield f"table-matrix-{kind}", icc_profile(b"RGB ", target, {b"A2B0": swapped})
         for grid in (True, False):
             for matrix in (True, False):
                 name = f"table-4-{kind}-{grid}-{matrix}"
-                table = _new_table(grid=grid, matrix=matrix)
-                yield name, _profile(b"RGB ", target, {b"A2B0": table}, 4)
-    first, other = _old_table(3, 2, 1), _old_table(3, 2, 1)
-    yield "table-second", _profile(b"RGB ", b"Lab ", {b"A2B1": first, b"A2B2": other})
-    yield "table-third", _profile(b"RGB ", b"Lab ", {b"A2B2": first})
-    yield "tables-two", _profile(b"RGB ", b"Lab ", {b"A2B1": first, b"A2B0": other})
+                table = new_table(grid=grid, matrix=matrix)
+                yield name, icc_profile(b"RGB ", target, {b"A2B0": table}, 4)
+    first, other = old_table(3, 2, 1), old_table(3, 2, 1)
+    yield "table-second", icc_profile(b"RGB ", b"Lab ", {b"A2B1": first, b"A2B2": other})
+    yield "table-third", icc_profile(b"RGB ", b"Lab ", {b"A2B2": first})
+    yield "tables-two", icc_profile(b"RGB ", b"Lab ", {b"A2B1": first, b"A2B0": other})
     yield (
         "table-16-deep",
-        _profile(b"RGB ", b"Lab ", {b"A2B0": _new_table(grid=True, matrix=True, width=2)}, 4),
+        icc_profile(b"RGB ", b"Lab ", {b"A2B0": new_table(grid=True, matrix=True, width=2)}, 4),
     )
 
 
@@ -189,7 +188,7 @@ def curve_profiles() -> Iterator[tuple[str, bytes]]:
         for key, point in zip((b"rXYZ", b"gXYZ", b"bXYZ"), points, strict=True):
             tags[key] = b"XYZ \0\0\0\0" + struct.pack(">3i", *(round(v * 65536) for v in point))
         tags |= dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), curve)
-        yield f"curve-{name}", _profile(b"RGB ", b"XYZ ", tags)
+        yield f"curve-{name}", icc_profile(b"RGB ", b"XYZ ", tags)
 
 
 def _profiles(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
@@ -209,13 +208,13 @@ def _profiles(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
         yield f"{name}.png", saved(photograph, icc_profile=profile)
         if name.startswith(("curve", "spoilt")):
             yield f"{name}.jpg", saved(photograph, "JPEG", quality=95, icc_profile=profile)
-    grey = _profile(b"GRAY", b"Lab ", {b"A2B0": _old_table(1, 3, 1)})
+    grey = icc_profile(b"GRAY", b"Lab ", {b"A2B0": old_table(1, 3, 1)})
     yield "table-of-greys.png", saved(photograph.convert("L"), icc_profile=grey)
 
 
 def _jpeg_and_webp_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
     adobe, grey = rgb_profile("Adobe RGB"), grey_profile(1.5)
-    inks = _profile(b"CMYK", b"Lab ", {b"A2B0": _old_table(4, 2, 1)})
+    inks = icc_profile(b"CMYK", b"Lab ", {b"A2B0": old_table(4, 2, 1)})
     profiles = {
         "none": None,
         "adobe": adobe,
@@ -229,24 +228,6 @@ def _jpeg_and_webp_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]
             yield f"{mode}-{name}.jpg", saved(image, "JPEG", quality=95, icc_profile=profile)
         image = photograph
         yield f"{name}.webp", saved(image, "WEBP", lossless=True, icc_profile=profile)
-
-
-def _avif_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:
-    plain = saved(photograph, "AVIF", quality=90, subsampling="4:4:4")
-    at = plain.index(b"nclx") + 4
-    codes = {(code, 13) for code in (0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 22, 99)}
-    codes |= {(1, code) for code in range(20) if code not in (9, 10, 11, 12, 16, 18)}
-    codes |= {(2, 8), (9, 2), (9, 1), (9, 14), (0, 8), (12, 3), (99, 4), (15, 8)}
-    for pair in sorted(codes):
-        yield (
-            "codes-{}-{}.avif".format(*pair),
-            plain[:at] + struct.pack(">HH", *pair) + plain[at + 4 :],
-        )
-    adobe = rgb_profile("Adobe RGB")
-    yield (
-        "adobe.avif",
-        saved(photograph, "AVIF", quality=90, subsampling="4:4:4", icc_profile=adobe),
-    )
 
 
 def _bmp_files(photograph: Image.Image) -> Iterator[tuple[str, bytes]]:

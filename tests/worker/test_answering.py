@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import hashlib
+import io
 import itertools
 import json
 import threading
@@ -12,14 +14,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 from PIL import Image
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.quarantine import list_quarantined
 from moderation.decision_log.records import Decided, Quarantined
-from moderation.decision_log.tables import decisions, submissions
+from moderation.decision_log.tables import decisions, outbox, submissions
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.errors import (
@@ -29,10 +32,15 @@ from moderation.errors import (
     LogError,
     LogUnavailable,
     ModerationError,
+    RenditionsUnavailable,
     RequestError,
+    SettingsError,
 )
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.images.looks import Pixels
+from moderation.images.rendition import RenditionFile, RenditionForm
+from moderation.images.rendition_folder import RenditionFolder
+from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect
 from moderation.queue.registry import Accepted, Registry
 from moderation.scoring.pipeline import Pipeline
@@ -44,7 +52,7 @@ from tests.support.database_servers import PostgresServer
 from tests.support.decision_samples import count, decided, quarantined
 from tests.support.hostile_files import saved
 from tests.support.photo_server import PhotoServer
-from tests.support.sample_pipeline import make_pipeline
+from tests.support.sample_pipeline import POLICY, make_pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
@@ -66,7 +74,9 @@ class Desk:
         self.fetcher = Fetcher(settings)
         self.answerer = self.answerer_on(self.log, pipeline)
 
-    def answerer_on(self, log: DecisionLog, pipeline: Pipeline) -> Answerer:
+    def answerer_on(
+        self, log: DecisionLog, pipeline: Pipeline, renditions: Path | None = None
+    ) -> Answerer:
         return Answerer(
             self.settings,
             pipeline,
@@ -76,6 +86,7 @@ class Desk:
             self.metrics,
             worker="w",
             stopping=self._is_stopping,
+            renditions=RenditionFolder(str(renditions), seconds=60) if renditions else None,
         )
 
     def _is_stopping(self) -> bool:
@@ -369,6 +380,136 @@ def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(
         connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
     assert decided(desk.answer(message()))
     assert list_quarantined(desk.log.engine) == []
+
+
+#: What the encoder calls quiet, and so the policy `colours` allows; and what that blocks.
+QUIET, LOUD = picture((255, 0, 0)), picture((0, 0, 255))
+
+
+@pytest.fixture
+def publisher(desk: Desk, tmp_path: Path) -> Iterator[tuple[Answerer, Path]]:
+    """An answerer that writes renditions, and their folder; it serves a second policy, `calm`."""
+    (folder := tmp_path / "renditions").mkdir()
+    colours = parse_policy(POLICY, "colours.yaml")
+    lenient = POLICY.replace(b"id: colours", b"id: calm").replace(b"0.5}", b"1.0}")
+    policies = {"colours": colours, "calm": parse_policy(lenient, "calm.yaml")}
+    with make_pipeline(1, StubEncoder(), policies, form=RenditionForm("png")) as pipeline:
+        log = DecisionLog(desk.log.database, endpoints=("https://a.example/hook",))
+        yield desk.answerer_on(log, pipeline, folder), folder
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_verdict_names_the_picture_that_was_written(
+    publisher: tuple[Answerer, Path], desk: Desk
+) -> None:
+    answerer, folder = publisher
+    [first] = decided(answerer.answer(read(message(QUIET)))).verdicts
+    assert first.rendition is not None
+    assert names(folder) == [first.rendition.name]
+    written = (folder / first.rendition.name).read_bytes()
+    assert hashlib.sha256(written).hexdigest() == first.rendition.sha256
+    assert first.rendition.name == f"{first.rendition.sha256}.png"
+    with Image.open(io.BytesIO(written)) as image:
+        assert image.format == first.rendition.format.upper()
+        assert image.size == (first.rendition.width, first.rendition.height) == (16, 16)
+    assert "publish" in first.timings
+    with desk.log.database.reading() as connection:
+        payload = json.loads(connection.scalars(select(outbox.c.payload)).one())
+    [sent] = payload["data"]["verdicts"]
+    assert sent["rendition"] == first.rendition.model_dump(mode="json")
+    # Redelivered, and sent again: the same, as long as the file is there.
+    assert decided(answerer.answer(read(message(QUIET)))).verdicts == (first,)
+    [again] = decided(answerer.answer(read(message(QUIET), "b"))).verdicts
+    assert (again.decision_id, again.rendition) == (first.decision_id, first.rendition)
+    assert desk.counted("recalled_decisions_total") == {"": 1}
+    (folder / first.rendition.name).unlink()
+    [missed] = decided(answerer.answer(read(message(QUIET), "c"))).verdicts
+    assert (missed.decision_id, missed.rendition) == (first.decision_id, first.rendition)
+    assert (folder / first.rendition.name).read_bytes() == written
+    assert desk.counted("recalled_decisions_total") == {"": 1}
+
+
+def test_what_a_policy_blocks_is_not_written_and_what_another_allows_later_is(
+    publisher: tuple[Answerer, Path],
+) -> None:
+    answerer, folder = publisher
+    both = message(LOUD, policies=["colours", "calm"])
+    blocked = decided(answerer.answer(read(both)))
+    assert [verdict.action for verdict in blocked.verdicts] == ["block", "allow"]
+    assert [verdict.rendition for verdict in blocked.verdicts] == [None, None]
+    assert names(folder) == []
+    [calm] = decided(answerer.answer(read(message(LOUD, policies=["calm"]), "b"))).verdicts
+    assert calm.decision_id == blocked.verdicts[1].decision_id
+    assert calm.rendition is not None
+    assert names(folder) == [calm.rendition.name]
+    # Each answer stays as it was given.
+    assert decided(answerer.answer(read(both))) == blocked
+    assert decided(answerer.answer(read(both, "c"))).verdicts[1].rendition is None
+    repeated = answerer.answer(read(message(LOUD, policies=["calm"]), "b"))
+    assert decided(repeated).verdicts == (calm,)
+
+
+def test_a_folder_that_cannot_be_written_to_delays_an_answer_and_quarantines_nothing(
+    publisher: tuple[Answerer, Path], desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
+    answerer, folder = publisher
+    folder.rename(folder.with_name("elsewhere"))
+    desk.stopping = True  # so that it does not wait
+    for retries in (0, 5):  # however often the request was tried before
+        with pytest.raises(TryAgain) as again:
+            answerer.answer(read(message(QUIET), retries=retries))
+        assert isinstance(again.value.error, RenditionsUnavailable)
+    assert caplog.text.count("requests wait for the folder of renditions") == 1
+    assert count(desk.log, submissions, decisions) == [0, 0]
+    desk.stopping = False
+    with ThreadPoolExecutor(1) as pool:
+        desk.waited.clear()
+        waiting = pool.submit(answerer.answer, read(message(QUIET)))
+        until(lambda: desk.waited)
+        folder.with_name("elsewhere").rename(folder)
+        assert decided(waiting.result())
+    assert "the folder of renditions answers again" in caplog.text
+    assert "decision log answers" not in caplog.text
+    assert list_quarantined(desk.log.engine) == []
+    assert len(names(folder)) == 1
+
+
+def test_renditions_of_another_form_are_other_decisions(desk: Desk, tmp_path: Path) -> None:
+    ids = set()
+    for form in (None, RenditionForm("png"), RenditionForm("png", 64)):
+        with make_pipeline(1, StubEncoder(), form=form) as pipeline:
+            answerer = desk.answerer_on(desk.log, pipeline, tmp_path if form else None)
+            [verdict] = decided(
+                answerer.answer(read(message(QUIET), form.text if form else "none"))
+            ).verdicts
+            assert (verdict.rendition is None) == (form is None)
+            ids.add(verdict.decision_id)
+    assert len(ids) == 3
+
+
+def test_a_folder_may_be_in_a_store_that_fsspec_knows() -> None:
+    folder = RenditionFolder("memory://pictures/published", seconds=60)
+    folder.check()
+    file = RenditionFile(b"RIFF", "webp", (1, 1))
+    assert not folder.has(file.name)
+    folder.write(file)
+    folder.write(file)
+    assert folder.has(file.name)
+    assert fsspec.open(f"memory://pictures/published/{file.name}", "rb").open().read() == b"RIFF"
+    assert len(fsspec.filesystem("memory").ls("/pictures/published")) == 1
+
+
+@pytest.mark.parametrize(
+    "url", ["{}/none", "{}/file", "no-such-driver://a/b", "file://{}/none", "s3://user:hunter2@a/b"]
+)
+def test_a_folder_that_takes_no_files_is_an_error_of_the_settings(url: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(SettingsError, match=r"(?i)renditions") as caught:
+        RenditionFolder(url.format(tmp_path), seconds=60).check()
+    assert "hunter2" not in str(caught.value)
 
 
 def test_redis_need_not_take_notes(desk: Desk) -> None:

@@ -210,6 +210,17 @@ def test_what_else_happens_is_counted(metrics: ScrapedMetrics) -> None:
     assert metrics.scraped()["evenhand_worker_in_hand"] == 0
 
 
+def test_oddities_count_once_an_image(metrics: ScrapedMetrics, verdicts: Verdicts) -> None:
+    [verdict] = verdicts
+    odd = verdict.model_copy(update={"oddities": ("hdr", "strange"), "exhaustive": False})
+    metrics.decided([odd, odd], came("bulk"))
+    assert _changed(metrics.scraped(), "evenhand_oddities_total") == {
+        "evenhand_oddities_total oddity=hdr": 1,
+        "evenhand_oddities_total oddity=unseen-frames": 1,
+        f"evenhand_oddities_total oddity={OTHER}": 1,
+    }
+
+
 def test_what_is_served_has_its_figures(metrics: ScrapedMetrics, policies: Policies) -> None:
     found = metrics.scraped()
     sha256 = policies["pets"].sha256[:12]

@@ -62,6 +62,7 @@ def method_facts_section(results: Results) -> Iterator[Block]:
         ("Model", _method_model_lines(header)),
         *policies,
         ("Dataset", _method_dataset_lines(header.dataset)),
+        ("Looked at", _method_looking_lines(header)),
         ("Groups looked at", ((", ".join(header.by) or "none",),)),
         ("Confidence", ((whole_percent(header.confidence), " of every interval"),)),
         ("Seed", ((plain(header.seed),),)),
@@ -79,6 +80,14 @@ def _method_model_lines(header: Header) -> tuple[Line, ...]:
         ("fingerprint ", Code(model.fingerprint)),
         ("preprocessing ", Code(model.preprocessing)),
         (f"{model.dtype} on {model.device}, logit scale ", plain(header.logit_scale), *bias),
+    )
+
+
+def _method_looking_lines(header: Header) -> tuple[Line, ...]:
+    several = count(header.dataset.seen_repeatedly)
+    return (
+        (Code(header.looking), ", as in production, where a worker has these settings"),
+        (several, " images got more than one look; for each policy its worst look decides"),
     )
 
 

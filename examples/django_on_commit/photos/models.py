@@ -28,3 +28,5 @@ class Photo(models.Model):
     request_id = models.CharField(max_length=128, blank=True)
     submitted_at = models.DateTimeField(null=True)
     reason = models.TextField(blank=True)
+    # The name of the picture that was judged, which is what people are shown.
+    rendition = models.CharField(max_length=80, blank=True)

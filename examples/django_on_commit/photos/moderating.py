@@ -63,8 +63,10 @@ def settle(photo: Photo, *, wait_seconds: float) -> None:
     """
     if not photo.request_id:
         submit_photo(photo)
+    rendition = ""
     try:
-        status, reason = _outcome(collect(photo.request_id, timeout_seconds=wait_seconds))
+        verdicts = collect(photo.request_id, timeout_seconds=wait_seconds)
+        status, reason, rendition = _outcome(verdicts)
     except (BrokerUnavailable, SettingsError):
         raise
     except VerdictTimeout as late:
@@ -75,11 +77,12 @@ def settle(photo: Photo, *, wait_seconds: float) -> None:
         status, reason = Photo.Status.REFUSED, error.what
     except ModerationError as error:  # the worker's fault or ours, not the uploader's
         status, reason = Photo.Status.HELD, str(error)
-    photo.status, photo.reason = status, reason
-    photo.save(update_fields=["status", "reason"])
+    photo.status, photo.reason, photo.rendition = status, reason, rendition
+    photo.save(update_fields=["status", "reason", "rendition"])
 
 
-def _outcome(verdicts: tuple[Verdict, ...]) -> tuple[str, str]:
-    """Returns the status that the strictest verdict asks for, and which labels fired."""
+def _outcome(verdicts: tuple[Verdict, ...]) -> tuple[str, str, str]:
+    """Returns the strictest verdict's status, which labels fired, and what is to be shown."""
     fired = [label.label for verdict in verdicts for label in verdict.reasons]
-    return STATUS[strictest_action(verdicts)], ", ".join(fired)
+    names = [verdict.rendition.name for verdict in verdicts if verdict.rendition]
+    return STATUS[strictest_action(verdicts)], ", ".join(fired), names[0] if names else ""

@@ -29,6 +29,7 @@ from moderation.commands.doctor.worker import (
     check_image_access,
     check_models,
     check_policies,
+    check_renditions,
     check_timeouts,
 )
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -129,6 +130,7 @@ def _check_redis(setup: Setup) -> Iterator[Diagnosis]:
 CHECKS: dict[str, Callable[[Setup], Iterator[Diagnosis]]] = {
     "environment": check_setup_variables,
     "image access": lambda setup: check_image_access(setup.settings),
+    "renditions": lambda setup: check_renditions(setup.settings),
     "policies": check_policies,
     "model": check_models,
     "redis": _check_redis,

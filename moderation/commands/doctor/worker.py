@@ -32,6 +32,24 @@ def check_image_access(settings: Settings) -> Iterator[Diagnosis]:
         yield Diagnosis("ok", ", ".join(given))
 
 
+def check_renditions(settings: Settings) -> Iterator[Diagnosis]:
+    """Yields whether a worker here can write renditions.
+
+    Raises:
+        SettingsError: a worker would not start.
+    """
+    if settings.renditions is None:
+        remedy = "Set MODERATION_RENDITIONS and serve what is written there: docs/renditions.md"
+        yield Diagnosis("ok", "no renditions are written; people are shown the uploads", remedy)
+        return
+    from moderation.images.rendition import RenditionForm  # they load Pillow
+    from moderation.images.rendition_folder import RenditionFolder
+
+    folder = RenditionFolder(settings.renditions, seconds=settings.fetch_timeout_seconds)
+    folder.check()
+    yield Diagnosis("ok", f"{folder.where} takes files ({RenditionForm.of(settings).text})")
+
+
 def check_policies(setup: Setup) -> Iterator[Diagnosis]:
     """Yields which policies a worker here would serve."""
     try:
@@ -85,7 +103,8 @@ def check_timeouts(settings: Settings) -> Iterator[Diagnosis]:
     # All requests in hand may decode slowly.
     rounds = math.ceil(settings.concurrency / (settings.decoders or usable()))
     decoding = rounds * settings.decode_timeout_seconds
-    needed = settings.fetch_timeout_seconds + decoding + _COMPUTE_SECONDS
+    fetching = settings.fetch_timeout_seconds * (2 if settings.renditions else 1)  # and writing
+    needed = fetching + decoding + _COMPUTE_SECONDS
     if settings.visibility_timeout_seconds <= needed:
         yield Diagnosis(
             "fail",

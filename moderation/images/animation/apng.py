@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from moderation.images.animation.frame import Decoded, Disposal, Frame, Rgba, refuse_outside
-from moderation.images.png_chunks import HEAD, START, png_chunks
+from moderation.images.png_chunks import HEAD, START, png_chunks, png_without_notes
+from moderation.images.png_pixels import PNG_HEADER, refuse_missing_rows, spread_colour_key
 
-_HEADER = struct.Struct(">IIBBBBB")
 _NUMBER = struct.Struct(">I")
 _CONTROL = struct.Struct(">IIIIIHHBB")
 _ANNOUNCED = struct.Struct(">II")
@@ -30,15 +30,6 @@ _ANIMATION = (b"acTL", b"fcTL", b"fdAT", b"IDAT")
 #: What a frame's pixels need; colour profiles are the whole file's.
 _SHARED = (b"PLTE", b"tRNS")
 _DISPOSALS = (Disposal.KEEP, Disposal.CLEAR, Disposal.RESTORE)
-
-#: Values of a pixel, by the colour type.
-_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-#: (first column, first row, columns apart, rows apart) of the passes of an interlaced picture.
-_PASSES = (
-    *((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4)),
-    *((0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2)),
-)
-_PIECE = 1 << 20
 
 
 class _Chunk(NamedTuple):
@@ -59,7 +50,7 @@ def apng_frames(content: bytes) -> list[Frame] | None:
     """
     if b"acTL" not in content:
         return None
-    chunks = list(_chunks(content))
+    chunks = list(_chunks(png_without_notes(content)))
     kinds = [chunk.kind for chunk in chunks]
     if b"acTL" not in kinds:
         return None
@@ -90,7 +81,7 @@ def _chunks(content: bytes) -> Iterator[_Chunk]:
 def _frames(chunks: list[_Chunk]) -> Iterator[Frame]:
     """Yields the frames, each with its whole data."""
     shared = [(chunk.kind, bytes(chunk.data)) for chunk in chunks if chunk.kind in _SHARED]
-    header = _HEADER.unpack(next(chunk.data for chunk in chunks if chunk.kind == b"IHDR"))
+    header = PNG_HEADER.unpack(next(chunk.data for chunk in chunks if chunk.kind == b"IHDR"))
     control: memoryview | None = None
     pieces: list[memoryview] = []
     number = 0
@@ -144,8 +135,8 @@ def _decoded(
 ) -> Decoded:
     """Returns the pixels of a frame, decoded as a PNG of its own."""
     data = b"".join(pieces)
-    _refuse_short(data, header)
-    chunks = [(b"IHDR", _HEADER.pack(*header)), *shared, (b"IDAT", data), (b"IEND", b"")]
+    refuse_missing_rows([data], header)
+    chunks = [(b"IHDR", PNG_HEADER.pack(*header)), *shared, (b"IDAT", data), (b"IEND", b"")]
     alone = START + b"".join(
         HEAD.pack(len(data), kind) + data + _NUMBER.pack(zlib.crc32(data, zlib.crc32(kind)))
         for kind, data in chunks
@@ -155,35 +146,14 @@ def _decoded(
         return Decoded(_rgba(image, header[2]), milliseconds)
 
 
-def _refuse_short(data: bytes, header: tuple[int, ...]) -> None:
-    """Refuses data of fewer rows than the frame has, which Pillow would take for black ones."""
-    width, height, depth, colour, _, _, interlaced = header
-    bits = depth * _SAMPLES[colour]
-    passes = _PASSES if interlaced else ((0, 0, 1, 1),)
-    missing = 0
-    for left, top, across, down in passes:
-        columns, rows = -((left - width) // across), -((top - height) // down)
-        if columns > 0 and rows > 0:
-            missing += rows * (1 + (columns * bits + 7) // 8)
-    unpack = zlib.decompressobj()
-    while missing > 0:
-        piece = unpack.decompress(data, min(missing, _PIECE))
-        if not piece:
-            raise ValueError("file is truncated")
-        data = unpack.unconsumed_tail
-        missing -= len(piece)
-
-
 def _rgba(image: Image.Image, depth: int) -> Rgba:
     """Returns the pixels in 8 bits, transparent where they have the transparent colour."""
-    clear = image.info.get("transparency")
+    spread_colour_key(image, depth)
     if image.mode in ("1", "L") or image.mode.startswith("I"):
+        clear = image.info.get("transparency")
         values = np.asarray(image).astype(np.uint16)
-        if image.mode != "1" and depth < 8 and isinstance(clear, int):
-            clear *= 255 // ((1 << depth) - 1)  # Pillow has spread the values, not this one
         grey = values >> 8 if depth == 16 else values * 255 if image.mode == "1" else values
-        opaque = values != clear if isinstance(clear, int) else np.ones(values.shape, bool)
+        compared = values if depth == 16 else grey
+        opaque = compared != clear if isinstance(clear, int) else np.ones(values.shape, bool)
         return np.dstack([grey, grey, grey, 255 * opaque]).astype(np.uint8)
-    if image.mode == "RGB" and depth == 16 and isinstance(clear, tuple):
-        image.info["transparency"] = tuple(value >> 8 for value in clear)
     return np.array(image.convert("RGBA"))

@@ -5,7 +5,7 @@ reads is untrusted, so what it says is taken as data: JSON and raw pixels, never
 
 It says `READY` once. Then for each image it gets a JSON header and the file, and answers with a
 JSON header that repeats the number from that header, and with the pixels for each way to
-preprocess. If the image is refused, its header holds the error.
+preprocess, and the rendition if one is wanted. If the image is refused, its header holds the error.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from moderation.images.confinement import confine, too_large_for_memory
 from moderation.images.formats import load_format_plugins
 from moderation.images.looks import Looking, Sight
 from moderation.images.pixels import Preprocessing, read_sights
+from moderation.images.rendition import RenditionForm
 from moderation.images.views import Views
 
 READY = b"ready"
@@ -91,29 +92,44 @@ def receive_length(channel: socket.socket, deadline: float | None = None) -> int
     return length
 
 
-def pack_request(number: int, ways: list[Preprocessing], looking: Looking) -> bytes:
+def pack_request(
+    number: int,
+    ways: list[Preprocessing],
+    looking: Looking,
+    form: RenditionForm | None = None,
+) -> bytes:
     """Returns the header of a request to the child that decodes."""
-    request = {"number": number, "ways": [asdict(way) for way in ways], "looking": looking}
+    request = {
+        "number": number,
+        "ways": [asdict(way) for way in ways],
+        "looking": looking,
+        "rendition": form,
+    }
     return json.dumps(request).encode()
 
 
 def serve(channel: socket.socket, limits: DecodeLimits) -> None:
     """Answers as the child that decodes, until the other side closes the socket."""
     send(channel, READY)
-    while True:
-        try:
-            request = json.loads(receive(channel, receive_length(channel)))
-            content = bytes(receive(channel, receive_length(channel)))
-        except EOFError:
-            return
-        # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
-        # kill it.
-        signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-        header, sights = _read_in_child(request, content, limits)
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        send(channel, json.dumps({"number": request["number"], **header}).encode())
-        for sight in sights:
-            send(channel, sight.squares.tobytes())
+    with suppress(EOFError):
+        while True:
+            _serve_image(channel, limits)
+
+
+def _serve_image(channel: socket.socket, limits: DecodeLimits) -> None:
+    """Answers about one image, of which nothing is held when the next one comes."""
+    request = json.loads(receive(channel, receive_length(channel)))
+    content = bytes(receive(channel, receive_length(channel)))
+    # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
+    # kill it.
+    signal.setitimer(signal.ITIMER_REAL, limits.seconds)
+    header, sights = _read_in_child(request, content, limits)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    send(channel, json.dumps({"number": request["number"], **header}).encode())
+    for sight in sights:
+        send(channel, sight.squares.tobytes())
+    if sights and (rendition := sights[0].rendition):
+        send(channel, rendition.content)
 
 
 def _read_in_child(
@@ -123,7 +139,8 @@ def _read_in_child(
     ways = [Preprocessing(**way) for way in request["ways"]]
     try:
         looking = Looking(*request["looking"])
-        sights = read_sights(content, ways, looking, max_pixels=limits.max_pixels)
+        form = RenditionForm(*request["rendition"]) if request["rendition"] else None
+        sights = read_sights(content, ways, looking, max_pixels=limits.max_pixels, form=form)
     except ImageError as error:
         return {"error": list(error.args)}, []
     except MemoryError:  # outside Pillow, such as when the pixels are put together
@@ -132,6 +149,7 @@ def _read_in_child(
         "looks": [sight.looks for sight in sights],
         "is_exhaustive": all(sight.is_exhaustive for sight in sights),
         "oddities": sights[0].oddities if sights else (),
+        "rendition": sights[0].rendition.size if sights and sights[0].rendition else None,
     }
     return header, sights
 

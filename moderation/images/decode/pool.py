@@ -18,6 +18,7 @@ from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.looks import Looking, Sight
 from moderation.images.pixels import Preprocessing
+from moderation.images.rendition import RenditionForm
 from moderation.messages.queues import FairQueue, QueueName
 
 #: A process may die of something that is not the image's fault, so the image is tried in another.
@@ -66,6 +67,7 @@ class DecoderPool:
         queue: QueueName = "interactive",
         *,
         looking: Looking | None = None,
+        form: RenditionForm | None = None,
     ) -> list[Sight]:
         """Returns what is seen of a file in each way to preprocess.
 
@@ -74,6 +76,7 @@ class DecoderPool:
             ways: how the encoders want it.
             queue: the one that the image came by, which decides whose turn it is.
             looking: how much is looked at; None means what the limits say.
+            form: of the rendition that comes with each sight; None means that there is none.
 
         Raises:
             ImageError: the image is refused.
@@ -83,7 +86,8 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    return decoder.sights(content, list(ways), looking or self.limits.looking)
+                    wanted = looking or self.limits.looking
+                    return decoder.sights(content, list(ways), wanted, form)
                 except DecoderDied:
                     if self._closed:
                         raise _pool_is_closed() from None

@@ -28,6 +28,7 @@ from moderation.images.decode.child import (
 from moderation.images.looks import Look, Looking, Pixels, Sight
 from moderation.images.oddities.names import Oddity
 from moderation.images.pixels import Preprocessing
+from moderation.images.rendition import STARTS, RenditionFile, RenditionForm
 
 #: The decoder's own alarm rings first; if it is still there so much later, it is killed.
 _GRACE_SECONDS = 1.0
@@ -113,8 +114,14 @@ class DecoderProcess:
             raise _process_does_not_start("it does not say first that it is ready")
         self._is_ready = True
 
-    def sights(self, content: bytes, ways: list[Preprocessing], looking: Looking) -> list[Sight]:
-        """Returns what is seen of a file in each way to preprocess.
+    def sights(
+        self,
+        content: bytes,
+        ways: list[Preprocessing],
+        looking: Looking,
+        form: RenditionForm | None = None,
+    ) -> list[Sight]:
+        """Returns what is seen of a file in each way to preprocess, with a rendition of that form.
 
         Raises:
             ImageError: the decoder refuses the image. TransientError: it does not start.
@@ -124,7 +131,7 @@ class DecoderProcess:
         self.wait_until_ready()
         assert self._socket is not None
         try:
-            return self._ask(self._socket, content, ways, looking)
+            return self._ask(self._socket, content, ways, looking, form)
         except ImageError:
             raise
         except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -136,12 +143,17 @@ class DecoderProcess:
             raise
 
     def _ask(
-        self, channel: socket.socket, content: bytes, ways: list[Preprocessing], looking: Looking
+        self,
+        channel: socket.socket,
+        content: bytes,
+        ways: list[Preprocessing],
+        looking: Looking,
+        form: RenditionForm | None,
     ) -> list[Sight]:
         self._number += 1
         deadline = time.monotonic() + self._limits.seconds + _GRACE_SECONDS
         channel.settimeout(deadline - time.monotonic())
-        send(channel, pack_request(self._number, ways, looking))
+        send(channel, pack_request(self._number, ways, looking, form))
         send(channel, content)
         header = json.loads(_process_message(channel, deadline, _HEADER_BYTES))
         if header["number"] != self._number:
@@ -151,14 +163,14 @@ class DecoderProcess:
             raise ImageError(what, where, remedy)
         each = [_process_looks(looks, looking.most_looks) for looks in header["looks"]]
         is_exhaustive, oddities = header["is_exhaustive"] is True, _process_oddities(header)
-        return [
-            Sight(
-                _process_pixels(channel, deadline, (len(looks), *way.crop, 3)),
-                looks,
-                is_exhaustive,
-                oddities,
-            )
+        squares = [
+            _process_pixels(channel, deadline, (len(looks), *way.crop, 3))
             for way, looks in zip(ways, each, strict=True)
+        ]
+        rendition = _process_rendition(channel, deadline, header, form) if ways and form else None
+        return [
+            Sight(pixels, looks, is_exhaustive, oddities, rendition)
+            for pixels, looks in zip(squares, each, strict=True)
         ]
 
     def _alarm_rang(self) -> bool:
@@ -222,6 +234,19 @@ def _process_oddities(header: dict[str, Any]) -> tuple[str, ...]:
 def _process_pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> Pixels:
     content = _process_message(channel, deadline, math.prod(shape))
     return np.frombuffer(content, np.uint8).reshape(shape)
+
+
+def _process_rendition(
+    channel: socket.socket, deadline: float, header: dict[str, Any], form: RenditionForm
+) -> RenditionFile:
+    """Returns the rendition that a decoder made; raises ValueError where it cannot be one."""
+    width, height = header["rendition"]
+    if any(type(side) is not int or not 1 <= side <= form.side for side in (width, height)):
+        raise ValueError("a rendition of a size that was not asked for")
+    content = bytes(_process_message(channel, deadline, form.most_bytes))
+    if not content.startswith(STARTS[form.format]):
+        raise ValueError("a rendition of another format than was asked for")
+    return RenditionFile(content, form.format, (width, height))
 
 
 def _process_message(channel: socket.socket, deadline: float, most: int) -> bytearray:

@@ -5,22 +5,26 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from moderation.images.avif_data import avif_data
+from moderation.images.box_items import items, places, references
 from moderation.images.boxes import (
-    MOST_BOXES,
     VERSION,
     Box,
     boxes,
     item_properties,
     primary_item,
+    stated_codes,
 )
 from moderation.images.oddities.names import Oddity
 from moderation.images.oddities.profile import HDR_TRANSFERS, profile_oddities
 from moderation.images.oddities.tail import is_ordinary_tail
-from moderation.images.orientation import exif_orientation
+from moderation.images.orientation import exif_orientation, xmp_orientations
 
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden", b"iovl")
 #: Primaries and transfers that encoders write beside a profile without meaning to differ from it.
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2, 12), (1, 2, 6, 13, 14, 15)
+_UNSPECIFIED = (2, 2)
+_LONGEST_NOTE = 1_000_000
 #: Encoders round sizes up to whole blocks and cut what is too much, up to this many pixels.
 _ROUNDED = 16
 #: Turned by a quarter so many times against the clock, and mirrored, as an orientation of EXIF.
@@ -51,9 +55,11 @@ def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
     properties = list(item_properties(content, of[b"iprp"], primary))
     yield from _colour_oddities(content, properties)
     yield from _aperture_oddities(content, properties)
+    yield from _data_oddities(content, properties)
     turn = _turn(content, properties)
-    notes = _exif_blocks(content, of)
-    if any((exif_orientation(each) or 1) not in (1, turn) for each in notes):
+    stated = {exif_orientation(each) or 1 for each in _notes(content, of, b"Exif")}
+    stated |= set().union(*map(xmp_orientations, _notes(content, of, b"mime")))
+    if stated - {1, turn}:
         yield "orientation-conflict"
     if len(_shown_items(content, of) | {primary}) > 1:
         yield "several-pictures"
@@ -82,77 +88,50 @@ def _aperture_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity
                 yield "clean-aperture"
 
 
+def _data_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity]:
+    """Yields where the coded data of an AVIF say otherwise than its boxes."""
+    data = avif_data(content)
+    coded = data.colours
+    if coded is None:
+        return
+    sizes = {
+        struct.unpack_from(">II", content, each.start + VERSION)
+        for each in properties
+        if each.kind == b"ispe"
+    }
+    if sizes - {coded.size} and not data.is_grid:
+        yield "sizes-disagree"
+    stated = stated_codes(content)
+    if stated and coded.codes[:2] not in (stated[:2], _UNSPECIFIED) and stated[:2] != _UNSPECIFIED:
+        yield "two-profiles"
+
+
 def _turn(content: bytes, properties: list[Box]) -> int:
     turns = [content[each.start] & 3 for each in properties if each.kind == b"irot"]
     mirrors = [content[each.start] & 1 for each in properties if each.kind == b"imir"]
     return _TURNS[mirrors[0] if mirrors else None][turns[0] if turns else 0]
 
 
-def _items(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, bytes, bool]]:
-    """Yields the number of each item, its kind, and whether it is hidden."""
-    iinf = of.get(b"iinf")
-    if iinf is None:
-        return
-    entries = iinf.start + (6 if content[iinf.start] == 0 else 8)
-    for each in boxes(content, entries, iinf.end):
-        version, hidden = content[each.start], content[each.start + 3] & 1
-        number, at = (">H", 6) if version < 3 else (">I", 8)
-        kind = content[each.start + at + 2 : each.start + at + 6]
-        yield struct.unpack_from(number, content, each.start + 4)[0], kind, bool(hidden)
-
-
-def _exif_blocks(content: bytes, of: dict[bytes, Box]) -> Iterator[bytes]:
-    """Yields the EXIF data of the file, without their prefix."""
-    wanted = {number for number, kind, _ in _items(content, of) if kind == b"Exif"}
+def _notes(content: bytes, of: dict[bytes, Box], kind: bytes) -> Iterator[bytes]:
+    """Yields the data of the file's items of a kind; of EXIF data without their prefix."""
+    wanted = {number for number, each, _ in items(content, of) if each == kind}
     if not wanted or b"iloc" not in of:
         return
-    for number, start, length in _places(content, of):
+    for number, start, length in places(content, of):
         if number in wanted:
-            data = content[start : start + length]
-            yield data[4 + int.from_bytes(data[:4]) :].removeprefix(b"Exif\0\0")
-
-
-def _places(content: bytes, of: dict[bytes, Box]) -> Iterator[tuple[int, int, int]]:
-    """Yields the number of each item, and where its first piece begins and how long it is."""
-    at = of[b"iloc"].start
-    version = content[at]
-    of_offset, of_length = content[at + 4] >> 4, content[at + 4] & 15
-    of_origin, of_index = content[at + 5] >> 4, content[at + 5] & 15 if version else 0
-    wide = 4 if version == 2 else 2
-    origin = of[b"idat"].start if b"idat" in of else 0
-
-    def number(size: int) -> int:
-        nonlocal at
-        at += size
-        return int.from_bytes(content[at - size : at])
-
-    at += 6
-    for _ in range(min(number(wide), MOST_BOXES)):
-        item = number(wide)
-        is_inside = version > 0 and number(2) & 15 == 1
-        number(2)
-        begin = number(of_origin) + (origin if is_inside else 0)
-        for piece in range(min(number(2), MOST_BOXES)):
-            number(of_index)
-            offset, length = number(of_offset), number(of_length)
-            if piece == 0:
-                yield item, begin + offset, length
+            data = content[start : start + min(length, _LONGEST_NOTE)]
+            if kind == b"Exif":
+                data = data[4 + int.from_bytes(data[:4]) :].removeprefix(b"Exif\0\0")
+            yield data
 
 
 def _shown_items(content: bytes, of: dict[bytes, Box]) -> set[int]:
     """Returns the pictures that are not hidden, no part of another and no note to it."""
-    items = _items(content, of)
-    shown = {number for number, kind, hidden in items if kind in _PICTURES and not hidden}
-    if b"iref" not in of:
-        return shown
-    iref = of[b"iref"]
-    number = ">I" if content[iref.start] else ">H"
-    size = struct.calcsize(number)
-    for each in boxes(content, iref.start + 4, iref.end):
-        [origin] = struct.unpack_from(number, content, each.start)
-        if each.kind in (b"thmb", b"auxl"):
+    found = items(content, of)
+    shown = {number for number, kind, hidden in found if kind in _PICTURES and not hidden}
+    for kind, origin, targets in references(content, of):
+        if kind in (b"thmb", b"auxl"):
             shown.discard(origin)
-        elif each.kind == b"dimg":
-            rest = content[each.start + size + 2 : each.end]
-            shown -= {number_[0] for number_ in struct.iter_unpack(number, rest)}
+        elif kind == b"dimg":
+            shown -= set(targets)
     return shown

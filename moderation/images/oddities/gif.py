@@ -7,8 +7,11 @@ from collections.abc import Iterator
 
 from moderation.images.oddities.names import Oddity
 from moderation.images.oddities.tail import is_ordinary_tail
+from moderation.images.orientation import xmp_orientations
 
 _FRAME, _EXTENSION, _END = 0x2C, 0x21, 0x3B
+#: How an extension goes on that holds XMP, which ends in bytes that lead any reader of blocks out.
+_XMP, _LONGEST_XMP = b"\x0bXMP DataXMP", 1_000_000
 #: Blocks of 255 bytes that are passed over: 50 MB of them.
 _MOST_BLOCKS = 200_000
 
@@ -26,6 +29,8 @@ def gif_oddities(content: bytes) -> Iterator[Oddity]:
                 yield "trailing-data"
             return
         if kind == _EXTENSION:
+            if content.startswith(_XMP, at + 2) and _turns(content[at : at + _LONGEST_XMP]):
+                yield "orientation-conflict"
             at += 2
         elif kind == _FRAME and at + 10 <= len(content):
             x, y, across, down = struct.unpack_from("<HHHH", content, at + 1)
@@ -38,6 +43,10 @@ def gif_oddities(content: bytes) -> Iterator[Oddity]:
         while at < len(content) and content[at] and left > 0:
             at, left = at + 1 + content[at], left - 1
         at, left = at + 1, left - 1
+
+
+def _turns(xmp: bytes) -> bool:
+    return bool(xmp_orientations(xmp) - {1})
 
 
 def _table_length(flags: int) -> int:

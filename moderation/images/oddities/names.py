@@ -12,6 +12,7 @@ Oddity = Literal[
     "damaged-frame",
     "default-image-apart",
     "extreme-gamma",
+    "extreme-primaries",
     "hdr",
     "late-chunk",
     "orientation-conflict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import zlib
 from collections.abc import Iterator
 
@@ -20,6 +21,13 @@ _LONGEST_XMP = 1_000_000
 
 #: Bytes of an animation that are unpacked to see whether its frames are whole; 3 ms a MB.
 _MOST_FRAMES_UNPACKED, _AT_ONCE = 64_000_000, 1_000_000
+
+#: Least and most of x and y of white, red, green and blue. ProPhoto RGB has green at 0.16, 0.84 and
+#: blue at 0.04, 0.0001; white is between D75 and the light of a bulb.
+_REAL = (
+    *((0.27, 0.46), (0.27, 0.43), (0.55, 0.75), (0.25, 0.4)),
+    *((0.1, 0.4), (0.5, 0.86), (0.0, 0.2), (0.0, 0.2)),
+)
 
 #: The code of sRGB in cICP: primaries, transfer, matrix, full range.
 _SRGB = bytes((1, 13, 0, 1))
@@ -61,9 +69,21 @@ def _colour_oddities(content: bytes, before: list[PngChunk]) -> Iterator[Oddity]
     gammas = [int.from_bytes(each) for each in _data(content, before, b"gAMA")]
     if any(not 30_000 <= gamma <= 110_000 for gamma in gammas):
         yield "extreme-gamma"
+    if any(map(_are_extreme, _data(content, before, b"cHRM"))):
+        yield "extreme-primaries"
     space = b"GRAY" if content[25:26] in (b"\0", b"\4") else b"RGB "
     for profile in profiles[:2]:
         yield from profile_oddities(_unpacked(profile), space)
+
+
+def _are_extreme(chromaticities: bytes) -> bool:
+    """Whether white, red, green or blue is one that no display or camera has."""
+    if len(chromaticities) != 32:
+        return False
+    values = [value / 100_000 for value in struct.unpack(">8I", chromaticities)]
+    return not all(
+        least <= value <= most for value, (least, most) in zip(values, _REAL, strict=True)
+    )
 
 
 def _unpacked(profile: bytes) -> bytes:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from moderation.images.oddities.names import Oddity
 from moderation.images.oddities.profile import profile_oddities
 from moderation.images.oddities.tail import is_ordinary_tail
-from moderation.images.orientation import stated_orientations
+from moderation.images.orientation import stated_orientations, xmp_orientations
 
-_MOST_CHUNKS = 10_000
+_MOST_CHUNKS, _LONGEST_XMP = 10_000, 1_000_000
 
 
 def webp_oddities(content: bytes) -> Iterator[Oddity]:
@@ -36,7 +36,13 @@ def webp_oddities(content: bytes) -> Iterator[Oddity]:
     for profile in profiles[:2]:
         yield from profile_oddities(profile, b"RGB ")
     notes = [content[start:end] for kind, start, end in parts if kind == b"EXIF"]
-    if any(stated_orientations(each.removeprefix(b"Exif\0\0")) - {1} for each in notes):
+    stated = [stated_orientations(each.removeprefix(b"Exif\0\0")) for each in notes]
+    stated += [
+        xmp_orientations(content[start : min(end, start + _LONGEST_XMP)])
+        for kind, start, end in parts
+        if kind == b"XMP "
+    ]
+    if any(each - {1} for each in stated):
         yield "webp-orientation"
 
 

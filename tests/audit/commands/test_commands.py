@@ -12,6 +12,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
@@ -20,12 +21,13 @@ import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
 
-from audit.commands.options import Dtype, Runtime
+from audit.commands.options import DatasetOptions, Dtype, Runtime
 from moderation.embedded_servers import EmbeddedWorker
 from moderation.encoders.options import DTYPES, RUNTIMES
 from moderation.features import text_key
+from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.policy import load_policy
-from moderation.settings import Settings
+from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.support.annotated_files import write_picture
 from tests.support.command_line import python, unframed
@@ -205,11 +207,15 @@ def test_workers_embed_what_this_process_would(
     options = ["-d", str(some), "--model", "starter", "--store", str(tmp_path / "store")]
     done = audit("embed", *options, "--on", "workers", "--broker", broker, without_torch=True)
     assert "20 embedded now" in done.stderr
+    assert "frames=16 views=auto; 0 images got more than one look" in done.stderr
     theirs, ours = _stored(tmp_path / "store", "images"), _stored(store, "images")
     assert len(theirs) == 20
     for key, row in theirs.items():
         np.testing.assert_allclose(row, ours[key], atol=1e-5)
     assert "0 embedded now" in audit("embed", *options).stderr
+    workers = ["--on", "workers", "--broker", broker]
+    done = audit("embed", *options, *workers, "--views", "1", code=2, without_torch=True)
+    assert "a worker looks at frames=16 views=auto of a file" in unframed(done.stderr)
 
 
 def test_a_queue_that_is_away_is_an_error(faces: Path, tmp_path: Path) -> None:
@@ -269,6 +275,8 @@ def test_what_cannot_be_done_is_reported_in_words(
         ("--runtime=opnvino", "MODERATION_RUNTIME", "'auto', 'torch', 'openvino'"),
         ("--dtype=float23", "AUDIT_DTYPE", "'auto', 'float32', 'bfloat16', 'float16'"),
         ("--device=cdua", "AUDIT_DEVICE", "auto, cpu, cuda"),
+        ("--views=all", "MODERATION_VIEWS", "neither auto nor a number from 1 to 64"),
+        ("--views=65", "AUDIT_VIEWS", "neither auto nor a number from 1 to 64"),
     ],
 )
 def test_a_misspelt_option_is_refused_with_the_values_that_there_are(
@@ -288,6 +296,10 @@ def test_a_misspelt_option_is_refused_with_the_values_that_there_are(
 
 def test_the_choices_of_the_command_line_are_those_of_the_library() -> None:
     assert (get_args(Dtype), get_args(Runtime)) == (DTYPES, RUNTIMES)
+    options, settings = DatasetOptions(Path()), load_settings()
+    as_workers = Looking(settings.frames, settings.views)
+    assert options.looking == DEFAULT_LOOKING == as_workers
+    assert replace(options, frames=3, views="7").looking == Looking(3, 7)
 
 
 @pytest.fixture(scope="module")

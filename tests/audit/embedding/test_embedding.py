@@ -36,7 +36,7 @@ from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError, RequestError, StoreError
 from moderation.features import EmbeddingStore
-from moderation.images.looks import Pixels
+from moderation.images.looks import Looking, Pixels
 from moderation.settings import Settings
 from tests.support.policy_texts import policy
 from tests.support.stub_encoder import StubEncoder
@@ -204,9 +204,9 @@ def test_an_error_that_is_not_about_an_image_ends_the_run_and_keeps_what_came_be
     images: Path, store: EmbeddingStore
 ) -> None:
     def fails(
-        dataset: Dataset, rows: Sequence[int], hashes: Sequence[str]
+        dataset: Dataset, rows: Sequence[int], hashes: Sequence[str], looking: Looking
     ) -> Iterator[EmbeddedImage]:
-        yield EmbeddedImage(rows[0], np.eye(16, dtype=np.float32)[0])
+        yield EmbeddedImage(rows[0], np.eye(16, dtype=np.float32)[:1])
         yield EmbeddedImage(rows[1], image_problem(dataset, rows[1], "it is damaged"))
         raise RequestError("no such model")
 

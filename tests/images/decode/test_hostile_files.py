@@ -36,6 +36,7 @@ from moderation.images.decode.pool import DecoderPool
 from moderation.images.formats import FORMATS
 from moderation.images.looks import Pixels
 from moderation.images.pixels import Preprocessing, read_sights
+from moderation.images.rendition import RenditionForm
 from moderation.settings import Settings
 from tests.support.command_line import python
 from tests.support.hostile_files import (
@@ -56,6 +57,8 @@ LIMITS = DecodeLimits(
 #: Processor time, which says what a file costs on a busy machine too.
 _MOST_SECONDS = 10.0
 HOW = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
+#: With a rendition, which costs a decoder more than what a model sees.
+FORM = RenditionForm()
 CORPUS = corpus()
 GOOD = seeds()["palette PNG"]
 #: What a decoder may keep after all that it has seen: eight profiles, and what its allocator holds.
@@ -104,12 +107,14 @@ def _busy(pool: DecoderPool) -> float:
 def _look(pool: DecoderPool, content: bytes) -> str:
     """Returns what became of a file; its pixels, or its error, are what they must be."""
     try:
-        squares = pool.sights(content, [HOW])[0].squares
+        [sight] = pool.sights(content, [HOW], form=FORM)
     except DecodingFailed as error:
         return f"failed: {error}"
     except ImageError as error:
         _assert_fit_for_strangers(error)
         return "refused"
+    squares = sight.squares
+    assert sight.rendition
     assert squares.dtype == np.uint8
     assert 1 <= len(squares) <= pool.limits.frames
     assert squares.shape[1:] == (32, 32, 3)
@@ -345,14 +350,15 @@ from pathlib import Path
 import moderation.images.decode.child
 from moderation.errors import ImageError
 from moderation.images.formats import load_format_plugins
-from moderation.images.pixels import Preprocessing, read_squares
+from moderation.images.looks import Looking
+from moderation.images.pixels import Preprocessing, read_sights
 load_format_plugins()
 before = set(sys.modules)
 how = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
 for path in Path(sys.argv[1]).iterdir():
     content = path.read_bytes()
     try:
-        read_squares(content, [how], max_pixels=1_000_000, frames=3)
+        read_sights(content, [how], Looking(3), max_pixels=1_000_000)
     except ImageError:
         pass
 print(len(before), *(set(sys.modules) - before))

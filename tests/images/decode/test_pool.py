@@ -24,7 +24,8 @@ from moderation.images.decode.child import DecodeLimits, pack_request, receive, 
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.looks import Looking
-from moderation.images.pixels import Preprocessing, read_squares
+from moderation.images.pixels import Preprocessing, read_sights
+from moderation.images.rendition import RenditionForm
 from tests.support.command_line import python
 from tests.support.hostile_files import saved
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -70,11 +71,11 @@ def test_pixels_are_those_of_this_process_for_each_way(
 ) -> None:
     for path in photographs[:5]:
         content = path.read_bytes()
-        here = read_squares(content, [SMALL, WIDE], max_pixels=LIMITS.max_pixels)
+        here = read_sights(content, [SMALL, WIDE], max_pixels=LIMITS.max_pixels)
         there = [sight.squares for sight in pool.sights(content, [SMALL, WIDE])]
         assert [square.shape for square in there] == [(1, 32, 32, 3), (1, 48, 64, 3)]
         for mine, its in zip(here, there, strict=True):
-            np.testing.assert_array_equal(mine, its)
+            np.testing.assert_array_equal(mine.squares, its)
 
 
 def test_many_threads_each_get_their_own_image(pool: DecoderPool, photographs: list[Path]) -> None:
@@ -84,14 +85,14 @@ def test_many_threads_each_get_their_own_image(pool: DecoderPool, photographs: l
             threads.map(lambda content: pool.sights(content, [SMALL])[0].squares, contents)
         )
     for content, square in zip(contents, found, strict=True):
-        [mine] = read_squares(content, [SMALL], max_pixels=LIMITS.max_pixels)
-        np.testing.assert_array_equal(mine, square)
+        [mine] = read_sights(content, [SMALL], max_pixels=LIMITS.max_pixels)
+        np.testing.assert_array_equal(mine.squares, square)
     assert len(_children()) == 2
 
 
 def test_a_refused_image_is_the_error_that_decoding_here_gives(pool: DecoderPool) -> None:
     with pytest.raises(ImageError) as here:
-        read_squares(b"no image", [SMALL], max_pixels=10)
+        read_sights(b"no image", [SMALL], max_pixels=10)
     with pytest.raises(ImageError) as there:
         pool.sights(b"no image", [SMALL])
     assert there.value.args == here.value.args
@@ -345,6 +346,44 @@ def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
     peer.start()
     with theirs, pytest.raises(DecoderDied):
         process.sights(b"file", [SMALL], Looking())
+    peer.join()
+
+
+#: What a decoder says of a rendition, and the file that it sends.
+RENDITION = (
+    b'{"number": 1, "is_exhaustive": true, "oddities": [], "looks": [[%s]], "rendition": %s}'
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "file"),
+    [
+        (b"null", b""),
+        (b"[9]", b"RIFF"),
+        (b"[9, 9.5]", b"RIFF"),
+        (b"[true, 9]", b"RIFF"),
+        (b"[0, 9]", b"RIFF"),
+        (b"[65, 9]", b"RIFF"),
+        (b'["9", 9]', b"RIFF"),
+        (b"[9, 9]", b""),
+        (b"[9, 9]", b"<html>"),
+        (b"[9, 9]", b"RIFF" + bytes(RenditionForm("webp", 64).most_bytes)),
+    ],
+)
+def test_a_rendition_that_cannot_be_one_is_not_taken(size: bytes, file: bytes) -> None:
+    process, theirs = _with_a_peer()
+
+    def answer() -> None:
+        for _ in range(2):
+            receive(theirs, receive_length(theirs))
+        with suppress(OSError):
+            for message in (RENDITION % (LOOK, size), bytes(3072), file):
+                send(theirs, message)
+
+    peer = threading.Thread(target=answer)
+    peer.start()
+    with theirs, pytest.raises(DecoderDied):
+        process.sights(b"file", [SMALL], Looking(), RenditionForm("webp", 64))
     peer.join()
 
 

@@ -46,6 +46,7 @@ class Migration(migrations.Migration):
                 ("request_id", models.CharField(blank=True, max_length=128)),
                 ("submitted_at", models.DateTimeField(null=True)),
                 ("reason", models.TextField(blank=True)),
+                ("rendition", models.CharField(blank=True, max_length=80)),
             ],
         ),
     )

@@ -44,7 +44,7 @@ def _create_first_decision_tables() -> None:
         sa.Column("model_revision", sa.Text, nullable=False),
         sa.Column("model_fingerprint", sa.String(128), nullable=False),
         sa.Column("preprocessing", sa.String(64), nullable=False),
-        sa.Column("looking", sa.String(64), nullable=False),
+        sa.Column("conditions", sa.String(128), nullable=False),
         sa.Column("dtype", sa.String(32), nullable=False),
         sa.Column("device", sa.String(64), nullable=False),
         sa.Column("runtime", sa.String(32), nullable=False),
@@ -63,7 +63,7 @@ def _create_first_decision_tables() -> None:
             "policy_sha256",
             "model_fingerprint",
             "preprocessing",
-            "looking",
+            "conditions",
             name="uq_decisions_image_and_basis",
         ),
     )
@@ -93,6 +93,7 @@ def _create_first_submission_tables() -> None:
         sa.Column("position", sa.Integer, nullable=False),
         sa.Column("decision_id", sa.String(36), nullable=False),
         sa.Column("timings", sa.JSON, nullable=False),
+        sa.Column("rendition", sa.JSON(none_as_null=True)),
         sa.PrimaryKeyConstraint("request_id", "position", name="pk_submission_decisions"),
         sa.ForeignKeyConstraint(
             ["request_id"],

@@ -6,99 +6,36 @@ No other module takes a setting from `os.environ`. It imports no torch.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Collection, Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import (
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from moderation.errors import SettingsError
-from moderation.listen_address import parse_address
+from moderation.settings.kinds import (
+    FolderPaths,
+    Hosts,
+    ListenAddress,
+    Networks,
+    Paths,
+    RedisUrl,
+    Schemes,
+    Words,
+)
 
 PREFIX = "MODERATION_"
 
 #: The published CLIP ViT-B/32, pinned, since what a branch holds may change. This commit is the
 #: Hub's conversion to safetensors; the main branch only holds pickled weights.
 DEFAULT_MODEL = "openai/clip-vit-base-patch32@c237dc49a33fc61debc9276459120b7eac67e7ef"
-
-
-def _split_setting(separator: str) -> BeforeValidator:
-    def split(value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(separator) if part.strip())
-        return value
-
-    return BeforeValidator(split)
-
-
-def _resolved_roots_setting(roots: tuple[Path, ...]) -> tuple[Path, ...]:
-    return tuple(root.expanduser().resolve() for root in roots)
-
-
-def _lower_setting(hosts: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(host.lower() for host in hosts)
-
-
-def _schemes_setting(schemes: tuple[str, ...]) -> tuple[str, ...]:
-    if strange := set(schemes) - {"http", "https"}:
-        raise ValueError(f"a URL is fetched over https or http, not {', '.join(sorted(strange))}")
-    return schemes
-
-
-def _networks_setting(value: Any) -> Any:
-    """Returns texts as networks; an address within one is a slip that would allow too much."""
-    return tuple(map(_network_setting, value)) if isinstance(value, list | tuple) else value
-
-
-def _network_setting(value: Any) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(value)
-    except ValueError:
-        pass
-    try:
-        meant = ip_network(value, strict=False)
-    except ValueError:
-        raise ValueError(f"{value!r} is not a network; write 10.2.0.0/16 or fd12::/32") from None
-    raise ValueError(f"{value!r} names an address inside a network; write {meant} for all of it")
-
-
-def _redis_url_setting(url: SecretStr) -> SecretStr:
-    """Refuses a URL that redis and kombu would fail on later, each in its own way."""
-    wrong = ValueError("write redis://host:6379/0, or rediss:// for TLS")
-    try:
-        parts = urlsplit(url.get_secret_value())
-        _ = parts.port
-    except ValueError as error:
-        raise wrong from error
-    if parts.scheme not in ("redis", "rediss") or not re.fullmatch(r"(/\d*)?", parts.path):
-        raise wrong
-    if parts.query or parts.fragment:  # one option turns off the check of certificates
-        raise ValueError("leave out what follows the database's number: settings say the rest")
-    return url
-
-
-def _listen_address_setting(address: str) -> str:
-    try:
-        parse_address(address)
-    except ValueError as error:
-        raise ValueError(f"{error}; write HOST:PORT or PORT") from None
-    return address
-
-
-ListenAddress = Annotated[str, AfterValidator(_listen_address_setting)]
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url_setting)]
-Paths = Annotated[tuple[Path, ...], NoDecode, _split_setting(os.pathsep)]
-Words = Annotated[tuple[str, ...], NoDecode, _split_setting(",")]
-Networks = Annotated[
-    tuple[IPv4Network | IPv6Network, ...],
-    NoDecode,
-    BeforeValidator(_networks_setting),
-    _split_setting(","),
-]
 
 
 class Settings(BaseSettings):
@@ -164,15 +101,13 @@ class Settings(BaseSettings):
         description=f"Policy files, or folders of them, that a worker serves; "
         f"`{os.pathsep}` between.",
     )
-    allowed_roots: Annotated[Paths, AfterValidator(_resolved_roots_setting)] = Field(
+    allowed_roots: FolderPaths = Field(
         (), description=f"Folders that a path may lie in; `{os.pathsep}` between. None by default."
     )
-    allowed_hosts: Annotated[Words, AfterValidator(_lower_setting)] = Field(
+    allowed_hosts: Hosts = Field(
         (), description="Hosts that a URL may name, exactly; `,` between. None by default."
     )
-    allowed_schemes: Annotated[
-        Words, AfterValidator(_lower_setting), AfterValidator(_schemes_setting)
-    ] = Field(
+    allowed_schemes: Schemes = Field(
         ("https",), description="Schemes that a URL may have, of https and http; `,` between."
     )
     allowed_networks: Networks = Field(
@@ -203,6 +138,31 @@ class Settings(BaseSettings):
     )
     views: Literal["auto"] | Annotated[int, Field(ge=1, le=64)] = Field(
         "auto", description="Parts of a picture that are looked at; auto covers what is beyond 4:3."
+    )
+    oddities: Literal["review", "refuse", "allow"] = Field(
+        "review",
+        description="What becomes of a file that viewers show differently, and that no ordinary "
+        "camera, phone or editor makes.",
+    )
+    unseen: Literal["allow", "review"] = Field(
+        "allow",
+        description="What becomes of an animation that is longer than what was looked at; allow "
+        "lets its scores decide.",
+    )
+    renditions: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder where the pictures that were judged are written, to be served in place "
+        "of the uploads: a path, or an fsspec URL (s3://bucket/pictures). None: none are.",
+    )
+    rendition_format: Literal["webp", "jpeg", "png"] = Field(
+        "webp", description="Format of these pictures."
+    )
+    rendition_side: int = Field(
+        2000, ge=64, le=16_383, description="Their longest side, in pixels; larger ones are shrunk."
+    )
+    rendition_quality: int = Field(
+        85, ge=1, le=100, description="What webp and jpeg keep of them: 100 the most."
     )
     fetch_timeout_seconds: float = Field(
         10.0, gt=0, description="How long fetching an image from a URL or store may take."
@@ -267,6 +227,17 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="What a worker logs."
     )
+
+    @field_validator("views", mode="wrap")
+    @classmethod
+    def _views_setting(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
+        """Returns the parsed views; an error says once what can be written, for both kinds."""
+        try:
+            return parse(value)
+        except ValidationError:
+            raise ValueError(
+                f"{value!r} is not a number of views; write auto, or 1 to 64"
+            ) from None
 
     @property
     def result_backend_url(self) -> SecretStr:

@@ -1,0 +1,11 @@
+"""What an operator sets, in environment variables."""
+
+from moderation.settings.settings import (
+    DEFAULT_MODEL,
+    PREFIX,
+    Settings,
+    load_settings,
+    unknown_variables,
+)
+
+__all__ = ["DEFAULT_MODEL", "PREFIX", "Settings", "load_settings", "unknown_variables"]

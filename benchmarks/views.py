@@ -9,7 +9,7 @@ What is compared are the settings: one view of the first frame (MODERATION_FRAME
 MODERATION_VIEWS=1), and the defaults; decisions also with 11 views of every picture. decisions: the
 photographs of ../shared/data as they are, under all shipped policies on the starter; paired, with
 McNemar's exact test. coverage: pictures 3:1 that were made of them, with the photograph at 9
-places, by how many squares cover the picture. speed: our pipeline in one process, both sides by
+places, with one view and by default. speed: our pipeline in one process, both sides by
 turns in one run, on the starter and on random weights of ViT-B/32's shape; each ratio is of two
 measurements beside each other, and what the machine did otherwise shows in how far they spread.
 """

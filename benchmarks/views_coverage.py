@@ -1,4 +1,4 @@
-"""What is found along a picture 3:1, wherever it lies, by how many squares cover the picture."""
+"""What is found along a picture 3:1, wherever it lies, with one view and by default."""
 
 from __future__ import annotations
 
@@ -29,8 +29,7 @@ SIZE = (900, 300)
 #: Its longer side over the picture's height; where it begins, from 0 at the left to 1.
 SCALES = (1.0, 0.75, 0.5)
 PLACES = tuple(i / 8 for i in range(9))
-#: 1; the whole and 3 squares side by side; and 5 squares, each half over the next.
-VIEWS: tuple[Views, ...] = (1, 5, "auto")
+VIEWS: tuple[Views, ...] = (1, "auto")
 BLOCK = ACTIONS.index("block")
 COUNTS = {"revolvers": 40, "other objects": 20, "faces": 20}
 

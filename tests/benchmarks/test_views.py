@@ -43,15 +43,6 @@ def test_a_panorama_has_the_photograph_at_its_place() -> None:
     assert coverage_table([]).row_count == 0
 
 
-def test_five_views_of_a_panorama_are_squares_side_by_side() -> None:
-    views = picture_views((0, 0, *SIZE), 5)
-    assert [view.box for view in views[1:]] == [
-        (0, 0, 900, 300),
-        (0, 0, 300, 300),
-        (600, 0, 900, 300),
-    ]
-
-
 def test_a_tiny_run_measures_both_sides_on_the_same_files() -> None:
     chance = np.random.default_rng(0)
     contents = {

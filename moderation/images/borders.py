@@ -31,7 +31,7 @@ def content_box(image: Image.Image, box: Box) -> Box | None:
     size = (round(wide * ratio), round(high * ratio))
     if min(size) < 3:
         return None
-    small = image.resize(size, Image.Resampling.BOX, box).convert("L")
+    small = image.resize(size, Image.Resampling.BOX, box, reducing_gap=1.0).convert("L")
     found = _detail(np.asarray(small, np.int16))
     rows, columns = (np.flatnonzero(found.any(axis)) for axis in (1, 0))
     if not len(rows) or not len(columns):

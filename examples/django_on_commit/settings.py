@@ -26,8 +26,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Never mapped to a URL: the view `photo` alone gives files out, and only published ones.
 MEDIA_ROOT = DATA_FOLDER / "media"
 
-# Where the worker writes what it judged, the folder of its MODERATION_RENDITIONS. It is apart from
-# the uploads, and not mapped to a URL either.
+# Where the worker writes what it judged, the folder of its MODERATION_RENDITIONS; None where it
+# writes nothing. It is apart from the uploads, and not mapped to a URL either.
 RENDITIONS = DATA_FOLDER / "renditions"
 RENDITIONS.mkdir(mode=0o700, exist_ok=True)
 

@@ -33,8 +33,8 @@ from moderation.images.views import Box, View, picture_views, rows_of_views
 #: The version of how files become pixels. It goes up whenever the pixels of some file change, since
 #: features are stored under it. 1: decoded in full, ICC profiles ignored. 2: turned by XMP too, ICC
 #: profiles run as programs. 3: ICC profiles only, applied after resizing; animations drawn by
-#: Pillow. 4: as it is now.
-DECODING_VERSION = 4
+#: Pillow. 4: colours converted before resizing. 5: as it is now.
+DECODING_VERSION = 5
 
 #: A JPEG is decoded to at least this many times the size that it is resized to. Its decoder can
 #: give an eighth, a quarter or a half of the size at a fraction of the work. At 3 no value was off

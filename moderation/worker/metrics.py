@@ -29,7 +29,7 @@ OTHER = "other"
 
 _ODDITIES = (*get_args(Oddity), UNSEEN_FRAMES)
 OUTCOMES = ("decided", "quarantined", "embedded")
-STEPS = ("fetch", "decode", "encode", "decide", "log")
+STEPS = ("fetch", "decode", "encode", "decide", "publish", "log")
 WebhookResult = Literal["delivered", "failed", "retried"]
 
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)

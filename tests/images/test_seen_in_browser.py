@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from moderation.images.colours import BACKGROUNDS, Background, on_background
+from moderation.images.colours import BACKGROUNDS, on_background
 from moderation.images.pixels import decode_rgb
 from tests.conftest import ROOT
 from tests.support.seen_avif import avif_files
@@ -70,8 +70,7 @@ def drawn(page: Page, name: str, content: bytes, colour: str) -> Shown | None:
 def faults(page: Page, name: str, content: bytes) -> Iterator[str]:
     """Yields where the browser and the decoder part on a file."""
     rgb = decode_rgb(content, max_pixels=1_000_000)
-    backgrounds: list[Background] = ["white", "dark"] if rgb.alpha else ["white"]
-    for background in backgrounds:
+    for background in BACKGROUNDS:
         judged = np.asarray(on_background(rgb, background), np.int16)
         seen = drawn(page, name, content, BACKGROUNDS[background])
         if seen is None:

@@ -184,7 +184,7 @@ def test_steps_and_batches_are_histograms(metrics: ScrapedMetrics) -> None:
     assert found[f"{steps}_bucket le=30.0 step=fetch"] == 1
     assert found[f"{steps}_count step=fetch"] == 2
     assert found[f"{steps}_sum step=fetch"] == pytest.approx(40.004)
-    assert found[f"{steps}_count step=decode"] == 0
+    assert [found[f"{steps}_count step={step}"] for step in ("decode", "publish")] == [0, 0]
     bounds = ("1.0", "2.0", "8.0", "16.0", "32.0")
     sizes = [found[f"{batches}_bucket le={bound} model=stub"] for bound in bounds]
     assert sizes == [1, 2, 2, 3, 4]

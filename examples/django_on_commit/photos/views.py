@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.forms import modelform_factory
-from django.http import FileResponse, HttpRequest, HttpResponse
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 
 from .models import Photo
@@ -36,8 +36,10 @@ def photo(_: HttpRequest, pk: int) -> FileResponse:
     picture of it than the one that was judged.
     """
     published = get_object_or_404(Photo, pk=pk, status=Photo.Status.PUBLISHED)
-    if not published.rendition:
+    if settings.RENDITIONS is None:
         return FileResponse(published.image.open("rb"))
+    if not published.rendition:
+        raise Http404("this photo has no rendition")
     file = Path(settings.RENDITIONS, published.rendition)
     # With the type named, and SecurityMiddleware's nosniff, a browser takes it for nothing else.
     return FileResponse(file.open("rb"), content_type=CONTENT_TYPES[file.suffix])

@@ -103,7 +103,8 @@ def check_timeouts(settings: Settings) -> Iterator[Diagnosis]:
     # All requests in hand may decode slowly.
     rounds = math.ceil(settings.concurrency / (settings.decoders or usable()))
     decoding = rounds * settings.decode_timeout_seconds
-    fetching = settings.fetch_timeout_seconds * (2 if settings.renditions else 1)  # and writing
+    # A folder of renditions is looked at, and then written to.
+    fetching = settings.fetch_timeout_seconds * (3 if settings.renditions else 1)
     needed = fetching + decoding + _COMPUTE_SECONDS
     if settings.visibility_timeout_seconds <= needed:
         yield Diagnosis(

@@ -12,10 +12,11 @@ import pytest
 
 from moderation.embedded_servers import EmbeddedWorker
 from moderation.settings import Settings
-from tests.conftest import POLICIES, ROOT
+from tests.conftest import POLICIES, ROOT, SHARED
 from tests.support.command_line import is_plain, moderation, rows_of, unframed
 
 STARTER = ("--model", "starter")
+SEEN = SHARED / "data" / "seen"
 
 
 @pytest.fixture
@@ -42,6 +43,16 @@ def test_scan_finds_weapons_and_leaves_everyday_objects_alone(objects: Path) -> 
             flagged["everyday"] += row["flagged"]
     assert flagged["weapons"] >= 48
     assert flagged["everyday"] <= 3
+
+
+@pytest.mark.skipif(not SEEN.is_dir(), reason="../shared/data/seen is absent")
+def test_scan_blocks_the_revolver_of_files_that_once_hid_it_or_refuses_them() -> None:
+    done = moderation("scan", str(SEEN), "-p", "weapons", *STARTER, "--format", "jsonl")
+    rows = {Path(row["image"]).name: row for row in rows_of(done)}
+    refused = {name for name, row in rows.items() if "error" in row}
+    assert refused == {"apng-damaged-middle-frame.png"}
+    assert {row["action"] for name, row in rows.items() if name not in refused} == {"block"}
+    assert len(rows) == 11
 
 
 def test_scan_prints_every_format(photographs: list[Path]) -> None:

@@ -311,6 +311,9 @@ def test_django_shows_only_what_is_published(site: Site, images: Images, revolve
     assert reasons[:2] == ("page-of-text", "")
     assert "handgun" in reasons[2]
     assert "this is not an image" in reasons[3]
+    site.sql("UPDATE photos_photo SET rendition = ''")
+    with site.served() as browser:  # what nobody judged is not shown in its place
+        assert browser.get("/photos/2").status_code == 404
 
 
 @pytest.mark.parametrize(("last_line", "requests"), [("pass", 1), ("1 / 0", 0)])

@@ -17,6 +17,8 @@ from playwright.sync_api import Page, sync_playwright
 from moderation.images.colours import BACKGROUNDS, on_background
 from moderation.images.pixels import decode_rgb
 from tests.conftest import ROOT
+from tests.images.test_frames import CHROMIUM as CHROMIUM_FRAMES
+from tests.images.test_frames import LETTERS
 from tests.support.seen_avif import avif_files
 from tests.support.seen_files import seen_files
 from tests.support.seen_pixels import pixel_files
@@ -24,6 +26,9 @@ from tests.support.seen_profiles import profile_files
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SEEN = ROOT.parent / "shared" / "data" / "seen"
+
+#: Types of animations, by how they begin.
+KINDS = {b"GIF8": "image/gif", b"\x89PNG": "image/png", b"RIFF": "image/webp"}
 
 #: Files there whose trick is in their later frames.
 MOVING = ("apng", "gif")
@@ -39,6 +44,23 @@ TOLERANCE, MEAN_TOLERANCE = 3, 0.8
 
 _SIZE = """() => document.images[0].decode().then(
     () => [document.images[0].naturalWidth, document.images[0].naturalHeight], () => null)"""
+
+#: Draws every frame of an animation, and returns its values.
+_FRAMES = """async ([kind, text]) => {
+    const data = Uint8Array.from(atob(text), each => each.charCodeAt(0));
+    const decoder = new ImageDecoder({type: kind, data});
+    await decoder.tracks.ready;
+    await decoder.completed;
+    const found = [];
+    for (let at = 0; at < decoder.tracks.selectedTrack.frameCount; at++) {
+        const {image} = await decoder.decode({frameIndex: at});
+        const [width, height] = [image.displayWidth, image.displayHeight];
+        const pen = new OffscreenCanvas(width, height).getContext("2d");
+        pen.drawImage(image, 0, 0);
+        found.push(Array.from(pen.getImageData(0, 0, width, height).data));
+    }
+    return found;
+}"""
 
 Shown = npt.NDArray[np.int16]
 
@@ -98,3 +120,21 @@ def test_a_browser_draws_what_is_judged_of_the_pictures_that_once_were_not(page:
     assert paths
     found = [fault for path in paths for fault in faults(page, path.name, path.read_bytes())]
     assert found == []
+
+
+def test_frames_that_were_recorded_are_those_that_a_browser_shows_today(page: Page) -> None:
+    address = "https://localhost/"  # only pages of a trusted origin get the decoder
+    page.route(address, lambda route: route.fulfill(body="", content_type="text/html"))
+    page.goto(address)
+    found = {}
+    for name, (content, _) in CHROMIUM_FRAMES.items():
+        kind = next(kind for start, kind in KINDS.items() if content.startswith(start))
+        text = base64.b64encode(content).decode()
+        frames = page.evaluate(_FRAMES, [kind, text])
+        found[name] = [letters(np.array(frame, np.uint8)) for frame in frames]
+    assert found == {name: shown for name, (_, shown) in CHROMIUM_FRAMES.items()}
+
+
+def letters(values: npt.NDArray[np.uint8]) -> str:
+    """Returns the colours of a frame as `test_frames` writes them."""
+    return "".join(LETTERS[(r, g, b, a)] for r, g, b, a in values.reshape(-1, 4).tolist())

@@ -9,7 +9,7 @@ from PIL import Image
 
 from moderation.errors import ImageError
 from moderation.images.pixels import decode
-from tests.support.hostile_files import saved
+from tests.support.hostile_files import bmp, saved
 from tests.support.seen_avif import with_codes_in_data, without_stated_codes
 from tests.support.seen_pixels import misread_files
 from tests.support.seen_profiles import profile_with_codes
@@ -56,6 +56,57 @@ def test_a_bmp_of_greys_is_read() -> None:
         assert decode(content, max_pixels=10**6).getpixel((3, 3)) == (255, 255, 255)
     without_count = content[:46] + struct.pack("<I", 0) + content[50:]
     assert decode(without_count, max_pixels=10**6).getpixel((3, 3)) == (255, 255, 255)
+
+
+ROW = b"\x10\1\x10\0\0\0"  # 32 pixels of two colours, and the end of the row
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ROW * 16 + b"\0\1",
+        ROW * 15 + ROW[:4] + b"\0\1",
+        b"\0\x20" + bytes(32) + b"\0\0" + ROW * 15 + b"\0\1",
+        b"\0\3\1\1\1\0\x1d\0\0\0" + ROW * 15,
+    ],
+)
+def test_a_run_length_coded_bmp_with_all_its_pixels_is_read(data: bytes) -> None:
+    content = bmp(data, 32, 16, compression=1)
+    assert decode(content, max_pixels=10**6).size == (32, 16)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        ROW * 15 + b"\0\1",
+        ROW * 8 + b"\0\0" + ROW * 7 + b"\0\1",
+        ROW * 8 + b"\x10\1\0\0" + ROW * 7 + b"\0\1",
+        ROW * 8 + b"\0\2\0\1" + ROW * 7 + b"\0\1",
+        b"\x21\0\0\0" + ROW * 15 + b"\0\1",
+        b"\0\1",
+    ],
+)
+def test_a_run_length_coded_bmp_that_leaves_out_pixels_is_refused(data: bytes) -> None:
+    with pytest.raises(ImageError, match="leaves out pixels"):
+        decode(bmp(data, 32, 16, compression=1), max_pixels=10**6)
+
+
+@pytest.mark.parametrize(("bits", "compression"), [(32, 0), (16, 0), (16, 3)])
+def test_a_bmp_with_opacity_that_is_passed_over_is_refused(bits: int, compression: int) -> None:
+    masks = struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, 0x8000)
+    content = bmp(bytes(2048), 16, 16, bits=bits, compression=compression, header=108)
+    content = content[:54] + masks + content[70:]
+    with pytest.raises(ImageError, match="opacity where few programs look for it"):
+        decode(content, max_pixels=10**6)
+
+
+@pytest.mark.parametrize("bits", [0, 9, 12, 255])
+def test_a_gif_with_codes_of_a_size_that_browsers_pass_over_is_refused(bits: int) -> None:
+    plain = saved(Image.new("P", (16, 16), 3), "GIF")
+    at = plain.index(b"\x2c\0\0\0\0") + 10
+    assert decode(plain, max_pixels=10**6).size == (16, 16)
+    with pytest.raises(ImageError, match="is damaged"):
+        decode(plain[:at] + bytes((bits,)) + plain[at + 1 :], max_pixels=10**6)
 
 
 def test_an_avif_whose_colours_are_multiplied_already_is_refused(coffee: Image.Image) -> None:

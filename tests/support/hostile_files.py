@@ -533,7 +533,9 @@ def _bmp() -> Iterator[Hostile]:
         "of OS/2 that lies": partial(bytes, lying),
     }
     read: Makers = {
-        "of 4 million pixels in an RLE": partial(rle, b"\1\1\0\0" * 2000, 2000, 2000),
+        "of 4 million pixels in an RLE": partial(
+            rle, (b"\xff\1" * 7 + b"\xd7\1\0\0") * 2000, 2000, 2000
+        ),
         "upside down": partial(bmp, pixels, 64, 2**32 - 64),
     }
     either: Makers = {

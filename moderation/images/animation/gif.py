@@ -30,6 +30,9 @@ _DISPOSALS = {2: Disposal.CLEAR, 3: Disposal.RESTORE, 4: Disposal.RESTORE}
 #: Grey i is colour i, so Pillow gives the indexes themselves.
 _INDEXES = bytes(index for index in range(256) for _ in range(3))
 
+#: The first byte of a frame's data: bits of its codes, fewer than of a colour's number.
+_CODE_SIZES = frozenset(bytes((bits,)) for bits in range(1, 9))
+
 _CUT_OFF = "file is truncated"
 
 
@@ -98,7 +101,9 @@ def _frame(content: bytes, at: int, table: bytes, control: _Control) -> tuple[Fr
         raise ValueError(_CUT_OFF)
     left, top, width, height, flags = _PLACE.unpack_from(content, at)
     own, at = _table(content, at + _PLACE.size, flags)
-    end = _after_blocks(content, at + 1)  # the first byte is the size of its codes
+    if content[at : at + 1] not in _CODE_SIZES:  # browsers pass over such a frame
+        raise ValueError("codes of a size that no GIF has")
+    end = _after_blocks(content, at + 1)
     alone = b"".join(
         (
             _SCREEN.pack(b"GIF87a", width, height, 0xF7, 0, 0) + _INDEXES,

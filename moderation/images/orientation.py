@@ -19,7 +19,8 @@ _APP1 = 0xE1
 _EXIF = b"Exif\0"
 
 _ORIENTATION, _EXIF_DIRECTORY = 0x0112, 0x8769
-_SHORT, _LONG = 3, 4
+_DENSITIES = (0x011A, 0x011B)
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 _BYTE_ORDERS = {b"II*\0": "<", b"MM\0*": ">"}
 _FIRST_ENTRY = 2
 _XMP_ORIENTATION = re.compile(rb"tiff:Orientation(?:\s*=\s*[\"']|>)\s*([1-8])\b")
@@ -116,6 +117,28 @@ def stated_orientations(tiff: bytes) -> set[int]:
             elif tag == _EXIF_DIRECTORY and len(offsets) < 2:
                 offsets.append(value)
     return stated & set(range(1, 9))
+
+
+def stated_densities(tiff: bytes) -> list[float]:
+    """Returns the densities, across and down, that the first directory of EXIF data states.
+
+    Chromium stretches a JPEG whose two densities differ, where they fit the stated size.
+    """
+    order = _BYTE_ORDERS.get(tiff[:4])
+    if order is None or len(tiff) < 8:
+        return []
+    return [
+        _ratio(tiff, order, value) if kind == _RATIONAL else float(_short(order, value))
+        for tag, kind, _, value in _entries(tiff, order, tiff[4:8])
+        if tag in _DENSITIES
+    ]
+
+
+def _ratio(tiff: bytes, order: str, offset: bytes) -> float:
+    """Returns the value that lies apart from its entry; 0 where it is none."""
+    [at] = struct.unpack(f"{order}I", offset)
+    top, bottom = struct.unpack(f"{order}II", tiff[at : at + 8].ljust(8, b"\0"))
+    return float(top / bottom) if bottom else 0.0
 
 
 def xmp_orientations(xmp: bytes) -> set[int]:

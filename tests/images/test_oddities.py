@@ -37,6 +37,13 @@ def icc(space: bytes = b"RGB ", *tags: bytes) -> bytes:
     return body + b"".join(tag + struct.pack(">II", 128, 4) for tag in tags)
 
 
+def densities(across: int, down: int) -> bytes:
+    """Returns EXIF data that state pixels an inch."""
+    entries = [struct.pack("<HHII", tag, 5, 1, at) for tag, at in ((0x11A, 38), (0x11B, 46))]
+    values = struct.pack("<IIII", across, 1, down, 1)
+    return b"II*\0" + struct.pack("<IH", 8, 2) + b"".join(entries) + bytes(4) + values
+
+
 def packed(profile: bytes) -> bytes:
     return b"x\0\0" + zlib.compress(profile)
 
@@ -188,6 +195,10 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
     ),
     "XMP turns": (jpeg((0xE1, XMP)), {"orientation-conflict"}),
     "two frames": (jpeg((0xC0, SOF)), {"sizes-disagree"}),
+    "pixels six times as wide as high": (
+        jpeg((0xE1, b"Exif\0\0" + densities(12, 72))),
+        {"unequal-densities"},
+    ),
     "bytes between segments": (
         (whole := jpeg())[:20] + b"hello" + whole[20:],
         {"damaged-chunk"},
@@ -236,6 +247,7 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
 }
 
 PLAIN: dict[str, bytes] = {
+    "pixels as wide as high": jpeg((0xE1, b"Exif\0\0" + densities(300, 300))),
     **{form: saved(picture(), form) for form in FORMATS},
     "animated PNG": ANIMATED,
     "animated WebP": saved(

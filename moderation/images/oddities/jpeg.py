@@ -13,6 +13,7 @@ from moderation.images.oddities.tail import is_ordinary_tail
 from moderation.images.orientation import (
     exif_orientation,
     jpeg_exif_blocks,
+    stated_densities,
     stated_orientations,
     xmp_orientations,
 )
@@ -111,6 +112,13 @@ def _orientation_oddities(content: bytes, parts: list[JpegPart]) -> Iterator[Odd
     stated = [*map(stated_orientations, blocks), *map(xmp_orientations, notes)]
     if any(each - {turn} for each in stated):
         yield "orientation-conflict"
+    if any(_differ(stated_densities(block)) for block in blocks):
+        yield "unequal-densities"
+
+
+def _differ(densities: list[float]) -> bool:
+    """Returns whether pixels would be shown a hundredth wider than high, or higher than wide."""
+    return bool(densities) and max(densities) > 1.01 * min(densities)
 
 
 def _tail_oddities(content: bytes, parts: list[JpegPart], end: int) -> Iterator[Oddity]:

@@ -23,6 +23,7 @@ Oddity = Literal[
     "trailing-data",
     "two-animation-headers",
     "two-profiles",
+    "unequal-densities",
     "webp-orientation",
 ]
 

@@ -15,6 +15,8 @@ MOST_BOXES = 2000
 _TRACK = (b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stsd")
 #: Bytes before the boxes inside a list of samples, and inside a sample of video.
 _LIST_HEAD, _VIDEO_HEAD = 8, 78
+#: What the handler of a track of pictures says of it, behind so many bytes.
+_HANDLERS, _HANDLER_HEAD = (b"pict", b"vide", b"auxv"), 8
 #: Bytes before what is in a box that has a version.
 VERSION = 4
 
@@ -109,6 +111,18 @@ def has_track(content: bytes) -> bool:
     """Whether a file says first of all that it is an animation, and has the track of one."""
     is_moving = content[8:12] in (b"avis", b"msf1", b"hevc", b"hevx")
     return is_moving and first_box(content, *_TRACK) is not None
+
+
+def has_strange_track(content: bytes) -> bool:
+    """Whether a track is neither of colours nor of opacity; decoders take it for either."""
+    moov = first_box(content, b"moov")
+    tracks = boxes(content, moov.start, moov.end) if moov else ()
+    for track in (each for each in tracks if each.kind == b"trak"):
+        handler = first_box(content, b"mdia", b"hdlr", within=track)
+        at = handler.start + _HANDLER_HEAD if handler else 0
+        if content[at : at + 4] not in _HANDLERS:
+            return True
+    return False
 
 
 def _track_properties(content: bytes) -> list[Box]:

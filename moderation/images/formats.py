@@ -19,7 +19,7 @@ from moderation.errors import ImageError
 from moderation.images import jpeg_segments, png_chunks
 from moderation.images.avif_data import avif_data
 from moderation.images.bmp_pixels import refuse_misread_bmp
-from moderation.images.boxes import shown_properties
+from moderation.images.boxes import has_strange_track, shown_properties
 from moderation.images.confinement import confined_memory, too_large_for_memory
 from moderation.images.png_pixels import (
     png_header,
@@ -172,6 +172,9 @@ def _refuse_misread_avif(content: bytes) -> None:
     """Refuses an AVIF that Pillow shows otherwise than browsers do."""
     if any(box.kind == b"clap" for box in shown_properties(content)):
         raise ImageError("the AVIF is cropped (clap)", "image", "Crop its pixels instead")
+    if has_strange_track(content):
+        what = "the AVIF has a track that is neither of colours nor of opacity"
+        raise ImageError(what, "image", "Save it again with an image program")
     if avif_data(content).is_multiplied:
         what = "the AVIF's colours are multiplied by its opacity (prem)"
         raise ImageError(what, "image", "Save it again without that option")

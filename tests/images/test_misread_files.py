@@ -117,6 +117,19 @@ def test_an_avif_whose_colours_are_multiplied_already_is_refused(coffee: Image.I
         decode(saved(faded, "AVIF", alpha_premultiplied=True), max_pixels=10**6)
 
 
+def test_an_animated_avif_with_a_track_of_another_kind_is_refused(coffee: Image.Image) -> None:
+    first = coffee.resize((64, 48)).convert("RGBA")
+    others = [first.rotate(180)]
+    plain = saved(first, "AVIF", save_all=True, append_images=others, duration=100)
+    assert plain.count(b"hdlr") >= 2
+    assert decode(plain, max_pixels=10**6).size == (64, 48)
+    at = plain.rindex(b"hdlr") + 12
+    assert plain[at : at + 4] in (b"pict", b"auxv")
+    for handler in (b"xxxx", b"soun"):
+        with pytest.raises(ImageError, match="neither of colours nor of opacity"):
+            decode(plain[:at] + handler + plain[at + 4 :], max_pixels=10**6)
+
+
 def test_hdr_is_refused_where_only_the_data_of_an_avif_state_it(coffee: Image.Image) -> None:
     plain = saved(coffee.resize((96, 64)), "AVIF", quality=90, subsampling="4:4:4")
     hdr = with_codes_in_data(plain, 9, 16)

@@ -75,7 +75,7 @@ def test_oddities_of_ordinary_programs_change_nothing() -> None:
     plain = saved(picture, "WEBP", lossless=True)
     for rule in get_args(OddityRule):
         verdict = _moderated(content, oddities=rule)
-        assert verdict.oddities == ("webp-orientation",)
+        assert verdict.oddities == ("unread-orientation",)
         assert (verdict.action, verdict.doubts) == (_moderated(plain).action, ())
 
 
@@ -122,4 +122,4 @@ def test_other_texts_are_no_conditions(text: str) -> None:
 
 def test_most_names_ask_for_a_look() -> None:
     assert set(get_args(Oddity)) > ORDINARY
-    assert len(ORDINARY) == 4
+    assert len(ORDINARY) == 5

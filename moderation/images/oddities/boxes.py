@@ -60,7 +60,7 @@ def _meta_oddities(content: bytes, meta: list[Box]) -> Iterator[Oddity]:
     stated = {exif_orientation(each) or 1 for each in _notes(content, of, b"Exif")}
     stated |= set().union(*map(xmp_orientations, _notes(content, of, b"mime")))
     if stated - {1, turn}:
-        yield "orientation-conflict"
+        yield "unread-orientation"
     if len(_shown_items(content, of) | {primary}) > 1:
         yield "several-pictures"
 

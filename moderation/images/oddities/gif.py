@@ -30,7 +30,7 @@ def gif_oddities(content: bytes) -> Iterator[Oddity]:
             return
         if kind == _EXTENSION:
             if content.startswith(_XMP, at + 2) and _turns(content[at : at + _LONGEST_XMP]):
-                yield "orientation-conflict"
+                yield "unread-orientation"
             at += 2
         elif kind == _FRAME and at + 10 <= len(content):
             x, y, across, down = struct.unpack_from("<HHHH", content, at + 1)

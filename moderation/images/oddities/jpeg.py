@@ -109,9 +109,10 @@ def _orientation_oddities(content: bytes, parts: list[JpegPart]) -> Iterator[Odd
         for each in parts
         if each.marker == _APP1 and content.startswith(_XMP, each.start)
     ]
-    stated = [*map(stated_orientations, blocks), *map(xmp_orientations, notes)]
-    if any(each - {turn} for each in stated):
+    if any(each - {turn} for each in map(stated_orientations, blocks)):
         yield "orientation-conflict"
+    if any(each - {turn} for each in map(xmp_orientations, notes)):
+        yield "unread-orientation"
     if any(_differ(stated_densities(block)) for block in blocks):
         yield "unequal-densities"
 

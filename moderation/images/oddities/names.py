@@ -24,14 +24,15 @@ Oddity = Literal[
     "two-animation-headers",
     "two-profiles",
     "unequal-densities",
-    "webp-orientation",
+    "unread-orientation",
 ]
 
 ORDINARY: frozenset[Oddity] = frozenset(
     (
+        "bmp-profile",  # ImageMagick keeps the profile
         "hdr",  # cameras write PQ and HLG into HEIC and AVIF
         "profile-of-other-colours",  # editors keep the profile when they make a picture grey
         "several-pictures",  # phones write gain maps, stereo pairs and bursts, with an index
-        "webp-orientation",  # converters copy a phone's EXIF data and do not turn the pixels
+        "unread-orientation",  # converters copy a phone's notes, turn the pixels, or do both
     )
 )

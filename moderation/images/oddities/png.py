@@ -98,12 +98,12 @@ def _orientation_oddities(
 ) -> Iterator[Oddity]:
     blocks, late = _data(content, before, b"eXIf"), _data(content, after, b"eXIf")
     turn = (exif_orientation(blocks[0]) if blocks else None) or 1
-    if any(each - {turn} for each in map(stated_orientations, late)):
-        yield "late-chunk"
     notes = [each[:_LONGEST_XMP] for each in _data(content, before + after, b"iTXt")]
-    stated = [*map(stated_orientations, blocks), *map(xmp_orientations, notes)]
-    if any(each - {turn} for each in stated):
+    if any(each - {turn} for each in map(stated_orientations, blocks)):
         yield "orientation-conflict"
+    unread = [*map(stated_orientations, late), *map(xmp_orientations, notes)]
+    if any(each - {turn} for each in unread):
+        yield "unread-orientation"
 
 
 def _animation_oddities(before: list[PngChunk], after: list[PngChunk]) -> Iterator[Oddity]:

@@ -43,7 +43,7 @@ def webp_oddities(content: bytes) -> Iterator[Oddity]:
         if kind == b"XMP "
     ]
     if any(each - {1} for each in stated):
-        yield "webp-orientation"
+        yield "unread-orientation"
 
 
 def _parts(content: bytes, length: int) -> Iterator[tuple[bytes, int, int]]:

@@ -43,6 +43,11 @@ def refuse_misread_bmp(content: bytes, mode: str) -> None:
         bits, compression, colours = _OLD_FIELDS.unpack_from(content)[0], 0, 0
     else:
         bits, compression, colours = _FIELDS.unpack_from(content)
+    [start] = _START.unpack_from(content)
+    palette = 4 * (colours or 1 << bits) if bits <= 8 and size != _OLD_HEADER else 0
+    if start < 14 + size + palette:
+        what = "the BMP says that its pixels begin before its colours end"
+        raise ImageError(what, "image", "Save it again as PNG")
     is_short = mode in ("1", "L") and colours not in (0, 1 << bits)
     # Some programs write a mask for opacity above pixels of 24 bits, which have no room for any.
     has_alpha = bits in (16, 32) and size >= 56 and _MASK_OF_ALPHA.unpack_from(content)[0] > 0

@@ -150,9 +150,15 @@ def _seen_in(
     shown = view.box if view.is_whole else model_box(view.box, how)
     pixels = (whole_square if view.is_whole else preprocess)(image, how, view.box)
     across, down = full[0] / (box[2] - box[0]), full[1] / (box[3] - box[1])
-    left, right = ((shown[i] - box[0]) * across for i in (0, 2))
-    top, bottom = ((shown[i] - box[1]) * down for i in (1, 3))
-    return (round(left), round(top), round(right), round(bottom)), pixels
+    left, right = _whole_span((shown[0] - box[0]) * across, (shown[2] - box[0]) * across, full[0])
+    top, bottom = _whole_span((shown[1] - box[1]) * down, (shown[3] - box[1]) * down, full[1])
+    return (left, top, right, bottom), pixels
+
+
+def _whole_span(start: float, end: float, length: int) -> tuple[int, int]:
+    """Returns where a span begins and ends in whole pixels, of which it has one at least."""
+    first = min(round(start), length - 1)
+    return first, max(round(end), first + 1)
 
 
 def _distinct_looks(looks: Iterable[tuple[Look, Pixels]]) -> tuple[list[Pixels], list[Look]]:

@@ -94,10 +94,21 @@ def test_a_run_length_coded_bmp_that_leaves_out_pixels_is_refused(data: bytes) -
 @pytest.mark.parametrize(("bits", "compression"), [(32, 0), (16, 0), (16, 3)])
 def test_a_bmp_with_opacity_that_is_passed_over_is_refused(bits: int, compression: int) -> None:
     masks = struct.pack("<4I", 0x7C00, 0x3E0, 0x1F, 0x8000)
-    content = bmp(bytes(2048), 16, 16, bits=bits, compression=compression, header=108)
+    content = bmp(bytes(2048), 16, 16, bits=bits, compression=compression, header=108, offset=122)
     content = content[:54] + masks + content[70:]
     with pytest.raises(ImageError, match="opacity where few programs look for it"):
         decode(content, max_pixels=10**6)
+
+
+@pytest.mark.parametrize("start", [0, 14, 54, 54 + 4 * 31])
+def test_a_bmp_whose_pixels_begin_before_its_colours_end_is_refused(
+    start: int, coffee: Image.Image
+) -> None:
+    plain = saved(coffee.resize((16, 16)).quantize(32), "BMP")
+    assert decode(plain, max_pixels=10**6).size == (16, 16)
+    moved = plain[:10] + struct.pack("<I", start) + plain[14:]
+    with pytest.raises(ImageError, match="begin before its colours end"):
+        decode(moved, max_pixels=10**6)
 
 
 @pytest.mark.parametrize("bits", [0, 9, 12, 255])

@@ -91,6 +91,17 @@ def test_boxes_are_of_the_upright_picture_whatever_size_a_jpeg_is_decoded_to() -
     assert abs(by_box[(0, 0, 600, 600)].mean(axis=(0, 1)) - gold).max() < 12
 
 
+@pytest.mark.parametrize("size", [(1, 2), (2, 1), (3, 3), (1, 500), (500, 1)])
+@pytest.mark.parametrize("views", ["auto", 1, 64])
+def test_every_box_has_a_pixel_of_the_picture(size: tuple[int, int], views: Views) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3)).astype(np.uint8)
+    content = saved(Image.fromarray(values), "PNG")
+    [sight] = read_sights(content, [CLIP], Looking(1, views), max_pixels=10**6)
+    for look in sight.looks:
+        assert 0 <= look.box[0] < look.box[2] <= size[0]
+        assert 0 <= look.box[1] < look.box[3] <= size[1]
+
+
 def test_equal_squares_are_looked_at_once() -> None:
     content = saved(Image.new("RGB", (900, 300), (128, 128, 128)), "PNG")
     [sight] = read_sights(content, [CLIP], Looking(1, "auto"), max_pixels=10**6)

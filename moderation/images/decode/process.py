@@ -40,6 +40,14 @@ _HEADER_BYTES, _TEXT_LENGTH = 1_000_000, 500
 #: strangers' files are decoded.
 _ENVIRONMENT = ("PATH", "PYTHONPATH", "PYTHONHOME", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "TMPDIR")
 
+#: It computes on one core; numpy's library would start threads for matrices. And glibc would give
+#: the memory of each picture back to the system and get it again, at a fifth of the time.
+_FOR_DECODING = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_MMAP_THRESHOLD_": "33554432",
+    "MALLOC_TRIM_THRESHOLD_": "134217728",
+}
+
 
 class DecoderDied(Exception):
     """The decoder is gone, or said something senseless and was ended."""
@@ -91,8 +99,7 @@ class DecoderProcess:
             [sys.executable, "-P", "-m", "moderation.images.decode.child", *arguments],
             pass_fds=[descriptor],
             stdin=subprocess.DEVNULL,
-            # It computes on one core; numpy's library would start threads for matrices.
-            env={**kept, "OPENBLAS_NUM_THREADS": "1"},
+            env={**kept, **_FOR_DECODING},
             start_new_session=True,  # Ctrl-C in the terminal is for the owner
         )
 

@@ -1,6 +1,6 @@
 """What gets past: photographs of revolvers that stay blocked when they are tampered with.
 
-    python benchmarks/evasion.py                        # 10 minutes on two cores
+    python benchmarks/evasion.py                        # 20 minutes on one core
     python benchmarks/evasion.py --quick                # few photographs, fewer manipulations
     python benchmarks/evasion.py --views 1 auto 14      # other values of MODERATION_VIEWS
     python benchmarks/evasion.py --model FOLDER         # another model, without computed noise

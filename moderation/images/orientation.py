@@ -135,7 +135,7 @@ def stated_densities(tiff: bytes) -> list[float]:
 
 
 def _ratio(tiff: bytes, order: str, offset: bytes) -> float:
-    """Returns the value that lies apart from its entry; 0 where it is none."""
+    """Returns the value that lies apart from its entry; 0 where its divisor is 0."""
     [at] = struct.unpack(f"{order}I", offset)
     top, bottom = struct.unpack(f"{order}II", tiff[at : at + 8].ljust(8, b"\0"))
     return float(top / bottom) if bottom else 0.0

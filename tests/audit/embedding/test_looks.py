@@ -236,9 +236,12 @@ def test_the_margin_of_an_image_is_that_of_its_look_with_the_highest(
     ends = np.cumsum(embedded.looks)
     parts = np.split(each, ends[:-1])
     assert margins.tolist() == [part.max() for part in parts]
-    flags = matched_threshold_flags(said, 7)
-    assert flags.sum() == 7
-    np.testing.assert_array_equal(flags, margins >= np.sort(margins)[-7])
+    # As many as can be told from the next one: equal margins are not parted.
+    ordered = np.sort(margins)[::-1]
+    count = next(n for n in range(7, len(ordered)) if ordered[n - 1] > ordered[n])
+    flags = matched_threshold_flags(said, count)
+    assert flags.sum() == count
+    np.testing.assert_array_equal(flags, margins >= ordered[count - 1])
 
 
 def test_a_prompt_finds_an_image_by_the_look_that_resembles_it_most(

@@ -241,6 +241,12 @@ ODD: dict[str, tuple[bytes, set[str]]] = {
         with_codes_in_data(saved(picture((96, 64)), "AVIF", subsampling="4:4:4"), 12, 13),
         {"two-profiles"},
     ),
+    "AVIF whose box has another matrix": (
+        (plain := saved(picture(), "AVIF"))[: (at := plain.index(b"nclx") + 8)]
+        + struct.pack(">H", 9)
+        + plain[at + 2 :],
+        {"two-profiles"},
+    ),
     "two shown items": (boxed(items=item(1) + item(2)), {"several-pictures"}),
     "AVIF of PQ in its box alone": (avif(16), {"hdr", "two-profiles"}),
     "AVIF and more": (saved(picture(), "AVIF") + b"and more", {"trailing-data"}),

@@ -23,7 +23,7 @@ from moderation.images.orientation import exif_orientation, xmp_orientations
 _PICTURES = (b"av01", b"hvc1", b"grid", b"iden", b"iovl")
 #: Primaries and transfers that encoders write beside a profile without meaning to differ from it.
 _PLAIN_PRIMARIES, _PLAIN_TRANSFERS = (1, 2, 12), (1, 2, 6, 13, 14, 15)
-_UNSPECIFIED = (2, 2)
+_UNSPECIFIED = 2
 _LONGEST_NOTE = 1_000_000
 #: Encoders round sizes up to whole blocks and cut what is too much, up to this many pixels.
 _ROUNDED = 16
@@ -102,7 +102,8 @@ def _data_oddities(content: bytes, properties: list[Box]) -> Iterator[Oddity]:
     if sizes - {coded.size} and not data.is_grid:
         yield "sizes-disagree"
     stated = stated_codes(content)
-    if stated and coded.codes[:2] not in (stated[:2], _UNSPECIFIED) and stated[:2] != _UNSPECIFIED:
+    pairs = zip(coded.codes, stated, strict=False) if stated else ()
+    if any(own != given and _UNSPECIFIED not in (own, given) for own, given in pairs):
         yield "two-profiles"
 
 

@@ -69,7 +69,7 @@ def scan(
     from moderation.images.rendition_folder import open_renditions
     from moderation.scoring.pipeline_loading import load_pipeline
 
-    folder = open_renditions(settings.model_copy(update={"renditions": renditions}))
+    folder = open_renditions(settings.model_copy(update={"renditions": renditions}), make=True)
     form, publish = (RenditionForm.of(settings), folder.write) if folder else (None, None)
     with working("Loading the model ..."):
         loaded = load_pipeline(settings, policies, override_model=model, form=form)

@@ -27,8 +27,13 @@ _UNDER_WAY = 128
 _REMEDY = "Let the worker write to the folder of MODERATION_RENDITIONS"
 
 
-def open_renditions(settings: Settings) -> RenditionFolder | None:
+def open_renditions(settings: Settings, *, make: bool = False) -> RenditionFolder | None:
     """Returns the folder that the settings name, which can be written to; None if there is none.
+
+    Args:
+        settings: of this process.
+        make: makes the folder where it is missing. A worker does not: what is missing may be a
+            disk that is not mounted.
 
     Raises:
         SettingsError: it cannot be written to.
@@ -36,7 +41,7 @@ def open_renditions(settings: Settings) -> RenditionFolder | None:
     if settings.renditions is None:
         return None
     folder = RenditionFolder(settings.renditions, seconds=settings.fetch_timeout_seconds)
-    folder.check()
+    folder.check(make=make)
     return folder
 
 
@@ -80,14 +85,19 @@ class RenditionFolder:
         """
         return self._asked(lambda: bool(self._store.isfile(self._path(name))))
 
-    def check(self) -> None:
+    def check(self, *, make: bool = False) -> None:
         """Writes a file and removes it.
+
+        Args:
+            make: makes the folder first, where it is missing.
 
         Raises:
             SettingsError: the folder cannot be written to.
         """
         name = f"{uuid.uuid4()}.tmp"
         try:
+            if make:
+                self._asked(lambda: self._store.makedirs(self._folder, exist_ok=True))
             self._asked(lambda: self._put(name, b"a check of the folder"))
             self._asked(lambda: self._store.rm_file(self._path(name)))
         except RenditionsUnavailable as error:
@@ -122,5 +132,5 @@ class RenditionFolder:
             why = type(error).__name__
         else:
             return
-        what = f"the folder of renditions does not serve ({why})"
+        what = f"the folder of renditions cannot be used ({why})"
         raise RenditionsUnavailable(what, self.where, _REMEDY)

@@ -88,19 +88,21 @@ def test_scan_fails_on_the_action_of_fail_on(photographs: list[Path]) -> None:
 def test_scan_writes_what_it_judged(photographs: list[Path], tmp_path: Path) -> None:
     paths = [str(path) for path in photographs if path.stem in ("coffee", "page", "cell")]
     options = ("-p", "document-privacy", *STARTER, "--format", "json")
-    done = moderation("scan", *paths, *options, "--renditions", str(tmp_path))
+    folder = tmp_path / "new" / "renditions"
+    done = moderation("scan", *paths, *options, "--renditions", str(folder))
     rows = {Path(row["image"]).stem: row for row in json.loads(done.stdout)}
     assert {name: row["action"] for name, row in rows.items()} == {
         "coffee": "allow",
         "page": "review",
         "cell": "block",
     }
-    written = {path.name for path in tmp_path.iterdir()}
+    written = {path.name for path in folder.iterdir()}
     assert written == {rows[name]["rendition"]["name"] for name in ("coffee", "page")}
     assert rows["cell"]["rendition"] is None
-    missing = moderation("scan", *paths, *options, "--renditions", f"{tmp_path}/none")
-    assert missing.returncode == 2
-    assert "MODERATION_RENDITIONS" in missing.stderr
+    (tmp_path / "file").touch()
+    refused = moderation("scan", *paths, *options, "--renditions", str(tmp_path / "file"))
+    assert refused.returncode == 2
+    assert "the folder of renditions cannot be used (File exists)" in refused.stderr
 
 
 def test_a_bad_image_is_reported_and_stops_no_other(

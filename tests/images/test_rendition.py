@@ -15,7 +15,7 @@ from PIL import Image
 from moderation.errors import ImageError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
-from moderation.images.looks import Looking, Sight
+from moderation.images.looks import Sight
 from moderation.images.oddities.finding import oddities
 from moderation.images.pixels import Preprocessing, decode
 from moderation.images.rendition import RenditionFile, RenditionForm
@@ -37,8 +37,8 @@ def pool() -> Iterator[DecoderPool]:
         yield made
 
 
-def sight(pool: DecoderPool, content: bytes, form: RenditionForm, **looking: Any) -> Sight:
-    [seen] = pool.sights(content, [CLIP], looking=Looking(4, **looking), form=form)
+def sight(pool: DecoderPool, content: bytes, form: RenditionForm) -> Sight:
+    [seen] = pool.sights(content, [CLIP], form=form)
     return seen
 
 
@@ -245,7 +245,8 @@ def test_many_large_frames_are_shrunk_to_their_budget(pool: DecoderPool) -> None
         assert len(made.content) <= small.most_bytes
     eight = [Image.effect_noise((300, 300), 80).convert("RGB") for _ in range(8)]
     content = saved(eight[0], "PNG", save_all=True, append_images=eight[1:], duration=100)
-    [seen] = pool.sights(content, [CLIP], looking=Looking(8), form=RenditionForm("png", 300))
+    with DecoderPool(1, LIMITS._replace(frames=8)) as more:
+        seen = sight(more, content, RenditionForm("png", 300))
     assert seen.rendition is not None
     width, height = seen.rendition.size
     assert (len(frames(seen.rendition.content)), width == height) == (8, True)

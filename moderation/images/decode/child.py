@@ -95,14 +95,12 @@ def receive_length(channel: socket.socket, deadline: float | None = None) -> int
 def pack_request(
     number: int,
     ways: list[Preprocessing],
-    looking: Looking,
     form: RenditionForm | None = None,
 ) -> bytes:
     """Returns the header of a request to the child that decodes."""
     request = {
         "number": number,
         "ways": [asdict(way) for way in ways],
-        "looking": looking,
         "rendition": form,
     }
     return json.dumps(request).encode()
@@ -138,9 +136,8 @@ def _read_in_child(
     # JSON makes lists of tuples, which serve as well here.
     ways = [Preprocessing(**way) for way in request["ways"]]
     try:
-        looking = Looking(*request["looking"])
         form = RenditionForm(*request["rendition"]) if request["rendition"] else None
-        sights = read_sights(content, ways, looking, max_pixels=limits.max_pixels, form=form)
+        sights = read_sights(content, ways, limits.looking, max_pixels=limits.max_pixels, form=form)
     except ImageError as error:
         return {"error": list(error.args)}, []
     except MemoryError:  # outside Pillow, such as when the pixels are put together
@@ -156,8 +153,11 @@ def _read_in_child(
 
 def main() -> None:
     """Serves the socket whose number is the first argument, within the limits that follow."""
-    descriptor, max_pixels, frames, seconds, memory, _ = sys.argv[1:]  # each request has its views
-    limits = DecodeLimits(int(max_pixels), int(frames), float(seconds), int(memory))
+    descriptor, max_pixels, frames, seconds, memory, views = sys.argv[1:]
+    limits = DecodeLimits(
+        *(int(max_pixels), int(frames), float(seconds), int(memory)),
+        views="auto" if views == "auto" else int(views),
+    )
     # Python would keep the text of each warning, and a file can choose what Pillow says.
     warnings.simplefilter("ignore")
     with suppress(OSError):  # not on Linux

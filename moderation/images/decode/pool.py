@@ -16,7 +16,7 @@ from typing import Self
 from moderation.errors import DecodingFailed, TransientError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
-from moderation.images.looks import Looking, Sight
+from moderation.images.looks import Sight
 from moderation.images.pixels import Preprocessing
 from moderation.images.rendition import RenditionForm
 from moderation.messages.queues import FairQueue, QueueName
@@ -66,7 +66,6 @@ class DecoderPool:
         ways: Sequence[Preprocessing],
         queue: QueueName = "interactive",
         *,
-        looking: Looking | None = None,
         form: RenditionForm | None = None,
     ) -> list[Sight]:
         """Returns what is seen of a file in each way to preprocess.
@@ -75,7 +74,6 @@ class DecoderPool:
             content: the file.
             ways: how the encoders want it.
             queue: the one that the image came by, which decides whose turn it is.
-            looking: how much is looked at; None means what the limits say.
             form: of the rendition that comes with each sight; None means that there is none.
 
         Raises:
@@ -86,8 +84,7 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    wanted = looking or self.limits.looking
-                    return decoder.sights(content, list(ways), wanted, form)
+                    return decoder.sights(content, list(ways), form)
                 except DecoderDied:
                     if self._closed:
                         raise _pool_is_closed() from None

@@ -25,7 +25,7 @@ from moderation.images.decode.child import (
     receive_length,
     send,
 )
-from moderation.images.looks import Look, Looking, Pixels, Sight
+from moderation.images.looks import Look, Pixels, Sight
 from moderation.images.oddities.names import Oddity
 from moderation.images.pixels import Preprocessing
 from moderation.images.rendition import STARTS, RenditionFile, RenditionForm
@@ -125,7 +125,6 @@ class DecoderProcess:
         self,
         content: bytes,
         ways: list[Preprocessing],
-        looking: Looking,
         form: RenditionForm | None = None,
     ) -> list[Sight]:
         """Returns what is seen of a file in each way to preprocess, with a rendition of that form.
@@ -138,7 +137,7 @@ class DecoderProcess:
         self.wait_until_ready()
         assert self._socket is not None
         try:
-            return self._ask(self._socket, content, ways, looking, form)
+            return self._ask(self._socket, content, ways, form)
         except ImageError:
             raise
         except (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -154,13 +153,12 @@ class DecoderProcess:
         channel: socket.socket,
         content: bytes,
         ways: list[Preprocessing],
-        looking: Looking,
         form: RenditionForm | None,
     ) -> list[Sight]:
         self._number += 1
         deadline = time.monotonic() + self._limits.seconds + _GRACE_SECONDS
         channel.settimeout(deadline - time.monotonic())
-        send(channel, pack_request(self._number, ways, looking, form))
+        send(channel, pack_request(self._number, ways, form))
         send(channel, content)
         header = json.loads(_process_message(channel, deadline, _HEADER_BYTES))
         if header["number"] != self._number:
@@ -168,7 +166,8 @@ class DecoderProcess:
         if "error" in header:
             what, where, remedy = (str(text)[:_TEXT_LENGTH] for text in header["error"])
             raise ImageError(what, where, remedy)
-        each = [_process_looks(looks, looking.most_looks) for looks in header["looks"]]
+        most = self._limits.looking.most_looks
+        each = [_process_looks(looks, most) for looks in header["looks"]]
         is_exhaustive, oddities = header["is_exhaustive"] is True, _process_oddities(header)
         squares = [
             _process_pixels(channel, deadline, (len(looks), *way.crop, 3))

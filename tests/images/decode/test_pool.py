@@ -23,7 +23,6 @@ from moderation.errors import ImageError, TransientError
 from moderation.images.decode.child import DecodeLimits, pack_request, receive, receive_length, send
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
-from moderation.images.looks import Looking
 from moderation.images.pixels import Preprocessing, read_sights
 from moderation.images.rendition import RenditionForm
 from tests.support.command_line import python
@@ -161,7 +160,7 @@ def test_a_decoder_whose_owner_is_gone_while_it_decodes_is_ended_by_its_alarm() 
         process = _decoder(theirs, LIMITS._replace(seconds=0.2))
     with ours:
         receive(ours, receive_length(ours))
-        send(ours, pack_request(1, [SMALL] * 5000, Looking()))
+        send(ours, pack_request(1, [SMALL] * 5000))
         send(ours, saved(Image.new("RGB", (4000, 4000)), compress_level=1))
     process.communicate()
     assert process.returncode == -signal.SIGALRM
@@ -345,7 +344,7 @@ def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
     peer = threading.Thread(target=answer)
     peer.start()
     with theirs, pytest.raises(DecoderDied):
-        process.sights(b"file", [SMALL], Looking())
+        process.sights(b"file", [SMALL])
     peer.join()
 
 
@@ -383,7 +382,7 @@ def test_a_rendition_that_cannot_be_one_is_not_taken(size: bytes, file: bytes) -
     peer = threading.Thread(target=answer)
     peer.start()
     with theirs, pytest.raises(DecoderDied):
-        process.sights(b"file", [SMALL], Looking(), RenditionForm("webp", 64))
+        process.sights(b"file", [SMALL], RenditionForm("webp", 64))
     peer.join()
 
 
@@ -410,7 +409,7 @@ def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
     peer = threading.Thread(target=drip)
     peer.start()
     with pytest.raises(DecoderTooSlow):
-        process.sights(b"file", [SMALL], Looking())
+        process.sights(b"file", [SMALL])
     peer.join()
     theirs.close()
 
@@ -419,7 +418,7 @@ def test_the_text_of_an_error_is_cut() -> None:
     process, theirs = _with_a_peer()
     send(theirs, b'{"number": 1, "error": ["%s", "image", ""]}' % (b"x" * 60_000))
     with theirs, pytest.raises(ImageError) as caught:
-        process.sights(b"file", [SMALL], Looking())
+        process.sights(b"file", [SMALL])
     assert len(caught.value.what) == 500
     process.end()
 

@@ -35,8 +35,8 @@ ORDER = {
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
         box_items | colour_table | icc_back | png_pixels | polyglots | profile_length | views
-        avif_data | icc | webp_pixels
-        colour_codes | conversion | littlecms | video_range
+        avif_data | colour_memory | icc | webp_pixels
+        colour_codes | conversion | video_range
         embedded_profile
         png_colours
         profiles

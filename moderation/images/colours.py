@@ -12,7 +12,6 @@ from PIL import Image, ImageChops
 
 from moderation.images.conversion import in_srgb, is_smooth, moves_colours
 from moderation.images.icc import Profile
-from moderation.images.littlecms import by_littlecms, is_shaper
 from moderation.images.profiles import PROFILE
 from moderation.images.video_range import VIDEO_RANGE, in_video_range
 
@@ -52,8 +51,6 @@ def to_rgb(image: Image.Image) -> Rgb:
         return Rgb(rgb if alpha is None else ImageChops.multiply(rgb, _grey(alpha)), alpha)
     if colours.mode == "L" and len(profile.levels) == 3:
         colours = colours.convert("RGB")
-    if alpha is None and is_shaper(profile):
-        return Rgb(by_littlecms(colours, profile))
     return Rgb(in_srgb(colours, profile, alpha), alpha)
 
 

@@ -5,7 +5,7 @@ Imports only Pillow and numpy.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from moderation.images.colour_memory import ColourMemory
 from moderation.images.colour_table import Bytes, ColourTable
 from moderation.images.icc import D50, SRGB_TO_XYZ, Profile
 from moderation.images.icc_curves import Floats
@@ -39,10 +40,18 @@ def in_srgb(image: Image.Image, profile: Profile, alpha: Image.Image | None = No
     With an opacity, colours are multiplied by it. Those brighter than white stay so until then, as
     in browsers: a picture can be a hundred times as bright and hardly opaque.
     """
+    if image.mode == "RGB" and alpha is None:
+        return _memory(profile).converted(image)
     values = np.asarray(image).reshape(-1, len(profile.levels))
     opacity = None if alpha is None else np.asarray(alpha).reshape(-1)
     done = converted(values, profile, opacity)
     return Image.fromarray(done.reshape(image.height, image.width, 3))
+
+
+@lru_cache(maxsize=2)
+def _memory(profile: Profile) -> ColourMemory:
+    """Returns the memory of a profile's colours; one process meets the same few again and again."""
+    return ColourMemory(partial(converted, profile=profile))
 
 
 def converted(values: Bytes, profile: Profile, opacity: Bytes | None = None) -> Bytes:

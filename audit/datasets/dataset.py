@@ -171,11 +171,16 @@ class Groups:
         by: the sensitive feature, or several joined by CROSS.
         names: the g groups that have an image, in natural order.
         codes: (n,) index into `names`.
+        left_out: (g,) images of each group that the dataset has and that were left out; () where
+            none was.
+        unplaced: images that were left out and whose group is not known.
     """
 
     by: str
     names: tuple[str, ...]
     codes: npt.NDArray[np.intp]
+    left_out: tuple[int, ...] = ()
+    unplaced: int = 0
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:

@@ -12,6 +12,7 @@ from pydantic import Field
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
 from audit.results.rows import (
     Agreement,
+    Correction,
     Difference,
     EqualizedOdds,
     Flow,
@@ -135,6 +136,7 @@ class Results(Record):
     kind: Literal["run", "compare", "ablate"]
     header: Header
     summary: tuple[str, ...] = Field(description="The findings in plain words.")
+    correction: Correction | None = None
     rates: tuple[Rate, ...] = ()
     differences: tuple[Difference, ...] = ()
     gaps: tuple[Gap, ...] = ()

@@ -6,15 +6,21 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from audit.audits.assessment import apart
 from audit.audits.subject import Named, Subject
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG
-from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table
+from audit.metrics.rates import FLAG, common_images_table, on_common_images
+from audit.metrics.shift import (
+    shift_agreement_table,
+    shift_marks,
+    shift_possible,
+    shift_table,
+)
 from audit.metrics.thresholds import matched_threshold_flags
 from audit.results import summary
 from audit.results.results import Results
-from audit.results.rows import Agreement, Flow, Price, Shift, records
+from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
 
 def compare_audit(subject: Subject, named: Named) -> Results:
@@ -23,16 +29,21 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    assessed = subject.assess(named)
-    before, *others = assessed.predictions
+    by_itself = subject.assess(named)
+    common = on_common_images(by_itself.predictions)
+    before, *others = by_itself.predictions
     groups, parts = subject.groups, subject.without_intersections
-    tables = (table for after in others for table in _compared_shifts(before, after, subject))
-    found, changed = assessed.found(*tables)
+    tables = (
+        table for after in common[1:] for table in _compared_shifts(common[0], after, subject)
+    )
+    found, changed = by_itself._replace(predictions=common).found(*tables)
     shifts = records(Shift, *changed)
+    counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
     return Results(
         kind="compare",
-        summary=tuple(summary.compare_summary(found["header"], found["rates"], shifts)),
+        summary=tuple(summary.compare_summary(found["header"], apart(found), shifts, counted)),
+        common_images=counted,
         shifts=shifts,
         agreements=records(Agreement, *several),
         flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
@@ -50,7 +61,7 @@ def _compared_shifts(
     others = {name: marks for name, marks in metrics.items() if name not in labels}
     matched = {FLAG: (before.flagged, matched_threshold_flags(after, int(before.flagged.sum())))}
     for table in (
-        shift_table(others, subject.groups).assign(matched=False),
+        shift_table(others, subject.groups, shift_possible(before, after)).assign(matched=False),
         shift_table(labels, subject.without_intersections).assign(matched=False),
         shift_table(matched, subject.groups).assign(matched=True),
     ):

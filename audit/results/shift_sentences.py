@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
@@ -55,18 +55,30 @@ def common_images_sentences(common: Sequence[CommonImages]) -> Iterator[str]:
     """Yields how many images the rates that need the truth are compared on, where some are not."""
     for metric, kind in _KNOWN.items():
         rows = [row for row in common if row.metric == metric]
-        if any(row.n > row.common for row in rows):
-            alone = ", ".join(f"{row.n:,} under {row.policy}" for row in rows)
-            against = max(row.contradicted for row in rows)
-            opposite = f"; of {images(against)} another policy says the opposite" if against else ""
+        if not any(row.n > row.common for row in rows):
+            continue
+        alone = " and ".join(f"{row.n:,} under {row.policy}" for row in rows)
+        against = max(row.contradicted for row in rows)
+        opposite = f" (of {images(against)} another policy says the opposite)" if against else ""
+        if shared := rows[0].common:
+            they = "it" if shared == 1 else "they"
+            known = f"Every policy knows of {images(shared)} that {they} {kind}, and only on these"
+            yield f"{known} is that compared: by itself, {alone}{opposite}."
+        else:
             yield (
-                f"Of {images(rows[0].common)} every policy knows that it {kind}, and only they are "
-                f"compared in that; each by itself could count {alone}{opposite}."
+                f"Of no image every policy knows that it {kind}, so that is not compared: by "
+                f"itself, {alone}{opposite}."
             )
 
 
-def group_changes(name: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
-    """Yields which groups are shown to change under a policy, and in what none is."""
+def group_changes(name: str, shifts: Sequence[Shift], categories: Set[str]) -> Iterator[Finding]:
+    """Yields which groups are shown to change under a policy, and in what none is.
+
+    Args:
+        name: of the policy.
+        shifts: of all policies.
+        categories: those that the first policy has too; another comes or goes with its name.
+    """
     own = [row for row in shifts if row.after_policy == name and row.by != OVERALL]
     unshown = []
     for metric, what in _IN.items():
@@ -76,7 +88,8 @@ def group_changes(name: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
             yield Finding(text, claimed=True)
         elif rows:
             unshown.append(what)
-    yield from _strongest_change_in_a_category(name, own)
+    shared = {f"category:{category}" for category in categories}
+    yield from _strongest_change_in_a_category(name, own, shared)
     if claims := [row for row in own if row.matched and row.claim]:
         text = (
             f"At one overall flag rate, shown to be flagged otherwise under {name}, most first: "
@@ -101,12 +114,14 @@ def _changed_groups(claims: Sequence[Shift]) -> str:
     return ", ".join(named) + (f" and {more} more group{'' if more == 1 else 's'}" * (more > 0))
 
 
-def _strongest_change_in_a_category(name: str, own: Sequence[Shift]) -> Iterator[Finding]:
+def _strongest_change_in_a_category(
+    name: str, own: Sequence[Shift], shared: Set[str]
+) -> Iterator[Finding]:
     flags = {_shift_of_group(row) for row in own if row.metric == FLAG and not row.matched}
     claims = [
         row
         for row in own
-        if row.claim and row.metric.startswith("category:")
+        if row.claim and row.metric in shared
         # A category that holds all flags of a group says nothing new of it.
         if _shift_of_group(row) not in flags
     ]

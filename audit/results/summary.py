@@ -82,11 +82,16 @@ def compare_summary(
     Then what is claimed of groups, then in what none is shown to change.
     """
     first, *others = [policy.name for policy in header.policies]
+    categories = [{label.category or "" for label in each.labels} for each in header.policies]
     yield from truth_changes(first, shifts)
     yield from common_images_sentences(common)
     yield from _flagged_summaries(header, apart)
     yield from flag_changes(first, shifts)
-    changes = [finding for name in others for finding in group_changes(name, shifts)]
+    changes = [
+        finding
+        for name, own in zip(others, categories[1:], strict=True)
+        for finding in group_changes(name, shifts, categories[0] & own)
+    ]
     claims = [finding for finding in _disparity_findings(header, apart) if finding.claimed]
     yield from claims_first([*changes, *claims])
 

@@ -51,6 +51,11 @@ class Assessment(TypedDict):
     limits: tuple[str, ...]
 
 
+def apart(found: Assessment) -> summary.Disparities:
+    """Returns how far the groups of each policy lie apart, as a summary reads it."""
+    return summary.Disparities(found["rates"], found["gaps"], found["differences"])
+
+
 class Assessed(NamedTuple):
     """What policies say of images, and how groups fare under each.
 

@@ -6,21 +6,24 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from audit.audits.assessment import apart
 from audit.audits.subject import Named, Subject
 from audit.datasets.dataset import Marks
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import Predictions
+from audit.metrics.rates import common_images_table, on_common_images
 from audit.metrics.shift import (
     matched_shift_table,
     shift_agreement_table,
     shift_marks,
+    shift_possible,
     shift_table,
 )
 from audit.metrics.thresholds import matched_threshold_flags
 from audit.results import summary
 from audit.results.results import Results
-from audit.results.rows import Agreement, Flow, Price, Shift, records
+from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
 
 def compare_audit(subject: Subject, named: Named) -> Results:
@@ -29,15 +32,19 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    assessed = subject.assess(named)
-    before, *others = assessed.predictions
+    by_itself = subject.assess(named)
+    common = on_common_images(by_itself.predictions)
+    before, *others = by_itself.predictions
     groups, parts = subject.groups, subject.without_intersections
-    found, changed = assessed.found(*_compared_tests(before, others, subject))
+    tests = _compared_tests(common[0], common[1:], subject)
+    found, changed = by_itself._replace(predictions=common).found(*tests)
     shifts = records(Shift, *changed)
+    counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
     return Results(
         kind="compare",
-        summary=tuple(summary.compare_summary(found["header"], found["rates"], shifts)),
+        summary=tuple(summary.compare_summary(found["header"], apart(found), shifts, counted)),
+        common_images=counted,
         shifts=shifts,
         agreements=records(Agreement, *several),
         flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
@@ -59,7 +66,8 @@ def _compared_tests(
         names = dict(zip(keys, (before.name, after.name), strict=True))
         metrics = shift_marks(before, after)
         changes |= {(*names.values(), metric): marks for metric, marks in metrics.items()}
-        shifts.append(_own_shifts(metrics, subject).assign(matched=False, **names))
+        own = _own_shifts(metrics, shift_possible(before, after), subject)
+        shifts.append(own.assign(matched=False, **names))
         flags = matched_threshold_flags(after, int(before.flagged.sum()))
         matched = matched_shift_table(before.flagged, flags, groups)
         matches.append(matched.assign(matched=True, **names))
@@ -70,11 +78,16 @@ def _compared_tests(
     ]
 
 
-def _own_shifts(metrics: Mapping[str, tuple[Marks, Marks]], subject: Subject) -> pd.DataFrame:
+def _own_shifts(
+    metrics: Mapping[str, tuple[Marks, Marks]], possible: Mapping[str, Marks], subject: Subject
+) -> pd.DataFrame:
     """Returns shifts of flags and categories for all groups, of labels without intersections."""
     labels = {name: marks for name, marks in metrics.items() if name.startswith("label:")}
     others = {name: marks for name, marks in metrics.items() if name not in labels}
-    tables = shift_table(others, subject.groups), shift_table(labels, subject.without_intersections)
+    tables = (
+        shift_table(others, subject.groups, possible),
+        shift_table(labels, subject.without_intersections),
+    )
     return pd.concat(tables, ignore_index=True)
 
 

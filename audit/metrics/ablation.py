@@ -20,7 +20,7 @@ from audit.metrics.shift import shift_marks, shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import Float64s, paired_difference, share, wilson
 from audit.statistics.significance import holm
-from audit.statistics.support import support_of
+from audit.statistics.support import SUPPRESSED_BELOW, support_of
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.scoring.verdict import LookCounts
 
@@ -138,9 +138,10 @@ def ablation_split_half(
     """Returns the change that lowers flags most on half of the images, measured on both halves.
 
     The best of many looks better than it is on the data that it was chosen on; the held-out half
-    shows its true gain. Halves are drawn at random within each stratum.
+    shows its true gain. Halves are drawn at random within each stratum. Where one has too few
+    images for a claim, nothing is held out, and the table is empty.
     """
-    if not trials:
+    if not trials or not can_hold_out(len(before)):
         return pd.DataFrame()
     chosen_on = _ablation_half(strata, seed)
     gains = [
@@ -155,6 +156,11 @@ def ablation_split_half(
         row |= {"change": change, "searched": len(trials), "half": half}
         rows.append(row | {"policy": before.name})
     return pd.DataFrame(rows)
+
+
+def can_hold_out(n: int) -> bool:
+    """Whether each half of n images has enough of them for a claim."""
+    return n // 2 >= SUPPRESSED_BELOW
 
 
 def _ablation_half(strata: Groups, seed: int) -> Marks:

@@ -119,6 +119,16 @@ class EqualizedOdds(Record):
     compared: int
 
 
+class CommonImages(Record):
+    """How many images a rate that needs the truth counts: by itself, and under every policy."""
+
+    policy: str
+    metric: str
+    n: int = Field(description="Images that the policy could count by itself.")
+    common: int = Field(description="Of them, those that are compared: all policies count them.")
+    contradicted: int = Field(description="Images of which another policy says the opposite.")
+
+
 class Shift(Record):
     """What changed for a group from one label set to another on the same images."""
 

@@ -24,8 +24,9 @@ _TERMS = (
     ),
     (
         "Adjusted p",
-        "Corrected by Holm for how many groups were looked at. A claim stands where it is below "
-        "0.05. Without a claim nothing is known; that is not proof of equal treatment.",
+        "Adjusted over all that this report tests. A claim stands where it is below 0.05. In its "
+        "family: corrected by Holm for how many groups, or changes, were looked at there, as a "
+        "description. Without a claim nothing is known; that is not proof of equal treatment.",
     ),
     (
         "Undefined",

@@ -4,9 +4,9 @@
 
 The flags are real: whose gender a CLIP takes wrongly, by one or three of its label sets, on faces
 of FairFace (`../shared/data/predictions`). Their groups are permuted, all features of a face
-together, so no group differs in truth, and every claim is false. 5 % of reports may hold one. Beside
-it stands what would be claimed if each family of tests were corrected by itself (Holm), as reports
-were until this correction came. With a planted disparity one race has that many more flags.
+together, so no group differs in truth, and every claim is false. 5 % of reports may hold one.
+Beside it stands what would be claimed if each family of tests were corrected by itself (Holm), as
+reports were until this correction came. With a planted disparity one race has that many more flags.
 """
 
 from __future__ import annotations

@@ -89,7 +89,7 @@ class GroupChance:
             drawn, sizes = counts[tuple(key), by]
             one = places[by, group]
             hits, n = drawn[:, one], sizes[one]
-            # A reference that is no group is the rest of all images.
+            # Without another group, it is compared with the rest of all images.
             two = places.get((by, other))
             rest = drawn.sum(axis=1) - hits if two is None else drawn[:, two]
             rest_n = sizes.sum() - n if two is None else sizes[two]

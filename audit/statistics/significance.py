@@ -63,7 +63,7 @@ def independence_p(
 def _fisher_p(n: int, images: int, hits: int) -> Float64s:
     """Returns Fisher's exact p, two-sided, of each count that n of the images can have of the hits.
 
-    It is the chance of all counts that are no likelier, as in scipy, but for all counts at once.
+    It is the chance of all counts that are at most as likely, as in scipy, for all counts at once.
     """
     possible = np.arange(max(0, hits - (images - n)), min(n, hits) + 1)
     chance = stats.hypergeom.pmf(possible, images, n, hits)

@@ -196,7 +196,7 @@ class _Question:
         )
 
     def _unanswered(self, counts: GateCounts) -> Check:
-        reason = too_few_reason(counts) or "there are too few groups"
+        reason = too_few_reason(self.metric, counts) or "there are too few groups"
         if self.limit in RECALL_LIMITS and not counts.known:
             reason = no_truth_reason()
         figures = _NAN, _NAN, _NAN
@@ -219,7 +219,7 @@ class _Question:
         elif (unproven & ~unbounded).any():
             of = "of other pairs " if unbounded[at] else ""
             reasons.append(f"{of}the limit lies within the interval")
-        reasons.append(too_few_reason(counts))
+        reasons.append(too_few_reason(self.metric, counts))
         return "; ".join(filter(None, reasons))
 
     def _ends(self, interval: Interval, at: int) -> tuple[float, float]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 
 from audit.gate.figures import GateCounts
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.results.formatting import percent
 
 _RATIOS = ("ratio", "pass_ratio")
+#: Which images a metric could count.
+_COUNTED = {
+    TRUE_POSITIVE: " that should be flagged",
+    FALSE_POSITIVE: " that should not be flagged",
+}
 
 
 def gate_figure(limit: str, value: float) -> str:
@@ -31,11 +36,12 @@ def gate_level(level: float) -> str:
     return f"{round(100 * level, max(digits, 0)):.10g} %"
 
 
-def too_few_reason(counts: GateCounts) -> str:
+def too_few_reason(metric: str, counts: GateCounts) -> str:
     """Says which groups have too few images, and how many of theirs were left out; or nothing."""
     if not counts.too_small:
         return ""
-    return f"too few images of {', '.join(_with_left_out(n, counts) for n in counts.too_small)}"
+    groups = ", ".join(_with_left_out(name, counts) for name in counts.too_small)
+    return f"too few images of {groups}{_COUNTED.get(metric, '')}"
 
 
 def _with_left_out(name: str, counts: GateCounts) -> str:

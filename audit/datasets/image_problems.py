@@ -107,9 +107,11 @@ def leave_out_images(
     indexes = np.array(keep, dtype=np.intp)
     n = len(dataset) - len(keep)
     note = f"Images left out on request, since something is wrong with them: {n}."
+    lost = dataset.table[list(dataset.sensitive_features)].drop(index=keep)
     rest = replace(
         dataset.take(indexes),
         left_out=(*dataset.left_out, *problems),
+        missing=(*dataset.missing, *map(tuple, lost.to_numpy())),
         notes=(*dataset.notes, note),
     )
     return rest, indexes

@@ -42,9 +42,9 @@ class AnnotatedImage:
         image_id: what it is called.
         reference: where it is; None where it lies outside the folder of images.
         y_true: its class, or empty where unknown.
-        values: the cell of each sensitive feature.
+        values: of each sensitive feature, or what is wrong with its cell.
         sha256: the hash that the annotations state for the image, or empty.
-        wrong: what its adapter found wrong with it.
+        wrong: what else its adapter found wrong with it.
     """
 
     path: Path
@@ -52,9 +52,19 @@ class AnnotatedImage:
     image_id: str
     reference: Reference | None
     y_true: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str | Wrong] = field(default_factory=dict)
     sha256: str = ""
     wrong: tuple[Wrong, ...] = ()
+
+    def known_values(self, names: Iterable[str]) -> tuple[str | None, ...]:
+        """Returns the values of sensitive features, None where a cell is empty or wrong."""
+        values = (self.values.get(name, "") for name in names)
+        return tuple(
+            None
+            if isinstance(value, Wrong) or is_empty_annotation(value) or len(value) > _LONGEST
+            else composed(value)
+            for value in values
+        )
 
 
 @dataclass(frozen=True)
@@ -95,7 +105,8 @@ def build_dataset(
 ) -> Dataset:
     """Returns the dataset of the annotated images that have nothing wrong with them.
 
-    Of two rows for one image the second is the bad one.
+    Of two rows for one image the second is the bad one; where they say different things of it,
+    both are. What is known of the bad ones stays with the dataset.
 
     Args:
         images: the images, in order.
@@ -106,19 +117,24 @@ def build_dataset(
     Raises:
         DatasetError: with everything that is wrong, unless bad rows may be skipped.
     """
-    found = list(problems)
-    good: list[AnnotatedImage] = []
-    seen: dict[Reference | str, AnnotatedImage] = {}
-    for image in images:
-        wrong = [*image.wrong, *_wrong_annotations(image), *_repeated_annotations(image, seen)]
-        found += (RowProblem(str(image.path), image.row, *one) for one in wrong)
-        if not wrong:
-            good.append(image)
+    images, found = list(images), list(problems)
+    unread = {(problem.path, problem.row) for problem in found if problem.row}
+    wrong = [[*image.wrong, *_wrong_annotations(image)] for image in images]
+    copies = _mark_repeated_annotations(images, wrong)
+    for image, each in zip(images, wrong, strict=True):
+        found += (RowProblem(str(image.path), image.row, *one) for one in each)
     found.sort(key=lambda problem: (problem.path, problem.row))
+    good = [image for image, each in zip(images, wrong, strict=True) if not each]
     if found and not (options.skip_bad and good):
         raise DatasetError(found)
     _refuse_unannotated_classes(good, about.source, options.truth)
-    return _dataset_of_annotated(good, about, options, tuple(found))
+    features = about.sensitive_features
+    lost = [image for i, image in enumerate(images) if wrong[i] and i not in copies]
+    missing = (
+        *(image.known_values(features) for image in lost),
+        *[(None,) * len(features)] * len(unread),
+    )
+    return _dataset_of_annotated(good, about, options, tuple(found), missing)
 
 
 def _wrong_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
@@ -133,7 +149,9 @@ def _wrong_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
         yield Wrong(f"there is no file {image.reference}", remedy)
     yield from _long_annotations(image)
     for name, value in image.values.items():
-        if is_empty_annotation(value):
+        if isinstance(value, Wrong):
+            yield value
+        elif is_empty_annotation(value):
             yield Wrong(f"{name} is empty", "Fill it in, or leave the row out with --skip-bad")
     if image.sha256 and not re.fullmatch("[0-9A-Fa-f]{64}", image.sha256):
         yield Wrong(f"{image.sha256} is not a SHA-256", "Write 64 hexadecimal digits")
@@ -142,7 +160,7 @@ def _wrong_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
 def _long_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
     names = {**image.values, "its class": image.y_true}
     for name, text, most in (
-        *((name, text, _LONGEST) for name, text in names.items()),
+        *((name, text, _LONGEST) for name, text in names.items() if isinstance(text, str)),
         ("its id", image.image_id, _LONGEST_ID),
     ):
         if len(text) > most:
@@ -150,19 +168,41 @@ def _long_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
             yield Wrong(what, "Name another column, or shorten it")
 
 
-def _repeated_annotations(
-    image: AnnotatedImage, seen: dict[Reference | str, AnnotatedImage]
-) -> Iterator[Wrong]:
-    """Yields a problem where an earlier row has the same image, or otherwise the same id."""
-    if image.reference is None:
-        return
-    same_image = seen.setdefault(image.reference, image)
-    same_id = seen.setdefault(image.image_id, image)
-    earlier, what = (same_image, "image") if same_image is not image else (same_id, "id")
-    if earlier is not image:
-        row = f"row {earlier.row}"
-        place = row if earlier.path == image.path else f"{earlier.path}, {row}"
-        yield Wrong(f"the {what} {image.image_id} is also in {place}", "Keep one of the two rows")
+def _mark_repeated_annotations(
+    images: Sequence[AnnotatedImage], wrong: Sequence[list[Wrong]]
+) -> set[int]:
+    """Adds what is wrong where an earlier row has the same image, or otherwise the same id.
+
+    Returns the indexes of the rows that only repeat a good one, so that nothing is lost with them.
+    """
+    copies: set[int] = set()
+    first: dict[Reference | str, int] = {}
+    for index, image in enumerate(images):
+        if image.reference is None:
+            continue
+        same_image = first.setdefault(image.reference, index)
+        same_id = first.setdefault(image.image_id, index)
+        earlier, what = (same_image, "image") if same_image != index else (same_id, "id")
+        if earlier == index:
+            continue
+        if what == "image" and not _say_the_same(images[earlier], image):
+            wrong[earlier].append(_repeated_annotation(what, images[earlier], image))
+        elif what == "image" and not wrong[earlier] and not wrong[index]:
+            copies.add(index)
+        wrong[index].append(_repeated_annotation(what, image, images[earlier]))
+    return copies
+
+
+def _say_the_same(one: AnnotatedImage, two: AnnotatedImage) -> bool:
+    return composed(one.y_true) == composed(two.y_true) and one.known_values(
+        one.values
+    ) == two.known_values(one.values)
+
+
+def _repeated_annotation(what: str, image: AnnotatedImage, other: AnnotatedImage) -> Wrong:
+    row = f"row {other.row}"
+    place = row if other.path == image.path else f"{other.path}, {row}"
+    return Wrong(f"the {what} {image.image_id} is also in {place}", "Keep one of the two rows")
 
 
 def _refuse_unannotated_classes(
@@ -180,6 +220,7 @@ def _dataset_of_annotated(
     about: About,
     options: LoadOptions,
     left_out: tuple[RowProblem, ...],
+    missing: tuple[tuple[str | None, ...], ...],
 ) -> Dataset:
     hashes = tuple(image.sha256.lower() or None for image in images)
     spellings = Spellings()
@@ -191,7 +232,7 @@ def _dataset_of_annotated(
     }
     for name in about.sensitive_features:
         cells = (image.values[name] for image in images)
-        columns[composed(name)] = [spellings.read(composed(name), cell) for cell in cells]
+        columns[composed(name)] = [spellings.read(composed(name), str(cell)) for cell in cells]
     notes = (*about.notes, *spellings.notes())
     if left_out:
         rows = len({(problem.path, problem.row) for problem in left_out})
@@ -209,5 +250,6 @@ def _dataset_of_annotated(
         expected_sha256=hashes if any(hashes) else None,
         rows=tuple(image.row for image in images) if all(r.row for r in images) else (),
         left_out=left_out,
+        missing=missing,
         notes=notes,
     )

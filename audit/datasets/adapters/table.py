@@ -157,20 +157,16 @@ def _table_image(
     if layout.image in table.pictures:
         image_id = path if by_path else f"{table.path.stem}#{row}"
         reference = ParquetImage(table.path, row - 1, layout.image)
-    values, wrong = {}, []
-    for name, column in layout.sensitive_features.items():
-        text = table_cell(column)
-        value = text if is_empty_annotation(text) else read_value(name, text)
-        if isinstance(value, Wrong):
-            wrong.append(value)
-        values[name] = text if isinstance(value, Wrong) else value
+    texts = {name: table_cell(column) for name, column in layout.sensitive_features.items()}
     return AnnotatedImage(
         path=table.path,
         row=row,
         image_id=table_cell(layout.id) if layout.id else image_id,
         reference=reference,
         y_true="" if is_empty_annotation(table_cell(layout.y_true)) else table_cell(layout.y_true),
-        values=values,
+        values={
+            name: text if is_empty_annotation(text) else read_value(name, text)
+            for name, text in texts.items()
+        },
         sha256="" if is_empty_annotation(table_cell(layout.sha256)) else table_cell(layout.sha256),
-        wrong=tuple(wrong),
     )

@@ -133,3 +133,19 @@ def test_the_annotated_photographs_are_those_that_were_annotated(faces: Path) ->
     dataset = load(faces)
     assert check_images(dataset) == dataset
     assert image_hashes(dataset) == (dataset.expected_sha256, [])
+
+
+def test_an_image_that_was_left_out_is_counted_in_its_groups(tmp_path: Path) -> None:
+    file = fairface(tmp_path, face(1), face(2, race="Black", age=""), face(3, race="Black"))
+    (tmp_path / "val" / "3.jpg").write_bytes(b"no image")
+    race, age = map(check_images(load(file, skip_bad=True)).groups, (["race"], ["age"]))
+    assert (race.names, race.sizes.tolist()) == (("Black", "White"), [0, 1])
+    assert (race.left_out, race.unplaced) == ((2, 0), 0)
+    assert (age.left_out, age.unplaced) == ((1,), 1)
+
+
+def test_an_image_without_sensitive_features_is_counted_in_the_whole(tmp_path: Path) -> None:
+    write_picture(tmp_path / "cup" / "1.png")
+    (tmp_path / "cup" / "2.png").write_bytes(b"no image")
+    [whole] = check_images(load(tmp_path)).partitions([])
+    assert whole.left_out == (1,)

@@ -149,7 +149,7 @@ ORDER = {
         disparity | power | shift
         ablation
     """,
-    "audit.results": "rows | formatting\n ablation_rows\n results\n summary",
+    "audit.results": "rows | formatting\n ablation_rows\n results\n left_out | summary",
     "audit.gate": "limits\n figures\n checks\n report",
     "audit.report": """
         csv_tables | grouping | inline | names

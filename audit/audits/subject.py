@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import platform
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -32,6 +32,7 @@ from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITI
 from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
 from audit.results import summary
+from audit.results.left_out import left_out_summary
 from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyRecord
 from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
 from audit.statistics.intervals import LEVEL
@@ -162,13 +163,14 @@ class Subject:
                 PolicyRecord.of(name, policy, named.paths.get(name, ""))
                 for name, policy in named.policies.items()
             ),
-            dataset=self._dataset_record(),
+            dataset=self.dataset_record(),
             confidence=LEVEL,
             seed=self.seed,
             by=tuple(part.by for part in self.groups[1:]),
         )
 
-    def _dataset_record(self) -> DatasetRecord:
+    def dataset_record(self) -> DatasetRecord:
+        """Returns the dataset as a report has it."""
         dataset, embedded = self.dataset, self.embedded
         return DatasetRecord(
             name=dataset.name,
@@ -178,12 +180,9 @@ class Subject:
             images_sha256=embedded.images_sha256,
             benign=dataset.benign,
             sensitive_features=dataset.sensitive_features,
-            groups=tuple(
-                GroupRecord(by=part.by, group=group, n=size, support=support_of(size).item())
-                for part in self.groups
-                for group, size in zip(part.names, part.sizes.tolist(), strict=True)
-            ),
-            left_out=len(dataset.left_out),
+            groups=tuple(record for part in self.groups for record in _group_records(part)),
+            left_out=len(dataset.missing),
+            unplaced={part.by: part.unplaced for part in self.groups if part.unplaced},
             rounded=embedded.rounded,
             seen_repeatedly=embedded.seen_repeatedly,
             notes=dataset.notes,
@@ -211,6 +210,7 @@ class Subject:
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
             power=records(Power, power_table(flags)),
             insufficient=(
+                *left_out_summary(header.dataset),
                 *summary.insufficient_summary(header, rates),
                 *summary.unmatched_summary(predictions),
             ),
@@ -243,3 +243,9 @@ class Subject:
             remedy = "Name a dataset with two groups or more"
             raise AuditError("no sensitive feature has two groups", self.dataset.name, remedy)
         return records(Skew, table.assign(prompt=prompt))
+
+
+def _group_records(part: Groups) -> Iterator[GroupRecord]:
+    left_out = part.left_out or (0,) * len(part.names)
+    for group, n, lost in zip(part.names, part.sizes.tolist(), left_out, strict=True):
+        yield GroupRecord(by=part.by, group=group, n=n, support=support_of(n).item(), left_out=lost)

@@ -204,6 +204,14 @@ class Groups:
     left_out: tuple[int, ...] = ()
     unplaced: int = 0
 
+    def without_empty(self) -> Groups:
+        """Returns the groups that have an image which was not left out."""
+        kept = np.flatnonzero(self.sizes)
+        codes = np.searchsorted(kept, self.codes)
+        left_out = tuple(self.left_out[i] for i in kept) if self.left_out else ()
+        names = tuple(self.names[i] for i in kept)
+        return replace(self, names=names, codes=codes, left_out=left_out)
+
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
         """(g,) how many images each group has."""

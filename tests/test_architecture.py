@@ -147,7 +147,7 @@ ORDER = {
         predictions
         thresholds | rates | flow
         disparity | power | shift
-        ablation
+        ablation | claims
     """,
     "audit.results": "rows | formatting\n ablation_rows\n results\n left_out | summary",
     "audit.gate": "limits\n figures\n checks\n report",
@@ -167,7 +167,7 @@ ORDER = {
     """,
     "audit.report.sections": "ablation | flagged | flows | frameworks | gaps | labels | method"
     " | power | sensitivity | shifts",
-    "audit.audits": "subject\n run | gate | compare | ablate",
+    "audit.audits": "assessment\n subject\n run | gate | compare | ablate",
     "audit.commands": """
         options | output
         opening

@@ -82,9 +82,9 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         PolicyError: a policy or a candidate does not fit the model.
     """
     study = study or Study()
-    predictions, found = subject.assess(named)
+    assessed = subject.assess(named)
     tried: list[_AblatedPolicy] = []
-    for before in predictions:
+    for before in assessed.predictions:
         variants = study.variants(before.policy)
         embedded = subject.embedded
         trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
@@ -99,9 +99,10 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     reworded = (
         ablation_wording_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried
     )
-    swept = (threshold_table(each, parts, study.thresholds) for each in predictions)
-    ablations, halves = records(Ablation, *moved), records(SplitHalf, *searched)
-    carried = records(Carried, *map(ablation_carried_table, predictions))
+    swept = (threshold_table(each, parts, study.thresholds) for each in assessed.predictions)
+    found, changed = assessed.found(*moved)
+    ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
+    carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
     sentences = summary.ablate_summary(found["header"], found["rates"], ablations, carried, halves)
     return Results(
         kind="ablate",

@@ -23,10 +23,12 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    [before, *others], found = subject.assess(named)
+    assessed = subject.assess(named)
+    before, *others = assessed.predictions
     groups, parts = subject.groups, subject.without_intersections
     tables = (table for after in others for table in _compared_shifts(before, after, subject))
-    shifts = records(Shift, *tables)
+    found, changed = assessed.found(*tables)
+    shifts = records(Shift, *changed)
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
     return Results(
         kind="compare",

@@ -23,7 +23,7 @@ def run_audit(
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    _, found = subject.assess(named)
+    found, _ = subject.assess(named).found()
     sentences = summary.run_summary(found["header"], found["rates"], found["gaps"])
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
     return Results(kind="run", summary=tuple(sentences), skews=tuple(skews), **found)

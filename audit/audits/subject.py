@@ -1,40 +1,25 @@
-"""What an audit looks at: images with their features, the model, the groups; and its assessment.
-
-The assessment is the figures that every kind of audit has: those of each policy by itself.
-"""
+"""What an audit looks at: images with their features, the model, the groups."""
 
 from __future__ import annotations
 
 import platform
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
 from itertools import combinations
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
-import pandas as pd
-
+from audit.audits.assessment import Assessed
 from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
-from audit.errors import AuditError, UndefinedRateWarning
-from audit.metrics.disparity import (
-    differences_between_groups,
-    differences_to_overall,
-    equalized_odds,
-    widest_gaps,
-)
-from audit.metrics.power import power_table
+from audit.errors import AuditError
 from audit.metrics.predictions import Predictions, highest_of_looks, predict
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
 from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
-from audit.results import summary
-from audit.results.left_out import left_out_summary
 from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyRecord
-from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, Skew, records
+from audit.results.rows import Skew, records
 from audit.statistics.intervals import LEVEL
 from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder, Float32s
@@ -43,9 +28,6 @@ from moderation.scoring.classifier import similarities
 
 #: Packages whose versions can change a figure.
 _PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
-
-#: Metrics by which groups are compared; labels are too many, and are only counted.
-_COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
 class Named(NamedTuple):
@@ -69,19 +51,6 @@ class Named(NamedTuple):
         )
         names = next(names for names in spellings if len(set(names)) == len(names))
         return cls(dict(zip(names, policies, strict=True)), dict(zip(names, paths, strict=True)))
-
-
-class Assessment(TypedDict):
-    """The fields of `Results` that every audit fills: the figures of each policy by itself."""
-
-    header: Header
-    rates: tuple[Rate, ...]
-    differences: tuple[Difference, ...]
-    gaps: tuple[Gap, ...]
-    equalized_odds: tuple[EqualizedOdds, ...]
-    power: tuple[Power, ...]
-    insufficient: tuple[str, ...]
-    limits: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -188,42 +157,13 @@ class Subject:
             notes=dataset.notes,
         )
 
-    def assess(self, named: Named) -> tuple[list[Predictions], Assessment]:
-        """Returns what each policy says of the subject's images, and the figures of each by itself.
+    def assess(self, named: Named) -> Assessed:
+        """Returns what each policy says of the subject's images.
 
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        header, predictions = self.header(named), self.predict(named.policies)
-        table = self._subject_rates(predictions)
-        is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
-        compared = table[is_compared]
-        flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
-        rates = records(Rate, table)
-        found = Assessment(
-            header=header,
-            rates=rates,
-            differences=records(
-                Difference, differences_to_overall(compared), differences_between_groups(flags)
-            ),
-            gaps=records(Gap, widest_gaps(compared)),
-            equalized_odds=records(EqualizedOdds, equalized_odds(table)),
-            power=records(Power, power_table(flags)),
-            insufficient=(
-                *left_out_summary(header.dataset),
-                *summary.insufficient_summary(header, rates),
-                *summary.unmatched_summary(predictions),
-            ),
-            limits=tuple(summary.limits_summary(header)),
-        )
-        return predictions, found
-
-    def _subject_rates(self, predictions: Iterable[Predictions]) -> pd.DataFrame:
-        with warnings.catch_warnings():
-            # The report itself says what is undefined.
-            warnings.simplefilter("ignore", UndefinedRateWarning)
-            tables = [rate_table(each, self.groups) for each in predictions]
-        return pd.concat(tables, ignore_index=True).astype({"policy": object, "by": object})
+        return Assessed(self.header(named), self.predict(named.policies), self.groups)
 
     def resemblance(self, prompt: str) -> Float32s:
         """Returns (n,) cosines of the images to a prompt; an image's most similar look counts."""

@@ -18,7 +18,7 @@ from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_marks, shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import Float64s, paired_difference, share, wilson
-from audit.statistics.significance import ALPHA, holm
+from audit.statistics.significance import holm
 from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.scoring.verdict import LookCounts
@@ -27,7 +27,7 @@ from moderation.scoring.verdict import LookCounts
 _COLUMNS = (
     *("by", "group", "metric", "n", "before_count", "after_count", "before", "after"),
     *("after_low", "after_high", "entered", "left", "net", "net_low", "net_high"),
-    *("p", "p_adjusted", "support", "claim"),
+    *("p", "p_adjusted", "support"),
 )
 
 
@@ -86,7 +86,6 @@ def ablation_table(
     p = table["p"].where(table["support"] != "suppressed")
     family = p.groupby([table[key] for key in ("by", "metric")], sort=False)
     table["p_adjusted"] = family.transform(lambda values: holm(values.to_numpy()))
-    table["claim"] = table["p_adjusted"] < ALPHA
     return table
 
 

@@ -27,7 +27,7 @@ from audit.statistics.intervals import (
     share,
     simultaneous,
 )
-from audit.statistics.significance import ALPHA, groups_p, holm, independence_p
+from audit.statistics.significance import groups_p, holm, independence_p
 from audit.statistics.support import support_of, weaker_support
 
 
@@ -79,7 +79,7 @@ def _disparity_to_overall(part: pd.DataFrame) -> pd.DataFrame:
         table[f"ratio_{end}"] = _overall_disparity_ratio(times, weight)
     # Two samples are compared, so either can be too small for it.
     support = weaker_support(part["support"].to_numpy(), support_of(rest.reference_n))
-    return _claimed_disparities(table, rest, support)
+    return _tested_disparities(table, rest, support)
 
 
 def _overall_disparity_ratio(to_rest: Float64s, weight: Float64s) -> Float64s:
@@ -97,7 +97,7 @@ def _disparity_between_groups(part: pd.DataFrame) -> pd.DataFrame:
     table = _plain_disparities(part.iloc[one], group[two], "between_groups", cells)
     table["difference_low"], table["difference_high"] = difference(*cells)
     table["ratio_low"], table["ratio_high"] = ratio(*cells)
-    return _claimed_disparities(table, cells, weaker_support(support[one], support[two]))
+    return _tested_disparities(table, cells, weaker_support(support[one], support[two]))
 
 
 def _plain_disparities(
@@ -116,13 +116,12 @@ def _plain_disparities(
     )
 
 
-def _claimed_disparities(table: pd.DataFrame, cells: _Cells, support: Any) -> pd.DataFrame:
-    """Adds p, adjusted p and claim of the comparison in each row that has support."""
+def _tested_disparities(table: pd.DataFrame, cells: _Cells, support: Any) -> pd.DataFrame:
+    """Adds p and adjusted p of the comparison in each row that has support."""
     tested = support != "suppressed"
     p = np.full(len(table), np.nan)
     p[tested] = independence_p(*(cell[tested] for cell in cells))
-    adjusted = holm(p)
-    return table.assign(p=p, p_adjusted=adjusted, support=support, claim=adjusted < ALPHA)
+    return table.assign(p=p, p_adjusted=holm(p), support=support)
 
 
 def widest_gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
@@ -131,6 +130,21 @@ def widest_gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     The worst group has the highest rate. Undefined where fewer than two groups have 30 images.
     """
     return pd.DataFrame([_widest_gap(key, part, level) for key, part in disparity_families(rates)])
+
+
+def claimed_gaps(gaps: pd.DataFrame, *differences: pd.DataFrame) -> pd.DataFrame:
+    """Returns gaps with `claim`: whether a difference of a group from others is claimed.
+
+    So no two parts of a report can disagree on whether groups differ.
+    """
+    keys = ["policy", "by", "metric"]
+    claims = {
+        key
+        for table in differences
+        for key in table.loc[table["claim"], keys].itertuples(index=False, name=None)
+    }
+    rows = gaps[keys].itertuples(index=False, name=None) if len(gaps) else ()
+    return gaps.assign(claim=[row in claims for row in rows])
 
 
 def _widest_gap(key: tuple[str, str, str], part: pd.DataFrame, level: float) -> dict[str, Any]:

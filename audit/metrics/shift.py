@@ -22,7 +22,7 @@ from audit.statistics.intervals import (
     share,
     wilson,
 )
-from audit.statistics.significance import ALPHA, Counts, cochran_p, holm, mcnemar_p
+from audit.statistics.significance import Counts, cochran_p, holm, mcnemar_p
 from audit.statistics.support import support_of
 
 
@@ -76,7 +76,7 @@ def _shift_rows(names: Sequence[str], before: Marks, after: Marks, part: Groups)
         "p": p,
         "p_adjusted": p_adjusted,
     }
-    columns |= {"support": support, "claim": p_adjusted < ALPHA}
+    columns |= {"support": support}
     flat = {name: values.ravel() for name, values in columns.items()}
     group = np.repeat(np.array(part.names, object), len(names))
     metric = np.tile(np.array(names, object), len(part.names))

@@ -31,9 +31,10 @@ class Ablation(Record):
     net_low: Number
     net_high: Number
     p: Number
-    p_adjusted: Number
+    p_adjusted: Number = Field(description="Adjusted within its family by Holm.")
+    p_report: Number = Field(description="Adjusted over all that the report tests.")
     support: Support
-    claim: bool
+    claim: bool = Field(description="Whether the report claims it.")
 
 
 class Carried(Record):

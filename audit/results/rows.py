@@ -65,9 +65,10 @@ class Difference(Record):
     ratio_low: Number
     ratio_high: Number
     p: Number
-    p_adjusted: Number
+    p_adjusted: Number = Field(description="Adjusted within its family by Holm.")
+    p_report: Number = Field(description="Adjusted over all that the report tests.")
     support: Support
-    claim: bool = Field(description="Whether the difference stands after correction.")
+    claim: bool = Field(description="Whether the report claims it: p_report is below 0.05.")
 
 
 class Gap(Record):
@@ -94,6 +95,7 @@ class Gap(Record):
     pass_ratio_low: Number
     pass_ratio_high: Number
     p: Number = Field(description="Of one rate in all compared groups.")
+    claim: bool = Field(description="Whether the report claims that a group of them differs.")
 
 
 class EqualizedOdds(Record):
@@ -132,7 +134,8 @@ class Shift(Record):
     net_low: Number
     net_high: Number
     p: Number = Field(description="McNemar's, exact.")
-    p_adjusted: Number
+    p_adjusted: Number = Field(description="Adjusted within its family by Holm.")
+    p_report: Number = Field(description="Adjusted over all that the report tests.")
     net_to_rest: Number = Field(description="net of the group less net of all other images.")
     net_to_rest_low: Number
     net_to_rest_high: Number
@@ -140,7 +143,7 @@ class Shift(Record):
     left_share_low: Number
     left_share_high: Number
     support: Support
-    claim: bool
+    claim: bool = Field(description="Whether the report claims it.")
 
 
 class Agreement(Record):

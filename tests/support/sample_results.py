@@ -85,7 +85,8 @@ def shift(by: str, group: str, n: int, matched: bool) -> Shift:
         before=one[0], before_low=one[1], before_high=one[2],
         after=two[0], after_low=two[1], after_high=two[2], entered=entered, left=left,
         net=net, net_low=net and net * 1.25, net_high=net and net * 0.75,
-        p=0.00001, p_adjusted=0.00004 if n >= 30 else None, net_to_rest=net and net / 10,
+        p=0.00001, p_adjusted=0.00004 if n >= 30 else None,
+        p_report=0.0004 if n >= 30 else None, net_to_rest=net and net / 10,
         net_to_rest_low=net and net / 5, net_to_rest_high=0.0, left_share=kept[0],
         left_share_low=kept[1], left_share_high=kept[2], support=support(n), claim=n >= 200,
     )  # fmt: skip
@@ -99,7 +100,8 @@ def difference(row: Rate) -> Difference:
         comparison="to_overall", count=row.count, n=row.n, reference_count=437, reference_n=N,
         difference=apart, difference_low=apart and apart - 0.02,
         difference_high=apart and apart + 0.02, ratio=row.rate and row.rate / 0.1, ratio_low=0.8,
-        ratio_high=None, p=0.03, p_adjusted=0.042 if row.n >= 30 else None, support=row.support,
+        ratio_high=None, p=0.03, p_adjusted=0.032 if row.n >= 30 else None,
+        p_report=0.042 if row.n >= 30 else None, support=row.support,
         claim=row.n >= 500,
     )  # fmt: skip
 
@@ -109,7 +111,13 @@ def gap(policy: str, by: str, defined: bool) -> Gap:
     if not defined:
         nothing: dict[str, Any] = dict.fromkeys(Gap.model_fields)
         zero = dict.fromkeys(("compared", "worst_count", "worst_n", "best_count", "best_n"), 0)
-        nothing |= {"policy": policy, "by": by, "metric": "selection_rate", "left_out": ()}
+        nothing |= {
+            "policy": policy,
+            "by": by,
+            "metric": "selection_rate",
+            "left_out": (),
+            "claim": False,
+        }
         return Gap.model_validate(nothing | zero)
     worst, best = (list(FEATURES[by])[i] for i in (2, 1))
     return Gap(
@@ -117,6 +125,7 @@ def gap(policy: str, by: str, defined: bool) -> Gap:
         left_out=(QUOTES,), worst_count=150, worst_n=640, best_count=20, best_n=2085,
         difference=0.2247, difference_low=0.18, difference_high=0.27, ratio=24.4, ratio_low=12.5,
         ratio_high=None, pass_ratio=0.773, pass_ratio_low=0.73, pass_ratio_high=0.82, p=1e-9,
+        claim=True,
     )  # fmt: skip
 
 

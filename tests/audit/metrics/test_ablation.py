@@ -73,7 +73,7 @@ def test_leaving_suspicious_person_out_lowers_the_published_crime_rate_most() ->
     assert crime["net"].idxmin() == "suspicious-person"
     assert (most["entered"], most["left"], most["after_count"]) == (0, 311, 36)
     assert most["net"] == pytest.approx(-311 / 10954)
-    assert most["claim"]
+    assert most["p_adjusted"] < 0.05
     assert crime.loc[["thief", "criminal"], "left"].tolist() == [24, 12]
     # Where a race's own label goes, its images go to others: none of them leaves the category.
     assert (crime["left"].drop(["suspicious-person", "thief", "criminal"]) == 0).all()
@@ -88,7 +88,6 @@ def test_an_ablation_corrects_over_all_changes_and_groups_of_a_feature_for_each_
     table = ablation_table(before, trials, [overall_group(300), groups])
     small = table["group"] == "c"
     assert table.loc[small, "p_adjusted"].isna().all()
-    assert not table.loc[small, "claim"].any()
     for _, family in table[~small].groupby(["by", "metric"]):
         assert set(family["kind"]) == {"with", "without"}
         assert family["p_adjusted"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))

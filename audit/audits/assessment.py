@@ -1,0 +1,90 @@
+"""The figures that every kind of audit has: those of each policy by itself, and what is claimed."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, TypedDict
+
+import pandas as pd
+
+from audit.datasets.dataset import CROSS, Groups
+from audit.errors import UndefinedRateWarning
+from audit.metrics.claims import claimed
+from audit.metrics.disparity import (
+    claimed_gaps,
+    differences_between_groups,
+    differences_to_overall,
+    equalized_odds,
+    widest_gaps,
+)
+from audit.metrics.power import power_table
+from audit.metrics.predictions import Predictions
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
+from audit.results import summary
+from audit.results.left_out import left_out_summary
+from audit.results.results import Header
+from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, records
+
+#: Metrics by which groups are compared; labels are too many, and are only counted.
+_COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
+
+
+class Assessment(TypedDict):
+    """The fields of `Results` that every audit fills: the figures of each policy by itself."""
+
+    header: Header
+    rates: tuple[Rate, ...]
+    differences: tuple[Difference, ...]
+    gaps: tuple[Gap, ...]
+    equalized_odds: tuple[EqualizedOdds, ...]
+    power: tuple[Power, ...]
+    insufficient: tuple[str, ...]
+    limits: tuple[str, ...]
+
+
+class Assessed(NamedTuple):
+    """What policies say of images, and how groups fare under each.
+
+    Attributes:
+        header: of the report.
+        predictions: of each policy.
+        groups: partitions of the images.
+    """
+
+    header: Header
+    predictions: list[Predictions]
+    groups: Sequence[Groups]
+
+    def found(self, *changes: pd.DataFrame) -> tuple[Assessment, list[pd.DataFrame]]:
+        """Returns the assessment, and the tables of changes, with what the report claims of all."""
+        table = _assessed_rates(self.predictions, self.groups)
+        is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
+        compared = table[is_compared]
+        flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
+        tests = differences_to_overall(compared), differences_between_groups(flags)
+        to_overall, between, *changed = claimed([*tests, *changes])
+        rates = records(Rate, table)
+        assessment = Assessment(
+            header=self.header,
+            rates=rates,
+            differences=records(Difference, to_overall, between),
+            gaps=records(Gap, claimed_gaps(widest_gaps(compared), to_overall, between)),
+            equalized_odds=records(EqualizedOdds, equalized_odds(table)),
+            power=records(Power, power_table(flags)),
+            insufficient=(
+                *left_out_summary(self.header.dataset),
+                *summary.insufficient_summary(self.header, rates),
+                *summary.unmatched_summary(self.predictions),
+            ),
+            limits=tuple(summary.limits_summary(self.header)),
+        )
+        return assessment, changed
+
+
+def _assessed_rates(predictions: Iterable[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:
+    with warnings.catch_warnings():
+        # The report itself says what is undefined.
+        warnings.simplefilter("ignore", UndefinedRateWarning)
+        tables = [rate_table(each, groups) for each in predictions]
+    return pd.concat(tables, ignore_index=True).astype({"policy": object, "by": object})

@@ -131,7 +131,8 @@ ORDER = {
     "audit.datasets": """
         image_references | spelling
         dataset
-        adapters | coverage | image_problems
+        adapters | coverage | repeated_images
+        image_problems
     """,
     "audit.datasets.adapters": """
         options | csv_and_parquet

@@ -137,6 +137,8 @@ ORDER = {
     "audit.datasets.adapters": """
         options | csv_and_parquet
         annotated_images
+        annotation_problems
+        annotated_dataset
         folders | spreadsheet
         table
         fairface

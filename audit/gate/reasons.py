@@ -73,7 +73,9 @@ def unbounded_reason(limit: str, metric: str, counts: GateCounts) -> str:
     empty = [name for name, hits in zip(counts.names, shares.count, strict=True) if not hits]
     every = "no" if limit == "ratio" else "every"
     hit = "is flagged" if metric == FLAG else f"counts under {metric}"
-    what = f"{every} image of {' or '.join(empty)} {hit}"
+    *others, last = empty
+    named = f"{', '.join(others)} or {last}" if others else last
+    what = f"{every} image of {named} {hit}"
     remedy = "limit gap or worst_group_rate instead"
     if len(empty) > 1:
         return f"{what}, and a ratio of nothing to nothing says nothing: {remedy}"

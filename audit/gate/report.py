@@ -124,7 +124,9 @@ def _gate_report_row(check: Check) -> str:
         escaped(check.by),
         gate_figure(check.limit, check.allowed),
         escaped(check.group),
-        f"{gate_figure(check.limit, check.value)} {interval} at {gate_level(check.level)}",
+        f"{gate_figure(check.limit, check.value)} {interval} at {gate_level(check.level)}"
+        if check.n
+        else "undefined",
         f"{check.n:,}",
     )
     return f"| {' | '.join(cells)} |"

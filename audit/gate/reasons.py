@@ -109,7 +109,7 @@ def left_out_reason(
     ]
     if counts.unplaced:
         lost.append(f"{counts.unplaced:,} images whose group is not known")
-    span = " to ".join(gate_figure(limit, end) for end in sorted(ends))
+    span = " to ".join(gate_figure(limit, end) for end in ends)
     return (
         f"{' and '.join(lost)} were left out: without them this is a {status}, "
         f"but counted in they put the figure anywhere from {span}. Mend what was left out"

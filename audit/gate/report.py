@@ -141,7 +141,7 @@ def _gate_report_left_out(rows: Sequence[LeftOut]) -> list[str]:
         else f"of unknown group ({escaped(row.by)}) {row.left_out:,}"
         for row in rows
     ]
-    return [f"Images left out, which the intervals allow for: {', '.join(named)}.", ""]
+    return [f"Images left out, and allowed for in the intervals: {', '.join(named)}.", ""]
 
 
 def _gate_report_ignored(limits: Limits) -> list[str]:

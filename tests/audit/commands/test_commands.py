@@ -199,7 +199,7 @@ def test_a_gate_answers_with_its_exit_code(
     [
         (350, 4, "too few images of Female (350 of 350 were left out)"),
         (300, 4, "of Female 300 of 350 images were left out: without them this is a pass"),
-        (5, 0, "Images left out, which the intervals allow for: Female (gender) 5 of 350."),
+        (5, 0, "Images left out, and allowed for in the intervals: Female (gender) 5 of 350."),
     ],
 )
 def test_a_gate_allows_for_images_that_it_cannot_see(

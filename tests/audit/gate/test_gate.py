@@ -27,6 +27,9 @@ worst_group_rate: 0.05
 """
 
 
+cells = st.lists(st.tuples(st.integers(0, 400), st.integers(400, 900)), min_size=2, max_size=5)
+
+
 def _limits(**limits: Any) -> Limits:
     return Limits(schema_version=1, sensitive_features=("race",), **limits)
 
@@ -176,6 +179,35 @@ def test_images_that_were_left_out_take_an_answer_away_only_where_they_could_tur
             assert check.least < whole.value < check.most
 
 
+@given(
+    cells,
+    st.lists(st.tuples(st.integers(0, 300), st.floats(0, 1)), min_size=5, max_size=5),
+    st.sampled_from(
+        ["worst_group_rate", "gap", "ratio", "pass_ratio", "regression", "recall_floor"]
+    ),
+    st.floats(0.02, 0.9),
+)
+def test_an_answer_holds_whatever_the_images_were_that_were_left_out(
+    groups: list[tuple[int, int]], lost: list[tuple[int, float]], limit: str, allowed: float
+) -> None:
+    lost = lost[: len(groups)]
+    missing = np.array([m for m, _ in lost], float)
+    hits = np.array([round(m * part) for m, part in lost], float)
+    seen = replace(_counts(*groups, missing=tuple(m for m, _ in lost)), entered=hits * 0)
+    whole = replace(
+        seen,
+        count=seen.count + hits,
+        n=seen.n + missing,
+        entered=seen.entered + hits,
+        left=seen.left + missing - hits,
+        missing=missing * 0,
+    )
+    given_limit = {limit: 1 / allowed if limit == "ratio" else allowed}
+    answer = _only(seen, **given_limit).status
+    if answer != "insufficient data":
+        assert _only(whole, **given_limit).status == answer
+
+
 def test_a_rise_counts_what_was_left_out_as_entered_or_as_left() -> None:
     steady, risen = (_counts((200, 1000), (200, 1000), changed=k) for k in (0, 200))
     assert _only(_lost(steady, 5), regression=0.02).status == "pass"
@@ -289,9 +321,6 @@ def test_the_worst_status_counts_and_no_check_is_not_a_pass(
 ) -> None:
     checks = [Check("gap", "race", 0.1, each, "g", 0, 0, 0, 1) for each in statuses]  # type: ignore[arg-type]
     assert worst_status(checks) == status
-
-
-cells = st.lists(st.tuples(st.integers(0, 400), st.integers(400, 900)), min_size=2, max_size=5)
 
 
 @given(cells, st.sampled_from(["worst_group_rate", "gap", "pass_ratio"]), st.floats(0.01, 0.9))

@@ -126,7 +126,7 @@ class ExactShares:
         """Returns (pairs,) lower bounds of what lies between two shares.
 
         Args:
-            level: of the two-sided interval.
+            level: of the two-sided interval, a half or more.
             apart: what lies between two shares: their difference or ratio.
             along: the share that lies so far from another.
         """

@@ -179,33 +179,43 @@ def test_images_that_were_left_out_take_an_answer_away_only_where_they_could_tur
             assert check.least < whole.value < check.most
 
 
-@given(
-    cells,
-    st.lists(st.tuples(st.integers(0, 300), st.floats(0, 1)), min_size=5, max_size=5),
-    st.sampled_from(
-        ["worst_group_rate", "gap", "ratio", "pass_ratio", "regression", "recall_floor"]
-    ),
-    st.floats(0.02, 0.9),
-)
+#: The limits that are hardest to break, and hardest to keep.
+EXTREMES = {
+    "worst_group_rate": (0.999, 0.0),
+    "gap": (0.999, 0.0),
+    "ratio": (1e9, 1.0),
+    "pass_ratio": (1e-9, 1.0),
+    "regression": (0.999, 0.0),
+    "recall_floor": (1e-9, 1.0),
+}
+
+
+@given(cells, st.lists(st.sampled_from([0, 40]), min_size=5, max_size=5), st.data())
 def test_an_answer_holds_whatever_the_images_were_that_were_left_out(
-    groups: list[tuple[int, int]], lost: list[tuple[int, float]], limit: str, allowed: float
+    groups: list[tuple[int, int]], lost: list[int], data: st.DataObject
 ) -> None:
-    lost = lost[: len(groups)]
-    missing = np.array([m for m, _ in lost], float)
-    hits = np.array([round(m * part) for m, part in lost], float)
-    seen = replace(_counts(*groups, missing=tuple(m for m, _ in lost)), entered=hits * 0)
+    missing = tuple(lost[: len(groups)])
+    hits = np.array([data.draw(st.sampled_from([0, m // 2, m])) for m in missing], float)
+    seen = _counts(*groups, missing=missing)
     whole = replace(
-        seen,
+        _counts(*groups),
         count=seen.count + hits,
         n=seen.n + missing,
-        entered=seen.entered + hits,
-        left=seen.left + missing - hits,
-        missing=missing * 0,
+        entered=hits,
+        left=missing - hits,
     )
-    given_limit = {limit: 1 / allowed if limit == "ratio" else allowed}
-    answer = _only(seen, **given_limit).status
-    if answer != "insufficient data":
-        assert _only(whole, **given_limit).status == answer
+    limit = data.draw(st.sampled_from(list(EXTREMES)))
+    from_below = limit in ("pass_ratio", "recall_floor")
+    for allowed, status in zip(EXTREMES[limit], ("pass", "fail"), strict=True):
+        check = _only(seen, **{limit: allowed})
+        if check.status != status:
+            continue
+        # The limit at which the answer is only just still this.
+        edge = check.low if from_below == (status == "pass") else check.high
+        nudged = edge * (1 + (1e-6 if (status == "pass") != from_below else -1e-6))
+        if (limit == "ratio" and nudged >= 1) or (limit != "ratio" and 0 < nudged < 1):
+            assert _only(seen, **{limit: nudged}).status == status
+            assert _only(whole, **{limit: nudged}).status == status
 
 
 def test_a_rise_counts_what_was_left_out_as_entered_or_as_left() -> None:

@@ -11,10 +11,14 @@ from statsmodels.stats.contingency_tables import cochrans_q, mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
+from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import (
+    LEVEL,
     Interval,
     difference,
     difference_of,
+    exact,
+    exact_paired_difference,
     paired_difference,
     ratio,
     share,
@@ -247,3 +251,54 @@ def test_groups_get_the_chi_square_test_and_two_small_ones_fishers() -> None:
     )
     assert groups_p([0, 0], [20, 30]) == groups_p([20, 30, 5], [20, 30, 5]) == 1
     assert groups_p([0, 1, 0], [30, 30, 31]) == groups_p([0, 0, 1], [30, 31, 30])
+
+
+@pytest.mark.parametrize(
+    ("count", "n", "other_count", "other_n"),
+    [(12, 50, 3, 200), (9, 40, 1000, 9000), (200, 2000, 1, 60), (3, 50, 0, 50)],
+)
+def test_a_melded_interval_leaves_out_equal_shares_as_fishers_exact_test_does(
+    count: int, n: int, other_count: int, other_n: int
+) -> None:
+    table = np.array([[count, n - count], [other_count, other_n - other_count]])
+    p = stats.fisher_exact(table, alternative="greater").pvalue
+    shares = _shares((count, n), (other_count, other_n))
+    low, high = shares.differences(1 - 2 * p)
+    assert (low[0], high[1]) == pytest.approx((0.0, 0.0), abs=1e-6)
+    assert shares.ratios(1 - 2 * p).low[0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_melded_interval_beside_a_sure_share_is_clopper_and_pearsons() -> None:
+    shares = _shares((0, 50), (7, 80))
+    assert shares.differences(LEVEL).low[0] == pytest.approx(-exact(7, 80).high, abs=1e-8)
+    assert np.isinf(shares.ratios(LEVEL).high[1])
+    full = _shares((50, 50), (7, 80))
+    assert full.differences(LEVEL).high[0] == pytest.approx(1 - exact(7, 80).low, abs=1e-8)
+
+
+def _shares(*cells: tuple[int, int]) -> ExactShares:
+    count, n = np.array(cells, np.float64).T
+    return ExactShares(count, n, np.zeros(len(n)))
+
+
+@given(st.integers(1, 300), st.data())
+def test_the_exact_interval_is_just_not_rejected_by_either_binomial_tail(
+    n: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(0, n))
+    low, high = map(float, exact(count, n))
+    assert low <= count / n <= high
+    if count:
+        assert stats.binom.sf(count - 1, n, low) == pytest.approx(0.025)
+    if count < n:
+        assert stats.binom.cdf(count, n, high) == pytest.approx(0.025)
+
+
+@given(st.integers(1, 300), st.data())
+def test_an_exact_paired_difference_is_that_of_the_share_that_alone_changes(
+    n: int, data: st.DataObject
+) -> None:
+    count = data.draw(st.integers(0, n))
+    only_entered, only_left = exact_paired_difference(count, 0, n), exact(count, n)
+    assert float(only_entered.high) == pytest.approx(float(only_left.high))
+    assert float(exact_paired_difference(0, count, n).low) == pytest.approx(-float(only_left.high))

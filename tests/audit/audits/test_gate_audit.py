@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -109,3 +110,28 @@ def test_recall_of_a_dataset_without_positives_is_not_passed() -> None:
     assert {check.status for check in report.checks} == {"insufficient data"}
     for check in report.checks:
         assert check.reason.startswith("no image is known to be one that the policy should flag")
+
+
+def test_what_was_left_out_is_listed_by_group_and_allowed_for() -> None:
+    whole = dataset_of({"group": ["a", "b"] * (N // 2)})
+    lost = (*[("b",)] * 300, *[("c",)] * 40, (None,), (None,))
+    limits, named = _limits(worst_group_rate=0.9), Named({"new": NEW}, {})
+    reports = []
+    for dataset in (whole, replace(whole, missing=lost)):
+        ids = tuple(dataset.table["image_id"])
+        embedded = EmbeddedDataset(dataset, random_features(N), ids, 0, 0)
+        reports.append(gate_audit(Subject.of(embedded, StubEncoder()), named, limits))
+    before, after = reports
+    assert (before.status, before.left_out) == ("pass", ())
+    assert after.status == "insufficient data"
+    content = json.loads(after.to_json())
+    assert content["left_out"] == [
+        {"by": "group", "group": "b", "left_out": 300, "n": 200},
+        {"by": "group", "group": "c", "left_out": 40, "n": 0},
+        {"by": "group", "group": "", "left_out": 2, "n": 0},
+    ]
+    assert content["checks"][0]["missing"] == 302
+    assert "b (group) 300 of 500, c (group) 40 of 40, of unknown group (group) 2." in (
+        after.to_markdown()
+    )
+    assert "too few images of c (40 of 40 were left out)" in after.checks[0].reason

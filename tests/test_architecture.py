@@ -146,7 +146,7 @@ ORDER = {
         truth | variants | skew
         predictions
         thresholds | rates | flow
-        disparity | power | shift
+        chance | disparity | power | shift
         ablation | claims
     """,
     "audit.results": """

@@ -11,7 +11,7 @@ from audit.metrics.ablation import (
     Trial,
     ablation_carried_table,
     ablation_split_half,
-    ablation_table,
+    ablation_test,
     ablation_wording_table,
     can_hold_out,
     run_ablation,
@@ -100,7 +100,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         tried.append(_AblatedPolicy(before, variants, trials))
     parts = subject.without_intersections
     strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
-    moved = (ablation_table(each.before, each.trials, parts) for each in tried)
+    moved = (ablation_test(each.before, each.trials, parts) for each in tried)
     searched = (
         ablation_split_half(each.before, each.trials_of(*_SEARCHED), strata, seed=seed)
         for each in tried

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy import stats
 
 from audit.datasets.dataset import Groups, Marks
+from audit.metrics.chance import Hypotheses, SwapChance
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_marks, shift_table
@@ -62,6 +63,27 @@ def run_ablation(
     ]
 
 
+def ablation_test(
+    before: Predictions, trials: Sequence[Trial], groups: Sequence[Groups]
+) -> Hypotheses:
+    """Returns the table of an ablation, with what chance makes of it."""
+    changes: dict[tuple[str, ...], tuple[Marks, Marks]] = {
+        (trial.variant.kind, trial.variant.change, name): marks
+        for trial in trials
+        for name, marks in _compared_marks(before, trial).items()
+    }
+    chance = SwapChance(changes, groups, ("kind", "change", "metric"))
+    return Hypotheses(ablation_table(before, trials, groups), chance)
+
+
+def _compared_marks(before: Predictions, trial: Trial) -> dict[str, tuple[Marks, Marks]]:
+    return {
+        name: marks
+        for name, marks in shift_marks(before, trial.predictions).items()
+        if name == FLAG or name.startswith("category:")
+    }
+
+
 def ablation_table(
     before: Predictions, trials: Iterable[Trial], groups: Sequence[Groups]
 ) -> pd.DataFrame:
@@ -72,12 +94,7 @@ def ablation_table(
     """
     parts = []
     for trial in trials:
-        metrics = {
-            name: marks
-            for name, marks in shift_marks(before, trial.predictions).items()
-            if name == FLAG or name.startswith("category:")
-        }
-        table = shift_table(metrics, groups)[list(_COLUMNS)]
+        table = shift_table(_compared_marks(before, trial), groups)[list(_COLUMNS)]
         change = {"kind": trial.variant.kind, "change": trial.variant.change}
         parts.append(table.assign(policy=before.name, **change))
     if not parts:

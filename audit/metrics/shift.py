@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.dataset import OVERALL, Groups, Marks
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.statistics.intervals import (
@@ -22,7 +22,14 @@ from audit.statistics.intervals import (
     share,
     wilson,
 )
-from audit.statistics.significance import Counts, cochran_p, holm, mcnemar_p
+from audit.statistics.significance import (
+    Counts,
+    cochran_p,
+    holm,
+    holm_against_rest,
+    independence_p,
+    mcnemar_p,
+)
 from audit.statistics.support import support_of
 
 
@@ -84,6 +91,27 @@ def shift_table(
     before, after = (np.stack([metrics[name][i] for name in names], axis=1) for i in (0, 1))
     marks = before, after, np.stack(counted, axis=1)
     return pd.concat([_shift_rows(names, *marks, part) for part in groups], ignore_index=True)
+
+
+def matched_shift_table(before: Marks, after: Marks, groups: Iterable[Groups]) -> pd.DataFrame:
+    """Returns the shift of flags between label sets that flag as many images as each other.
+
+    As many enter as leave, so what can differ is whose they are. p is of the share that entered
+    among a group's changed images against that among all others', corrected by Holm over the groups
+    of a feature. For the whole dataset there is none: its totals are made equal.
+    """
+    table = shift_table({FLAG: (before, after)}, groups)
+    changed = table["entered"] + table["left"]
+    whole = table["by"] == OVERALL
+    entered_of_all, changed_of_all = (
+        column.groupby(table["by"]).transform("sum") for column in (table["entered"], changed)
+    )
+    of_rest = entered_of_all - table["entered"], changed_of_all - changed
+    p = independence_p(table["entered"], changed, *of_rest)
+    # Where nothing of one side changed, nothing tells them apart.
+    p = np.where(whole | (table["support"] == "suppressed"), np.nan, np.where(np.isnan(p), 1.0, p))
+    adjusted = pd.Series(p).groupby(table["by"], sort=False).transform(holm_against_rest)
+    return table.assign(p=p, p_adjusted=adjusted.to_numpy())
 
 
 def _shift_rows(

@@ -13,6 +13,7 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold,
 from audit.results.rows import (
     Agreement,
     CommonImages,
+    Correction,
     Difference,
     EqualizedOdds,
     Flow,
@@ -136,6 +137,7 @@ class Results(Record):
     kind: Literal["run", "compare", "ablate"]
     header: Header
     summary: tuple[str, ...] = Field(description="The findings in plain words.")
+    correction: Correction | None = None
     rates: tuple[Rate, ...] = ()
     differences: tuple[Difference, ...] = ()
     gaps: tuple[Gap, ...] = ()

@@ -30,6 +30,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Correction(Record):
+    """The one correction that decides what a report claims."""
+
+    method: Literal["westfall-young"] = "westfall-young"
+    hypotheses: int = Field(description="How many were tested, each with a p of its own.")
+    draws: int = Field(description="Tables drawn in which nothing differs.")
+    critical_p: Number = Field(description="A p below this is claimed, whatever the others are.")
+
+
 class Rate(Record):
     """A rate of one group under one policy, with its Wilson interval."""
 

@@ -8,7 +8,7 @@ from audit.report.blocks import Block, Fold, Points, Terms, paragraph
 from audit.report.csv_tables import csv_tables
 from audit.report.inline import Code, Line
 from audit.report.names import policy_title
-from audit.report.shown_numbers import count, plain, whole_percent
+from audit.report.shown_numbers import count, p_value, plain, whole_percent
 from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
 
 _TERMS = (
@@ -66,6 +66,7 @@ def method_facts_section(results: Results) -> Iterator[Block]:
         ("Looked at", _method_looking_lines(header)),
         ("Groups looked at", ((", ".join(header.by) or "none",),)),
         ("Confidence", ((whole_percent(header.confidence), " of every interval"),)),
+        ("Correction", _method_correction_lines(results)),
         ("Seed", ((plain(header.seed),),)),
     )
     yield Terms(terms)
@@ -81,6 +82,17 @@ def _method_model_lines(header: Header) -> tuple[Line, ...]:
         ("fingerprint ", Code(model.fingerprint)),
         ("preprocessing ", Code(model.preprocessing)),
         (f"{model.dtype} on {model.device}, logit scale ", plain(header.logit_scale), *bias),
+    )
+
+
+def _method_correction_lines(results: Results) -> tuple[Line, ...]:
+    made = results.correction
+    if made is None:
+        return (("nothing was tested",),)
+    return (
+        ("one over all that is tested: ", count(made.hypotheses), " hypotheses"),
+        ("Westfall and Young's, by ", count(made.draws), " tables in which nothing differs"),
+        ("claimed whatever the others are: a p below ", p_value(made.critical_p)),
     )
 
 

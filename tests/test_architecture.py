@@ -131,11 +131,14 @@ ORDER = {
     "audit.datasets": """
         image_references | spelling
         dataset
-        adapters | coverage | image_problems
+        adapters | coverage | repeated_images
+        image_problems
     """,
     "audit.datasets.adapters": """
         options | csv_and_parquet
         annotated_images
+        annotation_problems
+        annotated_dataset
         folders | spreadsheet
         table
         fairface
@@ -153,7 +156,7 @@ ORDER = {
         rows | formatting
         ablation_rows | finding
         results | gap_sentences | shift_sentences
-        ablation_sentences
+        ablation_sentences | left_out
         summary
     """,
     "audit.gate": "limits\n figures\n checks\n report",

@@ -30,6 +30,7 @@ from audit.metrics.rates import (
     rate_table,
 )
 from audit.results import summary
+from audit.results.left_out import left_out_summary
 from audit.results.results import Header
 from audit.results.rows import Correction, Difference, EqualizedOdds, Gap, Power, Rate, records
 
@@ -93,6 +94,7 @@ class Assessed(NamedTuple):
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
             power=records(Power, power_table(flags, claims.critical)),
             insufficient=(
+                *left_out_summary(self.header.dataset),
                 *summary.insufficient_summary(self.header, rates),
                 *summary.unmatched_summary(self.predictions),
             ),

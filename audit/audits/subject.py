@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -132,13 +132,14 @@ class Subject:
                 PolicyRecord.of(name, policy, named.paths.get(name, ""))
                 for name, policy in named.policies.items()
             ),
-            dataset=self._dataset_record(),
+            dataset=self.dataset_record(),
             confidence=LEVEL,
             seed=self.seed,
             by=tuple(part.by for part in self.groups[1:]),
         )
 
-    def _dataset_record(self) -> DatasetRecord:
+    def dataset_record(self) -> DatasetRecord:
+        """Returns the dataset as a report has it."""
         dataset, embedded = self.dataset, self.embedded
         return DatasetRecord(
             name=dataset.name,
@@ -148,12 +149,9 @@ class Subject:
             images_sha256=embedded.images_sha256,
             benign=dataset.benign,
             sensitive_features=dataset.sensitive_features,
-            groups=tuple(
-                GroupRecord(by=part.by, group=group, n=size, support=support_of(size).item())
-                for part in self.groups
-                for group, size in zip(part.names, part.sizes.tolist(), strict=True)
-            ),
-            left_out=len(dataset.left_out),
+            groups=tuple(record for part in self.groups for record in _group_records(part)),
+            left_out=len(dataset.missing),
+            unplaced={part.by: part.unplaced for part in self.groups if part.unplaced},
             rounded=embedded.rounded,
             seen_repeatedly=embedded.seen_repeatedly,
             notes=dataset.notes,
@@ -185,3 +183,9 @@ class Subject:
             remedy = "Name a dataset with two groups or more"
             raise AuditError("no sensitive feature has two groups", self.dataset.name, remedy)
         return records(Skew, table.assign(prompt=prompt))
+
+
+def _group_records(part: Groups) -> Iterator[GroupRecord]:
+    left_out = part.left_out or (0,) * len(part.names)
+    for group, n, lost in zip(part.names, part.sizes.tolist(), left_out, strict=True):
+        yield GroupRecord(by=part.by, group=group, n=n, support=support_of(n).item(), left_out=lost)

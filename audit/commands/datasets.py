@@ -112,6 +112,7 @@ def _dataset_as_json(dataset: Dataset) -> dict[str, Any]:
             {
                 "by": coverage.by,
                 "empty": coverage.empty,
+                "unplaced": coverage.unplaced,
                 "sizes": [
                     {**size._asdict(), "remark": size.remark or None} for size in coverage.sizes
                 ],

@@ -106,7 +106,7 @@ def open_embedded(
     """
     from audit.embedding.dataset_features import embed_dataset, embed_here
 
-    return embed_dataset(
+    embedded = embed_dataset(
         dataset,
         encoder.stamp,
         encoder.store,
@@ -116,6 +116,9 @@ def open_embedded(
         skip_bad=options.reading.skip_bad,
         track=track,
     )
+    for text in embedded.dataset.notes[len(dataset.notes) :]:
+        note(text)
+    return embedded
 
 
 def seen_of_dataset(embedded: EmbeddedDataset) -> str:
@@ -146,6 +149,7 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
+    from audit.results.left_out import left_out_summary
 
     dataset = open_dataset(options)
     for features in by or ():  # a misspelt one must not cost the time of embedding
@@ -156,4 +160,7 @@ def open_subject(
         note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
-        yield Subject.of(embedded, encoder, by, seed=seed, command=command)
+        subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
+        for text in left_out_summary(subject.dataset_record()):
+            note(text)
+        yield subject

@@ -85,6 +85,14 @@ class ReadingOptions:
     repair: Annotated[
         bool, typer.Option("--repair", help="Put ages right that a spreadsheet turned into dates.")
     ] = False
+    as_written: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="FEATURE",
+            help="Take its values as written: case tells groups apart, and NA, None or unknown is "
+            "a group. Repeatable.",
+        ),
+    ] = None
     benign: Annotated[
         bool | None,
         typer.Option(
@@ -100,6 +108,7 @@ class ReadingOptions:
             typer.BadParameter: a pair is not KEY=VALUE, or a key is named twice.
         """
         from audit.datasets.adapters import LoadOptions
+        from audit.datasets.spelling import composed
 
         return LoadOptions(
             columns=_option_pairs(self.column or (), "--column"),
@@ -108,6 +117,7 @@ class ReadingOptions:
             benign=self.benign,
             skip_bad=self.skip_bad,
             repair=self.repair,
+            as_written=frozenset(map(composed, self.as_written or ())),
         )
 
 

@@ -23,11 +23,12 @@ SMALL_SHARE = 0.02
 
 
 class GroupSize(NamedTuple):
-    """A group with the number of its images, and their share of all images."""
+    """A group with the number of its images, their share of all images, and how many it lacks."""
 
     group: str
     n: int
     share: float
+    left_out: int = 0
 
     @property
     def remark(self) -> str:
@@ -43,13 +44,15 @@ class Coverage:
 
     Attributes:
         by: the sensitive feature, or several joined by CROSS.
-        sizes: groups with at least one image, in natural order.
+        sizes: groups with at least one image, even if it was left out, in natural order.
         empty: how many groups of known values have no image.
+        unplaced: images that were left out and whose group is not known.
     """
 
     by: str
     sizes: tuple[GroupSize, ...]
     empty: int
+    unplaced: int = 0
 
     def warnings(self) -> Iterator[str]:
         """Yields in words what a reader must know about these sizes."""
@@ -60,7 +63,9 @@ class Coverage:
             yield f"{self.by} is {far}: {high.group} has {high.n:,}, {low.group} has {low.n:,}"
         if self.empty:
             yield f"{self.by}: {_count_of_groups(self.empty)} no image"
-        if few := [size for size in self.sizes if size.n < SUPPRESSED_BELOW]:
+        if lacking := list(self._lacking()):
+            yield f"{self.by}: left out are {', '.join(lacking)}"
+        if few := [size for size in self.sizes if 0 < size.n < SUPPRESSED_BELOW]:
             what = f"fewer than {SUPPRESSED_BELOW} images, too few for claims"
             yield f"{self.by}: {_count_of_groups(len(few))} {what}"
         if small := [size for size in self.sizes if size.share < SMALL_SHARE]:
@@ -68,6 +73,16 @@ class Coverage:
             names = f": {named}" if CROSS not in self.by else ""  # most intersections are small
             what = f"{_count_of_groups(len(small))} under {SMALL_SHARE:.0%} of images{names}"
             yield f"{self.by}: {what}; some rules let an audit leave these out, this one does not"
+
+    def _lacking(self) -> Iterator[str]:
+        if CROSS not in self.by:  # of intersections there are many
+            yield from (
+                f"{size.left_out:,} of {size.group}" for size in self.sizes if size.left_out
+            )
+        elif lost := sum(size.left_out for size in self.sizes):
+            yield f"{lost:,} of known groups"
+        if self.unplaced:
+            yield f"{self.unplaced:,} whose {self.by} is not known"
 
 
 def coverages(dataset: Dataset) -> list[Coverage]:
@@ -85,12 +100,14 @@ def coverage(dataset: Dataset, by: tuple[str, ...]) -> Coverage:
     """
     groups = dataset.groups(by)
     n = len(dataset)
+    left_out = groups.left_out or (0,) * len(groups.names)
     sizes = tuple(
-        GroupSize(name, int(size), int(size) / n)
-        for name, size in zip(groups.names, groups.sizes, strict=True)
+        GroupSize(name, size, size / n, lost)
+        for name, size, lost in zip(groups.names, groups.sizes.tolist(), left_out, strict=True)
     )
     known = prod(len({*dataset.orders.get(name, ()), *dataset.values(name)}) for name in by)
-    return Coverage(groups.by, sizes, known - len(sizes))
+    empty = known - sum(size.n > 0 for size in sizes)
+    return Coverage(groups.by, sizes, empty, groups.unplaced)
 
 
 def _count_of_groups(count: int) -> str:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +52,8 @@ class Dataset:
         rows: row of each image in its file of annotations, as an editor counts; () where images
             have no row, as in a folder.
         left_out: rows that were left out on request, with what is wrong with them.
+        missing: for each image that was left out, its value of each sensitive feature; None where
+            that is not known.
         notes: what a reader of a report must know about this dataset.
     """
 
@@ -66,6 +68,7 @@ class Dataset:
     expected_sha256: tuple[str | None, ...] | None = None
     rows: tuple[int, ...] = ()
     left_out: tuple[RowProblem, ...] = ()
+    missing: tuple[tuple[str | None, ...], ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -87,14 +90,16 @@ class Dataset:
                 remedy = f"Use another name, without {CROSS.strip()} and commas"
                 yield RowProblem(str(self.source), 0, what, remedy)
                 continue
-            for value in sorted({v for v in self.table[name].astype(str) if CROSS in v})[:1]:
+            for value in [value for value in self.values(name) if CROSS in value][:1]:
                 what = f"the value {value!r} of {name} reads as an intersection"
                 yield RowProblem(str(self.source), 0, what, f"Write it without {CROSS.strip()}")
 
     def _alike_problems(self) -> Iterator[RowProblem]:
         """Yields groups and classes of the dataset that look like one, and would count as two."""
         for name in (Y_TRUE, *self.sensitive_features):
-            if pair := alike_spellings(set(self.table[name].dropna().astype(str))):
+            values = set(self.table[name].dropna().astype(str))
+            values |= self._missing_values(name) if name != Y_TRUE else set()
+            if pair := alike_spellings(values):
                 what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"
                 remedy = "Write them alike, or so that the difference can be seen"
                 yield RowProblem(str(self.source), 0, what, remedy)
@@ -140,13 +145,23 @@ class Dataset:
             known = ", ".join(self.sensitive_features) or "none"
             what = f"there is no sensitive feature {', '.join(unknown) or '(none named)'}"
             raise DatasetError.of(self.source, what, f"It has: {known}")
-        values = self.table[by[0]].astype(str)
-        for name in by[1:]:
-            values = values + CROSS + self.table[name].astype(str)
-        present, combined = set(values), map(CROSS.join, product(*map(self.values, by)))
-        names = tuple(name for name in combined if name in present)
-        codes = pd.Categorical(values, categories=names).codes.astype(np.intp)
-        return Groups(CROSS.join(by), names, codes)
+        cells = list(zip(*(self.table[name].astype(str) for name in by), strict=True))
+        places = [self.sensitive_features.index(name) for name in by]
+        lost = Counter(tuple(values[place] for place in places) for values in self.missing)
+        placed = {cell: n for cell, n in lost.items() if None not in cell}
+        ranks = [{value: i for i, value in enumerate(self.values(name))} for name in by]
+        present = sorted(
+            {*cells, *placed},
+            key=lambda cell: [rank[value] for rank, value in zip(ranks, cell, strict=True)],
+        )
+        codes = {cell: code for code, cell in enumerate(present)}
+        return Groups(
+            CROSS.join(by),
+            tuple(map(CROSS.join, present)),
+            np.array([codes[cell] for cell in cells], np.intp),
+            tuple(placed.get(cell, 0) for cell in present) if lost else (),
+            lost.total() - sum(placed.values()),
+        )
 
     def partitions(self, by: Iterable[Sequence[str]]) -> list[Groups]:
         """Returns the whole, then the groups of each sensitive feature or intersection.
@@ -154,13 +169,20 @@ class Dataset:
         Raises:
             DatasetError: the dataset has no such sensitive feature.
         """
-        return [overall_group(len(self)), *map(self.groups, by)]
+        return [overall_group(len(self), len(self.missing)), *map(self.groups, by)]
 
     def values(self, name: str) -> tuple[str, ...]:
-        """Returns a sensitive feature's values that occur, in natural order: 3-9 before 10-19."""
-        present = set(self.table[name].astype(str))
+        """Returns a sensitive feature's values that occur, in natural order: 3-9 before 10-19.
+
+        Also those of which every image was left out.
+        """
+        present = set(self.table[name].astype(str)) | self._missing_values(name)
         known = [value for value in self.orders.get(name, ()) if value in present]
         return (*known, *sorted(present - set(known), key=natural_order))
+
+    def _missing_values(self, name: str) -> set[str]:
+        place = self.sensitive_features.index(name)
+        return {value for values in self.missing if (value := values[place]) is not None}
 
 
 @dataclass(frozen=True)
@@ -169,7 +191,7 @@ class Groups:
 
     Attributes:
         by: the sensitive feature, or several joined by CROSS.
-        names: the g groups that have an image, in natural order.
+        names: the g groups that have an image, even if each was left out, in natural order.
         codes: (n,) index into `names`.
         left_out: (g,) images of each group that the dataset has and that were left out; () where
             none was.
@@ -181,6 +203,14 @@ class Groups:
     codes: npt.NDArray[np.intp]
     left_out: tuple[int, ...] = ()
     unplaced: int = 0
+
+    def without_empty(self) -> Groups:
+        """Returns the groups that have an image which was not left out."""
+        kept = np.flatnonzero(self.sizes)
+        codes = np.searchsorted(kept, self.codes)
+        left_out = tuple(self.left_out[i] for i in kept) if self.left_out else ()
+        names = tuple(self.names[i] for i in kept)
+        return replace(self, names=names, codes=codes, left_out=left_out)
 
     @property
     def sizes(self) -> npt.NDArray[np.int64]:
@@ -197,9 +227,9 @@ class Groups:
         return counts[:, 0] if marks.ndim == 1 else counts
 
 
-def overall_group(n: int) -> Groups:
-    """Returns the partition of n images into one group."""
-    return Groups(OVERALL, (OVERALL,), np.zeros(n, np.intp))
+def overall_group(n: int, left_out: int = 0) -> Groups:
+    """Returns the partition of n images, besides those that were left out, into one group."""
+    return Groups(OVERALL, (OVERALL,), np.zeros(n, np.intp), (left_out,) if left_out else ())
 
 
 def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:

@@ -1,4 +1,4 @@
-"""Problems of a dataset's images: one cannot be read, is not the one stated, or occurs twice.
+"""Problems of a dataset's images: one cannot be read, is not the one stated, or many are twice.
 
 Loading a dataset reads only its annotations; this reads every image, one at a time.
 """
@@ -15,8 +15,9 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from audit.datasets.dataset import IMAGE_ID, Dataset
+from audit.datasets.dataset import Dataset
 from audit.datasets.image_references import read_reference
+from audit.datasets.repeated_images import repeated_images
 from audit.errors import DatasetError, RowProblem
 from moderation.errors import ImageError
 from moderation.images.looks import DEFAULT_LOOKING
@@ -56,8 +57,8 @@ def check_images(
     """
     # Read as a model would have it, but for no model.
     look = partial(read_sights, ways=(), looking=DEFAULT_LOOKING, max_pixels=max_pixels)
-    _, problems = image_hashes(dataset, track, look)
-    return leave_out_images(dataset, problems)[0] if problems else dataset
+    hashes, problems = image_hashes(dataset, track, look)
+    return leave_out_images(dataset, hashes, problems)[0]
 
 
 def image_hashes(
@@ -66,20 +67,20 @@ def image_hashes(
     """Returns the SHA-256 of each image's content, and the problems of any.
 
     A problem is an image that cannot be read, whose hash is then empty; one that is not what the
-    annotations state; one with the same content as an earlier one; and one that fails `look`.
+    annotations state; one that fails `look`; and one that is there twice, where many are.
     """
     hashes: list[str] = []
     problems: list[RowProblem] = []
-    first: dict[str, int] = {}
+    bad: set[int] = set()
     indexes: Iterable[int] = range(len(dataset))
     for index in track(indexes, len(dataset), "Reading images") if track else indexes:
         sha256, wrong = _image_hash(dataset, index, look)
         hashes.append(sha256)
-        if sha256 and (same := first.setdefault(sha256, index)) != index:
-            path, row = _image_place(dataset, same)
-            name = f"{dataset.table[IMAGE_ID].iat[same]} in row {row}" if row else path
-            wrong.append(f"the image is the same, byte for byte, as {name}")
+        bad |= {index} if wrong else set()
         problems += (image_problem(dataset, index, one) for one in wrong)
+    repeats = repeated_images(dataset, hashes, bad)
+    if repeats.too_many:
+        problems += (image_problem(dataset, index, what) for index, what in repeats.wrong())
     return tuple(hashes), problems
 
 
@@ -93,24 +94,35 @@ def image_problem(dataset: Dataset, index: int, wrong: WrongImage) -> RowProblem
 
 
 def leave_out_images(
-    dataset: Dataset, problems: Sequence[RowProblem]
+    dataset: Dataset, hashes: Sequence[str], problems: Sequence[RowProblem]
 ) -> tuple[Dataset, npt.NDArray[np.intp]]:
-    """Returns the dataset without the images that have a problem, and the indexes of the others.
+    """Returns the dataset without some images, and the indexes of the others.
+
+    Left out are images that have a problem, those with several annotations, and copies. All but the
+    copies are missing.
 
     Raises:
         DatasetError: none is left.
     """
-    bad = {(problem.path, problem.row) for problem in problems}
-    keep = [i for i in range(len(dataset)) if _image_place(dataset, i) not in bad]
+    places = {(problem.path, problem.row) for problem in problems}
+    bad = {i for i in range(len(dataset)) if _image_place(dataset, i) in places}
+    repeats = repeated_images(dataset, hashes, bad)
+    lost = sorted({*bad, *repeats.conflicting})
+    out = {*lost, *(index for index, _ in repeats.copies)}
+    keep = [index for index in range(len(dataset)) if index not in out]
     if not keep:
-        raise DatasetError((*dataset.left_out, *problems))
+        wrong = (image_problem(dataset, index, what) for index, what in repeats.wrong())
+        raise DatasetError((*dataset.left_out, *problems, *wrong))
+    notes = list(repeats.notes())
+    if bad:
+        notes.append(f"Images left out on request, since something is wrong with them: {len(bad)}.")
+    values = dataset.table[list(dataset.sensitive_features)].iloc[lost]
     indexes = np.array(keep, dtype=np.intp)
-    n = len(dataset) - len(keep)
-    note = f"Images left out on request, since something is wrong with them: {n}."
     rest = replace(
-        dataset.take(indexes),
+        dataset.take(indexes) if out else dataset,
         left_out=(*dataset.left_out, *problems),
-        notes=(*dataset.notes, note),
+        missing=(*dataset.missing, *map(tuple, values.to_numpy())),
+        notes=(*dataset.notes, *notes),
     )
     return rest, indexes
 

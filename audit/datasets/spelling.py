@@ -1,8 +1,9 @@
 """One spelling for each group and class, so that one group is counted as one.
 
 The same text can be made of different characters: é is one character, or e and an accent, as macOS
-writes file names. Unicode calls both equal, and so do we. Texts that only look the same, because
-of spaces or invisible characters, are for the auditor to put right.
+writes file names. Unicode calls both equal, and so do we; and no text is another by its spaces.
+Texts that differ in invisible characters, or in case, are for the auditor to put right: codes may
+differ in case alone.
 """
 
 from __future__ import annotations
@@ -12,10 +13,13 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+#: Up to this many values get a note.
+_NOTED = 20
+
 
 def composed(text: str) -> str:
-    """Returns the one spelling of all texts that Unicode calls equal (NFC)."""
-    return unicodedata.normalize("NFC", text)
+    """Returns the one spelling of texts that Unicode calls equal (NFC), whatever their spaces."""
+    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @dataclass(frozen=True)
@@ -34,17 +38,16 @@ class Spellings:
 
     def notes(self) -> Iterator[str]:
         """Yields a note on each value that was written in several ways."""
-        for (column, value), ways in self.counts.items():
-            if len(ways) > 1:
-                shown = ", ".join(f"{text!a} ({n:,})" for text, n in sorted(ways.items()))
-                yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {shown}."
+        several = [(key, ways) for key, ways in self.counts.items() if len(ways) > 1]
+        for (column, value), ways in several[:_NOTED]:
+            shown = ", ".join(f"{text!a} ({n:,})" for text, n in sorted(ways.items()))
+            yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {shown}."
+        if more := len(several[_NOTED:]):
+            yield f"{more:,} more values were spelt in several ways, each counted as one."
 
 
 def alike_spellings(values: Iterable[str]) -> tuple[str, str] | None:
-    """Returns two values that look the same and are not, or None.
-
-    Case is a difference, since codes may differ in case alone.
-    """
+    """Returns two values that look the same and are not, or None; case can be seen."""
     first: dict[str, str] = {}
     for value in sorted(values):
         if (other := first.setdefault(_seen_spelling(value), value)) != value:
@@ -52,7 +55,15 @@ def alike_spellings(values: Iterable[str]) -> tuple[str, str] | None:
     return None
 
 
+def alike_but_for_case(values: Iterable[str]) -> list[tuple[str, ...]]:
+    """Returns the values that look the same but for case, those that are alike together."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    for value in sorted(values):
+        found[_seen_spelling(value).casefold()].append(value)
+    return [tuple(alike) for alike in found.values() if len(alike) > 1]
+
+
 def _seen_spelling(text: str) -> str:
     """Returns what is seen of a text: single spaces, and no control or format characters."""
-    words = " ".join(composed(text).split())
-    return "".join(char for char in words if unicodedata.category(char) not in ("Cc", "Cf"))
+    words = composed(text)
+    return composed("".join(c for c in words if unicodedata.category(c) not in ("Cc", "Cf")))

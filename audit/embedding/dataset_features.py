@@ -116,14 +116,17 @@ def embed_dataset(
         track: shows progress.
 
     Raises:
-        DatasetError: images are missing, not those stated, duplicated, changed or undecodable.
+        DatasetError: images are missing, not those stated, changed or undecodable, or many are
+            there twice.
         ModelError: the model failed. StoreError: the store is damaged, or cannot be written.
     """
     hashes, problems = image_hashes(dataset, track)
     if problems and not skip_bad:
         raise DatasetError(problems)
+    dataset, kept = leave_out_images(dataset, hashes, problems)
+    hashes, problems = tuple(hashes[i] for i in kept), []
     with store.open(FeatureSpace.of_images(stamp, looking), storage) as features:
-        missing = _images_without_features(features, hashes)
+        missing = [i for i, known in enumerate(features.has(hashes)) if not known]
         if missing:
             store.refuse_unwritable()
             found = embed(dataset, missing, hashes, looking)
@@ -131,22 +134,12 @@ def embed_dataset(
             problems += _store_features(features, hashes, found)
     if problems and not skip_bad:
         raise DatasetError(problems)
-    rest, kept = leave_out_images(dataset, problems) if problems else (dataset, range(len(dataset)))
+    rest, kept = leave_out_images(dataset, hashes, problems)
     of_rest = tuple(hashes[i] for i in kept)
     embedded = len(set(missing).intersection(kept))
     rows, looks = features.get(of_rest)
     rounded = features.rounded(of_rest)
     return EmbeddedDataset(rest, rows, of_rest, embedded, rounded, looks, looking)
-
-
-def _images_without_features(features: Features, hashes: Sequence[str]) -> list[int]:
-    """Returns the indexes of the images without features; of equal images, only the first."""
-    first: dict[str, int] = {}
-    for index, sha256 in enumerate(hashes):
-        if sha256:
-            first.setdefault(sha256, index)
-    there = features.has(list(first))
-    return [index for index, known in zip(first.values(), there, strict=True) if not known]
 
 
 def _store_features(

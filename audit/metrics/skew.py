@@ -98,7 +98,8 @@ def skew_table(
 
     Args:
         similarities: (n,) of the images to one prompt.
-        groups: partitions of the images; those with one group are left out.
+        groups: partitions of the images; those with one group are left out, and so are groups
+            without an image, which cannot be found.
         k: how many images come first, from 1 to n.
         desired: what share of them each group should have.
 
@@ -109,7 +110,7 @@ def skew_table(
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}, and there are {n} images")
     rows: list[dict[str, Any]] = []
-    for part in groups:
+    for part in (part.without_empty() for part in groups):
         if len(part.names) < 2:
             continue
         places, shares = skew_places(similarities, part), desired_shares(part, desired)

@@ -92,6 +92,7 @@ class GroupRecord(Record):
     group: str
     n: int
     support: Support
+    left_out: int = Field(0, description="Further images of the group, which were left out.")
 
 
 class DatasetRecord(Record):
@@ -105,7 +106,11 @@ class DatasetRecord(Record):
     benign: bool
     sensitive_features: tuple[str, ...]
     groups: tuple[GroupRecord, ...]
-    left_out: int = Field(description="Rows that were left out on request.")
+    left_out: int = Field(description="Images that were left out.")
+    unplaced: dict[str, int] = Field(
+        default_factory=dict,
+        description="Images left out whose group is not known, where there are any, by feature.",
+    )
     rounded: int = Field(description="Images whose features are stored as float16.")
     seen_repeatedly: int = Field(description="Images that got more than one look.")
     notes: tuple[str, ...]

@@ -43,7 +43,7 @@ def test_the_guide_has_every_adapter_with_what_it_takes_and_its_licence() -> Non
     for name, adapter in ADAPTERS.items():
         assert rows[name]["licence"] == adapter.licence
         assert rows[name]["benign"] == ("yes" if adapter.benign else "no")
-        taken = {options.get(option, f"--{option}") for option in adapter.takes}
+        taken = {options.get(option, f"--{option.replace('_', '-')}") for option in adapter.takes}
         assert set(spans(rows[name]["also takes"])) == taken
 
 

@@ -22,6 +22,8 @@ FEATURES = {
     "age, in years": {"0-2": 199, "3-9": 1356, LONG: 2800, "more than 70": 13, "unknown": 0},
 }
 N = 4368
+#: Images of a group that were left out; of one, all.
+LEFT_OUT = {"overall": 45, "Black": 40, SCRIPT: 5, "unknown": 3, "0-2": 2}
 POLICIES = ("person-labels", "person-labels <child>")
 
 
@@ -66,10 +68,13 @@ def header(policies: tuple[str, ...]) -> Header:
     other = (label("thief", 0.75), label("man", None), label("child | <b>", None))
     dataset = DatasetRecord(
         name="faces & more", adapter="fairface", n=N, sha256="cd" * 32, images_sha256="ef" * 32,
-        benign=False, sensitive_features=tuple(FEATURES), left_out=3, rounded=0,
-        seen_repeatedly=12,
+        benign=False, sensitive_features=tuple(FEATURES), left_out=45, rounded=0,
+        seen_repeatedly=12, unplaced={"age, in years": 40},
         groups=tuple(
-            GroupRecord(by=by, group=group, n=n, support=support(n)) for by, group, n in groups()
+            GroupRecord(
+                by=by, group=group, n=n, support=support(n), left_out=LEFT_OUT.get(group, 0)
+            )
+            for by, group, n in groups()
         ),
         notes=(f"A note with {SCRIPT}.",),
     )  # fmt: skip

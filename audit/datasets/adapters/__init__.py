@@ -58,7 +58,7 @@ ADAPTERS: dict[str, Adapter] = {
             source="your own",
             licence="that of your images",
             benign=False,
-            takes=frozenset({"columns", "images", "truth", "repair"}),
+            takes=frozenset({"columns", "images", "truth", "repair", "as_written"}),
             matches=is_table,
             load=table.load,
         ),
@@ -71,6 +71,7 @@ _OPTION_NAMES = {
     "images": "--images",
     "truth": "--truth",
     "repair": "--repair",
+    "as_written": "--as-written",
 }
 
 

@@ -1,28 +1,26 @@
-"""Annotated images -> a Dataset, after the checks that are the same for every adapter."""
+"""Annotated images, as adapters read them, before anything is known to be right with them."""
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-import pandas as pd
-
-from audit.datasets.adapters.options import LoadOptions
-from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.datasets.image_references import Reference
-from audit.datasets.spelling import Spellings, composed
-from audit.errors import DatasetError, RowProblem
-from moderation.visible_text import utf8
+from audit.datasets.spelling import composed
 
-#: The most characters in the name of a group or class, and of an image; more is not a name.
-_LONGEST, _LONGEST_ID = 200, 4096
+#: The most characters in the name of a group or class; more is not a name.
+LONGEST_NAME = 200
 
 #: Texts by which tables say that there is nothing.
 _NOTHING = ("", "nan", "null", "<na>", "#n/a")
+
+#: Texts by which people say so, and which may also be a name: NA is Namibia.
+_MAYBE_NOTHING = ("na", "n/a", "n.a.", "none", "unknown", "-", "?")
+
+_FILL_IN = "Fill it in, or leave the row out with --skip-bad"
 
 
 class Wrong(NamedTuple):
@@ -42,9 +40,9 @@ class AnnotatedImage:
         image_id: what it is called.
         reference: where it is; None where it lies outside the folder of images.
         y_true: its class, or empty where unknown.
-        values: the cell of each sensitive feature.
+        values: of each sensitive feature, or what is wrong with its cell.
         sha256: the hash that the annotations state for the image, or empty.
-        wrong: what its adapter found wrong with it.
+        wrong: what else its adapter found wrong with it.
     """
 
     path: Path
@@ -52,9 +50,19 @@ class AnnotatedImage:
     image_id: str
     reference: Reference | None
     y_true: str = ""
-    values: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, str | Wrong] = field(default_factory=dict)
     sha256: str = ""
     wrong: tuple[Wrong, ...] = ()
+
+    def known_values(self, names: Iterable[str]) -> tuple[str | None, ...]:
+        """Returns the values of sensitive features, None where a cell is empty or wrong."""
+        values = (self.values.get(name, "") for name in names)
+        return tuple(
+            None
+            if isinstance(value, Wrong) or not value or len(value) > LONGEST_NAME
+            else composed(value)
+            for value in values
+        )
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,20 @@ def is_empty_annotation(cell: str) -> bool:
     return cell.strip().casefold() in _NOTHING
 
 
+def empty_annotation(name: str, cell: str) -> Wrong | None:
+    """Returns what is wrong with the cell of a sensitive feature that says NaN, null or nothing."""
+    return Wrong(f"{name} is empty", _FILL_IN) if is_empty_annotation(cell) else None
+
+
+def unknown_annotation(name: str, cell: str) -> Wrong | None:
+    """Returns what is wrong with the cell of a sensitive feature that may say that nobody knows."""
+    text = composed(cell)
+    if not text or text.casefold() not in (*_NOTHING, *_MAYBE_NOTHING):
+        return empty_annotation(name, text)
+    remedy = f"{_FILL_IN}; if it is a group, keep it as one with --as-written {name}"
+    return Wrong(f"{name} is {text}, which reads as not known", remedy)
+
+
 def locate_annotated_image(cell: str, root: Path) -> tuple[str, Path | None]:
     """Returns an annotated image's path below a folder, with / between its parts, and the file.
 
@@ -85,129 +107,3 @@ def locate_annotated_image(cell: str, root: Path) -> tuple[str, Path | None]:
     if not cell or os.path.commonpath((folder, place)) != folder:
         return cell, None
     return Path(os.path.relpath(place, folder)).as_posix(), root / os.path.relpath(place, folder)
-
-
-def build_dataset(
-    images: Iterable[AnnotatedImage],
-    about: About,
-    options: LoadOptions,
-    problems: Iterable[RowProblem] = (),
-) -> Dataset:
-    """Returns the dataset of the annotated images that have nothing wrong with them.
-
-    Of two rows for one image the second is the bad one.
-
-    Args:
-        images: the images, in order.
-        about: what holds for all of them.
-        options: how bad rows are treated, and what y_true means.
-        problems: what the adapter found apart from the images.
-
-    Raises:
-        DatasetError: with everything that is wrong, unless bad rows may be skipped.
-    """
-    found = list(problems)
-    good: list[AnnotatedImage] = []
-    seen: dict[Reference | str, AnnotatedImage] = {}
-    for image in images:
-        wrong = [*image.wrong, *_wrong_annotations(image), *_repeated_annotations(image, seen)]
-        found += (RowProblem(str(image.path), image.row, *one) for one in wrong)
-        if not wrong:
-            good.append(image)
-    found.sort(key=lambda problem: (problem.path, problem.row))
-    if found and not (options.skip_bad and good):
-        raise DatasetError(found)
-    _refuse_unannotated_classes(good, about.source, options.truth)
-    return _dataset_of_annotated(good, about, options, tuple(found))
-
-
-def _wrong_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
-    """Yields what is wrong with an image by itself."""
-    if not image.image_id:
-        yield Wrong("its image or id is empty", "Fill it in, or leave the row out with --skip-bad")
-    elif image.reference is None:
-        what = f"the image {image.image_id} lies outside the folder of images"
-        yield Wrong(what, "Write its path from the folder of images, which --images names")
-    elif isinstance(image.reference, Path) and not os.path.isfile(image.reference):
-        remedy = "Put it there, or name the folder of images with --images"
-        yield Wrong(f"there is no file {image.reference}", remedy)
-    yield from _long_annotations(image)
-    for name, value in image.values.items():
-        if is_empty_annotation(value):
-            yield Wrong(f"{name} is empty", "Fill it in, or leave the row out with --skip-bad")
-    if image.sha256 and not re.fullmatch("[0-9A-Fa-f]{64}", image.sha256):
-        yield Wrong(f"{image.sha256} is not a SHA-256", "Write 64 hexadecimal digits")
-
-
-def _long_annotations(image: AnnotatedImage) -> Iterator[Wrong]:
-    names = {**image.values, "its class": image.y_true}
-    for name, text, most in (
-        *((name, text, _LONGEST) for name, text in names.items()),
-        ("its id", image.image_id, _LONGEST_ID),
-    ):
-        if len(text) > most:
-            what = f"{name} has {len(text):,} characters, and a name has at most {most:,}"
-            yield Wrong(what, "Name another column, or shorten it")
-
-
-def _repeated_annotations(
-    image: AnnotatedImage, seen: dict[Reference | str, AnnotatedImage]
-) -> Iterator[Wrong]:
-    """Yields a problem where an earlier row has the same image, or otherwise the same id."""
-    if image.reference is None:
-        return
-    same_image = seen.setdefault(image.reference, image)
-    same_id = seen.setdefault(image.image_id, image)
-    earlier, what = (same_image, "image") if same_image is not image else (same_id, "id")
-    if earlier is not image:
-        row = f"row {earlier.row}"
-        place = row if earlier.path == image.path else f"{earlier.path}, {row}"
-        yield Wrong(f"the {what} {image.image_id} is also in {place}", "Keep one of the two rows")
-
-
-def _refuse_unannotated_classes(
-    images: Iterable[AnnotatedImage], source: Path, truth: Mapping[str, str]
-) -> None:
-    classes = {composed(image.y_true) for image in images if image.y_true}
-    if unknown := [name for name in truth if composed(name) not in classes]:
-        what = f"no image has the class {', '.join(unknown)} that --truth names"
-        remedy = f"The classes are: {', '.join(sorted(classes)) or 'none'}"
-        raise DatasetError.of(source, what, remedy)
-
-
-def _dataset_of_annotated(
-    images: list[AnnotatedImage],
-    about: About,
-    options: LoadOptions,
-    left_out: tuple[RowProblem, ...],
-) -> Dataset:
-    hashes = tuple(image.sha256.lower() or None for image in images)
-    spellings = Spellings()
-    truth = {composed(name): meant for name, meant in options.truth.items()}
-    classes = [spellings.read(Y_TRUE, image.y_true) for image in images]
-    columns: dict[str, Sequence[str | None]] = {
-        IMAGE_ID: [utf8(image.image_id) for image in images],
-        Y_TRUE: [utf8(truth.get(name, name)) or None for name in classes],
-    }
-    for name in about.sensitive_features:
-        cells = (image.values[name] for image in images)
-        columns[composed(name)] = [spellings.read(composed(name), cell) for cell in cells]
-    notes = (*about.notes, *spellings.notes())
-    if left_out:
-        rows = len({(problem.path, problem.row) for problem in left_out})
-        notes = (*notes, f"Rows left out on request, since something is wrong with them: {rows}.")
-    return Dataset(
-        name=utf8(about.name),
-        adapter=about.adapter,
-        source=about.source,
-        # Objects, since a column of pandas' own text type has NaN instead of None.
-        table=pd.DataFrame(columns, dtype=object),
-        references=tuple(image.reference for image in images if image.reference),
-        sensitive_features=tuple(map(composed, about.sensitive_features)),
-        orders=about.orders,
-        benign=about.benign if options.benign is None else options.benign,
-        expected_sha256=hashes if any(hashes) else None,
-        rows=tuple(image.row for image in images) if all(r.row for r in images) else (),
-        left_out=left_out,
-        notes=notes,
-    )

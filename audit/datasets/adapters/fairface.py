@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from audit.datasets.adapters.annotated_images import About, Wrong, build_dataset
+from audit.datasets.adapters.annotated_dataset import build_dataset
+from audit.datasets.adapters.annotated_images import About, Wrong, empty_annotation
 from audit.datasets.adapters.csv_and_parquet import Annotations, columns_of, is_table
 from audit.datasets.adapters.options import SHA256, LoadOptions
 from audit.datasets.adapters.spreadsheet import SpreadsheetDates
@@ -86,6 +87,8 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     dates = SpreadsheetDates(options.repair)
 
     def fairface_cell(name: str, cell: str) -> str | Wrong:
+        if empty := empty_annotation(name, cell):
+            return empty
         text = dates.read(cell) if name == AGE else cell
         return text if isinstance(text, Wrong) else _fairface_group(name, text)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from audit.datasets.adapters.annotated_images import About, AnnotatedImage, build_dataset
+from audit.datasets.adapters.annotated_dataset import build_dataset
+from audit.datasets.adapters.annotated_images import About, AnnotatedImage
 from audit.datasets.adapters.options import LoadOptions
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError, RowProblem

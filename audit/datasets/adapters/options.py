@@ -23,6 +23,8 @@ class LoadOptions:
         truth: what a class of y_true means to the policies: a label's id, a category or `allow`.
         benign: whether nothing in any image should be flagged; by default as the adapter has it.
         skip_bad: leaves out rows with something wrong, and says so, in place of an error.
+        as_written: sensitive features whose values are taken as they are written: case tells groups
+            apart, and NA, None or unknown is a group.
         repair: turns dates that a spreadsheet made of ages back into ages, and says so.
     """
 
@@ -32,6 +34,7 @@ class LoadOptions:
     benign: bool | None = None
     skip_bad: bool = False
     repair: bool = False
+    as_written: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from audit.datasets.adapters.annotated_dataset import build_dataset
 from audit.datasets.adapters.annotated_images import (
     About,
     AnnotatedImage,
     Wrong,
-    build_dataset,
     is_empty_annotation,
     locate_annotated_image,
+    unknown_annotation,
 )
 from audit.datasets.adapters.csv_and_parquet import (
     Annotations,
@@ -56,10 +57,16 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         DatasetError: with everything that is wrong with it.
     """
     layout = _table_layout(path, options)
+    if unknown := options.as_written - {composed(name) for name in layout.sensitive_features}:
+        what = f"there is no sensitive feature {', '.join(sorted(unknown))} to take as written"
+        known = ", ".join(layout.sensitive_features) or "none"
+        raise DatasetError.of(path, what, f"It has: {known}")
     dates = SpreadsheetDates(options.repair)
 
     def read_table_cell(name: str, cell: str) -> str | Wrong:
-        return dates.read(cell)
+        if cell.strip() and name in options.as_written:
+            return cell
+        return unknown_annotation(name, cell) or dates.read(cell)
 
     tables = read_tables([path], layout)
     images = list(table_images(tables, layout, table_image_root(path, options), read_table_cell))
@@ -157,20 +164,13 @@ def _table_image(
     if layout.image in table.pictures:
         image_id = path if by_path else f"{table.path.stem}#{row}"
         reference = ParquetImage(table.path, row - 1, layout.image)
-    values, wrong = {}, []
-    for name, column in layout.sensitive_features.items():
-        text = table_cell(column)
-        value = text if is_empty_annotation(text) else read_value(name, text)
-        if isinstance(value, Wrong):
-            wrong.append(value)
-        values[name] = text if isinstance(value, Wrong) else value
+    cells = {name: table.cells[column][place] for name, column in layout.sensitive_features.items()}
     return AnnotatedImage(
         path=table.path,
         row=row,
         image_id=table_cell(layout.id) if layout.id else image_id,
         reference=reference,
         y_true="" if is_empty_annotation(table_cell(layout.y_true)) else table_cell(layout.y_true),
-        values=values,
+        values={name: read_value(name, cell) for name, cell in cells.items()},
         sha256="" if is_empty_annotation(table_cell(layout.sha256)) else table_cell(layout.sha256),
-        wrong=tuple(wrong),
     )

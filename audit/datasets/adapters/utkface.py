@@ -6,7 +6,8 @@ import re
 from itertools import islice
 from pathlib import Path
 
-from audit.datasets.adapters.annotated_images import About, AnnotatedImage, Wrong, build_dataset
+from audit.datasets.adapters.annotated_dataset import build_dataset
+from audit.datasets.adapters.annotated_images import About, AnnotatedImage, Wrong
 from audit.datasets.adapters.fairface import AGE, AGES, GENDER, RACE, SENSITIVE_FEATURES, age_group
 from audit.datasets.adapters.options import LoadOptions
 from audit.datasets.dataset import Dataset

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from audit.report.blocks import Block, Fold, Points, Terms, paragraph
+from audit.report.blocks import Block, Fold, Points, Terms, folded, paragraph, table
+from audit.report.cells import Cell, group_head, head, number, words
 from audit.report.csv_tables import csv_tables
 from audit.report.inline import Code, Line
 from audit.report.names import policy_title
 from audit.report.shown_numbers import count, p_value, plain, whole_percent
+from audit.results.left_out import left_out_features, left_out_summary
 from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
+
+#: A longer table of what was left out is folded.
+_UNFOLDED = 30
 
 _TERMS = (
     ("Flagged", "The action is review or block. To be flagged is the harm that is measured."),
@@ -50,8 +55,10 @@ _TERMS = (
 
 
 def method_facts_section(results: Results) -> Iterator[Block]:
-    """Yields tool, model, policies, dataset and settings of the audit."""
+    """Yields tool, model, policies, dataset and settings of the audit; first what it lacks."""
     header = results.header
+    if header.dataset.left_out:
+        yield from _left_out_blocks(header.dataset)
     policies = [
         (f"Policy {policy_title(results, p.name)}", _method_policy_lines(p))
         for p in header.policies
@@ -72,6 +79,22 @@ def method_facts_section(results: Results) -> Iterator[Block]:
     yield Terms(terms)
     if packages := tuple((name, ((text,),)) for name, text in sorted(header.versions.items())):
         yield Fold("Packages that compute", (Terms(packages),))
+
+
+def _left_out_blocks(dataset: DatasetRecord) -> Iterator[Block]:
+    yield paragraph(next(left_out_summary(dataset)), tone="note")
+    rows: list[tuple[Cell, ...]] = []
+    for by in left_out_features(dataset):
+        rows += [
+            (group_head(by, group.group), number(count(group.left_out)), number(count(group.n)))
+            for group in dataset.groups
+            if group.by == by and group.left_out
+        ]
+        if unplaced := dataset.unplaced.get(by):
+            rows.append((head("not known", by), number(count(unplaced)), words("")))
+    shown = table("Images left out, by group", ("Group", "Left out", "Kept"), rows)
+    if rows:
+        yield folded(shown) if len(rows) > _UNFOLDED else shown
 
 
 def _method_model_lines(header: Header) -> tuple[Line, ...]:

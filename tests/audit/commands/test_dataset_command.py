@@ -53,10 +53,10 @@ def test_info_counts_each_feature_each_pair_and_all_together(tmp_path: Path) -> 
         *("race × gender", "race × age", "gender × age"),
         "race × gender × age",
     ]
-    by_gender = described["groups"][1]
+    by_gender, few = described["groups"][1], "too few: no claims"
     assert by_gender["sizes"] == [
-        {"group": "Female", "n": 1, "share": 1 / 3, "remark": "too few: no claims"},
-        {"group": "Male", "n": 2, "share": 2 / 3, "remark": "too few: no claims"},
+        {"group": "Female", "n": 1, "share": 1 / 3, "left_out": 0, "remark": few},
+        {"group": "Male", "n": 2, "share": 2 / 3, "left_out": 0, "remark": few},
     ]
     assert described["groups"][2]["empty"] == 8
     assert (described["n"], described["benign"], described["left_out"]) == (3, True, [])

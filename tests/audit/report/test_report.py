@@ -251,3 +251,16 @@ def test_numbers_are_shown_as_their_kind() -> None:
     assert p_value(0.00000001).text == "<\u00a00.0001"
     assert p_value(0.0).json == "0.0"
     assert minus("-0.000") == "0.000"
+
+
+def test_what_was_left_out_is_shown_by_group_before_any_figure(compared: Path) -> None:
+    page = Page((compared / "report.html").read_text())
+    [shown] = [each for each in page.all("table") if "Images left out" in each.text]
+    assert shown is page.all("table")[0]
+    for text in ("Black", "40", "1,556", "unknown", "not known"):
+        assert text in shown.text
+    said = "45 of 4,413 (1.0 %) images were left out"
+    assert said in page.all("body")[0].text
+    markdown = (compared / "report.md").read_text()
+    assert said in markdown
+    assert markdown.index("Images left out, by group") < markdown.index("Who is flagged")

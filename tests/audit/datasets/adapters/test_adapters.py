@@ -134,3 +134,40 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
 def test_a_stated_hash_that_is_not_a_hash_is_refused_by_row(tmp_path: Path) -> None:
     problem = only_problem(hashed(tmp_path, sha256(picture(0)), "abc"))
     assert (problem.row, problem.message) == (3, "abc is not a SHA-256")
+
+
+def test_what_was_left_out_is_counted_by_group_as_far_as_it_is_known(tmp_path: Path) -> None:
+    rows = [face(1), face(2, race="Black"), face(3, race="Black", age="?"), face(4, race="")]
+    file = fairface(tmp_path, *rows, face(5, race="Indian"), face(6), face(7, service_test="?"))
+    for gone in (2, 5):
+        (tmp_path / "val" / f"{gone}.jpg").unlink()
+    with file.open("a", encoding="utf-8") as out:
+        out.write("val/8.jpg,20-29,Male\n")
+    dataset = load(file, skip_bad=True)
+    race = dataset.groups(["race"])
+    assert race.names == ("Black", "Indian", "White")
+    assert race.sizes.tolist() == [0, 0, 2]
+    assert (race.left_out, race.unplaced) == ((2, 1, 1), 2)
+    assert dataset.groups(["age"]).unplaced == 2
+    both = dataset.groups(["age", "race"])
+    assert both.names == ("20-29 × Black", "20-29 × Indian", "20-29 × White")
+    assert (both.left_out, both.unplaced) == ((1, 1, 1), 3)
+    [whole] = dataset.partitions([])
+    assert (whole.sizes.tolist(), whole.left_out, whole.unplaced) == ([2], (6,), 0)
+
+
+def test_a_row_that_repeats_another_loses_nothing_and_one_that_says_otherwise_loses_both(
+    tmp_path: Path,
+) -> None:
+    rows = [face(1), face(1), face(2, race="Black"), face(2, race="Indian"), face(3)]
+    file = fairface(tmp_path, *rows)
+    assert [problem.row for problem in problems_of(lambda: load(file))] == [3, 4, 5]
+    dataset = load(file, skip_bad=True)
+    assert dataset.table["image_id"].tolist() == ["val/1.jpg", "val/3.jpg"]
+    race = dataset.groups(["race"])
+    assert (race.names, race.left_out) == (("Black", "Indian", "White"), (1, 1, 0))
+
+
+def test_without_anything_left_out_nothing_is_counted_so(tmp_path: Path) -> None:
+    race = load(fairface(tmp_path, face(1))).groups(["race"])
+    assert (race.left_out, race.unplaced) == ((), 0)

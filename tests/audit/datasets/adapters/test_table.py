@@ -208,15 +208,72 @@ def test_names_may_be_typed_in_another_spelling_than_the_file_has(
         assert "allow" in dataset.table["y_true"].tolist()
 
 
-@pytest.mark.parametrize(
-    "other", ["Nord\u200b", "N\u00adord", "\u200eNord", "East\u00a0Side", "East  Side"]
-)
-def test_two_groups_that_look_the_same_are_refused(tmp_path: Path, other: str) -> None:
-    file = spelt(tmp_path, "Nord", "East Side", "nord", other)
+@pytest.mark.parametrize("other", ["Nord\u200b", "N\u00adord", "\u200eNord", "nord", "NORD"])
+def test_two_groups_that_look_the_same_are_refused_with_the_count_of_each(
+    tmp_path: Path, other: str
+) -> None:
+    file = spelt(tmp_path, "Nord", "East Side", other, other, "Nord ")
     problem = only_problem(file, columns=REGION)
-    assert "two values of region look the same" in problem.message
-    assert ascii(other) in problem.message
-    assert problem.remedy.startswith("Write them alike")
+    assert "values of region differ in case or invisible characters alone" in problem.message
+    assert "'Nord' (2)" in problem.message
+    assert f"{other!a} (2)" in problem.message
+    assert "East" not in problem.message
+    assert problem.remedy == (
+        "Write them alike; if case tells groups apart, say --as-written region"
+    )
+    assert only_problem(file, columns=REGION, skip_bad=True) == problem
+
+
+def test_groups_that_differ_in_spaces_are_one_group_and_said(tmp_path: Path) -> None:
+    several = ["East Side", "East\u00a0Side", "East  Side ", "East\tSide", "East\u2009Side"]
+    dataset = load(spelt(tmp_path, *several, "Nord"), columns=REGION)
+    assert dataset.groups(["region"]).names == ("East Side", "Nord")
+    assert dataset.groups(["region"]).sizes.tolist() == [5, 1]
+    [note] = dataset.notes
+    assert note.startswith("region East Side was spelt in 5 ways, counted as one: ")
+    assert all(f"{text!a} (1)" in note for text in several)
+
+
+def test_notes_on_spellings_are_bounded(tmp_path: Path) -> None:
+    values = [f"{number}{end}" for number in range(30) for end in ("", " ")]
+    notes = load(spelt(tmp_path, *values), columns=REGION).notes
+    assert len(notes) == 21
+    assert notes[-1] == "10 more values were spelt in several ways, each counted as one."
+
+
+@pytest.mark.parametrize(
+    "cell", ["NA", "n/a", "N.A.", " None ", "UNKNOWN", "nan", "NULL", "-", "?", "#N/A", "<NA>"]
+)
+def test_a_value_that_reads_as_not_known_is_asked_about_like_an_empty_cell(
+    tmp_path: Path, cell: str
+) -> None:
+    file = spelt(tmp_path, "Nord", cell, "", "Unknownsville")
+    known, empty = problems_of(lambda: load(file, columns=REGION))
+    assert (known.row, empty.row) == (3, 4)
+    assert known.message == f"region is {cell.strip()}, which reads as not known"
+    assert "--skip-bad" in known.remedy
+    assert "keep it as one with --as-written region" in known.remedy
+    assert empty.message == "region is empty"
+    kept = load(file, columns=REGION, skip_bad=True).groups(["region"])
+    assert (kept.names, kept.unplaced) == (("Nord", "Unknownsville"), 2)
+
+
+def test_values_may_be_taken_as_they_are_written(tmp_path: Path) -> None:
+    file = spelt(tmp_path, "NA", "na", "None", "null", "9-Mar", "DE")
+    asked = frozenset({"region"})
+    dataset = load(file, columns=REGION, as_written=asked)
+    assert dataset.groups(["region"]).names == ("9-Mar", "DE", "NA", "na", "None", "null")
+    problem = only_problem(spelt(tmp_path, "NA", " "), columns=REGION, as_written=asked)
+    assert (problem.row, problem.message) == (3, "region is empty")
+    problem = only_problem(file, columns=REGION, as_written=frozenset({"regio"}))
+    assert problem.message == "there is no sensitive feature regio to take as written"
+    assert problem.remedy == "It has: region"
+
+
+def test_a_class_that_reads_as_not_known_stays_a_class(tmp_path: Path) -> None:
+    file = people(tmp_path, "0.png,none,10,a", "1.png,unknown,9,b", "2.png,nan,1,c")
+    dataset = load(file, columns=PEOPLE, truth={"none": "allow"})
+    assert dataset.table["y_true"].tolist() == ["allow", "unknown", None]
 
 
 def test_two_tables_that_differ_only_in_spelling_are_one_dataset(objects: Path) -> None:

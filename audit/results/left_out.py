@@ -1,0 +1,50 @@
+"""What was left out of a dataset, by group, in plain words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from audit.datasets.dataset import CROSS, OVERALL
+from audit.results.formatting import percent
+from audit.results.results import DatasetRecord, GroupRecord
+
+#: Up to this many groups are named, those that lack the largest share first.
+_NAMED = 12
+
+
+def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
+    """Yields how many images were left out, of the whole and of each group."""
+    if not dataset.left_out:
+        return
+    yield (
+        f"{_of_all(dataset.left_out, dataset.n)} images were left out. "
+        "What they would have shown is not known; every figure is of the others."
+    )
+    for by in left_out_features(dataset):
+        groups = [group for group in dataset.groups if group.by == by and group.left_out]
+        groups.sort(key=lambda group: -group.left_out / (group.n + group.left_out))
+        parts = [_left_out_group(group) for group in groups[:_NAMED]]
+        if more := len(groups) - len(parts):
+            parts.append(f"and of {more:,} more groups")
+        if unplaced := dataset.unplaced.get(by, 0):
+            parts.append(f"{unplaced:,} whose {by} is not known")
+        if parts:
+            yield f"Left out by {by}: {', '.join(parts)}."
+
+
+def left_out_features(dataset: DatasetRecord) -> list[str]:
+    """Returns the sensitive features by which what was left out is shown.
+
+    Intersections, which are many, stay in results.json, unless there is nothing else.
+    """
+    by = [name for name in dict.fromkeys(group.by for group in dataset.groups) if name != OVERALL]
+    return [name for name in by if CROSS not in name] or by
+
+
+def _left_out_group(group: GroupRecord) -> str:
+    return f"{group.group} {_of_all(group.left_out, group.n)}"
+
+
+def _of_all(left_out: int, kept: int) -> str:
+    whole = left_out + kept
+    return f"{left_out:,} of {whole:,} ({percent(left_out / whole)})"

@@ -283,8 +283,8 @@ def test_no_group_is_said_to_be_unchanged_in_what_one_is_shown_to_change_in(
 def test_a_claim_on_whom_the_policies_flag_at_one_rate_is_said() -> None:
     row = _shift(FLAG, "a", 51, 72, matched=True, claim=True)
     assert [each.text for each in group_changes("new", [row], set())] == [
-        "At one overall flag rate, shown to be flagged otherwise under new, most first: race a (51 "
-        "entered, 72 left, of 500)."
+        "At one overall flag rate, shown to gain or to lose flags against all others under new, "
+        "most first: race a (51 entered, 72 left, of 500)."
     ]
 
 

@@ -362,7 +362,7 @@ def test_the_largest_of_many_equal_moves_lies_in_its_interval_and_looks_larger(
         held.append(bounds[0] <= true <= bounds[1])
         top = moves[int(np.abs(moves[:, 0] - moves[:, 1]).argmax())]
         nets.append(1e4 * (int(top[0]) - int(top[1])) / n)
-        one = paired_difference(*top, n)
+        one = paired_difference(int(top[0]), int(top[1]), n)
         alone.append(1e4 * one.low <= true <= 1e4 * one.high)
     assert np.mean(nets) < true - 30  # the winner's curse
     assert np.mean(held) >= 0.95 - 3 * np.sqrt(0.05 * 0.95 / draws)

@@ -149,11 +149,11 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
+    from audit.datasets.chosen_groups import chosen_groups
     from audit.results.left_out import left_out_summary
 
     dataset = open_dataset(options)
-    for features in by or ():  # a misspelt one must not cost the time of embedding
-        dataset.groups(features)
+    chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
     with open_encoder(options, options.chosen_model(policies)) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
@@ -161,6 +161,7 @@ def open_subject(
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
-        for text in left_out_summary(subject.dataset_record()):
+        noted = subject.dataset.notes[len(embedded.dataset.notes) :]
+        for text in (*noted, *left_out_summary(subject.dataset_record())):
             note(text)
         yield subject

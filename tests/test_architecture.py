@@ -149,10 +149,16 @@ ORDER = {
         truth | variants | skew
         predictions
         thresholds | rates | flow
-        disparity | power | shift
+        chance | disparity | power | shift
         ablation | claims
     """,
-    "audit.results": "rows | formatting\n ablation_rows\n results\n left_out | summary",
+    "audit.results": """
+        rows | formatting
+        ablation_rows | finding
+        results | gap_sentences | shift_sentences
+        ablation_sentences | left_out
+        summary
+    """,
     "audit.gate": "limits\n figures\n checks\n report",
     "audit.report": """
         csv_tables | grouping | inline | names

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from audit.audits.assessment import apart
 from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
     Trial,
     ablation_carried_table,
     ablation_split_half,
-    ablation_table,
+    ablation_test,
     ablation_wording_table,
+    can_hold_out,
     run_ablation,
 )
 from audit.metrics.predictions import Predictions
@@ -21,6 +23,7 @@ from audit.metrics.variants import (
     ChangeKind,
     Synonym,
     Variant,
+    distinct_variants,
     under_each_template,
     with_each_candidate,
     with_each_synonym,
@@ -43,14 +46,15 @@ class Study(NamedTuple):
     thresholds: Sequence[float] = THRESHOLDS
 
     def variants(self, policy: Policy) -> list[Variant]:
-        """Returns every changed label set that an ablation of a policy tries."""
-        return [
+        """Returns every changed label set that an ablation of a policy tries, or refuses."""
+        changed = (
             *without_each_label(policy),
             *with_each_candidate(policy, self.candidates),
             *with_each_synonym(policy, self.synonyms),
             *under_each_template(policy, self.templates),
             *with_other_articles(policy),
-        ]
+        )
+        return list(distinct_variants(policy, changed))
 
 
 #: Kinds of changes of which the best is looked for, and those that are of words alone.
@@ -71,8 +75,13 @@ class _AblatedPolicy(NamedTuple):
     def refused_variants(self) -> Iterator[str]:
         for each in self.variants:
             if each.policy is None:
-                change = f"{self.before.name} {each.kind} {each.change}"
-                yield f"{change} is not a policy: {each.refused}"
+                yield f"{self.before.name}: `{each.kind} {each.change}` {each.refused}"
+        n = len(self.before)
+        if self.trials_of(*_SEARCHED) and not can_hold_out(n):
+            yield (
+                f"{self.before.name}: too few images to hold out: of {n} no change is chosen on "
+                "one half and measured on the other"
+            )
 
 
 def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> Results:
@@ -91,7 +100,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         tried.append(_AblatedPolicy(before, variants, trials))
     parts = subject.without_intersections
     strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
-    moved = (ablation_table(each.before, each.trials, parts) for each in tried)
+    moved = (ablation_test(each.before, each.trials, parts) for each in tried)
     searched = (
         ablation_split_half(each.before, each.trials_of(*_SEARCHED), strata, seed=seed)
         for each in tried
@@ -103,7 +112,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     found, changed = assessed.found(*moved)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
-    sentences = summary.ablate_summary(found["header"], found["rates"], ablations, carried, halves)
+    sentences = summary.ablate_summary(found["header"], apart(found), ablations, carried, halves)
     return Results(
         kind="ablate",
         summary=tuple(sentences),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from typing import NamedTuple, TypedDict
 
 import pandas as pd
 
 from audit.datasets.dataset import CROSS, Groups
 from audit.errors import UndefinedRateWarning
-from audit.metrics.claims import claimed
+from audit.metrics.chance import Counted, GroupChance, Hypotheses
+from audit.metrics.claims import report_claims
 from audit.metrics.disparity import (
     claimed_gaps,
     differences_between_groups,
@@ -20,11 +21,18 @@ from audit.metrics.disparity import (
 )
 from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE, rate_table
+from audit.metrics.rates import (
+    FALSE_POSITIVE,
+    FLAG,
+    MISCLASSIFIED,
+    TRUE_POSITIVE,
+    rate_marks,
+    rate_table,
+)
 from audit.results import summary
 from audit.results.left_out import left_out_summary
 from audit.results.results import Header
-from audit.results.rows import Difference, EqualizedOdds, Gap, Power, Rate, records
+from audit.results.rows import Correction, Difference, EqualizedOdds, Gap, Power, Rate, records
 
 #: Metrics by which groups are compared; labels are too many, and are only counted.
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
@@ -34,6 +42,7 @@ class Assessment(TypedDict):
     """The fields of `Results` that every audit fills: the figures of each policy by itself."""
 
     header: Header
+    correction: Correction
     rates: tuple[Rate, ...]
     differences: tuple[Difference, ...]
     gaps: tuple[Gap, ...]
@@ -41,6 +50,11 @@ class Assessment(TypedDict):
     power: tuple[Power, ...]
     insufficient: tuple[str, ...]
     limits: tuple[str, ...]
+
+
+def apart(found: Assessment) -> summary.Disparities:
+    """Returns how far the groups of each policy lie apart, as a summary reads it."""
+    return summary.Disparities(found["rates"], found["gaps"], found["differences"])
 
 
 class Assessed(NamedTuple):
@@ -56,22 +70,29 @@ class Assessed(NamedTuple):
     predictions: list[Predictions]
     groups: Sequence[Groups]
 
-    def found(self, *changes: pd.DataFrame) -> tuple[Assessment, list[pd.DataFrame]]:
+    def found(self, *changes: Hypotheses) -> tuple[Assessment, list[pd.DataFrame]]:
         """Returns the assessment, and the tables of changes, with what the report claims of all."""
         table = _assessed_rates(self.predictions, self.groups)
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
         flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
-        tests = differences_to_overall(compared), differences_between_groups(flags)
-        to_overall, between, *changed = claimed([*tests, *changes])
+        chance = self._chance_of_groups(set(compared["metric"]))
+        tests = (differences_to_overall(compared), differences_between_groups(flags))
+        claims = report_claims(
+            [*(Hypotheses(table, chance) for table in tests), *changes], self.header.dataset.n
+        )
+        to_overall, between, *changed = claims.tables
         rates = records(Rate, table)
         assessment = Assessment(
             header=self.header,
+            correction=Correction(
+                hypotheses=claims.hypotheses, draws=claims.draws, critical_p=claims.critical
+            ),
             rates=rates,
             differences=records(Difference, to_overall, between),
             gaps=records(Gap, claimed_gaps(widest_gaps(compared), to_overall, between)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
-            power=records(Power, power_table(flags)),
+            power=records(Power, power_table(flags, claims.critical)),
             insufficient=(
                 *left_out_summary(self.header.dataset),
                 *summary.insufficient_summary(self.header, rates),
@@ -80,6 +101,15 @@ class Assessed(NamedTuple):
             limits=tuple(summary.limits_summary(self.header)),
         )
         return assessment, changed
+
+    def _chance_of_groups(self, metrics: Container[str]) -> GroupChance:
+        counted: dict[tuple[str, ...], Counted] = {
+            (each.name, metric): Counted(hits, possible)
+            for each in self.predictions
+            for metric, hits, possible in rate_marks(each)
+            if metric in metrics
+        }
+        return GroupChance(counted, self.groups[1:])
 
 
 def _assessed_rates(predictions: Iterable[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:

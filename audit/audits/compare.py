@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from audit.audits.assessment import apart
 from audit.audits.subject import Named, Subject
+from audit.datasets.dataset import Marks
+from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG
-from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table
+from audit.metrics.rates import common_images_table, on_common_images
+from audit.metrics.shift import (
+    matched_shift_table,
+    shift_agreement_table,
+    shift_marks,
+    shift_possible,
+    shift_table,
+)
 from audit.metrics.thresholds import matched_threshold_flags
 from audit.results import summary
 from audit.results.results import Results
-from audit.results.rows import Agreement, Flow, Price, Shift, records
+from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
 
 def compare_audit(subject: Subject, named: Named) -> Results:
@@ -23,16 +32,19 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     Raises:
         PolicyError: a policy does not fit the model.
     """
-    assessed = subject.assess(named)
-    before, *others = assessed.predictions
+    by_itself = subject.assess(named)
+    common = on_common_images(by_itself.predictions)
+    before, *others = by_itself.predictions
     groups, parts = subject.groups, subject.without_intersections
-    tables = (table for after in others for table in _compared_shifts(before, after, subject))
-    found, changed = assessed.found(*tables)
+    tests = _compared_tests(common[0], common[1:], subject)
+    found, changed = by_itself._replace(predictions=common).found(*tests)
     shifts = records(Shift, *changed)
+    counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
     return Results(
         kind="compare",
-        summary=tuple(summary.compare_summary(found["header"], found["rates"], shifts)),
+        summary=tuple(summary.compare_summary(found["header"], apart(found), shifts, counted)),
+        common_images=counted,
         shifts=shifts,
         agreements=records(Agreement, *several),
         flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
@@ -41,17 +53,43 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     )
 
 
-def _compared_shifts(
-    before: Predictions, after: Predictions, subject: Subject
-) -> Iterator[pd.DataFrame]:
-    """Yields the shifts of flags and categories for all groups, of labels without intersections."""
-    metrics = shift_marks(before, after)
+def _compared_tests(
+    before: Predictions, others: Sequence[Predictions], subject: Subject
+) -> list[Hypotheses]:
+    """Returns the shifts at the policies' own thresholds, and those at one overall flag rate."""
+    groups, keys = subject.groups, ("before_policy", "after_policy")
+    shifts: list[pd.DataFrame] = []
+    matches: list[pd.DataFrame] = []
+    changes: dict[tuple[str, ...], tuple[Marks, Marks]] = {}
+    changed: dict[tuple[str, ...], Counted] = {}
+    for after in others:
+        names = dict(zip(keys, (before.name, after.name), strict=True))
+        metrics = shift_marks(before, after)
+        changes |= {(*names.values(), metric): marks for metric, marks in metrics.items()}
+        own = _own_shifts(metrics, shift_possible(before, after), subject)
+        shifts.append(own.assign(matched=False, **names))
+        flags = matched_threshold_flags(after, int(before.flagged.sum()))
+        matched = matched_shift_table(before.flagged, flags, groups)
+        matches.append(matched.assign(matched=True, **names))
+        changed[tuple(names.values())] = Counted(flags & ~before.flagged, flags ^ before.flagged)
+    return [
+        Hypotheses(_in_one(shifts), SwapChance(changes, groups, (*keys, "metric"))),
+        Hypotheses(_in_one(matches), GroupChance(changed, groups[1:], keys)),
+    ]
+
+
+def _own_shifts(
+    metrics: Mapping[str, tuple[Marks, Marks]], possible: Mapping[str, Marks], subject: Subject
+) -> pd.DataFrame:
+    """Returns shifts of flags and categories for all groups, of labels without intersections."""
     labels = {name: marks for name, marks in metrics.items() if name.startswith("label:")}
     others = {name: marks for name, marks in metrics.items() if name not in labels}
-    matched = {FLAG: (before.flagged, matched_threshold_flags(after, int(before.flagged.sum())))}
-    for table in (
-        shift_table(others, subject.groups).assign(matched=False),
-        shift_table(labels, subject.without_intersections).assign(matched=False),
-        shift_table(matched, subject.groups).assign(matched=True),
-    ):
-        yield table.assign(before_policy=before.name, after_policy=after.name)
+    tables = (
+        shift_table(others, subject.groups, possible),
+        shift_table(labels, subject.without_intersections),
+    )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _in_one(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()

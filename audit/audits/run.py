@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from audit.audits.assessment import apart
 from audit.audits.subject import Named, Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
@@ -24,6 +25,6 @@ def run_audit(
         PolicyError: a policy does not fit the model.
     """
     found, _ = subject.assess(named).found()
-    sentences = summary.run_summary(found["header"], found["rates"], found["gaps"])
+    sentences = summary.run_summary(found["header"], apart(found))
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
     return Results(kind="run", summary=tuple(sentences), skews=tuple(skews), **found)

@@ -13,13 +13,14 @@ import pandas as pd
 from scipy import stats
 
 from audit.datasets.dataset import Groups, Marks
+from audit.metrics.chance import Hypotheses, SwapChance
 from audit.metrics.predictions import Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_marks, shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import Float64s, paired_difference, share, wilson
 from audit.statistics.significance import holm
-from audit.statistics.support import support_of
+from audit.statistics.support import SUPPRESSED_BELOW, support_of
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.scoring.verdict import LookCounts
 
@@ -62,6 +63,27 @@ def run_ablation(
     ]
 
 
+def ablation_test(
+    before: Predictions, trials: Sequence[Trial], groups: Sequence[Groups]
+) -> Hypotheses:
+    """Returns the table of an ablation, with what chance makes of it."""
+    changes: dict[tuple[str, ...], tuple[Marks, Marks]] = {
+        (trial.variant.kind, trial.variant.change, name): marks
+        for trial in trials
+        for name, marks in _compared_marks(before, trial).items()
+    }
+    chance = SwapChance(changes, groups, ("kind", "change", "metric"))
+    return Hypotheses(ablation_table(before, trials, groups), chance)
+
+
+def _compared_marks(before: Predictions, trial: Trial) -> dict[str, tuple[Marks, Marks]]:
+    return {
+        name: marks
+        for name, marks in shift_marks(before, trial.predictions).items()
+        if name == FLAG or name.startswith("category:")
+    }
+
+
 def ablation_table(
     before: Predictions, trials: Iterable[Trial], groups: Sequence[Groups]
 ) -> pd.DataFrame:
@@ -72,12 +94,7 @@ def ablation_table(
     """
     parts = []
     for trial in trials:
-        metrics = {
-            name: marks
-            for name, marks in shift_marks(before, trial.predictions).items()
-            if name == FLAG or name.startswith("category:")
-        }
-        table = shift_table(metrics, groups)[list(_COLUMNS)]
+        table = shift_table(_compared_marks(before, trial), groups)[list(_COLUMNS)]
         change = {"kind": trial.variant.kind, "change": trial.variant.change}
         parts.append(table.assign(policy=before.name, **change))
     if not parts:
@@ -121,9 +138,10 @@ def ablation_split_half(
     """Returns the change that lowers flags most on half of the images, measured on both halves.
 
     The best of many looks better than it is on the data that it was chosen on; the held-out half
-    shows its true gain. Halves are drawn at random within each stratum.
+    shows its true gain. Halves are drawn at random within each stratum. Where one has too few
+    images for a claim, nothing is held out, and the table is empty.
     """
-    if not trials:
+    if not trials or not can_hold_out(len(before)):
         return pd.DataFrame()
     chosen_on = _ablation_half(strata, seed)
     gains = [
@@ -138,6 +156,11 @@ def ablation_split_half(
         row |= {"change": change, "searched": len(trials), "half": half}
         rows.append(row | {"policy": before.name})
     return pd.DataFrame(rows)
+
+
+def can_hold_out(n: int) -> bool:
+    """Whether each half of n images has enough of them for a claim."""
+    return n // 2 >= SUPPRESSED_BELOW
 
 
 def _ablation_half(strata: Groups, seed: int) -> Marks:

@@ -8,23 +8,64 @@ by chance alone. So one p is adjusted over all of them, and a claim is what it m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from audit.statistics.significance import ALPHA, holm
+from audit.metrics.chance import Hypotheses, draws_for
+from audit.statistics.intervals import Float64s
+from audit.statistics.significance import ALPHA, westfall_young
 
 
-def claimed(tables: Sequence[pd.DataFrame]) -> list[pd.DataFrame]:
-    """Returns the tables with `p_report`, adjusted over all rows of all of them, and `claim`.
+class Claims(NamedTuple):
+    """What a report claims.
 
-    Each row is a hypothesis with its p. Rows without support are not tested.
+    Attributes:
+        tables: those of the hypotheses, with `p_report`, adjusted over all rows, and `claim`.
+        hypotheses: how many rows were tested.
+        draws: of tables in which nothing differs.
+        critical: a p below this is claimed, whatever the others are.
     """
-    tested = [
-        table["p"].where(table["support"] != "suppressed").to_numpy() if len(table) else np.empty(0)
-        for table in tables
+
+    tables: list[pd.DataFrame]
+    hypotheses: int
+    draws: int
+    critical: float
+
+
+def report_claims(tests: Sequence[Hypotheses], images: int) -> Claims:
+    """Returns what a report on that many images claims of the hypotheses that it tests.
+
+    Rows without support, or without a p, are not tested. `p_report` is at least the p that is
+    adjusted within the row's own family.
+    """
+    draws = draws_for(images)
+    tested = [_tested_rows(test.table) for test in tests]
+    chance = [np.empty((draws, 0), np.float32)]
+    for test, rows in zip(tests, tested, strict=True):
+        chance += [test.chance(rows, draws)] if len(rows) else []
+    p, own = (
+        np.concatenate(
+            [rows[name].to_numpy(np.float64) for rows in tested if len(rows)] or [np.empty(0)]
+        )
+        for name in ("p", "p_adjusted")
+    )
+    found = westfall_young(p, np.concatenate(chance, axis=1))
+    adjusted = np.maximum(found.adjusted, own)
+    ends = np.cumsum([len(table) for table in tested])[:-1]
+    tables = [
+        _claimed(test.table, part.index, values)
+        for test, part, values in zip(tests, tested, np.split(adjusted, ends), strict=True)
     ]
-    adjusted = np.split(holm(np.concatenate(tested)), np.cumsum([len(p) for p in tested])[:-1])
-    return [
-        table.assign(p_report=p, claim=p < ALPHA) for table, p in zip(tables, adjusted, strict=True)
-    ]
+    return Claims(tables, len(p), draws, found.critical)
+
+
+def _tested_rows(table: pd.DataFrame) -> pd.DataFrame:
+    return table[(table["support"] != "suppressed") & table["p"].notna()] if len(table) else table
+
+
+def _claimed(table: pd.DataFrame, tested: pd.Index[int], adjusted: Float64s) -> pd.DataFrame:
+    p = pd.Series(np.nan, table.index)
+    p[tested] = adjusted
+    return table.assign(p_report=p, claim=p < ALPHA)

@@ -9,7 +9,7 @@ two groups have it, and come from all pairs together.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ from audit.statistics.intervals import (
     share,
     simultaneous,
 )
-from audit.statistics.significance import groups_p, holm, independence_p
+from audit.statistics.significance import groups_p, holm, holm_against_rest, independence_p
 from audit.statistics.support import support_of, weaker_support
 
 
@@ -36,7 +36,8 @@ def differences_to_overall(rates: pd.DataFrame) -> pd.DataFrame:
 
     The overall rate includes the group itself, so intervals come from the group against all other
     images: p_g - p = (1 - n_g / n) (p_g - p_rest). p is of that comparison, corrected by Holm over
-    the groups of a sensitive feature. A comparison with a suppressed side is not tested.
+    the groups of a sensitive feature; two groups are one comparison. One with a suppressed side is
+    not tested.
     """
     parts = [_disparity_to_overall(part) for _, part in disparity_families(rates)]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
@@ -79,7 +80,7 @@ def _disparity_to_overall(part: pd.DataFrame) -> pd.DataFrame:
         table[f"ratio_{end}"] = _overall_disparity_ratio(times, weight)
     # Two samples are compared, so either can be too small for it.
     support = weaker_support(part["support"].to_numpy(), support_of(rest.reference_n))
-    return _tested_disparities(table, rest, support)
+    return _tested_disparities(table, rest, support, holm_against_rest)
 
 
 def _overall_disparity_ratio(to_rest: Float64s, weight: Float64s) -> Float64s:
@@ -97,7 +98,7 @@ def _disparity_between_groups(part: pd.DataFrame) -> pd.DataFrame:
     table = _plain_disparities(part.iloc[one], group[two], "between_groups", cells)
     table["difference_low"], table["difference_high"] = difference(*cells)
     table["ratio_low"], table["ratio_high"] = ratio(*cells)
-    return _tested_disparities(table, cells, weaker_support(support[one], support[two]))
+    return _tested_disparities(table, cells, weaker_support(support[one], support[two]), holm)
 
 
 def _plain_disparities(
@@ -116,12 +117,14 @@ def _plain_disparities(
     )
 
 
-def _tested_disparities(table: pd.DataFrame, cells: _Cells, support: Any) -> pd.DataFrame:
+def _tested_disparities(
+    table: pd.DataFrame, cells: _Cells, support: Any, adjust: Callable[[Float64s], Float64s]
+) -> pd.DataFrame:
     """Adds p and adjusted p of the comparison in each row that has support."""
     tested = support != "suppressed"
     p = np.full(len(table), np.nan)
     p[tested] = independence_p(*(cell[tested] for cell in cells))
-    return table.assign(p=p, p_adjusted=holm(p), support=support)
+    return table.assign(p=p, p_adjusted=adjust(p), support=support)
 
 
 def widest_gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:

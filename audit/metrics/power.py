@@ -1,31 +1,31 @@
-"""What a group of n images could have shown: the smallest difference that would be found."""
+"""What a group of n images could have shown: the smallest difference that would be claimed."""
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 import pandas as pd
-from statsmodels.stats.power import NormalIndPower
+from scipy import optimize, stats
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
-from audit.statistics.intervals import LEVEL
+from audit.statistics.intervals import Float64s
+from audit.statistics.significance import independence_p
 
-#: How often a difference of the stated size would be found.
+#: How often a difference of the stated size would be claimed.
 POWER = 0.8
 
-#: With fewer hits in all other images the arcsine formula promises more power than there is.
+#: With fewer hits in all other images their rate is too little known to tell.
 _FEWEST_HITS = 3
 
+#: The count of all other images varies too; power is the mean over so many of its quantiles.
+_QUANTILES = 9
 
-def power_table(rates: pd.DataFrame) -> pd.DataFrame:
+
+def power_table(rates: pd.DataFrame, critical: float) -> pd.DataFrame:
     """Returns for each group the smallest rise above all other images' flag rate it would show.
 
-    Two-sided at 0.05 without correction, with a power of 0.8. Undefined where no rate up to 1 would
-    be enough, and where fewer than 3 of the other images are flagged, as the formula fails there.
-
-    Source: Cohen 1988, arcsine transformation; statsmodels' NormalIndPower.
+    It would be claimed with a power of 0.8, that is with a p below `critical`. Undefined where no
+    rate up to 1 would be enough, and where fewer than 3 of the other images are flagged.
     """
     of = rates[(rates["metric"] == FLAG) & (rates["by"] != OVERALL)]
     columns = ["policy", "by", "group", "n", "rate", "support"]
@@ -34,21 +34,37 @@ def power_table(rates: pd.DataFrame) -> pd.DataFrame:
     rest = (totals - of[["count", "n"]]).to_numpy()
     sizes = of["n"].to_numpy()
     table["smallest_difference"] = [
-        smallest_difference(int(n), int(count), int(other))
+        smallest_difference(int(n), int(count), int(other), critical)
         for n, (count, other) in zip(sizes, rest, strict=True)
     ]
     return table
 
 
-def smallest_difference(n: int, rest_count: int, rest_n: int) -> float:
-    """Returns the smallest rise above rest_count / rest_n that n images have the power to show."""
+def smallest_difference(n: int, rest_count: int, rest_n: int, critical: float) -> float:
+    """Returns the smallest rise above rest_count / rest_n that n images have the power to show.
+
+    It sums the chances of all counts that `independence_p` puts below the critical p.
+    """
     if not n or rest_count < _FEWEST_HITS:
         return float("nan")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        effect = NormalIndPower().solve_power(
-            nobs1=n, ratio=rest_n / n, alpha=1 - LEVEL, power=POWER, alternative="two-sided"
-        )
     rate = rest_count / rest_n
-    angle = np.arcsin(np.sqrt(rate)) + float(np.squeeze(effect)) / 2
-    return float(np.sin(angle) ** 2 - rate) if angle <= np.pi / 2 else float("nan")
+    quantiles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    counts = stats.binom.ppf(quantiles, rest_n, rate).astype(np.int64)
+    fewest = np.array([_fewest_claimed(n, int(count), rest_n, critical) for count in counts])
+
+    def lacking(at: float) -> float:
+        return float(stats.binom.sf(fewest - 1, n, at).mean()) - POWER
+
+    if lacking(1.0) < 0:
+        return float("nan")
+    return float(optimize.brentq(lacking, rate, 1.0)) - rate
+
+
+def _fewest_claimed(n: int, rest_count: int, rest_n: int, critical: float) -> int:
+    """Returns the fewest hits of n images that are claimed to be more; n + 1 where no number is."""
+    few, enough = int(n * rest_count / rest_n), n + 1
+    while enough - few > 1:
+        middle = (few + enough) // 2
+        p: Float64s = independence_p(middle, n, rest_count, rest_n)
+        few, enough = (few, middle) if p < critical else (middle, enough)
+    return enough

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ import pandas as pd
 from audit.datasets.dataset import Groups, Marks
 from audit.errors import UndefinedRateWarning
 from audit.metrics.predictions import Predictions
+from audit.metrics.truth import Truth, common_truths
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.scoring.verdict import ACTIONS
@@ -37,13 +39,11 @@ def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks]]:
     everything = np.ones(len(predictions), bool)
     yield FLAG, predictions.flagged, everything
     if (truth := predictions.truth) is not None:
-        if truth.negative.any():
-            yield FALSE_POSITIVE, predictions.flagged & truth.negative, truth.negative
-        if truth.positive.any():
-            yield TRUE_POSITIVE, predictions.flagged & truth.positive, truth.positive
-        if truth.classified.any():
-            wrong = truth.classified & ~truth.correct(predictions.y_pred)
-            yield MISCLASSIFIED, wrong, truth.classified
+        wrong = ~truth.correct(predictions.y_pred)
+        for metric, possible in _truth_marks(truth).items():
+            hits = wrong if metric == MISCLASSIFIED else predictions.flagged
+            if possible.any():
+                yield metric, hits & possible, possible
     for action in ("allow", "review", "block"):
         outcomes = [i for i, name in enumerate(ACTIONS) if name == action]
         yield f"action:{action}", np.isin(predictions.actions, outcomes), everything
@@ -92,3 +92,47 @@ def _group_rates(
             "support": support_of(n),
         }
     )
+
+
+def on_common_images(predictions: Sequence[Predictions]) -> list[Predictions]:
+    """Returns the predictions with the truth that all of them know and agree on.
+
+    So a rate that needs the truth counts the same images under each policy.
+    """
+    truths = [each.truth for each in predictions if each.truth is not None]
+    if len(truths) < len(predictions):
+        return list(predictions)
+    pairs = zip(predictions, common_truths(truths), strict=True)
+    return [replace(each, truth=truth) for each, truth in pairs]
+
+
+def common_images_table(
+    predictions: Sequence[Predictions], common: Sequence[Predictions]
+) -> pd.DataFrame:
+    """Returns how many images each rate that needs the truth counts: by itself, and in common.
+
+    `contradicted` are those of which another policy's labels say the opposite.
+    """
+    rows = []
+    for own, shared in zip(predictions, common, strict=True):
+        if own.truth is None or shared.truth is None:
+            continue
+        others = [each.truth for each in predictions if each.truth is not None]
+        for metric, counted in _truth_marks(own.truth).items():
+            opposite = {FALSE_POSITIVE: TRUE_POSITIVE, TRUE_POSITIVE: FALSE_POSITIVE}.get(metric)
+            against = np.zeros(len(own), bool)
+            if opposite:
+                against |= np.any([_truth_marks(each)[opposite] for each in others], axis=0)
+            row = {"policy": own.name, "metric": metric, "n": int(counted.sum())}
+            row |= {"common": int(_truth_marks(shared.truth)[metric].sum())}
+            rows.append(row | {"contradicted": int((counted & against).sum())})
+    return pd.DataFrame(rows)
+
+
+def _truth_marks(truth: Truth) -> dict[str, Marks]:
+    """Returns by metric the (n,) images that a rate which needs the truth counts."""
+    return {
+        FALSE_POSITIVE: truth.negative,
+        TRUE_POSITIVE: truth.positive,
+        MISCLASSIFIED: truth.classified,
+    }

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.dataset import OVERALL, Groups, Marks
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.statistics.intervals import (
     Float64s,
     Interval,
@@ -22,17 +22,27 @@ from audit.statistics.intervals import (
     share,
     wilson,
 )
-from audit.statistics.significance import Counts, cochran_p, holm, mcnemar_p
+from audit.statistics.significance import (
+    Counts,
+    cochran_p,
+    holm,
+    holm_against_rest,
+    independence_p,
+    mcnemar_p,
+)
 from audit.statistics.support import support_of
 
 
 def shift_marks(before: Predictions, after: Predictions) -> dict[str, tuple[Marks, Marks]]:
     """Returns by metric the images that each label set marks: flagged, by category, by label.
 
-    A category or label that only one label set has marks no image under the other.
+    And true and false positives, where the truth is known: see `shift_possible`. A category or
+    label that only one label set has marks no image under the other.
     """
     none = np.zeros(len(before), bool)
     metrics = {FLAG: (before.flagged, after.flagged)}
+    for name, possible in shift_possible(before, after).items():
+        metrics[name] = (before.flagged & possible, after.flagged & possible)
     for name in {**before.categories, **after.categories}:
         pair = (before.categories.get(name, none), after.categories.get(name, none))
         metrics[f"category:{name}"] = pair
@@ -45,8 +55,25 @@ def shift_marks(before: Predictions, after: Predictions) -> dict[str, tuple[Mark
     return metrics
 
 
+def shift_possible(before: Predictions, after: Predictions) -> dict[str, Marks]:
+    """Returns by metric the images that should be flagged, and those that should not, under both.
+
+    Where it is all images, such as in a benign dataset, the metric is that of the flags, and is
+    left out.
+    """
+    if before.truth is None or after.truth is None:
+        return {}
+    known = {
+        TRUE_POSITIVE: before.truth.positive & after.truth.positive,
+        FALSE_POSITIVE: before.truth.negative & after.truth.negative,
+    }
+    return {name: marks for name, marks in known.items() if marks.any() and not marks.all()}
+
+
 def shift_table(
-    metrics: Mapping[str, tuple[Marks, Marks]], groups: Iterable[Groups]
+    metrics: Mapping[str, tuple[Marks, Marks]],
+    groups: Iterable[Groups],
+    possible: Mapping[str, Marks] | None = None,
 ) -> pd.DataFrame:
     """Returns the paired shift of each metric, overall and by group.
 
@@ -56,19 +83,44 @@ def shift_table(
     Args:
         metrics: by name, the (n,) images that are marked before and after.
         groups: partitions of the n images.
+        possible: by name, the (n,) images that a metric counts; by default all.
     """
     names = list(metrics)
+    everything = np.ones(len(next(iter(metrics.values()))[0]), bool)
+    counted = [(possible or {}).get(name, everything) for name in names]
     before, after = (np.stack([metrics[name][i] for name in names], axis=1) for i in (0, 1))
-    return pd.concat(
-        [_shift_rows(names, before, after, part) for part in groups], ignore_index=True
+    marks = before, after, np.stack(counted, axis=1)
+    return pd.concat([_shift_rows(names, *marks, part) for part in groups], ignore_index=True)
+
+
+def matched_shift_table(before: Marks, after: Marks, groups: Iterable[Groups]) -> pd.DataFrame:
+    """Returns the shift of flags between label sets that flag as many images as each other.
+
+    As many enter as leave, so what can differ is whose they are. p is of the share that entered
+    among a group's changed images against that among all others', corrected by Holm over the groups
+    of a feature. For the whole dataset there is none: its totals are made equal.
+    """
+    table = shift_table({FLAG: (before, after)}, groups)
+    changed = table["entered"] + table["left"]
+    whole = table["by"] == OVERALL
+    entered_of_all, changed_of_all = (
+        column.groupby(table["by"]).transform("sum") for column in (table["entered"], changed)
     )
+    of_rest = entered_of_all - table["entered"], changed_of_all - changed
+    p = independence_p(table["entered"], changed, *of_rest)
+    # Where nothing of one side changed, nothing tells them apart.
+    p = np.where(whole | (table["support"] == "suppressed"), np.nan, np.where(np.isnan(p), 1.0, p))
+    adjusted = pd.Series(p).groupby(table["by"], sort=False).transform(holm_against_rest)
+    return table.assign(p=p, p_adjusted=adjusted.to_numpy())
 
 
-def _shift_rows(names: Sequence[str], before: Marks, after: Marks, part: Groups) -> pd.DataFrame:
+def _shift_rows(
+    names: Sequence[str], before: Marks, after: Marks, possible: Marks, part: Groups
+) -> pd.DataFrame:
     """Returns the g x m rows of a partition, from (n, m) marks."""
     before_count, after_count = part.count(before), part.count(after)
     entered, left = part.count(after & ~before), part.count(before & ~after)
-    n = np.broadcast_to(part.sizes[:, np.newaxis], entered.shape)
+    n = part.count(possible)
     support = support_of(n)
     p = mcnemar_p(entered, left)
     p_adjusted = holm(np.where(support == "suppressed", np.nan, p))

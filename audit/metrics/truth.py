@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -81,3 +81,22 @@ def truth_of(dataset: Dataset, policy: Policy) -> Truth:
         else:
             unmatched[value] = int(rows.sum())
     return Truth(positive, negative, meant, unmatched)
+
+
+def common_truths(truths: Sequence[Truth]) -> list[Truth]:
+    """Returns the truths of the same images with what all of them know, and agree on.
+
+    Labels that make other truths known would otherwise be compared on other images.
+    """
+    positive = np.logical_and.reduce([truth.positive for truth in truths])
+    negative = np.logical_and.reduce([truth.negative for truth in truths])
+    classified = np.logical_and.reduce([truth.classified for truth in truths])
+    return [
+        replace(
+            truth,
+            positive=positive,
+            negative=negative,
+            meant=truth.meant & classified[:, np.newaxis],
+        )
+        for truth in truths
+    ]

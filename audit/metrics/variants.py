@@ -9,6 +9,7 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from moderation.policy import Label, Policy
+from moderation.scoring.classifier import expand_prompts
 
 ChangeKind = Literal["without", "with", "synonym", "template", "article"]
 
@@ -31,7 +32,7 @@ _BY_SOUND = re.compile(r"u|eu|one|h|[A-Z0-9]")
 
 
 class Variant(NamedTuple):
-    """A policy with one change; `policy` is None where the change breaks a rule of policies."""
+    """A policy with one change; `policy` is None where it is not tried, and `refused` says why."""
 
     kind: ChangeKind
     change: str
@@ -46,6 +47,37 @@ class Synonym(NamedTuple):
     prompt: str
 
 
+def distinct_variants(policy: Policy, variants: Iterable[Variant]) -> Iterator[Variant]:
+    """Yields the variants; one that asks the model nothing new is refused, and is not counted.
+
+    It asks nothing new where its labels act as those of the policy itself, or of a variant before
+    it, and the model reads the same texts for them.
+    """
+    known = {_variant_content(policy): "the policy's own"}
+    for variant in variants:
+        content = _variant_content(variant.policy) if variant.policy else None
+        if content is None:
+            yield variant
+        elif content in known:
+            refused = f"changes nothing: what the model reads is {known[content]}"
+            yield variant._replace(policy=None, refused=refused)
+        else:
+            known[content] = f"that of `{variant.kind} {variant.change}`"
+            yield variant
+
+
+def _variant_content(policy: Policy) -> frozenset[tuple[Any, ...]]:
+    """Returns for each label what it asks for and which texts the model reads, but for spaces."""
+    return frozenset(
+        (
+            label.reported_category if label.acts else None,
+            *(label.action, label.threshold, label.review_threshold),
+            *sorted(" ".join(text.split()) for text in expand_prompts(policy, label)),
+        )
+        for label in policy.labels
+    )
+
+
 def without_each_label(policy: Policy) -> Iterator[Variant]:
     """Yields a variant of the policy without each of its labels."""
     for label in policy.labels:
@@ -54,12 +86,14 @@ def without_each_label(policy: Policy) -> Iterator[Variant]:
 
 
 def with_each_candidate(policy: Policy, candidates: Sequence[Label]) -> Iterator[Variant]:
-    """Yields a variant of the policy with each candidate label that it does not have."""
+    """Yields a variant of the policy with each candidate label; one that it has is refused."""
     for label in candidates:
-        if label.id not in {own.id for own in policy.labels}:
-            yield _variant(
-                policy, "with", label.id, labels=_variant_labels([*policy.labels, label])
-            )
+        if label.id in {own.id for own in policy.labels}:
+            refused = "changes nothing: the policy has a label of this id"
+            yield Variant("with", label.id, None, refused)
+        else:
+            labels = _variant_labels([*policy.labels, label])
+            yield _variant(policy, "with", label.id, labels=labels)
 
 
 def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[Variant]:
@@ -74,10 +108,9 @@ def with_each_synonym(policy: Policy, synonyms: Sequence[Synonym]) -> Iterator[V
 
 
 def under_each_template(policy: Policy, templates: Sequence[str] = TEMPLATES) -> Iterator[Variant]:
-    """Yields a variant of the policy under each single template that is not its only one."""
+    """Yields a variant of the policy under each single template."""
     for template in templates:
-        if policy.templates != (template,):
-            yield _variant(policy, "template", template, templates=[template])
+        yield _variant(policy, "template", template, templates=[template])
 
 
 def with_other_articles(policy: Policy) -> Iterator[Variant]:
@@ -92,8 +125,7 @@ def with_other_articles(policy: Policy) -> Iterator[Variant]:
     }
     for change, rewrite in rewrites.items():
         labels = [_variant_label(label, map(rewrite, label.prompts)) for label in policy.labels]
-        if labels != _variant_labels(policy.labels):
-            yield _variant(policy, "article", change, labels=labels)
+        yield _variant(policy, "article", change, labels=labels)
 
 
 def _variant_article(text: str, *, right: bool) -> str:
@@ -119,4 +151,4 @@ def _variant(policy: Policy, kind: ChangeKind, change: str, **changes: Any) -> V
         return Variant(kind, change, Policy.model_validate(content | changes))
     except ValidationError as error:
         reason = error.errors()[0]["msg"].removeprefix("Value error, ")
-        return Variant(kind, change, None, reason)
+        return Variant(kind, change, None, f"is not a policy: {reason}")

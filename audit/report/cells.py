@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from audit.datasets.dataset import OVERALL
 from audit.report.inline import Inline, Line, Tag
-from audit.report.shown_numbers import count, count_of, percent, rate_line
+from audit.report.shown_numbers import count, count_of, p_value, percent, rate_line
 from audit.results.rows import Rate
 from audit.statistics.support import SUPPRESSED_BELOW
 
@@ -90,6 +90,11 @@ def group_head(by: str, group: str, *more: Inline) -> Cell:
 def size_cell(n: int, support: str) -> Cell:
     """Returns how many images a group has as a cell."""
     return stacked((count(n),), support_mark(support), tone=few_tone(support))
+
+
+def adjusted_p_cell(p_report: float | None, p_adjusted: float | None) -> Cell:
+    """Returns the p that makes a claim, adjusted over the whole report; and that of its family."""
+    return stacked((p_value(p_report),), ("in its family ", p_value(p_adjusted)))
 
 
 def claim_cell(claim: bool, support: str) -> Cell:

@@ -25,7 +25,9 @@ def escaped(text: str) -> str:
 
 def of_10000(share: float | None) -> str:
     """Formats a share as a count of 10,000 images."""
-    return "an unknown number" if share is None else f"{share * 10_000:,.0f}"
+    if share is None:
+        return "an unknown number"
+    return "less than 1" if 0 < share < 0.5 / 10_000 else f"{share * 10_000:,.0f}"
 
 
 def percent(share: float | None, digits: int = 1) -> str:
@@ -33,15 +35,32 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "undefined" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def net_of_10000(net: float | None) -> str:
-    """Formats a change of a rate as how many more or fewer of 10,000 images."""
-    if net is None:
+def images(n: int) -> str:
+    """Formats a number of images: 1 image, 2 images."""
+    return f"{n:,} image{'' if n == 1 else 's'}"
+
+
+def moved(entered: int, left: int) -> str:
+    """Formats how many of some images come to be flagged and how many no longer are."""
+    come, no_longer = "comes" if entered == 1 else "come", "is" if left == 1 else "are"
+    return f"{entered:,} {come} to be flagged and {left:,} no longer {no_longer}"
+
+
+def p_text(p: float) -> str:
+    """Formats a p: p = 0.011, or p < 0.0001."""
+    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}" if p < 0.01 else f"p = {p:.3f}"
+
+
+def net_of_10000(net: float | None, low: float | None, high: float | None) -> str:
+    """Formats a change of a rate, with its interval, as how many more or fewer of 10,000 images."""
+    if net is None or low is None or high is None:
         return "an unknown change"
+    bounds = f"[{_signed_of_10000(low)} to {_signed_of_10000(high)}]"
     if not net:
-        return "no change"
-    return f"{of_10000(abs(net))} {'more' if net > 0 else 'fewer'}"
+        return f"no net change {bounds}"
+    return f"{of_10000(abs(net))} {'more' if net > 0 else 'fewer'} of every 10,000 {bounds}"
 
 
-def signed_of_10000(share: float | None) -> str:
-    """Formats a change of a rate as a signed count of 10,000 images."""
-    return "unknown" if share is None else f"{share * 10_000:+,.0f}".replace("-", "−")
+def _signed_of_10000(share: float) -> str:
+    text = f"{share * 10_000:+,.0f}"
+    return "0" if text in ("+0", "-0") else text.replace("-", "−")

@@ -12,6 +12,8 @@ from pydantic import Field
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
 from audit.results.rows import (
     Agreement,
+    CommonImages,
+    Correction,
     Difference,
     EqualizedOdds,
     Flow,
@@ -140,10 +142,12 @@ class Results(Record):
     kind: Literal["run", "compare", "ablate"]
     header: Header
     summary: tuple[str, ...] = Field(description="The findings in plain words.")
+    correction: Correction | None = None
     rates: tuple[Rate, ...] = ()
     differences: tuple[Difference, ...] = ()
     gaps: tuple[Gap, ...] = ()
     equalized_odds: tuple[EqualizedOdds, ...] = ()
+    common_images: tuple[CommonImages, ...] = ()
     shifts: tuple[Shift, ...] = ()
     agreements: tuple[Agreement, ...] = ()
     flows: tuple[Flow, ...] = ()
@@ -156,9 +160,7 @@ class Results(Record):
     skews: tuple[Skew, ...] = ()
     power: tuple[Power, ...] = ()
     insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
-    not_tried: tuple[str, ...] = Field(
-        (), description="Changes that do not make a policy, and why."
-    )
+    not_tried: tuple[str, ...] = Field((), description="Changes that were not tried, and why.")
     limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")
 
     def to_json(self) -> str:

@@ -30,6 +30,15 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Correction(Record):
+    """The one correction that decides what a report claims."""
+
+    method: Literal["westfall-young"] = "westfall-young"
+    hypotheses: int = Field(description="How many were tested, each with a p of its own.")
+    draws: int = Field(description="Tables drawn in which nothing differs.")
+    critical_p: Number = Field(description="A p below this is claimed, whatever the others are.")
+
+
 class Rate(Record):
     """A rate of one group under one policy, with its Wilson interval."""
 
@@ -108,6 +117,16 @@ class EqualizedOdds(Record):
     high: Number
     n: int
     compared: int
+
+
+class CommonImages(Record):
+    """How many images a rate that needs the truth counts: by itself, and under every policy."""
+
+    policy: str
+    metric: str
+    n: int = Field(description="Images that the policy could count by itself.")
+    common: int = Field(description="Of them, those that are compared: all policies count them.")
+    contradicted: int = Field(description="Images of which another policy says the opposite.")
 
 
 class Shift(Record):

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf
-from audit.results.formatting import net_of_10000, of_10000, percent, signed_of_10000
+from audit.results.ablation_sentences import (
+    carried_sentences,
+    held_out_sentences,
+    largest_move_sentences,
+)
+from audit.results.finding import Finding, claims_first
+from audit.results.formatting import images, of_10000
+from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.results import Header
-from audit.results.rows import Gap, Rate, Shift
+from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift
+from audit.results.shift_sentences import (
+    common_images_sentences,
+    flag_changes,
+    group_changes,
+    truth_changes,
+)
 
 #: Up to this many groups with too few images are named; of more, only the number is said.
 _NAMED = 6
@@ -19,13 +33,35 @@ _NAMED = 6
 _OWN_DENOMINATOR = (FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
-def run_summary(header: Header, rates: Sequence[Rate], gaps: Sequence[Gap]) -> Iterator[str]:
-    """Yields what each policy does to whom."""
+class Disparities(NamedTuple):
+    """How far the groups of each policy lie apart."""
+
+    rates: Sequence[Rate]
+    gaps: Sequence[Gap]
+    differences: Sequence[Difference]
+
+
+def run_summary(header: Header, apart: Disparities) -> Iterator[str]:
+    """Yields how much each policy flags, then what is claimed of groups, then what is not shown."""
+    yield from _flagged_summaries(header, apart)
+    yield from claims_first(_disparity_findings(header, apart))
+
+
+def _flagged_summaries(header: Header, apart: Disparities) -> Iterator[str]:
     for policy in header.policies:
-        yield flagged_summary(policy.name, rates, benign=header.dataset.benign)
-        for gap in gaps:
-            if (gap.policy, gap.metric) == (policy.name, FLAG) and CROSS not in gap.by:
-                yield gap_summary(gap)
+        yield flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+
+
+def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
+    """Yields what is claimed of the groups under each policy by itself, and what is not shown."""
+    several = len(header.policies) > 1
+    flags = [gap for gap in apart.gaps if gap.metric == FLAG]
+    single = [gap for gap in flags if CROSS not in gap.by] or flags
+    yield from gap_findings(single, apart.rates, apart.differences, several=several)
+    for policy in header.policies:
+        yield from strongest_claims(
+            policy.name, apart.differences, several=several, benign=header.dataset.benign
+        )
 
 
 def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
@@ -33,117 +69,50 @@ def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
     [whole] = [r for r in rates if (r.policy, r.by, r.metric) == (policy, OVERALL, FLAG)]
     falsely = "falsely flags" if benign else "flags"
     return (
-        f"{policy} {falsely} {whole.count:,} of {whole.n:,} images: {of_10000(whole.rate)} of "
+        f"{policy} {falsely} {whole.count:,} of {images(whole.n)}: {of_10000(whole.rate)} of "
         f"every 10,000 [{of_10000(whole.low)} to {of_10000(whole.high)}]."
     )
 
 
-def gap_summary(gap: Gap) -> str:
-    """Returns how far the groups of a sensitive feature lie apart, and whether that is shown."""
-    if gap.worst is None or gap.best is None:
-        return f"By {gap.by} nothing can be said: fewer than two groups have 30 images."
-    finding = (
-        f"By {gap.by}, {gap.worst} is flagged most ({gap.worst_count:,} of {gap.worst_n:,}) and "
-        f"{gap.best} least ({gap.best_count:,} of {gap.best_n:,})"
-    )
-    if not gap.difference:
-        return f"By {gap.by}, all groups are flagged alike ({gap.compared} with 30 images)."
-    bounds = f"[{of_10000(gap.difference_low)} to {of_10000(gap.difference_high)}]"
-    shown = f"{finding}: {of_10000(gap.difference)} more of every 10,000 {bounds}"
-    if gap.difference_low:
-        return f"{shown}."
-    return f"{shown}; it is not shown that the groups differ."
-
-
 def compare_summary(
-    header: Header, rates: Sequence[Rate], shifts: Sequence[Shift]
+    header: Header, apart: Disparities, shifts: Sequence[Shift], common: Sequence[CommonImages]
 ) -> Iterator[str]:
-    """Yields what changes from the first policy to each other."""
+    """Yields what changes from the first policy to each other, on the images of known truth first.
+
+    Then what is claimed of groups, then in what none is shown to change.
+    """
     first, *others = [policy.name for policy in header.policies]
-    yield flagged_summary(first, rates, benign=header.dataset.benign)
-    for name in others:
-        yield flagged_summary(name, rates, benign=header.dataset.benign)
-        own = [s for s in shifts if s.after_policy == name and s.metric == FLAG and not s.matched]
-        [whole] = [shift for shift in own if shift.by == OVERALL]
-        yield (
-            f"From {first} to {name}, {whole.entered:,} images come to be flagged and "
-            f"{whole.left:,} no longer are, of {whole.n:,}: {net_of_10000(whole.net)} of every "
-            f"10,000 [{signed_of_10000(whole.net_low)} to {signed_of_10000(whole.net_high)}]."
-        )
-        yield _changed_groups_summary(name, [shift for shift in own if shift.by != OVERALL])
-
-
-def _changed_groups_summary(name: str, shifts: Iterable[Shift]) -> str:
-    claims = [s for s in shifts if s.claim and CROSS not in s.by]
-    claims.sort(key=lambda shift: -abs(shift.net or 0.0))
-    if not claims:
-        return (
-            f"No group is shown to change under {name}, corrected over the groups of each "
-            "sensitive feature; that is not proof that none does."
-        )
-    named = [
-        f"{shift.by} {shift.group} ({net_of_10000(shift.net)} of every 10,000, n = {shift.n:,})"
-        for shift in claims[:_NAMED]
+    categories = [{label.category or "" for label in each.labels} for each in header.policies]
+    yield from truth_changes(first, shifts)
+    yield from common_images_sentences(common)
+    yield from _flagged_summaries(header, apart)
+    yield from flag_changes(first, shifts)
+    changes = [
+        finding
+        for name, own in zip(others, categories[1:], strict=True)
+        for finding in group_changes(name, shifts, categories[0] & own)
     ]
-    more = f" and {len(claims) - _NAMED} more groups" if len(claims) > _NAMED else ""
-    return f"Shown to change, most first: {', '.join(named)}{more}."
+    claims = [finding for finding in _disparity_findings(header, apart) if finding.claimed]
+    yield from claims_first([*changes, *claims])
 
 
 def ablate_summary(
     header: Header,
-    rates: Sequence[Rate],
+    apart: Disparities,
     ablations: Sequence[Ablation],
     carried: Sequence[Carried],
     halves: Sequence[SplitHalf],
 ) -> Iterator[str]:
-    """Yields which label carries the flags, and which change moves them most."""
+    """Yields which label carries the flags, which change moves them most, and what is claimed.
+
+    The change that was chosen on one half of the images comes first, as it is on the other.
+    """
     for policy in header.policies:
-        yield flagged_summary(policy.name, rates, benign=header.dataset.benign)
-        yield from (
-            f"In {top.category}, the label {top.label} alone carries {top.count:,} of {top.n:,} "
-            f"hits ({percent(top.share)})."
-            for top in _carrying_labels_summary(c for c in carried if c.policy == policy.name)
-        )
-        acting = {label.id for label in policy.labels if label.action in ("review", "block")}
-        own = [
-            a
-            for a in ablations
-            if (a.policy, a.by, a.metric) == (policy.name, OVERALL, FLAG)
-            # That there are fewer flags without a label that flags says nothing.
-            if not (a.kind == "without" and a.change in acting)
-        ]
-        if own:
-            yield _most_moving_summary(own)
-        yield from _split_half_summary([half for half in halves if half.policy == policy.name])
-
-
-def _carrying_labels_summary(carried: Iterable[Carried]) -> list[Carried]:
-    top: dict[str, Carried] = {}
-    for row in carried:
-        if row.n and row.count > (top[row.category].count if row.category in top else 0):
-            top[row.category] = row
-    return list(top.values())
-
-
-def _most_moving_summary(ablations: Sequence[Ablation]) -> str:
-    top = max(ablations, key=lambda row: abs(row.net or 0.0))
-    shown = "" if top.claim else " (not shown to differ from chance after correction)"
-    return (
-        f"Of {len(ablations)} changes of other labels and of wording, `{top.kind} {top.change}` "
-        f"moves the flags most: {top.entered:,} images come to be flagged and {top.left:,} no "
-        f"longer are, of {top.n:,}: {net_of_10000(top.net)} of every 10,000{shown}."
-    )
-
-
-def _split_half_summary(halves: Sequence[SplitHalf]) -> Iterator[str]:
-    for half in (half for half in halves if half.half == "held out"):
-        chosen = f"Chosen among {half.searched} on one half of the images, `{half.change}`"
-        if half.net:
-            bounds = f"[{signed_of_10000(half.net_low)} to {signed_of_10000(half.net_high)}]"
-            net = f"{net_of_10000(half.net)} of every 10,000 {bounds}"
-            yield f"{chosen} came out best; on the other half it makes {net}."
-        else:
-            yield f"{chosen} changes no net flag on the other half."
+        yield flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+        yield from carried_sentences(row for row in carried if row.policy == policy.name)
+        yield from held_out_sentences([half for half in halves if half.policy == policy.name])
+        yield from largest_move_sentences(policy, ablations)
+    yield from (each.text for each in _disparity_findings(header, apart) if each.claimed)
 
 
 def insufficient_summary(header: Header, rates: Iterable[Rate]) -> Iterator[str]:

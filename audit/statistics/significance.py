@@ -5,9 +5,12 @@ docs/audit-method.md gives each test with its source.
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 from statsmodels.stats.contingency_tables import cochrans_q
 
 from audit.statistics.intervals import LEVEL, Float64s
@@ -34,9 +37,41 @@ def independence_p(
 
     Fisher's exact test where an expected count is below 5, otherwise the chi-square test.
     """
-    arrays = np.broadcast_arrays(*(np.asarray(a) for a in (count, n, reference_count, reference_n)))
-    cells = zip(*(a.ravel() for a in arrays), strict=True)
-    return np.array([groups_p(cell[0::2], cell[1::2]) for cell in cells]).reshape(arrays[0].shape)
+    given = np.broadcast_arrays(count, n, reference_count, reference_n)
+    shape, (k, n1, k2, n2) = given[0].shape, (np.asarray(a, np.int64).ravel() for a in given)
+    hits, images = k + k2, n1 + n2
+    misses = images - hits
+    p = np.where((n1 == 0) | (n2 == 0), np.nan, 1.0)
+    # Where all are hits, or all are misses, nothing tells the groups apart.
+    open_ = (n1 > 0) & (n2 > 0) & (hits > 0) & (misses > 0)
+    least = np.minimum(n1, n2) * np.minimum(hits, misses) < _SMALL_EXPECTED * images
+    large = open_ & ~least
+    apart = (k * n2 - k2 * n1)[large].astype(np.float64)
+    around = np.prod([a[large].astype(np.float64) for a in (n1, n2, hits, misses)], axis=0)
+    p[large] = special.chdtrc(1, apart**2 * images[large] / around)
+    small = np.flatnonzero(open_ & least)
+    # One number for three margins, each of which is below two million.
+    margins = (n1[small] << 42) + (images[small] << 21) + hits[small]
+    for same in (small[margins == value] for value in np.unique(margins)):
+        first = same[0]
+        table = _fisher_p(int(n1[first]), int(images[first]), int(hits[first]))
+        p[same] = table[k[same] - max(0, hits[first] - n2[first])]
+    return p.reshape(shape)
+
+
+@lru_cache(maxsize=1 << 16)
+def _fisher_p(n: int, images: int, hits: int) -> Float64s:
+    """Returns Fisher's exact p, two-sided, of each count that n of the images can have of the hits.
+
+    It is the chance of all counts that are at most as likely, as in scipy, for all counts at once.
+    """
+    possible = np.arange(max(0, hits - (images - n)), min(n, hits) + 1)
+    chance = stats.hypergeom.pmf(possible, images, n, hits)
+    order = np.argsort(chance, kind="stable")
+    # Counts that are equally likely but for rounding are no less extreme than each other.
+    end = np.searchsorted(chance[order], chance * (1 + 1e-9), side="right")
+    p: Float64s = np.minimum(1.0, np.cumsum(chance[order])[end - 1])
+    return p
 
 
 def groups_p(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
@@ -50,13 +85,13 @@ def groups_p(counts: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
     counts, sizes = counts[sizes > 0], sizes[sizes > 0]
     if len(sizes) < 2:
         return float("nan")
+    if len(sizes) == 2:  # the same p as where the two are compared with each other
+        return float(independence_p(counts[0], sizes[0], counts[1], sizes[1]))
     table = np.stack([counts, sizes - counts])
     if (table.sum(axis=1) == 0).any():  # all are hits, or none is: nothing tells the groups apart
         return 1.0
     if stats.contingency.expected_freq(table).min() >= _SMALL_EXPECTED:
         return float(stats.chi2_contingency(table, correction=False).pvalue)
-    if len(sizes) == 2:
-        return float(stats.fisher_exact(table).pvalue)
     return _random_tables_p(counts, sizes)
 
 
@@ -117,3 +152,48 @@ def holm(p_values: npt.ArrayLike) -> Float64s:
     adjusted = np.empty_like(p_values)
     np.put_along_axis(adjusted, order, np.minimum(stepped, 1.0), axis=0)
     return adjusted
+
+
+def holm_against_rest(p_values: npt.ArrayLike) -> Float64s:
+    """Returns `holm` of the p of groups, each against all others; two groups are one comparison."""
+    p_values = np.asarray(p_values, np.float64)
+    return p_values if len(p_values) == 2 else holm(p_values)
+
+
+class StepDown(NamedTuple):
+    """What Westfall and Young's correction makes of h hypotheses.
+
+    Attributes:
+        adjusted: (h,) p over all of them; NaN where a hypothesis is not tested.
+        critical: a single one is rejected where its p is below this, whatever the others are.
+    """
+
+    adjusted: Float64s
+    critical: float
+
+
+def westfall_young(p_values: Float64s, chance: npt.NDArray[np.float32]) -> StepDown:
+    """Returns p adjusted over all hypotheses, whose dependence random tables show.
+
+    The chance that, where nothing differs, any hypothesis that is no more extreme than this one
+    has a p as small. Hypotheses that are always rejected together count as one, and so they should.
+
+    Args:
+        p_values: (h,) of the hypotheses; NaN is not tested.
+        chance: (draws, h) their p in tables drawn where nothing differs.
+
+    Source: Westfall and Young 1993, Resampling-Based Multiple Testing, algorithm 2.8 (minP).
+    """
+    adjusted = np.full(len(p_values), np.nan)
+    tested = np.flatnonzero(np.isfinite(p_values))
+    if not len(tested):
+        return StepDown(adjusted, ALPHA)
+    order = tested[np.argsort(p_values[tested], kind="stable")]
+    draws = len(chance)
+    smallest = np.minimum.accumulate(chance[:, order[::-1]], axis=1)[:, ::-1]
+    # Equal but for the rounding of float32 is as small.
+    as_small = (smallest <= p_values[order] * (1 + 1e-5)).sum(axis=0)
+    adjusted[order] = np.maximum.accumulate((1 + as_small) / (1 + draws))
+    rank = int(ALPHA * (1 + draws))  # so many draws may have a p as small
+    critical = float(np.sort(smallest[:, 0])[rank - 1]) if rank else 0.0
+    return StepDown(adjusted, critical)

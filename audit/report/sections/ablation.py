@@ -16,12 +16,21 @@ from audit.report.blocks import (
     side_by_side,
     table,
 )
-from audit.report.cells import Cell, claim_cell, few_tone, head, number, withheld, words
+from audit.report.cells import (
+    Cell,
+    adjusted_p_cell,
+    claim_cell,
+    few_tone,
+    head,
+    number,
+    withheld,
+    words,
+)
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Name
 from audit.report.names import group_name, policy_title
 from audit.report.plots.bars import BarPair, bars
-from audit.report.shown_numbers import count, count_of, p_value, points_line, rate_line
+from audit.report.shown_numbers import count, count_of, points_line, rate_line
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.results import Results
 
@@ -50,8 +59,11 @@ def ablation_section(results: Results) -> Iterator[Block]:
         yield paragraph(
             "Each line is the label set with one change, on the same images. The most moved "
             "group is the one, of those with enough images, whose share flagged changes most. "
-            "It is picked after the fact, so its change is biased away from zero. p is "
-            "corrected by Holm over all changes and all groups of a sensitive feature."
+            "Of several that tie it is the first. It is picked after the fact, so its change is "
+            "biased away from zero, and so is that of the change that moves most. p is adjusted "
+            "over all that this report tests; below it is p within its family, all changes and all "
+            "groups of a sensitive feature. Each interval is of one change by itself. Changes that "
+            "change nothing are not counted; they are listed under what was not tried."
         )
     policies = grouped(flags, lambda row: row.policy)
     for i, (policy, own) in enumerate(policies.items()):
@@ -116,7 +128,7 @@ def _ablation_cells(row: Ablation) -> list[Cell]:
         number(count(row.entered), tone=tone),
         number(count(row.left), tone=tone),
         withheld() if tone else number(*points_line(row.net, row.net_low, row.net_high)),
-        withheld() if tone else number(p_value(row.p_adjusted)),
+        withheld() if tone else adjusted_p_cell(row.p_report, row.p_adjusted),
         claim_cell(row.claim, row.support),
     ]
 

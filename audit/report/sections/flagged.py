@@ -18,11 +18,13 @@ from audit.report.blocks import (
     side_by_side,
     table,
 )
-from audit.report.cells import Cell, head, rate_cell, words
+from audit.report.cells import Cell, head, number, rate_cell, words
 from audit.report.grouping import grouped, is_crossed
+from audit.report.inline import Code
 from audit.report.names import group_name, metric_name, named_metrics, policy_title
 from audit.report.plots.forest import forest
 from audit.report.plots.heatmap import heatmap, heatmap_cells
+from audit.report.shown_numbers import count
 from audit.results.results import Results
 from audit.results.rows import Rate
 
@@ -50,6 +52,7 @@ def flagged_section(results: Results) -> Iterator[Block]:
             "also a false positive rate.",
             tone="note",
         )
+    yield from _common_images_blocks(results)
     metrics = named_metrics(results, (rate.metric for rate in results.rates))
     groups = grouped((rate for rate in results.rates if rate.metric in metrics), lambda r: r.by)
     whole = groups.pop(OVERALL, [])
@@ -63,6 +66,38 @@ def flagged_section(results: Results) -> Iterator[Block]:
     for place, (by, rates) in enumerate(features.items()):
         yield Heading(f"By {by}")
         yield from _flagged_blocks_by_feature(results, by, rates, whole, place)
+
+
+def _common_images_blocks(results: Results) -> Iterator[Block]:
+    """Yields on which images the rates that need the truth are compared, where policies differ."""
+    several = len(results.header.policies) > 1
+    if several and results.kind != "compare" and not results.header.dataset.benign:
+        yield paragraph(
+            "Each policy is by itself here: its labels make other truths known than those of "
+            "another, so that rates which need the truth can be of other images. ",
+            Code("audit compare"),
+            " compares them on the same ones.",
+            tone="note",
+        )
+    rows = [row for row in results.common_images if row.n or row.common]
+    if any(row.n != row.common for row in rows):
+        yield paragraph(
+            "Rates that need the truth are compared on the images whose truth all policies know, "
+            "and agree on. Images of which two policies say the opposite are left out.",
+            tone="note",
+        )
+        cells = [
+            [
+                head(metric_name(row.metric)),
+                words(policy_title(results, row.policy)),
+                number(count(row.common)),
+                number(count(row.n)),
+                number(count(row.contradicted)),
+            ]
+            for row in rows
+        ]
+        columns = ("Rate", "Policy", "Compared", "By itself", "Contradicted")
+        yield table("Images of known truth", columns, cells)
 
 
 def _flagged_blocks_by_feature(
@@ -111,8 +146,8 @@ def flagged_intersections_section(results: Results) -> Iterator[Block]:
     if not flags:
         return
     yield paragraph(
-        "A group can be treated alike on each sensitive feature and still not where two of them "
-        "meet. Cells with too few images are hatched and make no claim."
+        "A difference can lie where two sensitive features meet, and in neither of them alone. "
+        "Cells with too few images are hatched and make no claim."
     )
     # Pairs come first, then intersections of more.
     by_depth = sorted(grouped(flags, lambda r: r.by).items(), key=lambda at: at[0].count(CROSS) > 1)

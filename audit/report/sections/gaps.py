@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from audit.metrics.rates import FLAG
 from audit.report.blocks import Block, Table, folded, paragraph, table
-from audit.report.cells import Cell, claim_cell, head, number, stacked, withheld
+from audit.report.cells import Cell, adjusted_p_cell, claim_cell, head, number, stacked, withheld
 from audit.report.grouping import grouped, is_crossed
-from audit.report.inline import Name, Tag
+from audit.report.inline import Line, Name, Tag
 from audit.report.names import metric_name, named_metrics, policy_title
 from audit.report.shown_numbers import count, count_of, p_value, points_line, ratio_line
 from audit.results.results import Results
@@ -23,7 +23,14 @@ _WARNING = (
 _RATIOS = (
     "Ratio: highest rate over lowest. Pass ratio: the share not flagged in the group flagged most, "
     "over that in the group flagged least. A pass ratio near 1 can hide a large ratio of flags. "
-    "p: for the hypothesis that all compared groups have one rate."
+    "p: one test of all compared groups, by itself; it claims nothing, as it is not corrected."
+)
+
+_CLAIMS = (
+    "Each group against all images. p is adjusted over all that this report tests, and a "
+    "difference stands where it is below 0.05. Below it is p within its family: the groups of a "
+    "sensitive feature, for one policy and rate. Each interval is of one comparison by itself, so "
+    "it can leave out 0, or a ratio of 1, where no claim is made."
 )
 
 _GAP = ("By", "Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "Groups")
@@ -39,9 +46,9 @@ def gaps_section(results: Results) -> Iterator[Block]:
         yield paragraph(_RATIOS)
     for policy, own in shown.items():
         name = policy_title(results, policy)
-        if flags := [_gap_cells(gap) for gap in own if gap.metric == FLAG]:
+        if flags := [_gap_cells(results, gap) for gap in own if gap.metric == FLAG]:
             yield table(f"Widest gaps in the share flagged, {name}", _GAP, flags)
-        if others := [_gap_cells(gap) for gap in own if gap.metric != FLAG]:
+        if others := [_gap_cells(results, gap) for gap in own if gap.metric != FLAG]:
             yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
     if results.equalized_odds:
         yield paragraph(
@@ -51,7 +58,7 @@ def gaps_section(results: Results) -> Iterator[Block]:
         yield _equalized_odds_gap_table(results)
 
 
-def _gap_cells(gap: Gap) -> list[Cell]:
+def _gap_cells(results: Results, gap: Gap) -> list[Cell]:
     name = head(gap.by) if gap.metric == FLAG else head(gap.by, metric_name(gap.metric))
     compared = stacked(
         (count(gap.compared),), (Tag("others too few", "few"),) if gap.left_out else ()
@@ -61,14 +68,27 @@ def _gap_cells(gap: Gap) -> list[Cell]:
         return [name, *[lost] * 5, number(p_value(gap.p)), compared]
     return [
         name,
-        stacked((Name(gap.worst),), count_of(gap.worst_count, gap.worst_n)),
-        stacked((Name(gap.best),), count_of(gap.best_count, gap.best_n)),
+        _gap_end_cell(results, gap, gap.worst, (gap.worst_count, gap.worst_n)),
+        _gap_end_cell(results, gap, gap.best, (gap.best_count, gap.best_n)),
         number(*points_line(gap.difference, gap.difference_low, gap.difference_high)),
         number(*ratio_line(gap.ratio, gap.ratio_low, gap.ratio_high)),
         number(*ratio_line(gap.pass_ratio, gap.pass_ratio_low, gap.pass_ratio_high)),
         number(p_value(gap.p)),
         compared,
     ]
+
+
+def _gap_end_cell(results: Results, gap: Gap, group: str, counted: tuple[int, int]) -> Cell:
+    """Returns a group at one end of a gap, and how many others have its rate."""
+    hits, n = counted
+    tied = sum(
+        rate.count * n == hits * rate.n
+        for rate in results.rates
+        if (rate.policy, rate.by, rate.metric) == (gap.policy, gap.by, gap.metric)
+        if rate.support != "suppressed" and rate.group != group
+    )
+    others: Line = ("and ", count(tied), " more at that rate") if tied else ()
+    return stacked((Name(group),), count_of(*counted), others)
 
 
 def _equalized_odds_gap_table(results: Results) -> Table:
@@ -89,10 +109,7 @@ def gaps_to_overall_section(results: Results) -> Iterator[Block]:
     metrics = named_metrics(results, (row.metric for row in results.differences))
     shown = [row for row in results.differences if row.metric in metrics]
     if shown:
-        yield paragraph(
-            "Each group against all images. p is corrected by Holm over the groups of a sensitive "
-            "feature; a difference stands where that p is below 0.05. Otherwise no claim is made."
-        )
+        yield paragraph(_CLAIMS)
     for policy, own in grouped(shown, lambda row: row.policy).items():
         yield from _gaps_to_overall_blocks(policy_title(results, policy), own)
 
@@ -125,7 +142,7 @@ def _gap_to_overall_cells(row: Difference) -> list[Cell]:
         figures = [
             number(*points_line(row.difference, row.difference_low, row.difference_high)),
             number(*ratio_line(row.ratio, row.ratio_low, row.ratio_high)),
-            number(p_value(row.p_adjusted)),
+            adjusted_p_cell(row.p_report, row.p_adjusted),
         ]
     return [
         head(row.group, row.by, *rate),

@@ -9,7 +9,7 @@ from audit.report.cells import Cell, group_head, head, number, words
 from audit.report.csv_tables import csv_tables
 from audit.report.inline import Code, Line
 from audit.report.names import policy_title
-from audit.report.shown_numbers import count, plain, whole_percent
+from audit.report.shown_numbers import count, p_value, plain, whole_percent
 from audit.results.left_out import left_out_features, left_out_summary
 from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
 
@@ -29,8 +29,9 @@ _TERMS = (
     ),
     (
         "Adjusted p",
-        "Corrected by Holm for how many groups were looked at. A claim stands where it is below "
-        "0.05. Without a claim nothing is known; that is not proof of equal treatment.",
+        "Adjusted over all that this report tests. A claim stands where it is below 0.05. In its "
+        "family: corrected by Holm for how many groups, or changes, were looked at there, as a "
+        "description. Without a claim nothing is known; that is not proof of equal treatment.",
     ),
     (
         "Undefined",
@@ -72,6 +73,7 @@ def method_facts_section(results: Results) -> Iterator[Block]:
         ("Looked at", _method_looking_lines(header)),
         ("Groups looked at", ((", ".join(header.by) or "none",),)),
         ("Confidence", ((whole_percent(header.confidence), " of every interval"),)),
+        ("Correction", _method_correction_lines(results)),
         ("Seed", ((plain(header.seed),),)),
     )
     yield Terms(terms)
@@ -103,6 +105,17 @@ def _method_model_lines(header: Header) -> tuple[Line, ...]:
         ("fingerprint ", Code(model.fingerprint)),
         ("preprocessing ", Code(model.preprocessing)),
         (f"{model.dtype} on {model.device}, logit scale ", plain(header.logit_scale), *bias),
+    )
+
+
+def _method_correction_lines(results: Results) -> tuple[Line, ...]:
+    made = results.correction
+    if made is None:
+        return (("nothing was tested",),)
+    return (
+        ("one over all that is tested: ", count(made.hypotheses), " hypotheses"),
+        ("Westfall and Young's, by ", count(made.draws), " tables in which nothing differs"),
+        ("claimed whatever the others are: a p below ", p_value(made.critical_p)),
     )
 
 

@@ -20,9 +20,9 @@ def power_section(results: Results) -> Iterator[Block]:
     shown = [row for row in results.power if not is_crossed(row.by)]
     if shown:
         yield paragraph(
-            "The smallest rise above the rate of all other images that a group of its size "
-            "would show in four audits of five. No claim on a group does not mean that it is "
-            "treated alike: a smaller disparity would not have been seen."
+            "The smallest rise above the rate of all other images that would be claimed in about "
+            "four of five such audits, for a group of its size. No claim on a group does not mean "
+            "that there is none: a smaller disparity would seldom have been seen."
         )
         yield _power_table(results, shown)
     if results.insufficient:

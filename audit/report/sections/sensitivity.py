@@ -89,7 +89,7 @@ def _wording_sensitivity_cell(row: Wording | None) -> Cell:
 
 def _wording_sensitivity_orders(name: str, rows: Sequence[Wording]) -> Table:
     """Returns how far the order of a sensitive feature's groups depends on the wording."""
-    found = {(row.kind, row.by): row for row in rows if row.by != OVERALL}
+    found = {(row.kind, row.by): row for row in rows if row.by != OVERALL and row.wordings > 1}
     cells = [
         [
             head(by),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.report.blocks import (
     Block,
     Figure,
@@ -16,13 +16,24 @@ from audit.report.blocks import (
     side_by_side,
     table,
 )
-from audit.report.cells import Cell, claim_cell, few_tone, group_head, number, stacked, withheld
+from audit.report.cells import (
+    Cell,
+    adjusted_p_cell,
+    claim_cell,
+    few_tone,
+    group_head,
+    number,
+    stacked,
+    withheld,
+)
 from audit.report.grouping import PolicyPair, grouped_by_pair, is_crossed
 from audit.report.names import metric_name, named_metrics, pair_title, policy_title
 from audit.report.plots.dumbbell import dumbbell
 from audit.report.shown_numbers import count, count_of, p_value, points_line, rate_line
 from audit.results.results import Results
 from audit.results.rows import Shift
+
+_KNOWN = (FALSE_POSITIVE, TRUE_POSITIVE)
 
 _COLUMNS = (
     *("Group", "Before", "After", "Entered", "Left"),
@@ -36,8 +47,10 @@ def shifts_section(results: Results) -> Iterator[Block]:
         yield paragraph(
             "Entered: images that only the second label set flags. Left: images that only the "
             "first flags. Net: entered less left, as a share of the group; to the rest: less "
-            "the net of all other images. p is McNemar's exact test, corrected by Holm over "
-            "the groups of a sensitive feature."
+            "the net of all other images. p is McNemar's exact test, adjusted over all that this "
+            "report tests; below it is p within its family, the groups of a sensitive feature. "
+            "Each interval is of one change by itself, so it can leave out 0 where no claim is "
+            "made."
         )
         yield from _shift_blocks(results, rows, "shift")
     yield from _shift_agreements(results)
@@ -57,6 +70,9 @@ def matched_shifts_section(results: Results) -> Iterator[Block]:
 def _shift_blocks(results: Results, rows: Sequence[Shift], key: str) -> Iterator[Block]:
     for i, (pair, own) in enumerate(grouped_by_pair(results, rows).items()):
         yield Heading(pair_title(results, *pair))
+        if of_truth := [r for r in own if r.metric in _KNOWN and not is_crossed(r.by)]:
+            caption = "True and false positives, on the images whose truth all policies know"
+            yield _shift_table(caption, of_truth)
         flags = [row for row in own if row.metric == FLAG]
         yield from side_by_side(_shift_dumbbells(results, pair, flags, f"{key}-{i}"))
         if main := [row for row in flags if not is_crossed(row.by)]:
@@ -64,7 +80,11 @@ def _shift_blocks(results: Results, rows: Sequence[Shift], key: str) -> Iterator
         if crossed := [row for row in flags if is_crossed(row.by)]:
             yield folded(_shift_table("Share flagged by intersection", crossed), "By intersection")
         metrics = named_metrics(results, (row.metric for row in own if row.metric != FLAG))
-        moved = [row for row in own if row.metric in metrics and row.entered + row.left]
+        moved = [
+            row
+            for row in own
+            if row.metric in metrics and row.metric not in _KNOWN and row.entered + row.left
+        ]
         if others := [row for row in moved if not is_crossed(row.by)]:
             caption = "Other rates that moved: overall and by sensitive feature"
             yield folded(_shift_table(caption, others))
@@ -103,7 +123,7 @@ def _shift_cells(row: Shift) -> list[Cell]:
                 points_line(row.net, row.net_low, row.net_high),
                 () if row.by == OVERALL else ("to the rest ", *to_rest),
             ),
-            number(p_value(row.p_adjusted)),
+            adjusted_p_cell(row.p_report, row.p_adjusted),
         ]
     return [
         group_head(row.by, row.group, *rate),
@@ -119,8 +139,11 @@ def _shift_agreements(results: Results) -> Iterator[Block]:
     shown = [r for r in results.agreements if r.metric == FLAG and not is_crossed(r.by)]
     if not shown:
         return
-    yield Heading("Do all label sets flag alike?")
-    yield paragraph("Cochran's Q over all label sets; with two of them it is McNemar's test.")
+    yield Heading("Do all label sets flag the same images?")
+    yield paragraph(
+        "Cochran's Q over all label sets; with two of them it is McNemar's test. It claims "
+        "nothing, as it is not corrected over the report."
+    )
     cells = [
         [
             group_head(row.by, row.group),

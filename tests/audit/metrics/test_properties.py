@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import Groups, overall_group
+from audit.datasets.dataset import Groups, Marks, overall_group
 from audit.metrics.ablation import ablation_carried_table, ablation_table, run_ablation
-from audit.metrics.claims import claimed
+from audit.metrics.chance import Hypotheses, SwapChance
+from audit.metrics.claims import report_claims
 from audit.metrics.disparity import differences_between_groups, differences_to_overall, widest_gaps
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import Predictions, predict
@@ -230,7 +231,11 @@ def test_a_policy_against_itself_shifts_nothing_and_proves_nothing(drawn: DrawnA
         assert (found["p"] == 1).all()
         assert (found["p_adjusted"].isna() == (found["support"] == "suppressed")).all()
         assert (found["p_adjusted"].dropna() == 1).all()
-    assert not claimed([table])[0]["claim"].any()
+    changes: dict[tuple[str, ...], tuple[Marks, Marks]] = {
+        (name,): marks for name, marks in shift_marks(said, said).items()
+    }
+    test = Hypotheses(table, SwapChance(changes, drawn.parts))
+    assert not report_claims([test], len(said)).tables[0]["claim"].any()
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, true_positive_rate
+from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
 from audit.datasets.dataset import OVERALL, Dataset, Groups, overall_group
@@ -23,6 +24,7 @@ from audit.metrics.rates import (
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
 from audit.metrics.truth import meant_labels, truth_of
 from audit.statistics.intervals import wilson
+from audit.statistics.significance import independence_p
 from audit.statistics.support import support_of
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import (
@@ -261,23 +263,31 @@ def test_a_threshold_of_the_sweep_flags_what_a_policy_with_that_threshold_flags(
     assert (table["rate"] <= table["high"]).all()
 
 
-def test_the_smallest_difference_is_that_of_the_arcsine_formula() -> None:
-    # Power 0.8, two-sided 0.05: the normal quantiles 1.959964 and 0.841621.
-    for n, rest_count, rest_n in [(100, 20, 1000), (30, 5, 10000), (2085, 200, 8869)]:
-        half = (1.959964 + 0.841621) * math.sqrt(1 / n + 1 / rest_n) / 2
-        rate = rest_count / rest_n
-        expected = math.sin(math.asin(math.sqrt(rate)) + half) ** 2 - rate
-        assert smallest_difference(n, rest_count, rest_n) == pytest.approx(expected, abs=2e-6)
-    assert math.isnan(smallest_difference(1, 1, 2))  # not even a rate of 1
-    assert math.isnan(smallest_difference(0, 1, 2))
-    assert math.isnan(smallest_difference(5, 0, 0))
+def test_the_smallest_difference_is_where_four_counts_of_five_are_claimed() -> None:
+    n, rest_count, rest_n, critical = 100, 200, 1000, 0.01
+    rate = rest_count / rest_n
+    found = smallest_difference(n, rest_count, rest_n, critical)
+    claimed = [
+        sum(
+            stats.binom.pmf(k, n, rate + found)
+            for k in range(n + 1)
+            if k / n > other / rest_n and independence_p(k, n, other, rest_n) < critical
+        )
+        for other in stats.binom.ppf((np.arange(9) + 0.5) / 9, rest_n, rate)
+    ]
+    assert np.mean(claimed) == pytest.approx(0.8, abs=1e-9)
+    assert smallest_difference(n, rest_count, rest_n, critical / 100) > found
+    assert math.isnan(smallest_difference(5, 30, 1000, 1e-9))  # not even a rate of 1
+    assert math.isnan(smallest_difference(0, 10, 20, 0.05))
+    assert math.isnan(smallest_difference(50, 2, 1000, 0.05))
 
 
 def test_power_compares_each_group_with_all_other_images() -> None:
     predictions, groups = _random(300), group_of([0] * 200 + [1] * 100)
-    table = power_table(rate_table(predictions, [overall_group(300), groups]))
+    table = power_table(rate_table(predictions, [overall_group(300), groups]), 0.01)
     counts = groups.count(predictions.flagged).tolist()
     assert table["group"].tolist() == ["a", "b"]
     assert table["smallest_difference"].tolist() == [
-        smallest_difference(200, counts[1], 100), smallest_difference(100, counts[0], 200)
+        smallest_difference(200, counts[1], 100, 0.01),
+        smallest_difference(100, counts[0], 200, 0.01),
     ]  # fmt: skip

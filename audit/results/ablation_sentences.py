@@ -1,0 +1,92 @@
+"""What single changes of a label set do, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from audit.datasets.dataset import OVERALL
+from audit.metrics.rates import FLAG
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.finding import CORRECTED
+from audit.results.formatting import images, moved, net_of_10000, percent
+from audit.results.results import PolicyRecord
+from audit.statistics.intervals import LEVEL, paired_difference, simultaneous
+from audit.statistics.support import SUPPRESSED_BELOW
+
+
+def carried_sentences(carried: Iterable[Carried]) -> Iterator[str]:
+    """Yields which label of each category fires most of its hits alone."""
+    top: dict[str, Carried] = {}
+    for row in carried:
+        if row.n and row.count > (top[row.category].count if row.category in top else 0):
+            top[row.category] = row
+    for row in top.values():
+        hits = "hit" if row.n == 1 else "hits"
+        share = "" if row.n < SUPPRESSED_BELOW else f" ({percent(row.share)})"
+        yield (
+            f"In {row.category}, the label {row.label} alone carries {row.count:,} of {row.n:,} "
+            f"{hits}{share}."
+        )
+
+
+def held_out_sentences(halves: Sequence[SplitHalf]) -> Iterator[str]:
+    """Yields what the change that was chosen on one half of the images makes on the other."""
+    for chosen in (half for half in halves if half.half == "chosen on"):
+        [held] = [h for h in halves if h.half == "held out" and h.policy == chosen.policy]
+        if chosen.left <= chosen.entered:
+            yield (
+                f"None of {_changes(chosen.searched)} that were searched lowers the flags on the "
+                f"half of the images that they were tried on ({images(chosen.n)})."
+            )
+            continue
+        yield (
+            f"Chosen among {chosen.searched} on one half of the images, `{held.change}` lowers "
+            f"the flags most there; on the other half, of {images(held.n)}, "
+            f"{moved(held.entered, held.left)}: "
+            f"{net_of_10000(held.net, held.net_low, held.net_high)}."
+        )
+
+
+def _changes(count: int) -> str:
+    return f"{count:,} change{'' if count == 1 else 's'}"
+
+
+def largest_move_sentences(policy: PolicyRecord, ablations: Iterable[Ablation]) -> Iterator[str]:
+    """Yields the change with the largest move of the flags, with an interval for all of them."""
+    acting = {label.id for label in policy.labels if label.action in ("review", "block")}
+    own = [
+        row
+        for row in ablations
+        if (row.policy, row.by, row.metric) == (policy.name, OVERALL, FLAG)
+        # That there are fewer flags without a label that flags says nothing.
+        if not (row.kind == "without" and row.change in acting)
+    ]
+    if not own:
+        return
+    of = f"Of {_changes(len(own))} of other labels and of wording"
+    if not any(row.entered + row.left for row in own):
+        yield f"{of}, none lets an image come to be flagged or no longer be, of {own[0].n:,}."
+        return
+    furthest = max(abs(row.net or 0.0) for row in own)
+    top, *tied = [row for row in own if abs(row.net or 0.0) == furthest]
+    too = f" (as does {len(tied)} more)" if len(tied) == 1 else ""
+    too = f" (as do {len(tied)} more)" if len(tied) > 1 else too
+    yield (
+        f"{of}, `{top.kind} {top.change}` shows the largest net move of the flags{too}; "
+        f"{_largest_move(top, len(own))}."
+    )
+
+
+def _largest_move(top: Ablation, searched: int) -> str:
+    counts = f"of {images(top.n)}, {moved(top.entered, top.left)}"
+    if top.support == "suppressed":
+        return f"{counts}, too few images for a claim"
+    low, high = paired_difference(top.entered, top.left, top.n, simultaneous(LEVEL, searched))
+    net = f"{counts}: {net_of_10000(top.net, float(low), float(high))}"
+    shown = "" if top.claim else f", which is not shown to be more than chance, {CORRECTED}"
+    if searched == 1:
+        return f"{net}{shown}"
+    return (
+        f"{net}, an interval that holds for all of them together{shown}; the largest of many "
+        "looks larger than it is"
+    )

@@ -1,0 +1,139 @@
+"""What changes from one label set to another, in words: each sentence makes the claim of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence, Set
+
+from audit.datasets.dataset import CROSS, OVERALL
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.results.finding import CORRECTED, Finding, certainty, strongest_of
+from audit.results.formatting import images, moved, net_of_10000
+from audit.results.rows import CommonImages, Shift
+
+#: Up to this many groups that are shown to change are named; of more, only the number is said.
+_NAMED = 6
+
+#: Which images a change of a rate that needs the truth is counted on.
+_KNOWN = {FALSE_POSITIVE: "should not be flagged", TRUE_POSITIVE: "should be flagged"}
+
+#: What a group is shown to change in.
+_IN = {
+    FLAG: "the share flagged",
+    FALSE_POSITIVE: "false positives",
+    TRUE_POSITIVE: "true positives",
+}
+
+
+def truth_changes(first: str, shifts: Sequence[Shift]) -> Iterator[str]:
+    """Yields how many true and false positives come and go, on the images of known truth."""
+    for row in shifts:
+        if row.by == OVERALL and row.metric in _KNOWN and not row.matched:
+            yield (
+                f"From {first} to {row.after_policy}, of {images(row.n)} that "
+                f"{_KNOWN[row.metric]} under both, {_shift_counts(row)}."
+            )
+
+
+def flag_changes(first: str, shifts: Sequence[Shift]) -> Iterator[str]:
+    """Yields how many images come to be flagged, and how many no longer are."""
+    for row in shifts:
+        if row.by == OVERALL and row.metric == FLAG and not row.matched:
+            yield f"From {first} to {row.after_policy}, of {images(row.n)}, {_shift_counts(row)}."
+
+
+def _shift_counts(row: Shift) -> str:
+    counts = moved(row.entered, row.left)
+    if row.support == "suppressed":
+        return f"{counts}, too few images for a claim"
+    net = f"{counts}: {net_of_10000(row.net, row.net_low, row.net_high)}"
+    if row.claim or not row.entered + row.left:
+        return net
+    return f"{net}, which is not shown to be more than chance, {CORRECTED}"
+
+
+def common_images_sentences(common: Sequence[CommonImages]) -> Iterator[str]:
+    """Yields how many images the rates that need the truth are compared on, where some are not."""
+    for metric, kind in _KNOWN.items():
+        rows = [row for row in common if row.metric == metric]
+        if not any(row.n > row.common for row in rows):
+            continue
+        alone = " and ".join(f"{row.n:,} under {row.policy}" for row in rows)
+        against = max(row.contradicted for row in rows)
+        opposite = f" (of {images(against)} another policy says the opposite)" if against else ""
+        if shared := rows[0].common:
+            they = "it" if shared == 1 else "they"
+            known = f"Every policy knows of {images(shared)} that {they} {kind}, and only on these"
+            yield f"{known} is that compared: by itself, {alone}{opposite}."
+        else:
+            yield (
+                f"Of no image every policy knows that it {kind}, so that is not compared: by "
+                f"itself, {alone}{opposite}."
+            )
+
+
+def group_changes(name: str, shifts: Sequence[Shift], categories: Set[str]) -> Iterator[Finding]:
+    """Yields which groups are shown to change under a policy, and in what none is.
+
+    Args:
+        name: of the policy.
+        shifts: of all policies.
+        categories: those that the first policy has too; another comes or goes with its name.
+    """
+    own = [row for row in shifts if row.after_policy == name and row.by != OVERALL]
+    unshown = []
+    for metric, what in _IN.items():
+        rows = [row for row in own if row.metric == metric and not row.matched]
+        if claims := [row for row in rows if row.claim]:
+            text = f"Shown to change in {what} under {name}, most first: {_changed_groups(claims)}."
+            yield Finding(text, claimed=True)
+        elif rows:
+            unshown.append(what)
+    shared = {f"category:{category}" for category in categories}
+    yield from _strongest_change_in_a_category(name, own, shared)
+    if claims := [row for row in own if row.matched and row.claim]:
+        text = (
+            f"At one overall flag rate, shown to be flagged otherwise under {name}, most first: "
+            f"{_changed_groups(claims)}."
+        )
+        yield Finding(text, claimed=True)
+    if unshown:
+        text = (
+            f"No group is shown to change in {' or '.join(unshown)} under {name}, {CORRECTED}; "
+            "that is not proof that none does."
+        )
+        yield Finding(text, claimed=False)
+
+
+def _changed_groups(claims: Sequence[Shift]) -> str:
+    ordered = sorted(claims, key=lambda row: (CROSS in row.by, -abs(row.net or 0.0)))
+    named = [
+        f"{row.by} {row.group} ({row.entered:,} entered, {row.left:,} left, of {row.n:,})"
+        for row in ordered[:_NAMED]
+    ]
+    more = len(claims) - _NAMED
+    return ", ".join(named) + (f" and {more} more group{'' if more == 1 else 's'}" * (more > 0))
+
+
+def _strongest_change_in_a_category(
+    name: str, own: Sequence[Shift], shared: Set[str]
+) -> Iterator[Finding]:
+    flags = {_shift_of_group(row) for row in own if row.metric == FLAG and not row.matched}
+    claims = [
+        row
+        for row in own
+        if row.claim and row.metric in shared
+        # A category that holds all flags of a group says nothing new of it.
+        if _shift_of_group(row) not in flags
+    ]
+    if claims:
+        top = min(claims, key=certainty)
+        text = (
+            f"Shown to change in the share flagged as {top.metric.partition(':')[2]} under {name}: "
+            f"{top.by} {top.group}, {top.before_count:,} before and {top.after_count:,} after, of "
+            f"{top.n:,}{strongest_of(len(claims))}."
+        )
+        yield Finding(text, claimed=True)
+
+
+def _shift_of_group(row: Shift) -> tuple[str | int, ...]:
+    return row.by, row.group, row.before_count, row.after_count, row.entered, row.left

@@ -5,9 +5,9 @@ from __future__ import annotations
 from audit.audits.subject import Named, Subject
 from audit.errors import LimitsError
 from audit.gate.checks import check_limits
-from audit.gate.figures import gate_counts, gate_marks
+from audit.gate.figures import gate_counts, gate_marks, recall_marks
 from audit.gate.limits import Limits, refuse_unknown_groups
-from audit.gate.report import GateReport
+from audit.gate.report import GateReport, left_out_rows
 
 
 def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:
@@ -28,6 +28,7 @@ def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:
     predictions = subject.predict(named.policies)
     ends = predictions[0], predictions[-1]
     new, old = (gate_marks(each, limits.metric) for each in ends)
+    found = recall_marks(predictions[0])
     unchanged = ends[0].policy.sha256 == ends[1].policy.sha256
     checks = [
         check
@@ -37,6 +38,8 @@ def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:
             gate_counts(part, new, old, limits, shared=True),
             limits,
             unchanged=unchanged,
+            recall=gate_counts(part, found, found, limits),
         )
     ]
-    return GateReport(subject.header(named), limits, tuple(checks))
+    left_out = tuple(row for part in parts for row in left_out_rows(part))
+    return GateReport(subject.header(named), limits, tuple(checks), left_out)

@@ -3,7 +3,7 @@
 To pass, every group (or pair of groups) must be shown to keep to the limit: its whole interval must
 do so. Since all of them must, this needs no correction (an intersection-union test). To fail, one
 of them must be shown to break the limit, at a level corrected for how many there are. Anything else
-is too little data.
+is too little data, and so is an answer that the images that were left out could turn.
 """
 
 from __future__ import annotations
@@ -18,15 +18,27 @@ from audit.gate.figures import (
     GateCounts,
     GateFigures,
     gap_figures,
+    miss_figures,
     pass_ratio_figures,
     rate_figures,
     ratio_figures,
     regression_figures,
 )
-from audit.gate.limits import LIMITS, Limits
-from audit.statistics.intervals import share
+from audit.gate.limits import LIMITS, RECALL_LIMITS, Limits
+from audit.gate.reasons import (
+    beyond_reason,
+    left_out_reason,
+    no_truth_reason,
+    nothing_found_reason,
+    too_few_reason,
+    unbounded_reason,
+)
+from audit.metrics.rates import FLAG, TRUE_POSITIVE
+from audit.statistics.intervals import LEVEL, Interval
 
 Status = Literal["pass", "fail", "insufficient data"]
+
+_NAN = float("nan")
 
 
 @dataclass(frozen=True)
@@ -40,9 +52,16 @@ class Check:
         status: what was shown.
         group: the group, or pair of groups, that comes nearest to the limit or breaks it most.
         value: its figure.
-        low, high: its 95 % interval.
+        low, high: the interval that decided: of a fail the one that is corrected for how many
+            groups, or pairs, there are.
         n: images of the smallest group that was checked.
         reason: why there is too little data, if there is.
+        level: the level of the interval.
+        metric: the rate that is limited.
+        missing: images that were left out of the group, or of the two; the interval is over
+            whatever they may be.
+        least, most: the figure if none of these count, and if all do; of two groups those of the
+            one count and those of the other do not.
     """
 
     limit: str
@@ -55,6 +74,11 @@ class Check:
     high: float
     n: int
     reason: str = ""
+    level: float = LEVEL
+    metric: str = FLAG
+    missing: int = 0
+    least: float = _NAN
+    most: float = _NAN
 
 
 def worst_status(checks: Sequence[Check]) -> Status:
@@ -68,7 +92,12 @@ def worst_status(checks: Sequence[Check]) -> Status:
 
 
 def check_limits(
-    counts: GateCounts, shared: GateCounts, limits: Limits, *, unchanged: bool
+    counts: GateCounts,
+    shared: GateCounts,
+    limits: Limits,
+    *,
+    unchanged: bool,
+    recall: GateCounts,
 ) -> Iterator[Check]:
     """Yields the check of each limit on one sensitive feature.
 
@@ -77,67 +106,147 @@ def check_limits(
         shared: of the images that new policy and baseline can both count.
         limits: what is checked.
         unchanged: whether new policy and baseline are the same, so that there is no regression.
+        recall: of the images that the new policy should flag.
     """
     for limit in LIMITS:
-        allowed = getattr(limits, limit)
-        if allowed is not None:
-            of = shared if limit == "regression" else counts
-            yield _check_of_limit(limit, allowed, of, unchanged=unchanged)
+        if (allowed := getattr(limits, limit)) is None:
+            continue
+        metric, of = limits.metric, shared if limit == "regression" else counts
+        if limit in RECALL_LIMITS:
+            metric, of = TRUE_POSITIVE, recall
+        yield _Question(limit, metric, allowed, unchanged).check(of)
 
 
-def _check_of_limit(limit: str, allowed: float, counts: GateCounts, *, unchanged: bool) -> Check:
-    needed = 1 if limit in ("worst_group_rate", "regression") else 2
-    if len(counts.names) < needed:
-        reason, nan = _check_reason(counts, False) or "there are too few groups", float("nan")
+@dataclass(frozen=True)
+class _Question:
+    """One limit on one metric, before it is put to counts."""
+
+    limit: str
+    metric: str
+    allowed: float
+    unchanged: bool
+
+    @property
+    def highest(self) -> float:
+        """The highest figure that is allowed; of a limit from below, that of the inverse."""
+        return self._inverse(self.allowed)
+
+    def check(self, counts: GateCounts) -> Check:
+        """Returns what the counts show whatever the images were that were left out."""
+        needed = 2 if self.limit in _OF_PAIRS else 1
+        if len(counts.names) < needed:
+            return self._unanswered(counts)
+        if self.limit == "regression" and self.unchanged:  # it changes no image
+            group, n = "every group (the policy is the baseline)", int(counts.n.min())
+            return Check(self.limit, counts.by, self.allowed, "pass", group, 0.0, 0.0, 0.0, n)
+        found = _FIGURES[self.limit](counts)
+        status, at = self._status(counts, found)
+        if not counts.missing.any():
+            return self._answer(counts, found, status, at)
+        known = counts.without_missing
+        seen, nearest = self._status(known, _FIGURES[self.limit](known))
+        if seen == status:
+            return self._answer(counts, found, status, at)
+        at = nearest if seen == "fail" else at
+        answer = self._answer(counts, found, "insufficient data", at)
+        ends = answer.least, answer.most
+        reason = left_out_reason(self.limit, counts, found.groups[at], ends, seen)
+        return replace(answer, reason=reason)
+
+    def _status(self, counts: GateCounts, found: GateFigures) -> tuple[Status, int]:
+        """Returns what is shown, and which figure says so."""
+        broken = found.strict.low > self.highest
+        if broken.any():
+            reach = np.where(broken, np.nan_to_num(found.values, nan=np.inf), -np.inf)
+            return "fail", int(np.argmax(reach))
+        # Nearest to the limit is whatever could lie furthest beyond it; without a bound it is
+        # furthest. What lies beyond it by itself comes first.
+        beyond = found.interval.low > self.highest
+        high = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
+        at = int(np.argmax(np.where(beyond, high, -np.inf) if beyond.any() else high))
+        kept = bool((found.interval.high <= self.highest).all())
+        shown = kept and not counts.too_small and not self._finds_nothing(counts)
+        return ("pass" if shown else "insufficient data"), at
+
+    def _finds_nothing(self, counts: GateCounts) -> bool:
+        """Whether groups are compared by what is found in them, and nothing is."""
+        return self.metric == TRUE_POSITIVE and self.limit in _OF_PAIRS and not counts.count.any()
+
+    def _answer(self, counts: GateCounts, found: GateFigures, status: Status, at: int) -> Check:
+        interval = found.strict if status == "fail" else found.interval
+        low, high = self._ends(interval, at)
+        least, most = self._ends(found.extremes, at)
+        lost = (counts.left_out.get(name, (0, 0))[0] for name in found.groups[at])
+        return Check(
+            self.limit,
+            counts.by,
+            self.allowed,
+            status,
+            " against ".join(found.groups[at]),
+            self._inverse(float(found.values[at])),
+            low,
+            high,
+            int(counts.n.min()),
+            self._reason(counts, found, at) if status == "insufficient data" else "",
+            found.strict_level if status == "fail" else LEVEL,
+            self.metric,
+            sum(lost) + counts.unplaced,
+            least,
+            most,
+        )
+
+    def _unanswered(self, counts: GateCounts) -> Check:
+        reason = too_few_reason(counts) or "there are too few groups"
+        if self.limit in RECALL_LIMITS and not counts.known:
+            reason = no_truth_reason()
+        figures = _NAN, _NAN, _NAN
         status: Status = "insufficient data"
-        return Check(limit, counts.by, allowed, status, "none", nan, nan, nan, 0, reason)
-    if limit == "regression" and unchanged:  # a policy that is its baseline changes no image
-        n, group = int(counts.n.min()), "every group (the policy is the baseline)"
-        return Check(limit, counts.by, allowed, "pass", group, 0.0, 0.0, 0.0, n)
-    if limit == "pass_ratio":
-        # Inverted, so that more is worse here too.
-        check = _check_of_figures(limit, counts, 1 / allowed, pass_ratio_figures(counts))
-        value, low, high = (float(share(1, end)) for end in (check.value, check.high, check.low))
-        return replace(check, allowed=allowed, value=value, low=low, high=high)
-    return _check_of_figures(limit, counts, allowed, _FIGURES[limit](counts))
+        unanswered = Check(self.limit, counts.by, self.allowed, status, "none", *figures, 0, reason)
+        return replace(unanswered, metric=self.metric)
 
+    def _reason(self, counts: GateCounts, found: GateFigures, at: int) -> str:
+        unproven = ~(found.interval.high <= self.highest)
+        unbounded = unproven & np.isinf(found.interval.high)
+        beyond = found.interval.low[at] > self.highest
+        reasons = []
+        if self._finds_nothing(counts):
+            reasons.append(nothing_found_reason())
+        elif unbounded.any():
+            reasons.append(unbounded_reason(self.limit, self.metric, counts))
+        if beyond:
+            strict = self._ends(found.strict, at)
+            reasons.append(beyond_reason(self.limit, counts, strict, found.strict_level))
+        elif (unproven & ~unbounded).any():
+            of = "of other pairs " if unbounded[at] else ""
+            reasons.append(f"{of}the limit lies within the interval")
+        reasons.append(too_few_reason(counts))
+        return "; ".join(filter(None, reasons))
+
+    def _ends(self, interval: Interval, at: int) -> tuple[float, float]:
+        """Returns an interval as the limit's figure has it."""
+        low, high = (self._inverse(float(end[at])) for end in interval)
+        return (high, low) if self.limit in _FROM_BELOW else (low, high)
+
+    def _inverse(self, figure: float) -> float:
+        if self.limit == "recall_floor":
+            return 1 - figure
+        if self.limit == "pass_ratio":
+            return 1 / figure if figure else float("inf")
+        return figure
+
+
+#: The limits of which less is worse; their figures are inverted, so that more is worse here too.
+_FROM_BELOW = ("pass_ratio", "recall_floor")
+
+#: Those that compare two groups.
+_OF_PAIRS = ("gap", "ratio", "pass_ratio", "recall_gap")
 
 _FIGURES: dict[str, Callable[[GateCounts], GateFigures]] = {
     "worst_group_rate": rate_figures,
     "gap": gap_figures,
     "ratio": ratio_figures,
+    "pass_ratio": pass_ratio_figures,
     "regression": regression_figures,
+    "recall_floor": miss_figures,
+    "recall_gap": gap_figures,
 }
-
-
-def _check_of_figures(limit: str, counts: GateCounts, allowed: float, found: GateFigures) -> Check:
-    broken = found.strict.low > allowed
-    unproven = ~(found.interval.high <= allowed)
-    status: Status = "pass"
-    # Nearest to the limit is whatever could lie furthest beyond it; without a bound it is furthest.
-    reach = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
-    reason = ""
-    if broken.any():
-        status, reach = "fail", np.where(broken, found.values, -np.inf)
-    elif unproven.any() or counts.too_small:
-        status, reason = "insufficient data", _check_reason(counts, bool(unproven.any()))
-    worst = int(np.argmax(reach))
-    return Check(
-        limit,
-        counts.by,
-        allowed,
-        status,
-        found.names[worst],
-        float(found.values[worst]),
-        float(found.interval.low[worst]),
-        float(found.interval.high[worst]),
-        int(counts.n.min()),
-        reason,
-    )
-
-
-def _check_reason(counts: GateCounts, unproven: bool) -> str:
-    reasons = ["the limit lies within the interval"] if unproven else []
-    if counts.too_small:
-        reasons.append(f"too few images of {', '.join(counts.too_small)}")
-    return "; ".join(reasons)

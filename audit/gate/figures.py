@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,28 +13,35 @@ from audit.errors import LimitsError
 from audit.gate.limits import Limits
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import rate_marks
+from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import (
     LEVEL,
     Float64s,
     Interval,
-    PairIntervals,
-    paired_difference,
+    exact_paired_difference,
     share,
     simultaneous,
-    wilson,
 )
 
 
 class GateFigures(NamedTuple):
     """Figures of c groups or pairs, none of which may exceed the limit.
 
-    `interval` holds for each by itself; `strict` holds for all of them together.
+    Attributes:
+        groups: the group of each, or the two.
+        values: (c,) the figures of the images that are there.
+        extremes: (c,) the figures if the missing images count as suits it best, and worst.
+        interval: (c,) intervals that hold for each by itself.
+        strict: (c,) intervals that hold for all of them together.
+        strict_level: the level of each strict interval by itself.
     """
 
-    names: Sequence[str]
+    groups: Sequence[tuple[str, ...]]
     values: Float64s
+    extremes: Interval
     interval: Interval
     strict: Interval
+    strict_level: float
 
 
 @dataclass(frozen=True)
@@ -47,7 +54,11 @@ class GateCounts:
         count: (g,) images that the metric counts under the new policy.
         n: (g,) images that it could count.
         entered, left: (g,) images that count only under the new policy, only under the baseline.
+        missing: (g,) images that were left out and may be of the group.
         too_small: groups with fewer images than the limits ask for.
+        left_out: by group, how many of how many of its images were left out, where any were.
+        unplaced: images that were left out and whose group is not known.
+        known: images of all groups, small ones too, that the metric could count.
     """
 
     by: str
@@ -56,7 +67,21 @@ class GateCounts:
     n: Float64s
     entered: Float64s
     left: Float64s
-    too_small: tuple[str, ...]
+    missing: Float64s
+    too_small: tuple[str, ...] = ()
+    left_out: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    unplaced: int = 0
+    known: int = 0
+
+    @property
+    def shares(self) -> ExactShares:
+        """The share of each group's images that the metric counts."""
+        return ExactShares(self.count, self.n, self.missing)
+
+    @property
+    def without_missing(self) -> GateCounts:
+        """The counts as they would be if nothing had been left out."""
+        return replace(self, missing=np.zeros_like(self.missing))
 
 
 class GateMarks(NamedTuple):
@@ -87,6 +112,8 @@ def gate_counts(
     large = counts[:, 1] >= limits.min_group_size
     kept = counts[checked & large].T
     names = np.array(part.names, object)
+    left_out = np.array(part.left_out or [0] * len(names), np.int64)
+    of = zip(part.names, left_out.tolist(), (part.sizes + left_out).tolist(), strict=True)
     return GateCounts(
         by=part.by,
         names=tuple(names[checked & large]),
@@ -94,7 +121,11 @@ def gate_counts(
         n=kept[1],
         entered=kept[2],
         left=kept[3],
+        missing=(left_out[checked & large] + part.unplaced).astype(np.float64),
         too_small=tuple(names[checked & ~large]),
+        left_out={name: (lost, every) for name, lost, every in of if lost},
+        unplaced=part.unplaced,
+        known=int(possible.sum()),
     )
 
 
@@ -116,33 +147,51 @@ def gate_marks(predictions: Predictions, metric: str) -> GateMarks:
     )
 
 
+def recall_marks(predictions: Predictions) -> GateMarks:
+    """Returns the images that are rightly flagged, and those that should be; none may be known."""
+    truth = predictions.truth
+    positive = np.zeros(len(predictions), bool) if truth is None else truth.positive
+    return GateMarks(predictions.flagged & positive, positive)
+
+
 def rate_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of each group."""
-    joint = simultaneous(LEVEL, len(counts.names))
-    interval, strict = (wilson(counts.count, counts.n, level) for level in (LEVEL, joint))
-    return GateFigures(counts.names, share(counts.count, counts.n), interval, strict)
+    return _share_figures(counts, counts.shares)
+
+
+def miss_figures(counts: GateCounts) -> GateFigures:
+    """Returns the share of each group's images that the metric could count and does not."""
+    return _share_figures(counts, counts.shares.complement())
 
 
 def regression_figures(counts: GateCounts) -> GateFigures:
-    """Returns how much the rate of each group rises over the baseline."""
-    joint = simultaneous(LEVEL, len(counts.names))
-    entered, left, n = counts.entered, counts.left, counts.n
-    interval, strict = (paired_difference(entered, left, n, level) for level in (LEVEL, joint))
-    return GateFigures(counts.names, share(entered - left, n), interval, strict)
+    """Returns how much the rate of each group rises over the baseline.
+
+    The missing images may all have entered, or all have left.
+    """
+    entered, left, missing = counts.entered, counts.left, counts.missing
+    every = counts.n + missing
+
+    def interval(level: float) -> Interval:
+        low = exact_paired_difference(entered, left + missing, every, level).low
+        return Interval(low, exact_paired_difference(entered + missing, left, every, level).high)
+
+    rise = entered - left
+    extremes = Interval(share(rise - missing, every), share(rise + missing, every))
+    return _figures(_singles(counts), share(rise, counts.n), extremes, interval)
 
 
 def gap_figures(counts: GateCounts) -> GateFigures:
     """Returns how much higher the rate of one group is than that of another, for all pairs."""
-    pairs = PairIntervals.of(counts.count, counts.n)
-    values, interval = pairs.differences(LEVEL)
-    _, strict = pairs.differences(pairs.joint(LEVEL))
-    return GateFigures(_pair_names(counts, pairs), values, interval, strict)
+    shares = counts.shares
+    apart = _between(shares, np.subtract)
+    return _figures(_pair_names(counts, shares), *apart, shares.differences)
 
 
 def ratio_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of one group as a multiple of another's, for all pairs."""
-    pairs = PairIntervals.of(counts.count, counts.n)
-    return _pair_ratio_figures(_pair_names(counts, pairs), pairs)
+    shares = counts.shares
+    return _figures(_pair_names(counts, shares), *_between(shares, share), shares.ratios)
 
 
 def pass_ratio_figures(counts: GateCounts) -> GateFigures:
@@ -150,16 +199,38 @@ def pass_ratio_figures(counts: GateCounts) -> GateFigures:
 
     Each is named by the other group, which passes the less often the larger the ratio.
     """
-    pairs = PairIntervals.of(counts.count, counts.n).passing()
-    names = [f"{counts.names[j]} against {counts.names[i]}" for i, j in pairs.indices]
-    return _pair_ratio_figures(names, pairs)
+    shares = counts.shares.complement()
+    names = [(worse, better) for better, worse in _pair_names(counts, shares)]
+    return _figures(names, *_between(shares, share), shares.ratios)
 
 
-def _pair_ratio_figures(names: list[str], pairs: PairIntervals) -> GateFigures:
-    values, interval = pairs.ratios(LEVEL)
-    _, strict = pairs.ratios(pairs.joint(LEVEL))
-    return GateFigures(names, values, interval, strict)
+def _share_figures(counts: GateCounts, shares: ExactShares) -> GateFigures:
+    return _figures(_singles(counts), shares.values, shares.extremes, shares.interval)
 
 
-def _pair_names(counts: GateCounts, pairs: PairIntervals) -> list[str]:
-    return [f"{counts.names[i]} against {counts.names[j]}" for i, j in pairs.indices]
+def _figures(
+    groups: Sequence[tuple[str, ...]],
+    values: Float64s,
+    extremes: Interval,
+    interval: Callable[[float], Interval],
+) -> GateFigures:
+    joint = simultaneous(LEVEL, len(groups))
+    return GateFigures(groups, values, extremes, interval(LEVEL), interval(joint), joint)
+
+
+def _between(
+    shares: ExactShares, apart: Callable[[Float64s, Float64s], Float64s]
+) -> tuple[Float64s, Interval]:
+    """Returns what lies between the groups of each pair, as it is and at its extremes."""
+    one, two = shares.pairs.T
+    low, high = shares.extremes
+    extremes = Interval(apart(low[one], high[two]), apart(high[one], low[two]))
+    return apart(shares.values[one], shares.values[two]), extremes
+
+
+def _singles(counts: GateCounts) -> list[tuple[str, ...]]:
+    return [(name,) for name in counts.names]
+
+
+def _pair_names(counts: GateCounts, shares: ExactShares) -> list[tuple[str, str]]:
+    return [(counts.names[i], counts.names[j]) for i, j in shares.pairs]

@@ -57,6 +57,12 @@ class Limits(BaseModel):
     regression: Highest | None = Field(
         None, description="Largest rise of any group's rate over the baseline."
     )
+    recall_floor: Annotated[float, Field(gt=0.0, le=1.0, allow_inf_nan=False)] | None = Field(
+        None, description="Smallest true_positive_rate of any group, such as 0.8."
+    )
+    recall_gap: Highest | None = Field(
+        None, description="Largest difference of true_positive_rate between two groups."
+    )
 
     @property
     def by(self) -> list[tuple[str, ...]]:
@@ -92,7 +98,8 @@ def _refuse_senseless_limits(limits: Limits, where: str) -> None:
     given = [name for name in _MORE_IS_WORSE if getattr(limits, name) is not None]
     if limits.metric in ("true_positive_rate", "action:allow") and given:
         what = f"{', '.join(given)} would fail an improvement: more {limits.metric} is not a harm"
-        raise LimitsError(what, where, "Use gap or ratio with this metric, or another metric")
+        remedy = "Use gap or ratio with this metric, or recall_floor, or another metric"
+        raise LimitsError(what, where, remedy)
     if limits.metric.startswith("label:"):
         what = f"{limits.metric} is not a harm by itself: that label need not act"
         raise LimitsError(what, where, "Use fired:LABEL, which counts where it does")
@@ -108,7 +115,18 @@ def refuse_unknown_groups(limits: Limits, parts: Iterable[Groups]) -> None:
 
 
 #: The keys that are limits, in the order in which they are checked.
-LIMITS = ("worst_group_rate", "gap", "ratio", "pass_ratio", "regression")
+LIMITS = (
+    "worst_group_rate",
+    "gap",
+    "ratio",
+    "pass_ratio",
+    "regression",
+    "recall_floor",
+    "recall_gap",
+)
+
+#: Those on true_positive_rate, whatever the metric.
+RECALL_LIMITS = ("recall_floor", "recall_gap")
 
 #: Those for which a higher rate is worse.
 _MORE_IS_WORSE = ("worst_group_rate", "pass_ratio", "regression")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
+from audit.datasets.dataset import Groups
 from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
-from audit.results.formatting import escaped, percent
+from audit.gate.reasons import gate_figure, gate_interval, gate_level
+from audit.results.formatting import escaped
 from audit.results.results import Header
 from audit.results.rows import null_if_undefined
 from moderation.visible_text import json_text
@@ -26,8 +27,34 @@ _NAMES = {
     "ratio": "ratio of two groups' rates, at most",
     "pass_ratio": "ratio of two groups' pass rates, at least",
     "regression": "rise of any group over the baseline, at most",
+    "recall_floor": "true positive rate of any group, at least",
+    "recall_gap": "difference of two groups' true positive rates, at most",
 }
-_RATIOS = ("ratio", "pass_ratio")
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """Images of a group that were left out, so that nothing is known of them.
+
+    Attributes:
+        by: the sensitive feature or intersection.
+        group: the group; empty for images whose group is not known.
+        left_out: how many.
+        n: images of the group that are there.
+    """
+
+    by: str
+    group: str
+    left_out: int
+    n: int
+
+
+def left_out_rows(part: Groups) -> Iterator[LeftOut]:
+    """Yields the groups of which images were left out, and last those whose group is not known."""
+    counts = zip(part.names, part.left_out, part.sizes.tolist(), strict=False)  # () for none
+    yield from (LeftOut(part.by, name, lost, n) for name, lost, n in counts if lost)
+    if part.unplaced:
+        yield LeftOut(part.by, "", part.unplaced, 0)
 
 
 @dataclass(frozen=True)
@@ -37,6 +64,7 @@ class GateReport:
     header: Header
     limits: Limits
     checks: tuple[Check, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def status(self) -> Status:
@@ -56,6 +84,7 @@ class GateReport:
                 }
                 for check in self.checks
             ],
+            "left_out": [asdict(row) for row in self.left_out],
             "limits": self.limits.model_dump(mode="json"),
             "header": self.header.model_dump(mode="json"),
         }
@@ -73,39 +102,44 @@ class GateReport:
             f"{escaped(self.limits.metric)} on {dataset.n:,} images of {escaped(dataset.name)}, "
             f"model {escaped(model.id)} ({model.fingerprint}).",
             "",
-            "| | limit | by | allowed | nearest to it | value [95 % interval] | smallest n |",
+            "| | limit | by | allowed | nearest to it | value [interval] | smallest n |",
             "|---|---|---|---|---|---|---|",
             *map(_gate_report_row, self.checks),
             "",
             *_gate_report_reasons(self.checks),
+            *_gate_report_left_out(self.left_out),
             *_gate_report_ignored(self.limits),
-            "Pass needs the whole interval of every group within the limit; fail needs one of them "
-            "beyond it, corrected for how many there are. Anything else is too little data.",
+            "Pass needs the whole 95 % interval of every group within the limit; fail needs one of "
+            "them beyond it at a level that is corrected for how many there are. Anything else is "
+            "too little data.",
         ]
         return "\n".join(lines) + "\n"
 
 
 def _gate_report_row(check: Check) -> str:
-    figures = (check.allowed, check.value, check.low, check.high)
-    allowed, value, low, high = (_gate_report_figure(check.limit, figure) for figure in figures)
+    interval = gate_interval(check.limit, check.low, check.high)
     cells = (
         f"**{check.status}**",
         _NAMES[check.limit],
         escaped(check.by),
-        allowed,
+        gate_figure(check.limit, check.allowed),
         escaped(check.group),
-        f"{value} [{low}, {high}]",
+        f"{gate_figure(check.limit, check.value)} {interval} at {gate_level(check.level)}",
         f"{check.n:,}",
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _gate_report_figure(limit: str, value: float) -> str:
-    if math.isnan(value):
-        return "undefined"
-    if math.isinf(value):
-        return "no limit"
-    return f"{value:.2f}" if limit in _RATIOS else percent(value, 2)
+def _gate_report_left_out(rows: Sequence[LeftOut]) -> list[str]:
+    if not rows:
+        return []
+    named = [
+        f"{escaped(row.group)} ({escaped(row.by)}) {row.left_out:,} of {row.left_out + row.n:,}"
+        if row.group
+        else f"of unknown group ({escaped(row.by)}) {row.left_out:,}"
+        for row in rows
+    ]
+    return [f"Images left out, which the intervals allow for: {', '.join(named)}.", ""]
 
 
 def _gate_report_ignored(limits: Limits) -> list[str]:

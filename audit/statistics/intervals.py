@@ -54,6 +54,18 @@ def wilson(count: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> Inte
     return Interval(np.minimum(low, rate), np.maximum(high, rate))
 
 
+def exact(count: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> Interval:
+    """Returns the exact interval of count / n, which holds at any n and level.
+
+    Source: Clopper and Pearson 1934, Biometrika 26:404.
+    """
+    count, n = np.asarray(count, np.float64), np.asarray(n, np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = proportion_confint(count, n, 1 - level, method="beta")
+    defined = n > 0
+    return Interval(np.where(defined, low, np.nan), np.where(defined, high, np.nan))
+
+
 def difference(
     count: npt.ArrayLike,
     n: npt.ArrayLike,
@@ -144,6 +156,30 @@ def paired_difference(
     low, high = np.maximum(up - down - half, -1.0), np.minimum(up - down + half, 1.0)
     defined = n > 0
     return Interval(np.where(defined, low, np.nan), np.where(defined, high, np.nan))
+
+
+def exact_paired_difference(
+    entered: npt.ArrayLike, left: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL
+) -> Interval:
+    """Returns the interval of (entered - left) / n from the exact intervals of the two shares.
+
+    Where images can only enter, or only leave, it is the exact interval of that share. No image
+    does both, so the shares are correlated.
+
+    Source: Zou and Donner 2008, Statistics in Medicine 27:1693 (MOVER).
+    """
+    up, down = share(entered, n), share(left, n)
+    rise, fall = exact(entered, n, level), exact(left, n, level)
+    correlation = -np.sqrt(share(up * down, (1 - up) * (1 - down)))
+    correlation = np.maximum(np.nan_to_num(correlation), -1.0)
+
+    def reach(one: Float64s, two: Float64s) -> Float64s:
+        return np.asarray(np.sqrt(one**2 + two**2 - 2 * correlation * one * two))
+
+    net = up - down
+    return Interval(
+        net - reach(up - rise.low, fall.high - down), net + reach(rise.high - up, down - fall.low)
+    )
 
 
 def difference_of(

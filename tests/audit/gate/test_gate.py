@@ -30,7 +30,12 @@ def _limits(**limits: Any) -> Limits:
     return Limits(schema_version=1, sensitive_features=("race",), **limits)
 
 
-def _counts(*cells: tuple[int, int], changed: int = 0, small: tuple[str, ...] = ()) -> GateCounts:
+def _counts(
+    *cells: tuple[int, int],
+    changed: int = 0,
+    small: tuple[str, ...] = (),
+    missing: tuple[int, ...] = (),
+) -> GateCounts:
     count, n = np.array(cells, np.float64).reshape(-1, 2).T
     return GateCounts(
         by="race",
@@ -39,12 +44,14 @@ def _counts(*cells: tuple[int, int], changed: int = 0, small: tuple[str, ...] = 
         n=n,
         entered=np.full(len(cells), float(changed)),
         left=np.zeros(len(cells)),
+        missing=np.array(missing or [0] * len(cells), np.float64),
         too_small=small,
+        left_out={f"g{i}": (lost, lost + cells[i][1]) for i, lost in enumerate(missing) if lost},
     )
 
 
 def _only(counts: GateCounts, **limits: Any) -> Check:
-    [check] = check_limits(counts, counts, _limits(**limits), unchanged=False)
+    [check] = check_limits(counts, counts, _limits(**limits), unchanged=False, recall=counts)
     return check
 
 
@@ -88,7 +95,9 @@ def test_a_policy_that_is_its_baseline_has_no_regression_whatever_the_limit() ->
     statuses = [
         check.status
         for unchanged in (True, False)
-        for check in check_limits(counts, counts, limits, unchanged=unchanged)
+        for check in check_limits(
+            counts, counts, limits, unchanged=unchanged, recall=counts
+        )
     ]
     assert statuses == ["pass", "insufficient data"]
 
@@ -237,7 +246,8 @@ def test_a_rise_is_checked_on_images_whose_truth_both_policies_know() -> None:
     new, old = GateMarks(flagged, everything), GateMarks(none, known)
     shared = gate_counts(part, new, old, limits, shared=True)
     assert shared.too_small == ("a", "b")
-    [check] = check_limits(gate_counts(part, new, old, limits), shared, limits, unchanged=False)
+    counts = gate_counts(part, new, old, limits)
+    [check] = check_limits(counts, shared, limits, unchanged=False, recall=counts)
     assert check.status == "insufficient data"
     assert "too few images of a, b" in check.reason
 

@@ -14,11 +14,11 @@ from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.errors import DatasetError, RowProblem
 
 #: Groups of a sensitive feature, and of an intersection, that nobody named. Of 100, all pairs take
-#: 3 seconds and 6 MB of report for each policy; of an intersection there are no pairs.
+#: some seconds and 6 MB of report for each policy; of an intersection there are no pairs.
 MOST_GROUPS, MOST_CROSSED_GROUPS = 100, 200
 
-#: Those of one that is named: 500 take 45 seconds, 1.5 GB and 110 MB.
-MOST_NAMED_GROUPS = 500
+#: Those of one that is named: 300 take two minutes, 1 GB and 43 MB.
+MOST_NAMED_GROUPS = 300
 
 #: Groups of all intersections together that nobody named: 2,000 take 30 seconds and 50 MB.
 _MOST_TOGETHER = 2000

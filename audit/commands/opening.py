@@ -116,9 +116,14 @@ def open_embedded(
         skip_bad=options.reading.skip_bad,
         track=track,
     )
-    for text in embedded.dataset.notes[len(dataset.notes) :]:
-        note(text)
+    say_new_notes(dataset, embedded.dataset)
     return embedded
+
+
+def say_new_notes(before: Dataset, after: Dataset) -> None:
+    """Prints what a dataset is noted for that it was not before."""
+    for text in after.notes[len(before.notes) :]:
+        note(text)
 
 
 def seen_of_dataset(embedded: EmbeddedDataset) -> str:
@@ -161,7 +166,7 @@ def open_subject(
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
-        noted = subject.dataset.notes[len(embedded.dataset.notes) :]
-        for text in (*noted, *left_out_summary(subject.dataset_record())):
+        say_new_notes(embedded.dataset, subject.dataset)
+        for text in left_out_summary(subject.dataset_record()):
             note(text)
         yield subject

@@ -95,7 +95,9 @@ def test_a_policy_that_is_its_baseline_has_no_regression_whatever_the_limit() ->
     statuses = [
         check.status
         for unchanged in (True, False)
-        for check in check_limits(counts, counts, limits, unchanged=unchanged, recall=counts)
+        for check in check_limits(
+            counts, counts, limits, unchanged=unchanged, recall=counts
+        )
     ]
     assert statuses == ["pass", "insufficient data"]
 

@@ -23,6 +23,9 @@ MOST_NAMED_GROUPS = 300
 #: Groups of all intersections together that nobody named: 2,000 take 30 seconds and 50 MB.
 _MOST_TOGETHER = 2000
 
+#: Up to this many features, and as many intersections, get a note.
+_NOTED = 10
+
 
 class ChosenGroups(NamedTuple):
     """Partitions of a dataset, the whole first, and notes on what was not taken."""
@@ -59,7 +62,7 @@ def _groups_of_default(dataset: Dataset) -> ChosenGroups:
     names = [part.by for part in features]
     pairs = [dataset.groups(pair) for pair in combinations(names, 2)]
     crossed = [part for part in pairs if len(part.names) <= _most(part)]
-    notes = [*_too_many((*single, *pairs))]
+    notes = [*_too_many(single), *_too_many(pairs)]
     total = sum(len(part.names) for part in crossed)
     if total > _MOST_TOGETHER:
         notes.append(
@@ -71,16 +74,17 @@ def _groups_of_default(dataset: Dataset) -> ChosenGroups:
 
 
 def _too_many(parts: Sequence[Groups]) -> Iterator[str]:
-    """Yields a note on each partition of too many groups."""
-    for part in parts:
-        if len(part.names) <= _most(part):
-            continue
+    """Yields notes on the partitions of too many groups."""
+    many = [part for part in parts if len(part.names) > _most(part)]
+    for part in many[:_NOTED]:
         also = "" if CROSS in part.by else ", nor at its intersections"
         name = part.by.replace(CROSS, ",")
         remedy = f"join its values to at most {_most(part)}"
         if len(part.names) <= MOST_NAMED_GROUPS:
             remedy += f", or name it with --by {name}"
         yield f"{_many(part)}, so the audit does not look at them{also}: {remedy}."
+    if more := len(many[_NOTED:]):
+        yield f"The audit does not look at {more:,} more that have as many groups."
 
 
 def _most(part: Groups) -> int:

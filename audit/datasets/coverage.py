@@ -78,14 +78,14 @@ class Coverage:
             yield f"{self.by}: {what}; some rules let an audit leave these out, this one does not"
 
     def _lacking(self) -> Iterator[str]:
+        if self.unplaced:
+            yield f"{self.unplaced:,} whose {self.by} is not known"
         if CROSS not in self.by:  # of intersections there are many
             yield from (
                 f"{size.left_out:,} of {size.group}" for size in self.sizes if size.left_out
             )
         elif lost := sum(size.left_out for size in self.sizes):
             yield f"{lost:,} of known groups"
-        if self.unplaced:
-            yield f"{self.unplaced:,} whose {self.by} is not known"
 
 
 def _first_of(named: list[str]) -> str:

@@ -90,3 +90,11 @@ def test_intersections_that_are_too_many_together_are_left_to_be_named() -> None
 @pytest.mark.parametrize("named", [("race", "race"), ("rase",), ()])
 def test_a_sensitive_feature_that_is_not_there_is_refused(named: tuple[str, ...]) -> None:
     assert problems_of(lambda: chosen_groups(dataset(race=2), [named]))
+
+
+def test_notes_on_what_is_not_looked_at_are_bounded() -> None:
+    features = {f"feature{number}": 40 for number in range(12)}
+    notes = chosen_groups(dataset(**features), None).notes
+    assert len(notes) == 11
+    assert notes[-1].startswith("The audit does not look at ")
+    assert notes[-1].endswith(" more that have as many groups.")

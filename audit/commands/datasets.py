@@ -133,6 +133,7 @@ def _class_counts(dataset: Dataset) -> dict[str, int]:
 
 
 def _print_dataset(dataset: Dataset) -> None:
+    from audit.datasets.chosen_groups import MOST_GROUPS
     from audit.datasets.coverage import coverages
 
     benign = "nothing in it should be flagged" if dataset.benign else "not benign"
@@ -154,4 +155,7 @@ def _print_dataset(dataset: Dataset) -> None:
     for coverage in found:
         rows = [(s.group, f"{s.n:,}", f"{s.share:.1%}", s.remark) for s in coverage.sizes]
         say()
-        print_table((coverage.by, "n", "share", "remark"), rows)
+        if len(rows) > MOST_GROUPS:
+            say(f"{coverage.by}: {len(rows):,} groups; --format json lists them")
+        else:
+            print_table((coverage.by, "n", "share", "remark"), rows)

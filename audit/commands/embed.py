@@ -11,6 +11,7 @@ from audit.commands.opening import (
     open_embedded,
     open_encoder,
     open_store,
+    say_new_notes,
     seen_of_dataset,
 )
 from audit.commands.options import DatasetOptions
@@ -82,7 +83,7 @@ def _embed_on_workers(
     store.refuse_unwritable()
     stamp = remote_stamp(dataset, reference, broker, looking=options.looking)
     note(f"Model: {stamp.described}")
-    return embed_dataset(
+    embedded = embed_dataset(
         dataset,
         stamp,
         store,
@@ -92,3 +93,5 @@ def _embed_on_workers(
         skip_bad=options.reading.skip_bad,
         track=track,
     )
+    say_new_notes(dataset, embedded.dataset)
+    return embedded

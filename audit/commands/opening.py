@@ -117,9 +117,14 @@ def open_embedded(
         skip_bad=options.reading.skip_bad,
         track=track,
     )
-    for text in embedded.dataset.notes[len(dataset.notes) :]:
-        note(text)
+    say_new_notes(dataset, embedded.dataset)
     return embedded
+
+
+def say_new_notes(before: Dataset, after: Dataset) -> None:
+    """Prints what a dataset is noted for that it was not before."""
+    for text in after.notes[len(before.notes) :]:
+        note(text)
 
 
 def seen_of_dataset(embedded: EmbeddedDataset) -> str:
@@ -150,11 +155,11 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
+    from audit.datasets.chosen_groups import chosen_groups
     from audit.results.left_out import left_out_summary
 
     dataset = open_dataset(options)
-    for features in by or ():  # a misspelt one must not cost the time of embedding
-        dataset.groups(features)
+    chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
     with open_encoder(options, options.chosen_model(policies)) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
@@ -162,6 +167,7 @@ def open_subject(
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
+        say_new_notes(embedded.dataset, subject.dataset)
         for text in left_out_summary(subject.dataset_record()):
             note(text)
         yield subject

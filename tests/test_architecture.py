@@ -131,7 +131,7 @@ ORDER = {
     "audit.datasets": """
         image_references | spelling
         dataset
-        adapters | coverage | repeated_images
+        adapters | chosen_groups | coverage | repeated_images
         image_problems
     """,
     "audit.datasets.adapters": """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import version
-from itertools import combinations
 from typing import NamedTuple
 
 from audit.audits.assessment import Assessed
+from audit.datasets.chosen_groups import chosen_groups
 from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.errors import AuditError
@@ -83,15 +83,16 @@ class Subject:
     ) -> Subject:
         """Returns the subject with the sensitive features and intersections named in `by`.
 
-        None takes each sensitive feature and each pair of them.
+        None takes each sensitive feature and each pair of them; one of too many groups gets a note.
 
         Raises:
-            DatasetError: the dataset has no such sensitive feature.
+            DatasetError: there is no such sensitive feature, or one that is named has too many
+                groups.
         """
-        names = embedded.dataset.sensitive_features
-        chosen = [*((name,) for name in names), *combinations(names, 2)] if by is None else by
-        groups = tuple(embedded.dataset.partitions(chosen))
-        return cls(embedded, encoder, groups, seed, command)
+        dataset = embedded.dataset
+        groups, notes = chosen_groups(dataset, by)
+        noted = replace(embedded, dataset=replace(dataset, notes=(*dataset.notes, *notes)))
+        return cls(noted, encoder, groups, seed, command)
 
     @property
     def dataset(self) -> Dataset:

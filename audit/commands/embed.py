@@ -11,9 +11,11 @@ from audit.commands.opening import (
     open_embedded,
     open_encoder,
     open_store,
+    say_new_notes,
     seen_of_dataset,
 )
 from audit.commands.options import DatasetOptions
+from audit.results.formatting import images
 from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
 from moderation.commands.output import note, track
@@ -63,7 +65,7 @@ def embed(
         with open_encoder(options, reference) as encoder:
             embedded = open_embedded(options, dataset, encoder, storage)
     n = len(embedded.dataset)
-    note(f"{n} images; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
+    note(f"{images(n)}; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
     note(seen_of_dataset(embedded))
 
 
@@ -81,7 +83,7 @@ def _embed_on_workers(
     store.refuse_unwritable()
     stamp = remote_stamp(dataset, reference, broker, looking=options.looking)
     note(f"Model: {stamp.described}")
-    return embed_dataset(
+    embedded = embed_dataset(
         dataset,
         stamp,
         store,
@@ -91,3 +93,5 @@ def _embed_on_workers(
         skip_bad=options.reading.skip_bad,
         track=track,
     )
+    say_new_notes(dataset, embedded.dataset)
+    return embedded

@@ -10,6 +10,7 @@ from shlex import join
 from typing import TYPE_CHECKING
 
 from audit.commands.options import DatasetOptions
+from audit.results.formatting import images
 from moderation.commands.output import note, track, working
 from moderation.encoders.cores import usable
 from moderation.errors import PolicyError, PolicyProblem
@@ -116,15 +117,20 @@ def open_embedded(
         skip_bad=options.reading.skip_bad,
         track=track,
     )
-    for text in embedded.dataset.notes[len(dataset.notes) :]:
-        note(text)
+    say_new_notes(dataset, embedded.dataset)
     return embedded
+
+
+def say_new_notes(before: Dataset, after: Dataset) -> None:
+    """Prints what a dataset is noted for that it was not before."""
+    for text in after.notes[len(before.notes) :]:
+        note(text)
 
 
 def seen_of_dataset(embedded: EmbeddedDataset) -> str:
     """Returns in words how much of a dataset's images was looked at."""
     several = embedded.seen_repeatedly
-    return f"Looked at: {embedded.looking.text}; {several} images got more than one look"
+    return f"Looked at: {embedded.looking.text}; {images(several)} got more than one look"
 
 
 @contextmanager
@@ -149,18 +155,19 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
+    from audit.datasets.chosen_groups import chosen_groups
     from audit.results.left_out import left_out_summary
 
     dataset = open_dataset(options)
-    for features in by or ():  # a misspelt one must not cost the time of embedding
-        dataset.groups(features)
+    chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
     with open_encoder(options, options.chosen_model(policies)) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
-        note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
+        say_new_notes(embedded.dataset, subject.dataset)
         for text in left_out_summary(subject.dataset_record()):
             note(text)
         yield subject

@@ -21,6 +21,9 @@ _FAR = 2.0
 #: such a group is named, and never left out.
 SMALL_SHARE = 0.02
 
+#: Up to this many groups are named in a warning.
+_NAMED = 20
+
 
 class GroupSize(NamedTuple):
     """A group with the number of its images, their share of all images, and how many it lacks."""
@@ -64,25 +67,30 @@ class Coverage:
         if self.empty:
             yield f"{self.by}: {_count_of_groups(self.empty)} no image"
         if lacking := list(self._lacking()):
-            yield f"{self.by}: left out are {', '.join(lacking)}"
+            yield f"{self.by}: left out are {_first_of(lacking)}"
         if few := [size for size in self.sizes if 0 < size.n < SUPPRESSED_BELOW]:
             what = f"fewer than {SUPPRESSED_BELOW} images, too few for claims"
             yield f"{self.by}: {_count_of_groups(len(few))} {what}"
         if small := [size for size in self.sizes if size.share < SMALL_SHARE]:
-            named = ", ".join(f"{size.group} ({size.share:.1%})" for size in small)
+            named = _first_of([f"{size.group} ({size.share:.1%})" for size in small])
             names = f": {named}" if CROSS not in self.by else ""  # most intersections are small
             what = f"{_count_of_groups(len(small))} under {SMALL_SHARE:.0%} of images{names}"
             yield f"{self.by}: {what}; some rules let an audit leave these out, this one does not"
 
     def _lacking(self) -> Iterator[str]:
+        if self.unplaced:
+            yield f"{self.unplaced:,} whose {self.by} is not known"
         if CROSS not in self.by:  # of intersections there are many
             yield from (
                 f"{size.left_out:,} of {size.group}" for size in self.sizes if size.left_out
             )
         elif lost := sum(size.left_out for size in self.sizes):
             yield f"{lost:,} of known groups"
-        if self.unplaced:
-            yield f"{self.unplaced:,} whose {self.by} is not known"
+
+
+def _first_of(named: list[str]) -> str:
+    more = f" and {len(named) - _NAMED:,} more" if len(named) > _NAMED else ""
+    return ", ".join(named[:_NAMED]) + more
 
 
 def coverages(dataset: Dataset) -> list[Coverage]:

@@ -99,4 +99,4 @@ def test_the_coverage_names_a_group_whose_images_are_all_missing(subject: Subjec
     assert found.empty == 1
     warnings = list(found.warnings())
     assert "region: 1 group has no image" in warnings
-    assert "region: left out are 1 of a, 3 of gone, 2 whose region is not known" in warnings
+    assert "region: left out are 2 whose region is not known, 1 of a, 3 of gone" in warnings

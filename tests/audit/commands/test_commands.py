@@ -29,7 +29,7 @@ from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.policy import load_policy
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
-from tests.support.annotated_files import write_picture
+from tests.support.annotated_files import write_csv, write_picture
 from tests.support.command_line import python, unframed
 
 VARIANTS = [str(POLICIES / "variants" / f"person-labels{end}.yaml") for end in ("", "-child")]
@@ -377,3 +377,36 @@ def test_what_cannot_be_written_is_an_error_before_the_work_and_never_hides_an_a
     done = audit(*gate, "--summary", str(tmp_path / "file" / "x.md"), code=2)
     assert done.stdout.startswith("### Pass")
     assert "cannot be written" in done.stderr
+
+
+def test_what_an_audit_does_not_look_at_is_said_with_what_to_do(tmp_path: Path) -> None:
+    rows = [
+        {"file": f"{number}.png", "region": "Nord" if number % 2 else "Süd", "who": f"p{number}"}
+        for number in range(120)
+    ]
+    for number in range(121):
+        write_picture(tmp_path / f"{number}.png", number)
+    write_picture(tmp_path / "2.png", 1)  # annotated in two ways
+    rows += [
+        {"file": "gone.png", "region": "West", "who": "p200"},
+        {"file": "120.png", "region": "unknown", "who": "p201"},
+    ]
+    file = write_csv(tmp_path / "labels.csv", rows, ("file", "region", "who"))
+    columns = [f"--column={key}" for key in ("image=file", "region=region", "who=who")]
+    options = ["-d", str(file), *columns, "--model", "starter", "--store", str(tmp_path / "store")]
+    refused = audit("run", "weapons", *options, code=2)
+    assert "region is unknown, which reads as not known" in unframed(refused.stderr)
+    done = audit("run", "weapons", *options, "--skip-bad", "--out", str(tmp_path / "out"))
+    page = (tmp_path / "out" / "report.md").read_text()
+    for said in (
+        "byte for byte, with different annotations, left out: 1. 1.png in row 3 and 2.png in row 4",
+        "who has 122 groups, so the audit does not look at them, nor at its intersections",
+        "images were left out",
+    ):
+        assert said in unframed(done.stderr)
+        assert said in " ".join(page.replace("\\", "").split())
+    said = "Left out by region: West 1 of 1 (100.0 %), Nord 1 of 60 (1.7 %), Süd 1 of 60 (1.7 %), 1"
+    assert said in unframed(done.stderr)
+    assert page.index("Images left out, by group") < page.index("Who is flagged")
+    named = audit("skew", "a cup", *options, "--skip-bad", "--by", "region", "--k", "5")
+    assert said in unframed(named.stderr)

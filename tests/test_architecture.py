@@ -127,7 +127,7 @@ ORDER = {
         commands
         __main__
     """,
-    "audit.statistics": "intervals | support\n significance",
+    "audit.statistics": "intervals | support\n exact_shares | significance",
     "audit.datasets": """
         image_references | spelling
         dataset
@@ -159,7 +159,7 @@ ORDER = {
         ablation_sentences | left_out
         summary
     """,
-    "audit.gate": "limits\n figures\n checks\n report",
+    "audit.gate": "limits\n figures\n reasons\n checks\n report",
     "audit.report": """
         csv_tables | grouping | inline | names
         shown_numbers

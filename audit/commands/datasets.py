@@ -10,6 +10,7 @@ import typer
 
 from audit.commands.options import ReadingOptions
 from audit.errors import DatasetError
+from audit.results.formatting import images
 from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 from moderation.commands.output import print_json, print_problems, print_table, say, track
@@ -136,7 +137,7 @@ def _print_dataset(dataset: Dataset) -> None:
     from audit.datasets.coverage import coverages
 
     benign = "nothing in it should be flagged" if dataset.benign else "not benign"
-    say(f"{dataset.name}: {len(dataset):,} images, {benign}")
+    say(f"{dataset.name}: {images(len(dataset))}, {benign}")
     say(f"sha256 {dataset.sha256}")
     for text in dataset.notes:
         say(f"note: {text}")

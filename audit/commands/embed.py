@@ -15,6 +15,7 @@ from audit.commands.opening import (
     seen_of_dataset,
 )
 from audit.commands.options import DatasetOptions
+from audit.results.formatting import images
 from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
 from moderation.commands.output import note, track
@@ -64,7 +65,7 @@ def embed(
         with open_encoder(options, reference) as encoder:
             embedded = open_embedded(options, dataset, encoder, storage)
     n = len(embedded.dataset)
-    note(f"{n} images; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
+    note(f"{images(n)}; {embedded.embedded} embedded now, {n - embedded.embedded} were there")
     note(seen_of_dataset(embedded))
 
 

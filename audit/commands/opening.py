@@ -10,6 +10,7 @@ from shlex import join
 from typing import TYPE_CHECKING
 
 from audit.commands.options import DatasetOptions
+from audit.results.formatting import images
 from moderation.commands.output import note, track, working
 from moderation.encoders.cores import usable
 from moderation.errors import PolicyError, PolicyProblem
@@ -129,7 +130,7 @@ def say_new_notes(before: Dataset, after: Dataset) -> None:
 def seen_of_dataset(embedded: EmbeddedDataset) -> str:
     """Returns in words how much of a dataset's images was looked at."""
     several = embedded.seen_repeatedly
-    return f"Looked at: {embedded.looking.text}; {several} images got more than one look"
+    return f"Looked at: {embedded.looking.text}; {images(several)} got more than one look"
 
 
 @contextmanager
@@ -162,7 +163,7 @@ def open_subject(
     with open_encoder(options, options.chosen_model(policies)) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
-        note(f"{n} images; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(embedded, encoder, by, seed=seed, command=command)

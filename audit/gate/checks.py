@@ -138,7 +138,9 @@ class _Question:
             return self._unanswered(counts)
         if self.limit == "regression" and self.unchanged:  # it changes no image
             group, n = "every group (the policy is the baseline)", int(counts.n.min())
-            return Check(self.limit, counts.by, self.allowed, "pass", group, 0.0, 0.0, 0.0, n)
+            figures = 0.0, 0.0, 0.0
+            passed = Check(self.limit, counts.by, self.allowed, "pass", group, *figures, n)
+            return replace(passed, metric=self.metric)
         found = _FIGURES[self.limit](counts)
         status, at = self._status(counts, found)
         if not counts.missing.any():
@@ -157,7 +159,7 @@ class _Question:
         """Returns what is shown, and which figure says so."""
         broken = found.strict.low > self.highest
         if broken.any():
-            reach = np.where(broken, np.nan_to_num(found.values, nan=np.inf), -np.inf)
+            reach = np.where(broken, found.values, -np.inf)
             return "fail", int(np.argmax(reach))
         # Nearest to the limit is whatever could lie furthest beyond it; without a bound it is
         # furthest. What lies beyond it by itself comes first.
@@ -196,7 +198,7 @@ class _Question:
         )
 
     def _unanswered(self, counts: GateCounts) -> Check:
-        reason = too_few_reason(counts) or "there are too few groups"
+        reason = too_few_reason(self.metric, counts) or "there are too few groups"
         if self.limit in RECALL_LIMITS and not counts.known:
             reason = no_truth_reason()
         figures = _NAN, _NAN, _NAN
@@ -219,7 +221,7 @@ class _Question:
         elif (unproven & ~unbounded).any():
             of = "of other pairs " if unbounded[at] else ""
             reasons.append(f"{of}the limit lies within the interval")
-        reasons.append(too_few_reason(counts))
+        reasons.append(too_few_reason(self.metric, counts))
         return "; ".join(filter(None, reasons))
 
     def _ends(self, interval: Interval, at: int) -> tuple[float, float]:

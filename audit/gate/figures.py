@@ -191,7 +191,7 @@ def gap_figures(counts: GateCounts) -> GateFigures:
 def ratio_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of one group as a multiple of another's, for all pairs."""
     shares = counts.shares
-    return _figures(_pair_names(counts, shares), *_between(shares, share), shares.ratios)
+    return _figures(_pair_names(counts, shares), *_between(shares, _times), shares.ratios)
 
 
 def pass_ratio_figures(counts: GateCounts) -> GateFigures:
@@ -201,7 +201,7 @@ def pass_ratio_figures(counts: GateCounts) -> GateFigures:
     """
     shares = counts.shares.complement()
     names = [(worse, better) for better, worse in _pair_names(counts, shares)]
-    return _figures(names, *_between(shares, share), shares.ratios)
+    return _figures(names, *_between(shares, _times), shares.ratios)
 
 
 def _share_figures(counts: GateCounts, shares: ExactShares) -> GateFigures:
@@ -226,6 +226,11 @@ def _between(
     low, high = shares.extremes
     extremes = Interval(apart(low[one], high[two]), apart(high[one], low[two]))
     return apart(shares.values[one], shares.values[two]), extremes
+
+
+def _times(one: Float64s, two: Float64s) -> Float64s:
+    """Returns one as a multiple of two: of nothing, infinite; nothing of nothing, undefined."""
+    return np.where((two == 0) & (one > 0), np.inf, share(one, two))
 
 
 def _singles(counts: GateCounts) -> list[tuple[str, ...]]:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import math
 
 from audit.gate.figures import GateCounts
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.results.formatting import percent
 
 _RATIOS = ("ratio", "pass_ratio")
+#: Which images a metric could count.
+_COUNTED = {
+    TRUE_POSITIVE: " that should be flagged",
+    FALSE_POSITIVE: " that should not be flagged",
+}
 
 
 def gate_figure(limit: str, value: float) -> str:
@@ -31,11 +36,12 @@ def gate_level(level: float) -> str:
     return f"{round(100 * level, max(digits, 0)):.10g} %"
 
 
-def too_few_reason(counts: GateCounts) -> str:
+def too_few_reason(metric: str, counts: GateCounts) -> str:
     """Says which groups have too few images, and how many of theirs were left out; or nothing."""
     if not counts.too_small:
         return ""
-    return f"too few images of {', '.join(_with_left_out(n, counts) for n in counts.too_small)}"
+    groups = ", ".join(_with_left_out(name, counts) for name in counts.too_small)
+    return f"too few images of {groups}{_COUNTED.get(metric, '')}"
 
 
 def _with_left_out(name: str, counts: GateCounts) -> str:
@@ -67,7 +73,9 @@ def unbounded_reason(limit: str, metric: str, counts: GateCounts) -> str:
     empty = [name for name, hits in zip(counts.names, shares.count, strict=True) if not hits]
     every = "no" if limit == "ratio" else "every"
     hit = "is flagged" if metric == FLAG else f"counts under {metric}"
-    what = f"{every} image of {' or '.join(empty)} {hit}"
+    *others, last = empty
+    named = f"{', '.join(others)} or {last}" if others else last
+    what = f"{every} image of {named} {hit}"
     remedy = "limit gap or worst_group_rate instead"
     if len(empty) > 1:
         return f"{what}, and a ratio of nothing to nothing says nothing: {remedy}"
@@ -101,7 +109,7 @@ def left_out_reason(
     ]
     if counts.unplaced:
         lost.append(f"{counts.unplaced:,} images whose group is not known")
-    span = " to ".join(gate_figure(limit, end) for end in sorted(ends))
+    span = " to ".join(gate_figure(limit, end) for end in ends)
     return (
         f"{' and '.join(lost)} were left out: without them this is a {status}, "
         f"but counted in they put the figure anywhere from {span}. Mend what was left out"

@@ -124,7 +124,9 @@ def _gate_report_row(check: Check) -> str:
         escaped(check.by),
         gate_figure(check.limit, check.allowed),
         escaped(check.group),
-        f"{gate_figure(check.limit, check.value)} {interval} at {gate_level(check.level)}",
+        f"{gate_figure(check.limit, check.value)} {interval} at {gate_level(check.level)}"
+        if check.n
+        else "undefined",
         f"{check.n:,}",
     )
     return f"| {' | '.join(cells)} |"
@@ -139,7 +141,7 @@ def _gate_report_left_out(rows: Sequence[LeftOut]) -> list[str]:
         else f"of unknown group ({escaped(row.by)}) {row.left_out:,}"
         for row in rows
     ]
-    return [f"Images left out, which the intervals allow for: {', '.join(named)}.", ""]
+    return [f"Images left out, and allowed for in the intervals: {', '.join(named)}.", ""]
 
 
 def _gate_report_ignored(limits: Limits) -> list[str]:

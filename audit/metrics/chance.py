@@ -106,27 +106,29 @@ class GroupChance:
         for keys in populations.values():
             possible = self.counted[keys[0]].possible
             hits = np.stack([self.counted[key].hits[possible] for key in keys], axis=1)
-            for part in self.groups:
-                codes, g = part.codes[possible], len(part.names)
-                drawn = _permuted_counts(codes, hits, g, draws)
-                sizes = np.bincount(codes, minlength=g)
-                found |= {(key, part.by): (drawn[..., m], sizes) for m, key in enumerate(keys)}
+            codes = [part.codes[possible] for part in self.groups]
+            drawn = _permuted_counts(codes, [len(part.names) for part in self.groups], hits, draws)
+            for part, own, counts in zip(self.groups, codes, drawn, strict=True):
+                sizes = np.bincount(own, minlength=len(part.names))
+                found |= {(key, part.by): (counts[..., m], sizes) for m, key in enumerate(keys)}
         return found
 
 
-def _permuted_counts(codes: npt.NDArray[np.intp], hits: Marks, g: int, draws: int) -> Counts:
-    """Returns (draws, g, m) counts of (n, m) hits by group, whose (n,) codes are permuted.
+def _permuted_counts(
+    partitions: Sequence[npt.NDArray[np.intp]], sizes: Sequence[int], hits: Marks, draws: int
+) -> list[Counts]:
+    """Returns (draws, g, m) counts of (n, m) hits for each partition into g groups, permuted.
 
-    Each call permutes n images in the same ways, so that features and things stay together.
+    All partitions are permuted alike, so that the features of an image stay together.
     """
     generator = np.random.default_rng(_SEED)
-    rows, columns = np.nonzero(hits)
-    m = hits.shape[1]
-    counts = np.empty((draws, g, m), np.int64)
+    (n, m), (rows, columns) = hits.shape, np.nonzero(hits)
+    counts = [np.empty((draws, g, m), np.int64) for g in sizes]
     for draw in range(draws):
-        permuted = codes[generator.permutation(len(codes))]
-        flat = np.bincount(permuted[rows] * m + columns, minlength=g * m)
-        counts[draw] = flat.reshape(g, m)
+        places = generator.permutation(n)[rows]
+        for codes, g, into in zip(partitions, sizes, counts, strict=True):
+            flat = np.bincount(codes[places] * m + columns, minlength=g * m)
+            into[draw] = flat.reshape(g, m)
     return counts
 
 

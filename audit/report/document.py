@@ -122,7 +122,7 @@ def _document_tiles(results: Results) -> tuple[Tile, ...]:
             (percent(rate.rate),),
             (
                 *count_of(rate.count, rate.n),
-                " images; ",
+                " image; " if rate.n == 1 else " images; ",
                 whole_percent(results.header.confidence),
                 " interval",
                 *rate_line(rate.rate, rate.low, rate.high)[1:],

@@ -92,8 +92,8 @@ def group_changes(name: str, shifts: Sequence[Shift], categories: Set[str]) -> I
     yield from _strongest_change_in_a_category(name, own, shared)
     if claims := [row for row in own if row.matched and row.claim]:
         text = (
-            f"At one overall flag rate, shown to be flagged otherwise under {name}, most first: "
-            f"{_changed_groups(claims)}."
+            f"At one overall flag rate, shown to gain or to lose flags against all others under "
+            f"{name}, most first: {_changed_groups(claims)}."
         )
         yield Finding(text, claimed=True)
     if unshown:

@@ -91,7 +91,7 @@ class ExactShares:
         return Interval(low, exact(self.count + self.missing, every, level).high)
 
     def complement(self) -> ExactShares:
-        """Returns the shares of the images that are no hits."""
+        """Returns the shares of the images without a hit."""
         return ExactShares(self.n - self.count, self.n, self.missing)
 
     @cached_property

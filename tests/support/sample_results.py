@@ -8,6 +8,7 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold,
 from audit.results.results import Results
 from audit.results.rows import (
     Agreement,
+    CommonImages,
     Difference,
     EqualizedOdds,
     Flow,
@@ -191,6 +192,11 @@ def compared(policies: tuple[str, ...] = POLICIES) -> Results:
     return Results(
         kind="compare",
         **_shared_results(policies),
+        common_images=tuple(
+            CommonImages(policy=name, metric=metric, n=900 + i, common=900, contradicted=i)
+            for i, name in enumerate(policies)
+            for metric in ("false_positive_rate", "misclassification_rate")
+        ),
         shifts=tuple(shift(*row, matched) for matched in (False, True) for row in groups()),
         agreements=tuple(
             Agreement(

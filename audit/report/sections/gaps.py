@@ -15,8 +15,8 @@ from audit.results.results import Results
 from audit.results.rows import Difference, Gap
 
 _WARNING = (
-    "The widest gap is read off the same images that show it, so it is biased upward: groups that "
-    "are treated alike also differ a little. Its intervals are simultaneous over all pairs of "
+    "The widest gap is read off the same images that show it, so it is biased upward: groups of "
+    "one true rate also differ a little. Its intervals are simultaneous over all pairs of "
     "groups, which allows for that. Groups with too few images are left out."
 )
 

@@ -120,10 +120,11 @@ def _method_correction_lines(results: Results) -> tuple[Line, ...]:
 
 
 def _method_looking_lines(header: Header) -> tuple[Line, ...]:
-    several = count(header.dataset.seen_repeatedly)
+    several = header.dataset.seen_repeatedly
+    got = " image got" if several == 1 else " images got"
     return (
         (Code(header.looking), ", as in production, where a worker has these settings"),
-        (several, " images got more than one look; for each policy its worst look decides"),
+        (count(several), got, " more than one look; for each policy its worst look decides"),
     )
 
 
@@ -143,7 +144,12 @@ def _method_dataset_lines(dataset: DatasetRecord) -> tuple[Line, ...]:
         left = (*left, ", kept as float16 ", count(dataset.rounded))
     benign = (("Nothing in it should be flagged, so every flag is a false one.",),)
     return (
-        (f"{dataset.name} ({dataset.adapter}), ", count(dataset.n), " images", *left),
+        (
+            f"{dataset.name} ({dataset.adapter}), ",
+            count(dataset.n),
+            " image" if dataset.n == 1 else " images",
+            *left,
+        ),
         (f"sensitive features: {', '.join(dataset.sensitive_features) or 'none'}",),
         *(benign if dataset.benign else ()),
         ("annotations sha256 ", Code(dataset.sha256)),

@@ -62,7 +62,8 @@ def matched_shifts_section(results: Results) -> Iterator[Block]:
         yield paragraph(
             "A threshold does not carry over between label sets of different size. Here all "
             "thresholds of the second are moved together until it flags as many images as the "
-            "first. What is left is whom it flags, not how many."
+            "first. What is left is whom it flags, not how many: as many enter as leave. So p "
+            "compares who entered with who left, a group's changed images with all others'."
         )
         yield from _shift_blocks(results, rows, "matched")
 

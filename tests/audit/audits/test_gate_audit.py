@@ -7,7 +7,8 @@ import json
 import pytest
 
 from audit import EmbeddedDataset, Limits, LimitsError, Named, Subject, gate_audit
-from tests.support.policy_texts import policy
+from moderation.policy import parse_policy
+from tests.support.policy_texts import VALID, policy
 from tests.support.reference_counts import dataset_of
 from tests.support.stub_encoder import StubEncoder, random_features
 
@@ -61,3 +62,50 @@ def test_a_limit_on_regression_is_not_passed_for_want_of_a_baseline(subject: Sub
 def test_a_metric_that_the_dataset_does_not_have_is_refused(subject: Subject) -> None:
     with pytest.raises(LimitsError, match=r"has no category:none .*Known: selection_rate, false_"):
         gate_audit(subject, Named({"new": NEW}, {}), _limits(metric="category:none", gap=0.5))
+
+
+def test_recall_is_limited_beside_another_metric(subject: Subject) -> None:
+    limits = _limits(worst_group_rate=0.9, recall_floor=0.01, recall_gap=0.9)
+    report = gate_audit(subject, Named({"new": NEW}, {}), limits)
+    assert [(check.limit, check.metric) for check in report.checks] == [
+        ("worst_group_rate", "selection_rate"),
+        ("recall_floor", "true_positive_rate"),
+        ("recall_gap", "true_positive_rate"),
+    ]
+    # Each image of a should be flagged, and none of b: no two groups have a recall.
+    floor, gap = report.checks[1:]
+    [said] = subject.predict({"new": NEW})
+    assert said.truth is not None
+    assert floor.value == pytest.approx(said.flagged[said.truth.positive].mean())
+    assert floor.reason == "too few images of b that should be flagged"
+    assert (gap.status, gap.reason) == (
+        "insufficient data",
+        "too few images of b that should be flagged",
+    )
+
+
+def test_a_policy_that_flags_nothing_fails_a_floor_of_recall(subject: Subject) -> None:
+    text = VALID.replace("threshold: 0.8", "threshold: 0.9999").replace("0.4", "0.9998")
+    blind = parse_policy(text.replace("0.5", "0.9999").encode(), "blind.yaml")
+    assert not subject.predict({"blind": blind})[0].flagged.any()
+    report = gate_audit(subject, Named({"blind": blind}, {}), _limits(recall_floor=0.05))
+    assert report.status == "fail"
+    shown = report.to_markdown()
+    assert (
+        "| true positive rate of any group, at least | group | 5.00 % | a | 0.00 % [0.00 %, "
+        in shown
+    )
+
+
+def test_recall_of_a_dataset_without_positives_is_not_passed() -> None:
+    dataset = dataset_of({"group": ["a", "b"] * (N // 2)})
+    ids = tuple(dataset.table["image_id"])
+    embedded = EmbeddedDataset(dataset, random_features(N), ids, 0, 0)
+    report = gate_audit(
+        Subject.of(embedded, StubEncoder()),
+        Named({"new": NEW}, {}),
+        _limits(recall_floor=0.1, recall_gap=0.9),
+    )
+    assert {check.status for check in report.checks} == {"insufficient data"}
+    for check in report.checks:
+        assert check.reason.startswith("no image is known to be one that the policy should flag")

@@ -194,6 +194,29 @@ def test_a_gate_answers_with_its_exit_code(
     assert answer["checks"][0]["n"] == 350
 
 
+@pytest.mark.parametrize(
+    ("lost", "code", "said"),
+    [
+        (350, 4, "too few images of Female (350 of 350 were left out)"),
+        (300, 4, "of Female 300 of 350 images were left out: without them this is a pass"),
+        (5, 0, "Images left out, and allowed for in the intervals: Female (gender) 5 of 350."),
+    ],
+)
+def test_a_gate_allows_for_images_that_it_cannot_see(
+    faces: Path, store: Path, tmp_path: Path, lost: int, code: int, said: str
+) -> None:
+    header, *lines = (faces / "labels.csv").read_text().splitlines()
+    women = [line for line in lines if ",Female," in line]
+    gone = {line: line.replace("images/", "images/gone-") for line in women[:lost]}
+    kept = [header, *(gone.get(line, line) for line in lines)]
+    (tmp_path / "labels.csv").write_text("\n".join(kept))
+    (tmp_path / "images").symlink_to(faces / "images")
+    limits = written_limits(tmp_path, "gender", "worst_group_rate: 0.5")
+    words = ["gate", "--policy", VARIANTS[0], *limits, "-d", str(tmp_path), "--model", "starter"]
+    shown = audit(*words, "--store", str(store), "--skip-bad", code=code)
+    assert said in shown.stdout
+
+
 def test_workers_embed_what_this_process_would(
     faces: Path, store: Path, tmp_path: Path, settings: Settings, worker: EmbeddedWorker
 ) -> None:

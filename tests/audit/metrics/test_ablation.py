@@ -23,6 +23,7 @@ from audit.metrics.variants import (
     TEMPLATES,
     Synonym,
     Variant,
+    distinct_variants,
     under_each_template,
     with_each_candidate,
     with_each_synonym,
@@ -143,6 +144,46 @@ def test_halves_are_disjoint_stratified_seeded_and_the_held_out_row_uses_the_oth
     assert ablation_split_half(before, [], strata, seed=7).empty
 
 
+@pytest.mark.parametrize(("n", "rows"), [(1, 0), (59, 0), (60, 2)])
+def test_nothing_is_held_out_of_too_few_images(n: int, rows: int) -> None:
+    before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)), n=n)
+    halves = ablation_split_half(before, trials, overall_group(n), seed=0)
+    assert len(halves) == rows
+
+
+def test_a_change_that_asks_the_model_nothing_new_is_refused_and_not_counted() -> None:
+    variants = [
+        *with_each_synonym(TOP, [Synonym("knife", "a  knife"), Synonym("knife", "a dagger")]),
+        *with_each_synonym(TOP, [Synonym("knife", "a dagger"), Synonym("cow", "a bull")]),
+        *with_each_candidate(TOP, [*CANDIDATES, Label(id="hound", prompts=("a dog",))]),
+        *under_each_template(TOP, ["a photo of {}.", "{}", "{}"]),
+        *with_other_articles(TOP),
+    ]
+    found = list(distinct_variants(TOP, variants))
+    assert [f"{each.kind} {each.change}" for each in found if each.policy] == [
+        *("synonym knife: a dagger", "with dog", "with tree", "template {}", "article no article")
+    ]
+    refused = {f"{v.kind} {v.change}": v.refused for v in found if not v.policy}
+    own = "changes nothing: what the model reads is the policy's own"
+    assert refused == {
+        "synonym knife: a  knife": own,
+        "synonym knife: a dagger": (
+            "changes nothing: what the model reads is that of `synonym knife: a dagger`"
+        ),
+        "synonym cow: a bull": own,
+        "with hound": "changes nothing: what the model reads is that of `with dog`",
+        "template a photo of {}.": own,
+        "template {}": "changes nothing: what the model reads is that of `template {}`",
+        "article a or an, as English has it": own,
+        "article always a": own,
+    }
+    # One label that acts otherwise is another change, whatever its words.
+    acting = policy(decision="top_label").model_dump(mode="json")["labels"]
+    acting[2]["action"] = "block"
+    variant = Variant("with", "thing", policy(decision="top_label", labels=acting))
+    assert next(distinct_variants(TOP, [variant])).policy is not None
+
+
 def test_each_stratum_is_split_in_two_halves_and_all_images_are() -> None:
     # One stratum alone is flagged, so the counts of the halves show how it was split.
     before, trials = _trials(list(with_each_candidate(TOP, CANDIDATES)))
@@ -213,15 +254,19 @@ def test_no_article_leaves_the_bare_noun() -> None:
         ("thing",),
         ("cat",),
     ]
-    assert "a or an, as English has it" not in {v.change for v in with_other_articles(TOP)}
+    tried = [v.change for v in distinct_variants(TOP, with_other_articles(TOP)) if v.policy]
+    assert tried == ["no article"]
 
 
 def test_templates_candidates_and_synonyms_are_one_change_each() -> None:
-    assert [v.change for v in under_each_template(TOP)] == [
-        t for t in TEMPLATES if t != "a photo of {}."
-    ]
+    templates = distinct_variants(TOP, under_each_template(TOP))
+    tried = [variant.change for variant in templates if variant.policy]
+    assert tried == [t for t in TEMPLATES if t != "a photo of {}."]
     own = Label(id="cat", prompts=("a tomcat",))
-    assert [v.change for v in with_each_candidate(TOP, [own, *CANDIDATES])] == ["dog", "tree"]
+    [refused, *added] = with_each_candidate(TOP, [own, *CANDIDATES])
+    assert [v.change for v in added if v.policy] == ["dog", "tree"]
+    assert (refused.change, refused.policy) == ("cat", None)
+    assert refused.refused == "changes nothing: the policy has a label of this id"
     [synonym] = with_each_synonym(TOP, [Synonym("gun", "a firearm")])
     assert synonym.policy is not None
     assert [label.prompts for label in synonym.policy.labels][:2] == [("a firearm",), ("a knife",)]
@@ -229,7 +274,7 @@ def test_templates_candidates_and_synonyms_are_one_change_each() -> None:
 
 
 def test_wording_has_the_range_over_all_templates_and_the_agreement_of_the_order() -> None:
-    before, trials = _trials(list(under_each_template(TOP)), n=400)
+    before, trials = _trials(list(distinct_variants(TOP, under_each_template(TOP))), n=400)
     groups = group_of([0, 1, 2, 3] * 100)
     table = ablation_wording_table(before, trials, [overall_group(400), groups])
     of_groups = _rows(table, by="group")

@@ -24,7 +24,7 @@ from tests.support.sample_header import FORMULA, SCRIPT
 from tests.support.sample_results import HEADER_ALONE, SAMPLES
 
 EVERY_SAMPLE = {**SAMPLES, "nothing but a header": HEADER_ALONE}
-BANNED = ("unbiased", "debias", "fair model", "no bias")
+BANNED = ("unbiased", "debias", "fair model", "no bias", "alike")
 
 
 @pytest.fixture(scope="module", params=list(EVERY_SAMPLE))
@@ -139,6 +139,33 @@ def test_no_word_promises_what_no_audit_shows(written: Path) -> None:
     for name in ("report.html", "report.md"):
         text = (written / name).read_text().lower()
         assert [word for word in BANNED if word in text] == []
+
+
+def test_a_claim_stands_beside_the_p_that_makes_it(compared: Path) -> None:
+    text = (compared / "report.md").read_text().replace("\u00a0", " ")
+    assert "| 0.0004; in its family &lt; 0.0001 | **stands** |" in text  # shifts
+    assert "| 0.042; in its family 0.032 | **stands** |" in text  # differences
+
+
+def test_groups_that_tie_are_not_shown_as_the_only_one(tmp_path: Path) -> None:
+    [gap, *_] = SAMPLES["compare"].gaps
+    rates = [
+        rate.model_copy(update={"count": gap.best_count, "n": gap.best_n})
+        if (rate.policy, rate.by, rate.metric) == (gap.policy, gap.by, gap.metric)
+        and rate.group not in (gap.worst, gap.best)
+        else rate
+        for rate in SAMPLES["compare"].rates
+    ]
+    results = SAMPLES["compare"].model_copy(update={"rates": tuple(rates)})
+    write_report(results, tmp_path)
+    [row, *_] = re.findall(rf"^\| {gap.by} \|.*$", (tmp_path / "report.md").read_text(), re.M)
+    assert f"{gap.best}; {gap.best_count} of {gap.best_n:,}; and 2 more at that rate" in row
+    assert row.count("more at that rate") == 1
+
+
+def test_the_images_that_rates_are_compared_on_are_shown(compared: Path) -> None:
+    text = (compared / "report.md").read_text()
+    assert "| False positive rate | B: person-labels &lt;child&gt; | 900 | 901 | 1 |" in text
 
 
 def test_results_json_is_of_its_schema_and_reads_back(written: Path) -> None:

@@ -1,0 +1,246 @@
+"""What run, compare and ablate say of made images agrees with their rows, whoever is flagged."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit import EmbeddedDataset, Named, Results, Study, Subject
+from audit.audits.ablate import ablate_audit
+from audit.audits.compare import compare_audit
+from audit.audits.run import run_audit
+from audit.datasets.dataset import CROSS, OVERALL
+from audit.metrics.predictions import predict
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
+from audit.metrics.variants import Synonym
+from audit.report.document import make_document
+from moderation.policy import Label, Policy
+from tests.support.policy_texts import policy
+from tests.support.reference_counts import dataset_of
+from tests.support.stub_encoder import StubEncoder, random_features
+
+OLD = policy(decision="top_label", id="old")
+NEVER = re.compile(r"\b(alike|equal|the same)\b|\b1 images\b|\b0 of 0\b|\bOf 0\b|\bnan\b")
+CLAIMED = re.compile(r"often than|^(At one overall flag rate, s|S)hown to ")
+UNSHOWN = re.compile(r"^No group is shown|it is not shown that any|their true rates may|may hide")
+
+
+def _newer() -> Policy:
+    """Returns a policy that knows dogs, for which a cat should be flagged, and a thing nothing."""
+    labels = OLD.model_dump(mode="json")["labels"]
+    labels = [label for label in labels if label["id"] != "thing"]
+    labels[-1] |= {"action": "block", "category": "weapons/guns"}
+    more = {"id": "dog", "prompts": ["a dog"]}
+    return policy(decision="top_label", id="new", labels=[*labels, more])
+
+
+NEW = _newer()
+TRUTHS = ("gun", "knife", "cat", "dog", "thing", "allow", "whatever", None)
+#: How often an image of each class has to be flagged: None where a policy does not know.
+FLAGGED_UNDER = {
+    "old": {"gun": 1, "knife": 1, "cat": 0, "thing": 0, "allow": 0},
+    "new": {"gun": 1, "knife": 1, "cat": 1, "dog": 0, "allow": 0},
+}
+
+
+def _subject(n: int, seed: int, leaning: float = 0.0) -> Subject:
+    """Returns n images of any truth; the flagged ones lean to the group a, the others to b."""
+    rng = np.random.default_rng(seed)
+    features = random_features(n, seed)
+    flagged = predict(OLD, StubEncoder(), features).flagged
+    group = np.where(rng.random(n) < leaning, flagged, rng.random(n) < 0.4)
+    values = {
+        "group": ["a" if mark else "b" for mark in group],
+        "kind": list(rng.choice(["x", "y", "z"], n, p=[0.6, 0.3, 0.1])),
+    }
+    truth = list(rng.choice(np.array(TRUTHS, object), n))
+    dataset = replace(dataset_of(values, truth), benign=bool(seed % 4 == 3))
+    ids = tuple(dataset.table["image_id"])
+    return Subject.of(EmbeddedDataset(dataset, features, ids, 0, 0), StubEncoder(), seed=seed)
+
+
+#: What `_subject` is made of.
+DRAWN = (
+    st.sampled_from([1, 45, 70, 400]),
+    st.integers(0, 10**6),
+    st.sampled_from([0.0, 0.3, 1.0]),
+)
+
+
+def _check_order_and_words(results: Results) -> None:
+    said = results.summary
+    assert not [sentence for sentence in said if NEVER.search(sentence)]
+    places = [[bool(what.search(each)) for each in said] for what in (CLAIMED, UNSHOWN)]
+    assert not any(a and b for a, b in zip(*places, strict=True))
+    last_claim = max((i for i, yes in enumerate(places[0]) if yes), default=-1)
+    assert all(i > last_claim for i, yes in enumerate(places[1]) if yes)
+    assert make_document(results).summary == said  # one summary for every format
+
+
+def _check_claims_of_groups(results: Results) -> None:
+    """Checks that each sentence on who is flagged more often has its claimed row."""
+    for text in results.summary:
+        for found in re.finditer(
+            r"by ([\w × ]+), (?:groups are shown to differ: )?([\w × ]+) is ([\w/ -]+) (more|less) "
+            r"often than (all others|[\w × ]+)",
+            text[:1].lower() + text[1:],
+        ):
+            by, group, done, direction, other = found.groups()
+            metrics = {
+                "flagged": FLAG, "falsely flagged": FALSE_POSITIVE,
+                "rightly flagged": TRUE_POSITIVE, "misclassified": MISCLASSIFIED,
+            }  # fmt: skip
+            metric = metrics.get(done) or f"category:{done.removeprefix('flagged as ')}"
+            pair = {group, OVERALL if other == "all others" else other}
+            rows = [
+                row
+                for row in results.differences
+                if (row.by, row.metric, {row.group, row.reference}) == (by, metric, pair)
+                if len(results.header.policies) == 1 or f"Under {row.policy}, " in text
+            ]
+            assert any(row.claim for row in rows), text
+            sign = 1 if rows[0].group == group else -1
+            assert (sign * (rows[0].difference or 0.0) > 0) == (direction == "more"), text
+
+
+def _check_gaps(results: Results) -> None:
+    """Checks that the groups of each feature are denied exactly where no claim is made of them."""
+    for gap in results.gaps:
+        if gap.metric != FLAG or CROSS in gap.by:
+            continue
+        said = [each for each in results.summary if re.match(rf"By {gap.by}( nothing|, )", each)]
+        other = re.compile(
+            r"(flagged as .*|falsely flagged|rightly flagged|misclassified) \w+ often"
+        )
+        [text] = [each for each in said if not other.search(each)]
+        assert gap.claim == bool(CLAIMED.search(text)), text
+        if not gap.claim and gap.difference and gap.p is not None and gap.p < 0.05:
+            assert "by itself, gives p" in text
+
+
+@given(*DRAWN)
+@settings(max_examples=25)
+@pytest.mark.slow
+def test_a_run_says_what_it_claims(n: int, seed: int, leaning: float) -> None:
+    results = run_audit(_subject(n, seed, leaning), Named({"old": OLD}, {}))
+    _check_order_and_words(results)
+    _check_claims_of_groups(results)
+    _check_gaps(results)
+
+
+@given(*DRAWN)
+@settings(max_examples=20)
+@pytest.mark.slow
+def test_a_comparison_says_what_it_claims(n: int, seed: int, leaning: float) -> None:
+    results = compare_audit(_subject(n, seed, leaning), Named({"old": OLD, "new": NEW}, {}))
+    _check_order_and_words(results)
+    _check_claims_of_groups(results)
+    said = " ".join(results.summary)
+    for metric, what in ((FLAG, "the share flagged"), (FALSE_POSITIVE, "false positives"),
+                         (TRUE_POSITIVE, "true positives")):  # fmt: skip
+        rows = [r for r in results.shifts if r.metric == metric and not r.matched]
+        groups = [row for row in rows if row.by != OVERALL]
+        stands = any(row.claim for row in groups)
+        assert stands == (f"Shown to change in {what} under new" in said)
+        denied = re.search(rf"No group is shown to change in [\w ]*{what}( or| under)", said)
+        assert bool(denied) == (bool(groups) and not stands)
+
+
+@given(*DRAWN, st.booleans())
+@settings(max_examples=15)
+@pytest.mark.slow
+def test_an_ablation_says_what_it_claims_and_counts_real_changes(
+    n: int, seed: int, leaning: float, real: bool
+) -> None:
+    candidates = [Label(id="cat", prompts=("a tomcat",))]
+    candidates += [Label(id="dog", prompts=("a dog",)), Label(id="hound", prompts=("a dog",))]
+    synonyms = [Synonym("knife", "a knife"), Synonym("knife", "a dagger"), Synonym("gun", "x")]
+    study = Study(candidates if real else candidates[:1], synonyms if real else synonyms[:1],
+                  templates=("{}", "a photo of {}.", "{}"))  # fmt: skip
+    results = ablate_audit(_subject(n, seed, leaning), Named({"old": OLD}, {}), study)
+    _check_order_and_words(results)
+    _check_claims_of_groups(results)
+    changes = {(row.kind, row.change) for row in results.ablations}
+    assert ("with", "cat") not in changes
+    assert {change for kind, change in changes if kind == "template"} == {"{}"}
+    assert [half.searched for half in results.split_halves] == [3, 3] * (real and n >= 60)
+    refused = " ".join(results.not_tried)
+    assert ("too few images to hold out" in refused) == (real and n < 60)
+    assert "`with cat` changes nothing" in refused
+    assert "`template a photo of {}.` changes nothing" in refused
+    counted = [int(m[1]) for text in results.summary if (m := re.match(r"Of (\d+) change", text))]
+    others = changes - {("without", "gun"), ("without", "knife")}
+    assert counted == [len(others)]
+    assert {row.wordings for row in results.wordings if row.kind == "template"} == {2}
+    assert {row.kind for row in results.wordings} == {
+        *("template", "article"), *(["synonym"] if real else [])
+    }  # fmt: skip
+
+
+def _known(subject: Subject, *policies: str) -> dict[str, int]:
+    """Returns how many images should be flagged, and should not, as all these policies say."""
+    counts = {TRUE_POSITIVE: 0, FALSE_POSITIVE: 0}
+    for truth in subject.dataset.table["y_true"]:
+        said = {FLAGGED_UNDER[name].get(truth) for name in policies}
+        if said in ({0}, {1}):
+            counts[TRUE_POSITIVE if said == {1} else FALSE_POSITIVE] += 1
+    return counts
+
+
+def _picked(rows: Any, **wanted: Any) -> Any:
+    [row] = [r for r in rows if all(getattr(r, key) == value for key, value in wanted.items())]
+    return row
+
+
+@pytest.mark.slow
+def test_rates_that_need_the_truth_are_compared_on_the_images_whose_truth_all_policies_know() -> (
+    None
+):
+    subject = _subject(1200, seed=8, leaning=0.2)
+    results = compare_audit(subject, Named({"old": OLD, "new": NEW}, {}))
+    common = _known(subject, "old", "new")
+    for metric, n in common.items():
+        for name in ("old", "new"):
+            counted = _picked(results.common_images, policy=name, metric=metric)
+            assert (counted.n, counted.common) == (_known(subject, name)[metric], n)
+            assert _picked(results.rates, policy=name, metric=metric, by=OVERALL).n == n
+        shift = _picked(results.shifts, metric=metric, by=OVERALL)
+        assert shift.n == n
+        for name, count in (("old", shift.before_count), ("new", shift.after_count)):
+            assert _picked(results.rates, policy=name, metric=metric, by=OVERALL).count == count
+        groups = [r for r in results.shifts if (r.metric, r.by) == (metric, "group")]
+        assert sum(row.n for row in groups) == n
+        assert sum(row.entered for row in groups) == shift.entered
+        for row in groups:
+            rate = _picked(results.rates, policy="new", metric=metric, by="group", group=row.group)
+            assert (rate.count, rate.n) == (row.after_count, row.n)
+    # A cat should be flagged under one policy alone: it counts for neither.
+    cats = int((subject.dataset.table["y_true"] == "cat").sum())
+    assert _picked(results.common_images, policy="old", metric=FALSE_POSITIVE).contradicted == cats
+    assert {row.n for row in results.rates if (row.metric, row.by) == (FLAG, OVERALL)} == {1200}
+    wrong = {r.policy: r.n for r in results.rates if (r.metric, r.by) == (MISCLASSIFIED, OVERALL)}
+    assert wrong["old"] == wrong["new"]
+    first, second = results.summary[:2]
+    assert first.startswith(f"From old to new, of {common[TRUE_POSITIVE]} images that should be ")
+    assert f"of {common[FALSE_POSITIVE]} images that should not be flagged" in second
+    assert "and only on these is that compared" in " ".join(results.summary)
+
+
+@pytest.mark.slow
+def test_a_benign_dataset_is_compared_on_all_its_images_and_its_flags_once() -> None:
+    subject = _subject(300, seed=3)
+    dataset = subject.dataset
+    blank = replace(dataset, table=dataset.table.assign(y_true=None))
+    embedded = replace(subject.embedded, dataset=blank)
+    plain = Subject.of(embedded, StubEncoder())
+    results = compare_audit(plain, Named({"old": OLD, "new": NEW}, {}))
+    rates = [r for r in results.rates if (r.metric, r.by) == (FALSE_POSITIVE, OVERALL)]
+    assert {row.n for row in rates} == {300}
+    assert FALSE_POSITIVE not in {row.metric for row in results.shifts}
+    assert not any("policy knows" in sentence for sentence in results.summary)

@@ -68,7 +68,8 @@ def _values_alike(
     problems = []
     for name in about.sensitive_features:
         values = Counter(image.known_values([name])[0] for image in images)
-        for alike in () if name in as_written else alike_but_for_case(filter(None, values)):
+        apart = composed(name) in as_written
+        for alike in () if apart else alike_but_for_case(filter(None, values)):
             shown = ", ".join(f"{value!a} ({values[value]:,})" for value in alike)
             what = f"values of {name} differ in case or invisible characters alone: {shown}"
             remedy = f"Write them alike; if case tells groups apart, say --as-written {name}"

@@ -64,7 +64,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
     dates = SpreadsheetDates(options.repair)
 
     def read_table_cell(name: str, cell: str) -> str | Wrong:
-        if cell.strip() and name in options.as_written:
+        if cell.strip() and composed(name) in options.as_written:
             return cell
         return unknown_annotation(name, cell) or dates.read(cell)
 

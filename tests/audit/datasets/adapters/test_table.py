@@ -263,6 +263,8 @@ def test_values_may_be_taken_as_they_are_written(tmp_path: Path) -> None:
     asked = frozenset({"region"})
     dataset = load(file, columns=REGION, as_written=asked)
     assert dataset.groups(["region"]).names == ("9-Mar", "DE", "NA", "na", "None", "null")
+    columns = {"image": "file", DECOMPOSED: "region"}
+    assert len(load(file, columns=columns, as_written=frozenset({COMPOSED}))) == 6
     problem = only_problem(spelt(tmp_path, "NA", " "), columns=REGION, as_written=asked)
     assert (problem.row, problem.message) == (3, "region is empty")
     problem = only_problem(file, columns=REGION, as_written=frozenset({"regio"}))

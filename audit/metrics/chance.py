@@ -83,8 +83,10 @@ class GroupChance:
         counts = self._drawn_counts(draws)
         places = {(part.by, name): i for part in self.groups for i, name in enumerate(part.names)}
         chances = np.ones((draws, len(table)), np.float32)
-        others = table["reference"] if "reference" in table else np.full(len(table), None)
-        columns = table[[*self.keys, "by", "group"]].assign(other=others)
+        columns = table[[*self.keys, "by", "group"]].assign(other=None)
+        if "comparison" in table:  # a group can be called as the whole is
+            is_pair = table["comparison"] == "between_groups"
+            columns["other"] = table["reference"].where(is_pair, None)
         for row, (*key, by, group, other) in enumerate(columns.itertuples(index=False)):
             drawn, sizes = counts[tuple(key), by]
             one = places[by, group]

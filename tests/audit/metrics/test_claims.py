@@ -132,6 +132,17 @@ def test_two_groups_are_one_comparison_with_one_p_in_every_part() -> None:
     assert {row.claim for row in rows} == {gap.claim} == {True}
 
 
+def test_a_group_that_is_called_as_the_whole_is_is_not_taken_for_it() -> None:
+    groups = np.repeat(["a", "overall", "c"], 100)
+    flags = np.r_[np.arange(100) < 20, np.arange(100) < 5, np.arange(100) < 5]
+    named, other = (
+        _assessed(dataset_of({"race": np.where(groups == "overall", name, groups).tolist()}), flags)
+        for name in ("overall", "b")
+    )
+    for one, two in zip(named["differences"], other["differences"], strict=True):
+        assert (one.p, one.p_report, one.claim) == (two.p, two.p_report, two.claim)
+
+
 def test_a_gap_is_claimed_where_a_group_is_and_only_there() -> None:
     for hits in ((2, 2, 2), (3, 3, 40), (0, 0, 0)):
         flags = np.r_[tuple(np.arange(200) < each for each in hits)]

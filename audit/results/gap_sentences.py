@@ -99,8 +99,7 @@ def _gap_of_other_claim(groups: _ComparedGroups) -> str:
     to_others = [d for d in groups.claims if d.comparison == "to_overall"]
     top = (to_others or groups.claims)[0]
     if to_others:
-        rest = f"{top.reference_count - top.count:,} of {top.reference_n - top.n:,}"
-        than = f"all others ({top.count:,} of {top.n:,} against {rest})"
+        than = f"all others ({top.count:,} of {top.n:,} against {_counts_of_rest(top)})"
     else:
         rest = f"{top.reference_count:,} of {top.reference_n:,}"
         than = f"{top.reference} ({top.count:,} of {top.n:,} against {rest})"
@@ -112,6 +111,11 @@ def _gap_of_other_claim(groups: _ComparedGroups) -> str:
         f"{shown}than {than}. {_gap_ends(groups)}; that these differ from each other is not "
         f"shown{alone}."
     )
+
+
+def _counts_of_rest(row: Difference) -> str:
+    """Returns how many of all other images count, with which the p of a group compares it."""
+    return f"{row.reference_count - row.count:,} of {row.reference_n - row.n:,}"
 
 
 def _often(row: Difference) -> str:
@@ -202,8 +206,8 @@ def strongest_claims(
             done = _DONE.get(top.metric) or f"flagged as {top.metric.partition(':')[2]}"
             text = (
                 f"{_gap_prefix(policy, top.by, several)}, {top.group} is {done} {_often(top)} than "
-                f"all others: {top.count:,} of {top.n:,} against {top.reference_count:,} of "
-                f"{top.reference_n:,} overall{strongest_of(len(claims))}."
+                f"all others: {top.count:,} of {top.n:,} against {_counts_of_rest(top)}"
+                f"{strongest_of(len(claims))}."
             )
             yield Finding(text, claimed=True)
 

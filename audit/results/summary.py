@@ -151,8 +151,9 @@ def unmatched_summary(predictions: Iterable[Predictions]) -> Iterator[str]:
     """Yields which classes of the dataset no label of a policy means."""
     for each in predictions:
         if each.truth and each.truth.unmatched:
-            classes = ", ".join(f"{name} (n = {n})" for name, n in each.truth.unmatched.items())
-            yield f"{each.name} has no label for {classes}: unknown what it should say."
+            classes = [f"{name} (n = {n})" for name, n in each.truth.unmatched.items()]
+            named = _summary_of_cells(classes)
+            yield f"{each.name} has no label for {named}: unknown what it should say."
 
 
 def limits_summary(header: Header) -> Iterator[str]:

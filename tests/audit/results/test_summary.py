@@ -186,7 +186,7 @@ def test_the_most_certain_claim_by_category_is_said_with_its_counts() -> None:
     assert said == [
         Finding(
             "Under small, by race, Black is flagged as egregious/non-human more often than all "
-            "others: 14 of 100 against 36 of 700 overall (the strongest of 2 such claims).",
+            "others: 14 of 100 against 22 of 600 (the strongest of 2 such claims).",
             claimed=True,
         )
     ]

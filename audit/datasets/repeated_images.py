@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from moderation.visible_text import brief
 
-#: So many images that are there twice are a slip, whatever the size of the dataset; of a large one
-#: this share is.
+#: So many images that are there twice are a slip, but of a small dataset no more than a tenth; of a
+#: large one this share is.
 _FEW, _FEW_SHARE = 10, 0.01
 
 _TWICE = "Images that are there twice, byte for byte,"
@@ -50,7 +50,8 @@ class Repeats:
     def too_many(self) -> bool:
         """Whether they are more than a slip."""
         found = len(self.copies) + len(self.conflicting)
-        return found > max(_FEW, _FEW_SHARE * len(self.dataset))
+        n = len(self.dataset)
+        return found > max(2, min(_FEW, n // 10), _FEW_SHARE * n)
 
     def wrong(self) -> Iterator[tuple[int, str]]:
         """Yields the images that cannot stay, each with what is wrong with it."""

@@ -64,6 +64,6 @@ def alike_but_for_case(values: Iterable[str]) -> list[tuple[str, ...]]:
 
 
 def _seen_spelling(text: str) -> str:
-    """Returns what is seen of a text: single spaces, and no control or format characters."""
-    words = composed(text)
+    """Returns what is seen of a text: plain letters and spaces, no control or format characters."""
+    words = unicodedata.normalize("NFKC", composed(text))
     return composed("".join(c for c in words if unicodedata.category(c) not in ("Cc", "Cf")))

@@ -109,6 +109,8 @@ class GroupChance:
             possible = self.counted[keys[0]].possible
             hits = np.stack([self.counted[key].hits[possible] for key in keys], axis=1)
             codes = [part.codes[possible] for part in self.groups]
+            order = _own_order(codes, hits)
+            codes, hits = [own[order] for own in codes], hits[order]
             drawn = _permuted_counts(codes, [len(part.names) for part in self.groups], hits, draws)
             for part, own, counts in zip(self.groups, codes, drawn, strict=True):
                 sizes = np.bincount(own, minlength=len(part.names))
@@ -132,6 +134,16 @@ def _permuted_counts(
             flat = np.bincount(codes[places] * m + columns, minlength=g * m)
             into[draw] = flat.reshape(g, m)
     return counts
+
+
+def _own_order(partitions: Sequence[npt.NDArray[np.intp]], *marks: Marks) -> npt.NDArray[np.intp]:
+    """Returns (n,) an order of images by their groups and (n, m) marks.
+
+    Images that are alike in these can take each other's place, so whatever order the dataset has,
+    the same tables are drawn.
+    """
+    packed = np.concatenate([np.packbits(each, axis=1) for each in marks], axis=1)
+    return np.lexsort([*partitions, *packed.T])
 
 
 @dataclass(frozen=True)
@@ -167,8 +179,9 @@ class SwapChance:
         changes = [after.astype(np.int8) - before for before, after in self.changes.values()]
         turns = np.stack(changes, axis=1).astype(np.float32)
         rows = np.flatnonzero(turns.any(axis=1))
-        turns = turns[rows]
         members = [part.codes[rows] for part in self.groups]
+        order = _own_order(members, turns[rows] > 0, turns[rows] < 0)
+        turns, members = turns[rows[order]], [codes[order] for codes in members]
         nets = {
             part.by: np.empty((draws, len(part.names), turns.shape[1]), np.int64)
             for part in self.groups

@@ -37,26 +37,21 @@ class Claims(NamedTuple):
 def report_claims(tests: Sequence[Hypotheses], images: int) -> Claims:
     """Returns what a report on that many images claims of the hypotheses that it tests.
 
-    Rows without support, or without a p, are not tested. `p_report` is at least the p that is
-    adjusted within the row's own family.
+    Rows without support, or without a p, are not tested.
     """
     draws = draws_for(images)
     tested = [_tested_rows(test.table) for test in tests]
     chance = [np.empty((draws, 0), np.float32)]
     for test, rows in zip(tests, tested, strict=True):
         chance += [test.chance(rows, draws)] if len(rows) else []
-    p, own = (
-        np.concatenate(
-            [rows[name].to_numpy(np.float64) for rows in tested if len(rows)] or [np.empty(0)]
-        )
-        for name in ("p", "p_adjusted")
+    p = np.concatenate(
+        [rows["p"].to_numpy(np.float64) for rows in tested if len(rows)] or [np.empty(0)]
     )
     found = westfall_young(p, np.concatenate(chance, axis=1))
-    adjusted = np.maximum(found.adjusted, own)
     ends = np.cumsum([len(table) for table in tested])[:-1]
     tables = [
         _claimed(test.table, part.index, values)
-        for test, part, values in zip(tests, tested, np.split(adjusted, ends), strict=True)
+        for test, part, values in zip(tests, tested, np.split(found.adjusted, ends), strict=True)
     ]
     return Claims(tables, len(p), draws, found.critical)
 

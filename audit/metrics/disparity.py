@@ -135,19 +135,30 @@ def widest_gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     return pd.DataFrame([_widest_gap(key, part, level) for key, part in disparity_families(rates)])
 
 
-def claimed_gaps(gaps: pd.DataFrame, *differences: pd.DataFrame) -> pd.DataFrame:
-    """Returns gaps with `claim`: whether a difference of a group from others is claimed.
+def claimed_gaps(
+    gaps: pd.DataFrame, to_overall: pd.DataFrame, between: pd.DataFrame
+) -> pd.DataFrame:
+    """Returns gaps with `claim`: whether the compared groups are claimed to differ.
 
+    That is where a pair is, or one group from all other images. Where groups with too few images
+    are among those, it may be these alone that differ, so that claims nothing of the compared ones.
     So no two parts of a report can disagree on whether groups differ.
     """
-    keys = ["policy", "by", "metric"]
-    claims = {
-        key
-        for table in differences
-        for key in table.loc[table["claim"], keys].itertuples(index=False, name=None)
-    }
-    rows = gaps[keys].itertuples(index=False, name=None) if len(gaps) else ()
-    return gaps.assign(claim=[row in claims for row in rows])
+    if gaps.empty:
+        return gaps
+    pairs, singles = _claimed_families(between), _claimed_families(to_overall)
+    columns = gaps[["policy", "by", "metric", "left_out"]].itertuples(index=False, name=None)
+    return gaps.assign(
+        claim=[key in pairs or (key in singles and not left_out) for *key, left_out in columns]
+    )
+
+
+def _claimed_families(table: pd.DataFrame) -> list[list[str]]:
+    """Returns policy, feature and metric of the claimed rows of a table."""
+    if table.empty:
+        return []
+    claims = table.loc[table["claim"], ["policy", "by", "metric"]]
+    return [[*row] for row in claims.itertuples(index=False, name=None)]
 
 
 def _widest_gap(key: tuple[str, str, str], part: pd.DataFrame, level: float) -> dict[str, Any]:

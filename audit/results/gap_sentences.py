@@ -173,15 +173,38 @@ def _gap_not_shown(groups: _ComparedGroups) -> str:
         alone = ", though the interval of this gap, by itself, leaves out 0"
     again = ": look again on other images" if alone else ""
     return (
-        f"{groups.prefix}, {ends[:1].lower()}{ends[1:]}; it is not shown that any group differs, "
+        f"{groups.prefix}, {ends[:1].lower()}{ends[1:]}; it is not shown that any group differs "
+        f"in the share flagged, "
         f"{CORRECTED}{alone}{again}."
     )
 
 
 def strongest_claims(
-    policy: str, differences: Sequence[Difference], *, several: bool, benign: bool
+    policies: Sequence[str], differences: Sequence[Difference], *, benign: bool
 ) -> Iterator[Finding]:
-    """Yields the most certain claim by category, by truth and by intersection, if there is any."""
+    """Yields the most certain claim by category, by truth and by intersection, if there is any.
+
+    Policies of which the same is claimed are named in one sentence.
+    """
+    found: dict[tuple[str | int, ...], tuple[Difference, int, list[str]]] = {}
+    for policy in policies:
+        for top, count in _strongest_of_each_kind(policy, differences, benign=benign):
+            key = (top.metric, count, *_difference_of_group(top))
+            found.setdefault(key, (top, count, []))[2].append(policy)
+    for top, count, names in found.values():
+        done = _DONE.get(top.metric) or f"flagged as {top.metric.partition(':')[2]}"
+        text = (
+            f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is {done} "
+            f"{_often(top)} than all others: {top.count:,} of {top.n:,} against "
+            f"{_counts_of_rest(top)}{strongest_of(count)}."
+        )
+        yield Finding(text, claimed=True)
+
+
+def _strongest_of_each_kind(
+    policy: str, differences: Sequence[Difference], *, benign: bool
+) -> Iterator[tuple[Difference, int]]:
+    """Yields the most certain claim of each kind, and how many of the kind there are."""
     own = [d for d in differences if d.policy == policy and d.comparison == "to_overall"]
     known = (TRUE_POSITIVE, MISCLASSIFIED, *(() if benign else (FALSE_POSITIVE,)))
     kinds: tuple[Callable[[Difference], bool], ...] = (
@@ -191,25 +214,15 @@ def strongest_claims(
     )
     flags = {_difference_of_group(row) for row in own if row.metric == FLAG and row.claim}
     for is_of_kind in kinds:
-        claims = sorted(
-            (
-                row
-                for row in own
-                if row.claim and is_of_kind(row)
-                # A category that holds all flags says nothing new of its groups.
-                if row.metric == FLAG or _difference_of_group(row) not in flags
-            ),
-            key=certainty,
-        )
+        claims = [
+            row
+            for row in own
+            if row.claim and is_of_kind(row)
+            # A category that holds all flags says nothing new of its groups.
+            if row.metric == FLAG or _difference_of_group(row) not in flags
+        ]
         if claims:
-            top = claims[0]
-            done = _DONE.get(top.metric) or f"flagged as {top.metric.partition(':')[2]}"
-            text = (
-                f"{_gap_prefix(policy, top.by, several)}, {top.group} is {done} {_often(top)} than "
-                f"all others: {top.count:,} of {top.n:,} against {_counts_of_rest(top)}"
-                f"{strongest_of(len(claims))}."
-            )
-            yield Finding(text, claimed=True)
+            yield min(claims, key=certainty), len(claims)
 
 
 def _difference_of_group(row: Difference) -> tuple[str | int, ...]:

@@ -104,7 +104,7 @@ class Gap(Record):
     pass_ratio_low: Number
     pass_ratio_high: Number
     p: Number = Field(description="Of one rate in all compared groups.")
-    claim: bool = Field(description="Whether the report claims that a group of them differs.")
+    claim: bool = Field(description="Whether the report claims that the compared groups differ.")
 
 
 class EqualizedOdds(Record):

@@ -24,21 +24,26 @@ _IN = {
 }
 
 
-def truth_changes(first: str, shifts: Sequence[Shift]) -> Iterator[str]:
+def truth_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
     """Yields how many true and false positives come and go, on the images of known truth."""
+    policies = 1 + len({row.after_policy for row in shifts})
+    under = "both" if policies == 2 else f"all {policies} policies"
     for row in shifts:
         if row.by == OVERALL and row.metric in _KNOWN and not row.matched:
-            yield (
+            text = (
                 f"From {first} to {row.after_policy}, of {images(row.n)} that "
-                f"{_KNOWN[row.metric]} under both, {_shift_counts(row)}."
+                f"{_KNOWN[row.metric]} under {under}, {_shift_counts(row)}."
             )
+            yield Finding(text, row.claim)
 
 
-def flag_changes(first: str, shifts: Sequence[Shift]) -> Iterator[str]:
+def flag_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
     """Yields how many images come to be flagged, and how many no longer are."""
     for row in shifts:
         if row.by == OVERALL and row.metric == FLAG and not row.matched:
-            yield f"From {first} to {row.after_policy}, of {images(row.n)}, {_shift_counts(row)}."
+            counted = _shift_counts(row)
+            text = f"From {first} to {row.after_policy}, of {images(row.n)}, {counted}."
+            yield Finding(text, row.claim)
 
 
 def _shift_counts(row: Shift) -> str:

@@ -58,10 +58,8 @@ def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]
     flags = [gap for gap in apart.gaps if gap.metric == FLAG]
     single = [gap for gap in flags if CROSS not in gap.by] or flags
     yield from gap_findings(single, apart.rates, apart.differences, several=several)
-    for policy in header.policies:
-        yield from strongest_claims(
-            policy.name, apart.differences, several=several, benign=header.dataset.benign
-        )
+    names = [policy.name for policy in header.policies]
+    yield from strongest_claims(names, apart.differences, benign=header.dataset.benign)
 
 
 def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
@@ -77,23 +75,24 @@ def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
 def compare_summary(
     header: Header, apart: Disparities, shifts: Sequence[Shift], common: Sequence[CommonImages]
 ) -> Iterator[str]:
-    """Yields what changes from the first policy to each other, on the images of known truth first.
+    """Yields what is claimed, then what is counted, then in what no group is shown to change.
 
-    Then what is claimed of groups, then in what none is shown to change.
+    What changes on images of known truth comes before what changes in the flags.
     """
     first, *others = [policy.name for policy in header.policies]
     categories = [{label.category or "" for label in each.labels} for each in header.policies]
-    yield from truth_changes(first, shifts)
-    yield from common_images_sentences(common)
-    yield from _flagged_summaries(header, apart)
-    yield from flag_changes(first, shifts)
-    changes = [
+    truth, flags = [*truth_changes(first, shifts)], [*flag_changes(first, shifts)]
+    groups = [
         finding
         for name, own in zip(others, categories[1:], strict=True)
         for finding in group_changes(name, shifts, categories[0] & own)
     ]
-    claims = [finding for finding in _disparity_findings(header, apart) if finding.claimed]
-    yield from claims_first([*changes, *claims])
+    apart_claims = [each for each in _disparity_findings(header, apart) if each.claimed]
+    yield from (each.text for each in (*truth, *groups, *apart_claims, *flags) if each.claimed)
+    yield from (each.text for each in truth if not each.claimed)
+    yield from common_images_sentences(common)
+    yield from _flagged_summaries(header, apart)
+    yield from (each.text for each in (*flags, *groups) if not each.claimed)
 
 
 def ablate_summary(
@@ -103,16 +102,16 @@ def ablate_summary(
     carried: Sequence[Carried],
     halves: Sequence[SplitHalf],
 ) -> Iterator[str]:
-    """Yields which label carries the flags, which change moves them most, and what is claimed.
+    """Yields what is claimed, which label carries the flags, and which change moves them most.
 
     The change that was chosen on one half of the images comes first, as it is on the other.
     """
+    yield from (each.text for each in _disparity_findings(header, apart) if each.claimed)
     for policy in header.policies:
         yield flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
         yield from carried_sentences(row for row in carried if row.policy == policy.name)
         yield from held_out_sentences([half for half in halves if half.policy == policy.name])
         yield from largest_move_sentences(policy, ablations)
-    yield from (each.text for each in _disparity_findings(header, apart) if each.claimed)
 
 
 def insufficient_summary(header: Header, rates: Iterable[Rate]) -> Iterator[str]:

@@ -30,7 +30,8 @@ _STEPS = np.arange(-24.0, 25.0)
 _BELOW, _ABOVE = special.expit(_STEPS), special.expit(-_STEPS)
 _WEIGHTS = _BELOW * _ABOVE / (_BELOW * _ABOVE).sum()
 
-#: So many halvings of the span between two safe bounds find a bound to eight digits.
+#: So many halvings of the span between two safe bounds find a bound to eight digits of the sum,
+#: which is itself off by up to a hundredth of a share, or of a ratio, in far tails.
 _HALVINGS = 26
 
 _Operation = Callable[[Float64s, Float64s], Float64s]

@@ -171,7 +171,9 @@ def exact_paired_difference(
     up, down = share(entered, n), share(left, n)
     rise, fall = exact(entered, n, level), exact(left, n, level)
     correlation = -np.sqrt(share(up * down, (1 - up) * (1 - down)))
-    correlation = np.maximum(np.nan_to_num(correlation), -1.0)
+    # Where all images enter, or all leave, one more that does so is one less that does not.
+    every = (up == 1) | (down == 1)
+    correlation = np.where(every, -1.0, np.maximum(np.nan_to_num(correlation), -1.0))
 
     def reach(one: Float64s, two: Float64s) -> Float64s:
         return np.asarray(np.sqrt(one**2 + two**2 - 2 * correlation * one * two))

@@ -160,6 +160,10 @@ def holm_against_rest(p_values: npt.ArrayLike) -> Float64s:
     return p_values if len(p_values) == 2 else holm(p_values)
 
 
+#: A p of float32 that is this much larger or less is the same.
+_ROUNDED = 1 + 1e-5
+
+
 class StepDown(NamedTuple):
     """What Westfall and Young's correction makes of h hypotheses.
 
@@ -175,8 +179,8 @@ class StepDown(NamedTuple):
 def westfall_young(p_values: Float64s, chance: npt.NDArray[np.float32]) -> StepDown:
     """Returns p adjusted over all hypotheses, whose dependence random tables show.
 
-    The chance that, where nothing differs, any hypothesis that is no more extreme than this one
-    has a p as small. Hypotheses that are always rejected together count as one, and so they should.
+    It is the chance that, where nothing differs, any hypothesis that is no more extreme than this
+    one has a p as small. Hypotheses that are always rejected together count as one.
 
     Args:
         p_values: (h,) of the hypotheses; NaN is not tested.
@@ -191,9 +195,9 @@ def westfall_young(p_values: Float64s, chance: npt.NDArray[np.float32]) -> StepD
     order = tested[np.argsort(p_values[tested], kind="stable")]
     draws = len(chance)
     smallest = np.minimum.accumulate(chance[:, order[::-1]], axis=1)[:, ::-1]
-    # Equal but for the rounding of float32 is as small.
-    as_small = (smallest <= p_values[order] * (1 + 1e-5)).sum(axis=0)
-    adjusted[order] = np.maximum.accumulate((1 + as_small) / (1 + draws))
-    rank = int(ALPHA * (1 + draws))  # so many draws may have a p as small
-    critical = float(np.sort(smallest[:, 0])[rank - 1]) if rank else 0.0
-    return StepDown(adjusted, critical)
+    as_small = (smallest <= p_values[order] * _ROUNDED).sum(axis=0)
+    found = np.maximum((1 + as_small) / (1 + draws), p_values[order])
+    adjusted[order] = np.maximum.accumulate(found)
+    rank = int(ALPHA * (1 + draws))  # fewer draws may have a p as small
+    critical = float(np.sort(smallest[:, 0])[rank - 1]) / _ROUNDED if rank else 0.0
+    return StepDown(adjusted, min(critical, ALPHA))

@@ -71,7 +71,7 @@ def _values_alike(
         apart = composed(name) in as_written
         for alike in () if apart else alike_but_for_case(filter(None, values)):
             shown = ", ".join(f"{value!a} ({values[value]:,})" for value in alike)
-            what = f"values of {name} differ in case or invisible characters alone: {shown}"
+            what = f"values of {name} differ in case, width or invisible characters alone: {shown}"
             remedy = f"Write them alike; if case tells groups apart, say --as-written {name}"
             problems.append(RowProblem(str(about.source), 0, what, remedy))
     return problems

@@ -18,7 +18,10 @@ LONGEST_NAME = 200
 _NOTHING = ("", "nan", "null", "<na>", "#n/a")
 
 #: Texts by which people say so, and which may also be a name: NA is Namibia.
-_MAYBE_NOTHING = ("na", "n/a", "n.a.", "none", "unknown", "-", "?")
+_MAYBE_NOTHING = (
+    *("na", "n/a", "n.a.", "n.a", "none", "nil", "unknown", "not known", "not available"),
+    *("missing", "undefined", "unspecified", "-", "–", "—", "?"),
+)
 
 _FILL_IN = "Fill it in, or leave the row out with --skip-bad"
 

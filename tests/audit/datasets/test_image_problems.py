@@ -116,6 +116,13 @@ def test_a_small_share_of_a_large_dataset_may_be_there_twice(tmp_path: Path) -> 
     assert len(image_hashes(dataset)[1]) == 14
 
 
+def test_a_small_dataset_of_which_most_is_there_twice_is_refused(tmp_path: Path) -> None:
+    file = fairface(tmp_path, *(face(number) for number in range(11)))
+    for number in range(10):
+        write_picture(tmp_path / "val" / f"{number}.jpg", 50 + number // 2)
+    assert len(image_hashes(load(file))[1]) == 5
+
+
 def test_an_image_that_cannot_be_decoded_is_refused_by_row(tmp_path: Path) -> None:
     file = fairface(tmp_path, face(1), face(2))
     (tmp_path / "val" / "2.jpg").write_bytes(picture()[:40])

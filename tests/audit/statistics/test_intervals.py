@@ -302,3 +302,14 @@ def test_an_exact_paired_difference_is_that_of_the_share_that_alone_changes(
     only_entered, only_left = exact_paired_difference(count, 0, n), exact(count, n)
     assert float(only_entered.high) == pytest.approx(float(only_left.high))
     assert float(exact_paired_difference(0, count, n).low) == pytest.approx(-float(only_left.high))
+
+
+def test_an_exact_paired_difference_is_no_narrower_where_every_image_changes() -> None:
+    every, nearly = exact_paired_difference([30, 29], [0, 1], 30)[0]
+    assert nearly < every < nearly + 0.15
+    assert exact_paired_difference(0, 30, 30).high == pytest.approx(-every)
+    # With 85 % entering and 15 % leaving, a rise over 0.7 is found of 29 groups in 2.5 % at most.
+    level = 1 - 0.05 / 29
+    low = exact_paired_difference(np.arange(31), 30 - np.arange(31), 30, level).low
+    found = stats.binom.pmf(np.arange(31), 30, 0.85)[low > 0.7].sum()
+    assert 1 - (1 - found) ** 29 <= 0.025

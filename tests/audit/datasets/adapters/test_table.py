@@ -208,13 +208,15 @@ def test_names_may_be_typed_in_another_spelling_than_the_file_has(
         assert "allow" in dataset.table["y_true"].tolist()
 
 
-@pytest.mark.parametrize("other", ["Nord\u200b", "N\u00adord", "\u200eNord", "nord", "NORD"])
+@pytest.mark.parametrize(
+    "other", ["Nord\u200b", "N\u00adord", "\u200eNord", "nord", "NORD", "\uff2eord"]
+)
 def test_two_groups_that_look_the_same_are_refused_with_the_count_of_each(
     tmp_path: Path, other: str
 ) -> None:
     file = spelt(tmp_path, "Nord", "East Side", other, other, "Nord ")
     problem = only_problem(file, columns=REGION)
-    assert "values of region differ in case or invisible characters alone" in problem.message
+    assert "values of region differ in case, width or invisible characters alone" in problem.message
     assert "'Nord' (2)" in problem.message
     assert f"{other!a} (2)" in problem.message
     assert "East" not in problem.message

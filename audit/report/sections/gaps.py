@@ -121,13 +121,12 @@ def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[B
     pairs = [row for row in flags if row.comparison == "between_groups" and row.claim]
     if main:
         yield _gaps_to_overall_table(f"Share flagged: each group against all images, {name}", main)
+    # Of all that is compared these are claimed, so none is folded away.
     if others:
         caption = f"Other rates and intersections whose difference stands, {name}"
-        yield folded(_gaps_to_overall_table(caption, others))
+        yield _gaps_to_overall_table(caption, others)
     if pairs:
-        yield folded(
-            _gaps_to_overall_table(f"Pairs of groups whose difference stands, {name}", pairs)
-        )
+        yield _gaps_to_overall_table(f"Pairs of groups whose difference stands, {name}", pairs)
 
 
 def _gaps_to_overall_table(caption: str, rows: Sequence[Difference]) -> Table:

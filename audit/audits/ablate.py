@@ -118,9 +118,15 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         summary=tuple(sentences),
         ablations=ablations,
         carried=carried,
-        split_halves=halves,
+        split_halves=tuple(_halves_of_lowering(halves)),
         wordings=records(Wording, *reworded),
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
         **found,
     )
+
+
+def _halves_of_lowering(halves: Sequence[SplitHalf]) -> Iterator[SplitHalf]:
+    """Yields the halves of each policy for which the chosen change lowers flags where chosen."""
+    lowered = {half.policy for half in halves if half.half == "chosen on" and half.lowers}
+    yield from (half for half in halves if half.policy in lowered)

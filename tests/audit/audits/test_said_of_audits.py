@@ -169,7 +169,12 @@ def test_an_ablation_says_what_it_claims_and_counts_real_changes(
     changes = {(row.kind, row.change) for row in results.ablations}
     assert ("with", "cat") not in changes
     assert {change for kind, change in changes if kind == "template"} == {"{}"}
-    assert [half.searched for half in results.split_halves] == [3, 3] * (real and n >= 60)
+    tried = real and n >= 60
+    none_lowers = any("None of 3 changes that were searched" in text for text in results.summary)
+    assert tried or not none_lowers
+    shown = tried and not none_lowers
+    assert [half.searched for half in results.split_halves] == [3, 3] * shown
+    assert all(half.lowers for half in results.split_halves if half.half == "chosen on")
     refused = " ".join(results.not_tried)
     assert ("too few images to hold out" in refused) == (real and n < 60)
     assert "`with cat` changes nothing" in refused
@@ -244,3 +249,21 @@ def test_a_benign_dataset_is_compared_on_all_its_images_and_its_flags_once() -> 
     assert {row.n for row in rates} == {300}
     assert FALSE_POSITIVE not in {row.metric for row in results.shifts}
     assert not any("policy knows" in sentence for sentence in results.summary)
+
+
+@pytest.mark.parametrize("already", [True, False])
+def test_a_search_that_lowers_no_flags_shows_no_best_change(already: bool) -> None:
+    features = random_features(900, 0)
+    features = features[predict(OLD, StubEncoder(), features).flagged == already][:200]
+    dataset = dataset_of({"group": ["a", "b"] * 100}, [None] * 200)
+    embedded = EmbeddedDataset(dataset, features, tuple(dataset.table["image_id"]), 0, 0)
+    study = Study(synonyms=[Synonym("gun", "an unrelated thing")], templates=("{}",))
+    subject = Subject.of(embedded, StubEncoder())
+    results = ablate_audit(subject, Named({"old": OLD}, {}), study)
+    [said] = [each for each in results.summary if "the half" in each or "one half" in each]
+    assert len(results.split_halves) == 2 * already
+    assert ("honest gain" in str(make_document(results))) == already
+    assert already or said == (
+        "The 1 change that was searched does not lower the flags on the half of the images that it "
+        "was tried on (100 images)."
+    )

@@ -227,10 +227,12 @@ def test_rates_that_need_the_truth_are_compared_on_the_images_whose_truth_all_po
             assert (rate.count, rate.n) == (row.after_count, row.n)
     # A cat should be flagged under one policy alone: it counts for neither.
     cats = int((subject.dataset.table["y_true"] == "cat").sum())
-    assert _picked(results.common_images, policy="old", metric=FALSE_POSITIVE).contradicted == cats
+    for metric in (FALSE_POSITIVE, MISCLASSIFIED):
+        assert _picked(results.common_images, policy="old", metric=metric).contradicted == cats
     assert {row.n for row in results.rates if (row.metric, row.by) == (FLAG, OVERALL)} == {1200}
     wrong = {r.policy: r.n for r in results.rates if (r.metric, r.by) == (MISCLASSIFIED, OVERALL)}
-    assert wrong["old"] == wrong["new"]
+    guns_and_knives = int(subject.dataset.table["y_true"].isin(["gun", "knife"]).sum())
+    assert wrong == {"old": guns_and_knives, "new": guns_and_knives}
     first, second = results.summary[:2]
     assert first.startswith(f"From old to new, of {common[TRUE_POSITIVE]} images that should be ")
     assert f"of {common[FALSE_POSITIVE]} images that should not be flagged" in second

@@ -16,6 +16,7 @@ from audit.audits.ablate import ablate_audit
 from audit.audits.compare import compare_audit
 from audit.audits.run import run_audit
 from audit.datasets.dataset import CROSS, OVERALL
+from audit.errors import AuditError
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.metrics.variants import Synonym
@@ -269,3 +270,28 @@ def test_a_search_that_lowers_no_flags_shows_no_best_change(already: bool) -> No
         "The 1 change that was searched does not lower the flags on the half of the images that it "
         "was tried on (100 images)."
     )
+
+
+@pytest.mark.parametrize(
+    ("most", "by", "what", "remedy"),
+    [
+        (1, None, "no sensitive feature has two groups", "Name a dataset with two or more"),
+        (120, None, "looked at has two groups. Not looked at: who (120 groups); one is if",
+            "Name one alone, such as --by who"),
+        (400, None, "Not looked at: who (400 groups)", "Join the values of one to at most 300"),
+        (2, [("who", "kind")], "Not looked at: who (2 groups); one is if", "such as --by who"),
+    ],
+)  # fmt: skip
+def test_a_skew_without_groups_says_what_is_not_looked_at_and_what_to_do(
+    most: int, by: list[tuple[str, ...]] | None, what: str, remedy: str
+) -> None:
+    values = {"who": [f"p{i % most}" for i in range(400)], "kind": ["x"] * 400}
+    dataset = dataset_of(values, [None] * 400)
+    ids = tuple(dataset.table["image_id"])
+    subject = Subject.of(
+        EmbeddedDataset(dataset, random_features(400), ids, 0, 0), StubEncoder(), by
+    )
+    with pytest.raises(AuditError) as refused:
+        subject.skews("a gun", k=20, desired="equal")
+    assert what in refused.value.what
+    assert remedy in refused.value.remedy

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.commands.options import ReadingOptions
-from audit.errors import DatasetError
+from audit.errors import DatasetError, problem_lines
 from audit.results.formatting import images
 from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -68,7 +68,7 @@ def info(
     try:
         dataset = _load_decoded_dataset(path, reading.adapter, reading.load_options())
     except DatasetError as error:
-        print_problems(error.problems, format)
+        print_problems(error.problems, format, problem_lines(error.problems))
         raise typer.Exit(1) from None
     if format == "json":
         print_json(_dataset_as_json(dataset))
@@ -141,8 +141,8 @@ def _print_dataset(dataset: Dataset) -> None:
     say(f"sha256 {dataset.sha256}")
     for text in dataset.notes:
         say(f"note: {text}")
-    for problem in dataset.left_out:
-        say(f"left out: {problem}")
+    for line in problem_lines(dataset.left_out):
+        say(f"left out: {line}")
     found = coverages(dataset)
     if not found:
         say("note: it has no sensitive feature, so there are no rates by group")

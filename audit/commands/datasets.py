@@ -77,12 +77,13 @@ def info(
 
 
 def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
-    """Returns the dataset, after every image of it was read and decoded.
+    """Returns the dataset with its notes, after every image of it was read and decoded.
 
     Raises:
         DatasetError: with everything that is wrong, annotations and images alike.
     """
     from audit.datasets.adapters import load_dataset
+    from audit.datasets.chosen_groups import chosen_groups
     from audit.datasets.image_problems import check_images
 
     # Bad rows are skipped at first, so that the images of the others are checked too.
@@ -90,7 +91,8 @@ def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions)
     dataset = check_images(dataset, track=track)
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
-    return dataset
+    # What an audit would not look at unless it is named.
+    return replace(dataset, notes=(*dataset.notes, *chosen_groups(dataset, None).notes))
 
 
 def _dataset_as_json(dataset: Dataset) -> dict[str, Any]:

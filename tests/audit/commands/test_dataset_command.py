@@ -124,6 +124,22 @@ def test_info_reads_any_table_by_its_columns(tmp_path: Path) -> None:
     assert described["benign"]
 
 
+def test_info_notes_which_groups_an_audit_does_not_look_at(tmp_path: Path) -> None:
+    for number in range(120):
+        write_picture(tmp_path / f"{number}.png", number)
+    lines = [f"{number}.png,p{number},{'xy'[number % 2]}" for number in range(120)]
+    path = tmp_path / "many.csv"
+    path.write_text("\n".join(["file,who,form", *lines]), encoding="utf-8")
+    words = ["info", str(path), *(f"--column={key}={key}" for key in ("who", "form"))]
+    words.append("--column=image=file")
+    note = (
+        "who has 120 groups, so the audit does not look at them, nor at its intersections: join "
+        "its values to at most 100, or name it with --by who."
+    )
+    assert f"note: {note}" in run(*words).stdout.splitlines()
+    assert note in document(*words)["notes"]
+
+
 def test_info_of_classes_alone_says_that_there_are_no_rates_by_group(tmp_path: Path) -> None:
     write_picture(tmp_path / "cup" / "1.png")
     done = run("info", str(tmp_path), "--adapter", "folders")

@@ -11,15 +11,15 @@ UndefinedRateWarning        a rate counts no images, and is NaN
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from moderation.errors import ModerationError
 from moderation.visible_text import brief, one_line
 
-#: How many rows an error names; the others are only counted.
-_SHOWN = 20
+#: How many lines of problems are shown, and how many rows of one; the others are only counted.
+_LINES, _ROWS = 20, 5
 
 
 class AuditError(ModerationError):
@@ -46,9 +46,35 @@ class RowProblem(_RowFields):
         return super().__new__(cls, path, row, brief(message), brief(remedy))
 
     def __str__(self) -> str:
-        path = one_line(self.path)
-        place = f"{path}, row {self.row}" if self.row else path
-        return f"{place}: {self.message}. {self.remedy}"
+        return self.at(f", row {self.row}" if self.row else "")
+
+    def at(self, rows: str) -> str:
+        """Returns the problem in words, with the place that its rows are called."""
+        return f"{one_line(self.path)}{rows}: {self.message}. {self.remedy}"
+
+
+def problem_lines(problems: Iterable[RowProblem]) -> list[str]:
+    """Returns problems to print, those that differ in their row alone on one line.
+
+    Of many lines only the first are there, and what the others hold is counted.
+    """
+    alike: dict[tuple[str, str, str], list[RowProblem]] = {}
+    for problem in problems:
+        alike.setdefault((problem.path, problem.message, problem.remedy), []).append(problem)
+    groups = list(alike.values())
+    shown = [_problem_line(group) for group in groups[:_LINES]]
+    if more := sum(map(len, groups[_LINES:])):
+        shown.append(f"... and {more:,} more")
+    return shown
+
+
+def _problem_line(alike: Sequence[RowProblem]) -> str:
+    first = alike[0]
+    if len(alike) == 1 or not first.row:
+        return str(first)
+    rows = ", ".join(str(problem.row) for problem in alike[:_ROWS])
+    more = f" and {len(alike) - _ROWS:,} more" if len(alike) > _ROWS else ""
+    return first.at(f", rows {rows}{more}")
 
 
 class DatasetError(AuditError):
@@ -56,10 +82,7 @@ class DatasetError(AuditError):
 
     def __init__(self, problems: Iterable[Iterable[str | int]]) -> None:
         self.problems = tuple(RowProblem(*problem) for problem in problems)  # type: ignore[arg-type]
-        shown = list(map(str, self.problems[:_SHOWN]))
-        if len(self.problems) > _SHOWN:
-            shown.append(f"... and {len(self.problems) - _SHOWN} more")
-        super().__init__("\n".join(shown))
+        super().__init__("\n".join(problem_lines(self.problems)))
         # Plain lists, since all our errors travel as JSON.
         self.args = ([list(problem) for problem in self.problems],)
 

@@ -32,6 +32,7 @@ from audit.metrics.variants import (
 )
 from audit.results import summary
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 from audit.results.rows import records
 from moderation.policy import Label, Policy
@@ -115,12 +116,18 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     sentences = summary.ablate_summary(found["header"], apart(found), ablations, carried, halves)
     return Results(
         kind="ablate",
-        summary=tuple(sentences),
+        summary=(*sentences, *left_out_finding(found["header"].dataset)),
         ablations=ablations,
         carried=carried,
-        split_halves=halves,
+        split_halves=tuple(_halves_of_lowering(halves)),
         wordings=records(Wording, *reworded),
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
         **found,
     )
+
+
+def _halves_of_lowering(halves: Sequence[SplitHalf]) -> Iterator[SplitHalf]:
+    """Yields the halves of each policy for which the chosen change lowers flags where chosen."""
+    lowered = {half.policy for half in halves if half.half == "chosen on" and half.lowers}
+    yield from (half for half in halves if half.policy in lowered)

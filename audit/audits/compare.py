@@ -22,6 +22,7 @@ from audit.metrics.shift import (
 )
 from audit.metrics.thresholds import matched_threshold_flags
 from audit.results import summary
+from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
@@ -41,9 +42,10 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     shifts = records(Shift, *changed)
     counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
+    sentences = summary.compare_summary(found["header"], apart(found), shifts, counted)
     return Results(
         kind="compare",
-        summary=tuple(summary.compare_summary(found["header"], apart(found), shifts, counted)),
+        summary=(*sentences, *left_out_finding(found["header"].dataset)),
         common_images=counted,
         shifts=shifts,
         agreements=records(Agreement, *several),

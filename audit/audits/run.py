@@ -8,6 +8,7 @@ from audit.audits.assessment import apart
 from audit.audits.subject import Named, Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
+from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 
 
@@ -27,4 +28,9 @@ def run_audit(
     found, _ = subject.assess(named).found()
     sentences = summary.run_summary(found["header"], apart(found))
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
-    return Results(kind="run", summary=tuple(sentences), skews=tuple(skews), **found)
+    return Results(
+        kind="run",
+        summary=(*sentences, *left_out_finding(found["header"].dataset)),
+        skews=tuple(skews),
+        **found,
+    )

@@ -11,7 +11,7 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from audit.audits.assessment import Assessed
-from audit.datasets.chosen_groups import chosen_groups
+from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
 from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.errors import AuditError
@@ -28,6 +28,9 @@ from moderation.scoring.classifier import similarities
 
 #: Packages whose versions can change a figure.
 _PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
+
+#: Up to this many sensitive features that are not looked at are named in an error.
+_SAID = 5
 
 
 class Named(NamedTuple):
@@ -176,14 +179,33 @@ class Subject:
         """Returns how the images that resemble a prompt most differ from the desired shares.
 
         Raises:
-            AuditError: no sensitive feature has two groups.
+            AuditError: no sensitive feature that is looked at has two groups.
         """
         cosines = self.resemblance(prompt)
         table = skew_table(cosines, self.without_intersections, min(k, len(cosines)), desired)
         if table.empty:
-            remedy = "Name a dataset with two groups or more"
-            raise AuditError("no sensitive feature has two groups", self.dataset.name, remedy)
+            raise self._nothing_to_skew()
         return records(Skew, table.assign(prompt=prompt))
+
+    def _nothing_to_skew(self) -> AuditError:
+        """Returns the error that no sensitive feature that is looked at has two groups."""
+        looked_at = {part.by for part in self.without_intersections}
+        features = self.dataset.sensitive_features
+        sizes = {name: len(self.dataset.groups([name]).names) for name in features}
+        others = [name for name in features if name not in looked_at and sizes[name] > 1]
+        others.sort(key=lambda name: sizes[name])
+        if not others:
+            what, remedy = "no sensitive feature has two groups", "Name a dataset with two or more"
+            return AuditError(what, self.dataset.name, remedy)
+        named = ", ".join(f"{name} ({sizes[name]:,} groups)" for name in others[:_SAID])
+        what = (
+            f"no sensitive feature that is looked at has two groups. Not looked at: {named}; one "
+            f"is if --by names it alone, or without --by if it has at most {MOST_GROUPS} groups"
+        )
+        remedy = f"Name one alone, such as --by {others[0]}"
+        if sizes[others[0]] > MOST_NAMED_GROUPS:
+            remedy = f"Join the values of one to at most {MOST_NAMED_GROUPS}, and name it with --by"
+        return AuditError(what, self.dataset.name, remedy)
 
 
 def _group_records(part: Groups) -> Iterator[GroupRecord]:

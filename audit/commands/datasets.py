@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.commands.options import ReadingOptions
-from audit.errors import DatasetError
+from audit.errors import DatasetError, problem_lines
 from audit.results.formatting import images
 from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -68,7 +68,7 @@ def info(
     try:
         dataset = _load_decoded_dataset(path, reading.adapter, reading.load_options())
     except DatasetError as error:
-        print_problems(error.problems, format)
+        print_problems(error.problems, format, problem_lines(error.problems))
         raise typer.Exit(1) from None
     if format == "json":
         print_json(_dataset_as_json(dataset))
@@ -77,12 +77,13 @@ def info(
 
 
 def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
-    """Returns the dataset, after every image of it was read and decoded.
+    """Returns the dataset with its notes, after every image of it was read and decoded.
 
     Raises:
         DatasetError: with everything that is wrong, annotations and images alike.
     """
     from audit.datasets.adapters import load_dataset
+    from audit.datasets.chosen_groups import chosen_groups
     from audit.datasets.image_problems import check_images
 
     # Bad rows are skipped at first, so that the images of the others are checked too.
@@ -90,7 +91,8 @@ def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions)
     dataset = check_images(dataset, track=track)
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
-    return dataset
+    # What an audit would not look at unless it is named.
+    return replace(dataset, notes=(*dataset.notes, *chosen_groups(dataset, None).notes))
 
 
 def _dataset_as_json(dataset: Dataset) -> dict[str, Any]:
@@ -141,8 +143,8 @@ def _print_dataset(dataset: Dataset) -> None:
     say(f"sha256 {dataset.sha256}")
     for text in dataset.notes:
         say(f"note: {text}")
-    for problem in dataset.left_out:
-        say(f"left out: {problem}")
+    for line in problem_lines(dataset.left_out):
+        say(f"left out: {line}")
     found = coverages(dataset)
     if not found:
         say("note: it has no sensitive feature, so there are no rates by group")

@@ -156,7 +156,6 @@ def open_subject(
     """
     from audit.audits.subject import Subject
     from audit.datasets.chosen_groups import chosen_groups
-    from audit.results.left_out import left_out_summary
 
     dataset = open_dataset(options)
     chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
@@ -168,6 +167,4 @@ def open_subject(
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
         say_new_notes(embedded.dataset, subject.dataset)
-        for text in left_out_summary(subject.dataset_record()):
-            note(text)
         yield subject

@@ -41,6 +41,8 @@ def refuse_unwritable_output(out: Path | None) -> None:
 
 def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None:
     """Prints the finding, and writes the report where a folder is given."""
+    from audit.results.left_out import left_out_summary
+
     if out is not None:
         from audit.report import write_report
 
@@ -54,8 +56,10 @@ def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None
         say(sentence)
     say()
     print_table(*_printed_rates(results))
+    left_out = set(left_out_summary(results.header.dataset))  # said in the summary
     for sentence in results.insufficient:
-        note(f"Too little data: {sentence}")
+        if sentence not in left_out:
+            note(f"Too little data: {sentence}")
     for sentence in results.not_tried:
         note(f"Not tried: {sentence}")
 

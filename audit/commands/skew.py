@@ -10,7 +10,7 @@ from audit.commands.opening import open_subject
 from audit.commands.options import DesiredOption, KOption, SubjectOptions
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
-from moderation.commands.output import print_json, print_table
+from moderation.commands.output import note, print_json, print_table
 
 EPILOG = examples(
     'audit skew "a photo of a criminal" --dataset fairface/ --model starter',
@@ -30,7 +30,11 @@ def skew(
     """Show whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
     if not all(text.strip() for text in prompt):
         raise typer.BadParameter("it is empty", param_hint="PROMPT")
+    from audit.results.left_out import left_out_finding
+
     with open_subject(options, [], by=options.sensitive_features) as subject:
+        for sentence in left_out_finding(subject.dataset_record()):
+            note(sentence)
         rows = [row for text in prompt for row in subject.skews(text, k=k, desired=desired)]
     if format == "json":
         print_json([row.model_dump(mode="json") for row in rows])

@@ -15,7 +15,7 @@ import pandas as pd
 from audit.datasets.dataset import Groups, Marks
 from audit.errors import UndefinedRateWarning
 from audit.metrics.predictions import Predictions
-from audit.metrics.truth import Truth, common_truths
+from audit.metrics.truth import Truth, common_truths, contradicted
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.scoring.verdict import ACTIONS
@@ -114,15 +114,12 @@ def common_images_table(
     `contradicted` are those of which another policy's labels say the opposite.
     """
     rows = []
+    truths = [each.truth for each in predictions if each.truth is not None]
     for own, shared in zip(predictions, common, strict=True):
         if own.truth is None or shared.truth is None:
             continue
-        others = [each.truth for each in predictions if each.truth is not None]
+        against = contradicted(truths)
         for metric, counted in _truth_marks(own.truth).items():
-            opposite = {FALSE_POSITIVE: TRUE_POSITIVE, TRUE_POSITIVE: FALSE_POSITIVE}.get(metric)
-            against = np.zeros(len(own), bool)
-            if opposite:
-                against |= np.any([_truth_marks(each)[opposite] for each in others], axis=0)
             row = {"policy": own.name, "metric": metric, "n": int(counted.sum())}
             row |= {"common": int(_truth_marks(shared.truth)[metric].sum())}
             rows.append(row | {"contradicted": int((counted & against).sum())})

@@ -91,6 +91,7 @@ def common_truths(truths: Sequence[Truth]) -> list[Truth]:
     positive = np.logical_and.reduce([truth.positive for truth in truths])
     negative = np.logical_and.reduce([truth.negative for truth in truths])
     classified = np.logical_and.reduce([truth.classified for truth in truths])
+    classified &= ~contradicted(truths)
     return [
         replace(
             truth,
@@ -100,3 +101,9 @@ def common_truths(truths: Sequence[Truth]) -> list[Truth]:
         )
         for truth in truths
     ]
+
+
+def contradicted(truths: Sequence[Truth]) -> Marks:
+    """Returns (n,) images that should be flagged by one of the truths, and not by another."""
+    positive = np.logical_or.reduce([truth.positive for truth in truths])
+    return np.asarray(positive & np.logical_or.reduce([truth.negative for truth in truths]))

@@ -66,6 +66,11 @@ class SplitHalf(Record):
     net_low: Number
     net_high: Number
 
+    @property
+    def lowers(self) -> bool:
+        """Whether the change lowers the flags on this half."""
+        return self.left > self.entered
+
 
 class Wording(Record):
     """How far a group's flag rate moves with wording alone."""

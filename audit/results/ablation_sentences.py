@@ -33,11 +33,8 @@ def held_out_sentences(halves: Sequence[SplitHalf]) -> Iterator[str]:
     """Yields what the change that was chosen on one half of the images makes on the other."""
     for chosen in (half for half in halves if half.half == "chosen on"):
         [held] = [h for h in halves if h.half == "held out" and h.policy == chosen.policy]
-        if chosen.left <= chosen.entered:
-            yield (
-                f"None of {_changes(chosen.searched)} that were searched lowers the flags on the "
-                f"half of the images that they were tried on ({images(chosen.n)})."
-            )
+        if not chosen.lowers:
+            yield _none_lowers(chosen)
             continue
         yield (
             f"Chosen among {chosen.searched} on one half of the images, `{held.change}` lowers "
@@ -45,6 +42,14 @@ def held_out_sentences(halves: Sequence[SplitHalf]) -> Iterator[str]:
             f"{moved(held.entered, held.left)}: "
             f"{net_of_10000(held.net, held.net_low, held.net_high)}."
         )
+
+
+def _none_lowers(chosen: SplitHalf) -> str:
+    if chosen.searched == 1:
+        said, they = "The 1 change that was searched does not lower", "it was"
+    else:
+        said, they = f"None of {_changes(chosen.searched)} that were searched lowers", "they were"
+    return f"{said} the flags on the half of the images that {they} tried on ({images(chosen.n)})."
 
 
 def _changes(count: int) -> str:

@@ -11,6 +11,9 @@ from audit.results.results import DatasetRecord, GroupRecord
 #: Up to this many groups are named, those that lack the largest share first.
 _NAMED = 12
 
+#: And in a summary.
+_WORST = 3
+
 
 def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
     """Yields how many images were left out, of the whole and of each group."""
@@ -22,7 +25,7 @@ def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
     )
     for by in left_out_features(dataset):
         groups = [group for group in dataset.groups if group.by == by and group.left_out]
-        groups.sort(key=lambda group: -group.left_out / (group.n + group.left_out))
+        groups.sort(key=_lost_share, reverse=True)
         parts = [_left_out_group(group) for group in groups[:_NAMED]]
         if more := len(groups) - len(parts):
             parts.append(f"and of {more:,} more groups")
@@ -30,6 +33,29 @@ def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
             parts.append(f"{unplaced:,} whose {by} is not known")
         if parts:
             yield f"Left out by {by}: {', '.join(parts)}."
+
+
+def left_out_finding(dataset: DatasetRecord) -> Iterator[str]:
+    """Yields the sentence with which a summary ends where images were left out."""
+    if not dataset.left_out:
+        return
+    by = left_out_features(dataset)
+    groups = [group for group in dataset.groups if group.by in by and group.left_out]
+    groups.sort(key=_lost_share, reverse=True)
+    unplaced = [(name, dataset.unplaced[name]) for name in by if name in dataset.unplaced]
+    unplaced.sort(key=lambda each: -each[1])
+    said = [f"{_of_all(dataset.left_out, dataset.n)} images were left out: no figure is of them"]
+    if groups:
+        parts = [f"{_left_out_group(group)} by {group.by}" for group in groups[:_WORST]]
+        lead = "these groups lack most" if len(groups) > _WORST else "by group"
+        said.append(f"{lead}: {', '.join(parts)}")
+    if unplaced:
+        said.append(", ".join(f"of {n:,} the {name} is not known" for name, n in unplaced[:_WORST]))
+    yield f"{'; '.join(said)}."
+
+
+def _lost_share(group: GroupRecord) -> float:
+    return group.left_out / (group.n + group.left_out)
 
 
 def left_out_features(dataset: DatasetRecord) -> list[str]:

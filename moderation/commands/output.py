@@ -100,14 +100,19 @@ def print_json(value: object, stream: TextIO | None = None) -> None:
     print(json_text(value, indent=2), file=stream)
 
 
-def print_problems(problems: Sequence[Any], form: TableOrJson) -> None:
-    """Prints problems, which are named tuples, and counts them, if there are any."""
+def print_problems(
+    problems: Sequence[Any], form: TableOrJson, said: Iterable[str] | None = None
+) -> None:
+    """Prints problems, which are named tuples, and counts them, if there are any.
+
+    JSON has all of them; people read the lines `said` instead, where they are given.
+    """
     if form == "json":
         found = [problem._asdict() for problem in problems]
         print_json({"valid": not found, "problems": found})
     else:
-        for problem in problems:
-            say(problem)
+        for line in problems if said is None else said:
+            say(line)
     if problems:
         note(f"{len(problems)} problem{'s' * (len(problems) > 1)}")
 

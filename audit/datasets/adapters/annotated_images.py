@@ -25,6 +25,9 @@ _MAYBE_NOTHING = (
 
 _FILL_IN = "Fill it in, or leave the row out with --skip-bad"
 
+#: What to do with a value that an adapter does not know.
+CORRECT_OR_LEAVE_OUT = "Correct it, or leave such rows out, counted by group, with --skip-bad"
+
 
 class Wrong(NamedTuple):
     """What is wrong with a cell or a row, and what to do."""

@@ -13,7 +13,12 @@ from pathlib import Path
 import pandas as pd
 
 from audit.datasets.adapters.annotated_dataset import build_dataset
-from audit.datasets.adapters.annotated_images import About, Wrong, empty_annotation
+from audit.datasets.adapters.annotated_images import (
+    CORRECT_OR_LEAVE_OUT,
+    About,
+    Wrong,
+    empty_annotation,
+)
 from audit.datasets.adapters.csv_and_parquet import Annotations, columns_of, is_table
 from audit.datasets.adapters.options import SHA256, LoadOptions
 from audit.datasets.adapters.spreadsheet import SpreadsheetDates
@@ -131,7 +136,8 @@ def _fairface_group(name: str, cell: str) -> str | Wrong:
     """Returns the group that a cell means, as FairFace spells it, or what is wrong with it."""
     value = _SPELLINGS[name].get(_fairface_key(cell))
     if value is None:
-        return Wrong(f"there is no {name} {cell}", f"Known are: {', '.join(_KNOWN[name])}")
+        known = f"Known are: {', '.join(_KNOWN[name])}"
+        return Wrong(f"there is no {name} {cell}", f"{known}. {CORRECT_OR_LEAVE_OUT}")
     return value
 
 

@@ -156,4 +156,4 @@ def _shift_agreements(results: Results) -> Iterator[Block]:
         ]
         for row in shown
     ]
-    yield table("Cochran's Q", ("Group", "Flagged by some, not all", "p", "Adjusted p"), cells)
+    yield table("Cochran's Q", ("Group", "Flagged by some, not all", "p", "p in its family"), cells)

@@ -16,6 +16,7 @@ from audit.audits.ablate import ablate_audit
 from audit.audits.compare import compare_audit
 from audit.audits.run import run_audit
 from audit.datasets.dataset import CROSS, OVERALL
+from audit.errors import AuditError
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.metrics.variants import Synonym
@@ -169,7 +170,12 @@ def test_an_ablation_says_what_it_claims_and_counts_real_changes(
     changes = {(row.kind, row.change) for row in results.ablations}
     assert ("with", "cat") not in changes
     assert {change for kind, change in changes if kind == "template"} == {"{}"}
-    assert [half.searched for half in results.split_halves] == [3, 3] * (real and n >= 60)
+    tried = real and n >= 60
+    none_lowers = any("None of 3 changes that were searched" in text for text in results.summary)
+    assert tried or not none_lowers
+    shown = tried and not none_lowers
+    assert [half.searched for half in results.split_halves] == [3, 3] * shown
+    assert all(half.lowers for half in results.split_halves if half.half == "chosen on")
     refused = " ".join(results.not_tried)
     assert ("too few images to hold out" in refused) == (real and n < 60)
     assert "`with cat` changes nothing" in refused
@@ -222,10 +228,12 @@ def test_rates_that_need_the_truth_are_compared_on_the_images_whose_truth_all_po
             assert (rate.count, rate.n) == (row.after_count, row.n)
     # A cat should be flagged under one policy alone: it counts for neither.
     cats = int((subject.dataset.table["y_true"] == "cat").sum())
-    assert _picked(results.common_images, policy="old", metric=FALSE_POSITIVE).contradicted == cats
+    for metric in (FALSE_POSITIVE, MISCLASSIFIED):
+        assert _picked(results.common_images, policy="old", metric=metric).contradicted == cats
     assert {row.n for row in results.rates if (row.metric, row.by) == (FLAG, OVERALL)} == {1200}
     wrong = {r.policy: r.n for r in results.rates if (r.metric, r.by) == (MISCLASSIFIED, OVERALL)}
-    assert wrong["old"] == wrong["new"]
+    guns_and_knives = int(subject.dataset.table["y_true"].isin(["gun", "knife"]).sum())
+    assert wrong == {"old": guns_and_knives, "new": guns_and_knives}
     first, second = results.summary[:2]
     assert first.startswith(f"From old to new, of {common[TRUE_POSITIVE]} images that should be ")
     assert f"of {common[FALSE_POSITIVE]} images that should not be flagged" in second
@@ -244,3 +252,46 @@ def test_a_benign_dataset_is_compared_on_all_its_images_and_its_flags_once() -> 
     assert {row.n for row in rates} == {300}
     assert FALSE_POSITIVE not in {row.metric for row in results.shifts}
     assert not any("policy knows" in sentence for sentence in results.summary)
+
+
+@pytest.mark.parametrize("already", [True, False])
+def test_a_search_that_lowers_no_flags_shows_no_best_change(already: bool) -> None:
+    features = random_features(900, 0)
+    features = features[predict(OLD, StubEncoder(), features).flagged == already][:200]
+    dataset = dataset_of({"group": ["a", "b"] * 100}, [None] * 200)
+    embedded = EmbeddedDataset(dataset, features, tuple(dataset.table["image_id"]), 0, 0)
+    study = Study(synonyms=[Synonym("gun", "an unrelated thing")], templates=("{}",))
+    subject = Subject.of(embedded, StubEncoder())
+    results = ablate_audit(subject, Named({"old": OLD}, {}), study)
+    [said] = [each for each in results.summary if "the half" in each or "one half" in each]
+    assert len(results.split_halves) == 2 * already
+    assert ("honest gain" in str(make_document(results))) == already
+    assert already or said == (
+        "The 1 change that was searched does not lower the flags on the half of the images that it "
+        "was tried on (100 images)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("most", "by", "what", "remedy"),
+    [
+        (1, None, "no sensitive feature has two groups", "Name a dataset with two or more"),
+        (120, None, "looked at has two groups. Not looked at: who (120 groups); one is if",
+            "Name one alone, such as --by who"),
+        (400, None, "Not looked at: who (400 groups)", "Join the values of one to at most 300"),
+        (2, [("who", "kind")], "Not looked at: who (2 groups); one is if", "such as --by who"),
+    ],
+)  # fmt: skip
+def test_a_skew_without_groups_says_what_is_not_looked_at_and_what_to_do(
+    most: int, by: list[tuple[str, ...]] | None, what: str, remedy: str
+) -> None:
+    values = {"who": [f"p{i % most}" for i in range(400)], "kind": ["x"] * 400}
+    dataset = dataset_of(values, [None] * 400)
+    ids = tuple(dataset.table["image_id"])
+    subject = Subject.of(
+        EmbeddedDataset(dataset, random_features(400), ids, 0, 0), StubEncoder(), by
+    )
+    with pytest.raises(AuditError) as refused:
+        subject.skews("a gun", k=20, desired="equal")
+    assert what in refused.value.what
+    assert remedy in refused.value.remedy

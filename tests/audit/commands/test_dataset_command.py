@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from audit.commands.datasets import app
 from audit.commands.options import ReadingOptions
-from audit.datasets.adapters import ADAPTERS
+from audit.datasets.adapters import ADAPTERS, load_dataset
+from audit.errors import DatasetError
 from tests.support.annotated_files import face, fairface, write_picture
 from tests.support.command_line import python
 
@@ -91,6 +92,26 @@ def test_info_leaves_out_and_repairs_on_request(tmp_path: Path) -> None:
     assert "row 4: race is empty" in done.stdout
 
 
+def test_info_prints_what_is_alike_on_one_line_and_no_more_than_twenty(tmp_path: Path) -> None:
+    rows = [face(1), *(face(number, gender="NA") for number in range(2, 37))]
+    rows += [face(number, race=f"r{number}") for number in range(37, 67)]
+    path = fairface(tmp_path, *rows)
+    done = run("info", str(path), code=1)
+    alike, *others, more = done.stdout.splitlines()
+    assert "rows 3, 4, 5, 6, 7 and 30 more: there is no gender NA." in alike
+    assert "row 38: there is no race r37." in others[0]
+    assert (len(others), more) == (19, "... and 11 more")
+    assert "65 problems" in done.stderr
+    left_out = run("info", str(path), "--skip-bad").stdout
+    assert [line for line in left_out.splitlines() if line.startswith("left out: ")] == [
+        f"left out: {line}" for line in (alike, *others, more)
+    ]
+    assert len(document("info", str(path), code=1)["problems"]) == 65
+    with pytest.raises(DatasetError) as refused:
+        load_dataset(path)
+    assert str(refused.value).splitlines() == [alike, *others, more]
+
+
 def test_info_reads_any_table_by_its_columns(tmp_path: Path) -> None:
     write_picture(tmp_path / "photos" / "a.png")
     path = tmp_path / "people.csv"
@@ -101,6 +122,22 @@ def test_info_reads_any_table_by_its_columns(tmp_path: Path) -> None:
     assert described["sensitive_features"] == ["race"]
     assert described["y_true"] == {"allow": 1}
     assert described["benign"]
+
+
+def test_info_notes_which_groups_an_audit_does_not_look_at(tmp_path: Path) -> None:
+    for number in range(120):
+        write_picture(tmp_path / f"{number}.png", number)
+    lines = [f"{number}.png,p{number},{'xy'[number % 2]}" for number in range(120)]
+    path = tmp_path / "many.csv"
+    path.write_text("\n".join(["file,who,form", *lines]), encoding="utf-8")
+    words = ["info", str(path), *(f"--column={key}={key}" for key in ("who", "form"))]
+    words.append("--column=image=file")
+    note = (
+        "who has 120 groups, so the audit does not look at them, nor at its intersections: join "
+        "its values to at most 100, or name it with --by who."
+    )
+    assert f"note: {note}" in run(*words).stdout.splitlines()
+    assert note in document(*words)["notes"]
 
 
 def test_info_of_classes_alone_says_that_there_are_no_rates_by_group(tmp_path: Path) -> None:

@@ -280,6 +280,13 @@ def test_numbers_are_shown_as_their_kind() -> None:
     assert minus("-0.000") == "0.000"
 
 
+def test_adjusted_p_is_the_one_of_the_whole_report_wherever_it_stands(compared: Path) -> None:
+    tables = Page((compared / "report.html").read_text()).all("table")
+    [agreements] = [each for each in tables if "Cochran's Q" in each.text]
+    assert "p in its family" in agreements.text
+    assert "Adjusted p" not in agreements.text  # that one is adjusted over the whole report
+
+
 def test_what_was_left_out_is_shown_by_group_before_any_figure(compared: Path) -> None:
     page = Page((compared / "report.html").read_text())
     [shown] = [each for each in page.all("table") if "Images left out" in each.text]

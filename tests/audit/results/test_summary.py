@@ -340,6 +340,12 @@ def test_the_half_that_was_held_out_speaks_for_a_change_that_lowers_flags() -> N
     )
     [none] = held_out_sentences([_half("chosen on", 2, 2), _half("held out", 0, 5)])
     assert none.startswith("None of 4 changes that were searched lowers the flags on the half")
+    alone = [half.model_copy(update={"searched": 1})
+             for half in (_half("chosen on", 0, 0), _half("held out", 0, 5))]  # fmt: skip
+    assert list(held_out_sentences(alone)) == [
+        "The 1 change that was searched does not lower the flags on the half of the images that it "
+        "was tried on (350 images)."
+    ]
     assert not list(held_out_sentences([]))
 
 

@@ -132,6 +132,7 @@ def test_an_unknown_value_is_refused_by_row_with_the_known_ones(
     assert problem.row == 3
     assert problem.message == f"there is no {feature} {cell}"
     assert known in problem.remedy
+    assert problem.remedy.endswith("leave such rows out, counted by group, with --skip-bad")
 
 
 @pytest.mark.parametrize("cell", ["", "NaN", "nan", "  ", "null"])

@@ -159,7 +159,7 @@ ORDER = {
         ablation_sentences | left_out
         summary
     """,
-    "audit.gate": "limits\n figures\n reasons\n checks\n report",
+    "audit.gate": "limits\n counts\n figures\n reasons\n checks\n report",
     "audit.report": """
         csv_tables | grouping | inline | names
         shown_numbers

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.audits.subject import Named, Subject
 from audit.errors import LimitsError
 from audit.gate.checks import check_limits
-from audit.gate.figures import gate_counts, gate_marks, recall_marks
+from audit.gate.counts import gate_counts, gate_marks, recall_marks
 from audit.gate.limits import Limits, refuse_unknown_groups
 from audit.gate.report import GateReport, left_out_rows
 
@@ -42,4 +42,6 @@ def gate_audit(subject: Subject, named: Named, limits: Limits) -> GateReport:
         )
     ]
     left_out = tuple(row for part in parts for row in left_out_rows(part))
-    return GateReport(subject.header(named), limits, tuple(checks), left_out)
+    truth = predictions[0].truth if limits.need_truth else None
+    unclear = truth.unmatched if truth is not None and truth.unknown.any() else {}
+    return GateReport(subject.header(named), limits, tuple(checks), left_out, unclear)

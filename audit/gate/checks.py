@@ -14,8 +14,8 @@ from typing import Literal
 
 import numpy as np
 
+from audit.gate.counts import GateCounts
 from audit.gate.figures import (
-    GateCounts,
     GateFigures,
     gap_figures,
     miss_figures,
@@ -28,9 +28,11 @@ from audit.gate.limits import LIMITS, RECALL_LIMITS, Limits
 from audit.gate.reasons import (
     beyond_reason,
     left_out_reason,
+    no_groups_reason,
     no_truth_reason,
     nothing_found_reason,
     too_few_reason,
+    too_near_reason,
     unbounded_reason,
 )
 from audit.metrics.rates import FLAG, TRUE_POSITIVE
@@ -60,6 +62,7 @@ class Check:
         metric: the rate that is limited.
         missing: images that were left out of the group, or of the two; the interval is over
             whatever they may be.
+        unknown: images of the group, or of the two, whose truth is not known; the same.
         least, most: the figure if none of these count, and if all do; of two groups those of the
             one count and those of the other do not.
     """
@@ -77,6 +80,7 @@ class Check:
     level: float = LEVEL
     metric: str = FLAG
     missing: int = 0
+    unknown: int = 0
     least: float = _NAN
     most: float = _NAN
 
@@ -132,7 +136,10 @@ class _Question:
         return self._inverse(self.allowed)
 
     def check(self, counts: GateCounts) -> Check:
-        """Returns what the counts show whatever the images were that were left out."""
+        """Returns what the counts show whatever is true of the images of which too little is known.
+
+        These were left out, or their truth is not known.
+        """
         needed = 2 if self.limit in _OF_PAIRS else 1
         if len(counts.names) < needed:
             return self._unanswered(counts)
@@ -143,7 +150,7 @@ class _Question:
             return replace(passed, metric=self.metric)
         found = _FIGURES[self.limit](counts)
         status, at = self._status(counts, found)
-        if not counts.missing.any():
+        if counts.complete:
             return self._answer(counts, found, status, at)
         known = counts.without_missing
         seen, nearest = self._status(known, _FIGURES[self.limit](known))
@@ -178,7 +185,10 @@ class _Question:
         interval = found.strict if status == "fail" else found.interval
         low, high = self._ends(interval, at)
         least, most = self._ends(found.extremes, at)
-        lost = (counts.left_out.get(name, (0, 0))[0] for name in found.groups[at])
+        lost, untold = (
+            sum(of.get(name, (0, 0))[0] for name in found.groups[at])
+            for of in (counts.left_out, counts.untold)
+        )
         return Check(
             self.limit,
             counts.by,
@@ -192,13 +202,14 @@ class _Question:
             self._reason(counts, found, at) if status == "insufficient data" else "",
             found.strict_level if status == "fail" else LEVEL,
             self.metric,
-            sum(lost) + counts.unplaced,
+            lost + counts.unplaced,
+            untold,
             least,
             most,
         )
 
     def _unanswered(self, counts: GateCounts) -> Check:
-        reason = too_few_reason(self.metric, counts) or "there are too few groups"
+        reason = too_few_reason(self.metric, counts) or no_groups_reason(self.limit, counts)
         if self.limit in RECALL_LIMITS and not counts.known:
             reason = no_truth_reason()
         figures = _NAN, _NAN, _NAN
@@ -212,17 +223,24 @@ class _Question:
         beyond = found.interval.low[at] > self.highest
         reasons = []
         if self._finds_nothing(counts):
-            reasons.append(nothing_found_reason())
+            reasons.append(nothing_found_reason(self.limit))
         elif unbounded.any():
             reasons.append(unbounded_reason(self.limit, self.metric, counts))
         if beyond:
             strict = self._ends(found.strict, at)
             reasons.append(beyond_reason(self.limit, counts, strict, found.strict_level))
-        elif (unproven & ~unbounded).any():
+        elif (bounded := unproven & ~unbounded).any():
             of = "of other pairs " if unbounded[at] else ""
-            reasons.append(f"{of}the limit lies within the interval")
+            nearest = int(np.argmax(np.where(bounded, found.interval.high, -np.inf)))
+            group = found.groups[nearest if unbounded[at] else at]
+            reasons.append(of + too_near_reason(counts, group, showable=self._showable))
         reasons.append(too_few_reason(self.metric, counts))
         return "; ".join(filter(None, reasons))
+
+    @property
+    def _showable(self) -> bool:
+        """Whether any number of images can show that a limit is kept."""
+        return self.limit == "regression" or self.highest > (self.limit in _RATIOS)
 
     def _ends(self, interval: Interval, at: int) -> tuple[float, float]:
         """Returns an interval as the limit's figure has it."""
@@ -239,6 +257,8 @@ class _Question:
 
 #: The limits of which less is worse; their figures are inverted, so that more is worse here too.
 _FROM_BELOW = ("pass_ratio", "recall_floor")
+
+_RATIOS = ("ratio", "pass_ratio")
 
 #: Those that compare two groups.
 _OF_PAIRS = ("gap", "ratio", "pass_ratio", "recall_gap")

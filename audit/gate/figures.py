@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from audit.datasets.dataset import Groups, Marks
-from audit.errors import LimitsError
-from audit.gate.limits import Limits
-from audit.metrics.predictions import Predictions
-from audit.metrics.rates import rate_marks
+from audit.gate.counts import GateCounts
 from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import (
     LEVEL,
@@ -44,116 +39,6 @@ class GateFigures(NamedTuple):
     strict_level: float
 
 
-@dataclass(frozen=True)
-class GateCounts:
-    """Counts of the g groups that are checked against limits, and the groups left out.
-
-    Attributes:
-        by: the sensitive feature or intersection.
-        names: the g groups.
-        count: (g,) images that the metric counts under the new policy.
-        n: (g,) images that it could count.
-        entered, left: (g,) images that count only under the new policy, only under the baseline.
-        missing: (g,) images that were left out and may be of the group.
-        too_small: groups with fewer images than the limits ask for.
-        left_out: by group, how many of how many of its images were left out, where any were.
-        unplaced: images that were left out and whose group is not known.
-        known: images of all groups, small ones too, that the metric could count.
-    """
-
-    by: str
-    names: tuple[str, ...]
-    count: Float64s
-    n: Float64s
-    entered: Float64s
-    left: Float64s
-    missing: Float64s
-    too_small: tuple[str, ...] = ()
-    left_out: Mapping[str, tuple[int, int]] = field(default_factory=dict)
-    unplaced: int = 0
-    known: int = 0
-
-    @property
-    def shares(self) -> ExactShares:
-        """The share of each group's images that the metric counts."""
-        return ExactShares(self.count, self.n, self.missing)
-
-    @property
-    def without_missing(self) -> GateCounts:
-        """The counts as they would be if nothing had been left out."""
-        return replace(self, missing=np.zeros_like(self.missing))
-
-
-class GateMarks(NamedTuple):
-    """(n,) images that a metric counts under a policy, and (n,) images that it could count."""
-
-    hits: Marks
-    possible: Marks
-
-
-def gate_counts(
-    part: Groups, new: GateMarks, old: GateMarks, limits: Limits, *, shared: bool = False
-) -> GateCounts:
-    """Returns the counts of a partition under the new policy.
-
-    Args:
-        part: who is in which group.
-        new: what the metric counts under the new policy.
-        old: what it counts under the baseline.
-        limits: which groups are checked, and from how many images on.
-        shared: whether only images that could count under both policies are counted. A rise is one
-            of these, since the policies' labels can make the truth of different images known.
-    """
-    possible = new.possible & old.possible if shared else new.possible
-    after, before = new.hits & possible, old.hits & possible
-    columns = np.stack([after, possible, after & ~before, before & ~after], axis=1)
-    counts = part.count(columns).astype(np.float64)
-    checked = np.array([name not in limits.ignored_groups for name in part.names])
-    large = counts[:, 1] >= limits.min_group_size
-    kept = counts[checked & large].T
-    names = np.array(part.names, object)
-    left_out = np.array(part.left_out or [0] * len(names), np.int64)
-    of = zip(part.names, left_out.tolist(), (part.sizes + left_out).tolist(), strict=True)
-    return GateCounts(
-        by=part.by,
-        names=tuple(names[checked & large]),
-        count=kept[0],
-        n=kept[1],
-        entered=kept[2],
-        left=kept[3],
-        missing=(left_out[checked & large] + part.unplaced).astype(np.float64),
-        too_small=tuple(names[checked & ~large]),
-        left_out={name: (lost, every) for name, lost, every in of if lost},
-        unplaced=part.unplaced,
-        known=int(possible.sum()),
-    )
-
-
-def gate_marks(predictions: Predictions, metric: str) -> GateMarks:
-    """Returns the images that a metric counts, and those that it could count.
-
-    Raises:
-        LimitsError: the policy or the dataset has no such metric.
-    """
-    known = []
-    for name, marks, possible in rate_marks(predictions):
-        if name == metric:
-            return GateMarks(marks, possible)
-        known.append(name)
-    raise LimitsError(
-        f"{predictions.name} has no {metric} on this dataset",
-        "metric",
-        f"Known: {', '.join(known)}",
-    )
-
-
-def recall_marks(predictions: Predictions) -> GateMarks:
-    """Returns the images that are rightly flagged, and those that should be; none may be known."""
-    truth = predictions.truth
-    positive = np.zeros(len(predictions), bool) if truth is None else truth.positive
-    return GateMarks(predictions.flagged & positive, positive)
-
-
 def rate_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of each group."""
     return _share_figures(counts, counts.shares)
@@ -167,18 +52,35 @@ def miss_figures(counts: GateCounts) -> GateFigures:
 def regression_figures(counts: GateCounts) -> GateFigures:
     """Returns how much the rate of each group rises over the baseline.
 
-    The missing images may all have entered, or all have left.
+    The missing images may all have entered, or all have left. Of an image of unknown truth it is
+    known whether it would have; those that would have done neither make a rise smaller.
     """
-    entered, left, missing = counts.entered, counts.left, counts.missing
-    every = counts.n + missing
+    entered, left, n, unknown = counts.entered, counts.left, counts.n, counts.unknown
+    more_in, more_out = counts.missing + unknown.entered, counts.missing + unknown.left
+    unmoved = unknown.hits + unknown.misses - unknown.entered - unknown.left
 
     def interval(level: float) -> Interval:
-        low = exact_paired_difference(entered, left + missing, every, level).low
-        return Interval(low, exact_paired_difference(entered + missing, left, every, level).high)
+        return _widest(
+            Interval(
+                exact_paired_difference(entered, left + more_out, n + more_out + rest, level).low,
+                exact_paired_difference(entered + more_in, left, n + more_in + rest, level).high,
+            )
+            for rest in (np.zeros(1), unmoved)
+        )
 
     rise = entered - left
-    extremes = Interval(share(rise - missing, every), share(rise + missing, every))
-    return _figures(_singles(counts), share(rise, counts.n), extremes, interval)
+    extremes = _widest(
+        Interval(
+            share(rise - more_out, n + more_out + rest), share(rise + more_in, n + more_in + rest)
+        )
+        for rest in (np.zeros(1), unmoved)
+    )
+    return _figures(_singles(counts), share(rise, n), extremes, interval)
+
+
+def _widest(intervals: Iterable[Interval]) -> Interval:
+    lows, highs = zip(*intervals, strict=True)
+    return Interval(np.minimum.reduce(lows), np.maximum.reduce(highs))
 
 
 def gap_figures(counts: GateCounts) -> GateFigures:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from audit.datasets.dataset import CROSS, Groups
 from audit.datasets.spelling import composed
 from audit.errors import LimitsError
+from audit.metrics.rates import FALSE_POSITIVE, TRUE_POSITIVE
 from audit.statistics.support import SUPPRESSED_BELOW
 from moderation.errors import PolicyError
 from moderation.policy.problems import record_or_problems
@@ -70,6 +71,12 @@ class Limits(BaseModel):
         spelled = (text.replace(CROSS.strip(), ",") for text in self.sensitive_features)
         return [tuple(part.strip() for part in text.split(",")) for text in spelled]
 
+    @property
+    def need_truth(self) -> bool:
+        """Whether what should be flagged matters to a limit."""
+        recall = any(getattr(self, name) is not None for name in RECALL_LIMITS)
+        return recall or self.metric in TRUTH_METRICS
+
 
 def load_limits(path: Path) -> Limits:
     """Returns the limits of a file.
@@ -127,6 +134,9 @@ LIMITS = (
 
 #: Those on true_positive_rate, whatever the metric.
 RECALL_LIMITS = ("recall_floor", "recall_gap")
+
+#: Metrics that count only images of which it is known whether they should be flagged.
+TRUTH_METRICS = (TRUE_POSITIVE, FALSE_POSITIVE)
 
 #: Those for which a higher rate is worse.
 _MORE_IS_WORSE = ("worst_group_rate", "pass_ratio", "regression")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from audit.gate.figures import GateCounts
+from audit.gate.counts import GateCounts
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.results.formatting import percent
 
 _RATIOS = ("ratio", "pass_ratio")
+#: So many groups or classes are named.
+_NAMED = 6
 #: Which images a metric could count.
 _COUNTED = {
     TRUE_POSITIVE: " that should be flagged",
@@ -37,18 +40,54 @@ def gate_level(level: float) -> str:
 
 
 def too_few_reason(metric: str, counts: GateCounts) -> str:
-    """Says which groups have too few images, and how many of theirs were left out; or nothing."""
+    """Says which groups have too few images, how many, and what is missing of them; or nothing."""
     if not counts.too_small:
         return ""
-    groups = ", ".join(_with_left_out(name, counts) for name in counts.too_small)
-    return f"too few images of {groups}{_COUNTED.get(metric, '')}"
+    groups = some_named([_with_number(name, counts) for name in counts.too_small], "groups")
+    return (
+        f"too few images of {groups}{_COUNTED.get(metric, '')}: min_group_size asks for "
+        f"{counts.needed:,} of each. Add images of them, or name them in ignored_groups"
+    )
 
 
-def _with_left_out(name: str, counts: GateCounts) -> str:
-    if name not in counts.left_out:
-        return name
-    lost, every = counts.left_out[name]
-    return f"{name} ({lost:,} of {every:,} were left out)"
+def _with_number(name: str, counts: GateCounts) -> str:
+    """Returns a group that is too small with how many images it has, and could have had."""
+    said = [f"{counts.too_small[name]:,}"]
+    if name in counts.left_out:
+        said.append("{:,} of {:,} were left out".format(*counts.left_out[name]))
+    if name in counts.untold:
+        said.append("the truth of {:,} of {:,} is not known".format(*counts.untold[name]))
+    return f"{name} ({'; '.join(said)})"
+
+
+def some_named(names: Sequence[str], of: str) -> str:
+    """Returns the first few names, and the number of the others: there may be hundreds."""
+    more = f" and {len(names) - _NAMED:,} other {of}" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
+
+
+def no_groups_reason(limit: str, counts: GateCounts) -> str:
+    """Says that too few groups are left to check, though none is too small."""
+    if not counts.names:
+        return f"ignored_groups names every group of {counts.by}: name fewer there"
+    [only] = counts.names
+    return (
+        f"{limit} compares two groups, and of {counts.by} only {only} is checked: name a feature "
+        "with two groups or more, and not all but one in ignored_groups"
+    )
+
+
+def too_near_reason(counts: GateCounts, group: Sequence[str], *, showable: bool) -> str:
+    """Says that a limit lies within an interval, of how many images, and what helps."""
+    sizes = dict(zip(counts.names, counts.n.astype(int).tolist(), strict=True))
+    of = " and ".join(f"{sizes[name]:,} images of {name}" for name in group)
+    gaps = _gaps(counts, group)
+    despite = f", of more of which too little is known ({' and '.join(gaps)})" if gaps else ""
+    help_ = f"Add images of {' or '.join(group)}" if showable else "No number of images shows it"
+    return (
+        f"the limit lies within the interval: the figure lies too near it for {of}{despite}. "
+        f"{help_}{', or' if showable else ':'} set another limit"
+    )
 
 
 def no_truth_reason() -> str:
@@ -59,11 +98,12 @@ def no_truth_reason() -> str:
     )
 
 
-def nothing_found_reason() -> str:
+def nothing_found_reason(limit: str) -> str:
     """Says that groups are alike only because nothing is found in any."""
+    ratio = "a ratio of nothing to nothing says nothing, and there is no recall"
+    what = ratio if limit == "ratio" else "that is alike, and no recall"
     return (
-        "no image of any group that should be flagged is flagged: that is alike, and "
-        "no recall. Limit recall_floor too"
+        f"no image of any group that should be flagged is flagged: {what}. Limit recall_floor too"
     )
 
 
@@ -75,6 +115,8 @@ def unbounded_reason(limit: str, metric: str, counts: GateCounts) -> str:
     hit = "is flagged" if metric == FLAG else f"counts under {metric}"
     *others, last = empty
     named = f"{', '.join(others)} or {last}" if others else last
+    if len(empty) > _NAMED:
+        named = some_named(empty, "groups")
     what = f"{every} image of {named} {hit}"
     remedy = "limit gap or worst_group_rate instead"
     if len(empty) > 1:
@@ -86,14 +128,15 @@ def beyond_reason(limit: str, counts: GateCounts, strict: tuple[float, float], l
     """Says that a limit is broken by the interval of one group or pair, but not by a strict one."""
     return (
         f"the interval lies beyond the limit, but among {len(counts.names)} groups a fail takes "
-        f"that at {gate_level(level)}, {gate_interval(limit, *strict)}"
+        f"that at {gate_level(level)}, {gate_interval(limit, *strict)}. Mend the policy, or add "
+        "images to tell"
     )
 
 
 def left_out_reason(
     limit: str, counts: GateCounts, group: tuple[str, ...], ends: tuple[float, float], status: str
 ) -> str:
-    """Says that what was left out could turn the status, with the numbers.
+    """Says that what was left out, or whose truth is not known, could turn the status.
 
     Args:
         limit: its key.
@@ -102,15 +145,32 @@ def left_out_reason(
         ends: the figure as the missing images may make it.
         status: what was found without them.
     """
-    lost = [
-        f"of {name} {counts.left_out[name][0]:,} of {counts.left_out[name][1]:,} images"
-        for name in group
-        if name in counts.left_out
-    ]
-    if counts.unplaced:
-        lost.append(f"{counts.unplaced:,} images whose group is not known")
+    gaps = _gaps(counts, group)
+    if not gaps:  # of the group itself, nothing is missing
+        gaps = _gaps(counts, counts.names)
+    remedies = ["Mend what was left out"] if counts.left_out or counts.unplaced else []
+    if counts.untold:
+        remedies.append(
+            "Name in y_true what they show; what a class means that no label does, "
+            "with --truth CLASS=LABEL or CLASS=allow"
+        )
     span = " to ".join(gate_figure(limit, end) for end in ends)
     return (
-        f"{' and '.join(lost)} were left out: without them this is a {status}, "
-        f"but counted in they put the figure anywhere from {span}. Mend what was left out"
+        f"{' and '.join(gaps)}: without them this is a {status}, "
+        f"but counted in they put the figure anywhere from {span}. {'. '.join(remedies)}"
     )
+
+
+def _gaps(counts: GateCounts, group: Sequence[str]) -> list[str]:
+    """Returns how many images of groups were left out, and of how many the truth is not known."""
+    lost, untold = (
+        [
+            f"of {name} {of[name][0]:,} of {of[name][1]:,} images"
+            for name in [name for name in group if name in of][:_NAMED]
+        ]
+        for of in (counts.left_out, counts.untold)
+    )
+    if counts.unplaced:
+        lost.append(f"{counts.unplaced:,} images whose group is not known")
+    said = [f"{' and '.join(lost)} were left out"] if lost else []
+    return said + ([f"the truth {' and '.join(untold)} is not known"] if untold else [])

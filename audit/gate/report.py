@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 
 from audit.datasets.dataset import Groups
 from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
-from audit.gate.reasons import gate_figure, gate_interval, gate_level
+from audit.gate.reasons import gate_figure, gate_interval, gate_level, some_named
 from audit.results.formatting import escaped
 from audit.results.results import Header
 from audit.results.rows import null_if_undefined
-from moderation.visible_text import json_text
+from moderation.visible_text import brief, json_text
 
 SCHEMA_VERSION = 1
 
@@ -59,12 +59,22 @@ def left_out_rows(part: Groups) -> Iterator[LeftOut]:
 
 @dataclass(frozen=True)
 class GateReport:
-    """What a gate finds, and of what."""
+    """What a gate finds, and of what.
+
+    Attributes:
+        header: what was audited, and how.
+        limits: what was checked.
+        checks: one for each limit and feature.
+        left_out: the groups of which images were left out.
+        no_label: where the truth matters, the classes that no label means, and how many images
+            have each.
+    """
 
     header: Header
     limits: Limits
     checks: tuple[Check, ...]
     left_out: tuple[LeftOut, ...] = ()
+    no_label: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:
@@ -85,6 +95,7 @@ class GateReport:
                 for check in self.checks
             ],
             "left_out": [asdict(row) for row in self.left_out],
+            "no_label": dict(self.no_label),
             "limits": self.limits.model_dump(mode="json"),
             "header": self.header.model_dump(mode="json"),
         }
@@ -108,6 +119,7 @@ class GateReport:
             "",
             *_gate_report_reasons(self.checks),
             *_gate_report_left_out(self.left_out),
+            *_gate_report_no_label(self.no_label),
             *_gate_report_ignored(self.limits),
             "Pass needs the whole 95 % interval of every group within the limit; fail needs one of "
             "them beyond it at a level that is corrected for how many there are. Anything else is "
@@ -142,6 +154,19 @@ def _gate_report_left_out(rows: Sequence[LeftOut]) -> list[str]:
         for row in rows
     ]
     return [f"Images left out, and allowed for in the intervals: {', '.join(named)}.", ""]
+
+
+def _gate_report_no_label(classes: Mapping[str, int]) -> list[str]:
+    if not classes:
+        return []
+    most_first = sorted(classes, key=lambda name: (-classes[name], name))
+    named = [f"{escaped(brief(name, 100))} (n = {classes[name]:,})" for name in most_first]
+    return [
+        f"No label means these classes of y_true, so it is not known what the policy should say of "
+        f"them: {some_named(named, 'classes')}. Say what they mean with --truth CLASS=LABEL, or "
+        "CLASS=allow.",
+        "",
+    ]
 
 
 def _gate_report_ignored(limits: Limits) -> list[str]:

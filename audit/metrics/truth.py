@@ -33,6 +33,11 @@ class Truth:
     unmatched: Mapping[str, int]
 
     @property
+    def unknown(self) -> Marks:
+        """(n,) images of which it is not known whether they should be flagged."""
+        return np.asarray(~(self.positive | self.negative))
+
+    @property
     def classified(self) -> Marks:
         """(n,) images whose y_true names a label or category of the policy."""
         return np.asarray(self.meant.any(axis=1))

@@ -5,7 +5,8 @@ bounded by the quantile of the difference, or ratio, of two of these distributio
 equal shares this is Fisher's exact test; elsewhere no case is known in which the error exceeds the
 one that is stated, and the tests sum it over sizes, shares and levels.
 
-Missing images may all be hits or none (Manski), so a bound is that of the worse.
+Missing images may all be hits or none (Manski), so a bound is that of the worse. Of some it is
+known what they are if they count: each can move one bound only.
 
 Sources: Clopper and Pearson 1934, Biometrika 26:404; Fay, Proschan and Brittain 2015, Biometrics
 71:146; Manski 1989, J. of Human Resources 24:343.
@@ -14,7 +15,7 @@ Sources: Clopper and Pearson 1934, Biometrika 26:404; Fay, Proschan and Brittain
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import permutations
 from typing import NamedTuple
@@ -68,11 +69,15 @@ class ExactShares:
         count: (g,) hits among the images that are there.
         n: (g,) those images.
         missing: (g,) images that are not, each of which may be a hit or not.
+        may_hit: (g,) further images, each of which is a hit if it counts.
+        may_miss: (g,) further images, none of which is a hit if it counts.
     """
 
     count: Float64s
     n: Float64s
     missing: Float64s
+    may_hit: Float64s = field(default_factory=lambda: np.zeros(1))
+    may_miss: Float64s = field(default_factory=lambda: np.zeros(1))
 
     @property
     def values(self) -> Float64s:
@@ -82,18 +87,25 @@ class ExactShares:
     @property
     def extremes(self) -> Interval:
         """(g,) the share of all images if none of the missing were hits, and if all were."""
-        every = self.n + self.missing
-        return Interval(share(self.count, every), share(self.count + self.missing, every))
+        hits, misses = self._more
+        low = share(self.count, self.n + misses)
+        return Interval(low, share(self.count + hits, self.n + hits))
 
     def interval(self, level: float) -> Interval:
         """Returns (g,) intervals of Clopper and Pearson, over whatever the missing may be."""
-        every = self.n + self.missing
-        low = exact(self.count, every, level).low
-        return Interval(low, exact(self.count + self.missing, every, level).high)
+        hits, misses = self._more
+        low = exact(self.count, self.n + misses, level).low
+        return Interval(low, exact(self.count + hits, self.n + hits, level).high)
 
     def complement(self) -> ExactShares:
         """Returns the shares of the images without a hit."""
-        return ExactShares(self.n - self.count, self.n, self.missing)
+        misses = self.n - self.count
+        return ExactShares(misses, self.n, self.missing, self.may_miss, self.may_hit)
+
+    @property
+    def _more(self) -> tuple[Float64s, Float64s]:
+        """(g,) how many hits there may be besides those that are there, and (g,) others."""
+        return self.missing + self.may_hit, self.missing + self.may_miss
 
     @cached_property
     def pairs(self) -> npt.NDArray[np.intp]:
@@ -132,8 +144,9 @@ class ExactShares:
             along: the share that lies so far from another.
         """
         first, second = self.pairs.T
-        lowest = _Betas(self.count, self.n + self.missing - self.count + 1)
-        highest = _Betas(self.count + self.missing + 1, self.n - self.count)
+        hits, misses = self._more
+        lowest = _Betas(self.count, self.n + misses - self.count + 1)
+        highest = _Betas(self.count + hits + 1, self.n - self.count)
         error = (1 - level) / 2
         chance = _chance(lowest, highest, self.pairs, apart, along)
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from audit import EmbeddedDataset, Limits, LimitsError, Named, Subject, gate_audit
+from audit import EmbeddedDataset, GateReport, Limits, LimitsError, Named, Subject, gate_audit
 from moderation.policy import parse_policy
 from tests.support.policy_texts import VALID, policy
 from tests.support.reference_counts import dataset_of
@@ -78,11 +78,68 @@ def test_recall_is_limited_beside_another_metric(subject: Subject) -> None:
     [said] = subject.predict({"new": NEW})
     assert said.truth is not None
     assert floor.value == pytest.approx(said.flagged[said.truth.positive].mean())
-    assert floor.reason == "too few images of b that should be flagged"
-    assert (gap.status, gap.reason) == (
-        "insufficient data",
-        "too few images of b that should be flagged",
-    )
+    why = "too few images of b (0) that should be flagged: min_group_size asks for 30 of each"
+    assert floor.reason.startswith(why)
+    assert gap.status == "insufficient data"
+    assert gap.reason.startswith(why)
+
+
+@pytest.mark.parametrize("unclear", [None, "firearm"])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"recall_floor": 0.6},
+        {"recall_gap": 0.3},
+        {"metric": "true_positive_rate", "gap": 0.3},
+        {"metric": "true_positive_rate", "ratio": 1.4},
+        {"metric": "false_positive_rate", "worst_group_rate": 0.4},
+    ],
+)
+def test_images_whose_truth_is_not_known_could_be_the_missed_ones(
+    unclear: str | None, limits: dict[str, object]
+) -> None:
+    features = random_features(N)
+    ids = tuple(dataset_of({"group": ["a"] * N}).table["image_id"])
+    encoder = StubEncoder()
+
+    def report(y_true: list[str | None]) -> GateReport:
+        dataset = dataset_of({"group": ["a", "b"] * (N // 2)}, y_true)
+        embedded = EmbeddedDataset(replace(dataset, benign=False), features, ids, 0, 0)
+        subject = Subject.of(embedded, encoder)
+        return gate_audit(subject, Named({"new": NEW}, {}), _limits(**limits))
+
+    # A false positive is one that the policy flags, a miss one that it does not.
+    false_positives = limits.get("metric") == "false_positive_rate"
+    known = "allow" if false_positives else "gun"
+    dataset = dataset_of({"group": ["a", "b"] * (N // 2)}, [known] * N)
+    embedded = EmbeddedDataset(dataset, features, ids, 0, 0)
+    [said] = Subject.of(embedded, encoder).predict({"new": NEW})
+    kept = [known if flag != false_positives else unclear for flag in said.flagged]
+    answer = report(kept)
+    assert answer.status == "insufficient data"
+    [check] = answer.checks
+    assert "without them this is a pass" in check.reason
+    assert check.unknown
+    assert ("firearm (n = " in answer.to_markdown()) == (unclear is not None)
+    lost = kept.count(unclear)
+    assert json.loads(answer.to_json())["no_label"] == ({unclear: lost} if unclear else {})
+
+
+def test_classes_that_no_label_means_are_named_up_to_six_where_the_truth_matters() -> None:
+    classes = [f"class-{i % 20}" if i % 2 else "gun" for i in range(N)]
+    dataset = dataset_of({"group": ["a"] * N}, classes)
+    ids = tuple(dataset.table["image_id"])
+    for benign, limits, named in (
+        (False, {"recall_floor": 0.1}, True),
+        (False, {"worst_group_rate": 0.9}, False),
+        (True, {"metric": "false_positive_rate", "worst_group_rate": 0.9}, False),
+    ):
+        embedded = EmbeddedDataset(replace(dataset, benign=benign), random_features(N), ids, 0, 0)
+        subject = Subject.of(embedded, StubEncoder())
+        report = gate_audit(subject, Named({"new": NEW}, {}), _limits(**limits))
+        assert bool(report.no_label) == named
+        assert ("--truth CLASS=LABEL" in report.to_markdown()) == named
+        assert all(not check.unknown for check in report.checks) == (not named)
 
 
 def test_a_policy_that_flags_nothing_fails_a_floor_of_recall(subject: Subject) -> None:
@@ -134,4 +191,4 @@ def test_what_was_left_out_is_listed_by_group_and_allowed_for() -> None:
     assert "b (group) 300 of 500, c (group) 40 of 40, of unknown group (group) 2." in (
         after.to_markdown()
     )
-    assert "too few images of c (40 of 40 were left out)" in after.checks[0].reason
+    assert "too few images of c (0; 40 of 40 were left out)" in after.checks[0].reason

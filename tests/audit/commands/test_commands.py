@@ -197,7 +197,7 @@ def test_a_gate_answers_with_its_exit_code(
 @pytest.mark.parametrize(
     ("lost", "code", "said"),
     [
-        (350, 4, "too few images of Female (350 of 350 were left out)"),
+        (350, 4, "too few images of Female (0; 350 of 350 were left out)"),
         (300, 4, "of Female 300 of 350 images were left out: without them this is a pass"),
         (5, 0, "Images left out, and allowed for in the intervals: Female (gender) 5 of 350."),
     ],

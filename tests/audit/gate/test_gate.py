@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from audit.datasets.dataset import Groups
 from audit.errors import LimitsError
 from audit.gate.checks import Check, check_limits, worst_status
-from audit.gate.figures import GateCounts, GateMarks, gate_counts
+from audit.gate.counts import GateCounts, GateMarks, UnknownTruth, gate_counts
 from audit.gate.limits import LIMITS, Limits, load_limits, refuse_unknown_groups
 from audit.statistics.intervals import LEVEL, exact, simultaneous
 
@@ -49,7 +49,7 @@ def _counts(
         entered=np.full(len(cells), float(changed)),
         left=np.zeros(len(cells)),
         missing=np.array(missing or [0] * len(cells), np.float64),
-        too_small=small,
+        too_small=dict.fromkeys(small, 12),
         left_out={f"g{i}": (lost, lost + cells[i][1]) for i, lost in enumerate(missing) if lost},
     )
 
@@ -114,8 +114,47 @@ def test_small_groups_forbid_a_pass_and_do_not_hide_a_failure() -> None:
     assert _only(_counts(small=("g8", "g9")), **limits).status == "insufficient data"
 
 
-def test_a_gap_needs_two_groups() -> None:
-    assert _only(_counts((10, 1000)), gap=0.5).status == "insufficient data"
+def test_a_gap_needs_two_groups_and_a_limit_one_and_the_reason_says_what_to_do() -> None:
+    check = _only(_counts((10, 1000)), gap=0.5)
+    assert (check.status, check.reason) == (
+        "insufficient data",
+        "gap compares two groups, and of race only g0 is checked: name a feature with two groups "
+        "or more, and not all but one in ignored_groups",
+    )
+    part = Groups("race", ("a", "b"), np.arange(800) % 2)
+    marks = GateMarks.of_known(np.arange(800) < 10, np.ones(800, bool))
+    for limits in ({"gap": 0.5}, {"worst_group_rate": 0.5}):
+        ignoring = _limits(ignored_groups=("a", "b"), **limits)
+        check = _only(gate_counts(part, marks, marks, ignoring), **limits)
+        assert check.status == "insufficient data"
+        assert check.reason == "ignored_groups names every group of race: name fewer there"
+
+
+def test_a_reason_says_how_many_images_there_are_and_what_to_do() -> None:
+    check = _only(_counts((10, 1000), (45, 1000)), worst_group_rate=0.05)
+    assert check.reason == (
+        "the limit lies within the interval: the figure lies too near it for 1,000 images of g1. "
+        "Add images of g1, or set another limit"
+    )
+    check = _only(_counts((0, 1000), (0, 1000)), worst_group_rate=0.0)
+    assert check.reason.endswith("No number of images shows it: set another limit")
+    part = Groups("race", ("south", "north"), (np.arange(800) >= 788).astype(int))
+    marks = GateMarks.of_known(np.arange(800) < 0, np.ones(800, bool))
+    limits = {"worst_group_rate": 0.05, "min_group_size": 50}
+    check = _only(gate_counts(part, marks, marks, _limits(**limits)), **limits)
+    assert check.reason == (
+        "too few images of north (12): min_group_size asks for 50 of each. "
+        "Add images of them, or name them in ignored_groups"
+    )
+
+
+def test_of_hundreds_of_groups_six_are_named_and_the_others_counted() -> None:
+    small = tuple(f"s{i}" for i in range(300))
+    check = _only(_counts((10, 1000), small=small), worst_group_rate=0.05)
+    assert "s5 (12) and 294 other groups: " in check.reason
+    assert "s6" not in check.reason
+    check = _only(_counts(*[(0, 100)] * 60), ratio=2.0)
+    assert "no image of g0, g1, g2, g3, g4, g5 and 54 other groups is flagged" in check.reason
 
 
 def test_an_answer_names_its_group_with_the_interval_that_decided() -> None:
@@ -234,7 +273,7 @@ def _lost(counts: GateCounts, lost: int) -> GateCounts:
 
 def test_an_image_of_an_unknown_group_may_be_of_any() -> None:
     part = Groups("race", ("a", "b"), np.arange(1000) % 2, left_out=(0, 3), unplaced=30)
-    marks = GateMarks(np.arange(1000) < 10, np.ones(1000, bool))
+    marks = GateMarks.of_known(np.arange(1000) < 10, np.ones(1000, bool))
     limits = _limits(worst_group_rate=0.05)
     counts = gate_counts(part, marks, marks, limits)
     assert counts.missing.tolist() == [30, 33]
@@ -244,16 +283,90 @@ def test_an_image_of_an_unknown_group_may_be_of_any() -> None:
     assert "of b 3 of 503 images and 30 images whose group is not known" in check.reason
 
 
+def _unknown(counts: GateCounts, *unknown: tuple[int, int]) -> GateCounts:
+    """Returns counts with so many images of unknown truth that are flagged, and that are not."""
+    hits, misses = np.array(unknown, np.float64).T
+    untold = {f"g{i}": (sum(each), sum(each) + int(counts.n[i])) for i, each in enumerate(unknown)}
+    truth = UnknownTruth(hits, misses, hits, np.zeros_like(hits))
+    return replace(counts, unknown=truth, untold={k: v for k, v in untold.items() if v[0]})
+
+
+@pytest.mark.parametrize(
+    ("limits", "unknown", "status"),
+    [
+        ({"recall_floor": 0.8}, (0, 10), "pass"),
+        ({"recall_floor": 0.8}, (400, 0), "pass"),  # flagged: they could only raise it
+        ({"recall_floor": 0.8}, (0, 200), "insufficient data"),
+        ({"recall_floor": 0.95}, (0, 400), "fail"),  # not flagged: they could only lower it
+        ({"recall_floor": 0.95}, (4000, 0), "insufficient data"),
+        ({"recall_gap": 0.2}, (0, 400), "insufficient data"),
+        ({"metric": "true_positive_rate", "gap": 0.2}, (0, 400), "insufficient data"),
+        ({"metric": "true_positive_rate", "ratio": 1.25}, (0, 400), "insufficient data"),
+    ],
+)
+def test_images_of_unknown_truth_take_an_answer_away_only_where_they_could_turn_it(
+    limits: dict[str, Any], unknown: tuple[int, int], status: str
+) -> None:
+    known = _counts((1000, 1000), (900, 1000))
+    whole = _only(known, **limits)
+    check = _only(_unknown(known, (0, 0), unknown), **limits)
+    assert (whole.status, check.status) != ("insufficient data", status)
+    assert check.status == status
+    if status == "insufficient data":
+        lost = sum(unknown)
+        assert (
+            f"the truth of g1 {lost:,} of {lost + 1000:,} images is not known: "
+            f"without them this is a {whole.status}" in check.reason
+        )
+        assert "--truth CLASS=LABEL or CLASS=allow" in check.reason
+        assert check.unknown == lost
+        assert check.least <= whole.value <= check.most
+
+
+@given(
+    cells, st.lists(st.tuples(*[st.sampled_from([0, 40])] * 2), min_size=5, max_size=5), st.data()
+)
+def test_an_answer_holds_whatever_the_truth_is_of_which_it_was_not_known(
+    groups: list[tuple[int, int]], unknown: list[tuple[int, int]], data: st.DataObject
+) -> None:
+    known = _counts(*groups)
+    seen = _unknown(known, *unknown[: len(groups)])
+    hits, misses = np.array(
+        [[data.draw(st.sampled_from([0, m // 2, m])) for m in each] for each in unknown], float
+    )[: len(groups)].T
+    whole = replace(known, count=known.count + hits, n=known.n + hits + misses, entered=hits)
+    limit = data.draw(st.sampled_from([*EXTREMES, "recall_gap"]))
+    allowed = data.draw(st.floats(0.01, 0.99))
+    allowed = 1 / allowed if limit == "ratio" else allowed
+    check = _only(seen, **{limit: allowed})
+    if check.status != "insufficient data":
+        assert _only(whole, **{limit: allowed}).status == check.status
+
+
+def test_a_rise_counts_images_of_unknown_truth_by_whether_their_flag_changes() -> None:
+    n = 1000
+    part, truth = Groups("race", ("a",), np.zeros(n, int)), np.arange(n) < 500
+    flagged = np.arange(n) % 2 == 0
+    for changed, status in ((0, "pass"), (100, "insufficient data")):
+        after = GateMarks(flagged | (np.arange(n) >= n - changed), truth, ~truth)
+        counts = gate_counts(
+            part, after, GateMarks(flagged, truth, ~truth), _limits(regression=0.05), shared=True
+        )
+        assert counts.n.tolist() == [500]
+        assert counts.unknown.entered.tolist() == [changed / 2]
+        assert _only(counts, regression=0.05).status == status
+
+
 @pytest.mark.parametrize("limit", LIMITS)
 def test_a_group_that_is_missing_as_a_whole_never_passes(limit: str) -> None:
     part = Groups("race", ("a", "b", "c"), np.arange(800) % 2, left_out=(0, 0, 400))
-    marks = GateMarks(np.arange(800) < 760, np.ones(800, bool))
+    marks = GateMarks.of_known(np.arange(800) < 760, np.ones(800, bool))
     allowed = {"ratio": 99.0, "pass_ratio": 0.01, "recall_floor": 0.01}.get(limit, 0.99)
     limits = _limits(**{limit: allowed})
     counts = gate_counts(part, marks, marks, limits)
     [check] = check_limits(counts, counts, limits, unchanged=False, recall=counts)
     assert check.status == "insufficient data"
-    assert "too few images of c (400 of 400 were left out)" in check.reason
+    assert "too few images of c (0; 400 of 400 were left out)" in check.reason
     there = gate_counts(replace(part, names=("a", "b"), left_out=()), marks, marks, limits)
     [check] = check_limits(there, there, limits, unchanged=False, recall=there)
     assert check.status == "pass"
@@ -297,6 +410,7 @@ def test_a_policy_that_flags_nothing_passes_no_limit_on_recall() -> None:
         assert check.status == "insufficient data"
         assert "no image of any group that should be flagged is flagged" in check.reason
         assert "Limit recall_floor too" in check.reason
+        assert ("a ratio of nothing to nothing says nothing" in check.reason) == ("ratio" in limits)
 
 
 def test_a_ratio_of_nothing_to_nothing_is_said_to_be_that() -> None:
@@ -309,7 +423,7 @@ def test_a_ratio_of_nothing_to_nothing_is_said_to_be_that() -> None:
     assert check.reason == f"{one}: {remedy}"
     check = _only(_counts((0, 350), (1, 350)), ratio=1.25)
     within = "of other pairs the limit lies within the interval"
-    assert check.reason == f"{one}: {remedy}; {within}"
+    assert check.reason.startswith(f"{one}: {remedy}; {within}: ")
     assert _only(_counts((0, 350), (20, 350)), ratio=1.25).status == "fail"
     check = _only(_counts((350, 350), (350, 350)), pass_ratio=0.8)
     assert check.reason.startswith("every image of g0 or g1 is flagged, and a ratio of nothing")
@@ -421,13 +535,13 @@ def test_a_rise_is_checked_on_images_whose_truth_both_policies_know() -> None:
     known, everything = np.arange(n) < 10, np.ones(n, bool)
     flagged, none = np.arange(n) < 5, np.zeros(n, bool)
     limits = _limits(regression=0.05)
-    new, old = GateMarks(flagged, everything), GateMarks(none, known)
+    new, old = GateMarks.of_known(flagged, everything), GateMarks.of_known(none, known)
     shared = gate_counts(part, new, old, limits, shared=True)
-    assert shared.too_small == ("a", "b")
+    assert shared.too_small == {"a": 5, "b": 5}
     counts = gate_counts(part, new, old, limits)
     [check] = check_limits(counts, shared, limits, unchanged=False, recall=counts)
     assert check.status == "insufficient data"
-    assert "too few images of a, b" in check.reason
+    assert "too few images of a (5), b (5): min_group_size asks for 30 of each" in check.reason
 
 
 def test_an_unknown_group_to_ignore_is_refused_and_a_known_one_is_left_out() -> None:
@@ -435,7 +549,7 @@ def test_an_unknown_group_to_ignore_is_refused_and_a_known_one_is_left_out() -> 
     refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("b",)), [part])
     with pytest.raises(LimitsError, match="no group B to ignore"):
         refuse_unknown_groups(_limits(gap=0.1, ignored_groups=("B",)), [part])
-    all_of_b = GateMarks(part.codes > 0, part.codes >= 0)
+    all_of_b = GateMarks.of_known(part.codes > 0, part.codes >= 0)
     limits = _limits(worst_group_rate=0.5, ignored_groups=("b",))
     counts = gate_counts(part, all_of_b, all_of_b, limits)
     assert counts.names == ("a",)

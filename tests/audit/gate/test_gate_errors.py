@@ -13,7 +13,7 @@ import pytest
 from scipy import stats
 
 from audit.gate.checks import check_limits
-from audit.gate.figures import GateCounts
+from audit.gate.counts import GateCounts
 from audit.gate.limits import Limits
 from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import exact_paired_difference, simultaneous

@@ -152,7 +152,7 @@ def gate_counts(
 
 
 def _changes(after: Marks, before: Marks, images: Marks) -> Marks:
-    """Returns (n, 4) which of the images are hits, which are none, which entered, which left."""
+    """Returns (n, 4) which of the images are hits, misses, entered, left."""
     marks = (after, ~after, after & ~before, before & ~after)
     return np.stack([each & images for each in marks], axis=1)
 

@@ -12,6 +12,10 @@ from audit.results.formatting import percent
 _RATIOS = ("ratio", "pass_ratio")
 #: So many groups or classes are named.
 _NAMED = 6
+_NAME_TRUTH = (
+    "Name in y_true what they show; what a class means that no label does, "
+    "with --truth CLASS=LABEL or CLASS=allow"
+)
 #: Which images a metric could count.
 _COUNTED = {
     TRUE_POSITIVE: " that should be flagged",
@@ -47,6 +51,7 @@ def too_few_reason(metric: str, counts: GateCounts) -> str:
     return (
         f"too few images of {groups}{_COUNTED.get(metric, '')}: min_group_size asks for "
         f"{counts.needed:,} of each. Add images of them, or name them in ignored_groups"
+        + (f". {_NAME_TRUTH}" if counts.untold.keys() & counts.too_small.keys() else "")
     )
 
 
@@ -82,7 +87,7 @@ def too_near_reason(counts: GateCounts, group: Sequence[str], *, showable: bool)
     sizes = dict(zip(counts.names, counts.n.astype(int).tolist(), strict=True))
     of = " and ".join(f"{sizes[name]:,} images of {name}" for name in group)
     gaps = _gaps(counts, group)
-    despite = f", of more of which too little is known ({' and '.join(gaps)})" if gaps else ""
+    despite = f", and {' and '.join(gaps)}" if gaps else ""
     help_ = f"Add images of {' or '.join(group)}" if showable else "No number of images shows it"
     return (
         f"the limit lies within the interval: the figure lies too near it for {of}{despite}. "
@@ -146,14 +151,9 @@ def left_out_reason(
         status: what was found without them.
     """
     gaps = _gaps(counts, group)
-    if not gaps:  # of the group itself, nothing is missing
-        gaps = _gaps(counts, counts.names)
     remedies = ["Mend what was left out"] if counts.left_out or counts.unplaced else []
     if counts.untold:
-        remedies.append(
-            "Name in y_true what they show; what a class means that no label does, "
-            "with --truth CLASS=LABEL or CLASS=allow"
-        )
+        remedies.append(_NAME_TRUTH)
     span = " to ".join(gate_figure(limit, end) for end in ends)
     return (
         f"{' and '.join(gaps)}: without them this is a {status}, "
@@ -163,14 +163,17 @@ def left_out_reason(
 
 def _gaps(counts: GateCounts, group: Sequence[str]) -> list[str]:
     """Returns how many images of groups were left out, and of how many the truth is not known."""
-    lost, untold = (
-        [
-            f"of {name} {of[name][0]:,} of {of[name][1]:,} images"
-            for name in [name for name in group if name in of][:_NAMED]
-        ]
-        for of in (counts.left_out, counts.untold)
-    )
+    lost = [
+        "of {} {:,} of {:,} images".format(name, *counts.left_out[name])
+        for name in group
+        if name in counts.left_out
+    ]
     if counts.unplaced:
         lost.append(f"{counts.unplaced:,} images whose group is not known")
+    untold = [
+        "of {} the truth of {:,} of {:,} images".format(name, *counts.untold[name])
+        for name in group
+        if name in counts.untold
+    ]
     said = [f"{' and '.join(lost)} were left out"] if lost else []
-    return said + ([f"the truth {' and '.join(untold)} is not known"] if untold else [])
+    return said + ([f"{' and '.join(untold)} is not known"] if untold else [])

@@ -315,7 +315,7 @@ def test_images_of_unknown_truth_take_an_answer_away_only_where_they_could_turn_
     if status == "insufficient data":
         lost = sum(unknown)
         assert (
-            f"the truth of g1 {lost:,} of {lost + 1000:,} images is not known: "
+            f"of g1 the truth of {lost:,} of {lost + 1000:,} images is not known: "
             f"without them this is a {whole.status}" in check.reason
         )
         assert "--truth CLASS=LABEL or CLASS=allow" in check.reason

@@ -55,6 +55,7 @@ class GateCounts:
         untold: by group, of how many of how many of its images the truth is not known, where so.
         unplaced: images that were left out and whose group is not known.
         known: images of all groups, small ones too, that the metric could count.
+        may_grow: groups that are too small, and were not if what was left out was there.
     """
 
     by: str
@@ -71,6 +72,7 @@ class GateCounts:
     untold: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     unplaced: int = 0
     known: int = 0
+    may_grow: int = 0
 
     @property
     def shares(self) -> ExactShares:
@@ -80,12 +82,13 @@ class GateCounts:
     @property
     def complete(self) -> bool:
         """Whether no image was left out and the truth of all is known."""
-        return not (self.missing.any() or np.any(self.unknown))
+        return not (self.missing.any() or np.any(self.unknown) or self.may_grow)
 
     @property
     def without_missing(self) -> GateCounts:
         """The counts as they would be if what is there and known were all."""
-        return replace(self, missing=np.zeros_like(self.missing), unknown=_ALL_KNOWN)
+        none = np.zeros_like(self.missing)
+        return replace(self, missing=none, unknown=_ALL_KNOWN, may_grow=0)
 
 
 class GateMarks(NamedTuple):
@@ -133,6 +136,7 @@ def gate_counts(
     hits, misses, entered, left = counts[checked & large].T
     names, small = np.array(part.names, object), checked & ~large
     left_out = np.array(part.left_out or [0] * len(names), np.int64)
+    most = n + unknown[:, :2].sum(axis=1) + left_out + part.unplaced
     return GateCounts(
         by=part.by,
         names=tuple(names[checked & large]),
@@ -148,6 +152,7 @@ def gate_counts(
         untold=_some(part.names, unknown[:, :2].sum(axis=1), part.sizes),
         unplaced=part.unplaced,
         known=int(possible.sum()),
+        may_grow=int((small & (most >= limits.min_group_size)).sum()),
     )
 
 

@@ -75,7 +75,7 @@ def regression_figures(counts: GateCounts) -> GateFigures:
         )
         for rest in (np.zeros(1), unmoved)
     )
-    return _figures(_singles(counts), share(rise, n), extremes, interval)
+    return _figures(counts, _singles(counts), share(rise, n), extremes, interval)
 
 
 def _widest(intervals: Iterable[Interval]) -> Interval:
@@ -87,13 +87,13 @@ def gap_figures(counts: GateCounts) -> GateFigures:
     """Returns how much higher the rate of one group is than that of another, for all pairs."""
     shares = counts.shares
     apart = _between(shares, np.subtract)
-    return _figures(_pair_names(counts, shares), *apart, shares.differences)
+    return _figures(counts, _pair_names(counts, shares), *apart, shares.differences)
 
 
 def ratio_figures(counts: GateCounts) -> GateFigures:
     """Returns the rate of one group as a multiple of another's, for all pairs."""
     shares = counts.shares
-    return _figures(_pair_names(counts, shares), *_between(shares, _times), shares.ratios)
+    return _figures(counts, _pair_names(counts, shares), *_between(shares, _times), shares.ratios)
 
 
 def pass_ratio_figures(counts: GateCounts) -> GateFigures:
@@ -103,20 +103,24 @@ def pass_ratio_figures(counts: GateCounts) -> GateFigures:
     """
     shares = counts.shares.complement()
     names = [(worse, better) for better, worse in _pair_names(counts, shares)]
-    return _figures(names, *_between(shares, _times), shares.ratios)
+    return _figures(counts, names, *_between(shares, _times), shares.ratios)
 
 
 def _share_figures(counts: GateCounts, shares: ExactShares) -> GateFigures:
-    return _figures(_singles(counts), shares.values, shares.extremes, shares.interval)
+    return _figures(counts, _singles(counts), shares.values, shares.extremes, shares.interval)
 
 
 def _figures(
+    counts: GateCounts,
     groups: Sequence[tuple[str, ...]],
     values: Float64s,
     extremes: Interval,
     interval: Callable[[float], Interval],
 ) -> GateFigures:
-    joint = simultaneous(LEVEL, len(groups))
+    g, more = len(counts.names), counts.may_grow
+    # With the missing images there may be more groups, or pairs, to correct for.
+    comparisons = g + more if len(groups[0]) == 1 else (g + more) * (g + more - 1)
+    joint = simultaneous(LEVEL, comparisons)
     return GateFigures(groups, values, extremes, interval(LEVEL), interval(joint), joint)
 
 

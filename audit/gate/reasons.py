@@ -154,6 +154,12 @@ def left_out_reason(
     remedies = ["Mend what was left out"] if counts.left_out or counts.unplaced else []
     if counts.untold:
         remedies.append(_NAME_TRUTH)
+    if not gaps:  # of other groups, which are too small now
+        gaps = _gaps(
+            counts, [name for name in counts.too_small if name in counts.left_out][:_NAMED]
+        )
+        more = f"with them more groups may have {counts.needed} images, and take more for a fail"
+        return f"{' and '.join(gaps)}: without them this is a {status}, but {more}. {remedies[0]}"
     span = " to ".join(gate_figure(limit, end) for end in ends)
     return (
         f"{' and '.join(gaps)}: without them this is a {status}, "

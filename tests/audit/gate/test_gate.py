@@ -218,6 +218,22 @@ def test_images_that_were_left_out_take_an_answer_away_only_where_they_could_tur
             assert check.least < whole.value < check.most
 
 
+def test_a_fail_is_corrected_over_groups_that_may_come_to_be_large_enough() -> None:
+    """Six of 100 break a limit of 2 % by themselves, and do not among two groups."""
+    flags, codes = np.arange(128) < 6, np.repeat([0, 1], (100, 28))
+    every = np.ones(128, bool)
+    marks = GateMarks.of_known(flags, every)
+    for left_out, status in (((0, 0), "fail"), ((0, 1), "fail"), ((0, 5), "insufficient data")):
+        part = Groups("race", ("a", "b"), codes, left_out)
+        counts = gate_counts(part, marks, marks, _limits(worst_group_rate=0.02))
+        check = _only(counts, worst_group_rate=0.02)
+        assert check.status == status
+    assert (
+        "of b 5 of 33 images were left out: without them this is a fail, but with them more "
+        in (check.reason)
+    )
+
+
 #: The limits that are hardest to break, and hardest to keep.
 EXTREMES = {
     "worst_group_rate": (0.999, 0.0),

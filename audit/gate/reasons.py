@@ -99,7 +99,8 @@ def no_truth_reason() -> str:
     """Says that no recall can be measured."""
     return (
         "no image is known to be one that the policy should flag, so there is no recall to "
-        "check: use a dataset whose y_true names labels that review or block"
+        "check: use a dataset whose y_true names labels that review or block, or say what a class "
+        "of it means with --truth CLASS=LABEL"
     )
 
 

@@ -139,6 +139,9 @@ def test_classes_that_no_label_means_are_named_up_to_six_where_the_truth_matters
         report = gate_audit(subject, Named({"new": NEW}, {}), _limits(**limits))
         assert bool(report.no_label) == named
         assert ("--truth CLASS=LABEL" in report.to_markdown()) == named
+        # Ten classes of 20 images.
+        said = "class-17 (n = 20), class-19 (n = 20) and 4 other classes"
+        assert (said in report.to_markdown()) == named
         assert all(not check.unknown for check in report.checks) == (not named)
 
 

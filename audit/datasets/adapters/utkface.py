@@ -18,7 +18,10 @@ GENDERS = ("Male", "Female")
 RACES = ("White", "Black", "Asian", "Indian", "Others")
 _OLDEST = 116
 _FIELDS = re.compile(r"(\d+)_(\d+)_(\d+)_(\d+)")
-_EXAMPLE = "Its name must be like 25_1_2_20170116174525125.jpg: age, gender, race, time"
+_EXAMPLE = (
+    "Its name must be like 25_1_2_20170116174525125.jpg: age, gender, race, time. "
+    "Or leave such images out with --skip-bad"
+)
 _NOTES = (
     "Race, gender and age were estimated by a model and checked by one person.",
     "UTKFace is for non-commercial research.",

@@ -61,6 +61,7 @@ def test_a_file_that_is_not_named_as_in_utkface_is_refused_by_its_name(
     bad = write_picture(tmp_path / name)
     problem = only_problem(tmp_path)
     assert (problem.path, problem.row, problem.message) == (str(bad), 0, message)
+    assert problem.remedy.endswith("Or leave such images out with --skip-bad")
     left = load(tmp_path, skip_bad=True)
     assert (len(left), len(left.left_out)) == (1, 1)
 

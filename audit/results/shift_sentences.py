@@ -34,7 +34,29 @@ def truth_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
                 f"From {first} to {row.after_policy}, of {images(row.n)} that "
                 f"{_KNOWN[row.metric]} under {under}, {_shift_counts(row)}."
             )
-            yield Finding(text, row.claim)
+            yield Finding(" ".join([text, *_shifts_by_group(row, shifts)]), row.claim)
+
+
+def _shifts_by_group(whole: Shift, shifts: Sequence[Shift]) -> Iterator[str]:
+    """Yields how many come and go in each group of a sensitive feature, if any do."""
+    of = (whole.after_policy, whole.metric, False)
+    rows = [
+        row
+        for row in shifts
+        if (row.after_policy, row.metric, row.matched) == of
+        and row.by != OVERALL
+        and CROSS not in row.by
+        and row.support != "suppressed"
+    ]
+    for by in dict.fromkeys(row.by for row in rows):
+        own = sorted((row for row in rows if row.by == by), key=lambda row: -abs(row.net or 0.0))
+        if any(row.entered + row.left for row in own):
+            named = ", ".join(
+                f"{row.group} {row.entered:,} and {row.left:,} of {row.n:,}" for row in own[:_NAMED]
+            )
+            more = len(own) - _NAMED
+            others = f" and {more:,} more group{'' if more == 1 else 's'}" * (more > 0)
+            yield f"By {by}, come and go: {named}{others}."
 
 
 def flag_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:

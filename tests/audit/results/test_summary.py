@@ -236,6 +236,15 @@ def test_a_comparison_says_what_comes_and_goes_of_the_images_whose_truth_is_know
         "and 1 no longer is: 167 fewer of every 10,000 [−707 to +385], which is not shown to be "
         "more than chance, corrected over all that this report tests.",
     ]
+    women = _shift(FALSE_POSITIVE, "women", 2, 12, n=250)
+    men = _shift(FALSE_POSITIVE, "men", 9, 10, n=254)
+    others = _shift(FALSE_POSITIVE, "others", 9, 0, n=12)
+    same = _shift(TRUE_POSITIVE, "women", 0, 0, n=30)
+    [by_group, without] = truth_changes("old", [*rows, men, women, others, same])
+    assert by_group.text.endswith(
+        "[−446 to +11]. By race, come and go: women 2 and 12 of 250, men 9 and 10 of 254."
+    )
+    assert "come and go" not in without.text
     third = [row.model_copy(update={"after_policy": "newer"}) for row in rows]
     texts = [finding.text for finding in truth_changes("old", [*rows, *third])]
     assert all("flagged under all 3 policies, " in text for text in texts)

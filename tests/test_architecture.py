@@ -131,7 +131,7 @@ ORDER = {
     "audit.datasets": """
         image_references | spelling
         dataset
-        adapters | chosen_groups | coverage | repeated_images
+        adapters | balanced_sample | chosen_groups | coverage | repeated_images
         image_problems
     """,
     "audit.datasets.adapters": """
@@ -202,7 +202,8 @@ WITH_TORCH = {f"moderation.encoders.{name}" for name in ("clip", "starter", "ope
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",
     "audits": "encoders | policy | scoring",
-    "commands": "commands | encoders | errors | features | images | policy | visible_text",
+    "commands": "commands | encoders | errors | features | images | policy | visible_text"
+    " | whole_file",
     "datasets": "errors | images | visible_text",
     "embedding": "client | encoders | errors | features | images | messages",
     "errors": "errors | visible_text",

@@ -1,7 +1,8 @@
-"""`audit datasets list | info`: which layouts can be read, and what a dataset holds."""
+"""`audit datasets list | info | balance`: layouts, what a dataset holds, a balanced sample."""
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from audit.commands.options import ReadingOptions
-from audit.errors import DatasetError, problem_lines
+from audit.errors import AuditError, DatasetError, problem_lines
 from audit.results.formatting import images
 from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -74,6 +75,57 @@ def info(
         print_json(_dataset_as_json(dataset))
     else:
         _print_dataset(dataset)
+
+
+@app.command(
+    epilog=examples(
+        "audit datasets balance fairface/ --by race,gender --out balanced.csv",
+        "audit datasets balance fairface/ --by race,gender,age --n 700 --seed 1 --out small.csv",
+    )
+)
+@takes_options
+def balance(
+    path: Annotated[
+        Path, typer.Argument(metavar="DATASET", help="Folder of images, or file of annotations.")
+    ],
+    reading: ReadingOptions,
+    by: Annotated[
+        str,
+        typer.Option(help="Feature whose groups get equally many images, or several with commas."),
+    ],
+    out: Annotated[
+        Path, typer.Option(metavar="FILE", help="CSV file for the table of the sample.")
+    ],
+    n: Annotated[
+        int | None, typer.Option(min=1, help="Images at most; by default as many as there can be.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draw.")] = 0,
+) -> None:
+    """Draw a sample with equally many images of each group, and write its table.
+
+    Images are neither read nor copied: the table names them, and `audit` reads it as any other.
+    """
+    from audit.datasets.adapters import load_dataset
+    from audit.datasets.balanced_sample import balanced_rows, images_folder, sample_table
+    from moderation.whole_file import whole_file
+
+    dataset = load_dataset(path, adapter=reading.adapter, options=reading.load_options())
+    features = [part.strip() for part in by.split(",")]
+    sample = dataset.take(balanced_rows(dataset, features, n, seed))
+    content = sample_table(sample)
+    try:
+        with whole_file(out) as file:
+            file.write(content.encode())
+    except OSError as error:
+        what = f"cannot be written: {error.strerror}"
+        raise AuditError(what, str(out), "Name a file in a folder that is there") from error
+    groups = sum(1 for size in sample.groups(features).sizes if size)
+    say(f"{images(len(sample))} in {out}, {len(sample) // groups:,} of each of {groups:,} groups")
+    names = ("image", "id", "y_true", *sample.sensitive_features)
+    columns = " ".join(f"--column {shlex.quote(f'{name}={name}')}" for name in names)
+    where = f"--images {shlex.quote(str(images_folder(sample)))}"
+    benign = " --benign" * sample.benign
+    say(f"Read it with --dataset {shlex.quote(str(out))} {columns} {where}{benign}")
 
 
 def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:

@@ -45,7 +45,7 @@ COMMANDS = {
     for name, command in walk_commands(app, program)
 }
 #: Only these of the audit's lack the options that a section of their own describes.
-OWN_OPTIONS_ONLY = ("audit datasets list", "audit datasets info")
+OWN_OPTIONS_ONLY = ("audit datasets list", "audit datasets info", "audit datasets balance")
 
 
 def commands_of(program: str) -> dict[str, Any]:

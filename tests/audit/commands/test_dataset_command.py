@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from audit.commands.datasets import app
 from audit.commands.options import ReadingOptions
 from audit.datasets.adapters import ADAPTERS, load_dataset
-from audit.errors import DatasetError
+from audit.errors import AuditError, DatasetError
 from tests.support.annotated_files import face, fairface, write_picture
 from tests.support.command_line import python
 
@@ -160,3 +160,20 @@ def test_a_key_that_is_named_twice_is_refused() -> None:
 
 def test_pairs_may_hold_a_second_sign() -> None:
     assert ReadingOptions(column=["race=a=b"]).load_options().columns == {"race": "a=b"}
+
+
+def test_balance_writes_a_table_that_an_audit_reads(tmp_path: Path) -> None:
+    file = fairface(tmp_path, *(face(i, race=("White", "Black")[i % 3 == 0]) for i in range(12)))
+    out = tmp_path / "balanced.csv"
+    done = run("balance", str(file), "--by", "race", "--n", "7", "--seed", "3", "--out", str(out))
+    first, then = done.stdout.splitlines()
+    assert first == f"6 images in {out}, 3 of each of 2 groups"
+    words = then.removeprefix("Read it with --dataset ").split()
+    found = document("info", words[0], *words[1:])
+    [race] = [each for each in found["groups"] if each["by"] == "race"]
+    assert {size["group"]: size["n"] for size in race["sizes"]} == {"Black": 3, "White": 3}
+    assert found["benign"]
+    nowhere = str(tmp_path / "no" / "b.csv")
+    lost = run("balance", str(file), "--by", "race", "--out", nowhere, code=1)
+    assert isinstance(lost.exception, AuditError)
+    assert not list(tmp_path.glob("*.tmp"))

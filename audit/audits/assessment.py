@@ -76,12 +76,12 @@ class Assessed(NamedTuple):
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
         flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
+        # In one table, so that chance draws for both comparisons at once.
+        tables = (differences_to_overall(compared), differences_between_groups(flags))
         chance = self._chance_of_groups(set(compared["metric"]))
-        tests = (differences_to_overall(compared), differences_between_groups(flags))
-        claims = report_claims(
-            [*(Hypotheses(table, chance) for table in tests), *changes], self.header.dataset.n
-        )
-        to_overall, between, *changed = claims.tables
+        disparities = Hypotheses(pd.concat(tables, ignore_index=True), chance)
+        claims = report_claims([disparities, *changes], self.header.dataset.n)
+        differences, *changed = claims.tables
         rates = records(Rate, table)
         assessment = Assessment(
             header=self.header,
@@ -89,8 +89,8 @@ class Assessed(NamedTuple):
                 hypotheses=claims.hypotheses, draws=claims.draws, critical_p=claims.critical
             ),
             rates=rates,
-            differences=records(Difference, to_overall, between),
-            gaps=records(Gap, claimed_gaps(widest_gaps(compared), to_overall, between)),
+            differences=records(Difference, differences),
+            gaps=records(Gap, claimed_gaps(widest_gaps(compared), differences)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
             power=records(Power, power_table(flags, claims.critical)),
             insufficient=(

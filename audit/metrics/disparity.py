@@ -135,9 +135,7 @@ def widest_gaps(rates: pd.DataFrame, level: float = LEVEL) -> pd.DataFrame:
     return pd.DataFrame([_widest_gap(key, part, level) for key, part in disparity_families(rates)])
 
 
-def claimed_gaps(
-    gaps: pd.DataFrame, to_overall: pd.DataFrame, between: pd.DataFrame
-) -> pd.DataFrame:
+def claimed_gaps(gaps: pd.DataFrame, differences: pd.DataFrame) -> pd.DataFrame:
     """Returns gaps with `claim`: whether the compared groups are claimed to differ.
 
     That is where a pair is, or one group from all other images. Where groups with too few images
@@ -146,19 +144,16 @@ def claimed_gaps(
     """
     if gaps.empty:
         return gaps
-    pairs, singles = _claimed_families(between), _claimed_families(to_overall)
+    claims = differences.loc[differences["claim"], ["comparison", "policy", "by", "metric"]]
+    claimed = set(claims.itertuples(index=False, name=None))
     columns = gaps[["policy", "by", "metric", "left_out"]].itertuples(index=False, name=None)
     return gaps.assign(
-        claim=[key in pairs or (key in singles and not left_out) for *key, left_out in columns]
+        claim=[
+            ("between_groups", *key) in claimed
+            or (("to_overall", *key) in claimed and not left_out)
+            for *key, left_out in columns
+        ]
     )
-
-
-def _claimed_families(table: pd.DataFrame) -> list[list[str]]:
-    """Returns policy, feature and metric of the claimed rows of a table."""
-    if table.empty:
-        return []
-    claims = table.loc[table["claim"], ["policy", "by", "metric"]]
-    return [[*row] for row in claims.itertuples(index=False, name=None)]
 
 
 def _widest_gap(key: tuple[str, str, str], part: pd.DataFrame, level: float) -> dict[str, Any]:

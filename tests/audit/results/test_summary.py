@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -50,18 +51,13 @@ def _said_of_groups(
 ) -> tuple[Finding, Gap]:
     """Returns the sentence on groups a, b, c... of which these differences are claimed."""
     rates = rate_rows(counts, sizes, list("abcdefg"[: len(sizes)]))
-    to_overall, between = (
-        table.assign(
-            p_report=0.5,
-            claim=[
-                pair in claimed or pair[::-1] in claimed
-                for pair in zip(table["group"], table["reference"], strict=True)
-            ],
-        )
-        for table in (differences_to_overall(rates), differences_between_groups(rates))
-    )
-    gaps = records(Gap, claimed_gaps(widest_gaps(rates), to_overall, between))
-    differences = records(Difference, to_overall, between)
+    tables = [differences_to_overall(rates), differences_between_groups(rates)]
+    table = pd.concat(tables, ignore_index=True)
+    pairs = zip(table["group"], table["reference"], strict=True)
+    claims = [pair in claimed or pair[::-1] in claimed for pair in pairs]
+    table = table.assign(p_report=0.5, claim=claims)
+    gaps = records(Gap, claimed_gaps(widest_gaps(rates), table))
+    differences = records(Difference, table)
     [finding] = gap_findings(gaps, records(Rate, rates), differences, several=False)
     return finding, gaps[0]
 

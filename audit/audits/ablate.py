@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from audit.audits.assessment import apart
+from audit.audits.assessment import disparities
 from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
     Trial,
@@ -113,7 +113,9 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     found, changed = assessed.found(*moved)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
-    sentences = summary.ablate_summary(found["header"], apart(found), ablations, carried, halves)
+    sentences = summary.ablate_summary(
+        found["header"], disparities(found), ablations, carried, halves
+    )
     return Results(
         kind="ablate",
         summary=(*sentences, *left_out_finding(found["header"].dataset)),

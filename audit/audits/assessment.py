@@ -52,7 +52,7 @@ class Assessment(TypedDict):
     limits: tuple[str, ...]
 
 
-def apart(found: Assessment) -> summary.Disparities:
+def disparities(found: Assessment) -> summary.Disparities:
     """Returns how far the groups of each policy lie apart, as a summary reads it."""
     return summary.Disparities(found["rates"], found["gaps"], found["differences"])
 
@@ -79,8 +79,8 @@ class Assessed(NamedTuple):
         # In one table, so that chance draws for both comparisons at once.
         tables = (differences_to_overall(compared), differences_between_groups(flags))
         chance = self._chance_of_groups(set(compared["metric"]))
-        disparities = Hypotheses(pd.concat(tables, ignore_index=True), chance)
-        claims = report_claims([disparities, *changes], self.header.dataset.n)
+        differing = Hypotheses(pd.concat(tables, ignore_index=True), chance)
+        claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
         rates = records(Rate, table)
         assessment = Assessment(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from audit.audits.assessment import apart
+from audit.audits.assessment import disparities
 from audit.audits.subject import Named, Subject
 from audit.datasets.dataset import Marks
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
@@ -42,7 +42,7 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     shifts = records(Shift, *changed)
     counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
-    sentences = summary.compare_summary(found["header"], apart(found), shifts, counted)
+    sentences = summary.compare_summary(found["header"], disparities(found), shifts, counted)
     return Results(
         kind="compare",
         summary=(*sentences, *left_out_finding(found["header"].dataset)),

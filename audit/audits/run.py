@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.audits.assessment import apart
+from audit.audits.assessment import disparities
 from audit.audits.subject import Named, Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
@@ -26,7 +26,7 @@ def run_audit(
         PolicyError: a policy does not fit the model.
     """
     found, _ = subject.assess(named).found()
-    sentences = summary.run_summary(found["header"], apart(found))
+    sentences = summary.run_summary(found["header"], disparities(found))
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
     return Results(
         kind="run",

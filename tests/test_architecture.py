@@ -156,8 +156,10 @@ ORDER = {
         rows | formatting
         ablation_rows | finding
         results | gap_sentences | shift_sentences
-        ablation_sentences | left_out
-        summary
+        ablation_sentences | largest_claim | left_out
+        headline_sentences | next_steps
+        practice_sentences
+        headline | summary
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n report",
     "audit.report": """
@@ -165,7 +167,7 @@ ORDER = {
         shown_numbers
         cells | plots
         blocks
-        sections
+        opening | sections
         document
         html | markdown
         writing

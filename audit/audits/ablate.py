@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from audit.audits.assessment import disparities
+from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
     Trial,
@@ -32,7 +32,6 @@ from audit.metrics.variants import (
 )
 from audit.results import summary
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
-from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 from audit.results.rows import records
 from moderation.policy import Label, Policy
@@ -113,18 +112,18 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     found, changed = assessed.found(*moved)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
-    sentences = summary.ablate_summary(
+    findings = summary.ablate_findings(
         found["header"], disparities(found), ablations, carried, halves
     )
     return Results(
         kind="ablate",
-        summary=(*sentences, *left_out_finding(found["header"].dataset)),
         ablations=ablations,
         carried=carried,
         split_halves=tuple(_halves_of_lowering(halves)),
         wordings=records(Wording, *reworded),
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
+        **words(found, findings, ablations=ablations),
         **found,
     )
 

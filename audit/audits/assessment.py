@@ -30,11 +30,27 @@ from audit.metrics.rates import (
     rate_table,
 )
 from audit.results import summary
-from audit.results.left_out import left_out_summary
+from audit.results.ablation_rows import Ablation
+from audit.results.finding import Finding, Headline
+from audit.results.headline import headline_of
+from audit.results.largest_claim import Claimable, largest_claim
+from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.results import Header
-from audit.results.rows import Correction, Difference, EqualizedOdds, Gap, Power, Rate, records
+from audit.results.rows import (
+    Correction,
+    Difference,
+    EqualizedOdds,
+    Gap,
+    Power,
+    Rate,
+    Shift,
+    records,
+)
 
-#: Metrics by which groups are compared; labels are too many, and are only counted.
+#: Of a policy with more labels that flag, groups are compared by category alone.
+_MOST_LABELS = 50
+
+#: Metrics by which groups are compared, besides categories and the labels that flag.
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
@@ -57,6 +73,43 @@ def disparities(found: Assessment) -> summary.Disparities:
     return summary.Disparities(found["rates"], found["gaps"], found["differences"])
 
 
+class Words(TypedDict):
+    """The fields of `Results` that say in words what an audit found."""
+
+    headline: Headline
+    summary: tuple[str, ...]
+    not_known: tuple[str, ...]
+
+
+def words(
+    found: Assessment,
+    findings: Iterable[Finding],
+    shifts: Sequence[Shift] = (),
+    ablations: Sequence[Ablation] = (),
+) -> Words:
+    """Returns what an audit says: the largest claim first, and what is not known by itself.
+
+    Args:
+        found: the figures of each policy by itself.
+        findings: all sentences, those that are claimed in their order.
+        shifts: the changes between policies of which the report can claim something, if any.
+        ablations: those of an ablation.
+    """
+    header, made = found["header"], found["correction"]
+    tested = Claimable(found["differences"], shifts, ablations, made.critical_p)
+    claim = largest_claim(header, tested)
+    headline = headline_of(header, claim, tested, made, found["rates"], found["power"])
+    told = [each for each in findings if claim is None or claim.row not in each.rows]
+    return Words(
+        headline=headline,
+        summary=(headline.finding, *(each.text for each in told if each.claimed)),
+        not_known=(
+            *(each.text for each in told if not each.claimed),
+            *left_out_finding(header.dataset),
+        ),
+    )
+
+
 class Assessed(NamedTuple):
     """What policies say of images, and how groups fare under each.
 
@@ -75,10 +128,14 @@ class Assessed(NamedTuple):
         table = _assessed_rates(self.predictions, self.groups)
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
+        labels = self._rates_by_label(table)
         flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
         # In one table, so that chance draws for both comparisons at once.
-        tables = (differences_to_overall(compared), differences_between_groups(flags))
-        chance = self._chance_of_groups(set(compared["metric"]))
+        tables = (
+            differences_to_overall(pd.concat([compared, labels])),
+            differences_between_groups(flags),
+        )
+        chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
         differing = Hypotheses(pd.concat(tables, ignore_index=True), chance)
         claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
@@ -101,6 +158,24 @@ class Assessed(NamedTuple):
             limits=tuple(summary.limits_summary(self.header)),
         )
         return assessment, changed
+
+    def _rates_by_label(self, rates: pd.DataFrame) -> pd.DataFrame:
+        """Returns the rates by which labels flag, where a category is more than one label.
+
+        By single sensitive features, and where there are few enough labels to be compared.
+        """
+        parts = []
+        for each in self.predictions:
+            categories = [each.policy.labels[column].reported_category for column in each.flagging]
+            if len(categories) <= _MOST_LABELS:
+                metrics = {
+                    f"fired:{each.label_ids[column]}"
+                    for column, category in zip(each.flagging, categories, strict=True)
+                    if categories.count(category) > 1
+                }
+                parts.append(rates[(rates["policy"] == each.name) & rates["metric"].isin(metrics)])
+        labels = pd.concat(parts) if parts else rates[:0]
+        return labels[~labels["by"].str.contains(CROSS)]
 
     def _chance_of_groups(self, metrics: Container[str]) -> GroupChance:
         counted: dict[tuple[str, ...], Counted] = {

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from audit.audits.assessment import disparities
+from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
 from audit.datasets.dataset import Marks
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
@@ -22,7 +22,6 @@ from audit.metrics.shift import (
 )
 from audit.metrics.thresholds import matched_threshold_flags
 from audit.results import summary
-from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
@@ -42,15 +41,15 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     shifts = records(Shift, *changed)
     counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
-    sentences = summary.compare_summary(found["header"], disparities(found), shifts, counted)
+    findings = summary.compare_findings(found["header"], disparities(found), shifts, counted)
     return Results(
         kind="compare",
-        summary=(*sentences, *left_out_finding(found["header"].dataset)),
         common_images=counted,
         shifts=shifts,
         agreements=records(Agreement, *several),
         flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
         prices=records(Price, *(price_table(before, after, groups) for after in others)),
+        **words(found, findings, shifts),
         **found,
     )
 

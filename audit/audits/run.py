@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.audits.assessment import disparities
+from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
-from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 
 
@@ -26,11 +25,11 @@ def run_audit(
         PolicyError: a policy does not fit the model.
     """
     found, _ = subject.assess(named).found()
-    sentences = summary.run_summary(found["header"], disparities(found))
+    findings = summary.run_findings(found["header"], disparities(found))
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
     return Results(
         kind="run",
-        summary=(*sentences, *left_out_finding(found["header"].dataset)),
         skews=tuple(skews),
+        **words(found, findings),
         **found,
     )

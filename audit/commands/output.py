@@ -52,9 +52,7 @@ def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None
     if format == "json":
         print(results.to_json(), end="")
         return
-    for sentence in results.summary:
-        say(sentence)
-    say()
+    _print_headline(results)
     print_table(*_printed_rates(results))
     left_out = set(left_out_summary(results.header.dataset))  # said in the summary
     for sentence in results.insufficient:
@@ -62,6 +60,18 @@ def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None
             note(f"Too little data: {sentence}")
     for sentence in results.not_tried:
         note(f"Not tried: {sentence}")
+
+
+def _print_headline(results: Results) -> None:
+    """Prints what an audit says, what matters most first."""
+    from audit.report.opening import opening_sentences
+
+    say(results.headline.finding)
+    for title, sentences in opening_sentences(results):
+        say(f"\n{title}:")
+        for sentence in sentences:
+            say(f"- {sentence}")
+    say()
 
 
 def _printed_rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -30,7 +30,7 @@ class Figure:
 class Figures:
     """Figures side by side where there is room."""
 
-    items: tuple[Figure, ...]
+    figures: tuple[Figure, ...]
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from audit.datasets.dataset import OVERALL
-from audit.metrics.rates import FLAG
 from audit.report.blocks import Block
-from audit.report.inline import Line
-from audit.report.names import policy_names, policy_title
+from audit.report.names import policy_names
+from audit.report.opening import Opening, make_opening
 from audit.report.sections.ablation import ablation_section
 from audit.report.sections.flagged import flagged_intersections_section, flagged_section
 from audit.report.sections.flows import flow_prices_section, flows_section
@@ -29,7 +27,6 @@ from audit.report.sections.sensitivity import (
     wording_sensitivity_section,
 )
 from audit.report.sections.shifts import matched_shifts_section, shifts_section
-from audit.report.shown_numbers import count_of, percent, rate_line, whole_percent
 from audit.results.results import Results
 
 Make = Callable[[Results], Iterable[Block]]
@@ -69,21 +66,11 @@ class Section:
 
 
 @dataclass(frozen=True)
-class Tile:
-    """A headline figure of the document: its name, its number, and what stands beside it."""
-
-    name: str
-    number: Line
-    beside: Line
-
-
-@dataclass(frozen=True)
 class Document:
     """A whole report."""
 
     title: str
-    summary: tuple[str, ...]
-    tiles: tuple[Tile, ...]
+    opening: Opening
     sections: tuple[Section, ...]
 
     def numbers(self) -> dict[str, tuple[int, str]]:
@@ -99,7 +86,7 @@ def make_document(results: Results) -> Document:
     blocks = tuple(frameworks_section(present))
     frameworks = Section("frameworks", "What this report answers", blocks)
     sections = (*kept, frameworks, *tail)
-    return Document(_document_title(results), results.summary, _document_tiles(results), sections)
+    return Document(_document_title(results), make_opening(results), sections)
 
 
 def _document_sections(results: Results, listed: Iterable[tuple[str, str, Make]]) -> list[Section]:
@@ -111,22 +98,3 @@ def _document_title(results: Results) -> str:
     joined = f"{', '.join(names)} and {last}" if names else last
     verb = {"run": "Audit of", "compare": "Comparison of", "ablate": "Label ablation of"}
     return f"{verb[results.kind]} {joined} on {results.header.dataset.name}"
-
-
-def _document_tiles(results: Results) -> tuple[Tile, ...]:
-    """Returns the overall share flagged under each policy."""
-    overall = [rate for rate in results.rates if rate.by == OVERALL and rate.metric == FLAG]
-    return tuple(
-        Tile(
-            f"Flagged under {policy_title(results, rate.policy)}",
-            (percent(rate.rate),),
-            (
-                *count_of(rate.count, rate.n),
-                " image; " if rate.n == 1 else " images; ",
-                whole_percent(results.header.confidence),
-                " interval",
-                *rate_line(rate.rate, rate.low, rate.high)[1:],
-            ),
-        )
-        for rate in overall
-    )

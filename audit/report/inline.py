@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 
 
@@ -48,5 +49,13 @@ class SectionLink:
     key: str
 
 
+_QUOTED = re.compile(r"`([^`\n]+)`")
+
 Inline = str | Value | Tag | Name | Code | SectionLink
 Line = tuple[Inline, ...]
+
+
+def quoted_line(text: str) -> Line:
+    """Returns a sentence of results.json, in which backticks are around code, as a line."""
+    parts = _QUOTED.split(text)
+    return tuple(Code(part) if i % 2 else part for i, part in enumerate(parts) if part)

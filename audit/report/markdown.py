@@ -28,11 +28,10 @@ def markdown(document: Document) -> str:
     """Returns the Markdown of a document."""
     numbers = document.numbers()
     parts = [f"# {escaped(document.title)}"]
-    parts += [escaped(text) for text in document.summary[:1]]
-    if document.summary[1:]:
-        parts.append("\n".join(f"- {escaped(text)}" for text in document.summary[1:]))
-    tiles = ((tile.name, (*tile.number, " (", *tile.beside, ")")) for tile in document.tiles)
-    parts.append("\n".join(f"- {escaped(name)}: {_markdown_line(t, numbers)}" for name, t in tiles))
+    parts.append(_markdown_line(document.opening.finding, numbers))
+    for part in document.opening.parts:
+        parts.append(f"**{escaped(part.title)}**")
+        parts.append("\n".join(f"- {_markdown_line(line, numbers)}" for line in part.lines))
     for section in document.sections:
         parts.append(f"## {numbers[section.key][0]}. {escaped(section.title)}")
         parts += _markdown_blocks(section.blocks, numbers)

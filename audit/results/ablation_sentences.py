@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf
-from audit.results.finding import CORRECTED
+from audit.results.finding import CORRECTED, Finding
 from audit.results.formatting import images, moved, net_of_10000, percent
 from audit.results.results import PolicyRecord
 from audit.statistics.intervals import LEVEL, paired_difference, simultaneous
@@ -56,7 +56,7 @@ def _changes(count: int) -> str:
     return f"{count:,} change{'' if count == 1 else 's'}"
 
 
-def largest_move_sentences(policy: PolicyRecord, ablations: Iterable[Ablation]) -> Iterator[str]:
+def largest_move_findings(policy: PolicyRecord, ablations: Iterable[Ablation]) -> Iterator[Finding]:
     """Yields the change with the largest move of the flags, with an interval for all of them."""
     acting = {label.id for label in policy.labels if label.action in ("review", "block")}
     own = [
@@ -70,16 +70,18 @@ def largest_move_sentences(policy: PolicyRecord, ablations: Iterable[Ablation]) 
         return
     of = f"Of {_changes(len(own))} of other labels and of wording"
     if not any(row.entered + row.left for row in own):
-        yield f"{of}, none lets an image come to be flagged or no longer be, of {own[0].n:,}."
+        text = f"{of}, none lets an image come to be flagged or no longer be, of {own[0].n:,}."
+        yield Finding(text, claimed=False)
         return
     furthest = max(abs(row.net or 0.0) for row in own)
     top, *tied = [row for row in own if abs(row.net or 0.0) == furthest]
     too = f" (as does {len(tied)} more)" if len(tied) == 1 else ""
     too = f" (as do {len(tied)} more)" if len(tied) > 1 else too
-    yield (
+    text = (
         f"{of}, `{top.kind} {top.change}` shows the largest net move of the flags{too}; "
         f"{_largest_move(top, len(own))}."
     )
+    yield Finding(text, top.claim, (top,) * (not tied))
 
 
 def _largest_move(top: Ablation, searched: int) -> str:

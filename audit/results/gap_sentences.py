@@ -21,6 +21,14 @@ _DONE = {
 }
 
 
+def done_to(metric: str) -> str:
+    """Returns what a metric counts that is done to an image: flagged as weapons/blades."""
+    kind, _, name = metric.partition(":")
+    return {"category": f"flagged as {name}", "fired": f"flagged by the label {name}"}.get(
+        kind, _DONE.get(metric, metric)
+    )
+
+
 class _ComparedGroups(NamedTuple):
     """A gap in the share flagged, the rates that it is read off, and what is claimed of them."""
 
@@ -55,7 +63,7 @@ def gap_findings(
             sorted(claims, key=certainty),
             _gap_prefix(gap.policy, gap.by, several),
         )
-        yield Finding(_gap_sentence(groups), bool(claims))
+        yield Finding(_gap_sentence(groups), bool(claims), _rows_of_gap(groups))
 
 
 def _gap_prefix(policy: str, by: str, several: bool) -> str:
@@ -75,6 +83,16 @@ def _gap_sentence(groups: _ComparedGroups) -> str:
     if not gap.difference:
         return _gap_without_difference(groups)
     return _gap_not_shown(groups)
+
+
+def _rows_of_gap(groups: _ComparedGroups) -> tuple[Difference, ...]:
+    """Returns the claimed rows of which the sentence on a gap speaks."""
+    pair = {groups.gap.worst, groups.gap.best}
+    between = [d for d in groups.claims if d.comparison == "between_groups"]
+    if of_pair := tuple(d for d in between if {d.group, d.reference} == pair):
+        return of_pair
+    to_others = [d for d in groups.claims if d.comparison == "to_overall"]
+    return tuple((to_others or groups.claims)[:1])
 
 
 def _gap_of_claimed_pair(groups: _ComparedGroups) -> str:
@@ -186,19 +204,20 @@ def strongest_claims(
 
     Policies of which the same is claimed are named in one sentence.
     """
-    found: dict[tuple[str | int, ...], tuple[Difference, int, list[str]]] = {}
+    found: dict[tuple[str | int, ...], tuple[int, list[Difference]]] = {}
     for policy in policies:
         for top, count in _strongest_of_each_kind(policy, differences, benign=benign):
             key = (top.metric, count, *_difference_of_group(top))
-            found.setdefault(key, (top, count, []))[2].append(policy)
-    for top, count, names in found.values():
-        done = _DONE.get(top.metric) or f"flagged as {top.metric.partition(':')[2]}"
+            found.setdefault(key, (count, []))[1].append(top)
+    for count, rows in found.values():
+        top, names = rows[0], [row.policy for row in rows]
+        done = done_to(top.metric)
         text = (
             f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is {done} "
             f"{_often(top)} than all others: {top.count:,} of {top.n:,} against "
             f"{_counts_of_rest(top)}{strongest_of(count)}."
         )
-        yield Finding(text, claimed=True)
+        yield Finding(text, claimed=True, rows=tuple(rows))
 
 
 def _strongest_of_each_kind(
@@ -210,6 +229,7 @@ def _strongest_of_each_kind(
     kinds: tuple[Callable[[Difference], bool], ...] = (
         lambda row: row.metric in known,
         lambda row: row.metric.startswith("category:"),
+        lambda row: row.metric.startswith("fired:"),
         lambda row: row.metric == FLAG and CROSS in row.by,
     )
     flags = {_difference_of_group(row) for row in own if row.metric == FLAG and row.claim}

@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.finding import Headline
 from audit.results.rows import (
     Agreement,
     CommonImages,
@@ -53,6 +54,8 @@ class PolicyRecord(Record):
     title: str
     sha256: str
     path: str
+    notes: str = Field("", description="The comment that its file begins with.")
+    tuned_on: tuple[str, ...] = ()
     scoring: str
     decision: str
     templates: tuple[str, ...]
@@ -68,6 +71,8 @@ class PolicyRecord(Record):
             title=policy.title,
             sha256=policy.sha256,
             path=path,
+            notes=policy.notes,
+            tuned_on=policy.tuned_on,
             scoring=policy.scoring,
             decision=policy.decision,
             templates=policy.templates,
@@ -141,7 +146,11 @@ class Results(Record):
     schema_version: Literal[1] = 1
     kind: Literal["run", "compare", "ablate"]
     header: Header
-    summary: tuple[str, ...] = Field(description="The findings in plain words.")
+    headline: Headline = Field(description="What matters most, in words.")
+    summary: tuple[str, ...] = Field(
+        description="What is claimed and counted, in words; the headline's finding first."
+    )
+    not_known: tuple[str, ...] = Field((), description="What is not shown, and why, in words.")
     correction: Correction | None = None
     rates: tuple[Rate, ...] = ()
     differences: tuple[Difference, ...] = ()

@@ -34,7 +34,7 @@ def truth_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
                 f"From {first} to {row.after_policy}, of {images(row.n)} that "
                 f"{_KNOWN[row.metric]} under {under}, {_shift_counts(row)}."
             )
-            yield Finding(" ".join([text, *_shifts_by_group(row, shifts)]), row.claim)
+            yield Finding(" ".join([text, *_shifts_by_group(row, shifts)]), row.claim, (row,))
 
 
 def _shifts_by_group(whole: Shift, shifts: Sequence[Shift]) -> Iterator[str]:
@@ -65,7 +65,7 @@ def flag_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
         if row.by == OVERALL and row.metric == FLAG and not row.matched:
             counted = _shift_counts(row)
             text = f"From {first} to {row.after_policy}, of {images(row.n)}, {counted}."
-            yield Finding(text, row.claim)
+            yield Finding(text, row.claim, (row,))
 
 
 def _shift_counts(row: Shift) -> str:
@@ -112,7 +112,7 @@ def group_changes(name: str, shifts: Sequence[Shift], categories: Set[str]) -> I
         rows = [row for row in own if row.metric == metric and not row.matched]
         if claims := [row for row in rows if row.claim]:
             text = f"Shown to change in {what} under {name}, most first: {_changed_groups(claims)}."
-            yield Finding(text, claimed=True)
+            yield Finding(text, claimed=True, rows=_only(claims))
         elif rows:
             unshown.append(what)
     shared = {f"category:{category}" for category in categories}
@@ -122,13 +122,18 @@ def group_changes(name: str, shifts: Sequence[Shift], categories: Set[str]) -> I
             f"At one overall flag rate, shown to gain or to lose flags against all others under "
             f"{name}, most first: {_changed_groups(claims)}."
         )
-        yield Finding(text, claimed=True)
+        yield Finding(text, claimed=True, rows=_only(claims))
     if unshown:
         text = (
             f"No group is shown to change in {' or '.join(unshown)} under {name}, {CORRECTED}; "
             "that is not proof that none does."
         )
         yield Finding(text, claimed=False)
+
+
+def _only(claims: Sequence[Shift]) -> tuple[Shift, ...]:
+    """Returns the row of a sentence that speaks of one alone; of several, each is news."""
+    return tuple(claims) if len(claims) == 1 else ()
 
 
 def _changed_groups(claims: Sequence[Shift]) -> str:
@@ -159,7 +164,7 @@ def _strongest_change_in_a_category(
             f"{top.by} {top.group}, {top.before_count:,} before and {top.after_count:,} after, of "
             f"{top.n:,}{strongest_of(len(claims))}."
         )
-        yield Finding(text, claimed=True)
+        yield Finding(text, claimed=True, rows=_only(claims))
 
 
 def _shift_of_group(row: Shift) -> tuple[str | int, ...]:

@@ -1,4 +1,4 @@
-"""The findings of an audit in plain words: counts of every 10,000, and what is not shown."""
+"""The findings of an audit in plain words: counts of every 10,000, and what is not known."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.ablation_sentences import (
     carried_sentences,
     held_out_sentences,
-    largest_move_sentences,
+    largest_move_findings,
 )
-from audit.results.finding import Finding, claims_first
+from audit.results.finding import Finding
 from audit.results.formatting import images, of_10000
 from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.results import Header
@@ -41,15 +41,16 @@ class Disparities(NamedTuple):
     differences: Sequence[Difference]
 
 
-def run_summary(header: Header, apart: Disparities) -> Iterator[str]:
-    """Yields how much each policy flags, then what is claimed of groups, then what is not shown."""
-    yield from _flagged_summaries(header, apart)
-    yield from claims_first(_disparity_findings(header, apart))
+def run_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
+    """Yields how much each policy flags, then what is claimed of groups, and what is not."""
+    yield from _flagged_findings(header, apart)
+    yield from _disparity_findings(header, apart)
 
 
-def _flagged_summaries(header: Header, apart: Disparities) -> Iterator[str]:
+def _flagged_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
     for policy in header.policies:
-        yield flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+        text = flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+        yield Finding(text, claimed=True)
 
 
 def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
@@ -72,46 +73,43 @@ def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
     )
 
 
-def compare_summary(
+def compare_findings(
     header: Header, apart: Disparities, shifts: Sequence[Shift], common: Sequence[CommonImages]
-) -> Iterator[str]:
-    """Yields what is claimed, then what is counted, then in what no group is shown to change.
+) -> Iterator[Finding]:
+    """Yields what is claimed, then what is counted; and in what no group is shown to change.
 
     What changes on images of known truth comes before what changes in the flags.
     """
     first, *others = [policy.name for policy in header.policies]
     categories = [{label.category or "" for label in each.labels} for each in header.policies]
-    truth, flags = [*truth_changes(first, shifts)], [*flag_changes(first, shifts)]
-    groups = [
-        finding
-        for name, own in zip(others, categories[1:], strict=True)
-        for finding in group_changes(name, shifts, categories[0] & own)
-    ]
-    apart_claims = [each for each in _disparity_findings(header, apart) if each.claimed]
-    yield from (each.text for each in (*truth, *groups, *apart_claims, *flags) if each.claimed)
-    yield from (each.text for each in truth if not each.claimed)
-    yield from common_images_sentences(common)
-    yield from _flagged_summaries(header, apart)
-    yield from (each.text for each in (*flags, *groups) if not each.claimed)
+    yield from truth_changes(first, shifts)
+    yield from flag_changes(first, shifts)
+    for name, own in zip(others, categories[1:], strict=True):
+        yield from group_changes(name, shifts, categories[0] & own)
+    yield from (each for each in _disparity_findings(header, apart) if each.claimed)
+    yield from (Finding(text, claimed=True) for text in common_images_sentences(common))
+    yield from _flagged_findings(header, apart)
 
 
-def ablate_summary(
+def ablate_findings(
     header: Header,
     apart: Disparities,
     ablations: Sequence[Ablation],
     carried: Sequence[Carried],
     halves: Sequence[SplitHalf],
-) -> Iterator[str]:
+) -> Iterator[Finding]:
     """Yields what is claimed, which label carries the flags, and which change moves them most.
 
     The change that was chosen on one half of the images comes first, as it is on the other.
     """
-    yield from (each.text for each in _disparity_findings(header, apart) if each.claimed)
+    yield from (each for each in _disparity_findings(header, apart) if each.claimed)
     for policy in header.policies:
-        yield flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
-        yield from carried_sentences(row for row in carried if row.policy == policy.name)
-        yield from held_out_sentences([half for half in halves if half.policy == policy.name])
-        yield from largest_move_sentences(policy, ablations)
+        flagged = flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+        own = [row for row in carried if row.policy == policy.name]
+        of_policy = [half for half in halves if half.policy == policy.name]
+        for text in (flagged, *carried_sentences(own), *held_out_sentences(of_policy)):
+            yield Finding(text, claimed=True)
+        yield from largest_move_findings(policy, ablations)
 
 
 def insufficient_summary(header: Header, rates: Iterable[Rate]) -> Iterator[str]:

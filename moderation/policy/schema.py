@@ -118,6 +118,13 @@ class Policy(_PolicyRecord):
         (), description="Images with the verdict that the author expects."
     )
 
+    tuned_on: tuple[Text, ...] = Field(
+        (),
+        max_length=100,
+        description="Datasets on which its wording or thresholds were chosen, by name, by adapter "
+        "or by hash; an audit on one of them says that its figures flatter.",
+    )
+
     _source: YamlSource | None = PrivateAttr(None)
 
     @model_validator(mode="after")
@@ -130,8 +137,16 @@ class Policy(_PolicyRecord):
     @cached_property
     def sha256(self) -> str:
         """Hash of the content, whatever the layout of the file."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
-        return hashlib.sha256(content.encode()).hexdigest()
+        content = self.model_dump(mode="json")
+        if not self.tuned_on:  # so that a file from before there was this key keeps its hash
+            del content["tuned_on"]
+        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def notes(self) -> str:
+        """What the author says of it: the comment that its file begins with; lines as written."""
+        return self._source.opening_comment if self._source else ""
 
     @property
     def stamp(self) -> PolicyStamp:

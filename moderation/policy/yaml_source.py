@@ -41,6 +41,9 @@ _TYPOGRAPHIC_QUOTES = tuple("“”„‟«»‘’‚‛‹›´＂＇")  # noq
 #: Those that a word may begin with.
 _APOSTROPHES = tuple("‘’‛´＇")  # noqa: RUF001
 
+#: A line of a comment that speaks to an editor.
+_MODELINE = re.compile(r"#\s*(yaml-language-server:|vim?:|-\*-)")
+
 
 class FileKind(NamedTuple):
     """What a YAML file is expected to be, such as `a policy`, and how its author can begin one."""
@@ -67,6 +70,18 @@ class YamlSource:
     keys: dict[Location, Place] = field(default_factory=dict)
     written: dict[Location, str] = field(default_factory=dict)
     problems: list[PolicyProblem] = field(default_factory=list)
+    text: str = ""
+
+    @property
+    def opening_comment(self) -> str:
+        """The comment that the file begins with, without what it says to editors."""
+        lines = []
+        for line in self.text.splitlines():
+            if not line.startswith("#"):
+                break
+            if not _MODELINE.match(line):
+                lines.append(line.lstrip("#").strip())
+        return "\n".join(lines).strip()
 
     def place(self, location: Location, *, key: bool = False) -> Place:
         """Returns the place of a value (or its key), or of the nearest value around it."""
@@ -106,8 +121,8 @@ def parse_yaml(content: bytes, path: str, kind: FileKind) -> YamlSource:
     Raises:
         PolicyError: the text is not YAML at all, so that nothing more can be said of it.
     """
-    source = YamlSource(path, kind, values={(): Place(1, 1)})
     text = _decoded_yaml(content, path)
+    source = YamlSource(path, kind, values={(): Place(1, 1)}, text=text)
     try:
         loader = _PlainYamlLoader(text, source)
         node = loader.get_single_node()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.finding import Headline
 from audit.results.results import Results
 from audit.results.rows import (
     Agreement,
@@ -152,14 +153,27 @@ def price(by: str, group: str, n: int) -> Price:
     )  # fmt: skip
 
 
+FINDING = f"The policies flag 437 of 4,368 images; {SCRIPT} most often, `without thief` less."
+
+
+def headline(policies: tuple[str, ...]) -> Headline:
+    """Returns a headline of race in a category under all policies."""
+    return Headline(
+        finding=FINDING, claimed=True, kind="difference", policies=policies, by="race",
+        group=SCRIPT, metric="category:egregious/non-human", before=None, after=None,
+        practice=("Of 10,000 images, 100 are refused.",), meaning=(f"Flagged as {QUOTES}.",),
+        next_steps=("Who writes the policy: see `audit ablate`.",), cautions=(),
+        notes=(f"The file of {policies[0]} says: {SCRIPT}",),
+    )  # fmt: skip
+
+
 def _shared_results(policies: tuple[str, ...]) -> dict[str, Any]:
     every = rates(policies)
     return {
         "header": header(policies),
-        "summary": (
-            f"The policies flag 437 of 4,368 images; {SCRIPT} most often.",
-            "A second finding, with *stars* and http://example.org.",
-        ),
+        "headline": headline(policies),
+        "summary": (FINDING, "A second finding, with *stars* and http://example.org."),
+        "not_known": (f"Whether {QUOTES} differ.",),
         "rates": every,
         "differences": tuple(difference(row) for row in every if row.by != "overall"),
         "gaps": tuple(gap(name, by, by == "race") for name in policies for by in FEATURES),

@@ -9,7 +9,11 @@ from matplotlib.lines import Line2D
 
 from audit.report.plots import canvas
 from audit.report.shown_numbers import minus, points
+from audit.results.ablation_rows import Ablation
 from audit.results.rows import Shift
+
+#: What an ablation changes is drawn like a shift.
+Change = Shift | Ablation
 
 _LINE, _FRAME = 21.0, 98.0
 
@@ -18,7 +22,7 @@ _BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "w", "me
 _AFTER: dict[str, Any] = {"marker": "s", "ms": 4.5, "mew": 1.0, "color": canvas.ORANGE}
 
 
-def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, title: str) -> str:
+def dumbbell(shifts: Sequence[Change], *, before: str, after: str, key: str, title: str) -> str:
     """Returns a dumbbell plot of one sensitive feature and metric.
 
     Args:
@@ -42,7 +46,7 @@ def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, titl
         return canvas.inline_svg(figure, key, title, _dumbbells_in_words(shifts, before, after))
 
 
-def _draw_dumbbell(axes: Any, shift: Shift, place: int) -> None:
+def _draw_dumbbell(axes: Any, shift: Change, place: int) -> None:
     if shift.before is None or shift.after is None or shift.support == "suppressed":
         canvas.note(axes, f"too few: n = {shift.n:,}", place)
         return
@@ -65,7 +69,7 @@ def _draw_dumbbell(axes: Any, shift: Shift, place: int) -> None:
     )
 
 
-def _finish_dumbbells(axes: Any, shifts: Sequence[Shift]) -> None:
+def _finish_dumbbells(axes: Any, shifts: Sequence[Change]) -> None:
     axes.set_yticks(range(len(shifts)), [canvas.short(shift.group, 19) for shift in shifts])
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
@@ -74,7 +78,7 @@ def _finish_dumbbells(axes: Any, shifts: Sequence[Shift]) -> None:
     canvas.lined_axes(axes, grid="both")
 
 
-def _dumbbells_in_words(shifts: Sequence[Shift], before: str, after: str) -> str:
+def _dumbbells_in_words(shifts: Sequence[Change], before: str, after: str) -> str:
     parts = [
         f"{shift.group} from {100 * (shift.before or 0):.2f} to {100 * (shift.after or 0):.2f} "
         f"percent, net {minus(f'{100 * (shift.net or 0):.2f}')} points"

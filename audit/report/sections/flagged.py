@@ -109,7 +109,7 @@ def _flagged_blocks_by_feature(
         overall = [rate for rate in whole if rate.metric == FLAG]
         figures = Figures(tuple(_flagged_forests(results, by, flags, overall, place)))
         shares = _flagged_table(results, f"Share flagged by {by}", flags, _BY_GROUP)
-        yield from (Beside(figures, shares),) if len(figures.items) == 1 else (figures, shares)
+        yield from (Beside(figures, shares),) if len(figures.figures) == 1 else (figures, shares)
     if others:
         named = ", ".join(dict.fromkeys(metric_name(r.metric).lower() for r in others))
         caption = f"Other rates by {by}: {named}"

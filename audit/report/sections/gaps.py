@@ -107,11 +107,16 @@ def _equalized_odds_gap_table(results: Results) -> Table:
 def gaps_to_overall_section(results: Results) -> Iterator[Block]:
     """Yields each group against all images, for each policy, and the pairs that differ."""
     metrics = named_metrics(results, (row.metric for row in results.differences))
-    shown = [row for row in results.differences if row.metric in metrics]
+    # A label that is claimed is shown, though labels are not among the rates of the page.
+    shown = [row for row in results.differences if row.metric in metrics or _is_label_claim(row)]
     if shown:
         yield paragraph(_CLAIMS)
     for policy, own in grouped(shown, lambda row: row.policy).items():
         yield from _gaps_to_overall_blocks(policy_title(results, policy), own)
+
+
+def _is_label_claim(row: Difference) -> bool:
+    return row.claim and row.metric.startswith("fired:")
 
 
 def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[Block]:

@@ -54,7 +54,7 @@ def test_every_kind_of_results_counts_what_was_left_out(results: Results) -> Non
     assert counts["region × form", "gone × x"] == (0, 1)
     assert dataset.left_out == 6
     assert dataset.unplaced == {"region": 2, "form": 2, "region × form": 3}
-    assert results.summary[-1] == (
+    assert results.not_known[-1] == (
         "6 of 406 (1.5 %) images were left out: no figure is of them; these groups lack most: "
         "gone 3 of 3 (100.0 %) by region, x 2 of 202 (1.0 %) by form, y 2 of 202 (1.0 %) by form; "
         "of 2 the region is not known, of 2 the form is not known."

@@ -21,6 +21,9 @@ from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.metrics.variants import Synonym
 from audit.report.document import make_document
+from audit.report.inline import quoted_line
+from audit.results.ablation_rows import Ablation
+from audit.results.rows import Difference
 from moderation.policy import Label, Policy
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import dataset_of
@@ -29,6 +32,7 @@ from tests.support.stub_encoder import StubEncoder, random_features
 OLD = policy(decision="top_label", id="old")
 NEVER = re.compile(r"\b(alike|equal|the same)\b|\b1 images\b|\b0 of 0\b|\bOf 0\b|\bnan\b")
 CLAIMED = re.compile(r"often than|^(At one overall flag rate, s|S)hown to ")
+DONE = "blocked or sent to review"
 UNSHOWN = re.compile(r"^No group is shown|it is not shown that any|their true rates may|may hide")
 
 
@@ -75,13 +79,45 @@ DRAWN = (
 
 
 def _check_order_and_words(results: Results) -> None:
-    said = results.summary
-    assert not [sentence for sentence in said if NEVER.search(sentence)]
-    places = [[bool(what.search(each)) for each in said] for what in (CLAIMED, UNSHOWN)]
-    assert not any(a and b for a, b in zip(*places, strict=True))
-    last_claim = max((i for i, yes in enumerate(places[0]) if yes), default=-1)
-    assert all(i > last_claim for i, yes in enumerate(places[1]) if yes)
-    assert make_document(results).summary == said  # one summary for every format
+    head = results.headline
+    everything = (*results.summary, *results.not_known, *head.practice, *head.meaning)
+    everything += (*head.next_steps, *head.cautions)
+    assert not [sentence for sentence in everything if NEVER.search(sentence)]
+    assert not [sentence for sentence in results.summary[1:] if UNSHOWN.search(sentence)]
+    assert not [sentence for sentence in results.not_known if CLAIMED.search(sentence)]
+    assert results.summary[0] == head.finding
+    # Every format says all of it, and the finding first.
+    opening = make_document(results).opening
+    assert opening.finding == quoted_line(head.finding)
+    told = [line for part in opening.parts for line in part.lines]
+    assert sorted(map(str, told)) == sorted(str(quoted_line(each)) for each in everything[1:])
+    _check_headline(results)
+
+
+def _check_headline(results: Results) -> None:
+    """Checks that a claimed row is behind the headline, and that none is wherever it has none."""
+    head = results.headline
+    rows = [row for row in (*results.differences, *results.shifts, *results.ablations) if row.claim]
+    shared = {"label:gun", "label:knife", "label:cat"}
+    said = [
+        row
+        for row in rows
+        if not (row.metric.startswith("label:") and row.metric not in shared)
+        and not (isinstance(row, Ablation) and row.kind == "without")
+    ]
+    if not head.claimed:
+        assert said == []
+        assert head.kind == "none"
+        assert "shown" in head.finding or "Nothing could be tested" in head.finding
+        return
+    own = [r for r in rows if (r.by, r.group, r.metric) == (head.by, head.group, head.metric)]
+    assert own, head.finding
+    counts = {
+        f"{row.count:,} of {row.n:,} images" if isinstance(row, Difference) else f"{row.n:,} image"
+        for row in own
+    }
+    assert any(count in head.finding for count in counts), head.finding
+    assert f"all {results.correction.hypotheses:,} differences" in head.finding  # type: ignore[union-attr]
 
 
 def _check_claims_of_groups(results: Results) -> None:
@@ -97,7 +133,16 @@ def _check_claims_of_groups(results: Results) -> None:
                 "flagged": FLAG, "falsely flagged": FALSE_POSITIVE,
                 "rightly flagged": TRUE_POSITIVE, "misclassified": MISCLASSIFIED,
             }  # fmt: skip
-            metric = metrics.get(done) or f"category:{done.removeprefix('flagged as ')}"
+            kind, name = re.split(r" as | by the label ", f"{done} as ")[:2]
+            label = " by the label " in done
+            metric = metrics.get(done) or f"{'fired' if label else 'category'}:{name}"
+            assert kind in (
+                "flagged",
+                "blocked",
+                "sent to review",
+                "blocked or sent to review",
+                done,
+            )
             pair = {group, OVERALL if other == "all others" else other}
             rows = [
                 row
@@ -116,9 +161,11 @@ def _check_gaps(results: Results) -> None:
     for gap in results.gaps:
         if gap.metric != FLAG or CROSS in gap.by:
             continue
-        said = [each for each in results.summary if re.match(rf"By {gap.by}( nothing|, )", each)]
+        sentences = (*results.summary, *results.not_known)
+        said = [each for each in sentences if re.match(rf"By {gap.by}( nothing|, )", each)]
         other = re.compile(
-            r"(flagged as .*|falsely flagged|rightly flagged|misclassified) \w+ often"
+            r"((flagged|review|blocked) as .*|by the label .*|falsely flagged|rightly flagged|"
+            r"misclassified) \w+ often"
         )
         [text] = [each for each in said if not other.search(each)]
         claimed = any(
@@ -150,7 +197,7 @@ def test_a_comparison_says_what_it_claims(n: int, seed: int, leaning: float) -> 
     results = compare_audit(_subject(n, seed, leaning), Named({"old": OLD, "new": NEW}, {}))
     _check_order_and_words(results)
     _check_claims_of_groups(results)
-    said = " ".join(results.summary)
+    said = " ".join((*results.summary, *results.not_known))
     for metric, what in ((FLAG, "the share flagged"), (FALSE_POSITIVE, "false positives"),
                          (TRUE_POSITIVE, "true positives")):  # fmt: skip
         rows = [r for r in results.shifts if r.metric == metric and not r.matched]
@@ -188,7 +235,8 @@ def test_an_ablation_says_what_it_claims_and_counts_real_changes(
     assert ("too few images to hold out" in refused) == (real and n < 60)
     assert "`with cat` changes nothing" in refused
     assert "`template a photo of {}.` changes nothing" in refused
-    counted = [int(m[1]) for text in results.summary if (m := re.match(r"Of (\d+) change", text))]
+    said = (*results.summary, *results.not_known)
+    counted = [int(m[1]) for text in said if (m := re.match(r"Of (\d+) change", text))]
     others = changes - {("without", "gun"), ("without", "knife")}
     assert counted == [len(others)]
     assert {row.wordings for row in results.wordings if row.kind == "template"} == {2}
@@ -242,7 +290,11 @@ def test_rates_that_need_the_truth_are_compared_on_the_images_whose_truth_all_po
     wrong = {r.policy: r.n for r in results.rates if (r.metric, r.by) == (MISCLASSIFIED, OVERALL)}
     guns_and_knives = int(subject.dataset.table["y_true"].isin(["gun", "knife"]).sum())
     assert wrong == {"old": guns_and_knives, "new": guns_and_knives}
-    first, second = results.summary[:2]
+    first, second = (
+        text
+        for text in (*results.summary[1:], *results.not_known)
+        if text.startswith("From old to new, of") and "should" in text
+    )
     assert first.startswith(f"From old to new, of {common[TRUE_POSITIVE]} images that should be ")
     assert f"of {common[FALSE_POSITIVE]} images that should not be flagged" in second
     assert "and only on these is that compared" in " ".join(results.summary)

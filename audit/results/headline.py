@@ -1,0 +1,82 @@
+"""The headline of an audit: its largest claim, what that means, what to do next, and for whom."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audit.datasets.dataset import OVERALL
+from audit.results.ablation_rows import Ablation
+from audit.results.finding import Headline, HeadlineKind
+from audit.results.headline_sentences import claim_sentence, no_claim_sentence
+from audit.results.largest_claim import Claim, Claimable, Row
+from audit.results.next_steps import cautions, next_steps
+from audit.results.practice_sentences import (
+    meaning_sentences,
+    note_sentences,
+    practice_sentences,
+)
+from audit.results.results import Header
+from audit.results.rows import Correction, Difference, Power, Rate, Shift
+
+
+def headline_of(
+    header: Header,
+    claim: Claim | None,
+    tested: Claimable,
+    correction: Correction,
+    rates: Sequence[Rate],
+    power: Sequence[Power],
+) -> Headline:
+    """Returns the headline of an audit.
+
+    Args:
+        header: of the report.
+        claim: the largest one, if there is any.
+        tested: all rows of which something could be claimed.
+        correction: how many were tested.
+        rates: of all policies.
+        power: which rise each group would have shown.
+    """
+    row = claim.row if claim else None
+    group = (row.by, row.group) if row and row.by != OVERALL else None
+    before, after = _changed(row)
+    finding = (
+        claim_sentence(claim, header, correction, tested.shifts)
+        if claim
+        else no_claim_sentence(correction)
+    )
+    return Headline(
+        finding=finding,
+        claimed=claim is not None,
+        kind=_kind(row),
+        policies=claim.policies if claim else tuple(policy.name for policy in header.policies),
+        by=row.by if row else None,
+        group=row.group if row else None,
+        metric=row.metric if row else None,
+        before=before,
+        after=after,
+        practice=tuple(practice_sentences(header, rates, group)),
+        meaning=tuple(meaning_sentences(header)),
+        next_steps=tuple(next_steps(header, claim, rates, power)),
+        cautions=tuple(cautions(header)),
+        notes=tuple(note_sentences(header.policies)),
+    )
+
+
+def _changed(row: Row | None) -> tuple[str | None, str | None]:
+    """Returns from which label set to which a row changes, if it does."""
+    if isinstance(row, Shift):
+        return row.before_policy, row.after_policy
+    if isinstance(row, Ablation):
+        return row.policy, f"{row.kind} {row.change}"
+    return None, None
+
+
+def _kind(row: Row | None) -> HeadlineKind:
+    if row is None:
+        return "none"
+    if isinstance(row, Difference):
+        return "difference"
+    if isinstance(row, Ablation):
+        return "change"
+    return "matched shift" if row.matched else "shift"

@@ -1,0 +1,119 @@
+"""The largest claim of a report in words; or that there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from audit.datasets.dataset import OVERALL
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.results.ablation_rows import Ablation
+from audit.results.formatting import images, net_of_10000
+from audit.results.gap_sentences import done_to
+from audit.results.largest_claim import Claim, changed_of_others, reference_of
+from audit.results.results import Header, LabelRecord
+from audit.results.rows import Correction, Difference, Shift
+
+#: What images come to be, or no longer are, by metric.
+_BECOME = {FLAG: "flagged", FALSE_POSITIVE: "flagged", TRUE_POSITIVE: "flagged"}
+
+#: Which images a change of a rate that needs the truth is counted on.
+_KNOWN = {FALSE_POSITIVE: " that should not be flagged", TRUE_POSITIVE: " that should be flagged"}
+
+
+def claim_sentence(
+    claim: Claim, header: Header, tested: Correction, shifts: Sequence[Shift]
+) -> str:
+    """Returns the largest claim in words: who, how many of how many, and how sure that is."""
+    row = claim.row
+    if isinstance(row, Difference):
+        said = _difference_sentence(claim, row, header)
+    elif isinstance(row, Shift) and row.matched:
+        said = _matched_sentence(row, shifts)
+    else:
+        said = _change_sentence(row, header)
+    size = net_of_10000(claim.apart, claim.low, claim.high)
+    others = f" It is the largest of {claim.others + 1:,} claims." if claim.others else ""
+    return f"{said}, {size}, {_held(tested)}.{others}"
+
+
+def _held(tested: Correction) -> str:
+    if tested.hypotheses == 1:
+        return "the one difference that was tested"
+    return f"an interval that holds for all {tested.hypotheses:,} differences that were tested"
+
+
+def _difference_sentence(claim: Claim, row: Difference, header: Header) -> str:
+    several = len(header.policies) > 1
+    under = f"Under {' and '.join(claim.policies)}, by" if several else "By"
+    often = "more often" if claim.apart > 0 else "less often"
+    than = row.reference if row.comparison == "between_groups" else "all others"
+    count, n = reference_of(row)
+    return (
+        f"{under} {row.by}, {row.group} is {_done(row.metric, header, claim.policies)} {often} "
+        f"than {than}: {row.count:,} of {images(row.n)} against {count:,} of {n:,}"
+    )
+
+
+def _done(metric: str, header: Header, policies: Sequence[str]) -> str:
+    """Returns what a metric counts: blocked as weapons/blades."""
+    kind, _, name = metric.partition(":")
+    if kind == "category":
+        labels = [
+            label
+            for policy in header.policies
+            if policy.name in policies
+            for label in policy.labels
+            if label.category == name and label.action in ("review", "block")
+        ]
+        return f"{done_by(labels)} as {name}"
+    return done_to(metric)
+
+
+def done_by(labels: Sequence[LabelRecord]) -> str:
+    """Returns what labels do to an image that they flag: blocked, sent to review, or either."""
+    if all(label.action == "review" for label in labels):
+        return "sent to review"
+    if all(label.action == "block" and label.review_threshold is None for label in labels):
+        return "blocked"
+    return "blocked or sent to review"
+
+
+def _change_sentence(row: Shift | Ablation, header: Header) -> str:
+    if isinstance(row, Shift):
+        from_to = f"From {row.before_policy} to {row.after_policy}"
+    else:
+        from_to = f"With one change of {row.policy}, `{row.kind} {row.change}`"
+    whose = "" if row.by == OVERALL else f" of {row.group} (by {row.by})"
+    kind, _, name = row.metric.partition(":")
+    if kind == "label":
+        counts = (
+            f"{row.entered:,} come to resemble the label {name} most and {row.left:,} no longer do"
+        )
+    else:
+        become = _BECOME.get(row.metric) or f"flagged as {name}"
+        come, are = "comes" if row.entered == 1 else "come", "is" if row.left == 1 else "are"
+        counts = f"{row.entered:,} {come} to be {become} and {row.left:,} no longer {are}"
+    return f"{from_to}, of {images(row.n)}{_KNOWN.get(row.metric, '')}{whose}, {counts}"
+
+
+def _matched_sentence(row: Shift, shifts: Sequence[Shift]) -> str:
+    entered, left, n = changed_of_others(row, shifts)
+    gains = "gains" if (row.net or 0.0) > 0 else "loses"
+    return (
+        f"From {row.before_policy} to {row.after_policy}, at one overall share flagged, "
+        f"{row.group} (by {row.by}) {gains} flags against all others: of {images(row.n)} "
+        f"{row.entered:,} come to be flagged and {row.left:,} no longer are, of {n:,} others "
+        f"{entered:,} and {left:,}"
+    )
+
+
+def no_claim_sentence(tested: Correction) -> str:
+    """Returns that no difference and no change is shown, and what that does not mean."""
+    if not tested.hypotheses:
+        return "Nothing could be tested: no group has enough images, or none is flagged."
+    if tested.hypotheses == 1:
+        return "The one difference that was tested is not shown; that is not proof of none."
+    return (
+        f"Of the {tested.hypotheses:,} differences that were tested none is shown, corrected over "
+        "all of them; that is not proof that there is none."
+    )

@@ -1,0 +1,221 @@
+"""The largest difference or change that a report claims, whatever kind it is.
+
+Size is how far the interval that holds for all that the report tests stays away from 0: a wide
+difference that few images support is not put before a smaller one that many do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from audit.datasets.dataset import CROSS, OVERALL
+from audit.metrics.rates import FALSE_POSITIVE, FLAG
+from audit.results.ablation_rows import Ablation
+from audit.results.results import Header, PolicyRecord
+from audit.results.rows import Difference, Shift
+from audit.statistics.intervals import LEVEL, Interval, difference, difference_of, paired_difference
+
+Row = Difference | Shift | Ablation
+
+
+class Claimable(NamedTuple):
+    """All rows of which a report can claim something; `critical_p` is what makes a claim."""
+
+    differences: Sequence[Difference]
+    shifts: Sequence[Shift] = ()
+    ablations: Sequence[Ablation] = ()
+    critical_p: float | None = None
+
+
+class Claim(NamedTuple):
+    """A claimed row, how far it lies apart, and an interval that holds for all that is tested.
+
+    Attributes:
+        row: of the first policy of which it is claimed.
+        apart: the difference, or the net change, as a share.
+        low, high: of the interval.
+        policies: those of which the very same is claimed.
+        others: how many further claims the report makes.
+    """
+
+    row: Row
+    apart: float
+    low: float
+    high: float
+    policies: tuple[str, ...] = ()
+    others: int = 0
+
+    @property
+    def size(self) -> float:
+        """How far the interval stays away from 0; 0 where it does not."""
+        return max(self.low, -self.high, 0.0)
+
+
+def largest_claim(header: Header, tested: Claimable) -> Claim | None:
+    """Returns the largest of the claims, if there is any.
+
+    What is done to images comes before what they merely resemble. An intersection counts only where
+    none of the groups that meet in it is claimed to differ in the same way.
+    """
+    claims = [_measured(row, tested) for row in _claimed_rows(header, tested)]
+    if not claims:
+        return None
+    first = min(claims, key=_order)
+    same = [each.row for each in claims if _same_row(each.row, first.row)]
+    policies = tuple(dict.fromkeys(_policy_of(row) for row in same))
+    return first._replace(policies=policies, others=len(claims) - len(same))
+
+
+def _order(claim: Claim) -> tuple[bool, float, float, bool]:
+    """Returns a key that sorts claims, the largest first; of two sides of one, that with more."""
+    size, apart = round(claim.size, 12), round(abs(claim.apart), 12)
+    return _is_of_resemblance(claim.row), -size, -apart, claim.apart < 0
+
+
+def _claimed_rows(header: Header, tested: Claimable) -> Iterator[Row]:
+    """Yields the claimed rows that say something of their own, those of the share flagged first."""
+    differences = [row for row in tested.differences if row.claim]
+    shared = _shared_names(header.policies)
+    shifts = [
+        row for row in tested.shifts if row.claim and (not _name(row) or _name(row) in shared)
+    ]
+    acting = {
+        (policy.name, label.id)
+        for policy in header.policies
+        for label in policy.labels
+        if label.action in ("review", "block")
+    }
+    # That there are fewer flags without a label that flags says nothing.
+    ablations = [
+        row
+        for row in tested.ablations
+        if row.claim and not (row.kind == "without" and (row.policy, row.change) in acting)
+    ]
+    rows: list[Row] = [*differences, *shifts, *ablations]
+    rows.sort(key=lambda row: row.metric != FLAG)
+    benign = header.dataset.benign
+    told: set[tuple[object, ...]] = set()
+    for row in rows:
+        if (benign and row.metric == FALSE_POSITIVE) or _is_explained(row, rows):
+            continue
+        # A category that holds all flags of a group says nothing new of it.
+        if (counted := _counted(row)) not in told:
+            told.add(counted)
+            yield row
+
+
+def _shared_names(policies: Iterable[PolicyRecord]) -> Collection[str]:
+    """Returns the metrics of labels and categories that all policies have; others come and go."""
+    names = []
+    for policy in policies:
+        categories = {label.category for label in policy.labels if label.category}
+        own = {f"label:{label.id}" for label in policy.labels}
+        names.append(own | {f"category:{category}" for category in categories})
+    return set.intersection(*names) if names else set()
+
+
+def _name(row: Row) -> str:
+    """Returns the metric where it is of a label or a category, and nothing otherwise."""
+    return row.metric if ":" in row.metric else ""
+
+
+def _is_of_resemblance(row: Row) -> bool:
+    return row.metric.startswith("label:")
+
+
+def _is_explained(row: Row, rows: Iterable[Row]) -> bool:
+    """Whether a group that meets others in this intersection is claimed to differ alike."""
+    if CROSS not in row.by:
+        return False
+    parts = set(zip(row.by.split(CROSS), row.group.split(CROSS), strict=False))
+    return any(
+        (other.by, other.group) in parts
+        and type(other) is type(row)
+        and _kind(other) == _kind(row)
+        and _rises(other) == _rises(row)
+        for other in rows
+    )
+
+
+def _kind(row: Row) -> tuple[object, ...]:
+    """Returns what a row is of, but for its group."""
+    if isinstance(row, Difference):
+        return _policy_of(row), row.metric, row.comparison
+    if isinstance(row, Shift):
+        return _policy_of(row), row.metric, row.matched
+    return _policy_of(row), row.metric, row.kind, row.change
+
+
+def _policy_of(row: Row) -> str:
+    return row.after_policy if isinstance(row, Shift) else row.policy
+
+
+def _rises(row: Row) -> bool:
+    return (apart_of(row) or 0.0) > 0
+
+
+def apart_of(row: Row) -> float | None:
+    """Returns the difference of a row, or its net change."""
+    return row.difference if isinstance(row, Difference) else row.net
+
+
+def _counted(row: Row) -> tuple[object, ...]:
+    """Returns what was counted of a row, whatever the metric is called."""
+    if isinstance(row, Difference):
+        of = (row.comparison, row.reference, row.count, row.reference_count, row.reference_n)
+        return _policy_of(row), row.by, row.group, row.n, *of
+    moved = (row.by, row.group, row.n, row.before_count, row.after_count, row.entered, row.left)
+    return (type(row), *_kind(row)[:1], *_kind(row)[2:], *moved)
+
+
+def _same_row(one: Row, other: Row) -> bool:
+    """Whether the same is counted of two policies."""
+    return (
+        isinstance(one, Difference)
+        and isinstance(other, Difference)
+        and one.metric == other.metric
+        and _counted(one)[1:] == _counted(other)[1:]
+    ) or one == other
+
+
+def _measured(row: Row, tested: Claimable) -> Claim:
+    """Returns a claimed row with an interval that holds for all that is tested."""
+    level = 1 - (tested.critical_p or 1 - LEVEL)
+    if isinstance(row, Difference):
+        count, n = reference_of(row)
+        apart = row.count / row.n - count / n
+        interval = difference(row.count, row.n, count, n, level)
+    else:
+        apart = row.net or 0.0
+        interval = paired_difference(row.entered, row.left, row.n, level)
+        if isinstance(row, Shift) and row.matched and row.by != OVERALL:
+            apart, interval = _against_others(row, tested, interval, level)
+    return Claim(row, apart, float(interval.low), float(interval.high))
+
+
+def _against_others(
+    row: Shift, tested: Claimable, interval: Interval, level: float
+) -> tuple[float, Interval]:
+    """Returns how much more a group changes than all others do, with its interval."""
+    entered, left, n = changed_of_others(row, tested.shifts)
+    if not n:
+        return row.net or 0.0, interval
+    net = (entered - left) / n
+    rest = paired_difference(entered, left, n, level)
+    return (row.net or 0.0) - net, difference_of(row.net or 0.0, interval, net, rest)
+
+
+def changed_of_others(row: Shift, shifts: Iterable[Shift]) -> tuple[int, int, int]:
+    """Returns how many of all other images enter and leave, and how many others there are."""
+    for whole in shifts:
+        if whole.by == OVERALL and _kind(whole) == _kind(row):
+            return whole.entered - row.entered, whole.left - row.left, whole.n - row.n
+    return 0, 0, 0
+
+
+def reference_of(row: Difference) -> tuple[int, int]:
+    """Returns the count and the n that a group's p compares it with: another group, or the rest."""
+    if row.comparison == "between_groups":
+        return row.reference_count, row.reference_n
+    return row.reference_count - row.count, row.reference_n - row.n

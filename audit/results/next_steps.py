@@ -1,0 +1,160 @@
+"""What to do next, and for whom, in words; and what to be careful of."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+
+from audit.metrics.rates import FLAG
+from audit.results.ablation_rows import Ablation
+from audit.results.formatting import images, of_10000
+from audit.results.largest_claim import Claim
+from audit.results.results import DatasetRecord, Header, LabelRecord, PolicyRecord
+from audit.results.rows import Difference, Power, Rate, Shift
+
+_AUTHOR = "Who writes the policy"
+_DECIDES = "Who decides whether it goes live"
+
+#: Up to this many labels are named; of more, only the number is said.
+_NAMED = 6
+
+
+def next_steps(
+    header: Header, claim: Claim | None, rates: Sequence[Rate], power: Sequence[Power]
+) -> Iterator[str]:
+    """Yields what to do next, each step with whom it is for."""
+    if claim is None:
+        yield from _steps_without_claim(header, power)
+    elif isinstance(claim.row, Difference):
+        [policy] = [each for each in header.policies if each.name == claim.row.policy]
+        yield from _steps_of_difference(claim, claim.row, policy, rates)
+    else:
+        yield from _steps_of_change(claim.row)
+    if header.model.id == "starter":
+        yield (
+            "Who runs the workers: audit again with the model that they use (`--model`); what "
+            "holds for starter need not hold for it."
+        )
+    yield (
+        "Who publishes a figure: give its interval and its n, and measure it on images of your own "
+        f"service too. These are {images(header.dataset.n)} of {header.dataset.name}."
+    )
+
+
+def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str]:
+    enough = [row for row in power if row.support != "suppressed"]
+    known = [row for row in enough if row.smallest_difference is not None]
+    seen = "so little is flagged here that no rise can be named that would have been shown"
+    if known:
+        worst = max(known, key=lambda row: row.smallest_difference or 0.0)
+        seen = (
+            f"in {worst.group} ({images(worst.n)}) a rise of less than "
+            f"{of_10000(worst.smallest_difference)} of every 10,000 would probably not have been "
+            "shown"
+        )
+    yield (
+        f"{_DECIDES}: do not read this as equal treatment: {seen}. More images of the smaller "
+        "groups make smaller differences visible; `audit datasets balance` draws a balanced sample."
+    )
+    yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
+
+
+def _how_to_ablate(policy: PolicyRecord) -> str:
+    called = policy.path or policy.name
+    return f"`audit ablate {called}` shows how far each label and the wording move whom it flags."
+
+
+def _steps_of_difference(
+    claim: Claim, row: Difference, policy: PolicyRecord, rates: Iterable[Rate]
+) -> Iterator[str]:
+    labels = _labels_of(row.metric, policy)
+    fired = _strongest_labels(row, labels, rates)
+    carried = ""
+    if fired:
+        names = " and ".join(rate.metric.partition(":")[2] for rate in fired)
+        each = ", which flags" if len(fired) == 1 else ": each flags"
+        carried = f"begin with {names}{each} {fired[0].count:,} of {images(fired[0].n)} of "
+        carried += f"{row.group}. "
+    yield f"{_AUTHOR}: {carried}{_how_to_ablate(policy)}"
+    blocks = [label.id for label in labels if label.action == "block"]
+    if blocks and claim.apart > 0:
+        yield (
+            f"{_DECIDES}: until the difference is mended or explained, let a person look before "
+            f"anything is refused for it: `action: review` for {_named(blocks)}."
+        )
+    elif labels:
+        yield (
+            f"{_DECIDES}: whoever reviews should know of the difference, and look at what these "
+            f"labels flag with it in mind: {_named([label.id for label in labels])}."
+        )
+
+
+def _labels_of(metric: str, policy: PolicyRecord) -> list[LabelRecord]:
+    """Returns the labels of which a metric counts what they flag."""
+    kind, _, name = metric.partition(":")
+    flagging = [label for label in policy.labels if label.action in ("review", "block")]
+    if kind == "category":
+        return [label for label in flagging if label.category == name]
+    if kind == "fired":
+        return [label for label in flagging if label.id == name]
+    return flagging
+
+
+def _strongest_labels(
+    row: Difference, labels: Sequence[LabelRecord], rates: Iterable[Rate]
+) -> list[Rate]:
+    """Returns the labels that flag most images of a group, of several that the claim is about."""
+    metrics = {f"fired:{label.id}" for label in labels}
+    kind = row.metric.partition(":")[0]
+    if len(metrics) < 2 or kind not in (FLAG, "category"):
+        return []
+    group = (row.policy, row.by, row.group)
+    own = [r for r in rates if r.metric in metrics and (r.policy, r.by, r.group) == group]
+    most = max((rate.count for rate in own), default=0)
+    return [rate for rate in own if rate.count == most] if most else []
+
+
+def _named(labels: Sequence[str]) -> str:
+    more = len(labels) - _NAMED
+    return ", ".join(labels[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _steps_of_change(row: Shift | Ablation) -> Iterator[str]:
+    more = (row.net or 0.0) > 0
+    if isinstance(row, Ablation):
+        wanted = "leave that part of the policy as it is" if more else "try that change"
+        yield (
+            f"{_AUTHOR}: {wanted}; images that should be flagged then tell whether it misses what "
+            "it should find (`audit compare` with both policies)."
+        )
+        return
+    rise = "more" if more else "fewer"
+    kept = row.before_policy if more else row.after_policy
+    yield (
+        f"{_DECIDES}: with {row.after_policy}, {rise} of these images are flagged. Where none of "
+        f"them should be, {kept} is the better of the two; only images that should be flagged tell "
+        "whether it misses what it should find."
+    )
+
+
+def cautions(header: Header) -> Iterator[str]:
+    """Yields what makes the figures of a report less than they look."""
+    if header.model.id == "starter":
+        yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
+    for policy in header.policies:
+        if name := tuned_on(policy, header.dataset):
+            yield (
+                f"The wording or the thresholds of {policy.name} were chosen on {name}, as its "
+                "file says, and these images are of it: expect more flags on others."
+            )
+
+
+def tuned_on(policy: PolicyRecord, dataset: DatasetRecord) -> str:
+    """Returns what a policy's file calls the dataset, where it says that it was tuned on it."""
+    names = (dataset.name, dataset.name.rpartition(":")[2], dataset.adapter)
+    known = {_slug(name) for name in (*names, dataset.sha256, dataset.images_sha256)}
+    return next((name for name in policy.tuned_on if _slug(name) in known), "")
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")

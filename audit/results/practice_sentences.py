@@ -1,0 +1,99 @@
+"""What a policy does to images in practice, in words: what flagged means, and how many it meets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from audit.datasets.dataset import OVERALL
+from audit.results.formatting import of_10000
+from audit.results.headline_sentences import done_by
+from audit.results.results import Header, LabelRecord, PolicyRecord
+from audit.results.rows import Rate
+
+#: Up to this many categories, and labels of each, are named; of more, only the number is said.
+_NAMED = 6
+
+_WHEN = {
+    "top_label": "An image is flagged where, of all labels, it resembles one of these most",
+    "threshold": "An image is flagged where the score of one of these reaches its threshold",
+}
+
+
+def meaning_sentences(header: Header) -> Iterator[str]:
+    """Yields what it means that a policy flags an image; policies that mean the same together."""
+    meant: dict[str, list[str]] = {}
+    for policy in header.policies:
+        meant.setdefault(_meaning(policy), []).append(policy.name)
+    for meaning, names in meant.items():
+        yield f"Under {' and '.join(names)}: {meaning}."
+    if header.dataset.benign:
+        yield "Nothing in these images should be flagged: each flag is a wrong one."
+
+
+def _meaning(policy: PolicyRecord) -> str:
+    categories: dict[str, list[LabelRecord]] = {}
+    for label in policy.labels:
+        if label.action in ("review", "block"):
+            categories.setdefault(label.category or label.id, []).append(label)
+    if not categories:
+        return "nothing is flagged, as no label asks for review or block"
+    parts = [
+        f"{done_by(labels)} as {category}{_named_labels(category, labels)}"
+        for category, labels in list(categories.items())[:_NAMED]
+    ]
+    more = len(categories) - _NAMED
+    parts += [f"as one of {more:,} more categories"] * (more > 1)
+    parts += ["as one more category"] * (more == 1)
+    return f"{', or '.join(parts)}. {_WHEN[policy.decision]}"
+
+
+def _named_labels(category: str, labels: Sequence[LabelRecord]) -> str:
+    names = [label.id for label in labels]
+    if names == [category]:
+        return ""
+    more = len(names) - _NAMED
+    return f" ({', '.join(names[:_NAMED])}{f' and {more:,} more' if more > 0 else ''})"
+
+
+def practice_sentences(
+    header: Header, rates: Sequence[Rate], group: tuple[str, str] | None
+) -> Iterator[str]:
+    """Yields how many of 10,000 images like these each policy refuses, and how many wait.
+
+    Args:
+        header: of the report.
+        rates: of all policies.
+        group: a sensitive feature and a group of it of which it is said too.
+    """
+    for policy in header.policies:
+        own = [rate for rate in rates if rate.policy == policy.name]
+        done = _done_to([rate for rate in own if rate.by == OVERALL], policy)
+        text = f"Of 10,000 images such as those of {header.dataset.name}, {policy.name} {done}"
+        of_group = [rate for rate in own if (rate.by, rate.group) == group]
+        if of_group and of_group[0].support != "suppressed":
+            text += f"; of 10,000 of {of_group[0].group}, it {_done_to(of_group, policy)}"
+        yield f"{text}."
+
+
+def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
+    """Returns how many of 10,000 images a policy refuses, and lets wait, as far as it can."""
+    counted = {rate.metric: rate for rate in rates}
+    blocks = any(label.action == "block" for label in policy.labels)
+    waits = any(label.action == "review" or label.review_threshold for label in policy.labels)
+    parts = []
+    if blocks and (refused := counted.get("action:block")):
+        parts.append(f"refuses {_of_10000(refused)}")
+    if waits and (waiting := counted.get("action:review")):
+        parts.append(f"lets {_of_10000(waiting)} wait for a person")
+    return " and ".join(parts) or "neither refuses any nor lets any wait"
+
+
+def _of_10000(rate: Rate) -> str:
+    return f"{of_10000(rate.rate)} [{of_10000(rate.low)} to {of_10000(rate.high)}]"
+
+
+def note_sentences(policies: Iterable[PolicyRecord]) -> Iterator[str]:
+    """Yields what the file of each policy says of itself: the first part of its comment."""
+    for policy in policies:
+        if opening := " ".join(policy.notes.split("\n\n")[0].split()):
+            yield f"The file of {policy.name} says: {opening}"

@@ -1,0 +1,283 @@
+"""The largest supported claim comes first, in plain words, with what it means and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from audit.datasets.dataset import OVERALL
+from audit.metrics.disparity import differences_between_groups, differences_to_overall
+from audit.metrics.rates import FALSE_POSITIVE, FLAG
+from audit.metrics.shift import shift_table
+from audit.results.headline import headline_of
+from audit.results.headline_sentences import claim_sentence, no_claim_sentence
+from audit.results.largest_claim import Claim, Claimable, largest_claim
+from audit.results.next_steps import next_steps, tuned_on
+from audit.results.practice_sentences import meaning_sentences, note_sentences, practice_sentences
+from audit.results.results import Header, LabelRecord
+from audit.results.rows import Correction, Difference, Power, Rate, Shift, records
+from audit.statistics.intervals import difference, wilson
+from audit.statistics.support import support_of
+from tests.support.reference_counts import dataset_of, rate_rows
+from tests.support.sample_header import header
+
+CATEGORY = "category:egregious/non-human"
+CORRECTION = Correction(hypotheses=400, draws=999, critical_p=0.0004)
+
+
+def _header(*names: str, benign: bool = True) -> Header:
+    found = header(names or ("small",))
+    return found.model_copy(update={"dataset": found.dataset.model_copy(update={"benign": benign})})
+
+
+def _differences(
+    counts: Sequence[int],
+    sizes: Sequence[int],
+    claimed: Sequence[str],
+    *,
+    metric: str = FLAG,
+    by: str = "race",
+    names: str = "abcdefg",
+    policy: str = "small",
+) -> list[Difference]:
+    """Returns each group against all others, and each pair; those of the named ones are claimed."""
+    rates = rate_rows(counts, sizes, list(names[: len(sizes)]))
+    rates = rates.assign(metric=metric, by=by, policy=policy)
+    table = pd.concat([differences_to_overall(rates), differences_between_groups(rates)])
+    claims = [
+        f"{group}>{reference}" in claimed or (reference == OVERALL and group in claimed)
+        for group, reference in zip(table["group"], table["reference"], strict=True)
+    ]
+    return list(records(Difference, table.assign(p_report=0.01, claim=claims)))
+
+
+def _shifts(
+    before: Sequence[bool], after: Sequence[bool], group: Sequence[str], claimed: Sequence[str],
+    *, metric: str = FLAG, matched: bool = False,
+) -> list[Shift]:  # fmt: skip
+    dataset = dataset_of({"race": list(group)}, [None] * len(group))
+    parts = dataset.partitions([("race",)])
+    marks = {metric: (pd.array(before).to_numpy(bool), pd.array(after).to_numpy(bool))}
+    table = shift_table(marks, parts).assign(
+        before_policy="small", after_policy="large", matched=matched, p_report=0.01
+    )
+    return list(records(Shift, table.assign(claim=table["group"].isin(claimed))))
+
+
+def _largest(rows: Claimable, *names: str, benign: bool = True) -> Claim:
+    claim = largest_claim(_header(*names, benign=benign), rows)
+    assert claim is not None
+    return claim
+
+
+def _said(rows: Claimable, *names: str) -> str:
+    found = _header(*names)
+    claim = largest_claim(found, rows)
+    assert claim is not None
+    return claim_sentence(claim, found, CORRECTION, rows.shifts)
+
+
+def test_the_largest_supported_difference_is_told_with_counts_and_an_interval_for_all() -> None:
+    rows = _differences([14, 4, 4, 4, 4, 3, 3], [100] * 7, ["a"], metric=CATEGORY)
+    low, high = difference(14, 100, 22, 600, 1 - 0.0004)
+    assert _said(Claimable(rows, critical_p=0.0004)) == (
+        "By race, a is blocked or sent to review as egregious/non-human more often than all "
+        "others: 14 of 100 images against 22 of 600, 1,033 more of every 10,000 "
+        f"[{10_000 * low:+,.0f} to {10_000 * high:+,.0f}], an interval that holds for all 400 "
+        "differences that were tested."
+    )
+
+
+def test_a_wide_difference_in_few_images_does_not_come_before_one_that_many_support() -> None:
+    few = _differences([12, 3], [30, 30], ["a"], by="age", names="xy".replace("x", "a"))
+    many = _differences([300, 100], [1000, 1000], ["a"], metric=CATEGORY, names="ab")
+    claim = _largest(Claimable([*few, *many], critical_p=0.0004))
+    assert abs(claim.apart) == pytest.approx(0.2)
+    assert claim.others == 1
+    assert claim.row.metric == CATEGORY
+
+
+def test_two_sides_of_one_comparison_are_told_by_the_side_with_more() -> None:
+    rows = _differences([80, 20], [200, 200], ["a", "b", "a>b", "b>a"], names="ab")
+    claim = _largest(Claimable(rows))
+    assert claim.row.group == "a"
+    assert claim.apart > 0
+
+
+def test_an_intersection_is_told_only_where_no_group_that_meets_in_it_differs_alike() -> None:
+    crossed = _differences([60, 10, 10, 10], [100] * 4, ["a"], by="race × gender")
+    [top, *_] = [row for row in crossed if row.claim]
+    alone = top.model_copy(update={"group": "a × x"})
+    assert _largest(Claimable([alone])).row.by == "race × gender"
+    single = _differences([60, 20], [200, 200], ["a"], names="ab")
+    assert _largest(Claimable([alone, *single])).row.by == "race"
+    other_way = _differences([20, 60], [200, 200], ["a"], names="ab")
+    assert _largest(Claimable([alone, *other_way])).row.by == "race × gender"
+
+
+def test_a_category_that_holds_all_flags_is_told_as_flags_and_once() -> None:
+    flags = _differences([40, 10], [100, 100], ["a"], names="ab")
+    category = _differences([40, 10], [100, 100], ["a"], names="ab", metric=CATEGORY)
+    false = _differences([40, 10], [100, 100], ["a"], names="ab", metric=FALSE_POSITIVE)
+    claim = _largest(Claimable([*category, *flags, *false]))
+    assert (claim.row.metric, claim.others) == (FLAG, 0)
+
+
+def test_policies_of_which_the_very_same_is_claimed_are_told_together() -> None:
+    rows = [
+        row
+        for name in ("small", "large")
+        for row in _differences([40, 10], [100, 100], ["a"], names="ab", policy=name)
+    ]
+    assert _said(Claimable(rows), "small", "large").startswith(
+        "Under small and large, by race, a is flagged more often than all others: 40 of 100"
+    )
+
+
+GROUPS = ["a"] * 100 + ["b"] * 100
+
+
+def test_a_shift_of_a_group_is_told_with_who_enters_and_who_leaves() -> None:
+    before, after = [False] * 200, [True] * 40 + [False] * 160
+    rows = _shifts(before, after, GROUPS, ["a"])
+    assert _said(Claimable([], rows), "small", "large").startswith(
+        "From small to large, of 100 images of a (by race), 40 come to be flagged and 0 no longer "
+        "are, 4,000 more of every 10,000 ["
+    )
+    matched = _shifts(before, after, GROUPS, ["a"], matched=True)
+    assert _said(Claimable([], matched), "small", "large").startswith(
+        "From small to large, at one overall share flagged, a (by race) gains flags against all "
+        "others: of 100 images 40 come to be flagged and 0 no longer are, of 100 others 0 and 0, "
+    )
+
+
+@pytest.mark.parametrize("metric", ["label:child", "category:new"])
+def test_what_changes_by_its_name_is_not_told(metric: str) -> None:
+    before, after = [False] * 200, [True] * 40 + [False] * 160
+    rows = _shifts(before, after, GROUPS, ["a", OVERALL], metric=metric)
+    assert largest_claim(_header("small", "large"), Claimable([], rows)) is None
+
+
+def test_what_images_merely_resemble_comes_after_what_is_done_to_them() -> None:
+    before, after = [False] * 200, [True] * 90 + [False] * 110
+    resembled = _shifts(before, after, GROUPS, ["a"], metric="label:man")
+    done = _shifts(before, [True] * 30 + [False] * 170, GROUPS, ["a"])
+    assert _largest(Claimable([], [*resembled, *done]), "small", "large").row.metric == FLAG
+    assert "60 come" not in _said(Claimable([], resembled), "small", "large")
+    assert "come to resemble the label man most" in _said(
+        Claimable([], resembled), "small", "large"
+    )
+
+
+def test_without_a_claim_it_says_so_and_which_rise_would_have_been_missed() -> None:
+    found = _header()
+    assert largest_claim(found, Claimable(_differences([5, 5], [100, 100], [], names="ab"))) is None
+    assert no_claim_sentence(CORRECTION) == (
+        "Of the 400 differences that were tested none is shown, corrected over all of them; that "
+        "is not proof that there is none."
+    )
+    seen = [
+        Power(policy="small", by="race", group=group, n=n, rate=0.05, smallest_difference=rise,
+              support=support_of(n).item())
+        for group, n, rise in (("a", 100, 0.12), ("b", 400, 0.05), ("c", 12, 0.7))
+    ]  # fmt: skip
+    steps = list(next_steps(found, None, [], seen))
+    assert "in a (100 images) a rise of less than 1,200 of every 10,000" in steps[0]
+    assert "audit datasets balance" in steps[0]
+    assert next_steps_for(steps, "Who runs the workers")  # starter is a stand-in
+    headline = headline_of(found, None, Claimable([]), CORRECTION, [], seen)
+    assert (headline.kind, headline.claimed, headline.group) == ("none", False, None)
+    assert headline.cautions == (
+        "The model is starter, a small stand-in for trying out: its figures are not CLIP's.",
+    )
+
+
+def next_steps_for(steps: Sequence[str], whom: str) -> list[str]:
+    return [step for step in steps if step.startswith(f"{whom}: ")]
+
+
+def _rate(metric: str, count: int, n: int, by: str = "race", group: str = "a") -> Rate:
+    low, high = wilson(count, n)
+    return Rate(
+        policy="small", by=by, group=group, metric=metric, count=count, n=n, rate=count / n,
+        low=float(low), high=float(high), support=support_of(n).item(),
+    )  # fmt: skip
+
+
+def test_what_to_do_names_the_labels_that_flag_most_of_the_group_and_what_not_to_refuse() -> None:
+    rows = _differences([14, 4], [100, 600], ["a"], metric=CATEGORY, names="ab")
+    found = _header()
+    rates = [_rate("fired:thief", 9, 100), _rate("fired:animal", 5, 100), _rate("fired:x", 70, 100)]
+    author, decides, *_ = next_steps(found, largest_claim(found, Claimable(rows)), rates, [])
+    assert author.startswith(
+        "Who writes the policy: begin with thief, which flags 9 of 100 images of a. `audit ablate "
+    )
+    assert decides.endswith("`action: review` for thief, animal.")
+    tied = [_rate("fired:thief", 7, 100), _rate("fired:animal", 7, 100)]
+    [author, *_] = next_steps(found, largest_claim(found, Claimable(rows)), tied, [])
+    assert "begin with thief and animal: each flags 7 of 100 images of a." in author
+
+
+def test_practice_counts_who_is_refused_and_who_waits_as_far_as_a_label_asks_for_it() -> None:
+    found = _header()
+    rates = [_rate("action:block", 20, 1000, OVERALL, OVERALL), _rate("action:block", 14, 100),
+             _rate("action:review", 50, 1000, OVERALL, OVERALL)]  # fmt: skip
+    [said] = practice_sentences(found, rates, ("race", "a"))
+    assert said == (
+        "Of 10,000 images such as those of faces & more, small refuses 200 [130 to 307] and lets "
+        "500 [381 to 653] wait for a person; of 10,000 of a, it refuses 1,400 [853 to 2,214]."
+    )
+    [policy] = found.policies
+    hard = [label.model_copy(update={"review_threshold": None}) for label in policy.labels]
+    only = policy.model_copy(update={"labels": tuple(hard)})
+    [said] = practice_sentences(found.model_copy(update={"policies": (only,)}), rates, None)
+    assert said.endswith("small refuses 200 [130 to 307].")
+
+
+def test_what_flagged_means_is_read_off_the_policy() -> None:
+    said = list(meaning_sentences(_header()))
+    assert said == [
+        "Under small: blocked or sent to review as egregious/non-human (thief, animal). An image "
+        "is flagged where, of all labels, it resembles one of these most.",
+        "Nothing in these images should be flagged: each flag is a wrong one.",
+    ]
+    [policy] = _header().policies
+    mild = LabelRecord(id="gun", category="gun", action="review", threshold=0.5,
+                       review_threshold=None, prompts=("a gun",))  # fmt: skip
+    labels: Any = {"labels": (mild,), "decision": "threshold"}
+    found = _header(benign=False).model_copy(
+        update={"policies": (policy.model_copy(update=labels),)}
+    )
+    assert list(meaning_sentences(found)) == [
+        "Under small: sent to review as gun. An image is flagged where the score of one of these "
+        "reaches its threshold."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("named", "known"),
+    [(["FairFace"], "FairFace"), (["other", "faces and more"], ""),
+     (["Faces & More"], "Faces & More"), (["cd" * 32], "cd" * 32), (["cd" * 31], ""), ([], "")],
+)  # fmt: skip
+def test_a_dataset_that_a_policy_was_tuned_on_is_known_by_name_adapter_or_hash(
+    named: list[str], known: str
+) -> None:
+    found = _header()
+    policy = found.policies[0].model_copy(update={"tuned_on": tuple(named)})
+    assert tuned_on(policy, found.dataset) == known
+    tuned = found.model_copy(update={"policies": (policy,)})
+    headline = headline_of(tuned, None, Claimable([]), CORRECTION, [], [])
+    assert any(
+        f"were chosen on {known}, as its file says" in each for each in headline.cautions
+    ) == (bool(known))
+
+
+def test_the_file_of_a_policy_is_quoted_by_the_beginning_of_its_comment() -> None:
+    [policy] = _header().policies
+    noted = policy.model_copy(update={"notes": "For: a shop\nwithout weapons.\n\nIt cannot: see."})
+    assert list(note_sentences([policy, noted])) == [
+        "The file of small says: For: a shop without weapons."
+    ]

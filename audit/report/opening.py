@@ -25,7 +25,7 @@ _DRAWN = 16
 
 
 @dataclass(frozen=True)
-class Part:
+class OpeningPart:
     """A few sentences of the opening under a title."""
 
     title: str
@@ -38,7 +38,7 @@ class Opening:
 
     finding: Line
     figures: tuple[Figure, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[OpeningPart, ...]
 
 
 def opening_sentences(results: Results) -> Iterator[tuple[str, Sequence[str]]]:
@@ -59,7 +59,7 @@ def opening_sentences(results: Results) -> Iterator[tuple[str, Sequence[str]]]:
 def make_opening(results: Results) -> Opening:
     """Returns the opening of a report."""
     parts = (
-        Part(title, tuple(map(quoted_line, sentences)))
+        OpeningPart(title, tuple(map(quoted_line, sentences)))
         for title, sentences in opening_sentences(results)
     )
     return Opening(quoted_line(results.headline.finding), tuple(_figures(results)), tuple(parts))

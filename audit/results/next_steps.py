@@ -53,7 +53,7 @@ def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str
             "shown"
         )
     yield (
-        f"{_DECIDES}: do not read this as equal treatment: {seen}. More images of the smaller "
+        f"{_DECIDES}: this is no proof that nobody fares worse: {seen}. More images of the smaller "
         "groups make smaller differences visible; `audit datasets balance` draws a balanced sample."
     )
     yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"

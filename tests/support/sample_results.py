@@ -284,4 +284,6 @@ SAMPLES = {
     "four policies": compared((*POLICIES, "third", "fourth")),
     "ablate": ablated(),
 }
-HEADER_ALONE = Results(kind="run", header=header(POLICIES[:1]), summary=("Nothing was found.",))
+HEADER_ALONE = Results(
+    kind="run", header=header(POLICIES[:1]), headline=headline(POLICIES[:1]), summary=(FINDING,)
+)

@@ -161,13 +161,17 @@ def _check_gaps(results: Results) -> None:
     for gap in results.gaps:
         if gap.metric != FLAG or CROSS in gap.by:
             continue
-        sentences = (*results.summary, *results.not_known)
+        sentences = (*results.summary[1:], *results.not_known)
         said = [each for each in sentences if re.match(rf"By {gap.by}( nothing|, )", each)]
         other = re.compile(
             r"((flagged|review|blocked) as .*|by the label .*|falsely flagged|rightly flagged|"
             r"misclassified) \w+ often"
         )
-        [text] = [each for each in said if not other.search(each)]
+        told = [each for each in said if not other.search(each)]
+        if not told:  # the headline says it of these groups
+            assert (results.headline.by, results.headline.metric) == (gap.by, FLAG)
+            continue
+        [text] = told
         claimed = any(
             row.claim
             for row in results.differences
@@ -203,7 +207,9 @@ def test_a_comparison_says_what_it_claims(n: int, seed: int, leaning: float) -> 
         rows = [r for r in results.shifts if r.metric == metric and not r.matched]
         groups = [row for row in rows if row.by != OVERALL]
         stands = any(row.claim for row in groups)
-        assert stands == (f"Shown to change in {what} under new" in said)
+        head = results.headline  # which tells of one group alone
+        told = head.kind == "shift" and head.metric == metric and head.by != OVERALL
+        assert stands == (told or f"Shown to change in {what} under new" in said)
         denied = re.search(rf"No group is shown to change in [\w ]*{what}( or| under)", said)
         assert bool(denied) == (bool(groups) and not stands)
 
@@ -238,7 +244,8 @@ def test_an_ablation_says_what_it_claims_and_counts_real_changes(
     said = (*results.summary, *results.not_known)
     counted = [int(m[1]) for text in said if (m := re.match(r"Of (\d+) change", text))]
     others = changes - {("without", "gun"), ("without", "knife")}
-    assert counted == [len(others)]
+    # Where the headline is of that change, it says how many differences were tested.
+    assert counted == [len(others)] or (not counted and results.headline.kind == "change")
     assert {row.wordings for row in results.wordings if row.kind == "template"} == {2}
     assert {row.kind for row in results.wordings} == {
         *("template", "article"), *(["synonym"] if real else [])

@@ -24,9 +24,9 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.ablation_sentences import (
     carried_sentences,
     held_out_sentences,
-    largest_move_sentences,
+    largest_move_findings,
 )
-from audit.results.finding import Finding, claims_first
+from audit.results.finding import Finding
 from audit.results.formatting import moved
 from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift, records
@@ -188,6 +188,7 @@ def test_the_most_certain_claim_by_category_is_said_with_its_counts() -> None:
             "Under small, by race, Black is flagged as egregious/non-human more often than all "
             "others: 14 of 100 against 22 of 600 (the strongest of 2 such claims).",
             claimed=True,
+            rows=(rows[0],),
         )
     ]
     same = [row.model_copy(update={"policy": "other"}) for row in rows]
@@ -197,11 +198,6 @@ def test_the_most_certain_claim_by_category_is_said_with_its_counts() -> None:
     assert len(list(strongest_claims(["small"], rows, benign=False))) == 2
     flags = [rows[0].model_copy(update={"metric": FLAG}), rows[0]]
     assert not list(strongest_claims(["small"], flags, benign=True))
-
-
-def test_claims_come_before_what_is_not_shown() -> None:
-    found = [Finding("no", claimed=False), Finding("one", claimed=True), Finding("two", True)]
-    assert claims_first(found) == ["one", "two", "no"]
 
 
 def _shift(metric: str, group: str, entered: int, left: int, **changes: Any) -> Shift:
@@ -311,7 +307,7 @@ def _ablation(change: str, entered: int, left: int, **changes: Any) -> Ablation:
 
 def test_the_largest_move_of_many_has_an_interval_for_all_of_them() -> None:
     rows = [_ablation(str(i), 0, 10 + i % 3, claim=True) for i in range(30)]
-    [text] = largest_move_sentences(POLICY, rows)
+    [(text, *_)] = largest_move_findings(POLICY, rows)
     low, high = paired_difference(0, 12, 500, simultaneous(0.95, 30))
     bounds = f"[{1e4 * low:,.0f} to {1e4 * high:+,.0f}]".replace("-", "−")
     assert text == (
@@ -321,11 +317,11 @@ def test_the_largest_move_of_many_has_an_interval_for_all_of_them() -> None:
         "of many looks larger than it is."
     )
     assert f"[{1e4 * paired_difference(0, 12, 500).low:,.0f}" not in text
-    [still] = largest_move_sentences(POLICY, [_ablation("a", 0, 0), _ablation("b", 0, 0)])
+    [(still, *_)] = largest_move_findings(POLICY, [_ablation("a", 0, 0), _ablation("b", 0, 0)])
     assert "none lets an image come to be flagged or no longer be" in still
-    [one] = largest_move_sentences(POLICY, [_ablation("a", 0, 3, n=20)])
+    [(one, *_)] = largest_move_findings(POLICY, [_ablation("a", 0, 3, n=20)])
     assert one.endswith("0 come to be flagged and 3 no longer are, too few images for a claim.")
-    assert not list(largest_move_sentences(POLICY, []))
+    assert not list(largest_move_findings(POLICY, []))
 
 
 def _half(half: Any, entered: int, left: int) -> SplitHalf:
@@ -377,7 +373,7 @@ def test_the_largest_of_many_equal_moves_lies_in_its_interval_and_looks_larger(
     for _ in range(draws):
         moves = rng.multinomial(n, [entered, left, 1 - entered - left], searched)[:, :2]
         rows = [_ablation(str(i), int(e), int(o), n=n) for i, (e, o) in enumerate(moves)]
-        [text] = largest_move_sentences(POLICY, rows)
+        [(text, *_)] = largest_move_findings(POLICY, rows)
         low, high = re.findall(r"[−+]?[\d,]+", text.partition("[")[2].partition("]")[0])
         bounds = [int(each.replace("−", "-").replace(",", "")) for each in (low, high)]
         held.append(bounds[0] <= true <= bounds[1])

@@ -30,8 +30,16 @@ from audit.metrics.variants import (
     with_other_articles,
     without_each_label,
 )
+from audit.metrics.wording_gaps import wording_gap_table
 from audit.results import summary
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.ablation_rows import (
+    Ablation,
+    Carried,
+    SplitHalf,
+    Threshold,
+    Wording,
+    WordingGap,
+)
 from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 from audit.results.rows import records
@@ -109,12 +117,14 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     reworded = (
         ablation_wording_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried
     )
+    apart = (wording_gap_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried)
     swept = (threshold_table(each, parts, study.thresholds) for each in assessed.predictions)
     found, changed = assessed.found(*moved)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
+    wording_gaps = records(WordingGap, *apart)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
     sentences = summary.ablate_summary(
-        found["header"], disparities(found), ablations, carried, halves
+        found["header"], disparities(found), ablations, carried, halves, wording_gaps
     )
     return Results(
         kind="ablate",
@@ -123,6 +133,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         carried=carried,
         split_halves=tuple(_halves_of_lowering(halves)),
         wordings=records(Wording, *reworded),
+        wording_gaps=wording_gaps,
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
         **found,

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.ablation_sentences import (
     carried_sentences,
     held_out_sentences,
     largest_move_sentences,
+    wording_gap_sentences,
 )
 from audit.results.finding import Finding, claims_first
 from audit.results.formatting import images, of_10000
@@ -101,6 +102,7 @@ def ablate_summary(
     ablations: Sequence[Ablation],
     carried: Sequence[Carried],
     halves: Sequence[SplitHalf],
+    wording_gaps: Sequence[WordingGap] = (),
 ) -> Iterator[str]:
     """Yields what is claimed, which label carries the flags, and which change moves them most.
 
@@ -111,6 +113,7 @@ def ablate_summary(
         yield flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
         yield from carried_sentences(row for row in carried if row.policy == policy.name)
         yield from held_out_sentences([half for half in halves if half.policy == policy.name])
+        yield from wording_gap_sentences(row for row in wording_gaps if row.policy == policy.name)
         yield from largest_move_sentences(policy, ablations)
 
 

@@ -102,7 +102,7 @@ def ablate_summary(
     ablations: Sequence[Ablation],
     carried: Sequence[Carried],
     halves: Sequence[SplitHalf],
-    wording_gaps: Sequence[WordingGap] = (),
+    wording_gaps: Sequence[WordingGap],
 ) -> Iterator[str]:
     """Yields what is claimed, which label carries the flags, and which change moves them most.
 

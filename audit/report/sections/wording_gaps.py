@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from audit.report.blocks import Block, Figure, Heading, Table, paragraph, side_by_side, table
+from audit.report.blocks import Block, Figure, Heading, paragraph, side_by_side, table
 from audit.report.cells import Cell, head, marked_line, number, stacked
 from audit.report.grouping import grouped
 from audit.report.inline import Code, Line, Name, Tag
@@ -40,27 +40,35 @@ def wording_gaps_section(results: Results) -> Iterator[Block]:
         return
     yield Heading("Gaps between groups over all wordings")
     yield paragraph(
-        "One wording is a sample of one: as many as were tried say how far a gap moves with the "
-        "wording. The mean gap has an interval over wordings as well as images, as if the tried "
-        "wordings were drawn from many like them; for these wordings alone it is narrower. All "
-        "pairs of a sensitive feature hold together. The last column says how much of the "
-        "variance of the mean is the wordings'. The interval claims nothing by itself. Here stand "
+        "One wording is a sample of one. The mean gap over all that were tried has an interval "
+        "over wordings as well as images, as if these wordings were drawn from many like them; "
+        "for exactly these it is narrower. The intervals of all pairs of a sensitive feature hold "
+        "together, and claim nothing by themselves. The last column says how much of the variance "
+        "of the mean is the wordings'. Here stand "
         f"the widest {_DRAWN} pairs of each kind; all pairs, and each group against all others, "
         "are in ",
         Code("wording_gaps.csv"),
         ".",
     )
     for i, (policy, of_policy) in enumerate(grouped(shown, lambda row: row.policy).items()):
-        for kind, rows in grouped(of_policy, lambda row: row.kind).items():
-            name = f"{_KINDS[kind]}, {policy_title(results, policy)}"
-            widest = sorted(rows, key=lambda row: -(row.mean or 0.0))[:_DRAWN]
-            svg = wording_ranges(widest, key=f"wording-ranges-{kind}-{i}", title=name)
-            yield from side_by_side([Figure(svg, f"{name}: the widest pairs")])
-            yield _wording_gaps_table(f"{name}: the widest pairs", widest)
+        widest = {
+            f"{_KINDS[kind]}, {policy_title(results, policy)}: the widest pairs": _widest(rows)
+            for kind, rows in grouped(of_policy, lambda row: row.kind).items()
+        }
+        yield from side_by_side(_wording_gaps_figures(widest, i))
+        for name, rows in widest.items():
+            yield table(name, _COLUMNS, map(_wording_gap_cells, rows))
 
 
-def _wording_gaps_table(caption: str, rows: Sequence[WordingGap]) -> Table:
-    return table(caption, _COLUMNS, map(_wording_gap_cells, rows))
+def _widest(rows: Sequence[WordingGap]) -> list[WordingGap]:
+    return sorted(rows, key=lambda row: -(row.mean or 0.0))[:_DRAWN]
+
+
+def _wording_gaps_figures(
+    widest: Mapping[str, Sequence[WordingGap]], place: int
+) -> Iterator[Figure]:
+    for i, (name, rows) in enumerate(widest.items()):
+        yield Figure(wording_ranges(rows, key=f"wording-ranges-{place}-{i}", title=name), name)
 
 
 def _wording_gap_cells(row: WordingGap) -> list[Cell]:
@@ -69,7 +77,7 @@ def _wording_gap_cells(row: WordingGap) -> list[Cell]:
     if row.undefined is not None:
         mean, beside = (points(row.mean),), (Tag(row.undefined, "few"),)
     return [
-        head(row.group, Name(f"against {row.reference}")),
+        head(row.group, Name(f"against {row.reference}"), row.by),
         number(points(row.own)),
         stacked((points(row.lowest), " to ", points(row.highest))),
         stacked(mean, marked_line(beside, row.support)),

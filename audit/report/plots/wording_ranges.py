@@ -23,7 +23,7 @@ def wording_ranges(gaps: Sequence[WordingGap], *, key: str, title: str) -> str:
     """Returns a plot of mean gaps over the wordings of one kind.
 
     Args:
-        gaps: one of each pair of groups, each with a mean.
+        gaps: one of each pair of groups, each with an interval over wordings.
         key: the figure's own id.
         title: what it is.
     """
@@ -49,9 +49,8 @@ def wording_ranges(gaps: Sequence[WordingGap], *, key: str, title: str) -> str:
 def _draw_wording_range(axes: Any, gap: WordingGap, place: int) -> None:
     places = [place, place]
     axes.plot([gap.lowest, gap.highest], places, **_RANGE, zorder=2)
-    if gap.low is not None:
-        style = "-" if gap.support == "full" else (0, (2, 1.5))
-        axes.plot([gap.low, gap.high], places, color=canvas.BLUE, lw=1.4, ls=style, zorder=3)
+    style = "-" if gap.support == "full" else (0, (2, 1.5))
+    axes.plot([gap.low, gap.high], places, color=canvas.BLUE, lw=1.4, ls=style, zorder=3)
     axes.plot([gap.own], [place], ls="", **_OWN, zorder=4)
     axes.plot([gap.mean], [place], ls="", **_MEAN, zorder=5)
 
@@ -59,8 +58,8 @@ def _draw_wording_range(axes: Any, gap: WordingGap, place: int) -> None:
 def _wording_ranges_in_words(gaps: Sequence[WordingGap]) -> str:
     parts = [
         f"{gap.group} over {gap.reference}: {_points(gap.mean)} points on average, "
-        f"{_points(gap.lowest)} to {_points(gap.highest)} with one wording"
-        + ("" if gap.low is None else f", interval {_points(gap.low)} to {_points(gap.high)}")
+        f"interval {_points(gap.low)} to {_points(gap.high)}, {_points(gap.lowest)} to "
+        f"{_points(gap.highest)} with one wording, {_points(gap.own)} with the policy's own"
         for gap in gaps
     ]
     return "; ".join(parts) + "."

@@ -68,7 +68,9 @@ def _wording_gaps_figures(
     widest: Mapping[str, Sequence[WordingGap]], place: int
 ) -> Iterator[Figure]:
     for i, (name, rows) in enumerate(widest.items()):
-        yield Figure(wording_ranges(rows, key=f"wording-ranges-{place}-{i}", title=name), name)
+        if drawn := [row for row in rows if row.low is not None]:
+            key = f"wording-ranges-{place}-{i}"
+            yield Figure(wording_ranges(drawn, key=key, title=name), name)
 
 
 def _wording_gap_cells(row: WordingGap) -> list[Cell]:

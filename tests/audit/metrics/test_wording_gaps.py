@@ -55,6 +55,10 @@ def _flags(w: int, seed: int = 1) -> Marks:
     return np.asarray(leaning > 1.2 - 0.3 * CODES.codes[:, np.newaxis])
 
 
+def _alone(flags: Marks) -> CrossedCounts:
+    return CrossedCounts.of(flags, np.zeros(len(flags), np.intp), 1)
+
+
 def _rows(table: pd.DataFrame, comparison: str) -> tuple[Any, ...]:
     return records(WordingGap, table[table["comparison"] == comparison])
 
@@ -81,8 +85,7 @@ def test_each_pair_has_its_mean_gap_and_an_interval_that_holds_with_the_others()
             assert {row.low, row.high, row.images_low, row.of_wordings} == {None}
             continue
         # Three pairs have support, and hold together.
-        sides = (CrossedCounts.of(each, np.zeros(len(each), np.intp), 1) for each in (one, two))
-        found = crossed_gaps(*sides, simultaneous(0.95, 3))
+        found = crossed_gaps(_alone(one), _alone(two), simultaneous(0.95, 3))
         assert (row.low, row.high) == pytest.approx(tuple(end[0] for end in found.over_both))
         assert (row.images_low, row.images_high) == pytest.approx(
             tuple(end[0] for end in found.over_images)
@@ -169,7 +172,7 @@ def test_a_real_gap_is_not_what_one_word_says() -> None:
     )
     shown = [100 * each for each in (row.own, row.lowest, row.mean, row.highest)]
     assert shown == pytest.approx([1.2, 1.2, 23.0, 68.1], abs=0.05)
-    # Over images alone it seems to be there; over words like these it may be none.
+    # Over images alone it seems to be there; over words like these it may be 0.
     assert (row.images_low, row.images_high) == pytest.approx((0.122, 0.328), abs=5e-4)
     assert (row.low, row.high) == pytest.approx((-0.143, 0.676), abs=5e-4)
     assert row.of_wordings == pytest.approx(0.85, abs=0.005)

@@ -127,7 +127,7 @@ ORDER = {
         commands
         __main__
     """,
-    "audit.statistics": "intervals | support\n exact_shares | significance",
+    "audit.statistics": "intervals | support\n crossed | exact_shares | significance",
     "audit.datasets": """
         image_references | spelling
         dataset
@@ -151,6 +151,7 @@ ORDER = {
         thresholds | rates | flow
         chance | disparity | power | shift
         ablation | claims
+        wording_gaps
     """,
     "audit.results": """
         rows | formatting
@@ -174,9 +175,10 @@ ORDER = {
     """,
     "audit.report.plots": """
         canvas
-        alluvial | bars | dumbbell | forest | heatmap | threshold_curves
+        alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
     """,
-    "audit.report.sections": "ablation | flagged | flows | frameworks | gaps | labels | method"
+    "audit.report.sections": "wording_gaps\n"
+    " ablation | flagged | flows | frameworks | gaps | labels | method"
     " | power | sensitivity | shifts",
     "audit.audits": "assessment\n subject\n run | gate | compare | ablate",
     "audit.commands": """

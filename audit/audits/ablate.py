@@ -30,8 +30,16 @@ from audit.metrics.variants import (
     with_other_articles,
     without_each_label,
 )
+from audit.metrics.wording_gaps import wording_gap_table
 from audit.results import summary
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.ablation_rows import (
+    Ablation,
+    Carried,
+    SplitHalf,
+    Threshold,
+    Wording,
+    WordingGap,
+)
 from audit.results.results import Results
 from audit.results.rows import records
 from moderation.policy import Label, Policy
@@ -108,12 +116,14 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     reworded = (
         ablation_wording_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried
     )
+    apart = (wording_gap_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried)
     swept = (threshold_table(each, parts, study.thresholds) for each in assessed.predictions)
     found, changed = assessed.found(*moved)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
+    wording_gaps = records(WordingGap, *apart)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
     findings = summary.ablate_findings(
-        found["header"], disparities(found), ablations, carried, halves
+        found["header"], disparities(found), ablations, carried, halves, wording_gaps
     )
     return Results(
         kind="ablate",
@@ -121,6 +131,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         carried=carried,
         split_halves=tuple(_halves_of_lowering(halves)),
         wordings=records(Wording, *reworded),
+        wording_gaps=wording_gaps,
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
         **words(found, findings, ablations=ablations),

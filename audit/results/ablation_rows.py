@@ -90,6 +90,32 @@ class Wording(Record):
     support: Support
 
 
+class WordingGap(Record):
+    """How far two groups lie apart in the share flagged, over all wordings of a kind."""
+
+    policy: str
+    kind: Literal["template", "article", "synonym"]
+    by: str
+    comparison: Literal["between_groups", "to_others"]
+    group: str
+    n: int
+    reference: str
+    reference_n: int
+    wordings: int
+    own: Number = Field(description="The gap under the policy's own wording.")
+    lowest: Number
+    mean: Number
+    highest: Number
+    low: Number = Field(description="Of the mean, over wordings as well as images.")
+    high: Number
+    images_low: Number = Field(description="Of the mean, for exactly these wordings.")
+    images_high: Number
+    of_wordings: Number = Field(description="Share of the mean's variance that is the wordings'.")
+    together: int = Field(description="How many such intervals hold together.")
+    undefined: str | None = Field(description="Why low and high are undefined, where they are.")
+    support: Support
+
+
 class Threshold(Record):
     """A group's flag rate if every label that flags had this one threshold."""
 

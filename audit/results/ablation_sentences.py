@@ -6,12 +6,26 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.finding import CORRECTED, Finding
-from audit.results.formatting import images, moved, net_of_10000, percent
+from audit.results.formatting import (
+    images,
+    moved,
+    net_of_10000,
+    of_10000,
+    percent,
+    signed_of_10000,
+)
 from audit.results.results import PolicyRecord
 from audit.statistics.intervals import LEVEL, paired_difference, simultaneous
 from audit.statistics.support import SUPPRESSED_BELOW
+
+#: What wordings of a kind are called.
+_WORDINGS = {
+    "template": "templates",
+    "article": "uses of articles",
+    "synonym": "wordings of labels",
+}
 
 
 def carried_sentences(carried: Iterable[Carried]) -> Iterator[str]:
@@ -54,6 +68,30 @@ def _none_lowers(chosen: SplitHalf) -> str:
 
 def _changes(count: int) -> str:
     return f"{count:,} change{'' if count == 1 else 's'}"
+
+
+def wording_gap_findings(gaps: Iterable[WordingGap]) -> Iterator[Finding]:
+    """Yields for each kind of wording which two groups' mean gap over wordings is widest."""
+    widest: dict[str, WordingGap] = {}
+    for row in gaps:
+        if row.comparison == "between_groups" and row.mean and row.low is not None:
+            top = widest.setdefault(row.kind, row)
+            widest[row.kind] = max(top, row, key=lambda gap: gap.mean or 0.0)
+    for row in widest.values():
+        yield Finding(_widest_wording_gap(row), claimed=(row.low or 0.0) > 0)
+
+
+def _widest_wording_gap(row: WordingGap) -> str:
+    ends = (row.low, row.high, row.lowest, row.highest)
+    low, high, lowest, highest = (signed_of_10000(end or 0.0) for end in ends)
+    held = f", for all {row.together} pairs together" if row.together > 1 else ""
+    none = "" if (row.low or 0.0) > 0 else ", so none is shown"
+    return (
+        f"Over {row.wordings} {_WORDINGS[row.kind]}, the mean gap by {row.by} in the share flagged "
+        f"is widest between {row.group} and {row.reference}: {of_10000(row.mean)} of every 10,000 "
+        f"[{low} to {high}, over wordings as well as images{held}]{none}; with one of them it is "
+        f"anything from {lowest} to {highest}."
+    )
 
 
 def largest_move_findings(policy: PolicyRecord, ablations: Iterable[Ablation]) -> Iterator[Finding]:

@@ -55,12 +55,13 @@ def net_of_10000(net: float | None, low: float | None, high: float | None) -> st
     """Formats a change of a rate, with its interval, as how many more or fewer of 10,000 images."""
     if net is None or low is None or high is None:
         return "an unknown change"
-    bounds = f"[{_signed_of_10000(low)} to {_signed_of_10000(high)}]"
+    bounds = f"[{signed_of_10000(low)} to {signed_of_10000(high)}]"
     if not net:
         return f"no net change {bounds}"
     return f"{of_10000(abs(net))} {'more' if net > 0 else 'fewer'} of every 10,000 {bounds}"
 
 
-def _signed_of_10000(share: float) -> str:
+def signed_of_10000(share: float) -> str:
+    """Formats a change of a rate as how many more or fewer of 10,000 images: +120, −7, 0."""
     text = f"{share * 10_000:+,.0f}"
     return "0" if text in ("+0", "-0") else text.replace("-", "−")

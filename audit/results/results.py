@@ -9,7 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording, WordingGap
 from audit.results.finding import Headline
 from audit.results.rows import (
     Agreement,
@@ -165,6 +165,7 @@ class Results(Record):
     carried: tuple[Carried, ...] = ()
     split_halves: tuple[SplitHalf, ...] = ()
     wordings: tuple[Wording, ...] = ()
+    wording_gaps: tuple[WordingGap, ...] = ()
     thresholds: tuple[Threshold, ...] = ()
     skews: tuple[Skew, ...] = ()
     power: tuple[Power, ...] = ()

@@ -8,11 +8,12 @@ from typing import NamedTuple
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.ablation_sentences import (
     carried_sentences,
     held_out_sentences,
     largest_move_findings,
+    wording_gap_findings,
 )
 from audit.results.finding import Finding
 from audit.results.formatting import images, of_10000
@@ -97,6 +98,7 @@ def ablate_findings(
     ablations: Sequence[Ablation],
     carried: Sequence[Carried],
     halves: Sequence[SplitHalf],
+    wording_gaps: Sequence[WordingGap],
 ) -> Iterator[Finding]:
     """Yields what is claimed, which label carries the flags, and which change moves them most.
 
@@ -109,6 +111,7 @@ def ablate_findings(
         of_policy = [half for half in halves if half.policy == policy.name]
         for text in (flagged, *carried_sentences(own), *held_out_sentences(of_policy)):
             yield Finding(text, claimed=True)
+        yield from wording_gap_findings(row for row in wording_gaps if row.policy == policy.name)
         yield from largest_move_findings(policy, ablations)
 
 

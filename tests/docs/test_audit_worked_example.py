@@ -191,6 +191,19 @@ def test_the_wording_moves_the_flags_as_said(ablated: Row) -> None:
     assert f"a mean tau of {race['kendall_tau']:.2f}" in prose_of(MUCH)
 
 
+def test_the_gap_over_templates_is_as_said(ablated: Row) -> None:
+    gap = pick(ablated["wording_gaps"], kind="template", group="20-29", reference="3-9")
+    own, lowest, mean, highest = (
+        f"{100 * gap[key]:.1f}" for key in ("own", "lowest", "mean", "highest")
+    )
+    images = hundredfold(gap["images_low"], gap["images_high"])
+    assert (
+        f"{own} points between 20-29 and 3-9. With one of the nine it is anything from {lowest} to "
+        f"{highest} points, and {mean} on average: {images} for exactly these, and "
+        f"{hundredfold(gap['low'], gap['high'])} over templates like them."
+    ) in prose_of(MUCH)
+
+
 @pytest.fixture(scope="module")
 def compared(clone: Clone) -> Row:
     found = clone.results(command_of(MUCH, 2))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import product
 from typing import Any, Literal
 
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording, WordingGap
 from audit.results.finding import Headline
 from audit.results.results import Results
 from audit.results.rows import (
@@ -260,6 +262,7 @@ def ablated() -> Results:
                     kendall_tau=None if by == "overall" else -0.333, support=support(n))
             for by, group, n in groups()
         ),
+        wording_gaps=tuple(_wording_gaps()),
         thresholds=tuple(_threshold(*row, at) for row in groups() for at in thresholds),
         skews=tuple(
             Skew(prompt=f"a photo of {SCRIPT}", by=by, k=100, n=n, desired="equal", max_skew=0.317,
@@ -268,6 +271,23 @@ def ablated() -> Results:
             for by, n in (("race", N), ("age, in years", 12))
         ),
     )  # fmt: skip
+
+
+def _wording_gaps() -> Iterator[WordingGap]:
+    """Yields the gaps of the first race to the others, and those that are undefined."""
+    first, *others = [(by, group, n) for by, group, n in groups() if by == "race" and n]
+    for kind, (by, reference, n) in product(("template", "article"), others):
+        few = support(n) == "suppressed"
+        why = "fewer than 30 images" if few else "fewer than 3 wordings"
+        known = not few and kind == "template"
+        yield WordingGap(
+            policy=POLICIES[0], kind=kind, by=by, comparison="between_groups", group=first[1],
+            n=first[2], reference=reference, reference_n=n, wordings=9 if known else 2, own=0.07,
+            lowest=-0.019, mean=0.056, highest=0.113, low=-0.0123 if known else None,
+            high=0.0987 if known else None, images_low=None if few else 0.021,
+            images_high=None if few else 0.091, of_wordings=0.31 if known else None, together=3,
+            undefined=None if known else why, support=support(n),
+        )  # fmt: skip
 
 
 def _threshold(by: str, group: str, n: int, threshold: float) -> Threshold:

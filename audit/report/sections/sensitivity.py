@@ -32,6 +32,7 @@ from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Name
 from audit.report.names import group_name, policy_title
 from audit.report.plots.threshold_curves import threshold_curves
+from audit.report.sections.wording_gaps import wording_gaps_section
 from audit.report.shown_numbers import (
     bare_percent,
     count,
@@ -53,7 +54,7 @@ _KINDS = {
 
 
 def wording_sensitivity_section(results: Results) -> Iterator[Block]:
-    """Yields the spread of each group's flag rate over wordings."""
+    """Yields the spread of each group's flag rate over wordings, then that of the gaps."""
     shown = [row for row in results.wordings if not is_crossed(row.by)]
     if shown:
         yield paragraph(
@@ -65,6 +66,7 @@ def wording_sensitivity_section(results: Results) -> Iterator[Block]:
     for policy, own in grouped(shown, lambda row: row.policy).items():
         yield _wording_sensitivity_table(policy_title(results, policy), own)
         yield _wording_sensitivity_orders(policy_title(results, policy), own)
+    yield from wording_gaps_section(results)
 
 
 def _wording_sensitivity_table(name: str, rows: Sequence[Wording]) -> Table:

@@ -148,6 +148,21 @@ def test_a_claim_stands_beside_the_p_that_makes_it(compared: Path) -> None:
     assert "| 0.042; in its family 0.032 | **stands** |" in text  # differences
 
 
+def test_a_gap_over_wordings_has_its_interval_or_why_it_has_none(tmp_path: Path) -> None:
+    write_report(SAMPLES["ablate"], tmp_path)
+    text = (tmp_path / "report.md").read_text().replace("\u00a0", " ")
+    assert "+5.60 \\[−1.23, +9.87]; over 9 wordings |" in text
+    assert "| +5.60; _fewer than 3 wordings_ |" in text
+    # Only what has an interval over wordings is drawn.
+    drawn = re.findall(
+        r'<desc id="wording-ranges-[^>]*>([^<]*)', (tmp_path / "report.html").read_text()
+    )
+    assert len(drawn) == 1
+    assert "5.6 points on average, interval −1.2 to 9.9, −1.9 to 11.3 with one wording" in drawn[0]
+    assert "wording_gaps.csv" in text
+    assert (tmp_path / "wording_gaps.csv").is_file()
+
+
 def test_groups_that_tie_are_not_shown_as_the_only_one(tmp_path: Path) -> None:
     [gap, *_] = SAMPLES["compare"].gaps
     rates = [

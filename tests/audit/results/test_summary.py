@@ -20,11 +20,12 @@ from audit.metrics.disparity import (
     widest_gaps,
 )
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
-from audit.results.ablation_rows import Ablation, Carried, SplitHalf
+from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.ablation_sentences import (
     carried_sentences,
     held_out_sentences,
     largest_move_findings,
+    wording_gap_findings,
 )
 from audit.results.finding import Finding
 from audit.results.formatting import moved
@@ -348,6 +349,37 @@ def test_the_half_that_was_held_out_speaks_for_a_change_that_lowers_flags() -> N
         "was tried on (350 images)."
     ]
     assert not list(held_out_sentences([]))
+
+
+def _wording_gap(kind: Any, mean: float, **changes: Any) -> WordingGap:
+    row = WordingGap(
+        policy="small", kind=kind, by="race", comparison="between_groups", group="a", n=100,
+        reference="b", reference_n=100, wordings=9, own=0.04, lowest=-0.019, mean=mean,
+        highest=0.113, low=0.0123, high=0.0987, images_low=0.02, images_high=0.09,
+        of_wordings=0.2, together=21, undefined=None, support="full",
+    )  # fmt: skip
+    return row.model_copy(update=changes)
+
+
+def test_the_widest_mean_gap_of_each_kind_of_wording_is_said_with_its_interval() -> None:
+    rows = [
+        _wording_gap("template", 0.056),
+        _wording_gap("template", 0.04),
+        _wording_gap("template", 0.3, low=None, high=None, undefined="fewer than 30 images"),
+        _wording_gap("template", 0.2, comparison="to_others"),
+        _wording_gap("article", 0.01, low=-0.03, by="gender", wordings=3, together=1),
+        _wording_gap("synonym", 0.0),
+    ]
+    found = list(wording_gap_findings(rows))
+    assert [each.claimed for each in found] == [True, False]
+    assert [each.text for each in found] == [
+        "Over 9 templates, the mean gap by race in the share flagged is widest between a and b: "
+        "560 of every 10,000 [+123 to +987, over wordings as well as images, for all 21 pairs "
+        "together]; with one of them it is anything from −190 to +1,130.",
+        "Over 3 uses of articles, the mean gap by gender in the share flagged is widest between a "
+        "and b: 100 of every 10,000 [−300 to +987, over wordings as well as images], so none is "
+        "shown; with one of them it is anything from −190 to +1,130.",
+    ]
 
 
 @pytest.mark.parametrize(

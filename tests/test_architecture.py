@@ -118,7 +118,7 @@ ORDER = {
         command
     """,
     "audit": """
-        errors | statistics
+        errors | plurals | statistics
         datasets
         embedding | metrics
         results

@@ -63,12 +63,18 @@ def utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: Any, indent: int | None = None, *, compact: bool = False) -> str:
     r"""Returns JSON that shows the letters of all languages, and escapes invisible characters.
 
     A name that is not UTF-8 keeps its bytes: \udcff stands for the byte ff, as in os.fsdecode. A
-    time is written as its isoformat().
+    time is written as its isoformat(). Compact text has no spaces between values.
     """
-    text = json.dumps(value, indent=indent, ensure_ascii=False, default=datetime.isoformat)
+    text = json.dumps(
+        value,
+        indent=indent,
+        separators=(",", ":") if compact else None,
+        ensure_ascii=False,
+        default=datetime.isoformat,
+    )
     # json escapes what is below a space in texts, so any line break that is left is its own.
     return _UNSEEN.sub(lambda f: f[0] if f[0] == "\n" else json.dumps(f[0])[1:-1], text)

@@ -171,6 +171,7 @@ ORDER = {
         writing
     """,
     "audit.report.plots": """
+        in_words | svg
         canvas
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves
     """,

@@ -8,6 +8,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.report.document import Document
+from audit.report.inline import quoted_line
 from moderation.visible_text import lines
 
 
@@ -22,7 +23,11 @@ def html(document: Document) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters |= {"drawing": Markup, "kind": lambda it: type(it).__name__}
+    environment.filters |= {
+        "drawing": Markup,
+        "kind": lambda it: type(it).__name__,
+        "quoted": quoted_line,
+    }
     template = environment.get_template("page.html.j2")
     return template.render(document=document, numbers=document.numbers())
 

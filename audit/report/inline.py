@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
+import re
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Value:
-    """An inline number, or null, of results.json with the text that a reader sees."""
+    """An inline number, or null, exactly as results.json has it, with what a reader sees."""
 
     raw: float | None
     text: str
-
-    @property
-    def json(self) -> str:
-        """The value exactly as results.json writes it."""
-        return json.dumps(self.raw)
 
 
 @dataclass(frozen=True)
@@ -48,5 +43,13 @@ class SectionLink:
     key: str
 
 
+_QUOTED = re.compile(r"`([^`\n]+)`")
+
 Inline = str | Value | Tag | Name | Code | SectionLink
 Line = tuple[Inline, ...]
+
+
+def quoted_line(text: str) -> Line:
+    """Returns a sentence of results.json, in which backticks are around code, as a line."""
+    parts = _QUOTED.split(text)
+    return tuple(Code(part) if i % 2 else part for i, part in enumerate(parts) if part)

@@ -17,7 +17,7 @@ from audit.report.blocks import (
     Terms,
 )
 from audit.report.document import Document
-from audit.report.inline import Code, Inline, Line, SectionLink, Tag, Value
+from audit.report.inline import Code, Inline, Line, SectionLink, Tag, Value, quoted_line
 from audit.results.formatting import escaped
 from moderation.visible_text import lines
 
@@ -28,9 +28,10 @@ def markdown(document: Document) -> str:
     """Returns the Markdown of a document."""
     numbers = document.numbers()
     parts = [f"# {escaped(document.title)}"]
-    parts += [escaped(text) for text in document.summary[:1]]
-    if document.summary[1:]:
-        parts.append("\n".join(f"- {escaped(text)}" for text in document.summary[1:]))
+    said = [_markdown_line(quoted_line(text), numbers) for text in document.summary]
+    parts += said[:1]
+    if said[1:]:
+        parts.append("\n".join(f"- {text}" for text in said[1:]))
     tiles = ((tile.name, (*tile.number, " (", *tile.beside, ")")) for tile in document.tiles)
     parts.append("\n".join(f"- {escaped(name)}: {_markdown_line(t, numbers)}" for name, t in tiles))
     for section in document.sections:

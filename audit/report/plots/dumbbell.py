@@ -11,7 +11,7 @@ from audit.report.plots import canvas
 from audit.report.shown_numbers import minus, points
 from audit.results.rows import Shift
 
-_LINE, _FRAME = 21.0, 98.0
+_LINE, _FRAME = 22.0, 88.0
 
 #: A ring, and a square that fits into it, so that both are seen where nothing changed.
 _BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "w", "mec": canvas.BLUE}
@@ -28,14 +28,18 @@ def dumbbell(shifts: Sequence[Shift], *, before: str, after: str, key: str, titl
         key: the figure's own id.
         title: what it is.
     """
-    with canvas.sheet(_FRAME + _LINE * len(shifts)) as figure:
+    names = [canvas.wrapped(shift.group, 18) for shift in shifts]
+    called = [canvas.wrapped(policy, 42) for policy in (before, after)]
+    line = max(_LINE, canvas.LEADING * canvas.most_lines(names) + 6)
+    legend = canvas.LEADING * ("\n".join(called).count("\n") + 1)
+    with canvas.sheet(_FRAME + line * len(shifts) + legend) as figure:
         axes = figure.add_subplot()
         for place, shift in enumerate(shifts):
             _draw_dumbbell(axes, shift, place)
-        _finish_dumbbells(axes, shifts)
+        _finish_dumbbells(axes, shifts, names)
         handles = [
-            Line2D([], [], label=canvas.short(before, 46), ls="", **_BEFORE),
-            Line2D([], [], label=canvas.short(after, 46), ls="", **_AFTER),
+            Line2D([], [], label=name, ls="", **mark)
+            for name, mark in zip(called, (_BEFORE, _AFTER), strict=True)
         ]
         above = "outside upper left"
         figure.legend(handles=handles, loc=above, handletextpad=0.2, labelspacing=0.3)
@@ -65,12 +69,12 @@ def _draw_dumbbell(axes: Any, shift: Shift, place: int) -> None:
     )
 
 
-def _finish_dumbbells(axes: Any, shifts: Sequence[Shift]) -> None:
-    axes.set_yticks(range(len(shifts)), [canvas.short(shift.group, 19) for shift in shifts])
+def _finish_dumbbells(axes: Any, shifts: Sequence[Shift], names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
     axes.set_xlim(0, max(rates, default=1) * 1.06)
-    axes.set_xlabel("% flagged; net change in points at the right", loc="right")
+    axes.set_xlabel("% flagged; at the right,\nthe net change in points", loc="right")
     canvas.lined_axes(axes, grid="both")
 
 

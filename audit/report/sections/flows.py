@@ -107,8 +107,9 @@ def flow_prices_section(results: Results) -> Iterator[Block]:
         for label, own in grouped(rows, lambda row: row.label).items():
             caption = f"What the label {label} took"
             yield _flow_price_table(caption, [row for row in own if not is_crossed(row.by)])
-            if crossed := [row for row in own if is_crossed(row.by)]:
-                yield folded(_flow_price_table(f"{caption}, by intersection", crossed))
+            if crossed := [row for row in own if is_crossed(row.by) and row.captured]:
+                by_intersection = f"{caption}, by intersection, where it took images"
+                yield folded(_flow_price_table(by_intersection, crossed))
 
 
 def _flow_price_table(caption: str, rows: Sequence[Price]) -> Table:

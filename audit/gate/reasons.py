@@ -175,17 +175,21 @@ def left_out_reason(
 def _gaps(counts: GateCounts, group: Sequence[str]) -> list[str]:
     """Returns how many images of groups were left out, and of how many the truth is not known."""
     lost = [
-        "of {} {:,} of {:,} images".format(name, *counts.left_out[name])
+        f"of {name} {_of_images(*counts.left_out[name])}"
         for name in group
         if name in counts.left_out
     ]
     if counts.unplaced:
         lost.append(f"{counted(counts.unplaced, 'image')} whose group is not known")
     untold = [
-        "of {} the truth of {:,} of {:,} images".format(name, *counts.untold[name])
+        f"of {name} the truth of {_of_images(*counts.untold[name])}"
         for name in group
         if name in counts.untold
     ]
     missing = counts.unplaced + sum(counts.left_out.get(name, (0, 0))[0] for name in group)
     said = [f"{' and '.join(lost)} {verb(missing, 'was', 'were')} left out"] if lost else []
     return said + ([f"{' and '.join(untold)} is not known"] if untold else [])
+
+
+def _of_images(part: int, whole: int) -> str:
+    return f"{part:,} of {counted(whole, 'image')}"

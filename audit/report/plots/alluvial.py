@@ -17,6 +17,9 @@ _COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE, canvas.SKY)
 #: Pixels: the columns of labels, the bars beside them, what is between one label and the next.
 _SIDE, _BAR, _GAP = 126.0, 7.0, 5.0
 
+#: How many characters fit beside a bar.
+_WIDTH = 17
+
 #: By label: where its bar begins, and how high it is.
 Spots = dict[str, tuple[float, float]]
 
@@ -58,7 +61,10 @@ def _images_by_alluvial_label(flows: Sequence[Flow], side: int) -> Counter[str]:
 
 
 def _alluvial_line(name: str, count: int) -> str:
-    return canvas.wrapped(f"{name} {count:,}", 17)
+    """Returns a label with its count, which is never cut."""
+    name, number = canvas.wrapped(name, _WIDTH), f"{count:,}"
+    fits = len(name.rpartition("\n")[2]) + len(number) < _WIDTH
+    return f"{name}{' ' if fits else chr(10)}{number}"
 
 
 def _alluvial_room(name: str, count: int, size: float) -> float:

@@ -9,6 +9,7 @@ from matplotlib.patches import Patch
 
 from audit.report.plots import canvas
 from audit.report.plots.in_words import some_names
+from audit.report.shown_numbers import points
 from audit.results.ablation_rows import Ablation
 
 _LINE, _FRAME = 42.0, 90.0
@@ -74,15 +75,15 @@ def _finish_bars(axes: Any, names: Sequence[str]) -> None:
 def _bars_in_words(changes: Sequence[BarPair]) -> str:
     parts = []
     for overall, groups in changes:
-        text = f"{overall.change}: overall {100 * (overall.net or 0):+.2f} points"
+        text = f"{overall.change}: overall {points(overall.net).text} points"
         if groups:
             nets = dict.fromkeys(group.net for group in groups)
             text += f", most for {' and '.join(_moved_in_words(groups, net) for net in nets)}"
         parts.append(text)
-    return "; ".join(parts or ["No change was tried"]).replace("-", "−") + "."
+    return "; ".join(parts or ["No change was tried"]) + "."
 
 
 def _moved_in_words(groups: Sequence[Ablation], net: float | None) -> str:
     named = [group.group for group in groups if group.net == net]
     each = "each " if len(named) > 1 else ""
-    return f"{some_names(named)} ({each}{100 * (net or 0):+.2f})"
+    return f"{some_names(named)} ({each}{points(net).text})"

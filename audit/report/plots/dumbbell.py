@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from audit.report.plots import canvas
-from audit.report.shown_numbers import minus, points
+from audit.report.shown_numbers import points
 from audit.results.rows import Shift
 
 _LINE, _FRAME = 22.0, 88.0
@@ -81,7 +81,7 @@ def _finish_dumbbells(axes: Any, shifts: Sequence[Shift], names: Sequence[str]) 
 def _dumbbells_in_words(shifts: Sequence[Shift], before: str, after: str) -> str:
     parts = [
         f"{shift.group} from {100 * (shift.before or 0):.2f} to {100 * (shift.after or 0):.2f} "
-        f"percent, net {minus(f'{100 * (shift.net or 0):.2f}')} points"
+        f"percent, net {points(shift.net).text} points"
         + (", stands after correction" if shift.claim else "")
         for shift in shifts
         if shift.support != "suppressed" and shift.before is not None and shift.after is not None

@@ -9,11 +9,13 @@ from itertools import pairwise
 from pathlib import Path
 
 import jsonschema
+import matplotlib as mpl
 import pytest
 
 from audit.datasets.dataset import OVERALL
 from audit.report import write_report
 from audit.report.names import group_name
+from audit.report.plots import canvas, heatmap
 from audit.report.shown_numbers import minus, p_value, points, ratio
 from audit.results.formatting import escaped
 from audit.results.results import Results
@@ -315,3 +317,31 @@ def test_what_was_left_out_is_shown_by_group_before_any_figure(compared: Path) -
     markdown = (compared / "report.md").read_text()
     assert said in markdown
     assert markdown.index("Images left out, by group") < markdown.index("Who is flagged")
+
+
+def _contrast(one: str, other: str) -> float:
+    """Returns the contrast of two colours by WCAG 2.2."""
+
+    def luminance(colour: str) -> float:
+        parts = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+        linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    darker, lighter = sorted(map(luminance, (one, other)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_every_text_stands_out_from_what_is_behind_it(compared: Path) -> None:
+    style = (compared / "report.html").read_text()
+    themes = [dict(re.findall(r"--([\w-]+): (#\w{6})", each))
+              for each in re.findall(r":root \{(.*?)\}", style, re.S)]  # fmt: skip
+    assert len(themes) == 3  # light, dark, printed
+    for theme in themes:
+        behind = [theme["paper"], theme["tint"]]
+        inks = [theme[name] for name in ("ink", "quiet", "accent", "claim", "few", "good")]
+        pairs = [(ink, paper) for ink in inks for paper in behind]
+        pairs.append((theme["claim"], theme["claim-tint"]))
+        assert [pair for pair in pairs if _contrast(*pair) < 4.5] == []
+    assert _contrast(canvas.GREY, "#f6f7f8") >= 4.5
+    deepest = mpl.colors.to_hex(mpl.colormaps["Blues"](heatmap._DEEPEST))
+    assert _contrast(canvas.INK, deepest) >= 4.5

@@ -62,9 +62,9 @@ def ablation_section(results: Results) -> Iterator[Block]:
             "Of several that tie, the first is shown and the others are counted. It is picked "
             "after the fact, so its change is biased away from zero, and so is that of the change "
             "that moves most. p is adjusted over all that this report tests; below it is p within "
-            "its family, all changes and all groups of a sensitive feature. Each interval is of one "
-            "change by itself. Changes that change nothing are not counted; they are listed under "
-            "what was not tried."
+            "its family, all changes and all groups of a sensitive feature. Each interval is of "
+            "one change by itself. Changes that change nothing are not counted; they are listed "
+            "under what was not tried."
         )
     policies = grouped(flags, lambda row: row.policy)
     for i, (policy, own) in enumerate(policies.items()):

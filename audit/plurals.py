@@ -8,6 +8,6 @@ def counted(n: int, noun: str, several: str = "") -> str:
     return f"{n:,} {noun}" if n == 1 else f"{n:,} {several or f'{noun}s'}"
 
 
-def verb(n: int, one: str, several: str) -> str:
-    """Returns the verb that a count takes: was, or were."""
+def agreeing(n: int, one: str, several: str) -> str:
+    """Returns the word that agrees with a count: was, or were; it, or them."""
     return one if n == 1 else several

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.datasets.image_references import ParquetImage
 from audit.errors import DatasetError
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 
 #: Up to this many groups that have too few images are named.
 _NAMED = 6
@@ -52,7 +52,7 @@ def balanced_rows(
         named = ", ".join(f"{groups.names[c]} ({groups.sizes[c]:,})" for c in small[:_NAMED])
         more = f" and {len(small) - _NAMED:,} more" if len(small) > _NAMED else ""
         asked = f"{counted(each, 'image')} of each group of {groups.by}"
-        what = f"{asked} {verb(each, 'is', 'are')} asked for, and {named}{more} lack"
+        what = f"{asked} {agreeing(each, 'is', 'are')} asked for, and {named}{more} lack"
         most = int(groups.sizes[there].min()) * len(there)
         remedy = f"Ask for {most:,} at most, for fewer features, or leave such images out first"
         raise DatasetError.of(dataset.source, f"{what} them", remedy)

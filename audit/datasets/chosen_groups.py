@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.errors import DatasetError, RowProblem
-from audit.plurals import counted, verb
+from audit.plurals import agreeing
 
 #: Groups of a sensitive feature, and of an intersection, that nobody named. Of 100, all pairs take
 #: some seconds and 6 MB of report for each policy; of an intersection there are no pairs.
@@ -67,9 +67,8 @@ def _groups_of_default(dataset: Dataset) -> ChosenGroups:
     total = sum(len(part.names) for part in crossed)
     if total > _MOST_TOGETHER:
         notes.append(
-            f"The {counted(len(crossed), 'intersection')} {verb(len(crossed), 'has', 'have')} "
-            f"{total:,} groups together, so the audit does not look at them: name those that "
-            "matter with --by."
+            f"The {len(crossed):,} intersections have {total:,} groups together, so the audit does "
+            "not look at them: name those that matter with --by."
         )
         crossed = []
     return ChosenGroups((whole, *features, *crossed), tuple(notes))
@@ -86,7 +85,7 @@ def _too_many(parts: Sequence[Groups]) -> Iterator[str]:
             remedy += f", or name it with --by {name}"
         yield f"{_many(part)}, so the audit does not look at them{also}: {remedy}."
     if more := len(many[_NOTED:]):
-        have = verb(more, "has", "have")
+        have = agreeing(more, "has", "have")
         yield f"The audit does not look at {more:,} more that {have} as many groups."
 
 

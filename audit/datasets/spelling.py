@@ -13,7 +13,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 
 #: Up to this many values get a note.
 _NOTED = 20
@@ -45,7 +45,7 @@ class Spellings:
             shown = ", ".join(f"{text!a} ({n:,})" for text, n in sorted(ways.items()))
             yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {shown}."
         if more := len(several[_NOTED:]):
-            values = f"{counted(more, 'more value')} {verb(more, 'was', 'were')}"
+            values = f"{counted(more, 'more value')} {agreeing(more, 'was', 'were')}"
             yield f"{values} spelt in several ways, each counted as one."
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from audit.gate.counts import GateCounts
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from audit.results.formatting import percent
 
 _RATIOS = ("ratio", "pass_ratio")
@@ -61,7 +61,7 @@ def _with_number(name: str, counts: GateCounts) -> str:
     said = [f"{counts.too_small[name]:,}"]
     if name in counts.left_out:
         lost, whole = counts.left_out[name]
-        said.append(f"{lost:,} of {whole:,} {verb(lost, 'was', 'were')} left out")
+        said.append(f"{lost:,} of {whole:,} {agreeing(lost, 'was', 'were')} left out")
     if name in counts.untold:
         said.append("the truth of {:,} of {:,} is not known".format(*counts.untold[name]))
     return f"{name} ({'; '.join(said)})"
@@ -187,7 +187,7 @@ def _gaps(counts: GateCounts, group: Sequence[str]) -> list[str]:
         if name in counts.untold
     ]
     missing = counts.unplaced + sum(counts.left_out.get(name, (0, 0))[0] for name in group)
-    said = [f"{' and '.join(lost)} {verb(missing, 'was', 'were')} left out"] if lost else []
+    said = [f"{' and '.join(lost)} {agreeing(missing, 'was', 'were')} left out"] if lost else []
     return said + ([f"{' and '.join(untold)} is not known"] if untold else [])
 
 

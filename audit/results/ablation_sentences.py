@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.finding import CORRECTED
 from audit.results.formatting import images, moved, net_of_10000, percent
@@ -79,7 +79,7 @@ def largest_move_sentences(policy: PolicyRecord, ablations: Iterable[Ablation]) 
         return
     furthest = max(abs(row.net or 0.0) for row in own)
     top, *tied = [row for row in own if abs(row.net or 0.0) == furthest]
-    too = f" (as {verb(len(tied), 'does', 'do')} {len(tied):,} more)" if tied else ""
+    too = f" (as {agreeing(len(tied), 'does', 'do')} {len(tied):,} more)" if tied else ""
     yield (
         f"{of}, `{top.kind} {top.change}` shows the largest net move of the flags{too}; "
         f"{_largest_move(top, len(own))}."

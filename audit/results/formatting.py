@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from moderation.visible_text import lines
 
 #: Characters that Markdown or GitHub read as markup.
@@ -43,7 +43,7 @@ def images(n: int) -> str:
 
 def moved(entered: int, left: int) -> str:
     """Formats how many of some images come to be flagged and how many no longer are."""
-    come, no_longer = verb(entered, "comes", "come"), verb(left, "is", "are")
+    come, no_longer = agreeing(entered, "comes", "come"), agreeing(left, "is", "are")
     return f"{entered:,} {come} to be flagged and {left:,} no longer {no_longer}"
 
 

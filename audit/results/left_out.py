@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.datasets.dataset import CROSS, OVERALL
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from audit.results.formatting import percent
 from audit.results.results import DatasetRecord, GroupRecord
 
@@ -22,7 +22,7 @@ def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
         return
     yield (
         f"{_images_left_out(dataset)}. "
-        f"What {verb(dataset.left_out, 'it', 'they')} would have shown is not known; every figure "
+        f"What {agreeing(dataset.left_out, 'it', 'they')} would have shown is not known; every figure "
         "is of the others."
     )
     for by in left_out_features(dataset):
@@ -46,7 +46,7 @@ def left_out_finding(dataset: DatasetRecord) -> Iterator[str]:
     groups.sort(key=_lost_share, reverse=True)
     unplaced = [(name, dataset.unplaced[name]) for name in by if name in dataset.unplaced]
     unplaced.sort(key=lambda each: -each[1])
-    them = verb(dataset.left_out, "it", "them")
+    them = agreeing(dataset.left_out, "it", "them")
     said = [f"{_images_left_out(dataset)}: no figure is of {them}"]
     if groups:
         parts = [f"{_left_out_group(group)} by {group.by}" for group in groups[:_WORST]]
@@ -75,8 +75,8 @@ def _left_out_group(group: GroupRecord) -> str:
 
 
 def _images_left_out(dataset: DatasetRecord) -> str:
-    noun = verb(dataset.left_out + dataset.n, "image", "images")
-    was = verb(dataset.left_out, "was", "were")
+    noun = agreeing(dataset.left_out + dataset.n, "image", "images")
+    was = agreeing(dataset.left_out, "was", "were")
     return f"{_of_all(dataset.left_out, dataset.n)} {noun} {was} left out"
 
 

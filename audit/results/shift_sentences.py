@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of
 from audit.results.formatting import images, moved, net_of_10000
 from audit.results.rows import CommonImages, Shift
@@ -89,7 +89,7 @@ def common_images_sentences(common: Sequence[CommonImages]) -> Iterator[str]:
         against = max(row.contradicted for row in rows)
         opposite = f" (of {images(against)} another policy says the opposite)" if against else ""
         if shared := rows[0].common:
-            they = verb(shared, "it", "they")
+            they = agreeing(shared, "it", "they")
             known = f"Every policy knows of {images(shared)} that {they} {kind}, and only on these"
             yield f"{known} is that compared: by itself, {alone}{opposite}."
         else:

@@ -9,7 +9,7 @@ import matplotlib as mpl
 from matplotlib.patches import Rectangle
 
 from audit.datasets.dataset import CROSS
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from audit.report.plots import canvas
 from audit.report.plots.in_words import ends_in_words
 from audit.results.rows import Rate
@@ -134,5 +134,5 @@ def _heatmap_in_words(rates: Sequence[Rate]) -> str:
     said = f"{ends[:1].upper()}{ends[1:]}."
     if not few:
         return said
-    cells = f"{counted(few, 'cell')} {verb(few, 'has', 'have')}"
+    cells = f"{counted(few, 'cell')} {agreeing(few, 'has', 'have')}"
     return f"{said} {cells} too few images to show a rate."

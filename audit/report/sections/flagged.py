@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.rates import FLAG
-from audit.plurals import counted, verb
+from audit.plurals import agreeing, counted
 from audit.report.blocks import (
     Beside,
     Block,
@@ -173,7 +173,7 @@ def _flagged_intersection_blocks(
     caption = f"Share flagged by {by}"
     if with_data < _FEWEST_CELLS:
         yield paragraph(
-            f"{with_data:,} of {counted(groups, 'group')} {verb(with_data, 'has', 'have')} "
+            f"{with_data:,} of {counted(groups, 'group')} {agreeing(with_data, 'has', 'have')} "
             f"{SUPPRESSED_BELOW} images or more: too few for a map."
         )
         if shown:

@@ -44,7 +44,8 @@ def labels_section(results: Results) -> Iterator[Block]:
         )
         if many and (differing := [rows[i] for i in ids if _label_differs(policies, i)]):
             yield table("Labels that differ", columns, differing)
-    yield folded(every, f"All {counted(len(rows), 'label')}") if many else every
+    named = f"All {counted(len(rows), 'label')}"
+    yield folded(every, named, in_markdown=True) if many else every
     for policy in policies:
         yield _label_templates(results, policy)
 

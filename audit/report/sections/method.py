@@ -71,7 +71,7 @@ def method_left_out_section(results: Results) -> Iterator[Block]:
             rows.append((head("not known", by), number(count(unplaced)), words("")))
     shown = table("Images left out, by group", ("Group", "Left out", "Kept"), rows)
     if rows:
-        yield folded(shown) if len(rows) > _UNFOLDED else shown
+        yield folded(shown, in_markdown=True) if len(rows) > _UNFOLDED else shown
 
 
 def method_facts_section(results: Results) -> Iterator[Block]:

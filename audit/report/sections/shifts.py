@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.plurals import counted
 from audit.report.blocks import (
     Block,
     Figure,
@@ -80,9 +81,11 @@ def _shift_blocks(results: Results, rows: Sequence[Shift], key: str) -> Iterator
             yield _shift_table("Share flagged: overall and by sensitive feature", main)
         crossed = [row for row in flags if is_crossed(row.by)]
         if moved := [row for row in crossed if row.entered + row.left or row.claim]:
-            caption = "Share flagged by intersection, where images changed"
+            caption = "Share flagged by intersection, where images changed (shifts.csv has all)"
             summary = f"By intersection: {len(moved):,} of {len(crossed):,} in which images changed"
             yield folded(_shift_table(caption, moved), summary)
+        elif crossed:
+            yield paragraph(f"No image changed in any of {counted(len(crossed), 'intersection')}.")
         metrics = named_metrics(results, (row.metric for row in own if row.metric != FLAG))
         others = [row for row in own if row.metric in metrics and row.metric not in _KNOWN]
         if others := [r for r in others if r.entered + r.left and not is_crossed(r.by)]:

@@ -23,7 +23,7 @@ from tests.support.sample_results import ablation, bounds, flow, shift
 
 #: FairFace's longest names, some that are hostile, and one that reads as SVG.
 NAMES = ["Latino_Hispanic", "Southeast Asian", "more than 70", "10-19", "Latino_Hispanic × Female"]
-NAMES += [SCRIPT, QUOTES, LONG, 'x="1.2345" id="b" url(#a)']
+NAMES += [SCRIPT, QUOTES, LONG, 'x="1.2345" id="b" url(#a)', "no\uffffcharacter"]
 
 
 def _rate(group: str, count: int, n: int = 100) -> Rate:

@@ -52,6 +52,7 @@ def test_of_many_labels_only_those_that_differ_are_not_folded(tmp_path: Path) ->
     assert [each.text for each in inside if each.attributes["scope"] == "row"] == ["label 0", "new"]
     assert "details" in {each.tag for each in every.path}
     assert "details" not in {each.tag for each in differing.path}
+    assert "| label 19 |" in (tmp_path / "report.md").read_text()  # which has no folds
 
 
 def test_what_stands_in_backticks_is_code_in_every_format(tmp_path: Path) -> None:

@@ -21,9 +21,8 @@ def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
     if not dataset.left_out:
         return
     yield (
-        f"{_images_left_out(dataset)}. "
-        f"What {agreeing(dataset.left_out, 'it', 'they')} would have shown is not known; every figure "
-        "is of the others."
+        f"{_images_left_out(dataset)}. What {agreeing(dataset.left_out, 'it', 'they')} would have "
+        "shown is not known; every figure is of the others."
     )
     for by in left_out_features(dataset):
         groups = [group for group in dataset.groups if group.by == by and group.left_out]

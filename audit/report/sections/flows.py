@@ -108,10 +108,8 @@ def flow_prices_section(results: Results) -> Iterator[Block]:
             caption = f"What the label {label} took"
             yield _flow_price_table(caption, [row for row in own if not is_crossed(row.by)])
             if crossed := [row for row in own if is_crossed(row.by) and row.captured]:
-                by_intersection = (
-                    f"{caption}, by intersection, where it took any (prices.csv has all)"
-                )
-                yield folded(_flow_price_table(by_intersection, crossed))
+                where = "by intersection, where it took any (prices.csv has all)"
+                yield folded(_flow_price_table(f"{caption}, {where}", crossed))
 
 
 def _flow_price_table(caption: str, rows: Sequence[Price]) -> Table:

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from audit.report import write_report
 from tests.support.sample_results import SAMPLES
+from tests.support.waiting import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -60,8 +61,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return (folder / "report.html").as_uri()
 
 
-@pytest.mark.parametrize("width", [400, 1280])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "light"), (400, "dark"), (1280, "light"), (1280, "dark")]
+)
 def test_the_page_fits_and_every_drawing_can_be_read(
     browser: Browser, address: str, width: int, scheme: str
 ) -> None:
@@ -112,5 +114,5 @@ def test_the_keyboard_scrolls_a_wide_table_and_its_focus_is_seen(
     page.evaluate(f"{wide}.focus({{focusVisible: true}})")
     assert page.evaluate(f"getComputedStyle({wide}).outlineStyle") == "solid"
     page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"{wide}.scrollLeft > 0")
+    until(lambda: page.evaluate(f"{wide}.scrollLeft > 0"))
     page.close()

@@ -13,11 +13,11 @@ from datetime import datetime
 from typing import Any
 
 #: Characters that act or have no shape: controls, halves of characters, line separators, formatting
-#: marks, those that Unicode calls ignorable, and blank letters and signs.
+#: marks, those that Unicode calls ignorable or no characters, and blank letters and signs.
 _UNSEEN = re.compile(
     "[\x00-\x1f\x7f-\x9f\xad\u034f\u0600-\u0605\u061c\u06dd\u070f\u0890\u0891\u08e2\u115f\u1160"
     "\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ud800-\udfff"
-    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U000110bd\U000110cd\U00013430-\U0001343f"
+    "\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\ufffe\uffff\U000110bd\U000110cd\U00013430-\U0001343f"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
 
@@ -63,12 +63,18 @@ def utf8(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def json_text(value: Any, indent: int | None = None) -> str:
+def json_text(value: Any, indent: int | None = None, *, compact: bool = False) -> str:
     r"""Returns JSON that shows the letters of all languages, and escapes invisible characters.
 
     A name that is not UTF-8 keeps its bytes: \udcff stands for the byte ff, as in os.fsdecode. A
-    time is written as its isoformat().
+    time is written as its isoformat(). Compact text has no spaces between values.
     """
-    text = json.dumps(value, indent=indent, ensure_ascii=False, default=datetime.isoformat)
+    text = json.dumps(
+        value,
+        indent=indent,
+        separators=(",", ":") if compact else None,
+        ensure_ascii=False,
+        default=datetime.isoformat,
+    )
     # json escapes what is below a space in texts, so any line break that is left is its own.
     return _UNSEEN.sub(lambda f: f[0] if f[0] == "\n" else json.dumps(f[0])[1:-1], text)

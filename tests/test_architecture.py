@@ -118,7 +118,7 @@ ORDER = {
         command
     """,
     "audit": """
-        errors | statistics
+        errors | plurals | statistics
         datasets
         embedding | metrics
         results
@@ -174,6 +174,7 @@ ORDER = {
         writing
     """,
     "audit.report.plots": """
+        in_words | svg
         canvas
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
     """,

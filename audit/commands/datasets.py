@@ -11,6 +11,7 @@ import typer
 
 from audit.commands.options import ReadingOptions
 from audit.errors import AuditError, DatasetError, problem_lines
+from audit.plurals import counted
 from audit.results.formatting import images
 from moderation.commands.command_line import command_group, examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -120,7 +121,8 @@ def balance(
         what = f"cannot be written: {error.strerror}"
         raise AuditError(what, str(out), "Name a file in a folder that is there") from error
     groups = sum(1 for size in sample.groups(features).sizes if size)
-    say(f"{images(len(sample))} in {out}, {len(sample) // groups:,} of each of {groups:,} groups")
+    of_each = f"{len(sample) // groups:,} of each of {counted(groups, 'group')}"
+    say(f"{images(len(sample))} in {out}, {of_each}")
     names = ("image", "id", "y_true", *sample.sensitive_features)
     columns = " ".join(f"--column {shlex.quote(f'{name}={name}')}" for name in names)
     where = f"--images {shlex.quote(str(images_folder(sample)))}"

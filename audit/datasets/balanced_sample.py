@@ -17,6 +17,7 @@ import numpy.typing as npt
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.datasets.image_references import ParquetImage
 from audit.errors import DatasetError
+from audit.plurals import agreeing, counted
 
 #: Up to this many groups that have too few images are named.
 _NAMED = 6
@@ -43,13 +44,15 @@ def balanced_rows(
     there = np.flatnonzero(groups.sizes)
     each = int(groups.sizes[there].min()) if n is None else n // len(there)
     if each == 0:
-        what = f"{groups.by} has {len(there):,} groups, and {n:,} images cannot hold one of each"
+        asked = counted(n or 0, "image")
+        what = f"{groups.by} has {len(there):,} groups, and {asked} cannot hold one of each"
         raise DatasetError.of(dataset.source, what, f"Ask for {len(there):,} or more")
     small = [code for code in there if groups.sizes[code] < each]
     if small:
         named = ", ".join(f"{groups.names[c]} ({groups.sizes[c]:,})" for c in small[:_NAMED])
         more = f" and {len(small) - _NAMED:,} more" if len(small) > _NAMED else ""
-        what = f"{each:,} images of each group of {groups.by} are asked for, and {named}{more} lack"
+        asked = f"{counted(each, 'image')} of each group of {groups.by}"
+        what = f"{asked} {agreeing(each, 'is', 'are')} asked for, and {named}{more} lack"
         most = int(groups.sizes[there].min()) * len(there)
         remedy = f"Ask for {most:,} at most, for fewer features, or leave such images out first"
         raise DatasetError.of(dataset.source, f"{what} them", remedy)

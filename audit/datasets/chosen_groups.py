@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS, Dataset, Groups
 from audit.errors import DatasetError, RowProblem
+from audit.plurals import agreeing
 
 #: Groups of a sensitive feature, and of an intersection, that nobody named. Of 100, all pairs take
 #: some seconds and 6 MB of report for each policy; of an intersection there are no pairs.
@@ -84,7 +85,8 @@ def _too_many(parts: Sequence[Groups]) -> Iterator[str]:
             remedy += f", or name it with --by {name}"
         yield f"{_many(part)}, so the audit does not look at them{also}: {remedy}."
     if more := len(many[_NOTED:]):
-        yield f"The audit does not look at {more:,} more that have as many groups."
+        have = agreeing(more, "has", "have")
+        yield f"The audit does not look at {more:,} more that {have} as many groups."
 
 
 def _most(part: Groups) -> int:

@@ -9,6 +9,7 @@ from math import prod
 from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS, Dataset
+from audit.plurals import agreeing, counted
 from audit.statistics.support import INDICATIVE_BELOW, SUPPRESSED_BELOW
 
 #: A sensitive feature is called balanced up to this ratio of its largest group to its smallest.
@@ -120,4 +121,4 @@ def coverage(dataset: Dataset, by: tuple[str, ...]) -> Coverage:
 
 def _count_of_groups(count: int) -> str:
     """Returns a number of groups as a warning of `Coverage` begins with it."""
-    return "1 group has" if count == 1 else f"{count} groups have"
+    return f"{counted(count, 'group')} {agreeing(count, 'has', 'have')}"

@@ -13,6 +13,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+from audit.plurals import agreeing, counted
+
 #: Up to this many values get a note.
 _NOTED = 20
 
@@ -43,7 +45,8 @@ class Spellings:
             shown = ", ".join(f"{text!a} ({n:,})" for text, n in sorted(ways.items()))
             yield f"{column} {value} was spelt in {len(ways)} ways, counted as one: {shown}."
         if more := len(several[_NOTED:]):
-            yield f"{more:,} more values were spelt in several ways, each counted as one."
+            values = f"{counted(more, 'more value')} {agreeing(more, 'was', 'were')}"
+            yield f"{values} spelt in several ways, each counted as one."
 
 
 def alike_spellings(values: Iterable[str]) -> tuple[str, str] | None:

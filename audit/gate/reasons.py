@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from audit.gate.counts import GateCounts
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.plurals import agreeing, counted
 from audit.results.formatting import percent
 
 _RATIOS = ("ratio", "pass_ratio")
@@ -47,7 +48,7 @@ def too_few_reason(metric: str, counts: GateCounts) -> str:
     """Says which groups have too few images, how many, and what is missing of them; or nothing."""
     if not counts.too_small:
         return ""
-    groups = some_named([_with_number(name, counts) for name in counts.too_small], "groups")
+    groups = some_named([_with_number(name, counts) for name in counts.too_small])
     return (
         f"too few images of {groups}{_COUNTED.get(metric, '')}: min_group_size asks for "
         f"{counts.needed:,} of each. Add images of them, or name them in ignored_groups"
@@ -59,15 +60,17 @@ def _with_number(name: str, counts: GateCounts) -> str:
     """Returns a group that is too small with how many images it has, and could have had."""
     said = [f"{counts.too_small[name]:,}"]
     if name in counts.left_out:
-        said.append("{:,} of {:,} were left out".format(*counts.left_out[name]))
+        lost, whole = counts.left_out[name]
+        said.append(f"{lost:,} of {whole:,} {agreeing(lost, 'was', 'were')} left out")
     if name in counts.untold:
         said.append("the truth of {:,} of {:,} is not known".format(*counts.untold[name]))
     return f"{name} ({'; '.join(said)})"
 
 
-def some_named(names: Sequence[str], of: str) -> str:
+def some_named(names: Sequence[str], noun: str = "group", several: str = "") -> str:
     """Returns the first few names, and the number of the others: there may be hundreds."""
-    more = f" and {len(names) - _NAMED:,} other {of}" if len(names) > _NAMED else ""
+    others = counted(len(names) - _NAMED, f"other {noun}", several and f"other {several}")
+    more = f" and {others}" if len(names) > _NAMED else ""
     return ", ".join(names[:_NAMED]) + more
 
 
@@ -85,7 +88,7 @@ def no_groups_reason(limit: str, counts: GateCounts) -> str:
 def too_near_reason(counts: GateCounts, group: Sequence[str], *, showable: bool) -> str:
     """Says that a limit lies within an interval, of how many images, and what helps."""
     sizes = dict(zip(counts.names, counts.n.astype(int).tolist(), strict=True))
-    of = " and ".join(f"{sizes[name]:,} images of {name}" for name in group)
+    of = " and ".join(f"{counted(sizes[name], 'image')} of {name}" for name in group)
     gaps = _gaps(counts, group)
     despite = f", and {' and '.join(gaps)}" if gaps else ""
     help_ = f"Add images of {' or '.join(group)}" if showable else "No number of images shows it"
@@ -122,7 +125,7 @@ def unbounded_reason(limit: str, metric: str, counts: GateCounts) -> str:
     *others, last = empty
     named = f"{', '.join(others)} or {last}" if others else last
     if len(empty) > _NAMED:
-        named = some_named(empty, "groups")
+        named = some_named(empty)
     what = f"{every} image of {named} {hit}"
     remedy = "limit gap or worst_group_rate instead"
     if len(empty) > 1:
@@ -159,7 +162,8 @@ def left_out_reason(
         gaps = _gaps(
             counts, [name for name in counts.too_small if name in counts.left_out][:_NAMED]
         )
-        more = f"with them more groups may have {counts.needed} images, and take more for a fail"
+        needed = counted(counts.needed, "image")
+        more = f"with them more groups may have {needed}, and take more for a fail"
         return f"{' and '.join(gaps)}: without them this is a {status}, but {more}. {remedies[0]}"
     span = " to ".join(gate_figure(limit, end) for end in ends)
     return (
@@ -171,16 +175,21 @@ def left_out_reason(
 def _gaps(counts: GateCounts, group: Sequence[str]) -> list[str]:
     """Returns how many images of groups were left out, and of how many the truth is not known."""
     lost = [
-        "of {} {:,} of {:,} images".format(name, *counts.left_out[name])
+        f"of {name} {_of_images(*counts.left_out[name])}"
         for name in group
         if name in counts.left_out
     ]
     if counts.unplaced:
-        lost.append(f"{counts.unplaced:,} images whose group is not known")
+        lost.append(f"{counted(counts.unplaced, 'image')} whose group is not known")
     untold = [
-        "of {} the truth of {:,} of {:,} images".format(name, *counts.untold[name])
+        f"of {name} the truth of {_of_images(*counts.untold[name])}"
         for name in group
         if name in counts.untold
     ]
-    said = [f"{' and '.join(lost)} were left out"] if lost else []
+    missing = counts.unplaced + sum(counts.left_out.get(name, (0, 0))[0] for name in group)
+    said = [f"{' and '.join(lost)} {agreeing(missing, 'was', 'were')} left out"] if lost else []
     return said + ([f"{' and '.join(untold)} is not known"] if untold else [])
+
+
+def _of_images(part: int, whole: int) -> str:
+    return f"{part:,} of {counted(whole, 'image')}"

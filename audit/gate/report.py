@@ -9,7 +9,7 @@ from audit.datasets.dataset import Groups
 from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
 from audit.gate.reasons import gate_figure, gate_interval, gate_level, some_named
-from audit.results.formatting import escaped
+from audit.results.formatting import escaped, images
 from audit.results.results import Header
 from audit.results.rows import null_if_undefined
 from moderation.visible_text import brief, json_text
@@ -110,7 +110,7 @@ class GateReport:
             f"### {_TITLES[self.status]}",
             "",
             f"`{escaped(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
-            f"{escaped(self.limits.metric)} on {dataset.n:,} images of {escaped(dataset.name)}, "
+            f"{escaped(self.limits.metric)} on {images(dataset.n)} of {escaped(dataset.name)}, "
             f"model {escaped(model.id)} ({model.fingerprint}).",
             "",
             "| | limit | by | allowed | nearest to it | value [interval] | smallest n |",
@@ -163,8 +163,8 @@ def _gate_report_no_label(classes: Mapping[str, int]) -> list[str]:
     named = [f"{escaped(brief(name, 100))} (n = {classes[name]:,})" for name in most_first]
     return [
         f"No label means these classes of y_true, so it is not known what the policy should say of "
-        f"them: {some_named(named, 'classes')}. Say what they mean with --truth CLASS=LABEL, or "
-        "CLASS=allow.",
+        f"them: {some_named(named, 'class', 'classes')}. Say what they mean with "
+        "--truth CLASS=LABEL, or CLASS=allow.",
         "",
     ]
 

@@ -64,10 +64,11 @@ class Heading:
 
 @dataclass(frozen=True)
 class Fold:
-    """Blocks that a reader of the page can open; Markdown leaves them out."""
+    """Blocks that a reader of the page can open; Markdown leaves them out if it is not told."""
 
     summary: str
     blocks: tuple[Block, ...]
+    in_markdown: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,9 +87,9 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) 
     return Table(caption, tuple(columns), tuple(tuple(row) for row in rows))
 
 
-def folded(shown: Table, summary: str = "") -> Fold:
+def folded(shown: Table, summary: str = "", *, in_markdown: bool = False) -> Fold:
     """Returns the block of a table that a reader can open, by its caption or a summary."""
-    return Fold(summary or shown.caption, (shown,))
+    return Fold(summary or shown.caption, (shown,), in_markdown)
 
 
 def side_by_side(figures: Iterable[Figure]) -> Iterator[Figures]:

@@ -94,6 +94,8 @@ def size_cell(n: int, support: str) -> Cell:
 
 def adjusted_p_cell(p_report: float | None, p_adjusted: float | None) -> Cell:
     """Returns the p that makes a claim, adjusted over the whole report; and that of its family."""
+    if p_report is None and p_adjusted is None:
+        return number("not tested")
     return stacked((p_value(p_report),), ("in its family ", p_value(p_adjusted)))
 
 

@@ -17,6 +17,7 @@ from audit.report.sections.labels import labels_section
 from audit.report.sections.method import (
     method_facts_section,
     method_files_section,
+    method_left_out_section,
     method_limits_section,
     method_terms_section,
 )
@@ -32,8 +33,7 @@ from audit.results.results import Results
 Make = Callable[[Results], Iterable[Block]]
 
 _FINDINGS: tuple[tuple[str, str, Make], ...] = (
-    ("making", "How this report was made", method_facts_section),
-    ("labels", "What was compared", labels_section),
+    ("missing", "What was left out", method_left_out_section),
     ("flagged", "Who is flagged", flagged_section),
     ("intersections", "Where sensitive features meet", flagged_intersections_section),
     ("gaps", "Gaps between groups", gaps_section),
@@ -48,6 +48,8 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("retrieval", "Whom a prompt ranks first", retrieval_sensitivity_section),
     ("reach", "What this audit could have seen", power_section),
     ("limits", "What this audit cannot say", method_limits_section),
+    ("labels", "What was compared", labels_section),
+    ("making", "How this report was made", method_facts_section),
 )
 
 _METHOD: tuple[tuple[str, str, Make], ...] = (

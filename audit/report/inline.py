@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Value:
-    """An inline number, or null, of results.json with the text that a reader sees."""
+    """An inline number, or null, exactly as results.json has it, with what a reader sees."""
 
     raw: float | None
     text: str
-
-    @property
-    def json(self) -> str:
-        """The value exactly as results.json writes it."""
-        return json.dumps(self.raw)
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,13 @@ def markdown(document: Document) -> str:
     for section in document.sections:
         parts.append(f"## {numbers[section.key][0]}. {escaped(section.title)}")
         parts += _markdown_blocks(section.blocks, numbers)
-        if any(isinstance(block, (Figures, Fold)) for block in section.blocks):
+        if any(map(_is_of_page_alone, section.blocks)):
             parts.append("_The page, report.html, shows more of this._")
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _is_of_page_alone(block: Block) -> bool:
+    return isinstance(block, Figures) or (isinstance(block, Fold) and not block.in_markdown)
 
 
 def _markdown_blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]:
@@ -46,20 +50,22 @@ def _markdown_blocks(blocks: Iterable[Block], numbers: Numbers) -> Iterator[str]
         if isinstance(block, Heading):
             heading = f"### {escaped(block.text)}"
             continue
-        if isinstance(block, (Figures, Fold)):
+        if _is_of_page_alone(block):
             continue
         # All that a heading stands over may be in the page alone.
         if heading:
             yield heading
         heading = ""
-        if isinstance(block, Paragraph):
+        if isinstance(block, Fold):
+            yield from _markdown_blocks(block.blocks, numbers)
+        elif isinstance(block, Paragraph):
             yield _markdown_line(block.parts, numbers)
         elif isinstance(block, Points):
             yield "\n".join(f"- {_markdown_line(item, numbers)}" for item in block.items)
         elif isinstance(block, Terms):
             terms = ((name, _markdown_lines(lines, numbers)) for name, lines in block.items)
             yield "\n".join(f"- **{escaped(name)}**: {text}" for name, text in terms)
-        else:
+        elif isinstance(block, Table | Beside):
             yield _markdown_table(block.table if isinstance(block, Beside) else block, numbers)
 
 

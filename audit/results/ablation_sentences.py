@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
+from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.finding import CORRECTED, Finding
 from audit.results.formatting import (
@@ -35,11 +36,10 @@ def carried_sentences(carried: Iterable[Carried]) -> Iterator[str]:
         if row.n and row.count > (top[row.category].count if row.category in top else 0):
             top[row.category] = row
     for row in top.values():
-        hits = "hit" if row.n == 1 else "hits"
         share = "" if row.n < SUPPRESSED_BELOW else f" ({percent(row.share)})"
         yield (
-            f"In {row.category}, the label {row.label} alone carries {row.count:,} of {row.n:,} "
-            f"{hits}{share}."
+            f"In {row.category}, the label {row.label} alone carries {row.count:,} of "
+            f"{counted(row.n, 'hit')}{share}."
         )
 
 
@@ -51,23 +51,28 @@ def held_out_sentences(halves: Sequence[SplitHalf]) -> Iterator[str]:
             yield _none_lowers(chosen)
             continue
         yield (
-            f"Chosen among {chosen.searched} on one half of the images, `{held.change}` lowers "
-            f"the flags most there; on the other half, of {images(held.n)}, "
+            f"{_chosen(chosen, held)} there; on the other half, of {images(held.n)}, "
             f"{moved(held.entered, held.left)}: "
             f"{net_of_10000(held.net, held.net_low, held.net_high)}."
         )
+
+
+def _chosen(chosen: SplitHalf, held: SplitHalf) -> str:
+    half = "on one half of the images"
+    if chosen.searched == 1:
+        return f"The 1 change that was searched {half}, `{held.change}`, lowers the flags"
+    return f"Chosen among {chosen.searched:,} {half}, `{held.change}` lowers the flags most"
 
 
 def _none_lowers(chosen: SplitHalf) -> str:
     if chosen.searched == 1:
         said, they = "The 1 change that was searched does not lower", "it was"
     else:
-        said, they = f"None of {_changes(chosen.searched)} that were searched lowers", "they were"
+        said, they = (
+            f"None of {counted(chosen.searched, 'change')} that were searched lowers",
+            "they were",
+        )
     return f"{said} the flags on the half of the images that {they} tried on ({images(chosen.n)})."
-
-
-def _changes(count: int) -> str:
-    return f"{count:,} change{'' if count == 1 else 's'}"
 
 
 def wording_gap_findings(gaps: Iterable[WordingGap]) -> Iterator[Finding]:
@@ -106,15 +111,14 @@ def largest_move_findings(policy: PolicyRecord, ablations: Iterable[Ablation]) -
     ]
     if not own:
         return
-    of = f"Of {_changes(len(own))} of other labels and of wording"
+    of = f"Of {counted(len(own), 'change')} of other labels and of wording"
     if not any(row.entered + row.left for row in own):
-        text = f"{of}, none lets an image come to be flagged or no longer be, of {own[0].n:,}."
-        yield Finding(text, claimed=False)
+        text = f"{of}, none lets an image come to be flagged or no longer be, of "
+        yield Finding(f"{text}{images(own[0].n)}.", claimed=False)
         return
     furthest = max(abs(row.net or 0.0) for row in own)
     top, *tied = [row for row in own if abs(row.net or 0.0) == furthest]
-    too = f" (as does {len(tied)} more)" if len(tied) == 1 else ""
-    too = f" (as do {len(tied)} more)" if len(tied) > 1 else too
+    too = f" (as {agreeing(len(tied), 'does', 'do')} {len(tied):,} more)" if tied else ""
     text = (
         f"{of}, `{top.kind} {top.change}` shows the largest net move of the flags{too}; "
         f"{_largest_move(top, len(own))}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from audit.plurals import agreeing, counted
 from moderation.visible_text import lines
 
 #: Characters that Markdown or GitHub read as markup.
@@ -37,12 +38,12 @@ def percent(share: float | None, digits: int = 1) -> str:
 
 def images(n: int) -> str:
     """Formats a number of images: 1 image, 2 images."""
-    return f"{n:,} image{'' if n == 1 else 's'}"
+    return counted(n, "image")
 
 
 def moved(entered: int, left: int) -> str:
     """Formats how many of some images come to be flagged and how many no longer are."""
-    come, no_longer = "comes" if entered == 1 else "come", "is" if left == 1 else "are"
+    come, no_longer = agreeing(entered, "comes", "come"), agreeing(left, "is", "are")
     return f"{entered:,} {come} to be flagged and {left:,} no longer {no_longer}"
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
+from audit.plurals import counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of
 from audit.results.formatting import of_10000, p_text
 from audit.results.rows import Difference, Gap, Rate
@@ -158,7 +159,7 @@ def _named_groups(rates: Sequence[Rate]) -> str:
     named = f"{first.group} ({first.count:,} of {first.n:,})"
     if not others:
         return named
-    return f"{named} and {others:,} other{'' if others == 1 else 's'}"
+    return f"{named} and {counted(others, 'other')}"
 
 
 def _gap_without_difference(groups: _ComparedGroups) -> str:

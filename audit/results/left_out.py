@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.datasets.dataset import CROSS, OVERALL
+from audit.plurals import agreeing, counted
 from audit.results.formatting import percent
 from audit.results.results import DatasetRecord, GroupRecord
 
@@ -20,15 +21,15 @@ def left_out_summary(dataset: DatasetRecord) -> Iterator[str]:
     if not dataset.left_out:
         return
     yield (
-        f"{_of_all(dataset.left_out, dataset.n)} images were left out. "
-        "What they would have shown is not known; every figure is of the others."
+        f"{_images_left_out(dataset)}. What {agreeing(dataset.left_out, 'it', 'they')} would have "
+        "shown is not known; every figure is of the others."
     )
     for by in left_out_features(dataset):
         groups = [group for group in dataset.groups if group.by == by and group.left_out]
         groups.sort(key=_lost_share, reverse=True)
         parts = [_left_out_group(group) for group in groups[:_NAMED]]
         if more := len(groups) - len(parts):
-            parts.append(f"and of {more:,} more groups")
+            parts.append(f"and of {counted(more, 'more group')}")
         if unplaced := dataset.unplaced.get(by, 0):
             parts.append(f"{unplaced:,} whose {by} is not known")
         if parts:
@@ -44,7 +45,8 @@ def left_out_finding(dataset: DatasetRecord) -> Iterator[str]:
     groups.sort(key=_lost_share, reverse=True)
     unplaced = [(name, dataset.unplaced[name]) for name in by if name in dataset.unplaced]
     unplaced.sort(key=lambda each: -each[1])
-    said = [f"{_of_all(dataset.left_out, dataset.n)} images were left out: no figure is of them"]
+    them = agreeing(dataset.left_out, "it", "them")
+    said = [f"{_images_left_out(dataset)}: no figure is of {them}"]
     if groups:
         parts = [f"{_left_out_group(group)} by {group.by}" for group in groups[:_WORST]]
         lead = "these groups lack most" if len(groups) > _WORST else "by group"
@@ -69,6 +71,12 @@ def left_out_features(dataset: DatasetRecord) -> list[str]:
 
 def _left_out_group(group: GroupRecord) -> str:
     return f"{group.group} {_of_all(group.left_out, group.n)}"
+
+
+def _images_left_out(dataset: DatasetRecord) -> str:
+    noun = agreeing(dataset.left_out + dataset.n, "image", "images")
+    was = agreeing(dataset.left_out, "was", "were")
+    return f"{_of_all(dataset.left_out, dataset.n)} {noun} {was} left out"
 
 
 def _of_all(left_out: int, kept: int) -> str:

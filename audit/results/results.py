@@ -175,4 +175,4 @@ class Results(Record):
 
     def to_json(self) -> str:
         """Returns the text of results.json; equal results give equal text."""
-        return json_text(self.model_dump(mode="json"), indent=1) + "\n"
+        return json_text(self.model_dump(mode="json"), compact=True) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence, Set
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.plurals import agreeing, counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of
 from audit.results.formatting import images, moved, net_of_10000
 from audit.results.rows import CommonImages, Shift
@@ -55,7 +56,7 @@ def _shifts_by_group(whole: Shift, shifts: Sequence[Shift]) -> Iterator[str]:
                 f"{row.group} {row.entered:,} and {row.left:,} of {row.n:,}" for row in own[:_NAMED]
             )
             more = len(own) - _NAMED
-            others = f" and {more:,} more group{'' if more == 1 else 's'}" * (more > 0)
+            others = f" and {counted(more, 'more group')}" * (more > 0)
             yield f"By {by}, come and go: {named}{others}."
 
 
@@ -88,7 +89,7 @@ def common_images_sentences(common: Sequence[CommonImages]) -> Iterator[str]:
         against = max(row.contradicted for row in rows)
         opposite = f" (of {images(against)} another policy says the opposite)" if against else ""
         if shared := rows[0].common:
-            they = "it" if shared == 1 else "they"
+            they = agreeing(shared, "it", "they")
             known = f"Every policy knows of {images(shared)} that {they} {kind}, and only on these"
             yield f"{known} is that compared: by itself, {alone}{opposite}."
         else:
@@ -143,7 +144,7 @@ def _changed_groups(claims: Sequence[Shift]) -> str:
         for row in ordered[:_NAMED]
     ]
     more = len(claims) - _NAMED
-    return ", ".join(named) + (f" and {more} more group{'' if more == 1 else 's'}" * (more > 0))
+    return ", ".join(named) + (f" and {counted(more, 'more group')}" * (more > 0))
 
 
 def _strongest_change_in_a_category(

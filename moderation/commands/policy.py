@@ -53,7 +53,8 @@ def lint(
     """
     policies, problems = _read_policies(files, model or load_settings().model)
     for policy in policies:
-        note(f"{policy.id}: valid, version {policy.version}, {len(policy.labels)} labels")
+        labels = f"{len(policy.labels)} label{'s' * (len(policy.labels) != 1)}"
+        note(f"{policy.id}: valid, version {policy.version}, {labels}")
     print_problems(problems, format)
     if problems:
         raise typer.Exit(1)

@@ -72,7 +72,8 @@ class DecisionToReplay:
         try:
             return Policy.model_validate(self.content)
         except ValidationError as error:
-            what = f"its policy cannot be read by this version ({error.error_count()} problems)"
+            problems = f"{error.error_count()} problem{'s' * (error.error_count() != 1)}"
+            what = f"its policy cannot be read by this version ({problems})"
             remedy = "Replay it with the version of evenhand that decided"
             raise LogError(what, self.id, remedy) from error
 

@@ -30,9 +30,9 @@ class _Response(BaseModel):
         try:
             return cls.model_validate(message)
         except ValidationError as error:
-            count = error.error_count()
+            problems = f"{error.error_count()} problem{'s' * (error.error_count() != 1)}"
             raise WorkerError(
-                f"the worker answered in a shape that cannot be read ({count} problems)",
+                f"the worker answered in a shape that cannot be read ({problems})",
                 "response",
                 "Run the same version of evenhand on host and worker",
             ) from error

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 
 from audit.datasets.spelling import composed
 from audit.errors import DatasetError, RowProblem
+from audit.plurals import counted
 
 CSV_SUFFIX, PARQUET_SUFFIX = ".csv", ".parquet"
 
@@ -95,7 +96,7 @@ def _read_csv(path: Path, columns: Collection[str]) -> Annotations:
             rows.append(row)
             whole.append(cells)
         else:
-            what = f"it has {len(cells)} cells, and the header {len(header)}"
+            what = f"it has {counted(len(cells), 'cell')}, and the header {len(header)}"
             remedy = "Put quotes around cells that hold a comma"
             problems.append(RowProblem(str(path), row, what, remedy))
     places = {name: header.index(name) for name in columns}

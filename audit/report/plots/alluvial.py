@@ -13,12 +13,14 @@ from audit.report.plots import canvas
 from audit.results.rows import Flow
 
 _COLOURS = (canvas.BLUE, canvas.ORANGE, canvas.GREEN, canvas.PURPLE, canvas.SKY)
-_HATCHES = ("", "///", "...", "\\\\\\", "xxx")
 
-#: Pixels: the columns of labels, the bars beside them, the smallest height of a label's line.
-_SIDE, _BAR, _LINE = 126.0, 7.0, 14.0
-_TOP, _GAP = 30.0, 5.0
+#: Pixels: the columns of labels, the bars beside them, what is between one label and the next.
+_SIDE, _BAR, _GAP = 126.0, 7.0, 5.0
 
+#: How many characters fit beside a bar.
+_WIDTH = 17
+
+#: By label: where its bar begins, and how high it is.
 Spots = dict[str, tuple[float, float]]
 
 
@@ -33,9 +35,11 @@ def alluvial(flows: Sequence[Flow], *, before: str, after: str, key: str, title:
         title: what it is.
     """
     images = [_images_by_alluvial_label(flows, side) for side in (0, 1)]
-    scale = max(_LINE * max(map(len, images)), 120.0) / (sum(images[0].values()) or 1)
-    spots = [_alluvial_spots(of_side, scale) for of_side in images]
-    height = 12 + max(top + max(size, _LINE) for side in spots for top, size in side.values())
+    heads = [canvas.wrapped(head, 20) for head in (before, after)]
+    top = canvas.LEADING * (canvas.most_lines(heads) + 0.8)
+    scale = max(canvas.LEADING * max(map(len, images)), 120.0) / (sum(images[0].values()) or 1)
+    spots = [_alluvial_spots(of_side, scale, top) for of_side in images]
+    height = 12 + max(map(_alluvial_end, images, spots))
     with canvas.sheet(height) as figure:
         figure.set_layout_engine("none")
         axes = figure.add_axes((0, 0, 1, 1))
@@ -43,7 +47,7 @@ def alluvial(flows: Sequence[Flow], *, before: str, after: str, key: str, title:
         axes.set_ylim(height, 0)
         axes.set_axis_off()
         _draw_alluvial_bands(axes, flows, spots, scale)
-        for side, head in enumerate((before, after)):
+        for side, head in enumerate(heads):
             _draw_alluvial_labels(axes, side, head, images[side], spots[side])
         return canvas.inline_svg(figure, key, title, _alluvial_in_words(flows, before, after))
 
@@ -56,16 +60,34 @@ def _images_by_alluvial_label(flows: Sequence[Flow], side: int) -> Counter[str]:
     return images
 
 
-def _alluvial_spots(images: Mapping[str, int], scale: float) -> Spots:
+def _alluvial_line(name: str, count: int) -> str:
+    """Returns a label with its count, which is never cut."""
+    name, number = canvas.wrapped(name, _WIDTH), f"{count:,}"
+    fits = len(name.rpartition("\n")[2]) + len(number) < _WIDTH
+    return f"{name}{' ' if fits else chr(10)}{number}"
+
+
+def _alluvial_room(name: str, count: int, size: float) -> float:
+    """Returns the height that a label needs, its text or its bar."""
+    return max(size, canvas.LEADING * canvas.most_lines([_alluvial_line(name, count)]))
+
+
+def _alluvial_spots(images: Mapping[str, int], scale: float, top: float) -> Spots:
     """Returns where each label's bar begins and how high it is, so that no two texts touch."""
     spots: Spots = {}
-    top = _TOP
     for name, count in images.items():
         size = scale * count
-        room = max(size, _LINE)
+        room = _alluvial_room(name, count, size)
         spots[name] = (top + (room - size) / 2, size)
         top += room + _GAP
     return spots
+
+
+def _alluvial_end(images: Mapping[str, int], spots: Spots) -> float:
+    """Returns where a column of labels ends."""
+    name = list(images)[-1]
+    top, size = spots[name]
+    return top + (size + _alluvial_room(name, images[name], size)) / 2
 
 
 def _draw_alluvial_bands(
@@ -85,7 +107,6 @@ def _draw_alluvial_bands(
                 _alluvial_band(a, b, size),
                 facecolor=_COLOURS[tone],
                 alpha=0.45,
-                hatch=_HATCHES[tone],
                 edgecolor="white",
                 linewidth=0.4,
             )
@@ -110,12 +131,10 @@ def _draw_alluvial_labels(
     if side:
         edge, bar, text = (canvas.WIDTH - x for x in (edge, bar + _BAR, text))
         outwards, inwards = inwards, outwards
-    head = canvas.short(head, 25)
-    axes.text(edge, 12, head, ha=outwards, va="center", weight="bold", size=canvas.TEXT)
+    axes.text(edge, 4, head, ha=outwards, va="top", weight="bold", size=canvas.TEXT)
     for name, (top, size) in spots.items():
         axes.add_patch(Rectangle((bar, top), _BAR, size, facecolor=canvas.INK, linewidth=0))
-        count = f"{images[name]:,}"
-        line = f"{canvas.short(name, 20 - len(count))} {count}"
+        line = _alluvial_line(name, images[name])
         axes.text(text, top + size / 2, line, ha=inwards, va="center", size=canvas.SMALL)
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-import re
+import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ import matplotlib as mpl
 from markupsafe import escape
 from matplotlib.figure import Figure
 
+from audit.report.plots.svg import slim_svg
 from moderation.visible_text import lines
 
 #: Pixels at the natural size, which fits a telephone without being scaled down.
@@ -25,7 +26,13 @@ INK, GREY, PALE = "#1d2429", "#66707a", "#d9dee2"
 #: The colour and the shape of points of each policy, in their order.
 SERIES = ((BLUE, "o"), (ORANGE, "s"), (GREEN, "D"), (PURPLE, "^"), (SKY, "v"), (GREY, "P"))
 
-TEXT, SMALL = 10.0, 9.5
+#: No text is smaller than 11 pixels, on a telephone either, where a drawing is a little narrower.
+TEXT, SMALL = 12.0, 11.5
+
+#: From one line of small text to the next.
+LEADING = 14.0
+
+_FONTS = ["DejaVu Sans", "Verdana", "Arial", "sans-serif"]
 
 #: A pixel is a point here, so sizes of text are pixels of the page.
 _SETTINGS = {
@@ -33,7 +40,7 @@ _SETTINGS = {
     "svg.fonttype": "none",
     "svg.hashsalt": "evenhand",
     "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.sans-serif": _FONTS,
     "font.size": TEXT,
     "text.parse_math": False,
     "text.color": INK,
@@ -55,8 +62,6 @@ _SETTINGS = {
     "legend.frameon": False,
     "path.simplify": False,
 }
-
-_REFERENCES = re.compile(r'url\(#([^)]+)\)|(?:xlink:)?href="#([^"]+)"')
 
 
 @contextmanager
@@ -83,34 +88,25 @@ def inline_svg(figure: Figure, key: str, title: str, description: str) -> str:
     """
     stream = io.StringIO()
     figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-    drawn = stream.getvalue()
-    body = drawn[drawn.index(">", drawn.index("<svg")) + 1 : drawn.rindex("</svg>")]
-    body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>", "", body, flags=re.DOTALL)
-    body = re.sub(r"<!--.*?-->", "", body, flags=re.DOTALL)
     width, height = (f"{72 * side:g}" for side in figure.get_size_inches())
     opening = (
         f'<svg role="img" aria-labelledby="{key}-title {key}-desc" width="{width}" '
-        f'height="{height}" viewBox="0 0 {width} {height}">'
+        f'height="{height}" viewBox="0 0 {width} {height}" font-family="{",".join(_FONTS)}">'
         f'<title id="{key}-title">{escape(lines(title))}</title>'
         f'<desc id="{key}-desc">{escape(lines(description))}</desc>'
     )
-    return f"{opening}{_own_svg_ids(body, key).strip()}</svg>"
+    return f"{opening}{slim_svg(stream.getvalue(), key)}</svg>"
 
 
-def _own_svg_ids(body: str, key: str) -> str:
-    """Returns what is on a canvas with only the ids that something points at, after the key."""
-    used = {a or b for a, b in _REFERENCES.findall(body)}
-    names = {name: f"{key}-{i}" for i, name in enumerate(sorted(used))}
-    body = re.sub(r' id="([^"]*)"', lambda m: f' id="{names[m[1]]}"' if m[1] in names else "", body)
-    body = re.sub(r"url\(#([^)]+)\)", lambda m: f"url(#{names[m[1]]})", body)
-    return re.sub(r'(?:xlink:)?href="#([^"]+)"', lambda m: f'href="#{names[m[1]]}"', body)
-
-
-def short(text: str, length: int) -> str:
-    """Returns a text on one line of a canvas, cut to a length; the tables hold all of it."""
+def wrapped(text: str, width: int, most: int = 4) -> str:
+    """Returns a text on lines of a width in characters, cut after the most; tables hold all."""
     text = " ".join(lines(text).split())
-    return text if len(text) <= length else text[: length - 1].rstrip() + "…"
+    return "\n".join(textwrap.wrap(text, width, max_lines=most, placeholder="…"))
+
+
+def most_lines(texts: Iterable[str]) -> int:
+    """Returns how many lines the longest of wrapped texts has."""
+    return max((text.count("\n") + 1 for text in texts), default=1)
 
 
 def note(axes: Any, text: str, place: float) -> None:

@@ -8,14 +8,14 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from audit.report.plots import canvas
-from audit.report.shown_numbers import minus, points
+from audit.report.shown_numbers import points
 from audit.results.ablation_rows import Ablation
 from audit.results.rows import Shift
 
 #: What an ablation changes is drawn like a shift.
 Change = Shift | Ablation
 
-_LINE, _FRAME = 21.0, 98.0
+_LINE, _FRAME = 22.0, 88.0
 
 #: A ring, and a square that fits into it, so that both are seen where nothing changed.
 _BEFORE: dict[str, Any] = {"marker": "o", "ms": 9.5, "mew": 1.5, "mfc": "w", "mec": canvas.BLUE}
@@ -32,14 +32,18 @@ def dumbbell(shifts: Sequence[Change], *, before: str, after: str, key: str, tit
         key: the figure's own id.
         title: what it is.
     """
-    with canvas.sheet(_FRAME + _LINE * len(shifts)) as figure:
+    names = [canvas.wrapped(shift.group, 18) for shift in shifts]
+    called = [canvas.wrapped(policy, 42) for policy in (before, after)]
+    line = max(_LINE, canvas.LEADING * canvas.most_lines(names) + 6)
+    legend = canvas.LEADING * ("\n".join(called).count("\n") + 1)
+    with canvas.sheet(_FRAME + line * len(shifts) + legend) as figure:
         axes = figure.add_subplot()
         for place, shift in enumerate(shifts):
             _draw_dumbbell(axes, shift, place)
-        _finish_dumbbells(axes, shifts)
+        _finish_dumbbells(axes, shifts, names)
         handles = [
-            Line2D([], [], label=canvas.short(before, 46), ls="", **_BEFORE),
-            Line2D([], [], label=canvas.short(after, 46), ls="", **_AFTER),
+            Line2D([], [], label=name, ls="", **mark)
+            for name, mark in zip(called, (_BEFORE, _AFTER), strict=True)
         ]
         above = "outside upper left"
         figure.legend(handles=handles, loc=above, handletextpad=0.2, labelspacing=0.3)
@@ -69,19 +73,19 @@ def _draw_dumbbell(axes: Any, shift: Change, place: int) -> None:
     )
 
 
-def _finish_dumbbells(axes: Any, shifts: Sequence[Change]) -> None:
-    axes.set_yticks(range(len(shifts)), [canvas.short(shift.group, 19) for shift in shifts])
+def _finish_dumbbells(axes: Any, shifts: Sequence[Change], names: Sequence[str]) -> None:
+    axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
     axes.set_xlim(0, max(rates, default=1) * 1.06)
-    axes.set_xlabel("% flagged; net change in points at the right", loc="right")
+    axes.set_xlabel("% flagged; at the right,\nthe net change in points", loc="right")
     canvas.lined_axes(axes, grid="both")
 
 
 def _dumbbells_in_words(shifts: Sequence[Change], before: str, after: str) -> str:
     parts = [
         f"{shift.group} from {100 * (shift.before or 0):.2f} to {100 * (shift.after or 0):.2f} "
-        f"percent, net {minus(f'{100 * (shift.net or 0):.2f}')} points"
+        f"percent, net {points(shift.net).text} points"
         + (", stands after correction" if shift.claim else "")
         for shift in shifts
         if shift.support != "suppressed" and shift.before is not None and shift.after is not None

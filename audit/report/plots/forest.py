@@ -9,9 +9,10 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from audit.report.plots import canvas
+from audit.report.plots.in_words import ends_in_words, rate_in_words
 from audit.results.rows import Rate
 
-_LINE, _FRAME = 15.0, 62.0
+_LINE, _FRAME = 17.0, 68.0
 
 
 def forest(
@@ -36,8 +37,12 @@ def forest(
     groups = list(dict.fromkeys(rate.group for rate in rates))
     policies = list(dict.fromkeys(rate.policy for rate in rates))
     styles = dict(zip(policies, cycle(canvas.SERIES), strict=False))
-    step = max(1.0, 0.62 * len(policies) + 0.5)
-    with canvas.sheet(_FRAME + _LINE * (step * len(groups) + len(policies) - 1)) as figure:
+    names = [canvas.wrapped(group, 18) for group in groups]
+    high = canvas.LEADING * canvas.most_lines(names) / _LINE + 0.3
+    step = max(1.0, 0.62 * len(policies) + 0.5, high)
+    legend = [canvas.wrapped(called[policy], 42) for policy in policies]
+    legend_lines = "\n".join(legend).count("\n") if len(policies) > 1 else 0
+    with canvas.sheet(_FRAME + _LINE * (step * len(groups) + legend_lines)) as figure:
         axes = figure.add_subplot()
         for rate in overall:
             if rate.rate is not None:
@@ -46,15 +51,14 @@ def forest(
         for place, group in enumerate(groups):
             of_group = [rate for rate in rates if rate.group == group]
             _draw_forest_group(axes, of_group, place * step, styles)
-        _finish_forest(axes, groups, step, highest)
+        _finish_forest(axes, names, step, highest)
         if len(policies) > 1:
             handles = [
                 Line2D([], [], color=colour, marker=shape, ms=5.5, lw=1.6)
                 for colour, shape in styles.values()
             ]
-            names = [canvas.short(called[policy], 44) for policy in policies]
             above = "outside upper left"
-            figure.legend(handles, names, loc=above, handlelength=1.8, labelspacing=0.3)
+            figure.legend(handles, legend, loc=above, handlelength=1.8, labelspacing=0.3)
         return canvas.inline_svg(figure, key, title, _forest_in_words(rates, overall, called))
 
 
@@ -83,9 +87,9 @@ def _draw_forest_interval(axes: Any, rate: Rate, place: float, colour: str, shap
     axes.plot([rate.rate], [place], marker=shape, ms=5.5, mfc=fill, mec=colour, ls="", zorder=3)
 
 
-def _finish_forest(axes: Any, groups: Sequence[str], step: float, highest: float) -> None:
-    axes.set_yticks([i * step for i in range(len(groups))], [canvas.short(g, 20) for g in groups])
-    axes.set_ylim(step * (len(groups) - 0.5), -step / 2)
+def _finish_forest(axes: Any, names: Sequence[str], step: float, highest: float) -> None:
+    axes.set_yticks([i * step for i in range(len(names))], names)
+    axes.set_ylim(step * (len(names) - 0.5), -step / 2)
     axes.set_xlim(0, (highest or 1) * 1.04)
     axes.set_xlabel("% of the group's images")
     canvas.lined_axes(axes)
@@ -97,14 +101,8 @@ def _forest_in_words(
     """Returns what the plot shows in words: the overall, the highest and the lowest rate."""
     parts = []
     for rate in overall:
-        text = f"{called[rate.policy]}: overall {_forest_rate_in_words(rate)}"
+        text = f"{called[rate.policy]}: overall {rate_in_words(rate)}"
         own = [each for each in rates if each.policy == rate.policy and _has_forest_point(each)]
-        for word, pick in {"highest": max, "lowest": min}.items() if own else ():
-            found = pick(own, key=lambda each: each.rate or 0.0)
-            text += f", {word} {found.group} {_forest_rate_in_words(found)}"
-        parts.append(text)
-    return "; ".join(parts) + ". The table beside it holds every number."
-
-
-def _forest_rate_in_words(rate: Rate) -> str:
-    return "undefined" if rate.rate is None else f"{100 * rate.rate:.2f} percent of {rate.n:,}"
+        ends = ends_in_words(own)
+        parts.append(f"{text}; {ends}" if ends else text)
+    return ". ".join(parts) + ". The table beside it holds every number."

@@ -7,11 +7,12 @@ from math import ceil
 from typing import Any
 
 from matplotlib.lines import Line2D
+from matplotlib.ticker import NullLocator
 
 from audit.report.plots import canvas
 from audit.results.ablation_rows import Threshold
 
-_PANEL, _FRAME = 84.0, 66.0
+_PANEL, _FRAME = 80.0, 74.0
 _GROUP: dict[str, Any] = {"color": canvas.BLUE, "lw": 1.6}
 _OVERALL: dict[str, Any] = {"color": canvas.GREY, "lw": 1.1, "ls": (0, (4, 2))}
 
@@ -28,12 +29,14 @@ def threshold_curves(
         title: what it is.
     """
     groups = list(dict.fromkeys(row.group for row in rows if row.support != "suppressed"))
+    names = [canvas.wrapped(group, 18) for group in groups]
     height = max(1, ceil(len(groups) / 2))
-    with canvas.sheet(_FRAME + _PANEL * height) as figure:
+    panel = _PANEL + canvas.LEADING * canvas.most_lines(names)
+    with canvas.sheet(_FRAME + panel * height) as figure:
         panels = figure.subplots(height, 2, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, group in zip(panels, groups, strict=False):
+        for axes, group, name in zip(panels, groups, names, strict=False):
             _draw_curves(axes, [row for row in rows if row.group == group], overall)
-            axes.set_title(canvas.short(group, 22), fontsize=canvas.TEXT, loc="left", pad=3)
+            axes.set_title(name, fontsize=canvas.TEXT, loc="left", pad=3)
         for axes in panels[len(groups) :]:
             axes.set_axis_off()
         _finish_curves(figure, panels)
@@ -61,7 +64,7 @@ def _curve_points(rows: Sequence[Threshold]) -> list[Threshold]:
 def _finish_curves(figure: Any, panels: Any) -> None:
     for axes in panels:
         axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
-        axes.xaxis.set_minor_formatter(lambda _value, _: "")
+        axes.xaxis.set_minor_locator(NullLocator())
         axes.set_ylim(bottom=0)
         canvas.percent_axis(axes.yaxis)
     figure.supxlabel("threshold of every label that flags (log scale)", fontsize=canvas.TEXT)

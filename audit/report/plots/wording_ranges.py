@@ -27,12 +27,15 @@ def wording_ranges(gaps: Sequence[WordingGap], *, key: str, title: str) -> str:
         key: the figure's own id.
         title: what it is.
     """
-    with canvas.sheet(_FRAME + _LINE * len(gaps)) as figure:
+    names = [
+        f"{canvas.wrapped(gap.group, 18)} –\n{canvas.wrapped(gap.reference, 18)}" for gap in gaps
+    ]
+    line = max(_LINE, canvas.LEADING * canvas.most_lines(names) + 4)
+    with canvas.sheet(_FRAME + line * len(gaps)) as figure:
         axes = figure.add_subplot()
         axes.axvline(0, color=canvas.GREY, lw=1, zorder=1)
         for place, gap in enumerate(gaps):
             _draw_wording_range(axes, gap, place)
-        names = [f"{canvas.short(g.group, 17)} –\n{canvas.short(g.reference, 17)}" for g in gaps]
         axes.set_yticks(range(len(gaps)), names)
         axes.set_ylim(len(gaps) - 0.5, -0.5)
         axes.set_xlabel("gap in the share flagged, points", loc="right")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FLAG
@@ -10,7 +10,6 @@ from audit.report.blocks import (
     Block,
     Figure,
     Heading,
-    Table,
     folded,
     paragraph,
     side_by_side,
@@ -23,11 +22,12 @@ from audit.report.cells import (
     few_tone,
     head,
     number,
+    stacked,
     withheld,
     words,
 )
 from audit.report.grouping import grouped, is_crossed
-from audit.report.inline import Name
+from audit.report.inline import Line, Name
 from audit.report.names import group_name, policy_title
 from audit.report.plots.bars import BarPair, bars
 from audit.report.shown_numbers import count, count_of, points_line, rate_line
@@ -59,11 +59,12 @@ def ablation_section(results: Results) -> Iterator[Block]:
         yield paragraph(
             "Each line is the label set with one change, on the same images. The most moved "
             "group is the one, of those with enough images, whose share flagged changes most. "
-            "Of several that tie it is the first. It is picked after the fact, so its change is "
-            "biased away from zero, and so is that of the change that moves most. p is adjusted "
-            "over all that this report tests; below it is p within its family, all changes and all "
-            "groups of a sensitive feature. Each interval is of one change by itself. Changes that "
-            "change nothing are not counted; they are listed under what was not tried."
+            "Of several that tie, the first is shown and the others are counted. It is picked "
+            "after the fact, so its change is biased away from zero, and so is that of the change "
+            "that moves most. p is adjusted over all that this report tests; below it is p within "
+            "its family, all changes and all groups of a sensitive feature. Each interval is of "
+            "one change by itself. Changes that change nothing are not counted; they are listed "
+            "under what was not tried."
         )
     policies = grouped(flags, lambda row: row.policy)
     for i, (policy, own) in enumerate(policies.items()):
@@ -93,10 +94,10 @@ def _ablation_blocks_of_kind(name: str, rows: Sequence[Ablation], key: str) -> I
         caption = f"{name}: net change of the share flagged, largest first. * stands."
         yield from side_by_side([Figure(svg, caption)])
         caption = f"{name}: all images and the most moved group, largest first"
-        listed = [row for change in changes for row in change if row is not None]
-        yield _ablation_table(caption, listed)
+        yield table(caption, _CHANGES, _ablation_pair_cells(changes))
     if every := [row for row in rows if not is_crossed(row.by) and row.entered + row.left]:
-        yield folded(_ablation_table(f"{name}: every group that moved", every))
+        caption = f"{name}: every group that moved"
+        yield folded(table(caption, _CHANGES, map(_ablation_cells, every)))
 
 
 def _ablation_section_changes(rows: Sequence[Ablation]) -> list[BarPair]:
@@ -108,21 +109,25 @@ def _ablation_section_changes(rows: Sequence[Ablation]) -> list[BarPair]:
             for row in own
             if row.by != OVERALL and not is_crossed(row.by) and row.support != "suppressed"
         ]
-        moved = max(groups, key=lambda row: abs(row.net or 0.0), default=None)
-        shown = moved if moved is not None and moved.net else None
-        changes += [BarPair(row, shown) for row in own if row.by == OVERALL]
+        furthest = max((abs(row.net or 0.0) for row in groups), default=0.0)
+        moved = [row for row in groups if furthest and abs(row.net or 0.0) == furthest]
+        changes += [BarPair(row, moved) for row in own if row.by == OVERALL]
     return sorted(changes, key=lambda change: -abs(change.overall.net or 0.0))
 
 
-def _ablation_table(caption: str, rows: Sequence[Ablation]) -> Table:
-    return table(caption, _CHANGES, map(_ablation_cells, rows))
+def _ablation_pair_cells(changes: Iterable[BarPair]) -> Iterator[list[Cell]]:
+    for overall, groups in changes:
+        yield _ablation_cells(overall)
+        if groups:
+            yield _ablation_cells(groups[0], tied=len(groups) - 1)
 
 
-def _ablation_cells(row: Ablation) -> list[Cell]:
+def _ablation_cells(row: Ablation, tied: int = 0) -> list[Cell]:
     tone = few_tone(row.support)
+    others: Line = ("and ", count(tied), " more that tie") if tied else ()
     return [
         head(row.change),
-        words(Name(group_name(row.by, row.group))),
+        stacked((Name(group_name(row.by, row.group)),), others, role="text"),
         number(*count_of(row.before_count, row.n), tone=tone),
         number(*count_of(row.after_count, row.n), tone=tone),
         number(count(row.entered), tone=tone),

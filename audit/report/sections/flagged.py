@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.rates import FLAG
+from audit.plurals import agreeing, counted
 from audit.report.blocks import (
     Beside,
     Block,
@@ -23,13 +24,17 @@ from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Code
 from audit.report.names import group_name, metric_name, named_metrics, policy_title
 from audit.report.plots.forest import forest
-from audit.report.plots.heatmap import heatmap, heatmap_cells
+from audit.report.plots.heatmap import has_heatmap_rate, heatmap, heatmap_cells
 from audit.report.shown_numbers import count
 from audit.results.results import Results
 from audit.results.rows import Rate
+from audit.statistics.support import SUPPRESSED_BELOW
 
 #: More policies than this do not fit side by side into one forest plot.
 _TOGETHER = 3
+
+#: Fewer cells with a rate make no map.
+_FEWEST_CELLS = 3
 
 #: The first columns of a table, each with the cell that it gives to a rate.
 Columns = Mapping[str, Callable[[Rate], Cell]]
@@ -147,22 +152,42 @@ def flagged_intersections_section(results: Results) -> Iterator[Block]:
         return
     yield paragraph(
         "A difference can lie where two sensitive features meet, and in neither of them alone. "
-        "Cells with too few images are hatched and make no claim."
+        "A group with too few images shows no rate and makes no claim."
     )
-    # Pairs come first, then intersections of more.
-    by_depth = sorted(grouped(flags, lambda r: r.by).items(), key=lambda at: at[0].count(CROSS) > 1)
-    for place, (by, rates) in enumerate(by_depth):
+    by_feature = grouped(flags, lambda rate: rate.by)
+    for place, by in enumerate(sorted(by_feature, key=lambda by: _place(by_feature[by]))):
         yield Heading(f"By {by}")
-        if by.count(CROSS) == 1:
-            yield from side_by_side(_flagged_heatmaps(results, by, rates, place))
-        shares = _flagged_table(results, f"Share flagged by {by}", rates, _BY_GROUP)
-        yield folded(shares, f"Table by {by}")
+        yield from _flagged_intersection_blocks(results, by, by_feature[by], place)
+
+
+def _place(rates: Sequence[Rate]) -> tuple[bool, bool]:
+    """Returns a key that sorts pairs of features before more of them, and first those with data."""
+    return rates[0].by.count(CROSS) > 1, not any(map(has_heatmap_rate, rates))
+
+
+def _flagged_intersection_blocks(
+    results: Results, by: str, rates: Sequence[Rate], place: int
+) -> Iterator[Block]:
+    shown = [rate for rate in rates if has_heatmap_rate(rate)]
+    groups, with_data = (len({rate.group for rate in each}) for each in (rates, shown))
+    caption = f"Share flagged by {by}"
+    if with_data < _FEWEST_CELLS:
+        yield paragraph(
+            f"{with_data:,} of {counted(groups, 'group')} {agreeing(with_data, 'has', 'have')} "
+            f"{SUPPRESSED_BELOW} images or more: too few for a map."
+        )
+        if shown:
+            yield _flagged_table(results, f"{caption}: groups with data", shown, _BY_GROUP)
+    elif by.count(CROSS) == 1:
+        yield from side_by_side(_flagged_heatmaps(results, by, rates, place))
+    data_first = sorted(rates, key=lambda rate: not has_heatmap_rate(rate))
+    yield folded(_flagged_table(results, caption, data_first, _BY_GROUP), f"Table by {by}")
 
 
 def _flagged_heatmaps(
     results: Results, by: str, rates: Sequence[Rate], place: int
 ) -> Iterator[Figure]:
-    highest = max((r.rate or 0 for r in rates if r.support != "suppressed"), default=0)
+    highest = max((rate.rate or 0 for rate in rates if has_heatmap_rate(rate)), default=0)
     for i, (policy, own) in enumerate(grouped(rates, lambda r: r.policy).items()):
         if heatmap_cells(own) is not None:
             name = f"Share flagged by {by}, {policy_title(results, policy)}"

@@ -107,8 +107,9 @@ def flow_prices_section(results: Results) -> Iterator[Block]:
         for label, own in grouped(rows, lambda row: row.label).items():
             caption = f"What the label {label} took"
             yield _flow_price_table(caption, [row for row in own if not is_crossed(row.by)])
-            if crossed := [row for row in own if is_crossed(row.by)]:
-                yield folded(_flow_price_table(f"{caption}, by intersection", crossed))
+            if crossed := [row for row in own if is_crossed(row.by) and row.captured]:
+                where = "by intersection, where it took any (prices.csv has all)"
+                yield folded(_flow_price_table(f"{caption}, {where}", crossed))
 
 
 def _flow_price_table(caption: str, rows: Sequence[Price]) -> Table:

@@ -124,14 +124,14 @@ def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[B
     main = [row for row in flags if row.comparison == "to_overall"]
     others = [r for r in rows if r.comparison == "to_overall" and r.claim and r not in main]
     pairs = [row for row in flags if row.comparison == "between_groups" and row.claim]
-    if main:
-        yield _gaps_to_overall_table(f"Share flagged: each group against all images, {name}", main)
-    # Of all that is compared these are claimed, so none is folded away.
+    # Of all that is compared these are claimed, so they come first, and none is folded away.
     if others:
         caption = f"Other rates and intersections whose difference stands, {name}"
         yield _gaps_to_overall_table(caption, others)
     if pairs:
         yield _gaps_to_overall_table(f"Pairs of groups whose difference stands, {name}", pairs)
+    if main:
+        yield _gaps_to_overall_table(f"Share flagged: each group against all images, {name}", main)
 
 
 def _gaps_to_overall_table(caption: str, rows: Sequence[Difference]) -> Table:

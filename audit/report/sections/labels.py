@@ -4,25 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from audit.report.blocks import Block, Fold, Points, paragraph, table
+from audit.plurals import counted
+from audit.report.blocks import Block, Fold, Points, folded, paragraph, table
 from audit.report.cells import Cell, head, stacked, words
 from audit.report.inline import Inline, Line, Tag
 from audit.report.names import policy_title
 from audit.report.shown_numbers import plain
 from audit.results.results import LabelRecord, PolicyRecord, Results
 
-_MANY_TEMPLATES = 6
+#: A longer table, or list, is folded.
+_MANY_LABELS, _MANY_TEMPLATES = 12, 6
+
+_CAPTION = "Labels with their action, thresholds and prompts"
 
 
 def labels_section(results: Results) -> Iterator[Block]:
-    """Yields the labels of each policy in one table, then the templates."""
+    """Yields the labels that differ, then all of each policy in one table, then the templates."""
     policies = results.header.policies
     ids = dict.fromkeys(label.id for policy in policies for label in policy.labels)
     columns = ["Label", *(policy_title(results, policy.name) for policy in policies)]
-    rows = [
-        [head(label_id), *(_label_cell(policies, policy, label_id) for policy in policies)]
+    rows = {
+        label_id: [
+            head(label_id),
+            *(_label_cell(policies, policy, label_id) for policy in policies),
+        ]
         for label_id in ids
-    ]
+    }
+    every = table(_CAPTION, columns, rows.values())
+    many = len(rows) > _MANY_LABELS
     if len(policies) > 1:
         yield paragraph(
             "Each label set is marked against the first: ",
@@ -33,9 +42,17 @@ def labels_section(results: Results) -> Iterator[Block]:
             Tag("changed", "changed"),
             ". A label without an action only competes with the others.",
         )
-    yield table("Labels with their action, thresholds and prompts", columns, rows)
+        if many and (differing := [rows[i] for i in ids if _label_differs(policies, i)]):
+            yield table("Labels that differ", columns, differing)
+    named = f"All {counted(len(rows), 'label')}"
+    yield folded(every, named, in_markdown=True) if many else every
     for policy in policies:
         yield _label_templates(results, policy)
+
+
+def _label_differs(policies: tuple[PolicyRecord, ...], label_id: str) -> bool:
+    first, *others = ({each.id: each for each in p.labels}.get(label_id) for p in policies)
+    return any(other != first for other in others)
 
 
 def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_id: str) -> Cell:

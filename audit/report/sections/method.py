@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from audit.report.blocks import Block, Fold, Points, Terms, folded, paragraph, table
 from audit.report.cells import Cell, group_head, head, number, words
 from audit.report.csv_tables import csv_tables
-from audit.report.inline import Code, Line
+from audit.report.inline import Code, Line, quoted_line
 from audit.report.names import policy_title
 from audit.report.shown_numbers import count, p_value, plain, whole_percent
 from audit.results.left_out import left_out_features, left_out_summary
 from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
 
 #: A longer table of what was left out is folded.
-_UNFOLDED = 30
+_UNFOLDED = 12
 
 _TERMS = (
     ("Flagged", "The action is review or block. To be flagged is the harm that is measured."),
@@ -54,11 +54,29 @@ _TERMS = (
 )
 
 
+def method_left_out_section(results: Results) -> Iterator[Block]:
+    """Yields how many images were left out, and of which groups, where there are any."""
+    dataset = results.header.dataset
+    if not dataset.left_out:
+        return
+    yield paragraph(next(left_out_summary(dataset)), tone="note")
+    rows: list[tuple[Cell, ...]] = []
+    for by in left_out_features(dataset):
+        rows += [
+            (group_head(by, group.group), number(count(group.left_out)), number(count(group.n)))
+            for group in dataset.groups
+            if group.by == by and group.left_out
+        ]
+        if unplaced := dataset.unplaced.get(by):
+            rows.append((head("not known", by), number(count(unplaced)), words("")))
+    shown = table("Images left out, by group", ("Group", "Left out", "Kept"), rows)
+    if rows:
+        yield folded(shown, in_markdown=True) if len(rows) > _UNFOLDED else shown
+
+
 def method_facts_section(results: Results) -> Iterator[Block]:
-    """Yields tool, model, policies, dataset and settings of the audit; first what it lacks."""
+    """Yields tool, model, policies, dataset and settings of the audit."""
     header = results.header
-    if header.dataset.left_out:
-        yield from _left_out_blocks(header.dataset)
     policies = [
         (f"Policy {policy_title(results, p.name)}", _method_policy_lines(p))
         for p in header.policies
@@ -81,22 +99,6 @@ def method_facts_section(results: Results) -> Iterator[Block]:
         yield Fold("Packages that compute", (Terms(packages),))
 
 
-def _left_out_blocks(dataset: DatasetRecord) -> Iterator[Block]:
-    yield paragraph(next(left_out_summary(dataset)), tone="note")
-    rows: list[tuple[Cell, ...]] = []
-    for by in left_out_features(dataset):
-        rows += [
-            (group_head(by, group.group), number(count(group.left_out)), number(count(group.n)))
-            for group in dataset.groups
-            if group.by == by and group.left_out
-        ]
-        if unplaced := dataset.unplaced.get(by):
-            rows.append((head("not known", by), number(count(unplaced)), words("")))
-    shown = table("Images left out, by group", ("Group", "Left out", "Kept"), rows)
-    if rows:
-        yield folded(shown) if len(rows) > _UNFOLDED else shown
-
-
 def _method_model_lines(header: Header) -> tuple[Line, ...]:
     model = header.model
     bias: Line = () if header.logit_bias is None else (", logit bias ", plain(header.logit_bias))
@@ -113,7 +115,11 @@ def _method_correction_lines(results: Results) -> tuple[Line, ...]:
     if made is None:
         return (("nothing was tested",),)
     return (
-        ("one over all that is tested: ", count(made.hypotheses), " hypotheses"),
+        (
+            "one over all that is tested: ",
+            count(made.hypotheses),
+            " hypothesis" if made.hypotheses == 1 else " hypotheses",
+        ),
         ("Westfall and Young's, by ", count(made.draws), " tables in which nothing differs"),
         ("claimed whatever the others are: a p below ", p_value(made.critical_p)),
     )
@@ -154,7 +160,7 @@ def _method_dataset_lines(dataset: DatasetRecord) -> tuple[Line, ...]:
         *(benign if dataset.benign else ()),
         ("annotations sha256 ", Code(dataset.sha256)),
         ("images sha256 ", Code(dataset.images_sha256)),
-        *((note,) for note in dataset.notes),
+        *map(quoted_line, dataset.notes),
     )
 
 
@@ -178,4 +184,4 @@ def method_files_section(results: Results) -> Iterator[Block]:
 def method_limits_section(results: Results) -> Iterator[Block]:
     """Yields what the method of the audit cannot say."""
     if results.limits:
-        yield Points(tuple((text,) for text in results.limits))
+        yield Points(tuple(map(quoted_line, results.limits)))

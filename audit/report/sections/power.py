@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from audit.report.blocks import Block, Fold, Heading, Points, Table, paragraph, table
 from audit.report.cells import Cell, group_head, size_cell, stacked, withheld, words
 from audit.report.grouping import grouped, is_crossed
+from audit.report.inline import quoted_line
 from audit.report.names import policy_title
 from audit.report.shown_numbers import percent, unsigned_points
 from audit.results.results import Results
@@ -56,6 +57,6 @@ def _power_cell(row: Power | None) -> Cell:
 
 def _without_power(texts: Sequence[str]) -> Iterator[Block]:
     """Yields lists of what had too little data, the first items unfolded."""
-    yield Points(tuple((text,) for text in texts[:_LISTED]))
-    if rest := tuple((text,) for text in texts[_LISTED:]):
+    yield Points(tuple(map(quoted_line, texts[:_LISTED])))
+    if rest := tuple(map(quoted_line, texts[_LISTED:])):
         yield Fold("The rest of what had too little data", (Points(rest),))

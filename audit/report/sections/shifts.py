@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.plurals import counted
 from audit.report.blocks import (
     Block,
     Figure,
@@ -78,15 +79,16 @@ def _shift_blocks(results: Results, rows: Sequence[Shift], key: str) -> Iterator
         yield from side_by_side(_shift_dumbbells(results, pair, flags, f"{key}-{i}"))
         if main := [row for row in flags if not is_crossed(row.by)]:
             yield _shift_table("Share flagged: overall and by sensitive feature", main)
-        if crossed := [row for row in flags if is_crossed(row.by)]:
-            yield folded(_shift_table("Share flagged by intersection", crossed), "By intersection")
+        crossed = [row for row in flags if is_crossed(row.by)]
+        if moved := [row for row in crossed if row.entered + row.left or row.claim]:
+            caption = "Share flagged by intersection, where images changed (shifts.csv has all)"
+            summary = f"By intersection: {len(moved):,} of {len(crossed):,} in which images changed"
+            yield folded(_shift_table(caption, moved), summary)
+        elif crossed:
+            yield paragraph(f"No image changed in any of {counted(len(crossed), 'intersection')}.")
         metrics = named_metrics(results, (row.metric for row in own if row.metric != FLAG))
-        moved = [
-            row
-            for row in own
-            if row.metric in metrics and row.metric not in _KNOWN and row.entered + row.left
-        ]
-        if others := [row for row in moved if not is_crossed(row.by)]:
+        others = [row for row in own if row.metric in metrics and row.metric not in _KNOWN]
+        if others := [r for r in others if r.entered + r.left and not is_crossed(r.by)]:
             caption = "Other rates that moved: overall and by sensitive feature"
             yield folded(_shift_table(caption, others))
 

@@ -142,7 +142,7 @@ def check_callbacks(settings: Settings) -> Iterator[Diagnosis]:
             "warn", f"anyone on the way can read those to {', '.join(overheard)}", remedy
         )
     else:
-        yield Diagnosis("ok", f"{len(receivers)} receivers, signed")
+        yield Diagnosis("ok", f"{len(receivers)} receiver{'s' * (len(receivers) != 1)}, signed")
 
 
 def check_doors(settings: Settings) -> Iterator[Diagnosis]:

@@ -147,6 +147,23 @@ def test_a_second_audit_needs_no_torch_and_says_the_same(
     assert first == second
 
 
+def test_a_page_of_three_features_is_under_500_kb(
+    options: list[str], compared: Path, tmp_path: Path
+) -> None:
+    audit("ablate", VARIANTS[0], *options, "--out", str(tmp_path))
+    for folder in (compared, tmp_path):
+        assert (folder / "report.html").stat().st_size < 500_000
+        text = (folder / "results.json").read_text()
+        assert (
+            text == json.dumps(json.loads(text), ensure_ascii=False, separators=(",", ":")) + "\n"
+        )
+    written = (compared / "report.html").read_text()
+    assert "2 of 61 groups have 30 images or more: too few for a map." in written
+    assert "…" not in written
+    for name in ("Latino_Hispanic", "Southeast Asian", "more than 70"):
+        assert f">{name}</text>" in written
+
+
 def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> None:
     words = ["weapons", *options, "--by", "age"]
     audit("run", *words, "--prompt", "a doctor", "--out", str(tmp_path / "run"))

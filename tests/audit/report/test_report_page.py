@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from audit.report import write_report
 from tests.support.sample_results import SAMPLES
+from tests.support.waiting import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -24,9 +25,21 @@ _SMALLEST_TEXT = """() => Math.min(...[...document.querySelectorAll('svg text')]
 _CLIPPED_TEXT = """() => [...document.querySelectorAll('svg text')].filter(text => {
     const own = text.getBoundingClientRect();
     const sheet = text.ownerSVGElement.getBoundingClientRect();
-    return own.left < sheet.left - 4 || own.right > sheet.right + 4
-        || own.top < sheet.top - 4 || own.bottom > sheet.bottom + 4;
+    return own.left < sheet.left - 1 || own.right > sheet.right + 1
+        || own.top < sheet.top - 1 || own.bottom > sheet.bottom + 1;
 }).map(text => text.textContent)"""
+
+#: What goes beyond the page, and does not scroll in a box of its own.
+_BEYOND = """() => [...document.querySelectorAll('body *')].filter(each =>
+    each.getBoundingClientRect().right > innerWidth + 1 && !each.closest('.scroll')
+).map(each => each.outerHTML.slice(0, 200))"""
+
+#: Tables that scroll in their box, and cannot be reached by keyboard or show no shadow at its ends.
+_UNREACHABLE = """() => [...document.querySelectorAll('.scroll')].filter(box =>
+    box.scrollWidth > box.clientWidth && (box.tabIndex !== 0
+        || !box.getAttribute('aria-label')
+        || getComputedStyle(box).backgroundImage.split('linear-gradient').length !== 5)
+).map(box => box.textContent.slice(0, 200))"""
 
 _OPEN_ALL = "() => document.querySelectorAll('details').forEach(fold => fold.open = true)"
 
@@ -48,8 +61,9 @@ def address(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     return (folder / "report.html").as_uri()
 
 
-@pytest.mark.parametrize("width", [400, 1400])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(
+    ("width", "scheme"), [(360, "light"), (400, "dark"), (1280, "light"), (1280, "dark")]
+)
 def test_the_page_fits_and_every_drawing_can_be_read(
     browser: Browser, address: str, width: int, scheme: str
 ) -> None:
@@ -62,8 +76,9 @@ def test_the_page_fits_and_every_drawing_can_be_read(
     page.evaluate(_OPEN_ALL)
     scroll, client = page.evaluate(_WIDTHS)
     assert scroll <= client
-    assert page.evaluate(_SMALLEST_TEXT) >= 9
-    assert page.evaluate(_CLIPPED_TEXT) == []
+    assert page.evaluate(_SMALLEST_TEXT) >= 11
+    for what in (_CLIPPED_TEXT, _BEYOND, _UNREACHABLE):
+        assert page.evaluate(what) == []
     page.close()
     assert complaints == [address]
 
@@ -86,4 +101,18 @@ def test_a_reader_without_a_mouse_can_skip_to_the_report(browser: Browser, addre
     assert page.evaluate("document.activeElement.textContent") == "Skip to the report"
     page.keyboard.press("Enter")
     assert page.evaluate("document.activeElement.id") == "report"
+    page.close()
+
+
+def test_the_keyboard_scrolls_a_wide_table_and_its_focus_is_seen(
+    browser: Browser, address: str
+) -> None:
+    page = browser.new_page(viewport={"width": 400, "height": 900})
+    page.goto(address)
+    page.evaluate(_OPEN_ALL)
+    wide = "[...document.querySelectorAll('.scroll')].find(box => box.scrollWidth > 500)"
+    page.evaluate(f"{wide}.focus({{focusVisible: true}})")
+    assert page.evaluate(f"getComputedStyle({wide}).outlineStyle") == "solid"
+    page.keyboard.press("ArrowRight")
+    until(lambda: page.evaluate(f"{wide}.scrollLeft > 0"))
     page.close()

@@ -41,10 +41,10 @@ def images(n: int) -> str:
     return counted(n, "image")
 
 
-def moved(entered: int, left: int) -> str:
+def moved(entered: int, left: int, become: str = "flagged") -> str:
     """Formats how many of some images come to be flagged and how many no longer are."""
     come, no_longer = agreeing(entered, "comes", "come"), agreeing(left, "is", "are")
-    return f"{entered:,} {come} to be flagged and {left:,} no longer {no_longer}"
+    return f"{entered:,} {come} to be {become} and {left:,} no longer {no_longer}"
 
 
 def p_text(p: float) -> str:

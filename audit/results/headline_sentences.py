@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation
-from audit.results.formatting import images, net_of_10000
+from audit.results.formatting import images, moved, net_of_10000
 from audit.results.gap_sentences import done_to
 from audit.results.largest_claim import Claim, changed_of_others, reference_of
 from audit.results.results import Header, LabelRecord
@@ -86,13 +87,14 @@ def _change_sentence(row: Shift | Ablation, header: Header) -> str:
     whose = "" if row.by == OVERALL else f" of {row.group} (by {row.by})"
     kind, _, name = row.metric.partition(":")
     if kind == "label":
+        come, do = agreeing(row.entered, "comes", "come"), agreeing(row.left, "does", "do")
         counts = (
-            f"{row.entered:,} come to resemble the label {name} most and {row.left:,} no longer do"
+            f"{row.entered:,} {come} to resemble the label {name} most and {row.left:,} no longer "
+            f"{do}"
         )
     else:
         become = _BECOME.get(row.metric) or f"flagged as {name}"
-        come, are = "comes" if row.entered == 1 else "come", "is" if row.left == 1 else "are"
-        counts = f"{row.entered:,} {come} to be {become} and {row.left:,} no longer {are}"
+        counts = moved(row.entered, row.left, become)
     return f"{from_to}, of {images(row.n)}{_KNOWN.get(row.metric, '')}{whose}, {counts}"
 
 
@@ -102,8 +104,7 @@ def _matched_sentence(row: Shift, shifts: Sequence[Shift]) -> str:
     return (
         f"From {row.before_policy} to {row.after_policy}, at one overall share flagged, "
         f"{row.group} (by {row.by}) {gains} flags against all others: of {images(row.n)} "
-        f"{row.entered:,} come to be flagged and {row.left:,} no longer are, of {n:,} others "
-        f"{entered:,} and {left:,}"
+        f"{moved(row.entered, row.left)}, of {counted(n, 'other')} {entered:,} and {left:,}"
     )
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.metrics.rates import FLAG
+from audit.plurals import agreeing
 from audit.results.ablation_rows import Ablation
 from audit.results.formatting import images, of_10000
 from audit.results.largest_claim import Claim
@@ -72,7 +73,7 @@ def _steps_of_difference(
     carried = ""
     if fired:
         names = " and ".join(rate.metric.partition(":")[2] for rate in fired)
-        each = ", which flags" if len(fired) == 1 else ": each flags"
+        each = agreeing(len(fired), ", which flags", ": each flags")
         carried = f"begin with {names}{each} {fired[0].count:,} of {images(fired[0].n)} of "
         carried += f"{row.group}. "
     yield f"{_AUTHOR}: {carried}{_how_to_ablate(policy)}"

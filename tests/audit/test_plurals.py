@@ -18,11 +18,15 @@ from audit.results.ablation_rows import Ablation, Carried, SplitHalf
 from audit.results.ablation_sentences import (
     carried_sentences,
     held_out_sentences,
-    largest_move_sentences,
+    largest_move_findings,
 )
+from audit.results.headline_sentences import claim_sentence, no_claim_sentence
+from audit.results.largest_claim import Claim
 from audit.results.left_out import left_out_finding, left_out_summary
+from audit.results.next_steps import next_steps
+from audit.results.practice_sentences import meaning_sentences, practice_sentences
 from audit.results.results import DatasetRecord
-from audit.results.rows import CommonImages, Rate, Shift
+from audit.results.rows import CommonImages, Correction, Power, Rate, Shift
 from audit.results.shift_sentences import (
     common_images_sentences,
     flag_changes,
@@ -76,11 +80,11 @@ def _sentences_of_one() -> Iterator[str]:
     yield from held_out_sentences([half.model_copy(update={"entered": 1}) for half in halves])
     row = {"by": "overall", "group": "overall", "metric": FLAG, "support": "suppressed"}
     change = _of_one(Ablation, **row, kind="with", policy="one", net=0.0)
-    yield from largest_move_sentences(POLICY, [change])
+    yield from (each.text for each in largest_move_findings(POLICY, [change]))
     still = change.model_copy(update={"entered": 0, "left": 0})
-    yield from largest_move_sentences(POLICY, [still])
+    yield from (each.text for each in largest_move_findings(POLICY, [still]))
     twice = [change, change.model_copy(update={"change": "two"})]
-    yield from largest_move_sentences(POLICY, twice)
+    yield from (each.text for each in largest_move_findings(POLICY, twice))
     for metric in (FLAG, FALSE_POSITIVE):
         moved = shift("overall", "overall", 1, matched=False)
         moved = moved.model_copy(update={"metric": metric, "entered": 1, "left": 1})
@@ -100,6 +104,27 @@ def _sentences_of_one() -> Iterator[str]:
     whole = _of_one(Rate, policy="one", by="overall", group="overall", metric=FLAG, rate=1.0,
                     low=0.2, high=1.0, support="suppressed")  # fmt: skip
     yield flagged_summary("one", [whole], benign=True)
+
+
+def _headlines_of_one() -> Iterator[str]:
+    found = header(("one",))
+    correction = Correction(hypotheses=1, draws=1, critical_p=0.05)
+    yield no_claim_sentence(correction)
+    for kind in ("selection_rate", "label:thief", "category:x"):
+        change = _of_one(Ablation, by="race", group="a", metric=kind, kind="with", net=1.0)
+        own = shift("race", "a", 1, matched=True).model_copy(update={"entered": 1, "left": 1})
+        whole = own.model_copy(update={"by": "overall", "group": "overall", "n": 2, "entered": 2})
+        for row in (change, own, own.model_copy(update={"matched": False})):
+            claim = Claim(row, 1.0, 0.5, 1.0, ("one",), others=1)
+            yield claim_sentence(claim, found, correction, [whole])
+            yield from next_steps(found, claim, [], [])
+    power = _of_one(Power, policy="one", by="race", group="a", support="indicative")
+    yield from next_steps(found, None, [], [power])
+    acts = [_of_one(Rate, policy="one", by="overall", group="overall", metric=f"action:{action}",
+                    rate=0.0001, low=0.0, high=0.0001, support="full")
+            for action in ("block", "review")]  # fmt: skip
+    yield from practice_sentences(found, acts, None)
+    yield from meaning_sentences(found)
 
 
 def _sentences_of_datasets_and_gates() -> Iterator[str]:
@@ -122,7 +147,7 @@ def _sentences_of_datasets_and_gates() -> Iterator[str]:
 
 
 def test_a_count_of_one_is_singular_in_every_sentence() -> None:
-    said = [*_sentences_of_one(), *_sentences_of_datasets_and_gates()]
+    said = [*_sentences_of_one(), *_headlines_of_one(), *_sentences_of_datasets_and_gates()]
     assert len(said) > 30
     assert [text for text in said if WRONG.search(text)] == []
     assert any(re.search(r"\b1 more (group|value)\b", text) for text in said)

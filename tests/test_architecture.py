@@ -127,7 +127,11 @@ ORDER = {
         commands
         __main__
     """,
-    "audit.statistics": "intervals | support\n exact_shares | significance",
+    "audit.statistics": """
+        intervals | support
+        exact_shares | pooling | significance | stratification
+        equivalence
+    """,
     "audit.datasets": """
         image_references | spelling
         dataset
@@ -150,13 +154,13 @@ ORDER = {
         predictions
         thresholds | rates | flow
         chance | disparity | power | shift
-        ablation | claims
+        ablation | claims | equivalences | pooled | standardised
     """,
     "audit.results": """
         rows | formatting
-        ablation_rows | finding
+        ablation_rows | adjusted_rows | finding
         results | gap_sentences | shift_sentences
-        ablation_sentences | left_out
+        ablation_sentences | adjusted_sentences | left_out
         summary
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n report",
@@ -174,9 +178,9 @@ ORDER = {
         canvas
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves
     """,
-    "audit.report.sections": "ablation | flagged | flows | frameworks | gaps | labels | method"
-    " | power | sensitivity | shifts",
-    "audit.audits": "assessment\n subject\n run | gate | compare | ablate",
+    "audit.report.sections": "ablation | adjusted | flagged | flows | frameworks | gaps | labels"
+    " | method | power | sensitivity | shifts",
+    "audit.audits": "assessment\n subject\n adjusted\n run | gate | compare | ablate",
     "audit.commands": """
         options | output
         opening

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from audit.audits.adjusted import adjusted_figures, adjusted_summary
 from audit.audits.assessment import disparities
 from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
@@ -85,10 +86,15 @@ class _AblatedPolicy(NamedTuple):
             )
 
 
-def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> Results:
+def ablate_audit(
+    subject: Subject, named: Named, study: Study | None = None, *, margin: float | None = None
+) -> Results:
     """Returns which change of each policy's label set moves which group how far.
 
+    With a margin, in percentage points, it says which groups are shown to lie within it.
+
     Raises:
+        AuditError: the margin is not between 0 and 100 points.
         PolicyError: a policy or a candidate does not fit the model.
     """
     study = study or Study()
@@ -111,6 +117,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     )
     swept = (threshold_table(each, parts, study.thresholds) for each in assessed.predictions)
     found, changed = assessed.found(*moved)
+    adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
     sentences = summary.ablate_summary(
@@ -118,7 +125,11 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     )
     return Results(
         kind="ablate",
-        summary=(*sentences, *left_out_finding(found["header"].dataset)),
+        summary=(
+            *sentences,
+            *adjusted_summary(found, adjusted),
+            *left_out_finding(found["header"].dataset),
+        ),
         ablations=ablations,
         carried=carried,
         split_halves=tuple(_halves_of_lowering(halves)),
@@ -126,6 +137,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
         **found,
+        **adjusted,
     )
 
 

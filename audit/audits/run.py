@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from audit.audits.adjusted import adjusted_figures, adjusted_summary
 from audit.audits.assessment import disparities
 from audit.audits.subject import Named, Subject
 from audit.metrics.skew import DesiredShare
@@ -19,18 +20,29 @@ def run_audit(
     prompts: Sequence[str] = (),
     k: int = 100,
     desired: DesiredShare = "equal",
+    margin: float | None = None,
 ) -> Results:
     """Returns the audit of policies, each by itself; with the retrieval skew of prompts, if any.
 
+    With a margin, in percentage points, it says which groups are shown to lie within it.
+
     Raises:
+        AuditError: the margin is not between 0 and 100 points.
         PolicyError: a policy does not fit the model.
     """
-    found, _ = subject.assess(named).found()
+    assessed = subject.assess(named)
+    found, _ = assessed.found()
+    adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     sentences = summary.run_summary(found["header"], disparities(found))
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
     return Results(
         kind="run",
-        summary=(*sentences, *left_out_finding(found["header"].dataset)),
+        summary=(
+            *sentences,
+            *adjusted_summary(found, adjusted),
+            *left_out_finding(found["header"].dataset),
+        ),
         skews=tuple(skews),
         **found,
+        **adjusted,
     )

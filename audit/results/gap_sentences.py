@@ -192,13 +192,17 @@ def strongest_claims(
             key = (top.metric, count, *_difference_of_group(top))
             found.setdefault(key, (top, count, []))[2].append(policy)
     for top, count, names in found.values():
-        done = _DONE.get(top.metric) or f"flagged as {top.metric.partition(':')[2]}"
         text = (
-            f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is {done} "
-            f"{_often(top)} than all others: {top.count:,} of {top.n:,} against "
-            f"{_counts_of_rest(top)}{strongest_of(count)}."
+            f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is "
+            f"{done_in(top.metric)} {_often(top)} than all others: "
+            f"{top.count:,} of {top.n:,} against {_counts_of_rest(top)}{strongest_of(count)}."
         )
         yield Finding(text, claimed=True)
+
+
+def done_in(metric: str) -> str:
+    """Returns what is done to the images that count in a metric: flagged, flagged as weapons."""
+    return _DONE.get(metric) or f"flagged as {metric.partition(':')[2]}"
 
 
 def _strongest_of_each_kind(

@@ -60,7 +60,7 @@ def standardised_tables(
         marks = [row for row in rate_marks(each) if row[0] in named]
         for part, others in found:
             for metric, hits, possible in marks:
-                cells = _Cells(*(_stratified(part, others, of) for of in (hits, possible)))
+                cells = _StratumCells(*(_stratified(part, others, of) for of in (hits, possible)))
                 names = {"policy": each.name, "by": part.by, "standardised_for": others.by}
                 common = common_support(cells.n, cells.n.sum(axis=1) >= SUPPRESSED_BELOW)
                 if common.groups.sum() < 2:
@@ -72,19 +72,19 @@ def standardised_tables(
     return StandardisedTables(table, pd.DataFrame(strata))
 
 
-class _Cells(NamedTuple):
+class _StratumCells(NamedTuple):
     """(g, s) hits and images."""
 
     hits: Counts
     n: Counts
 
-    def of(self, common: CommonSupport) -> _Cells:
+    def of(self, common: CommonSupport) -> _StratumCells:
         """Returns the cells of the groups that are compared, and of the common strata."""
-        return _Cells(*(each[np.ix_(common.groups, common.strata)] for each in self))
+        return _StratumCells(*(each[np.ix_(common.groups, common.strata)] for each in self))
 
-    def rest(self, common: CommonSupport) -> _Cells:
+    def rest(self, common: CommonSupport) -> _StratumCells:
         """Returns the same of all images but those of each group."""
-        return _Cells(
+        return _StratumCells(
             *(
                 each.sum(axis=0)[common.strata] - each[np.ix_(common.groups, common.strata)]
                 for each in self
@@ -99,13 +99,13 @@ def _stratified(part: Groups, strata: Groups, marks: Marks) -> Counts:
     return np.bincount(cells, minlength=g * s).astype(np.int64).reshape(g, s)
 
 
-def _standardised_rows(part: Groups, cells: _Cells, common: CommonSupport) -> pd.DataFrame:
+def _standardised_rows(part: Groups, cells: _StratumCells, common: CommonSupport) -> pd.DataFrame:
     names = np.array(part.names, object)[common.groups]
     figures = _crude_figures(cells, common) | _standardised_figures(cells, common)
     return pd.DataFrame({"group": names} | figures)
 
 
-def _crude_figures(cells: _Cells, common: CommonSupport) -> dict[str, Float64s]:
+def _crude_figures(cells: _StratumCells, common: CommonSupport) -> dict[str, Float64s]:
     """Returns the rate of each group and how far it lies from all others, as they are."""
     count, n = (each.sum(axis=1)[common.groups] for each in cells)
     rest_count, rest_n = (each.sum() - own for each, own in zip(cells, (count, n), strict=True))
@@ -120,7 +120,7 @@ def _crude_figures(cells: _Cells, common: CommonSupport) -> dict[str, Float64s]:
     }
 
 
-def _standardised_figures(cells: _Cells, common: CommonSupport) -> dict[str, Any]:
+def _standardised_figures(cells: _StratumCells, common: CommonSupport) -> dict[str, Any]:
     """Returns the same, standardised, over the common strata."""
     weight = cells.n.sum(axis=0)[common.strata]
     own, rest = cells.of(common), cells.rest(common)

@@ -50,7 +50,7 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("pooled", "Intersections, pooled", pooled_section),
     ("shifts", "What changed for whom", shifts_section),
     ("matched", "The same at one overall flag rate", matched_shifts_section),
-    ("margin", "Shown to be alike", equivalent_section),
+    ("margin", "Shown to be within the margin", equivalent_section),
     ("flows", "Where images went", flows_section),
     ("prices", "The price of new labels", flow_prices_section),
     ("ablation", "Which label moves whom", ablation_section),

@@ -77,7 +77,7 @@ class StandardisedRates(NamedTuple):
 
 
 def standardised_rates(
-    count: Counts, n: Counts, weight: Counts, level: float = LEVEL
+    count: Counts, n: Counts, weight: Counts | Float64s, level: float = LEVEL
 ) -> StandardisedRates:
     """Returns the (g,) standardised rates of (g, s) counts of images, none of which is 0.
 
@@ -88,7 +88,7 @@ def standardised_rates(
     Args:
         count: of each group in each stratum.
         n: images of each.
-        weight: (s,) images of the whole dataset in each stratum.
+        weight: (s,) images of the whole dataset in each stratum, or their share.
         level: of the interval.
     """
     if not n.shape[1]:

@@ -19,10 +19,9 @@ from audit.report.cells import (
     words,
 )
 from audit.report.grouping import grouped
-from audit.report.inline import Line, Name, Tag
+from audit.report.inline import Line, Name, Tag, Value
 from audit.report.names import metric_name, named_metrics, policy_title
 from audit.report.shown_numbers import (
-    bare_percent,
     count,
     count_of,
     p_value,
@@ -54,7 +53,7 @@ _EQUIVALENT = (
 
 _RATE = ("Group", "As counted", "Standardised", "To all others, as counted", "Standardised", "p")
 _GAP = ("By", "As counted, points", "Pooled, points", "Highest, pooled", "Lowest, pooled", "Cells")
-_MARGIN = ("What", "n", "Difference, points", "Adjusted p", "Shown")
+_MARGIN = ("Group", "n", "Difference, points", "Adjusted p", "Shown")
 
 
 def standardised_section(results: Results) -> Iterator[Block]:
@@ -134,10 +133,17 @@ def _pooled_gap_cells(gap: PooledGap) -> list[Cell]:
     return [
         head(gap.by),
         number(unsigned_points(gap.raw_difference)),
-        number(*points_line(gap.difference, gap.difference_low, gap.difference_high)),
+        number(
+            unsigned_points(gap.difference),
+            " [",
+            unsigned_points(gap.difference_low),
+            ", ",
+            unsigned_points(gap.difference_high),
+            "]",
+        ),
         words(Name(gap.highest)),
         words(Name(gap.lowest)),
-        stacked((count(gap.cells),), ("of ", count(gap.smallest_n), " images and more")),
+        stacked((count(gap.cells),), ("the smallest of ", count(gap.smallest_n))),
     ]
 
 
@@ -193,7 +199,7 @@ def _equivalent_cells(row: Equivalent) -> list[Cell]:
 
 def _equivalent_answer(row: Equivalent) -> Cell:
     """Returns in words what is shown: within the margin, a difference, both, or neither."""
-    margin: Line = (bare_percent(row.margin), " points")
+    margin: Line = (Value(row.margin, f"{100 * (row.margin or 0.0):g}"), " points")
     if row.answer == "within":
         return stacked((Tag("within", "claim"), " ", *margin), role="text")
     if row.answer == "differs within":

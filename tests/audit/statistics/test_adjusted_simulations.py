@@ -98,7 +98,7 @@ def test_pooled_rates_are_held_and_closer_to_the_truth_than_the_raw_ones(
 def test_one_cell_that_is_unlike_all_others_is_held_nearly_as_often() -> None:
     sizes, true = np.append(np.full(30, 150.0), 100), np.append(np.full(30, 0.05), 0.2)
     found = _pooled_draws(sizes, true, 80).mean(axis=0)
-    # With one distribution for all cells it is some 10 of 100: the test can fail.
+    # With one distribution for all cells it is some 30 of 100: the test can fail.
     assert found[1] >= 0.82
     assert found[2] >= 0.88
 

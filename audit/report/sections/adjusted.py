@@ -15,6 +15,7 @@ from audit.report.cells import (
     marked_line,
     number,
     stacked,
+    support_mark,
     withheld,
     words,
 )
@@ -31,6 +32,7 @@ from audit.report.shown_numbers import (
 )
 from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.results import Results
+from audit.statistics.support import SUPPRESSED_BELOW
 
 _STANDARDISED = (
     "What each rate were if every group had the other sensitive features of the whole dataset. "
@@ -158,10 +160,12 @@ def _pooled_table(results: Results, by: str, rows: Sequence[Pooled]) -> Table:
 
 
 def _pooled_cell(row: Pooled) -> Cell:
+    """Returns a pooled rate as a cell: of few images it is shown too, but not as their own."""
+    few = (Tag(f"n < {SUPPRESSED_BELOW}, mostly borrowed", "indicative"),)
     return stacked(
         rate_line(row.pooled, row.pooled_low, row.pooled_high),
-        marked_line(("counted ", *count_of(row.count, row.n)), row.support),
-        tone=few_tone(row.support),
+        ("counted ", *count_of(row.count, row.n)),
+        few if row.support == "suppressed" else support_mark(row.support),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from audit.audits.adjusted import adjusted_figures, adjusted_summary
+from audit.audits.adjusted import adjusted_figures
 from audit.audits.assessment import disparities
 from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
@@ -33,6 +33,7 @@ from audit.metrics.variants import (
 )
 from audit.results import summary
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.adjusted_sentences import equivalence_sentence
 from audit.results.left_out import left_out_finding
 from audit.results.results import Results
 from audit.results.rows import records
@@ -127,7 +128,7 @@ def ablate_audit(
         kind="ablate",
         summary=(
             *sentences,
-            *adjusted_summary(found, adjusted),
+            *equivalence_sentence(adjusted["equivalences"]),
             *left_out_finding(found["header"].dataset),
         ),
         ablations=ablations,

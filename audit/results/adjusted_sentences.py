@@ -42,7 +42,7 @@ def _standardised_text(row: Standardised) -> str:
     explained = (
         f"so {others} may be what is behind it"
         if low <= 0 <= high
-        else f"so {others} are not all that is behind it"
+        else f"so {others} {'are' if CROSS in row.standardised_for else 'is'} not all that is behind it"
     )
     return (
         f"Standardised for {others}, {percent(row.rate)} of {row.by} {row.group} are "

@@ -39,11 +39,10 @@ def _standardised_change(row: Standardised) -> float:
 def _standardised_text(row: Standardised) -> str:
     others = row.standardised_for.replace(CROSS, " and ")
     low, high = row.difference_low or 0.0, row.difference_high or 0.0
-    explained = (
-        f"so {others} may be what is behind it"
-        if low <= 0 <= high
-        else f"so {others} {'are' if CROSS in row.standardised_for else 'is'} not all that is behind it"
+    verb = (
+        "may be" if low <= 0 <= high else "are not" if CROSS in row.standardised_for else "is not"
     )
+    explained = f"so {others} {verb} {'what' if verb == 'may be' else 'all that'} is behind it"
     return (
         f"Standardised for {others}, {percent(row.rate)} of {row.by} {row.group} are "
         f"{done_in(row.metric)} under {row.policy} against {percent(row.rest)} of all others, "

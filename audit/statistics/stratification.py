@@ -105,7 +105,7 @@ def standardised_rates(
 
 
 def _interval_of_effective(rate: Float64s, n: Float64s, level: float) -> Interval:
-    """Returns Clopper and Pearson's interval of a rate over a number of images that is no whole."""
+    """Returns Clopper and Pearson's interval of a rate over an effective number of images."""
     error = (1 - level) / 2
     hits, misses = rate * n, (1 - rate) * n
     none, every = hits <= 0, misses <= 0

@@ -32,22 +32,25 @@ def standardised_sentence(
         yield _standardised_text(max(known, key=_standardised_change))
 
 
-def _standardised_change(row: Standardised) -> float:
-    return abs((row.difference or 0.0) - (row.crude_difference or 0.0))
+def _standardised_change(row: Standardised) -> tuple[bool, float]:
+    """Returns a key by which standardising changes most what a claim means, then its size."""
+    return _may_be_nothing(row), abs((row.difference or 0.0) - (row.crude_difference or 0.0))
+
+
+def _may_be_nothing(row: Standardised) -> bool:
+    return (row.difference_low or 0.0) <= 0 <= (row.difference_high or 0.0)
 
 
 def _standardised_text(row: Standardised) -> str:
     others = row.standardised_for.replace(CROSS, " and ")
-    low, high = row.difference_low or 0.0, row.difference_high or 0.0
-    verb = (
-        "may be" if low <= 0 <= high else "are not" if CROSS in row.standardised_for else "is not"
-    )
-    explained = f"so {others} {verb} {'what' if verb == 'may be' else 'all that'} is behind it"
+    verb = "are" if CROSS in row.standardised_for else "is"
+    explained = "may be what" if _may_be_nothing(row) else f"{verb} not all that"
     return (
         f"Standardised for {others}, {percent(row.rate)} of {row.by} {row.group} are "
         f"{done_in(row.metric)} under {row.policy} against {percent(row.rest)} of all others, "
-        f"{signed_points(row.difference)} points [{signed_points(low)} to {signed_points(high)}], "
-        f"and as counted {signed_points(row.crude_difference)} points; {explained}."
+        f"{signed_points(row.difference)} points [{signed_points(row.difference_low)} to "
+        f"{signed_points(row.difference_high)}], an interval by itself, and as counted "
+        f"{signed_points(row.crude_difference)} points; so {others} {explained} is behind it."
     )
 
 

@@ -31,8 +31,13 @@ def test_of_claims_the_one_that_standardising_changes_most_is_told() -> None:
     claims = [_claim("a"), _claim("b"), _claim("c", claim=False), _claim("d")]
     [said] = standardised_sentence(rows, claims)
     assert "of race b are flagged under person-labels against 9.7 % of all others" in said
-    assert "+5.0 points [−1.0 to +20.0], and as counted +10.0 points;" in said
+    assert (
+        "+5.0 points [−1.0 to +20.0], an interval by itself, and as counted +10.0 points;" in said
+    )
     assert said.endswith("so age, in years may be what is behind it.")
+    # What changes a claim's meaning comes before what changes its size.
+    [said] = standardised_sentence([*rows, _standardised("a", 0.3, 0.2)], claims)
+    assert "of race b" in said
     [said] = standardised_sentence(rows[:1], claims)
     assert said.endswith("so age, in years is not all that is behind it.")
     assert not list(standardised_sentence(rows, claims[2:]))

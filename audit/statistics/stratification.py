@@ -1,4 +1,4 @@
-"""Rates standardised for other features: what a group's rate were if it had the whole's strata.
+"""Rates standardised for other features: what a group's rate would be in the whole's strata.
 
 The rate of each stratum is weighted by the share that the stratum has of the whole dataset, for all
 groups alike (direct standardisation). Only strata count in which all compared groups have images.

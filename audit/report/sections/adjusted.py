@@ -35,7 +35,7 @@ from audit.results.results import Results
 from audit.statistics.support import SUPPRESSED_BELOW
 
 _STANDARDISED = (
-    "What each rate were if every group had the other sensitive features of the whole dataset. "
+    "What each rate would be if every group had the other sensitive features of the whole dataset. "
     "Where a group differs as counted and not as standardised, those features may be what is "
     "behind it. Features that the dataset does not have are not allowed for. p is "
     "Cochran-Mantel-Haenszel's, by itself: it claims nothing, as it is not corrected."
@@ -55,7 +55,7 @@ _EQUIVALENT = (
 
 _RATE = ("Group", "As counted", "Standardised", "To all others, as counted", "Standardised", "p")
 _GAP = ("By", "As counted, points", "Pooled, points", "Highest, pooled", "Lowest, pooled", "Cells")
-_MARGIN = ("Group", "n", "Difference, points", "Adjusted p", "Shown")
+_MARGIN = ("Group", "n", "Difference, points", "p by Holm", "Shown")
 
 
 def standardised_section(results: Results) -> Iterator[Block]:

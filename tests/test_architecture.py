@@ -127,7 +127,11 @@ ORDER = {
         commands
         __main__
     """,
-    "audit.statistics": "intervals | support\n crossed | exact_shares | significance",
+    "audit.statistics": """
+        intervals | support
+        crossed | exact_shares | pooling | significance | stratification
+        equivalence
+    """,
     "audit.datasets": """
         image_references | spelling
         dataset
@@ -150,14 +154,14 @@ ORDER = {
         predictions
         thresholds | rates | flow
         chance | disparity | power | shift
-        ablation | claims
+        ablation | claims | equivalences | pooled | standardised
         wording_gaps
     """,
     "audit.results": """
         rows | formatting
-        ablation_rows | finding
+        ablation_rows | adjusted_rows | finding
         results | gap_sentences | shift_sentences
-        ablation_sentences | largest_claim | left_out
+        ablation_sentences | adjusted_sentences | largest_claim | left_out
         headline_sentences | next_steps
         practice_sentences
         headline | summary
@@ -179,9 +183,9 @@ ORDER = {
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
     """,
     "audit.report.sections": "wording_gaps\n"
-    " ablation | flagged | flows | frameworks | gaps | labels | method"
+    " ablation | adjusted | flagged | flows | frameworks | gaps | labels | method"
     " | power | sensitivity | shifts",
-    "audit.audits": "assessment\n subject\n run | gate | compare | ablate",
+    "audit.audits": "assessment\n subject\n adjusted\n run | gate | compare | ablate",
     "audit.commands": """
         options | output
         opening

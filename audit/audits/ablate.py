@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from audit.audits.adjusted import adjusted_figures, equivalence_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
 from audit.metrics.ablation import (
@@ -92,10 +93,15 @@ class _AblatedPolicy(NamedTuple):
             )
 
 
-def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> Results:
+def ablate_audit(
+    subject: Subject, named: Named, study: Study | None = None, *, margin: float | None = None
+) -> Results:
     """Returns which change of each policy's label set moves which group how far.
 
+    With a margin, in percentage points, it says which groups are shown to lie within it.
+
     Raises:
+        AuditError: the margin is not between 0 and 100 points.
         PolicyError: a policy or a candidate does not fit the model.
     """
     study = study or Study()
@@ -119,6 +125,7 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
     apart = (wording_gap_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried)
     swept = (threshold_table(each, parts, study.thresholds) for each in assessed.predictions)
     found, changed = assessed.found(*moved)
+    adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
     wording_gaps = records(WordingGap, *apart)
     carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
@@ -134,8 +141,13 @@ def ablate_audit(subject: Subject, named: Named, study: Study | None = None) -> 
         wording_gaps=wording_gaps,
         thresholds=records(Threshold, *swept),
         not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
-        **words(found, findings, ablations=ablations),
+        **words(
+            found,
+            [*findings, *equivalence_findings(adjusted)],
+            ablations=ablations,
+        ),
         **found,
+        **adjusted,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
 from audit.datasets.dataset import Marks
@@ -26,10 +27,14 @@ from audit.results.results import Results
 from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
 
-def compare_audit(subject: Subject, named: Named) -> Results:
+def compare_audit(subject: Subject, named: Named, *, margin: float | None = None) -> Results:
     """Returns the comparison of the first policy with each other on the same images.
 
+    With a margin, in percentage points, it says which groups, and which of their changes, are shown
+    to lie within it.
+
     Raises:
+        AuditError: the margin is not between 0 and 100 points.
         PolicyError: a policy does not fit the model.
     """
     by_itself = subject.assess(named)
@@ -39,6 +44,7 @@ def compare_audit(subject: Subject, named: Named) -> Results:
     tests = _compared_tests(common[0], common[1:], subject)
     found, changed = by_itself._replace(predictions=common).found(*tests)
     shifts = records(Shift, *changed)
+    adjusted = adjusted_figures(subject, common, found, shifts, margin=margin)
     counted = records(CommonImages, common_images_table(by_itself.predictions, common))
     several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
     findings = summary.compare_findings(found["header"], disparities(found), shifts, counted)
@@ -49,8 +55,9 @@ def compare_audit(subject: Subject, named: Named) -> Results:
         agreements=records(Agreement, *several),
         flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
         prices=records(Price, *(price_table(before, after, groups) for after in others)),
-        **words(found, findings, shifts),
+        **words(found, [*findings, *adjusted_findings(found, adjusted)], shifts),
         **found,
+        **adjusted,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
 from audit.metrics.skew import DesiredShare
@@ -18,18 +19,25 @@ def run_audit(
     prompts: Sequence[str] = (),
     k: int = 100,
     desired: DesiredShare = "equal",
+    margin: float | None = None,
 ) -> Results:
     """Returns the audit of policies, each by itself; with the retrieval skew of prompts, if any.
 
+    With a margin, in percentage points, it says which groups are shown to lie within it.
+
     Raises:
+        AuditError: the margin is not between 0 and 100 points.
         PolicyError: a policy does not fit the model.
     """
-    found, _ = subject.assess(named).found()
+    assessed = subject.assess(named)
+    found, _ = assessed.found()
+    adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     findings = summary.run_findings(found["header"], disparities(found))
     skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
     return Results(
         kind="run",
         skews=tuple(skews),
-        **words(found, findings),
+        **words(found, [*findings, *adjusted_findings(found, adjusted)]),
         **found,
+        **adjusted,
     )

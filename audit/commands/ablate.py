@@ -10,7 +10,13 @@ import typer
 from pydantic import ValidationError
 
 from audit.commands.opening import open_policies, open_subject
-from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions, option_pair
+from audit.commands.options import (
+    MarginOption,
+    OutOption,
+    PoliciesArgument,
+    SubjectOptions,
+    option_pair,
+)
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -83,6 +89,7 @@ def ablate(
         int, typer.Option(help="Of the halves that --add and --synonym are tried on.")
     ] = 0,
     out: OutOption = None,
+    margin: MarginOption = None,
     format: TableOrJsonOption = "table",
     *,
     options: SubjectOptions,
@@ -98,7 +105,7 @@ def ablate(
     policies, by = named.policies.values(), options.sensitive_features
     study = changes.study(policies)
     with open_subject(options, policies, by=by, seed=seed) as subject:
-        results = ablate_audit(subject, named, study)
+        results = ablate_audit(subject, named, study, margin=margin)
     print_audit(results, out, format)
 
 

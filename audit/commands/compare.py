@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from audit.commands.opening import open_policies, open_subject
-from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions
+from audit.commands.options import MarginOption, OutOption, PoliciesArgument, SubjectOptions
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -20,6 +20,7 @@ EPILOG = examples(
 def compare(
     policy: PoliciesArgument,
     out: OutOption = None,
+    margin: MarginOption = None,
     format: TableOrJsonOption = "table",
     *,
     options: SubjectOptions,
@@ -35,5 +36,5 @@ def compare(
     from audit.audits.compare import compare_audit
 
     with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
-        results = compare_audit(subject, named)
+        results = compare_audit(subject, named, margin=margin)
     print_audit(results, out, format)

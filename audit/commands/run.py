@@ -10,6 +10,7 @@ from audit.commands.opening import open_policies, open_subject
 from audit.commands.options import (
     DesiredOption,
     KOption,
+    MarginOption,
     OutOption,
     PoliciesArgument,
     SubjectOptions,
@@ -29,6 +30,7 @@ EPILOG = examples(
 def run(
     policy: PoliciesArgument,
     out: OutOption = None,
+    margin: MarginOption = None,
     format: TableOrJsonOption = "table",
     prompt: Annotated[
         list[str] | None,
@@ -45,5 +47,7 @@ def run(
     from audit.audits.run import run_audit
 
     with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
-        results = run_audit(subject, named, prompts=prompt or (), k=k, desired=desired)
+        results = run_audit(
+            subject, named, prompts=prompt or (), k=k, desired=desired, margin=margin
+        )
     print_audit(results, out, format)

@@ -9,6 +9,11 @@ from audit.report.blocks import Block
 from audit.report.names import policy_names
 from audit.report.opening import Opening, make_opening
 from audit.report.sections.ablation import ablation_section
+from audit.report.sections.adjusted import (
+    equivalent_section,
+    pooled_section,
+    standardised_section,
+)
 from audit.report.sections.flagged import flagged_intersections_section, flagged_section
 from audit.report.sections.flows import flow_prices_section, flows_section
 from audit.report.sections.frameworks import frameworks_section
@@ -38,8 +43,11 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("intersections", "Where sensitive features meet", flagged_intersections_section),
     ("gaps", "Gaps between groups", gaps_section),
     ("differences", "Differences to the overall rate", gaps_to_overall_section),
+    ("standardised", "Standardised rates", standardised_section),
+    ("pooled", "Intersections, pooled", pooled_section),
     ("shifts", "What changed for whom", shifts_section),
     ("matched", "The same at one overall flag rate", matched_shifts_section),
+    ("margin", "Shown to be within the margin", equivalent_section),
     ("flows", "Where images went", flows_section),
     ("prices", "The price of new labels", flow_prices_section),
     ("ablation", "Which label moves whom", ablation_section),

@@ -36,6 +36,14 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "undefined" if share is None else f"{100 * share:.{digits}f} %"
 
 
+def signed_points(share: float | None) -> str:
+    """Formats a difference of shares in percentage points, with its sign."""
+    if share is None:
+        return "an unknown number of"
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+
+
 def images(n: int) -> str:
     """Formats a number of images: 1 image, 2 images."""
     return counted(n, "image")

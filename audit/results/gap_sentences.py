@@ -212,11 +212,10 @@ def strongest_claims(
             found.setdefault(key, (count, []))[1].append(top)
     for count, rows in found.values():
         top, names = rows[0], [row.policy for row in rows]
-        done = done_to(top.metric)
         text = (
-            f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is {done} "
-            f"{_often(top)} than all others: {top.count:,} of {top.n:,} against "
-            f"{_counts_of_rest(top)}{strongest_of(count)}."
+            f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is "
+            f"{done_to(top.metric)} {_often(top)} than all others: "
+            f"{top.count:,} of {top.n:,} against {_counts_of_rest(top)}{strongest_of(count)}."
         )
         yield Finding(text, claimed=True, rows=tuple(rows))
 

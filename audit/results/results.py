@@ -10,6 +10,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording, WordingGap
+from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.finding import Headline
 from audit.results.rows import (
     Agreement,
@@ -169,6 +170,11 @@ class Results(Record):
     thresholds: tuple[Threshold, ...] = ()
     skews: tuple[Skew, ...] = ()
     power: tuple[Power, ...] = ()
+    standardised: tuple[Standardised, ...] = ()
+    common_strata: tuple[CommonStrata, ...] = ()
+    pooled: tuple[Pooled, ...] = ()
+    pooled_gaps: tuple[PooledGap, ...] = ()
+    equivalences: tuple[Equivalent, ...] = ()
     insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
     not_tried: tuple[str, ...] = Field((), description="Changes that were not tried, and why.")
     limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")

@@ -38,6 +38,29 @@ _HALVINGS = 26
 _Operation = Callable[[Float64s, Float64s], Float64s]
 
 
+def melded_margin_p(
+    count: npt.ArrayLike,
+    n: npt.ArrayLike,
+    reference_count: npt.ArrayLike,
+    reference_n: npt.ArrayLike,
+    margin: float,
+) -> Float64s:
+    """Returns (c,) p of two shares that lie the margin apart, or further; NaN without images.
+
+    It is the larger of two p, one for each direction: below 0.05 where the melded interval of 90 %
+    lies within the margin.
+    """
+    cells = zip((count, n), (reference_count, reference_n), strict=True)
+    hits, images = (np.concatenate(pair).astype(np.float64) for pair in cells)
+    c = len(hits) // 2
+    lowest, highest = _Betas(hits, images - hits + 1), _Betas(hits + 1, images - hits)
+    one, other = np.arange(c), np.arange(c, 2 * c)
+    pairs = np.concatenate([np.stack([one, other], axis=1), np.stack([other, one], axis=1)])
+    chance = _chance(lowest, highest, pairs, np.subtract, np.add)
+    p = chance(np.full(2 * c, -margin)).reshape(2, c).max(axis=0)
+    return np.where(images.reshape(2, c).min(axis=0) > 0, p, np.nan)
+
+
 class _Betas(NamedTuple):
     """Distributions of c shares: of 0 where `a` is 0, of 1 where `b` is 0, otherwise beta."""
 

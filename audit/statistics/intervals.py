@@ -54,8 +54,8 @@ def wilson(count: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> Inte
     return Interval(np.minimum(low, rate), np.maximum(high, rate))
 
 
-def exact(count: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL) -> Interval:
-    """Returns the exact interval of count / n, which holds at any n and level.
+def exact(count: npt.ArrayLike, n: npt.ArrayLike, level: float | Float64s = LEVEL) -> Interval:
+    """Returns the exact interval of count / n, which holds at any n and level; also of many levels.
 
     Source: Clopper and Pearson 1934, Biometrika 26:404.
     """
@@ -159,7 +159,10 @@ def paired_difference(
 
 
 def exact_paired_difference(
-    entered: npt.ArrayLike, left: npt.ArrayLike, n: npt.ArrayLike, level: float = LEVEL
+    entered: npt.ArrayLike,
+    left: npt.ArrayLike,
+    n: npt.ArrayLike,
+    level: float | Float64s = LEVEL,
 ) -> Interval:
     """Returns the interval of (entered - left) / n from the exact intervals of the two shares.
 

@@ -111,7 +111,8 @@ def _headlines_of_one() -> Iterator[str]:
     correction = Correction(hypotheses=1, draws=1, critical_p=0.05)
     yield no_claim_sentence(correction)
     for kind in ("selection_rate", "label:thief", "category:x"):
-        change = _of_one(Ablation, by="race", group="a", metric=kind, kind="with", net=1.0)
+        change = _of_one(Ablation, by="race", group="a", metric=kind, kind="with", net=1.0,
+                         support="indicative")  # fmt: skip
         own = shift("race", "a", 1, matched=True).model_copy(update={"entered": 1, "left": 1})
         whole = own.model_copy(update={"by": "overall", "group": "overall", "n": 2, "entered": 2})
         for row in (change, own, own.model_copy(update={"matched": False})):

@@ -7,6 +7,7 @@ from itertools import product
 from typing import Any, Literal
 
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording, WordingGap
+from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.finding import Headline
 from audit.results.results import Results
 from audit.results.rows import (
@@ -55,6 +56,9 @@ def rate(policy: str, by: str, group: str, metric: str, n: int) -> Rate:
     )  # fmt: skip
 
 
+ANSWERS: tuple[Literal["within", "differs within", "differs", "neither"], ...] = (
+    "within", "differs within", "differs", "neither", "neither",
+)  # fmt: skip
 METRICS = (
     "selection_rate",
     "false_positive_rate",
@@ -169,6 +173,55 @@ def headline(policies: tuple[str, ...]) -> Headline:
     )  # fmt: skip
 
 
+def _adjusted(policies: tuple[str, ...]) -> dict[str, Any]:
+    """Returns adjusted figures: standardised ones of a feature, cells of an intersection."""
+    by, other = FEATURES
+    crossed = [row for row in groups() if row[0] not in (by, other, "overall")]
+    of = [{"policy": name, "metric": "selection_rate"} for name in policies]
+    return {
+        "standardised": tuple(
+            Standardised(
+                **each, by=by, standardised_for=other, group=group, crude_count=n // 9, crude_n=n,
+                crude=0.111, crude_low=0.1, crude_high=0.12, crude_difference=0.021,
+                crude_difference_low=0.01, crude_difference_high=0.033, n=n - 1,
+                effective_n=n * 0.8, rate=0.1, low=0.09, high=0.113, rest=0.097,
+                difference=0.003, difference_low=-0.011, difference_high=0.017, p=None,
+                support=support(n * 4 // 5),
+            )
+            for each in of
+            for group, n in FEATURES[by].items()
+            if n > 30
+        ),
+        "common_strata": tuple(
+            CommonStrata(**each, by=by, standardised_for=other, strata=5, common=4, n=N,
+                         common_n=N - 13, left_out=(QUOTES,))
+            for each in of
+        ),
+        "pooled": tuple(
+            Pooled(**each, by=crossed_by, group=group, count=n // 8, n=n, rate=n // 8 / n, low=0.01,
+                   high=0.4, pooled=0.124, pooled_low=0.09, pooled_high=0.171, support=support(n))
+            for each in of
+            for crossed_by, group, n in crossed
+            if n
+        ),
+        "pooled_gaps": tuple(
+            PooledGap(**each, by=crossed[0][0], cells=11, n=N, smallest_n=1, highest=SCRIPT,
+                      lowest=LONG, raw_difference=0.41, difference=0.13, difference_low=0.0,
+                      difference_high=0.22)
+            for each in of
+        ),
+        "equivalences": tuple(
+            Equivalent(**each, kind=kind, before_policy=policies[0] if kind == "shift" else None,
+                       by="race", group=group, margin=0.05, n=n, difference=0.021, low=0.009,
+                       high=0.034, p=0.004, p_adjusted=0.02 if n >= 30 else None, answer=answer,
+                       support=support(n))
+            for kind in ("group", "shift")
+            for each in of
+            for (group, n), answer in zip(FEATURES["race"].items(), ANSWERS, strict=True)
+        ),
+    }  # fmt: skip
+
+
 def _shared_results(policies: tuple[str, ...]) -> dict[str, Any]:
     every = rates(policies)
     return {
@@ -197,6 +250,7 @@ def _shared_results(policies: tuple[str, ...]) -> dict[str, Any]:
             for name in policies
             for by, group, n in groups()
         ),
+        **_adjusted(policies),
         "insufficient": tuple(f"group {i}: too few images" for i in range(20)),
         "limits": ("The images are not user uploads.",),
     }

@@ -23,6 +23,7 @@ from audit.metrics.variants import Synonym
 from audit.report.document import make_document
 from audit.report.inline import quoted_line
 from audit.results.ablation_rows import Ablation
+from audit.results.largest_claim import Row
 from audit.results.rows import Difference
 from moderation.policy import Label, Policy
 from tests.support.policy_texts import policy
@@ -97,7 +98,8 @@ def _check_order_and_words(results: Results) -> None:
 def _check_headline(results: Results) -> None:
     """Checks that a claimed row is behind the headline, and that none is wherever it has none."""
     head = results.headline
-    rows = [row for row in (*results.differences, *results.shifts, *results.ablations) if row.claim]
+    tested: tuple[Row, ...] = (*results.differences, *results.shifts, *results.ablations)
+    rows = [row for row in tested if row.claim]
     shared = {"label:gun", "label:knife", "label:cat"}
     said = [
         row

@@ -166,6 +166,7 @@ def test_a_page_of_three_features_is_under_500_kb(
 
 def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> None:
     words = ["weapons", *options, "--by", "age"]
+    words += ["--margin", "5"]
     audit("run", *words, "--prompt", "a doctor", "--out", str(tmp_path / "run"))
     added = ["--add", "portrait=a portrait", "--synonym", "blade=a dagger"]
     audit("ablate", *words, *added, "--out", str(tmp_path / "ablate"))
@@ -175,6 +176,8 @@ def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> 
         results = json.loads((tmp_path / kind / "results.json").read_text())
         assert results["kind"] == kind
         assert results["summary"]
+        assert {row["margin"] for row in results["equivalences"]} == {0.05}
+        assert "equivalences.csv" in names
 
 
 def test_results_on_standard_output_are_json_alone(options: list[str]) -> None:
@@ -292,6 +295,11 @@ def test_ctrl_c_keeps_what_is_embedded(faces: Path, tmp_path: Path) -> None:
         (["run", "weapons", "--model", "./no-model", "-d", "{faces}"], 3, "no such folder"),
         (["compare", "weapons", "--model", "starter", "-d", "{faces}"], 2, "two policies"),
         (["ablate", "weapons", "-d", "{faces}", "--add", "x"], 2, "ID=PROMPT"),
+        (
+            ["ablate", "weapons", "-d", "{faces}", "--margin", "100"],
+            2,
+            "not between 0 and 100. Name",
+        ),
         (["ablate", "weapons", "-d", "{faces}", "--template", "x"], 2, "needs one"),
         (["ablate", "weapons", "-d", "{faces}", "--synonym", "cow=a bull"], 2, "no policy has"),
         (["gate", "--policy", "weapons", "--limits", "no.yaml", "-d", "{faces}"], 2, "no.yaml"),

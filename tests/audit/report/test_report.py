@@ -249,6 +249,30 @@ def test_suppressed_cells_show_count_and_n_and_no_rate(compared: Path) -> None:
     assert not any("%" in each.text for each in marked)
 
 
+def test_cells_of_few_images_are_shown_pooled_and_marked(compared: Path) -> None:
+    page = Page((compared / "report.html").read_text())
+    [pooled] = [each for each in page.all("table") if "in years, pooled" in each.text]
+    rows = [row for row in SAMPLES["compare"].pooled if row.support == "suppressed"]
+    assert rows
+    assert pooled.text.count("n < 30, mostly borrowed") == len(rows)
+    assert pooled.text.count("12.4\u00a0%") == len(SAMPLES["compare"].pooled)
+
+
+def test_what_is_shown_of_a_margin_is_said_in_words(compared: Path) -> None:
+    text = (compared / "report.md").read_text().replace("\u00a0", " ")
+    answers = text[text.index("Shown to be within the margin") :]
+    for said in ("**within** 5 points |", "**differs**, and is within 5 points |", "**differs** |"):
+        assert said in answers
+    assert re.search(r"not shown \| not shown \| neither; _too few_ \|", answers)
+
+
+def test_a_standardised_rate_stands_beside_the_one_that_was_counted(compared: Path) -> None:
+    text = (compared / "report.md").read_text().replace("\u00a0", " ")
+    assert "4 of 5 strata, 4,355 of 4,368 images, without" in text
+    row = "| White; race | 11.1 % \\[10.0, 12.0]; 231 of 2,085 | 10.0 % \\[9.0, 11.3]; n 2,084 |"
+    assert f"{row} +2.10 \\[+1.00, +3.30] | +0.30 \\[−1.10, +1.70] | undefined |" in text
+
+
 def test_a_group_may_be_called_what_the_whole_is_called() -> None:
     assert group_name("race", OVERALL) == OVERALL
     assert group_name(OVERALL, OVERALL) == "All images"

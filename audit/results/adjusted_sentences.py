@@ -1,0 +1,95 @@
+"""Adjusted figures in words: at most a sentence of each kind, made from the rows it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from audit.datasets.dataset import CROSS, OVERALL
+from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
+from audit.results.formatting import images, percent, signed_points
+from audit.results.gap_sentences import done_to
+from audit.results.rows import Difference
+
+#: Up to this many groups within a margin are named; of more, only the number is said.
+_NAMED = 6
+
+
+def standardised_sentence(
+    rows: Sequence[Standardised], differences: Sequence[Difference]
+) -> Iterator[str]:
+    """Yields the claim that standardising changes most, as it is and standardised, if any is."""
+    claimed = {
+        (row.policy, row.by, row.metric, row.group)
+        for row in differences
+        if row.claim and row.comparison == "to_overall"
+    }
+    known = [
+        row
+        for row in rows
+        if (row.policy, row.by, row.metric, row.group) in claimed and row.support != "suppressed"
+    ]
+    if known:
+        yield _standardised_text(max(known, key=_standardised_change))
+
+
+def _standardised_change(row: Standardised) -> tuple[bool, float]:
+    """Returns a key by which standardising changes most what a claim means, then its size."""
+    return _may_be_nothing(row), abs((row.difference or 0.0) - (row.crude_difference or 0.0))
+
+
+def _may_be_nothing(row: Standardised) -> bool:
+    return (row.difference_low or 0.0) <= 0 <= (row.difference_high or 0.0)
+
+
+def _standardised_text(row: Standardised) -> str:
+    others = row.standardised_for.replace(CROSS, " and ")
+    verb = "are" if CROSS in row.standardised_for else "is"
+    explained = "may be what" if _may_be_nothing(row) else f"{verb} not all that"
+    return (
+        f"Standardised for {others}, {percent(row.rate)} of {row.by} {row.group} are "
+        f"{done_to(row.metric)} under {row.policy} against {percent(row.rest)} of all others, "
+        f"{signed_points(row.difference)} points [{signed_points(row.difference_low)} to "
+        f"{signed_points(row.difference_high)}], an interval by itself, and as counted "
+        f"{signed_points(row.crude_difference)} points; so {others} {explained} is behind it."
+    )
+
+
+def pooled_sentence(gaps: Sequence[PooledGap]) -> Iterator[str]:
+    """Yields the intersection that pooling draws together most, if there is one."""
+    if gaps:
+        top = max(gaps, key=lambda gap: (gap.raw_difference or 0.0) - (gap.difference or 0.0))
+        yield (
+            f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} cells, the "
+            f"smallest of {images(top.smallest_n)}, lie {_points(top.raw_difference)} points apart "
+            f"as counted; pooled, so that cells of few images borrow from the others, "
+            f"{_points(top.difference)} points [{_points(top.difference_low)} to "
+            f"{_points(top.difference_high)}]."
+        )
+
+
+def _points(share: float | None) -> str:
+    return f"{100 * (share or 0.0):.1f}"
+
+
+def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:
+    """Yields how many differences are shown to be within the margin, if one was given."""
+    if not rows:
+        return
+    within = [row for row in rows if "within" in row.answer]
+    differ = sum(row.answer.startswith("differs") for row in rows)
+    neither = sum(row.answer == "neither" for row in rows)
+    named = ", ".join(map(_equivalent_name, within[:_NAMED]))
+    named += f" and {len(within) - _NAMED:,} more" * (len(within) > _NAMED)
+    both = sum(row.answer == "differs within" for row in rows)
+    margin = f"{100 * (rows[0].margin or 0.0):g} points"
+    yield (
+        f"Within {margin} in the share flagged, by Holm over all {len(rows):,} that are held to "
+        f"it: {len(within):,}{f' ({named})' * bool(within)}; shown to differ: {differ:,}"
+        f"{f', of them {both:,} by less than that' * bool(both)}; neither is shown of {neither:,}."
+    )
+
+
+def _equivalent_name(row: Equivalent) -> str:
+    group = "all images" if row.by == OVERALL else f"{row.by} {row.group}"
+    where = f"the shift of {group} to" if row.kind == "shift" else f"{group} under"
+    return f"{where} {row.policy}"

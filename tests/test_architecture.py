@@ -127,7 +127,7 @@ ORDER = {
         commands
         __main__
     """,
-    "audit.statistics": "intervals | support\n exact_shares | significance",
+    "audit.statistics": "intervals | support\n exact_shares | scores | significance",
     "audit.datasets": """
         image_references | spelling
         dataset
@@ -149,12 +149,13 @@ ORDER = {
         truth | variants | skew
         predictions
         thresholds | rates | flow
-        chance | disparity | power | shift
-        ablation | claims
+        calibration | chance | disparity | power | separation | shift
+        ablation | claims | label_noise
+        near_duplicates
     """,
     "audit.results": """
         rows | formatting
-        ablation_rows | finding
+        ablation_rows | finding | robustness_rows
         results | gap_sentences | shift_sentences
         ablation_sentences | left_out
         summary
@@ -176,7 +177,7 @@ ORDER = {
     """,
     "audit.report.sections": "ablation | flagged | flows | frameworks | gaps | labels | method"
     " | power | sensitivity | shifts",
-    "audit.audits": "assessment\n subject\n run | gate | compare | ablate",
+    "audit.audits": "robustness\n assessment\n subject\n run | gate | compare | ablate",
     "audit.commands": """
         options | output
         opening

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Container, Iterable, Sequence
-from typing import NamedTuple, TypedDict
+from typing import NamedTuple
 
 import pandas as pd
 
+from audit.audits.robustness import Robustness, robustness, robustness_limits
 from audit.datasets.dataset import CROSS, Groups
 from audit.errors import UndefinedRateWarning
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
@@ -19,6 +20,7 @@ from audit.metrics.disparity import (
     equalized_odds,
     widest_gaps,
 )
+from audit.metrics.near_duplicates import Clusters
 from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import (
@@ -38,7 +40,7 @@ from audit.results.rows import Correction, Difference, EqualizedOdds, Gap, Power
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
-class Assessment(TypedDict):
+class Assessment(Robustness):
     """The fields of `Results` that every audit fills: the figures of each policy by itself."""
 
     header: Header
@@ -64,11 +66,13 @@ class Assessed(NamedTuple):
         header: of the report.
         predictions: of each policy.
         groups: partitions of the images.
+        clusters: of near-duplicates, if they were looked for.
     """
 
     header: Header
     predictions: list[Predictions]
     groups: Sequence[Groups]
+    clusters: Clusters | None = None
 
     def found(self, *changes: Hypotheses) -> tuple[Assessment, list[pd.DataFrame]]:
         """Returns the assessment, and the tables of changes, with what the report claims of all."""
@@ -83,6 +87,9 @@ class Assessed(NamedTuple):
         claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
         rates = records(Rate, table)
+        robust = robustness(
+            self.predictions, self.groups, self.clusters, compared, differences, claims.critical
+        )
         assessment = Assessment(
             header=self.header,
             correction=Correction(
@@ -98,7 +105,11 @@ class Assessed(NamedTuple):
                 *summary.insufficient_summary(self.header, rates),
                 *summary.unmatched_summary(self.predictions),
             ),
-            limits=tuple(summary.limits_summary(self.header)),
+            limits=(
+                *summary.limits_summary(self.header),
+                *robustness_limits(self.predictions, self.clusters),
+            ),
+            **robust,
         )
         return assessment, changed
 

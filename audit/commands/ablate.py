@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from audit.commands.opening import open_policies, open_subject
-from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions, option_pair
+from audit.commands.options import AuditOptions, OutOption, PoliciesArgument, option_pair
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -85,7 +85,7 @@ def ablate(
     out: OutOption = None,
     format: TableOrJsonOption = "table",
     *,
-    options: SubjectOptions,
+    options: AuditOptions,
 ) -> None:
     """Change a label set one thing at a time: leave out, add, reword; and sweep thresholds.
 
@@ -97,7 +97,8 @@ def ablate(
 
     policies, by = named.policies.values(), options.sensitive_features
     study = changes.study(policies)
-    with open_subject(options, policies, by=by, seed=seed) as subject:
+    cosine = options.near_duplicates
+    with open_subject(options, policies, by=by, seed=seed, near_duplicates=cosine) as subject:
         results = ablate_audit(subject, named, study)
     print_audit(results, out, format)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from audit.commands.opening import open_policies, open_subject
-from audit.commands.options import OutOption, PoliciesArgument, SubjectOptions
+from audit.commands.options import AuditOptions, OutOption, PoliciesArgument
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -22,7 +22,7 @@ def compare(
     out: OutOption = None,
     format: TableOrJsonOption = "table",
     *,
-    options: SubjectOptions,
+    options: AuditOptions,
 ) -> None:
     """Compare label sets on the same images: who enters, who leaves, where they went.
 
@@ -34,6 +34,8 @@ def compare(
     refuse_unwritable_output(out)
     from audit.audits.compare import compare_audit
 
-    with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
+    by, cosine = options.sensitive_features, options.near_duplicates
+    policies = named.policies.values()
+    with open_subject(options, policies, by=by, near_duplicates=cosine) as subject:
         results = compare_audit(subject, named)
     print_audit(results, out, format)

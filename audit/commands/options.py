@@ -240,6 +240,22 @@ class SubjectOptions(DatasetOptions):
         return [tuple(part.strip() for part in text.split(",")) for text in self.by]
 
 
+@dataclass(frozen=True)
+class AuditOptions(SubjectOptions):
+    """The same, with what a report looks at beside the groups."""
+
+    near_duplicates: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            max=1.0,
+            metavar="COSINE",
+            help="From which cosine two images count as near-duplicates; it depends on the model. "
+            "0 looks for none.",
+        ),
+    ] = 0.97
+
+
 def option_pair(text: str, form: str, option: str) -> tuple[str, str]:
     """Returns the two sides of KEY=VALUE, which `option` writes as `form`.
 

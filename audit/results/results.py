@@ -10,6 +10,14 @@ from typing import Literal, Self
 from pydantic import Field
 
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording
+from audit.results.robustness_rows import (
+    Calibration,
+    DistinctClaim,
+    LabelNoise,
+    NearDuplicates,
+    Separation,
+    TippingPoint,
+)
 from audit.results.rows import (
     Agreement,
     CommonImages,
@@ -159,6 +167,12 @@ class Results(Record):
     thresholds: tuple[Threshold, ...] = ()
     skews: tuple[Skew, ...] = ()
     power: tuple[Power, ...] = ()
+    separations: tuple[Separation, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
+    tipping_points: tuple[TippingPoint, ...] = ()
+    label_noise: tuple[LabelNoise, ...] = ()
+    near_duplicates: tuple[NearDuplicates, ...] = ()
+    distinct_claims: tuple[DistinctClaim, ...] = ()
     insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
     not_tried: tuple[str, ...] = Field((), description="Changes that were not tried, and why.")
     limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")

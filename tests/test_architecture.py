@@ -157,7 +157,7 @@ ORDER = {
         rows | formatting
         ablation_rows | finding | robustness_rows
         results | gap_sentences | shift_sentences
-        ablation_sentences | left_out
+        ablation_sentences | left_out | robustness_sentences
         summary
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n report",
@@ -176,7 +176,7 @@ ORDER = {
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves
     """,
     "audit.report.sections": "ablation | flagged | flows | frameworks | gaps | labels | method"
-    " | power | sensitivity | shifts",
+    " | power | robustness | sensitivity | separation | shifts",
     "audit.audits": "robustness\n assessment\n subject\n run | gate | compare | ablate",
     "audit.commands": """
         options | output

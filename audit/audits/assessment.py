@@ -34,6 +34,7 @@ from audit.metrics.rates import (
 from audit.results import summary
 from audit.results.left_out import left_out_summary
 from audit.results.results import Header
+from audit.results.robustness_sentences import ClaimsHold
 from audit.results.rows import Correction, Difference, EqualizedOdds, Gap, Power, Rate, records
 
 #: Metrics by which groups are compared; labels are too many, and are only counted.
@@ -56,7 +57,8 @@ class Assessment(Robustness):
 
 def disparities(found: Assessment) -> summary.Disparities:
     """Returns how far the groups of each policy lie apart, as a summary reads it."""
-    return summary.Disparities(found["rates"], found["gaps"], found["differences"])
+    holds = ClaimsHold(found["tipping_points"], found["label_noise"], found["distinct_claims"])
+    return summary.Disparities(found["rates"], found["gaps"], found["differences"], holds)
 
 
 class Assessed(NamedTuple):

@@ -60,9 +60,10 @@ def robustness(
     """
     parts = [part for part in groups if CROSS not in part.by]
     claims = list(claims_to_others(rates, differences, critical))
-    alike = [near_duplicate_table(clusters, groups)] if clusters else []
-    told = clusters if clusters and not clusters.chained else None
-    distinct = [distinct_claim_table(claims, told, predictions, groups)] if told else []
+    alike, distinct = [], []
+    if clusters is not None and not clusters.chained:
+        alike = [near_duplicate_table(clusters, groups)]
+        distinct = [distinct_claim_table(claims, clusters, predictions, groups)]
     return Robustness(
         separations=records(Separation, *(separation_table(each, parts) for each in predictions)),
         calibrations=records(

@@ -18,6 +18,7 @@ from audit.results.finding import Finding, claims_first
 from audit.results.formatting import images, of_10000
 from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.results import Header
+from audit.results.robustness_sentences import ClaimsHold, robustness_findings
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift
 from audit.results.shift_sentences import (
     common_images_sentences,
@@ -34,11 +35,12 @@ _OWN_DENOMINATOR = (FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
 class Disparities(NamedTuple):
-    """How far the groups of each policy lie apart."""
+    """How far the groups of each policy lie apart, and how far what is claimed of them holds."""
 
     rates: Sequence[Rate]
     gaps: Sequence[Gap]
     differences: Sequence[Difference]
+    holds: ClaimsHold = ClaimsHold()
 
 
 def run_summary(header: Header, apart: Disparities) -> Iterator[str]:
@@ -60,6 +62,7 @@ def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]
     yield from gap_findings(single, apart.rates, apart.differences, several=several)
     names = [policy.name for policy in header.policies]
     yield from strongest_claims(names, apart.differences, benign=header.dataset.benign)
+    yield from robustness_findings(apart.differences, apart.holds, several=several)
 
 
 def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:

@@ -16,6 +16,10 @@ from audit.statistics.intervals import LEVEL, Float64s, wilson
 #: A bound is not sought nearer to 0 or 1 than this, where it would find the end itself.
 _TINY = 1e-12
 
+#: Of few images none may be seen that lies wholly on the wrong side; so much of one is added on
+#: either side. Without it DeLong's variance is too small where the AUC is high by chance.
+_UNSEEN = 0.25
+
 
 class Estimate(NamedTuple):
     """A figure with its interval; NaN where it is undefined."""
@@ -31,9 +35,9 @@ UNDEFINED = Estimate(float("nan"), float("nan"), float("nan"))
 def auc(positives: Float64s, negatives: Float64s, level: float = LEVEL) -> Estimate:
     """Returns how often a positive scores higher than a negative; ties count as half.
 
-    The interval is Newcombe's method 5, which has a width at 0 and at 1 too. Where DeLong's
-    variance of these scores is larger than the one that it assumes, it is widened by as much.
-    Undefined without positives, or without negatives.
+    The interval is Newcombe's method 5, which has a width at 0 and at 1 too. By as much as DeLong's
+    variance of these scores is larger than the one that it assumes, its variance grows. Undefined
+    without positives, or without negatives.
 
     Source: Newcombe 2006, Statistics in Medicine 25:559; DeLong, DeLong and Clarke-Pearson 1988,
     Biometrics 44:837.
@@ -45,19 +49,24 @@ def auc(positives: Float64s, negatives: Float64s, level: float = LEVEL) -> Estim
     beaten = (ranks[:m] - stats.rankdata(positives)) / n  # share of negatives below each positive
     beating = 1 - (ranks[m:] - stats.rankdata(negatives)) / m
     value = float(beaten.mean())
-    wider = 1.0
-    if min(m, n) > 1 and 0 < value < 1:
-        seen = beaten.var(ddof=1) / m + beating.var(ddof=1) / n
-        wider = max(1.0, float(seen) / _assumed_variance(value, m, n))
+    unseen = _UNSEEN * max(value, 1 - value) ** 2
+    seen = _variance_of_mean(beaten, unseen) + _variance_of_mean(beating, unseen)
+    beside = max(0.0, seen - _assumed_variance(value, m, n))
     z = float(stats.norm.ppf((1 + level) / 2))
 
     def beyond(true: float) -> float:
-        return (value - true) ** 2 - z**2 * wider * _assumed_variance(true, m, n)
+        return (value - true) ** 2 - z**2 * (_assumed_variance(true, m, n) + beside)
 
     inside = min(max(value, _TINY), 1 - _TINY)
-    low = float(optimize.brentq(beyond, 0.0, inside)) if value > 0 else 0.0
-    high = float(optimize.brentq(beyond, inside, 1.0)) if value < 1 else 1.0
+    low = float(optimize.brentq(beyond, 0.0, inside)) if beyond(0.0) > 0 else 0.0
+    high = float(optimize.brentq(beyond, inside, 1.0)) if beyond(1.0) > 0 else 1.0
     return Estimate(value, low, high)
+
+
+def _variance_of_mean(values: Float64s, unseen: float) -> float:
+    """Returns the variance of a mean, with what an image that was not seen would add to it."""
+    n = len(values)
+    return float(((values - values.mean()) ** 2).sum() + unseen) / (n * max(n - 1, 1))
 
 
 def _assumed_variance(true: float, m: int, n: int) -> float:

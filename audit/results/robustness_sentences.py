@@ -1,0 +1,81 @@
+"""How far the strongest claim of a report holds if annotations are wrong, in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+from audit.results.finding import Finding, certainty
+from audit.results.formatting import images
+from audit.results.gap_sentences import done_to, gap_prefix, often
+from audit.results.robustness_rows import DistinctClaim, LabelNoise, TippingPoint
+from audit.results.rows import Difference
+
+#: Of the shares of annotations that are replaced, the one that a summary names, in words.
+_SAID, _IN_WORDS = 0.1, "one in ten annotations"
+
+
+class ClaimsHold(NamedTuple):
+    """How far what is claimed of groups against all others holds."""
+
+    tipping_points: Sequence[TippingPoint] = ()
+    label_noise: Sequence[LabelNoise] = ()
+    distinct: Sequence[DistinctClaim] = ()
+
+
+def robustness_findings(
+    differences: Sequence[Difference], holds: ClaimsHold, *, several: bool
+) -> Iterator[Finding]:
+    """Yields how far the most certain claim on a group against all others holds, if there is one.
+
+    Args:
+        differences: of the groups, with what is claimed.
+        holds: of the same claims.
+        several: whether the summary is of several policies, so that the sentence names its own.
+    """
+    claims = [row for row in differences if row.claim and row.comparison == "to_overall"]
+    if not claims or not holds.tipping_points:
+        return
+    top = min(claims, key=certainty)
+    of = (top.policy, top.by, top.metric, top.group)
+    points = [row for row in holds.tipping_points if _of_claim(row) == of]
+    falls = ", or if ".join(_falls_if(row) for row in points)
+    noise = "".join(
+        f"; with {_IN_WORDS} of {row.by} replaced at random it stands in {row.stands:,} of "
+        f"{row.redraws:,} redraws"
+        for row in holds.label_noise
+        if _of_claim(row) == of and (row.noise, row.replaced) == ("group", _SAID)
+    )
+    once = "".join(_counted_once(row, top) for row in holds.distinct if _of_claim(row) == of)
+    prefix = gap_prefix(top.policy, top.by, several=several)
+    text = (
+        f"{prefix}, the claim that {top.group} is {done_to(top.metric)} {often(top)} than all "
+        f"others no longer stands if {falls}{noise}.{once}"
+    )
+    yield Finding(text, claimed=True)
+
+
+def _of_claim(row: TippingPoint | LabelNoise | DistinctClaim) -> tuple[str, str, str, str]:
+    return row.policy, row.by, row.metric, row.group
+
+
+def _falls_if(row: TippingPoint) -> str:
+    """Returns how many annotations would have to be wrong, and in which way."""
+    own, counted = row.images.endswith("of_group"), row.images.startswith("counted")
+    which = f"{row.fewest:,} of the {images(row.of)} of {row.group if own else 'other groups'}"
+    are = "is" if row.of == 1 else "are"
+    which += f" that {are} {'' if counted else 'not '}{done_to(row.metric)}"
+    if row.noise == "truth":
+        return f"{which} {'has' if row.fewest == 1 else 'have'} a wrong truth"
+    belong = "belongs" if row.fewest == 1 else "belong"
+    return f"{which} {belong} to {'other groups' if own else row.group}"
+
+
+def _counted_once(row: DistinctClaim, claim: Difference) -> str:
+    """Returns whether a claim stands without near-duplicates, if any images go."""
+    if row.n + row.others_n == claim.reference_n:
+        return ""
+    return (
+        f" Where near-duplicates count once, it {'stands' if row.stands else 'no longer stands'}: "
+        f"{row.count:,} of {row.n:,} against {row.others_count:,} of {row.others_n:,}."
+    )

@@ -31,6 +31,7 @@ from tests.support.sample_header import (
     header,
     support,
 )
+from tests.support.sample_robustness import robustness_rows
 
 
 def bounds(count: int, n: int) -> tuple[float | None, float | None, float | None]:
@@ -181,6 +182,7 @@ def _shared_results(policies: tuple[str, ...]) -> dict[str, Any]:
             for name in policies
             for by, group, n in groups()
         ),
+        **robustness_rows(policies),
         "insufficient": tuple(f"group {i}: too few images" for i in range(20)),
         "limits": ("The images are not user uploads.",),
     }

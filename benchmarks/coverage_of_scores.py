@@ -33,7 +33,7 @@ _WHOLE = 2_000_000
 Draw = Callable[[np.random.Generator, int], tuple[Float64s, npt.NDArray[np.bool_]]]
 
 
-class Coverage(NamedTuple):
+class CaseCoverage(NamedTuple):
     """How often an interval held the true figure, and how wide it was on average."""
 
     figure: str
@@ -105,14 +105,14 @@ CALIBRATIONS: dict[str, Draw] = {
 }
 
 
-def covered(figure: str, case: str, sizes: str, found: list[Estimate], true: float) -> Coverage:
+def covered(figure: str, case: str, sizes: str, found: list[Estimate], true: float) -> CaseCoverage:
     """Returns how often these estimates held the true figure."""
     held = [each.low <= true <= each.high for each in found]
     width = float(np.mean([each.high - each.low for each in found]))
-    return Coverage(figure, case, sizes, float(np.mean(held)), width)
+    return CaseCoverage(figure, case, sizes, float(np.mean(held)), width)
 
 
-def auc_coverages(rng: np.random.Generator, draws: int) -> Iterator[Coverage]:
+def auc_coverages(rng: np.random.Generator, draws: int) -> Iterator[CaseCoverage]:
     """Yields the coverage of the interval of AUC in each case."""
     for true, sizes in product(AUCS, SIZES):
         named = f"{sizes[0]:,} and {sizes[1]:,}"
@@ -123,7 +123,7 @@ def auc_coverages(rng: np.random.Generator, draws: int) -> Iterator[Coverage]:
         yield covered(f"AUC {true:g}", "mixture", named, found, true)
 
 
-def calibration_coverages(rng: np.random.Generator, draws: int) -> Iterator[Coverage]:
+def calibration_coverages(rng: np.random.Generator, draws: int) -> Iterator[CaseCoverage]:
     """Yields the coverage of the interval of mean score less share in each case."""
     for case, draw in CALIBRATIONS.items():
         scores, positive = draw(rng, _WHOLE)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from audit.results.finding import Finding, certainty
 from audit.results.formatting import images
@@ -15,12 +15,29 @@ from audit.results.rows import Difference
 _SAID, _IN_WORDS = 0.1, "one in ten annotations"
 
 
+def _claim_key(row: TippingPoint | LabelNoise | DistinctClaim) -> tuple[str, str, str, str]:
+    return row.policy, row.by, row.metric, row.group
+
+
 class ClaimsHold(NamedTuple):
     """How far what is claimed of groups against all others holds."""
 
     tipping_points: Sequence[TippingPoint] = ()
     label_noise: Sequence[LabelNoise] = ()
     distinct: Sequence[DistinctClaim] = ()
+
+    def of_claim(self, policy: str, claim: Difference) -> ClaimsHold:
+        """Returns the rows of what is claimed of the same group under a policy."""
+        key = (policy, claim.by, claim.metric, claim.group)
+        return ClaimsHold(
+            [row for row in self.tipping_points if _claim_key(row) == key],
+            [row for row in self.label_noise if _claim_key(row) == key],
+            [row for row in self.distinct if _claim_key(row) == key],
+        )
+
+    def without_policy(self) -> list[dict[str, Any]]:
+        """Returns the figures of all rows, to tell whether two policies have the same."""
+        return [row.model_dump(exclude={"policy"}) for rows in self for row in rows]
 
 
 def robustness_findings(
@@ -37,17 +54,21 @@ def robustness_findings(
     if not claims or not holds.tipping_points:
         return
     top = min(claims, key=certainty)
-    of = (top.policy, top.by, top.metric, top.group)
-    points = [row for row in holds.tipping_points if _of_claim(row) == of]
-    falls = ", or if ".join(_falls_if(row) for row in points)
+    own = holds.of_claim(top.policy, top)
+    policies = [
+        name
+        for name in dict.fromkeys(row.policy for row in holds.tipping_points)
+        if holds.of_claim(name, top).without_policy() == own.without_policy()
+    ]
+    prefix = gap_prefix(" and ".join(policies), top.by, several=several)
+    falls = ", or if ".join(map(_falls_if, own.tipping_points))
     noise = "".join(
         f"; with {_IN_WORDS} of {row.by} replaced at random it stands in {row.stands:,} of "
         f"{row.redraws:,} redraws"
-        for row in holds.label_noise
-        if _of_claim(row) == of and (row.noise, row.replaced) == ("group", _SAID)
+        for row in own.label_noise
+        if (row.noise, row.replaced) == ("group", _SAID)
     )
-    once = "".join(_counted_once(row, top) for row in holds.distinct if _of_claim(row) == of)
-    prefix = gap_prefix(top.policy, top.by, several=several)
+    once = "".join(_counted_once(row, top) for row in own.distinct)
     text = (
         f"{prefix}, the claim that {top.group} is {done_to(top.metric)} {often(top)} than all "
         f"others no longer stands if {falls}{noise}.{once}"
@@ -55,16 +76,13 @@ def robustness_findings(
     yield Finding(text, claimed=True)
 
 
-def _of_claim(row: TippingPoint | LabelNoise | DistinctClaim) -> tuple[str, str, str, str]:
-    return row.policy, row.by, row.metric, row.group
-
-
 def _falls_if(row: TippingPoint) -> str:
     """Returns how many annotations would have to be wrong, and in which way."""
     own, counted = row.images.endswith("of_group"), row.images.startswith("counted")
     which = f"{row.fewest:,} of the {images(row.of)} of {row.group if own else 'other groups'}"
     are = "is" if row.of == 1 else "are"
-    which += f" that {are} {'' if counted else 'not '}{done_to(row.metric)}"
+    done = "flagged as such" if row.metric.startswith("category:") else done_to(row.metric)
+    which += f" that {are} {'' if counted else 'not '}{done}"
     if row.noise == "truth":
         return f"{which} {'has' if row.fewest == 1 else 'have'} a wrong truth"
     belong = "belongs" if row.fewest == 1 else "belong"

@@ -45,7 +45,7 @@ def _ids(n: int) -> list[str]:
 
 
 def test_images_that_hang_together_by_near_pairs_are_one_cluster() -> None:
-    # 0, 10 and 20 degrees: the ends are no pair, but both are one with the middle.
+    # 0, 10 and 20 degrees: the ends are too far apart, but each is near the middle.
     found = near_duplicates(_rows([0, 90, 10, 20, 200]), _ids(5), float(np.cos(np.radians(11))))
     assert found.codes[0] == found.codes[2] == found.codes[3]
     assert len(set(found.codes.tolist())) == 3

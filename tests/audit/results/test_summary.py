@@ -396,6 +396,22 @@ def test_it_is_said_whether_a_claim_stands_without_near_duplicates(stands: bool,
     assert text.endswith("redraws.")
 
 
+def test_policies_of_which_a_claim_holds_as_far_are_named_together() -> None:
+    rates = [rate_rows([14, 22], [100, 600], ["a", "b"], policy=name) for name in ("one", "two")]
+    table = differences_to_overall(pd.concat(rates)).assign(p_report=0.01)
+    rows = records(Difference, table.assign(claim=table["group"] == "a"))
+    point = {"by": "group", "metric": FLAG, "group": "a", "count": 14, "n": 100, "of": 14}
+    point |= {"others_count": 22, "others_n": 600, "noise": "group", "images": "counted_of_group"}
+    for fewest, named in ((2, "one and two"), (3, "one")):
+        points = [
+            TippingPoint.model_validate(point | {"policy": name, "fewest": count})
+            for name, count in (("one", 2), ("two", fewest))
+        ]
+        [said] = robustness_findings(rows, ClaimsHold(points), several=True)
+        assert said.claimed
+        assert said.text.startswith(f"Under {named}, by group, the claim that a is flagged more")
+
+
 def test_where_nothing_is_claimed_nothing_is_said_of_how_far_it_holds() -> None:
     assert list(robustness_findings([], ClaimsHold(), several=False)) == []
     assert _said_of_strongest(points=[]) == []

@@ -88,7 +88,8 @@ def _check_claims_of_groups(results: Results) -> None:
     """Checks that each sentence on who is flagged more often has its claimed row."""
     for text in results.summary:
         for found in re.finditer(
-            r"by ([\w × ]+), (?:groups are shown to differ: )?([\w × ]+) is ([\w/ -]+) (more|less) "
+            r"by ([\w × ]+), (?:groups are shown to differ: |the claim that )?([\w × ]+) is "
+            r"([\w/ -]+) (more|less) "
             r"often than (all others|[\w × ]+)",
             text[:1].lower() + text[1:],
         ):
@@ -118,7 +119,7 @@ def _check_gaps(results: Results) -> None:
             continue
         said = [each for each in results.summary if re.match(rf"By {gap.by}( nothing|, )", each)]
         other = re.compile(
-            r"(flagged as .*|falsely flagged|rightly flagged|misclassified) \w+ often"
+            r"(flagged as .*|falsely flagged|rightly flagged|misclassified) \w+ often|, the claim "
         )
         [text] = [each for each in said if not other.search(each)]
         claimed = any(

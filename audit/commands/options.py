@@ -52,6 +52,12 @@ def _checked_views(text: str) -> str:
     return text
 
 
+def _checked_cosine(cosine: float) -> float:
+    if not 0 <= cosine <= 1:  # which NaN is not either
+        raise typer.BadParameter(f"{cosine:g} is not a number from 0 to 1")
+    return cosine
+
+
 @dataclass(frozen=True)
 class ReadingOptions:
     """How a dataset is read, as it is typed."""
@@ -247,9 +253,8 @@ class AuditOptions(SubjectOptions):
     near_duplicates: Annotated[
         float,
         typer.Option(
-            min=0.0,
-            max=1.0,
             metavar="COSINE",
+            callback=_checked_cosine,
             help="From which cosine two images count as near-duplicates; it depends on the model. "
             "0 looks for none.",
         ),

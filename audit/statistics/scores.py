@@ -52,10 +52,13 @@ def auc(positives: Float64s, negatives: Float64s, level: float = LEVEL) -> Estim
     unseen = _UNSEEN * max(value, 1 - value) ** 2
     seen = _variance_of_mean(beaten, unseen) + _variance_of_mean(beating, unseen)
     beside = max(0.0, seen - _assumed_variance(value, m, n))
+    spread = value * (1 - value)
     z = float(stats.norm.ppf((1 + level) / 2))
 
     def beyond(true: float) -> float:
-        return (value - true) ** 2 - z**2 * (_assumed_variance(true, m, n) + beside)
+        # Towards 0 and 1 nothing is left of either variance, so no bound lies beyond.
+        more = beside * min(1.0, true * (1 - true) / spread) if spread else beside
+        return (value - true) ** 2 - z**2 * (_assumed_variance(true, m, n) + more)
 
     inside = min(max(value, _TINY), 1 - _TINY)
     low = float(optimize.brentq(beyond, 0.0, inside)) if beyond(0.0) > 0 else 0.0

@@ -149,8 +149,10 @@ def test_a_second_audit_needs_no_torch_and_says_the_same(
 
 def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> None:
     words = ["weapons", *options, "--by", "age"]
-    audit("run", *words, "--prompt", "a doctor", "--out", str(tmp_path / "run"))
+    near = ["--near-duplicates", "0.999"]
+    audit("run", *words, *near, "--prompt", "a doctor", "--out", str(tmp_path / "run"))
     added = ["--add", "portrait=a portrait", "--synonym", "blade=a dagger"]
+    added += ["--near-duplicates", "0"]
     audit("ablate", *words, *added, "--out", str(tmp_path / "ablate"))
     for kind in ("run", "ablate"):
         names = {path.name for path in (tmp_path / kind).iterdir()}
@@ -158,6 +160,8 @@ def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> 
         results = json.loads((tmp_path / kind / "results.json").read_text())
         assert results["kind"] == kind
         assert results["summary"]
+        found = {(row["by"], row["cosine"]) for row in results["near_duplicates"]}
+        assert found == ({("overall", 0.999), ("age", 0.999)} if kind == "run" else set())
 
 
 def test_results_on_standard_output_are_json_alone(options: list[str]) -> None:
@@ -300,6 +304,7 @@ def test_what_cannot_be_done_is_reported_in_words(
         ("--device=cdua", "AUDIT_DEVICE", "auto, cpu, cuda"),
         ("--views=all", "MODERATION_VIEWS", "neither auto nor a number from 1 to 64"),
         ("--views=65", "AUDIT_VIEWS", "neither auto nor a number from 1 to 64"),
+        ("--near-duplicates=nan", "AUDIT_RUN_NEAR_DUPLICATES", "is not a number from 0 to 1"),
     ],
 )
 def test_a_misspelt_option_is_refused_with_the_values_that_there_are(

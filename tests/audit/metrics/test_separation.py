@@ -97,6 +97,14 @@ def test_an_interval_is_wider_where_scores_vary_more_than_the_method_assumes() -
     assert spread.high - spread.low > 1.3 * (even.high - even.low)
 
 
+def test_scores_that_mix_have_no_interval_up_to_1() -> None:
+    found = auc(np.array([0.0, *[2.0] * 39]), np.ones(40))  # one of forty lies wholly wrong
+    assert found.value == 0.975
+    assert 0.99 < found.high < 1
+    turned = auc(np.ones(40), np.array([0.0, *[2.0] * 39]))
+    assert 0 < turned.low < 0.01
+
+
 def test_an_auc_without_one_kind_of_images_is_undefined() -> None:
     assert np.isnan(auc(np.empty(0), np.ones(3))).all()
     assert np.isnan(auc(np.ones(3), np.empty(0))).all()

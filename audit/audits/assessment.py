@@ -69,12 +69,14 @@ class Assessed(NamedTuple):
         predictions: of each policy.
         groups: partitions of the images.
         clusters: of near-duplicates, if they were looked for.
+        asked: whether they should have been.
     """
 
     header: Header
     predictions: list[Predictions]
     groups: Sequence[Groups]
     clusters: Clusters | None = None
+    asked: bool = False
 
     def found(self, *changes: Hypotheses) -> tuple[Assessment, list[pd.DataFrame]]:
         """Returns the assessment, and the tables of changes, with what the report claims of all."""
@@ -109,7 +111,7 @@ class Assessed(NamedTuple):
             ),
             limits=(
                 *summary.limits_summary(self.header),
-                *robustness_limits(self.predictions, self.clusters),
+                *robustness_limits(self.predictions, self.clusters, asked=self.asked),
             ),
             **robust,
         )

@@ -77,9 +77,15 @@ def robustness(
 
 
 def robustness_limits(
-    predictions: Sequence[Predictions], clusters: Clusters | None
+    predictions: Sequence[Predictions], clusters: Clusters | None, *, asked: bool = True
 ) -> Iterator[str]:
-    """Yields which of these figures could not be measured, and what to do."""
+    """Yields which of these figures could not be measured, and what to do.
+
+    Args:
+        predictions: of each policy.
+        clusters: of near-duplicates, if they were looked for.
+        asked: whether they should have been.
+    """
     for each in predictions:
         known = each.truth is not None and each.truth.positive.any() and each.truth.negative.any()
         if known and flag_probability(each) is None:
@@ -88,7 +94,7 @@ def robustness_limits(
                 "by itself, and several such scores do not say how often any of them is right."
             )
     n = len(predictions[0]) if predictions else 0
-    if n > MOST_IMAGES:
+    if asked and n > MOST_IMAGES:
         yield f"Near-duplicates were not looked for: {n:,} images are more than {MOST_IMAGES:,}."
     if clusters and clusters.chained:
         yield (

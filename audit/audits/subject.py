@@ -177,8 +177,8 @@ class Subject:
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        said = self.predict(named.policies)
-        return Assessed(self.header(named), said, self.groups, self.clusters())
+        said, asked = self.predict(named.policies), bool(self.near_duplicates)
+        return Assessed(self.header(named), said, self.groups, self.clusters(), asked)
 
     def clusters(self) -> Clusters | None:
         """Returns which images show nearly the same; None where they are not looked for.

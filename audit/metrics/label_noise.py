@@ -94,6 +94,8 @@ def claims_to_others(
     A claim stands while its p is below the critical one. One that was claimed although its p is not
     stands while its p does not rise: what it would need beyond that is not known.
     """
+    if differences.empty:  # it has no columns where there are no groups
+        return
     counted = {
         key: (
             part["group"].tolist(),

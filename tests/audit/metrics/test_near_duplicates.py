@@ -145,7 +145,9 @@ def test_more_images_than_can_be_compared_are_not_and_the_report_says_so() -> No
     n = MOST_IMAGES + 2
     subject = _subject(np.ones((n, 1), np.float32))
     assert subject.clusters() is None
-    [sentence] = robustness_limits([_flagged(np.zeros(n, bool))], None)
+    said = [_flagged(np.zeros(n, bool))]
+    assert list(robustness_limits(said, None, asked=False)) == []
+    [sentence] = robustness_limits(said, None)
     assert sentence == "Near-duplicates were not looked for: 20,002 images are more than 20,000."
 
 

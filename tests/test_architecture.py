@@ -129,7 +129,7 @@ ORDER = {
     """,
     "audit.statistics": """
         intervals | support
-        crossed | exact_shares | pooling | significance | stratification
+        crossed | exact_shares | pooling | scores | significance | stratification
         equivalence
     """,
     "audit.datasets": """
@@ -153,15 +153,15 @@ ORDER = {
         truth | variants | skew
         predictions
         thresholds | rates | flow
-        chance | disparity | power | shift
-        ablation | claims | equivalences | pooled | standardised
-        wording_gaps
+        calibration | chance | disparity | power | separation | shift
+        ablation | claims | equivalences | label_noise | pooled | standardised
+        near_duplicates | wording_gaps
     """,
     "audit.results": """
         rows | formatting
-        ablation_rows | adjusted_rows | finding
+        ablation_rows | adjusted_rows | finding | robustness_rows
         results | gap_sentences | shift_sentences
-        ablation_sentences | adjusted_sentences | largest_claim | left_out
+        ablation_sentences | adjusted_sentences | largest_claim | left_out | robustness_sentences
         headline_sentences | next_steps
         practice_sentences
         headline | summary
@@ -184,11 +184,11 @@ ORDER = {
     """,
     "audit.report.sections": "wording_gaps\n"
     " ablation | adjusted | flagged | flows | frameworks | gaps | labels | method"
-    " | power | sensitivity | shifts",
-    "audit.audits": "assessment\n subject\n adjusted\n run | gate | compare | ablate",
+    " | power | robustness | sensitivity | separation | shifts",
+    "audit.audits": "robustness\n assessment\n subject\n adjusted\n run | gate | compare | ablate",
     "audit.commands": """
         options | output
-        opening
+        audit_options | opening
         ablate | compare | datasets | embed | gate | run | skew
         app
     """,

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypedDict
 
 import pandas as pd
 
+from audit.audits.robustness import Robustness, robustness, robustness_limits
 from audit.datasets.dataset import CROSS, Groups
 from audit.errors import UndefinedRateWarning
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
@@ -19,6 +20,7 @@ from audit.metrics.disparity import (
     equalized_odds,
     widest_gaps,
 )
+from audit.metrics.near_duplicates import Clusters
 from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import (
@@ -36,6 +38,7 @@ from audit.results.headline import headline_of
 from audit.results.largest_claim import Claimable, largest_claim
 from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.results import Header
+from audit.results.robustness_sentences import ClaimsHold
 from audit.results.rows import (
     Correction,
     Difference,
@@ -54,7 +57,7 @@ _MOST_LABELS = 50
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
-class Assessment(TypedDict):
+class Assessment(Robustness):
     """The fields of `Results` that every audit fills: the figures of each policy by itself."""
 
     header: Header
@@ -70,7 +73,9 @@ class Assessment(TypedDict):
 
 def disparities(found: Assessment) -> summary.Disparities:
     """Returns how far the groups of each policy lie apart, as a summary reads it."""
-    return summary.Disparities(found["rates"], found["gaps"], found["differences"])
+    holds = ClaimsHold(found["tipping_points"], found["label_noise"], found["distinct_claims"])
+    critical = found["correction"].critical_p
+    return summary.Disparities(found["rates"], found["gaps"], found["differences"], holds, critical)
 
 
 class Words(TypedDict):
@@ -117,11 +122,15 @@ class Assessed(NamedTuple):
         header: of the report.
         predictions: of each policy.
         groups: partitions of the images.
+        clusters: of near-duplicates, if they were looked for.
+        asked: whether they should have been.
     """
 
     header: Header
     predictions: list[Predictions]
     groups: Sequence[Groups]
+    clusters: Clusters | None = None
+    asked: bool = False
 
     def found(self, *changes: Hypotheses) -> tuple[Assessment, list[pd.DataFrame]]:
         """Returns the assessment, and the tables of changes, with what the report claims of all."""
@@ -140,6 +149,9 @@ class Assessed(NamedTuple):
         claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
         rates = records(Rate, table)
+        robust = robustness(
+            self.predictions, self.groups, self.clusters, compared, differences, claims.critical
+        )
         assessment = Assessment(
             header=self.header,
             correction=Correction(
@@ -155,7 +167,11 @@ class Assessed(NamedTuple):
                 *summary.insufficient_summary(self.header, rates),
                 *summary.unmatched_summary(self.predictions),
             ),
-            limits=tuple(summary.limits_summary(self.header)),
+            limits=(
+                *summary.limits_summary(self.header),
+                *robustness_limits(self.predictions, self.clusters, asked=self.asked),
+            ),
+            **robust,
         )
         return assessment, changed
 

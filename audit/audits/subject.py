@@ -12,9 +12,15 @@ from typing import NamedTuple
 
 from audit.audits.assessment import Assessed
 from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
-from audit.datasets.dataset import CROSS, Dataset, Groups
+from audit.datasets.dataset import CROSS, IMAGE_ID, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.errors import AuditError
+from audit.metrics.near_duplicates import (
+    DEFAULT_COSINE,
+    MOST_IMAGES,
+    Clusters,
+    near_duplicates,
+)
 from audit.metrics.predictions import Predictions, highest_of_looks, predict
 from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
@@ -25,6 +31,7 @@ from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.policy import Policy
 from moderation.scoring.classifier import similarities
+from moderation.scoring.verdict import first_looks
 
 #: Packages whose versions can change a figure.
 _PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
@@ -66,6 +73,7 @@ class Subject:
         groups: the whole dataset first, then each sensitive feature and intersection.
         seed: of every random choice.
         command: what was typed, for the header.
+        near_duplicates: the cosine from which two images are; 0 looks for none.
     """
 
     embedded: EmbeddedDataset
@@ -73,6 +81,7 @@ class Subject:
     groups: tuple[Groups, ...]
     seed: int = 0
     command: str = ""
+    near_duplicates: float = DEFAULT_COSINE
 
     @classmethod
     def of(
@@ -83,6 +92,7 @@ class Subject:
         *,
         seed: int = 0,
         command: str = "",
+        near_duplicates: float = DEFAULT_COSINE,
     ) -> Subject:
         """Returns the subject with the sensitive features and intersections named in `by`.
 
@@ -95,7 +105,7 @@ class Subject:
         dataset = embedded.dataset
         groups, notes = chosen_groups(dataset, by)
         noted = replace(embedded, dataset=replace(dataset, notes=(*dataset.notes, *notes)))
-        return cls(noted, encoder, groups, seed, command)
+        return cls(noted, encoder, groups, seed, command, near_duplicates)
 
     @property
     def dataset(self) -> Dataset:
@@ -167,7 +177,22 @@ class Subject:
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        return Assessed(self.header(named), self.predict(named.policies), self.groups)
+        said, asked = self.predict(named.policies), bool(self.near_duplicates)
+        return Assessed(self.header(named), said, self.groups, self.clusters(), asked)
+
+    def clusters(self) -> Clusters | None:
+        """Returns which images show nearly the same; None where they are not looked for.
+
+        Of several looks at an image the first counts: what the model's own preprocessing shows.
+        """
+        if not self.near_duplicates or len(self.dataset) > MOST_IMAGES:
+            return None
+        features, looks = self.embedded.features, self.embedded.looks
+        if looks is not None:
+            features = features[first_looks(looks)]
+        return near_duplicates(
+            features, self.dataset.table[IMAGE_ID].tolist(), self.near_duplicates
+        )
 
     def resemblance(self, prompt: str) -> Float32s:
         """Returns (n,) cosines of the images to a prompt; an image's most similar look counts."""

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from pydantic import ValidationError
 
+from audit.commands.audit_options import AuditOptions
 from audit.commands.opening import open_policies, open_subject
 from audit.commands.options import (
-    MarginOption,
     OutOption,
     PoliciesArgument,
-    SubjectOptions,
     option_pair,
 )
 from audit.commands.output import print_audit, refuse_unwritable_output
@@ -89,10 +88,9 @@ def ablate(
         int, typer.Option(help="Of the halves that --add and --synonym are tried on.")
     ] = 0,
     out: OutOption = None,
-    margin: MarginOption = None,
     format: TableOrJsonOption = "table",
     *,
-    options: SubjectOptions,
+    options: AuditOptions,
 ) -> None:
     """Change a label set one thing at a time: leave out, add, reword; and sweep thresholds.
 
@@ -104,8 +102,9 @@ def ablate(
 
     policies, by = named.policies.values(), options.sensitive_features
     study = changes.study(policies)
-    with open_subject(options, policies, by=by, seed=seed) as subject:
-        results = ablate_audit(subject, named, study, margin=margin)
+    cosine = options.near_duplicates
+    with open_subject(options, policies, by=by, seed=seed, near_duplicates=cosine) as subject:
+        results = ablate_audit(subject, named, study, margin=options.margin)
     print_audit(results, out, format)
 
 

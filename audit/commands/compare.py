@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from audit.commands.audit_options import AuditOptions
 from audit.commands.opening import open_policies, open_subject
-from audit.commands.options import MarginOption, OutOption, PoliciesArgument, SubjectOptions
+from audit.commands.options import OutOption, PoliciesArgument
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -20,10 +21,9 @@ EPILOG = examples(
 def compare(
     policy: PoliciesArgument,
     out: OutOption = None,
-    margin: MarginOption = None,
     format: TableOrJsonOption = "table",
     *,
-    options: SubjectOptions,
+    options: AuditOptions,
 ) -> None:
     """Compare label sets on the same images: who enters, who leaves, where they went.
 
@@ -35,6 +35,8 @@ def compare(
     refuse_unwritable_output(out)
     from audit.audits.compare import compare_audit
 
-    with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
-        results = compare_audit(subject, named, margin=margin)
+    by, cosine = options.sensitive_features, options.near_duplicates
+    policies = named.policies.values()
+    with open_subject(options, policies, by=by, near_duplicates=cosine) as subject:
+        results = compare_audit(subject, named, margin=options.margin)
     print_audit(results, out, format)

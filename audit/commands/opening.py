@@ -140,6 +140,7 @@ def open_subject(
     *,
     by: Sequence[Sequence[str]] | None = None,
     seed: int = 0,
+    near_duplicates: float = 0.0,
 ) -> Iterator[Subject]:
     """Yields what an audit looks at, with every image embedded.
 
@@ -148,6 +149,7 @@ def open_subject(
         policies: of the audit; they may name the model.
         by: sensitive features and intersections; None takes each, and each pair.
         seed: of every random choice.
+        near_duplicates: the cosine from which two images are; 0 looks for none.
 
     Raises:
         DatasetError: annotations or images are wrong, or there is no such sensitive feature.
@@ -165,6 +167,8 @@ def open_subject(
         note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))
         command = utf8(join(["audit", *sys.argv[1:]]))
-        subject = Subject.of(embedded, encoder, by, seed=seed, command=command)
+        subject = Subject.of(
+            embedded, encoder, by, seed=seed, command=command, near_duplicates=near_duplicates
+        )
         say_new_notes(embedded.dataset, subject.dataset)
         yield subject

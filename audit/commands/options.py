@@ -26,25 +26,6 @@ OutOption = Annotated[
         metavar="DIR", help="Folder for the report: report.html, report.md, results.json, *.csv."
     ),
 ]
-
-
-def _checked_margin(margin: float | None) -> float | None:
-    if margin is not None:
-        from audit.audits.adjusted import refuse_wrong_margin
-
-        refuse_wrong_margin(margin)
-    return margin
-
-
-MarginOption = Annotated[
-    float | None,
-    typer.Option(
-        metavar="POINTS",
-        callback=_checked_margin,
-        help="Also say which groups, and which of their changes, are shown to lie within so many "
-        "percentage points.",
-    ),
-]
 KOption = Annotated[int, typer.Option(min=1, help="How many images come first.")]
 DesiredOption = Annotated[
     Literal["equal", "dataset"],

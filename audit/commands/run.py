@@ -6,14 +6,13 @@ from typing import Annotated
 
 import typer
 
+from audit.commands.audit_options import AuditOptions
 from audit.commands.opening import open_policies, open_subject
 from audit.commands.options import (
     DesiredOption,
     KOption,
-    MarginOption,
     OutOption,
     PoliciesArgument,
-    SubjectOptions,
 )
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
@@ -30,7 +29,6 @@ EPILOG = examples(
 def run(
     policy: PoliciesArgument,
     out: OutOption = None,
-    margin: MarginOption = None,
     format: TableOrJsonOption = "table",
     prompt: Annotated[
         list[str] | None,
@@ -39,15 +37,17 @@ def run(
     k: KOption = 100,
     desired: DesiredOption = "equal",
     *,
-    options: SubjectOptions,
+    options: AuditOptions,
 ) -> None:
     """Report whom each policy flags: rates by group with intervals, gaps, what is not shown."""
     named = open_policies(policy, options.model)
     refuse_unwritable_output(out)
     from audit.audits.run import run_audit
 
-    with open_subject(options, named.policies.values(), by=options.sensitive_features) as subject:
+    by, cosine = options.sensitive_features, options.near_duplicates
+    policies = named.policies.values()
+    with open_subject(options, policies, by=by, near_duplicates=cosine) as subject:
         results = run_audit(
-            subject, named, prompts=prompt or (), k=k, desired=desired, margin=margin
+            subject, named, prompts=prompt or (), k=k, desired=desired, margin=options.margin
         )
     print_audit(results, out, format)

@@ -27,11 +27,13 @@ from audit.report.sections.method import (
     method_terms_section,
 )
 from audit.report.sections.power import power_section
+from audit.report.sections.robustness import robustness_section
 from audit.report.sections.sensitivity import (
     retrieval_sensitivity_section,
     threshold_sensitivity_section,
     wording_sensitivity_section,
 )
+from audit.report.sections.separation import separation_section
 from audit.report.sections.shifts import matched_shifts_section, shifts_section
 from audit.results.results import Results
 
@@ -54,6 +56,8 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("wordings", "How far wording matters", wording_sensitivity_section),
     ("thresholds", "How far thresholds matter", threshold_sensitivity_section),
     ("retrieval", "Whom a prompt ranks first", retrieval_sensitivity_section),
+    ("separation", "How well scores separate", separation_section),
+    ("robustness", "How far a claim holds", robustness_section),
     ("reach", "What this audit could have seen", power_section),
     ("limits", "What this audit cannot say", method_limits_section),
     ("labels", "What was compared", labels_section),

@@ -102,6 +102,11 @@ def ratio_line(shown: float | None, low: float | None, high: float | None) -> Li
     return (ratio(shown), *_shown_interval(low, high, ratio))
 
 
+def decimal_line(shown: float | None, low: float | None, high: float | None) -> Line:
+    """Returns a measure as it is shown with its interval, with three decimals."""
+    return (decimal(shown), *_shown_interval(low, high, decimal))
+
+
 def points_line(net: float | None, low: float | None, high: float | None) -> Line:
     """Returns a difference as it is shown with its interval, in percentage points."""
     return (points(net),) if net is None else (points(net), *_shown_interval(low, high, points))

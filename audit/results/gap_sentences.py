@@ -62,12 +62,13 @@ def gap_findings(
             gap,
             [rate for rate in compared if rate.support != "suppressed"],
             sorted(claims, key=certainty),
-            _gap_prefix(gap.policy, gap.by, several),
+            gap_prefix(gap.policy, gap.by, several=several),
         )
         yield Finding(_gap_sentence(groups), bool(claims), _rows_of_gap(groups))
 
 
-def _gap_prefix(policy: str, by: str, several: bool) -> str:
+def gap_prefix(policy: str, by: str, *, several: bool) -> str:
+    """Returns how a sentence on the groups of a feature begins."""
     return f"Under {policy}, by {by}" if several else f"By {by}"
 
 
@@ -122,7 +123,7 @@ def _gap_of_other_claim(groups: _ComparedGroups) -> str:
     else:
         rest = f"{top.reference_count:,} of {top.reference_n:,}"
         than = f"{top.reference} ({top.count:,} of {top.n:,} against {rest})"
-    shown = f"{groups.prefix}, groups are shown to differ: {top.group} is flagged {_often(top)} "
+    shown = f"{groups.prefix}, groups are shown to differ: {top.group} is flagged {often(top)} "
     if not gap.difference:
         return f"{shown}than {than}."
     alone = ", though the interval of that gap, by itself, leaves out 0" * bool(gap.difference_low)
@@ -137,7 +138,8 @@ def _counts_of_rest(row: Difference) -> str:
     return f"{row.reference_count - row.count:,} of {row.reference_n - row.n:,}"
 
 
-def _often(row: Difference) -> str:
+def often(row: Difference) -> str:
+    """Returns whether a group counts more or less often than what it is compared with."""
     return "more often" if (row.difference or 0.0) > 0 else "less often"
 
 
@@ -212,9 +214,9 @@ def strongest_claims(
             found.setdefault(key, (count, []))[1].append(top)
     for count, rows in found.values():
         top, names = rows[0], [row.policy for row in rows]
+        prefix = gap_prefix(" and ".join(names), top.by, several=len(policies) > 1)
         text = (
-            f"{_gap_prefix(' and '.join(names), top.by, len(policies) > 1)}, {top.group} is "
-            f"{done_to(top.metric)} {_often(top)} than all others: "
+            f"{prefix}, {top.group} is {done_to(top.metric)} {often(top)} than all others: "
             f"{top.count:,} of {top.n:,} against {_counts_of_rest(top)}{strongest_of(count)}."
         )
         yield Finding(text, claimed=True, rows=tuple(rows))

@@ -8,7 +8,7 @@ from audit.datasets.dataset import OVERALL
 from audit.results.ablation_rows import Ablation
 from audit.results.finding import Headline, HeadlineKind
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
-from audit.results.largest_claim import Claim, Claimable, Row
+from audit.results.largest_claim import Claimable, Row, SizedClaim
 from audit.results.next_steps import cautions, next_steps
 from audit.results.practice_sentences import (
     meaning_sentences,
@@ -21,7 +21,7 @@ from audit.results.rows import Correction, Difference, Power, Rate, Shift
 
 def headline_of(
     header: Header,
-    claim: Claim | None,
+    claim: SizedClaim | None,
     tested: Claimable,
     correction: Correction,
     rates: Sequence[Rate],

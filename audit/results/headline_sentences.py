@@ -10,7 +10,7 @@ from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation
 from audit.results.formatting import images, moved, net_of_10000
 from audit.results.gap_sentences import done_to
-from audit.results.largest_claim import Claim, changed_of_others, reference_of
+from audit.results.largest_claim import SizedClaim, changed_of_others, reference_of
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Shift
 
@@ -22,7 +22,7 @@ _KNOWN = {FALSE_POSITIVE: " that should not be flagged", TRUE_POSITIVE: " that s
 
 
 def claim_sentence(
-    claim: Claim, header: Header, tested: Correction, shifts: Sequence[Shift]
+    claim: SizedClaim, header: Header, tested: Correction, shifts: Sequence[Shift]
 ) -> str:
     """Returns the largest claim in words: who, how many of how many, and how sure that is."""
     row = claim.row
@@ -43,7 +43,7 @@ def _held(tested: Correction) -> str:
     return f"an interval that holds for all {tested.hypotheses:,} differences that were tested"
 
 
-def _difference_sentence(claim: Claim, row: Difference, header: Header) -> str:
+def _difference_sentence(claim: SizedClaim, row: Difference, header: Header) -> str:
     several = len(header.policies) > 1
     under = f"Under {' and '.join(claim.policies)}, by" if several else "By"
     often = "more often" if claim.apart > 0 else "less often"

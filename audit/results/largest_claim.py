@@ -28,7 +28,7 @@ class Claimable(NamedTuple):
     critical_p: float | None = None
 
 
-class Claim(NamedTuple):
+class SizedClaim(NamedTuple):
     """A claimed row, how far it lies apart, and an interval that holds for all that is tested.
 
     Attributes:
@@ -52,7 +52,7 @@ class Claim(NamedTuple):
         return max(self.low, -self.high, 0.0)
 
 
-def largest_claim(header: Header, tested: Claimable) -> Claim | None:
+def largest_claim(header: Header, tested: Claimable) -> SizedClaim | None:
     """Returns the largest of the claims, if there is any.
 
     What is done to images comes before what they merely resemble. An intersection counts only where
@@ -67,7 +67,7 @@ def largest_claim(header: Header, tested: Claimable) -> Claim | None:
     return first._replace(policies=policies, others=len(claims) - len(same))
 
 
-def _order(claim: Claim) -> tuple[bool, float, float, bool]:
+def _order(claim: SizedClaim) -> tuple[bool, float, float, bool]:
     """Returns a key that sorts claims, the largest first; of two sides of one, that with more."""
     size, apart = round(claim.size, 12), round(abs(claim.apart), 12)
     return _is_of_resemblance(claim.row), -size, -apart, claim.apart < 0
@@ -179,7 +179,7 @@ def _same_row(one: Row, other: Row) -> bool:
     ) or one == other
 
 
-def _measured(row: Row, tested: Claimable) -> Claim:
+def _measured(row: Row, tested: Claimable) -> SizedClaim:
     """Returns a claimed row with an interval that holds for all that is tested."""
     level = 1 - (tested.critical_p or 1 - LEVEL)
     if isinstance(row, Difference):
@@ -191,7 +191,7 @@ def _measured(row: Row, tested: Claimable) -> Claim:
         interval = paired_difference(row.entered, row.left, row.n, level)
         if isinstance(row, Shift) and row.matched and row.by != OVERALL:
             apart, interval = _against_others(row, tested, interval, level)
-    return Claim(row, apart, float(interval.low), float(interval.high))
+    return SizedClaim(row, apart, float(interval.low), float(interval.high))
 
 
 def _against_others(

@@ -9,7 +9,7 @@ from audit.metrics.rates import FLAG
 from audit.plurals import agreeing
 from audit.results.ablation_rows import Ablation
 from audit.results.formatting import images, of_10000
-from audit.results.largest_claim import Claim
+from audit.results.largest_claim import SizedClaim
 from audit.results.results import DatasetRecord, Header, LabelRecord, PolicyRecord
 from audit.results.rows import Difference, Power, Rate, Shift
 
@@ -21,7 +21,7 @@ _NAMED = 6
 
 
 def next_steps(
-    header: Header, claim: Claim | None, rates: Sequence[Rate], power: Sequence[Power]
+    header: Header, claim: SizedClaim | None, rates: Sequence[Rate], power: Sequence[Power]
 ) -> Iterator[str]:
     """Yields what to do next, each step with whom it is for."""
     if claim is None:
@@ -66,7 +66,7 @@ def _how_to_ablate(policy: PolicyRecord) -> str:
 
 
 def _steps_of_difference(
-    claim: Claim, row: Difference, policy: PolicyRecord, rates: Iterable[Rate]
+    claim: SizedClaim, row: Difference, policy: PolicyRecord, rates: Iterable[Rate]
 ) -> Iterator[str]:
     labels = _labels_of(row.metric, policy)
     fired = _strongest_labels(row, labels, rates)

@@ -12,6 +12,14 @@ from pydantic import Field
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording, WordingGap
 from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.finding import Headline
+from audit.results.robustness_rows import (
+    Calibration,
+    DistinctClaim,
+    LabelNoise,
+    NearDuplicates,
+    Separation,
+    TippingPoint,
+)
 from audit.results.rows import (
     Agreement,
     CommonImages,
@@ -175,6 +183,12 @@ class Results(Record):
     pooled: tuple[Pooled, ...] = ()
     pooled_gaps: tuple[PooledGap, ...] = ()
     equivalences: tuple[Equivalent, ...] = ()
+    separations: tuple[Separation, ...] = ()
+    calibrations: tuple[Calibration, ...] = ()
+    tipping_points: tuple[TippingPoint, ...] = ()
+    label_noise: tuple[LabelNoise, ...] = ()
+    near_duplicates: tuple[NearDuplicates, ...] = ()
+    distinct_claims: tuple[DistinctClaim, ...] = ()
     insufficient: tuple[str, ...] = Field((), description="What had too little data, in words.")
     not_tried: tuple[str, ...] = Field((), description="Changes that were not tried, and why.")
     limits: tuple[str, ...] = Field((), description="What the audit cannot say, in words.")

@@ -18,7 +18,9 @@ from audit.results.ablation_sentences import (
 from audit.results.finding import Finding
 from audit.results.formatting import images, of_10000
 from audit.results.gap_sentences import gap_findings, strongest_claims
+from audit.results.largest_claim import Claimable, largest_claim
 from audit.results.results import Header
+from audit.results.robustness_sentences import ClaimsHold, robustness_findings
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift
 from audit.results.shift_sentences import (
     common_images_sentences,
@@ -35,11 +37,13 @@ _OWN_DENOMINATOR = (FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
 
 
 class Disparities(NamedTuple):
-    """How far the groups of each policy lie apart."""
+    """How far the groups of each policy lie apart, and how far what is claimed of them holds."""
 
     rates: Sequence[Rate]
     gaps: Sequence[Gap]
     differences: Sequence[Difference]
+    holds: ClaimsHold = ClaimsHold()
+    critical_p: float | None = None
 
 
 def run_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
@@ -62,6 +66,10 @@ def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]
     yield from gap_findings(single, apart.rates, apart.differences, several=several)
     names = [policy.name for policy in header.policies]
     yield from strongest_claims(names, apart.differences, benign=header.dataset.benign)
+    to_others = [row for row in apart.differences if row.comparison == "to_overall"]
+    claim = largest_claim(header, Claimable(to_others, critical_p=apart.critical_p))
+    if claim and isinstance(claim.row, Difference):
+        yield from robustness_findings(claim.row, apart.holds, several=several)
 
 
 def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:

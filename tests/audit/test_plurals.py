@@ -21,7 +21,7 @@ from audit.results.ablation_sentences import (
     largest_move_findings,
 )
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
-from audit.results.largest_claim import Claim
+from audit.results.largest_claim import SizedClaim
 from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.next_steps import next_steps
 from audit.results.practice_sentences import meaning_sentences, practice_sentences
@@ -116,7 +116,7 @@ def _headlines_of_one() -> Iterator[str]:
         own = shift("race", "a", 1, matched=True).model_copy(update={"entered": 1, "left": 1})
         whole = own.model_copy(update={"by": "overall", "group": "overall", "n": 2, "entered": 2})
         for row in (change, own, own.model_copy(update={"matched": False})):
-            claim = Claim(row, 1.0, 0.5, 1.0, ("one",), others=1)
+            claim = SizedClaim(row, 1.0, 0.5, 1.0, ("one",), others=1)
             yield claim_sentence(claim, found, correction, [whole])
             yield from next_steps(found, claim, [], [])
     power = _of_one(Power, policy="one", by="race", group="a", support="indicative")

@@ -17,7 +17,7 @@ from audit.commands.app import app
 from audit.datasets.adapters import ADAPTERS
 from audit.gate.checks import Check
 from audit.gate.limits import LIMITS, Limits, load_limits
-from audit.results import ablation_rows, adjusted_rows, results
+from audit.results import ablation_rows, adjusted_rows, results, robustness_rows
 from audit.results import rows as result_rows
 from moderation.errors import ModerationError
 from tests.conftest import ROOT
@@ -89,7 +89,7 @@ def test_the_errors_page_has_every_error_of_the_audit_and_no_other() -> None:
 
 RECORDS: dict[str, type[BaseModel]] = {
     name: value
-    for module in (results, result_rows, ablation_rows, adjusted_rows)
+    for module in (results, result_rows, ablation_rows, adjusted_rows, robustness_rows)
     for name, value in vars(module).items()
     if inspect.isclass(value) and issubclass(value, result_rows.Record) and name != "Record"
 }

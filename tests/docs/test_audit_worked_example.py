@@ -130,6 +130,8 @@ def test_what_is_claimed_with_and_without_the_label_is_as_said(nothing: Row) -> 
         others = (row["reference_count"] - row["count"], row["reference_n"] - row["n"])
         assert (row["group"], *others) == ("Black", 22, 600)
         assert f"{row['count']} of {row['n']} Black faces are blocked" in prose_of(NOTHING)
+        point = pick(nothing["tipping_points"], policy=policy, metric=row["metric"])
+        assert f"if {point['fewest']} of the {point['of']} were annotated" in prose_of(NOTHING)
 
 
 # A label that changes much

@@ -35,6 +35,7 @@ from tests.support.sample_header import (
     header,
     support,
 )
+from tests.support.sample_robustness import robustness_rows
 
 
 def bounds(count: int, n: int) -> tuple[float | None, float | None, float | None]:
@@ -251,6 +252,7 @@ def _shared_results(policies: tuple[str, ...]) -> dict[str, Any]:
             for by, group, n in groups()
         ),
         **_adjusted(policies),
+        **robustness_rows(policies),
         "insufficient": tuple(f"group {i}: too few images" for i in range(20)),
         "limits": ("The images are not user uploads.",),
     }

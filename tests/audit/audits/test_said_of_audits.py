@@ -126,7 +126,8 @@ def _check_claims_of_groups(results: Results) -> None:
     """Checks that each sentence on who is flagged more often has its claimed row."""
     for text in results.summary:
         for found in re.finditer(
-            r"by ([\w × ]+), (?:groups are shown to differ: )?([\w × ]+) is ([\w/ -]+) (more|less) "
+            r"by ([\w × ]+), (?:groups are shown to differ: |the claim that )?([\w × ]+) is "
+            r"([\w/ -]+) (more|less) "
             r"often than (all others|[\w × ]+)",
             text[:1].lower() + text[1:],
         ):
@@ -167,7 +168,7 @@ def _check_gaps(results: Results) -> None:
         said = [each for each in sentences if re.match(rf"By {gap.by}( nothing|, )", each)]
         other = re.compile(
             r"((flagged|review|blocked) as .*|by the label .*|falsely flagged|rightly flagged|"
-            r"misclassified) \w+ often"
+            r"misclassified) \w+ often|, the claim "
         )
         told = [each for each in said if not other.search(each)]
         if not told:  # the headline says it of these groups

@@ -167,8 +167,10 @@ def test_a_page_of_three_features_is_under_500_kb(
 def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> None:
     words = ["weapons", *options, "--by", "age"]
     words += ["--margin", "5"]
-    audit("run", *words, "--prompt", "a doctor", "--out", str(tmp_path / "run"))
+    near = ["--near-duplicates", "0.999"]
+    audit("run", *words, *near, "--prompt", "a doctor", "--out", str(tmp_path / "run"))
     added = ["--add", "portrait=a portrait", "--synonym", "blade=a dagger"]
+    added += ["--near-duplicates", "0"]
     audit("ablate", *words, *added, "--out", str(tmp_path / "ablate"))
     for kind in ("run", "ablate"):
         names = {path.name for path in (tmp_path / kind).iterdir()}
@@ -178,6 +180,8 @@ def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> 
         assert results["summary"]
         assert {row["margin"] for row in results["equivalences"]} == {0.05}
         assert "equivalences.csv" in names
+        found = {(row["by"], row["cosine"]) for row in results["near_duplicates"]}
+        assert found == ({("overall", 0.999), ("age", 0.999)} if kind == "run" else set())
 
 
 def test_results_on_standard_output_are_json_alone(options: list[str]) -> None:
@@ -325,6 +329,7 @@ def test_what_cannot_be_done_is_reported_in_words(
         ("--device=cdua", "AUDIT_DEVICE", "auto, cpu, cuda"),
         ("--views=all", "MODERATION_VIEWS", "neither auto nor a number from 1 to 64"),
         ("--views=65", "AUDIT_VIEWS", "neither auto nor a number from 1 to 64"),
+        ("--near-duplicates=nan", "AUDIT_RUN_NEAR_DUPLICATES", "is not a number from 0 to 1"),
     ],
 )
 def test_a_misspelt_option_is_refused_with_the_values_that_there_are(

@@ -294,3 +294,23 @@ def test_adjusted_p_is_the_one_of_the_whole_report_wherever_it_stands(compared: 
     [agreements] = [each for each in tables if "Cochran's Q" in each.text]
     assert "p in its family" in agreements.text
     assert "Adjusted p" not in agreements.text  # that one is adjusted over the whole report
+
+
+def test_scores_against_the_truth_and_how_far_claims_hold_are_shown(compared: Path) -> None:
+    page = Page((compared / "report.html").read_text())
+    tables = [" ".join(each.text.split()) for each in page.all("table")]
+
+    def shown(caption: str) -> str:
+        return next(text for text in tables if caption in text)
+
+    separates = shown("How well scores separate, A: person-labels")
+    assert "0.913 [0.871, 0.944]" in separates
+    assert "too few (n < 30)" in separates
+    calibrated = shown("Scores against the share that should be flagged, A: person-labels")
+    assert "+2.17 [−0.51, +4.81]" in calibrated
+    noise = shown("How many wrong annotations each claim bears")
+    for said in ("23 of 141", "the truth", "97.4 %", "487 of 500", "Stands with 20 % replaced"):
+        assert said in noise
+    assert "130 of 610" in shown("Each claim where near-duplicates count once")
+    markdown = (compared / "report.md").read_text()
+    assert "at a cosine of 0.97 or nearer, make 87 clusters of 218 of 4,368 images" in markdown

@@ -14,7 +14,7 @@ from audit.metrics.rates import FALSE_POSITIVE, FLAG
 from audit.metrics.shift import shift_table
 from audit.results.headline import headline_of
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
-from audit.results.largest_claim import Claim, Claimable, largest_claim
+from audit.results.largest_claim import Claimable, SizedClaim, largest_claim
 from audit.results.next_steps import next_steps, tuned_on
 from audit.results.practice_sentences import meaning_sentences, note_sentences, practice_sentences
 from audit.results.results import Header, LabelRecord
@@ -67,7 +67,7 @@ def _shifts(
     return list(records(Shift, table.assign(claim=table["group"].isin(claimed))))
 
 
-def _largest(rows: Claimable, *names: str, benign: bool = True) -> Claim:
+def _largest(rows: Claimable, *names: str, benign: bool = True) -> SizedClaim:
     claim = largest_claim(_header(*names, benign=benign), rows)
     assert claim is not None
     return claim

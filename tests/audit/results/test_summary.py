@@ -30,6 +30,8 @@ from audit.results.ablation_sentences import (
 from audit.results.finding import Finding
 from audit.results.formatting import moved
 from audit.results.gap_sentences import gap_findings, strongest_claims
+from audit.results.robustness_rows import DistinctClaim, LabelNoise, TippingPoint
+from audit.results.robustness_sentences import ClaimsHold, robustness_findings
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift, records
 from audit.results.shift_sentences import (
     common_images_sentences,
@@ -298,6 +300,117 @@ def test_a_claim_on_whom_the_policies_flag_at_one_rate_is_said() -> None:
         "At one overall flag rate, shown to gain or to lose flags against all others under new, "
         "most first: race a (51 entered, 72 left, of 500)."
     ]
+
+
+def _said_of_strongest(several: bool = False, **changes: Any) -> list[str]:
+    """Returns what is said of how far a claim on 14 of 100 against 22 of 600 holds."""
+    rates = rate_rows([14, 22], [100, 600], ["a", "b"], metric=changes.pop("metric", FLAG))
+    table = differences_to_overall(rates).assign(p_report=0.01, claim=[True, False])
+    rows = records(Difference, table)
+    of = {name: getattr(rows[0], name) for name in ("policy", "by", "metric", "group")}
+    counts = {"count": 14, "n": 100, "others_count": 22, "others_n": 600}
+    noise = {"noise": "group", "stands": 301, "redraws": 500, "share": 0.6, "low": 0.5, "high": 0.7}
+    points = [
+        TippingPoint.model_validate(
+            of | counts | {"images": "counted_of_group", "fewest": 2, "of": 14} | each
+        )
+        for each in changes.pop("points", [{"noise": "group"}])
+    ]
+    redraws = [
+        LabelNoise.model_validate(of | counts | noise | {"replaced": replaced})
+        for replaced in (0.05, 0.1)
+    ]
+    distinct = [
+        DistinctClaim.model_validate(
+            of
+            | {"difference": 0.1, "difference_low": 0.05, "difference_high": 0.2, "p": 0.001}
+            | {"support": "indicative"}
+            | each
+        )
+        for each in changes.pop("distinct", [])
+    ]
+    holds = ClaimsHold(points, redraws, distinct)
+    return [each.text for each in robustness_findings(rows[0], holds, several=several)]
+
+
+def test_a_claim_is_said_to_fall_with_the_fewest_wrong_annotations() -> None:
+    assert _said_of_strongest() == [
+        "By group, the claim that a is flagged more often than all others no longer stands if 2 of "
+        "the 14 images of a that are flagged belong to other groups; with one in ten annotations "
+        "of group replaced at random it stands in 301 of 500 redraws."
+    ]
+    [several] = _said_of_strongest(several=True)
+    assert several.startswith("Under small, by group, the claim that a is flagged")
+
+
+@pytest.mark.parametrize(
+    ("images", "fewest", "of", "said"),
+    [
+        ("counted_of_group", 1, 14, "1 of the 14 images of a that are flagged belongs to other"),
+        ("counted_of_group", 1, 1, "1 of the 1 image of a that is flagged belongs to other groups"),
+        (
+            "counted_of_others",
+            3,
+            22,
+            "3 of the 22 images of other groups that are flagged belong",
+        ),
+        (
+            "uncounted_of_group",
+            3,
+            86,
+            "3 of the 86 images of a that are not flagged belong to",
+        ),
+        ("uncounted_of_others", 9, 578, "9 of the 578 images of other groups that are not flagged"),
+    ],
+)
+def test_it_is_said_which_images_would_be_wrong(
+    images: str, fewest: int, of: int, said: str
+) -> None:
+    point = {"noise": "group", "images": images, "fewest": fewest, "of": of}
+    [text] = _said_of_strongest(points=[point])
+    assert said in text
+
+
+def test_a_wrong_truth_is_said_beside_a_wrong_group() -> None:
+    points = [{"noise": "group"}, {"noise": "truth", "fewest": 1}]
+    [text] = _said_of_strongest(metric=TRUE_POSITIVE, points=points)
+    assert "the claim that a is rightly flagged more often than all others no longer" in text
+    assert (
+        "2 of the 14 images of a that are rightly flagged belong to other groups, or if 1 of the "
+        "14 images of a that are rightly flagged has a wrong truth; with" in text
+    )
+
+
+@pytest.mark.parametrize(("stands", "said"), [(True, "stands"), (False, "no longer stands")])
+def test_it_is_said_whether_a_claim_stands_without_near_duplicates(stands: bool, said: str) -> None:
+    counts = {"count": 13, "n": 97, "others_count": 22, "others_n": 590, "stands": stands}
+    [text] = _said_of_strongest(distinct=[counts])
+    assert text.endswith(
+        f"redraws. Where near-duplicates count once, it {said}: 13 of 97 against 22 of 590."
+    )
+    unchanged = {"count": 14, "n": 100, "others_count": 22, "others_n": 600, "stands": True}
+    [text] = _said_of_strongest(distinct=[unchanged])
+    assert text.endswith("redraws.")
+
+
+def test_policies_of_which_a_claim_holds_as_far_are_named_together() -> None:
+    rates = [rate_rows([14, 22], [100, 600], ["a", "b"], policy=name) for name in ("one", "two")]
+    table = differences_to_overall(pd.concat(rates)).assign(p_report=0.01)
+    rows = records(Difference, table.assign(claim=table["group"] == "a"))
+    point = {"by": "group", "metric": FLAG, "group": "a", "count": 14, "n": 100, "of": 14}
+    point |= {"others_count": 22, "others_n": 600, "noise": "group", "images": "counted_of_group"}
+    for fewest, named in ((2, "one and two"), (3, "one")):
+        points = [
+            TippingPoint.model_validate(point | {"policy": name, "fewest": count})
+            for name, count in (("one", 2), ("two", fewest))
+        ]
+        [said] = robustness_findings(rows[0], ClaimsHold(points), several=True)
+        assert said.claimed
+        assert said.text.startswith(f"Under {named}, by group, the claim that a is flagged more")
+
+
+def test_where_nothing_is_claimed_nothing_is_said_of_how_far_it_holds() -> None:
+    assert _said_of_strongest(points=[]) == []
 
 
 def _ablation(change: str, entered: int, left: int, **changes: Any) -> Ablation:

@@ -159,7 +159,7 @@ ORDER = {
         ablation_sentences | left_out
         summary
     """,
-    "audit.gate": "limits\n counts\n figures\n reasons\n checks\n report",
+    "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
         csv_tables | grouping | inline | names
         shown_numbers
@@ -180,7 +180,7 @@ ORDER = {
     "audit.commands": """
         options | output
         opening
-        ablate | compare | datasets | embed | gate | run | skew
+        ablate | compare | datasets | embed | gate | gate_record | run | skew
         app
     """,
 }

@@ -139,6 +139,24 @@ def beyond_reason(limit: str, counts: GateCounts, strict: tuple[float, float], l
     )
 
 
+def unreachable_reason(limit: str, group: str, n: int, end: float, level: float) -> str:
+    """Says that a group is too small for any policy to show a limit at a level.
+
+    Args:
+        limit: its key.
+        group: the group.
+        n: its images that the metric could count.
+        end: how far its interval reaches in the best case.
+        level: of the interval.
+    """
+    best = "as few as" if limit == "recall_floor" else "as many as"
+    return (
+        f"no policy can pass with {n:,} images of {group}: in the best case {best} "
+        f"{gate_figure(limit, end)} are within the interval at {gate_level(level)}. Add images of "
+        f"{group}, or set another limit"
+    )
+
+
 def left_out_reason(
     limit: str, counts: GateCounts, group: tuple[str, ...], ends: tuple[float, float], status: str
 ) -> str:

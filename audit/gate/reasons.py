@@ -39,6 +39,8 @@ def gate_interval(limit: str, low: float, high: float) -> str:
 
 def gate_level(level: float) -> str:
     """Formats the level of an interval, with as many digits as tell it from 100 %."""
+    if level == 1:
+        return "100 %"
     digits = 1 - math.floor(math.log10(100 * (1 - level)))
     return f"{round(100 * level, max(digits, 0)):.10g} %"
 

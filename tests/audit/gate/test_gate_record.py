@@ -8,11 +8,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from audit.commands.app import app
 from audit.errors import AuditError
 from audit.gate.runs import GateRun, open_record, read_runs
 from tests.conftest import ROOT
-from tests.support.command_line import python
+from tests.support.command_line import python, unframed
 from tests.support.gate_runs import gate_run
 
 RUNS = [gate_run(gate=name) for name in "ab"]
@@ -117,3 +119,36 @@ def test_gates_at_once_take_turns_and_lose_no_run(tmp_path: Path) -> None:
     assert [process.wait(60) for process in started] == [0, 0]
     # Each saw all runs before its own.
     assert [run.n for run in read_runs(path)] == list(range(40))
+
+
+def test_the_record_is_shown_as_a_table(tmp_path: Path) -> None:
+    path = tmp_path / "my.gates.jsonl"
+    _write(path, [*RUNS, gate_run(gate="a", figures_shown=True, answer="fail")])
+    shown = CliRunner(env={"COLUMNS": "200"}).invoke(app, ["gates", str(path)]).stdout
+    rows = [line.split("  ") for line in shown.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows if len(row) > 1]
+    assert cells[0] == ["time", "policy", "dataset", "gate", "level", "answer", "figures"]
+    assert [row[3:] for row in cells[-3:]] == [
+        ["1", "97.5 %, spent", "no pass"],
+        ["2", "97.5 %, spent", "no pass"],
+        ["1", "95 %", "fail", "shown"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--record", "beside"], "is a shipped policy, which has nothing beside it"),
+        (["--spend"], "is in a record: name one"),
+        (["--show-figures"], "is in a record: name one"),
+    ],
+)
+def test_a_record_that_cannot_be_kept_is_wrong_usage(
+    tmp_path: Path, words: list[str], said: str
+) -> None:
+    limits = tmp_path / "limits.yaml"
+    limits.write_text("schema_version: 1\nsensitive_features: [race]\ngap: 0.1\n")
+    gate = ["gate", "--policy", "weapons", "--limits", str(limits), "-d", str(tmp_path), *words]
+    done = CliRunner(env={"COLUMNS": "200"}).invoke(app, gate)
+    assert done.exit_code == 2
+    assert said in unframed(done.stderr)

@@ -19,7 +19,7 @@ from moderation.visible_text import brief, json_text
 
 SCHEMA_VERSION = 1
 
-#: Neither of the last two may be merged, for different reasons; nor what is no pass.
+#: Only what passes may be merged; what fails and what has too little data differ in the remedy.
 EXIT_CODES: dict[Answer, int] = {"pass": 0, "fail": 1, "insufficient data": 4, "no pass": 4}
 
 _TITLES: dict[Answer, str] = {

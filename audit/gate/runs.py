@@ -186,7 +186,9 @@ def parsed_runs(content: bytes, path: Path) -> list[GateRun]:
         except ValidationError as error:
             [first, *_] = error.errors(include_url=False, include_input=False)
             place = ".".join(map(str, first["loc"]))
-            what = brief(f"this line is no gate run: {f'{place}: ' if place else ''}{first['msg']}")
+            what = brief(
+                f"this line is not the run of a gate: {f'{place}: ' if place else ''}{first['msg']}"
+            )
             remedy = f"{_REMEDY}; if two were merged, keep the whole lines of both"
             raise AuditError(what, f"{path}:{number}", remedy) from error
     if rest:

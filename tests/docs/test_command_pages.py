@@ -45,7 +45,12 @@ COMMANDS = {
     for name, command in walk_commands(app, program)
 }
 #: Only these of the audit's lack the options that a section of their own describes.
-OWN_OPTIONS_ONLY = ("audit datasets list", "audit datasets info", "audit datasets balance")
+OWN_OPTIONS_ONLY = (
+    "audit gates",
+    "audit datasets list",
+    "audit datasets info",
+    "audit datasets balance",
+)
 
 
 def commands_of(program: str) -> dict[str, Any]:

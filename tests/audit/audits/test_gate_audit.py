@@ -211,13 +211,10 @@ def test_what_was_left_out_is_listed_by_group_and_allowed_for() -> None:
     assert "too few images of c (0; 40 of 40 were left out)" in after.checks[0].reason
 
 
-def _recorded(
-    subject: Subject, record: Path, policies: list[Policy], *, figures: bool = False, **limits: Any
-) -> GateReport:
+def _recorded(subject: Subject, record: Path, policies: list[Policy], **limits: Any) -> GateReport:
     """Returns what a gate finds at a level that is spent."""
     named = Named.of(policies, ["new.yaml", "old.yaml"][: len(policies)])
-    held = _limits(**limits)
-    return recorded_gate_audit(subject, named, held, record, spend=True, figures=figures)
+    return recorded_gate_audit(subject, named, _limits(**limits), record, spend=True, figures=False)
 
 
 def test_a_spent_gate_is_checked_at_its_level_and_says_no_figure(

@@ -43,11 +43,11 @@ def test_a_record_has_one_whole_line_for_each_run(tmp_path: Path) -> None:
     [
         (lambda text: text[:-20], 2, "this last line has no end", "Delete the line"),
         (lambda text: text[:-1], 2, "this last line has no end", "Delete the line"),
-        (lambda text: b"<<<<<<< ours\n" + text, 1, "this line is no gate run", "lines of both"),
-        (lambda text: text + b"\n", 3, "this line is no gate run", "back as it was"),
+        (lambda text: b"<<<<<<< ours\n" + text, 1, "this line is not the run", "lines of both"),
+        (lambda text: text + b"\n", 3, "this line is not the run", "back as it was"),
         (lambda text: text.replace(b'"n": 700', b'"n": "?"', 1), 1, "n: Input", "back as it was"),
-        (lambda text: text.replace(b'"n"', b'"m"'), 1, "this line is no gate run", "as it was"),
-        (lambda text: b"\xff" + text, 1, "this line is no gate run", "back as it was"),
+        (lambda text: text.replace(b'"n"', b'"m"'), 1, "this line is not the run", "as it was"),
+        (lambda text: b"\xff" + text, 1, "this line is not the run", "back as it was"),
     ],
 )
 def test_a_damaged_record_is_refused_with_the_place_and_left_as_it_is(

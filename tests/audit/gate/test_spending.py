@@ -82,7 +82,7 @@ def test_of_policies_gated_until_one_passes_falsely_spending_holds_the_share_of_
     assert 0.3 < found["plain"] < 1 - (1 - FALSE_PASS) ** 20
     # Three standard errors of 20,000 draws are 0.3 points.
     assert found["spent"] <= FALSE_PASS + 0.003
-    # Whoever edits after answers reaches no more; after figures the level is no help.
+    # Whoever edits after answers reaches no more; after figures the level does not help.
     after_answers = edited_after_answers(20, 200, rng).shares
     assert after_answers["plain"] > 0.5
     assert after_answers["spent"] <= FALSE_PASS

@@ -61,11 +61,27 @@ class RecordOptions:
             raise typer.BadParameter(what, param_hint="--record")
         if self.record != _BESIDE:
             return None if self.record is None else Path(self.record)
-        found = find_policy(policy)
-        if found.resolve().is_relative_to(shipped_policies().resolve()):
+        beside = _record_beside(policy)
+        if beside.resolve().is_relative_to(shipped_policies().resolve()):
             what = f"{policy} is a shipped policy, which has nothing beside it: name a file"
             raise typer.BadParameter(what, param_hint="--record")
-        return found.with_name(f"{found.stem}.gates.jsonl")
+        return beside
+
+
+def _record_beside(policy: str) -> Path:
+    found = find_policy(policy)
+    return found.with_name(f"{found.stem}.gates.jsonl")
+
+
+def _note_record(record: Path | None, policy: str) -> None:
+    """Says where the run is added; a record that cannot be used must not cost the embedding."""
+    from audit.gate.runs import open_record
+
+    if record is not None:
+        with open_record(record):
+            note(f"The run is added to {record}")
+    elif (beside := _record_beside(policy)).exists():
+        note(f"Not recorded, though {beside} is there: --record beside adds the run to it")
 
 
 @takes_options
@@ -91,16 +107,14 @@ def gate(
     """
     from audit.audits.gate import gate_audit, recorded_gate_audit
     from audit.gate.limits import load_limits
-    from audit.gate.runs import open_record
 
     held = load_limits(limits)
     paths = [policy] if baseline is None else [policy, baseline]
     if baseline is None and held.regression is not None:
         raise typer.BadParameter("the limit on regression needs one", param_hint="--baseline")
     named = open_policies(paths, options.model)
-    if (record := recording.path(policy)) is not None:
-        with open_record(record):  # one that cannot be used must not cost the time of embedding
-            note(f"The run is added to {record}")
+    record = recording.path(policy)
+    _note_record(record, policy)
     with open_subject(options, named.policies.values(), by=held.by) as subject:
         if record is None:
             report = gate_audit(subject, named, held)

@@ -35,6 +35,7 @@ from audit.gate.reasons import (
     too_near_reason,
     unbounded_reason,
     unreachable_reason,
+    used_up_reason,
 )
 from audit.metrics.rates import FLAG, TRUE_POSITIVE
 from audit.statistics.intervals import LEVEL, Interval, exact
@@ -180,6 +181,7 @@ class _Question:
         high = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
         at = int(np.argmax(np.where(beyond, high, -np.inf) if beyond.any() else high))
         kept = bool((found.interval.high <= self.highest).all())
+        kept = kept and self.level < 1  # no interval is exact in so far a tail
         shown = kept and not counts.too_small and not self._finds_nothing(counts)
         return ("pass" if shown else "insufficient data"), at
 
@@ -226,6 +228,8 @@ class _Question:
 
     def _obstacle(self, counts: GateCounts) -> str:
         """Returns why no policy could pass: groups are too small for the limits, or the level."""
+        if self.level == 1:
+            return used_up_reason()
         if reason := too_few_reason(self.metric, counts):
             return reason
         if self.limit in _OF_PAIRS or self.limit == "regression":
@@ -242,7 +246,7 @@ class _Question:
         unproven = ~(found.interval.high <= self.highest)
         unbounded = unproven & np.isinf(found.interval.high)
         beyond = found.interval.low[at] > self.highest
-        reasons = []
+        reasons = [used_up_reason()] if self.level == 1 else []
         if self._finds_nothing(counts):
             reasons.append(nothing_found_reason(self.limit))
         elif unbounded.any():

@@ -159,6 +159,11 @@ def unreachable_reason(limit: str, group: str, n: int, end: float, level: float)
     )
 
 
+def used_up_reason() -> str:
+    """Says that no level is left, so that nothing passes."""
+    return "so much was gated on this dataset that no level is left. Gate on another dataset"
+
+
 def left_out_reason(
     limit: str, counts: GateCounts, group: tuple[str, ...], ends: tuple[float, float], status: str
 ) -> str:

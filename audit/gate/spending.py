@@ -17,16 +17,21 @@ from audit.statistics.intervals import LEVEL
 #: shown to be kept by the one bound of an interval.
 FALSE_PASS = round((1 - LEVEL) / 2, 12)
 
+#: The smallest error that the intervals of a gate are known to keep.
+_SMALLEST = 1e-9
+
 
 def spent_level(number: int, passes: int) -> float:
     """Returns the level of the number-th gate on a dataset, after so many that passed.
 
     Its error is the FALSE_PASS / (number (number + 1)) of a sum that converges to FALSE_PASS,
     shared by all the ways in which so many of the earlier gates could have passed. So whatever
-    is gated next because of their answers is allowed for.
+    is gated next because of their answers is allowed for. Where it is too small for any
+    interval, the level is 1, at which nothing passes.
     """
     ways = comb(number - 1, passes)
-    return 1 - 2 * FALSE_PASS * float(Fraction(1, number * (number + 1) * ways))
+    error = FALSE_PASS * float(Fraction(1, number * (number + 1) * ways))
+    return 1 - 2 * error if error >= _SMALLEST else 1.0
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,8 @@ class Standing:
             f"A pass after {self.number:,} tries is worth less: if each of these policies broke a "
             f"limit, one of them would pass with a chance of up to {percent(self.bound)}, where a "
             f"first one has {one}; with more, where they were edited after figures of this "
-            "dataset. With --spend all of them together have no more than one."
+            f"dataset. From the first gate on a dataset on, --spend holds it at {one} for all "
+            "together."
         )
 
     @property

@@ -238,6 +238,8 @@ def test_gates_are_recorded_beside_the_policy_and_their_level_is_spent(
         (2, "insufficient data", True),
     ]
     assert "/" not in record.read_text()  # no path of an image, or of any file
+    unrecorded = audit(*words, "--policy", str(policy), code=4)
+    assert f"Not recorded, though {record} is there" in unrecorded.stderr
     refused = audit(*words, "--policy", "weapons", "--record", str(tmp_path), code=2)
     assert "the record cannot be written" in refused.stderr
     assert "embedded now" not in refused.stderr

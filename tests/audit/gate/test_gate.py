@@ -122,6 +122,16 @@ def test_every_limit_is_checked_at_the_level_that_is_asked_for(
             assert check.level == (simultaneous(level, 2) if status == "fail" else level)
 
 
+@pytest.mark.parametrize("limit", ["worst_group_rate", "gap", "pass_ratio", "regression"])
+def test_nothing_passes_where_no_level_is_left(limit: str) -> None:
+    counts, given = _counts((0, 10**6), (0, 10**6)), _limits(**{limit: 0.5})
+    for level, status in ((LEVEL, "pass"), (1.0, "insufficient data")):
+        [check] = check_limits(counts, counts, given, unchanged=False, recall=counts, level=level)
+        assert check.status == status
+        for said in (check.reason, check.obstacle):
+            assert ("no level is left" in said) == (level == 1)
+
+
 def test_a_policy_that_is_its_baseline_has_no_regression_whatever_the_limit() -> None:
     counts, limits = _counts((5, 50)), _limits(regression=0.0)
     statuses = [

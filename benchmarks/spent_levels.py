@@ -29,7 +29,7 @@ RATES = (0.02, 0.1, 0.3)
 #: Shares of images that leave, and limits on how many more enter.
 LEAVING, RISES = (0.0, 0.01, 0.05, 0.2), (0.02, 0.05, 0.1, 0.3)
 #: Images that may have entered, left, or neither.
-CHANGED = (50, 100, 300)
+CHANGED: tuple[int, ...] = (50, 100, 300)
 ROUNDING = 1e-9
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     options = parser.parse_args()
     levels = {f"gate {gate}": gate_error(gate) for gate in (1, 2, 3, 5, 10, 30)}
     levels |= {"beyond": 1e-7, "smallest": 1e-9}
-    changed, firsts = CHANGED, range(1, 41)
+    firsts, changed = range(1, 41), CHANGED
     if options.quick:
         levels, changed, firsts = {"gate 1": gate_error(1), "beyond": 1e-7}, (50, 100), range(1, 3)
     shown = program.new_table(("level",), ("error", *PAIRS, "regression"))

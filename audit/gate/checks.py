@@ -181,7 +181,7 @@ class _Question:
         high = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
         at = int(np.argmax(np.where(beyond, high, -np.inf) if beyond.any() else high))
         kept = bool((found.interval.high <= self.highest).all())
-        kept = kept and self.level < 1  # no interval is exact in so far a tail
+        kept = kept and self.level < 1  # a level that spending has used up
         shown = kept and not counts.too_small and not self._finds_nothing(counts)
         return ("pass" if shown else "insufficient data"), at
 

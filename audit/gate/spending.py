@@ -17,7 +17,7 @@ from audit.statistics.intervals import LEVEL
 #: shown to be kept by the one bound of an interval.
 FALSE_PASS = round((1 - LEVEL) / 2, 12)
 
-#: The smallest error that the intervals of a gate are known to keep.
+#: The smallest error for which it was measured what the intervals of a gate keep of it.
 _SMALLEST = 1e-9
 
 

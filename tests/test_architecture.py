@@ -166,7 +166,7 @@ ORDER = {
         practice_sentences
         headline | summary
     """,
-    "audit.gate": "limits\n counts\n figures\n reasons\n checks\n report",
+    "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
         csv_tables | grouping | inline | names
         shown_numbers
@@ -189,7 +189,7 @@ ORDER = {
     "audit.commands": """
         options | output
         audit_options | opening
-        ablate | compare | datasets | embed | gate | run | skew
+        ablate | compare | datasets | embed | gate | gate_record | run | skew
         app
     """,
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from audit.commands import ablate, compare, datasets, embed, gate, run, skew
+from audit.commands import ablate, compare, datasets, embed, gate, gate_record, run, skew
 from moderation.commands.command_line import command_line
 
 app = command_line(
@@ -14,6 +14,7 @@ app = command_line(
         (compare.compare, compare.EPILOG),
         (ablate.ablate, ablate.EPILOG),
         (gate.gate, gate.EPILOG),
+        (gate_record.gates, gate_record.EPILOG),
         (skew.skew, skew.EPILOG),
         (embed.embed, embed.EPILOG),
     ],

@@ -34,9 +34,11 @@ from audit.gate.reasons import (
     too_few_reason,
     too_near_reason,
     unbounded_reason,
+    unreachable_reason,
+    used_up_reason,
 )
 from audit.metrics.rates import FLAG, TRUE_POSITIVE
-from audit.statistics.intervals import LEVEL, Interval
+from audit.statistics.intervals import LEVEL, Interval, exact
 
 Status = Literal["pass", "fail", "insufficient data"]
 
@@ -65,6 +67,7 @@ class Check:
         unknown: images of the group, or of the two, whose truth is not known; the same.
         least, most: the figure if none of these count, and if all do; of two groups those of the
             one count and those of the other do not.
+        obstacle: why no policy could pass on these images, if none could.
     """
 
     limit: str
@@ -83,6 +86,7 @@ class Check:
     unknown: int = 0
     least: float = _NAN
     most: float = _NAN
+    obstacle: str = ""
 
 
 def worst_status(checks: Sequence[Check]) -> Status:
@@ -102,6 +106,7 @@ def check_limits(
     *,
     unchanged: bool,
     recall: GateCounts,
+    level: float = LEVEL,
 ) -> Iterator[Check]:
     """Yields the check of each limit on one sensitive feature.
 
@@ -111,6 +116,7 @@ def check_limits(
         limits: what is checked.
         unchanged: whether new policy and baseline are the same, so that there is no regression.
         recall: of the images that the new policy should flag.
+        level: of the intervals.
     """
     for limit in LIMITS:
         if (allowed := getattr(limits, limit)) is None:
@@ -118,7 +124,7 @@ def check_limits(
         metric, of = limits.metric, shared if limit == "regression" else counts
         if limit in RECALL_LIMITS:
             metric, of = TRUE_POSITIVE, recall
-        yield _Question(limit, metric, allowed, unchanged).check(of)
+        yield _Question(limit, metric, allowed, unchanged, level).check(of)
 
 
 @dataclass(frozen=True)
@@ -129,6 +135,7 @@ class _Question:
     metric: str
     allowed: float
     unchanged: bool
+    level: float
 
     @property
     def highest(self) -> float:
@@ -147,13 +154,13 @@ class _Question:
             group, n = "every group (the policy is the baseline)", int(counts.n.min())
             figures = 0.0, 0.0, 0.0
             passed = Check(self.limit, counts.by, self.allowed, "pass", group, *figures, n)
-            return replace(passed, metric=self.metric)
-        found = _FIGURES[self.limit](counts)
+            return replace(passed, metric=self.metric, level=self.level)
+        found = _FIGURES[self.limit](counts, self.level)
         status, at = self._status(counts, found)
         if counts.complete:
             return self._answer(counts, found, status, at)
         known = counts.without_missing
-        seen, nearest = self._status(known, _FIGURES[self.limit](known))
+        seen, nearest = self._status(known, _FIGURES[self.limit](known, self.level))
         if seen == status:
             return self._answer(counts, found, status, at)
         at = nearest if seen == "fail" else at
@@ -174,6 +181,7 @@ class _Question:
         high = np.nan_to_num(found.interval.high, nan=np.inf, posinf=np.inf)
         at = int(np.argmax(np.where(beyond, high, -np.inf) if beyond.any() else high))
         kept = bool((found.interval.high <= self.highest).all())
+        kept = kept and self.level < 1  # a level that spending has used up
         shown = kept and not counts.too_small and not self._finds_nothing(counts)
         return ("pass" if shown else "insufficient data"), at
 
@@ -200,12 +208,13 @@ class _Question:
             high,
             int(counts.n.min()),
             self._reason(counts, found, at) if status == "insufficient data" else "",
-            found.strict_level if status == "fail" else LEVEL,
+            found.strict_level if status == "fail" else self.level,
             self.metric,
             lost + counts.unplaced,
             untold,
             least,
             most,
+            self._obstacle(counts),
         )
 
     def _unanswered(self, counts: GateCounts) -> Check:
@@ -215,13 +224,29 @@ class _Question:
         figures = _NAN, _NAN, _NAN
         status: Status = "insufficient data"
         unanswered = Check(self.limit, counts.by, self.allowed, status, "none", *figures, 0, reason)
-        return replace(unanswered, metric=self.metric)
+        return replace(unanswered, metric=self.metric, level=self.level, obstacle=reason)
+
+    def _obstacle(self, counts: GateCounts) -> str:
+        """Returns why no policy could pass: groups are too small for the limits, or the level."""
+        if self.level == 1:
+            return used_up_reason()
+        if reason := too_few_reason(self.metric, counts):
+            return reason
+        if self.limit in _OF_PAIRS or self.limit == "regression":
+            return ""
+        none = np.zeros_like(counts.n)
+        high = exact(none, counts.n, self.level).high
+        at = int(np.argmax(high))
+        if high[at] <= self.highest:
+            return ""
+        end = self._inverse(float(high[at]))
+        return unreachable_reason(self.limit, counts.names[at], int(counts.n[at]), end, self.level)
 
     def _reason(self, counts: GateCounts, found: GateFigures, at: int) -> str:
         unproven = ~(found.interval.high <= self.highest)
         unbounded = unproven & np.isinf(found.interval.high)
         beyond = found.interval.low[at] > self.highest
-        reasons = []
+        reasons = [used_up_reason()] if self.level == 1 else []
         if self._finds_nothing(counts):
             reasons.append(nothing_found_reason(self.limit))
         elif unbounded.any():
@@ -263,7 +288,7 @@ _RATIOS = ("ratio", "pass_ratio")
 #: Those that compare two groups.
 _OF_PAIRS = ("gap", "ratio", "pass_ratio", "recall_gap")
 
-_FIGURES: dict[str, Callable[[GateCounts], GateFigures]] = {
+_FIGURES: dict[str, Callable[[GateCounts, float], GateFigures]] = {
     "worst_group_rate": rate_figures,
     "gap": gap_figures,
     "ratio": ratio_figures,

@@ -10,7 +10,6 @@ import numpy as np
 from audit.gate.counts import GateCounts
 from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import (
-    LEVEL,
     Float64s,
     Interval,
     exact_paired_difference,
@@ -26,8 +25,8 @@ class GateFigures(NamedTuple):
         groups: the group of each, or the two.
         values: (c,) the figures of the images that are there.
         extremes: (c,) the figures if the missing images count as suits it best, and worst.
-        interval: (c,) intervals that hold for each by itself.
-        strict: (c,) intervals that hold for all of them together.
+        interval: (c,) intervals that hold for each by itself, at the level of the gate.
+        strict: (c,) intervals that hold for all of them together, at that level.
         strict_level: the level of each strict interval by itself.
     """
 
@@ -39,17 +38,17 @@ class GateFigures(NamedTuple):
     strict_level: float
 
 
-def rate_figures(counts: GateCounts) -> GateFigures:
+def rate_figures(counts: GateCounts, level: float) -> GateFigures:
     """Returns the rate of each group."""
-    return _share_figures(counts, counts.shares)
+    return _share_figures(counts, level, counts.shares)
 
 
-def miss_figures(counts: GateCounts) -> GateFigures:
+def miss_figures(counts: GateCounts, level: float) -> GateFigures:
     """Returns the share of each group's images that the metric could count and does not."""
-    return _share_figures(counts, counts.shares.complement())
+    return _share_figures(counts, level, counts.shares.complement())
 
 
-def regression_figures(counts: GateCounts) -> GateFigures:
+def regression_figures(counts: GateCounts, level: float) -> GateFigures:
     """Returns how much the rate of each group rises over the baseline.
 
     The missing images may all have entered, or all have left. Of an image of unknown truth it is
@@ -59,11 +58,11 @@ def regression_figures(counts: GateCounts) -> GateFigures:
     more_in, more_out = counts.missing + unknown.entered, counts.missing + unknown.left
     unmoved = unknown.hits + unknown.misses - unknown.entered - unknown.left
 
-    def interval(level: float) -> Interval:
+    def interval(at: float) -> Interval:
         return _widest(
             Interval(
-                exact_paired_difference(entered, left + more_out, n + more_out + rest, level).low,
-                exact_paired_difference(entered + more_in, left, n + more_in + rest, level).high,
+                exact_paired_difference(entered, left + more_out, n + more_out + rest, at).low,
+                exact_paired_difference(entered + more_in, left, n + more_in + rest, at).high,
             )
             for rest in (np.zeros(1), unmoved)
         )
@@ -75,7 +74,7 @@ def regression_figures(counts: GateCounts) -> GateFigures:
         )
         for rest in (np.zeros(1), unmoved)
     )
-    return _figures(counts, _singles(counts), share(rise, n), extremes, interval)
+    return _figures(counts, level, _singles(counts), share(rise, n), extremes, interval)
 
 
 def _widest(intervals: Iterable[Interval]) -> Interval:
@@ -83,35 +82,40 @@ def _widest(intervals: Iterable[Interval]) -> Interval:
     return Interval(np.minimum.reduce(lows), np.maximum.reduce(highs))
 
 
-def gap_figures(counts: GateCounts) -> GateFigures:
+def gap_figures(counts: GateCounts, level: float) -> GateFigures:
     """Returns how much higher the rate of one group is than that of another, for all pairs."""
     shares = counts.shares
     apart = _between(shares, np.subtract)
-    return _figures(counts, _pair_names(counts, shares), *apart, shares.differences)
+    return _figures(counts, level, _pair_names(counts, shares), *apart, shares.differences)
 
 
-def ratio_figures(counts: GateCounts) -> GateFigures:
+def ratio_figures(counts: GateCounts, level: float) -> GateFigures:
     """Returns the rate of one group as a multiple of another's, for all pairs."""
     shares = counts.shares
-    return _figures(counts, _pair_names(counts, shares), *_between(shares, _times), shares.ratios)
+    return _figures(
+        counts, level, _pair_names(counts, shares), *_between(shares, _times), shares.ratios
+    )
 
 
-def pass_ratio_figures(counts: GateCounts) -> GateFigures:
+def pass_ratio_figures(counts: GateCounts, level: float) -> GateFigures:
     """Returns one group's share that passes as a multiple of another's, for all pairs.
 
     Each is named by the other group, which passes the less often the larger the ratio.
     """
     shares = counts.shares.complement()
     names = [(worse, better) for better, worse in _pair_names(counts, shares)]
-    return _figures(counts, names, *_between(shares, _times), shares.ratios)
+    return _figures(counts, level, names, *_between(shares, _times), shares.ratios)
 
 
-def _share_figures(counts: GateCounts, shares: ExactShares) -> GateFigures:
-    return _figures(counts, _singles(counts), shares.values, shares.extremes, shares.interval)
+def _share_figures(counts: GateCounts, level: float, shares: ExactShares) -> GateFigures:
+    return _figures(
+        counts, level, _singles(counts), shares.values, shares.extremes, shares.interval
+    )
 
 
 def _figures(
     counts: GateCounts,
+    level: float,
     groups: Sequence[tuple[str, ...]],
     values: Float64s,
     extremes: Interval,
@@ -120,8 +124,8 @@ def _figures(
     g, more = len(counts.names), counts.may_grow
     # With the missing images there may be more groups, or pairs, to correct for.
     comparisons = g + more if len(groups[0]) == 1 else (g + more) * (g + more - 1)
-    joint = simultaneous(LEVEL, comparisons)
-    return GateFigures(groups, values, extremes, interval(LEVEL), interval(joint), joint)
+    joint = simultaneous(level, comparisons)
+    return GateFigures(groups, values, extremes, interval(level), interval(joint), joint)
 
 
 def _between(

@@ -40,6 +40,8 @@ def gate_interval(limit: str, low: float, high: float) -> str:
 
 def gate_level(level: float) -> str:
     """Formats the level of an interval, with as many digits as tell it from 100 %."""
+    if level == 1:
+        return "100 %"
     digits = 1 - math.floor(math.log10(100 * (1 - level)))
     return f"{round(100 * level, max(digits, 0)):.10g} %"
 
@@ -140,6 +142,29 @@ def beyond_reason(limit: str, counts: GateCounts, strict: tuple[float, float], l
         f"that at {gate_level(level)}, {gate_interval(limit, *strict)}. Mend the policy, or add "
         "images to tell"
     )
+
+
+def unreachable_reason(limit: str, group: str, n: int, end: float, level: float) -> str:
+    """Says that a group is too small for any policy to show a limit at a level.
+
+    Args:
+        limit: its key.
+        group: the group.
+        n: its images that the metric could count.
+        end: how far its interval reaches in the best case.
+        level: of the interval.
+    """
+    best = "as few as" if limit == "recall_floor" else "as many as"
+    return (
+        f"no policy can pass with {n:,} images of {group}: in the best case {best} "
+        f"{gate_figure(limit, end)} are within the interval at {gate_level(level)}. Add images of "
+        f"{group}, or set another limit"
+    )
+
+
+def used_up_reason() -> str:
+    """Says that no level is left, so that nothing passes."""
+    return "so much was gated on this dataset that no level is left. Gate on another dataset"
 
 
 def left_out_reason(

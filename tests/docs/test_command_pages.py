@@ -12,7 +12,7 @@ import pytest
 import typer
 
 from audit.commands import app as audit_app
-from audit.commands import gate as gate_command
+from audit.gate.report import EXIT_CODES
 from audit.metrics.thresholds import THRESHOLDS
 from audit.metrics.variants import TEMPLATES
 from moderation.commands import app as moderation_app
@@ -45,7 +45,12 @@ COMMANDS = {
     for name, command in walk_commands(app, program)
 }
 #: Only these of the audit's lack the options that a section of their own describes.
-OWN_OPTIONS_ONLY = ("audit datasets list", "audit datasets info", "audit datasets balance")
+OWN_OPTIONS_ONLY = (
+    "audit gates",
+    "audit datasets list",
+    "audit datasets info",
+    "audit datasets balance",
+)
 
 
 def commands_of(program: str) -> dict[str, Any]:
@@ -182,7 +187,7 @@ def test_the_commands_page_has_the_options_of_moderation_itself() -> None:
 def test_the_pages_have_every_exit_code() -> None:
     common = {0, exit_codes.FINDINGS, exit_codes.USAGE, exit_codes.UNEXPECTED}
     common.add(exit_codes.INTERRUPTED)
-    codes = {"commands.md": common, "audit.md": common | {*gate_command.EXIT_CODES.values()}}
+    codes = {"commands.md": common, "audit.md": common | {*EXIT_CODES.values()}}
     for page, real in codes.items():
         rows = table(section(page, "Exit codes").prose)
         assert [int(row["code"]) for row in rows] == sorted(real)

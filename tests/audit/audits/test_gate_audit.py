@@ -4,11 +4,25 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from audit import EmbeddedDataset, GateReport, Limits, LimitsError, Named, Subject, gate_audit
-from moderation.policy import parse_policy
+from audit import (
+    AuditError,
+    EmbeddedDataset,
+    GateReport,
+    Limits,
+    LimitsError,
+    Named,
+    Subject,
+    gate_audit,
+)
+from audit.audits.gate import recorded_gate_audit
+from audit.gate.runs import read_runs
+from audit.gate.spending import spent_level
+from moderation.policy import Policy, parse_policy
 from tests.support.policy_texts import VALID, policy
 from tests.support.reference_counts import dataset_of
 from tests.support.stub_encoder import StubEncoder, random_features
@@ -195,3 +209,118 @@ def test_what_was_left_out_is_listed_by_group_and_allowed_for() -> None:
         after.to_markdown()
     )
     assert "too few images of c (0; 40 of 40 were left out)" in after.checks[0].reason
+
+
+def _recorded(subject: Subject, record: Path, policies: list[Policy], **limits: Any) -> GateReport:
+    """Returns what a gate finds at a level that is spent."""
+    named = Named.of(policies, ["new.yaml", "old.yaml"][: len(policies)])
+    return recorded_gate_audit(subject, named, _limits(**limits), record, spend=True, figures=False)
+
+
+def test_a_spent_gate_is_checked_at_its_level_and_says_no_figure(
+    subject: Subject, tmp_path: Path
+) -> None:
+    record = tmp_path / "new.gates.jsonl"
+    limits = {"worst_group_rate": 0.5, "regression": 0.3}
+    first = _recorded(subject, record, [OLD, NEW], **limits)
+    second = _recorded(subject, record, [NEW, OLD], **limits)
+    assert [report.header.confidence for report in (first, second)] == [0.975, spent_level(2, 0)]
+    assert {check.level for check in second.checks} == {spent_level(2, 0)}
+    # What each image adds up to is not said, nor whether the limit is broken or too near.
+    assert (second.status, second.answer, second.exit_code) == ("insufficient data", "no pass", 4)
+    content = json.loads(second.to_json())
+    assert content["answer"] == "no pass"
+    assert content["standing"]["level"] == spent_level(2, 0)
+    keys = {"limit", "by", "allowed", "metric", "obstacle"}
+    assert [set(check) for check in content["checks"]] == [keys, keys]
+    shown = second.to_markdown()
+    assert shown.startswith("### No pass")
+    assert "Gate 2 of 2 on this dataset, by the record, so it is checked at 99.17 %" in shown
+    for check in second.checks:
+        assert f" {100 * check.value:.2f} %" not in shown
+        assert not check.reason or check.reason not in shown
+    [run, _] = read_runs(record)
+    assert (run.answer, run.checks, run.figures_shown) == ("no pass", (), False)
+
+
+def test_a_fail_that_is_spent_is_told_from_too_little_data_by_nothing(
+    subject: Subject, tmp_path: Path
+) -> None:
+    said = []
+    for highest in (0.05, 0.5):
+        record = tmp_path / f"{highest}.gates.jsonl"
+        report = _recorded(subject, record, [NEW], worst_group_rate=highest)
+        said.append((report.exit_code, report.to_markdown().replace("| 5.00 %", "| 50.00 %")))
+        [run] = read_runs(record)
+        assert (run.answer, run.exit_code, run.checks) == ("no pass", 4, ())
+    assert said[0] == said[1]
+
+
+def test_a_gate_again_costs_nothing_and_another_limit_or_truth_does(
+    subject: Subject, tmp_path: Path
+) -> None:
+    record = tmp_path / "new.gates.jsonl"
+
+    def number(subject: Subject, *policies: Policy, **limits: Any) -> int:
+        report = _recorded(subject, record, [*policies], **limits)
+        assert report.standing is not None
+        return report.standing.number
+
+    assert number(subject, NEW, worst_group_rate=0.9) == 1
+    assert number(subject, OLD, worst_group_rate=0.9) == 2
+    assert number(subject, NEW, worst_group_rate=0.9) == 1
+    # A baseline matters where a rise is limited.
+    assert number(subject, NEW, OLD, worst_group_rate=0.9) == 1
+    assert number(subject, NEW, worst_group_rate=0.91) == 3
+    assert number(subject, NEW, OLD, worst_group_rate=0.9, regression=0.9) == 4
+    benign = replace(
+        subject.embedded, dataset=replace(subject.dataset, benign=not subject.dataset.benign)
+    )
+    assert number(replace(subject, embedded=benign), NEW, worst_group_rate=0.9) == 5
+    # The one that passed first, and the others, all count as passes before the last.
+    assert [run.level for run in read_runs(record)][-1] == spent_level(5, 4)
+
+
+def test_a_plain_gate_is_recorded_with_its_answers_and_refused_where_figures_were_withheld(
+    subject: Subject, tmp_path: Path
+) -> None:
+    record = tmp_path / "new.gates.jsonl"
+    named = Named.of([NEW], ["new.yaml"])
+    limits = _limits(worst_group_rate=0.9, gap=0.01)
+    plain = recorded_gate_audit(subject, named, limits, record, spend=False, figures=False)
+    expected = gate_audit(subject, named, limits)
+    assert plain.checks == expected.checks
+    [run] = read_runs(record)
+    assert [(each.limit, each.answer) for each in run.checks] == [
+        ("worst_group_rate", "pass"),
+        ("gap", expected.checks[1].status),
+    ]
+    assert (run.level, run.spending, run.figures_shown, run.n) == (0.95, False, True, N)
+    assert "Gate 1 of 1 on this dataset, by the record." in plain.to_markdown()
+    # What was shown stays shown.
+    assert "nothing is promised" in _recorded(subject, record, [OLD], gap=0.9).to_markdown()
+    with pytest.raises(AuditError, match=r"ends where figures of it are shown.*Add --spend"):
+        recorded_gate_audit(subject, named, limits, record, spend=False, figures=False)
+    assert len(read_runs(record)) == 2
+    knowingly = recorded_gate_audit(subject, named, limits, record, spend=False, figures=True)
+    assert not knowingly.withheld
+
+
+def test_a_group_that_no_policy_could_pass_is_named_though_figures_are_withheld(
+    tmp_path: Path,
+) -> None:
+    dataset = dataset_of({"group": ["a"] * 300 + ["b"] * 80 + ["c"] * 20})
+    ids = tuple(dataset.table["image_id"])
+    subject = Subject.of(EmbeddedDataset(dataset, random_features(N), ids, 0, 0), StubEncoder())
+    record = tmp_path / "new.gates.jsonl"
+    shown = _recorded(subject, record, [NEW], worst_group_rate=0.9).to_markdown()
+    assert r"too few images of c (20): min\_group\_size asks for 30 of each" in shown
+    limits = {"worst_group_rate": 0.05, "ignored_groups": ("c",)}
+    shown = _recorded(subject, record, [NEW], **limits).to_markdown()
+    # 1 - (0.025 / 6) ** (1 / 80) is 6.62 %.
+    assert (
+        "no policy can pass with 80 images of b: in the best case as many as 6.62 % are within "
+        "the interval at 99.17 %. Add images of b, or set another limit" in shown
+    )
+    floor = {"recall_floor": 0.9, "ignored_groups": ("c",)}
+    assert "there is no recall to check" in _recorded(subject, record, [NEW], **floor).to_markdown()

@@ -241,6 +241,34 @@ def test_a_gate_allows_for_images_that_it_cannot_see(
     assert said in shown.stdout
 
 
+def test_gates_are_recorded_beside_the_policy_and_their_level_is_spent(
+    options: list[str], tmp_path: Path
+) -> None:
+    policy = tmp_path / "my.yaml"
+    policy.write_text(Path(VARIANTS[0]).read_text())
+    words = ["gate", *written_limits(tmp_path, "gender", "worst_group_rate: 0.24"), *options]
+    spent = [*words, "--policy", str(policy), "--record", "beside", "--spend"]
+    first = audit(*spent, code=4)
+    assert first.stdout.startswith("### No pass")
+    record = tmp_path / "my.gates.jsonl"
+    assert f"The run is added to {record}" in first.stderr
+    policy.write_text(policy.read_text().replace("\nversion: 1", "\nversion: 2"))
+    again = json.loads(audit(*spent, "--show-figures", "--format", "json", code=4).stdout)
+    assert (again["answer"], again["standing"]["number"]) == ("insufficient data", 2)
+    assert again["checks"][0]["level"] == again["standing"]["level"] == 1 - 0.05 / 6
+    listed = json.loads(audit("gates", str(record), "--format", "json").stdout)
+    assert [(run["number"], run["answer"], run["figures_shown"]) for run in listed] == [
+        (1, "no pass", False),
+        (2, "insufficient data", True),
+    ]
+    assert "/" not in record.read_text()  # no path of an image, or of any file
+    unrecorded = audit(*words, "--policy", str(policy), code=4)
+    assert f"Not recorded, though {record} is there" in unrecorded.stderr
+    refused = audit(*words, "--policy", "weapons", "--record", str(tmp_path), code=2)
+    assert "the record cannot be written" in refused.stderr
+    assert "embedded now" not in refused.stderr
+
+
 def test_workers_embed_what_this_process_would(
     faces: Path, store: Path, tmp_path: Path, settings: Settings, worker: EmbeddedWorker
 ) -> None:

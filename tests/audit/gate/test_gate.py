@@ -94,6 +94,44 @@ def test_a_rise_over_the_baseline_is_checked_by_its_paired_interval(
     assert check.status == status
 
 
+@pytest.mark.parametrize(
+    ("limit", "kept", "broken"),
+    [
+        ("worst_group_rate", 0.545, 0.470),
+        ("gap", 0.058, 0.155),
+        ("ratio", 1.12, 1.45),
+        ("pass_ratio", 0.89, 0.78),
+        ("regression", 0.009, 0.04),
+        ("recall_floor", 0.465, 0.34),
+        ("recall_gap", 0.058, 0.155),
+    ],
+)
+def test_every_limit_is_checked_at_the_level_that_is_asked_for(
+    limit: str, kept: float, broken: float
+) -> None:
+    # At 95 % it is just shown that the limit is kept, or broken; at a higher level neither is.
+    alike = _counts((500, 1000), (510, 1000), changed=3)
+    unlike = _counts((300, 1000), (510, 1000), changed=60)
+    for counts, allowed, shown in ((alike, kept, "pass"), (unlike, broken, "fail")):
+        for level, status in ((LEVEL, shown), (0.9999, "insufficient data")):
+            given = _limits(**{limit: allowed})
+            [check] = check_limits(
+                counts, counts, given, unchanged=False, recall=counts, level=level
+            )
+            assert check.status == status
+            assert check.level == (simultaneous(level, 2) if status == "fail" else level)
+
+
+@pytest.mark.parametrize("limit", ["worst_group_rate", "gap", "pass_ratio", "regression"])
+def test_nothing_passes_where_no_level_is_left(limit: str) -> None:
+    counts, given = _counts((0, 10**6), (0, 10**6)), _limits(**{limit: 0.5})
+    for level, status in ((LEVEL, "pass"), (1.0, "insufficient data")):
+        [check] = check_limits(counts, counts, given, unchanged=False, recall=counts, level=level)
+        assert check.status == status
+        for said in (check.reason, check.obstacle):
+            assert ("no level is left" in said) == (level == 1)
+
+
 def test_a_policy_that_is_its_baseline_has_no_regression_whatever_the_limit() -> None:
     counts, limits = _counts((5, 50)), _limits(regression=0.0)
     statuses = [

@@ -104,7 +104,11 @@ def words(
     tested = Claimable(found["differences"], shifts, ablations, made.critical_p)
     claim = largest_claim(header, tested)
     headline = headline_of(header, claim, tested, made, found["rates"], found["power"])
-    told = [each for each in findings if claim is None or claim.row not in each.rows]
+    told = [
+        each
+        for each in findings
+        if each.text not in headline.finding and (claim is None or claim.row not in each.rows)
+    ]
     return Words(
         headline=headline,
         summary=(headline.finding, *(each.text for each in told if each.claimed)),

@@ -11,6 +11,7 @@ from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, Row, SizedClaim
 from audit.results.next_steps import cautions, next_steps
 from audit.results.practice_sentences import (
+    flagged_summary,
     meaning_sentences,
     note_sentences,
     practice_sentences,
@@ -40,11 +41,10 @@ def headline_of(
     row = claim.row if claim else None
     group = (row.by, row.group) if row and row.by != OVERALL else None
     before, after = _changed(row)
-    finding = (
-        claim_sentence(claim, header, correction, tested.shifts)
-        if claim
-        else no_claim_sentence(correction)
-    )
+    if claim:
+        finding = claim_sentence(claim, header, correction, tested.shifts)
+    else:
+        finding = _finding_without_claim(header, correction, rates)
     return Headline(
         finding=finding,
         claimed=claim is not None,
@@ -61,6 +61,15 @@ def headline_of(
         cautions=tuple(cautions(header)),
         notes=tuple(note_sentences(header.policies)),
     )
+
+
+def _finding_without_claim(header: Header, correction: Correction, rates: Sequence[Rate]) -> str:
+    """Returns that nothing is claimed; of one policy alone, how much it flags before that."""
+    nothing = no_claim_sentence(correction)
+    if len(header.policies) > 1:
+        return nothing
+    flagged = flagged_summary(header.policies[0].name, rates, benign=header.dataset.benign)
+    return f"{flagged} {nothing}"
 
 
 def _changed(row: Row | None) -> tuple[str | None, str | None]:

@@ -54,8 +54,9 @@ def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str
             "shown"
         )
     yield (
-        f"{_DECIDES}: this is no proof that nobody fares worse: {seen}. More images of the smaller "
-        "groups make smaller differences visible; `audit datasets balance` draws a balanced sample."
+        f"{_DECIDES}: this does not prove that nobody fares worse: {seen}. More images of the "
+        "smaller groups make smaller differences visible; `audit datasets balance` draws a "
+        "balanced sample."
     )
     yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.results.formatting import of_10000
+from audit.metrics.rates import FLAG
+from audit.results.formatting import images, of_10000
 from audit.results.headline_sentences import done_by
 from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Rate
@@ -90,6 +91,16 @@ def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
 
 def _of_10000(rate: Rate) -> str:
     return f"{of_10000(rate.rate)} [{of_10000(rate.low)} to {of_10000(rate.high)}]"
+
+
+def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
+    """Returns how many images a policy flags."""
+    [whole] = [r for r in rates if (r.policy, r.by, r.metric) == (policy, OVERALL, FLAG)]
+    falsely = "falsely flags" if benign else "flags"
+    return (
+        f"{policy} {falsely} {whole.count:,} of {images(whole.n)}: {of_10000(whole.rate)} of "
+        f"every 10,000 [{of_10000(whole.low)} to {of_10000(whole.high)}]."
+    )
 
 
 def note_sentences(policies: Iterable[PolicyRecord]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.dataset import CROSS
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
@@ -16,9 +16,9 @@ from audit.results.ablation_sentences import (
     wording_gap_findings,
 )
 from audit.results.finding import Finding
-from audit.results.formatting import images, of_10000
 from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.largest_claim import Claimable, largest_claim
+from audit.results.practice_sentences import flagged_summary
 from audit.results.results import Header
 from audit.results.robustness_sentences import ClaimsHold, robustness_findings
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift
@@ -70,16 +70,6 @@ def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]
     claim = largest_claim(header, Claimable(to_others, critical_p=apart.critical_p))
     if claim and isinstance(claim.row, Difference):
         yield from robustness_findings(claim.row, apart.holds, several=several)
-
-
-def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
-    """Returns how many images a policy flags."""
-    [whole] = [r for r in rates if (r.policy, r.by, r.metric) == (policy, OVERALL, FLAG)]
-    falsely = "falsely flags" if benign else "flags"
-    return (
-        f"{policy} {falsely} {whole.count:,} of {images(whole.n)}: {of_10000(whole.rate)} of "
-        f"every 10,000 [{of_10000(whole.low)} to {of_10000(whole.high)}]."
-    )
 
 
 def compare_findings(

@@ -24,7 +24,7 @@ from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import SizedClaim
 from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.next_steps import next_steps
-from audit.results.practice_sentences import meaning_sentences, practice_sentences
+from audit.results.practice_sentences import flagged_summary, meaning_sentences, practice_sentences
 from audit.results.results import DatasetRecord
 from audit.results.rows import CommonImages, Correction, Power, Rate, Shift
 from audit.results.shift_sentences import (
@@ -33,7 +33,6 @@ from audit.results.shift_sentences import (
     group_changes,
     truth_changes,
 )
-from audit.results.summary import flagged_summary
 from tests.support.sample_header import header
 from tests.support.sample_results import shift
 

@@ -188,7 +188,10 @@ def test_without_a_claim_it_says_so_and_which_rise_would_have_been_missed() -> N
     assert "in a (100 images) a rise of less than 1,200 of every 10,000" in steps[0]
     assert "audit datasets balance" in steps[0]
     assert next_steps_for(steps, "Who runs the workers")  # starter is a stand-in
-    headline = headline_of(found, None, Claimable([]), CORRECTION, [], seen)
+    headline = headline_of(found, None, Claimable([]), CORRECTION, [WHOLE], seen)
+    assert headline.finding.startswith(
+        "small falsely flags 5 of 1,000 images: 50 of every 10,000 ["
+    )
     assert (headline.kind, headline.claimed, headline.group) == ("none", False, None)
     assert headline.cautions == (
         "The model is starter, a small stand-in for trying out: its figures are not CLIP's.",
@@ -205,6 +208,9 @@ def _rate(metric: str, count: int, n: int, by: str = "race", group: str = "a") -
         policy="small", by=by, group=group, metric=metric, count=count, n=n, rate=count / n,
         low=float(low), high=float(high), support=support_of(n).item(),
     )  # fmt: skip
+
+
+WHOLE = _rate(FLAG, 5, 1000, OVERALL, OVERALL)
 
 
 def test_what_to_do_names_the_labels_that_flag_most_of_the_group_and_what_not_to_refuse() -> None:
@@ -269,7 +275,7 @@ def test_a_dataset_that_a_policy_was_tuned_on_is_known_by_name_adapter_or_hash(
     policy = found.policies[0].model_copy(update={"tuned_on": tuple(named)})
     assert tuned_on(policy, found.dataset) == known
     tuned = found.model_copy(update={"policies": (policy,)})
-    headline = headline_of(tuned, None, Claimable([]), CORRECTION, [], [])
+    headline = headline_of(tuned, None, Claimable([]), CORRECTION, [WHOLE], [])
     assert any(
         f"were chosen on {known}, as its file says" in each for each in headline.cautions
     ) == (bool(known))

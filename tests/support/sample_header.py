@@ -58,7 +58,7 @@ def policy(name: str, labels: tuple[LabelRecord, ...]) -> PolicyRecord:
         name=name, id="person-labels", version=2, title=f"Labels & more: {name}",
         sha256="ab" * 32, path="policies/person-labels.yaml", scoring="softmax",
         decision="top_label", templates=tuple(f"a photo {i} of {{}}" for i in range(8)),
-        labels=labels,
+        labels=labels, notes=f"For: {SCRIPT}.\n\nIt cannot: see\nanything.",
     )  # fmt: skip
 
 

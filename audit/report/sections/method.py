@@ -97,6 +97,11 @@ def method_facts_section(results: Results) -> Iterator[Block]:
     yield Terms(terms)
     if packages := tuple((name, ((text,),)) for name, text in sorted(header.versions.items())):
         yield Fold("Packages that compute", (Terms(packages),))
+    for policy in header.policies:
+        if policy.notes:
+            parts = (" ".join(part.split()) for part in policy.notes.split("\n\n"))
+            name = f"What the file of {policy_title(results, policy.name)} says of itself"
+            yield Fold(name, tuple(paragraph(part) for part in parts))
 
 
 def _method_model_lines(header: Header) -> tuple[Line, ...]:

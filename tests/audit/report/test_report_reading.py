@@ -113,3 +113,10 @@ def test_what_was_left_out_is_shown_by_group_before_any_figure(compared: Path) -
     markdown = (compared / "report.md").read_text()
     assert said in markdown
     assert markdown.index("Images left out, by group") < markdown.index("Who is flagged")
+
+
+def test_what_the_file_of_a_policy_says_of_itself_is_there_in_full(compared: Path) -> None:
+    page = Page((compared / "report.html").read_text())
+    folds = [each for each in page.all("details") if "says of itself" in each.text]
+    assert len(folds) == len(SAMPLES["compare"].header.policies)
+    assert all("It cannot: see anything." in each.text for each in folds)

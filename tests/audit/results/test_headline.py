@@ -284,6 +284,7 @@ def test_a_dataset_that_a_policy_was_tuned_on_is_known_by_name_adapter_or_hash(
 def test_the_file_of_a_policy_is_quoted_by_the_beginning_of_its_comment() -> None:
     [policy] = _header().policies
     noted = policy.model_copy(update={"notes": "For: a shop\nwithout weapons.\n\nIt cannot: see."})
-    assert list(note_sentences([policy, noted])) == [
+    silent = policy.model_copy(update={"notes": ""})
+    assert list(note_sentences([silent, noted])) == [
         "The file of small says: For: a shop without weapons."
     ]

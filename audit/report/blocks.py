@@ -6,7 +6,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.report.cells import Cell
-from audit.report.inline import Inline, Line
+from audit.report.inline import Inline, Line, Tag
+
+#: A folded table shows up to this many rows, so that a page stays small.
+_FOLDED_ROWS = 60
 
 
 @dataclass(frozen=True)
@@ -88,8 +91,27 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) 
 
 
 def folded(shown: Table, summary: str = "", *, in_markdown: bool = False) -> Fold:
-    """Returns the block of a table that a reader can open, by its caption or a summary."""
-    return Fold(summary or shown.caption, (shown,), in_markdown)
+    """Returns the block of a table that a reader can open, by its caption or a summary.
+
+    A long one shows the rows that stand first, and those with too few images last or not at all.
+    """
+    summary = summary or shown.caption
+    if in_markdown or len(shown.rows) <= _FOLDED_ROWS:
+        return Fold(summary, (shown,), in_markdown)
+    kept = tuple(sorted(shown.rows, key=_says_little)[:_FOLDED_ROWS])
+    note = (
+        f"{len(kept)} of {len(shown.rows):,} rows: what stands comes first, and rows with too few "
+        "images last. The CSV files hold all."
+    )
+    return Fold(summary, (paragraph(note), Table(shown.caption, shown.columns, kept)))
+
+
+def _says_little(row: Sequence[Cell]) -> int:
+    """Returns a key that sorts the rows of a table: claims, then numbers, then what is too few."""
+    tags = (
+        part.tone for cell in row for line in cell.lines for part in line if isinstance(part, Tag)
+    )
+    return 0 if "claim" in tags else 1 + any(cell.tone == "few" for cell in row)
 
 
 def side_by_side(figures: Iterable[Figure]) -> Iterator[Figures]:

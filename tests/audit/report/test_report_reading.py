@@ -9,6 +9,8 @@ import matplotlib as mpl
 import pytest
 
 from audit.report import write_report
+from audit.report.blocks import Paragraph, Table, folded, table
+from audit.report.cells import claim_cell, number
 from audit.report.plots import canvas, heatmap
 from tests.support.page_reader import Page
 from tests.support.sample_header import label
@@ -113,6 +115,21 @@ def test_what_was_left_out_is_shown_by_group_before_any_figure(compared: Path) -
     markdown = (compared / "report.md").read_text()
     assert said in markdown
     assert markdown.index("Images left out, by group") < markdown.index("Who is flagged")
+
+
+def test_a_long_folded_table_shows_what_stands_and_leaves_the_rest_to_the_csv_files() -> None:
+    few, stands = [number("1", tone="few")], [claim_cell(True, "full")]
+    rows = [few] * 50 + [[number(str(i))] for i in range(40)] + [stands] * 2
+    fold = folded(table("Many", ("n",), rows))
+    note, shown = fold.blocks
+    assert isinstance(note, Paragraph)
+    assert isinstance(shown, Table)
+    assert note.parts[0] == (
+        "60 of 92 rows: what stands comes first, and rows with too few images last. The CSV files "
+        "hold all."
+    )
+    assert [list(row) for row in shown.rows] == [stands] * 2 + rows[50:90] + [few] * 18
+    assert folded(table("Few", ("n",), rows[:60])).blocks == (table("Few", ("n",), rows[:60]),)
 
 
 def test_what_the_file_of_a_policy_says_of_itself_is_there_in_full(compared: Path) -> None:

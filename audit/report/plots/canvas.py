@@ -134,7 +134,7 @@ def percent_axis(axis: Any) -> None:
 def lined_axes(axes: Any, grid: str = "x") -> None:
     """Gives axes of a canvas a line for each name, and percent along the other side."""
     percent_axis(axes.xaxis)
-    axes.tick_params(axis="y", length=0)
+    axes.tick_params(axis="y", length=0, pad=8)
     axes.spines["left"].set_visible(False)
     axes.grid(axis=grid, color=PALE, linewidth=0.7)
     axes.set_axisbelow(True)

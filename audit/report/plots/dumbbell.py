@@ -57,8 +57,8 @@ def _draw_dumbbell(axes: Any, shift: Change, place: int) -> None:
     ends, places = [shift.before, shift.after], [place, place]
     line = "-" if shift.support == "full" else (0, (2, 1.5))
     axes.plot(ends, places, color=canvas.GREY, lw=2, ls=line, zorder=2)
-    axes.plot([shift.before], [place], ls="", **_BEFORE, zorder=3)
-    axes.plot([shift.after], [place], ls="", **_AFTER, zorder=4)
+    axes.plot([shift.before], [place], ls="", **_BEFORE, zorder=3, clip_on=False)
+    axes.plot([shift.after], [place], ls="", **_AFTER, zorder=4, clip_on=False)
     net = points(shift.net).text + (" *" if shift.claim else "")
     axes.annotate(
         net,

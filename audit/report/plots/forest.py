@@ -84,7 +84,17 @@ def _draw_forest_interval(axes: Any, rate: Rate, place: float, colour: str, shap
     style = "-" if full else (0, (2, 1.5))
     axes.plot([rate.low, rate.high], [place, place], color=colour, lw=1.6, ls=style, zorder=2)
     fill = colour if full else "white"
-    axes.plot([rate.rate], [place], marker=shape, ms=5.5, mfc=fill, mec=colour, ls="", zorder=3)
+    axes.plot(
+        [rate.rate],
+        [place],
+        marker=shape,
+        ms=5.5,
+        mfc=fill,
+        mec=colour,
+        ls="",
+        zorder=3,
+        clip_on=False,
+    )
 
 
 def _finish_forest(axes: Any, names: Sequence[str], step: float, highest: float) -> None:

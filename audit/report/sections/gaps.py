@@ -71,11 +71,17 @@ def _gap_cells(results: Results, gap: Gap) -> list[Cell]:
         _gap_end_cell(results, gap, gap.worst, (gap.worst_count, gap.worst_n)),
         _gap_end_cell(results, gap, gap.best, (gap.best_count, gap.best_n)),
         number(*points_line(gap.difference, gap.difference_low, gap.difference_high)),
-        number(*ratio_line(gap.ratio, gap.ratio_low, gap.ratio_high)),
-        number(*ratio_line(gap.pass_ratio, gap.pass_ratio_low, gap.pass_ratio_high)),
+        _gap_ratio_cell(gap.ratio, gap.ratio_low, gap.ratio_high),
+        _gap_ratio_cell(gap.pass_ratio, gap.pass_ratio_low, gap.pass_ratio_high),
         number(p_value(gap.p)),
         compared,
     ]
+
+
+def _gap_ratio_cell(ratio: float | None, low: float | None, high: float | None) -> Cell:
+    """Returns a ratio with its interval below it, so that the table fits on a page."""
+    shown, *interval = ratio_line(ratio, low, high)
+    return stacked((shown,), tuple(interval))
 
 
 def _gap_end_cell(results: Results, gap: Gap, group: str, counted: tuple[int, int]) -> Cell:

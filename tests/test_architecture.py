@@ -161,8 +161,8 @@ ORDER = {
         rows | formatting
         ablation_rows | adjusted_rows | finding | robustness_rows
         results | gap_sentences | shift_sentences
-        ablation_sentences | adjusted_sentences | largest_claim | left_out | robustness_sentences
-        headline_sentences | next_steps
+        ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out
+        headline_sentences | next_steps | robustness_sentences
         practice_sentences
         headline | summary
     """,

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.results.ablation_rows import Ablation
+from audit.results.cautions import cautions
 from audit.results.finding import Headline, HeadlineKind
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, Row, SizedClaim
-from audit.results.next_steps import cautions, next_steps
+from audit.results.next_steps import next_steps
 from audit.results.practice_sentences import (
     flagged_summary,
     meaning_sentences,

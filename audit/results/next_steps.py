@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.metrics.rates import FLAG
@@ -10,7 +9,7 @@ from audit.plurals import agreeing
 from audit.results.ablation_rows import Ablation
 from audit.results.formatting import images, of_10000
 from audit.results.largest_claim import SizedClaim
-from audit.results.results import DatasetRecord, Header, LabelRecord, PolicyRecord
+from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Difference, Power, Rate, Shift
 
 _AUTHOR = "Who writes the policy"
@@ -137,26 +136,3 @@ def _steps_of_change(row: Shift | Ablation) -> Iterator[str]:
         f"them should be, {kept} is the better of the two; only images that should be flagged tell "
         "whether it misses what it should find."
     )
-
-
-def cautions(header: Header) -> Iterator[str]:
-    """Yields what makes the figures of a report less than they look."""
-    if header.model.id == "starter":
-        yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
-    for policy in header.policies:
-        if name := tuned_on(policy, header.dataset):
-            yield (
-                f"The wording or the thresholds of {policy.name} were chosen on {name}, as its "
-                "file says, and these images are of it: expect more flags on others."
-            )
-
-
-def tuned_on(policy: PolicyRecord, dataset: DatasetRecord) -> str:
-    """Returns what a policy's file calls the dataset, where it says that it was tuned on it."""
-    names = (dataset.name, dataset.name.rpartition(":")[2], dataset.adapter)
-    known = {_slug(name) for name in (*names, dataset.sha256, dataset.images_sha256)}
-    return next((name for name in policy.tuned_on if _slug(name) in known), "")
-
-
-def _slug(name: str) -> str:
-    return re.sub(r"[\W_]+", "-", name.casefold()).strip("-")

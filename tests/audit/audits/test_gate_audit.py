@@ -43,6 +43,14 @@ def _limits(**limits: object) -> Limits:
     return Limits.model_validate(content)
 
 
+def test_an_answer_says_that_the_policy_was_tuned_on_this_very_dataset(subject: Subject) -> None:
+    limits = _limits(worst_group_rate=0.9)
+    for tuned, said in (([], False), ([subject.dataset.adapter], True)):
+        named = Named({"new": policy(tuned_on=tuned)}, {})
+        text = gate_audit(subject, named, limits).to_markdown()
+        assert ("were chosen on" in text) == said
+
+
 @pytest.mark.parametrize(
     ("highest", "status"), [(0.9, "pass"), (0.01, "fail"), (0.5, "insufficient data")]
 )

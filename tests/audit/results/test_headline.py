@@ -12,10 +12,11 @@ from audit.datasets.dataset import OVERALL
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.rates import FALSE_POSITIVE, FLAG
 from audit.metrics.shift import shift_table
+from audit.results.cautions import tuned_on
 from audit.results.headline import headline_of
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, SizedClaim, largest_claim
-from audit.results.next_steps import next_steps, tuned_on
+from audit.results.next_steps import next_steps
 from audit.results.practice_sentences import meaning_sentences, note_sentences, practice_sentences
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Power, Rate, Shift, records

@@ -15,7 +15,7 @@ from audit.metrics.shift import shift_table
 from audit.results.headline import headline_of
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, SizedClaim, largest_claim
-from audit.results.next_steps import next_steps, tuned_on
+from audit.results.next_steps import cautions, next_steps, tuned_on
 from audit.results.practice_sentences import meaning_sentences, note_sentences, practice_sentences
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Power, Rate, Shift, records
@@ -241,6 +241,11 @@ def test_practice_counts_who_is_refused_and_who_waits_as_far_as_a_label_asks_for
     only = policy.model_copy(update={"labels": tuple(hard)})
     [said] = practice_sentences(found.model_copy(update={"policies": (only,)}), rates, None)
     assert said.endswith("small refuses 200 [130 to 307].")
+    # At a threshold of 0 each image waits.
+    every = [label.model_copy(update={"review_threshold": 0.0}) for label in policy.labels]
+    only = policy.model_copy(update={"labels": tuple(every)})
+    [said] = practice_sentences(found.model_copy(update={"policies": (only,)}), rates, None)
+    assert said.endswith("refuses 200 [130 to 307] and lets 500 [381 to 653] wait for a person.")
 
 
 def test_what_flagged_means_is_read_off_the_policy() -> None:
@@ -287,3 +292,38 @@ def test_the_file_of_a_policy_is_quoted_by_the_beginning_of_its_comment() -> Non
     assert list(note_sentences([policy, noted])) == [
         "The file of small says: For: a shop without weapons."
     ]
+    [said] = note_sentences([policy.model_copy(update={"notes": "word " * 40_000})])
+    assert len(said) < 700
+    assert "(of 199,999 characters)" in said
+
+
+def test_a_name_of_signs_alone_is_no_dataset_and_a_long_one_is_cut() -> None:
+    found = _header()
+    [policy] = found.policies
+    dataset = found.dataset.model_copy(update={"name": "faces:!!!"})
+    signs = policy.model_copy(update={"tuned_on": ("---", "")})
+    assert tuned_on(signs, dataset) == ""
+    long = policy.model_copy(update={"tuned_on": (f"fairface{'!' * 1900}",)})
+    tuned = found.model_copy(update={"policies": (long,)})
+    [said] = [each for each in cautions(tuned) if "were chosen on" in each]
+    assert len(said) < 800
+
+
+def _power(group: str, by: str = "race", n: int = 300, smallest: float | None = None) -> Power:
+    return Power(policy="small", by=by, group=group, n=n, rate=1.0, support="full",
+                 smallest_difference=smallest)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("power", "why"),
+    [([], "no sensitive feature by itself has two groups with enough images"),
+     ([_power("a"), _power("young", "age")], "no sensitive feature by itself has two groups"),
+     ([_power("a"), _power("b")], "so few images of these groups that are flagged, or that are no"),
+     ([_power("a"), _power("b", smallest=0.1)], "in b (300 images) a rise of less than 1,000")],
+)  # fmt: skip
+def test_why_no_rise_is_named_that_would_have_been_shown_is_what_holds(
+    power: list[Power], why: str
+) -> None:
+    step, *_ = next_steps(_header(), None, [], power)
+    assert why in step
+    assert "so little is flagged" not in step  # all may be

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
@@ -19,6 +21,7 @@ from audit.results.next_steps import cautions, next_steps, tuned_on
 from audit.results.practice_sentences import meaning_sentences, note_sentences, practice_sentences
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Power, Rate, Shift, records
+from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import difference, wilson
 from audit.statistics.support import support_of
 from tests.support.reference_counts import dataset_of, rate_rows
@@ -82,7 +85,8 @@ def _said(rows: Claimable, *names: str) -> str:
 
 def test_the_largest_supported_difference_is_told_with_counts_and_an_interval_for_all() -> None:
     rows = _differences([14, 4, 4, 4, 4, 3, 3], [100] * 7, ["a"], metric=CATEGORY)
-    low, high = difference(14, 100, 22, 600, 1 - 0.0004)
+    shares = ExactShares(np.array([14.0, 22.0]), np.array([100.0, 600.0]), np.zeros(2))
+    low, high = (end[0] for end in shares.differences(1 - 0.0004))
     assert _said(Claimable(rows, critical_p=0.0004)) == (
         "By race, a is blocked or sent to review as egregious/non-human more often than all "
         "others: 14 of 100 images against 22 of 600, 1,033 more of every 10,000 "
@@ -225,6 +229,34 @@ def test_what_to_do_names_the_labels_that_flag_most_of_the_group_and_what_not_to
     tied = [_rate("fired:thief", 7, 100), _rate("fired:animal", 7, 100)]
     [author, *_] = next_steps(found, largest_claim(found, Claimable(rows)), tied, [])
     assert "begin with thief and animal: each flags 7 of 100 images of a." in author
+
+
+def test_the_interval_that_is_told_holds_at_its_level_for_few_images_and_rare_flags() -> None:
+    # 40 images and 1,460 others, of which one in fifty is flagged whoever it is.
+    (n, rest_n), rate, critical = (40, 1460), 0.02, 0.0004
+    [row] = [each for each in _differences([4, 30], [n, rest_n], ["a"]) if each.claim]
+    missed = {"told": 0.0, "ordered by": 0.0}
+    for count in range(1, 11):
+        for rest in range(18, 46):
+            counts = {"count": count, "reference_count": count + rest}
+            claim = largest_claim(
+                _header(),
+                Claimable([row.model_copy(update=counts)], critical_p=critical),
+            )
+            assert claim is not None
+            chance = stats.binom.pmf(count, n, rate) * stats.binom.pmf(rest, rest_n, rate)
+            missed["told"] += chance * (not claim.low <= 0 <= claim.high)
+            newcombe = difference(count, n, rest, rest_n, 1 - critical)
+            missed["ordered by"] += chance * (not newcombe.low <= 0 <= newcombe.high)
+    assert missed["told"] <= critical / 2
+    assert missed["ordered by"] > 2 * critical
+
+
+def test_the_interval_of_a_claim_ends_at_0_whatever_test_makes_it() -> None:
+    rows = _differences([14, 22], [100, 600], ["a", "b"])
+    claim = largest_claim(_header(), Claimable(rows, critical_p=0.00001))
+    assert claim is not None
+    assert (claim.apart > 0, claim.low, claim.high > 0.2) == (True, 0.0, True)
 
 
 def test_practice_counts_who_is_refused_and_who_waits_as_far_as_a_label_asks_for_it() -> None:

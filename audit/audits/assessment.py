@@ -143,9 +143,10 @@ class Assessed(NamedTuple):
         compared = table[is_compared]
         labels = self._rates_by_label(table)
         flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
+        counted = pd.concat([compared, labels])
         # In one table, so that chance draws for both comparisons at once.
         tables = (
-            differences_to_overall(pd.concat([compared, labels])),
+            differences_to_overall(counted),
             differences_between_groups(flags),
         )
         chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
@@ -154,7 +155,7 @@ class Assessed(NamedTuple):
         differences, *changed = claims.tables
         rates = records(Rate, table)
         robust = robustness(
-            self.predictions, self.groups, self.clusters, compared, differences, claims.critical
+            self.predictions, self.groups, self.clusters, counted, differences, claims.critical
         )
         assessment = Assessment(
             header=self.header,

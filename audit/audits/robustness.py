@@ -14,6 +14,7 @@ from audit.metrics.near_duplicates import (
     MOST_IMAGES,
     Clusters,
     distinct_claim_table,
+    most_alike,
     near_duplicate_table,
 )
 from audit.metrics.predictions import Predictions
@@ -99,6 +100,6 @@ def robustness_limits(
     if clusters and clusters.chained:
         yield (
             f"Near-duplicates are not told apart: at a cosine of {clusters.cosine:g}, "
-            f"{clusters.sizes.max():,} of {n:,} images hang together, so this model puts different "
-            "pictures as near as copies. Name a higher --near-duplicates, or 0 for none."
+            f"more than {most_alike(n):,} of {n:,} images hang together, so this model puts "
+            "different pictures as near as copies. Name a higher --near-duplicates, or 0 for none."
         )

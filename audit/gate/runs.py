@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from io import FileIO
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationError
@@ -150,6 +151,8 @@ def open_record(path: Path) -> Iterator[GateRecord]:
         file = FileIO(path, "a+")
     with file:
         with _usable_record(path):
+            if not S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise OSError("it is no file that keeps what is written")
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             content = file.readall()

@@ -62,7 +62,7 @@ class Clusters:
     @property
     def chained(self) -> bool:
         """Whether a cluster is so large that it cannot be one picture, so that none means much."""
-        return bool(self.sizes.max() > max(_MOST_ALIKE, _MOST_SHARE * len(self.codes)))
+        return _is_chained(self.codes)
 
     def first_of_each(self, possible: Marks) -> Marks:
         """Returns (n,) the first image by id of each cluster, among those that are possible."""
@@ -73,8 +73,20 @@ class Clusters:
         return chosen
 
 
+def most_alike(n: int) -> int:
+    """Returns how many of n images may hang together and still be taken for one picture."""
+    return max(_MOST_ALIKE, int(_MOST_SHARE * n))
+
+
+def _is_chained(codes: npt.NDArray[np.intp]) -> bool:
+    return bool(np.bincount(codes).max() > most_alike(len(codes)))
+
+
 def near_duplicates(features: Float32s, image_ids: Sequence[str], cosine: float) -> Clusters:
-    """Returns the clusters of images with (n, d) features of unit length."""
+    """Returns the clusters of images with (n, d) features of unit length.
+
+    Where they are chained, not all of them: it ends once that is known.
+    """
     n = len(features)
     codes: npt.NDArray[np.intp] = np.arange(n, dtype=np.intp)
     for start in range(0, n, _AT_ONCE):
@@ -85,6 +97,8 @@ def near_duplicates(features: Float32s, image_ids: Sequence[str], cosine: float)
         two = np.concatenate([start + columns, np.unique(codes, return_index=True)[1][codes]])
         edges = coo_array((np.ones(len(one), bool), (one, two)), shape=(n, n))
         codes = np.asarray(connected_components(edges, directed=False)[1], np.intp)
+        if _is_chained(codes):
+            break
     order = sorted(range(n), key=image_ids.__getitem__)
     return Clusters(cosine, codes.astype(np.intp), np.array(order, np.intp))
 

@@ -43,7 +43,8 @@ class SectionLink:
     key: str
 
 
-_QUOTED = re.compile(r"`([^`\n]+)`")
+#: Code stands by itself: a name such as a`b has backticks of its own.
+_QUOTED = re.compile(r"(?<![\w`])`([^`\n]+)`(?![\w`])")
 
 Inline = str | Value | Tag | Name | Code | SectionLink
 Line = tuple[Inline, ...]

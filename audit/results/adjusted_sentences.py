@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
+from audit.plurals import agreeing
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
 from audit.results.formatting import images, percent, signed_points
 from audit.results.gap_sentences import done_to
@@ -83,8 +84,9 @@ def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:
     both = sum(row.answer == "differs within" for row in rows)
     margin = f"{100 * (rows[0].margin or 0.0):g} points"
     yield (
-        f"Within {margin} in the share flagged, by Holm over all {len(rows):,} that are held to "
-        f"it: {len(within):,}{f' ({named})' * bool(within)}; shown to differ: {differ:,}"
+        f"Within {margin} in the share flagged, by Holm over all {len(rows):,} that "
+        f"{agreeing(len(rows), 'is', 'are')} held to it: {len(within):,}"
+        f"{f' ({named})' * bool(within)}; shown to differ: {differ:,}"
         f"{f', of them {both:,} by less than that' * bool(both)}; neither is shown of {neither:,}."
     )
 

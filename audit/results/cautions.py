@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from audit.results.results import DatasetRecord, Header, PolicyRecord
+from moderation.visible_text import brief
 
 
 def cautions(header: Header) -> Iterator[str]:
@@ -15,8 +16,8 @@ def cautions(header: Header) -> Iterator[str]:
     for policy in header.policies:
         if name := tuned_on(policy, header.dataset):
             yield (
-                f"The wording or the thresholds of {policy.name} were chosen on {name}, as its "
-                "file says, and these images are of it: expect more flags on others."
+                f"The wording or the thresholds of {policy.name} were chosen on {brief(name)}, as "
+                "its file says, and these images are of it: expect more flags on others."
             )
 
 
@@ -24,6 +25,7 @@ def tuned_on(policy: PolicyRecord, dataset: DatasetRecord) -> str:
     """Returns what a policy's file calls the dataset, where it says that it was tuned on it."""
     names = (dataset.name, dataset.name.rpartition(":")[2], dataset.adapter)
     known = {_slug(name) for name in (*names, dataset.sha256, dataset.images_sha256)}
+    known.discard("")  # of a name of signs alone
     return next((name for name in policy.tuned_on if _slug(name) in known), "")
 
 

@@ -6,15 +6,26 @@ difference that few images support is not put before a smaller one that many do.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
+
+import numpy as np
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG
 from audit.results.ablation_rows import Ablation
 from audit.results.results import Header, PolicyRecord
 from audit.results.rows import Difference, Shift
-from audit.statistics.intervals import LEVEL, Interval, difference, difference_of, paired_difference
+from audit.statistics.exact_shares import ExactShares
+from audit.statistics.intervals import (
+    LEVEL,
+    Interval,
+    difference,
+    difference_of,
+    exact_paired_difference,
+    paired_difference,
+)
 
 Row = Difference | Shift | Ablation
 
@@ -61,7 +72,7 @@ def largest_claim(header: Header, tested: Claimable) -> SizedClaim | None:
     claims = [_measured(row, tested) for row in _claimed_rows(header, tested)]
     if not claims:
         return None
-    first = min(claims, key=_order)
+    first = _told(min(claims, key=_order), tested)
     same = [each.row for each in claims if _same_row(each.row, first.row)]
     policies = tuple(dict.fromkeys(_policy_of(row) for row in same))
     return first._replace(policies=policies, others=len(claims) - len(same))
@@ -179,9 +190,39 @@ def _same_row(one: Row, other: Row) -> bool:
     ) or one == other
 
 
+def _level(tested: Claimable) -> float:
+    return 1 - (tested.critical_p or 1 - LEVEL)
+
+
+def _told(claim: SizedClaim, tested: Claimable) -> SizedClaim:
+    """Returns a claim with the exact interval, which holds at so high a level at any size.
+
+    Those by which claims are ordered are quicker, but too short for few images and rare flags. It
+    ends at 0, since the claim itself says on which side of it the difference lies.
+    """
+    low, high = (float(end) for end in _exact_interval(claim.row, tested))
+    if claim.apart > 0:
+        return claim._replace(low=max(low, 0.0), high=high)
+    return claim._replace(low=low, high=min(high, 0.0))
+
+
+def _exact_interval(row: Row, tested: Claimable) -> Interval:
+    level = _level(tested)
+    if isinstance(row, Difference):
+        count, n = reference_of(row)
+        counts, sizes = (np.array(pair, np.float64) for pair in ((row.count, count), (row.n, n)))
+        low, high = ExactShares(counts, sizes, np.zeros(2)).differences(level)
+        return Interval(low[0], high[0])
+    paired = partial(exact_paired_difference, level=level)
+    interval = paired(row.entered, row.left, row.n)
+    if isinstance(row, Shift) and row.matched and row.by != OVERALL:
+        interval = _against_others(row, tested, interval, paired)[1]
+    return interval
+
+
 def _measured(row: Row, tested: Claimable) -> SizedClaim:
-    """Returns a claimed row with an interval that holds for all that is tested."""
-    level = 1 - (tested.critical_p or 1 - LEVEL)
+    """Returns a claimed row with the interval by which claims are ordered."""
+    level = _level(tested)
     if isinstance(row, Difference):
         count, n = reference_of(row)
         apart = row.count / row.n - count / n
@@ -190,19 +231,20 @@ def _measured(row: Row, tested: Claimable) -> SizedClaim:
         apart = row.net or 0.0
         interval = paired_difference(row.entered, row.left, row.n, level)
         if isinstance(row, Shift) and row.matched and row.by != OVERALL:
-            apart, interval = _against_others(row, tested, interval, level)
+            paired = partial(paired_difference, level=level)
+            apart, interval = _against_others(row, tested, interval, paired)
     return SizedClaim(row, apart, float(interval.low), float(interval.high))
 
 
 def _against_others(
-    row: Shift, tested: Claimable, interval: Interval, level: float
+    row: Shift, tested: Claimable, interval: Interval, paired: Callable[[int, int, int], Interval]
 ) -> tuple[float, Interval]:
     """Returns how much more a group changes than all others do, with its interval."""
     entered, left, n = changed_of_others(row, tested.shifts)
     if not n:
         return row.net or 0.0, interval
     net = (entered - left) / n
-    rest = paired_difference(entered, left, n, level)
+    rest = paired(entered, left, n)
     return (row.net or 0.0) - net, difference_of(row.net or 0.0, interval, net, rest)
 
 

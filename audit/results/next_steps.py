@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.metrics.rates import FLAG
@@ -42,22 +43,30 @@ def next_steps(
 
 
 def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str]:
+    yield (
+        f"{_DECIDES}: this does not prove that nobody fares worse: {_shown_rise(power)}. More "
+        "images of the smaller groups make smaller differences visible; `audit datasets balance` "
+        "draws a balanced sample."
+    )
+    yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
+
+
+def _shown_rise(power: Sequence[Power]) -> str:
+    """Returns which rise the group with the least power would have shown, or why none is named."""
     enough = [row for row in power if row.support != "suppressed"]
     known = [row for row in enough if row.smallest_difference is not None]
-    seen = "so little is flagged here that no rise can be named that would have been shown"
     if known:
         worst = max(known, key=lambda row: row.smallest_difference or 0.0)
-        seen = (
+        return (
             f"in {worst.group} ({images(worst.n)}) a rise of less than "
             f"{of_10000(worst.smallest_difference)} of every 10,000 would probably not have been "
             "shown"
         )
-    yield (
-        f"{_DECIDES}: this does not prove that nobody fares worse: {seen}. More images of the "
-        "smaller groups make smaller differences visible; `audit datasets balance` draws a "
-        "balanced sample."
-    )
-    yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
+    none_named = "no rise can be named that would have been shown"
+    groups = Counter(by for by, _ in {(row.by, row.group) for row in enough})
+    if max(groups.values(), default=0) < 2:
+        return f"{none_named}, as no sensitive feature by itself has two groups with enough images"
+    return f"{none_named}, with so few images of these groups that are flagged, or that are not"
 
 
 def _how_to_ablate(policy: PolicyRecord) -> str:

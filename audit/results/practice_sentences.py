@@ -10,6 +10,7 @@ from audit.results.formatting import images, of_10000
 from audit.results.headline_sentences import done_by
 from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Rate
+from moderation.visible_text import brief
 
 #: Up to this many categories, and labels of each, are named; of more, only the number is said.
 _NAMED = 6
@@ -80,7 +81,9 @@ def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
     """Returns how many of 10,000 images a policy refuses, and lets wait, as far as it can."""
     counted = {rate.metric: rate for rate in rates}
     blocks = any(label.action == "block" for label in policy.labels)
-    waits = any(label.action == "review" or label.review_threshold for label in policy.labels)
+    waits = any(
+        label.action == "review" or label.review_threshold is not None for label in policy.labels
+    )
     parts = []
     if blocks and (refused := counted.get("action:block")):
         parts.append(f"refuses {_of_10000(refused)}")
@@ -107,4 +110,4 @@ def note_sentences(policies: Iterable[PolicyRecord]) -> Iterator[str]:
     """Yields what the file of each policy says of itself: the first part of its comment."""
     for policy in policies:
         if opening := " ".join(policy.notes.split("\n\n")[0].split()):
-            yield f"The file of {policy.name} says: {opening}"
+            yield f"The file of {policy.name} says: {brief(opening)}"

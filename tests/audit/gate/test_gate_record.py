@@ -76,6 +76,13 @@ def test_a_place_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None
             read_runs(path)
 
 
+def test_what_keeps_nothing_that_is_written_is_no_record(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (Path(os.devnull), tmp_path / "pipe"):
+        with pytest.raises(AuditError, match="it is no file that keeps what is written"):
+            _write(path, RUNS)
+
+
 FULL = """
 import resource, sys
 from pathlib import Path

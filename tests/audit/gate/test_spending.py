@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from audit.gate.runs import GateRun
+from audit.gate.runs import GateQuestion, GateRun
 from audit.gate.spending import FALSE_PASS, Standing, gate_numbers, spent_level
 from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import exact_paired_difference
@@ -109,6 +109,31 @@ def test_a_gate_is_counted_once_for_each_question_on_a_dataset() -> None:
     assert again.level == spent_level(1, 0)
     assert _standing(earlier, elsewhere).number == 1
     assert gate_numbers([*earlier, third]) == [1, 1, 2, 1, 3]
+
+
+def test_the_numbers_of_a_record_are_those_that_each_run_had() -> None:
+    rng = np.random.default_rng(0)
+    names = [[str(value) for value in row] for row in rng.integers(0, 4, (300, 3))]
+    runs = [
+        gate_run(gate=str(rng.integers(40)), dataset=name, annotations=notes, images=images)
+        for name, notes, images in names
+    ]
+    had = [_standing(runs[:i], run).number for i, run in enumerate(runs)]
+    assert gate_numbers(runs) == had
+    assert max(had) > 20
+
+
+def test_a_long_record_is_numbered_without_holding_each_run_against_each_other() -> None:
+    held: list[GateRun] = []
+
+    class Held(GateRun):
+        def on_dataset_of(self, other: GateQuestion) -> bool:
+            held.append(self)
+            return super().on_dataset_of(other)
+
+    runs = [Held(**gate_run(gate=str(i)).model_dump()) for i in range(500)]
+    assert gate_numbers(runs) == [*range(1, 501)]
+    assert 0 < len(held) <= 500
 
 
 @pytest.mark.parametrize(

@@ -64,13 +64,15 @@ def test_what_stands_in_backticks_is_code_in_every_format(tmp_path: Path) -> Non
         "summary": ("First.", "Chosen among 3, `without x*` lowers the flags."),
         "not_tried": ("weapons: `template {}.` changes nothing",),
         "insufficient": ("`a` is small",),
-        "limits": ("Mind `<b>`.",),
+        "limits": ("Mind `<b>`.", "Of a`b, and not of c`d, (`audit ablate x.yaml`) says more."),
     }
     write_report(HEADER_ALONE.model_copy(update=said), tmp_path)
     page = Page((tmp_path / "report.html").read_text())
     code = {each.text for each in page.all("code")}
     assert {"without x*", "template {}.", "a", "<b>"} <= code
-    assert not any("`" in text for path, text in page.texts if path and path[-1].tag == "li")
+    assert "audit ablate x.yaml" in code
+    kept = [text for path, text in page.texts if path and path[-1].tag == "li" and "`" in text]
+    assert kept == ["Of a`b, and not of c`d, ("]  # the names have their own
     markdown = (tmp_path / "report.md").read_text()
     for line in ("- Chosen among 3, `without x*` lowers", "- weapons: `template {}.`", "`<b>`."):
         assert line in markdown

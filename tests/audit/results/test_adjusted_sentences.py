@@ -75,5 +75,5 @@ def test_a_margin_is_told_with_what_is_within_it_and_what_is_not_known() -> None
     [said] = equivalence_sentence([row("within", group=str(i)) for i in range(9)])
     assert "race 5 under new and 3 more); shown to differ: 0; neither is shown of 0." in said
     [said] = equivalence_sentence([row("neither")])
-    assert "held to it: 0; shown to differ: 0; neither is shown of 1." in said
+    assert "over all 1 that is held to it: 0; shown to differ: 0; neither is shown of 1." in said
     assert not list(equivalence_sentence([]))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.rates import FALSE_POSITIVE, FLAG
 from audit.metrics.shift import shift_table
-from audit.results.cautions import tuned_on
+from audit.results.cautions import cautions, tuned_on
 from audit.results.headline import headline_of
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, SizedClaim, largest_claim
@@ -20,6 +22,7 @@ from audit.results.next_steps import next_steps
 from audit.results.practice_sentences import meaning_sentences, note_sentences, practice_sentences
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Power, Rate, Shift, records
+from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import difference, wilson
 from audit.statistics.support import support_of
 from tests.support.reference_counts import dataset_of, rate_rows
@@ -83,7 +86,8 @@ def _said(rows: Claimable, *names: str) -> str:
 
 def test_the_largest_supported_difference_is_told_with_counts_and_an_interval_for_all() -> None:
     rows = _differences([14, 4, 4, 4, 4, 3, 3], [100] * 7, ["a"], metric=CATEGORY)
-    low, high = difference(14, 100, 22, 600, 1 - 0.0004)
+    shares = ExactShares(np.array([14.0, 22.0]), np.array([100.0, 600.0]), np.zeros(2))
+    low, high = (end[0] for end in shares.differences(1 - 0.0004))
     assert _said(Claimable(rows, critical_p=0.0004)) == (
         "By race, a is blocked or sent to review as egregious/non-human more often than all "
         "others: 14 of 100 images against 22 of 600, 1,033 more of every 10,000 "
@@ -228,6 +232,34 @@ def test_what_to_do_names_the_labels_that_flag_most_of_the_group_and_what_not_to
     assert "begin with thief and animal: each flags 7 of 100 images of a." in author
 
 
+def test_the_interval_that_is_told_holds_at_its_level_for_few_images_and_rare_flags() -> None:
+    # 40 images and 1,460 others, of which one in fifty is flagged whoever it is.
+    (n, rest_n), rate, critical = (40, 1460), 0.02, 0.0004
+    [row] = [each for each in _differences([4, 30], [n, rest_n], ["a"]) if each.claim]
+    missed = {"told": 0.0, "ordered by": 0.0}
+    for count in range(1, 11):
+        for rest in range(18, 46):
+            counts = {"count": count, "reference_count": count + rest}
+            claim = largest_claim(
+                _header(),
+                Claimable([row.model_copy(update=counts)], critical_p=critical),
+            )
+            assert claim is not None
+            chance = stats.binom.pmf(count, n, rate) * stats.binom.pmf(rest, rest_n, rate)
+            missed["told"] += chance * (not claim.low <= 0 <= claim.high)
+            newcombe = difference(count, n, rest, rest_n, 1 - critical)
+            missed["ordered by"] += chance * (not newcombe.low <= 0 <= newcombe.high)
+    assert missed["told"] <= critical / 2
+    assert missed["ordered by"] > 2 * critical
+
+
+def test_the_interval_of_a_claim_ends_at_0_whatever_test_makes_it() -> None:
+    rows = _differences([14, 22], [100, 600], ["a", "b"])
+    claim = largest_claim(_header(), Claimable(rows, critical_p=0.00001))
+    assert claim is not None
+    assert (claim.apart > 0, claim.low, claim.high > 0.2) == (True, 0.0, True)
+
+
 def test_practice_counts_who_is_refused_and_who_waits_as_far_as_a_label_asks_for_it() -> None:
     found = _header()
     rates = [_rate("action:block", 20, 1000, OVERALL, OVERALL), _rate("action:block", 14, 100),
@@ -242,6 +274,11 @@ def test_practice_counts_who_is_refused_and_who_waits_as_far_as_a_label_asks_for
     only = policy.model_copy(update={"labels": tuple(hard)})
     [said] = practice_sentences(found.model_copy(update={"policies": (only,)}), rates, None)
     assert said.endswith("small refuses 200 [130 to 307].")
+    # At a threshold of 0 each image waits.
+    every = [label.model_copy(update={"review_threshold": 0.0}) for label in policy.labels]
+    only = policy.model_copy(update={"labels": tuple(every)})
+    [said] = practice_sentences(found.model_copy(update={"policies": (only,)}), rates, None)
+    assert said.endswith("refuses 200 [130 to 307] and lets 500 [381 to 653] wait for a person.")
 
 
 def test_what_flagged_means_is_read_off_the_policy() -> None:
@@ -289,3 +326,38 @@ def test_the_file_of_a_policy_is_quoted_by_the_beginning_of_its_comment() -> Non
     assert list(note_sentences([silent, noted])) == [
         "The file of small says: For: a shop without weapons."
     ]
+    [said] = note_sentences([policy.model_copy(update={"notes": "word " * 40_000})])
+    assert len(said) < 700
+    assert "(of 199,999 characters)" in said
+
+
+def test_a_name_of_signs_alone_is_no_dataset_and_a_long_one_is_cut() -> None:
+    found = _header()
+    [policy] = found.policies
+    dataset = found.dataset.model_copy(update={"name": "faces:!!!"})
+    signs = policy.model_copy(update={"tuned_on": ("---", "")})
+    assert tuned_on(signs, dataset) == ""
+    long = policy.model_copy(update={"tuned_on": (f"fairface{'!' * 1900}",)})
+    tuned = found.model_copy(update={"policies": (long,)})
+    [said] = [each for each in cautions(tuned) if "were chosen on" in each]
+    assert len(said) < 800
+
+
+def _power(group: str, by: str = "race", n: int = 300, smallest: float | None = None) -> Power:
+    return Power(policy="small", by=by, group=group, n=n, rate=1.0, support="full",
+                 smallest_difference=smallest)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("power", "why"),
+    [([], "no sensitive feature by itself has two groups with enough images"),
+     ([_power("a"), _power("young", "age")], "no sensitive feature by itself has two groups"),
+     ([_power("a"), _power("b")], "so few images of these groups that are flagged, or that are no"),
+     ([_power("a"), _power("b", smallest=0.1)], "in b (300 images) a rise of less than 1,000")],
+)  # fmt: skip
+def test_why_no_rise_is_named_that_would_have_been_shown_is_what_holds(
+    power: list[Power], why: str
+) -> None:
+    step, *_ = next_steps(_header(), None, [], power)
+    assert why in step
+    assert "so little is flagged" not in step  # all may be

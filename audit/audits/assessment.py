@@ -144,8 +144,9 @@ class Assessed(NamedTuple):
         labels = self._rates_by_label(table)
         flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
         # In one table, so that chance draws for both comparisons at once.
+        against_others = pd.concat([compared, labels])
         tables = (
-            differences_to_overall(pd.concat([compared, labels])),
+            differences_to_overall(against_others),
             differences_between_groups(flags),
         )
         chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
@@ -154,7 +155,12 @@ class Assessed(NamedTuple):
         differences, *changed = claims.tables
         rates = records(Rate, table)
         robust = robustness(
-            self.predictions, self.groups, self.clusters, compared, differences, claims.critical
+            self.predictions,
+            self.groups,
+            self.clusters,
+            against_others,
+            differences,
+            claims.critical,
         )
         assessment = Assessment(
             header=self.header,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.plurals import agreeing
 from audit.results.ablation_rows import Ablation
-from audit.results.formatting import images, of_10000
-from audit.results.largest_claim import SizedClaim
+from audit.results.formatting import group_named, images, of_10000
+from audit.results.largest_claim import SizedClaim, is_of_resemblance
 from audit.results.results import DatasetRecord, Header, LabelRecord, PolicyRecord
-from audit.results.rows import Difference, Power, Rate, Shift
+from audit.results.rows import Correction, Difference, Power, Rate, Shift
 
 _AUTHOR = "Who writes the policy"
 _DECIDES = "Who decides whether it goes live"
@@ -24,13 +24,15 @@ def next_steps(
     header: Header, claim: SizedClaim | None, rates: Sequence[Rate], power: Sequence[Power]
 ) -> Iterator[str]:
     """Yields what to do next, each step with whom it is for."""
-    if claim is None:
-        yield from _steps_without_claim(header, power)
-    elif isinstance(claim.row, Difference):
-        [policy] = [each for each in header.policies if each.name == claim.row.policy]
-        yield from _steps_of_difference(claim, claim.row, policy, rates)
-    else:
-        yield from _steps_of_change(claim.row)
+    steps = list(_steps(header, claim, rates, power))
+    if all(map(_is_for_audits, header.policies)):
+        its, it = ("its file", "it") if len(header.policies) == 1 else ("their files", "them")
+        yield (
+            f"{_DECIDES}: it must not, as {its} forbid{'s' * (it == 'it')} to enforce {it}. Take "
+            "what is found here as a warning about such words and this model."
+        )
+        steps = [step for step in steps if not step.startswith(_DECIDES)]
+    yield from steps
     if header.model.id == "starter":
         yield (
             "Who runs the workers: audit again with the model that they use (`--model`); what "
@@ -42,6 +44,33 @@ def next_steps(
     )
 
 
+def _steps(
+    header: Header, claim: SizedClaim | None, rates: Sequence[Rate], power: Sequence[Power]
+) -> Iterator[str]:
+    if claim is None and not header.by:
+        yield (
+            f"{_DECIDES}: audit it on images whose groups are annotated too, or nobody knows whom "
+            "it hits."
+        )
+    elif claim is None:
+        yield from _steps_without_claim(header, power)
+    elif isinstance(claim.row, Difference):
+        [policy] = [each for each in header.policies if each.name == claim.row.policy]
+        yield from _steps_of_difference(claim, claim.row, policy, rates)
+    elif is_of_resemblance(claim.row):
+        yield (
+            f"{_DECIDES}: the finding alone changes nothing for anybody, as it flags no image. The "
+            'figures of each policy under "In practice" are what people meet.'
+        )
+    else:
+        yield from _steps_of_change(claim.row, benign=header.dataset.benign)
+
+
+def _is_for_audits(policy: PolicyRecord) -> bool:
+    """Whether the file of a policy forbids to enforce it, in the comment that it begins with."""
+    return "never enforce" in " ".join(policy.notes.casefold().split())
+
+
 def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str]:
     enough = [row for row in power if row.support != "suppressed"]
     known = [row for row in enough if row.smallest_difference is not None]
@@ -49,14 +78,13 @@ def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str
     if known:
         worst = max(known, key=lambda row: row.smallest_difference or 0.0)
         seen = (
-            f"in {worst.group} ({images(worst.n)}) a rise of less than "
-            f"{of_10000(worst.smallest_difference)} of every 10,000 would probably not have been "
-            "shown"
+            f"if {group_named(worst.group)} ({images(worst.n)}) were flagged in up to "
+            f"{of_10000(worst.smallest_difference)} more of every 10,000, this would probably not "
+            "have shown it"
         )
     yield (
-        f"{_DECIDES}: this does not prove that nobody fares worse: {seen}. More images of the "
-        "smaller groups make smaller differences visible; `audit datasets balance` draws a "
-        "balanced sample."
+        f"{_DECIDES}: this does not prove that nobody fares worse; {seen}. Audit more images of "
+        "the smallest groups."
     )
     yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
 
@@ -76,7 +104,7 @@ def _steps_of_difference(
         names = " and ".join(rate.metric.partition(":")[2] for rate in fired)
         each = agreeing(len(fired), ", which flags", ": each flags")
         carried = f"begin with {names}{each} {fired[0].count:,} of {images(fired[0].n)} of "
-        carried += f"{row.group}. "
+        carried += f"{group_named(row.group)}. "
     yield f"{_AUTHOR}: {carried}{_how_to_ablate(policy)}"
     blocks = [label.id for label in labels if label.action == "block"]
     if blocks and claim.apart > 0:
@@ -121,13 +149,17 @@ def _named(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _steps_of_change(row: Shift | Ablation) -> Iterator[str]:
+def _steps_of_change(row: Shift | Ablation, *, benign: bool) -> Iterator[str]:
     more = (row.net or 0.0) > 0
     if isinstance(row, Ablation):
-        wanted = "leave that part of the policy as it is" if more else "try that change"
+        falsely = "wrongly " if benign else ""
+        if more:
+            wanted = f"do not make that change: more images are {falsely}flagged with it"
+        else:
+            wanted = f"try that change: fewer images are {falsely}flagged with it"
         yield (
-            f"{_AUTHOR}: {wanted}; images that should be flagged then tell whether it misses what "
-            "it should find (`audit compare` with both policies)."
+            f"{_AUTHOR}: {wanted}. Whether the policy then finds what it should, only images that "
+            "should be flagged tell."
         )
         return
     rise = "more" if more else "fewer"
@@ -139,16 +171,37 @@ def _steps_of_change(row: Shift | Ablation) -> Iterator[str]:
     )
 
 
-def cautions(header: Header) -> Iterator[str]:
-    """Yields what makes the figures of a report less than they look."""
+def cautions(
+    header: Header, rates: Iterable[Rate], tested: Correction, *, claimed: bool
+) -> Iterator[str]:
+    """Yields how to read the ranges, and what makes the figures of a report less than they look."""
+    allows = ""
+    if claimed and tested.hypotheses > 1:
+        allows = (
+            f"; that of the first finding is wider, as it allows for all {tested.hypotheses:,} "
+            "differences that were tested"
+        )
+    yield f"Brackets hold the range in which the true figure probably lies (95 %){allows}."
+    if not header.dataset.benign:
+        yield _caution_of_truth(rates)
     if header.model.id == "starter":
         yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
     for policy in header.policies:
         if name := tuned_on(policy, header.dataset):
             yield (
                 f"The wording or the thresholds of {policy.name} were chosen on {name}, as its "
-                "file says, and these images are of it: expect more flags on others."
+                "file says, and these images are from it: expect more flags on other images."
             )
+
+
+def _caution_of_truth(rates: Iterable[Rate]) -> str:
+    """Returns what a flag does not say where some images should be flagged."""
+    if any(rate.metric in (TRUE_POSITIVE, FALSE_POSITIVE) and rate.n for rate in rates):
+        return (
+            "Some of these images should be flagged, of some groups perhaps more: only wrong and "
+            "missed flags are errors."
+        )
+    return "It is not known which of these images should be flagged, so a flag may be right."
 
 
 def tuned_on(policy: PolicyRecord, dataset: DatasetRecord) -> str:

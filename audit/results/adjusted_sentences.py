@@ -45,7 +45,7 @@ def _standardised_text(row: Standardised) -> str:
     others = row.standardised_for.replace(CROSS, " and ")
     explained = "may explain it" if _may_be_nothing(row) else "alone cannot explain it"
     return (
-        f"If all groups had the same mix of {others}, {percent(row.rate)} of {row.by} {row.group} "
+        f"With one mix of {others} in all groups, {percent(row.rate)} of {row.by} {row.group} "
         f"would be {done_to(row.metric)} under {row.policy} against {percent(row.rest)} of all "
         f"others: {signed_points(row.difference)} points [{signed_points(row.difference_low)} to "
         f"{signed_points(row.difference_high)}], and as counted "

@@ -86,7 +86,7 @@ def _rightly_and_falsely(policy: str, rates: Iterable[Rate]) -> Iterator[str]:
     """
     whole = {rate.metric: rate for rate in rates if rate.by == OVERALL and rate.n}
     parts = [
-        f"of {images(whole[metric].n)} that {should} be flagged, {whole[metric].count:,}"
+        f"of {images(whole[metric].n)} that {should} be flagged, {_counted_of(whole[metric])}"
         for metric, should in ((TRUE_POSITIVE, "should"), (FALSE_POSITIVE, "should not"))
         if metric in whole
     ]
@@ -105,6 +105,12 @@ def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
     if waits and (waiting := counted.get("action:review")):
         parts.append(f"lets {_of_10000(waiting)} wait for a person")
     return " and ".join(parts) or "neither refuses any nor lets any wait"
+
+
+def _counted_of(rate: Rate) -> str:
+    if rate.support == "suppressed":
+        return f"{rate.count:,}, too few images for a rate"
+    return f"{rate.count:,}, or {_of_10000(rate)} of every 10,000"
 
 
 def _of_10000(rate: Rate) -> str:

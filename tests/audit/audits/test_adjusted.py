@@ -86,8 +86,8 @@ def test_a_gap_between_races_that_age_explains_is_gone_where_it_is_standardised(
 
 
 def test_the_summary_says_what_standardising_changes_most(simpson: Results) -> None:
-    [said] = [text for text in simpson.summary if "same mix" in text]
-    assert said.startswith("If all groups had the same mix of age, 30.0 % of race a would be")
+    [said] = [text for text in simpson.summary if "one mix" in text]
+    assert said.startswith("With one mix of age in all groups, 30.0 % of race a would be")
     assert "under both against 30.0 % of all others: 0.0 points [−" in said
     assert said.endswith("and as counted +32.0 points; so age may explain it.")
     assert all(row.claim for row in simpson.differences if (row.by, row.metric) == ("race", FLAG))

@@ -373,13 +373,14 @@ def test_images_without_groups_are_not_said_to_be_too_few() -> None:
 def test_where_truth_is_known_right_and_wrong_flags_are_counted() -> None:
     found = _header(benign=False)
     known = [
-        _rate(TRUE_POSITIVE, 30, 40, OVERALL, OVERALL),
+        _rate(TRUE_POSITIVE, 20, 25, OVERALL, OVERALL),
         _rate(FALSE_POSITIVE, 7, 960, OVERALL, OVERALL),
     ]
     *_, said = practice_sentences(found, known, None)
     assert said == (
-        "small flags, where it is known what it should: of 40 images that should be flagged, 30; "
-        "of 960 images that should not be flagged, 7."
+        "small flags, where it is known what it should: of 25 images that should be flagged, 20, "
+        "too few images for a rate; of 960 images that should not be flagged, 7, or 73 [35 to 150] "
+        "of every 10,000."
     )
     headline = headline_of(found, None, Claimable([]), CORRECTION, [WHOLE, *known], [])
     assert "only wrong and missed flags are errors" in headline.cautions[1]

@@ -26,10 +26,12 @@ def next_steps(
     """Yields what to do next, each step with whom it is for."""
     steps = list(_steps(header, claim, rates, power))
     if all(map(_is_for_audits, header.policies)):
-        its, it = ("its file", "it") if len(header.policies) == 1 else ("their files", "them")
+        must_not = "it must not, as its file says never to enforce it"
+        if len(header.policies) > 1:
+            must_not = "none of these may, as their files say never to enforce them"
         yield (
-            f"{_DECIDES}: it must not, as {its} forbid{'s' * (it == 'it')} to enforce {it}. Take "
-            "what is found here as a warning about such words and this model."
+            f"{_DECIDES}: {must_not}. Take what is found here as a warning about such words and "
+            "this model."
         )
         steps = [step for step in steps if not step.startswith(_DECIDES)]
     yield from steps

@@ -169,5 +169,5 @@ def test_a_dumbbell_says_of_labels_that_images_resemble_them() -> None:
 def test_the_ring_of_a_rate_of_nothing_is_drawn_whole() -> None:
     row = _shift("a").model_copy(update={"before": 0.0, "after": 0.2})
     svg = dumbbell([row], before="x", after="y", key="k", title="t")
-    assert svg.count("stroke:#0072b2") == 2  # of the legend too
+    assert "stroke:#0072b2" in svg
     assert not re.search(r"<g [^>]*clip-path[^>]*>\s*<use", svg)

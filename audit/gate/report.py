@@ -12,7 +12,7 @@ from audit.gate.limits import Limits
 from audit.gate.reasons import gate_figure, gate_interval, gate_level, some_named
 from audit.gate.runs import Answer, CheckAnswer, GateQuestion, GateRun
 from audit.gate.spending import Standing
-from audit.results.cautions import cautions
+from audit.results.cautions import source_cautions
 from audit.results.formatting import escaped, images
 from audit.results.results import Header
 from audit.results.rows import null_if_undefined
@@ -162,7 +162,7 @@ class GateReport:
             *_gate_report_left_out(self.left_out),
             *_gate_report_no_label(self.no_label),
             *_gate_report_ignored(self.limits),
-            *(f"{escaped(caution)}\n" for caution in cautions(self.header)),
+            *(f"{escaped(caution)}\n" for caution in source_cautions(self.header)),
             _WITHHELD if self.withheld else self._rule,
         ]
         return "\n".join(lines) + "\n"

@@ -48,9 +48,9 @@ def opening_sentences(results: Results) -> Iterator[tuple[str, Sequence[str]]]:
         "In practice": headline.practice,
         "What flagged means": headline.meaning,
         "Careful": headline.cautions,
-        "Also found": results.summary[1:],
-        "What is not known": results.not_known,
         "What to do next": headline.next_steps,
+        "What is not known": results.not_known,
+        "Also found": results.summary[1:],
         "What the policy says of itself": headline.notes,
     }
     yield from ((title, sentences) for title, sentences in said.items() if sentences)

@@ -10,6 +10,7 @@ from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.finding import CORRECTED, Finding
 from audit.results.formatting import (
+    group_named,
     images,
     moved,
     net_of_10000,
@@ -38,8 +39,8 @@ def carried_sentences(carried: Iterable[Carried]) -> Iterator[str]:
     for row in top.values():
         share = "" if row.n < SUPPRESSED_BELOW else f" ({percent(row.share)})"
         yield (
-            f"In {row.category}, the label {row.label} alone carries {row.count:,} of "
-            f"{counted(row.n, 'hit')}{share}."
+            f"In {row.category}, the label {row.label} alone makes {row.count:,} of "
+            f"{counted(row.n, 'flag')}{share}."
         )
 
 
@@ -89,13 +90,13 @@ def wording_gap_findings(gaps: Iterable[WordingGap]) -> Iterator[Finding]:
 def _widest_wording_gap(row: WordingGap) -> str:
     ends = (row.low, row.high, row.lowest, row.highest)
     low, high, lowest, highest = (signed_of_10000(end or 0.0) for end in ends)
-    held = f", for all {row.together} pairs together" if row.together > 1 else ""
-    none = "" if (row.low or 0.0) > 0 else ", so none is shown"
+    held = f" and for all {row.together} pairs together" if row.together > 1 else ""
+    none = "" if (row.low or 0.0) > 0 else ", so no gap is shown"
     return (
-        f"Over {row.wordings} {_WORDINGS[row.kind]}, the mean gap by {row.by} in the share flagged "
-        f"is widest between {row.group} and {row.reference}: {of_10000(row.mean)} of every 10,000 "
-        f"[{low} to {high}, over wordings as well as images{held}]{none}; with one of them it is "
-        f"anything from {lowest} to {highest}."
+        f"Averaged over {row.wordings} {_WORDINGS[row.kind]}, the gap by {row.by} in the share "
+        f"flagged is widest between {group_named(row.group)} and {group_named(row.reference)}: "
+        f"{of_10000(row.mean)} of every 10,000 [{low} to {high}, for other wordings as well as "
+        f"other images{held}]{none}. With a single one it lies between {lowest} and {highest}."
     )
 
 

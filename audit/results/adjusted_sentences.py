@@ -44,14 +44,13 @@ def _may_be_nothing(row: Standardised) -> bool:
 
 def _standardised_text(row: Standardised) -> str:
     others = row.standardised_for.replace(CROSS, " and ")
-    verb = "are" if CROSS in row.standardised_for else "is"
-    explained = "may be what" if _may_be_nothing(row) else f"{verb} not all that"
+    explained = "may explain it" if _may_be_nothing(row) else "alone cannot explain it"
     return (
-        f"Standardised for {others}, {percent(row.rate)} of {row.by} {row.group} are "
-        f"{done_to(row.metric)} under {row.policy} against {percent(row.rest)} of all others, "
-        f"{signed_points(row.difference)} points [{signed_points(row.difference_low)} to "
-        f"{signed_points(row.difference_high)}], an interval by itself, and as counted "
-        f"{signed_points(row.crude_difference)} points; so {others} {explained} is behind it."
+        f"With one mix of {others} in all groups, {percent(row.rate)} of {row.by} {row.group} "
+        f"would be {done_to(row.metric)} under {row.policy} against {percent(row.rest)} of all "
+        f"others: {signed_points(row.difference)} points [{signed_points(row.difference_low)} to "
+        f"{signed_points(row.difference_high)}], and as counted "
+        f"{signed_points(row.crude_difference)} points; so {others} {explained}."
     )
 
 
@@ -60,11 +59,11 @@ def pooled_sentence(gaps: Sequence[PooledGap]) -> Iterator[str]:
     if gaps:
         top = max(gaps, key=lambda gap: (gap.raw_difference or 0.0) - (gap.difference or 0.0))
         yield (
-            f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} cells, the "
-            f"smallest of {images(top.smallest_n)}, lie {_points(top.raw_difference)} points apart "
-            f"as counted; pooled, so that cells of few images borrow from the others, "
-            f"{_points(top.difference)} points [{_points(top.difference_low)} to "
-            f"{_points(top.difference_high)}]."
+            f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} groups lie "
+            f"{_points(top.raw_difference)} points apart as counted, but the smallest group has "
+            f"{images(top.smallest_n)}. Estimated together, so that small groups borrow from the "
+            f"others, they lie {_points(top.difference)} points apart "
+            f"[{_points(top.difference_low)} to {_points(top.difference_high)}]."
         )
 
 

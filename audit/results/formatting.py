@@ -44,6 +44,11 @@ def signed_points(share: float | None) -> str:
     return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
 
 
+def group_named(group: str) -> str:
+    """Formats the name of a group; one without a letter is called a group: group 20-29."""
+    return group if any(map(str.isalpha, group)) else f"group {group}"
+
+
 def images(n: int) -> str:
     """Formats a number of images: 1 image, 2 images."""
     return counted(n, "image")

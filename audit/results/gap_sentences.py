@@ -9,7 +9,7 @@ from audit.datasets.dataset import CROSS
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.plurals import counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of
-from audit.results.formatting import of_10000, p_text
+from audit.results.formatting import group_named, of_10000, p_text
 from audit.results.rows import Difference, Gap, Rate
 from audit.statistics.significance import ALPHA
 
@@ -100,7 +100,8 @@ def _rows_of_gap(groups: _ComparedGroups) -> tuple[Difference, ...]:
 def _gap_of_claimed_pair(groups: _ComparedGroups) -> str:
     gap = groups.gap
     return (
-        f"{groups.prefix}, {gap.worst} is flagged more often than {gap.best}: "
+        f"{groups.prefix}, {group_named(gap.worst or '')} is flagged more often than "
+        f"{group_named(gap.best or '')}: "
         f"{gap.worst_count:,} of {gap.worst_n:,} against {gap.best_count:,} of {gap.best_n:,}, "
         f"{_gap_size(gap)}."
     )
@@ -122,8 +123,9 @@ def _gap_of_other_claim(groups: _ComparedGroups) -> str:
         than = f"all others ({top.count:,} of {top.n:,} against {_counts_of_rest(top)})"
     else:
         rest = f"{top.reference_count:,} of {top.reference_n:,}"
-        than = f"{top.reference} ({top.count:,} of {top.n:,} against {rest})"
-    shown = f"{groups.prefix}, groups are shown to differ: {top.group} is flagged {often(top)} "
+        than = f"{group_named(top.reference)} ({top.count:,} of {top.n:,} against {rest})"
+    shown = f"{groups.prefix}, groups are shown to differ: "
+    shown += f"{group_named(top.group)} is flagged {often(top)} "
     if not gap.difference:
         return f"{shown}than {than}."
     alone = ", though the interval of that gap, by itself, leaves out 0" * bool(gap.difference_low)
@@ -158,7 +160,7 @@ def _gap_ends(groups: _ComparedGroups) -> str:
 
 def _named_groups(rates: Sequence[Rate]) -> str:
     first, others = rates[0], len(rates) - 1
-    named = f"{first.group} ({first.count:,} of {first.n:,})"
+    named = f"{group_named(first.group)} ({first.count:,} of {first.n:,})"
     if not others:
         return named
     return f"{named} and {counted(others, 'other')}"
@@ -186,17 +188,16 @@ def _gap_without_difference(groups: _ComparedGroups) -> str:
 
 
 def _gap_not_shown(groups: _ComparedGroups) -> str:
-    gap, ends = groups.gap, _gap_ends(groups)
+    gap = groups.gap
     alone = ""
     if gap.p is not None and gap.p < ALPHA:
-        alone = f", though one test of all groups, by itself, gives {p_text(gap.p)}"
+        alone = f" One test of all groups, by itself, gives {p_text(gap.p)}"
     elif gap.difference_low:
-        alone = ", though the interval of this gap, by itself, leaves out 0"
-    again = ": look again on other images" if alone else ""
+        alone = " The interval of this gap, by itself, leaves out 0"
+    again = ": look again on other images." if alone else ""
     return (
-        f"{groups.prefix}, {ends[:1].lower()}{ends[1:]}; it is not shown that any group differs "
-        f"in the share flagged, "
-        f"{CORRECTED}{alone}{again}."
+        f"{groups.prefix}, it is not shown that any group differs in the share flagged, "
+        f"{CORRECTED}. {_gap_ends(groups)}.{alone}{again}"
     )
 
 
@@ -216,7 +217,8 @@ def strongest_claims(
         top, names = rows[0], [row.policy for row in rows]
         prefix = gap_prefix(" and ".join(names), top.by, several=len(policies) > 1)
         text = (
-            f"{prefix}, {top.group} is {done_to(top.metric)} {often(top)} than all others: "
+            f"{prefix}, {group_named(top.group)} is {done_to(top.metric)} {often(top)} than all "
+            f"others: "
             f"{top.count:,} of {top.n:,} against {_counts_of_rest(top)}{strongest_of(count)}."
         )
         yield Finding(text, claimed=True, rows=tuple(rows))

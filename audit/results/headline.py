@@ -43,7 +43,7 @@ def headline_of(
     group = (row.by, row.group) if row and row.by != OVERALL else None
     before, after = _changed(row)
     if claim:
-        finding = claim_sentence(claim, header, correction, tested.shifts)
+        finding = claim_sentence(claim, header, correction, tested)
     else:
         finding = _finding_without_claim(header, correction, rates)
     return Headline(
@@ -59,14 +59,14 @@ def headline_of(
         practice=tuple(practice_sentences(header, rates, group)),
         meaning=tuple(meaning_sentences(header)),
         next_steps=tuple(next_steps(header, claim, rates, power)),
-        cautions=tuple(cautions(header)),
+        cautions=tuple(cautions(header, rates, correction, claimed=claim is not None)),
         notes=tuple(note_sentences(header.policies)),
     )
 
 
 def _finding_without_claim(header: Header, correction: Correction, rates: Sequence[Rate]) -> str:
     """Returns that nothing is claimed; of one policy alone, how much it flags before that."""
-    nothing = no_claim_sentence(correction)
+    nothing = no_claim_sentence(header, correction)
     if len(header.policies) > 1:
         return nothing
     flagged = flagged_summary(header.policies[0].name, rates, benign=header.dataset.benign)

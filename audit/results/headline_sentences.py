@@ -8,11 +8,19 @@ from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation
-from audit.results.formatting import images, moved, net_of_10000
+from audit.results.formatting import group_named, images, moved, net_of_10000
 from audit.results.gap_sentences import done_to
-from audit.results.largest_claim import SizedClaim, changed_of_others, reference_of
+from audit.results.largest_claim import (
+    Claimable,
+    SizedClaim,
+    changed_of_all,
+    changed_of_others,
+    is_of_resemblance,
+    reference_of,
+)
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Shift
+from audit.statistics.significance import ALPHA
 
 #: What images come to be, or no longer are, by metric.
 _BECOME = {FLAG: "flagged", FALSE_POSITIVE: "flagged", TRUE_POSITIVE: "flagged"}
@@ -22,25 +30,40 @@ _KNOWN = {FALSE_POSITIVE: " that should not be flagged", TRUE_POSITIVE: " that s
 
 
 def claim_sentence(
-    claim: SizedClaim, header: Header, tested: Correction, shifts: Sequence[Shift]
+    claim: SizedClaim, header: Header, correction: Correction, tested: Claimable
 ) -> str:
     """Returns the largest claim in words: who, how many of how many, and how sure that is."""
     row = claim.row
     if isinstance(row, Difference):
         said = _difference_sentence(claim, row, header)
     elif isinstance(row, Shift) and row.matched:
-        said = _matched_sentence(row, shifts)
+        said = _matched_sentence(row, tested.shifts)
     else:
         said = _change_sentence(row, header)
     size = net_of_10000(claim.apart, claim.low, claim.high)
+    of_all = "" if isinstance(row, Difference) else _of_all(row, tested)
     others = f" It is the largest of {claim.others + 1:,} claims." if claim.others else ""
-    return f"{said}, {size}, {_held(tested)}.{others}"
+    only = "Nothing is shown to differ in what is flagged, only in what images resemble. "
+    first = only if is_of_resemblance(row) else ""
+    return f"{first}{said}, {size}.{of_all} {_by_chance(correction)}{others}"
 
 
-def _held(tested: Correction) -> str:
-    if tested.hypotheses == 1:
-        return "the one difference that was tested"
-    return f"an interval that holds for all {tested.hypotheses:,} differences that were tested"
+def _by_chance(tested: Correction) -> str:
+    """Returns how rarely a report claims something where nothing differs."""
+    number = counted(tested.hypotheses, "difference")
+    were = agreeing(tested.hypotheses, "was", "were")
+    return (
+        f"By chance alone, at most 1 of {1 / ALPHA:.0f} such reports would claim anything; "
+        f"{number} {were} tested."
+    )
+
+
+def _of_all(row: Shift | Ablation, tested: Claimable) -> str:
+    """Returns what the change of a group is among all images."""
+    entered, left, n = changed_of_all(row, tested)
+    if row.by == OVERALL or not n or (isinstance(row, Shift) and row.matched):
+        return ""
+    return f" Of all {images(n)}, {entered:,} and {left:,}."
 
 
 def _difference_sentence(claim: SizedClaim, row: Difference, header: Header) -> str:
@@ -50,8 +73,9 @@ def _difference_sentence(claim: SizedClaim, row: Difference, header: Header) -> 
     than = row.reference if row.comparison == "between_groups" else "all others"
     count, n = reference_of(row)
     return (
-        f"{under} {row.by}, {row.group} is {_done(row.metric, header, claim.policies)} {often} "
-        f"than {than}: {row.count:,} of {images(row.n)} against {count:,} of {n:,}"
+        f"{under} {row.by}, {group_named(row.group)} is "
+        f"{_done(row.metric, header, claim.policies)} {often} "
+        f"than {group_named(than)}: {row.count:,} of {images(row.n)} against {count:,} of {n:,}"
     )
 
 
@@ -83,8 +107,8 @@ def _change_sentence(row: Shift | Ablation, header: Header) -> str:
     if isinstance(row, Shift):
         from_to = f"From {row.before_policy} to {row.after_policy}"
     else:
-        from_to = f"With one change of {row.policy}, `{row.kind} {row.change}`"
-    whose = "" if row.by == OVERALL else f" of {row.group} (by {row.by})"
+        from_to = f"With one change of {row.policy}, {_change_named(row)}"
+    whose = "" if row.by == OVERALL else f" of {group_named(row.group)} (by {row.by})"
     kind, _, name = row.metric.partition(":")
     if kind == "label":
         come, do = agreeing(row.entered, "comes", "come"), agreeing(row.left, "does", "do")
@@ -98,23 +122,32 @@ def _change_sentence(row: Shift | Ablation, header: Header) -> str:
     return f"{from_to}, of {images(row.n)}{_KNOWN.get(row.metric, '')}{whose}, {counts}"
 
 
+def _change_named(row: Ablation) -> str:
+    if row.kind == "without":
+        return f"its label {row.change} left out"
+    return f"`{row.kind} {row.change}`"
+
+
 def _matched_sentence(row: Shift, shifts: Sequence[Shift]) -> str:
     entered, left, n = changed_of_others(row, shifts)
     gains = "gains" if (row.net or 0.0) > 0 else "loses"
+    counts = f"of {images(row.n)} {moved(row.entered, row.left)}"
     return (
-        f"From {row.before_policy} to {row.after_policy}, at one overall share flagged, "
-        f"{row.group} (by {row.by}) {gains} flags against all others: of {images(row.n)} "
-        f"{moved(row.entered, row.left)}, of {counted(n, 'other')} {entered:,} and {left:,}"
+        f"From {row.before_policy} to {row.after_policy}, with both set to flag as many images, "
+        f"{group_named(row.group)} (by {row.by}) {gains} flags against all others: "
+        f"{counts}, of {counted(n, 'other')} {entered:,} and {left:,}"
     )
 
 
-def no_claim_sentence(tested: Correction) -> str:
+def no_claim_sentence(header: Header, tested: Correction) -> str:
     """Returns that no difference and no change is shown, and what that does not mean."""
+    if not tested.hypotheses and not header.by:
+        return "The images are in no groups, so this report cannot say whom that hits."
     if not tested.hypotheses:
         return "Nothing could be tested: no group has enough images, or none is flagged."
     if tested.hypotheses == 1:
         return "The one difference that was tested is not shown; that is not proof of none."
     return (
-        f"Of the {tested.hypotheses:,} differences that were tested none is shown, corrected over "
-        "all of them; that is not proof that there is none."
+        f"None of the {tested.hypotheses:,} differences that were tested is shown to be more than "
+        "chance; that is not proof that there is none."
     )

@@ -81,7 +81,7 @@ def largest_claim(header: Header, tested: Claimable) -> SizedClaim | None:
 def _order(claim: SizedClaim) -> tuple[bool, float, float, bool]:
     """Returns a key that sorts claims, the largest first; of two sides of one, that with more."""
     size, apart = round(claim.size, 12), round(abs(claim.apart), 12)
-    return _is_of_resemblance(claim.row), -size, -apart, claim.apart < 0
+    return is_of_resemblance(claim.row), -size, -apart, claim.apart < 0
 
 
 def _claimed_rows(header: Header, tested: Claimable) -> Iterator[Row]:
@@ -131,7 +131,8 @@ def _name(row: Row) -> str:
     return row.metric if ":" in row.metric else ""
 
 
-def _is_of_resemblance(row: Row) -> bool:
+def is_of_resemblance(row: Row) -> bool:
+    """Whether a row tells which label images resemble most, which by itself flags nothing."""
     return row.metric.startswith("label:")
 
 
@@ -248,11 +249,18 @@ def _against_others(
     return (row.net or 0.0) - net, difference_of(row.net or 0.0, interval, net, rest)
 
 
-def changed_of_others(row: Shift, shifts: Iterable[Shift]) -> tuple[int, int, int]:
+def changed_of_others(row: Shift, shifts: Sequence[Shift]) -> tuple[int, int, int]:
     """Returns how many of all other images enter and leave, and how many others there are."""
-    for whole in shifts:
-        if whole.by == OVERALL and _kind(whole) == _kind(row):
-            return whole.entered - row.entered, whole.left - row.left, whole.n - row.n
+    entered, left, n = changed_of_all(row, Claimable([], shifts))
+    return (entered - row.entered, left - row.left, n - row.n) if n else (0, 0, 0)
+
+
+def changed_of_all(row: Shift | Ablation, tested: Claimable) -> tuple[int, int, int]:
+    """Returns how many of all images enter and leave by the change of a row, and of how many."""
+    rows: Sequence[Row] = tested.shifts if isinstance(row, Shift) else tested.ablations
+    for whole in rows:
+        if whole.by == OVERALL and _kind(whole) == _kind(row) and not isinstance(whole, Difference):
+            return whole.entered, whole.left, whole.n
     return 0, 0, 0
 
 

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from audit.metrics.rates import FLAG
 from audit.plurals import agreeing
 from audit.results.ablation_rows import Ablation
-from audit.results.formatting import images, of_10000
-from audit.results.largest_claim import SizedClaim
+from audit.results.formatting import group_named, images, of_10000
+from audit.results.largest_claim import SizedClaim, is_of_resemblance
 from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Difference, Power, Rate, Shift
 
@@ -24,13 +24,17 @@ def next_steps(
     header: Header, claim: SizedClaim | None, rates: Sequence[Rate], power: Sequence[Power]
 ) -> Iterator[str]:
     """Yields what to do next, each step with whom it is for."""
-    if claim is None:
-        yield from _steps_without_claim(header, power)
-    elif isinstance(claim.row, Difference):
-        [policy] = [each for each in header.policies if each.name == claim.row.policy]
-        yield from _steps_of_difference(claim, claim.row, policy, rates)
-    else:
-        yield from _steps_of_change(claim.row)
+    steps = list(_steps(header, claim, rates, power))
+    if all(map(_is_for_audits, header.policies)):
+        must_not = "it must not, as its file says never to enforce it"
+        if len(header.policies) > 1:
+            must_not = "none of these may, as their files say never to enforce them"
+        yield (
+            f"{_DECIDES}: {must_not}. Take what is found here as a warning about such words and "
+            "this model."
+        )
+        steps = [step for step in steps if not step.startswith(_DECIDES)]
+    yield from steps
     if header.model.id == "starter":
         yield (
             "Who runs the workers: audit again with the model that they use (`--model`); what "
@@ -42,11 +46,37 @@ def next_steps(
     )
 
 
+def _steps(
+    header: Header, claim: SizedClaim | None, rates: Sequence[Rate], power: Sequence[Power]
+) -> Iterator[str]:
+    if claim is None and not header.by:
+        yield (
+            f"{_DECIDES}: audit it on images whose groups are annotated too, or nobody knows whom "
+            "it hits."
+        )
+    elif claim is None:
+        yield from _steps_without_claim(header, power)
+    elif isinstance(claim.row, Difference):
+        [policy] = [each for each in header.policies if each.name == claim.row.policy]
+        yield from _steps_of_difference(claim, claim.row, policy, rates)
+    elif is_of_resemblance(claim.row):
+        yield (
+            f"{_DECIDES}: the finding alone changes nothing for anybody, as it flags no image. The "
+            'figures of each policy under "In practice" are what people meet.'
+        )
+    else:
+        yield from _steps_of_change(claim.row, benign=header.dataset.benign)
+
+
+def _is_for_audits(policy: PolicyRecord) -> bool:
+    """Whether the file of a policy forbids to enforce it, in the comment that it begins with."""
+    return "never enforce" in " ".join(policy.notes.casefold().split())
+
+
 def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str]:
     yield (
-        f"{_DECIDES}: this does not prove that nobody fares worse: {_shown_rise(power)}. More "
-        "images of the smaller groups make smaller differences visible; `audit datasets balance` "
-        "draws a balanced sample."
+        f"{_DECIDES}: this does not prove that nobody fares worse; {_shown_rise(power)}. Audit "
+        "more images of the smallest groups."
     )
     yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
 
@@ -58,9 +88,9 @@ def _shown_rise(power: Sequence[Power]) -> str:
     if known:
         worst = max(known, key=lambda row: row.smallest_difference or 0.0)
         return (
-            f"in {worst.group} ({images(worst.n)}) a rise of less than "
-            f"{of_10000(worst.smallest_difference)} of every 10,000 would probably not have been "
-            "shown"
+            f"if {group_named(worst.group)} ({images(worst.n)}) were flagged in up to "
+            f"{of_10000(worst.smallest_difference)} more of every 10,000, this would probably not "
+            "have shown it"
         )
     none_named = "no rise can be named that would have been shown"
     groups = Counter(by for by, _ in {(row.by, row.group) for row in enough})
@@ -84,7 +114,7 @@ def _steps_of_difference(
         names = " and ".join(rate.metric.partition(":")[2] for rate in fired)
         each = agreeing(len(fired), ", which flags", ": each flags")
         carried = f"begin with {names}{each} {fired[0].count:,} of {images(fired[0].n)} of "
-        carried += f"{row.group}. "
+        carried += f"{group_named(row.group)}. "
     yield f"{_AUTHOR}: {carried}{_how_to_ablate(policy)}"
     blocks = [label.id for label in labels if label.action == "block"]
     if blocks and claim.apart > 0:
@@ -129,13 +159,17 @@ def _named(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _steps_of_change(row: Shift | Ablation) -> Iterator[str]:
+def _steps_of_change(row: Shift | Ablation, *, benign: bool) -> Iterator[str]:
     more = (row.net or 0.0) > 0
     if isinstance(row, Ablation):
-        wanted = "leave that part of the policy as it is" if more else "try that change"
+        falsely = "wrongly " if benign else ""
+        if more:
+            wanted = f"do not make that change: more images are {falsely}flagged with it"
+        else:
+            wanted = f"try that change: fewer images are {falsely}flagged with it"
         yield (
-            f"{_AUTHOR}: {wanted}; images that should be flagged then tell whether it misses what "
-            "it should find (`audit compare` with both policies)."
+            f"{_AUTHOR}: {wanted}. Whether the policy then finds what it should, only images that "
+            "should be flagged tell."
         )
         return
     rise = "more" if more else "fewer"

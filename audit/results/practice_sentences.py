@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.results.formatting import images, of_10000
 from audit.results.headline_sentences import done_by
 from audit.results.results import Header, LabelRecord, PolicyRecord
@@ -73,8 +73,26 @@ def practice_sentences(
         text = f"Of 10,000 images such as those of {header.dataset.name}, {policy.name} {done}"
         of_group = [rate for rate in own if (rate.by, rate.group) == group]
         if of_group and of_group[0].support != "suppressed":
-            text += f"; of 10,000 of {of_group[0].group}, it {_done_to(of_group, policy)}"
+            of = f"{of_group[0].by} {of_group[0].group}"
+            text += f"; of 10,000 of {of}, it {_done_to(of_group, policy)}"
         yield f"{text}."
+        if not header.dataset.benign:
+            yield from _rightly_and_falsely(policy.name, own)
+
+
+def _rightly_and_falsely(policy: str, rates: Iterable[Rate]) -> Iterator[str]:
+    """Yields how many images a policy flags of those that should be, and of those that should not.
+
+    Nothing, if it is known of none.
+    """
+    whole = {rate.metric: rate for rate in rates if rate.by == OVERALL and rate.n}
+    parts = [
+        f"of {images(whole[metric].n)} that {should} be flagged, {_counted_of(whole[metric])}"
+        for metric, should in ((TRUE_POSITIVE, "should"), (FALSE_POSITIVE, "should not"))
+        if metric in whole
+    ]
+    if parts:
+        yield f"{policy} flags, where it is known what it should: {'; '.join(parts)}."
 
 
 def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
@@ -90,6 +108,12 @@ def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
     if waits and (waiting := counted.get("action:review")):
         parts.append(f"lets {_of_10000(waiting)} wait for a person")
     return " and ".join(parts) or "neither refuses any nor lets any wait"
+
+
+def _counted_of(rate: Rate) -> str:
+    if rate.support == "suppressed":
+        return f"{rate.count:,}, too few images for a rate"
+    return f"{rate.count:,}, or {_of_10000(rate)} of every 10,000"
 
 
 def _of_10000(rate: Rate) -> str:
@@ -110,4 +134,4 @@ def note_sentences(policies: Iterable[PolicyRecord]) -> Iterator[str]:
     """Yields what the file of each policy says of itself: the first part of its comment."""
     for policy in policies:
         if opening := " ".join(policy.notes.split("\n\n")[0].split()):
-            yield f"The file of {policy.name} says: {brief(opening)}"
+            yield f"{policy.name}: {brief(opening)}"

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from audit.results.finding import Finding
-from audit.results.formatting import images
+from audit.results.formatting import group_named, images
 from audit.results.gap_sentences import done_to, gap_prefix, often
 from audit.results.robustness_rows import DistinctClaim, LabelNoise, TippingPoint
 from audit.results.rows import Difference
@@ -59,15 +59,15 @@ def robustness_findings(top: Difference, holds: ClaimsHold, *, several: bool) ->
     prefix = gap_prefix(" and ".join(policies), top.by, several=several)
     falls = ", or if ".join(map(_falls_if, own.tipping_points))
     noise = "".join(
-        f"; with {_IN_WORDS} of {row.by} replaced at random it stands in {row.stands:,} of "
-        f"{row.redraws:,} redraws"
+        f"; with {_IN_WORDS} of {row.by} made wrong at random it stands in {row.stands:,} "
+        f"of {row.redraws:,} tries"
         for row in own.label_noise
         if (row.noise, row.replaced) == ("group", _SAID)
     )
     once = "".join(_counted_once(row, top) for row in own.distinct)
     text = (
-        f"{prefix}, the claim that {top.group} is {done_to(top.metric)} {often(top)} than all "
-        f"others no longer stands if {falls}{noise}.{once}"
+        f"{prefix}, the claim that {group_named(top.group)} is {done_to(top.metric)} {often(top)} "
+        f"than all others no longer stands if {falls}{noise}.{once}"
     )
     yield Finding(text, claimed=True)
 
@@ -75,14 +75,15 @@ def robustness_findings(top: Difference, holds: ClaimsHold, *, several: bool) ->
 def _falls_if(row: TippingPoint) -> str:
     """Returns how many annotations would have to be wrong, and in which way."""
     own, counted = row.images.endswith("of_group"), row.images.startswith("counted")
-    which = f"{row.fewest:,} of the {images(row.of)} of {row.group if own else 'other groups'}"
+    whose = group_named(row.group) if own else "other groups"
+    which = f"{row.fewest:,} of the {images(row.of)} of {whose}"
     are = "is" if row.of == 1 else "are"
     done = "flagged as such" if row.metric.startswith("category:") else done_to(row.metric)
     which += f" that {are} {'' if counted else 'not '}{done}"
     if row.noise == "truth":
         return f"{which} {'has' if row.fewest == 1 else 'have'} a wrong truth"
     belong = "belongs" if row.fewest == 1 else "belong"
-    return f"{which} {belong} to {'other groups' if own else row.group}"
+    return f"{which} {belong} to {'other groups' if own else group_named(row.group)}"
 
 
 def _counted_once(row: DistinctClaim, claim: Difference) -> str:

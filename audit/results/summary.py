@@ -151,7 +151,10 @@ def unmatched_summary(predictions: Iterable[Predictions]) -> Iterator[str]:
         if each.truth and each.truth.unmatched:
             classes = [f"{name} (n = {n})" for name, n in each.truth.unmatched.items()]
             named = _summary_of_cells(classes)
-            yield f"{each.name} has no label for {named}: unknown what it should say."
+            yield (
+                f"{each.name} has no label for the classes {named}: whether their flags are right "
+                "is unknown. Say what each means with `--truth CLASS=LABEL`, a category or `allow`."
+            )
 
 
 def limits_summary(header: Header) -> Iterator[str]:

@@ -21,7 +21,7 @@ from audit.results.ablation_sentences import (
     largest_move_findings,
 )
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
-from audit.results.largest_claim import SizedClaim
+from audit.results.largest_claim import Claimable, SizedClaim
 from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.next_steps import next_steps
 from audit.results.practice_sentences import flagged_summary, meaning_sentences, practice_sentences
@@ -108,7 +108,7 @@ def _sentences_of_one() -> Iterator[str]:
 def _headlines_of_one() -> Iterator[str]:
     found = header(("one",))
     correction = Correction(hypotheses=1, draws=1, critical_p=0.05)
-    yield no_claim_sentence(correction)
+    yield no_claim_sentence(found, correction)
     for kind in ("selection_rate", "label:thief", "category:x"):
         change = _of_one(Ablation, by="race", group="a", metric=kind, kind="with", net=1.0,
                          support="indicative")  # fmt: skip
@@ -116,7 +116,7 @@ def _headlines_of_one() -> Iterator[str]:
         whole = own.model_copy(update={"by": "overall", "group": "overall", "n": 2, "entered": 2})
         for row in (change, own, own.model_copy(update={"matched": False})):
             claim = SizedClaim(row, 1.0, 0.5, 1.0, ("one",), others=1)
-            yield claim_sentence(claim, found, correction, [whole])
+            yield claim_sentence(claim, found, correction, Claimable([], [whole]))
             yield from next_steps(found, claim, [], [])
     power = _of_one(Power, policy="one", by="race", group="a", support="indicative")
     yield from next_steps(found, None, [], [power])

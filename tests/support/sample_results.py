@@ -170,7 +170,7 @@ def headline(policies: tuple[str, ...]) -> Headline:
         group=SCRIPT, metric="category:egregious/non-human", before=None, after=None,
         practice=("Of 10,000 images, 100 are refused.",), meaning=(f"Flagged as {QUOTES}.",),
         next_steps=("Who writes the policy: see `audit ablate`.",), cautions=(),
-        notes=(f"The file of {policies[0]} says: {SCRIPT}",),
+        notes=(f"{policies[0]}: {SCRIPT}",),
     )  # fmt: skip
 
 

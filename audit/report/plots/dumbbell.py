@@ -57,6 +57,7 @@ def _draw_dumbbell(axes: Any, shift: Change, place: int) -> None:
     ends, places = [shift.before, shift.after], [place, place]
     line = "-" if shift.support == "full" else (0, (2, 1.5))
     axes.plot(ends, places, color=canvas.GREY, lw=2, ls=line, zorder=2)
+    # Whole marks where a rate is 0, beyond the edge of the axes.
     axes.plot([shift.before], [place], ls="", **_BEFORE, zorder=3, clip_on=False)
     axes.plot([shift.after], [place], ls="", **_AFTER, zorder=4, clip_on=False)
     net = points(shift.net).text + (" *" if shift.claim else "")
@@ -75,10 +76,12 @@ def _draw_dumbbell(axes: Any, shift: Change, place: int) -> None:
 
 def _finish_dumbbells(axes: Any, shifts: Sequence[Change], names: Sequence[str]) -> None:
     axes.set_yticks(range(len(names)), names)
+    axes.tick_params(axis="y", pad=8)  # past the ring of a rate of 0
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
     axes.set_xlim(0, max(rates, default=1) * 1.06)
-    axes.set_xlabel("% flagged; at the right,\nthe net change in points", loc="right")
+    counts = "resembling it" if all(s.metric.startswith("label:") for s in shifts) else "flagged"
+    axes.set_xlabel(f"% {counts}; at the right,\nthe net change in points", loc="right")
     canvas.lined_axes(axes, grid="both")
 
 

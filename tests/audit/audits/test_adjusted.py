@@ -86,10 +86,10 @@ def test_a_gap_between_races_that_age_explains_is_gone_where_it_is_standardised(
 
 
 def test_the_summary_says_what_standardising_changes_most(simpson: Results) -> None:
-    [said] = [text for text in simpson.summary if text.startswith("Standardised")]
-    assert said.startswith("Standardised for age, 30.0 % of race a are flagged")
-    assert "under both against 30.0 % of all others, 0.0 points [−" in said
-    assert said.endswith("and as counted +32.0 points; so age may be what is behind it.")
+    [said] = [text for text in simpson.summary if "one mix" in text]
+    assert said.startswith("With one mix of age in all groups, 30.0 % of race a would be")
+    assert "under both against 30.0 % of all others: 0.0 points [−" in said
+    assert said.endswith("and as counted +32.0 points; so age may explain it.")
     assert all(row.claim for row in simpson.differences if (row.by, row.metric) == ("race", FLAG))
 
 
@@ -212,3 +212,13 @@ def test_where_intersections_alone_are_asked_for_a_margin_holds_them() -> None:
 def test_a_margin_in_which_nothing_or_everything_lies_is_refused(margin: float) -> None:
     with pytest.raises(AuditError, match=r"--margin: .* is not between 0 and 100\. Name one .*"):
         run_audit(_subject(SIMPSON, "race", "age"), Named({"both": BOTH}, {}), margin=margin)
+
+
+def test_what_a_claim_of_one_label_needs_to_fall_is_known_too() -> None:
+    labels = BOTH.model_dump(mode="json")["labels"]
+    labels[KNIFE] |= {"category": "weapons/guns"}
+    one_category = policy(decision="top_label", id="both", labels=labels)
+    cells = {("a",): (60, 0, 40), ("b",): (0, 60, 40)}
+    results = run_audit(_subject(cells, "race"), Named({"both": one_category}, {}))
+    assert results.headline.metric == "fired:gun"
+    assert {row.metric for row in results.tipping_points} == {"fired:gun", "fired:knife"}

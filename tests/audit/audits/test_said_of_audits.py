@@ -119,7 +119,7 @@ def _check_headline(results: Results) -> None:
         for row in own
     }
     assert any(count in head.finding for count in counts), head.finding
-    assert f"all {results.correction.hypotheses:,} differences" in head.finding  # type: ignore[union-attr]
+    assert f"; {results.correction.hypotheses:,} difference" in head.finding  # type: ignore[union-attr]
 
 
 def _check_claims_of_groups(results: Results) -> None:

@@ -157,3 +157,17 @@ def test_a_drawing_repeats_neither_fonts_nor_digits(kind: str) -> None:
     drawn: list[dict[str, Any]] = [each.attributes for each in Page(svg).elements[3:]]
     assert not [each for each in drawn if re.search(r"\d\.\d\d", each.get("d", ""))]
     assert all(each.get("style") != "fill:none" for each in drawn)
+
+
+def test_a_dumbbell_says_of_labels_that_images_resemble_them() -> None:
+    flagged, resembling = _shift("a"), _shift("a").model_copy(update={"metric": "label:man"})
+    called = {"before": "x", "after": "y", "key": "k", "title": "t"}
+    assert "%flagged;" in _written(dumbbell([flagged], **called))
+    assert "%resemblingit;" in _written(dumbbell([resembling], **called))
+
+
+def test_the_ring_of_a_rate_of_nothing_is_drawn_whole() -> None:
+    row = _shift("a").model_copy(update={"before": 0.0, "after": 0.2})
+    svg = dumbbell([row], before="x", after="y", key="k", title="t")
+    assert "stroke:#0072b2" in svg
+    assert not re.search(r"<g [^>]*clip-path[^>]*>\s*<use", svg)

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from audit.report import write_report
-from tests.support.sample_results import SAMPLES
+from tests.support.sample_results import HEADER_ALONE, SAMPLES
 from tests.support.waiting import until
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -115,4 +115,15 @@ def test_the_keyboard_scrolls_a_wide_table_and_its_focus_is_seen(
     assert page.evaluate(f"getComputedStyle({wide}).outlineStyle") == "solid"
     page.keyboard.press("ArrowRight")
     until(lambda: page.evaluate(f"{wide}.scrollLeft > 0"))
+    page.close()
+
+
+def test_an_opening_without_a_drawing_takes_the_whole_width(
+    browser: Browser, tmp_path: Path
+) -> None:
+    write_report(HEADER_ALONE, tmp_path)
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "report.html").as_uri())
+    assert page.locator(".opening .figures").count() == 0
+    assert page.evaluate("document.querySelector('.told').clientWidth") > 1000
     page.close()

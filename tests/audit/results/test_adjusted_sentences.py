@@ -30,16 +30,14 @@ def test_of_claims_the_one_that_standardising_changes_most_is_told() -> None:
     rows += [_standardised("c", 0.0, -0.1), _standardised("d", -0.1, -0.2, support="suppressed")]
     claims = [_claim("a"), _claim("b"), _claim("c", claim=False), _claim("d")]
     [said] = standardised_sentence(rows, claims)
-    assert "of race b are flagged under person-labels against 9.7 % of all others" in said
-    assert (
-        "+5.0 points [−1.0 to +20.0], an interval by itself, and as counted +10.0 points;" in said
-    )
-    assert said.endswith("so age, in years may be what is behind it.")
+    assert "of race b would be flagged under person-labels against 9.7 % of all others" in said
+    assert "+5.0 points [−1.0 to +20.0], and as counted +10.0 points;" in said
+    assert said.endswith("so age, in years may explain it.")
     # What changes a claim's meaning comes before what changes its size.
     [said] = standardised_sentence([*rows, _standardised("a", 0.3, 0.2)], claims)
     assert "of race b" in said
     [said] = standardised_sentence(rows[:1], claims)
-    assert said.endswith("so age, in years is not all that is behind it.")
+    assert said.endswith("so age, in years alone cannot explain it.")
     assert not list(standardised_sentence(rows, claims[2:]))
     assert not list(standardised_sentence([], claims))
 
@@ -51,9 +49,9 @@ def test_the_intersection_that_pooling_draws_together_most_is_told() -> None:
         return gap.model_copy(update={"by": by, "raw_difference": raw})
 
     [said] = pooled_sentence([drawn("a × b", 0.2), drawn("a × c", 0.41), drawn("b × c", 0.3)])
-    assert said.startswith("By a × c under person-labels, the shares flagged of 11 cells, the sma")
-    assert "the smallest of 1 image, lie 41.0 points apart as counted;" in said
-    assert said.endswith("13.0 points [0.0 to 22.0].")
+    assert said.startswith("By a × c under person-labels, the shares flagged of 11 groups lie 41")
+    assert "41.0 points apart as counted, but the smallest group has 1 image." in said
+    assert said.endswith("they lie 13.0 points apart [0.0 to 22.0].")
     assert not list(pooled_sentence([]))
 
 

@@ -12,9 +12,10 @@ from scipy import stats
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
-from audit.metrics.rates import FALSE_POSITIVE, FLAG
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.metrics.shift import shift_table
-from audit.results.cautions import cautions, tuned_on
+from audit.results.ablation_rows import Ablation
+from audit.results.cautions import source_cautions, tuned_on
 from audit.results.headline import headline_of
 from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, SizedClaim, largest_claim
@@ -81,7 +82,7 @@ def _said(rows: Claimable, *names: str) -> str:
     found = _header(*names)
     claim = largest_claim(found, rows)
     assert claim is not None
-    return claim_sentence(claim, found, CORRECTION, rows.shifts)
+    return claim_sentence(claim, found, CORRECTION, rows)
 
 
 def test_the_largest_supported_difference_is_told_with_counts_and_an_interval_for_all() -> None:
@@ -91,8 +92,8 @@ def test_the_largest_supported_difference_is_told_with_counts_and_an_interval_fo
     assert _said(Claimable(rows, critical_p=0.0004)) == (
         "By race, a is blocked or sent to review as egregious/non-human more often than all "
         "others: 14 of 100 images against 22 of 600, 1,033 more of every 10,000 "
-        f"[{10_000 * low:+,.0f} to {10_000 * high:+,.0f}], an interval that holds for all 400 "
-        "differences that were tested."
+        f"[{10_000 * low:+,.0f} to {10_000 * high:+,.0f}]. By chance alone, at most 1 of "
+        "20 such reports would claim anything; 400 differences were tested."
     )
 
 
@@ -154,8 +155,9 @@ def test_a_shift_of_a_group_is_told_with_who_enters_and_who_leaves() -> None:
     )
     matched = _shifts(before, after, GROUPS, ["a"], matched=True)
     assert _said(Claimable([], matched), "small", "large").startswith(
-        "From small to large, at one overall share flagged, a (by race) gains flags against all "
-        "others: of 100 images 40 come to be flagged and 0 no longer are, of 100 others 0 and 0, "
+        "From small to large, with both set to flag as many images, a (by race) gains flags "
+        "against all others: of 100 images 40 come to be flagged and 0 no longer are, of 100 "
+        "others 0 and 0, "
     )
 
 
@@ -180,9 +182,9 @@ def test_what_images_merely_resemble_comes_after_what_is_done_to_them() -> None:
 def test_without_a_claim_it_says_so_and_which_rise_would_have_been_missed() -> None:
     found = _header()
     assert largest_claim(found, Claimable(_differences([5, 5], [100, 100], [], names="ab"))) is None
-    assert no_claim_sentence(CORRECTION) == (
-        "Of the 400 differences that were tested none is shown, corrected over all of them; that "
-        "is not proof that there is none."
+    assert no_claim_sentence(found, CORRECTION) == (
+        "None of the 400 differences that were tested is shown to be more than chance; that is not "
+        "proof that there is none."
     )
     seen = [
         Power(policy="small", by="race", group=group, n=n, rate=0.05, smallest_difference=rise,
@@ -190,8 +192,11 @@ def test_without_a_claim_it_says_so_and_which_rise_would_have_been_missed() -> N
         for group, n, rise in (("a", 100, 0.12), ("b", 400, 0.05), ("c", 12, 0.7))
     ]  # fmt: skip
     steps = list(next_steps(found, None, [], seen))
-    assert "in a (100 images) a rise of less than 1,200 of every 10,000" in steps[0]
-    assert "audit datasets balance" in steps[0]
+    assert steps[0] == (
+        "Who decides whether it goes live: this does not prove that nobody fares worse; if a (100 "
+        "images) were flagged in up to 1,200 more of every 10,000, this would probably not have "
+        "shown it. Audit more images of the smallest groups."
+    )
     assert next_steps_for(steps, "Who runs the workers")  # starter is a stand-in
     headline = headline_of(found, None, Claimable([]), CORRECTION, [WHOLE], seen)
     assert headline.finding.startswith(
@@ -199,6 +204,7 @@ def test_without_a_claim_it_says_so_and_which_rise_would_have_been_missed() -> N
     )
     assert (headline.kind, headline.claimed, headline.group) == ("none", False, None)
     assert headline.cautions == (
+        "Brackets hold the range in which the true figure probably lies (95 %).",
         "The model is starter, a small stand-in for trying out: its figures are not CLIP's.",
     )
 
@@ -267,7 +273,8 @@ def test_practice_counts_who_is_refused_and_who_waits_as_far_as_a_label_asks_for
     [said] = practice_sentences(found, rates, ("race", "a"))
     assert said == (
         "Of 10,000 images such as those of faces & more, small refuses 200 [130 to 307] and lets "
-        "500 [381 to 653] wait for a person; of 10,000 of a, it refuses 1,400 [853 to 2,214]."
+        "500 [381 to 653] wait for a person; of 10,000 of race a, it "
+        "refuses 1,400 [853 to 2,214]."
     )
     [policy] = found.policies
     hard = [label.model_copy(update={"review_threshold": None}) for label in policy.labels]
@@ -323,9 +330,7 @@ def test_the_file_of_a_policy_is_quoted_by_the_beginning_of_its_comment() -> Non
     [policy] = _header().policies
     noted = policy.model_copy(update={"notes": "For: a shop\nwithout weapons.\n\nIt cannot: see."})
     silent = policy.model_copy(update={"notes": ""})
-    assert list(note_sentences([silent, noted])) == [
-        "The file of small says: For: a shop without weapons."
-    ]
+    assert list(note_sentences([silent, noted])) == ["small: For: a shop without weapons."]
     [said] = note_sentences([policy.model_copy(update={"notes": "word " * 40_000})])
     assert len(said) < 700
     assert "(of 199,999 characters)" in said
@@ -339,7 +344,7 @@ def test_a_name_of_signs_alone_is_no_dataset_and_a_long_one_is_cut() -> None:
     assert tuned_on(signs, dataset) == ""
     long = policy.model_copy(update={"tuned_on": (f"fairface{'!' * 1900}",)})
     tuned = found.model_copy(update={"policies": (long,)})
-    [said] = [each for each in cautions(tuned) if "were chosen on" in each]
+    [said] = [each for each in source_cautions(tuned) if "were chosen on" in each]
     assert len(said) < 800
 
 
@@ -361,3 +366,95 @@ def test_why_no_rise_is_named_that_would_have_been_shown_is_what_holds(
     step, *_ = next_steps(_header(), None, [], power)
     assert why in step
     assert "so little is flagged" not in step  # all may be
+
+
+def _noted(found: Header, notes: str) -> Header:
+    policies = tuple(each.model_copy(update={"notes": notes}) for each in found.policies)
+    return found.model_copy(update={"policies": policies})
+
+
+def test_no_step_brings_to_life_what_its_own_file_forbids_to_enforce() -> None:
+    rows = _differences([14, 4], [100, 600], ["a"], metric=CATEGORY, names="ab")
+    for names in (("small",), ("small", "large")):
+        found = _noted(_header(*names), "For the audit only; never\nenforce it.")
+        for claim in (largest_claim(found, Claimable(rows)), None):
+            steps = list(next_steps(found, claim, [], []))
+            [decides] = next_steps_for(steps, "Who decides whether it goes live")
+            assert "never to enforce" in decides
+            assert not [step for step in steps if "action: review" in step]
+    assert "never to enforce" not in str(list(next_steps(_header(), None, [], [])))
+
+
+def test_what_images_merely_resemble_is_said_to_flag_nobody() -> None:
+    before, after = [False] * 200, [True] * 90 + [False] * 110
+    rows = Claimable([], _shifts(before, after, GROUPS, ["a"], metric="label:man"))
+    assert _said(rows, "small", "large").startswith(
+        "Nothing is shown to differ in what is flagged, only in what images resemble. From small"
+    )
+    found = _header("small", "large")
+    steps = list(next_steps(found, largest_claim(found, rows), [], []))
+    [decides] = next_steps_for(steps, "Who decides whether it goes live")
+    assert "it flags no image" in decides
+    assert "more of these images are flagged" not in decides
+
+
+def test_a_change_of_a_group_is_told_beside_that_of_all_images() -> None:
+    before, after = [False] * 200, [True] * 40 + [False] * 150 + [True] * 10
+    rows = Claimable([], _shifts(before, after, GROUPS, ["a"]))
+    assert " Of all 200 images, 50 and 0. By chance alone" in _said(rows, "small", "large")
+    whole = Claimable([], _shifts(before, after, GROUPS, [OVERALL]))
+    assert "Of all" not in _said(whole, "small", "large")
+
+
+def test_a_change_that_wrongly_flags_more_is_not_recommended() -> None:
+    row = Ablation(
+        policy="small", kind="without", change="hat", metric=FLAG, by=OVERALL, group=OVERALL,
+        n=200, before_count=0, after_count=90, before=0.0, after=0.45, after_low=0.38,
+        after_high=0.52, entered=90, left=0, net=0.45, net_low=0.38, net_high=0.52, p=1e-9,
+        p_adjusted=1e-9, p_report=1e-9, claim=True, support="full",
+    )  # fmt: skip
+    rows = Claimable([], ablations=[row])
+    assert _said(rows).startswith("With one change of small, its label hat left out, of 200 images")
+    for benign, said in ((True, "wrongly flagged"), (False, "are flagged")):
+        found = _header(benign=benign)
+        [author] = next_steps_for(
+            list(next_steps(found, largest_claim(found, rows), [], [])), "Who writes the policy"
+        )
+        assert "do not make that change: more images are " in author
+        assert said in author
+
+
+def test_a_group_that_is_called_by_a_number_is_called_a_group() -> None:
+    rows = _differences([40, 10], [100, 100], ["7"], names="74", by="skin_tone")
+    assert _said(Claimable(rows)).startswith(
+        "By skin_tone, group 7 is flagged more often than all others: "
+    )
+
+
+def test_images_without_groups_are_not_said_to_be_too_few() -> None:
+    found = _header(benign=False).model_copy(update={"by": ()})
+    nothing = Correction(hypotheses=0, draws=0, critical_p=0.05)
+    headline = headline_of(found, None, Claimable([]), nothing, [WHOLE], [])
+    assert headline.finding.endswith(
+        "The images are in no groups, so this report cannot say whom that hits."
+    )
+    assert "whose groups are annotated" in headline.next_steps[0]
+    assert "It is not known which of these images should be flagged, so a flag may be right." in (
+        headline.cautions
+    )
+
+
+def test_where_truth_is_known_right_and_wrong_flags_are_counted() -> None:
+    found = _header(benign=False)
+    known = [
+        _rate(TRUE_POSITIVE, 20, 25, OVERALL, OVERALL),
+        _rate(FALSE_POSITIVE, 7, 960, OVERALL, OVERALL),
+    ]
+    *_, said = practice_sentences(found, known, None)
+    assert said == (
+        "small flags, where it is known what it should: of 25 images that should be flagged, 20, "
+        "too few images for a rate; of 960 images that should not be flagged, 7, or 73 [35 to 150] "
+        "of every 10,000."
+    )
+    headline = headline_of(found, None, Claimable([]), CORRECTION, [WHOLE, *known], [])
+    assert "only wrong and missed flags are errors" in headline.cautions[1]

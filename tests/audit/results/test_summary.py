@@ -113,8 +113,9 @@ def test_a_small_p_of_all_groups_stands_in_the_sentence_that_claims_nothing() ->
     assert gap.p < 0.0001
     assert finding.text.endswith(
         "it is not shown that any group differs in the share flagged, corrected over all that "
-        "this report tests, "
-        "though one test of all groups, by itself, gives p < 0.0001: look again on other images."
+        "this report tests. The highest rate that was counted is that of a (40 of 100), the lowest "
+        "that of b (12 of 100): 2,800 more of every 10,000 [1,329 to 4,128]. One test of all "
+        "groups, by itself, gives p < 0.0001: look again on other images."
     )
     assert not finding.claimed
     assert "by itself" not in _said_of_groups([20, 19, 20], [100, 100, 100])[0].text
@@ -337,7 +338,7 @@ def test_a_claim_is_said_to_fall_with_the_fewest_wrong_annotations() -> None:
     assert _said_of_strongest() == [
         "By group, the claim that a is flagged more often than all others no longer stands if 2 of "
         "the 14 images of a that are flagged belong to other groups; with one in ten annotations "
-        "of group replaced at random it stands in 301 of 500 redraws."
+        "of group made wrong at random it stands in 301 of 500 tries."
     ]
     [several] = _said_of_strongest(several=True)
     assert several.startswith("Under small, by group, the claim that a is flagged")
@@ -386,11 +387,11 @@ def test_it_is_said_whether_a_claim_stands_without_near_duplicates(stands: bool,
     counts = {"count": 13, "n": 97, "others_count": 22, "others_n": 590, "stands": stands}
     [text] = _said_of_strongest(distinct=[counts])
     assert text.endswith(
-        f"redraws. Where near-duplicates count once, it {said}: 13 of 97 against 22 of 590."
+        f"tries. Where near-duplicates count once, it {said}: 13 of 97 against 22 of 590."
     )
     unchanged = {"count": 14, "n": 100, "others_count": 22, "others_n": 600, "stands": True}
     [text] = _said_of_strongest(distinct=[unchanged])
-    assert text.endswith("redraws.")
+    assert text.endswith("tries.")
 
 
 def test_policies_of_which_a_claim_holds_as_far_are_named_together() -> None:
@@ -486,17 +487,17 @@ def test_the_widest_mean_gap_of_each_kind_of_wording_is_said_with_its_interval()
     found = list(wording_gap_findings(rows))
     assert [each.claimed for each in found] == [True, False]
     assert [each.text for each in found] == [
-        "Over 9 templates, the mean gap by race in the share flagged is widest between a and b: "
-        "560 of every 10,000 [+123 to +987, over wordings as well as images, for all 21 pairs "
-        "together]; with one of them it is anything from −190 to +1,130.",
-        "Over 3 uses of articles, the mean gap by gender in the share flagged is widest between a "
-        "and b: 100 of every 10,000 [−300 to +987, over wordings as well as images], so none is "
-        "shown; with one of them it is anything from −190 to +1,130.",
+        "Averaged over 9 templates, the gap by race in the share flagged is widest between a and "
+        "b: 560 of every 10,000 [+123 to +987, for other wordings as well as other images and for "
+        "all 21 pairs together]. With a single one it lies between −190 and +1,130.",
+        "Averaged over 3 uses of articles, the gap by gender in the share flagged is widest "
+        "between a and b: 100 of every 10,000 [−300 to +987, for other wordings as well as other "
+        "images], so no gap is shown. With a single one it lies between −190 and +1,130.",
     ]
 
 
 @pytest.mark.parametrize(
-    ("count", "n", "end"), [(1, 1, "1 of 1 hit."), (33, 66, "33 of 66 hits (50.0 %).")]
+    ("count", "n", "end"), [(1, 1, "1 of 1 flag."), (33, 66, "33 of 66 flags (50.0 %).")]
 )
 def test_a_share_of_few_hits_is_not_said(count: int, n: int, end: str) -> None:
     row = Carried(policy="small", category="x", label="y", count=count, n=n, share=count / n,

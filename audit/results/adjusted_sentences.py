@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
-from audit.results.formatting import images, percent, signed_points
+from audit.results.formatting import images, percent, points, signed_points
 from audit.results.gap_sentences import done_to
 from audit.results.rows import Difference
 
@@ -60,15 +60,11 @@ def pooled_sentence(gaps: Sequence[PooledGap]) -> Iterator[str]:
         top = max(gaps, key=lambda gap: (gap.raw_difference or 0.0) - (gap.difference or 0.0))
         yield (
             f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} cells, the "
-            f"smallest of {images(top.smallest_n)}, lie {_points(top.raw_difference)} points apart "
+            f"smallest of {images(top.smallest_n)}, lie {points(top.raw_difference)} points apart "
             f"as counted; pooled, so that cells of few images borrow from the others, "
-            f"{_points(top.difference)} points [{_points(top.difference_low)} to "
-            f"{_points(top.difference_high)}]."
+            f"{points(top.difference)} points [{points(top.difference_low)} to "
+            f"{points(top.difference_high)}]."
         )
-
-
-def _points(share: float | None) -> str:
-    return f"{100 * (share or 0.0):.1f}"
 
 
 def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:

@@ -51,7 +51,7 @@ from audit.results.rows import (
 )
 
 #: Of a policy with more labels that flag, groups are compared by category alone.
-_MOST_LABELS = 50
+MOST_LABELS = 50
 
 #: Metrics by which groups are compared, besides categories and the labels that flag.
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
@@ -141,15 +141,7 @@ class Assessed(NamedTuple):
         table = _assessed_rates(self.predictions, self.groups)
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
-        labels = self._rates_by_label(table)
-        flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
-        # In one table, so that chance draws for both comparisons at once.
-        tables = (
-            differences_to_overall(pd.concat([compared, labels])),
-            differences_between_groups(flags),
-        )
-        chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
-        differing = Hypotheses(pd.concat(tables, ignore_index=True), chance)
+        differing = self._differing(compared, self._rates_by_label(table))
         claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
         rates = records(Rate, table)
@@ -165,7 +157,7 @@ class Assessed(NamedTuple):
             differences=records(Difference, differences),
             gaps=records(Gap, claimed_gaps(widest_gaps(compared), differences)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
-            power=records(Power, power_table(flags, claims.critical)),
+            power=records(Power, power_table(_flags_of_groups(compared), claims.critical)),
             insufficient=(
                 *left_out_summary(self.header.dataset),
                 *summary.insufficient_summary(self.header, rates),
@@ -179,6 +171,15 @@ class Assessed(NamedTuple):
         )
         return assessment, changed
 
+    def _differing(self, compared: pd.DataFrame, labels: pd.DataFrame) -> Hypotheses:
+        """Returns the differences between groups, in one table: chance draws once for all."""
+        tables = (
+            differences_to_overall(pd.concat([compared, labels])),
+            differences_between_groups(_flags_of_groups(compared)),
+        )
+        chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
+        return Hypotheses(pd.concat(tables, ignore_index=True), chance)
+
     def _rates_by_label(self, rates: pd.DataFrame) -> pd.DataFrame:
         """Returns the rates by which labels flag, where a category is more than one label.
 
@@ -187,7 +188,7 @@ class Assessed(NamedTuple):
         parts = []
         for each in self.predictions:
             categories = [each.policy.labels[column].reported_category for column in each.flagging]
-            if len(categories) <= _MOST_LABELS:
+            if len(categories) <= MOST_LABELS:
                 metrics = {
                     f"fired:{each.label_ids[column]}"
                     for column, category in zip(each.flagging, categories, strict=True)
@@ -205,6 +206,10 @@ class Assessed(NamedTuple):
             if metric in metrics
         }
         return GroupChance(counted, self.groups[1:])
+
+
+def _flags_of_groups(compared: pd.DataFrame) -> pd.DataFrame:
+    return compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
 
 
 def _assessed_rates(predictions: Iterable[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
+from audit.results.finding import Finding
 from audit.results.formatting import images, percent, points, signed_points
 from audit.results.gap_sentences import done_to
 from audit.results.rows import Difference
@@ -54,17 +55,19 @@ def _standardised_text(row: Standardised) -> str:
     )
 
 
-def pooled_sentence(gaps: Sequence[PooledGap]) -> Iterator[str]:
-    """Yields the intersection that pooling draws together most, if there is one."""
+def pooled_finding(gaps: Sequence[PooledGap]) -> Iterator[Finding]:
+    """Yields the intersection that pooling draws together most; unknown if it may be one rate."""
     if gaps:
         top = max(gaps, key=lambda gap: (gap.raw_difference or 0.0) - (gap.difference or 0.0))
-        yield (
+        shown = bool(top.difference_low)
+        text = (
             f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} cells, the "
             f"smallest of {images(top.smallest_n)}, lie {points(top.raw_difference)} points apart "
             f"as counted; pooled, so that cells of few images borrow from the others, "
             f"{points(top.difference)} points [{points(top.difference_low)} to "
-            f"{points(top.difference_high)}]."
+            f"{points(top.difference_high)}]{'' if shown else ', so all may have one rate'}."
         )
+        yield Finding(text, claimed=shown)
 
 
 def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:

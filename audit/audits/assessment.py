@@ -141,12 +141,18 @@ class Assessed(NamedTuple):
         table = _assessed_rates(self.predictions, self.groups)
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
-        differing = self._differing(compared, self._rates_by_label(table))
+        tested = pd.concat([compared, self._rates_by_label(table)])
+        flags = _flags_of_groups(compared)
+        # In one table, so that chance draws for both comparisons at once.
+        tables = (differences_to_overall(tested), differences_between_groups(flags))
+        differing = Hypotheses(
+            pd.concat(tables, ignore_index=True), self._chance_of_groups({*tested["metric"]})
+        )
         claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
         rates = records(Rate, table)
         robust = robustness(
-            self.predictions, self.groups, self.clusters, compared, differences, claims.critical
+            self.predictions, self.groups, self.clusters, tested, differences, claims.critical
         )
         assessment = Assessment(
             header=self.header,
@@ -157,7 +163,7 @@ class Assessed(NamedTuple):
             differences=records(Difference, differences),
             gaps=records(Gap, claimed_gaps(widest_gaps(compared), differences)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
-            power=records(Power, power_table(_flags_of_groups(compared), claims.critical)),
+            power=records(Power, power_table(flags, claims.critical)),
             insufficient=(
                 *left_out_summary(self.header.dataset),
                 *summary.insufficient_summary(self.header, rates),
@@ -170,15 +176,6 @@ class Assessed(NamedTuple):
             **robust,
         )
         return assessment, changed
-
-    def _differing(self, compared: pd.DataFrame, labels: pd.DataFrame) -> Hypotheses:
-        """Returns the differences between groups, in one table: chance draws once for all."""
-        tables = (
-            differences_to_overall(pd.concat([compared, labels])),
-            differences_between_groups(_flags_of_groups(compared)),
-        )
-        chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
-        return Hypotheses(pd.concat(tables, ignore_index=True), chance)
 
     def _rates_by_label(self, rates: pd.DataFrame) -> pd.DataFrame:
         """Returns the rates by which labels flag, where a category is more than one label.

@@ -3,7 +3,8 @@
     python benchmarks/false_claims.py [--reports 200] [--images 2000] [--json FILE] [--quick]
 
 The flags are real: whose gender a CLIP takes wrongly, by one or three of its label sets, on faces
-of FairFace (`../shared/data/predictions`). Their groups are permuted, all features of a face
+of FairFace (`../shared/data/predictions`), and the label that does it. Groups are compared by both,
+as an audit compares them. Their groups are permuted, all features of a face
 together, so no group differs in truth, and every claim is false. 5 % of reports may hold one.
 Beside it stands what would be claimed if each family of tests were corrected by itself (Holm), as
 reports were until this correction came. With a planted disparity one race has that many more flags.
@@ -16,10 +17,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from rich.progress import track
 
-from audit.datasets.dataset import Groups, Marks, overall_group
+from audit.audits.assessment import MOST_LABELS
+from audit.datasets.dataset import CROSS, Groups, Marks, overall_group
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
 from audit.metrics.claims import report_claims
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
@@ -31,7 +34,7 @@ from benchmarks import program
 
 PREDICTIONS = Path(__file__).parents[2] / "shared" / "data" / "predictions"
 FILE = PREDICTIONS / "openai_clip_vitl14_fairface_val.csv"
-LABEL_SETS = ("gender_two", "gender_fourteen", "gender_age_race_gender")
+LABEL_SETS = ("two", "fourteen", "age_race_gender")
 FEATURES = ("race", "gender", "age")
 
 
@@ -42,10 +45,24 @@ class ClaimCounts(NamedTuple):
     by_family: int
 
 
-def real_flags(images: int) -> tuple[pd.DataFrame, list[Marks]]:
-    """Returns annotations of the first faces, and the (n,) flags of each label set."""
+class FlaggedFaces(NamedTuple):
+    """(n,) flags, and the codes of the labels that were said of the images."""
+
+    flags: Marks
+    said: npt.NDArray[np.intp]
+
+
+def real_flags(images: int) -> tuple[pd.DataFrame, list[FlaggedFaces]]:
+    """Returns annotations of the first faces, and what each label set flags."""
     table = pd.read_csv(FILE).head(images)
-    return table, [(table[name] != table["gender"]).to_numpy() for name in LABEL_SETS]
+    sets = [
+        FlaggedFaces(
+            (table[f"gender_{name}"] != table["gender"]).to_numpy(),
+            pd.factorize(table[f"label_{name}"], sort=True)[0],
+        )
+        for name in LABEL_SETS
+    ]
+    return table, sets
 
 
 def partitions(table: pd.DataFrame) -> Iterator[Groups]:
@@ -58,32 +75,43 @@ def partitions(table: pd.DataFrame) -> Iterator[Groups]:
             yield Groups(one if two is None else f"{one} × {two}", tuple(names), codes)
 
 
-def report_of(table: pd.DataFrame, flags: Sequence[Marks]) -> ClaimCounts:
+def report_of(table: pd.DataFrame, sets: Sequence[FlaggedFaces]) -> ClaimCounts:
     """Returns how many claims a report on these flags makes."""
     parts = list(partitions(table))
-    rates = pd.concat([_rates(part, marks, i) for i, marks in enumerate(flags) for part in parts])
-    single = rates[~rates["by"].str.contains("×")]
     every = np.ones(len(table), bool)
     counted: dict[tuple[str, ...], Counted] = {
-        (f"set {i}", FLAG): Counted(marks, every) for i, marks in enumerate(flags)
+        (f"set {i}", metric): Counted(marks, every)
+        for i, each in enumerate(sets)
+        for metric, marks in _compared(each)
     }
-    chance = GroupChance(counted, parts[1:])
-    tables = (differences_to_overall(rates), differences_between_groups(single))
-    found = report_claims([Hypotheses(each, chance) for each in tables], len(table)).tables
-    return ClaimCounts(
-        sum(int(each["claim"].sum()) for each in found),
-        sum(int((each["p_adjusted"] < ALPHA).sum()) for each in found),
+    rates = pd.concat([_rates(part, key, each) for key, each in counted.items() for part in parts])
+    is_single, is_flag = ~rates["by"].str.contains(CROSS), rates["metric"] == FLAG
+    tables = (
+        differences_to_overall(rates[is_single | is_flag]),
+        differences_between_groups(rates[is_single & is_flag]),
     )
+    differing = Hypotheses(pd.concat(tables, ignore_index=True), GroupChance(counted, parts[1:]))
+    [found] = report_claims([differing], len(table)).tables
+    return ClaimCounts(int(found["claim"].sum()), int((found["p_adjusted"] < ALPHA).sum()))
 
 
-def _rates(part: Groups, marks: Marks, number: int) -> pd.DataFrame:
-    count, n = part.count(marks), part.sizes
+def _compared(flagged: FlaggedFaces) -> Iterator[tuple[str, Marks]]:
+    """Yields what groups are compared by: flags, and each label that flags if they are few."""
+    yield FLAG, flagged.flags
+    labels = range(int(flagged.said.max()) + 1)
+    for label in labels if len(labels) <= MOST_LABELS else ():
+        yield f"fired:{label}", flagged.flags & (flagged.said == label)
+
+
+def _rates(part: Groups, key: tuple[str, ...], counted: Counted) -> pd.DataFrame:
+    count, n = part.count(counted.hits), part.sizes
     low, high = wilson(count, n)
+    policy, metric = key
     columns: dict[str, Any] = {
-        "policy": f"set {number}",
+        "policy": policy,
         "by": part.by,
         "group": part.names,
-        "metric": FLAG,
+        "metric": metric,
     }
     columns |= {"count": count, "n": n, "rate": share(count, n), "low": low, "high": high}
     return pd.DataFrame(columns | {"support": support_of(n)})
@@ -110,7 +138,8 @@ def main() -> None:
             given = permuted(table, rng)
             black = (given["race"] == "Black").to_numpy()
             more = black & (rng.random(len(given)) < planted)
-            counts.append(report_of(given, [marks | more for marks in flags[:policies]]))
+            sets = [each._replace(flags=each.flags | more) for each in flags[:policies]]
+            counts.append(report_of(given, sets))
         shares = [float(np.mean([count[i] > 0 for count in counts])) for i in (0, 1)]
         found.append(
             {"label_sets": policies, "planted": planted, "reports": reports}

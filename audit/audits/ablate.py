@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, TypedDict
 
 from audit.audits.adjusted import adjusted_figures, equivalence_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.subject import Named, Subject
+from audit.datasets.dataset import Groups
 from audit.metrics.ablation import (
     Trial,
     ablation_carried_table,
@@ -106,48 +107,70 @@ def ablate_audit(
     """
     study = study or Study()
     assessed = subject.assess(named)
-    tried: list[_AblatedPolicy] = []
-    for before in assessed.predictions:
-        variants = study.variants(before.policy)
-        embedded = subject.embedded
-        trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
-        tried.append(_AblatedPolicy(before, variants, trials))
+    tried = [_ablated_policy(before, subject, study) for before in assessed.predictions]
     parts = subject.without_intersections
-    strata, seed = subject.groups[-1], subject.seed  # the finest that was asked for
-    moved = (ablation_test(each.before, each.trials, parts) for each in tried)
-    searched = (
-        ablation_split_half(each.before, each.trials_of(*_SEARCHED), strata, seed=seed)
-        for each in tried
+    found, changed = assessed.found(
+        *(ablation_test(each.before, each.trials, parts) for each in tried)
     )
-    reworded = (
-        ablation_wording_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried
-    )
-    apart = (wording_gap_table(each.before, each.trials_of(*_REWORDED), parts) for each in tried)
-    swept = (threshold_table(each, parts, study.thresholds) for each in assessed.predictions)
-    found, changed = assessed.found(*moved)
     adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
-    ablations, halves = records(Ablation, *changed), records(SplitHalf, *searched)
-    wording_gaps = records(WordingGap, *apart)
-    carried = records(Carried, *map(ablation_carried_table, assessed.predictions))
+    ablations, halves = records(Ablation, *changed), _halves(tried, subject)
+    described = _described_changes(tried, study, parts)
     findings = summary.ablate_findings(
-        found["header"], disparities(found), ablations, carried, halves, wording_gaps
+        found["header"],
+        disparities(found),
+        ablations,
+        described["carried"],
+        halves,
+        described["wording_gaps"],
     )
     return Results(
         kind="ablate",
         ablations=ablations,
-        carried=carried,
         split_halves=tuple(_halves_of_lowering(halves)),
-        wordings=records(Wording, *reworded),
-        wording_gaps=wording_gaps,
-        thresholds=records(Threshold, *swept),
-        not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
-        **words(
-            found,
-            [*findings, *equivalence_findings(adjusted)],
-            ablations=ablations,
-        ),
+        **described,
+        **words(found, [*findings, *equivalence_findings(adjusted)], ablations=ablations),
         **found,
         **adjusted,
+    )
+
+
+def _ablated_policy(before: Predictions, subject: Subject, study: Study) -> _AblatedPolicy:
+    variants, embedded = study.variants(before.policy), subject.embedded
+    trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
+    return _AblatedPolicy(before, variants, trials)
+
+
+def _halves(tried: Iterable[_AblatedPolicy], subject: Subject) -> tuple[SplitHalf, ...]:
+    """Returns the change chosen on one half of the images of each policy, measured on the other."""
+    strata = subject.groups[-1]  # the finest that was asked for
+    searched = (
+        ablation_split_half(each.before, each.trials_of(*_SEARCHED), strata, seed=subject.seed)
+        for each in tried
+    )
+    return records(SplitHalf, *searched)
+
+
+class _DescribedChanges(TypedDict):
+    """The fields of `Results` on what was tried of which nothing is claimed."""
+
+    carried: tuple[Carried, ...]
+    wordings: tuple[Wording, ...]
+    wording_gaps: tuple[WordingGap, ...]
+    thresholds: tuple[Threshold, ...]
+    not_tried: tuple[str, ...]
+
+
+def _described_changes(
+    tried: Sequence[_AblatedPolicy], study: Study, parts: Sequence[Groups]
+) -> _DescribedChanges:
+    reworded = [(each.before, each.trials_of(*_REWORDED)) for each in tried]
+    swept = (threshold_table(each.before, parts, study.thresholds) for each in tried)
+    return _DescribedChanges(
+        carried=records(Carried, *(ablation_carried_table(each.before) for each in tried)),
+        wordings=records(Wording, *(ablation_wording_table(*each, parts) for each in reworded)),
+        wording_gaps=records(WordingGap, *(wording_gap_table(*each, parts) for each in reworded)),
+        thresholds=records(Threshold, *swept),
+        not_tried=tuple(sentence for each in tried for sentence in each.refused_variants()),
     )
 
 

@@ -20,7 +20,7 @@ from audit.metrics.standardised import standardised_tables
 from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.adjusted_sentences import (
     equivalence_sentence,
-    pooled_sentence,
+    pooled_finding,
     standardised_sentence,
 )
 from audit.results.finding import Finding
@@ -66,8 +66,7 @@ def adjusted_findings(found: Assessment, adjusted: Adjusted) -> Iterator[Finding
     """Yields what the adjusted figures say beside what is claimed, a sentence of each kind."""
     for text in standardised_sentence(adjusted["standardised"], found["differences"]):
         yield Finding(text, claimed=True)
-    for text in pooled_sentence(adjusted["pooled_gaps"]):
-        yield Finding(text, claimed=True)
+    yield from pooled_finding(adjusted["pooled_gaps"])
     yield from equivalence_findings(adjusted)
 
 

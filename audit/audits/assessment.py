@@ -51,7 +51,7 @@ from audit.results.rows import (
 )
 
 #: Of a policy with more labels that flag, groups are compared by category alone.
-_MOST_LABELS = 50
+MOST_LABELS = 50
 
 #: Metrics by which groups are compared, besides categories and the labels that flag.
 _COMPARED = (FLAG, FALSE_POSITIVE, TRUE_POSITIVE, MISCLASSIFIED)
@@ -141,21 +141,18 @@ class Assessed(NamedTuple):
         table = _assessed_rates(self.predictions, self.groups)
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
-        labels = self._rates_by_label(table)
-        flags = compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
-        counted = pd.concat([compared, labels])
+        tested = pd.concat([compared, self._rates_by_label(table)])
+        flags = _flags_of_groups(compared)
         # In one table, so that chance draws for both comparisons at once.
-        tables = (
-            differences_to_overall(counted),
-            differences_between_groups(flags),
+        tables = (differences_to_overall(tested), differences_between_groups(flags))
+        differing = Hypotheses(
+            pd.concat(tables, ignore_index=True), self._chance_of_groups({*tested["metric"]})
         )
-        chance = self._chance_of_groups({*compared["metric"], *labels["metric"]})
-        differing = Hypotheses(pd.concat(tables, ignore_index=True), chance)
         claims = report_claims([differing, *changes], self.header.dataset.n)
         differences, *changed = claims.tables
         rates = records(Rate, table)
         robust = robustness(
-            self.predictions, self.groups, self.clusters, counted, differences, claims.critical
+            self.predictions, self.groups, self.clusters, tested, differences, claims.critical
         )
         assessment = Assessment(
             header=self.header,
@@ -188,7 +185,7 @@ class Assessed(NamedTuple):
         parts = []
         for each in self.predictions:
             categories = [each.policy.labels[column].reported_category for column in each.flagging]
-            if len(categories) <= _MOST_LABELS:
+            if len(categories) <= MOST_LABELS:
                 metrics = {
                     f"fired:{each.label_ids[column]}"
                     for column, category in zip(each.flagging, categories, strict=True)
@@ -206,6 +203,10 @@ class Assessed(NamedTuple):
             if metric in metrics
         }
         return GroupChance(counted, self.groups[1:])
+
+
+def _flags_of_groups(compared: pd.DataFrame) -> pd.DataFrame:
+    return compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
 
 
 def _assessed_rates(predictions: Iterable[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:

@@ -11,11 +11,7 @@ from pydantic import ValidationError
 
 from audit.commands.audit_options import AuditOptions
 from audit.commands.opening import open_policies, open_subject
-from audit.commands.options import (
-    OutOption,
-    PoliciesArgument,
-    option_pair,
-)
+from audit.commands.options import OutOption, PoliciesArgument, option_pair
 from audit.commands.output import print_audit, refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options

@@ -152,7 +152,7 @@ def open_record(path: Path) -> Iterator[GateRecord]:
     with file:
         with _usable_record(path):
             if not S_ISREG(os.fstat(file.fileno()).st_mode):
-                raise OSError("it is no file that keeps what is written")
+                raise OSError("it is not a file that keeps what is written")
             fcntl.flock(file, fcntl.LOCK_EX)
             file.seek(0)
             content = file.readall()

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from audit.datasets.dataset import CROSS, OVERALL
 from audit.plurals import agreeing
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
-from audit.results.formatting import images, percent, signed_points
+from audit.results.finding import Finding
+from audit.results.formatting import images, percent, points, signed_points
 from audit.results.gap_sentences import done_to
 from audit.results.rows import Difference
 
@@ -54,21 +55,20 @@ def _standardised_text(row: Standardised) -> str:
     )
 
 
-def pooled_sentence(gaps: Sequence[PooledGap]) -> Iterator[str]:
-    """Yields the intersection that pooling draws together most, if there is one."""
+def pooled_finding(gaps: Sequence[PooledGap]) -> Iterator[Finding]:
+    """Yields the intersection that pooling draws together most; unknown if it may be one rate."""
     if gaps:
         top = max(gaps, key=lambda gap: (gap.raw_difference or 0.0) - (gap.difference or 0.0))
-        yield (
+        shown = bool(top.difference_low)
+        text = (
             f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} groups lie "
-            f"{_points(top.raw_difference)} points apart as counted, but the smallest group has "
+            f"{points(top.raw_difference)} points apart as counted, but the smallest group has "
             f"{images(top.smallest_n)}. Estimated together, so that small groups borrow from the "
-            f"others, they lie {_points(top.difference)} points apart "
-            f"[{_points(top.difference_low)} to {_points(top.difference_high)}]."
+            f"others, they lie {points(top.difference)} points apart "
+            f"[{points(top.difference_low)} to {points(top.difference_high)}]"
+            f"{'' if shown else ', so all may have one rate'}."
         )
-
-
-def _points(share: float | None) -> str:
-    return f"{100 * (share or 0.0):.1f}"
+        yield Finding(text, claimed=shown)
 
 
 def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:

@@ -36,12 +36,18 @@ def percent(share: float | None, digits: int = 1) -> str:
     return "undefined" if share is None else f"{100 * share:.{digits}f} %"
 
 
-def signed_points(share: float | None) -> str:
-    """Formats a difference of shares in percentage points, with its sign."""
+def points(share: float | None) -> str:
+    """Formats a difference of shares in percentage points."""
     if share is None:
         return "an unknown number of"
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text.replace("-", "−")
+    text = f"{100 * share:.1f}"
+    return "0.0" if text == "-0.0" else text.replace("-", "−")
+
+
+def signed_points(share: float | None) -> str:
+    """Formats a difference of shares in percentage points, with its sign."""
+    text = points(share)
+    return f"+{text}" if share is not None and share > 0 and text != "0.0" else text
 
 
 def group_named(group: str) -> str:

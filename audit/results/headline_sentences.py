@@ -8,7 +8,7 @@ from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation
-from audit.results.formatting import group_named, images, moved, net_of_10000
+from audit.results.formatting import group_named, images, moved, net_of_10000, of_10000
 from audit.results.gap_sentences import done_to
 from audit.results.largest_claim import (
     Claimable,
@@ -29,6 +29,15 @@ _BECOME = {FLAG: "flagged", FALSE_POSITIVE: "flagged", TRUE_POSITIVE: "flagged"}
 _KNOWN = {FALSE_POSITIVE: " that should not be flagged", TRUE_POSITIVE: " that should be flagged"}
 
 
+def _size(claim: SizedClaim) -> str:
+    """Returns how far it lies apart; where the interval ends at 0, how far at most."""
+    if claim.low and claim.high:
+        return net_of_10000(claim.apart, claim.low, claim.high)
+    furthest = max(claim.high, -claim.low)
+    more = "more" if claim.apart > 0 else "fewer"
+    return f"{of_10000(abs(claim.apart))} {more} of every 10,000, and at most {of_10000(furthest)}"
+
+
 def claim_sentence(
     claim: SizedClaim, header: Header, correction: Correction, tested: Claimable
 ) -> str:
@@ -40,7 +49,7 @@ def claim_sentence(
         said = _matched_sentence(row, tested.shifts)
     else:
         said = _change_sentence(row, header)
-    size = net_of_10000(claim.apart, claim.low, claim.high)
+    size = _size(claim)
     of_all = "" if isinstance(row, Difference) else _of_all(row, tested)
     others = f" It is the largest of {claim.others + 1:,} claims." if claim.others else ""
     only = "Nothing is shown to differ in what is flagged, only in what images resemble. "

@@ -8,8 +8,8 @@ from typing import Any
 from matplotlib.lines import Line2D
 
 from audit.report.plots import canvas
-from audit.report.shown_numbers import minus
 from audit.results.ablation_rows import WordingGap
+from audit.results.formatting import points
 
 _LINE, _FRAME = 26.0, 110.0
 
@@ -60,13 +60,9 @@ def _draw_wording_range(axes: Any, gap: WordingGap, place: int) -> None:
 
 def _wording_ranges_in_words(gaps: Sequence[WordingGap]) -> str:
     parts = [
-        f"{gap.group} over {gap.reference}: {_points(gap.mean)} points on average, "
-        f"interval {_points(gap.low)} to {_points(gap.high)}, {_points(gap.lowest)} to "
-        f"{_points(gap.highest)} with one wording, {_points(gap.own)} with the policy's own"
+        f"{gap.group} over {gap.reference}: {points(gap.mean)} points on average, "
+        f"interval {points(gap.low)} to {points(gap.high)}, {points(gap.lowest)} to "
+        f"{points(gap.highest)} with one wording, {points(gap.own)} with the policy's own"
         for gap in gaps
     ]
     return "; ".join(parts) + "."
-
-
-def _points(gap: float | None) -> str:
-    return minus(f"{100 * (gap or 0.0):.1f}")

@@ -79,7 +79,7 @@ def test_a_place_that_cannot_be_written_or_read_is_named(tmp_path: Path) -> None
 def test_what_keeps_nothing_that_is_written_is_no_record(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (Path(os.devnull), tmp_path / "pipe"):
-        with pytest.raises(AuditError, match="it is no file that keeps what is written"):
+        with pytest.raises(AuditError, match="it is not a file that keeps what is written"):
             _write(path, RUNS)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
 from audit.results.adjusted_sentences import (
     equivalence_sentence,
-    pooled_sentence,
+    pooled_finding,
     standardised_sentence,
 )
 from audit.results.rows import Difference
@@ -48,11 +48,17 @@ def test_the_intersection_that_pooling_draws_together_most_is_told() -> None:
     def drawn(by: str, raw: float) -> PooledGap:
         return gap.model_copy(update={"by": by, "raw_difference": raw})
 
-    [said] = pooled_sentence([drawn("a × b", 0.2), drawn("a × c", 0.41), drawn("b × c", 0.3)])
+    rows = [drawn("a × b", 0.2), drawn("a × c", 0.41), drawn("b × c", 0.3)]
+    [finding] = pooled_finding(rows)
+    said = finding.text
     assert said.startswith("By a × c under person-labels, the shares flagged of 11 groups lie 41")
     assert "41.0 points apart as counted, but the smallest group has 1 image." in said
-    assert said.endswith("they lie 13.0 points apart [0.0 to 22.0].")
-    assert not list(pooled_sentence([]))
+    assert said.endswith("they lie 13.0 points apart [0.0 to 22.0], so all may have one rate.")
+    assert not finding.claimed
+    [apart] = pooled_finding([rows[1].model_copy(update={"difference_low": 0.02})])
+    assert apart.text.endswith("they lie 13.0 points apart [2.0 to 22.0].")
+    assert apart.claimed
+    assert not list(pooled_finding([]))
 
 
 def test_a_margin_is_told_with_what_is_within_it_and_what_is_not_known() -> None:

@@ -358,7 +358,7 @@ def _power(group: str, by: str = "race", n: int = 300, smallest: float | None = 
     [([], "no sensitive feature by itself has two groups with enough images"),
      ([_power("a"), _power("young", "age")], "no sensitive feature by itself has two groups"),
      ([_power("a"), _power("b")], "so few images of these groups that are flagged, or that are no"),
-     ([_power("a"), _power("b", smallest=0.1)], "in b (300 images) a rise of less than 1,000")],
+     ([_power("a"), _power("b", smallest=0.1)], "if b (300 images) were flagged in up to 1,000")],
 )  # fmt: skip
 def test_why_no_rise_is_named_that_would_have_been_shown_is_what_holds(
     power: list[Power], why: str

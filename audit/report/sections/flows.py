@@ -38,6 +38,9 @@ from audit.statistics.support import support_of
 #: How many flows the diagram and the tables show; the CSV file holds all.
 _DRAWN, _LISTED, _LISTED_BY_GROUP = 12, 15, 5
 
+#: Of so many new labels, those that took most, the groups are shown.
+_PRICED = 3
+
 
 def flows_section(results: Results) -> Iterator[Block]:
     """Yields where the images that changed their label or action went."""
@@ -104,26 +107,36 @@ def flow_prices_section(results: Results) -> Iterator[Block]:
     for pair, rows in pairs.items():
         if len(pairs) > 1:
             yield Heading(pair_title(results, *pair))
-        for label, own in grouped(rows, lambda row: row.label).items():
-            caption = f"What the label {label} took"
-            yield _flow_price_table(caption, [row for row in own if not is_crossed(row.by)])
-            if crossed := [row for row in own if is_crossed(row.by) and row.captured]:
-                where = "by intersection, where it took any (prices.csv has all)"
-                yield folded(_flow_price_table(f"{caption}, {where}", crossed))
+        wholes = sorted((row for row in rows if row.by == OVERALL), key=lambda row: -row.captured)
+        for whole in wholes[:_PRICED]:
+            yield from _flow_price_blocks([row for row in rows if row.label == whole.label])
+        if others := wholes[_PRICED:]:
+            caption = "What the other new labels took of all images (prices.csv has all groups)"
+            yield _flow_price_table(caption, others, "Label")
 
 
-def _flow_price_table(caption: str, rows: Sequence[Price]) -> Table:
+def _flow_price_blocks(rows: Sequence[Price]) -> Iterator[Block]:
+    """Yields what one new label took, by group."""
+    caption = f"What the label {rows[0].label} took"
+    yield _flow_price_table(caption, [row for row in rows if not is_crossed(row.by)])
+    if crossed := [row for row in rows if is_crossed(row.by) and row.captured]:
+        where = "by intersection, where it took any (prices.csv has all)"
+        yield folded(_flow_price_table(f"{caption}, {where}", crossed))
+
+
+def _flow_price_table(caption: str, rows: Sequence[Price], named: str = "Group") -> Table:
     known = any(row.from_correct is not None for row in rows)
-    columns = ["Group", "Took", "Relief", "Over-capture"]
+    columns = [named, "Took", "Relief", "Over-capture"]
     columns += ["Of them right before"] if known else []
-    return table(caption, columns, [_flow_price_cells(row, known) for row in rows])
+    heads = [head(row.label) if named == "Label" else group_head(row.by, row.group) for row in rows]
+    cells = ([name, *_flow_price_cells(row, known)] for name, row in zip(heads, rows, strict=True))
+    return table(caption, columns, cells)
 
 
 def _flow_price_cells(row: Price, known: bool) -> list[Cell]:
     tone = few_tone(row.support)
     right = ("unknown",) if row.from_correct is None else (count(row.from_correct),)
     return [
-        group_head(row.by, row.group),
         stacked(count_of(row.captured, row.n), support_mark(row.support), tone=tone),
         _flow_price_cell(
             rate_line(row.relief, row.relief_low, row.relief_high),

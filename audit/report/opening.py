@@ -48,8 +48,8 @@ def opening_sentences(results: Results) -> Iterator[tuple[str, Sequence[str]]]:
         "In practice": headline.practice,
         "What flagged means": headline.meaning,
         "Careful": headline.cautions,
-        "What to do next": headline.next_steps,
         "What is not known": results.not_known,
+        "What to do next": headline.next_steps,
         "Also found": results.summary[1:],
         "What the policy says of itself": headline.notes,
     }

@@ -294,8 +294,8 @@ SECRET = "whsec_" + "a" * 32
     [
         ((), "ok", "no webhooks"),
         (("http://a.example/",), "warn", "anyone on the way can read those to a.example"),
-        (("http://127.0.0.1:1/",), "ok", "1 receivers, signed"),
-        (("https://a.example/",), "ok", "1 receivers, signed"),
+        (("http://127.0.0.1:1/",), "ok", "1 receiver, signed"),
+        (("https://a.example/",), "ok", "1 receiver, signed"),
     ],
 )
 def test_webhooks_are_to_be_signed_and_secret(

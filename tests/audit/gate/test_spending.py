@@ -71,7 +71,8 @@ def test_what_breaks_a_limit_passes_at_most_at_the_error_of_its_gate(number: int
     for allowed, rate in product((0.0, 0.02, 0.05), (0.01, 0.03)):
         one, other = (stats.binom.pmf(counts, n, p) for p in (rate + allowed, rate))
         assert one @ (gaps <= allowed) @ other <= error
-        moved = stats.multinomial.pmf(moves, n, [rate + allowed, rate, 1 - 2 * rate - allowed])
+        shifted = np.array([rate + allowed, rate, 1 - 2 * rate - allowed])
+        moved = stats.multinomial.pmf(moves, int(n), shifted)
         assert moved[rises < allowed - 1e-9].sum() <= error
 
 

@@ -113,7 +113,8 @@ def _change_figure(results: Results, headline: Headline) -> Iterator[Figure]:
     rows = [
         row
         for row in changes
-        if row.metric == headline.metric and _change_of(row) == _change_of_headline(headline)
+        if (row.metric, *row.label_sets) == (headline.metric, headline.before, headline.after)
+        if isinstance(row, Ablation) or row.matched == (headline.kind == "matched shift")
     ]
     by = headline.by
     if by == OVERALL:
@@ -127,13 +128,3 @@ def _change_figure(results: Results, headline: Headline) -> Iterator[Figure]:
         before, after = headline.before or "", headline.after or ""
         svg = dumbbell(own, before=before, after=after, key="headline", title=name)
         yield Figure(svg, f"{name}. A star marks a change that stands.")
-
-
-def _change_of(row: Shift | Ablation) -> tuple[str | None, str | None, bool]:
-    if isinstance(row, Shift):
-        return row.before_policy, row.after_policy, row.matched
-    return row.policy, f"{row.kind} {row.change}", False
-
-
-def _change_of_headline(headline: Headline) -> tuple[str | None, str | None, bool]:
-    return headline.before, headline.after, headline.kind == "matched shift"

@@ -36,6 +36,11 @@ class Ablation(Record):
     support: Support
     claim: bool = Field(description="Whether the report claims it.")
 
+    @property
+    def label_sets(self) -> tuple[str, str]:
+        """The policy, and the change that is made to it."""
+        return self.policy, f"{self.kind} {self.change}"
+
 
 class Carried(Record):
     """How many of a category's hits one label fires alone."""

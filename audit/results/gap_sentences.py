@@ -137,7 +137,8 @@ def _gap_of_other_claim(groups: _ComparedGroups) -> str:
 
 def _counts_of_rest(row: Difference) -> str:
     """Returns how many of all other images count, with which the p of a group compares it."""
-    return f"{row.reference_count - row.count:,} of {row.reference_n - row.n:,}"
+    count, n = row.against
+    return f"{count:,} of {n:,}"
 
 
 def often(row: Difference) -> str:

@@ -41,7 +41,7 @@ def headline_of(
     """
     row = claim.row if claim else None
     group = (row.by, row.group) if row and row.by != OVERALL else None
-    before, after = _changed(row)
+    before, after = row.label_sets if isinstance(row, (Shift, Ablation)) else (None, None)
     if claim:
         finding = claim_sentence(claim, header, correction, tested)
     else:
@@ -71,15 +71,6 @@ def _finding_without_claim(header: Header, correction: Correction, rates: Sequen
         return nothing
     flagged = flagged_summary(header.policies[0].name, rates, benign=header.dataset.benign)
     return f"{flagged} {nothing}"
-
-
-def _changed(row: Row | None) -> tuple[str | None, str | None]:
-    """Returns from which label set to which a row changes, if it does."""
-    if isinstance(row, Shift):
-        return row.before_policy, row.after_policy
-    if isinstance(row, Ablation):
-        return row.policy, f"{row.kind} {row.change}"
-    return None, None
 
 
 def _kind(row: Row | None) -> HeadlineKind:

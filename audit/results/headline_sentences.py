@@ -16,7 +16,6 @@ from audit.results.largest_claim import (
     changed_of_all,
     changed_of_others,
     is_of_resemblance,
-    reference_of,
 )
 from audit.results.results import Header, LabelRecord
 from audit.results.rows import Correction, Difference, Shift
@@ -80,7 +79,7 @@ def _difference_sentence(claim: SizedClaim, row: Difference, header: Header) -> 
     under = f"Under {' and '.join(claim.policies)}, by" if several else "By"
     often = "more often" if claim.apart > 0 else "less often"
     than = row.reference if row.comparison == "between_groups" else "all others"
-    count, n = reference_of(row)
+    count, n = row.against
     return (
         f"{under} {row.by}, {group_named(row.group)} is "
         f"{_done(row.metric, header, claim.policies)} {often} "

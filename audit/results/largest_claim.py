@@ -210,7 +210,7 @@ def _told(claim: SizedClaim, tested: Claimable) -> SizedClaim:
 def _exact_interval(row: Row, tested: Claimable) -> Interval:
     level = _level(tested)
     if isinstance(row, Difference):
-        count, n = reference_of(row)
+        count, n = row.against
         counts, sizes = (np.array(pair, np.float64) for pair in ((row.count, count), (row.n, n)))
         low, high = ExactShares(counts, sizes, np.zeros(2)).differences(level)
         return Interval(low[0], high[0])
@@ -225,7 +225,7 @@ def _measured(row: Row, tested: Claimable) -> SizedClaim:
     """Returns a claimed row with the interval by which claims are ordered."""
     level = _level(tested)
     if isinstance(row, Difference):
-        count, n = reference_of(row)
+        count, n = row.against
         apart = row.count / row.n - count / n
         interval = difference(row.count, row.n, count, n, level)
     else:
@@ -262,10 +262,3 @@ def changed_of_all(row: Shift | Ablation, tested: Claimable) -> tuple[int, int, 
         if whole.by == OVERALL and _kind(whole) == _kind(row) and not isinstance(whole, Difference):
             return whole.entered, whole.left, whole.n
     return 0, 0, 0
-
-
-def reference_of(row: Difference) -> tuple[int, int]:
-    """Returns the count and the n that a group's p compares it with: another group, or the rest."""
-    if row.comparison == "between_groups":
-        return row.reference_count, row.reference_n
-    return row.reference_count - row.count, row.reference_n - row.n

@@ -69,12 +69,12 @@ def practice_sentences(
     """
     for policy in header.policies:
         own = [rate for rate in rates if rate.policy == policy.name]
-        done = _done_to([rate for rate in own if rate.by == OVERALL], policy)
+        done = _acts_on([rate for rate in own if rate.by == OVERALL], policy)
         text = f"Of 10,000 images such as those of {header.dataset.name}, {policy.name} {done}"
         of_group = [rate for rate in own if (rate.by, rate.group) == group]
         if of_group and of_group[0].support != "suppressed":
             of = f"{of_group[0].by} {of_group[0].group}"
-            text += f"; of 10,000 of {of}, it {_done_to(of_group, policy)}"
+            text += f"; of 10,000 of {of}, it {_acts_on(of_group, policy)}"
         yield f"{text}."
         if not header.dataset.benign:
             yield from _rightly_and_falsely(policy.name, own)
@@ -95,7 +95,7 @@ def _rightly_and_falsely(policy: str, rates: Iterable[Rate]) -> Iterator[str]:
         yield f"{policy} flags, where it is known what it should: {'; '.join(parts)}."
 
 
-def _done_to(rates: Iterable[Rate], policy: PolicyRecord) -> str:
+def _acts_on(rates: Iterable[Rate], policy: PolicyRecord) -> str:
     """Returns how many of 10,000 images a policy refuses, and lets wait, as far as it can."""
     counted = {rate.metric: rate for rate in rates}
     blocks = any(label.action == "block" for label in policy.labels)

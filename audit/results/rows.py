@@ -79,6 +79,13 @@ class Difference(Record):
     support: Support
     claim: bool = Field(description="Whether the report claims it: p_report is below 0.05.")
 
+    @property
+    def against(self) -> tuple[int, int]:
+        """Count and n of what p compares the group with: another group, or all other images."""
+        if self.comparison == "between_groups":
+            return self.reference_count, self.reference_n
+        return self.reference_count - self.count, self.reference_n - self.n
+
 
 class Gap(Record):
     """The worst group against the best, among those with support; simultaneous intervals."""
@@ -163,6 +170,11 @@ class Shift(Record):
     left_share_high: Number
     support: Support
     claim: bool = Field(description="Whether the report claims it.")
+
+    @property
+    def label_sets(self) -> tuple[str, str]:
+        """From which label set to which it changes."""
+        return self.before_policy, self.after_policy
 
 
 class Agreement(Record):

@@ -9,7 +9,7 @@ from celery import Celery
 
 from moderation.decision_log.log import DecisionLog
 from moderation.decision_log.quarantine import QuarantinedRequest
-from moderation.decision_log.records import Quarantined, Reason, Submission
+from moderation.decision_log.records import Reason
 from moderation.errors import (
     DecodingFailed,
     EncoderFailed,
@@ -20,9 +20,7 @@ from moderation.errors import (
     TransientError,
     WorkerError,
 )
-from moderation.messages import QUEUES
 from moderation.queue.celery_app import broker_errors
-from moderation.queue.guarded_transport import Poison
 from moderation.queue.recovery import send_accepted_again
 from moderation.queue.registry import Registry
 from moderation.settings import Settings
@@ -65,29 +63,6 @@ def deaths_of_workers(deaths: int) -> WorkerError:
         "worker",
         "See what ended them, then use `moderation quarantine retry`",
     )
-
-
-def quarantine_poison(
-    decisions: DecisionLog, registry: Registry, app: Celery, poison: Poison
-) -> None:
-    """Quarantines a message that no worker may act on, and tells its host where it names a task.
-
-    Raises:
-        LogUnavailable: the decision log is away; the message is not taken off the queue then.
-    """
-    error = RequestError(poison.why, "message", "docs/messages.md shows the message")
-    name = poison.task_id or f"message-{poison.sha256}"
-    queue = next((queue for queue, key in QUEUES.items() if key == poison.queue), poison.queue)
-    submission = Submission(name, poison.sha256, "", "", (), queue, None)
-    try:
-        answer = decisions.quarantine(submission, "message", error)
-    except RequestError:  # the id belongs to another request, which has its answer
-        log.warning("a message that cannot be read has a known id", extra={"request_id": name})
-        registry.settle(name)
-        return
-    registry.settle(name)
-    if poison.task_id is not None and isinstance(answer, Quarantined):
-        app.backend.mark_as_failure(poison.task_id, error)
 
 
 def release_quarantined(

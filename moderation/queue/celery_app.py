@@ -155,20 +155,32 @@ def node_name(name: str) -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-def connect(settings: Settings) -> redis.Redis:
+def connect(settings: Settings, **options: Any) -> redis.Redis:
     """Returns a connection to the Redis that is the broker of the Celery app."""
-    url = settings.broker_url.get_secret_value()
+    return _connect_to(settings, settings.broker_url, "MODERATION_BROKER_URL", options)
+
+
+def connect_results(settings: Settings) -> redis.Redis | None:
+    """Returns a connection to the Redis of the results; None if the Celery app has one for both."""
+    url = settings.result_url
+    if url is None or url == settings.broker_url:
+        return None
+    return _connect_to(settings, url, "MODERATION_RESULT_URL", {})
+
+
+def _connect_to(
+    settings: Settings, url: SecretStr, name: str, options: dict[str, Any]
+) -> redis.Redis:
     try:
         return redis.Redis.from_url(
-            url,
+            url.get_secret_value(),
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
-            **_broker_tls(settings, settings.broker_url),
+            **_broker_tls(settings, url),
+            **options,
         )
     except ValueError as error:
-        raise SettingsError(
-            str(error), "MODERATION_BROKER_URL", "Write redis://host:6379/0"
-        ) from error
+        raise SettingsError(str(error), name, "Write redis://host:6379/0") from error
 
 
 def ping(settings: Settings) -> None:

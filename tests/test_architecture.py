@@ -77,6 +77,8 @@ ORDER = {
         classifier | conditions | timer | batching
         publication | verdict
         served
+        sighted
+        verdict_batch
         pipeline
         pipeline_loading
     """,

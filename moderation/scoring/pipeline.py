@@ -124,6 +124,11 @@ class Pipeline:
         """The models that are loaded."""
         return [model.encoder.stamp for model in self._models.values()]
 
+    @property
+    def decoders(self) -> int:
+        """How many images are decoded at the same time."""
+        return self._decoders.processes
+
     def served(self, policy_ids: Iterable[str]) -> tuple[ServedPolicy, ...]:
         """Returns the policies of these ids; cheap, so ask before fetching an image.
 

@@ -29,7 +29,7 @@ from moderation.messages import (
     Verdict,
     strictest_action,
 )
-from moderation.queue.quarantined import Kept, KeptRequests
+from moderation.queue.kept_requests import KeptRequest, KeptRequests
 from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.publication import published_verdicts
 from moderation.scoring.served import ServedPolicy
@@ -108,7 +108,7 @@ class Answerer:
         return asked if isinstance(asked, RequestError) else None
 
     def may_try_again(self, job: Job, error: BaseException) -> bool:
-        """Whether a request that failed is tried again: what failed may pass, or the program did."""
+        """Whether a failed request is tried again: what failed may pass, or the program did."""
         passes = isinstance(error, TransientError)
         if not job.request.wants_features:
             passes = passes or not isinstance(error, ModerationError)
@@ -257,7 +257,7 @@ class Answerer:
     def _keep(self, job: Job) -> None:
         """Keeps a request for `quarantine retry`; one that cannot be kept is quarantined too."""
         request = job.request
-        kept = Kept(request.message, job.queue, request.arrival.sent_at or time.time())
+        kept = KeptRequest(request.message, job.queue, request.arrival.sent_at or time.time())
         try:
             self.kept.keep(job.id, kept, most_bytes=self.settings.quarantine_bytes)
         except redis.RedisError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 from moderation.decision_log.ledger import count_open
 from moderation.decision_log.log import open_log
@@ -13,7 +13,7 @@ from moderation.images.rendition_folder import RenditionFolder
 from moderation.messages import QueueName
 from moderation.queue.celery_app import connect, create_app, node_name
 from moderation.queue.hand import Hand
-from moderation.queue.quarantined import KeptRequests
+from moderation.queue.kept_requests import KeptRequests
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
 from moderation.worker.answering import Answerer
@@ -62,7 +62,10 @@ def run_worker(
             stopping=is_stopping,
             renditions=renditions,
         )
-        hand = Hand(connection, settings, worker=secrets.token_hex(8), queues=list(queues))
+        name_in_redis = secrets.token_hex(8)
+        hand = stack.enter_context(
+            closing(Hand(connection, settings, worker=name_in_redis, queues=list(queues)))
+        )
         stack.enter_context(
             serve_metrics(metrics, settings, lambda: count_open(decisions.database))
         )
@@ -70,5 +73,5 @@ def run_worker(
         stack.enter_context(PeriodicThread("beat", hand.beat, lambda: hand.pause, at_once=True))
         stack.enter_context(PeriodicThread("sweep", hand.sweep, lambda: hand.pause, at_once=True))
         stack.enter_context(periodic_purge(decisions.database, settings.retention_days))
-        line = stack.enter_context(Line(settings, answerer, Results(app, settings), hand, metrics))
+        line = stack.enter_context(Line(settings, answerer, Results(app), hand, metrics))
         return run_celery_worker(app, settings, node_name(name), line)

@@ -20,7 +20,6 @@ from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 
 from moderation.messages import QUEUES
-from moderation.queue.control_transport import obey_ping_alone
 from moderation.settings import Settings
 from moderation.worker.outage_filter import OutageFilter
 
@@ -87,7 +86,8 @@ def run_celery_worker(app: Celery, settings: Settings, hostname: str, line: Serv
         hostname: Celery's name of the worker.
         line: takes and answers.
     """
-    obey_ping_alone(app)
+    # A worker does not end because Redis refuses something.
+    app.conf.broker_channel_error_retry = True
     # Each time that Redis is lost, Celery says what a later version will do by default.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
     # The warning for root advises an option of another command line, `--uid`.

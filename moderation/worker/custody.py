@@ -131,7 +131,7 @@ class Custody:
         """Puts all jobs back, whatever threads do with them now; the process is to end."""
         self._note(lambda: self._hand.put_back(list(self._jobs)))
 
-    def _note(self, note: Callable[[], None]) -> None:
+    def _note(self, note: Callable[[], object]) -> None:
         try:
             note()
         except (redis.RedisError, OSError) as error:

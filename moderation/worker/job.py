@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from moderation.messages import QueueName
-from moderation.queue.packed_message import STRIKES_OF_DEATH
 from moderation.scoring.timer import Timer
 from moderation.worker.arrival import ArrivedRequest
+
+#: What a message counts for each worker that died with it in hand; for one that lived and did not
+#: come back from it in time it counts 1.
+_STRIKES_OF_DEATH = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,5 +41,5 @@ class Job:
 
     @property
     def deaths(self) -> int:
-        """How many workers died with this job in hand; three that did not come back count as one."""
-        return self.request.strikes // STRIKES_OF_DEATH
+        """How many workers died with the job; three that did not come back count as one."""
+        return self.request.strikes // _STRIKES_OF_DEATH

@@ -16,7 +16,7 @@ from moderation.decision_log.records import Verdicts
 from moderation.errors import ModerationError
 from moderation.queue.envelope import largest_message
 from moderation.queue.hand import Hand, Taken
-from moderation.scoring.sighted import SeenImages
+from moderation.scoring.sighted import SeenImages, Sighted
 from moderation.settings import Settings
 from moderation.worker.answering import Answerer, Fetched, Seen
 from moderation.worker.arrival import read_arrived
@@ -77,7 +77,8 @@ class Line:
         self._budget = Budget(size)
         self._intake = Intake(hand, self._arrived, most=most, most_bytes=size)
         self._custody = Custody(hand, self._intake, self._budget, metrics, self._begin)
-        self._replies = Replies(answerer, results, hand, metrics, self._custody)
+        expires = settings.result_expires_seconds
+        self._replies = Replies(answerer, results, hand, metrics, self._custody, expires)
         self._fetch = Stage("fetch", self._fetch_one, threads=most)
         self._recall = Stage("recall", self._recall_batch, most=most)
         self._decode = Stage("decode", self._decode_one, threads=answerer.pipeline.decoders)
@@ -188,7 +189,7 @@ class Line:
         try:
             with about(job.id):
                 sighted = self._answerer.looked(fetched)
-                self._budget.hold(job.tag, sighted.nbytes)
+                self._budget.hold(job.tag, _pixel_bytes(sighted))
                 seen = self._answerer.pipeline.encode(sighted, job.queue)
         except Exception as error:
             self._failed(job, error)
@@ -252,3 +253,7 @@ class Line:
         else:
             for each in batch:
                 work([each])
+
+
+def _pixel_bytes(sighted: Sighted) -> int:
+    return sum(sight.squares.nbytes for sight in sighted.sights.values())

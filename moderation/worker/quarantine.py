@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
-import redis
 from celery import Celery
 
 from moderation.decision_log.log import DecisionLog
@@ -21,11 +18,8 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.queue.celery_app import broker_errors
-from moderation.queue.recovery import send_accepted_again
-from moderation.queue.registry import Registry
+from moderation.queue.kept_requests import KeptRequests
 from moderation.settings import Settings
-
-log = logging.getLogger(__name__)
 
 #: In this order: the first that fits is the reason.
 _REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
@@ -46,7 +40,7 @@ def quarantine_reason(error: ModerationError) -> Reason:
     return "fault"
 
 
-def fault_of_worker(error: Exception) -> WorkerError:
+def fault_of_worker(error: BaseException) -> WorkerError:
     """Returns the error that a request has in quarantine after the program failed on it.
 
     It leaves out the text of the failure, which may hold anything: the decision log keeps this.
@@ -68,14 +62,11 @@ def deaths_of_workers(deaths: int) -> WorkerError:
 def release_quarantined(
     entry: QuarantinedRequest,
     decisions: DecisionLog,
-    registry: Registry,
+    kept: KeptRequests,
     app: Celery,
     settings: Settings,
 ) -> None:
     """Sends a request in quarantine again under its id, and opens its place in the log.
-
-    In this order a stop in between loses nothing: what is accepted again is answered from the log
-    until its place there is open.
 
     Raises:
         RequestError: it is not in quarantine any more, or Redis does not hold it any more.
@@ -84,31 +75,19 @@ def release_quarantined(
     """
     if entry.state != "open":
         raise RequestError(f"it was {entry.state} already", entry.id, "Look at `quarantine list`")
-    accepted = registry.quarantined(entry.request_id)
-    if accepted is None:
+    with broker_errors(settings):
+        request = kept.kept(entry.request_id)
+    if request is None:
         raise RequestError(
             "its request is not kept in Redis any more",
             entry.id,
             "Submit it again; MODERATION_QUARANTINE_BYTES says how much is kept",
         )
-    with broker_errors(settings):
-        registry.accept(
-            entry.request_id,
-            accepted,
-            most_waiting=settings.max_queue_length,
-            most_bytes=settings.max_queue_bytes,
-        )
+
+    def release() -> None:
         # Otherwise a host that looks again gets the old error.
         app.backend.delete(app.backend.get_key_for_task(entry.request_id))
-    decisions.release(entry.id)
-    try:
-        # Before it is sent: it may be quarantined again at once, and must then be kept.
-        registry.forget(entry.request_id)
-        send_accepted_again(registry, entry.request_id, accepted)
-    except redis.RedisError as error:  # it is accepted, so it is answered all the same
-        log.warning(
-            "a worker sends it within %s s, since Redis does not take it now: %s",
-            settings.visibility_timeout_seconds,
-            error,
-            extra={"request_id": entry.request_id},
-        )
+        decisions.release(entry.id)
+
+    with broker_errors(settings):
+        kept.send_again(entry.request_id, request, settings, release=release)

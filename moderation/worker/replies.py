@@ -56,6 +56,7 @@ class Replies:
         hand: Hand,
         metrics: Metrics,
         custody: Custody,
+        expires_seconds: int,
     ) -> None:
         """Prepares the last stage.
 
@@ -65,9 +66,11 @@ class Replies:
             hand: strikes off what was answered.
             metrics: count what happens.
             custody: of the requests; those that were answered leave it.
+            expires_seconds: how long results are kept.
         """
         self._answerer, self._results, self._hand = answerer, results, hand
         self._metrics, self._custody = metrics, custody
+        self._expires = expires_seconds
 
     def finish(self, batch: Sequence[Finished]) -> None:
         """Logs what is to be logged, in one transaction, and answers all; then they leave."""
@@ -130,7 +133,7 @@ class Replies:
         pause, stopping = _FIRST_PAUSE, self._answerer.stopping
         while True:
             try:
-                self._results.settle(self._hand, settled)
+                self._hand.settle(settled, expires_seconds=self._expires)
                 return
             except (redis.RedisError, OSError) as error:
                 log.error("%s answers wait for Redis: %s", len(settled), error)

@@ -22,6 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import redis
 from rich.console import Console
 from sqlalchemy import func, select
 
@@ -33,7 +34,7 @@ from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import ModerationError
 from moderation.policy import shipped_policies
 from moderation.queue.celery_app import connect
-from moderation.queue.registry import Registry
+from moderation.queue.depth import look_at_depths
 from moderation.settings import Settings, load_settings
 from tests.chaos.images import Photographs
 
@@ -84,15 +85,20 @@ def overload(
     return accepted, refused
 
 
-def drain(registry: Registry, patience: float = 120) -> float:
-    """Returns the seconds until every accepted request is final; gives up without progress."""
+def drain(connection: redis.Redis, patience: float = 120) -> float:
+    """Returns the seconds until nothing waits or is in hand; gives up without progress."""
     begun = last = time.monotonic()
-    left = registry.count()
+    left = _unfinished(connection)
     while left and time.monotonic() - last < patience:
         time.sleep(0.2)
-        if (now := registry.count()) != left:
+        if (now := _unfinished(connection)) != left:
             left, last = now, time.monotonic()
     return time.monotonic() - begun
+
+
+def _unfinished(connection: redis.Redis) -> int:
+    state = look_at_depths(connection)
+    return state.in_hand + sum(queue.depth for queue in state.queues)
 
 
 def ledger(settings: Settings, accepted: Sequence[str]) -> dict[str, int]:
@@ -117,11 +123,11 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
     """Returns everything that was found."""
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-overload-"))
-        redis = stack.enter_context(EmbeddedRedis())
+        server = stack.enter_context(EmbeddedRedis())
         limits = {"max_queue_length": given.queue_length} if given.queue_length else {}
         url = f"sqlite:///{folder}/decisions.db"
         settings = load_settings(
-            broker_url=redis.url, database_url=url, verdict_timeout_seconds=120, **limits
+            broker_url=server.url, database_url=url, verdict_timeout_seconds=120, **limits
         )
         options = ["--model", "starter", "--policy", str(shipped_policies())]
         environment = {"MODERATION_DATABASE_URL": url, "MODERATION_LOG_LEVEL": "warning"}
@@ -140,7 +146,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
 
         with program.Watch(look, seconds=1):
             accepted, refused = overload(client, photographs, rate, given.seconds)
-            drained = drain(Registry(connection))
+            drained = drain(connection)
         return {
             "capacity": speed,
             "rate": rate,

@@ -7,6 +7,7 @@ given grain, so that the files are about as large as a camera's; the content sta
 from __future__ import annotations
 
 import io
+import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import cycle, islice
@@ -117,13 +118,12 @@ class Copies:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made = 0
 
     def new(self, photograph: Path) -> Path:
-        """Returns a new file of a photograph."""
-        self._made += 1
-        copy = self._folder / f"{self._made}{photograph.suffix}"
-        copy.write_bytes(photograph.read_bytes() + self._made.to_bytes(8, "big"))
+        """Returns a new file of a photograph; several processes may make them in one folder."""
+        mark = secrets.token_bytes(16)
+        copy = self._folder / f"{mark.hex()}{photograph.suffix}"
+        copy.write_bytes(photograph.read_bytes() + mark)
         return copy
 
     @contextmanager

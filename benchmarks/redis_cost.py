@@ -5,7 +5,8 @@
 Setup: a redis-server and one worker of our own on loopback, the starter encoder, one photograph
 sent by path. First requests are submitted without a worker, for what they weigh; then as many again
 with one, each collected with one look, for the commands they take. The figures are the server's
-own: INFO commandstats, cpu and memory, less what an idle worker asks. Last comes how fast one
+own: INFO commandstats, cpu and memory, less what an idle worker asks. Commands that a script runs
+count beside the script. Last comes how fast one
 client of redis-py is answered, one command at a time and in pipelines, and how long a look at the
 queues takes.
 """
@@ -13,7 +14,7 @@ queues takes.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,13 +26,12 @@ from moderation.commands.demo import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
 from moderation.policy import shipped_policies
-from moderation.queue.celery_app import UNACKED, connect
+from moderation.queue.celery_app import connect
 from moderation.queue.depth import look_at_depths
 from moderation.settings import Settings, load_settings
 
-#: What this program itself asks, which no figure holds. The worker looks at the length of its
-#: queues when it starts; nothing else does.
-_OWN = {"info", "hlen", "llen"}
+#: What this program itself asks, and nobody else, which no figure holds.
+_OWN = {"info", "touch"}
 _IDLE_SECONDS, _PIPELINE, _MESSAGE_BYTES, _WARM_UP = 3.0, 100, 1500, 128
 
 
@@ -73,20 +73,22 @@ def read_counters(connection: redis.Redis) -> Counters:
     )
 
 
-def wait_until_answered(connection: redis.Redis) -> None:
-    """Returns once no request is waiting or in hand."""
-    while connection.hlen(UNACKED) or connection.llen(QUEUES["interactive"]):
-        time.sleep(0.2)
+def wait_until_answered(connection: redis.Redis, ids: Sequence[str]) -> None:
+    """Returns once all requests have a result; at first it looks for the last one's alone."""
+    keys = [f"celery-task-meta-{request_id}" for request_id in ids]
+    for asked in (keys[-1:], keys):
+        while connection.touch(*asked) < len(asked):  # how many there are
+            time.sleep(0.2)
 
 
 def submit_and_weigh(client: Client, connection: redis.Redis, given: Given) -> tuple[float, float]:
     """Submits, then starts a worker; returns the bytes of a waiting request and of a result."""
-    client.submit(given.image, given.policies)  # so that the connection is there
+    first = client.submit(given.image, given.policies)  # so that the connection is there
     before = read_counters(connection)
     ids = [client.submit(given.image, given.policies) for _ in range(given.requests)]
     waiting = read_counters(connection).since(before).memory_bytes
     with running_worker(client.settings, given):
-        wait_until_answered(connection)
+        wait_until_answered(connection, [first, *ids])
     before = read_counters(connection)
     connection.delete(*(f"celery-task-meta-{request_id}" for request_id in ids))
     kept = -read_counters(connection).since(before).memory_bytes
@@ -96,16 +98,16 @@ def submit_and_weigh(client: Client, connection: redis.Redis, given: Given) -> t
 def count_commands(client: Client, connection: redis.Redis, given: Given) -> dict[str, Any]:
     """Returns commands and seconds of a core, of one request and of one idle worker in a second."""
     with running_worker(client.settings, given):
-        for _ in range(_WARM_UP):  # each thread of the worker opens a connection of its own
-            client.submit(given.image, given.policies)
-        wait_until_answered(connection)
+        # A worker may open further connections when much is to do.
+        warm_up = [client.submit(given.image, given.policies) for _ in range(_WARM_UP)]
+        wait_until_answered(connection, warm_up)
         start = read_counters(connection)
         time.sleep(_IDLE_SECONDS)
         idle = read_counters(connection).since(start)
         connections = connection.info("clients")["connected_clients"]
         began, start = time.monotonic(), read_counters(connection)
         ids = [client.submit(given.image, given.policies) for _ in range(given.requests)]
-        wait_until_answered(connection)
+        wait_until_answered(connection, ids)
         for request_id in ids:
             client.collect(request_id, timeout_seconds=0)
         took = time.monotonic() - began

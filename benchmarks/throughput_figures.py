@@ -6,9 +6,8 @@ import os
 import random
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +18,11 @@ from rich.table import Table
 from benchmarks import program
 from benchmarks.label_set import PROMPTS, LabelSet
 from benchmarks.photographs import Copies
-from benchmarks.throughput_sides import Scores, Side
+from benchmarks.throughput_runs import steps_table
+from benchmarks.throughput_sides import Side
 
 #: The share of its own throughput with which a side is loaded.
 LOAD = 0.8
-_WAITERS = 128
 #: Decisions at least this far from their threshold must not differ.
 FAR = 0.01
 
@@ -51,34 +50,9 @@ class Latency:
         return cls(len(seconds), float(p50), float(p95), float(p99))
 
 
-def answers(side: Side, photographs: Sequence[Path]) -> list[Scores]:
-    """Returns each photograph's scores; all are submitted at once."""
-    ids = [side.submit(photograph) for photograph in photographs]
-    return [side.collect(request_id) for request_id in ids]
-
-
-def throughput(side: Side, photographs: Sequence[Path]) -> float:
-    """Returns images per second with all of them in the queue at once."""
-    start = time.perf_counter()
-    answers(side, photographs)
-    return len(photographs) / (time.perf_counter() - start)
-
-
-def idle_latency(
-    side: Side, photographs: Sequence[Path], copies: Copies, seconds: float
-) -> Latency:
+def idle_latency(side: Side, photographs: Sequence[Path], folder: Path, seconds: float) -> Latency:
     """Returns the latency of requests that come one after the other, for about so long."""
-    until = time.perf_counter() + seconds
-    found: list[float] = []
-    for photograph in cycle(photographs):
-        new = copies.new(photograph)
-        start = time.perf_counter()
-        side.collect(side.submit(new))
-        found.append(time.perf_counter() - start)
-        new.unlink()
-        if time.perf_counter() > until and len(found) >= len(photographs):
-            return Latency.of(found)
-    raise ValueError("there are no photographs")
+    return Latency.of(side.hosts.in_turn(photographs, folder, seconds).latencies)
 
 
 def load_latency(
@@ -90,24 +64,15 @@ def load_latency(
 ) -> Latency:
     """Returns the latency of requests that come at random times, at `LOAD` of a throughput.
 
-    It counts from when a request was due, so a queue at the submitter counts too.
+    It counts from when a request was due, so a queue at the host counts too.
     """
     times = random.Random(11)
     rate = LOAD * images_per_second
     count = max(len(photographs), int(rate * seconds))
-
-    def answered(photograph: Path, at: float) -> float:
-        time.sleep(max(0.0, at - time.perf_counter()))
-        side.collect(side.submit(photograph))
-        return time.perf_counter() - at
-
-    with copies.some(photographs, count) as some, ThreadPoolExecutor(_WAITERS) as waiters:
-        futures = []
-        due = time.perf_counter() + 0.1
-        for photograph in some:
-            due += times.expovariate(rate)
-            futures.append(waiters.submit(answered, photograph, due))
-        return Latency.of([future.result() for future in futures])
+    with copies.some(photographs, count) as some:
+        pauses = (times.expovariate(rate) for _ in some)
+        due = list(accumulate(pauses, initial=time.monotonic() + 0.2))[1:]
+        return Latency.of(side.hosts.when_due(some, due).latencies)
 
 
 def compared(
@@ -145,6 +110,7 @@ def print_results(everything: dict[str, Any]) -> None:
     console = program.new_console(120)
     _print_setup(console, everything["setup"])
     console.print(_speed_table(everything["results"]))
+    console.print(steps_table(everything["results"]["ours"]["core_milliseconds"]))
     ratios = Table("ratio", "")
     for name, ratio in everything["ratios"].items():
         ratios.add_row(name, f"{ratio:.2f}")
@@ -162,7 +128,7 @@ def _print_setup(console: Console, setup: Mapping[str, Any]) -> None:
     versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())
     console.print(f"{setup['cpu']}, {setup['cores']} cores, load {os.getloadavg()[2]:.1f}")
     ours = f"ours in {setup['dtype']} on {setup['runtime']}, the others in float32 on torch"
-    console.print(f"{setup['model']}; {ours}; {versions}")
+    console.print(f"{setup['model']}, views {setup['views']}; {ours}; {versions}")
     console.print(f"Photographs: {setup['photographs']}", soft_wrap=True)
 
 

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Self
 
 import numpy as np
-from celery import Celery
 
 from benchmarks import program
-from benchmarks.label_set import POLICY_ID, PROMPTS, LabelSet
-from benchmarks.rivals import create_rival_app, task_name
-from moderation.client.client import Client, collect_pauses
+from benchmarks.echo_task import ECHO
+from benchmarks.host_process import OURS
+from benchmarks.hosts import Hosts
+from benchmarks.label_set import LabelSet
 from moderation.embedded_servers import EmbeddedWorker
 from moderation.encoders.cores import usable
 from moderation.encoders.options import ModelOptions
@@ -30,93 +30,83 @@ from moderation.policy import load_policy
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings
 
-#: The longest that one image may take on the slowest side, with its wait.
-_ANSWER_SECONDS = 300.0
-
 BATCHES = (1, 8, 16, 32)
 _IN_HAND = 64
-
-Scores = dict[str, float]
+#: Celery's workers print a banner.
+_QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 
 
 @dataclass(frozen=True)
-class Rival:
-    """A worker of `benchmarks.rivals` that is ready to answer."""
+class Side:
+    """A worker that is ready to answer, and the hosts that ask it."""
 
     name: str
-    app: Celery
     process: subprocess.Popen[bytes]
+    hosts: Hosts
 
-    @classmethod
-    @contextmanager
-    def started(cls, name: str, settings: Settings, checkpoint: Path) -> Iterator[Self]:
-        """Yields the worker of a side, which ends with the block."""
+
+@contextmanager
+def started_rival(name: str, settings: Settings, checkpoint: Path) -> Iterator[Side]:
+    """Yields the worker of `benchmarks.rivals` for another side, which ends with the block."""
+    url = settings.broker_url.get_secret_value()
+    words = ("-m", "benchmarks.rivals", name, url, str(checkpoint))
+    with program.child(*words, **_QUIET) as process, Hosts.started(name, url, process) as hosts:
+        yield Side(name, process, hosts)
+
+
+@contextmanager
+def started_echo(settings: Settings) -> Iterator[Side]:
+    """Yields the worker of `benchmarks.echo_task`, which ends with the block."""
+    url = settings.broker_url.get_secret_value()
+    words = ("-m", "benchmarks.echo_task", url)
+    with program.child(*words, **_QUIET) as process, Hosts.started(ECHO, url, process) as hosts:
+        yield Side(ECHO, process, hosts)
+
+
+class NamedThreadsWorker(EmbeddedWorker):
+    """A context manager; a `moderation worker` process whose threads have names for the system."""
+
+    def __init__(self, settings: Settings, options: list[str], environment: dict[str, str]) -> None:
+        super().__init__(settings, options, environment)
+        python, dash_m, *words = self._command
+        self._command = [python, dash_m, "benchmarks.thread_names", *words]
+
+
+@contextmanager
+def started_ours(settings: Settings, checkpoint: Path, labels: LabelSet) -> Iterator[Side]:
+    """Yields a `moderation worker`, which ends with the block.
+
+    Args:
+        settings: what it is given of them: broker, database, runtime, views.
+        checkpoint: the model; its folder's folder is for images and the policy.
+        labels: of the policy.
+    """
+    folder = checkpoint.parent
+    environment = {
+        "MODERATION_ALLOWED_ROOTS": str(folder),
+        "MODERATION_RUNTIME": settings.runtime,
+        "MODERATION_VIEWS": str(settings.views),
+        "MODERATION_LOG_LEVEL": "warning",
+    }
+    if settings.database_url:
+        environment["MODERATION_DATABASE_URL"] = settings.database_url.get_secret_value()
+    options = ["--model", str(checkpoint), "--policy", str(labels.save(folder / "policy.yaml"))]
+    with NamedThreadsWorker(settings, options, environment) as worker:
         url = settings.broker_url.get_secret_value()
-        with program.child("-m", "benchmarks.rivals", name, url, str(checkpoint)) as process:
-            yield cls(name, create_rival_app(name, url), process)
-
-    def submit(self, photograph: Path) -> str:
-        """Returns the id of a new task."""
-        queue = f"rival-{self.name}"
-        sent = self.app.send_task(task_name(self.name), args=[str(photograph)], queue=queue)
-        return str(sent.id)
-
-    def collect(self, request_id: str) -> Scores:
-        """Returns what the task returned; raises where it failed or the worker ended."""
-        for pause in collect_pauses(_ANSWER_SECONDS):
-            meta = self.app.backend.get_task_meta(request_id)
-            if meta["status"] == "SUCCESS":
-                return dict(meta["result"])
-            if meta["status"] == "FAILURE":
-                raise RuntimeError(f"{self.name}: {meta['result']}")
-            if self.process.poll() is not None:
-                raise RuntimeError(f"the worker of {self.name} ended with {self.process.poll()}")
-            time.sleep(pause)
-        raise TimeoutError(f"{self.name} did not answer")
-
-
-@dataclass(frozen=True)
-class Ours:
-    """A `moderation worker` that is ready to answer."""
-
-    client: Client
-    labels: LabelSet
-    process: subprocess.Popen[bytes]
-    name: str = "ours"
-
-    @classmethod
-    @contextmanager
-    def started(cls, settings: Settings, checkpoint: Path, labels: LabelSet) -> Iterator[Self]:
-        """Yields our worker, which ends with the block."""
-        folder = checkpoint.parent
-        environment = {
-            "MODERATION_ALLOWED_ROOTS": str(folder),
-            "MODERATION_RUNTIME": settings.runtime,
-            "MODERATION_LOG_LEVEL": "warning",
-        }
-        options = ["--model", str(checkpoint), "--policy", str(labels.save(folder / "policy.yaml"))]
-        with EmbeddedWorker(settings, options, environment) as worker:
-            yield cls(Client(settings), labels, worker.process)
-
-    def submit(self, photograph: Path) -> str:
-        """Returns the id of a new request."""
-        return self.client.submit(photograph, POLICY_ID)
-
-    def collect(self, request_id: str) -> Scores:
-        """Returns the scores of the verdict."""
-        [verdict] = self.client.collect(request_id, timeout_seconds=_ANSWER_SECONDS)
-        scores = (label.score for label in verdict.labels)
-        return dict(zip(PROMPTS, scores, strict=True))
-
-
-Side = Rival | Ours
+        with Hosts.started(OURS, url, worker.process) as hosts:
+            yield Side(OURS, worker.process, hosts)
 
 
 class InProcess:
     """A context manager: our pipeline in this process, without a queue, and its steps alone."""
 
     def __init__(self, settings: Settings, checkpoint: Path, labels: LabelSet) -> None:
-        self._limits = DecodeLimits(settings.max_image_pixels, 1, settings.decode_timeout_seconds)
+        self._limits = DecodeLimits(
+            settings.max_image_pixels,
+            settings.frames,
+            settings.decode_timeout_seconds,
+            views=settings.views,
+        )
         self._decoders = DecoderPool(settings.decoders or usable(), self._limits)
         policy = load_policy(labels.save(checkpoint.parent / "policy.yaml"))
         self.encoder = load_encoder(str(checkpoint), ModelOptions.of(settings))
@@ -162,12 +152,14 @@ class InProcess:
         return len(photographs) / (time.perf_counter() - start)
 
     def encoding(self, photographs: Sequence[Path], images: int) -> dict[int, float]:
-        """Returns images per second of the encoder alone, by batch size."""
+        """Returns images per second of the encoder alone, by the looks in a batch."""
         ways = [self.encoder.preprocessing]
-        squares = [
-            read_sights(p.read_bytes(), ways, max_pixels=self._limits.max_pixels)[0].squares[0]
+        looking, most = self._limits.looking, self._limits.max_pixels
+        looks = [
+            read_sights(p.read_bytes(), ways, looking, max_pixels=most)[0].squares
             for p in photographs[: max(BATCHES)]
         ]
+        squares, looks_each = np.concatenate(looks), sum(map(len, looks)) / len(looks)
         found = {}
         for size in BATCHES:
             batch = np.stack(list(islice(cycle(squares), size)))
@@ -176,7 +168,7 @@ class InProcess:
             rounds = max(1, images // size)
             for _ in range(rounds):
                 self.encoder.image_features(batch)
-            found[size] = rounds * size / (time.perf_counter() - start)
+            found[size] = rounds * size / looks_each / (time.perf_counter() - start)
         return found
 
     def __exit__(self, *_: object) -> None:

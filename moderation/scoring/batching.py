@@ -3,12 +3,16 @@
 One thread encodes. Looks at images gather while it does; when it is free it takes what is waiting,
 up to the batch size, interactive before bulk. So a lone image never waits for company, a full queue
 fills batches by itself, and a picture of a thousand looks holds up nobody.
+
+A forward costs something however small its batch. So where more images are on their way, decoded at
+this moment, the encoder waits for them, but never longer than two milliseconds.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import NamedTuple, Self
@@ -22,6 +26,9 @@ from moderation.messages import ModelStamp
 from moderation.messages.queues import FairQueue, QueueName
 
 Encode = Callable[[Pixels], Float32s]
+
+#: How long a batch waits for images that are being decoded, in seconds.
+_GATHER_SECONDS = 0.002
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +87,7 @@ class Batcher:
         *,
         batch_size: int,
         observe: Callable[[int], None] | None = None,
+        more_to_come: Callable[[], bool] = lambda: False,
     ) -> None:
         """Starts the thread that encodes.
 
@@ -87,10 +95,11 @@ class Batcher:
             encode: pixels of several looks -> a row of features for each.
             batch_size: how many looks go through the encoder together, at most.
             observe: called with the number of looks of each batch, before it runs.
+            more_to_come: whether other images will be here in a moment.
         """
         self._encode = encode
         self._observe = observe
-        self._batch_size = batch_size
+        self._batch_size, self._more_to_come = batch_size, more_to_come
         self._waiting: FairQueue[_WaitingLook] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
@@ -145,6 +154,10 @@ class Batcher:
 
     def _next_batch(self) -> list[_WaitingLook]:
         """Returns at least one waiting look, or nothing once it is closed and empty."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+        if len(self._waiting) < self._batch_size and self._more_to_come():
+            time.sleep(_GATHER_SECONDS)
         batch: list[_WaitingLook] = []
         with self._changed:
             while not batch:

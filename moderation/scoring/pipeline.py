@@ -96,6 +96,7 @@ class Pipeline:
                     encoder.image_features,
                     batch_size=batch_size or best_batch(encoder.stamp),
                     observe=partial(observe, encoder.stamp.id) if observe else None,
+                    more_to_come=lambda: decoders.is_busy,
                 ),
             )
             for reference, encoder in encoders.items()

@@ -17,6 +17,7 @@ from typing import Any
 import redis
 
 from moderation.queue.celery_app import connect
+from moderation.queue.scripts import PRIORITIES, PRIORITY
 from moderation.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -36,7 +37,7 @@ class Bell:
             queues: the lists in Redis.
         """
         self._redis = connect(settings, protocol=3)
-        self._queues = queues
+        self._queues = [*queues, *(f"{q}{PRIORITY}{step}" for q in queues for step in PRIORITIES)]
         self._connection: Any = None
         self._tells = True
         self._hears, self._rings = os.pipe()
@@ -84,10 +85,8 @@ class Bell:
                 self._connection = self._redis.connection_pool.get_connection()
                 if self._tells:
                     self._tells = self._is_told()
-            asked = [("LLEN", queue) for queue in self._queues]
-            self._connection.send_packed_command(self._connection.pack_commands(asked))
-            lengths = [self._connection.read_response() for _ in asked]
-            return any(lengths)
+            self._connection.send_command("EXISTS", *self._queues)
+            return bool(self._connection.read_response())
         except BaseException:
             self._drop()
             raise

@@ -11,7 +11,7 @@ evenhand.quarantined: what `quarantine retry` sends again.
 
 from __future__ import annotations
 
-from moderation.messages import QueueName
+from moderation.messages import QUEUES, QueueName
 
 HAND, DUE, HELD = "evenhand.hand", "evenhand.hand.due", "evenhand.hand.held"
 #: What begins the key of each worker.
@@ -27,7 +27,7 @@ WITHDRAWN = "evenhand.withdrawn."
 SWEPT = "evenhand.swept"
 #: Requests, when they came, and the bytes of all.
 QUARANTINED = ("evenhand.quarantined", "evenhand.quarantined.at", "evenhand.quarantined.bytes")
-#: What hosts of the version before enter: requests, their bytes, in whose hand they are, and when
+#: What hosts of a former version enter: requests, their bytes, in whose hand they are, and when
 #: each was last sent or taken.
 FORMER = (
     "evenhand.accepted",
@@ -36,3 +36,9 @@ FORMER = (
     "evenhand.accepted.at.interactive",
     "evenhand.accepted.at.bulk",
 )
+
+
+def room_keys(queue: QueueName) -> list[str]:
+    """Returns the keys that say whether there is room for a message to a queue."""
+    (other,) = (key for name, key in QUEUES.items() if name != queue)
+    return [QUEUES[queue], BYTES, HAND, *LATER.values(), other]

@@ -15,6 +15,9 @@ from typing import Any
 from moderation.messages import QUEUES, QueueName
 from moderation.queue.envelope import COUNTED, SENT_AT, STRIKES, Envelope
 
+#: How each message begins; its body is base64, so the next quotation mark ends it.
+_BEGINNING = '{"body": "'
+
 
 def pack_message(
     task_name: str,
@@ -97,7 +100,7 @@ def _packed_with(
     if counted:
         properties[COUNTED] = True
     message = {
-        "body": packed_body(request),
+        "body": base64.b64encode(json.dumps([[], {"request": request}, {}]).encode()).decode(),
         "content-type": "application/json",
         "content-encoding": "utf-8",
         "headers": headers,
@@ -106,7 +109,6 @@ def _packed_with(
     return json.dumps(message)
 
 
-def packed_body(request: Any) -> str:
-    """Returns the body of a packed message; the length of it is what the message counts."""
-    body = json.dumps([[], {"request": request}, {}])
-    return base64.b64encode(body.encode()).decode()
+def packed_size(message: str) -> int:
+    """Returns what a packed message counts: the length of its body, as its envelope has it."""
+    return message.index('"', len(_BEGINNING)) - len(_BEGINNING)

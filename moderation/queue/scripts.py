@@ -10,7 +10,13 @@ from __future__ import annotations
 
 from moderation.messages.queues import BULK_TURN
 
-_NOW = """
+#: What kombu has between the name of a queue and a priority, in the name of a list.
+PRIORITY = "\x06\x16"
+#: The priorities that have a list of their own; all others are the queue itself.
+PRIORITIES = (3, 6, 9)
+
+#: The time by the clock of Redis.
+NOW = """
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 """
@@ -18,7 +24,7 @@ local now = time[1] + time[2] / 1e6
 #: When a message was sent, as it says itself: Unix seconds as text, nil if it does not say. The
 #: body is base64, so no text in it can be mistaken for that, and it is not parsed. Ours have the
 #: rest at their end.
-_SENT_AT = """
+SENT_AT = """
 local function sent_at(message)
   local text = string.sub(message, -2000)
   local place = string.find(text, '"sent_at"', 1, true)
@@ -32,14 +38,15 @@ local function sent_at(message)
 end
 """
 
-#: Moves what is due from `later` to the head of its queue; then what there is room for from the
-#: queues to the hand, interactive first, with bulk's turn. What an earlier call took under the same
-#: number, so that its reply was lost, is found again. Returns the next number, for how many places
-#: bulk has waited, and tag and message of each. Keys: hand, due, later and queue of interactive, of
-#: bulk. Arguments: worker, number, room, most bytes, seconds until it is due, for how many places
-#: bulk has waited, whether interactive and bulk are served.
+#: Moves what is due from `later` to the head of its queue, and what a host of Celery's gave a
+#: priority to its end; then what there is room for from the queues to the hand, interactive first,
+#: with bulk's turn. What an earlier call took from the same number on, whose reply was lost, is
+#: found again. Returns the next number, for how many places bulk has waited, and tag and message of
+#: each. Keys: hand, due, later and queue of interactive, of bulk. Arguments: worker, number, room,
+#: most bytes, seconds until it is due, for how many places bulk has waited, whether interactive and
+#: bulk are served.
 TAKE = f"""
-{_NOW}
+{NOW}
 local number, room, most = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 local deadline, passed = now + tonumber(ARGV[5]), tonumber(ARGV[6])
 local taken, count, bytes = {{0, 0}}, 0, 0
@@ -74,6 +81,13 @@ for index, later in ipairs({{KEYS[3], KEYS[5]}}) do
     redis.call('ZREM', later, due)
     left[index] = redis.call('RPUSH', queues[index], due)
   end
+  for _, priority in ipairs({{{", ".join(map(str, PRIORITIES))}}}) do
+    for _ = 1, 100 do
+      local message = redis.call('RPOP', queues[index] .. '{PRIORITY}' .. priority)
+      if not message then break end
+      left[index] = redis.call('LPUSH', queues[index], message)
+    end
+  end
   if count > 0 or ARGV[6 + index] == '0' then left[index] = 0 end
 end
 
@@ -102,30 +116,33 @@ local function queue_of(tag, interactive, bulk)
 end
 """
 
-#: Strikes a request off among those that hosts of the version before entered. Keys from the ninth:
-#: accepted, their bytes, in hand, their times in each queue.
-_STRIKE_OFF_FORMER = """
-local function strike_off_former(id)
-  local size = redis.call('HSTRLEN', KEYS[9], id)
-  redis.call('HDEL', KEYS[9], id)
-  if size > 0 and redis.call('DECRBY', KEYS[10], size) <= 0 then redis.call('DEL', KEYS[10]) end
-  for index = 12, 13 do redis.call('ZREM', KEYS[index], id) end
-  redis.call('HDEL', KEYS[11], id)
+#: Strikes a request off among those that hosts of a former version entered; returns whether it was
+#: there. The place of the first of the former keys is given.
+STRIKE_OFF_FORMER = """
+local function strike_off_former(id, first)
+  local size = redis.call('HSTRLEN', KEYS[first], id)
+  for index = first + 3, first + 4 do redis.call('ZREM', KEYS[index], id) end
+  redis.call('HDEL', KEYS[first], id)
+  redis.call('HDEL', KEYS[first + 2], id)
+  if size > 0 and redis.call('DECRBY', KEYS[first + 1], size) <= 0 then
+    redis.call('DEL', KEYS[first + 1])
+  end
+  return size > 0
 end
 """
 
 #: Strikes off what is answered, and writes the results. Keys: hand, due, held, bytes, later and
-#: queue of interactive, of bulk, and those of the version before. Arguments: how long a result is
+#: queue of interactive, of bulk, and those of a former version. Arguments: how long a result is
 #: kept (s), what begins its key; then of each tag, size, result's key and value, empty if none.
 SETTLE = f"""
-{_STRIKE_OFF_FORMER}
+{STRIKE_OFF_FORMER}
 local freed, former = 0, redis.call('EXISTS', KEYS[9]) == 1
 for index = 3, #ARGV, 4 do
   local tag, size, key = ARGV[index], ARGV[index + 1], ARGV[index + 2]
   redis.call('SREM', KEYS[3], tag)
   redis.call('ZREM', KEYS[2], tag)
   if redis.call('HDEL', KEYS[1], tag) == 1 then freed = freed + tonumber(size) end
-  if former and key ~= '' then strike_off_former(string.sub(key, string.len(ARGV[2]) + 1)) end
+  if former and key ~= '' then strike_off_former(string.sub(key, string.len(ARGV[2]) + 1), 9) end
 end
 if freed > 0 then
   local left = redis.pcall('DECRBY', KEYS[4], freed)
@@ -164,7 +181,7 @@ end
 #: Replaces what is in hand by a message that comes later. Keys: hand, due, held, later. Arguments:
 #: tag, message, seconds.
 POSTPONE = f"""
-{_NOW}
+{NOW}
 redis.call('ZCARD', KEYS[4])
 redis.call('SREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -184,7 +201,7 @@ end
 #: Notes what is in hand as begun now; 0 if it is not in hand any more. Keys: hand, due, held.
 #: Arguments: tag, seconds until it is due.
 BEGIN = f"""
-{_NOW}
+{NOW}
 redis.call('SREM', KEYS[3], ARGV[1])
 if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('ZREM', KEYS[2], ARGV[1])
@@ -212,7 +229,7 @@ end
 #: looked. Keys: hand, due, held, swept. Arguments: milliseconds for which nobody else need look,
 #: what begins the keys of workers, most that are returned.
 LEFT_BEHIND = f"""
-{_NOW}
+{NOW}
 {_LEFT}
 if redis.call('EXISTS', KEYS[4]) == 1 then return {{}} end
 redis.call('DEL', KEYS[4])
@@ -235,7 +252,7 @@ return found
 #: Puts back what a worker left, if that still holds, as the message that is given, or as it was if
 #: that is empty: 1 if it did. Keys: hand, due, held, both queues, worker. Arguments: tag, message.
 RETURN = f"""
-{_NOW}
+{NOW}
 {_LEFT}
 {_QUEUE_OF}
 local message = redis.call('HGET', KEYS[1], ARGV[1])
@@ -248,4 +265,20 @@ if ARGV[2] ~= '' then message = ARGV[2] end
 redis.call('RPUSH', queue_of(ARGV[1], KEYS[4], KEYS[5]), message)
 redis.call('HDEL', KEYS[1], ARGV[1])
 return 1
+"""
+
+#: Returns the time (seconds and microseconds), how many are in hand or come later, and for each
+#: queue how many wait and when the next one was sent. Keys: hand, later of both, queues.
+LOOK = f"""
+{SENT_AT}
+local now = redis.call('TIME')
+local in_hand = redis.call('HLEN', KEYS[1]) + redis.call('ZCARD', KEYS[2])
+  + redis.call('ZCARD', KEYS[3])
+local found = {{now[1], now[2], in_hand}}
+for index = 4, #KEYS do
+  local head = redis.call('LINDEX', KEYS[index], -1)
+  table.insert(found, redis.call('LLEN', KEYS[index]))
+  table.insert(found, head and sent_at(head) or false)
+end
+return found
 """

@@ -1,11 +1,7 @@
-"""Into quarantine and out of it: why a request goes there, poison, and the release of a request."""
+"""Into quarantine: why a request goes there, and messages that no worker may act on."""
 
 from __future__ import annotations
 
-from celery import Celery
-
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.quarantine import QuarantinedRequest
 from moderation.decision_log.records import Reason
 from moderation.errors import (
     DecodingFailed,
@@ -17,9 +13,6 @@ from moderation.errors import (
     TransientError,
     WorkerError,
 )
-from moderation.queue.celery_app import broker_errors
-from moderation.queue.kept_requests import KeptRequests
-from moderation.settings import Settings
 
 #: In this order: the first that fits is the reason.
 _REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
@@ -57,37 +50,3 @@ def deaths_of_workers(deaths: int) -> WorkerError:
         "worker",
         "See what ended them, then use `moderation quarantine retry`",
     )
-
-
-def release_quarantined(
-    entry: QuarantinedRequest,
-    decisions: DecisionLog,
-    kept: KeptRequests,
-    app: Celery,
-    settings: Settings,
-) -> None:
-    """Sends a request in quarantine again under its id, and opens its place in the log.
-
-    Raises:
-        RequestError: it is not in quarantine any more, or Redis does not hold it any more.
-        QueueFull: too many requests wait. BrokerUnavailable: Redis does not answer, or is full; the
-        request stays in quarantine then.
-    """
-    if entry.state != "open":
-        raise RequestError(f"it was {entry.state} already", entry.id, "Look at `quarantine list`")
-    with broker_errors(settings):
-        request = kept.kept(entry.request_id)
-    if request is None:
-        raise RequestError(
-            "its request is not kept in Redis any more",
-            entry.id,
-            "Submit it again; MODERATION_QUARANTINE_BYTES says how much is kept",
-        )
-
-    def release() -> None:
-        # Otherwise a host that looks again gets the old error.
-        app.backend.delete(app.backend.get_key_for_task(entry.request_id))
-        decisions.release(entry.id)
-
-    with broker_errors(settings):
-        kept.send_again(entry.request_id, request, settings, release=release)

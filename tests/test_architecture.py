@@ -85,10 +85,11 @@ ORDER = {
         pipeline_loading
     """,
     "moderation.decision_log": """
-        records | tables | location | group_commit | sqlite | postgresql
+        records | tables | location | sqlite | postgresql
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
         answers | export | replay
+        batch
         log
     """,
     "moderation.decision_log.migrations": "env | versions",

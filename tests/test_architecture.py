@@ -61,9 +61,11 @@ ORDER = {
     """,
     "moderation.images.decode": "child\n process\n pool",
     "moderation.queue": """
-        celery_app | scripts | packed_message | pooled_transport
-        registry | depth | envelope | former_keys
-        acceptance | guarded_transport | recovery
+        celery_app | keys | scripts
+        bell | depth | envelope | submission_scripts
+        control_transport | packed_message
+        acceptance | former_keys | hand
+        kept_requests
     """,
     "moderation.encoders": """
         cores | options | encoder | hub
@@ -91,7 +93,7 @@ ORDER = {
     "moderation.decision_log.migrations.versions": "first_tables",
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
-        periodic_threads | outage_filter | outages | log_lines | quarantine | arrival
+        periodic_threads | outage_filter | outages | log_lines | quarantine | arrival | release
         metrics
         answering | callbacks | metrics_server | celery_worker
         tasks

@@ -35,7 +35,6 @@ from moderation.messages import (
 )
 from moderation.queue.acceptance import accept_request
 from moderation.queue.celery_app import broker_errors, connect, create_app
-from moderation.queue.registry import Registry
 from moderation.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Client:
     def __init__(self, settings: Settings | None = None) -> None:
         self.settings = settings or load_settings()
         self._app = create_app(self.settings)
-        self._registry = Registry(connect(self.settings))
+        self._redis = connect(self.settings)
 
     def submit(
         self,
@@ -79,7 +78,7 @@ class Client:
             raise RequestError(
                 f"no queue is called {queue!r}", "queue", f"Use {' or '.join(QUEUES)}"
             )
-        accept_request(request, queue, self._registry, self._app, self.settings)
+        accept_request(request, queue, self._redis, self._app, self.settings)
         log.info("submitted", extra={"request_id": request.request_id, "queue": queue})
         return request.request_id
 

@@ -18,7 +18,7 @@ from moderation.settings import Settings, load_settings
 if TYPE_CHECKING:
     from moderation.decision_log.log import DecisionLog
     from moderation.decision_log.quarantine import QuarantinedRequest
-    from moderation.queue.registry import Registry
+    from moderation.queue.kept_requests import KeptRequests
 
 app = command_group("Look after requests that got no verdict: see why, and send them again.")
 
@@ -74,8 +74,8 @@ def show(name: IdArgument) -> None:
     settings = load_settings()
     with open_log(settings, make=False) as decisions:
         entry = _quarantined_entry(decisions, name)
-    with _quarantine_registry(settings) as registry:
-        stored = registry.quarantined(entry.request_id)
+    with _kept_requests(settings) as requests:
+        stored = requests.kept(entry.request_id)
     print_json({**entry._asdict(), "state": entry.state, "can_be_retried": stored is not None})
 
 
@@ -92,15 +92,15 @@ def retry(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpt
     """
     from moderation.decision_log.log import open_log
     from moderation.queue.celery_app import create_app
-    from moderation.worker.quarantine import release_quarantined
+    from moderation.worker.release import release_quarantined
 
     settings = load_settings()
     celery = create_app(settings)
-    with open_log(settings, make=False) as decisions, _quarantine_registry(settings) as registry:
+    with open_log(settings, make=False) as decisions, _kept_requests(settings) as requests:
         entries = _chosen_quarantined(decisions, names, all, reason)
         _act_on_quarantined(
             entries,
-            lambda entry: release_quarantined(entry, decisions, registry, celery, settings),
+            lambda entry: release_quarantined(entry, decisions, requests, celery, settings),
             "sent again",
         )
 
@@ -115,11 +115,11 @@ def drop(names: IdsArgument = None, all: EveryOption = False, reason: ReasonOpti
     from moderation.decision_log.log import open_log
 
     settings = load_settings()
-    with open_log(settings, make=False) as decisions, _quarantine_registry(settings) as registry:
+    with open_log(settings, make=False) as decisions, _kept_requests(settings) as requests:
 
         def give_up(entry: QuarantinedRequest) -> None:
             decisions.drop(entry.id)
-            registry.forget(entry.request_id)
+            requests.forget(entry.request_id)
 
         _act_on_quarantined(_chosen_quarantined(decisions, names, all, reason), give_up, "dropped")
 
@@ -170,14 +170,14 @@ def _quarantined_entry(decisions: DecisionLog, name: str) -> QuarantinedRequest:
 
 
 @contextmanager
-def _quarantine_registry(settings: Settings) -> Iterator[Registry]:
-    """Yields the registry of accepted requests to a command on quarantine.
+def _kept_requests(settings: Settings) -> Iterator[KeptRequests]:
+    """Yields the requests in quarantine that Redis keeps.
 
     Raises:
         BrokerUnavailable, SettingsError: Redis does not answer, or refuses the password.
     """
     from moderation.queue.celery_app import broker_errors, connect
-    from moderation.queue.registry import Registry
+    from moderation.queue.kept_requests import KeptRequests
 
     with broker_errors(settings), connect(settings) as connection:
-        yield Registry(connection)
+        yield KeptRequests(connection)

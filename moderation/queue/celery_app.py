@@ -1,4 +1,4 @@
-"""The Celery app that host and worker share: queues, serialisers, retry rules. No torch.
+"""The Celery app that host and worker share: queues, serialisers, results. No torch.
 
 The settings avoid known traps of Celery on Redis; docs/architecture.md names each with its source.
 """
@@ -21,11 +21,6 @@ from pydantic import SecretStr
 from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.messages import QUEUES
 from moderation.settings import Settings
-
-#: Where kombu notes what workers have taken from both queues. Its own names are shared by every
-#: Celery app of the database, and each app puts back or deletes what it finds there.
-UNACKED, UNACKED_INDEX = "evenhand.unacked", "evenhand.unacked.index"
-_UNACKED_MUTEX = "evenhand.unacked.mutex"
 
 #: The name of the channel of commands to workers, so that those to other apps do not reach ours.
 CONTROL = "evenhand"
@@ -54,9 +49,8 @@ def create_app(settings: Settings) -> Celery:
     app = Celery("moderation", set_as_current=False)
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
-        # By name, so that kombu's Redis is imported only when somebody connects. A worker replaces
-        # it by `guarded_transport`.
-        broker_transport="moderation.queue.pooled_transport:PooledTransport",
+        # By name, so that kombu's Redis is imported only when somebody connects.
+        broker_transport="moderation.queue.control_transport:ControlTransport",
         broker_use_ssl=_broker_tls(settings, settings.broker_url) or None,
         result_backend=result_backend(settings, PolledRedisBackend),
         redis_backend_use_ssl=_broker_tls(settings, settings.result_backend_url) or None,
@@ -68,34 +62,18 @@ def create_app(settings: Settings) -> Celery:
         task_queues=[Queue(name) for name in QUEUES.values()],
         task_default_queue=QUEUES["interactive"],
         task_create_missing_queues=False,
-        # A request is taken off the queue when it is answered, not when it is read.
-        task_acks_late=True,
-        task_track_started=False,
         result_expires=settings.result_expires_seconds,
-        # Requests wait in Redis, where another worker can take them, not in this one's memory.
-        worker_disable_prefetch=True,
-        worker_prefetch_multiplier=1,
         worker_send_task_events=False,
         control_exchange=CONTROL,
         worker_hijack_root_logger=True,
         broker_connection_retry_on_startup=True,
         broker_connection_timeout=_CONNECT_SECONDS,
         broker_transport_options={
-            "visibility_timeout": settings.visibility_timeout_seconds,
-            "unacked_key": UNACKED,
-            "unacked_index_key": UNACKED_INDEX,
-            "unacked_mutex_key": _UNACKED_MUTEX,
             "socket_connect_timeout": _CONNECT_SECONDS,
             "socket_timeout": _ANSWER_SECONDS,
         },
         redis_socket_connect_timeout=_CONNECT_SECONDS,
         redis_socket_timeout=_ANSWER_SECONDS,
-        task_publish_retry_policy={
-            "max_retries": 2,
-            "interval_start": 0,
-            "interval_step": 0.2,
-            "interval_max": 0.5,
-        },
     )
     return app
 
@@ -155,20 +133,32 @@ def node_name(name: str) -> str:
     return f"{name}@{socket.gethostname()}"
 
 
-def connect(settings: Settings) -> redis.Redis:
+def connect(settings: Settings, **options: Any) -> redis.Redis:
     """Returns a connection to the Redis that is the broker of the Celery app."""
-    url = settings.broker_url.get_secret_value()
+    return _connect_to(settings, settings.broker_url, "MODERATION_BROKER_URL", options)
+
+
+def connect_results(settings: Settings) -> redis.Redis | None:
+    """Returns a connection to the Redis of the results; None if the Celery app has one for both."""
+    url = settings.result_url
+    if url is None or url == settings.broker_url:
+        return None
+    return _connect_to(settings, url, "MODERATION_RESULT_URL", {})
+
+
+def _connect_to(
+    settings: Settings, url: SecretStr, name: str, options: dict[str, Any]
+) -> redis.Redis:
     try:
         return redis.Redis.from_url(
-            url,
+            url.get_secret_value(),
             socket_connect_timeout=_CONNECT_SECONDS,
             socket_timeout=_ANSWER_SECONDS,
-            **_broker_tls(settings, settings.broker_url),
+            **_broker_tls(settings, url),
+            **options,
         )
     except ValueError as error:
-        raise SettingsError(
-            str(error), "MODERATION_BROKER_URL", "Write redis://host:6379/0"
-        ) from error
+        raise SettingsError(str(error), name, "Write redis://host:6379/0") from error
 
 
 def ping(settings: Settings) -> None:

@@ -11,7 +11,8 @@ import redis
 
 from moderation.messages import QUEUES
 from moderation.queue import scripts
-from moderation.queue.celery_app import UNACKED, broker_errors, connect
+from moderation.queue.celery_app import broker_errors, connect
+from moderation.queue.keys import HAND, LATER
 from moderation.settings import Settings
 
 
@@ -32,7 +33,10 @@ class QueueState(NamedTuple):
 
 
 class BrokerState(NamedTuple):
-    """What waits in each queue, and how many requests workers have taken and not yet answered."""
+    """What waits in each queue, and how many workers have taken and not answered.
+
+    Those that are to be tried again later count as taken.
+    """
 
     queues: tuple[QueueState, ...]
     in_hand: int
@@ -61,7 +65,7 @@ def read_queue_depths(settings: Settings) -> BrokerState:
 def look_at_depths(connection: redis.Redis) -> BrokerState:
     """Returns what `read_queue_depths` does, over a connection that is open already."""
     ask = connection.register_script(scripts.LOOK)
-    found: Any = ask([UNACKED, *QUEUES.values()])
+    found: Any = ask([HAND, *LATER.values(), *QUEUES.values()])
     seconds, microseconds, in_hand, *each = found
     now = int(seconds) + int(microseconds) / 1e6
     states = (

@@ -1,22 +1,31 @@
-"""What lies in a queue, as raw bytes -> a message that Celery may see, made of known parts alone.
+"""What lies in a queue, as raw bytes -> what one message asks for, made of known parts alone.
 
 Anybody who can write to Redis can write a message, so nothing is handed on as it came: only the
-headers that a request needs stay, and a message that would make a worker do anything but answer one
-request is refused.
+headers that a request needs are read, and a message that would make a worker do anything but answer
+one request is refused.
 """
 
 from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import uuid
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
-from moderation.messages import EMBED_TASK_NAME, QUEUES, REQUEST_ID, TASK_NAME
+from moderation.messages import EMBED_TASK_NAME, REQUEST_ID, TASK_NAME
 from moderation.queue.celery_app import CONTROL
-from moderation.queue.packed_message import SENT_AT
+
+#: The header with the Unix time at which a request was sent. It stays when a request is put back,
+#: so that the age of a message is how long somebody has waited.
+SENT_AT = "sent_at"
+#: The header with the strikes of workers that did not come back from a request.
+STRIKES = "strikes"
+#: The property of a message whose body its host has counted among the bytes that were submitted.
+COUNTED = "counted"
 
 #: The only remote command that a worker obeys: it asks whether the worker lives.
 _COMMAND = "ping"
@@ -25,10 +34,11 @@ _LARGEST_COMMAND = 65_536
 
 _TASKS = (TASK_NAME, EMBED_TASK_NAME)
 
-#: How far ahead a retry may lie. Ours wait 30 s at most. A longer wait is cut to that, since the
-#: sender's clock may be wrong, and what waits is held in memory.
+#: How far ahead a request may begin. Our retries wait 30 s at most. A longer wait is cut to that,
+#: since the sender's clock may be wrong.
 _LONGEST_WAIT = timedelta(seconds=30)
-_MOST_RETRIES = 1_000
+#: Tries and strikes that a message can have.
+_MOST_TIMES = MOST_STRIKES = 1_000
 
 #: No Unix time is beyond this; a larger float may not even be finite.
 _LATEST = 1e12
@@ -56,10 +66,30 @@ class UnreadableMessage(ValueError):
         self.task_id = task_id
 
 
-class Envelope(dict[str, Any]):
-    """A message as kombu keeps it, with the arguments of its task beside it, parsed once."""
+@dataclass(frozen=True)
+class Envelope:
+    """What one message asks for, parsed once.
 
-    arguments: tuple[list[Any], dict[str, Any], dict[str, Any]]
+    Attributes:
+        task: `TASK_NAME` or `EMBED_TASK_NAME`.
+        id: of the task.
+        request: any plain JSON value.
+        retries: how often it was tried.
+        strikes: 3 for each worker that died with it, 1 for each that lived and did not come back
+            from it in time.
+        eta: when to begin, in Unix seconds, 30 s ahead at most; None: at once.
+        sent_at: when it was sent first, in Unix seconds; None: unknown.
+        size: what it counts among the bytes that were submitted; 0 where its host counted nothing.
+    """
+
+    task: str
+    id: str
+    request: Any = field(repr=False)
+    retries: int = 0
+    strikes: int = 0
+    eta: float | None = None
+    sent_at: float | None = None
+    size: int = 0
 
 
 def largest_message(max_image_bytes: int) -> int:
@@ -68,12 +98,11 @@ def largest_message(max_image_bytes: int) -> int:
     return max_image_bytes * times // over + _BESIDE_IMAGE_BYTES
 
 
-def read_envelope(raw: bytes, queue: str, *, largest: int) -> Envelope:
-    """Returns the envelope in `raw`, rebuilt from what a request needs.
+def read_envelope(raw: bytes, *, largest: int) -> Envelope:
+    """Returns the envelope in `raw`, with what a request needs and nothing else.
 
     Args:
         raw: as it lay in Redis.
-        queue: where it lay, whatever it says itself.
         largest: how many bytes it may have.
 
     Raises:
@@ -85,12 +114,13 @@ def read_envelope(raw: bytes, queue: str, *, largest: int) -> Envelope:
     headers = _envelope_object(message.get("headers"), "it has no headers")
     task_id = _envelope_id(headers)
     try:
-        return _rebuilt_envelope(message, headers, queue)
+        return _known_envelope(message, headers)
     except UnreadableMessage as error:
         raise UnreadableMessage(error.why, task_id) from error
 
 
-def _rebuilt_envelope(message: dict[str, Any], headers: dict[str, Any], queue: str) -> Envelope:
+def _known_envelope(message: dict[str, Any], headers: dict[str, Any]) -> Envelope:
+    """Returns what a request needs of the headers: Celery would act on dozens of others."""
     if "task" not in headers:
         _refuse_envelope("it names no task")
     if headers["task"] not in _TASKS:
@@ -98,50 +128,30 @@ def _rebuilt_envelope(message: dict[str, Any], headers: dict[str, Any], queue: s
     if (task_id := _envelope_id(headers)) is None:
         _refuse_envelope("it has no id")
     properties = _envelope_object(message.get("properties"), "it has no properties")
-    redelivered = headers.get("redelivered") is True
-    envelope = Envelope(
-        body=message.get("body"),
-        headers=_envelope_headers(headers, task_id, redelivered),
-        properties={
-            "correlation_id": task_id,
-            "delivery_mode": 2,
-            # A tag that is used twice would remove another message from what is in hand.
-            "delivery_tag": str(uuid.uuid4()),
-            "delivery_info": {"exchange": "", "routing_key": queue, "redelivered": redelivered},
-            "priority": 0,
-            "body_encoding": "base64",
-        },
-    )
-    envelope["content-type"], envelope["content-encoding"] = _JSON, "utf-8"
-    envelope.arguments = _envelope_arguments(message, headers, properties)
-    return envelope
-
-
-def _envelope_headers(headers: dict[str, Any], task_id: str, redelivered: bool) -> dict[str, Any]:
-    """Returns the headers that a request needs, and no others: Celery acts on dozens."""
-    retries = headers.get("retries") or 0
-    if not isinstance(retries, int) or not 0 <= retries <= _MOST_RETRIES:
-        _refuse_envelope("its number of retries is impossible")
-    kept = {
-        "lang": "py",
-        "task": headers["task"],
-        "id": task_id,
-        "root_id": task_id,
-        "retries": retries,
-        "eta": _envelope_eta(headers.get("eta")),
-        "redelivered": redelivered,
-        # Celery logs these; without them it logs the arguments themselves.
-        "argsrepr": "()",
-        "kwargsrepr": f"request {task_id}",
-    }
     sent_at = headers.get(SENT_AT)
-    if isinstance(sent_at, int | float) and abs(sent_at) < _LATEST:
-        kept[SENT_AT] = sent_at
-    return kept
+    if not isinstance(sent_at, int | float) or abs(sent_at) >= _LATEST:
+        sent_at = None
+    return Envelope(
+        task=headers["task"],
+        id=task_id,
+        request=_envelope_request(message, headers, properties),
+        retries=_envelope_count(headers.get("retries"), "retries"),
+        strikes=_envelope_count(headers.get(STRIKES), "strikes"),
+        eta=_envelope_eta(headers.get("eta")),
+        sent_at=sent_at,
+        size=len(message["body"]) if properties.get(COUNTED) is True else 0,
+    )
 
 
-def _envelope_eta(text: Any) -> str | None:
-    """Returns when to begin, in ISO; None for at once."""
+def _envelope_count(value: Any, what: str) -> int:
+    count = value or 0
+    if not isinstance(count, int) or not 0 <= count <= _MOST_TIMES:
+        _refuse_envelope(f"its number of {what} is impossible")
+    return int(count)
+
+
+def _envelope_eta(text: Any) -> float | None:
+    """Returns when to begin, in Unix seconds; None for at once."""
     if text is None:
         return None
     try:
@@ -150,13 +160,13 @@ def _envelope_eta(text: Any) -> str | None:
     except (TypeError, ValueError, OverflowError):
         _refuse_envelope("its time to begin cannot be read")
     now = datetime.now(UTC)
-    return min(given, now + _LONGEST_WAIT).isoformat() if given > now else None
+    return min(given, now + _LONGEST_WAIT).timestamp() if given > now else None
 
 
-def _envelope_arguments(
+def _envelope_request(
     message: dict[str, Any], headers: dict[str, Any], properties: dict[str, Any]
-) -> tuple[list[Any], dict[str, Any], dict[str, Any]]:
-    """Returns the task's arguments; the third part, which says what is to follow, must be empty."""
+) -> Any:
+    """Returns the task's one argument; the third part, which says what follows, must be empty."""
     if headers.get("compression"):
         _refuse_envelope("it is compressed")
     if message.get("content-type") != _JSON:
@@ -175,14 +185,21 @@ def _envelope_arguments(
         args, kwargs = [], {"request": args[0]}
     if args != [] or not isinstance(kwargs, dict) or set(kwargs) != {"request"}:
         _refuse_envelope("it holds no request")
-    return args, kwargs, {}
+    return kwargs["request"]
 
 
 def _envelope_json(text: bytes) -> Any:
     try:
-        return json.loads(text, parse_constant=_refuse_envelope)
+        return json.loads(text, parse_constant=_refuse_envelope, parse_float=_finite_float)
     except (ValueError, RecursionError):  # also bytes that are not UTF-8 and endless numbers
         _refuse_envelope("it is not JSON")
+
+
+def _finite_float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):  # it could not be written again
+        raise ValueError("a number that is too large")
+    return number
 
 
 def _envelope_body(body: Any) -> bytes:
@@ -262,25 +279,3 @@ def read_command(raw: bytes) -> str | None:
 
 def _is_envelope_name(value: Any) -> bool:
     return isinstance(value, str) and REQUEST_ID.fullmatch(value) is not None
-
-
-def read_note(note: bytes) -> tuple[str, str]:
-    """Returns the queue and the text of an envelope that a worker had noted as taken.
-
-    Raises:
-        UnreadableMessage: it is not as a worker notes it, or of another queue.
-    """
-    parts = _envelope_json(note)
-    if not isinstance(parts, list) or len(parts) != 3:
-        _refuse_envelope("it is not as workers note what they take")
-    message, _, queue = parts
-    if queue not in QUEUES.values():
-        _refuse_envelope("its queue is not ours")
-    if isinstance(message, dict) and isinstance(message.get("headers"), dict):
-        message["headers"]["redelivered"] = True
-    return queue, message if isinstance(message, str) else json.dumps(message)
-
-
-def pack_note(raw: bytes, queue: str) -> str:
-    """Returns the note of an envelope that is not JSON; `read_note` gives it back."""
-    return json.dumps([raw.decode("utf-8", "surrogateescape"), "", queue])

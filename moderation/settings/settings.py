@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     max_queue_bytes: int = Field(
         500_000_000,
         ge=1,
-        description="Requests that are accepted and not answered yet, at most, in bytes; then "
-        "`submit` raises QueueFull. Redis holds each twice.",
+        description="Requests that are submitted and not answered yet, at most, in bytes; then "
+        "`submit` raises QueueFull.",
     )
     result_expires_seconds: int = Field(
         3600, ge=1, description="How long a verdict can be collected."

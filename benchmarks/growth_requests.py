@@ -1,7 +1,7 @@
 """What a request costs as labels, policies and the queue grow.
 
 For labels and policies this is the code that a worker runs, without the model; for the queue it is
-a real Redis with Celery's own transport.
+a real Redis, and what hosts and workers do with it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from typing import Any
 
 import redis
 import yaml
-from celery import Celery
-from kombu import Consumer, Message
 
 from benchmarks.growth_points import Point, typical_seconds
 from benchmarks.random_encoder import RandomEncoder, random_features
@@ -31,14 +29,16 @@ from moderation.images.decode.pool import DecoderPool
 from moderation.images.looks import Look, Seen
 from moderation.messages import QUEUES, ModerationResponse, Verdict
 from moderation.policy import parse_policy
-from moderation.queue.celery_app import connect, create_app
+from moderation.queue.celery_app import connect
 from moderation.queue.depth import look_at_depths
+from moderation.queue.envelope import largest_message, read_envelope
+from moderation.queue.hand import Hand, Settled
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions
 from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.timer import Timer
 from moderation.scoring.verdict import decide, deciding_look, make_verdict
-from moderation.settings import load_settings
+from moderation.settings import Settings, load_settings
 
 LABELS_OF_A_POLICY = 20
 #: One label in this many acts; the others compete.
@@ -143,9 +143,9 @@ def queue(sizes: Iterable[int], runs: int) -> Generator[Point, None, None]:
         settings = load_settings(
             broker_url=server.url, max_queue_length=10**6, max_queue_bytes=10**10
         )
-        client, app = Client(settings), create_app(settings)
-        with connect(settings) as connection, _RequestTaker(app) as taker:
-            client.submit(PATH, QUEUED_POLICIES)  # opens connections, declares the queues
+        client = Client(settings)
+        with connect(settings) as connection, _RequestTaker(connection, settings) as taker:
+            client.submit(PATH, QUEUED_POLICIES)  # opens connections
             request = connection.lindex(QUEUES["interactive"], -1)
             taker.take()
             empty = _redis_bytes(connection)
@@ -168,7 +168,7 @@ def _queue_times(
         taken = time.perf_counter()
         look_at_depths(connection)
         took["submit"].append(submitted - start)
-        took["take and acknowledge"].append(taken - submitted)
+        took["take and strike off"].append(taken - submitted)
         took["read depth and age"].append(time.perf_counter() - taken)
     assert connection.llen(QUEUES["interactive"]) == n
     for name, seconds in took.items():
@@ -176,32 +176,23 @@ def _queue_times(
 
 
 class _RequestTaker:
-    """Takes requests off as a Celery worker does: one at a time, acknowledged once it is done."""
+    """Takes requests off as a worker does, and strikes them off; one at a time, without answers."""
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
-        self._connection = app.connection_for_read()
-        self._taken = 0
+    def __init__(self, connection: redis.Redis, settings: Settings) -> None:
+        self._hand = Hand(connection, settings, worker="growth", queues=[*QUEUES])
+        self._largest = largest_message(settings.max_image_bytes)
 
     def __enter__(self) -> _RequestTaker:
-        channel = self._connection.channel()
-        channel.basic_qos(0, 1, False)  # as with worker_prefetch_multiplier=1
-        queues = self._app.conf.task_queues
-        Consumer(channel, queues, callbacks=[self._done], accept=["json"]).consume()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._connection.release()
-
-    def _done(self, _: Any, message: Message) -> None:
-        message.ack()
-        self._taken += 1
+        self._hand.close()
 
     def take(self) -> None:
-        """Takes the oldest request off and acknowledges it."""
-        before = self._taken
-        while self._taken == before:
-            self._connection.drain_events(timeout=10)
+        """Takes the oldest request off and strikes it off."""
+        [(tag, _, raw)] = self._hand.take(1, self._largest)
+        size = read_envelope(raw, largest=self._largest).size
+        self._hand.settle([Settled(tag, size, None)], expires_seconds=1)
 
 
 def _fill_queue(connection: redis.Redis, request: bytes, n: int) -> None:

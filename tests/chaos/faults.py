@@ -10,26 +10,21 @@ import random
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import cycle
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import psutil
 import redis
 
 from moderation.messages import QUEUES, TASK_NAME
-from moderation.queue.celery_app import UNACKED
 from moderation.queue.packed_message import pack_message
 from tests.chaos.images import HOSTILE
-from tests.chaos.load import HostLoad
-from tests.chaos.servers import Crew, LogDatabase, RedisWithFile
+from tests.chaos.kills import kill_after_taking, kill_before_answer, kill_oldest
+from tests.chaos.target import Target, held_messages
 
-#: How many requests go at once before a fault, so that it meets some in hand.
-BURST = 8
-#: How long to wait until something is in hand, in seconds.
-_PATIENCE = 3.0
+#: How many requests go at once before a fault, so that it meets a batch in hand.
+BURST = 16
 _COPIES = 3
 
 
@@ -51,30 +46,6 @@ class Fault(NamedTuple):
     waiting: int
 
 
-@dataclass
-class Target:
-    """What faults are done to."""
-
-    server: RedisWithFile
-    database: LogDatabase
-    crew: Crew
-    load: HostLoad
-    connection: redis.Redis
-    random: random.Random
-    #: Raw garbage that was put into queues and that nobody submitted, by kind.
-    poison_messages: Counter[str] = field(default_factory=Counter)
-    redis_kills: Iterator[bool] = field(default_factory=lambda: cycle((True, False)))
-    #: Messages that were seen before; they go into a queue again when they have been answered.
-    seen: list[tuple[str, bytes]] = field(default_factory=list)
-
-    def depth(self) -> tuple[int, int]:
-        """Returns how many requests are in hand, and how many wait."""
-        with suppress(redis.RedisError):
-            waiting = [self.connection.llen(name) for name in QUEUES.values()]
-            return int(self.connection.hlen(UNACKED)), sum(map(int, waiting))
-        return 0, 0
-
-
 def schedule(each: int, spacing: float, chooser: random.Random) -> list[tuple[float, str]]:
     """Returns when each fault is due, in seconds, and its kind: in rounds of random order."""
     kinds = [kind for _ in range(each) for kind in chooser.sample(list(FAULTS), len(FAULTS))]
@@ -86,7 +57,7 @@ def schedule(each: int, spacing: float, chooser: random.Random) -> list[tuple[fl
 def strike(kind: str, target: Target, started: float) -> Fault:
     """Does one fault of that kind, with requests in hand if the load has any left."""
     target.load.hurry(BURST)
-    in_hand, waiting = _wait_for_work(target)
+    in_hand, waiting = target.wait_for_work()
     there = _messages(target)
     at = time.monotonic() - started
     fault = Fault(kind, round(at, 2), FAULTS[kind](target), in_hand, waiting)
@@ -98,18 +69,8 @@ def strike(kind: str, target: Target, started: float) -> Fault:
 def _messages(target: Target) -> list[tuple[str, bytes]]:
     """Returns the messages that are in hand or at the head of a queue; none without Redis."""
     with suppress(redis.RedisError):
-        return [*_in_hand(target), *_waiting(target)]
+        return [*_in_hand(target), *target.waiting()]
     return []
-
-
-def _wait_for_work(target: Target) -> tuple[int, int]:
-    """Returns the depth once something is in hand, or after some patience."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        in_hand, waiting = target.depth()
-        if in_hand or target.load.is_done or time.monotonic() > deadline:
-            return in_hand, waiting
-        time.sleep(0.01)
 
 
 def _kill_decoder(target: Target) -> str:
@@ -149,7 +110,7 @@ def _redeliver(target: Target) -> str:
     done = Counter[str]()
     copies = {
         "in hand": _in_hand(target),
-        "waiting": _waiting(target),
+        "waiting": target.waiting(),
         "answered": target.seen[:_COPIES],
     }
     for where, messages in copies.items():
@@ -164,14 +125,7 @@ def _redeliver(target: Target) -> str:
 
 
 def _in_hand(target: Target) -> list[tuple[str, bytes]]:
-    found = cast(dict[bytes, bytes], target.connection.hgetall(UNACKED))
-    taken = [json.loads(value) for value in found.values()]
-    return [(str(queue), json.dumps(message).encode()) for message, _, queue in taken]
-
-
-def _waiting(target: Target) -> list[tuple[str, bytes]]:
-    found = [(queue, cast(Any, target.connection.lindex(queue, 0))) for queue in QUEUES.values()]
-    return [(queue, message) for queue, message in found if message]
+    return [(held.queue, held.raw) for held in held_messages(target.connection)]
 
 
 def _poison(target: Target) -> str:
@@ -220,7 +174,9 @@ GARBAGE: dict[str, Callable[[], bytes]] = {
 
 #: By kind, what does it; each returns what exactly it did.
 FAULTS: dict[str, Callable[[Target], str]] = {
-    "worker-kill": lambda target: f"SIGKILL to {target.crew.kill_oldest().name}",
+    "worker-kill": kill_oldest,
+    "kill-after-taking": kill_after_taking,
+    "kill-before-answer": kill_before_answer,
     "decoder-kill": _kill_decoder,
     "redis-restart": _restart_redis,
     "database-stop": _stop_database,

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Engine, column, text
+from sqlalchemy import JSON, Connection, Engine, bindparam, column, text
 
 from tests.chaos.load import AcceptedRequest, CollectedAnswer
 
@@ -155,6 +155,16 @@ def count_final(engine: Engine, accepted: Sequence[AcceptedRequest]) -> int:
     with engine.connect() as connection:
         final = connection.scalars(text("SELECT request_id FROM submissions"))
         return len(names.intersection(final))
+
+
+def logged_among(engine: Engine, request_ids: Sequence[str]) -> int:
+    """Returns how many of these requests have an answer in the log."""
+    asked = text("SELECT count(*) FROM submissions WHERE request_id IN :ids")
+    with engine.connect() as connection:
+        found = connection.execute(
+            asked.bindparams(bindparam("ids", expanding=True)), {"ids": list(request_ids)}
+        )
+        return int(found.scalar_one())
 
 
 def _enter(connection: Connection, accepted: Sequence[AcceptedRequest]) -> None:

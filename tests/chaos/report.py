@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from statistics import median
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from moderation.messages import QUEUES
-from moderation.queue.celery_app import UNACKED
+from moderation.queue.keys import HAND, LATER
 from tests.chaos.ledger import Reckoning
 
 _SHOWN = 10
@@ -22,10 +23,11 @@ def where_lost(found: Reckoning, connection: Any) -> dict[str, str]:
     waiting: list[bytes] = []
     for queue in QUEUES.values():
         waiting += connection.lrange(queue, 0, -1)
+    later = [message for key in LATER.values() for message in connection.zrange(key, 0, -1)]
     places = {
-        "in the registry": b" ".join(connection.hkeys("evenhand.accepted")),
         "in the queue": b" ".join(waiting),
-        "in hand of a worker": b" ".join(connection.hvals(UNACKED)),
+        "in hand of a worker": b" ".join(connection.hvals(HAND)),
+        "to come back later": b" ".join(later),
     }
     return {
         name: ", ".join(place for place, held in places.items() if name.encode() in held)
@@ -50,7 +52,7 @@ def print_report(result: Mapping[str, Any]) -> None:
     console.print(_faults(result))
     console.print(f"In quarantine: {_sums(result['quarantined']) or 'nothing'}")
     console.print(
-        f"Sent again by recovery: {result['sent_again']}; Celery's worker started again: "
+        f"Came back from a worker: {result['came_back']}; Celery's worker started again: "
         f"{result['worker_restarts']}; answers that the host collected: {result['collected']}; "
         f"submits that were refused: {sum(result['refused_submits'].values())}; "
         f"messages of poison: {sum(result['poison_messages'].values())}"
@@ -65,10 +67,12 @@ def _sums(numbers: Mapping[str, int]) -> str:
 
 
 def _faults(result: Mapping[str, Any]) -> Table:
-    table = Table("fault", "times", "with requests in hand")
+    table = Table("fault", "times", "with requests in hand", "of which, median and most")
     for kind, count in result["faults"].items():
-        log = [fault for fault in result["fault_log"] if fault["kind"] == kind]
-        table.add_row(kind, str(count), str(sum(fault["in_hand"] > 0 for fault in log)))
+        held = [fault["in_hand"] for fault in result["fault_log"] if fault["kind"] == kind]
+        some = [number for number in held if number]
+        shown = f"{median(some):g}, {max(some)}" if some else ""
+        table.add_row(kind, str(count), str(len(some)), shown)
     return table
 
 

@@ -213,14 +213,13 @@ class Crew:
                 return
         raise RuntimeError(f"the workers do not answer:\n{self.workers[0].log_end()}")
 
-    def kill_oldest(self) -> WorkerProcess:
-        """Kills the worker that has served longest, but not its decoders; starts another."""
+    def kill(self, worker: WorkerProcess) -> None:
+        """Kills a worker, but not its decoders; starts another."""
         self._note_decoders()
-        worker = self.workers.pop(0)
+        self.workers.remove(worker)
         worker.process.kill()
         worker.process.wait()
         self.start()
-        return worker
 
     def tend(self) -> None:
         """Starts a new worker for each that ended by itself."""
@@ -248,13 +247,16 @@ class Crew:
 
     def count_logged(self, words: str) -> int:
         """Returns how often the workers logged these words; they fold repeated lines."""
-        lines = [
-            line
-            for log in self._folder.glob("worker-*.log")
-            for line in log.read_text(errors="replace").splitlines()
-            if words in line
-        ]
+        lines = [line for line in self._log_lines() if words in line]
         return len(lines) + sum(int(more) for line in lines for more in _MORE.findall(line))
+
+    def sum_logged(self, number: re.Pattern[str]) -> int:
+        """Returns the sum of the numbers that a pattern finds in what the workers logged."""
+        return sum(int(found) for line in self._log_lines() for found in number.findall(line))
+
+    def _log_lines(self) -> Iterator[str]:
+        for log in self._folder.glob("worker-*.log"):
+            yield from log.read_text(errors="replace").splitlines()
 
     def __enter__(self) -> Self:
         for _ in range(self._count):

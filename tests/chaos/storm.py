@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -16,18 +17,21 @@ from rich.status import Status
 from moderation.client.client import Client
 from moderation.queue.celery_app import connect
 from moderation.settings import PREFIX, Settings, load_settings
-from tests.chaos.faults import BURST, FAULTS, Fault, Target, schedule, strike
+from tests.chaos.faults import BURST, FAULTS, Fault, schedule, strike
 from tests.chaos.ledger import Reckoning, count_final, reckon
 from tests.chaos.load import HostLoad
 from tests.chaos.receiver import FlakyReceiver
 from tests.chaos.report import where_lost
 from tests.chaos.servers import Crew, LogDatabase, RedisWithFile, make_database
+from tests.chaos.target import Target
 from tests.support.command_line import clean_environment
 
 #: After the load, how long to wait without progress, and at most, in seconds.
 _SETTLE_SECONDS, _LONGEST_SETTLE = 75.0, 600.0
-#: After how long a request of a dead worker goes to another.
+#: After how long a request goes to another worker although its own lives; one whose worker is dead
+#: goes after half of that.
 _VISIBILITY_SECONDS = 10
+_CAME_BACK = re.compile(r"put back what workers left in hand: (\d+) requests")
 
 
 @dataclass(frozen=True)
@@ -149,7 +153,7 @@ def _environment(
         "VISIBILITY_TIMEOUT_SECONDS": str(_VISIBILITY_SECONDS),
         # A photograph takes 10 ms, the slow hostile image seconds.
         "DECODE_TIMEOUT_SECONDS": "1",
-        "CONCURRENCY": "8",
+        "CONCURRENCY": "16",
         "THREADS": "1",
     }
     if receiver:
@@ -230,7 +234,7 @@ def _wait_for_webhooks(target: Target, receiver: FlakyReceiver, progress: Status
 def _facts(target: Target, receiver: FlakyReceiver | None) -> dict[str, Any]:
     """Returns what else happened."""
     return {
-        "sent_again": target.crew.count_logged("sent again: it was lost"),
+        "came_back": target.crew.sum_logged(_CAME_BACK),
         "worker_restarts": target.crew.count_logged("starts again in"),
         "workers_that_gave_up": target.crew.gave_up,
         "refused_submits": dict(target.load.refused),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,22 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from moderation.decision_log.tables import metadata
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import ImageError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.pixels import Preprocessing
+from moderation.messages import QUEUES, TASK_NAME
+from moderation.queue.celery_app import connect
+from moderation.queue.hand import Hand
+from moderation.queue.packed_message import pack_message
 from moderation.scoring.conditions import Conditions
+from moderation.settings import load_settings
 from tests.chaos.faults import FAULTS, GARBAGE, schedule
 from tests.chaos.images import HOSTILE, Photographs
-from tests.chaos.ledger import Ledger, count_final, reckon
+from tests.chaos.ledger import Ledger, count_final, logged_among, reckon
 from tests.chaos.load import AcceptedRequest, CollectedAnswer
+from tests.chaos.target import held_messages
 from tests.conftest import ROOT
 from tests.support.database_servers import find_programs
 from tests.support.waiting import PATIENCE_SECONDS
@@ -239,6 +247,34 @@ def test_the_images_of_the_load_all_differ_and_the_hostile_ones_are_refused() ->
                 (hasty if kind == "slow" else pool).sights(make(1), [small])
 
 
+def test_requests_are_counted_that_have_a_row_in_the_log(log: Engine) -> None:
+    assert logged_among(log, ["w", "h", "another"]) == 2
+    assert logged_among(log, []) == 0
+
+
+def test_what_is_in_hand_is_known_with_its_queue_and_its_worker(server: EmbeddedRedis) -> None:
+    settings = load_settings(broker_url=server.url)
+    with connect(settings) as connection:
+        waiting = {
+            queue: pack_message(TASK_NAME, f"a-{queue}", {}, QUEUES[queue]) for queue in QUEUES
+        }
+        for queue, message in waiting.items():
+            connection.lpush(QUEUES[queue], message)
+        connection.lpush(QUEUES["bulk"], b"garbage")
+        with closing(Hand(connection, settings, worker="worker-1-a2", queues=[*QUEUES])) as hand:
+            hand.take(3, 10**6)
+        found = {held.request_id: held for held in held_messages(connection)}
+    assert found.keys() == {"a-interactive", "a-bulk", ""}
+    assert found["a-interactive"] == (
+        "worker-1-a2",
+        QUEUES["interactive"],
+        waiting["interactive"].encode(),
+    )
+    assert found["a-bulk"].queue == found[""].queue == QUEUES["bulk"]
+    assert found["a-bulk"].is_of("worker-1")
+    assert not found["a-bulk"].is_of("worker-11")
+
+
 def test_garbage_is_made_of_every_kind() -> None:
     made = {kind: make() for kind, make in GARBAGE.items()}
     assert len(set(made.values())) == len(GARBAGE)
@@ -261,7 +297,7 @@ def test_a_short_run_loses_nothing_and_leaves_nothing_behind(
     if database == "postgresql" and find_programs() is None:
         pytest.skip("PostgreSQL is not installed here")
     measured = open_folder / "chaos.json"
-    options = ["--submissions", "60", "--faults", "1", "--spacing", "2", "--database", database]
+    options = ["--submissions", "160", "--faults", "1", "--spacing", "2", "--database", database]
     ended = subprocess.run(
         [sys.executable, "benchmarks/chaos.py", *options, "--json", str(measured)],
         cwd=ROOT,
@@ -273,13 +309,23 @@ def test_a_short_run_loses_nothing_and_leaves_nothing_behind(
     found = json.loads(measured.read_text())
     ledger = found["ledger"]
     assert (ledger["lost"], ledger["duplicated"]) == (0, 0), ended.stdout
-    assert ledger["submitted"] == ledger["decided"] + ledger["quarantined"] == 60 + len(HOSTILE) + 1
+    assert (
+        ledger["submitted"] == ledger["decided"] + ledger["quarantined"] == 160 + len(HOSTILE) + 1
+    )
     assert found["faults"] == dict.fromkeys(FAULTS, 1)
+    _assert_moments_met({fault["kind"]: fault["detail"] for fault in found["fault_log"]})
     assert found["poison_messages"] == dict.fromkeys(GARBAGE, 1)
     assert found["left_behind"] == []
     assert ended.returncode == 0, ended.stdout
     assert list(open_folder.iterdir()) == [measured]
     assert _processes_below(open_folder) == []
+
+
+def _assert_moments_met(details: dict[str, str]) -> None:
+    """The kills of one moment of a batch hit it."""
+    number = r"[1-9]\d*"
+    assert re.search(rf": {number} in hand, 0 of them logged", details["kill-after-taking"])
+    assert re.search(rf": {number} in hand, {number} of them logged", details["kill-before-answer"])
 
 
 def _processes_below(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Into quarantine: why a request goes there, and messages that no worker may act on."""
+"""Why a request goes into quarantine, and the error that its host gets."""
 
 from __future__ import annotations
 

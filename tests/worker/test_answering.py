@@ -49,7 +49,6 @@ from tests.support.sample_pipeline import POLICY, make_pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
-
 #: Settings of a worker that may fetch from this machine.
 FETCHES_HERE: dict[str, Any] = {
     "allowed_hosts": ("127.0.0.1",),

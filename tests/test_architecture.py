@@ -59,7 +59,7 @@ ORDER = {
         http
         fetcher
     """,
-    "moderation.images.decode": "child\n process\n pool",
+    "moderation.images.decode": "channel\n child\n process\n pool",
     "moderation.queue": """
         celery_app | keys | scripts
         bell | depth | envelope | submission_scripts

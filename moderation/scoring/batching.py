@@ -5,7 +5,7 @@ up to the batch size, interactive before bulk. So a lone image never waits for c
 fills batches by itself, and a picture of a thousand looks holds up nobody.
 
 A forward costs something however small its batch. So where more images are on their way, decoded at
-this moment, the encoder waits for them, but never longer than two milliseconds.
+this moment, the encoder waits for them, but never longer than ten milliseconds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from moderation.messages.queues import FairQueue, QueueName
 
 Encode = Callable[[Pixels], Float32s]
 
-#: How long a batch waits for images that are being decoded, in seconds.
-_GATHER_SECONDS = 0.002
+#: How long a batch waits for images that are being decoded, and how long it sleeps between looks at
+#: that, in seconds.
+_GATHER_SECONDS, _STEP_SECONDS = 0.010, 0.002
 
 log = logging.getLogger(__name__)
 
@@ -156,8 +157,7 @@ class Batcher:
         """Returns at least one waiting look, or nothing once it is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-        if len(self._waiting) < self._batch_size and self._more_to_come():
-            time.sleep(_GATHER_SECONDS)
+        self._gather_company()
         batch: list[_WaitingLook] = []
         with self._changed:
             while not batch:
@@ -169,6 +169,16 @@ class Batcher:
                 if self._closed and not self._waiting:
                     break
         return batch
+
+    def _gather_company(self) -> None:
+        """Waits a moment for images that will soon be here, while there is room in the batch."""
+        until = time.monotonic() + _GATHER_SECONDS
+        while (
+            len(self._waiting) < self._batch_size
+            and self._more_to_come()
+            and time.monotonic() < until
+        ):
+            time.sleep(_STEP_SECONDS)
 
     def _answer(self, batch: list[_WaitingLook]) -> None:
         """Gives each look its own row; a batch that fails is tried look by look.

@@ -15,12 +15,12 @@ from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from moderation.decision_log.records import Verdicts
 from moderation.errors import ModerationError
-from moderation.queue.envelope import largest_message
+from moderation.queue.envelope import UnreadableMessage, largest_message
 from moderation.queue.hand import Hand, Taken
 from moderation.scoring.sighted import SeenImages, Sighted
 from moderation.settings import Settings
 from moderation.worker.answering import Answerer, Fetched, Seen
-from moderation.worker.arrival import read_arrived
+from moderation.worker.arrival import read_arrived, unreadable_arrival
 from moderation.worker.budget import Budget
 from moderation.worker.custody import Custody
 from moderation.worker.intake import Intake
@@ -131,7 +131,11 @@ class Line:
         self._begin(self._custody.without_suspects([job for job in jobs if job not in answered]))
 
     def _job(self, taken: Taken) -> Job:
-        request = read_arrived(taken, largest=self._largest)
+        try:
+            request = read_arrived(taken, largest=self._largest)
+        except Exception:  # it would stay in hand for ever
+            log.exception("the program failed on a message")
+            request = unreadable_arrival(taken, UnreadableMessage("it makes the program fail"))
         return Job(taken.tag, request, len(taken.raw))
 
     def _begin(self, jobs: Sequence[Job]) -> None:
@@ -154,10 +158,13 @@ class Line:
         if shown is not error:
             text = "the program failed on a request"
             log.error(text, exc_info=error, extra={"request_id": job.id})
-        if self._answerer.may_try_again(job, error):
-            self._custody.retry_later(job, shown)
-        else:
-            self._end(job, self._answerer.refused(job, shown))
+        try:
+            if self._answerer.may_try_again(job, error):
+                self._custody.retry_later(job, shown)
+            else:
+                self._end(job, self._answerer.refused(job, shown))
+        except Exception as failure:
+            self._give_up(job, failure)
 
     def _fetch_one(self, batch: list[Job]) -> None:
         [job] = batch
@@ -246,9 +253,14 @@ class Line:
             if len(batch) > 1:
                 self._one_by_one(self._reply_batch, batch, error)
                 return
-            log.exception("a request could not be finished")
-            self._intake.rest(_BROKEN_SECONDS)
-            self._custody.put_back([batch[0].job], fault_of_worker(error))
+            self._give_up(batch[0].job, error)
+
+    def _give_up(self, job: Job, error: Exception) -> None:
+        """Puts a request back that this worker can neither answer nor refuse."""
+        text = "a request could not be finished"
+        log.error(text, exc_info=error, extra={"request_id": job.id})
+        self._intake.rest(_BROKEN_SECONDS)
+        self._custody.put_back([job], fault_of_worker(error))
 
     def _one_by_one(
         self, work: Callable[[list[Item]], None], batch: list[Item], error: Exception

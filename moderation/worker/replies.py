@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 import redis
@@ -77,7 +77,8 @@ class Replies:
         outcomes = [(job, end) for job, end in batch if isinstance(end, Verdicts | Refusal)]
         replies = [(job, end) for job, end in batch if not isinstance(end, Verdicts | Refusal)]
         replies += self._logged(outcomes)
-        self._answer_hosts([self._settled(job, reply) for job, reply in replies])
+        answered = {job.id for job, reply in replies if not isinstance(reply, RequestError)}
+        self._answer_hosts([self._settled(job, reply, answered) for job, reply in replies])
         for job, reply in replies:
             if isinstance(reply, EmbeddingResponse):
                 self._metrics.embedded(job.request.arrival)
@@ -108,17 +109,25 @@ class Replies:
         elif isinstance(answer, Quarantined) and isinstance(outcome, Refusal):
             self._metrics.quarantined(answer.reason, job.request.arrival)
 
-    def _settled(self, job: Job, reply: Reply) -> Settled:
-        """Returns how a request is struck off, and its result, unless nobody waits for one."""
+    def _settled(self, job: Job, reply: Reply, answered: Set[str]) -> Settled:
+        """Returns how a request is struck off, and its result, unless nobody waits for one.
+
+        Args:
+            job: the request.
+            reply: what it ends with.
+            answered: ids of requests that are answered in the same step.
+        """
         result, task_id = None, job.request.arrival.task_id
-        if task_id and not self._belongs_to_another(job, reply):
+        if task_id and not self._belongs_to_another(job, reply, answered):
             result = self._results.of(task_id, reply)
         return Settled(job.tag, job.request.counted_bytes, result)
 
-    def _belongs_to_another(self, job: Job, reply: Reply) -> bool:
+    def _belongs_to_another(self, job: Job, reply: Reply, answered: Set[str]) -> bool:
         """Whether a result under this id is the answer to another request, which stays."""
         if job.request.wants_features or not isinstance(reply, RequestError):
             return False
+        if job.id in answered:
+            return True
         try:
             return self._results.is_written(job.request.arrival.task_id)
         except redis.RedisError:

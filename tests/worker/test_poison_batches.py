@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -14,22 +14,25 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+from pydantic import SecretStr
 
 from moderation.decision_log.records import Decided, Quarantined
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
-from moderation.errors import RequestError
+from moderation.errors import ModerationError, RequestError
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.looks import Pixels
 from moderation.messages import Verdict
 from moderation.policy import parse_policy
+from moderation.queue.celery_app import connect
 from moderation.queue.keys import BYTES, DUE, HAND, HELD
 from moderation.scoring.pipeline import Pipeline
 from moderation.settings import Settings, load_settings
 from tests.support.desk import Desk, coloured, message
 from tests.support.hostile_files import png
 from tests.support.photo_server import PhotoServer
+from tests.support.queued_messages import RESULT
 from tests.support.sample_pipeline import POLICY, make_pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -178,9 +181,9 @@ def kill_large_decoders(pipeline: Pipeline, ended: threading.Event) -> None:
     """Kills what decodes the large picture, as the system does where memory runs out."""
     while not ended.wait(0.005):
         for child in psutil.Process().children():
-            if "moderation.images.decode.child" in child.cmdline():
-                if child.memory_info().rss > 200_000_000:
-                    child.kill()
+            decodes = "moderation.images.decode.child" in child.cmdline()
+            if decodes and child.memory_info().rss > 200_000_000:
+                child.kill()
 
 
 class Spoilt(StubEncoder):
@@ -234,14 +237,31 @@ def test_a_batch_that_is_too_large_for_the_encoder(desk: Desk, expected: dict[st
     assert isinstance(desk.logged(message(BLACK), POISON), Decided)
 
 
-@pytest.mark.parametrize("odd", [{"image": {"path": "/srv/\ud800"}}, {"policies": ["\ud800"]}, {"image":{"path": "/srv/a\0b"}}, {"image":{"url": "http://127.0.0.1/\ud800"}}, {"image":{"key": "s3://a/\ud800"}}])
-def test_a_value_that_the_log_cannot_hold(
-    odd: dict[str, Any], desk: Desk, expected: dict[str, Any]
-) -> None:
-    poison = message(BLACK, **odd)
+def test_a_text_that_no_database_holds(desk: Desk, expected: dict[str, Any]) -> None:
+    poison = message(BLACK, image={"path": "/srv/\ud800"})
     desk.send_together(batch_with(poison))
     assert_good_answers(desk, expected)
-    print("SAID", repr(desk.logged(poison, POISON)), desk.told(POISON)["result"])
+    assert said_of_poison(desk, poison).reason == "message"
+
+
+def test_a_verdict_that_does_not_fit_into_the_log(
+    desk: Desk, expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verdicts = desk.pipeline.verdicts
+
+    def with_an_odd_one(seen: Any, names: Sequence[str], timers: Any) -> list[Any]:
+        odd = {"image_sha256": "\ud800"}
+        return [
+            tuple(each.model_copy(update=odd) for each in made) if name == POISON else made
+            for name, made in zip(names, verdicts(seen, names, timers), strict=True)
+            if not isinstance(made, ModerationError)
+        ]
+
+    monkeypatch.setattr(desk.pipeline, "verdicts", with_an_odd_one)
+    desk.send_together(batch_with(message(BLACK)))
+    assert_good_answers(desk, expected)
+    assert desk.logged(message(BLACK), POISON) is None
+    assert desk.told(POISON)["result"]["exc_type"] == "RequestError"
 
 
 def test_an_id_that_belongs_to_another_request(desk: Desk, expected: dict[str, Any]) -> None:
@@ -254,3 +274,26 @@ def test_an_id_that_belongs_to_another_request(desk: Desk, expected: dict[str, A
     desk.serve(desk.pipeline)
     assert_good_answers(desk, expected)
     assert isinstance(desk.logged(message(BLACK), "r16"), RequestError)
+
+
+@pytest.fixture
+def limited(server: EmbeddedRedis, settings: Settings) -> Iterator[Settings]:
+    """Settings of a worker that may not write the result of the poison."""
+    with connect(settings) as connection:
+        keys = ["moderation.*", "evenhand.*", f"{RESULT}r*"]
+        connection.acl_setuser(
+            "limited", enabled=True, nopass=True, keys=keys, channels=["*"], commands=["+@all"]
+        )
+        place = settings.broker_url.get_secret_value().rpartition("@")[2]
+        limited_url = SecretStr(f"redis://limited:@{place}")
+        yield settings.model_copy(update={"broker_url": limited_url})
+        connection.acl_deluser("limited")
+
+
+def test_a_result_that_redis_refuses(
+    limited: Settings, pipeline: Pipeline, expected: dict[str, Any]
+) -> None:
+    with closing(Desk(limited, pipeline)) as desk:
+        desk.send_together(batch_with(message(BLACK)))
+        assert_good_answers(desk, expected)
+        assert isinstance(desk.logged(message(BLACK), POISON), Decided)

@@ -18,7 +18,7 @@ from moderation.queue.envelope import UnreadableMessage, largest_message
 from moderation.queue.hand import Hand, Taken
 from moderation.scoring.sighted import SeenImages, Sighted
 from moderation.settings import Settings
-from moderation.worker.answering import Answerer, FetchedImage, EncodedImage
+from moderation.worker.answering import Answerer, EncodedImage, FetchedImage
 from moderation.worker.arrival import read_arrived, unreadable_arrival
 from moderation.worker.budget import ByteBudget
 from moderation.worker.custody import Custody

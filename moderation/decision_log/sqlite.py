@@ -25,7 +25,7 @@ from moderation.errors import LogError, LogUnavailable
 LOCK_SECONDS = 5
 _WAL_SECONDS = 20.0
 #: How often to look whether another process has let go of the lock, in seconds.
-_LOOK_SECONDS = 0.001
+_LOOK_SECONDS = 0.002
 #: The execution option of a transaction that writes.
 WRITES = "decision_log_writes"
 

@@ -85,7 +85,7 @@ ORDER = {
         pipeline_loading
     """,
     "moderation.decision_log": """
-        records | tables | location | sqlite | postgresql
+        records | tables | location | sqlite | postgresql | writers_turn
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
         answers | export | replay

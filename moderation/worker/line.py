@@ -8,6 +8,7 @@ What fails, fails one request: it is tried again later, or answered with its err
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
@@ -202,11 +203,17 @@ class Line:
             with about(job.id):
                 sighted = self._answerer.looked(fetched)
                 self._budget.hold(job.tag, _pixel_bytes(sighted))
+                began = time.perf_counter()
                 seen = self._answerer.pipeline.encode(sighted, job.queue)
         except Exception as error:
             self._failed(job, error)
             return
-        seen.add_done_callback(lambda seen: self._decide.put([(_Encoding(job, seen), job.queue)]))
+        seen.add_done_callback(lambda seen: self._encoded(_Encoding(job, seen), began))
+
+    def _encoded(self, encoded: _Encoding, began: float) -> None:
+        job = encoded.job
+        job.timer.add("encode", time.perf_counter() - began)
+        self._decide.put([(encoded, job.queue)])
 
     def _decide_batch(self, batch: list[_Encoding]) -> None:
         seen = []

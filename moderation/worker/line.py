@@ -100,8 +100,6 @@ class Line:
         )
 
     def __enter__(self) -> Self:
-        for stage in self._stages:
-            stage.start()
         self._intake.start()
         return self
 

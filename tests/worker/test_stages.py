@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -36,15 +35,9 @@ def put(stage: Stage[int], *items: int, queue: QueueName = "interactive") -> Non
     stage.put((item, queue) for item in items)
 
 
-def started(work: Callable[[list[int]], None], **how: int) -> Stage[int]:
-    stage = Stage("stage", work, **how)
-    stage.start()
-    return stage
-
-
 def test_a_lone_item_waits_for_nobody_and_what_gathers_meanwhile_is_one_batch() -> None:
     work = HeldWork()
-    stage = started(work, most=3)
+    stage = Stage("stage", work, most=3)
     put(stage, 1)
     until(lambda: work.batches == [[1]])
     put(stage, 2, 3)
@@ -56,7 +49,7 @@ def test_a_lone_item_waits_for_nobody_and_what_gathers_meanwhile_is_one_batch() 
 
 def test_interactive_goes_first_and_bulk_keeps_every_fourth_place() -> None:
     work = HeldWork()
-    stage = started(work)
+    stage = Stage("stage", work)
     put(stage, 0)
     until(lambda: work.batches == [[0]])
     put(stage, *range(100, 103), queue="bulk")
@@ -69,7 +62,7 @@ def test_interactive_goes_first_and_bulk_keeps_every_fourth_place() -> None:
 
 def test_a_stage_with_threads_works_on_as_many_batches_at_a_time() -> None:
     work = HeldWork()
-    stage = started(work, threads=3)
+    stage = Stage("stage", work, threads=3)
     put(stage, *range(5))
     until(lambda: len(work.batches) == 3)
     work.gate.set()
@@ -85,7 +78,7 @@ def test_work_that_fails_is_logged_and_ends_no_thread(caplog: pytest.LogCaptureF
             raise OSError("first")
         done.append(batch)
 
-    stage = started(fail_first)
+    stage = Stage("stage", fail_first)
     put(stage, 1, 2)
     stage.close()
     assert done == [[2]]

@@ -61,7 +61,7 @@ class _WaitingImage:
         self._rows[look] = row
         count = len(self.squares)
         if len(self._rows) == count and not self.is_answered:
-            self.features.set_result(np.stack([self._rows[look] for look in range(count)]))
+            self.features.set_result(np.array([self._rows[look] for look in range(count)]))
 
     def fail(self, error: ModerationError) -> None:
         """Makes this the image's answer, unless another look at it has failed before."""
@@ -189,6 +189,7 @@ class Batcher:
             rows = self._encode(np.stack([look.pixels for look in batch]))
             if len(rows) != len(batch):
                 raise ModelError(f"the encoder gave {len(rows)} rows for {len(batch)} images")
+            finite = np.logical_and.reduce(np.isfinite(rows), axis=1)
         except BaseException as error:  # otherwise this thread would end, and all wait for ever
             if len(batch) > 1:
                 for look in batch:
@@ -197,8 +198,8 @@ class Batcher:
             else:
                 batch[0].image.fail(_batch_failure(error))
             return
-        for look, row in zip(batch, rows, strict=True):
-            if np.isfinite(row).all():
+        for look, row, is_finite in zip(batch, rows, finite, strict=True):
+            if is_finite:
                 look.image.add_row(look.number, row)
             else:
                 look.image.fail(ModelError("an image feature is not finite"))

@@ -27,7 +27,7 @@ from moderation.worker.line import Line
 from moderation.worker.metrics import Metrics
 from moderation.worker.metrics_server import serve_metrics
 from moderation.worker.periodic_threads import PeriodicThread, periodic_purge
-from moderation.worker.results import Results
+from moderation.worker.results import TaskResults
 
 
 def run_worker(
@@ -75,7 +75,7 @@ def run_worker(
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
         stack.enter_context(_upkeep(hand, FormerKeys(connection, settings)))
         stack.enter_context(periodic_purge(decisions.database, settings.retention_days))
-        line = stack.enter_context(Line(settings, answerer, Results(app), hand, metrics))
+        line = stack.enter_context(Line(settings, answerer, TaskResults(app), hand, metrics))
         return run_celery_worker(app, settings, node_name(name), line)
 
 

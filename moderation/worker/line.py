@@ -19,9 +19,9 @@ from moderation.queue.envelope import UnreadableMessage, largest_message
 from moderation.queue.hand import Hand, Taken
 from moderation.scoring.sighted import SeenImages, Sighted
 from moderation.settings import Settings
-from moderation.worker.answering import Answerer, Fetched, Seen
+from moderation.worker.answering import Answerer, EncodedImage, FetchedImage
 from moderation.worker.arrival import read_arrived, unreadable_arrival
-from moderation.worker.budget import Budget
+from moderation.worker.budget import ByteBudget
 from moderation.worker.custody import Custody
 from moderation.worker.intake import Intake
 from moderation.worker.job import Job
@@ -30,7 +30,7 @@ from moderation.worker.metrics import Metrics
 from moderation.worker.outages import AWAY
 from moderation.worker.quarantine import fault_of_worker
 from moderation.worker.replies import End, Finished, Replies
-from moderation.worker.results import Results
+from moderation.worker.results import TaskResults
 from moderation.worker.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class _HasJob(Protocol):
 Item = TypeVar("Item", bound=_HasJob)
 
 
-class _Encoded(NamedTuple):
+class _Encoding(NamedTuple):
     """A request whose image went through the encoder, or failed there."""
 
     job: Job
@@ -62,7 +62,7 @@ class _Encoded(NamedTuple):
 class _Decided(NamedTuple):
     """A request with its verdicts, and what they rest on."""
 
-    seen: Seen
+    seen: EncodedImage
     outcome: Verdicts
 
 
@@ -70,12 +70,17 @@ class Line:
     """A context manager: inside it, the stages take requests and answer them."""
 
     def __init__(
-        self, settings: Settings, answerer: Answerer, results: Results, hand: Hand, metrics: Metrics
+        self,
+        settings: Settings,
+        answerer: Answerer,
+        results: TaskResults,
+        hand: Hand,
+        metrics: Metrics,
     ) -> None:
         self._answerer, self._metrics = answerer, metrics
         most, size = settings.concurrency, settings.in_hand_bytes
         self._largest = largest_message(settings.max_image_bytes)
-        self._budget = Budget(size)
+        self._budget = ByteBudget(size)
         self._intake = Intake(hand, self._arrived, most=most, most_bytes=size)
         self._custody = Custody(hand, self._intake, self._budget, metrics, self._begin)
         expires = settings.result_expires_seconds
@@ -95,8 +100,6 @@ class Line:
         )
 
     def __enter__(self) -> Self:
-        for stage in self._stages:
-            stage.start()
         self._intake.start()
         return self
 
@@ -179,7 +182,7 @@ class Line:
         stage = self._decode if job.request.wants_features else self._recall
         stage.put([(fetched, job.queue)])
 
-    def _recall_batch(self, batch: list[Fetched]) -> None:
+    def _recall_batch(self, batch: list[FetchedImage]) -> None:
         try:
             outcomes = self._answerer.recalled(batch)
         except Exception as error:
@@ -191,7 +194,7 @@ class Line:
             if outcome is not None:
                 self._end(each.job, outcome)
 
-    def _decode_one(self, batch: list[Fetched]) -> None:
+    def _decode_one(self, batch: list[FetchedImage]) -> None:
         [fetched] = batch
         job = fetched.job
         try:
@@ -203,26 +206,26 @@ class Line:
         except Exception as error:
             self._failed(job, error)
             return
-        seen.add_done_callback(lambda seen: self._encoded(_Encoded(job, seen), began))
+        seen.add_done_callback(lambda seen: self._encoded(_Encoding(job, seen), began))
 
-    def _encoded(self, encoded: _Encoded, began: float) -> None:
+    def _encoded(self, encoded: _Encoding, began: float) -> None:
         job = encoded.job
         job.timer.add("encode", time.perf_counter() - began)
         self._decide.put([(encoded, job.queue)])
 
-    def _decide_batch(self, batch: list[_Encoded]) -> None:
+    def _decide_batch(self, batch: list[_Encoding]) -> None:
         seen = []
         for job, future in batch:
             if (error := future.exception()) is not None:
                 self._failed(job, error)
             elif job.request.wants_features:
-                self._end(job, self._answerer.embedded(Seen(job, future.result())))
+                self._end(job, self._answerer.embedded(EncodedImage(job, future.result())))
             else:
-                seen.append(Seen(job, future.result()))
+                seen.append(EncodedImage(job, future.result()))
         if seen:
             self._decide_seen(seen)
 
-    def _decide_seen(self, batch: list[Seen]) -> None:
+    def _decide_seen(self, batch: list[EncodedImage]) -> None:
         try:
             outcomes = self._answerer.decided(batch)
         except Exception as error:

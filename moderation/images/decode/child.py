@@ -17,7 +17,6 @@ import sys
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -56,7 +55,6 @@ class DecodeLimits(NamedTuple):
         return Looking(self.frames, self.views)
 
 
-@lru_cache(maxsize=64)  # an owner asks for the same again and again
 def pack_request(ways: tuple[Preprocessing, ...], form: RenditionForm | None = None) -> bytes:
     """Returns the header of a request to the child that decodes."""
     return json.dumps({"ways": [asdict(way) for way in ways], "rendition": form}).encode()

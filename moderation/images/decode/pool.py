@@ -94,7 +94,7 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    return decoder.sights(content, list(ways), form)
+                    return decoder.sights(content, tuple(ways), form)
                 except DecoderDied:
                     if self._closed:
                         raise _pool_is_closed() from None

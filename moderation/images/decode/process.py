@@ -11,13 +11,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import Any, get_args
+from functools import lru_cache
+from typing import Any, NamedTuple, get_args
 
 from moderation.errors import ImageError, TransientError
 from moderation.images.colours import BACKGROUNDS
 from moderation.images.decode.channel import receive, send
 from moderation.images.decode.child import READY, DecodeLimits, pack_request
-from moderation.images.looks import Look, Pixels, Sight
+from moderation.images.looks import Look, Looking, Pixels, Sight
 from moderation.images.oddities.names import Oddity
 from moderation.images.pixels import Preprocessing
 from moderation.images.rendition import STARTS, RenditionFile, RenditionForm
@@ -48,6 +49,23 @@ class DecoderDied(Exception):
 
 class DecoderTooSlow(Exception):
     """The decoder took longer than an image may, and was ended."""
+
+
+class _Question(NamedTuple):
+    """What a decoder is asked of a file, and how much it may answer."""
+
+    header: bytes
+    most_looks: int
+    most_bytes: int
+
+
+@lru_cache(maxsize=64)  # the same is asked of one file after another
+def _question(
+    ways: tuple[Preprocessing, ...], form: RenditionForm | None, looking: Looking
+) -> _Question:
+    most_looks = looking.most_looks
+    most = most_looks * sum(_square_bytes(way) for way in ways) + (form.most_bytes if form else 0)
+    return _Question(pack_request(ways, form), most_looks, most)
 
 
 class DecoderProcess:
@@ -118,7 +136,7 @@ class DecoderProcess:
     def sights(
         self,
         content: bytes,
-        ways: list[Preprocessing],
+        ways: tuple[Preprocessing, ...],
         form: RenditionForm | None = None,
     ) -> list[Sight]:
         """Returns what is seen of a file in each way to preprocess, with a rendition of that form.
@@ -146,16 +164,15 @@ class DecoderProcess:
         self,
         channel: socket.socket,
         content: bytes,
-        ways: list[Preprocessing],
+        ways: tuple[Preprocessing, ...],
         form: RenditionForm | None,
     ) -> list[Sight]:
         self._number += 1
-        seconds, most_looks = self._limits.seconds + _GRACE_SECONDS, self._limits.looking.most_looks
-        deadline = time.monotonic() + seconds
-        channel.settimeout(seconds)
-        send(channel, self._number, pack_request(tuple(ways), form), content)
-        most = most_looks * sum(_square_bytes(way) for way in ways)
-        most += form.most_bytes if form else 0
+        question, seconds = _question(ways, form, self._limits.looking), self._limits.seconds
+        deadline = time.monotonic() + seconds + _GRACE_SECONDS
+        channel.settimeout(seconds + _GRACE_SECONDS)
+        send(channel, self._number, question.header, content)
+        most = question.most_bytes
         said = receive(channel, deadline, most_header=_HEADER_BYTES, most_body=most)
         if said.number != self._number:
             raise ValueError("this belongs to another request")
@@ -163,7 +180,7 @@ class DecoderProcess:
         if "error" in header:
             what, where, remedy = (str(text)[:_TEXT_LENGTH] for text in header["error"])
             raise ImageError(what, where, remedy)
-        return _process_sights(header, said.body, ways, form, most_looks)
+        return _process_sights(header, said.body, ways, form, question.most_looks)
 
     def _alarm_rang(self) -> bool:
         """Whether its own alarm ended the process, whose socket is closed."""
@@ -207,7 +224,7 @@ def _square_bytes(way: Preprocessing) -> int:
 def _process_sights(
     header: dict[str, Any],
     body: Pixels,
-    ways: list[Preprocessing],
+    ways: tuple[Preprocessing, ...],
     form: RenditionForm | None,
     most_looks: int,
 ) -> list[Sight]:
@@ -236,7 +253,7 @@ def _process_looks(given: object, most: int) -> tuple[Look, ...]:
     for frame, box, background in given:
         left, top, right, bottom = box
         numbers = (frame, left, top, right, bottom)
-        if any(type(number) is not int or number < 0 for number in numbers):
+        if {*map(type, numbers)} != {int} or min(numbers) < 0:
             raise ValueError("a look is not made of whole numbers")
         if background not in BACKGROUNDS:
             raise ValueError("a look is on no background that there is")

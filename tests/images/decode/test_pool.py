@@ -343,7 +343,7 @@ def test_what_a_decoder_says_is_not_believed(said: tuple[int, bytes, bytes]) -> 
     process, theirs = _with_a_peer()
     peer = _peer(theirs, *said)
     with theirs, pytest.raises(DecoderDied):
-        process.sights(b"file", [SMALL])
+        process.sights(b"file", (SMALL,))
     peer.join()
 
 
@@ -383,7 +383,7 @@ def test_a_rendition_that_cannot_be_one_is_not_taken(size: bytes, file: bytes) -
     process, theirs = _with_a_peer()
     peer = _peer(theirs, 1, RENDITION % (LOOK, size), bytes(3072) + file)
     with theirs, pytest.raises(DecoderDied):
-        process.sights(b"file", [SMALL], RenditionForm("webp", 64))
+        process.sights(b"file", (SMALL,), RenditionForm("webp", 64))
     peer.join()
 
 
@@ -392,7 +392,7 @@ def test_the_largest_rendition_is_taken_with_the_pixels_before_it() -> None:
     file = b"RIFF" + bytes(RenditionForm("webp", 64).most_bytes - 4)
     peer = _peer(theirs, 1, RENDITION % (LOOK, b"[9, 8]"), bytes([7]) * 3072 + file)
     with theirs:
-        [sight] = process.sights(b"file", [SMALL], RenditionForm("webp", 64))
+        [sight] = process.sights(b"file", (SMALL,), RenditionForm("webp", 64))
     peer.join()
     process.end()
     assert (sight.squares == 7).all()
@@ -424,7 +424,7 @@ def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
     peer = threading.Thread(target=drip)
     peer.start()
     with pytest.raises(DecoderTooSlow):
-        process.sights(b"file", [SMALL])
+        process.sights(b"file", (SMALL,))
     peer.join()
     theirs.close()
 
@@ -433,7 +433,7 @@ def test_the_text_of_an_error_is_cut() -> None:
     process, theirs = _with_a_peer()
     send(theirs, 1, b'{"error": ["%s", "image", ""]}' % (b"x" * 60_000))
     with theirs, pytest.raises(ImageError) as caught:
-        process.sights(b"file", [SMALL])
+        process.sights(b"file", (SMALL,))
     assert len(caught.value.what) == 500
     process.end()
 

@@ -20,7 +20,7 @@ from moderation.decision_log.tables import (
 from tests.conftest import ROOT
 from tests.support.decision_samples import count
 
-_BATCHES, _SIZE, _STEP = 12, 16, 8
+_BATCHES, _SIZE, _STEP = 12, 60, 30
 _REQUESTS = (_BATCHES - 1) * _STEP + _SIZE
 _PROCESS = f"""
 import json, sys
@@ -34,7 +34,7 @@ url, way = sys.argv[1:]
 on = [basis(), basis(OTHER)]
 numbers = [range(n * {_STEP}, n * {_STEP} + {_SIZE}) for n in range({_BATCHES})]
 if way == "backwards":
-    numbers, on = [batch[::-1] for batch in numbers[::-1]], on[::-1]
+    numbers, on = [batch[::-1] for batch in numbers], on[::-1]
 
 def outcome(number):
     name, image = f"r{{number}}", str(number // 3)

@@ -3,8 +3,8 @@
 `python benchmarks/throughput.py --no-model` runs it. In turns, on the same Redis: a worker as
 `moderation worker` runs, with the log on, whose CLIP has two layers of 32 values and one thread, on
 JPEGs of 64x64 by path, all different; and a Celery task that returns what it is given, with 32
-threads and results kept. The first two figures of a core are those of the worker's own process alone: decoders are
-processes of their own. What Redis took is of the server, so it holds what hosts ask.
+threads and results kept. A worker's milliseconds are those of its own process alone: decoders are
+processes of their own. Those of Redis are the server's, so they hold what hosts ask.
 """
 
 from __future__ import annotations

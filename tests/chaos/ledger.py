@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Engine, bindparam, column, text
+from sqlalchemy import JSON, Connection, Engine, String, bindparam, column, text
 
 from tests.chaos.load import AcceptedRequest, CollectedAnswer
 
@@ -161,7 +161,7 @@ def logged_among(engine: Engine, request_ids: Sequence[str]) -> set[str]:
     """Returns those of the requests that have an answer in the log."""
     asked = text("SELECT request_id FROM submissions WHERE request_id IN :ids")
     with engine.connect() as connection:
-        expanded = asked.bindparams(bindparam("ids", expanding=True))
+        expanded = asked.bindparams(bindparam("ids", type_=String(), expanding=True))
         return set(connection.scalars(expanded, {"ids": list(request_ids)}))
 
 

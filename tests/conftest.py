@@ -17,13 +17,11 @@ from typing import Any, cast
 
 import hypothesis
 import pytest
-import redis
 
 from moderation.client.client import Client
 from moderation.commands.demo import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.queue.celery_app import connect
-from moderation.queue.registry import Registry
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.database_servers import PostgresServer, find_programs
 from tests.support.slow_tests import starts_something
@@ -115,11 +113,6 @@ def connection(settings: Settings) -> Iterator[Any]:
         connected.flushall()
         yield connected
         connected.config_set("maxmemory", "0")
-
-
-@pytest.fixture
-def registry(connection: redis.Redis) -> Registry:
-    return Registry(connection)
 
 
 @pytest.fixture(scope="session")

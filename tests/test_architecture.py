@@ -79,14 +79,17 @@ ORDER = {
         classifier | conditions | timer | batching
         publication | verdict
         served
+        sighted
+        verdict_batch
         pipeline
         pipeline_loading
     """,
     "moderation.decision_log": """
-        records | tables | location | group_commit | sqlite | postgresql
+        records | tables | location | sqlite | postgresql
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
         answers | export | replay
+        batch
         log
     """,
     "moderation.decision_log.migrations": "env | versions",

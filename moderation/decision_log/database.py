@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -25,8 +26,8 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InterfaceError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from moderation.decision_log import postgresql, sqlite
-from moderation.decision_log.group_commit import GroupCommit
 from moderation.decision_log.location import shown_location
+from moderation.decision_log.records import json_of_column
 from moderation.errors import LogError, LogUnavailable, ModerationError, RequestError
 
 T = TypeVar("T")
@@ -34,6 +35,8 @@ T = TypeVar("T")
 #: How long to wait for a connection, in seconds.
 _POOL_SECONDS = 5
 _MOST_CONNECTIONS = 10
+#: How long a thread waits for its turn to write to SQLite, in seconds.
+_TURN_SECONDS = 5
 #: How often a transaction is run when others get in its way.
 _TRIES = 8
 
@@ -85,9 +88,10 @@ class Database:
             pool_timeout=_POOL_SECONDS,
             pool_use_lifo=True,
             hide_parameters=True,
+            json_serializer=json_of_column,
             **(sqlite.OPTIONS if self.is_sqlite else postgresql.OPTIONS),
         )
-        self._group_commit = GroupCommit(self.where)
+        self._turn = threading.Lock()
         self._files: sqlite.SqliteFiles | None = None
         events.listen(self.engine, "handle_error", self._translate_error)
         if self.is_sqlite:
@@ -105,16 +109,14 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yields a connection in a transaction that is committed at the end of the block."""
-        turn = self._group_commit.turn() if self.is_sqlite else nullcontext()
-        with turn, self._transaction() as connection:
+        with self._writers_turn(), self._transaction() as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
         """Returns what `work` returns, once its transaction is committed.
 
         The transaction runs again if another one got in its way, so `work` must do nothing else
-        and be safe to do twice. On SQLite all that wait share one, since each commit waits for the
-        disk.
+        and be safe to do twice.
 
         Raises:
             LogUnavailable: the database does not answer; it may have written all the same.
@@ -123,9 +125,7 @@ class Database:
             if tried:
                 time.sleep(random.uniform(0, 0.02 * 2**tried))
             try:
-                if self.is_sqlite:
-                    return self._group_commit.commit(work, self._transaction)
-                with self._transaction() as connection:
+                with self.writing() as connection:
                     return work(connection)
             except (Vanished, IntegrityError) as error:
                 last: Exception = error
@@ -146,6 +146,25 @@ class Database:
         self.engine.dispose()
         if self._files is not None:
             self._files.close()
+
+    @contextmanager
+    def _writers_turn(self) -> Iterator[None]:
+        """Holds SQLite's turn to write during the block.
+
+        Raises:
+            LogUnavailable: another thread held it for too long.
+        """
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
+            what = f"no turn to write within {_TURN_SECONDS:g} s"
+            remedy = "Another process may hold it; otherwise check the disk that it is on"
+            raise LogUnavailable(what, self.where, remedy)
+        try:
+            yield
+        finally:
+            self._turn.release()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

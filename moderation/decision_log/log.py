@@ -1,52 +1,40 @@
 """The decision log as a worker uses it: one final answer for each request, whoever asks and when.
 
-Each answer is one transaction: the request, its decisions or its quarantine, and its webhooks are
-written together or not at all. Rows are added in the same order everywhere, the request first, so
-that two workers with the same request wait for each other instead of blocking each other.
+The answers of a batch are one transaction: the requests, their decisions or quarantine, and their
+webhooks are written together or not at all.
 """
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, closing
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, select, update
+from sqlalchemy.exc import IntegrityError, StatementError
 
-from moderation.decision_log.answers import (
-    add_answer_decisions,
-    find_answer,
-    find_answered_verdicts,
-    insert_answer_rows,
-)
-from moderation.decision_log.database import Database, Vanished
+from moderation.decision_log.answers import KnownAnswer, find_answers, find_verdicts
+from moderation.decision_log.batch import Batch
+from moderation.decision_log.database import Database
 from moderation.decision_log.location import (
     locate_log,
     located_file,
     make_log_file,
     shown_location,
 )
-from moderation.decision_log.outbox import outbox_rows
 from moderation.decision_log.quarantine import OPEN
-from moderation.decision_log.records import (
-    Answer,
-    Decided,
-    Quarantined,
-    Reason,
-    Submission,
-    quarantine_values,
-    submission_values,
-)
-from moderation.decision_log.tables import outbox, quarantine, submission_decisions, submissions
+from moderation.decision_log.records import Answer, Outcome, Submission
+from moderation.decision_log.tables import quarantine, submissions
 from moderation.decision_log.upgrade import upgrade_tables
-from moderation.errors import LogUnavailable, ModerationError, RequestError
+from moderation.errors import LogUnavailable, RequestError
 from moderation.messages import Verdict
-from moderation.scoring.verdict import Basis, DecisionKey
+from moderation.scoring.verdict import DecisionKey
 from moderation.settings import Settings
 
 #: How long PostgreSQL may take to change large tables.
 _UPGRADE_SECONDS = 3600.0
+#: What is wrong with a value: said by the database, or by its driver.
+_MISFITS = (RequestError, StatementError, ValueError, TypeError, OverflowError)
 
 
 def open_log(settings: Settings, *, make: bool = True) -> DecisionLog:
@@ -91,93 +79,71 @@ class DecisionLog(AbstractContextManager["DecisionLog"]):
         """
         self.database = database
         self._endpoints = tuple(endpoints)
+        #: Hashes of policies that are in the table, unless they were purged meanwhile.
+        self._policies: frozenset[str] = frozenset()
 
     @property
     def engine(self) -> Engine:
         """The connections, whose failures are LogUnavailable and LogError too."""
         return self.database.engine
 
-    def answer(self, request_id: str, request_sha256: str) -> Answer | None:
-        """Returns the final answer to a request, the same each time; None if it has none.
+    def answers(self, submissions: Sequence[Submission]) -> dict[str, Answer | RequestError]:
+        """Returns the final answers of those requests that have one, by the request's id.
 
-        Raises:
-            RequestError: the id is that of another request.
+        It is the same each time. The answer to a request whose id is that of another is the error
+        that says so; an id that stands for two requests here is left out, for `record` to decide.
         """
+        asked: dict[str, set[str]] = {}
+        for submission in submissions:
+            asked.setdefault(submission.request_id, set()).add(submission.request_sha256)
+        clear = {
+            submission.request_id: submission
+            for submission in submissions
+            if len(asked[submission.request_id]) == 1
+        }
+        if not clear:
+            return {}
         with self.database.reading() as connection:
-            return find_answer(connection, request_id, request_sha256, self.database.where)
+            found = find_answers(connection, clear)
+        where = self.database.where
+        return {name: known.answer_to(clear[name], where) for name, known in found.items()}
 
-    def recall(self, image_sha256: str, keys: Sequence[DecisionKey]) -> list[Verdict | None]:
-        """Returns the decision on an image for each key, None if there is none.
+    def recall(
+        self, images: Sequence[tuple[str, Sequence[DecisionKey]]]
+    ) -> list[list[Verdict | None]]:
+        """Returns the decision on each image for each of its keys, None if there is none.
 
-        Its request id, timings and rendition are those of the first request that led to it.
-        """
-        with self.database.reading() as connection:
-            found = find_answered_verdicts(connection, image_sha256, keys)
-        return [found.get(key) for key in keys]
-
-    def decide(
-        self, submission: Submission, bases: Sequence[Basis], verdicts: Sequence[Verdict]
-    ) -> Answer:
-        """Returns the final answer to a request: this one, unless another was there first.
-
-        A decision on this image that the log already has replaces the one given here.
+        Their request id, timings and rendition are those of the first request that led to them.
 
         Args:
-            submission: the request.
-            bases: what each verdict rests on, in order.
-            verdicts: in the order of the request's policies; all on one image.
-
-        Raises:
-            RequestError: the id is that of another request.
+            images: the hash of each with its keys.
         """
-        pairs = list(zip(bases, verdicts, strict=True))
+        wanted = {(image, key) for image, keys in images for key in keys}
+        if not wanted:
+            return [[] for _ in images]
+        with self.database.reading() as connection:
+            found = find_verdicts(connection, wanted)
+        return [[found.get((image, key)) for key in keys] for image, keys in images]
 
-        def add_decided(connection: Connection, now: datetime) -> Decided:
-            canonical = add_answer_decisions(connection, submission.request_id, pairs, now)
-            links = [
-                {
-                    "request_id": submission.request_id,
-                    "position": position,
-                    "decision_id": verdict.decision_id,
-                    "timings": verdict.timings,
-                    "rendition": verdict.rendition and verdict.rendition.model_dump(mode="json"),
-                }
-                for position, verdict in enumerate(canonical)
-            ]
-            connection.execute(insert(submission_decisions), links)
-            return Decided(submission.request_id, canonical)
+    def record(self, outcomes: Sequence[Outcome]) -> list[Answer | RequestError]:
+        """Returns the final answer of each request: this one, unless another was there first.
 
-        return self._answer_once(submission, "decided", add_decided)
-
-    def quarantine(
-        self,
-        submission: Submission,
-        reason: Reason,
-        error: ModerationError,
-        *,
-        deliveries: int = 0,
-        retries: int = 0,
-    ) -> Answer:
-        """Returns the final answer to a request: quarantine, unless another was there first.
+        All are written together or none is. A decision on an image that the log already has
+        replaces the one given here. The answer of an outcome that is wrong by itself, since its id
+        is that of another request or a value does not fit, is the error; it costs no other.
 
         Args:
-            submission: the request.
-            reason: why, in one word.
-            error: what its host gets.
-            deliveries: how often a worker died with it in hand.
-            retries: how often it was tried again before.
-
-        Raises:
-            RequestError: the id is that of another request.
+            outcomes: what became of the requests; of several with one id the first counts.
         """
-
-        def add_quarantined(connection: Connection, now: datetime) -> Quarantined:
-            answer = Quarantined(submission.request_id, str(uuid.uuid4()), reason, error)
-            row = quarantine_values(answer, now, deliveries=deliveries, retries=retries)
-            connection.execute(insert(quarantine), row)
-            return answer
-
-        return self._answer_once(submission, "quarantined", add_quarantined)
+        if not outcomes:
+            return []
+        try:
+            return self._recorded_together(outcomes)
+        except _MISFITS as error:
+            if len(outcomes) == 1:
+                return [error if isinstance(error, RequestError) else self._misfit(error)]
+        half = len(outcomes) // 2
+        return self.record(outcomes[:half]) + self.record(outcomes[half:])
 
     def release(self, quarantine_id: str) -> str:
         """Lets a quarantined request be decided again and returns its id; its row stays as history.
@@ -215,30 +181,27 @@ class DecisionLog(AbstractContextManager["DecisionLog"]):
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _answer_once(
-        self,
-        submission: Submission,
-        outcome: str,
-        add: Callable[[Connection, datetime], Answer],
-    ) -> Answer:
-        """Returns the answer that `add` writes, or the one that was there first."""
+    def _recorded_together(self, outcomes: Sequence[Outcome]) -> list[Answer | RequestError]:
+        batch = Batch(outcomes, endpoints=self._endpoints)
 
-        def logged_answer(connection: Connection) -> Answer:
-            now = datetime.now(UTC)
-            if insert_answer_rows(
-                connection, submissions, [submission_values(submission, outcome, now)]
-            ):
-                answer = add(connection, now)
-                if rows := outbox_rows(answer, self._endpoints, now):
-                    connection.execute(insert(outbox), rows)
-                return answer
-            name, digest = submission.request_id, submission.request_sha256
-            known = find_answer(connection, name, digest, self.database.where)
-            if known is None:  # released in between
-                raise Vanished
-            return known
+        def record_batch(connection: Connection) -> dict[str, KnownAnswer]:
+            try:
+                return batch.add(connection, self._policies)
+            except IntegrityError:  # a policy was purged that we take to be there
+                self._policies = frozenset()
+                raise
 
-        return self.database.write(logged_answer)
+        known = self.database.write(record_batch)
+        self._policies |= batch.policies
+        return [
+            known[outcome.submission.request_id].answer_to(outcome.submission, self.database.where)
+            for outcome in outcomes
+        ]
+
+    def _misfit(self, error: Exception) -> RequestError:
+        """Returns the error for an outcome that the database's driver does not take."""
+        what = f"a value does not fit in the decision log ({type(error).__name__})"
+        return RequestError(what, self.database.where, "Send plain text and numbers")
 
     def _end_quarantine(self, connection: Connection, quarantine_id: str, column: str) -> str:
         """Sets the time in this column of an open row of the log, and returns its request's id."""

@@ -78,10 +78,10 @@ def _outbox_payload(answer: Answer, now: datetime) -> str:
     if isinstance(answer, Decided):
         kind = "moderation.decided"
         response = ModerationResponse(request_id=answer.request_id, verdicts=answer.verdicts)
-        data = response.model_dump(mode="json")
+        data = response.model_dump_json()
     else:
         kind, error = "moderation.quarantined", answer.error
-        data = {
+        refused = {
             "request_id": answer.request_id,
             "reason": answer.reason,
             "error": {
@@ -91,8 +91,9 @@ def _outbox_payload(answer: Answer, now: datetime) -> str:
                 "remedy": error.remedy,
             },
         }
+        data = json.dumps(refused, separators=(",", ":"))
     timestamp = now.isoformat().replace("+00:00", "Z")
-    return json.dumps({"type": kind, "timestamp": timestamp, "data": data}, separators=(",", ":"))
+    return f'{{"type":"{kind}","timestamp":"{timestamp}","data":{data}}}'
 
 
 def claim(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -77,6 +78,54 @@ class Quarantined:
 Answer = Decided | Quarantined
 
 
+@dataclass(frozen=True)
+class Verdicts:
+    """What became of a request that was decided.
+
+    Attributes:
+        submission: the request.
+        bases: what each verdict rests on, in order.
+        verdicts: in the order of the request's policies; all on one image.
+    """
+
+    submission: Submission
+    bases: Sequence[Basis]
+    verdicts: Sequence[Verdict]
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """What became of a request that cannot be decided.
+
+    Attributes:
+        submission: the request.
+        reason: why, in one word.
+        error: what its host gets.
+        deliveries: how often a worker died with it in hand.
+        retries: how often it was tried again before.
+    """
+
+    submission: Submission
+    reason: Reason
+    error: ModerationError
+    deliveries: int = 0
+    retries: int = 0
+
+
+Outcome = Verdicts | Refusal
+
+
+class JsonText(str):
+    """A value of a JSON column that is text already."""
+
+    __slots__ = ()
+
+
+def json_of_column(value: Any) -> str:
+    """Returns a value of a JSON column as the database gets it."""
+    return value if isinstance(value, JsonText) else json.dumps(value)
+
+
 def policy_values(basis: Basis, now: datetime) -> Values:
     """Returns the row that records a policy."""
     policy = basis.policy
@@ -89,19 +138,17 @@ def policy_values(basis: Basis, now: datetime) -> Values:
     }
 
 
-def decision_values(basis: Basis, verdict: Verdict, request_id: str, now: datetime) -> Values:
-    """Returns the row that records a decision, with an id of its own."""
-    decision_id = str(uuid.uuid4())
-    own = verdict.model_copy(update={"request_id": request_id, "decision_id": decision_id})
-    model = basis.model
+def decision_values(basis: Basis, verdict: Verdict, now: datetime) -> Values:
+    """Returns the row that records a decision; the verdict has its id and that of its request."""
+    policy, model = basis.policy, basis.model
     return {
-        "id": decision_id,
-        "request_id": request_id,
+        "id": verdict.decision_id,
+        "request_id": verdict.request_id,
         "decided_at": now,
         "image_sha256": verdict.image_sha256,
-        "policy_sha256": basis.policy.sha256,
-        "policy_id": basis.policy.id,
-        "policy_version": basis.policy.version,
+        "policy_sha256": policy.sha256,
+        "policy_id": policy.id,
+        "policy_version": policy.version,
         "model_id": model.id,
         "model_revision": model.revision,
         "model_fingerprint": model.fingerprint,
@@ -115,12 +162,14 @@ def decision_values(basis: Basis, verdict: Verdict, request_id: str, now: dateti
         "action": verdict.action,
         "flagged": verdict.flagged,
         "frame": verdict.frame,
-        "verdict": own.model_dump(mode="json"),
+        # By the serializer of pydantic, which takes a sixth of the time of two steps.
+        "verdict": JsonText(verdict.model_dump_json()),
     }
 
 
-def submission_values(submission: Submission, outcome: str, now: datetime) -> Values:
-    """Returns the row that records a request with its final answer, of the kind `outcome`."""
+def submission_values(outcome: Outcome, now: datetime) -> Values:
+    """Returns the row that records a request which has its final answer."""
+    submission = outcome.submission
     return {
         "request_id": submission.request_id,
         "request_sha256": submission.request_sha256,
@@ -130,30 +179,22 @@ def submission_values(submission: Submission, outcome: str, now: datetime) -> Va
         "queue": submission.queue,
         "sent_at": _recorded_time(submission.sent_at),
         "finished_at": now,
-        "outcome": outcome,
+        "outcome": "decided" if isinstance(outcome, Verdicts) else "quarantined",
     }
 
 
-def quarantine_values(
-    quarantined: Quarantined, now: datetime, *, deliveries: int, retries: int
-) -> Values:
+def quarantine_values(quarantine_id: str, refusal: Refusal, now: datetime) -> Values:
     """Returns the row that records a request without a verdict."""
     return {
-        "id": quarantined.quarantine_id,
-        "request_id": quarantined.request_id,
+        "id": quarantine_id,
+        "request_id": refusal.submission.request_id,
         "quarantined_at": now,
-        "reason": quarantined.reason,
-        "error_type": type(quarantined.error).__name__,
-        "error_args": list(quarantined.error.args),
-        "deliveries": deliveries,
-        "retries": retries,
+        "reason": refusal.reason,
+        "error_type": type(refusal.error).__name__,
+        "error_args": list(refusal.error.args),
+        "deliveries": refusal.deliveries,
+        "retries": refusal.retries,
     }
-
-
-def verdict_of(row: Row[Any], **changes: Any) -> Verdict:
-    """Returns the verdict that a row of `decisions` records, with some fields changed."""
-    verdict = Verdict.model_validate(row.verdict)
-    return verdict.model_copy(update={"decision_id": row.id, **changes})
 
 
 def quarantined_of(row: Row[Any]) -> Quarantined:

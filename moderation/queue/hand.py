@@ -137,7 +137,7 @@ class Hand:
         if self._results is not None:  # first, since a result that is missing is not noticed
             with self._results.pipeline(transaction=False) as pipe:
                 for key, value in (each.result for each in done if each.result):
-                    pipe.setex(key, expires_seconds, value)
+                    pipe.set(key, value, ex=expires_seconds)
                     pipe.publish(key, value)
                 pipe.execute()
         arguments: list[str | int | bytes] = [expires_seconds, _RESULT]

@@ -62,10 +62,12 @@ def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
 def similarities(image_features: Float32s, text_features: Float32s) -> Float32s:
     """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
 
-    They are multiplied in float64, then rounded to float32: otherwise the number of images and
-    labels, and their order, would show in the last digits.
+    They are multiplied in float64, then rounded to float32: otherwise the number of labels, and
+    their order, would show in the last digits. And each image is multiplied by itself: in one
+    product of matrices, how its sums are formed would depend on how many others there are.
     """
-    cosines = image_features.astype(np.float64) @ text_features.astype(np.float64).T
+    rows = image_features.astype(np.float64)[:, np.newaxis]
+    cosines = (rows @ text_features.astype(np.float64).T)[:, 0]
     return np.clip(cosines, -1.0, 1.0).astype(np.float32)
 
 
@@ -134,7 +136,9 @@ def contrast_scores(
         logits: (n, k).
         acts: (k,) True where the label has an action; at least one is False.
     """
-    context = logits[:, ~acts]
+    # Not logits[:, ~acts]: where it has several rows, their numbers lie apart in memory, and numpy
+    # would add them in another order.
+    context = logits.compress(~acts, axis=1)
     top = context.max(axis=1, keepdims=True)
     rivals = top + np.log(np.exp(context - top).sum(axis=1, keepdims=True))
     scores = np.empty_like(logits)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple, Self
 
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.errors import PolicyError, PolicyProblem, RequestError
+from moderation.errors import ModerationError, RequestError
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.looks import Looking, Sight
 from moderation.images.rendition import RenditionForm
@@ -22,9 +23,11 @@ from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
 from moderation.scoring.publication import Publish, published_verdicts
-from moderation.scoring.served import LoadedModel, ServedPolicy
+from moderation.scoring.served import LoadedModel, ServedPolicy, bound_classifiers
+from moderation.scoring.sighted import SeenImages, Sighted, future_features
 from moderation.scoring.timer import Timer
-from moderation.scoring.verdict import Basis, make_verdict
+from moderation.scoring.verdict import Basis
+from moderation.scoring.verdict_batch import batch_verdicts
 
 #: Called with the id of a model and how many images go through it together.
 BatchObserver = Callable[[str, int], None]
@@ -37,13 +40,6 @@ class Embedding(NamedTuple):
     model: ModelStamp
     looking: Looking
     features: Float32s
-
-
-class SeenImage(NamedTuple):
-    """What a pipeline's model sees of an image: (v, d) features, and the sight that they are of."""
-
-    features: Float32s
-    sight: Sight
 
 
 class Pipeline:
@@ -91,7 +87,7 @@ class Pipeline:
             for name, policy in policies.items()
         }
         encoders = {reference: load(reference) for reference in set(model_of.values())}
-        classifiers = _bound_classifiers(policies, model_of, encoders)
+        classifiers = bound_classifiers(policies, model_of, encoders)
         self._models = {
             reference: LoadedModel(
                 reference,
@@ -100,6 +96,7 @@ class Pipeline:
                     encoder.image_features,
                     batch_size=batch_size or best_batch(encoder.stamp),
                     observe=partial(observe, encoder.stamp.id) if observe else None,
+                    more_to_come=lambda: decoders.is_busy,
                 ),
             )
             for reference, encoder in encoders.items()
@@ -128,6 +125,11 @@ class Pipeline:
         """The models that are loaded."""
         return [model.encoder.stamp for model in self._models.values()]
 
+    @property
+    def decoders(self) -> int:
+        """How many images are decoded at the same time."""
+        return self._decoders.processes
+
     def served(self, policy_ids: Iterable[str]) -> tuple[ServedPolicy, ...]:
         """Returns the policies of these ids; cheap, so ask before fetching an image.
 
@@ -155,6 +157,90 @@ class Pipeline:
             raise RequestError(f"the model {reference} is not loaded here", "worker", remedy)
         return self._models[reference]
 
+    def look(
+        self,
+        content: bytes,
+        policies: Sequence[ServedPolicy],
+        timer: Timer,
+        queue: QueueName = "interactive",
+        *,
+        image_sha256: str | None = None,
+    ) -> Sighted:
+        """Returns an image decoded for policies; waits for a decoder.
+
+        Args:
+            content: the image's file.
+            policies: what `served` returned, in the order of the verdicts.
+            timer: gets what decoding takes.
+            queue: whose turn it takes.
+            image_sha256: of the content, where it is known.
+
+        Raises:
+            ImageError: the image is refused, or has oddities that are.
+            DecodingFailed: it takes too long, or crashes the decoder.
+            TransientError: no decoder starts, or the pipeline is closed.
+        """
+        models, form = [policy.model for policy in policies], self._conditions.rendition
+        sights = self._sights(content, models, timer, queue, form)
+        for sight in sights.values():
+            self._conditions.refuse_oddities(sight.oddities)
+        digest = image_sha256 or hashlib.sha256(content).hexdigest()
+        return Sighted(digest, tuple(policies), sights)
+
+    def look_for_embedding(
+        self, content: bytes, model: LoadedModel, timer: Timer, queue: QueueName = "interactive"
+    ) -> Sighted:
+        """Returns an image decoded for a model: the same looks as for a verdict on it.
+
+        The arguments and errors are those of `look`, but no oddity is refused.
+        """
+        sights = self._sights(content, [model], timer, queue, None)
+        return Sighted(hashlib.sha256(content).hexdigest(), (), sights)
+
+    def _sights(
+        self,
+        content: bytes,
+        models: Iterable[LoadedModel],
+        timer: Timer,
+        queue: QueueName,
+        form: RenditionForm | None,
+    ) -> dict[str, Sight]:
+        """Returns what each model is shown of an image, by its reference."""
+        ways = {model.reference: model.encoder.preprocessing for model in models}
+        with timer.step("decode"):
+            sights = self._decoders.sights(content, [*ways.values()], queue, form=form)
+        return dict(zip(ways, sights, strict=True))
+
+    def encode(self, sighted: Sighted, queue: QueueName = "interactive") -> Future[SeenImages]:
+        """Returns at once what will be a decoded image as its models see it.
+
+        It becomes a ModelError if a feature is not finite, and an EncoderFailed if an encoder fails
+        on it. Whatever waits for it is called on an encoder's thread, so must be short.
+
+        Raises:
+            TransientError: the pipeline is closed.
+        """
+        encoding = {
+            reference: self._models[reference].batcher.put(sight.squares, queue)
+            for reference, sight in sighted.sights.items()
+        }
+        return future_features(sighted, encoding)
+
+    def verdicts(
+        self, seen: Sequence[SeenImages], request_ids: Sequence[str], timers: Sequence[Timer]
+    ) -> list[tuple[Verdict, ...] | ModerationError]:
+        """Returns the verdicts on each image, or why it gets none; see `batch_verdicts`."""
+        return batch_verdicts(seen, request_ids, timers)
+
+    def embedding(self, seen: SeenImages, model: LoadedModel) -> Embedding:
+        """Returns the features of an image that a model has seen, with what made them."""
+        return Embedding(
+            image_sha256=seen.sighted.image_sha256,
+            model=model.encoder.stamp,
+            looking=self._decoders.limits.looking,
+            features=seen.features[model.reference],
+        )
+
     def embed(
         self,
         content: bytes,
@@ -169,13 +255,11 @@ class Pipeline:
             ImageError: the image is refused.
             ModelError: the model gave a value that is not finite.
         """
-        [seen] = self._seen(content, [model], timer or Timer(), queue).values()
-        return Embedding(
-            image_sha256=hashlib.sha256(content).hexdigest(),
-            model=model.encoder.stamp,
-            looking=self._decoders.limits.looking,
-            features=seen.features,
-        )
+        timer = timer or Timer()
+        sighted = self.look_for_embedding(content, model, timer, queue)
+        with timer.step("encode"):
+            seen = self.encode(sighted, queue).result()
+        return self.embedding(seen, model)
 
     def moderate(
         self,
@@ -191,65 +275,17 @@ class Pipeline:
         """Returns a verdict for each policy; the image is embedded once for each model.
 
         The verdicts name the image's rendition if it was published, which it is unless one of them
-        is to block it.
-
-        Args:
-            content: the image's file.
-            policies: what `served` returned, in the order of the verdicts.
-            request_id: goes into the verdicts.
-            timer: gets what each step takes.
-            queue: whose turn it takes.
-            image_sha256: of the content, where it is known.
-            publish: is given the rendition, if the pipeline makes any.
-
-        Raises:
-            ImageError: the image is refused.
-            ModelError: the model gave a value that is not finite.
+        is to block it. `request_id` goes into the verdicts, and `publish` is given the rendition if
+        the pipeline makes any; other arguments, and the errors, are those of `look` and `encode`.
         """
         timer = timer or Timer()
-        models, form = [policy.model for policy in policies], self._conditions.rendition
-        seen = self._seen(content, models, timer, queue, form=form)
-        images = [seen[policy.model.reference] for policy in policies]
-        for image in images:
-            self._conditions.refuse_oddities(image.sight.oddities)
-        with timer.step("decide"):
-            pairs = zip(policies, images, strict=True)
-            decided = [policy.decide(image.features) for policy, image in pairs]
-        image_sha256 = image_sha256 or hashlib.sha256(content).hexdigest()
-        verdicts = tuple(
-            make_verdict(
-                policy.basis.policy,
-                decision,
-                seen=image.sight.seen(look),
-                conditions=policy.basis.conditions,
-                model=policy.basis.model,
-                request_id=request_id,
-                image_sha256=image_sha256,
-                timings=timer.seconds,
-            )
-            for policy, image, (look, decision) in zip(policies, images, decided, strict=True)
-        )
-        file = images[0].sight.rendition if images else None
-        return published_verdicts(verdicts, file, publish, timer)
-
-    def _seen(
-        self,
-        content: bytes,
-        models: Iterable[LoadedModel],
-        timer: Timer,
-        queue: QueueName,
-        form: RenditionForm | None = None,
-    ) -> dict[str, SeenImage]:
-        """Returns what each model sees of an image, by its reference."""
-        each = {model.reference: model for model in models}.values()
-        ways = [model.encoder.preprocessing for model in each]
-        with timer.step("decode"):
-            sights = self._decoders.sights(content, ways, queue, form=form)
+        sighted = self.look(content, policies, timer, queue, image_sha256=image_sha256)
         with timer.step("encode"):
-            return {
-                model.reference: SeenImage(model.batcher.features(sight.squares, queue), sight)
-                for model, sight in zip(each, sights, strict=True)
-            }
+            seen = self.encode(sighted, queue).result()
+        [verdicts] = self.verdicts([seen], [request_id], [timer])
+        if isinstance(verdicts, ModerationError):
+            raise verdicts
+        return published_verdicts(verdicts, sighted.rendition, publish, timer)
 
     def close(self) -> None:
         """Decodes and encodes all that wait, then stops the decoders and the encoders."""
@@ -262,18 +298,3 @@ class Pipeline:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _bound_classifiers(
-    policies: Mapping[str, Policy], model_of: Mapping[str, str], encoders: Mapping[str, Encoder]
-) -> dict[str, Classifier]:
-    classifiers: dict[str, Classifier] = {}
-    problems: list[PolicyProblem] = []
-    for name, policy in policies.items():
-        try:
-            classifiers[name] = Classifier.of(policy, encoders[model_of[name]])
-        except PolicyError as error:
-            problems += error.problems
-    if problems:
-        raise PolicyError(problems)
-    return classifiers

@@ -20,5 +20,8 @@ class Timer:
         try:
             yield
         finally:
-            taken = time.perf_counter() - start
-            self.seconds[name] = round(self.seconds.get(name, 0.0) + taken, 6)
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, name: str, seconds: float) -> None:
+        """Adds the time of a step that several images took together, or that began elsewhere."""
+        self.seconds[name] = round(self.seconds.get(name, 0.0) + seconds, 6)

@@ -7,20 +7,24 @@ fire, 1 allow, 2 review, 3 block. The most severe one decides.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import TypeAdapter
 
 from moderation.encoders.encoder import Float32s
 from moderation.images.looks import Seen
 from moderation.messages import Action, LabelScore, ModelStamp, Verdict
-from moderation.policy import Policy
+from moderation.policy import Label, Policy
 from moderation.scoring.conditions import Conditions, raised_action
 
 #: The action of each outcome; 0, where nothing fired, is allowed too.
 ACTIONS: tuple[Action, ...] = ("allow", "allow", "review", "block")
 _OUTCOME: dict[Action, int] = {"allow": 1, "review": 2, "block": 3}
+
+#: Checks all labels of a verdict at once, in half the time that they take one by one.
+_LABEL_SCORES = TypeAdapter(tuple[LabelScore, ...])
 
 Outcomes = npt.NDArray[np.int8]
 
@@ -106,50 +110,80 @@ class Decision:
 
 
 def decide(policy: Policy, similarities: Float32s, scores: Float32s) -> Decision:
-    """Returns the decision on one image.
+    """Returns the decision on one image of (k,) similarities and scores; see `decisions`."""
+    return decisions(policy, similarities[np.newaxis], scores[np.newaxis])[0]
+
+
+def decisions(policy: Policy, similarities: Float32s, scores: Float32s) -> list[Decision]:
+    """Returns the decision on each image.
 
     A category is True where one of its labels asks for review or block. Its score is the sum of its
     labels' scores under softmax, where they share 1, and otherwise the highest of them.
 
     Args:
         policy: with k labels.
-        similarities: (k,) cosines.
-        scores: (k,) in [0, 1].
+        similarities: (n, k) cosines.
+        scores: (n, k) in [0, 1].
     """
-    fired = outcomes(policy, similarities[np.newaxis], scores[np.newaxis])[0]
-    action = ACTIONS[int(actions(fired[np.newaxis])[0])]
-    categories: dict[str, bool] = {}
-    category_scores: dict[str, float] = {}
-    for label, outcome, score in zip(policy.labels, fired, scores, strict=True):
-        if not label.acts:
+    fired = outcomes(policy, similarities, scores)
+    constants = [_label_constants(label) for label in policy.labels]
+    # As Python's own numbers, which are quicker to take one by one.
+    rows = zip(fired.tolist(), similarities.tolist(), scores.tolist(), strict=True)
+    return [
+        Decision(
+            ACTIONS[worst],
+            *_category_scores(constants, row[0], row[2], adds=policy.scoring == "softmax"),
+            _label_scores(constants, *row),
+        )
+        for worst, row in zip(actions(fired).tolist(), rows, strict=True)
+    ]
+
+
+def _label_constants(label: Label) -> dict[str, Any]:
+    """Returns what a label's scores say of it, whatever they are."""
+    return {
+        "label": label.id,
+        "category": label.reported_category if label.acts else None,
+        "action": label.action,
+        "severity": label.severity,
+        "threshold": label.threshold,
+        "review_threshold": label.review_threshold,
+    }
+
+
+def _category_scores(
+    constants: list[dict[str, Any]], fired: list[int], scores: list[float], *, adds: bool
+) -> tuple[dict[str, bool], dict[str, float]]:
+    """Returns whether each category of a policy's labels is flagged, and its score."""
+    flags: dict[str, bool] = {}
+    totals: dict[str, float] = {}
+    for constant, outcome, score in zip(constants, fired, scores, strict=True):
+        if (name := constant["category"]) is None:
             continue
-        name, before = label.reported_category, category_scores.get(label.reported_category, 0.0)
-        categories[name] = categories.get(name, False) or ACTIONS[outcome] != "allow"
-        total = before + float(score) if policy.scoring == "softmax" else max(before, float(score))
-        category_scores[name] = min(total, 1.0)
-    return Decision(
-        action, categories, category_scores, _label_scores(policy, similarities, scores, fired)
-    )
+        before = totals.get(name, 0.0)
+        flags[name] = flags.get(name, False) or ACTIONS[outcome] != "allow"
+        totals[name] = min(before + score if adds else max(before, score), 1.0)
+    return flags, totals
 
 
 def _label_scores(
-    policy: Policy, similarities: Float32s, scores: Float32s, fired: npt.NDArray[np.int8]
+    constants: list[dict[str, Any]],
+    fired: list[int],
+    similarities: list[float],
+    scores: list[float],
 ) -> tuple[LabelScore, ...]:
-    return tuple(
-        LabelScore(
-            label=label.id,
-            category=label.reported_category if label.acts else None,
-            action=label.action,
-            severity=label.severity,
-            similarity=float(similarity),
-            score=float(score),
-            threshold=label.threshold,
-            review_threshold=label.review_threshold,
-            fired=bool(outcome),
-            outcome=ACTIONS[outcome] if outcome else None,
-        )
-        for label, similarity, score, outcome in zip(
-            policy.labels, similarities, scores, fired, strict=True
+    return _LABEL_SCORES.validate_python(
+        tuple(
+            {
+                **constant,
+                "similarity": similarity,
+                "score": score,
+                "fired": outcome > 0,
+                "outcome": ACTIONS[outcome] if outcome else None,
+            }
+            for constant, outcome, similarity, score in zip(
+                constants, fired, similarities, scores, strict=True
+            )
         )
     )
 

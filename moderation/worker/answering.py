@@ -1,78 +1,74 @@
-"""One request -> its one final answer: a verdict, or quarantine with the reason. Knows no Celery.
+"""Batches of requests -> their final answers: verdicts, or quarantine with the reason. No threads.
 
 However often a request is delivered, its first answer in the decision log is the answer. What may
-succeed later is handed back; what cannot, or was tried often enough, is quarantined.
+succeed later is tried again; what cannot, or was tried often enough, is quarantined.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import logging
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import NamedTuple
 
 import redis
 
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.records import Answer, Decided, Quarantined
-from moderation.errors import (
-    EncoderFailed,
-    ModerationError,
-    RequestError,
-    TransientError,
-)
+from moderation.decision_log.records import Answer, Outcome, Refusal, Submission, Verdicts
+from moderation.errors import ModerationError, RequestError, TransientError
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.images.rendition import RenditionFile
 from moderation.images.rendition_folder import RenditionFolder
-from moderation.messages import Verdict, strictest_action
-from moderation.queue.registry import Accepted, Registry
+from moderation.messages import (
+    EmbeddingRequest,
+    EmbeddingResponse,
+    ModerationRequest,
+    Verdict,
+    strictest_action,
+)
+from moderation.queue.kept_requests import KeptRequest, KeptRequests
 from moderation.scoring.pipeline import Pipeline
+from moderation.scoring.publication import published_verdicts
 from moderation.scoring.served import ServedPolicy
-from moderation.scoring.timer import Timer
+from moderation.scoring.sighted import SeenImages, Sighted
 from moderation.settings import Settings
-from moderation.worker.arrival import ArrivedRequest
+from moderation.worker.job import Job
 from moderation.worker.metrics import Metrics
-from moderation.worker.outages import AWAY, Outages
-from moderation.worker.quarantine import deaths_of_workers, fault_of_worker, quarantine_reason
+from moderation.worker.outages import Outages
+from moderation.worker.quarantine import deaths_of_workers, quarantine_reason
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-
-#: A request that this many workers died of is suspicious; suspects are tried one at a time.
-_SUSPICIOUS = 2
-#: How long a worker pauses after its encoder has failed, in seconds.
-_BROKEN_SECONDS, _PAUSE = 5.0, 0.1
 
 
-def may_answer_later(error: Exception) -> bool:
-    """Whether the next try may give an answer: the world outside failed, or the program did."""
-    return isinstance(error, TransientError) or not isinstance(error, ModerationError)
+class Fetched(NamedTuple):
+    """A request whose image is here."""
+
+    job: Job
+    content: bytes
+    image_sha256: str
 
 
-class TryAgain(Exception):
-    """The request is to be taken again later; `error` says why."""
+class Seen(NamedTuple):
+    """A request whose image was encoded."""
 
-    def __init__(self, error: ModerationError) -> None:
-        super().__init__(error)
-        self.error = error
+    job: Job
+    seen: SeenImages
 
 
 @dataclass(eq=False, repr=False)
 class Answerer:
-    """Answers requests from many threads.
+    """What a worker does with requests in hand, one step at a time and each for a batch.
 
     Attributes:
         settings: limits and numbers of tries.
         pipeline: decides.
         fetcher: gets the images.
         decisions: where answers are kept for good.
-        registry: of requests that are not final.
+        kept: where quarantined requests are kept, to be sent again.
         metrics: count what happens.
-        worker: the name of this process among those that ever were.
         stopping: whether the worker has been told to end; then nothing is waited for.
         renditions: where the pictures that were judged are written, if they are.
     """
@@ -81,135 +77,86 @@ class Answerer:
     pipeline: Pipeline
     fetcher: Fetcher
     decisions: DecisionLog
-    registry: Registry
+    kept: KeptRequests
     metrics: Metrics
-    worker: str
     stopping: Callable[[], bool]
     renditions: RenditionFolder | None = None
-    _one_suspect: threading.Lock = field(default_factory=threading.Lock, init=False)
     _outages: Outages = field(init=False)
 
     def __post_init__(self) -> None:
         # Well before a request would be taken for lost.
         self._outages = Outages(self.settings.visibility_timeout_seconds / 2, self.stopping)
 
-    def answer(self, request: ArrivedRequest) -> Answer:
-        """Returns the final answer to a request, once the log has it.
+    def known(self, submissions: Sequence[Submission]) -> dict[str, Answer | RequestError]:
+        """Returns the answers that requests have already, by their ids."""
+        if not submissions:
+            return {}
+        return self._outages.of_log(lambda: self.decisions.answers(submissions))
+
+    def hopeless(self, job: Job) -> ModerationError | None:
+        """Returns why a request can have no verdict, before anything is done; None if it can."""
+        asked = job.request.parsed
+        if job.deaths >= self.settings.max_deliveries:
+            return deaths_of_workers(job.deaths)
+        try:
+            if isinstance(asked, EmbeddingRequest):
+                self.pipeline.model(asked.model)
+            elif isinstance(asked, ModerationRequest):
+                self.pipeline.served(asked.policies)
+        except RequestError as error:
+            return error
+        return asked if isinstance(asked, RequestError) else None
+
+    def may_try_again(self, job: Job, error: BaseException) -> bool:
+        """Whether a failed request is tried again: what failed may pass, or the program did."""
+        passes = isinstance(error, TransientError)
+        if not job.request.wants_features:
+            passes = passes or not isinstance(error, ModerationError)
+        return passes and job.request.arrival.retries < self.settings.max_retries
+
+    def largest_content(self, job: Job) -> int:
+        """Returns how many bytes the image of a request may have."""
+        content = _asked(job).image.bytes
+        return self.settings.max_image_bytes if content is None else len(content)
+
+    def fetched(self, job: Job) -> Fetched:
+        """Returns a request with its image.
 
         Raises:
-            TryAgain: it has none yet. RequestError: its id belongs to another request.
+            ModerationError: the image cannot be fetched.
         """
-        try:
-            answer = self._known_answer(request) or self._first_answer(request)
-        except AWAY as error:
-            self.metrics.retried(error)
-            raise TryAgain(error) from error
-        except RequestError:  # the other request has its own answer
-            self._settle_answered(request)
-            raise
-        self._settle_answered(request)
-        return answer
+        with job.timer.step("fetch"):
+            content = self.fetcher.fetch(_asked(job).image)
+        return Fetched(job, content, hashlib.sha256(content).hexdigest())
 
-    def pause_answering(self) -> None:
-        """Waits for some seconds, so that a worker that is broken does not take all requests."""
-        until = time.monotonic() + _BROKEN_SECONDS
-        while not self.stopping() and time.monotonic() < until:
-            time.sleep(_PAUSE)
+    def _served(self, job: Job) -> tuple[ServedPolicy, ...]:
+        asked = _asked(job)
+        assert isinstance(asked, ModerationRequest)
+        return self.pipeline.served(asked.policies)
 
-    def _known_answer(self, request: ArrivedRequest) -> Answer | None:
-        """Returns the answer that a request has already."""
-        name, digest = request.submission.request_id, request.submission.request_sha256
-        known = self._outages.of_log(lambda: self.decisions.answer(name, digest))
-        if known is not None:
-            self.metrics.redelivered()
-        return known
+    def recalled(self, batch: Sequence[Fetched]) -> list[Verdicts | None]:
+        """Returns the outcomes of requests whose decisions the log has; None for the others."""
+        served = [self._served(each.job) for each in batch]
+        asked = [
+            (each.image_sha256, [policy.basis.key for policy in policies])
+            for each, policies in zip(batch, served, strict=True)
+        ]
+        known = self._outages.of_log(lambda: self.decisions.recall(asked))
+        return [
+            self._recalled_outcome(each.job, policies, verdicts)
+            for each, policies, verdicts in zip(batch, served, known, strict=True)
+        ]
 
-    def _first_answer(self, request: ArrivedRequest) -> Answer:
-        """Returns the answer to a request that had none when it was taken."""
-        with self._taken_to_answer(request) as deaths:
-            if deaths < _SUSPICIOUS:
-                return self._tried_answer(request, deaths)
-        # When a worker dies, everything that it had in hand is suspected. So a suspect is tried
-        # while no other is, and those that wait for it are not noted as in hand.
-        self._give_back_unanswered(request)
-        with self._one_suspect, self._taken_to_answer(request) as deaths:
-            return self._tried_answer(request, deaths)
-
-    @contextmanager
-    def _taken_to_answer(self, request: ArrivedRequest) -> Iterator[int]:
-        """Notes a request as in hand, and given back if the block fails; yields its deaths."""
-        name, queue = request.submission.request_id, request.arrival.queue
-        deaths = self._note_answering(lambda: self.registry.take(name, queue, self.worker))
-        try:
-            yield deaths or 0
-        except BaseException:
-            self._give_back_unanswered(request)
-            raise
-
-    def _tried_answer(self, request: ArrivedRequest, deaths: int) -> Answer:
-        """Returns the answer to a request in hand; one that cannot be decided is quarantined."""
-        if deaths >= self.settings.max_deliveries:
-            return self._quarantined_answer(request, deaths_of_workers(deaths), deaths)
-        try:
-            return self._decided_answer(request)
-        except AWAY:
-            raise
-        except Exception as error:
-            if not isinstance(error, ModerationError):
-                log.exception("the program failed on a request")
-            shown = error if isinstance(error, ModerationError) else fault_of_worker(error)
-            if may_answer_later(error) and request.arrival.retries < self.settings.max_retries:
-                self.metrics.retried(shown)
-                if isinstance(shown, EncoderFailed):
-                    self.pause_answering()
-                raise TryAgain(shown) from error
-            return self._quarantined_answer(request, shown, deaths)
-
-    def _decided_answer(self, request: ArrivedRequest) -> Answer:
-        """Fetches, decides, and returns what the log then says."""
-        if isinstance(request.parsed, RequestError):
-            raise request.parsed
-        timer = Timer()
-        policies = self.pipeline.served(request.parsed.policies)
-        with timer.step("fetch"):
-            content = self.fetcher.fetch(request.parsed.image)
-        verdicts = self._answer_verdicts(request, policies, content, timer)
-        bases = [policy.basis for policy in policies]
-        with timer.step("log"):
-            answer = self._outages.of_log(
-                lambda: self.decisions.decide(request.submission, bases, verdicts)
-            )
-        self.metrics.stepped(timer.seconds)
-        if isinstance(answer, Decided):
-            self.metrics.decided(answer.verdicts, request.arrival)
-        return answer
-
-    def _answer_verdicts(
-        self,
-        request: ArrivedRequest,
-        policies: Sequence[ServedPolicy],
-        content: bytes,
-        timer: Timer,
-    ) -> tuple[Verdict, ...]:
-        """Returns the verdicts on an image: those in the log if it has all, otherwise new ones."""
-        request_id = request.submission.request_id
-        image_sha256 = hashlib.sha256(content).hexdigest()
-        keys = [policy.basis.key for policy in policies]
-        known = self._outages.of_log(lambda: self.decisions.recall(image_sha256, keys))
-        recalled = self._recalled_verdicts(known)
-        if recalled is not None:
-            self.metrics.recalled(len(recalled))
-            changes = {"request_id": request_id, "timings": {**timer.seconds}}
-            return tuple(verdict.model_copy(update=changes) for verdict in recalled)
-        return self.pipeline.moderate(
-            content,
-            policies,
-            request_id=request_id,
-            timer=timer,
-            queue=request.arrival.queue,
-            image_sha256=image_sha256,
-            publish=self._publish if self.renditions else None,
-        )
+    def _recalled_outcome(
+        self, job: Job, policies: Sequence[ServedPolicy], known: Sequence[Verdict | None]
+    ) -> Verdicts | None:
+        verdicts = self._recalled_verdicts(known)
+        if not verdicts:
+            return None
+        self.metrics.recalled(len(verdicts))
+        changes = {"request_id": job.id, "timings": {**job.timer.seconds}}
+        own = tuple(verdict.model_copy(update=changes) for verdict in verdicts)
+        return self._outcome(job, policies, own)
 
     def _recalled_verdicts(self, known: Sequence[Verdict | None]) -> tuple[Verdict, ...] | None:
         """Returns the verdicts that the log has, if it has all and their rendition is there."""
@@ -225,47 +172,108 @@ class Answerer:
         name = rendition.name
         return recalled if self._outages.of_folder(lambda: folder.has(name)) else None
 
+    def looked(self, fetched: Fetched) -> Sighted:
+        """Returns what is seen of an image that was fetched.
+
+        Raises:
+            ModerationError: the image is refused, or no decoder can be had.
+        """
+        job, content, image_sha256 = fetched
+        asked, pipeline = _asked(job), self.pipeline
+        if isinstance(asked, EmbeddingRequest):
+            model = pipeline.model(asked.model)
+            return pipeline.look_for_embedding(content, model, job.timer, job.queue)
+        policies = self._served(job)
+        return pipeline.look(content, policies, job.timer, job.queue, image_sha256=image_sha256)
+
+    def embedded(self, seen: Seen) -> EmbeddingResponse:
+        """Returns the response to a request for features."""
+        asked = _asked(seen.job)
+        assert isinstance(asked, EmbeddingRequest)
+        made = self.pipeline.embedding(seen.seen, self.pipeline.model(asked.model))
+        return EmbeddingResponse(
+            request_id=asked.request_id,
+            image_sha256=made.image_sha256,
+            model=made.model,
+            looking=made.looking.text,
+            looks=len(made.features),
+            features=base64.b64encode(made.features.astype("<f4").tobytes()),
+            width=made.features.shape[1],
+        )
+
+    def decided(self, batch: Sequence[Seen]) -> list[Verdicts | ModerationError]:
+        """Returns the outcome of each request whose image was encoded, or what failed on it."""
+        found = self.pipeline.verdicts(
+            [each.seen for each in batch],
+            [each.job.id for each in batch],
+            [each.job.timer for each in batch],
+        )
+        return [
+            verdicts
+            if isinstance(verdicts, ModerationError)
+            else self._outcome(each.job, each.seen.sighted.policies, verdicts)
+            for each, verdicts in zip(batch, found, strict=True)
+        ]
+
+    def _outcome(
+        self, job: Job, policies: Sequence[ServedPolicy], verdicts: tuple[Verdict, ...]
+    ) -> Verdicts:
+        return Verdicts(job.request.submission, [policy.basis for policy in policies], verdicts)
+
+    def published(self, seen: Seen, outcome: Verdicts) -> Verdicts:
+        """Returns a decided outcome once its rendition is written, which its verdicts then name.
+
+        Raises:
+            RenditionsUnavailable: their folder is away.
+        """
+        sights = seen.seen.sighted.sights
+        file = next((sight.rendition for sight in sights.values()), None)
+        verdicts = published_verdicts(tuple(outcome.verdicts), file, self._publish, seen.job.timer)
+        return Verdicts(outcome.submission, outcome.bases, verdicts)
+
     def _publish(self, file: RenditionFile) -> None:
         """Writes a rendition; waits for a folder that is away as for the log."""
         if (folder := self.renditions) is not None:
             self._outages.of_folder(lambda: folder.write(file))
 
-    def _quarantined_answer(
-        self, request: ArrivedRequest, error: ModerationError, deaths: int
-    ) -> Answer:
-        """Quarantines a request, with what a retry needs; returns what the log says."""
-        reason, arrival = quarantine_reason(error), request.arrival
+    def refused(self, job: Job, error: ModerationError) -> Refusal | ModerationError:
+        """Returns the end of a request that gets no verdict, and keeps it to be sent again.
+
+        A request for features ends with the error itself.
+        """
+        request, deaths = job.request, job.deaths
+        if request.wants_features:
+            return error
+        reason = quarantine_reason(error)
         if deaths >= self.settings.max_deliveries:
             reason = "deliveries"
         if isinstance(request.parsed, RequestError):  # so it cannot be sent again
             reason = "message"
         else:
-            accepted = Accepted(request.message, arrival.queue, arrival.sent_at or time.time())
-            name, most = request.submission.request_id, self.settings.quarantine_bytes
-            self._note_answering(lambda: self.registry.quarantine(name, accepted, most_bytes=most))
-        answer = self._outages.of_log(
-            lambda: self.decisions.quarantine(
-                request.submission, reason, error, deliveries=deaths, retries=arrival.retries
-            )
-        )
-        if isinstance(answer, Quarantined):
-            self.metrics.quarantined(answer.reason, arrival)
-        return answer
+            self._keep(job)
+        retries = request.arrival.retries
+        return Refusal(request.submission, reason, error, deliveries=deaths, retries=retries)
 
-    def _settle_answered(self, request: ArrivedRequest) -> None:
-        self._note_answering(lambda: self.registry.settle(request.submission.request_id))
-
-    def _give_back_unanswered(self, request: ArrivedRequest) -> None:
-        name = request.submission.request_id
-        self._note_answering(lambda: self.registry.give_back(name, self.worker))
-
-    def _note_answering(self, note: Callable[[], T]) -> T | None:
-        """Notes something in Redis; if that fails, the request is answered all the same.
-
-        A request that is not struck off is sent again, and answered from the log.
-        """
+    def _keep(self, job: Job) -> None:
+        """Keeps a request for `quarantine retry`; one that cannot be kept is quarantined too."""
+        request = job.request
+        kept = KeptRequest(request.message, job.queue, request.arrival.sent_at or time.time())
         try:
-            return note()
+            self.kept.keep(job.id, kept, most_bytes=self.settings.quarantine_bytes)
         except redis.RedisError as error:
-            log.warning("Redis does not take notes (%s)", type(error).__name__)
-            return None
+            log.warning("Redis does not keep it (%s)", type(error).__name__)
+
+    def recorded(self, outcomes: Sequence[Outcome]) -> list[Answer | RequestError]:
+        """Returns what the log then says of requests, whose outcomes it has in one transaction.
+
+        Raises:
+            LogUnavailable, LogError: the log is away for too long.
+        """
+        return self._outages.of_log(lambda: self.decisions.record(outcomes)) if outcomes else []
+
+
+def _asked(job: Job) -> ModerationRequest | EmbeddingRequest:
+    """Returns what a request asks for, which is not hopeless."""
+    asked = job.request.parsed
+    assert not isinstance(asked, RequestError)
+    return asked

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
-
-from celery import Task
 
 from moderation.decision_log.records import Submission
 from moderation.errors import RequestError
-from moderation.messages import QUEUES, REQUEST_ID, ModerationRequest, QueueName
+from moderation.messages import (
+    EMBED_TASK_NAME,
+    REQUEST_ID,
+    EmbeddingRequest,
+    ModerationRequest,
+    QueueName,
+)
 from moderation.messages.reference import shown_reference
-from moderation.queue.packed_message import SENT_AT
-
-_QUEUE_OF: dict[str, QueueName] = {name: queue for queue, name in QUEUES.items()}
+from moderation.queue.envelope import Envelope, UnreadableMessage, read_envelope
+from moderation.queue.hand import Taken
 
 
 class Arrival(NamedTuple):
-    """How a request came: its task's id, the queue, how often it was tried, when it was sent."""
+    """How a request came: its task's id, the queue, how often it was tried, when it was sent.
+
+    The id is empty where a message cannot be read so far; then nobody can be told.
+    """
 
     task_id: str
     queue: QueueName
@@ -37,25 +42,76 @@ class ArrivedRequest:
         submission: the request as the decision log keeps it.
         parsed: what it asks for, or why it cannot be read.
         message: what came, a plain JSON value; quarantine keeps it, to be sent again.
+        wants_features: whether it asks for features instead of verdicts; such a request is not
+            logged, and its host gets every error.
+        envelope: it came in; None if that cannot be read.
     """
 
     arrival: Arrival
     submission: Submission
-    parsed: ModerationRequest | RequestError = field(repr=False)
+    parsed: ModerationRequest | EmbeddingRequest | RequestError = field(repr=False)
     message: Any = field(repr=False)
+    wants_features: bool = False
+    envelope: Envelope | None = field(default=None, repr=False)
+
+    @property
+    def begins_at(self) -> float:
+        """When the arrived request may be begun, in Unix seconds; 0 is at once."""
+        return (self.envelope and self.envelope.eta) or 0.0
+
+    @property
+    def counted_bytes(self) -> int:
+        """What the arrived request counts in the limit on what waits."""
+        return self.envelope.size if self.envelope else 0
+
+    @property
+    def strikes(self) -> int:
+        """How often workers did not finish the request before it arrived here."""
+        return self.envelope.strikes if self.envelope else 0
 
 
-def arrival_of_task(task: Task) -> Arrival:
-    """Returns how the request of a task came."""
-    info = task.request.delivery_info or {}
-    sent_at = task.request.get(SENT_AT)
-    known = isinstance(sent_at, int | float) and math.isfinite(sent_at)
-    return Arrival(
-        task_id=str(task.request.id),
-        queue=_QUEUE_OF.get(str(info.get("routing_key")), "interactive"),
-        retries=task.request.retries,
-        sent_at=float(sent_at) if known else None,
+def read_arrived(taken: Taken, *, largest: int) -> ArrivedRequest:
+    """Returns the request in a message that arrived; also in one that no worker may act on.
+
+    Args:
+        taken: the message.
+        largest: how many bytes it may have.
+    """
+    try:
+        envelope = read_envelope(taken.raw, largest=largest)
+    except UnreadableMessage as error:
+        return _arrived_poison(taken, error)
+    arrival = Arrival(envelope.id, taken.queue, envelope.retries, envelope.sent_at)
+    if envelope.task == EMBED_TASK_NAME:
+        found = _read_embedding_request(envelope.request, arrival)
+    else:
+        found = read_arrived_request(envelope.request, arrival)
+    return replace(found, envelope=envelope)
+
+
+def _arrived_poison(taken: Taken, error: UnreadableMessage) -> ArrivedRequest:
+    """Returns what stands for a message that cannot be read: none of its bytes, but their hash."""
+    sha256 = hashlib.sha256(taken.raw).hexdigest()
+    name, queue = error.task_id or f"message-{sha256}", taken.queue
+    return ArrivedRequest(
+        arrival=Arrival(error.task_id or "", queue),
+        submission=Submission(name, sha256, "", "", (), queue, None),
+        parsed=RequestError(error.why, "message", "docs/messages.md shows the message"),
+        message=None,
     )
+
+
+def _read_embedding_request(message: Any, arrival: Arrival) -> ArrivedRequest:
+    """Returns the request for features that arrived."""
+    parsed: EmbeddingRequest | RequestError
+    if isinstance(message, dict):  # a host may leave the id to Celery, which names the task
+        message = {"request_id": arrival.task_id, **message}
+    try:
+        parsed = EmbeddingRequest.read(message)
+    except RequestError as error:
+        parsed = error
+    submission = Submission(arrival.task_id, "", "", "", (), arrival.queue, arrival.sent_at)
+    return ArrivedRequest(arrival, submission, parsed, message, wants_features=True)
 
 
 def read_arrived_request(message: Any, arrival: Arrival) -> ArrivedRequest:

@@ -1,4 +1,7 @@
-"""Runs Celery's worker until it is told to stop, and again after Redis was lost."""
+"""Runs Celery's worker until it is told to stop, and again after Redis was lost.
+
+Celery answers signals and `ping`. It takes from no queue: the line does, in batches.
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,15 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-import redis
 from celery import Celery
 from celery.apps.worker import Worker
 from celery.exceptions import CPendingDeprecationWarning
 from celery.worker import state
 
-from moderation.queue.celery_app import PolledRedisBackend, result_backend
-from moderation.queue.guarded_transport import OnPoison, guard_app
+from moderation.messages import QUEUES
 from moderation.settings import Settings
 from moderation.worker.outage_filter import OutageFilter
 
@@ -39,42 +39,28 @@ def is_stopping() -> bool:
 
 
 def pause_celery_worker(seconds: float) -> None:
-    """Waits for `seconds`, or until the worker is told to stop."""
+    """Waits for `seconds`, or until Celery's worker is told to stop."""
     until = time.monotonic() + seconds
     while not is_stopping() and (left := until - time.monotonic()) > 0:
         time.sleep(min(_STEP_SECONDS, left))
 
 
-class PatientBackend(PolledRedisBackend):
-    """Writes a result again and again while Redis is away.
+class Serving(Protocol):
+    """What a worker serves its queues with."""
 
-    A worker that is to stop gives up instead: a result that is not written leaves its request
-    unacknowledged, so another worker answers it.
-    """
+    def finish(self) -> None:
+        """Takes nothing more and answers what is in hand."""
 
-    def exception_safe_to_retry(self, error: Exception) -> bool:
-        """Whether to write a result again: not once Celery's worker is to stop."""
-        return not is_stopping() and super().exception_safe_to_retry(error)
-
-    def on_connection_error(
-        self, max_retries: int, exc: Exception, intervals: Iterator[float], retries: int
-    ) -> Any:
-        """Returns how long to wait before the next try; raises once Celery's worker is to stop."""
-        if is_stopping():
-            raise exc
-        return super().on_connection_error(max_retries, exc, intervals, retries)
-
-    def _sleep(self, amount: float) -> None:
-        """Waits, but not for long once Celery's worker is to stop."""
-        pause_celery_worker(amount)
+    def abandon(self) -> None:
+        """Puts what is in hand back into the queues."""
 
 
 class _LeaveCeleryWorker(BaseException):
-    """Ends the wait for threads."""
+    """Ends the wait for the line."""
 
 
 class _CeleryWorker(Worker):  # type: ignore[misc]
-    """Celery's worker, with signals that a pool of threads can follow."""
+    """Celery's worker, with signals that the line can follow."""
 
     def install_platform_tweaks(self, worker: Worker) -> None:
         """Installs what the worker does on signals."""
@@ -84,74 +70,57 @@ class _CeleryWorker(Worker):  # type: ignore[misc]
         signal.signal(signal.SIGINT, _stop_worker)
         signal.signal(signal.SIGQUIT, _leave_worker)
 
-    def on_stopped(self) -> None:
-        """Acknowledges what was answered after the loop had ended, and closes the connection."""
-        if self.consumer.hub and self.consumer.connection:
-            for acknowledge in self.consumer.hub._pop_ready():
-                acknowledge()
-        super().on_stopped()
 
+def run_celery_worker(app: Celery, settings: Settings, hostname: str, line: Serving) -> int:
+    """Runs Celery's worker until it is told to stop, then ends the line; returns the exit code.
 
-def run_celery_worker(
-    app: Celery,
-    settings: Settings,
-    queues: list[str],
-    hostname: str,
-    on_poison: OnPoison,
-    on_leave: Callable[[], None] = lambda: None,
-) -> int:
-    """Runs Celery's worker until it is told to stop; returns the exit code.
+    A Redis that restarts or fills up can end Celery's worker. The model stays loaded and the line
+    goes on, and a new one takes over.
 
-    A Redis that restarts or fills up ends Celery's worker. The model stays loaded, and a new one
-    takes over: what the old one had in hand comes back after the visibility timeout.
-
-    SIGTERM, a terminal that is closed (SIGHUP) and the first Ctrl-C let it answer what it has in
-    hand. SIGQUIT and the second Ctrl-C put that back into the queue and end the process at once.
+    SIGTERM, a terminal that is closed (SIGHUP) and the first Ctrl-C let the line answer what it has
+    in hand. SIGQUIT and the second Ctrl-C put that back into the queue and end the process at once.
 
     Args:
-        app: with its tasks.
+        app: of the worker.
         settings: of the worker.
-        queues: Celery's names of the queues.
         hostname: Celery's name of the worker.
-        on_poison: called once for each message that cannot be acted on.
-        on_leave: called before the process ends with requests in hand, which it puts back.
+        line: takes and answers.
     """
-    guard_app(app, settings, on_poison)
-    # At the level debug, it logs the arguments of each request, with the image.
-    logging.getLogger("celery.pool").setLevel(logging.INFO)
+    # A worker does not end because Redis refuses something.
+    app.conf.broker_channel_error_retry = True
     # Each time that Redis is lost, Celery says what a later version will do by default.
     warnings.simplefilter("ignore", CPendingDeprecationWarning)
     # The warning for root advises an option of another command line, `--uid`.
     warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
-    app.conf.result_backend = result_backend(settings, PatientBackend)
     quiet = OutageFilter()
-    while True:
-        state.reset_state()
-        worker = _celery_worker(app, settings, queues, hostname)
-        for handler in logging.getLogger().handlers:
-            handler.addFilter(quiet)
-        try:
-            worker.start()
-        except _LeaveCeleryWorker:
-            _put_back_unacknowledged(worker)
-        if state.should_terminate is not None:
-            # Threads may be in the middle of a request, which another worker has by now.
-            on_leave()
-            logging.shutdown()
-            sys.stdout.flush()
-            os._exit(int(state.should_terminate))
-        if is_stopping():  # told to stop, and all in hand is answered
-            return 0
-        log.error("the worker lost Redis; it starts again in %s s", _RESTART_SECONDS)
-        pause_celery_worker(_RESTART_SECONDS)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(quiet)
+    state.reset_state()
+    try:
+        while not is_stopping():
+            _celery_worker(app, settings, hostname).start()
+            if not is_stopping():
+                log.error("the worker lost Redis; it starts again in %s s", _RESTART_SECONDS)
+                pause_celery_worker(_RESTART_SECONDS)
+        if state.should_terminate is None:
+            line.finish()
+    except _LeaveCeleryWorker:
+        pass
+    if state.should_terminate is None:
+        return 0
+    # Threads may be in the middle of a request, which another worker gets now.
+    line.abandon()
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(int(state.should_terminate))
 
 
-def _celery_worker(app: Celery, settings: Settings, queues: list[str], hostname: str) -> Worker:
+def _celery_worker(app: Celery, settings: Settings, hostname: str) -> Worker:
     return _CeleryWorker(
         app=app,
-        pool_cls="threads",
-        concurrency=settings.concurrency,
-        queues=queues,
+        # Celery runs no task here.
+        pool_cls="solo",
+        exclude_queues=[*QUEUES.values()],
         loglevel=settings.log_level.upper(),
         # Workers need not know each other; on Redis that talk costs more than it gives.
         without_mingle=True,
@@ -179,15 +148,5 @@ def _stop_worker(number: int, _: Any) -> None:
 def _leave_worker(*_: Any) -> None:
     """Puts what is in hand back into the queue, and ends."""
     state.should_terminate = _INTERRUPTED
-    if state.should_stop is not None:  # the loop has ended, and threads are waited for
+    if state.should_stop is not None:  # the loop has ended, and the line is waited for
         raise _LeaveCeleryWorker
-
-
-def _put_back_unacknowledged(worker: Worker) -> None:
-    consumer = worker.consumer.task_consumer
-    if consumer is None or consumer.channel is None:
-        return
-    try:
-        consumer.channel.qos.restore_unacked_once()
-    except (redis.RedisError, OSError) as error:
-        log.warning("what is in hand comes back after the visibility timeout: %s", error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager
 from importlib.metadata import version
 from itertools import product
 from typing import Literal, get_args
@@ -217,9 +216,9 @@ class Metrics:
         """Counts that a decoder process was replaced."""
         self._decoder_restarts.inc()
 
-    def in_hand(self) -> AbstractContextManager[object]:
-        """Returns a context that counts a request as in hand."""
-        return self._in_hand.track_inprogress()
+    def in_hand(self, more: int) -> None:
+        """Counts that so many more requests are in hand, or fewer."""
+        self._in_hand.inc(more)
 
     def _count_finished(self, outcome: str, arrival: Arrival) -> None:
         queue = arrival.queue if arrival.queue in QUEUES else OTHER

@@ -1,13 +1,8 @@
-"""Into quarantine: why a request goes there, and messages that no worker may act on."""
+"""Why a request goes into quarantine, and the error that its host gets."""
 
 from __future__ import annotations
 
-import logging
-
-from celery import Celery
-
-from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.records import Quarantined, Reason, Submission
+from moderation.decision_log.records import Reason
 from moderation.errors import (
     DecodingFailed,
     EncoderFailed,
@@ -18,11 +13,6 @@ from moderation.errors import (
     TransientError,
     WorkerError,
 )
-from moderation.messages import QUEUES
-from moderation.queue.guarded_transport import Poison
-from moderation.queue.registry import Registry
-
-log = logging.getLogger(__name__)
 
 #: In this order: the first that fits is the reason.
 _REASONS: tuple[tuple[type[ModerationError], Reason], ...] = (
@@ -43,7 +33,7 @@ def quarantine_reason(error: ModerationError) -> Reason:
     return "fault"
 
 
-def fault_of_worker(error: Exception) -> WorkerError:
+def fault_of_worker(error: BaseException) -> WorkerError:
     """Returns the error that a request has in quarantine after the program failed on it.
 
     It leaves out the text of the failure, which may hold anything: the decision log keeps this.
@@ -60,26 +50,3 @@ def deaths_of_workers(deaths: int) -> WorkerError:
         "worker",
         "See what ended them, then use `moderation quarantine retry`",
     )
-
-
-def quarantine_poison(
-    decisions: DecisionLog, registry: Registry, app: Celery, poison: Poison
-) -> None:
-    """Quarantines a message that no worker may act on, and tells its host where it names a task.
-
-    Raises:
-        LogUnavailable: the decision log is away; the message is not taken off the queue then.
-    """
-    error = RequestError(poison.why, "message", "docs/messages.md shows the message")
-    name = poison.task_id or f"message-{poison.sha256}"
-    queue = next((queue for queue, key in QUEUES.items() if key == poison.queue), poison.queue)
-    submission = Submission(name, poison.sha256, "", "", (), queue, None)
-    try:
-        answer = decisions.quarantine(submission, "message", error)
-    except RequestError:  # the id belongs to another request, which has its answer
-        log.warning("a message that cannot be read has a known id", extra={"request_id": name})
-        registry.settle(name)
-        return
-    registry.settle(name)
-    if poison.task_id is not None and isinstance(answer, Quarantined):
-        app.backend.mark_as_failure(poison.task_id, error)

@@ -28,6 +28,8 @@ from tests.support.decision_samples import (
     fill,
     image_sha256,
     quarantined,
+    record_refusal,
+    record_verdicts,
     set_values,
     submission,
 )
@@ -76,7 +78,9 @@ def test_list_prints_every_format(log: DecisionLog) -> None:
 
 def test_show_prints_a_decision_and_a_request(log: DecisionLog) -> None:
     [decision_id] = fill(log, 1)
-    entry = quarantined(log.quarantine(submission("bad"), "image", ImageError("it is damaged")))
+    entry = quarantined(
+        record_refusal(log, submission("bad"), "image", ImageError("it is damaged"))
+    )
     decision = json.loads(run("show", decision_id).stdout)
     assert decision["verdict"]["policy"]["id"] == "weapons"
     assert decision["logit_scale"] == 100.0
@@ -183,7 +187,9 @@ def test_a_replay_with_the_image_looks_at_it_again(
         verdicts = pipeline.moderate(content, served, request_id="r", publish=made.append)
     assert verdicts[0].rendition
     assert made  # which a replay writes nowhere
-    answer = decided(log.decide(submission("r"), [policy.basis for policy in served], verdicts))
+    answer = decided(
+        record_verdicts(log, submission("r"), [policy.basis for policy in served], verdicts)
+    )
     again = ("replay", answer.verdicts[0].decision_id or "", "--model", "starter", "--image")
     same = run(*again, str(photographs[0]), "--tolerance", "1e-4")
     assert (same.returncode, same.stdout) == (0, ""), same.stderr
@@ -194,7 +200,7 @@ def test_a_replay_with_the_image_looks_at_it_again(
 
 def test_the_ledger_adds_up(log: DecisionLog) -> None:
     fill(log, 3)
-    log.quarantine(submission("bad"), "image", ImageError("damaged"))
+    record_refusal(log, submission("bad"), "image", ImageError("damaged"))
     ledger = json.loads(run("ledger", "--format", "json").stdout)
     assert ledger == {
         "submissions": 4,

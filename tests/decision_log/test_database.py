@@ -32,6 +32,7 @@ from tests.support.decision_samples import (
     basis,
     decide_one,
     image_sha256,
+    record_refusal,
     submission,
 )
 from tests.support.waiting import until
@@ -47,9 +48,9 @@ def test_while_the_server_is_down_the_log_is_unavailable_and_then_goes_on_by_its
         try:
             for ask in (
                 lambda: answer_to(log),
-                lambda: log.recall(image_sha256("a"), [basis().key]),
+                lambda: log.recall([(image_sha256("a"), [basis().key])]),
                 lambda: decide_one(log, "r2"),
-                lambda: log.quarantine(submission("r3"), "fault", ImageError("failed")),
+                lambda: record_refusal(log, submission("r3"), "fault", ImageError("failed")),
                 lambda: log.release("q"),
                 lambda: open_log(settings),
             ):

@@ -44,8 +44,11 @@ from tests.support.decision_samples import (
     count,
     decide_one,
     decided,
+    find_logged,
     image_sha256,
     quarantined,
+    record_refusal,
+    record_verdicts,
     submission,
     verdict,
 )
@@ -54,16 +57,16 @@ from tests.support.decision_samples import (
 def test_a_decided_request_has_that_answer_for_good(log: DecisionLog) -> None:
     asked, bases = submission(policies=["weapons", "other"]), [basis(), basis(OTHER)]
     verdicts = [verdict(one, seed=seed) for seed, one in enumerate(bases)]
-    answer = decided(log.decide(asked, bases, verdicts))
+    answer = decided(record_verdicts(log, asked, bases, verdicts))
     assert [one.policy.id for one in answer.verdicts] == ["weapons", "other"]
     assert all(one.decision_id for one in answer.verdicts)
     without_id = [one.model_copy(update={"decision_id": None}) for one in answer.verdicts]
     assert without_id == verdicts
-    assert log.answer("r1", asked.request_sha256) == answer
-    assert log.answer("unknown", asked.request_sha256) is None
+    assert find_logged(log, asked) == answer
+    assert find_logged(log, submission("unknown")) is None
     # The first answer stands, also against other scores.
     again = [verdict(one, seed=7, seconds=9.0) for one in bases]
-    assert log.decide(asked, bases, again) == answer
+    assert record_verdicts(log, asked, bases, again) == answer
     tables = (submissions, decisions, submission_decisions, policies, outbox)
     assert count(log, *tables) == [1, 2, 2, 2, 2]
 
@@ -71,7 +74,7 @@ def test_a_decided_request_has_that_answer_for_good(log: DecisionLog) -> None:
 def test_an_image_under_an_equal_basis_is_decided_once(log: DecisionLog) -> None:
     first = decide_one(log)
     other = verdict(basis(), request_id="r2", seed=5, seconds=0.5)
-    second = decided(log.decide(submission("r2"), [basis()], [other]))
+    second = decided(record_verdicts(log, submission("r2"), [basis()], [other]))
     assert second.verdicts[0].decision_id == first.verdicts[0].decision_id
     assert second.verdicts[0].labels == first.verdicts[0].labels
     assert second.verdicts[0].request_id == "r2"
@@ -91,18 +94,30 @@ def test_decisions_differ_in_what_they_depend_on(log: DecisionLog) -> None:
         basis(frames=4),
     ]
     for number, one in enumerate(bases):
-        log.decide(submission(f"r{number}"), [one], [verdict(one, request_id=f"r{number}")])
+        record_verdicts(
+            log, submission(f"r{number}"), [one], [verdict(one, request_id=f"r{number}")]
+        )
     device = basis(model=STAMP.model_copy(update={"device": "cuda", "dtype": "bfloat16"}))
-    log.decide(submission("same"), [device], [verdict(device)])
+    record_verdicts(log, submission("same"), [device], [verdict(device)])
     assert count(log, decisions) == [len(bases)]
 
 
 def test_recall_gives_the_decisions_there_are_in_order(log: DecisionLog) -> None:
-    answer = decide_one(log)
+    first, other = decide_one(log), decide_one(log, "r2", image="c", seed=1)
     keys = [basis(OTHER).key, basis().key]
-    assert log.recall(image_sha256("a"), keys) == [None, answer.verdicts[0]]
-    assert log.recall(image_sha256("b"), keys) == [None, None]
-    assert log.recall(image_sha256("a"), []) == []
+    images = [
+        (image_sha256("b"), keys),
+        (image_sha256("a"), keys),
+        (image_sha256("a"), []),
+        (image_sha256("c"), [keys[1]]),
+    ]
+    assert log.recall(images) == [
+        [None, None],
+        [None, first.verdicts[0]],
+        [],
+        [other.verdicts[0]],
+    ]
+    assert log.recall([]) == []
 
 
 def test_a_request_id_that_is_used_for_another_request_is_refused(log: DecisionLog) -> None:
@@ -110,11 +125,11 @@ def test_a_request_id_that_is_used_for_another_request_is_refused(log: DecisionL
     other = submission(image="b")
     message = "used before, for another request"
     with pytest.raises(RequestError, match=message):
-        log.answer("r1", other.request_sha256)
+        find_logged(log, other)
     with pytest.raises(RequestError, match=message):
-        log.decide(other, [basis()], [verdict(basis(), image="b")])
+        record_verdicts(log, other, [basis()], [verdict(basis(), image="b")])
     with pytest.raises(RequestError, match=message):
-        log.quarantine(other, "image", ImageError("damaged"))
+        record_refusal(log, other, "image", ImageError("damaged"))
     assert count(log, submissions, decisions, quarantine, outbox) == [1, 1, 0, 2]
 
 
@@ -130,18 +145,18 @@ def test_a_request_id_that_is_used_for_another_request_is_refused(log: DecisionL
 def test_a_quarantined_request_gets_the_same_error_each_time(
     log: DecisionLog, error: ImageError
 ) -> None:
-    first = quarantined(log.quarantine(submission(), "image", error, deliveries=2, retries=3))
+    first = quarantined(record_refusal(log, submission(), "image", error, deliveries=2, retries=3))
     again = quarantined(answer_to(log))
     assert (again.quarantine_id, again.reason) == (first.quarantine_id, "image")
     assert type(again.error) is type(error)
     assert again.error.args == error.args
-    late = log.decide(submission(), [basis()], [verdict(basis())])
+    late = record_verdicts(log, submission(), [basis()], [verdict(basis())])
     assert quarantined(late).quarantine_id == first.quarantine_id
     assert count(log, submissions, quarantine, decisions, policies, outbox) == [1, 1, 0, 0, 2]
 
 
 def test_an_error_whose_class_is_gone_keeps_its_words(log: DecisionLog) -> None:
-    log.quarantine(submission(), "fault", ImageError("what", "where", "remedy"))
+    record_refusal(log, submission(), "fault", ImageError("what", "where", "remedy"))
     with log.database.writing() as connection:
         connection.execute(text("UPDATE quarantine SET error_type = 'OldError'"))
     answer = quarantined(answer_to(log))
@@ -149,7 +164,7 @@ def test_an_error_whose_class_is_gone_keeps_its_words(log: DecisionLog) -> None:
 
 
 def test_a_released_request_is_decided_again_and_leaves_its_history(log: DecisionLog) -> None:
-    entry = quarantined(log.quarantine(submission(), "unavailable", ImageError("gone")))
+    entry = quarantined(record_refusal(log, submission(), "unavailable", ImageError("gone")))
     assert log.release(entry.quarantine_id) == "r1"
     assert answer_to(log) is None
     for end in (log.release, log.drop):
@@ -162,7 +177,7 @@ def test_a_released_request_is_decided_again_and_leaves_its_history(log: Decisio
 
 
 def test_a_dropped_request_keeps_its_answer(log: DecisionLog) -> None:
-    entry = quarantined(log.quarantine(submission(), "image", ImageError("damaged")))
+    entry = quarantined(record_refusal(log, submission(), "image", ImageError("damaged")))
     log.drop(entry.quarantine_id)
     again = quarantined(answer_to(log))
     assert again.quarantine_id == entry.quarantine_id
@@ -172,7 +187,9 @@ def test_a_dropped_request_keeps_its_answer(log: DecisionLog) -> None:
 
 def test_each_endpoint_gets_a_webhook_that_holds_the_answer(log: DecisionLog) -> None:
     answer = decide_one(log)
-    log.quarantine(submission("r2"), "image", ImageError("it is damaged", "image", "Send another"))
+    record_refusal(
+        log, submission("r2"), "image", ImageError("it is damaged", "image", "Send another")
+    )
     with log.engine.connect() as connection:
         rows = connection.execute(select(outbox).order_by(outbox.c.created_at)).all()
     assert sorted(row.endpoint for row in rows[:2]) == list(ENDPOINTS)
@@ -203,11 +220,11 @@ def test_threads_with_one_request_end_with_one_answer(log: DecisionLog) -> None:
     def act(number: int) -> Decided:
         order = bases if number % 2 else bases[::-1]
         verdicts = [verdict(one, seed=number, seconds=float(number)) for one in order]
-        return decided(log.decide(asked, order, verdicts))
+        return decided(record_verdicts(log, asked, order, verdicts))
 
     answers = at_once(32, act)
     assert all(answer == answers[0] for answer in answers)
-    assert log.answer("r1", asked.request_sha256) == answers[0]
+    assert find_logged(log, asked) == answers[0]
     assert count(log, submissions, decisions, outbox) == [1, 2, 2]
 
 
@@ -218,7 +235,7 @@ def test_threads_with_one_image_end_with_one_decision(log: DecisionLog) -> None:
         order = bases if number % 2 else bases[::-1]
         name = f"r{number}"
         verdicts = [verdict(one, request_id=name, seed=number) for one in order]
-        return decided(log.decide(submission(name), order, verdicts))
+        return decided(record_verdicts(log, submission(name), order, verdicts))
 
     answers = at_once(32, act)
     found = {
@@ -233,9 +250,9 @@ def test_threads_with_one_image_end_with_one_decision(log: DecisionLog) -> None:
 def test_answers_of_both_kinds_at_once_end_with_one_of_them(log: DecisionLog) -> None:
     def act(number: int) -> str:
         if number % 2:
-            answer = log.decide(submission(), [basis()], [verdict(basis())])
+            answer = record_verdicts(log, submission(), [basis()], [verdict(basis())])
         else:
-            answer = log.quarantine(submission(), "fault", ImageError("failed"))
+            answer = record_refusal(log, submission(), "fault", ImageError("failed"))
         return type(answer).__name__
 
     kinds = set(at_once(16, act))
@@ -247,7 +264,7 @@ _PROCESS = """
 import sys
 from moderation.decision_log.log import open_log
 from moderation.settings import load_settings
-from tests.support.decision_samples import OTHER, basis, submission, verdict
+from tests.support.decision_samples import OTHER, basis, record_verdicts, submission, verdict
 
 settings = load_settings(database_url=sys.argv[1], callback_urls="https://a.example/hook")
 print("ready", flush=True)
@@ -257,7 +274,7 @@ with open_log(settings) as log:
         name = f"r{number}"
         bases = [basis(), basis(OTHER)]
         verdicts = [verdict(one, request_id=name, image=str(number // 2)) for one in bases]
-        answer = log.decide(submission(name, image=str(number // 2)), bases, verdicts)
+        answer = record_verdicts(log, submission(name, image=str(number // 2)), bases, verdicts)
         print(*[one.decision_id for one in answer.verdicts])
 """
 
@@ -313,8 +330,8 @@ def test_no_image_and_no_secret_of_a_url_gets_into_the_database(
     photo = base64.b64encode(b"the very bytes of a photograph").decode()
     message = {"request_id": "r3", "image": {"bytes": photo}, "policies": ["weapons"]}
     sent = read_arrived_request(message, Arrival("task", "interactive")).submission
-    log.decide(sent, [basis()], [verdict(basis(), request_id="r3", image="b")])
-    log.quarantine(submission("r2"), "image", ImageError("damaged"))
+    record_verdicts(log, sent, [basis()], [verdict(basis(), request_id="r3", image="b")])
+    record_refusal(log, submission("r2"), "image", ImageError("damaged"))
     content = _everything_in(log, database_url)
     assert HOST.encode() in content
     assert b"r3" in content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import uuid
 from datetime import timedelta
 from pathlib import Path
 
@@ -33,7 +34,9 @@ from tests.support.decision_samples import (
     decide_one,
     decided,
     fill,
+    find_logged,
     image_sha256,
+    record_refusal,
     set_values,
     submission,
     verdict,
@@ -46,8 +49,8 @@ def test_decisions_are_read_in_pages_without_a_gap_or_a_repeat(log: DecisionLog)
         on, made = basis(), verdict(basis())
         # Many at the very same time: the id alone tells them apart.
         rows = [
-            decision_values(on, made, "r", NOW + timedelta(seconds=i // 700))
-            | {"image_sha256": image_sha256(str(i))}
+            decision_values(on, made, NOW + timedelta(seconds=i // 700))
+            | {"id": str(uuid.uuid4()), "image_sha256": image_sha256(str(i))}
             for i in range(1500)
         ]
         for start in range(0, len(rows), 100):
@@ -61,7 +64,7 @@ def test_decisions_are_read_in_pages_without_a_gap_or_a_repeat(log: DecisionLog)
 def test_what_is_older_is_forgotten_and_nothing_else(log: DecisionLog) -> None:
     fill(log, 4)
     for name in ("open", "released"):
-        log.quarantine(submission(name), "image", ImageError("damaged"))
+        record_refusal(log, submission(name), "image", ImageError("damaged"))
     old, young = NOW - timedelta(days=31), NOW - timedelta(days=29)
     # Requests r0 and r1 are old; the decision on image 1 is old too, and r3's is not.
     everything = decisions.c.id.is_not(None)
@@ -81,7 +84,7 @@ def test_what_is_older_is_forgotten_and_nothing_else(log: DecisionLog) -> None:
     assert count(log, *tables) == [2, 1, 1, 8, 1, 1]
     assert {*tables} == {*metadata.sorted_tables}
     assert purge(log.database, 30, now=NOW) == Purged(0, 0, 0, 0, 0)
-    assert decided(log.answer("r3", submission("r3", image="image 3").request_sha256))
+    assert decided(find_logged(log, submission("r3", image="image 3")))
 
 
 def test_forgetting_goes_on_beside_workers_that_decide(

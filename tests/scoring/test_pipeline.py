@@ -73,7 +73,7 @@ def test_what_is_embedded_is_all_that_a_verdict_looks_at(pipeline: Pipeline) -> 
     )
     assert whole.looking == Looking(frames=4)
     [policy] = pipeline.served(["colours"])
-    look, decision = policy.decide(whole.features)
+    [(look, decision)] = policy.decide([whole.features])
     verdict = _moderated(pipeline, _animation(COLOURS, "GIF"))
     assert (verdict.frame, verdict.labels) == (look, decision.labels)
 

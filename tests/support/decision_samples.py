@@ -13,8 +13,18 @@ import numpy as np
 from sqlalchemy import Table, func, select, update
 
 from moderation.decision_log.log import DecisionLog
-from moderation.decision_log.records import Answer, Decided, Quarantined, Submission
+from moderation.decision_log.records import (
+    Answer,
+    Decided,
+    Outcome,
+    Quarantined,
+    Reason,
+    Refusal,
+    Submission,
+    Verdicts,
+)
 from moderation.decision_log.tables import decisions
+from moderation.errors import ModerationError, RequestError
 from moderation.images.looks import Look, Looking, Seen
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy, load_policy, shipped_policies
@@ -92,7 +102,39 @@ def decide_one(
     """Returns the answer to a request with one policy, once the log has decided it."""
     on = basis(policy)
     made = verdict(on, request_id=request_id, image=image, seed=seed)
-    return decided(log.decide(submission(request_id, image=image), [on], [made]))
+    return decided(record_verdicts(log, submission(request_id, image=image), [on], [made]))
+
+
+def record_verdicts(
+    log: DecisionLog, asked: Submission, bases: Sequence[Basis], verdicts: Sequence[Verdict]
+) -> Answer:
+    """Returns the log's answer to one request that was decided; raises if it refuses it."""
+    return record_one(log, Verdicts(asked, bases, verdicts))
+
+
+def record_refusal(
+    log: DecisionLog, asked: Submission, reason: Reason, error: ModerationError, **counts: int
+) -> Answer:
+    """Returns the log's answer to one request without a verdict; raises if it refuses it."""
+    return record_one(log, Refusal(asked, reason, error, **counts))
+
+
+def record_one(log: DecisionLog, outcome: Outcome) -> Answer:
+    """Returns the log's answer to one request; raises what is wrong with the outcome."""
+    [answer] = log.record([outcome])
+    return _answer_or_raise(answer)
+
+
+def find_logged(log: DecisionLog, asked: Submission) -> Answer | None:
+    """Returns the log's answer to a request, if it has one; raises if its id is another's."""
+    answer = log.answers([asked]).get(asked.request_id)
+    return None if answer is None else _answer_or_raise(answer)
+
+
+def _answer_or_raise(answer: Answer | RequestError) -> Answer:
+    if isinstance(answer, RequestError):
+        raise answer
+    return answer
 
 
 def fill(log: DecisionLog, number: int = 4) -> list[str]:
@@ -115,7 +157,7 @@ def set_values(log: DecisionLog, table: Table, where: Any, **values: Any) -> Non
 
 def answer_to(log: DecisionLog, request_id: str = "r1") -> Answer | None:
     """Returns the log's answer to a request about image "a" with one policy."""
-    return log.answer(request_id, submission(request_id).request_sha256)
+    return find_logged(log, submission(request_id))
 
 
 def decided(answer: Answer | None) -> Decided:

@@ -357,7 +357,7 @@ def test_each_batch_is_counted(metrics: ScrapedMetrics) -> None:
     with Batcher(
         encoder.image_features, batch_size=2, observe=lambda size: metrics.batch("stub", size)
     ) as batcher:
-        assert len(batcher.features(squares)) == 5
+        assert len(batcher.put(squares).result()) == 5
     found = metrics.scraped()
     assert found["evenhand_batch_images_count model=stub"] == 3
     assert found["evenhand_batch_images_sum model=stub"] == 5
@@ -369,5 +369,5 @@ def test_an_observer_that_fails_costs_no_image() -> None:
 
     squares = np.zeros((3, 8, 8, 3), np.uint8)
     with Batcher(StubEncoder().image_features, batch_size=2, observe=fail) as batcher:
-        assert len(batcher.features(squares)) == 3
-        assert len(batcher.features(squares)) == 3
+        assert len(batcher.put(squares).result()) == 3
+        assert len(batcher.put(squares).result()) == 3

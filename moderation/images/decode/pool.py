@@ -46,6 +46,16 @@ class DecoderPool:
         self._changed = threading.Condition()
         self._closed = False
 
+    @property
+    def processes(self) -> int:
+        """How many images are decoded at the same time."""
+        return len(self._decoders)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether an image is being decoded at this moment."""
+        return len(self._free) < len(self._decoders)
+
     def start(self) -> None:
         """Starts all processes now; `wait_until_ready` waits until they have started."""
         for decoder in self._decoders:

@@ -1,0 +1,259 @@
+"""The stages of a worker, from a message in a queue to its answer, each for a batch at a time.
+
+    intake -> fetch -> recall -> decode -> encode -> decide (-> publish) -> reply
+
+What fails, fails one request: it is tried again later, or answered with its error.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, NamedTuple, Protocol, Self, TypeVar
+
+from moderation.decision_log.records import Verdicts
+from moderation.errors import ModerationError
+from moderation.queue.envelope import largest_message
+from moderation.queue.hand import Hand, Taken
+from moderation.scoring.sighted import SeenImages, Sighted
+from moderation.settings import Settings
+from moderation.worker.answering import Answerer, Fetched, Seen
+from moderation.worker.arrival import read_arrived
+from moderation.worker.budget import Budget
+from moderation.worker.custody import Custody
+from moderation.worker.intake import Intake
+from moderation.worker.job import Job
+from moderation.worker.log_lines import about
+from moderation.worker.metrics import Metrics
+from moderation.worker.outages import AWAY
+from moderation.worker.quarantine import fault_of_worker
+from moderation.worker.replies import End, Finished, Replies
+from moderation.worker.results import Results
+from moderation.worker.stage import Stage
+
+log = logging.getLogger(__name__)
+
+#: How many renditions are written at the same time.
+_PUBLISHERS = 8
+#: How long a worker takes nothing after a request could not be finished, in seconds.
+_BROKEN_SECONDS = 5.0
+
+
+class _HasJob(Protocol):
+    """What a stage works on."""
+
+    @property
+    def job(self) -> Job:
+        """Whose request it is."""
+
+
+Item = TypeVar("Item", bound=_HasJob)
+
+
+class _Encoded(NamedTuple):
+    """A request whose image went through the encoder, or failed there."""
+
+    job: Job
+    seen: Future[SeenImages]
+
+
+class _Decided(NamedTuple):
+    """A request with its verdicts, and what they rest on."""
+
+    seen: Seen
+    outcome: Verdicts
+
+
+class Line:
+    """A context manager: inside it, the stages take requests and answer them."""
+
+    def __init__(
+        self, settings: Settings, answerer: Answerer, results: Results, hand: Hand, metrics: Metrics
+    ) -> None:
+        self._answerer, self._metrics = answerer, metrics
+        most, size = settings.concurrency, settings.in_hand_bytes
+        self._largest = largest_message(settings.max_image_bytes)
+        self._budget = Budget(size)
+        self._intake = Intake(hand, self._arrived, most=most, most_bytes=size)
+        self._custody = Custody(hand, self._intake, self._budget, metrics, self._begin)
+        expires = settings.result_expires_seconds
+        self._replies = Replies(answerer, results, hand, metrics, self._custody, expires)
+        self._fetch = Stage("fetch", self._fetch_one, threads=most)
+        self._recall = Stage("recall", self._recall_batch, most=most)
+        self._decode = Stage("decode", self._decode_one, threads=answerer.pipeline.decoders)
+        self._decide = Stage("decide", self._decide_batch, most=most)
+        self._publish = Stage("publish", self._publish_one, threads=_PUBLISHERS)
+        self._reply = Stage("reply", self._reply_batch, most=most)
+        looking = (self._fetch, self._recall, self._decode)
+        self._stages: tuple[Stage[Any], ...] = (
+            *looking,
+            self._decide,
+            self._publish,
+            self._reply,
+        )
+
+    def __enter__(self) -> Self:
+        for stage in self._stages:
+            stage.start()
+        self._intake.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
+
+    def finish(self) -> None:
+        """Takes nothing more, answers what is in hand, and ends the line's threads."""
+        self._intake.stop()
+        self._custody.wait_until_empty()
+        for stage in self._stages:
+            stage.close()
+
+    def abandon(self) -> None:
+        """Puts what is in hand back into the queues; the process is to end now."""
+        self._custody.abandon()
+
+    def _arrived(self, taken: Sequence[Taken]) -> None:
+        """Begins what was taken together, unless it has its answer already, or must wait."""
+        jobs = [self._job(each) for each in taken]
+        jobs = self._custody.without_early(self._custody.enter(jobs))
+        logged = [job for job in jobs if not job.request.wants_features]
+        try:
+            known = self._answerer.known([job.request.submission for job in logged])
+        except AWAY as error:
+            self._custody.put_back(jobs, error)
+            return
+        answered = [job for job in logged if job.id in known]
+        for job in answered:
+            self._metrics.redelivered()
+            self._end(job, known[job.id])
+        self._begin(self._custody.without_suspects([job for job in jobs if job not in answered]))
+
+    def _job(self, taken: Taken) -> Job:
+        request = read_arrived(taken, largest=self._largest)
+        return Job(taken.tag, request, len(taken.raw))
+
+    def _begin(self, jobs: Sequence[Job]) -> None:
+        """Lets jobs go to be fetched; those that can have no answer get their errors at once."""
+        hopes = [(job, self._answerer.hopeless(job)) for job in jobs]
+        self._fetch.put((job, job.queue) for job, error in hopes if error is None)
+        for job, error in hopes:
+            if error is not None:
+                self._failed(job, error)
+
+    def _end(self, job: Job, end: End) -> None:
+        self._reply.put([(Finished(job, end), job.queue)])
+
+    def _failed(self, job: Job, error: BaseException) -> None:
+        """Has a request that failed tried again, or ends it with the error."""
+        if isinstance(error, AWAY):
+            self._custody.put_back([job], error)
+            return
+        shown = error if isinstance(error, ModerationError) else fault_of_worker(error)
+        if shown is not error:
+            text = "the program failed on a request"
+            log.error(text, exc_info=error, extra={"request_id": job.id})
+        if self._answerer.may_try_again(job, error):
+            self._custody.retry_later(job, shown)
+        else:
+            self._end(job, self._answerer.refused(job, shown))
+
+    def _fetch_one(self, batch: list[Job]) -> None:
+        [job] = batch
+        self._budget.reserve(job.tag, self._answerer.largest_content(job))
+        try:
+            with about(job.id):
+                fetched = self._answerer.fetched(job)
+        except Exception as error:
+            self._failed(job, error)
+            return
+        self._budget.hold(job.tag, len(fetched.content))
+        stage = self._decode if job.request.wants_features else self._recall
+        stage.put([(fetched, job.queue)])
+
+    def _recall_batch(self, batch: list[Fetched]) -> None:
+        try:
+            outcomes = self._answerer.recalled(batch)
+        except Exception as error:
+            self._one_by_one(self._recall_batch, batch, error)
+            return
+        found = list(zip(batch, outcomes, strict=True))
+        self._decode.put((each, each.job.queue) for each, outcome in found if outcome is None)
+        for each, outcome in found:
+            if outcome is not None:
+                self._end(each.job, outcome)
+
+    def _decode_one(self, batch: list[Fetched]) -> None:
+        [fetched] = batch
+        job = fetched.job
+        try:
+            with about(job.id):
+                sighted = self._answerer.looked(fetched)
+                self._budget.hold(job.tag, _pixel_bytes(sighted))
+                seen = self._answerer.pipeline.encode(sighted, job.queue)
+        except Exception as error:
+            self._failed(job, error)
+            return
+        seen.add_done_callback(lambda seen: self._decide.put([(_Encoded(job, seen), job.queue)]))
+
+    def _decide_batch(self, batch: list[_Encoded]) -> None:
+        seen = []
+        for job, future in batch:
+            if (error := future.exception()) is not None:
+                self._failed(job, error)
+            elif job.request.wants_features:
+                self._end(job, self._answerer.embedded(Seen(job, future.result())))
+            else:
+                seen.append(Seen(job, future.result()))
+        if seen:
+            self._decide_seen(seen)
+
+    def _decide_seen(self, batch: list[Seen]) -> None:
+        try:
+            outcomes = self._answerer.decided(batch)
+        except Exception as error:
+            self._one_by_one(self._decide_seen, batch, error)
+            return
+        for seen, outcome in zip(batch, outcomes, strict=True):
+            if not isinstance(outcome, Verdicts):
+                self._failed(seen.job, outcome)
+            elif self._answerer.renditions is None:
+                self._end(seen.job, outcome)
+            else:
+                self._publish.put([(_Decided(seen, outcome), seen.job.queue)])
+
+    def _publish_one(self, batch: list[_Decided]) -> None:
+        [(seen, outcome)] = batch
+        try:
+            with about(seen.job.id):
+                published = self._answerer.published(seen, outcome)
+        except Exception as error:
+            self._failed(seen.job, error)
+        else:
+            self._end(seen.job, published)
+
+    def _reply_batch(self, batch: list[Finished]) -> None:
+        try:
+            self._replies.finish(batch)
+        except Exception as error:
+            if len(batch) > 1:
+                self._one_by_one(self._reply_batch, batch, error)
+                return
+            log.exception("a request could not be finished")
+            self._intake.rest(_BROKEN_SECONDS)
+            self._custody.put_back([batch[0].job], fault_of_worker(error))
+
+    def _one_by_one(
+        self, work: Callable[[list[Item]], None], batch: list[Item], error: Exception
+    ) -> None:
+        """Works on each item of a batch that failed alone, so that none pays for another."""
+        if len(batch) == 1 or isinstance(error, AWAY):
+            for each in batch:
+                self._failed(each.job, error)
+        else:
+            for each in batch:
+                work([each])
+
+
+def _pixel_bytes(sighted: Sighted) -> int:
+    return sum(sight.squares.nbytes for sight in sighted.sights.values())

@@ -1,0 +1,175 @@
+"""The end of the line: outcomes -> one transaction of the log -> answers to hosts, in one step."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import redis
+
+from moderation.decision_log.records import (
+    Answer,
+    Decided,
+    Outcome,
+    Quarantined,
+    Refusal,
+    Verdicts,
+)
+from moderation.errors import RequestError
+from moderation.messages import EmbeddingResponse
+from moderation.queue.hand import Hand, Settled
+from moderation.scoring.conditions import found_oddities
+from moderation.worker.answering import Answerer
+from moderation.worker.custody import Custody
+from moderation.worker.job import Job
+from moderation.worker.log_lines import about
+from moderation.worker.metrics import Metrics
+from moderation.worker.outages import AWAY
+from moderation.worker.results import Reply, Results
+
+log = logging.getLogger(__name__)
+
+#: Pauses between two tries to write results, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+
+
+#: What a request ends with: an outcome that is to be logged, or a reply at once.
+End = Outcome | Reply
+
+
+class Finished(NamedTuple):
+    """A request, and what it ends with."""
+
+    job: Job
+    end: End
+
+
+class Replies:
+    """Logs outcomes and answers hosts."""
+
+    def __init__(
+        self,
+        answerer: Answerer,
+        results: Results,
+        hand: Hand,
+        metrics: Metrics,
+        custody: Custody,
+        expires_seconds: int,
+    ) -> None:
+        """Prepares the last stage.
+
+        Args:
+            answerer: has the log.
+            results: makes what hosts read.
+            hand: strikes off what was answered.
+            metrics: count what happens.
+            custody: of the requests; those that were answered leave it.
+            expires_seconds: how long results are kept.
+        """
+        self._answerer, self._results, self._hand = answerer, results, hand
+        self._metrics, self._custody = metrics, custody
+        self._expires = expires_seconds
+
+    def finish(self, batch: Sequence[Finished]) -> None:
+        """Logs what is to be logged, in one transaction, and answers all; then they leave."""
+        outcomes = [(job, end) for job, end in batch if isinstance(end, Verdicts | Refusal)]
+        replies = [(job, end) for job, end in batch if not isinstance(end, Verdicts | Refusal)]
+        replies += self._logged(outcomes)
+        self._answer_hosts([self._settled(job, reply) for job, reply in replies])
+        for job, reply in replies:
+            if isinstance(reply, EmbeddingResponse):
+                self._metrics.embedded(job.request.arrival)
+            _log_reply(job, reply)
+            self._custody.leave(job)
+
+    def _logged(self, outcomes: Sequence[tuple[Job, Outcome]]) -> list[tuple[Job, Reply]]:
+        """Returns what the log says of requests; they are put back where it is away for long."""
+        start = time.perf_counter()
+        try:
+            answers = self._answerer.recorded([outcome for _, outcome in outcomes])
+        except AWAY as error:
+            self._custody.put_back([job for job, _ in outcomes], error)
+            return []
+        seconds = time.perf_counter() - start
+        for (job, outcome), answer in zip(outcomes, answers, strict=True):
+            self._count(job, outcome, answer, seconds)
+        return [(job, answer) for (job, _), answer in zip(outcomes, answers, strict=True)]
+
+    def _count(
+        self, job: Job, outcome: Outcome, answer: Answer | RequestError, seconds: float
+    ) -> None:
+        """Counts an answer that was logged, which took so long."""
+        if isinstance(outcome, Verdicts):
+            self._metrics.stepped({**job.timer.seconds, "log": seconds})
+        if isinstance(answer, Decided) and isinstance(outcome, Verdicts):
+            self._metrics.decided(answer.verdicts, job.request.arrival)
+        elif isinstance(answer, Quarantined) and isinstance(outcome, Refusal):
+            self._metrics.quarantined(answer.reason, job.request.arrival)
+
+    def _settled(self, job: Job, reply: Reply) -> Settled:
+        """Returns how a request is struck off, and its result, unless nobody waits for one."""
+        result, task_id = None, job.request.arrival.task_id
+        if task_id and not self._belongs_to_another(job, reply):
+            result = self._results.of(task_id, reply)
+        return Settled(job.tag, job.request.counted_bytes, result)
+
+    def _belongs_to_another(self, job: Job, reply: Reply) -> bool:
+        """Whether a result under this id is the answer to another request, which stays."""
+        if job.request.wants_features or not isinstance(reply, RequestError):
+            return False
+        try:
+            return self._results.is_written(job.request.arrival.task_id)
+        except redis.RedisError:
+            return True
+
+    def _answer_hosts(self, settled: Sequence[Settled]) -> None:
+        """Writes the results and strikes the requests off, in one step; waits for Redis.
+
+        A worker that is to end does not wait: what is not struck off comes to another worker, which
+        finds the answer in the log.
+        """
+        pause, stopping = _FIRST_PAUSE, self._answerer.stopping
+        while True:
+            try:
+                self._hand.settle(settled, expires_seconds=self._expires)
+                return
+            except (redis.RedisError, OSError) as error:
+                log.error("%s answers wait for Redis: %s", len(settled), error)
+            if stopping():
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _log_reply(job: Job, reply: Reply) -> None:
+    """Logs a line on what a request ended with."""
+    with about(job.id):
+        if isinstance(reply, Decided):
+            _log_decided(reply, job.queue)
+        elif isinstance(reply, Quarantined):
+            why = {"queue": job.queue, "reason": reply.reason, "quarantine_id": reply.quarantine_id}
+            log.info("quarantined (%s): %s", reply.reason, reply.error.what, extra=why)
+        elif isinstance(reply, EmbeddingResponse):
+            log.info("%s: embedded", reply.request_id, extra={"queue": job.queue})
+        else:
+            log.info("refused: %s", reply.what, extra={"queue": job.queue})
+
+
+def _log_decided(answer: Decided, queue: str) -> None:
+    actions = {verdict.policy.id: verdict.action for verdict in answer.verdicts}
+    decided = ", ".join(f"{policy} {action}" for policy, action in actions.items())
+    oddities = sorted({name for each in answer.verdicts for name in found_oddities(each)})
+    log.info(
+        "%s: %s%s",
+        answer.request_id,
+        decided,
+        f" ({', '.join(oddities)})" if oddities else "",
+        extra={
+            "queue": queue,
+            "policies": [*actions],
+            "actions": [*actions.values()],
+            "oddities": oddities or None,
+        },
+    )

@@ -20,7 +20,7 @@ from tests.chaos.load import HostLoad
 from tests.chaos.servers import Crew, LogDatabase, RedisWithFile
 
 #: How long to wait until something is in hand, in seconds: all workers may be starting.
-_PATIENCE = 15.0
+_PATIENCE = 40.0
 
 
 class HeldMessage(NamedTuple):

@@ -59,7 +59,7 @@ ORDER = {
         http
         fetcher
     """,
-    "moderation.images.decode": "child\n process\n pool",
+    "moderation.images.decode": "channel\n child\n process\n pool",
     "moderation.queue": """
         celery_app | keys | scripts
         bell | depth | envelope | submission_scripts
@@ -85,7 +85,7 @@ ORDER = {
         pipeline_loading
     """,
     "moderation.decision_log": """
-        records | tables | location | sqlite | postgresql
+        records | tables | location | sqlite | postgresql | writers_turn
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
         answers | export | replay
@@ -97,9 +97,12 @@ ORDER = {
     "moderation.client": "given_images\n client\n embedding",
     "moderation.worker": """
         periodic_threads | outage_filter | outages | log_lines | quarantine | arrival | release
-        metrics
-        answering | callbacks | metrics_server | celery_worker
-        tasks
+        budget | intake | stage
+        job | metrics
+        answering | suspects | callbacks | metrics_server | celery_worker | results
+        custody
+        replies
+        line
         assembly
     """,
     "moderation.worker.callbacks": """
@@ -287,7 +290,7 @@ def test_imports_point_one_way(module: str) -> None:
         ("moderation.images.fetch.network", "from moderation.images.fetch.http import HttpFetcher"),
         ("moderation.images.fetch.url", "from moderation.images.fetch import addresses"),
         ("moderation.encoders.hub", "import moderation.encoders.registry"),
-        ("moderation.scoring.verdict", "def f():\n    from moderation.worker.tasks import x"),
+        ("moderation.scoring.verdict", "def f():\n    from moderation.worker.line import x"),
         ("audit.report.plots.bars", "from audit.report.plots.forest import draw"),
         ("audit.metrics.rates", "from audit.embedding import stored_encoder"),
         ("audit.datasets.adapters.options", "from audit.datasets.adapters import table"),
@@ -296,9 +299,9 @@ def test_imports_point_one_way(module: str) -> None:
         ("moderation.policy.yaml_source", "from moderation.policy import load_policy"),
         ("moderation.features.store", "from moderation.features import Storage"),
         ("moderation.errors", "from moderation import submit"),
-        ("moderation.worker.tasks", "from moderation import Client"),
-        ("moderation.client.client", "from moderation.worker.tasks import x"),
-        ("moderation.encoders.hub", "import_module('moderation.worker.tasks')"),
+        ("moderation.worker.line", "from moderation import Client"),
+        ("moderation.client.client", "from moderation.worker.line import x"),
+        ("moderation.encoders.hub", "import_module('moderation.worker.line')"),
         ("audit.errors", "from audit import run_audit"),
         ("audit.datasets.dataset", "from moderation import load_settings"),
         ("audit.metrics.rates", "from moderation.commands.worker import x"),

@@ -1,8 +1,8 @@
 """The database under the decision log: its connections, its transactions and its failures.
 
-SQLite's writers take turns in this process, where those that wait share a transaction: see
-`group_commit`. Between processes BEGIN IMMEDIATE orders them: a reader that becomes a writer
-half-way could have its transaction refused, with all that it had read.
+SQLite's writers take turns: those of one process in the order in which they ask, and processes by
+BEGIN IMMEDIATE, since a reader that becomes a writer half-way could have its transaction refused,
+with all that it had read.
 
 Failures become errors that say whether to try again. They leave out the texts of statements and
 their values, which hold what hosts sent.
@@ -12,10 +12,9 @@ from __future__ import annotations
 
 import random
 import sqlite3
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +27,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from moderation.decision_log import postgresql, sqlite
 from moderation.decision_log.location import shown_location
 from moderation.decision_log.records import json_of_column
+from moderation.decision_log.writers_turn import WritersTurn
 from moderation.errors import LogError, LogUnavailable, ModerationError, RequestError
 
 T = TypeVar("T")
@@ -35,8 +35,6 @@ T = TypeVar("T")
 #: How long to wait for a connection, in seconds.
 _POOL_SECONDS = 5
 _MOST_CONNECTIONS = 10
-#: How long a thread waits for its turn to write to SQLite, in seconds.
-_TURN_SECONDS = 5
 #: How often a transaction is run when others get in its way.
 _TRIES = 8
 
@@ -91,7 +89,7 @@ class Database:
             json_serializer=json_of_column,
             **(sqlite.OPTIONS if self.is_sqlite else postgresql.OPTIONS),
         )
-        self._turn = threading.Lock()
+        self._turn = WritersTurn(self.where)
         self._files: sqlite.SqliteFiles | None = None
         events.listen(self.engine, "handle_error", self._translate_error)
         if self.is_sqlite:
@@ -109,7 +107,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Yields a connection in a transaction that is committed at the end of the block."""
-        with self._writers_turn(), self._transaction() as connection:
+        turn = self._turn.held() if self.is_sqlite else nullcontext()
+        with turn, self._transaction() as connection:
             yield connection
 
     def write(self, work: Callable[[Connection], T]) -> T:
@@ -146,25 +145,6 @@ class Database:
         self.engine.dispose()
         if self._files is not None:
             self._files.close()
-
-    @contextmanager
-    def _writers_turn(self) -> Iterator[None]:
-        """Holds SQLite's turn to write during the block.
-
-        Raises:
-            LogUnavailable: another thread held it for too long.
-        """
-        if not self.is_sqlite:
-            yield
-            return
-        if not self._turn.acquire(timeout=_TURN_SECONDS):
-            what = f"no turn to write within {_TURN_SECONDS:g} s"
-            remedy = "Another process may hold it; otherwise check the disk that it is on"
-            raise LogUnavailable(what, self.where, remedy)
-        try:
-            yield
-        finally:
-            self._turn.release()
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:

@@ -58,7 +58,8 @@ class Callback:
 
 def outbox_rows(answer: Answer, endpoints: Iterable[str], now: datetime) -> list[Values]:
     """Returns the rows of the webhooks of an answer: one for each endpoint, all due now."""
-    payload = _outbox_payload(answer, now)
+    different = dict.fromkeys(endpoints)
+    payload = _outbox_payload(answer, now) if different else ""
     return [
         {
             "id": f"msg_{uuid.uuid4().hex}",
@@ -69,7 +70,7 @@ def outbox_rows(answer: Answer, endpoints: Iterable[str], now: datetime) -> list
             "attempts": 0,
             "next_attempt_at": now,
         }
-        for endpoint in dict.fromkeys(endpoints)
+        for endpoint in different
     ]
 
 

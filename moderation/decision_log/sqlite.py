@@ -24,6 +24,8 @@ from moderation.errors import LogError, LogUnavailable
 #: How long to wait for a lock, in seconds.
 LOCK_SECONDS = 5
 _WAL_SECONDS = 20.0
+#: How often to look whether another process has let go of the lock, in seconds.
+_LOOK_SECONDS = 0.002
 #: The execution option of a transaction that writes.
 WRITES = "decision_log_writes"
 
@@ -135,14 +137,40 @@ def prepare_sqlite(engine: Engine, files: SqliteFiles) -> None:
     @events.listens_for(engine, "begin")
     def begin_sqlite(connection: Connection) -> None:
         files.check()
-        writes = connection.get_execution_options().get(WRITES)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        if connection.get_execution_options().get(WRITES):
+            _begin_writing(connection)
+        else:
+            connection.exec_driver_sql("BEGIN")
 
     @events.listens_for(engine, "connect")
     def set_sqlite_pragmas(connection: sqlite3.Connection, _record: object) -> None:
         # FULL, so that what was acknowledged survives a power cut.
         for pragma in ("synchronous = FULL", "foreign_keys = ON", "trusted_schema = OFF"):
             connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_writing(connection: Connection) -> None:
+    """Begins a transaction that writes, as soon as other processes let it.
+
+    SQLite itself looks again after pauses of up to 100 ms, in which another process that writes
+    batch after batch comes first again and again.
+    """
+    driver: Any = connection.connection.driver_connection
+    [patience] = driver.execute("PRAGMA busy_timeout").fetchone()
+    driver.execute("PRAGMA busy_timeout = 0")
+    try:
+        deadline = time.monotonic() + patience / 1000
+        while time.monotonic() < deadline:
+            try:
+                driver.execute("BEGIN IMMEDIATE")
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode & 0xFF not in _HELD:
+                    break
+            time.sleep(_LOOK_SECONDS)
+        connection.exec_driver_sql("BEGIN IMMEDIATE")  # once more, for an error of the log's own
+    finally:
+        driver.execute(f"PRAGMA busy_timeout = {patience}")
 
 
 def write_ahead(engine: Engine, where: str) -> None:

@@ -5,7 +5,7 @@ up to the batch size, interactive before bulk. So a lone image never waits for c
 fills batches by itself, and a picture of a thousand looks holds up nobody.
 
 A forward costs something however small its batch. So where more images are on their way, decoded at
-this moment, the encoder waits for them, but never longer than two milliseconds.
+this moment, the encoder waits for them, but never longer than ten milliseconds.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from moderation.messages.queues import FairQueue, QueueName
 
 Encode = Callable[[Pixels], Float32s]
 
-#: How long a batch waits for images that are being decoded, in seconds.
-_GATHER_SECONDS = 0.002
+#: How long a batch waits for images that are being decoded, and how long it sleeps between looks at
+#: that, in seconds.
+_GATHER_SECONDS, _STEP_SECONDS = 0.010, 0.002
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ class _WaitingImage:
         self._rows[look] = row
         count = len(self.squares)
         if len(self._rows) == count and not self.is_answered:
-            self.features.set_result(np.stack([self._rows[look] for look in range(count)]))
+            self.features.set_result(np.array([self._rows[look] for look in range(count)]))
 
     def fail(self, error: ModerationError) -> None:
         """Makes this the image's answer, unless another look at it has failed before."""
@@ -156,8 +157,7 @@ class Batcher:
         """Returns at least one waiting look, or nothing once it is closed and empty."""
         with self._changed:
             self._changed.wait_for(lambda: self._waiting or self._closed)
-        if len(self._waiting) < self._batch_size and self._more_to_come():
-            time.sleep(_GATHER_SECONDS)
+        self._gather_company()
         batch: list[_WaitingLook] = []
         with self._changed:
             while not batch:
@@ -170,6 +170,16 @@ class Batcher:
                     break
         return batch
 
+    def _gather_company(self) -> None:
+        """Waits a moment for images that will soon be here, while there is room in the batch."""
+        until = time.monotonic() + _GATHER_SECONDS
+        while (
+            len(self._waiting) < self._batch_size
+            and self._more_to_come()
+            and time.monotonic() < until
+        ):
+            time.sleep(_STEP_SECONDS)
+
     def _answer(self, batch: list[_WaitingLook]) -> None:
         """Gives each look its own row; a batch that fails is tried look by look.
 
@@ -179,6 +189,7 @@ class Batcher:
             rows = self._encode(np.stack([look.pixels for look in batch]))
             if len(rows) != len(batch):
                 raise ModelError(f"the encoder gave {len(rows)} rows for {len(batch)} images")
+            finite = np.logical_and.reduce(np.isfinite(rows), axis=1)
         except BaseException as error:  # otherwise this thread would end, and all wait for ever
             if len(batch) > 1:
                 for look in batch:
@@ -187,8 +198,8 @@ class Batcher:
             else:
                 batch[0].image.fail(_batch_failure(error))
             return
-        for look, row in zip(batch, rows, strict=True):
-            if np.isfinite(row).all():
+        for look, row, is_finite in zip(batch, rows, finite, strict=True):
+            if is_finite:
                 look.image.add_row(look.number, row)
             else:
                 look.image.fail(ModelError("an image feature is not finite"))

@@ -43,7 +43,7 @@ from moderation.worker.quarantine import deaths_of_workers, quarantine_reason
 log = logging.getLogger(__name__)
 
 
-class Fetched(NamedTuple):
+class FetchedImage(NamedTuple):
     """A request whose image is here."""
 
     job: Job
@@ -51,7 +51,7 @@ class Fetched(NamedTuple):
     image_sha256: str
 
 
-class Seen(NamedTuple):
+class EncodedImage(NamedTuple):
     """A request whose image was encoded."""
 
     job: Job
@@ -119,7 +119,7 @@ class Answerer:
         content = _asked(job).image.bytes
         return self.settings.max_image_bytes if content is None else len(content)
 
-    def fetched(self, job: Job) -> Fetched:
+    def fetched(self, job: Job) -> FetchedImage:
         """Returns a request with its image.
 
         Raises:
@@ -127,14 +127,14 @@ class Answerer:
         """
         with job.timer.step("fetch"):
             content = self.fetcher.fetch(_asked(job).image)
-        return Fetched(job, content, hashlib.sha256(content).hexdigest())
+        return FetchedImage(job, content, hashlib.sha256(content).hexdigest())
 
     def _served(self, job: Job) -> tuple[ServedPolicy, ...]:
         asked = _asked(job)
         assert isinstance(asked, ModerationRequest)
         return self.pipeline.served(asked.policies)
 
-    def recalled(self, batch: Sequence[Fetched]) -> list[Verdicts | None]:
+    def recalled(self, batch: Sequence[FetchedImage]) -> list[Verdicts | None]:
         """Returns the outcomes of requests whose decisions the log has; None for the others."""
         served = [self._served(each.job) for each in batch]
         asked = [
@@ -172,7 +172,7 @@ class Answerer:
         name = rendition.name
         return recalled if self._outages.of_folder(lambda: folder.has(name)) else None
 
-    def looked(self, fetched: Fetched) -> Sighted:
+    def looked(self, fetched: FetchedImage) -> Sighted:
         """Returns what is seen of an image that was fetched.
 
         Raises:
@@ -186,7 +186,7 @@ class Answerer:
         policies = self._served(job)
         return pipeline.look(content, policies, job.timer, job.queue, image_sha256=image_sha256)
 
-    def embedded(self, seen: Seen) -> EmbeddingResponse:
+    def embedded(self, seen: EncodedImage) -> EmbeddingResponse:
         """Returns the response to a request for features."""
         asked = _asked(seen.job)
         assert isinstance(asked, EmbeddingRequest)
@@ -201,7 +201,7 @@ class Answerer:
             width=made.features.shape[1],
         )
 
-    def decided(self, batch: Sequence[Seen]) -> list[Verdicts | ModerationError]:
+    def decided(self, batch: Sequence[EncodedImage]) -> list[Verdicts | ModerationError]:
         """Returns the outcome of each request whose image was encoded, or what failed on it."""
         found = self.pipeline.verdicts(
             [each.seen for each in batch],
@@ -220,7 +220,7 @@ class Answerer:
     ) -> Verdicts:
         return Verdicts(job.request.submission, [policy.basis for policy in policies], verdicts)
 
-    def published(self, seen: Seen, outcome: Verdicts) -> Verdicts:
+    def published(self, seen: EncodedImage, outcome: Verdicts) -> Verdicts:
         """Returns a decided outcome once its rendition is written, which its verdicts then name.
 
         Raises:

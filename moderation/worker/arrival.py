@@ -80,7 +80,7 @@ def read_arrived(taken: Taken, *, largest: int) -> ArrivedRequest:
     try:
         envelope = read_envelope(taken.raw, largest=largest)
     except UnreadableMessage as error:
-        return _arrived_poison(taken, error)
+        return unreadable_arrival(taken, error)
     arrival = Arrival(envelope.id, taken.queue, envelope.retries, envelope.sent_at)
     if envelope.task == EMBED_TASK_NAME:
         found = _read_embedding_request(envelope.request, arrival)
@@ -89,7 +89,7 @@ def read_arrived(taken: Taken, *, largest: int) -> ArrivedRequest:
     return replace(found, envelope=envelope)
 
 
-def _arrived_poison(taken: Taken, error: UnreadableMessage) -> ArrivedRequest:
+def unreadable_arrival(taken: Taken, error: UnreadableMessage) -> ArrivedRequest:
     """Returns what stands for a message that cannot be read: none of its bytes, but their hash."""
     sha256 = hashlib.sha256(taken.raw).hexdigest()
     name, queue = error.task_id or f"message-{sha256}", taken.queue

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+
+import redis
 
 from moderation.decision_log.ledger import count_open
 from moderation.decision_log.log import open_log
@@ -12,6 +14,7 @@ from moderation.images.fetch.fetcher import Fetcher
 from moderation.images.rendition_folder import RenditionFolder
 from moderation.messages import QueueName
 from moderation.queue.celery_app import connect, create_app, node_name
+from moderation.queue.former_keys import FormerKeys
 from moderation.queue.hand import Hand
 from moderation.queue.kept_requests import KeptRequests
 from moderation.scoring.pipeline import Pipeline
@@ -24,7 +27,7 @@ from moderation.worker.line import Line
 from moderation.worker.metrics import Metrics
 from moderation.worker.metrics_server import serve_metrics
 from moderation.worker.periodic_threads import PeriodicThread, periodic_purge
-from moderation.worker.results import Results
+from moderation.worker.results import TaskResults
 
 
 def run_worker(
@@ -71,8 +74,20 @@ def run_worker(
             serve_metrics(metrics, settings, lambda: count_open(decisions.database))
         )
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
-        stack.enter_context(PeriodicThread("beat", hand.beat, lambda: hand.pause, at_once=True))
-        stack.enter_context(PeriodicThread("sweep", hand.sweep, lambda: hand.pause, at_once=True))
+        stack.enter_context(_upkeep(hand, FormerKeys(connection, settings)))
         stack.enter_context(periodic_purge(decisions.database, settings.retention_days))
-        line = stack.enter_context(Line(settings, answerer, Results(app), hand, metrics))
+        line = stack.enter_context(Line(settings, answerer, TaskResults(app), hand, metrics))
         return run_celery_worker(app, settings, node_name(name), line)
+
+
+def _upkeep(hand: Hand, former: FormerKeys) -> PeriodicThread:
+    """Returns the thread in which a worker says that it lives, and puts back what others left."""
+
+    def beat_and_sweep() -> None:
+        hand.beat()
+        hand.sweep()
+        former.take_over()
+
+    with suppress(redis.RedisError):  # before it takes anything; the thread tries again
+        hand.beat()
+    return PeriodicThread("beat", beat_and_sweep, lambda: hand.pause, at_once=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 
-class Budget:
+class ByteBudget:
     """Bytes that many requests share; one that needs more than there is still gets it alone."""
 
     def __init__(self, limit: int) -> None:

@@ -16,7 +16,7 @@ from celery.utils.time import get_exponential_backoff_interval
 from moderation.errors import EncoderFailed, ModerationError
 from moderation.queue.hand import Hand
 from moderation.queue.packed_message import pack_again
-from moderation.worker.budget import Budget
+from moderation.worker.budget import ByteBudget
 from moderation.worker.intake import Intake
 from moderation.worker.job import Job
 from moderation.worker.metrics import Metrics
@@ -39,7 +39,7 @@ class Custody:
         self,
         hand: Hand,
         intake: Intake,
-        budget: Budget,
+        budget: ByteBudget,
         metrics: Metrics,
         begin: Callable[[Sequence[Job]], None],
     ) -> None:

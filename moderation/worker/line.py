@@ -8,19 +8,20 @@ What fails, fails one request: it is tried again later, or answered with its err
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any, NamedTuple, Protocol, Self, TypeVar
 
 from moderation.decision_log.records import Verdicts
 from moderation.errors import ModerationError
-from moderation.queue.envelope import largest_message
+from moderation.queue.envelope import UnreadableMessage, largest_message
 from moderation.queue.hand import Hand, Taken
 from moderation.scoring.sighted import SeenImages, Sighted
 from moderation.settings import Settings
-from moderation.worker.answering import Answerer, Fetched, Seen
-from moderation.worker.arrival import read_arrived
-from moderation.worker.budget import Budget
+from moderation.worker.answering import Answerer, EncodedImage, FetchedImage
+from moderation.worker.arrival import read_arrived, unreadable_arrival
+from moderation.worker.budget import ByteBudget
 from moderation.worker.custody import Custody
 from moderation.worker.intake import Intake
 from moderation.worker.job import Job
@@ -29,7 +30,7 @@ from moderation.worker.metrics import Metrics
 from moderation.worker.outages import AWAY
 from moderation.worker.quarantine import fault_of_worker
 from moderation.worker.replies import End, Finished, Replies
-from moderation.worker.results import Results
+from moderation.worker.results import TaskResults
 from moderation.worker.stage import Stage
 
 log = logging.getLogger(__name__)
@@ -51,7 +52,7 @@ class _HasJob(Protocol):
 Item = TypeVar("Item", bound=_HasJob)
 
 
-class _Encoded(NamedTuple):
+class _Encoding(NamedTuple):
     """A request whose image went through the encoder, or failed there."""
 
     job: Job
@@ -61,7 +62,7 @@ class _Encoded(NamedTuple):
 class _Decided(NamedTuple):
     """A request with its verdicts, and what they rest on."""
 
-    seen: Seen
+    seen: EncodedImage
     outcome: Verdicts
 
 
@@ -69,12 +70,17 @@ class Line:
     """A context manager: inside it, the stages take requests and answer them."""
 
     def __init__(
-        self, settings: Settings, answerer: Answerer, results: Results, hand: Hand, metrics: Metrics
+        self,
+        settings: Settings,
+        answerer: Answerer,
+        results: TaskResults,
+        hand: Hand,
+        metrics: Metrics,
     ) -> None:
         self._answerer, self._metrics = answerer, metrics
         most, size = settings.concurrency, settings.in_hand_bytes
         self._largest = largest_message(settings.max_image_bytes)
-        self._budget = Budget(size)
+        self._budget = ByteBudget(size)
         self._intake = Intake(hand, self._arrived, most=most, most_bytes=size)
         self._custody = Custody(hand, self._intake, self._budget, metrics, self._begin)
         expires = settings.result_expires_seconds
@@ -94,8 +100,6 @@ class Line:
         )
 
     def __enter__(self) -> Self:
-        for stage in self._stages:
-            stage.start()
         self._intake.start()
         return self
 
@@ -130,7 +134,11 @@ class Line:
         self._begin(self._custody.without_suspects([job for job in jobs if job not in answered]))
 
     def _job(self, taken: Taken) -> Job:
-        request = read_arrived(taken, largest=self._largest)
+        try:
+            request = read_arrived(taken, largest=self._largest)
+        except Exception:  # it would stay in hand for ever
+            log.exception("the program failed on a message")
+            request = unreadable_arrival(taken, UnreadableMessage("it makes the program fail"))
         return Job(taken.tag, request, len(taken.raw))
 
     def _begin(self, jobs: Sequence[Job]) -> None:
@@ -153,10 +161,13 @@ class Line:
         if shown is not error:
             text = "the program failed on a request"
             log.error(text, exc_info=error, extra={"request_id": job.id})
-        if self._answerer.may_try_again(job, error):
-            self._custody.retry_later(job, shown)
-        else:
-            self._end(job, self._answerer.refused(job, shown))
+        try:
+            if self._answerer.may_try_again(job, error):
+                self._custody.retry_later(job, shown)
+            else:
+                self._end(job, self._answerer.refused(job, shown))
+        except Exception as failure:
+            self._give_up(job, failure)
 
     def _fetch_one(self, batch: list[Job]) -> None:
         [job] = batch
@@ -171,7 +182,7 @@ class Line:
         stage = self._decode if job.request.wants_features else self._recall
         stage.put([(fetched, job.queue)])
 
-    def _recall_batch(self, batch: list[Fetched]) -> None:
+    def _recall_batch(self, batch: list[FetchedImage]) -> None:
         try:
             outcomes = self._answerer.recalled(batch)
         except Exception as error:
@@ -183,32 +194,38 @@ class Line:
             if outcome is not None:
                 self._end(each.job, outcome)
 
-    def _decode_one(self, batch: list[Fetched]) -> None:
+    def _decode_one(self, batch: list[FetchedImage]) -> None:
         [fetched] = batch
         job = fetched.job
         try:
             with about(job.id):
                 sighted = self._answerer.looked(fetched)
                 self._budget.hold(job.tag, _pixel_bytes(sighted))
+                began = time.perf_counter()
                 seen = self._answerer.pipeline.encode(sighted, job.queue)
         except Exception as error:
             self._failed(job, error)
             return
-        seen.add_done_callback(lambda seen: self._decide.put([(_Encoded(job, seen), job.queue)]))
+        seen.add_done_callback(lambda seen: self._encoded(_Encoding(job, seen), began))
 
-    def _decide_batch(self, batch: list[_Encoded]) -> None:
+    def _encoded(self, encoded: _Encoding, began: float) -> None:
+        job = encoded.job
+        job.timer.add("encode", time.perf_counter() - began)
+        self._decide.put([(encoded, job.queue)])
+
+    def _decide_batch(self, batch: list[_Encoding]) -> None:
         seen = []
         for job, future in batch:
             if (error := future.exception()) is not None:
                 self._failed(job, error)
             elif job.request.wants_features:
-                self._end(job, self._answerer.embedded(Seen(job, future.result())))
+                self._end(job, self._answerer.embedded(EncodedImage(job, future.result())))
             else:
-                seen.append(Seen(job, future.result()))
+                seen.append(EncodedImage(job, future.result()))
         if seen:
             self._decide_seen(seen)
 
-    def _decide_seen(self, batch: list[Seen]) -> None:
+    def _decide_seen(self, batch: list[EncodedImage]) -> None:
         try:
             outcomes = self._answerer.decided(batch)
         except Exception as error:
@@ -239,9 +256,14 @@ class Line:
             if len(batch) > 1:
                 self._one_by_one(self._reply_batch, batch, error)
                 return
-            log.exception("a request could not be finished")
-            self._intake.rest(_BROKEN_SECONDS)
-            self._custody.put_back([batch[0].job], fault_of_worker(error))
+            self._give_up(batch[0].job, error)
+
+    def _give_up(self, job: Job, error: Exception) -> None:
+        """Puts a request back that this worker can neither answer nor refuse."""
+        text = "a request could not be finished"
+        log.error(text, exc_info=error, extra={"request_id": job.id})
+        self._intake.rest(_BROKEN_SECONDS)
+        self._custody.put_back([job], fault_of_worker(error))
 
     def _one_by_one(
         self, work: Callable[[list[Item]], None], batch: list[Item], error: Exception

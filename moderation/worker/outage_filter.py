@@ -33,9 +33,12 @@ TALKERS = (
     "celery.worker",
     "celery.utils",
     "kombu",
-    "moderation.queue.guarded_transport",
+    "moderation.queue",
     "moderation.worker.celery_worker",
-    "moderation.queue.recovery",
+    "moderation.worker.custody",
+    "moderation.worker.intake",
+    "moderation.worker.periodic_threads",
+    "moderation.worker.replies",
 )
 
 

@@ -27,7 +27,7 @@ from moderation.worker.job import Job
 from moderation.worker.log_lines import about
 from moderation.worker.metrics import Metrics
 from moderation.worker.outages import AWAY
-from moderation.worker.results import Reply, Results
+from moderation.worker.results import Reply, TaskResults
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class Replies:
     def __init__(
         self,
         answerer: Answerer,
-        results: Results,
+        results: TaskResults,
         hand: Hand,
         metrics: Metrics,
         custody: Custody,

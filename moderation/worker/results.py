@@ -18,7 +18,7 @@ Result = tuple[str, bytes]
 Reply = Answer | EmbeddingResponse | ModerationError
 
 
-class Results:
+class TaskResults:
     """Makes the results of tasks."""
 
     def __init__(self, app: Celery) -> None:

@@ -24,12 +24,13 @@ class Stage(Generic[T]):
     def __init__(
         self, name: str, work: Callable[[list[T]], None], *, threads: int = 1, most: int = 1
     ) -> None:
-        """Prepares a stage that has not begun.
+        """Prepares a stage.
 
         Args:
             name: of its threads.
             work: is given a batch; what it raises is logged, so it deals with failures itself.
-            threads: how many batches are worked on at the same time.
+            threads: how many batches are worked on at the same time, at most; each thread is
+                started when it is first needed.
             most: how many items are in one batch, at most.
         """
         self._work = work
@@ -37,15 +38,9 @@ class Stage(Generic[T]):
         self._waiting: FairQueue[T] = FairQueue()
         self._changed = threading.Condition()
         self._closed = False
-        names = [f"{name}-{n}" for n in range(threads)] if threads > 1 else [name]
-        self._threads = [
-            threading.Thread(target=self._run, name=each, daemon=True) for each in names
-        ]
-
-    def start(self) -> None:
-        """Starts the stage's threads."""
-        for thread in self._threads:
-            thread.start()
+        self._names = [f"{name}-{n}" for n in range(threads)] if threads > 1 else [name]
+        self._threads: list[threading.Thread] = []
+        self._idle = 0
 
     def put(self, items: Iterable[tuple[T, QueueName]]) -> None:
         """Adds items, each with the queue that it came by, to what waits for the stage."""
@@ -55,6 +50,15 @@ class Stage(Generic[T]):
                 self._waiting.put(item, queue)
                 count += 1
             self._changed.notify(count)
+            missing = min(len(self._waiting) - self._idle, len(self._names) - len(self._threads))
+            for _ in range(missing):
+                self._start_thread()
+
+    def _start_thread(self) -> None:
+        name = self._names[len(self._threads)]
+        thread = threading.Thread(target=self._run, name=name, daemon=True)
+        thread.start()
+        self._threads.append(thread)
 
     def close(self) -> None:
         """Works on all that waits for the stage, then ends its threads."""
@@ -75,5 +79,7 @@ class Stage(Generic[T]):
     def _next_batch(self) -> list[T]:
         """Returns at least one item, or none once the stage is closed and empty."""
         with self._changed:
+            self._idle += 1
             self._changed.wait_for(lambda: self._waiting or self._closed)
+            self._idle -= 1
             return [self._waiting.take() for _ in range(min(len(self._waiting), self._most))]

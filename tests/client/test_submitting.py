@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 import redis
+from moderation.queue.recovery import Recovery
+from moderation.queue.registry import Accepted, Registry
 
 from moderation.client.client import Client
 from moderation.embedded_servers import EmbeddedRedis
@@ -19,8 +21,6 @@ from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.envelope import read_envelope
 from moderation.queue.packed_message import pack_message
-from moderation.queue.recovery import Recovery
-from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
 from tests.support.losing_proxy import LosingProxy
 from tests.support.redis_kinds import KeepingRedis, queued

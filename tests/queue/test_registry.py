@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import redis
+from moderation.queue.recovery import Recovery
+from moderation.queue.registry import Accepted, Registry
 
 from moderation.client.client import Client
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import QueueFull
 from moderation.messages import QUEUES, QueueName
-from moderation.queue.recovery import Recovery
-from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
 from tests.support.redis_kinds import queued
 from tests.support.waiting import until

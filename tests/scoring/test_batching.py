@@ -116,6 +116,13 @@ def test_an_encoder_that_loses_a_row_fails_its_batch_and_blocks_no_request() -> 
         batcher.put(_square(1)).result()
 
 
+def test_an_encoder_that_gives_no_rows_of_numbers_fails_and_blocks_no_request() -> None:
+    with Batcher(lambda pixels: np.ones(len(pixels), np.float32), batch_size=4) as batcher:
+        for _ in range(2):
+            with pytest.raises(EncoderFailed):
+                batcher.put(_square(1)).result()
+
+
 def _raising(pixels: Pixels) -> Float32s:
     if (pixels == 13).any():
         raise RuntimeError("thirteen")

@@ -160,12 +160,12 @@ def answer_to(log: DecisionLog, request_id: str = "r1") -> Answer | None:
     return find_logged(log, submission(request_id))
 
 
-def decided(answer: Answer | None) -> Decided:
+def decided(answer: Answer | RequestError | None) -> Decided:
     assert isinstance(answer, Decided)
     return answer
 
 
-def quarantined(answer: Answer | None) -> Quarantined:
+def quarantined(answer: Answer | RequestError | None) -> Quarantined:
     assert isinstance(answer, Quarantined)
     return answer
 

@@ -19,11 +19,11 @@ from typing import Any, Self
 
 import redis
 from celery import Celery, Task
+from moderation.queue.guarded_transport import Poison
 
 from moderation.embedded_servers import EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import UNACKED, create_app, node_name
-from moderation.queue.guarded_transport import Poison
 from moderation.settings import Settings, load_settings
 from moderation.worker.celery_worker import run_celery_worker
 from tests.support.waiting import until

@@ -11,6 +11,9 @@ from typing import Any, NamedTuple
 import pytest
 import redis
 from celery import Celery
+from moderation.queue.guarded_transport import Poison
+from moderation.queue.recovery import Recovery
+from moderation.queue.registry import Accepted, Registry
 
 from moderation.client.client import Client
 from moderation.decision_log.log import DecisionLog, open_log
@@ -30,9 +33,6 @@ from moderation.errors import (
 )
 from moderation.messages import QUEUES
 from moderation.queue.celery_app import create_app
-from moderation.queue.guarded_transport import Poison
-from moderation.queue.recovery import Recovery
-from moderation.queue.registry import Accepted, Registry
 from moderation.settings import Settings, load_settings
 from moderation.worker.quarantine import quarantine_poison, release_quarantined
 from tests.support.command_line import leading_to, moderation

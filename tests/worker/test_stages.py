@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -13,14 +12,14 @@ import pytest
 from moderation.messages import TASK_NAME, QueueName
 from moderation.queue.envelope import Envelope
 from moderation.worker.arrival import Arrival, read_arrived_request
-from moderation.worker.budget import Budget
+from moderation.worker.budget import ByteBudget
 from moderation.worker.job import Job
 from moderation.worker.stage import Stage
 from moderation.worker.suspects import Suspects
 from tests.support.waiting import until
 
 
-class Held:
+class HeldWork:
     """Work that waits until the test opens its gate, and notes its batches."""
 
     def __init__(self) -> None:
@@ -36,15 +35,9 @@ def put(stage: Stage[int], *items: int, queue: QueueName = "interactive") -> Non
     stage.put((item, queue) for item in items)
 
 
-def started(work: Callable[[list[int]], None], **how: int) -> Stage[int]:
-    stage = Stage("stage", work, **how)
-    stage.start()
-    return stage
-
-
 def test_a_lone_item_waits_for_nobody_and_what_gathers_meanwhile_is_one_batch() -> None:
-    work = Held()
-    stage = started(work, most=3)
+    work = HeldWork()
+    stage = Stage("stage", work, most=3)
     put(stage, 1)
     until(lambda: work.batches == [[1]])
     put(stage, 2, 3)
@@ -55,8 +48,8 @@ def test_a_lone_item_waits_for_nobody_and_what_gathers_meanwhile_is_one_batch() 
 
 
 def test_interactive_goes_first_and_bulk_keeps_every_fourth_place() -> None:
-    work = Held()
-    stage = started(work)
+    work = HeldWork()
+    stage = Stage("stage", work)
     put(stage, 0)
     until(lambda: work.batches == [[0]])
     put(stage, *range(100, 103), queue="bulk")
@@ -68,8 +61,8 @@ def test_interactive_goes_first_and_bulk_keeps_every_fourth_place() -> None:
 
 
 def test_a_stage_with_threads_works_on_as_many_batches_at_a_time() -> None:
-    work = Held()
-    stage = started(work, threads=3)
+    work = HeldWork()
+    stage = Stage("stage", work, threads=3)
     put(stage, *range(5))
     until(lambda: len(work.batches) == 3)
     work.gate.set()
@@ -85,7 +78,7 @@ def test_work_that_fails_is_logged_and_ends_no_thread(caplog: pytest.LogCaptureF
             raise OSError("first")
         done.append(batch)
 
-    stage = started(fail_first)
+    stage = Stage("stage", fail_first)
     put(stage, 1, 2)
     stage.close()
     assert done == [[2]]
@@ -93,7 +86,7 @@ def test_work_that_fails_is_logged_and_ends_no_thread(caplog: pytest.LogCaptureF
 
 
 def test_bytes_are_shared_and_one_that_is_too_large_comes_alone() -> None:
-    budget, lock = Budget(100), threading.Lock()
+    budget, lock = ByteBudget(100), threading.Lock()
     held = {"now": 0, "most": 0}
 
     def use(n: int) -> None:
@@ -112,7 +105,7 @@ def test_bytes_are_shared_and_one_that_is_too_large_comes_alone() -> None:
 
 
 def test_what_a_request_holds_can_shrink_and_lets_others_in() -> None:
-    budget = Budget(100)
+    budget = ByteBudget(100)
     budget.reserve("a", 100)
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(budget.reserve, "b", 50)

@@ -3,9 +3,9 @@
 It imports only Pillow and numpy, so it starts in a fifth of a second and stays small. What it
 reads is untrusted, so what it says is taken as data: JSON and raw pixels, never pickle.
 
-It says `READY` once. Then for each image it gets a JSON header and the file, and answers with a
-JSON header that repeats the number from that header, and with the pixels for each way to
-preprocess, and the rendition if one is wanted. If the image is refused, its header holds the error.
+It says `READY` once. Then for each image it gets a number, a header and the file, and answers with
+the same number, a header, and the pixels for each way to preprocess, followed by the rendition if
+one is wanted. If the image is refused, its header holds the error.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from __future__ import annotations
 import json
 import signal
 import socket
-import struct
 import sys
-import time
 import warnings
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,14 +22,14 @@ from typing import Any, NamedTuple
 
 from moderation.errors import ImageError
 from moderation.images.confinement import confine, too_large_for_memory
+from moderation.images.decode.channel import receive, send
 from moderation.images.formats import load_format_plugins
 from moderation.images.looks import Looking, Sight
 from moderation.images.pixels import Preprocessing, read_sights
 from moderation.images.rendition import RenditionForm
 from moderation.images.views import Views
 
-READY = b"ready"
-_LENGTH = struct.Struct("!Q")
+READY = "ready"
 
 
 class DecodeLimits(NamedTuple):
@@ -57,58 +55,14 @@ class DecodeLimits(NamedTuple):
         return Looking(self.frames, self.views)
 
 
-def send(channel: socket.socket, message: bytes) -> None:
-    """Sends one message to the child that decodes, or from it."""
-    channel.sendall(_LENGTH.pack(len(message)))
-    channel.sendall(message)
-
-
-def receive(channel: socket.socket, size: int, deadline: float | None = None) -> bytearray:
-    """Returns exactly `size` bytes of what the decoding child and its owner send each other.
-
-    Args:
-        channel: where they come from.
-        size: how many.
-        deadline: monotonic time by which all of them must have come; None waits for ever.
-
-    Raises:
-        EOFError: the other side has closed the socket. TimeoutError: the deadline has passed.
-    """
-    content = bytearray(size)
-    view = memoryview(content)
-    while view:
-        if deadline is not None:  # set for each part: one who drips gets no longer
-            channel.settimeout(max(1e-3, deadline - time.monotonic()))
-        count = channel.recv_into(view)
-        if count == 0:
-            raise EOFError
-        view = view[count:]
-    return content
-
-
-def receive_length(channel: socket.socket, deadline: float | None = None) -> int:
-    """Returns the length of the child's next message, or of one to it; waits as `receive` does."""
-    length: int = _LENGTH.unpack(receive(channel, _LENGTH.size, deadline))[0]
-    return length
-
-
-def pack_request(
-    number: int,
-    ways: list[Preprocessing],
-    form: RenditionForm | None = None,
-) -> bytes:
+def pack_request(ways: tuple[Preprocessing, ...], form: RenditionForm | None = None) -> bytes:
     """Returns the header of a request to the child that decodes."""
-    request = {
-        "number": number,
-        "ways": [asdict(way) for way in ways],
-        "rendition": form,
-    }
-    return json.dumps(request).encode()
+    return json.dumps({"ways": [asdict(way) for way in ways], "rendition": form}).encode()
 
 
 def serve(channel: socket.socket, limits: DecodeLimits) -> None:
     """Answers as the child that decodes, until the other side closes the socket."""
-    send(channel, READY)
+    send(channel, 0, READY.encode())
     with suppress(EOFError):
         while True:
             _serve_image(channel, limits)
@@ -116,18 +70,16 @@ def serve(channel: socket.socket, limits: DecodeLimits) -> None:
 
 def _serve_image(channel: socket.socket, limits: DecodeLimits) -> None:
     """Answers about one image, of which nothing is held when the next one comes."""
-    request = json.loads(receive(channel, receive_length(channel)))
-    content = bytes(receive(channel, receive_length(channel)))
+    number, request, body = receive(channel)
     # The alarm ends the process even while a C decoder hangs, and even if nobody is left to
     # kill it.
     signal.setitimer(signal.ITIMER_REAL, limits.seconds)
-    header, sights = _read_in_child(request, content, limits)
+    header, sights = _read_in_child(json.loads(request), body.tobytes(), limits)
     signal.setitimer(signal.ITIMER_REAL, 0)
-    send(channel, json.dumps({"number": request["number"], **header}).encode())
-    for sight in sights:
-        send(channel, sight.squares.tobytes())
+    pictures: list[Any] = [sight.squares for sight in sights]
     if sights and (rendition := sights[0].rendition):
-        send(channel, rendition.content)
+        pictures.append(rendition.content)
+    send(channel, number, json.dumps(header).encode(), b"".join(pictures))
 
 
 def _read_in_child(

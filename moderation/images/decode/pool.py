@@ -94,7 +94,7 @@ class DecoderPool:
         with self._lent(queue) as decoder:
             for _ in range(_TRIES):
                 try:
-                    return decoder.sights(content, list(ways), form)
+                    return decoder.sights(content, tuple(ways), form)
                 except DecoderDied:
                     if self._closed:
                         raise _pool_is_closed() from None
@@ -111,20 +111,23 @@ class DecoderPool:
     @contextmanager
     def _lent(self, queue: QueueName) -> Iterator[DecoderProcess]:
         """Lends a process when it is this caller's turn."""
-        turn: Future[DecoderProcess] = Future()
+        lent: DecoderProcess | Future[DecoderProcess]
         with self._changed:
             if self._closed:
                 raise _pool_is_closed()
             if self._free:
-                turn.set_result(self._free.pop())
+                lent = self._free.pop()
             else:
-                self._waiting.put(turn, queue)
+                lent = Future()
+                self._waiting.put(lent, queue)
         try:
-            yield turn.result()
+            yield lent if isinstance(lent, DecoderProcess) else lent.result()
         finally:
             with self._changed:
-                if not turn.cancel():  # which succeeds only where Ctrl-C ended the wait
-                    self._hand_on(turn.result())
+                if isinstance(lent, DecoderProcess):
+                    self._hand_on(lent)
+                elif not lent.cancel():  # which succeeds only where Ctrl-C ended the wait
+                    self._hand_on(lent.result())
 
     def _hand_on(self, decoder: DecoderProcess) -> None:
         """Gives a process to the caller whose turn it is; the lock is held."""

@@ -11,21 +11,14 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from typing import Any, get_args
-
-import numpy as np
+from functools import lru_cache
+from typing import Any, NamedTuple, get_args
 
 from moderation.errors import ImageError, TransientError
 from moderation.images.colours import BACKGROUNDS
-from moderation.images.decode.child import (
-    READY,
-    DecodeLimits,
-    pack_request,
-    receive,
-    receive_length,
-    send,
-)
-from moderation.images.looks import Look, Pixels, Sight
+from moderation.images.decode.channel import receive, send
+from moderation.images.decode.child import READY, DecodeLimits, pack_request
+from moderation.images.looks import Look, Looking, Pixels, Sight
 from moderation.images.oddities.names import Oddity
 from moderation.images.pixels import Preprocessing
 from moderation.images.rendition import STARTS, RenditionFile, RenditionForm
@@ -35,6 +28,7 @@ _GRACE_SECONDS = 1.0
 #: Long enough for a slow disk and a busy machine.
 _START_SECONDS = 60.0
 _HEADER_BYTES, _TEXT_LENGTH = 1_000_000, 500
+_ODDITIES = frozenset(get_args(Oddity))
 
 #: What Python and its libraries need to start. Passwords and keys stay out of the process in which
 #: strangers' files are decoded.
@@ -55,6 +49,23 @@ class DecoderDied(Exception):
 
 class DecoderTooSlow(Exception):
     """The decoder took longer than an image may, and was ended."""
+
+
+class _Question(NamedTuple):
+    """What a decoder is asked of a file, and how much it may answer."""
+
+    header: bytes
+    most_looks: int
+    most_bytes: int
+
+
+@lru_cache(maxsize=64)  # the same is asked of one file after another
+def _question(
+    ways: tuple[Preprocessing, ...], form: RenditionForm | None, looking: Looking
+) -> _Question:
+    most_looks = looking.most_looks
+    most = most_looks * sum(_square_bytes(way) for way in ways) + (form.most_bytes if form else 0)
+    return _Question(pack_request(ways, form), most_looks, most)
 
 
 class DecoderProcess:
@@ -112,11 +123,12 @@ class DecoderProcess:
         if self._is_ready or self._socket is None:
             return
         try:
-            first = _process_message(self._socket, time.monotonic() + _START_SECONDS, len(READY))
+            deadline = time.monotonic() + _START_SECONDS
+            first = receive(self._socket, deadline, most_header=len(READY), most_body=0)
         except (OSError, EOFError, ValueError) as error:
             self.end()
             raise _process_does_not_start("it ended, or said nothing") from error
-        if bytes(first) != READY:
+        if first.header != READY:
             self.end()
             raise _process_does_not_start("it does not say first that it is ready")
         self._is_ready = True
@@ -124,7 +136,7 @@ class DecoderProcess:
     def sights(
         self,
         content: bytes,
-        ways: list[Preprocessing],
+        ways: tuple[Preprocessing, ...],
         form: RenditionForm | None = None,
     ) -> list[Sight]:
         """Returns what is seen of a file in each way to preprocess, with a rendition of that form.
@@ -152,32 +164,23 @@ class DecoderProcess:
         self,
         channel: socket.socket,
         content: bytes,
-        ways: list[Preprocessing],
+        ways: tuple[Preprocessing, ...],
         form: RenditionForm | None,
     ) -> list[Sight]:
         self._number += 1
-        deadline = time.monotonic() + self._limits.seconds + _GRACE_SECONDS
-        channel.settimeout(deadline - time.monotonic())
-        send(channel, pack_request(self._number, ways, form))
-        send(channel, content)
-        header = json.loads(_process_message(channel, deadline, _HEADER_BYTES))
-        if header["number"] != self._number:
+        question, seconds = _question(ways, form, self._limits.looking), self._limits.seconds
+        deadline = time.monotonic() + seconds + _GRACE_SECONDS
+        channel.settimeout(seconds + _GRACE_SECONDS)
+        send(channel, self._number, question.header, content)
+        most = question.most_bytes
+        said = receive(channel, deadline, most_header=_HEADER_BYTES, most_body=most)
+        if said.number != self._number:
             raise ValueError("this belongs to another request")
+        header = json.loads(said.header)
         if "error" in header:
             what, where, remedy = (str(text)[:_TEXT_LENGTH] for text in header["error"])
             raise ImageError(what, where, remedy)
-        most = self._limits.looking.most_looks
-        each = [_process_looks(looks, most) for looks in header["looks"]]
-        is_exhaustive, oddities = header["is_exhaustive"] is True, _process_oddities(header)
-        squares = [
-            _process_pixels(channel, deadline, (len(looks), *way.crop, 3))
-            for way, looks in zip(ways, each, strict=True)
-        ]
-        rendition = _process_rendition(channel, deadline, header, form) if ways and form else None
-        return [
-            Sight(pixels, looks, is_exhaustive, oddities, rendition)
-            for pixels, looks in zip(squares, each, strict=True)
-        ]
+        return _process_sights(header, said.body, ways, form, question.most_looks)
 
     def _alarm_rang(self) -> bool:
         """Whether its own alarm ended the process, whose socket is closed."""
@@ -213,6 +216,35 @@ def _process_does_not_start(why: str) -> TransientError:
     )
 
 
+def _square_bytes(way: Preprocessing) -> int:
+    """Returns how long one square of a decoder's is, as it sends it."""
+    return 3 * math.prod(way.crop)
+
+
+def _process_sights(
+    header: dict[str, Any],
+    body: Pixels,
+    ways: tuple[Preprocessing, ...],
+    form: RenditionForm | None,
+    most_looks: int,
+) -> list[Sight]:
+    """Returns what a decoder says that is seen of a file; raises ValueError where it cannot be."""
+    each = [_process_looks(looks, most_looks) for looks in header["looks"]]
+    is_exhaustive, oddities = header["is_exhaustive"] is True, _process_oddities(header)
+    squares, start = [], 0
+    for way, looks in zip(ways, each, strict=True):
+        end = start + len(looks) * _square_bytes(way)
+        squares.append(body[start:end].reshape(len(looks), *way.crop, 3))
+        start = end
+    rendition = _process_rendition(header, body[start:], form) if ways and form else None
+    if rendition is None and start < len(body):
+        raise ValueError("more than the pixels of its looks")
+    return [
+        Sight(pixels, looks, is_exhaustive, oddities, rendition)
+        for pixels, looks in zip(squares, each, strict=True)
+    ]
+
+
 def _process_looks(given: object, most: int) -> tuple[Look, ...]:
     """Returns the looks that a decoder says that it had; raises ValueError where it cannot."""
     if not isinstance(given, list) or not 1 <= len(given) <= most:
@@ -221,7 +253,7 @@ def _process_looks(given: object, most: int) -> tuple[Look, ...]:
     for frame, box, background in given:
         left, top, right, bottom = box
         numbers = (frame, left, top, right, bottom)
-        if any(type(number) is not int or number < 0 for number in numbers):
+        if {*map(type, numbers)} != {int} or min(numbers) < 0:
             raise ValueError("a look is not made of whole numbers")
         if background not in BACKGROUNDS:
             raise ValueError("a look is on no background that there is")
@@ -232,32 +264,17 @@ def _process_looks(given: object, most: int) -> tuple[Look, ...]:
 def _process_oddities(header: dict[str, Any]) -> tuple[str, ...]:
     """Returns the oddities that a decoder found; raises ValueError where it names others."""
     found = tuple(header["oddities"])
-    if not set(found) <= set(get_args(Oddity)):
+    if not _ODDITIES.issuperset(found):
         raise ValueError("the decoder found oddities that have no name")
     return found
 
 
-def _process_pixels(channel: socket.socket, deadline: float, shape: tuple[int, ...]) -> Pixels:
-    content = _process_message(channel, deadline, math.prod(shape))
-    return np.frombuffer(content, np.uint8).reshape(shape)
-
-
-def _process_rendition(
-    channel: socket.socket, deadline: float, header: dict[str, Any], form: RenditionForm
-) -> RenditionFile:
+def _process_rendition(header: dict[str, Any], body: Pixels, form: RenditionForm) -> RenditionFile:
     """Returns the rendition that a decoder made; raises ValueError where it cannot be one."""
     width, height = header["rendition"]
     if any(type(side) is not int or not 1 <= side <= form.side for side in (width, height)):
         raise ValueError("a rendition of a size that was not asked for")
-    content = bytes(_process_message(channel, deadline, form.most_bytes))
-    if not content.startswith(STARTS[form.format]):
+    content = body.tobytes()
+    if len(content) > form.most_bytes or not content.startswith(STARTS[form.format]):
         raise ValueError("a rendition of another format than was asked for")
     return RenditionFile(content, form.format, (width, height))
-
-
-def _process_message(channel: socket.socket, deadline: float, most: int) -> bytearray:
-    """Returns the next message; raises TimeoutError after the deadline, in monotonic time."""
-    length = receive_length(channel, deadline)
-    if length > most:
-        raise ValueError(f"a message of {length} bytes")
-    return receive(channel, length, deadline)

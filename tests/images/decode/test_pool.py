@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -20,7 +21,8 @@ import pytest
 from PIL import Image
 
 from moderation.errors import ImageError, TransientError
-from moderation.images.decode.child import DecodeLimits, pack_request, receive, receive_length, send
+from moderation.images.decode.channel import receive, send
+from moderation.images.decode.child import READY, DecodeLimits, pack_request
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.decode.process import DecoderDied, DecoderProcess, DecoderTooSlow
 from moderation.images.pixels import Preprocessing, read_sights
@@ -159,9 +161,9 @@ def test_a_decoder_whose_owner_is_gone_while_it_decodes_is_ended_by_its_alarm() 
     with theirs:
         process = _decoder(theirs, LIMITS._replace(seconds=0.2))
     with ours:
-        receive(ours, receive_length(ours))
-        send(ours, pack_request(1, [SMALL] * 5000))
-        send(ours, saved(Image.new("RGB", (4000, 4000)), compress_level=1))
+        assert receive(ours).header == READY
+        large = saved(Image.new("RGB", (4000, 4000)), compress_level=1)
+        send(ours, 1, pack_request((SMALL,) * 5000), large)
     process.communicate()
     assert process.returncode == -signal.SIGALRM
 
@@ -299,59 +301,67 @@ def test_who_gives_up_waiting_keeps_no_decoder(content: bytes) -> None:
 #: What a decoder says of its only look.
 LOOK = b'[0, [0, 0, 9, 9], "white"]'
 
-HEAD = b'{"number": 1, "is_exhaustive": true, "oddities": [], "looks": %s}'
+HEAD = b'{"is_exhaustive": true, "oddities": [], "looks": %s}'
 
-HOSTILE = {
-    "no JSON": [b"\xff"],
-    "deep JSON": [b"[" * 60_000],
-    "another number": [
-        b'{"number": 7, "is_exhaustive": true, "oddities": [], "looks": [[%s]]}' % LOOK,
+#: What a decoder says to its first image: a number, a header, and pixels.
+HOSTILE: dict[str, tuple[int, bytes, bytes]] = {
+    "no JSON": (1, b"\xff", b""),
+    "no text": (1, b"", bytes(3072)),
+    "deep JSON": (1, b"[" * 60_000, b""),
+    "another number": (7, HEAD % (b"[[%s]]" % LOOK), bytes(3072)),
+    "looks of no way": (1, HEAD % b"[]", b""),
+    "looks of too many ways": (1, HEAD % (b"[[%s], [%s]]" % (LOOK, LOOK)), bytes(6144)),
+    "no look": (1, HEAD % b"[[]]", b""),
+    "too many looks": (1, HEAD % (b"[[%s, %s, %s]]" % (LOOK, LOOK, LOOK)), bytes(9216)),
+    "half a frame": (1, HEAD % b'[[[0.5, [0, 0, 9, 9], "dark"]]]', bytes(3072)),
+    "a frame before the first": (1, HEAD % b'[[[-1, [0, 0, 9, 9], "dark"]]]', bytes(3072)),
+    "a frame that is a truth": (1, HEAD % b'[[[true, [0, 0, 9, 9], "dark"]]]', bytes(3072)),
+    "a box of three sides": (1, HEAD % b'[[[0, [0, 0, 9], "dark"]]]', bytes(3072)),
+    "a box of words": (1, HEAD % b'[[[0, ["a", 0, 9, 9], "dark"]]]', bytes(3072)),
+    "a background of its own": (1, HEAD % b'[[[0, [0, 0, 9, 9], "red"]]]', bytes(3072)),
+    "an oddity of its own": (
+        1,
+        b'{"is_exhaustive": true, "oddities": ["odd"], "looks": [[%s]]}' % LOOK,
         bytes(3072),
-    ],
-    "no number": [b'{"is_exhaustive": true, "oddities": [], "looks": [[%s]]}' % LOOK, bytes(3072)],
-    "looks of no way": [HEAD % b"[]", b""],
-    "looks of too many ways": [HEAD % (b"[[%s], [%s]]" % (LOOK, LOOK)), bytes(6144)],
-    "no look": [HEAD % b"[[]]", b""],
-    "too many looks": [HEAD % (b"[[%s, %s, %s]]" % (LOOK, LOOK, LOOK)), bytes(9216)],
-    "half a frame": [HEAD % b'[[[0.5, [0, 0, 9, 9], "dark"]]]', bytes(3072)],
-    "a frame before the first": [HEAD % b'[[[-1, [0, 0, 9, 9], "dark"]]]', bytes(3072)],
-    "a box of three sides": [HEAD % b'[[[0, [0, 0, 9], "dark"]]]', bytes(3072)],
-    "a box of words": [HEAD % b'[[[0, ["a", 0, 9, 9], "dark"]]]', bytes(3072)],
-    "a background of its own": [HEAD % b'[[[0, [0, 0, 9, 9], "red"]]]', bytes(3072)],
-    "an oddity of its own": [
-        b'{"number": 1, "is_exhaustive": true, "oddities": ["odd"], "looks": [[%s]]}' % LOOK,
+    ),
+    "an oddity that is a list": (
+        1,
+        b'{"is_exhaustive": true, "oddities": [[]], "looks": [[%s]]}' % LOOK,
         bytes(3072),
-    ],
-    "too few pixels": [HEAD % (b"[[%s]]" % LOOK), bytes(3071)],
-    "too many pixels": [HEAD % (b"[[%s]]" % LOOK), bytes(3073)],
-    "a huge header": [bytes(1_000_001)],
-    "an error of another shape": [b'{"number": 1, "error": "no"}'],
-    "a list": [b"[1]"],
+    ),
+    "too few pixels": (1, HEAD % (b"[[%s]]" % LOOK), bytes(3071)),
+    "too many pixels": (1, HEAD % (b"[[%s]]" % LOOK), bytes(3073)),
+    "more pixels than any file has": (1, HEAD % (b"[[%s]]" % LOOK), bytes(6145)),
+    "a huge header": (1, bytes(1_000_001), b""),
+    "an error of another shape": (1, b'{"error": "no"}', b""),
+    "a list": (1, b"[1]", b""),
 }
 
 
-@pytest.mark.parametrize("messages", HOSTILE.values(), ids=HOSTILE.keys())
-def test_what_a_decoder_says_is_not_believed(messages: list[bytes]) -> None:
+@pytest.mark.parametrize("said", HOSTILE.values(), ids=HOSTILE.keys())
+def test_what_a_decoder_says_is_not_believed(said: tuple[int, bytes, bytes]) -> None:
     process, theirs = _with_a_peer()
-
-    def answer() -> None:
-        for _ in range(2):
-            receive(theirs, receive_length(theirs))
-        with suppress(OSError):
-            for message in messages:
-                send(theirs, message)
-
-    peer = threading.Thread(target=answer)
-    peer.start()
+    peer = _peer(theirs, *said)
     with theirs, pytest.raises(DecoderDied):
-        process.sights(b"file", [SMALL])
+        process.sights(b"file", (SMALL,))
     peer.join()
 
 
-#: What a decoder says of a rendition, and the file that it sends.
-RENDITION = (
-    b'{"number": 1, "is_exhaustive": true, "oddities": [], "looks": [[%s]], "rendition": %s}'
-)
+def _peer(theirs: socket.socket, number: int, header: bytes, body: bytes) -> threading.Thread:
+    """Starts a decoder that says this to its first image, whatever that is."""
+
+    def answer() -> None:
+        receive(theirs)
+        with suppress(OSError):
+            send(theirs, number, header, body)
+
+    peer = threading.Thread(target=answer)
+    peer.start()
+    return peer
+
+
+#: What a decoder says of a rendition.
+RENDITION = b'{"is_exhaustive": true, "oddities": [], "looks": [[%s]], "rendition": %s}'
 
 
 @pytest.mark.parametrize(
@@ -366,31 +376,35 @@ RENDITION = (
         (b'["9", 9]', b"RIFF"),
         (b"[9, 9]", b""),
         (b"[9, 9]", b"<html>"),
-        (b"[9, 9]", b"RIFF" + bytes(RenditionForm("webp", 64).most_bytes)),
+        (b"[9, 9]", b"RIFF" + bytes(RenditionForm("webp", 64).most_bytes - 3)),
     ],
 )
 def test_a_rendition_that_cannot_be_one_is_not_taken(size: bytes, file: bytes) -> None:
     process, theirs = _with_a_peer()
-
-    def answer() -> None:
-        for _ in range(2):
-            receive(theirs, receive_length(theirs))
-        with suppress(OSError):
-            for message in (RENDITION % (LOOK, size), bytes(3072), file):
-                send(theirs, message)
-
-    peer = threading.Thread(target=answer)
-    peer.start()
+    peer = _peer(theirs, 1, RENDITION % (LOOK, size), bytes(3072) + file)
     with theirs, pytest.raises(DecoderDied):
-        process.sights(b"file", [SMALL], RenditionForm("webp", 64))
+        process.sights(b"file", (SMALL,), RenditionForm("webp", 64))
     peer.join()
+
+
+def test_the_largest_rendition_is_taken_with_the_pixels_before_it() -> None:
+    process, theirs = _with_a_peer()
+    file = b"RIFF" + bytes(RenditionForm("webp", 64).most_bytes - 4)
+    peer = _peer(theirs, 1, RENDITION % (LOOK, b"[9, 8]"), bytes([7]) * 3072 + file)
+    with theirs:
+        [sight] = process.sights(b"file", (SMALL,), RenditionForm("webp", 64))
+    peer.join()
+    process.end()
+    assert (sight.squares == 7).all()
+    assert sight.rendition is not None
+    assert (sight.rendition.content, sight.rendition.size) == (file, (9, 8))
 
 
 @pytest.mark.parametrize("banner", [b"", b"redy", b"READY"])
 def test_what_does_not_say_that_it_is_ready_does_not_start(banner: bytes) -> None:
     process, theirs = _with_a_peer()
     process._is_ready = False
-    send(theirs, banner)
+    send(theirs, 0, banner)
     with theirs, pytest.raises(TransientError, match="does not start"):
         process.wait_until_ready()
     assert _children() == []
@@ -400,7 +414,8 @@ def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
     process, theirs = _with_a_peer(seconds=0.05)
 
     def drip() -> None:
-        theirs.sendall((60_000).to_bytes(8))  # then a byte at a time, for as long as anyone listens
+        # Then a byte at a time, for as long as anyone listens.
+        theirs.sendall(struct.pack("!QQQ", 1, 60_000, 0))
         with suppress(OSError):
             while True:
                 theirs.sendall(b" ")
@@ -409,16 +424,16 @@ def test_a_decoder_that_drips_is_cut_off_in_time() -> None:
     peer = threading.Thread(target=drip)
     peer.start()
     with pytest.raises(DecoderTooSlow):
-        process.sights(b"file", [SMALL])
+        process.sights(b"file", (SMALL,))
     peer.join()
     theirs.close()
 
 
 def test_the_text_of_an_error_is_cut() -> None:
     process, theirs = _with_a_peer()
-    send(theirs, b'{"number": 1, "error": ["%s", "image", ""]}' % (b"x" * 60_000))
+    send(theirs, 1, b'{"error": ["%s", "image", ""]}' % (b"x" * 60_000))
     with theirs, pytest.raises(ImageError) as caught:
-        process.sights(b"file", [SMALL])
+        process.sights(b"file", (SMALL,))
     assert len(caught.value.what) == 500
     process.end()
 

@@ -155,7 +155,7 @@ class Hand:
         self._postpone([*_KEYS, LATER[_queue_of(tag)]], [tag, message, seconds])
 
     def hold(self, tags: Sequence[str]) -> None:
-        """Notes messages as not begun: if their worker dies, that is no strike against them."""
+        """Notes messages as not begun: if their worker dies, they get none of its strikes."""
         self._hold([HAND, HELD], tags)
 
     def begin(self, tag: str) -> bool:

@@ -20,7 +20,7 @@ import psutil
 import redis
 
 from moderation.messages import QUEUES, TASK_NAME
-from moderation.queue.celery_app import UNACKED
+from moderation.queue.keys import HAND
 from moderation.queue.packed_message import pack_message
 from tests.chaos.images import HOSTILE
 from tests.chaos.load import HostLoad
@@ -71,7 +71,7 @@ class Target:
         """Returns how many requests are in hand, and how many wait."""
         with suppress(redis.RedisError):
             waiting = [self.connection.llen(name) for name in QUEUES.values()]
-            return int(self.connection.hlen(UNACKED)), sum(map(int, waiting))
+            return int(self.connection.hlen(HAND)), sum(map(int, waiting))
         return 0, 0
 
 
@@ -164,9 +164,9 @@ def _redeliver(target: Target) -> str:
 
 
 def _in_hand(target: Target) -> list[tuple[str, bytes]]:
-    found = cast(dict[bytes, bytes], target.connection.hgetall(UNACKED))
-    taken = [json.loads(value) for value in found.values()]
-    return [(str(queue), json.dumps(message).encode()) for message, _, queue in taken]
+    found = cast(dict[bytes, bytes], target.connection.hgetall(HAND))
+    queues = {name.encode(): queue for name, queue in QUEUES.items()}
+    return [(queues[tag.rpartition(b":")[2]], message) for tag, message in found.items()]
 
 
 def _waiting(target: Target) -> list[tuple[str, bytes]]:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from moderation.messages import QUEUES
-from moderation.queue.celery_app import UNACKED
+from moderation.queue.keys import HAND, LATER
 from tests.chaos.ledger import Reckoning
 
 _SHOWN = 10
@@ -23,9 +23,11 @@ def where_lost(found: Reckoning, connection: Any) -> dict[str, str]:
     for queue in QUEUES.values():
         waiting += connection.lrange(queue, 0, -1)
     places = {
-        "in the registry": b" ".join(connection.hkeys("evenhand.accepted")),
         "in the queue": b" ".join(waiting),
-        "in hand of a worker": b" ".join(connection.hvals(UNACKED)),
+        "in hand of a worker": b" ".join(connection.hvals(HAND)),
+        "to be tried again": b" ".join(
+            message for key in LATER.values() for message in connection.zrange(key, 0, -1)
+        ),
     }
     return {
         name: ", ".join(place for place, held in places.items() if name.encode() in held)
@@ -50,7 +52,7 @@ def print_report(result: Mapping[str, Any]) -> None:
     console.print(_faults(result))
     console.print(f"In quarantine: {_sums(result['quarantined']) or 'nothing'}")
     console.print(
-        f"Sent again by recovery: {result['sent_again']}; Celery's worker started again: "
+        f"Put back from dead workers: {result['put_back']}; Celery's worker started again: "
         f"{result['worker_restarts']}; answers that the host collected: {result['collected']}; "
         f"submits that were refused: {sum(result['refused_submits'].values())}; "
         f"messages of poison: {sum(result['poison_messages'].values())}"

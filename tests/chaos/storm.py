@@ -230,7 +230,7 @@ def _wait_for_webhooks(target: Target, receiver: FlakyReceiver, progress: Status
 def _facts(target: Target, receiver: FlakyReceiver | None) -> dict[str, Any]:
     """Returns what else happened."""
     return {
-        "sent_again": target.crew.count_logged("sent again: it was lost"),
+        "put_back": target.crew.count_logged("put back: its worker left it in hand"),
         "worker_restarts": target.crew.count_logged("starts again in"),
         "workers_that_gave_up": target.crew.gave_up,
         "refused_submits": dict(target.load.refused),

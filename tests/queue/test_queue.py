@@ -41,7 +41,8 @@ from moderation.errors import (
 )
 from moderation.messages import QUEUES, ImageReference, ModerationResponse, Verdict
 from moderation.policy import load_policies
-from moderation.queue.celery_app import UNACKED, create_app
+from moderation.queue.celery_app import create_app
+from moderation.queue.keys import HAND
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import Settings, load_settings
 from moderation.worker.arrival import arrival_of_task
@@ -279,7 +280,7 @@ def test_a_verdict_expires_and_no_image_stays_in_redis_or_in_the_log(
         result = f"celery-task-meta-{request_id}"
         assert 0 < connection.ttl(result) <= settings.result_expires_seconds
         assert json.loads(connection.get(result))["status"] == "SUCCESS"
-        until(lambda: connection.hlen(UNACKED) == 0)
+        until(lambda: connection.hlen(HAND) == 0)
         for key in connection.scan_iter():
             if connection.type(key) == b"string":
                 assert piece not in connection.get(key)
@@ -398,7 +399,7 @@ def test_a_stopping_worker_answers_what_it_has_and_leaves_the_rest(
             assert first.process.wait(PATIENCE_SECONDS) == 0
         assert all(client.collect(request_id, timeout_seconds=0) for request_id in held)
         assert connection.llen("moderation.interactive") == len(rest)
-        assert connection.hlen(UNACKED) == 0
+        assert connection.hlen(HAND) == 0
         with EmbeddedWorker(own, options):
             assert all(client.collect(name, timeout_seconds=PATIENCE_SECONDS) for name in rest)
 

@@ -7,14 +7,12 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from redis.client import Monitor
 
-from moderation.queue.celery_app import UNACKED_INDEX
+from moderation.queue.keys import LATER
 from moderation.settings import load_settings
 from tests.conftest import POLICIES
 from tests.support.echo_worker import QUEUE, EchoWorker
@@ -186,46 +184,23 @@ def test_a_worker_that_must_end_now_puts_back_what_it_has_in_hand(
         assert "Traceback" not in echo.log()
 
 
-def put_back_by_look(monitor: Monitor) -> list[int]:
-    """Returns how many messages each look put back that found some, up to an ECHO."""
-    found = [0]
-    while True:
-        command = monitor.next_command()["command"]  # type: ignore[no-untyped-call]
-        if command.startswith("ECHO"):
-            return [count for count in found if count]
-        if command.startswith("ZRANGE"):
-            found.append(0)
-        found[-1] += command.startswith(f"RPUSH {QUEUE}")
-
-
-def test_what_a_killed_worker_had_in_hand_comes_back_all_at_once(start: Start) -> None:
-    with start(40, visibility_seconds=3600) as echo:  # it has all at the same time
+def test_what_a_killed_worker_had_in_hand_comes_back(start: Start) -> None:
+    with start(40) as echo:  # it has all at the same time
         ids = [echo.send("held gate") for _ in range(40)]
         until(lambda: echo.in_hand() == 40)
         echo.process.kill()
         echo.process.wait()
         echo.open("gate")
-        tags = echo.redis.zrange(UNACKED_INDEX, 0, -1)
-        echo.redis.zadd(UNACKED_INDEX, dict.fromkeys(tags, time.time() + 3600))
-        # The first look of a worker, while it starts, has no limit; the next ones have.
-        with start(40) as echo, echo.redis.monitor() as monitor:
-            echo.redis.zadd(UNACKED_INDEX, dict.fromkeys(tags, 1))
+        with start(40) as echo:
             assert [echo.answer(task_id)["did"] for task_id in ids] == ["held"] * 40
-            echo.redis.echo("these were all")
-            assert put_back_by_look(monitor) == [40]
+            until(lambda: echo.in_hand() == 0)
 
 
-def test_retries_that_wait_in_memory_are_bounded_and_all_are_answered(start: Start) -> None:
+def test_requests_that_are_tried_again_wait_in_redis_and_all_are_answered(start: Start) -> None:
     with start(1, visibility_seconds=300) as echo:
         ids = [echo.send("later 2") for _ in range(30)]
-        found: list[int] = []
-
-        def is_done() -> bool:
-            found.append(echo.in_hand())
-            return not found[-1] and not echo.redis.llen(QUEUE)
-
-        until(is_done)
-        assert 2 <= max(found) <= 12
+        until(lambda: echo.redis.zcard(LATER["interactive"]) == 30)
+        assert echo.in_hand() == 0
         assert [echo.answer(task_id)["did"] for task_id in ids] == ["later"] * 30
         until(lambda: echo.in_hand() == 0)
         assert "Traceback" not in echo.log()

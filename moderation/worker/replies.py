@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import NamedTuple
 
 import redis
@@ -17,7 +17,7 @@ from moderation.decision_log.records import (
     Refusal,
     Verdicts,
 )
-from moderation.errors import RequestError
+from moderation.errors import BrokerUnavailable, RequestError
 from moderation.messages import EmbeddingResponse
 from moderation.queue.hand import Hand, Settled
 from moderation.scoring.conditions import found_oddities
@@ -33,6 +33,8 @@ log = logging.getLogger(__name__)
 
 #: Pauses between two tries to write results, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
+#: How often results are tried that Redis refuses, so that others need not wait for ever.
+_TRIES = 8
 
 
 #: What a request ends with: an outcome that is to be logged, or a reply at once.
@@ -77,7 +79,11 @@ class Replies:
         outcomes = [(job, end) for job, end in batch if isinstance(end, Verdicts | Refusal)]
         replies = [(job, end) for job, end in batch if not isinstance(end, Verdicts | Refusal)]
         replies += self._logged(outcomes)
-        self._answer_hosts([self._settled(job, reply) for job, reply in replies])
+        answered = {job.id for job, reply in replies if not isinstance(reply, RequestError)}
+        if not self._answer_hosts([self._settled(job, reply, answered) for job, reply in replies]):
+            error = BrokerUnavailable("Redis does not take results", "results", "Look at its log")
+            self._custody.put_back([job for job, _ in replies], error)
+            return
         for job, reply in replies:
             if isinstance(reply, EmbeddingResponse):
                 self._metrics.embedded(job.request.arrival)
@@ -108,39 +114,73 @@ class Replies:
         elif isinstance(answer, Quarantined) and isinstance(outcome, Refusal):
             self._metrics.quarantined(answer.reason, job.request.arrival)
 
-    def _settled(self, job: Job, reply: Reply) -> Settled:
-        """Returns how a request is struck off, and its result, unless nobody waits for one."""
+    def _settled(self, job: Job, reply: Reply, answered: Set[str]) -> Settled:
+        """Returns how a request is struck off, and its result, unless nobody waits for one.
+
+        Args:
+            job: the request.
+            reply: what it ends with.
+            answered: ids of requests that are answered in the same step.
+        """
         result, task_id = None, job.request.arrival.task_id
-        if task_id and not self._belongs_to_another(job, reply):
+        if task_id and not self._belongs_to_another(job, reply, answered):
             result = self._results.of(task_id, reply)
         return Settled(job.tag, job.request.counted_bytes, result)
 
-    def _belongs_to_another(self, job: Job, reply: Reply) -> bool:
+    def _belongs_to_another(self, job: Job, reply: Reply, answered: Set[str]) -> bool:
         """Whether a result under this id is the answer to another request, which stays."""
         if job.request.wants_features or not isinstance(reply, RequestError):
             return False
+        if job.id in answered:
+            return True
         try:
             return self._results.is_written(job.request.arrival.task_id)
         except redis.RedisError:
             return True
 
-    def _answer_hosts(self, settled: Sequence[Settled]) -> None:
-        """Writes the results and strikes the requests off, in one step; waits for Redis.
+    def _answer_hosts(self, settled: Sequence[Settled]) -> bool:
+        """Writes the results and strikes the requests off, in one step; returns whether it did.
 
-        A worker that is to end does not wait: what is not struck off comes to another worker, which
-        finds the answer in the log.
+        It waits for a Redis that is away, unless the worker is to end: what is not struck off comes
+        to another worker, which finds the answer in the log.
         """
-        pause, stopping = _FIRST_PAUSE, self._answerer.stopping
+        pause, tries, stopping = _FIRST_PAUSE, _TRIES, self._answerer.stopping
         while True:
             try:
                 self._hand.settle(settled, expires_seconds=self._expires)
-                return
+                return True
+            except redis.ResponseError as error:
+                log.error("Redis refuses %s answers: %s", len(settled), error)
+                if self._answer_each(settled):
+                    return True
+                tries -= 1
             except (redis.RedisError, OSError) as error:
                 log.error("%s answers wait for Redis: %s", len(settled), error)
-            if stopping():
-                return
+            if not tries or stopping():
+                return False
             time.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _answer_each(self, settled: Sequence[Settled]) -> bool:
+        """Answers each host alone, since one result may be what Redis refuses.
+
+        Returns whether Redis takes any of several. The others are struck off without a result then;
+        the log has their answers.
+        """
+        refused = [each for each in settled if len(settled) == 1 or self._is_refused(each)]
+        if len(refused) == len(settled):
+            return False
+        for tag, size, _ in refused:
+            log.error("Redis does not take a result, which only the decision log has")
+            self._is_refused(Settled(tag, size, None))
+        return True
+
+    def _is_refused(self, settled: Settled) -> bool:
+        try:
+            self._hand.settle([settled], expires_seconds=self._expires)
+        except (redis.RedisError, OSError):
+            return True
+        return False
 
 
 def _log_reply(job: Job, reply: Reply) -> None:

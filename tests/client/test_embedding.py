@@ -33,7 +33,7 @@ from moderation.errors import (
 from moderation.images.looks import DEFAULT_LOOKING
 from moderation.images.pixels import read_sights
 from moderation.messages import EmbeddingResponse
-from moderation.queue.celery_app import UNACKED
+from moderation.queue.keys import HAND
 from moderation.settings import Settings, load_settings
 from tests.support.hostile_files import saved
 from tests.support.stub_encoder import StubEncoder
@@ -62,10 +62,11 @@ def lonely() -> Iterator[EmbeddedRedis]:
 
 
 def keys_in(url: str) -> set[bytes]:
-    """Returns the keys in Redis once no request is under way, save Celery's own bookkeeping."""
+    """Returns the keys in Redis once no request is under way, save bookkeeping of workers."""
     with redis.Redis.from_url(url) as connection:
-        until(lambda: connection.hlen(UNACKED) == 0)
-        return {key for key in connection.scan_iter() if not key.startswith(b"_kombu")}
+        until(lambda: connection.hlen(HAND) == 0)
+        kept = (b"_kombu", b"evenhand.worker.", b"evenhand.swept")
+        return {key for key in connection.scan_iter() if not key.startswith(kept)}
 
 
 def test_features_of_workers_are_those_of_the_same_model_here(

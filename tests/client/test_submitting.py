@@ -1,37 +1,35 @@
-"""A request is submitted: it is on its queue and accepted, or neither and its host knows."""
+"""A request is submitted: it is on its queue once, or nowhere and its host knows."""
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
-from moderation.queue.recovery import Recovery
-from moderation.queue.registry import Accepted, Registry
 
 from moderation.client.client import Client
 from moderation.embedded_servers import EmbeddedRedis
-from moderation.errors import BrokerUnavailable
+from moderation.errors import BrokerUnavailable, QueueFull
 from moderation.messages import QUEUES, TASK_NAME
 from moderation.queue.celery_app import connect, create_app
 from moderation.queue.envelope import read_envelope
-from moderation.queue.packed_message import pack_message
+from moderation.queue.hand import Hand, Taken
+from moderation.queue.keys import WITHDRAWN, room_keys
+from moderation.queue.packed_message import pack_again, pack_message
+from moderation.queue.submission_scripts import ACCEPT
 from moderation.settings import Settings, load_settings
 from tests.support.losing_proxy import LosingProxy
+from tests.support.queued_messages import MOST_BYTES, answered, names_of, opened
 from tests.support.redis_kinds import KeepingRedis, queued
-from tests.support.waiting import until
 
 #: Celery's own way to write a result.
 pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
 
 QUEUE = QUEUES["interactive"]
 REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
-ACCEPTED = Accepted(REQUEST, "interactive", 1_700_000_000.0)
 
 
 @pytest.fixture
@@ -45,22 +43,19 @@ def losing(server: EmbeddedRedis) -> Iterator[LosingProxy]:
         yield proxy
 
 
+@pytest.fixture
+def hand(settings: Settings, connection: Any) -> Iterator[Hand]:
+    made = Hand(connection, settings, worker="w", queues=["interactive"])
+    yield made
+    made.close()
+
+
 def is_consistent(connection: Any) -> bool:
-    """Whether the same requests wait, are accepted, have a time, and are counted in bytes."""
-    accepted = connection.hgetall("evenhand.accepted")
-    size = sum(map(len, accepted.values()))
-    waiting = [name.encode() for name in queued(connection)]
-    times = connection.zrange("evenhand.accepted.at.interactive", 0, -1)
-    counted = int(connection.get("evenhand.accepted.bytes") or 0)
-    return sorted(waiting) == sorted(accepted) == sorted(times) and counted == size
-
-
-def enter(registry: Registry, name: str, message: str = "") -> None:
-    registry.accept(name, ACCEPTED, most_waiting=5, most_bytes=10_000, message=message)
-
-
-def packed(name: str) -> str:
-    return pack_message(TASK_NAME, name, REQUEST, QUEUE, 1_700_000_000.0)
+    """Whether what waits is counted in bytes, and Redis holds nothing else of it."""
+    size = sum(opened(raw).size for raw in connection.lrange(QUEUE, 0, -1))
+    kept = [key for key in connection.keys("*") if not key.startswith(b"evenhand.withdrawn.")]
+    counted = int(connection.get("evenhand.bytes") or 0)
+    return counted == size and {*kept} <= {QUEUE.encode(), b"evenhand.bytes"}
 
 
 def test_a_worker_reads_our_message_as_it_reads_that_of_celery(
@@ -71,12 +66,89 @@ def test_a_worker_reads_our_message_as_it_reads_that_of_celery(
         app.send_task(
             TASK_NAME, kwargs={"request": REQUEST}, task_id="a", queue=QUEUE, headers=sent_at
         )
-    theirs, ours = connection.lindex(QUEUE, 0), packed("a").encode()
-    read = [read_envelope(raw, QUEUE, largest=10**6) for raw in (theirs, ours)]
-    for envelope in read:
-        del envelope["body"], envelope["properties"]["delivery_tag"]
-    assert read[0] == read[1]
-    assert read[0].arguments == read[1].arguments == ([], {"request": REQUEST}, {})
+    theirs = connection.lindex(QUEUE, 0)
+    ours = pack_message(TASK_NAME, "a", REQUEST, QUEUE, 1_700_000_000.0)
+    first, second = (read_envelope(raw, largest=10**6) for raw in (theirs, ours.encode()))
+    assert first == second
+    assert first.request == REQUEST
+
+
+def test_a_request_is_stored_once_in_one_round_trip(settings: Settings, connection: Any) -> None:
+    client = Client(settings)
+    client.submit(b"first", "weapons")
+    connection.flushall()
+    connection.config_resetstat()
+    name = client.submit(b"x" * 90_000, "weapons")
+    stats = connection.info("commandstats")
+    asked = {key.removeprefix("cmdstat_") for key in stats} - {"config|resetstat", "info", "select"}
+    assert asked == {"evalsha", "exists", "llen", "get", "incrby", "lpush"}
+    assert stats["cmdstat_evalsha"]["calls"] == 1
+    assert queued(connection) == [name]
+    assert {*connection.keys("*")} == {QUEUE.encode(), b"evenhand.bytes"}
+    assert (
+        160_000 < int(connection.get("evenhand.bytes")) < connection.memory_usage(QUEUE) < 300_000
+    )
+
+
+def test_a_redis_that_forgot_the_script_is_told_it_again(
+    settings: Settings, connection: Any
+) -> None:
+    client = Client(settings)
+    given = [client.submit("/srv/a.jpg", "weapons")]
+    connection.script_flush()
+    given.append(client.submit("/srv/a.jpg", "weapons"))
+    assert queued(connection) == given
+
+
+def test_a_redis_that_was_started_again_costs_a_host_nothing(tmp_path: Path) -> None:
+    with KeepingRedis(tmp_path) as server:
+        client = Client(load_settings(broker_url=server.url))
+        given = [client.submit("/srv/a.jpg", "weapons")]
+        server.stop()
+        server.start()
+        given.append(client.submit("/srv/a.jpg", "weapons"))
+        with connect(client.settings) as connection:
+            assert queued(connection) == given
+
+
+def test_a_host_learns_that_the_queue_is_full_and_loses_nothing(
+    settings: Settings, connection: Any
+) -> None:
+    client = Client(settings.model_copy(update={"max_queue_length": 5}))
+    given = [client.submit("/srv/a.jpg", "weapons") for _ in range(5)]
+    with pytest.raises(QueueFull, match="5 requests wait already"):
+        client.submit("/srv/a.jpg", "weapons")
+    assert queued(connection) == given
+    assert is_consistent(connection)
+    client.submit("/srv/a.jpg", "weapons", queue="bulk")
+
+
+def test_nothing_is_submitted_beyond_so_many_bytes(
+    settings: Settings, connection: Any, hand: Hand
+) -> None:
+    Client(settings).submit(b"x" * 1000, "weapons")
+    size = int(connection.get("evenhand.bytes"))
+    client = Client(settings.model_copy(update={"max_queue_bytes": 2 * size}))
+    client.submit(b"x" * 1000, "weapons")
+    first, _ = hand.take(9, MOST_BYTES)
+    with pytest.raises(QueueFull, match=f"requests of {2 * size} bytes are submitted already"):
+        client.submit(b"x" * 1000, "weapons")
+    hand.postpone(first.tag, pack_again(opened(first.raw), "interactive", retries=1), 0)
+    with pytest.raises(QueueFull):
+        client.submit(b"x" * 1000, "weapons")
+    hand.settle([answered(each) for each in hand.take(9, MOST_BYTES)], expires_seconds=60)
+    client.submit(b"x" * 1000, "weapons")
+    with pytest.raises(QueueFull):
+        client.submit(b"x" * 9000, "weapons")
+
+
+def test_a_count_of_bytes_that_went_wrong_bars_nobody_once_nothing_is_left(
+    settings: Settings, connection: Any
+) -> None:
+    connection.set("evenhand.bytes", 10**12)
+    name = Client(settings).submit("/srv/a.jpg", "weapons")
+    assert queued(connection) == [name]
+    assert is_consistent(connection)
 
 
 def test_a_full_redis_takes_a_request_whole_or_refuses_it_for_good(
@@ -97,56 +169,6 @@ def test_a_full_redis_takes_a_request_whole_or_refuses_it_for_good(
     assert queued(connection) == given
 
 
-def test_on_a_full_redis_requests_are_settled_and_workers_stay_alive(
-    connection: Any, registry: Registry
-) -> None:
-    for name in "ab":
-        enter(registry, name, packed(name))
-        registry.take(name, "interactive", "w")
-    registry.take("b", "interactive", "another")
-    registry.beat("w", 60)
-    connection.config_set("maxmemory", "1")
-    with pytest.raises(redis.ResponseError):
-        enter(registry, "c", packed("c"))
-    with pytest.raises(redis.ResponseError):
-        registry.renew("b", "interactive", packed("b"))
-    assert queued(connection) == ["a", "b"]
-    registry.settle("a")
-    registry.give_back("b", "w")
-    registry.beat("w", 600)
-    assert registry.withdraw("c", "interactive", packed("c"), lost=False) == "not there"
-    assert registry.count() == 1
-    assert connection.hgetall("evenhand.in_hand") == {b"b": b'["another"]'}
-    assert connection.pttl("evenhand.worker.w") > 60_000
-    registry.give_back("b", "another")
-    registry.settle("b")
-    assert set(connection.keys("*")) == {QUEUE.encode(), b"evenhand.worker.w"}
-
-
-def test_what_was_withdrawn_is_not_accepted_when_it_comes_late(
-    connection: Any, registry: Registry
-) -> None:
-    message = packed("a")
-    enter(registry, "a", message)
-    enter(registry, "a", message)  # asked again, since the answer was lost
-    assert queued(connection) == ["a"]
-    assert registry.withdraw("a", "interactive", message, lost=True) == "taken back"
-    with pytest.raises(redis.ResponseError, match="withdrawn"):
-        enter(registry, "a", message)
-    assert connection.keys("*") == [b"evenhand.withdrawn.a"]
-    assert 0 < connection.ttl("evenhand.withdrawn.a") <= 3600
-    enter(registry, "a")  # as when an operator releases it from quarantine
-    assert registry.accepted("a") == ACCEPTED
-
-
-def test_a_request_that_a_worker_has_is_not_withdrawn(connection: Any, registry: Registry) -> None:
-    message = packed("a")
-    enter(registry, "a", message)
-    connection.rpop(QUEUE)
-    assert registry.withdraw("a", "interactive", message, lost=True) == "in hand"
-    assert registry.accepted("a") == ACCEPTED
-
-
 def lose(proxy: LosingProxy, times: int) -> Client:
     """Returns a client whose next submissions arrive without an answer, so many times."""
     client = Client(load_settings(broker_url=proxy.url))
@@ -155,8 +177,18 @@ def lose(proxy: LosingProxy, times: int) -> Client:
     return client
 
 
-@pytest.mark.parametrize(("times", "is_full"), [(1, False), (2, False), (1, True)])
-def test_a_request_whose_answer_was_lost_is_taken_back(
+def test_a_request_whose_answer_was_lost_is_found_and_not_sent_twice(
+    losing: LosingProxy, connection: Any
+) -> None:
+    client = lose(losing, 1)
+    [before] = queued(connection)
+    name = client.submit("/srv/a.jpg", "weapons")
+    assert queued(connection) == [before, name]
+    assert is_consistent(connection)
+
+
+@pytest.mark.parametrize(("times", "is_full"), [(2, False), (3, False), (2, True)])
+def test_a_request_whose_answers_were_lost_is_taken_back(
     times: int,
     is_full: bool,
     losing: LosingProxy,
@@ -174,47 +206,67 @@ def test_a_request_whose_answer_was_lost_is_taken_back(
     losing.then = then
     with pytest.raises(BrokerUnavailable):
         client.submit("/srv/a.jpg", "weapons")
-    assert arrived == [2, 1][:times]  # it was on the queue
+    assert arrived == [2, 2, 1][:times]  # it was on the queue
     assert queued(connection) == [before]
     assert is_consistent(connection)
+    [mark] = connection.keys("evenhand.withdrawn.*")
+    assert 0 < connection.ttl(mark) <= 3600
     warned = [record for record in caplog.records if record.levelno >= logging.WARNING]
     # If the answer to the withdrawal is lost too, nobody can know.
-    assert len(warned) == times - 1
+    assert len(warned) == times - 2
     assert all("may be decided all the same" in record.getMessage() for record in warned)
 
 
-@pytest.mark.parametrize("answered", ["not yet", "before", "struck off before"])
-def test_a_request_whose_answer_was_lost_is_submitted_if_a_worker_has_it(
-    answered: str,
-    losing: LosingProxy,
-    settings: Settings,
-    connection: Any,
-    registry: Registry,
+def test_what_was_withdrawn_is_refused_when_it_comes_late(
+    losing: LosingProxy, connection: Any
 ) -> None:
-    """Also where it asks between the two steps of a worker that strikes off and then answers."""
-    client = lose(losing, 1)
+    """As when a command was on its way for longer than the connection lasted."""
+    client = lose(losing, 2)
+    late: list[Any] = []
+
+    def then() -> None:
+        late.extend(connection.lrange(QUEUE, 0, 0) if not late else ())
+
+    losing.then = then
+    with pytest.raises(BrokerUnavailable):
+        client.submit("/srv/a.jpg", "weapons")
+    name = opened(late[0]).id
+    assert name not in queued(connection)
+    keys = [*room_keys("interactive"), WITHDRAWN + name]
+    with pytest.raises(redis.ResponseError, match="it was withdrawn"):
+        connection.register_script(ACCEPT)(keys, [late[0], 100, 10, 10**9, ""])
+    assert is_consistent(connection)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+@pytest.mark.parametrize("now", ["in hand", "put back with strikes", "later", "answered"])
+def test_a_request_whose_answer_was_lost_is_submitted_if_a_worker_has_begun_with_it(
+    now: str, lost: int, losing: LosingProxy, settings: Settings, connection: Any, hand: Hand
+) -> None:
+    client = lose(losing, lost)
     connection.delete(QUEUE)
-    taken: list[str] = []
+    taken: list[Taken] = []
 
-    def answer() -> None:
-        with create_app(settings) as app:
-            if answered == "struck off before":
-                until(lambda: connection.exists(f"evenhand.withdrawn.{taken[0]}"))
-            app.backend.mark_as_done(taken[0], {})
+    def take() -> None:
+        taken.extend(hand.take(1, MOST_BYTES))
+        [it] = taken[:1]
+        if now == "later":
+            message = pack_again(opened(it.raw), "interactive", retries=1)
+            hand.postpone(it.tag, message, 1000)
+        elif now == "answered" and len(taken) == lost:
+            with create_app(settings) as app:
+                app.backend.mark_as_done(opened(it.raw).id, {})
+            hand.settle([answered(each) for each in taken], expires_seconds=60)
+        elif now == "put back with strikes":
+            message = pack_again(opened(it.raw), "interactive", strikes=3)
+            hand.postpone(it.tag, message, 0)
+            taken.extend(hand.take(1, MOST_BYTES))
 
-    with ThreadPoolExecutor(1) as thread:
-
-        def take() -> None:
-            taken.append(json.loads(connection.rpop(QUEUE))["headers"]["id"])
-            if answered != "not yet":
-                registry.settle(taken[0])
-                answering = thread.submit(answer)
-                if answered == "before":
-                    answering.result()
-
-        losing.then = take
-        assert client.submit("/srv/a.jpg", "weapons") == taken[0]
-    assert (registry.accepted(taken[0]) is None) == (answered != "not yet")
+    losing.then = take
+    name = client.submit("/srv/a.jpg", "weapons")
+    assert {*names_of(taken)} == {name}
+    # One that is answered before its host asks again is sent again, and answered from the log.
+    assert queued(connection) == ([name] if (now, lost) == ("answered", 1) else [])
 
 
 def test_a_redis_that_was_never_reached_gives_no_warning(caplog: pytest.LogCaptureFixture) -> None:
@@ -240,4 +292,3 @@ def test_a_redis_that_dies_in_the_moment_has_a_request_whole_and_a_warning_is_lo
         with connect(settings) as connection:
             assert len(queued(connection)) == 2
             assert is_consistent(connection)
-            assert Recovery(connection, settings, worker="w").look() == 0

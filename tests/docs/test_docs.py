@@ -302,11 +302,11 @@ def test_the_whole_message_on_the_messages_page_is_one_that_a_worker_takes(
 ) -> None:
     shown, body = (each.text for each in section("messages.md", "The whole message").blocks)
     queue = messages.QUEUES["interactive"]
-    envelope = read_envelope(shown.encode(), queue, largest=100_000)
-    assert envelope["headers"]["task"] == messages.TASK_NAME
-    assert [*envelope.arguments] == json.loads(body)
-    request = ModerationRequest.model_validate(envelope.arguments[1]["request"])
-    assert envelope["headers"]["id"] == request.request_id
+    envelope = read_envelope(shown.encode(), largest=100_000)
+    assert envelope.task == messages.TASK_NAME
+    assert [[], {"request": envelope.request}, {}] == json.loads(body)
+    request = ModerationRequest.model_validate(envelope.request)
+    assert envelope.id == request.request_id
     with redis.Redis.from_url(redis_server.url) as connection:
         connection.lpush(queue, shown)
     # This is the answer to the request, whose image is on a host that the worker may not ask.

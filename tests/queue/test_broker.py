@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import cast
 
 import pytest
-import redis
 
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable
+from moderation.messages import QUEUES
 from moderation.queue.celery_app import connect, create_app, ping, shown_url
+from moderation.queue.hand import Hand
 from moderation.settings import Settings, load_settings
 from tests.support.echo_worker import EchoWorker
 from tests.support.redis_kinds import Certificates, TlsFront
@@ -91,17 +93,15 @@ def test_files_of_tls_do_nothing_without_it(server: EmbeddedRedis, ours: Certifi
         assert connection.ping()
 
 
-def test_requests_share_a_client_until_its_connections_are_lost(server: EmbeddedRedis) -> None:
-    settings = load_settings(broker_url=server.url)
-    with create_app(settings).connection_for_write() as connection:
-        channel = connection.default_channel
-
-        def client() -> redis.Redis:
-            with channel.conn_or_acquire() as found:
-                assert found.ping()
-                return cast(redis.Redis, found)
-
-        first = client()
-        assert client() is first
-        channel._disconnect_pools()
-        assert client() is not first
+def test_a_worker_waits_for_requests_over_tls(front: TlsFront, ours: Certificates) -> None:
+    settings = load_settings(broker_url=front.url, redis_ca_file=ours.authority)
+    with connect(settings) as connection, ThreadPoolExecutor(1) as pool:
+        hand = Hand(connection, settings, worker="w", queues=["interactive"])
+        for _ in range(3):
+            waits = pool.submit(hand.wait, 60)
+            time.sleep(0.1)
+            assert not waits.done()
+            connection.lpush(QUEUES["interactive"], "a request")
+            waits.result(timeout=10)
+            assert [taken.raw for taken in hand.take(9, 100)] == [b"a request"]
+        hand.close()

@@ -25,14 +25,16 @@ from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable, SettingsError
 from moderation.listen_address import Address
 from moderation.messages import QUEUES, TASK_NAME
-from moderation.queue.celery_app import UNACKED, connect, create_app
+from moderation.queue.celery_app import connect, create_app
 from moderation.queue.depth import BrokerState, QueueState, look_at_depths, read_queue_depths
+from moderation.queue.hand import Hand
+from moderation.queue.packed_message import pack_again
 from moderation.settings import Settings, load_settings
 from moderation.worker.metrics_server import queue_metrics_text, serve_queue_metrics
 from tests.conftest import ROOT
 from tests.support.command_line import leading_to, moderation
-from tests.support.echo_worker import EchoWorker
-from tests.support.waiting import PATIENCE_SECONDS, until
+from tests.support.queued_messages import MOST_BYTES, answered, opened, put
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 def _by_name(state: BrokerState) -> dict[str, QueueState]:
@@ -92,7 +94,7 @@ def test_a_look_reads_no_queue_through(server: EmbeddedRedis) -> None:
     calls = {name.removeprefix("cmdstat_"): stat["calls"] for name, stat in stats.items()}
     of_a_connection = ("client", "hello", "auth", "select", "config", "info")
     asked = {name: calls[name] for name in calls if not name.startswith(of_a_connection)}
-    assert asked == {"evalsha": 1, "time": 1, "hlen": 1, "llen": 2, "lindex": 2}
+    assert asked == {"evalsha": 1, "time": 1, "hlen": 1, "zcard": 2, "llen": 2, "lindex": 2}
 
 
 @pytest.mark.parametrize("is_of_celery", [False, True])
@@ -171,28 +173,45 @@ def test_a_host_whose_clock_is_ahead_gives_no_negative_age(alone: Settings) -> N
     assert 100 <= age <= 100 + time.time() - began
 
 
-def test_requests_that_a_worker_has_taken_are_in_hand(alone: Settings, tmp_path: Path) -> None:
-    with EchoWorker(alone, tmp_path, MODERATION_CONCURRENCY="5") as echo:
-        ids = [echo.send("held gate") for _ in range(5)]
-        nothing_waits = (QueueState("interactive", 0, 0.0), QueueState("bulk", 0, 0.0))
-        until(lambda: read_queue_depths(alone) == BrokerState(nothing_waits, 5))
-        echo.open("gate")
-        assert [echo.answer(request_id)["did"] for request_id in ids] == ["held"] * 5
-        until(lambda: read_queue_depths(alone) == BrokerState(nothing_waits, 0))
+def test_what_workers_have_and_what_they_try_again_later_is_in_hand(alone: Settings) -> None:
+    with connect(alone) as connection:
+        put(connection, ["a", "b", "c"])
+        put(connection, ["d"], "bulk")
+        hand = Hand(connection, alone, worker="w", queues=["interactive", "bulk"])
+        first, *others = hand.take(3, MOST_BYTES)
+        hand.postpone(first.tag, pack_again(opened(first.raw), first.queue, retries=1), 1000)
+        state = read_queue_depths(alone)
+        assert [queue.depth for queue in state.queues] == [0, 1]
+        assert state.in_hand == 3
+        hand.settle([answered(each) for each in others], expires_seconds=60)
+        assert read_queue_depths(alone).in_hand == 1
+        hand.close()
 
 
-def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(
-    alone: Settings, tmp_path: Path
-) -> None:
-    with EchoWorker(alone, tmp_path) as echo:
-        echo.send("later 3600", headers={"sent_at": 1_700_000_000.0})
+def test_a_retried_request_keeps_the_time_at_which_it_was_first_sent(alone: Settings) -> None:
+    with connect(alone) as connection:
+        connection.lpush(QUEUES["bulk"], json.dumps(_celery_message(sent_at=time.time() - 100)))
+        connection.lpush(QUEUES["bulk"], json.dumps(_celery_message()))
+        hand = Hand(connection, alone, worker="w", queues=["bulk"])
+        for age in (pytest.approx(100, abs=60), None):
+            [taken] = hand.take(1, MOST_BYTES)
+            hand.postpone(taken.tag, pack_again(opened(taken.raw), "bulk", retries=1), 0)
+            hand.take(0, MOST_BYTES)
+            assert _by_name(read_queue_depths(alone))["bulk"].oldest_age_seconds == age
+            hand.take(1, MOST_BYTES)
+        hand.close()
 
-        def retried() -> list[dict[str, Any]]:
-            taken = [json.loads(note)[0]["headers"] for note in echo.redis.hvals(UNACKED)]
-            return [headers for headers in taken if headers["retries"]]
 
-        [headers] = until(retried)
-    assert headers["sent_at"] == 1_700_000_000.0
+def _celery_message(**headers: Any) -> dict[str, Any]:
+    """Returns a message of a host without this package."""
+    body = base64.b64encode(b'[[], {"request": {}}, {}]').decode()
+    return {
+        "body": body,
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": {"task": TASK_NAME, "id": str(len(headers)), **headers},
+        "properties": {"body_encoding": "base64"},
+    }
 
 
 def test_the_worker_passes_over_the_header(client: Client, photographs: list[Path]) -> None:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
 
 from moderation.client.client import Client
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME, ImageReference
-from moderation.queue.celery_app import UNACKED, UNACKED_INDEX, create_app
-from moderation.queue.former_keys import take_over_former_keys
+from moderation.queue.celery_app import create_app
 from moderation.queue.packed_message import pack_message
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
@@ -24,6 +22,8 @@ from tests.support.waiting import until
 
 #: Names that kombu gives by itself.
 THEIRS, THEIR_INDEX, THEIR_MUTEX = "unacked", "unacked_index", "unacked_mutex"
+#: Names that a former version gave.
+UNACKED, UNACKED_INDEX = "evenhand.unacked", "evenhand.unacked.index"
 INTERACTIVE = QUEUES["interactive"]
 VISIBILITY_SECONDS = 5
 LONG_AGO = 1.0
@@ -107,46 +107,3 @@ def test_two_apps_on_one_database_leave_each_other_alone(
         plain.kill()
         plain.wait()
         theirs.close()
-
-
-def test_only_notes_of_our_queues_are_taken_over(connection: Any, photographs: list[Path]) -> None:
-    notes = {
-        "ours": noted(photographs[0])[1],
-        "bulk": noted(photographs[0], QUEUES["bulk"])[1],
-        "unread": json.dumps(["\udcff no JSON", "", INTERACTIVE]),
-        "theirs": noted(photographs[0], "celery", "celery")[1],
-        "called so by another exchange": noted(photographs[0], INTERACTIVE, "of theirs")[1],
-        "names our queue in its text": json.dumps([f'", "", "{INTERACTIVE}"]', "", "celery"]),
-    }
-    for n, (tag, note) in enumerate(notes.items(), 1):
-        note_as_in_hand(connection, tag, note, n, old=True)
-    connection.hset(THEIRS, "without a time", notes["theirs"])
-    connection.zadd(THEIR_INDEX, {"without a note": 7})
-    assert take_over_former_keys(connection) == 3
-    assert connection.hgetall(UNACKED) == {
-        tag.encode(): notes[tag].encode() for tag in ("ours", "bulk", "unread")
-    }
-    assert connection.zrange(UNACKED_INDEX, 0, -1, withscores=True) == [
-        (b"ours", 1),
-        (b"bulk", 2),
-        (b"unread", 3),
-    ]
-    assert {*connection.hkeys(THEIRS)} == {*map(str.encode, [*list(notes)[3:], "without a time"])}
-    assert {*connection.zrange(THEIR_INDEX, 0, -1)} == {
-        *map(str.encode, [*list(notes)[3:], "without a note"])
-    }
-    assert take_over_former_keys(connection) == 0
-
-
-def test_a_full_redis_loses_no_note_that_is_to_be_taken_over(
-    connection: Any, photographs: list[Path]
-) -> None:
-    _, note = noted(photographs[0])
-    note_as_in_hand(connection, "ours", note, LONG_AGO, old=True)
-    connection.config_set("maxmemory", "1")
-    with pytest.raises(redis.ResponseError):
-        take_over_former_keys(connection)
-    connection.config_set("maxmemory", "0")
-    assert connection.hgetall(THEIRS) == {b"ours": note.encode()}
-    assert not connection.exists(UNACKED)
-    assert take_over_former_keys(connection) == 1

@@ -23,7 +23,8 @@ from moderation.queue.guarded_transport import Poison
 
 from moderation.embedded_servers import EmbeddedWorker
 from moderation.messages import QUEUES, TASK_NAME
-from moderation.queue.celery_app import UNACKED, create_app, node_name
+from moderation.queue.celery_app import create_app, node_name
+from moderation.queue.keys import HAND
 from moderation.settings import Settings, load_settings
 from moderation.worker.celery_worker import run_celery_worker
 from tests.support.waiting import until
@@ -52,7 +53,7 @@ class EchoWorker(EmbeddedWorker):
 
     def in_hand(self) -> int:
         """Returns how many messages workers have in hand."""
-        return int(self.redis.hlen(UNACKED))
+        return int(self.redis.hlen(HAND))
 
     def poison(self) -> list[dict[str, Any]]:
         """Returns what the hook was called with."""

@@ -29,7 +29,7 @@ from moderation.worker.answering import Answerer
 from moderation.worker.arrival import Arrival, read_arrived_request
 from moderation.worker.line import Line
 from moderation.worker.metrics import Metrics
-from moderation.worker.results import Results
+from moderation.worker.results import TaskResults
 from tests.support.hostile_files import saved
 from tests.support.queued_messages import RESULT, opened
 from tests.support.waiting import until
@@ -77,7 +77,7 @@ class Desk:
         )
         name = secrets.token_hex(4)
         self.hand = Hand(self.redis, self.settings, worker=name, queues=list(QUEUES))
-        results = Results(create_app(self.settings))
+        results = TaskResults(create_app(self.settings))
         self._line = Line(self.settings, answerer, results, self.hand, self.metrics)
         self._line.__enter__()
 

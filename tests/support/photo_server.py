@@ -24,8 +24,9 @@ class PhotoServer(LocalServer):
 
     /photo answers; /flaky answers 503 twice for each query first; /gone 404; /down 503; /moved
     redirects to /photo, /to?URL to a URL, /loop to itself; /slow says nothing for `slow_seconds`,
-    /held until `gate` is set; /endless never ends; /status/N answers N; /packed is compressed;
-    /kept keeps the connection. `ports` holds where each request came from, `heads` its headers.
+    /held until `gate` is set, /held?NAME until then or until NAME is in `opened`; /endless never
+    ends; /status/N answers N; /packed is compressed; /kept keeps the connection. `ports` holds
+    where each request came from, `heads` its headers.
     """
 
     slow_seconds = 3.0
@@ -37,6 +38,7 @@ class PhotoServer(LocalServer):
         self.ports: list[int] = []
         self.heads: list[dict[str, str]] = []
         self.gate = threading.Event()
+        self.opened: set[str] = set()
         self.port = self.server_port
 
     def answer(self, request: LocalRequest) -> None:
@@ -46,8 +48,9 @@ class PhotoServer(LocalServer):
         path = request.path.partition("?")[0]
         if path == "/slow":
             time.sleep(self.slow_seconds)
-        if path == "/held":
-            self.gate.wait()
+        while path == "/held" and not self.gate.wait(0.02):
+            if request.path.partition("?")[2] in self.opened:
+                break
         # Only /kept has a length that says where the answer ends.
         request.close_connection = path != "/kept"
         request.protocol_version = "HTTP/1.1" if path == "/kept" else "HTTP/1.0"

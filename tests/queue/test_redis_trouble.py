@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from tests.support.echo_worker import QUEUE, EchoWorker
 
 from moderation.queue.keys import LATER
 from moderation.settings import load_settings
 from tests.conftest import POLICIES
-from tests.support.echo_worker import QUEUE, EchoWorker
 from tests.support.redis_kinds import KeepingRedis
 from tests.support.waiting import PATIENCE_SECONDS, until
 

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:Depreca
 REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
 
 
-class Parts(NamedTuple):
+class ReleaseParts(NamedTuple):
     """What a worker and its operator have of quarantine."""
 
     settings: Settings
@@ -82,14 +82,16 @@ def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
 
 
 @pytest.fixture
-def parts(settings: Settings, connection: redis.Redis) -> Iterator[Parts]:
+def parts(settings: Settings, connection: redis.Redis) -> Iterator[ReleaseParts]:
     with open_log(settings) as log:
-        yield Parts(settings, connection, KeptRequests(connection), log, create_app(settings))
+        yield ReleaseParts(
+            settings, connection, KeptRequests(connection), log, create_app(settings)
+        )
 
 
 @pytest.mark.parametrize("request_", [REQUEST, {**REQUEST, "request_id": "a\0b"}, {"odd": None}])
 def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
-    request_: dict[str, Any], parts: Parts
+    request_: dict[str, Any], parts: ReleaseParts
 ) -> None:
     entry = parts.quarantine("a", request_)
     parts.app.backend.mark_as_failure("a", ImageUnavailable("the store failed"))
@@ -106,7 +108,9 @@ def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
         parts.release(released)
 
 
-def test_a_request_that_redis_no_longer_holds_cannot_be_released_and_stays(parts: Parts) -> None:
+def test_a_request_that_redis_no_longer_holds_cannot_be_released_and_stays(
+    parts: ReleaseParts,
+) -> None:
     entry = parts.quarantine("a")
     parts.kept.forget("a")
     with pytest.raises(RequestError, match="not kept in Redis"):
@@ -114,7 +118,7 @@ def test_a_request_that_redis_no_longer_holds_cannot_be_released_and_stays(parts
     assert [one.state for one in parts.entries()] == ["open"]
 
 
-def test_a_full_queue_leaves_a_request_in_quarantine(parts: Parts) -> None:
+def test_a_full_queue_leaves_a_request_in_quarantine(parts: ReleaseParts) -> None:
     entry = parts.quarantine("a")
     parts.connection.lpush(QUEUES["bulk"], "1", "2", "3")
     with pytest.raises(QueueFull):
@@ -123,7 +127,7 @@ def test_a_full_queue_leaves_a_request_in_quarantine(parts: Parts) -> None:
     assert parts.kept.kept("a") is not None
 
 
-def test_a_full_redis_leaves_a_request_in_quarantine(parts: Parts) -> None:
+def test_a_full_redis_leaves_a_request_in_quarantine(parts: ReleaseParts) -> None:
     entry = parts.quarantine("a")
     parts.connection.config_set("maxmemory", "1")
     with pytest.raises(BrokerUnavailable, match="Redis refuses"):
@@ -133,7 +137,7 @@ def test_a_full_redis_leaves_a_request_in_quarantine(parts: Parts) -> None:
     assert not parts.connection.exists(*LATER.values())
 
 
-def test_a_request_that_is_released_by_two_at_once_is_sent(parts: Parts) -> None:
+def test_a_request_that_is_released_by_two_at_once_is_sent(parts: ReleaseParts) -> None:
     entry = parts.quarantine("a")
     parts.release(entry)
     with pytest.raises(RequestError, match="not kept in Redis"):
@@ -141,7 +145,7 @@ def test_a_request_that_is_released_by_two_at_once_is_sent(parts: Parts) -> None
     assert [sent.id for sent in parts.taken()] == ["a"]
 
 
-def test_the_commands_list_show_retry_and_drop(parts: Parts) -> None:
+def test_the_commands_list_show_retry_and_drop(parts: ReleaseParts) -> None:
     quarantine = partial(moderation, "quarantine", env=leading_to(parts.settings))
     for name in ("first", "second"):
         parts.quarantine(name)
@@ -171,7 +175,7 @@ def test_the_commands_list_show_retry_and_drop(parts: Parts) -> None:
     ],
 )
 def test_wrong_use_of_the_commands_is_explained(
-    words: tuple[str, ...], text: str, parts: Parts
+    words: tuple[str, ...], text: str, parts: ReleaseParts
 ) -> None:
     done = moderation("quarantine", *words, env=leading_to(parts.settings))
     assert (done.returncode, text in " ".join(done.stderr.split())) == (2, True)

@@ -70,10 +70,9 @@ class CoreTimes(NamedTuple):
 
     def milliseconds_each(self, count: int) -> dict[str, float]:
         """Returns the milliseconds of a core that one of so many images took, by step."""
-        threads = sorted(self.threads.items(), key=lambda pair: -pair[1])
         steps = {
             "worker": self.worker,
-            **{f"worker: {name}": seconds for name, seconds in threads},
+            **{f"worker: {name}": seconds for name, seconds in self.threads.items()},
             "decoders": self.decoders,
             "redis": self.redis,
             "database": self.database,

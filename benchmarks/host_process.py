@@ -16,7 +16,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import redis
 
@@ -32,11 +32,18 @@ from moderation.settings import Settings, load_settings
 OURS = "ours"
 #: The longest that one image may take on the slowest side, with its wait.
 ANSWER_SECONDS = 300.0
-#: How long after a look for answers comes the next: where each latency counts, and where only the
-#: last answer does. So looks cost Redis less than a tenth of what requests do.
-_PACE_OF_LATENCY, _PACE_OF_SPEED = 0.005, 0.02
-#: For how many answers one look is.
-_AT_A_LOOK = 100
+
+
+class _Looks(NamedTuple):
+    """How often answers are looked for, in seconds, and for how many at a time."""
+
+    pace: float
+    at_a_time: int
+
+
+#: Where each latency counts, all that wait are looked for, and often. Where only the last answer
+#: does, those that have waited longest, so that looks cost next to nothing beside requests.
+_LOOKS_OF_LATENCY, _LOOKS_OF_SPEED = _Looks(0.005, 1000), _Looks(0.02, 32)
 
 
 class _Host(Protocol):
@@ -109,8 +116,8 @@ def _text(key: str | bytes) -> str:
 class _Collector:
     """Looks for the answers of many requests with one command, at a steady pace."""
 
-    def __init__(self, connection: redis.Redis, pace: float) -> None:
-        self._connection, self._pace = connection, pace
+    def __init__(self, connection: redis.Redis, looks: _Looks) -> None:
+        self._connection, self._looks = connection, looks
         self._looked = self._moved = time.monotonic()
         self.waiting: dict[str, int] = {}
         #: By the place of its request: when an answer was seen, and what it is.
@@ -123,9 +130,9 @@ class _Collector:
 
     def look_when_due(self) -> float:
         """Looks, if it is time; returns the seconds until the next look."""
-        if (left := self._looked + self._pace - time.monotonic()) > 0:
+        if (left := self._looked + self._looks.pace - time.monotonic()) > 0:
             return left
-        keys = list(islice(self.waiting, _AT_A_LOOK))
+        keys = list(islice(self.waiting, self._looks.at_a_time))
         values: Any = self._connection.mget(keys) if keys else []
         self._looked = now = time.monotonic()
         for key, value in zip(keys, values, strict=True):
@@ -133,7 +140,10 @@ class _Collector:
                 self._note(key, json.loads(value), now)
         if self.waiting and now > self._moved + ANSWER_SECONDS:
             raise TimeoutError(f"{len(self.waiting)} requests have no answer")
-        return self._pace
+        if keys and all(values):
+            self._looked -= self._looks.pace  # more may be there
+            return 0.0
+        return self._looks.pace
 
     def _note(self, key: str, meta: Mapping[str, Any], now: float) -> None:
         if meta["status"] == "FAILURE":
@@ -155,7 +165,7 @@ def submit_when_due(
         due: times of the monotonic clock, ascending; None means at once, and then counts from when
             each was submitted.
     """
-    collector = _Collector(connection, _PACE_OF_LATENCY if due else _PACE_OF_SPEED)
+    collector = _Collector(connection, _LOOKS_OF_LATENCY if due else _LOOKS_OF_SPEED)
     core = time.process_time()
     begun: list[float] = []
     while len(begun) < len(photographs) or collector.waiting:

@@ -48,10 +48,12 @@ def median_steps(runs: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def steps_table(steps: Mapping[str, float]) -> Table:
     """Returns what one image of ours costs by step; what costs next to nothing is left out."""
     table = program.new_table(["an image of ours"], ["ms of a core"])
-    for step, milliseconds in steps.items():
-        part, _, thread = step.rpartition(": ")
-        if milliseconds >= _LEAST:
-            table.add_row(f"  {thread}" if part else step, f"{milliseconds:.2f}")
+    threads = sorted((step for step in steps if ": " in step), key=lambda step: -steps[step])
+    worker, *others = (step for step in steps if ": " not in step)
+    for step in (worker, *threads, *others):
+        if steps[step] >= _LEAST:
+            part, _, thread = step.rpartition(": ")
+            table.add_row(f"  {thread}" if part else step, f"{steps[step]:.2f}")
     return table
 
 

@@ -77,7 +77,7 @@ def started_ours(settings: Settings, checkpoint: Path, labels: LabelSet) -> Iter
     """Yields a `moderation worker`, which ends with the block.
 
     Args:
-        settings: what it is given of them: broker, database, runtime, views.
+        settings: what it is given of them: broker, database, runtime, threads, views.
         checkpoint: the model; its folder's folder is for images and the policy.
         labels: of the policy.
     """
@@ -88,6 +88,8 @@ def started_ours(settings: Settings, checkpoint: Path, labels: LabelSet) -> Iter
         "MODERATION_VIEWS": str(settings.views),
         "MODERATION_LOG_LEVEL": "warning",
     }
+    if settings.threads:
+        environment["MODERATION_THREADS"] = str(settings.threads)
     if settings.database_url:
         environment["MODERATION_DATABASE_URL"] = settings.database_url.get_secret_value()
     options = ["--model", str(checkpoint), "--policy", str(labels.save(folder / "policy.yaml"))]

@@ -11,6 +11,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple, cast
 
 import redis
@@ -155,7 +156,7 @@ class Hand:
         self._postpone([*_KEYS, LATER[_queue_of(tag)]], [tag, message, seconds])
 
     def hold(self, tags: Sequence[str]) -> None:
-        """Notes messages as not begun: if their worker dies, that is no strike against them."""
+        """Notes messages as not begun: if their worker dies, they get none of its strikes."""
         self._hold([HAND, HELD], tags)
 
     def begin(self, tag: str) -> bool:
@@ -192,8 +193,6 @@ class Hand:
             count += self._return_left(tag, size, strikes)
             if time.monotonic() > until:
                 break
-        if count:
-            log.warning("put back what workers left in hand: %s requests", count)
         return count
 
     def close(self) -> None:
@@ -202,21 +201,25 @@ class Hand:
         if self._results is not None:
             self._results.close()
 
-    def _return_left(self, tag: bytes, size: int, strikes: int) -> int:
-        """Puts back one message with further strikes; one that cannot be read, as it was."""
-        name = str(tag, "utf-8", "replace")
-        message = ""
+    def _return_left(self, tag: bytes, size: int, strikes: int) -> bool:
+        """Puts back one message with further strikes, if it still is left; returns whether it is.
+
+        One that cannot be read goes back as it was.
+        """
+        queue = _queue_of(str(tag, "utf-8", "replace"))
+        message, about = "", {"queue": str(queue)}
         if strikes and size <= self._largest:
             raw = cast(bytes | None, self._redis.hget(HAND, cast(Any, tag)))
-            try:
+            with suppress(UnreadableMessage):
                 envelope = read_envelope(raw or b"", largest=self._largest)
-            except UnreadableMessage:
-                pass
-            else:
                 strikes = min(MOST_STRIKES, envelope.strikes + strikes)
-                message = pack_again(envelope, _queue_of(name), strikes=strikes)
+                message = pack_again(envelope, queue, strikes=strikes)
+                about["request_id"] = envelope.id
         worker = WORKER.encode() + tag.partition(b":")[0]
-        return int(cast(int, self._return([*_KEYS, *_QUEUES, worker], [tag, message])))
+        if not self._return([*_KEYS, *_QUEUES, worker], [tag, message]):
+            return False
+        log.warning("put back: its worker left it in hand", extra=about)
+        return True
 
 
 def _queue_of(tag: str) -> QueueName:

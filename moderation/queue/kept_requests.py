@@ -88,7 +88,7 @@ class KeptRequests:
         *,
         release: Callable[[], object],
     ) -> None:
-        """Sends a kept request again under its id, to be answered anew.
+        """Sends a kept request again under its id, to be answered again.
 
         A stop at any point loses nothing: the request comes by itself after a minute, and is
         answered from the log until that is open.

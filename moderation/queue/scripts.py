@@ -131,15 +131,23 @@ local function strike_off_former(id, first)
 end
 """
 
-#: Strikes off what is answered, and writes the results. Keys: hand, due, held, bytes, later and
+#: Writes the results of what is answered, and strikes it off. Who may not publish a result still
+#: writes it: hosts look for it. Keys: hand, due, held, bytes, later and
 #: queue of interactive, of bulk, and those of a former version. Arguments: how long a result is
 #: kept (s), what begins its key; then of each tag, size, result's key and value, empty if none.
 SETTLE = f"""
 {STRIKE_OFF_FORMER}
 local freed, former = 0, redis.call('EXISTS', KEYS[9]) == 1
 for index = 3, #ARGV, 4 do
-  local tag, size, key = ARGV[index], ARGV[index + 1], ARGV[index + 2]
+  local tag, key, value = ARGV[index], ARGV[index + 2], ARGV[index + 3]
   redis.call('SREM', KEYS[3], tag)
+  if value ~= '' then
+    redis.call('SETEX', key, ARGV[1], value)
+    redis.pcall('PUBLISH', key, value)
+  end
+end
+for index = 3, #ARGV, 4 do
+  local tag, size, key = ARGV[index], ARGV[index + 1], ARGV[index + 2]
   redis.call('ZREM', KEYS[2], tag)
   if redis.call('HDEL', KEYS[1], tag) == 1 then freed = freed + tonumber(size) end
   if former and key ~= '' then strike_off_former(string.sub(key, string.len(ARGV[2]) + 1), 9) end
@@ -152,13 +160,6 @@ if redis.call('HLEN', KEYS[1]) == 0
   and redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[7]) == 0
   and redis.call('LLEN', KEYS[6]) + redis.call('LLEN', KEYS[8]) == 0
 then redis.call('DEL', KEYS[4]) end
-for index = 3, #ARGV, 4 do
-  local key, value = ARGV[index + 2], ARGV[index + 3]
-  if value ~= '' then
-    redis.call('SETEX', key, ARGV[1], value)
-    redis.call('PUBLISH', key, value)
-  end
-end
 """
 
 #: Puts what is in hand back to the head of its queue, the last one first. Keys: hand, due, held,

@@ -74,8 +74,8 @@ class Settings(BaseSettings):
     visibility_timeout_seconds: int = Field(
         300,
         ge=5,
-        description="After how long a request of a dead worker goes to another; "
-        "longer than any request takes.",
+        description="After how long a request goes to another worker although the one that has it "
+        "lives; longer than any request takes.",
     )
     verdict_timeout_seconds: float = Field(
         30.0, gt=0, description="How long `collect` waits when the caller does not say."

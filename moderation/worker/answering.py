@@ -226,9 +226,8 @@ class Answerer:
         Raises:
             RenditionsUnavailable: their folder is away.
         """
-        sights = seen.seen.sighted.sights
-        file = next((sight.rendition for sight in sights.values()), None)
-        verdicts = published_verdicts(tuple(outcome.verdicts), file, self._publish, seen.job.timer)
+        file, verdicts = seen.seen.sighted.rendition, tuple(outcome.verdicts)
+        verdicts = published_verdicts(verdicts, file, self._publish, seen.job.timer)
         return Verdicts(outcome.submission, outcome.bases, verdicts)
 
     def _publish(self, file: RenditionFile) -> None:

@@ -65,7 +65,8 @@ def run_worker(
             stopping=is_stopping,
             renditions=renditions,
         )
-        name_in_redis = secrets.token_hex(8)
+        # Whoever looks into Redis sees who has what in hand.
+        name_in_redis = f"{name.replace(':', '-')}-{secrets.token_hex(8)}"
         hand = stack.enter_context(
             closing(Hand(connection, settings, worker=name_in_redis, queues=list(queues)))
         )

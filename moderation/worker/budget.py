@@ -15,7 +15,7 @@ class ByteBudget:
         self._changed = threading.Condition()
 
     def reserve(self, tag: str, size: int) -> None:
-        """Returns once there is room for so many bytes, or nobody else holds any of the budget."""
+        """Returns once there is room for these bytes, or nobody else holds any of the budget."""
         with self._changed:
             self._changed.wait_for(lambda: not self._used or self._used + size <= self._limit)
             self._hold(tag, size)

@@ -62,7 +62,7 @@ class Intake:
             self._changed.notify()
 
     def rest(self, seconds: float) -> None:
-        """Takes nothing in for so long, so that a worker that is broken does not take all."""
+        """Takes nothing in for some seconds, so that a worker that is broken does not take all."""
         with self._changed:
             self._rest_until = time.monotonic() + seconds
 

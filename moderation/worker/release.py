@@ -1,4 +1,4 @@
-"""Out of quarantine: a request is sent again under its id, and answered anew."""
+"""Out of quarantine: a request is sent again under its id, and answered again."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from tests.chaos.ledger import logged_among
 from tests.chaos.servers import WorkerProcess
 from tests.chaos.target import HeldMessage, Target, held_messages
 
-#: How long to try to meet the moment, in seconds.
-_PATIENCE = 5.0
+#: How long to try to meet the moment, in seconds: all workers may be starting.
+_PATIENCE = 30.0
 #: For how long Redis takes no writes, at most: less than the life of a worker without a sign.
 _WRITELESS_SECONDS = 2.0
 _LOOK_SECONDS = 0.002
@@ -39,7 +39,8 @@ def kill_after_taking(target: Target) -> str:
     """Kills a worker that has taken requests of which the log has no row yet."""
     deadline = time.monotonic() + _PATIENCE
     with target.database.engine() as engine:
-        while time.monotonic() < deadline and not target.load.is_done:
+        while time.monotonic() < deadline and target.has_work:
+            target.crew.tend()
             for worker in list(target.crew.workers):
                 with _stopped(worker):
                     held = _held_by(worker, target)
@@ -57,7 +58,7 @@ def kill_before_answer(target: Target) -> str:
     """
     deadline = time.monotonic() + _PATIENCE
     with target.database.engine() as engine:
-        while time.monotonic() < deadline and not target.load.is_done:
+        while time.monotonic() < deadline and target.has_work:
             if not target.wait_for_work()[0]:
                 continue
             with _without_writes(target.connection):
@@ -68,14 +69,19 @@ def kill_before_answer(target: Target) -> str:
 
 
 def _kill_once_logged(target: Target, engine: Engine) -> str:
-    """Kills the first worker that has something in hand that is logged; returns what was done."""
+    """Kills the first worker that logs something it has in hand; returns what was done.
+
+    What was logged before counts for nothing: it may be a copy of what was answered long ago.
+    """
     deadline = time.monotonic() + 0.8 * _WRITELESS_SECONDS
-    while time.monotonic() < deadline:
+    before = _logged(held_messages(target.connection), engine)
+    while time.monotonic() < deadline and target.depth()[0]:
         for worker in list(target.crew.workers):
             held = _held_by(worker, target)
-            if logged := _logged(held, engine):
+            if logged := _logged(held, engine) - before:
                 target.crew.kill(worker)
-                return f"SIGKILL to {worker.name}: {len(held)} in hand, {logged} of them logged"
+                shown = f"{len(held)} in hand, {len(logged)} of them logged"
+                return f"SIGKILL to {worker.name}: {shown}"
         time.sleep(_LOOK_SECONDS)
     return ""
 
@@ -84,7 +90,7 @@ def _held_by(worker: WorkerProcess, target: Target) -> list[HeldMessage]:
     return [held for held in held_messages(target.connection) if held.is_of(worker.name)]
 
 
-def _logged(held: Sequence[HeldMessage], engine: Engine) -> int:
+def _logged(held: Sequence[HeldMessage], engine: Engine) -> set[str]:
     return logged_among(engine, [each.request_id for each in held])
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import JSON, Connection, Engine, bindparam, column, text
+from sqlalchemy import JSON, Connection, Engine, String, bindparam, column, text
 
 from tests.chaos.load import AcceptedRequest, CollectedAnswer
 
@@ -157,14 +157,12 @@ def count_final(engine: Engine, accepted: Sequence[AcceptedRequest]) -> int:
         return len(names.intersection(final))
 
 
-def logged_among(engine: Engine, request_ids: Sequence[str]) -> int:
-    """Returns how many of these requests have an answer in the log."""
-    asked = text("SELECT count(*) FROM submissions WHERE request_id IN :ids")
+def logged_among(engine: Engine, request_ids: Sequence[str]) -> set[str]:
+    """Returns those of the requests that have an answer in the log."""
+    asked = text("SELECT request_id FROM submissions WHERE request_id IN :ids")
     with engine.connect() as connection:
-        found = connection.execute(
-            asked.bindparams(bindparam("ids", expanding=True)), {"ids": list(request_ids)}
-        )
-        return int(found.scalar_one())
+        expanded = asked.bindparams(bindparam("ids", type_=String(), expanding=True))
+        return set(connection.scalars(expanded, {"ids": list(request_ids)}))
 
 
 def _enter(connection: Connection, accepted: Sequence[AcceptedRequest]) -> None:

@@ -19,8 +19,8 @@ from moderation.queue.keys import HAND
 from tests.chaos.load import HostLoad
 from tests.chaos.servers import Crew, LogDatabase, RedisWithFile
 
-#: How long to wait until something is in hand, in seconds.
-_PATIENCE = 3.0
+#: How long to wait until something is in hand, in seconds: all workers may be starting.
+_PATIENCE = 40.0
 
 
 class HeldMessage(NamedTuple):
@@ -77,19 +77,27 @@ class Target:
     seen: list[tuple[str, bytes]] = field(default_factory=list)
 
     def depth(self) -> tuple[int, int]:
-        """Returns how many requests are in hand, and how many wait."""
+        """Returns how many requests workers that run have in hand, and how many wait."""
+        names = tuple(f"{worker.name}-".encode() for worker in self.crew.workers)
         with suppress(redis.RedisError):
+            tags = cast(list[bytes], self.connection.hkeys(HAND))
             waiting = [self.connection.llen(name) for name in QUEUES.values()]
-            return int(self.connection.hlen(HAND)), sum(map(int, waiting))
+            return sum(tag.startswith(names) for tag in tags), sum(map(int, waiting))
         return 0, 0
+
+    @property
+    def has_work(self) -> bool:
+        """Whether requests come, wait or are in hand."""
+        return not self.load.is_done or any(self.depth())
 
     def wait_for_work(self) -> tuple[int, int]:
         """Returns the depth once something is in hand, or after some patience."""
         deadline = time.monotonic() + _PATIENCE
         while True:
             in_hand, waiting = self.depth()
-            if in_hand or self.load.is_done or time.monotonic() > deadline:
+            if in_hand or not self.has_work or time.monotonic() > deadline:
                 return in_hand, waiting
+            self.crew.tend()
             time.sleep(0.01)
 
     def waiting(self) -> list[tuple[str, bytes]]:

@@ -37,10 +37,12 @@ from moderation.decision_log.tables import (
 )
 from moderation.errors import ImageError, RequestError
 from moderation.settings import load_settings
+from tests.support.database_servers import PostgresServer
 from tests.support.decision_samples import (
     ENDPOINTS,
     OTHER,
     WEAPONS,
+    at_once,
     basis,
     count,
     decided,
@@ -188,6 +190,40 @@ def test_a_batch_takes_as_many_statements_as_one_request(log: DecisionLog) -> No
         assert log.answers([]) == {}
         assert log.recall([("a" * 64, [])]) == [[]]
     assert ran == []
+
+
+_SLOW_ROWS = """
+CREATE FUNCTION pause() RETURNS trigger LANGUAGE plpgsql
+AS $$ BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END $$;
+"""
+
+
+def test_batches_in_opposite_orders_wait_for_each_other_and_never_both(
+    postgres: PostgresServer,
+) -> None:
+    url = postgres.new_database()
+    name = url.rsplit("/", 1)[1]
+    with open_log(load_settings(database_url=url)) as log:
+        postgres.sql(name, _SLOW_ROWS)
+        for table in (submissions, policies, decisions):
+            # Otherwise a statement with all its rows is over before the other begins.
+            when = f"BEFORE INSERT ON {table.name} FOR EACH ROW"
+            postgres.sql(name, f"CREATE TRIGGER slow {when} EXECUTE FUNCTION pause()")
+        both = ("weapons", "other")
+
+        def act(number: int) -> None:
+            way = 1 if number % 2 else -1
+            batch = [outcome(f"r{n}", image=f"image {n}", policies=both[::way]) for n in range(20)]
+            others = [outcome(f"{way}-{n}", image=f"new {n}") for n in range(20)]
+            log.record(batch[::way])
+            log.record(others[::way])  # other requests with the same images
+
+        at_once(2, act)
+    # Counted once the connections have ended; one that is solved by trying again counts too.
+    found = f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'"
+    assert postgres.sql("postgres", found) == "0"
+    with open_log(load_settings(database_url=url)) as log:
+        assert count(log, submissions, decisions, policies) == [60, 60, 2]
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,6 +30,7 @@ from tests.support.queued_messages import (
     put,
     waiting,
 )
+from tests.support.redis_kinds import KeepingRedis
 from tests.support.waiting import until
 
 BOTH: tuple[QueueName, ...] = ("interactive", "bulk")
@@ -173,6 +175,25 @@ def test_what_is_settled_leaves_its_result_and_nothing_else(hand: Hand, connecti
         (f"{RESULT}r0".encode(), b'"w:1:interactive"'),
         (f"{RESULT}r1".encode(), b'"w:2:interactive"'),
     ]
+
+
+def test_a_result_that_cannot_be_written_leaves_its_request_in_hand(
+    server: EmbeddedRedis, settings: Settings, hands: Hands, connection: Any
+) -> None:
+    address = server.url.partition("@")[2]
+    limited = settings.model_copy(update={"broker_url": SecretStr(f"redis://u:p@{address}")})
+    may = ["on", ">p", "~evenhand.*", "~moderation.*", "resetchannels", "+@all"]
+    connection.execute_command("ACL", "SETUSER", "u", "reset", *may)
+    hand = hands("w", on=limited)
+    put(connection, ["a", "b"])
+    done = [answered(each) for each in hand.take(9, MOST_BYTES)]
+    with pytest.raises(redis.ResponseError):
+        hand.settle(done, expires_seconds=60)
+    assert connection.hlen("evenhand.hand") == connection.zcard("evenhand.hand.due") == 2
+    connection.execute_command("ACL", "SETUSER", "u", f"~{RESULT}*")  # but it may not publish
+    hand.settle(done, expires_seconds=60)
+    assert sorted(connection.keys(f"{RESULT}*")) == [f"{RESULT}a".encode(), f"{RESULT}b".encode()]
+    assert nothing_left(connection)
 
 
 def test_results_may_lie_in_another_redis(
@@ -537,6 +558,23 @@ def test_a_wait_ends_where_its_connection_is_lost_and_the_next_one_works(
     hand.wait(0)
     put(connection, ["a"])
     hand.wait(60)
+
+
+def test_a_redis_that_is_started_again_has_what_was_in_hand(tmp_path: Path) -> None:
+    with KeepingRedis(tmp_path) as server:
+        settings = load_settings(broker_url=server.url, visibility_timeout_seconds=5)
+        hand = Hand(connect(settings), settings, worker="w", queues=BOTH)
+        with connect(settings) as connection:
+            put(connection, names(3))
+            first, second = hand.take(2, MOST_BYTES)
+            hand.postpone(second.tag, packed("r1"), 0)
+            server.stop()
+            server.start()
+            hand.settle([answered(first)], expires_seconds=60)
+            hand.wait(60)
+            assert names_of(hand.take(9, MOST_BYTES)) == ["r1", "r2"]
+            assert connection.exists(f"{RESULT}r0")
+        hand.close()
 
 
 def test_a_wait_for_a_redis_that_is_away_says_so() -> None:

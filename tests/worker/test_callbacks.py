@@ -39,6 +39,7 @@ from moderation.worker.callbacks.signer import Signer
 from moderation.worker.metrics import Metrics, WebhookResult, Webhooks
 from tests.support.command_line import moderation
 from tests.support.database_servers import PostgresServer
+from tests.support.decision_samples import record_refusal
 from tests.support.photo_server import RawServer
 from tests.support.waiting import until
 from tests.support.webhook_server import HookReply, Post, WebhookServer
@@ -220,7 +221,9 @@ def test_the_decision_log_puts_its_answers_into_the_outbox(database_url: str, ho
     settings = settings_for(hooks.url, database_url=database_url)
     request = Submission("r-1", "0" * 64, "bytes", "", ("weapons",), "interactive", None)
     with open_log(settings) as log, hooks.make(settings):
-        log.quarantine(request, "image", ImageError("this is not an image", "image", "Send one"))
+        record_refusal(
+            log, request, "image", ImageError("this is not an image", "image", "Send one")
+        )
         until(lambda: outbox.list_callbacks(log.database, "delivered", 10))
     [post] = hooks.posts
     sent = Webhook(SECRET).verify(post.body, post.headers)

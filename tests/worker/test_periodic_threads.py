@@ -14,6 +14,7 @@ from moderation.decision_log.tables import quarantine, submissions
 from moderation.errors import ImageError
 from moderation.settings import load_settings
 from moderation.worker.periodic_threads import PeriodicThread, periodic_purge
+from tests.support.decision_samples import record_refusal
 from tests.support.waiting import until
 
 
@@ -22,9 +23,12 @@ def count(log: DecisionLog) -> int:
         return int(connection.execute(select(func.count()).select_from(submissions)).scalar_one())
 
 
+def asked(name: str) -> Submission:
+    return Submission(name, "0" * 64, "bytes", "", ("weapons",), "bulk", None)
+
+
 def quarantined(log: DecisionLog, name: str, *, days_ago: float) -> None:
-    submission = Submission(name, "0" * 64, "bytes", "", ("weapons",), "bulk", None)
-    log.quarantine(submission, "image", ImageError("it is damaged"))
+    record_refusal(log, asked(name), "image", ImageError("it is damaged"))
     at = datetime.now(UTC) - timedelta(days=days_ago)
     with log.database.writing() as connection:
         for table, column in ((submissions, "finished_at"), (quarantine, "quarantined_at")):
@@ -40,8 +44,7 @@ def test_what_is_older_than_the_setting_goes_and_nothing_else(database_url: str)
         with periodic_purge(log.database, settings.retention_days, every_seconds=0.05):
             until(lambda: count(log) == 1)
         assert count(log) == 1
-        assert log.answer("young", "0" * 64) is not None
-        assert log.answer("old", "0" * 64) is None
+        assert [*log.answers([asked("young"), asked("old")])] == ["young"]
 
 
 def test_work_that_fails_is_done_again_until_the_block_ends(

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.echo_worker import EchoWorker
 
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable
@@ -16,10 +15,7 @@ from moderation.messages import QUEUES
 from moderation.queue.celery_app import connect, create_app, ping, shown_url
 from moderation.queue.hand import Hand
 from moderation.settings import Settings, load_settings
-<<<<<<< HEAD
 from tests.support.photo_server import PhotoServer
-=======
->>>>>>> wk
 from tests.support.redis_kinds import Certificates, TlsFront
 from tests.support.stub_worker import StubWorker
 

@@ -39,10 +39,6 @@ from moderation.errors import (
 )
 from moderation.messages import ImageReference, ModerationResponse, Verdict
 from moderation.policy import load_policies
-<<<<<<< HEAD
-=======
-from moderation.queue.celery_app import create_app
->>>>>>> wk
 from moderation.queue.keys import HAND
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import Settings, load_settings

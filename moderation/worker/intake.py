@@ -23,7 +23,13 @@ class Intake:
     """The thread that takes; others tell it what has left, which makes room."""
 
     def __init__(
-        self, hand: Hand, on_taken: Callable[[list[Taken]], None], *, most: int, most_bytes: int
+        self,
+        hand: Hand,
+        on_taken: Callable[[list[Taken]], None],
+        *,
+        most: int,
+        most_bytes: int,
+        stopping: Callable[[], bool],
     ) -> None:
         """Prepares an intake that has not begun.
 
@@ -32,10 +38,12 @@ class Intake:
             on_taken: is given what was taken together, in the intake's thread.
             most: requests that are in hand at a time, at most.
             most_bytes: what their messages hold together, at most; one is always taken.
+            stopping: whether the worker was told to end, and so takes nothing more.
         """
         self._hand = hand
         self._on_taken = on_taken
         self._most, self._most_bytes = most, most_bytes
+        self._is_stopping = stopping
         self._count = self._bytes = 0
         self._rest_until = 0.0
         self._stopped = False
@@ -85,7 +93,9 @@ class Intake:
         with self._changed:
             while not self._stopped:
                 resting = self._rest_until - time.monotonic()
-                if resting > 0:
+                if self._is_stopping():  # `stop` comes when Celery's worker has ended
+                    self._changed.wait(_WAIT_SECONDS)
+                elif resting > 0:
                     self._changed.wait(resting)
                 elif self._count < self._most and self._bytes < self._most_bytes:
                     return self._most - self._count

@@ -81,7 +81,9 @@ class Line:
         most, size = settings.concurrency, settings.in_hand_bytes
         self._largest = largest_message(settings.max_image_bytes)
         self._budget = ByteBudget(size)
-        self._intake = Intake(hand, self._arrived, most=most, most_bytes=size)
+        self._intake = Intake(
+            hand, self._arrived, most=most, most_bytes=size, stopping=answerer.stopping
+        )
         self._custody = Custody(hand, self._intake, self._budget, metrics, self._begin)
         expires = settings.result_expires_seconds
         self._replies = Replies(answerer, results, hand, metrics, self._custody, expires)

@@ -35,6 +35,8 @@ log = logging.getLogger(__name__)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 #: How often results are tried that Redis refuses, so that others need not wait for ever.
 _TRIES = 8
+#: How Redis says that it is full.
+_NO_MEMORY = "OOM"
 
 
 #: What a request ends with: an outcome that is to be logged, or a reply at once.
@@ -164,23 +166,27 @@ class Replies:
     def _answer_each(self, settled: Sequence[Settled]) -> bool:
         """Answers each host alone, since one result may be what Redis refuses.
 
-        Returns whether Redis takes any of several. The others are struck off without a result then;
-        the log has their answers.
+        Returns whether all are struck off: so is, without its result, what is refused for itself.
         """
-        refused = [each for each in settled if len(settled) == 1 or self._is_refused(each)]
+        refused = [each for each in settled if len(settled) == 1 or self._refusal(each)]
         if len(refused) == len(settled):
             return False
-        for tag, size, _ in refused:
-            log.error("Redis does not take a result, which only the decision log has")
-            self._is_refused(Settled(tag, size, None))
+        # Redis takes the others by now, which may be new.
+        refusals = [(each, error) for each in refused if (error := self._refusal(each))]
+        if any(_NO_MEMORY in str(error) for _, error in refusals):
+            return False
+        for (tag, size, _), error in refusals:
+            log.error("only the decision log has an answer, since Redis refuses it: %s", error)
+            self._refusal(Settled(tag, size, None))
         return True
 
-    def _is_refused(self, settled: Settled) -> bool:
+    def _refusal(self, settled: Settled) -> Exception | None:
+        """Returns why Redis does not take one result; None if it did."""
         try:
             self._hand.settle([settled], expires_seconds=self._expires)
-        except (redis.RedisError, OSError):
-            return True
-        return False
+        except (redis.RedisError, OSError) as error:
+            return error
+        return None
 
 
 def _log_reply(job: Job, reply: Reply) -> None:

@@ -8,7 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.support.echo_worker import EchoWorker
 
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import BrokerUnavailable
@@ -16,7 +15,9 @@ from moderation.messages import QUEUES
 from moderation.queue.celery_app import connect, create_app, ping, shown_url
 from moderation.queue.hand import Hand
 from moderation.settings import Settings, load_settings
+from tests.support.photo_server import PhotoServer
 from tests.support.redis_kinds import Certificates, TlsFront
+from tests.support.stub_worker import StubWorker
 
 
 @pytest.fixture(scope="module")
@@ -33,10 +34,11 @@ def front(server: EmbeddedRedis, ours: Certificates) -> Iterator[TlsFront]:
 def test_host_and_worker_meet_over_tls(front: TlsFront, ours: Certificates, tmp_path: Path) -> None:
     settings = load_settings(broker_url=front.url, redis_ca_file=ours.authority)
     ping(settings)
-    with EchoWorker(settings, tmp_path) as echo:
-        assert echo.answer(echo.send())["did"] == "answer"
-        assert "insecure" not in echo.log()
-        assert "Traceback" not in echo.log()
+    with PhotoServer(Path(__file__)) as photos, StubWorker(settings, tmp_path, photos) as worker:
+        task_id = worker.send()
+        assert worker.answer(task_id) == task_id
+        assert "insecure" not in worker.log()
+        assert "Traceback" not in worker.log()
     assert shown_url(settings) == f"rediss://localhost:{front.port}/0"
 
 
@@ -46,8 +48,9 @@ def test_results_may_have_tls_of_their_own(
     settings = load_settings(
         broker_url=server.url, result_url=front.url, redis_ca_file=ours.authority
     )
-    with EchoWorker(settings, tmp_path) as echo:
-        assert echo.answer(echo.send())["did"] == "answer"
+    with PhotoServer(Path(__file__)) as photos, StubWorker(settings, tmp_path, photos) as worker:
+        task_id = worker.send()
+        assert worker.answer(task_id) == task_id
 
 
 def refused(settings: Settings) -> str:

@@ -5,24 +5,32 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.support.echo_worker import QUEUE, EchoWorker
+import redis
 
-from moderation.queue.keys import LATER
+from moderation.messages import TASK_NAME
+from moderation.queue.keys import HELD
+from moderation.queue.packed_message import pack_message
 from moderation.settings import load_settings
 from tests.conftest import POLICIES
+from tests.support.photo_server import PhotoServer
+from tests.support.queued_messages import opened
 from tests.support.redis_kinds import KeepingRedis
+from tests.support.stub_worker import QUEUE, StubWorker
 from tests.support.waiting import PATIENCE_SECONDS, until
 
-Start = Callable[..., EchoWorker]
+Start = Callable[..., StubWorker]
 
-#: What a worker logs while it cannot write a result, and goes on trying.
-NOT_WRITTEN = "Failed operation _store_result"
+#: What a worker logs while it cannot answer, and goes on trying.
+NOT_ANSWERED = "answers wait for Redis"
 
 
 @pytest.fixture
@@ -32,68 +40,83 @@ def server(tmp_path: Path) -> Iterator[KeepingRedis]:
 
 
 @pytest.fixture
-def start(server: KeepingRedis, tmp_path: Path) -> Start:
-    """What starts a worker that serves so many at a time."""
+def photos() -> Iterator[PhotoServer]:
+    with PhotoServer(Path(__file__)) as running:
+        yield running
 
-    def make(concurrency: int = 4, visibility_seconds: int = 5, **settings: str) -> EchoWorker:
+
+@pytest.fixture
+def start(server: KeepingRedis, photos: PhotoServer, tmp_path: Path) -> Start:
+    """What starts a worker that has so many in hand at a time."""
+
+    def make(concurrency: int = 4, visibility_seconds: int = 5, **settings: str) -> StubWorker:
         variables = {
             "MODERATION_CONCURRENCY": str(concurrency),
             "MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(visibility_seconds),
         }
         host = load_settings(broker_url=server.url, **settings)
-        return EchoWorker(host, tmp_path / "echo", **variables)
+        return StubWorker(host, tmp_path / "worker", photos, **variables)
 
     return make
-
-
-def takes_more(echo: EchoWorker) -> bool:
-    """Whether a worker waits for the next message."""
-    return bool(echo.redis.info("clients")["blocked_clients"])
 
 
 def ended(process: subprocess.Popen[bytes]) -> int:
     return process.wait(timeout=PATIENCE_SECONDS)
 
 
+def assert_answered_once(worker: StubWorker, ids: Sequence[str]) -> None:
+    """Checks that all have their verdicts, each is in the log once, and nothing is left."""
+    assert [worker.answer(task_id) for task_id in ids] == [*ids]
+    until(lambda: worker.in_hand() == 0 and not worker.redis.llen(QUEUE))
+    with closing(sqlite3.connect(worker.database)) as log:
+        logged = [name for (name,) in log.execute("SELECT request_id FROM submissions")]
+    assert sorted(logged) == sorted(ids)
+    left = set(worker.redis.keys("*")) - {f"celery-task-meta-{task_id}" for task_id in ids}
+    assert {key for key in left if not key.startswith(("evenhand.worker.", "_kombu"))} <= {
+        "evenhand.swept"
+    }
+
+
 def test_a_worker_without_redis_says_so_every_few_seconds_and_goes_on_after(
-    server: KeepingRedis, start: Start
+    server: KeepingRedis, photos: PhotoServer, start: Start
 ) -> None:
-    with start() as echo:
-        ids = [echo.send("held gate") for _ in range(4)]
-        until(lambda: echo.in_hand() == 4)
-        before = len(echo.log().splitlines())
+    with start() as worker:
+        ids = [worker.send(f"held {n}") for n in range(4)]
+        until(lambda: photos.asked.total() == 4)
+        before = len(worker.log().splitlines())
         server.stop()
-        echo.open("gate")
-        until(lambda: echo.log().count("Cannot connect") >= 2)
-        assert len(echo.log().splitlines()[before:]) <= 40
+        photos.gate.set()
+        until(lambda: worker.log().count("Cannot connect") >= 2)
+        assert NOT_ANSWERED in worker.log()
+        assert len(worker.log().splitlines()[before:]) <= 40
         server.start()
-        assert [echo.answer(task_id)["did"] for task_id in ids] == ["held"] * 4
-        assert "Traceback" not in echo.log()
+        assert_answered_once(worker, ids)
+        assert "Traceback" not in worker.log()
 
 
 def test_no_line_of_a_worker_advises_an_option(start: Start) -> None:
     """Also as root, as in containers, where Celery advises `--uid`."""
-    with start() as echo:
-        echo.answer(echo.send("answer"))
-        assert not re.findall(r"\s--[a-z]+", echo.log())
+    with start() as worker:
+        worker.answer(worker.send())
+        assert not re.findall(r"\s--[a-z]+", worker.log())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
 def test_a_worker_without_redis_ends_on_a_signal(
-    number: signal.Signals, server: KeepingRedis, start: Start
+    number: signal.Signals, server: KeepingRedis, photos: PhotoServer, start: Start
 ) -> None:
-    with start() as echo:
-        task_id = echo.send("held gate")
-        until(lambda: echo.in_hand() == 1)
+    with start() as worker:
+        task_id = worker.send("held gate")
+        until(lambda: photos.asked.total() == 1)
         server.stop()
-        echo.open("gate")
-        until(lambda: NOT_WRITTEN in echo.log() and "Cannot connect" in echo.log())
-        echo.process.send_signal(number)
-        ended(echo.process)
-        assert "Traceback" not in echo.log()
+        photos.gate.set()
+        until(lambda: NOT_ANSWERED in worker.log() and "Cannot connect" in worker.log())
+        worker.process.send_signal(number)
+        ended(worker.process)
+        assert "Traceback" not in worker.log()
     server.start()
-    with start() as echo:
-        assert echo.answer(task_id)["did"] == "held"
+    with start() as worker:
+        assert_answered_once(worker, [task_id])
 
 
 def test_a_request_is_not_lost_where_only_the_results_are_away(
@@ -101,109 +124,122 @@ def test_a_request_is_not_lost_where_only_the_results_are_away(
 ) -> None:
     (tmp_path / "results").mkdir()
     with KeepingRedis(tmp_path / "results") as results:
-        with start(result_url=results.url) as echo:
+        with start(result_url=results.url) as worker:
             results.stop()
-            task_id = echo.send()
-            until(lambda: NOT_WRITTEN in echo.log())
-            echo.process.terminate()
-            assert ended(echo.process) == 0
-            assert "Traceback" not in echo.log()
-        assert echo.redis.llen(QUEUE) == 1
-        with start(result_url=results.url) as echo:
-            until(lambda: NOT_WRITTEN in echo.log())
+            task_id = worker.send()
+            until(lambda: NOT_ANSWERED in worker.log())
+            worker.process.terminate()
+            assert ended(worker.process) == 0
+            assert "Traceback" not in worker.log()
+            assert worker.redis.llen(QUEUE) == 1
+        with start(result_url=results.url) as worker:
+            until(lambda: NOT_ANSWERED in worker.log())
             results.start()
-            assert echo.answer(task_id)["did"] == "answer"
-            until(lambda: echo.in_hand() == 0)
+            assert worker.answer(task_id) == task_id
+            until(lambda: worker.in_hand() == 0)
 
 
-def test_a_worker_outlives_a_full_redis_and_loses_nothing(start: Start) -> None:
-    with start() as echo:
-        echo.process.send_signal(signal.SIGSTOP)
-        ids = [echo.send() for _ in range(20)]
-        echo.redis.config_set("maxmemory", "1")
-        echo.process.send_signal(signal.SIGCONT)
-        until(lambda: "does not take a request back" in echo.log())
-        assert echo.process.poll() is None
-        echo.redis.config_set("maxmemory", "0")
-        assert [echo.answer(task_id)["did"] for task_id in ids] == ["answer"] * 20
-        until(lambda: echo.in_hand() == 0)
-        assert "Traceback" not in echo.log()
+def test_results_that_lie_in_a_full_redis_wait_and_none_is_lost(
+    start: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "results").mkdir()
+    with (
+        KeepingRedis(tmp_path / "results") as results,
+        start(result_url=results.url) as worker,
+        redis.Redis.from_url(results.url) as connection,
+    ):
+        connection.config_set("maxmemory", "1")
+        ids = [worker.send() for _ in range(8)]
+        until(lambda: "Redis refuses" in worker.log())
+        assert worker.process.poll() is None
+        connection.config_set("maxmemory", "0")
+        assert [worker.answer(task_id) for task_id in ids] == ids
+        until(lambda: worker.in_hand() == 0 and not worker.redis.llen(QUEUE))
+        assert "Traceback" not in worker.log()
 
 
-def test_what_a_full_redis_does_not_note_is_put_back_by_a_worker_that_ends(start: Start) -> None:
-    with start() as echo:
-        echo.process.send_signal(signal.SIGSTOP)
-        task_id = echo.send()
-        echo.redis.config_set("maxmemory", "1")
-        echo.process.send_signal(signal.SIGCONT)
-        until(lambda: "does not note" in echo.log())
-        echo.redis.config_set("maxmemory", "0")
-        echo.process.terminate()
-        assert ended(echo.process) == 0
-    with start() as echo:
-        assert echo.answer(task_id)["did"] == "answer"
+def test_a_full_redis_does_not_keep_a_worker_from_answering(start: Start) -> None:
+    with start() as worker:
+        worker.process.send_signal(signal.SIGSTOP)
+        ids = [worker.send() for _ in range(20)]
+        worker.redis.config_set("maxmemory", "1")
+        worker.process.send_signal(signal.SIGCONT)
+        assert [worker.answer(task_id) for task_id in ids] == ids
+        assert worker.process.poll() is None
+        worker.redis.config_set("maxmemory", "0")
+        assert_answered_once(worker, ids)
+        assert "Traceback" not in worker.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_worker_that_is_told_to_stop_answers_what_it_has_in_hand(
-    number: signal.Signals, start: Start
+    number: signal.Signals, photos: PhotoServer, start: Start
 ) -> None:
-    with start() as echo:
-        task_id = echo.send("held gate")
-        until(lambda: echo.in_hand() == 1 and takes_more(echo))
-        echo.process.send_signal(number)
-        until(lambda: not takes_more(echo))
-        until(lambda: f"Stopping when all in hand is answered ({number.name})" in echo.log())
-        later = echo.send()
-        echo.open("gate")
-        assert ended(echo.process) == 0
-        assert echo.answer(task_id)["did"] == "held"
-        assert "Traceback" not in echo.log()
-    assert echo.redis.llen(QUEUE) == 1
-    assert echo.in_hand() == 0
-    with start() as echo:
-        assert echo.answer(later)["did"] == "answer"
+    with start() as worker:
+        held = [worker.send(f"held {n}") for n in range(3)]
+        until(lambda: photos.asked.total() == 3)
+        worker.process.send_signal(number)
+        until(lambda: f"Stopping when all in hand is answered ({number.name})" in worker.log())
+        later = worker.send()
+        time.sleep(0.5)
+        assert worker.redis.llen(QUEUE) == 1  # it takes nothing more
+        photos.gate.set()
+        assert ended(worker.process) == 0
+        assert [worker.answer(task_id) for task_id in held] == held
+        assert "Traceback" not in worker.log()
+    assert worker.redis.llen(QUEUE) == 1
+    assert worker.in_hand() == 0
+    with start() as worker:
+        assert_answered_once(worker, [*held, later])
 
 
 @pytest.mark.parametrize(
     "numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,), (signal.SIGTERM, signal.SIGQUIT)]
 )
 def test_a_worker_that_must_end_now_puts_back_what_it_has_in_hand(
-    numbers: tuple[signal.Signals, ...], start: Start
+    numbers: tuple[signal.Signals, ...], photos: PhotoServer, start: Start
 ) -> None:
-    with start() as echo:
-        task_ids = [echo.send("held for ever") for _ in range(3)]
-        until(lambda: echo.in_hand() == 3 and takes_more(echo))
-        for number in numbers:
-            echo.process.send_signal(number)
-            until(lambda: not takes_more(echo))
-        assert ended(echo.process) == 130
-        assert echo.redis.llen(QUEUE) == 3
-        assert echo.in_hand() == 0
-        assert not any(echo.redis.exists(f"celery-task-meta-{task_id}") for task_id in task_ids)
-        assert "Traceback" not in echo.log()
+    with start() as worker:
+        task_ids = [worker.send(f"held {n}") for n in range(3)]
+        until(lambda: photos.asked.total() == 3)
+        for place, number in enumerate(numbers):
+            worker.process.send_signal(number)
+            if place + 1 < len(numbers):
+                until(lambda: "Stopping when all in hand is answered" in worker.log())
+        assert ended(worker.process) == 130
+        assert worker.redis.llen(QUEUE) == 3
+        assert worker.in_hand() == 0
+        waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
+        assert {envelope.strikes for envelope in waiting} == {0}
+        assert not any(worker.redis.exists(f"celery-task-meta-{task_id}") for task_id in task_ids)
+        assert "Traceback" not in worker.log()
 
 
-def test_what_a_killed_worker_had_in_hand_comes_back(start: Start) -> None:
-    with start(40) as echo:  # it has all at the same time
-        ids = [echo.send("held gate") for _ in range(40)]
-        until(lambda: echo.in_hand() == 40)
-        echo.process.kill()
-        echo.process.wait()
-        echo.open("gate")
-        with start(40) as echo:
-            assert [echo.answer(task_id)["did"] for task_id in ids] == ["held"] * 40
-            until(lambda: echo.in_hand() == 0)
+def test_a_worker_that_ends_puts_back_the_suspects_that_wait(
+    photos: PhotoServer, start: Start
+) -> None:
+    with start() as worker:
+        names = ["s1", "s2", "s3"]
+        for name in names:
+            request = {"image": worker.image(f"held {name}"), "policies": ["colours"]}
+            worker.redis.lpush(QUEUE, pack_message(TASK_NAME, name, request, QUEUE, strikes=6))
+        until(lambda: worker.redis.scard(HELD) == 2)
+        worker.process.terminate()
+        until(lambda: worker.redis.llen(QUEUE) == 2)
+        photos.gate.set()
+        assert ended(worker.process) == 0
+        assert worker.answer("s1") == "s1"
+    waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
+    assert {(each.id, each.strikes) for each in waiting} == {("s2", 6), ("s3", 6)}
 
 
-def test_requests_that_are_tried_again_wait_in_redis_and_all_are_answered(start: Start) -> None:
-    with start(1, visibility_seconds=300) as echo:
-        ids = [echo.send("later 2") for _ in range(30)]
-        until(lambda: echo.redis.zcard(LATER["interactive"]) == 30)
-        assert echo.in_hand() == 0
-        assert [echo.answer(task_id)["did"] for task_id in ids] == ["later"] * 30
-        until(lambda: echo.in_hand() == 0)
-        assert "Traceback" not in echo.log()
+def test_retries_that_wait_are_in_redis_and_all_are_answered(start: Start) -> None:
+    """They take no room of the worker's, which has one request in hand at a time."""
+    with start(1, visibility_seconds=300) as worker:
+        ids = [worker.send("later") for _ in range(12)]
+        assert [worker.answer(task_id) for task_id in ids] == ids
+        assert_answered_once(worker, ids)
+        assert "Traceback" not in worker.log()
 
 
 #: The command line, with a model that never comes. Python drops a signal that meets a destructor,

@@ -197,8 +197,10 @@ def test_what_else_happens_is_counted(metrics: ScrapedMetrics) -> None:
     metrics.decoder_restarted()
     for result in get_args(WebhookResult):
         metrics.webhooks.tried("hooks.example.com", result)
-    with metrics.in_hand(), metrics.in_hand():
-        found = metrics.scraped()
+    metrics.in_hand(3)
+    metrics.in_hand(-1)
+    found = metrics.scraped()
+    metrics.in_hand(-2)
     assert found["evenhand_worker_in_hand"] == 2
     assert _changed(found, "evenhand_retries_total") == {
         "evenhand_retries_total error=BrokerUnavailable": 1

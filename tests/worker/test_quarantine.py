@@ -1,99 +1,80 @@
-"""Into quarantine: messages that no worker may act on; on a real Redis and a real database."""
+"""Into quarantine: messages that no worker may act on; on a real line."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import redis
-from celery import Celery
-from moderation.queue.guarded_transport import Poison
-from moderation.queue.registry import Accepted, Registry
 
 from moderation.client.client import Client
-from moderation.decision_log.log import DecisionLog, open_log
-from moderation.decision_log.quarantine import (
-    QuarantinedRequest,
-    list_quarantined,
-)
-from moderation.decision_log.records import Submission
+from moderation.decision_log.quarantine import list_quarantined
 from moderation.embedded_servers import EmbeddedRedis
-from moderation.errors import (
-    ImageUnavailable,
-    RequestError,
-    VerdictTimeout,
-)
+from moderation.errors import ImageError, RequestError
 from moderation.messages import QUEUES
-from moderation.queue.celery_app import create_app
-from moderation.settings import Settings, load_settings
-from moderation.worker.quarantine import quarantine_poison
+from moderation.queue.keys import BYTES, HAND
+from moderation.scoring.pipeline import Pipeline
+from moderation.settings import load_settings
+from tests.support.desk import Desk, message
+from tests.support.sample_pipeline import make_pipeline
+from tests.support.waiting import until
 
-#: Celery's own way to write a result.
-pytestmark = pytest.mark.filterwarnings("ignore:Call to deprecated setex:DeprecationWarning")
-
-REQUEST = {"image": {"path": "/srv/a.jpg"}, "policies": ["weapons"]}
+LARGE = 1_000
 
 
-class Parts(NamedTuple):
-    """What a worker and its operator have of quarantine."""
-
-    settings: Settings
-    connection: redis.Redis
-    registry: Registry
-    log: DecisionLog
-    app: Celery
-
-    def quarantine(self, name: str, request: dict[str, Any] | None = None) -> QuarantinedRequest:
-        """Does what a worker does with a request whose image it never got."""
-        accepted = Accepted(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
-        self.registry.quarantine(name, accepted, most_bytes=10_000)
-        submission = Submission(name, "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
-        self.log.quarantine(submission, "unavailable", ImageUnavailable("the store failed"))
-        return self.entries()[0]
-
-    def entries(self) -> list[QuarantinedRequest]:
-        return list_quarantined(self.log.engine)
-
-    def poison(self, queue: str, why: str, task_id: str | None, sha256: str) -> None:
-        poison = Poison(queue, why, task_id, 3, sha256)
-        quarantine_poison(self.log, self.registry, self.app, poison)
+@pytest.fixture(scope="module")
+def pipeline() -> Iterator[Pipeline]:
+    with make_pipeline(frames=1) as made:
+        yield made
 
 
 @pytest.fixture
-def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
-    url = f"sqlite:///{tmp_path}/log.db"
-    return load_settings(broker_url=server.url, database_url=url, max_queue_length=3)
+def desk(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[Desk]:
+    settings = load_settings(
+        broker_url=server.url,
+        database_url=f"sqlite:///{tmp_path}/log.db",
+        max_image_bytes=LARGE,
+    )
+    with closing(Desk(settings, pipeline)) as made:
+        yield made
 
 
-@pytest.fixture
-def parts(settings: Settings, connection: redis.Redis) -> Iterator[Parts]:
-    with open_log(settings) as log:
-        yield Parts(settings, connection, Registry(connection), log, create_app(settings))
+def put(desk: Desk, raw: bytes) -> None:
+    """Writes a message, and returns when it has left."""
+    desk.redis.lpush(QUEUES["bulk"], raw)
+    until(desk.is_idle)
 
 
-def test_poison_with_an_accepted_id_is_final_and_its_host_gets_the_reason(parts: Parts) -> None:
-    client = Client(parts.settings)
-    name = client.submit("/srv/a.jpg", "weapons")
-    for _ in range(2):
-        parts.poison(QUEUES["interactive"], "it is too large", name, "f" * 64)
-    assert parts.registry.count() == 0
-    [entry] = parts.entries()
+def test_poison_with_an_accepted_id_is_final_and_its_host_gets_the_reason(desk: Desk) -> None:
+    desk.finish()
+    client = Client(desk.settings.model_copy(update={"max_image_bytes": 1_000_000}))
+    name = client.submit(b"x" * 300_000, "colours")  # more than the worker takes
+    desk.serve(desk.pipeline)
+    until(desk.is_idle)
+    assert not desk.redis.exists(HAND, BYTES)
+    [entry] = list_quarantined(desk.log.engine)
     assert (entry.request_id, entry.reason) == (name, "message")
     with pytest.raises(RequestError, match="it is too large"):
         client.collect(name, timeout_seconds=0)
+    assert desk.kept.kept(name) is None  # it could not be answered any better
 
 
-def test_poison_without_an_id_is_named_by_its_hash(parts: Parts) -> None:
-    parts.poison("moderation.bulk", "not JSON", None, "a" * 64)
-    assert [entry.request_id for entry in parts.entries()] == ["message-" + "a" * 64]
+def test_poison_without_an_id_is_named_by_its_hash_and_reported_once(desk: Desk) -> None:
+    for _ in range(2):
+        put(desk, b"not JSON")
+    named = "message-" + hashlib.sha256(b"not JSON").hexdigest()
+    assert [entry.request_id for entry in list_quarantined(desk.log.engine)] == [named]
+    assert desk.redis.keys("*") == []  # nobody is told
 
 
-def test_poison_does_not_take_the_place_of_an_answer(parts: Parts) -> None:
-    parts.quarantine("a")
-    parts.poison("moderation.bulk", "not JSON", "a", "b" * 64)
-    [entry] = parts.entries()
-    assert entry.reason == "unavailable"
-    with pytest.raises(VerdictTimeout):
-        Client(parts.settings).collect("a", timeout_seconds=0)
+def test_poison_does_not_take_the_place_of_an_answer(desk: Desk) -> None:
+    answer: Any = desk.answer(message(b"no image"), "a")
+    assert isinstance(answer.error, ImageError)
+    told = desk.told("a")
+    put(desk, b'{"headers": {"id": "a", "task": "os.system"}}')
+    [entry] = list_quarantined(desk.log.engine)
+    assert entry.reason == "image"
+    assert desk.told("a") == told

@@ -36,6 +36,7 @@ from moderation.queue.keys import LATER
 from moderation.settings import Settings, load_settings
 from moderation.worker.release import release_quarantined
 from tests.support.command_line import leading_to, moderation
+from tests.support.decision_samples import record_refusal
 from tests.support.queued_messages import MOST_BYTES, opened
 
 #: Celery's own way to write a result.
@@ -58,7 +59,7 @@ class ReleaseParts(NamedTuple):
         kept = KeptRequest(request or {**REQUEST, "request_id": name}, "bulk", 1.0)
         self.kept.keep(name, kept, most_bytes=10_000)
         submission = Submission(name, "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
-        self.log.quarantine(submission, "unavailable", ImageUnavailable("the store failed"))
+        record_refusal(self.log, submission, "unavailable", ImageUnavailable("the store failed"))
         return self.entries()[0]
 
     def entries(self) -> list[QuarantinedRequest]:
@@ -99,7 +100,8 @@ def test_a_released_request_is_sent_as_it_was_under_the_id_that_it_had(
     [sent] = parts.taken()
     assert (sent.id, sent.request, sent.sent_at) == ("a", request_, 1.0)
     assert parts.kept.kept("a") is None
-    assert parts.log.answer("a", "0" * 64) is None
+    submission = Submission("a", "0" * 64, "path", "/srv/a.jpg", ("weapons",), "bulk", 1.0)
+    assert parts.log.answers([submission]) == {}
     with pytest.raises(VerdictTimeout):  # and not the old error
         Client(parts.settings).collect("a", timeout_seconds=0)
     released = find_quarantined(parts.log.engine, "a")

@@ -39,20 +39,17 @@ class PolledRedisBackend(RedisBackend):  # type: ignore[misc]
     def on_task_call(self, producer: Any, task_id: str) -> None:
         """Does nothing on sending."""
 
-    def exception_safe_to_retry(self, error: Exception) -> bool:
-        """Whether to write a result again: an error that escaped would cost its worker a thread."""
-        return isinstance(error, redis.RedisError)
-
 
 def create_app(settings: Settings) -> Celery:
     """Returns the Celery app of a host or worker; never the current app of its process."""
     app = Celery("moderation", set_as_current=False)
+    results = settings.result_backend_url.get_secret_value()
     app.conf.update(
         broker_url=settings.broker_url.get_secret_value(),
         # By name, so that kombu's Redis is imported only when somebody connects.
         broker_transport="moderation.queue.control_transport:ControlTransport",
         broker_use_ssl=_broker_tls(settings, settings.broker_url) or None,
-        result_backend=result_backend(settings, PolledRedisBackend),
+        result_backend=f"{__name__}:{PolledRedisBackend.__name__}+{results}",
         redis_backend_use_ssl=_broker_tls(settings, settings.result_backend_url) or None,
         # JSON only: a message can never run code.
         task_serializer="json",
@@ -76,12 +73,6 @@ def create_app(settings: Settings) -> Celery:
         redis_socket_timeout=_ANSWER_SECONDS,
     )
     return app
-
-
-def result_backend(settings: Settings, kind: type[PolledRedisBackend]) -> str:
-    """Returns the URL of the results in the form in which the Celery app uses our backend."""
-    url = settings.result_backend_url.get_secret_value()
-    return f"{kind.__module__}:{kind.__name__}+{url}"
 
 
 def _broker_tls(settings: Settings, url: SecretStr) -> dict[str, Any]:

@@ -310,12 +310,12 @@ def on_postgres(
 
 
 def test_a_database_that_is_away_delays_an_answer_and_loses_none(
-    on_postgres: Desk, database: PostgresServer
+    on_postgres: Desk, database: PostgresServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     database.stop()
     for n in range(4):
         on_postgres.send(message(), f"r{n}")
-    until(lambda: on_postgres.waited)
+    until(lambda: "requests wait for the decision log" in caplog.text)
     assert not on_postgres.redis.keys("celery-task-meta-*")
     database.start()
     until(on_postgres.is_idle)
@@ -342,22 +342,26 @@ def test_a_worker_that_is_to_stop_waits_for_no_database(
     assert on_postgres.counted("retries_total") == {"LogUnavailable": 1}
     database.start()
     on_postgres.redis.delete(QUEUES["interactive"])
+    on_postgres.stopping = False
     on_postgres.serve(on_postgres.pipeline)
     assert decided(on_postgres.answer(message()))
 
 
-def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(desk: Desk) -> None:
+def test_a_log_that_cannot_be_used_delays_an_answer_and_quarantines_nothing(
+    desk: Desk, caplog: pytest.LogCaptureFixture
+) -> None:
     with desk.log.engine.begin() as connection:
         connection.execute(text("ALTER TABLE submissions RENAME TO elsewhere"))
     for retries in (0, 5):  # however often the request was tried before
         desk.send(message(), f"r{retries}", retries=retries)
-    until(lambda: desk.waited)
+    until(lambda: "requests wait for the decision log" in caplog.text)
     desk.stopping = True  # so that it does not wait
     desk.finish()
     assert desk.redis.llen(QUEUES["interactive"]) == 2
     assert desk.counted("retries_total") == {"other": 2}
     with desk.log.engine.begin() as connection:
         connection.execute(text("ALTER TABLE elsewhere RENAME TO submissions"))
+    desk.stopping = False
     desk.serve(desk.pipeline)
     until(desk.is_idle)
     assert all(decided(desk.logged(message(), f"r{retries}")) for retries in (0, 5))

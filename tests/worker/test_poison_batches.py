@@ -6,7 +6,7 @@ import threading
 import time
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -181,9 +181,10 @@ def kill_large_decoders(pipeline: Pipeline, ended: threading.Event) -> None:
     """Kills what decodes the large picture, as the system does where memory runs out."""
     while not ended.wait(0.005):
         for child in psutil.Process().children():
-            decodes = "moderation.images.decode.child" in child.cmdline()
-            if decodes and child.memory_info().rss > 200_000_000:
-                child.kill()
+            with suppress(psutil.Error):  # it has ended meanwhile
+                decodes = "moderation.images.decode.child" in child.cmdline()
+                if decodes and child.memory_info().rss > 200_000_000:
+                    child.kill()
 
 
 class Spoilt(StubEncoder):

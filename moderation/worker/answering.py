@@ -58,6 +58,11 @@ class EncodedImage(NamedTuple):
     seen: SeenImages
 
 
+def may_answer_later(error: BaseException) -> bool:
+    """Whether the next try may give an answer: the world outside failed, or the program did."""
+    return isinstance(error, TransientError) or not isinstance(error, ModerationError)
+
+
 @dataclass(eq=False, repr=False)
 class Answerer:
     """What a worker does with requests in hand, one step at a time and each for a batch.
@@ -109,9 +114,10 @@ class Answerer:
 
     def may_try_again(self, job: Job, error: BaseException) -> bool:
         """Whether a failed request is tried again: what failed may pass, or the program did."""
-        passes = isinstance(error, TransientError)
-        if not job.request.wants_features:
-            passes = passes or not isinstance(error, ModerationError)
+        if job.request.wants_features:
+            passes = isinstance(error, TransientError)
+        else:
+            passes = may_answer_later(error)
         return passes and job.request.arrival.retries < self.settings.max_retries
 
     def largest_content(self, job: Job) -> int:

@@ -114,10 +114,8 @@ class Answerer:
 
     def may_try_again(self, job: Job, error: BaseException) -> bool:
         """Whether a failed request is tried again: what failed may pass, or the program did."""
-        if job.request.wants_features:
-            passes = isinstance(error, TransientError)
-        else:
-            passes = may_answer_later(error)
+        features = job.request.wants_features
+        passes = isinstance(error, TransientError) if features else may_answer_later(error)
         return passes and job.request.arrival.retries < self.settings.max_retries
 
     def largest_content(self, job: Job) -> int:

@@ -17,7 +17,7 @@ from moderation.queue.hand import Hand
 from moderation.settings import Settings, load_settings
 from tests.support.photo_server import PhotoServer
 from tests.support.redis_kinds import Certificates, TlsFront
-from tests.support.stub_worker import StubWorker
+from tests.support.tiny_worker import TinyWorker
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def front(server: EmbeddedRedis, ours: Certificates) -> Iterator[TlsFront]:
 def test_host_and_worker_meet_over_tls(front: TlsFront, ours: Certificates, tmp_path: Path) -> None:
     settings = load_settings(broker_url=front.url, redis_ca_file=ours.authority)
     ping(settings)
-    with PhotoServer(Path(__file__)) as photos, StubWorker(settings, tmp_path, photos) as worker:
+    with PhotoServer(Path(__file__)) as photos, TinyWorker(settings, tmp_path, photos) as worker:
         task_id = worker.send()
         assert worker.answer(task_id) == task_id
         assert "insecure" not in worker.log()
@@ -48,7 +48,7 @@ def test_results_may_have_tls_of_their_own(
     settings = load_settings(
         broker_url=server.url, result_url=front.url, redis_ca_file=ours.authority
     )
-    with PhotoServer(Path(__file__)) as photos, StubWorker(settings, tmp_path, photos) as worker:
+    with PhotoServer(Path(__file__)) as photos, TinyWorker(settings, tmp_path, photos) as worker:
         task_id = worker.send()
         assert worker.answer(task_id) == task_id
 

@@ -27,7 +27,7 @@ from tests.support.hostile_messages import (
     packed,
 )
 from tests.support.photo_server import PhotoServer
-from tests.support.stub_worker import QUEUE, StubWorker
+from tests.support.tiny_worker import QUEUE, TinyWorker
 from tests.support.waiting import until
 
 VISIBILITY_SECONDS = 5
@@ -42,7 +42,7 @@ def photos() -> Iterator[PhotoServer]:
 @pytest.fixture(scope="module")
 def worker(
     server: EmbeddedRedis, photos: PhotoServer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StubWorker]:
+) -> Iterator[TinyWorker]:
     limits = {
         "MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS),
         "MODERATION_MAX_IMAGE_BYTES": str(MOST_BYTES),
@@ -50,24 +50,24 @@ def worker(
         "MODERATION_LOG_LEVEL": "debug",
     }
     settings, folder = load_settings(broker_url=server.url), tmp_path_factory.mktemp("worker")
-    with StubWorker(settings, folder, photos, **limits) as running:
+    with TinyWorker(settings, folder, photos, **limits) as running:
         yield running
 
 
-def ping(worker: StubWorker) -> None:
+def ping(worker: TinyWorker) -> None:
     """Returns once a worker has answered, and so has seen all commands that were sent before."""
     with create_app(worker.settings) as app:
         until(lambda: app.control.ping(timeout=5.0, limit=1))
 
 
-def assert_works(worker: StubWorker) -> None:
+def assert_works(worker: TinyWorker) -> None:
     """Checks that a good request gets its verdict."""
     good = worker.send()
     assert worker.answer(good) == good
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_message_is_reported_once_and_harms_nobody(name: str, worker: StubWorker) -> None:
+def test_a_hostile_message_is_reported_once_and_harms_nobody(name: str, worker: TinyWorker) -> None:
     content, why = HOSTILE[name]
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     for _ in range(2):
@@ -89,7 +89,7 @@ def test_a_hostile_message_is_reported_once_and_harms_nobody(name: str, worker: 
     assert "Traceback" not in log
 
 
-def test_what_a_request_does_not_need_is_left_out(worker: StubWorker) -> None:
+def test_what_a_request_does_not_need_is_left_out(worker: TinyWorker) -> None:
     task_id = str(uuid.uuid4())
     request = {"image": worker.image("plain"), "policies": ["colours"]}
     hostile = message(
@@ -129,7 +129,7 @@ def test_what_a_request_does_not_need_is_left_out(worker: StubWorker) -> None:
 
 
 def test_one_tag_for_two_messages_acknowledges_each_by_itself(
-    worker: StubWorker, photos: PhotoServer
+    worker: TinyWorker, photos: PhotoServer
 ) -> None:
     ids = [str(uuid.uuid4()), str(uuid.uuid4())]
     for task_id in ids:
@@ -149,7 +149,7 @@ def test_one_tag_for_two_messages_acknowledges_each_by_itself(
     until(lambda: worker.in_hand() == 0)
 
 
-def test_messages_with_a_priority_are_read_like_all_others(worker: StubWorker) -> None:
+def test_messages_with_a_priority_are_read_like_all_others(worker: TinyWorker) -> None:
     known = len(worker.quarantined())
     urgent = worker.send(priority=9)
     assert worker.answer(urgent) == urgent
@@ -158,7 +158,7 @@ def test_messages_with_a_priority_are_read_like_all_others(worker: StubWorker) -
     assert worker.queue_of(worker.quarantined()[0].request_id) == "interactive"
 
 
-def test_what_cannot_be_reported_stays_in_hand_and_is_reported_later(worker: StubWorker) -> None:
+def test_what_cannot_be_reported_stays_in_hand_and_is_reported_later(worker: TinyWorker) -> None:
     known = len(worker.quarantined())
     raw = b"garbage \xff that comes back"
     name = f"message-{hashlib.sha256(raw).hexdigest()}"
@@ -190,7 +190,7 @@ def test_what_cannot_be_reported_stays_in_hand_and_is_reported_later(worker: Stu
     ],
 )
 def test_a_worker_obeys_no_command_but_ping(
-    method: str, arguments: dict[str, Any], worker: StubWorker
+    method: str, arguments: dict[str, Any], worker: TinyWorker
 ) -> None:
     known = len(worker.log())
     with create_app(worker.settings) as app:
@@ -202,7 +202,7 @@ def test_a_worker_obeys_no_command_but_ping(
     assert worker.process.poll() is None
 
 
-def test_garbage_on_the_channel_of_commands_is_passed_over(worker: StubWorker) -> None:
+def test_garbage_on_the_channel_of_commands_is_passed_over(worker: TinyWorker) -> None:
     ping(worker)  # it listens
     pattern = {"method": "ping", "pattern": "(a+)+$", "matcher": "pcre", "ticket": "t"}
     elsewhere = {"method": "ping", "ticket": "t", "reply_to": {"exchange": "", "routing_key": "s"}}
@@ -224,7 +224,7 @@ def test_garbage_on_the_channel_of_commands_is_passed_over(worker: StubWorker) -
 
 
 def test_keys_of_another_kind_stop_a_worker_only_for_as_long_as_they_are_there(
-    worker: StubWorker,
+    worker: TinyWorker,
 ) -> None:
     known = len(worker.log())
     worker.redis.set(QUEUE, "no list")

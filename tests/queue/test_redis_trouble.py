@@ -24,10 +24,10 @@ from tests.conftest import POLICIES
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import opened
 from tests.support.redis_kinds import KeepingRedis
-from tests.support.stub_worker import QUEUE, StubWorker
+from tests.support.tiny_worker import QUEUE, TinyWorker
 from tests.support.waiting import PATIENCE_SECONDS, until
 
-Start = Callable[..., StubWorker]
+Start = Callable[..., TinyWorker]
 
 #: What a worker logs while it cannot answer, and goes on trying.
 NOT_ANSWERED = "answers wait for Redis"
@@ -49,13 +49,13 @@ def photos() -> Iterator[PhotoServer]:
 def start(server: KeepingRedis, photos: PhotoServer, tmp_path: Path) -> Start:
     """What starts a worker that has so many in hand at a time."""
 
-    def make(concurrency: int = 4, visibility_seconds: int = 5, **settings: str) -> StubWorker:
+    def make(concurrency: int = 4, visibility_seconds: int = 5, **settings: str) -> TinyWorker:
         variables = {
             "MODERATION_CONCURRENCY": str(concurrency),
             "MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(visibility_seconds),
         }
         host = load_settings(broker_url=server.url, **settings)
-        return StubWorker(host, tmp_path / "worker", photos, **variables)
+        return TinyWorker(host, tmp_path / "worker", photos, **variables)
 
     return make
 
@@ -64,7 +64,7 @@ def ended(process: subprocess.Popen[bytes]) -> int:
     return process.wait(timeout=PATIENCE_SECONDS)
 
 
-def assert_answered_once(worker: StubWorker, ids: Sequence[str]) -> None:
+def assert_answered_once(worker: TinyWorker, ids: Sequence[str]) -> None:
     """Checks that all have their verdicts, each is in the log once, and nothing is left."""
     assert [worker.answer(task_id) for task_id in ids] == [*ids]
     until(lambda: worker.in_hand() == 0 and not worker.redis.llen(QUEUE))

@@ -218,7 +218,7 @@ def test_a_suspect_is_tried_alone_and_its_neighbours_do_not_die_with_it(desk: De
 
     class Watched(StubEncoder):
         def image_features(self, pixels: Pixels) -> Float32s:
-            # All others are held: if their worker dies, that counts for nothing against them.
+            # All others are held: if their worker dies, that does not count against them.
             in_hand = int(desk.redis.hlen(HAND))
             until(lambda: desk.redis.scard(HELD) == in_hand - 1)
             tried.append((len(pixels), in_hand))

@@ -21,10 +21,10 @@ from moderation.settings import Settings, load_settings
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import RESULT, opened
 from tests.support.redis_kinds import KeepingRedis
-from tests.support.stub_worker import QUEUE, StubWorker
+from tests.support.tiny_worker import QUEUE, TinyWorker
 from tests.support.waiting import PATIENCE_SECONDS, until
 
-Start = Callable[..., StubWorker]
+Start = Callable[..., TinyWorker]
 BATCH = 24
 
 
@@ -49,9 +49,9 @@ def settings(server: KeepingRedis) -> Settings:
 def start(settings: Settings, photos: PhotoServer, tmp_path: Path) -> Start:
     """What starts a worker whose death shows after four seconds."""
 
-    def make(**environment: str) -> StubWorker:
+    def make(**environment: str) -> TinyWorker:
         variables = {"MODERATION_VISIBILITY_TIMEOUT_SECONDS": "8", **environment}
-        return StubWorker(settings, tmp_path / "worker", photos, **variables)
+        return TinyWorker(settings, tmp_path / "worker", photos, **variables)
 
     return make
 
@@ -78,23 +78,23 @@ class Told:
         self._redis.close()
 
 
-def send(worker: StubWorker, names: Sequence[str], kind: str = "plain") -> None:
+def send(worker: TinyWorker, names: Sequence[str], kind: str = "plain") -> None:
     """Puts requests on the queue in one step, so that they are taken together."""
     request = {"image": worker.image(kind), "policies": ["colours"]}
     worker.redis.lpush(QUEUE, *(pack_message(TASK_NAME, name, request, QUEUE) for name in names))
 
 
-def kill(worker: StubWorker) -> None:
+def kill(worker: TinyWorker) -> None:
     worker.process.kill()
     worker.process.wait()
 
 
-def logged(worker: StubWorker) -> list[str]:
+def logged(worker: TinyWorker) -> list[str]:
     with closing(sqlite3.connect(worker.database)) as log:
         return [name for (name,) in log.execute("SELECT request_id FROM submissions")]
 
 
-def assert_all_once(worker: StubWorker, names: Sequence[str]) -> None:
+def assert_all_once(worker: TinyWorker, names: Sequence[str]) -> None:
     """Checks that each has its verdict, is in the log once, and lies nowhere else any more."""
     assert [worker.answer(name) for name in names] == [*names]
     until(lambda: worker.in_hand() == 0)

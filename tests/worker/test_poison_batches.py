@@ -138,7 +138,7 @@ def large() -> bytes:
 
 
 def decoding(seconds: float) -> Pipeline:
-    """Returns a pipeline whose decoders take large pictures for a while."""
+    """Returns a pipeline whose decoders take large pictures."""
     policy = parse_policy(POLICY, "colours.yaml")
     encoder = StubEncoder()
     decoders = DecoderPool(2, DecodeLimits(100_000_000, 1, seconds))
@@ -206,7 +206,7 @@ class NotFinite(Spoilt):
 
 
 class Small(StubEncoder):
-    """Has memory for these looks alone."""
+    """Has memory for four looks."""
 
     def image_features(self, pixels: Pixels) -> Float32s:
         time.sleep(0.05)  # so that others gather

@@ -47,7 +47,7 @@ _VARIABLES = {
 }
 
 
-class StubWorker(EmbeddedWorker):
+class TinyWorker(EmbeddedWorker):
     """A context manager; inside it such a process runs."""
 
     def __init__(
@@ -68,7 +68,7 @@ class StubWorker(EmbeddedWorker):
         variables = {**_VARIABLES, "MODERATION_DATABASE_URL": database, **environment}
         super().__init__(settings, ["--model", "starter", "--policy", str(policy)], variables)
         module = self._command.index("moderation")
-        self._command[module] = "tests.support.stub_worker"
+        self._command[module] = "tests.support.tiny_worker"
         self._photos = photos
         photos.content = coloured()
         self.settings = settings.model_copy(update={"database_url": SecretStr(database)})

@@ -100,7 +100,7 @@ ORDER = {
         budget | intake | stage
         job | metrics
         answering | suspects | callbacks | metrics_server | celery_worker | results
-        custody
+        custody | fetching
         replies
         line
         assembly

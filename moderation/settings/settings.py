@@ -171,7 +171,7 @@ class Settings(BaseSettings):
         5, ge=0, description="How often a worker retries a failure that may pass, with back-off."
     )
     concurrency: int = Field(
-        32, ge=1, le=1024, description="Requests that one worker has in hand at a time."
+        64, ge=1, le=1024, description="Requests that one worker has in hand at a time."
     )
     in_hand_bytes: int = Field(
         500_000_000,

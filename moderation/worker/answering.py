@@ -118,6 +118,10 @@ class Answerer:
         passes = isinstance(error, TransientError) if features else may_answer_later(error)
         return passes and job.request.arrival.retries < self.settings.max_retries
 
+    def is_at_hand(self, job: Job) -> bool:
+        """Whether the image of a request is in a file or in its message, and not elsewhere."""
+        return _asked(job).image.kind in ("path", "bytes")
+
     def largest_content(self, job: Job) -> int:
         """Returns how many bytes the image of a request may have."""
         content = _asked(job).image.bytes

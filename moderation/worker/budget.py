@@ -17,8 +17,18 @@ class ByteBudget:
     def reserve(self, tag: str, size: int) -> None:
         """Returns once there is room for these bytes, or nobody else holds any of the budget."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._used or self._used + size <= self._limit)
+            self._changed.wait_for(lambda: self._has_room(size))
             self._hold(tag, size)
+
+    def reserves_now(self, tag: str, size: int) -> bool:
+        """Whether the budget has room for these bytes, which are reserved then; never waits."""
+        with self._changed:
+            if has_room := self._has_room(size):
+                self._hold(tag, size)
+            return has_room
+
+    def _has_room(self, size: int) -> bool:
+        return not self._used or self._used + size <= self._limit
 
     def hold(self, tag: str, size: int) -> None:
         """Notes how many bytes of the budget a request holds now; never waits."""

@@ -23,6 +23,7 @@ from moderation.worker.answering import Answerer, EncodedImage, FetchedImage
 from moderation.worker.arrival import read_arrived, unreadable_arrival
 from moderation.worker.budget import ByteBudget
 from moderation.worker.custody import Custody
+from moderation.worker.fetching import Fetching
 from moderation.worker.intake import Intake
 from moderation.worker.job import Job
 from moderation.worker.log_lines import about
@@ -87,13 +88,15 @@ class Line:
         self._custody = Custody(hand, self._intake, self._budget, metrics, self._begin)
         expires = settings.result_expires_seconds
         self._replies = Replies(answerer, results, hand, metrics, self._custody, expires)
-        self._fetch = Stage("fetch", self._fetch_one, threads=most)
+        self._fetching = Fetching(
+            answerer, self._budget, threads=most, go_on=self._go_on, failed=self._failed
+        )
         self._recall = Stage("recall", self._recall_batch, most=most)
         self._decode = Stage("decode", self._decode_one, threads=answerer.pipeline.decoders)
         self._decide = Stage("decide", self._decide_batch, most=most)
         self._publish = Stage("publish", self._publish_one, threads=_PUBLISHERS)
         self._reply = Stage("reply", self._reply_batch, most=most)
-        looking = (self._fetch, self._recall, self._decode)
+        looking = (*self._fetching.stages, self._recall, self._decode)
         self._stages: tuple[Stage[Any], ...] = (
             *looking,
             self._decide,
@@ -146,7 +149,8 @@ class Line:
     def _begin(self, jobs: Sequence[Job]) -> None:
         """Lets jobs go to be fetched; those that can have no answer get their errors at once."""
         hopes = [(job, self._answerer.hopeless(job)) for job in jobs]
-        self._fetch.put((job, job.queue) for job, error in hopes if error is None)
+        good = [job for job, error in hopes if error is None]
+        self._fetching.put(good)
         for job, error in hopes:
             if error is not None:
                 self._failed(job, error)
@@ -171,18 +175,13 @@ class Line:
         except Exception as failure:
             self._give_up(job, failure)
 
-    def _fetch_one(self, batch: list[Job]) -> None:
-        [job] = batch
-        self._budget.reserve(job.tag, self._answerer.largest_content(job))
-        try:
-            with about(job.id):
-                fetched = self._answerer.fetched(job)
-        except Exception as error:
-            self._failed(job, error)
-            return
-        self._budget.hold(job.tag, len(fetched.content))
-        stage = self._decode if job.request.wants_features else self._recall
-        stage.put([(fetched, job.queue)])
+    def _go_on(self, found: list[FetchedImage]) -> None:
+        """Passes on what was fetched; features are of no use to the log."""
+        asked = [(each, each.job.queue) for each in found if not each.job.request.wants_features]
+        self._recall.put(asked)
+        self._decode.put(
+            (each, each.job.queue) for each in found if each.job.request.wants_features
+        )
 
     def _recall_batch(self, batch: list[FetchedImage]) -> None:
         try:

@@ -7,6 +7,7 @@ and a lone request waits for nobody.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
@@ -49,9 +50,9 @@ class Stage(Generic[T]):
             for item, queue in items:
                 self._waiting.put(item, queue)
                 count += 1
-            self._changed.notify(count)
-            missing = min(len(self._waiting) - self._idle, len(self._names) - len(self._threads))
-            for _ in range(missing):
+            self._changed.notify(math.ceil(count / self._most))
+            wanted = math.ceil(len(self._waiting) / self._most) - self._idle
+            for _ in range(min(wanted, len(self._names) - len(self._threads))):
                 self._start_thread()
 
     def _start_thread(self) -> None:

@@ -52,7 +52,7 @@ def read_file(given: str, roots: tuple[Path, ...], most: int, where: str) -> byt
         ImageUnavailable: the file system failed.
     """
     path = _resolved_path(given)
-    if not Path(given).is_absolute() or not _file_lies_in(path, roots):
+    if not os.path.isabs(given) or not _file_lies_in(path, roots):
         raise _file_outside_roots(where)
     with _file_errors(where):
         _refuse_other_than_file(
@@ -66,26 +66,32 @@ def read_file(given: str, roots: tuple[Path, ...], most: int, where: str) -> byt
             return file.read(most + 1)
 
 
-def _resolved_path(given: str) -> Path:
+def _resolved_path(given: str) -> str:
     try:
         if len(os.fsencode(given)) > _LONGEST:
             raise ValueError("too long")
-        return Path(given).resolve()
+        return str(Path(given).resolve())
     except (ValueError, OSError, RuntimeError) as error:  # a zero byte, a loop of links
         raise RequestError("this is not a path", "image", "Send an absolute path") from error
 
 
-def _file_lies_in(path: Path, roots: tuple[Path, ...]) -> bool:
-    inside = any(path.is_relative_to(root) for root in roots)
-    return inside and not any(path.is_relative_to(view) for view in _KERNEL)
+def _file_lies_in(path: str, roots: tuple[Path, ...]) -> bool:
+    inside = any(_lies_under(path, root) for root in roots)
+    return inside and not any(_lies_under(path, view) for view in _KERNEL)
 
 
-def _opened_file_path(descriptor: int, path: Path) -> Path:
+def _lies_under(path: str, folder: Path) -> bool:
+    """Whether an absolute path without links and dots is a folder's or below it."""
+    name = str(folder)
+    return path == name or path.startswith(name.rstrip(os.sep) + os.sep)
+
+
+def _opened_file_path(descriptor: int, path: str) -> str:
     """Returns where an open file really is: a folder in its path may have become a link."""
     try:
-        return Path(os.readlink(f"/proc/self/fd/{descriptor}"))
+        return os.readlink(f"/proc/self/fd/{descriptor}")
     except OSError:  # without Linux's /proc the path is looked up once more
-        return path.resolve()
+        return _resolved_path(path)
 
 
 def _refuse_other_than_file(status: os.stat_result, where: str) -> None:

@@ -7,6 +7,7 @@ then, it was submitted after all.
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from dataclasses import dataclass, field
@@ -113,13 +114,15 @@ class _Sending:
     def send_again(self) -> int:
         """Sends the message unless it is there; as often as redis-py tries."""
         send = self.connection.register_script(scripts.ACCEPT)
-        return int(cast(int, send(self._keys, self._arguments(self.name))))
+        return int(cast(int, send(self._keys, self._arguments(json.dumps(self.name)))))
 
     def withdraw(self) -> _Withdrawn:
         """Takes the message back, and bars it from coming late; returns what became of it."""
         withdraw = self.connection.register_script(scripts.WITHDRAW)
         size = packed_size(self.message)
-        found = withdraw(self._keys, [self.message, size, self.name, _WITHDRAWN_MILLISECONDS])
+        found = withdraw(
+            self._keys, [self.message, size, json.dumps(self.name), _WITHDRAWN_MILLISECONDS]
+        )
         return _WITHDRAWN_AS[cast(int, found)]
 
     @property

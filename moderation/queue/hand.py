@@ -22,7 +22,6 @@ from moderation.queue.bell import Bell
 from moderation.queue.celery_app import connect_results
 from moderation.queue.envelope import (
     MOST_STRIKES,
-    UnreadableMessage,
     largest_message,
     read_envelope,
 )
@@ -173,8 +172,9 @@ class Hand:
             self._beating_since = math.inf
             raise
         silent = began - self._beat_at > _PAUSES * self.pause
-        if not was_there or silent or self._beating_since == math.inf:
-            self._beating_since = began
+        slow = time.monotonic() - began > self.pause  # tried again and again, as Redis was away
+        if not was_there or silent or slow or self._beating_since == math.inf:
+            self._beating_since = time.monotonic()
         self._beat_at = began
 
     def sweep(self) -> int:
@@ -210,7 +210,7 @@ class Hand:
         message, about = "", {"queue": str(queue)}
         if strikes and size <= self._largest:
             raw = cast(bytes | None, self._redis.hget(HAND, cast(Any, tag)))
-            with suppress(UnreadableMessage):
+            with suppress(Exception):  # otherwise nothing behind it would come back
                 envelope = read_envelope(raw or b"", largest=self._largest)
                 strikes = min(MOST_STRIKES, envelope.strikes + strikes)
                 message = pack_again(envelope, queue, strikes=strikes)

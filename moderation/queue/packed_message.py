@@ -109,6 +109,19 @@ def _packed_with(
     return json.dumps(message)
 
 
+#: How much of a message stands behind its body, at most.
+_END_BYTES = 2_000
+
+
 def packed_size(message: str) -> int:
     """Returns what a packed message counts: the length of its body, as its envelope has it."""
     return message.index('"', len(_BEGINNING)) - len(_BEGINNING)
+
+
+def counted_size(raw: bytes) -> int:
+    """Returns what a packed message counts of which no more is known; 0 if it is none of ours."""
+    end = raw[-_END_BYTES:]
+    begins, counted = _BEGINNING.encode(), json.dumps(COUNTED).encode() + b": true"
+    if not raw.startswith(begins) or counted not in end:
+        return 0
+    return max(0, raw.find(b'"', len(begins)) - len(begins))

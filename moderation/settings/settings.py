@@ -174,10 +174,10 @@ class Settings(BaseSettings):
         64, ge=1, le=1024, description="Requests that one worker has in hand at a time."
     )
     in_hand_bytes: int = Field(
-        500_000_000,
+        1_000_000_000,
         ge=1,
-        description="What they hold at a time, at most: the messages so many bytes, and the files "
-        "and pixels as many. One request is always taken.",
+        description="Bytes of messages that they hold at a time, at most; and as many of files, "
+        "and as many of pixels. One request is always taken.",
     )
     batch_size: int | None = Field(
         None,

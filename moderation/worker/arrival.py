@@ -19,6 +19,7 @@ from moderation.messages import (
 from moderation.messages.reference import shown_reference
 from moderation.queue.envelope import Envelope, UnreadableMessage, read_envelope
 from moderation.queue.hand import Taken
+from moderation.queue.packed_message import counted_size
 
 
 class Arrival(NamedTuple):
@@ -45,6 +46,7 @@ class ArrivedRequest:
         wants_features: whether it asks for features instead of verdicts; such a request is not
             logged, and its host gets every error.
         envelope: it came in; None if that cannot be read.
+        unread_bytes: what a message that cannot be read counts in the limit on what waits.
     """
 
     arrival: Arrival
@@ -53,6 +55,7 @@ class ArrivedRequest:
     message: Any = field(repr=False)
     wants_features: bool = False
     envelope: Envelope | None = field(default=None, repr=False)
+    unread_bytes: int = 0
 
     @property
     def begins_at(self) -> float:
@@ -62,7 +65,7 @@ class ArrivedRequest:
     @property
     def counted_bytes(self) -> int:
         """What the arrived request counts in the limit on what waits."""
-        return self.envelope.size if self.envelope else 0
+        return self.envelope.size if self.envelope else self.unread_bytes
 
     @property
     def strikes(self) -> int:
@@ -98,6 +101,7 @@ def unreadable_arrival(taken: Taken, error: UnreadableMessage) -> ArrivedRequest
         submission=Submission(name, sha256, "", "", (), queue, None),
         parsed=RequestError(error.why, "message", "docs/messages.md shows the message"),
         message=None,
+        unread_bytes=counted_size(taken.raw),
     )
 
 

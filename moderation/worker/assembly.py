@@ -74,19 +74,21 @@ def run_worker(
             serve_metrics(metrics, settings, lambda: count_open(decisions.database))
         )
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
-        stack.enter_context(_upkeep(hand, FormerKeys(connection, settings)))
+        stack.enter_context(_signs_of_life(hand))
+        # In a thread of its own, since another app's notes may be many.
+        former = FormerKeys(connection, settings).take_over
+        stack.enter_context(PeriodicThread("former", former, lambda: hand.pause, at_once=True))
         stack.enter_context(periodic_purge(decisions.database, settings.retention_days))
         line = stack.enter_context(Line(settings, answerer, TaskResults(app), hand, metrics))
         return run_celery_worker(app, settings, node_name(name), line)
 
 
-def _upkeep(hand: Hand, former: FormerKeys) -> PeriodicThread:
+def _signs_of_life(hand: Hand) -> PeriodicThread:
     """Returns the thread in which a worker says that it lives, and puts back what others left."""
 
     def beat_and_sweep() -> None:
         hand.beat()
         hand.sweep()
-        former.take_over()
 
     with suppress(redis.RedisError):  # before it takes anything; the thread tries again
         hand.beat()

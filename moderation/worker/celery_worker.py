@@ -104,6 +104,7 @@ def run_celery_worker(app: Celery, settings: Settings, hostname: str, line: Serv
                 pause_celery_worker(_RESTART_SECONDS)
         if state.should_terminate is None:
             line.finish()
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # there is nothing left to put back
     except _LeaveCeleryWorker:
         pass
     if state.should_terminate is None:

@@ -80,26 +80,39 @@ class Custody:
             self._note(lambda: self._hand.hold([job.tag for job in waiting]))
         return [job for job in jobs if job not in waiting]
 
-    def leave(self, job: Job) -> None:
-        """Lets a job go that has ended here; the next suspect may begin then."""
+    def leave(self, jobs: Sequence[Job]) -> None:
+        """Lets jobs go that have ended here; the next suspect may begin then."""
+        self._forget(jobs)
+        for job in jobs:
+            suspect = self._suspects.ended(job)
+            while suspect is not None and not self._is_still_held(suspect):
+                self._forget([suspect])
+                suspect = self._suspects.ended(suspect)
+            if suspect is not None:
+                self._begin([suspect])
+
+    def _forget(self, jobs: Sequence[Job]) -> None:
         with self._changed:
-            if self._jobs.pop(job.tag, None) is None:
-                return
+            gone = [job for job in jobs if self._jobs.pop(job.tag, None) is not None]
             self._changed.notify_all()
-        self._metrics.in_hand(-1)
-        self._budget.hold(job.tag, 0)
-        self._intake.left(job.message_bytes)
-        if (suspect := self._suspects.ended(job)) is not None:
-            self._note(lambda: self._hand.begin(suspect.tag))
-            self._begin([suspect])
+        for job in gone:
+            self._budget.hold(job.tag, 0)
+        self._metrics.in_hand(-len(gone))
+        self._intake.left(len(gone), sum(job.message_bytes for job in gone))
+
+    def _is_still_held(self, suspect: Job) -> bool:
+        """Whether a suspect is begun here; one that waited too long may be another worker's."""
+        try:
+            return self._hand.begin(suspect.tag)
+        except (redis.RedisError, OSError):
+            return True
 
     def put_back(self, jobs: Sequence[Job], error: ModerationError) -> None:
         """Puts jobs back into their queues: a part is away that no answer can do without."""
         for _ in jobs:
             self._metrics.retried(error)
         self._note(lambda: self._hand.put_back([job.tag for job in jobs]))
-        for job in jobs:
-            self.leave(job)
+        self.leave(jobs)
 
     def retry_later(self, job: Job, error: ModerationError) -> None:
         """Puts a job where it waits for its next try, the longer the more tries there were."""
@@ -115,14 +128,13 @@ class Custody:
         assert envelope is not None  # without one it cannot be read, and is not tried again
         message = pack_again(envelope, job.queue, retries=retries)
         self._note(lambda: self._hand.postpone(job.tag, message, seconds))
-        self.leave(job)
+        self.leave([job])
 
     def wait_until_empty(self) -> None:
         """Returns once all jobs have left; suspects that wait for their turn are put back."""
         waiting = self._suspects.give_up()
         self._note(lambda: self._hand.put_back([job.tag for job in waiting]))
-        for job in waiting:
-            self.leave(job)
+        self.leave(waiting)
         with self._changed:
             while self._jobs:
                 self._changed.wait(_STEP_SECONDS)

@@ -54,10 +54,10 @@ class Intake:
         """Begins to take in requests."""
         self._thread.start()
 
-    def left(self, size: int) -> None:
-        """Notes that a request whose message has so many bytes left; the intake has its room."""
+    def left(self, count: int, size: int) -> None:
+        """Notes that requests left, with the bytes of their messages; the intake has their room."""
         with self._changed:
-            self._count -= 1
+            self._count -= count
             self._bytes -= size
             self._changed.notify()
 

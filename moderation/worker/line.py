@@ -50,7 +50,7 @@ class _HasJob(Protocol):
         """Whose request it is."""
 
 
-Item = TypeVar("Item", bound=_HasJob)
+Item = TypeVar("Item", bound=_HasJob | Job)
 
 
 class _Encoding(NamedTuple):
@@ -81,7 +81,7 @@ class Line:
         self._answerer, self._metrics = answerer, metrics
         most, size = settings.concurrency, settings.in_hand_bytes
         self._largest = largest_message(settings.max_image_bytes)
-        self._budget = ByteBudget(size)
+        self._budget, self._pixels = ByteBudget(size), ByteBudget(size)
         self._intake = Intake(
             hand, self._arrived, most=most, most_bytes=size, stopping=answerer.stopping
         )
@@ -123,18 +123,22 @@ class Line:
         self._custody.abandon()
 
     def _arrived(self, taken: Sequence[Taken]) -> None:
-        """Begins what was taken together, unless it has its answer already, or must wait."""
+        """Begins what was taken together, unless it must wait."""
         jobs = [self._job(each) for each in taken]
-        jobs = self._custody.without_early(self._custody.enter(jobs))
+        self._begin_unknown(self._custody.without_early(self._custody.enter(jobs)))
+
+    def _begin_unknown(self, jobs: list[Job]) -> None:
+        """Begins with jobs that have no answer yet; the others are answered."""
         logged = [job for job in jobs if not job.request.wants_features]
         try:
             known = self._answerer.known([job.request.submission for job in logged])
-        except AWAY as error:
-            self._custody.put_back(jobs, error)
+        except Exception as error:
+            self._one_by_one(self._begin_unknown, jobs, error)
             return
         answered = [job for job in logged if job.id in known]
         for job in answered:
-            self._metrics.redelivered()
+            if not isinstance(known[job.id], ModerationError):
+                self._metrics.redelivered()
             self._end(job, known[job.id])
         self._begin(self._custody.without_suspects([job for job in jobs if job not in answered]))
 
@@ -201,16 +205,19 @@ class Line:
         try:
             with about(job.id):
                 sighted = self._answerer.looked(fetched)
-                self._budget.hold(job.tag, _pixel_bytes(sighted))
+                self._budget.hold(job.tag, _rendition_bytes(sighted))
+                self._pixels.reserve(job.tag, _pixel_bytes(sighted))
                 began = time.perf_counter()
                 seen = self._answerer.pipeline.encode(sighted, job.queue)
         except Exception as error:
+            self._pixels.hold(job.tag, 0)
             self._failed(job, error)
             return
         seen.add_done_callback(lambda seen: self._encoded(_Encoding(job, seen), began))
 
     def _encoded(self, encoded: _Encoding, began: float) -> None:
         job = encoded.job
+        self._pixels.hold(job.tag, 0)
         job.timer.add("encode", time.perf_counter() - began)
         self._decide.put([(encoded, job.queue)])
 
@@ -220,11 +227,17 @@ class Line:
             if (error := future.exception()) is not None:
                 self._failed(job, error)
             elif job.request.wants_features:
-                self._end(job, self._answerer.embedded(EncodedImage(job, future.result())))
+                self._end_embedding(EncodedImage(job, future.result()))
             else:
                 seen.append(EncodedImage(job, future.result()))
         if seen:
             self._decide_seen(seen)
+
+    def _end_embedding(self, encoded: EncodedImage) -> None:
+        try:
+            self._end(encoded.job, self._answerer.embedded(encoded))
+        except Exception as error:
+            self._failed(encoded.job, error)
 
     def _decide_seen(self, batch: list[EncodedImage]) -> None:
         try:
@@ -272,7 +285,7 @@ class Line:
         """Works on each item of a batch that failed alone, so that none pays for another."""
         if len(batch) == 1 or isinstance(error, AWAY):
             for each in batch:
-                self._failed(each.job, error)
+                self._failed(each if isinstance(each, Job) else each.job, error)
         else:
             for each in batch:
                 work([each])
@@ -280,3 +293,7 @@ class Line:
 
 def _pixel_bytes(sighted: Sighted) -> int:
     return sum(sight.squares.nbytes for sight in sighted.sights.values())
+
+
+def _rendition_bytes(sighted: Sighted) -> int:
+    return len(sighted.rendition.content) if sighted.rendition else 0

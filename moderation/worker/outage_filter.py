@@ -8,20 +8,18 @@ import time
 
 import redis
 from billiard.exceptions import RestartFreqExceeded
-from celery.exceptions import Reject
 from kombu.exceptions import OperationalError
 
 #: Between two lines of one kind, in seconds.
 _PAUSE_SECONDS = 5.0
 
-#: What fails because Redis is away, full or refuses, and what is put back for that reason.
+#: What fails because Redis is away, full or refuses.
 _TROUBLE = (
     redis.RedisError,
     OperationalError,
     ConnectionError,
     TimeoutError,
     RestartFreqExceeded,
-    Reject,  # a request that goes back to its queue, which is an outage of the decision log
 )
 
 #: How such an error looks in a traceback.

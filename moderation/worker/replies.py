@@ -27,7 +27,8 @@ from moderation.worker.job import Job
 from moderation.worker.log_lines import about
 from moderation.worker.metrics import Metrics
 from moderation.worker.outages import AWAY
-from moderation.worker.results import Reply, TaskResults
+from moderation.worker.quarantine import fault_of_worker
+from moderation.worker.results import Reply, Result, TaskResults
 
 log = logging.getLogger(__name__)
 
@@ -80,35 +81,37 @@ class Replies:
         """Logs what is to be logged, in one transaction, and answers all; then they leave."""
         outcomes = [(job, end) for job, end in batch if isinstance(end, Verdicts | Refusal)]
         replies = [(job, end) for job, end in batch if not isinstance(end, Verdicts | Refusal)]
-        replies += self._logged(outcomes)
-        answered = {job.id for job, reply in replies if not isinstance(reply, RequestError)}
-        if not self._answer_hosts([self._settled(job, reply, answered) for job, reply in replies]):
+        start = time.perf_counter()
+        logged = self._logged(outcomes)
+        seconds = time.perf_counter() - start
+        replies += [(job, answer) for (job, _), answer in logged]
+        if not self._answer_hosts(replies):
             error = BrokerUnavailable("Redis does not take results", "results", "Look at its log")
             self._custody.put_back([job for job, _ in replies], error)
             return
+        self._custody.leave([job for job, _ in replies])
+        for (job, outcome), answer in logged:
+            self._count(job, outcome, answer, seconds)
         for job, reply in replies:
             if isinstance(reply, EmbeddingResponse):
                 self._metrics.embedded(job.request.arrival)
             _log_reply(job, reply)
-            self._custody.leave(job)
 
-    def _logged(self, outcomes: Sequence[tuple[Job, Outcome]]) -> list[tuple[Job, Reply]]:
+    def _logged(
+        self, outcomes: Sequence[tuple[Job, Outcome]]
+    ) -> list[tuple[tuple[Job, Outcome], Answer | RequestError]]:
         """Returns what the log says of requests; they are put back where it is away for long."""
-        start = time.perf_counter()
         try:
             answers = self._answerer.recorded([outcome for _, outcome in outcomes])
         except AWAY as error:
             self._custody.put_back([job for job, _ in outcomes], error)
             return []
-        seconds = time.perf_counter() - start
-        for (job, outcome), answer in zip(outcomes, answers, strict=True):
-            self._count(job, outcome, answer, seconds)
-        return [(job, answer) for (job, _), answer in zip(outcomes, answers, strict=True)]
+        return list(zip(outcomes, answers, strict=True))
 
     def _count(
         self, job: Job, outcome: Outcome, answer: Answer | RequestError, seconds: float
     ) -> None:
-        """Counts an answer that was logged, which took so long."""
+        """Counts an answer that was logged, which took so many seconds."""
         if isinstance(outcome, Verdicts):
             self._metrics.stepped({**job.timer.seconds, "log": seconds})
         if isinstance(answer, Decided) and isinstance(outcome, Verdicts):
@@ -116,48 +119,54 @@ class Replies:
         elif isinstance(answer, Quarantined) and isinstance(outcome, Refusal):
             self._metrics.quarantined(answer.reason, job.request.arrival)
 
-    def _settled(self, job: Job, reply: Reply, answered: Set[str]) -> Settled:
-        """Returns how a request is struck off, and its result, unless nobody waits for one.
+    def _settled(self, replies: Sequence[tuple[Job, Reply]]) -> list[Settled]:
+        """Returns how requests are struck off, each with its result if somebody waits for one.
 
-        Args:
-            job: the request.
-            reply: what it ends with.
-            answered: ids of requests that are answered in the same step.
+        Raises:
+            redis.RedisError: it is not known whether an id has a result already.
         """
-        result, task_id = None, job.request.arrival.task_id
-        if task_id and not self._belongs_to_another(job, reply, answered):
-            result = self._results.of(task_id, reply)
-        return Settled(job.tag, job.request.counted_bytes, result)
+        answered = {job.id for job, reply in replies if not isinstance(reply, RequestError)}
+        return [
+            Settled(job.tag, job.request.counted_bytes, self._result_of_job(job, reply, answered))
+            for job, reply in replies
+        ]
+
+    def _result_of_job(self, job: Job, reply: Reply, answered: Set[str]) -> Result | None:
+        task_id = job.request.arrival.task_id
+        if not task_id or self._belongs_to_another(job, reply, answered):
+            return None
+        try:
+            return self._results.of(task_id, reply)
+        except Exception as error:
+            log.exception("a result cannot be written", extra={"request_id": job.id})
+            return self._results.of(task_id, fault_of_worker(error))
 
     def _belongs_to_another(self, job: Job, reply: Reply, answered: Set[str]) -> bool:
         """Whether a result under this id is the answer to another request, which stays."""
         if job.request.wants_features or not isinstance(reply, RequestError):
             return False
-        if job.id in answered:
-            return True
-        try:
-            return self._results.is_written(job.request.arrival.task_id)
-        except redis.RedisError:
-            return True
+        return job.id in answered or self._results.is_written(job.request.arrival.task_id)
 
-    def _answer_hosts(self, settled: Sequence[Settled]) -> bool:
+    def _answer_hosts(self, replies: Sequence[tuple[Job, Reply]]) -> bool:
         """Writes the results and strikes the requests off, in one step; returns whether it did.
 
         It waits for a Redis that is away, unless the worker is to end: what is not struck off comes
         to another worker, which finds the answer in the log.
         """
         pause, tries, stopping = _FIRST_PAUSE, _TRIES, self._answerer.stopping
+        settled: list[Settled] | None = None
         while True:
             try:
+                settled = settled or self._settled(replies)
                 self._hand.settle(settled, expires_seconds=self._expires)
                 return True
             except redis.ResponseError as error:
-                log.error("Redis refuses %s answers: %s", len(settled), error)
-                if self._answer_each(settled):
+                log.error("Redis refuses %s answers: %s", len(replies), error)
+                if settled and self._answer_each(settled):
                     return True
                 tries -= 1
             except (redis.RedisError, OSError) as error:
-                log.error("%s answers wait for Redis: %s", len(settled), error)
+                log.error("%s answers wait for Redis: %s", len(replies), error)
             if not tries or stopping():
                 return False
             time.sleep(pause)
@@ -173,8 +182,9 @@ class Replies:
             return False
         # Redis takes the others by now, which may be new.
         refusals = [(each, error) for each in refused if (error := self._refusal(each))]
-        if any(_NO_MEMORY in str(error) for _, error in refusals):
-            return False
+        for _, error in refusals:  # Redis is full, or away, which is about no request
+            if _NO_MEMORY in str(error) or not isinstance(error, redis.ResponseError):
+                return False
         for (tag, size, _), error in refusals:
             log.error("only the decision log has an answer, since Redis refuses it: %s", error)
             self._refusal(Settled(tag, size, None))

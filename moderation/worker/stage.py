@@ -58,7 +58,13 @@ class Stage(Generic[T]):
     def _start_thread(self) -> None:
         name = self._names[len(self._threads)]
         thread = threading.Thread(target=self._run, name=name, daemon=True)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the machine has none left
+            if not self._threads:
+                raise
+            log.warning("%s does not start; others do its work", name)
+            return
         self._threads.append(thread)
 
     def close(self) -> None:

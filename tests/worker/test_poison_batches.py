@@ -15,8 +15,10 @@ import numpy as np
 import psutil
 import pytest
 from pydantic import SecretStr
+from sqlalchemy import delete, update
 
 from moderation.decision_log.records import Decided, Quarantined
+from moderation.decision_log.tables import decisions, submissions
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.errors import ModerationError, RequestError
@@ -275,6 +277,22 @@ def test_an_id_that_belongs_to_another_request(desk: Desk, expected: dict[str, A
     desk.serve(desk.pipeline)
     assert_good_answers(desk, expected)
     assert isinstance(desk.logged(message(BLACK), "r16"), RequestError)
+
+
+def test_an_answer_in_the_log_that_cannot_be_read(desk: Desk, expected: dict[str, Any]) -> None:
+    poison = message(BLACK)
+    desk.answer(poison, POISON)
+    with desk.log.database.writing() as connection:
+        connection.execute(update(decisions).values(verdict={"of": "another version"}))
+    desk.send_together(batch_with(poison))
+    until(lambda: all(desk.redis.exists(RESULT + name) for name in GOOD))
+    for name, content in GOOD.items():
+        answer = desk.logged(message(content), name)
+        assert isinstance(answer, Decided), (name, answer)
+        assert told(answer.verdicts) == expected[name]
+    with desk.log.database.writing() as connection:  # so that it ends
+        connection.execute(delete(submissions).where(submissions.c.request_id == POISON))
+        connection.execute(delete(decisions).where(decisions.c.request_id == POISON))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 One thread encodes. Looks at images gather while it does; when it is free it takes what is waiting,
 up to the batch size, interactive before bulk. So a lone image never waits for company, a full queue
-fills batches by itself, and a picture of a thousand looks holds up nobody.
+fills batches by itself, and a bulk picture of a thousand looks does not hold up an interactive one.
 
 A forward costs something however small its batch. So where more images are on their way, decoded at
 this moment, the encoder waits for them, but never longer than ten milliseconds.

@@ -223,7 +223,7 @@ def test_the_command_prints_the_plan_that_the_function_makes() -> None:
     assert found["redis"]["result_mb"] == pytest.approx(made.redis.result_mb)
     table = run("--plan", "28/s", "--images-per-second", "40")
     [line] = [line for line in table.stdout.splitlines() if line.startswith("your own")]
-    shown = f"{KIND.images_per_second:g}", "3", f"{row['memory_mb'] / 1000:.1f}", "GB", "96"
+    shown = f"{KIND.images_per_second:g}", "3", f"{row['memory_mb'] / 1000:.1f}", "GB", "192"
     assert tuple(line.split()[2:7]) == shown
     assert "3 times the average: --peak" in table.stdout
     assert MEASURED_REDIS.setup in table.stderr

@@ -51,7 +51,7 @@ class DecoderTooSlow(Exception):
     """The decoder took longer than an image may, and was ended."""
 
 
-class _Question(NamedTuple):
+class _DecoderQuestion(NamedTuple):
     """What a decoder is asked of a file, and how much it may answer."""
 
     header: bytes
@@ -62,10 +62,10 @@ class _Question(NamedTuple):
 @lru_cache(maxsize=64)  # the same is asked of one file after another
 def _question(
     ways: tuple[Preprocessing, ...], form: RenditionForm | None, looking: Looking
-) -> _Question:
+) -> _DecoderQuestion:
     most_looks = looking.most_looks
     most = most_looks * sum(_square_bytes(way) for way in ways) + (form.most_bytes if form else 0)
-    return _Question(pack_request(ways, form), most_looks, most)
+    return _DecoderQuestion(pack_request(ways, form), most_looks, most)
 
 
 class DecoderProcess:

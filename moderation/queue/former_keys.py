@@ -1,8 +1,9 @@
 """What hosts and workers of former versions leave in Redis, put on the queues as it grows old.
 
-So an upgrade loses nothing, in whatever order hosts and workers are replaced. Workers of former
-versions note what is in hand in Celery's own way, at first under names that every Celery app
-shares: the notes of others are left alone. Their hosts enter each request in a registry as well.
+So an upgrade loses nothing if workers are replaced before hosts: a worker of a former version that
+is killed while it takes a message loses it, unless a host of that version entered it in a registry.
+Workers of former versions note what is in hand in Celery's own way, at first under names that every
+Celery app shares: the notes of others are left alone.
 """
 
 from __future__ import annotations

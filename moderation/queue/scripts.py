@@ -232,7 +232,7 @@ end
 LEFT_BEHIND = f"""
 {NOW}
 {_LEFT}
-if redis.call('EXISTS', KEYS[4]) == 1 then return {{}} end
+if redis.call('PTTL', KEYS[4]) > 0 then return {{}} end
 redis.call('DEL', KEYS[4])
 redis.call('SET', KEYS[4], '1', 'PX', ARGV[1])
 local lives, found = {{}}, {{}}

@@ -22,7 +22,7 @@ from moderation.settings import Settings
 from moderation.worker.answering import Answerer
 from moderation.worker.callbacks.dispatcher import make_dispatcher
 from moderation.worker.callbacks.receivers import receiver_host
-from moderation.worker.celery_worker import is_stopping, run_celery_worker
+from moderation.worker.celery_worker import is_stopping, obey_signals, run_celery_worker
 from moderation.worker.line import Line
 from moderation.worker.metrics import Metrics
 from moderation.worker.metrics_server import serve_metrics
@@ -79,6 +79,7 @@ def run_worker(
         former = FormerKeys(connection, settings).take_over
         stack.enter_context(PeriodicThread("former", former, lambda: hand.pause, at_once=True))
         stack.enter_context(periodic_purge(decisions.database, settings.retention_days))
+        obey_signals()
         line = stack.enter_context(Line(settings, answerer, TaskResults(app), hand, metrics))
         return run_celery_worker(app, settings, node_name(name), line)
 

@@ -45,6 +45,15 @@ def pause_celery_worker(seconds: float) -> None:
         time.sleep(min(_STEP_SECONDS, left))
 
 
+def obey_signals() -> None:
+    """Makes signals stop the worker; called before it takes anything, and again by Celery."""
+    signal.signal(signal.SIGTERM, _stop_worker)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
+        signal.signal(signal.SIGHUP, _stop_worker)
+    signal.signal(signal.SIGINT, _stop_worker)
+    signal.signal(signal.SIGQUIT, _leave_worker)
+
+
 class Serving(Protocol):
     """What a worker serves its queues with."""
 
@@ -64,11 +73,7 @@ class _CeleryWorker(Worker):  # type: ignore[misc]
 
     def install_platform_tweaks(self, worker: Worker) -> None:
         """Installs what the worker does on signals."""
-        signal.signal(signal.SIGTERM, _stop_worker)
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-            signal.signal(signal.SIGHUP, _stop_worker)
-        signal.signal(signal.SIGINT, _stop_worker)
-        signal.signal(signal.SIGQUIT, _leave_worker)
+        obey_signals()
 
 
 def run_celery_worker(app: Celery, settings: Settings, hostname: str, line: Serving) -> int:

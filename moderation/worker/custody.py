@@ -58,12 +58,11 @@ class Custody:
         self._suspects = Suspects()
         self._changed = threading.Condition()
 
-    def enter(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Takes jobs into custody, and returns them."""
+    def enter(self, jobs: Sequence[Job]) -> None:
+        """Takes jobs into custody."""
         with self._changed:
             self._jobs.update((job.tag, job) for job in jobs)
         self._metrics.in_hand(len(jobs))
-        return jobs
 
     def without_early(self, jobs: Sequence[Job]) -> list[Job]:
         """Returns the jobs whose time has come; the others wait for it in Redis."""

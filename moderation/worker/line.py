@@ -125,7 +125,12 @@ class Line:
     def _arrived(self, taken: Sequence[Taken]) -> None:
         """Begins what was taken together, unless it must wait."""
         jobs = [self._job(each) for each in taken]
-        self._begin_unknown(self._custody.without_early(self._custody.enter(jobs)))
+        self._custody.enter(jobs)
+        try:
+            self._begin_unknown(self._custody.without_early(jobs))
+        except Exception as error:  # none may stay, or the worker would wait for it for ever
+            for job in jobs:
+                self._give_up(job, error)
 
     def _begin_unknown(self, jobs: list[Job]) -> None:
         """Begins with jobs that have no answer yet; the others are answered."""

@@ -25,13 +25,13 @@ class Stage(Generic[T]):
     def __init__(
         self, name: str, work: Callable[[list[T]], None], *, threads: int = 1, most: int = 1
     ) -> None:
-        """Prepares a stage.
+        """Starts a stage.
 
         Args:
             name: of its threads.
             work: is given a batch; what it raises is logged, so it deals with failures itself.
-            threads: how many batches are worked on at the same time, at most; each thread is
-                started when it is first needed.
+            threads: how many batches are worked on at the same time, at most; all threads but
+                one are started when they are first needed.
             most: how many items are in one batch, at most.
         """
         self._work = work
@@ -42,6 +42,7 @@ class Stage(Generic[T]):
         self._names = [f"{name}-{n}" for n in range(threads)] if threads > 1 else [name]
         self._threads: list[threading.Thread] = []
         self._idle = 0
+        self._start_thread()  # so that there always is one, whatever the machine has left later
 
     def put(self, items: Iterable[tuple[T, QueueName]]) -> None:
         """Adds items, each with the queue that it came by, to what waits for the stage."""

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
         3600, ge=1, description="How long a verdict can be collected."
     )
     visibility_timeout_seconds: int = Field(
-        300,
+        600,
         ge=5,
         description="After how long a request goes to another worker although the one that has it "
         "lives; longer than any request takes.",

@@ -59,7 +59,7 @@ def test_a_plan_by_hand() -> None:
     made = plan(Load(28.0, peak_factor=3.0, utilisation=0.7), (KIND,), COST)
     [row] = made.workers
     assert made.load.peak == 84
-    assert (row.workers, row.memory_mb, row.requests_in_hand) == (3, 3300, 96)
+    assert (row.workers, row.memory_mb, row.requests_in_hand) == (3, 3300, 192)
     assert row.drain_seconds == pytest.approx(302_400 / 92)
     assert made.redis.commands_per_second == pytest.approx(1680)
     assert made.redis.busy_cores == pytest.approx(0.042)

@@ -75,7 +75,7 @@ class Load(NamedTuple):
     images_per_second: float
     peak_factor: float = 3.0
     utilisation: float = 0.7
-    concurrency: int = 32
+    concurrency: int = 64
     result_seconds: int = 3600
 
     @property

@@ -250,9 +250,13 @@ class Crew:
         lines = [line for line in self._log_lines() if words in line]
         return len(lines) + sum(int(more) for line in lines for more in _MORE.findall(line))
 
-    def sum_logged(self, number: re.Pattern[str]) -> int:
-        """Returns the sum of the numbers that a pattern finds in what the workers logged."""
-        return sum(int(found) for line in self._log_lines() for found in number.findall(line))
+    def sum_logged(self, line: re.Pattern[str]) -> int:
+        """Returns how often workers logged a line, also where it stands for more like it.
+
+        Those are the number that the pattern has found, if it finds one.
+        """
+        found = (more for each in self._log_lines() for more in line.findall(each))
+        return sum(1 + int(more or 0) for more in found)
 
     def _log_lines(self) -> Iterator[str]:
         for log in self._folder.glob("worker-*.log"):

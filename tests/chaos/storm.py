@@ -31,7 +31,7 @@ _SETTLE_SECONDS, _LONGEST_SETTLE = 75.0, 600.0
 #: After how long a request goes to another worker although its own lives; one whose worker is dead
 #: goes after half of that.
 _VISIBILITY_SECONDS = 10
-_CAME_BACK = re.compile(r"put back what workers left in hand: (\d+) requests")
+_CAME_BACK = re.compile(r"put back: its worker left it in hand(?: \(and (\d+) more like it\))?")
 
 
 @dataclass(frozen=True)

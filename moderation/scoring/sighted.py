@@ -34,6 +34,16 @@ class Sighted(NamedTuple):
         """What was looked at as a file of its own, if one was made."""
         return next((sight.rendition for sight in self.sights.values()), None)
 
+    @property
+    def pixel_bytes(self) -> int:
+        """How many bytes the decoded squares take."""
+        return sum(sight.squares.nbytes for sight in self.sights.values())
+
+    @property
+    def rendition_bytes(self) -> int:
+        """How many bytes the file of the decoded image takes; 0 if none was made."""
+        return len(self.rendition.content) if self.rendition else 0
+
     def without_pixels(self) -> Self:
         """Returns the same without squares: many images can wait for their verdicts to be kept."""
         none = np.empty((0, 0, 0, 3), np.uint8)

@@ -17,7 +17,7 @@ from moderation.decision_log.records import Verdicts
 from moderation.errors import ModerationError
 from moderation.queue.envelope import UnreadableMessage, largest_message
 from moderation.queue.hand import Hand, Taken
-from moderation.scoring.sighted import SeenImages, Sighted
+from moderation.scoring.sighted import SeenImages
 from moderation.settings import Settings
 from moderation.worker.answering import Answerer, EncodedImage, FetchedImage
 from moderation.worker.arrival import read_arrived, unreadable_arrival
@@ -210,8 +210,8 @@ class Line:
         try:
             with about(job.id):
                 sighted = self._answerer.looked(fetched)
-                self._budget.hold(job.tag, _rendition_bytes(sighted))
-                self._pixels.reserve(job.tag, _pixel_bytes(sighted))
+                self._budget.hold(job.tag, sighted.rendition_bytes)
+                self._pixels.reserve(job.tag, sighted.pixel_bytes)
                 began = time.perf_counter()
                 seen = self._answerer.pipeline.encode(sighted, job.queue)
         except Exception as error:
@@ -294,11 +294,3 @@ class Line:
         else:
             for each in batch:
                 work([each])
-
-
-def _pixel_bytes(sighted: Sighted) -> int:
-    return sum(sight.squares.nbytes for sight in sighted.sights.values())
-
-
-def _rendition_bytes(sighted: Sighted) -> int:
-    return len(sighted.rendition.content) if sighted.rendition else 0

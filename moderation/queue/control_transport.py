@@ -10,7 +10,6 @@ from typing import Any
 
 from kombu.transport import redis as kombu_redis
 
-from moderation.messages import QUEUES
 from moderation.queue.envelope import read_command
 
 
@@ -25,10 +24,6 @@ class _ControlChannel(kombu_redis.Channel):  # type: ignore[misc]
     """Reads commands and their answers."""
 
     QoS = _ControlQoS
-
-    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
-        """Consumes any queue but ours."""
-        return None if queue in QUEUES.values() else super().basic_consume(queue, *args, **kwargs)
 
     def _handle_message(self, client: Any, response: Any) -> dict[str, Any]:
         """Lets through no command but the one that asks whether a worker lives."""

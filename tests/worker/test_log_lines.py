@@ -282,7 +282,6 @@ from moderation.settings import load_settings
 settings = load_settings()
 configure_logging(settings)
 app = create_app(settings)
-app.conf.broker_transport = "redis"  # ours consumes no queue
 
 @app.task(name="look", bind=True)
 def look(task, address):

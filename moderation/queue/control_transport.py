@@ -1,7 +1,7 @@
 """kombu's Redis for the commands to workers and their answers; what waits in a queue stays there.
 
 A worker obeys `ping` alone, whoever sends commands. What lies in our queues is taken by `hand`: a
-connection of kombu would pop a message before it notes it.
+connection of kombu would pop a message before it notes it, so Celery is given no queue of ours.
 """
 
 from __future__ import annotations

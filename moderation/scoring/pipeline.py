@@ -241,26 +241,6 @@ class Pipeline:
             features=seen.features[model.reference],
         )
 
-    def embed(
-        self,
-        content: bytes,
-        model: LoadedModel,
-        *,
-        timer: Timer | None = None,
-        queue: QueueName = "interactive",
-    ) -> Embedding:
-        """Returns the features of an image: of the same looks as a verdict on it.
-
-        Raises:
-            ImageError: the image is refused.
-            ModelError: the model gave a value that is not finite.
-        """
-        timer = timer or Timer()
-        sighted = self.look_for_embedding(content, model, timer, queue)
-        with timer.step("encode"):
-            seen = self.encode(sighted, queue).result()
-        return self.embedding(seen, model)
-
     def moderate(
         self,
         content: bytes,

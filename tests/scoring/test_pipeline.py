@@ -15,7 +15,8 @@ from moderation.errors import ImageError, RequestError
 from moderation.images.looks import Looking
 from moderation.messages import QueueName, Verdict
 from moderation.policy import load_policies
-from moderation.scoring.pipeline import Pipeline
+from moderation.scoring.pipeline import Embedding, Pipeline
+from moderation.scoring.timer import Timer
 from tests.conftest import POLICIES
 from tests.support.hostile_files import saved
 from tests.support.sample_pipeline import make_pipeline
@@ -66,8 +67,12 @@ def test_with_one_frame_only_the_first_is_looked_at(pipeline: Pipeline) -> None:
 
 def test_what_is_embedded_is_all_that_a_verdict_looks_at(pipeline: Pipeline) -> None:
     stub = pipeline.model("stub")
-    whole = pipeline.embed(_animation(COLOURS, "GIF"), stub)
-    stills = [pipeline.embed(_animation([colour], "GIF"), stub) for colour in COLOURS]
+
+    def embedded(colours: list[tuple[int, int, int]]) -> Embedding:
+        sighted = pipeline.look_for_embedding(_animation(colours, "GIF"), stub, Timer())
+        return pipeline.embedding(pipeline.encode(sighted).result(), stub)
+
+    whole, stills = embedded(COLOURS), [embedded([colour]) for colour in COLOURS]
     np.testing.assert_array_equal(
         whole.features, np.concatenate([still.features for still in stills])
     )

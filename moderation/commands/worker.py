@@ -46,7 +46,7 @@ def worker(
     ] = None,
     model: ModelOption = None,
     queue: Annotated[
-        list[Queue] | None, typer.Option(help="Queue to serve; by default both, in turns.")
+        list[Queue] | None, typer.Option(help="Queue to serve; by default both, interactive first.")
     ] = None,
     concurrency: Annotated[
         int | None, typer.Option(min=1, help="Requests in hand at a time; by default the setting.")

@@ -82,7 +82,8 @@ def configure_logging(settings: Settings) -> None:
     )
     for name in ("httpcore", "celery.pool"):  # below info, headers and arguments of tasks
         logging.getLogger(name).setLevel(logging.INFO)
-    logging.getLogger("alembic").setLevel(logging.WARNING)  # it names each plugin at each start
+    for name in ("alembic", "sqlalchemy.pool"):  # each plugin and each pool, at each start
+        logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     # Where something is connected to this signal, Celery leaves logging as it is.
     signals.setup_logging.connect(lambda **_: None, weak=False, dispatch_uid=__name__)

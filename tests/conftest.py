@@ -24,6 +24,7 @@ from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.queue.celery_app import connect
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.database_servers import PostgresServer, find_programs
+from tests.support.photo_server import PhotoServer
 from tests.support.slow_tests import starts_something
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -188,3 +189,10 @@ def toy_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.support.toy_clip import save_toy_clip
 
     return save_toy_clip(tmp_path_factory.mktemp("toy-siglip"), siglip=True)
+
+
+@pytest.fixture
+def photos() -> Iterator[PhotoServer]:
+    """A server whose answers a test holds back; what it sends is no image."""
+    with PhotoServer(Path(__file__)) as running:
+        yield running

@@ -40,12 +40,6 @@ def server(tmp_path: Path) -> Iterator[KeepingRedis]:
 
 
 @pytest.fixture
-def photos() -> Iterator[PhotoServer]:
-    with PhotoServer(Path(__file__)) as running:
-        yield running
-
-
-@pytest.fixture
 def start(server: KeepingRedis, photos: PhotoServer, tmp_path: Path) -> Start:
     """What starts a worker that has so many in hand at a time."""
 

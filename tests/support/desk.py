@@ -13,6 +13,7 @@ from PIL import Image
 
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.decision_log.records import Answer, Decided, Quarantined, Submission
+from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import RequestError
 from moderation.images.fetch.fetcher import Fetcher
 from moderation.images.rendition_folder import RenditionFolder
@@ -24,7 +25,7 @@ from moderation.queue.kept_requests import KeptRequests
 from moderation.queue.keys import HAND, LATER
 from moderation.queue.packed_message import pack_message, packed_size
 from moderation.scoring.pipeline import Pipeline
-from moderation.settings import Settings
+from moderation.settings import Settings, load_settings
 from moderation.worker.answering import Answerer
 from moderation.worker.arrival import Arrival, read_arrived_request
 from moderation.worker.line import Line
@@ -175,6 +176,18 @@ class Desk:
         self.fetcher.close()
         self.redis.close()
         self.log.close()
+
+
+def desk_settings(server: EmbeddedRedis, folder: Path, **changes: Any) -> Settings:
+    """Returns settings of a desk that fetches from this machine, with its log in a folder."""
+    here: dict[str, Any] = {
+        "broker_url": server.url,
+        "database_url": f"sqlite:///{folder}/decisions.db",
+        "allowed_hosts": ("127.0.0.1",),
+        "allowed_schemes": ("http",),
+        "allowed_networks": ("127.0.0.0/8",),
+    }
+    return load_settings(**here | changes)
 
 
 def submission(message: Any, task_id: str = "a") -> Submission:

@@ -43,18 +43,11 @@ from moderation.scoring.pipeline import Pipeline
 from moderation.settings import load_settings
 from tests.support.database_servers import PostgresServer
 from tests.support.decision_samples import count, decided, quarantined
-from tests.support.desk import Desk, coloured, message
+from tests.support.desk import Desk, coloured, desk_settings, message
 from tests.support.photo_server import PhotoServer
 from tests.support.sample_pipeline import POLICY, make_pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
-
-#: Settings of a worker that may fetch from this machine.
-FETCHES_HERE: dict[str, Any] = {
-    "allowed_hosts": ("127.0.0.1",),
-    "allowed_schemes": ("http",),
-    "allowed_networks": ("127.0.0.0/8",),
-}
 
 
 @pytest.fixture(scope="module")
@@ -70,13 +63,8 @@ def pipeline(encoder: StubEncoder) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def desk(server: EmbeddedRedis, pipeline: Pipeline, tmp_path: Path) -> Iterator[Desk]:
-    settings = load_settings(
-        broker_url=server.url,
-        database_url=f"sqlite:///{tmp_path}/decisions.db",
-        **FETCHES_HERE,
-        max_retries=2,
-        max_deliveries=2,
-        visibility_timeout_seconds=3600,
+    settings = desk_settings(
+        server, tmp_path, max_retries=2, max_deliveries=2, visibility_timeout_seconds=3600
     )
     with closing(Desk(settings, pipeline)) as made:
         yield made
@@ -297,14 +285,10 @@ def database(postgres: PostgresServer) -> Iterator[PostgresServer]:
 
 @pytest.fixture
 def on_postgres(
-    server: EmbeddedRedis, pipeline: Pipeline, database: PostgresServer
+    server: EmbeddedRedis, pipeline: Pipeline, database: PostgresServer, tmp_path: Path
 ) -> Iterator[Desk]:
-    settings = load_settings(
-        broker_url=server.url,
-        database_url=database.new_database(),
-        **FETCHES_HERE,
-        visibility_timeout_seconds=240,
-    )
+    url = database.new_database()
+    settings = desk_settings(server, tmp_path, database_url=url, visibility_timeout_seconds=240)
     with closing(Desk(settings, pipeline)) as made:
         yield made
 

@@ -35,12 +35,6 @@ def server(tmp_path: Path) -> Iterator[KeepingRedis]:
 
 
 @pytest.fixture
-def photos() -> Iterator[PhotoServer]:
-    with PhotoServer(Path(__file__)) as running:
-        yield running
-
-
-@pytest.fixture
 def settings(server: KeepingRedis) -> Settings:
     return load_settings(broker_url=server.url)
 

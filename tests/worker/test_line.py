@@ -20,30 +20,17 @@ from moderation.messages import QueueName
 from moderation.queue.keys import BYTES, HAND
 from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.sighted import SeenImages, Sighted
-from moderation.settings import Settings, load_settings
-from tests.support.desk import Desk, coloured, message
+from moderation.settings import Settings
+from tests.support.desk import Desk, coloured, desk_settings, message
 from tests.support.photo_server import PhotoServer
 from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder
 from tests.support.waiting import until
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> Iterator[Pipeline]:
-    with make_pipeline(frames=1) as made:
-        yield made
-
-
 @pytest.fixture
 def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
-    return load_settings(
-        broker_url=server.url,
-        database_url=f"sqlite:///{tmp_path}/decisions.db",
-        allowed_hosts=("127.0.0.1",),
-        allowed_schemes=("http",),
-        allowed_networks=("127.0.0.0/8",),
-        concurrency=16,
-    )
+    return desk_settings(server, tmp_path, concurrency=16)
 
 
 @pytest.fixture

@@ -30,8 +30,8 @@ from moderation.policy import parse_policy
 from moderation.queue.celery_app import connect
 from moderation.queue.keys import BYTES, DUE, HAND, HELD
 from moderation.scoring.pipeline import Pipeline
-from moderation.settings import Settings, load_settings
-from tests.support.desk import Desk, coloured, message
+from moderation.settings import Settings
+from tests.support.desk import Desk, coloured, desk_settings, message
 from tests.support.hostile_files import png
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import RESULT
@@ -47,24 +47,9 @@ BLACK = coloured((0, 0, 0))
 Said = Decided | Quarantined | RequestError | None
 
 
-@pytest.fixture(scope="module")
-def pipeline() -> Iterator[Pipeline]:
-    with make_pipeline(frames=1) as made:
-        yield made
-
-
 @pytest.fixture
 def settings(server: EmbeddedRedis, tmp_path: Path) -> Settings:
-    return load_settings(
-        broker_url=server.url,
-        database_url=f"sqlite:///{tmp_path}/decisions.db",
-        allowed_roots=(tmp_path,),
-        allowed_hosts=("127.0.0.1",),
-        allowed_schemes=("http",),
-        allowed_networks=("127.0.0.0/8",),
-        concurrency=64,
-        max_retries=0,
-    )
+    return desk_settings(server, tmp_path, allowed_roots=(tmp_path,), max_retries=0)
 
 
 @pytest.fixture

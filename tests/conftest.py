@@ -193,6 +193,6 @@ def toy_siglip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def photos() -> Iterator[PhotoServer]:
-    """A server whose answers a test holds back; what it sends is no image."""
+    """A server whose answers a test holds back; what it sends cannot be decoded."""
     with PhotoServer(Path(__file__)) as running:
         yield running

@@ -142,7 +142,18 @@ def test_what_dies_under_load_is_started_again_and_nothing_is_lost(
             len(re.findall(r"was killed by SIGKILL; it starts again in 0.5 s", worker.log())) == 3
         )
         assert "Traceback" not in worker.log()
-        # And now it is told to stop, with requests in hand, and the encoder process dies of it.
+        # A new encoder process has another model, so what lines computed with the former is void.
+        held = hold(worker, photos, 2 * LINES)
+        former = pids(worker)
+        photos.content = coloured((0, 0, 99))
+        (worker.temporary / "scale").write_text("20")
+        kill(worker, "encoder")
+        photos.gate.set()
+        assert [worker.answer(each) for each in held] == held
+        until(lambda: all(pids(worker)[name] != former[name] for name in former))
+        assert worker.log().count("this line begins again with it") == LINES
+        assert worker.log().count("ended with exit code 0; it starts again in ") == LINES
+        # And now it is told to stop, with requests in hand and no encoder process.
         held = hold(worker, photos, 2 * LINES)
         everybody += family(worker)
         worker.process.send_signal(signal.SIGTERM)
@@ -158,30 +169,20 @@ def test_what_dies_under_load_is_started_again_and_nothing_is_lost(
     assert worker.in_hand() == 0
 
 
-@pytest.mark.parametrize(
-    "numbers", [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,)]
-)
-def test_lines_put_back_what_they_have_where_they_must_end_now_and_answer_it_otherwise(
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,)])
+def test_lines_that_must_end_now_put_back_what_they_have(
     numbers: tuple[signal.Signals, ...], start: Start, photos: PhotoServer
 ) -> None:
     with start() as worker:
         held = hold(worker, photos, 2 * LINES)
         everybody = family(worker)
         worker.process.send_signal(numbers[0])
-        if signal.SIGQUIT not in numbers:
-            until(
-                lambda: f"Stopping when all in hand is answered ({numbers[0].name})" in worker.log()
-            )
-        if numbers == (signal.SIGINT,):
-            photos.gate.set()
-            assert worker.process.wait(PATIENCE_SECONDS) == 0
-            assert [worker.answer(each) for each in held] == held
-        else:
-            if len(numbers) > 1:
-                worker.process.send_signal(numbers[1])
-            assert worker.process.wait(PATIENCE_SECONDS) == 130
-            waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
-            assert {(each.id, each.strikes) for each in waiting} == {(each, 0) for each in held}
+        if len(numbers) > 1:
+            until(lambda: "Stopping when all in hand is answered (SIGINT)" in worker.log())
+            worker.process.send_signal(numbers[1])
+        assert worker.process.wait(PATIENCE_SECONDS) == 130
+        waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
+        assert {(each.id, each.strikes) for each in waiting} == {(each, 0) for each in held}
         assert_gone(everybody)
         assert worker.in_hand() == 0
         assert "Traceback" not in worker.log()
@@ -203,23 +204,6 @@ def test_without_their_supervisor_all_answer_what_they_have_and_end(
         waiting = [opened(raw.encode()).id for raw in worker.redis.lrange(QUEUE, 0, -1)]
         assert waiting == [later]
         assert list(worker.temporary.glob("evenhand-*")) == []
-        assert "Traceback" not in worker.log()
-
-
-def test_lines_begin_again_where_a_new_encoder_process_has_another_model(
-    start: Start, photos: PhotoServer
-) -> None:
-    with start() as worker:
-        held = hold(worker, photos, 2 * LINES)
-        former = pids(worker)
-        (worker.temporary / "scale").write_text("20")
-        is_back = kill(worker, "encoder")
-        photos.gate.set()
-        until(is_back)
-        assert [worker.answer(each) for each in held] == held
-        until(lambda: all(pids(worker)[name] != former[name] for name in ("1", "2")))
-        assert worker.log().count("this line begins again with it") == LINES
-        assert worker.log().count("ended with exit code 0; it starts again in 0.5 s") == LINES
         assert "Traceback" not in worker.log()
 
 

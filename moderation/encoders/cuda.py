@@ -14,6 +14,7 @@ import threading
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
 from moderation.encoders.batch_limit import BatchLimit, out_of_memory
@@ -78,6 +79,8 @@ class CudaTower:
             self.runtime = "torch_compile" if is_compiled else "torch"
             try:
                 self._transfer = self._limit.within(self._prepare)
+                # The host's buffers too are there before the first image comes.
+                self(np.zeros((2 * SIZES[-1], *square, 3), np.uint8))
             except EncoderFailed as error:
                 raise ModelError(error.what, "encoder", error.remedy) from error
             except RuntimeError as error:
@@ -156,7 +159,7 @@ class CudaTower:
             if out_of_memory(error):
                 raise
             return f"it cannot be recorded ({_first_line(error)})"
-        if difference <= self._tolerance:  # which one that is not a number is not
+        if difference <= self._tolerance:  # false where it is not a number
             return _Recorded(graph, rows)
         return f"features would differ by {difference:.2g}, more than {self._tolerance:.2g}"
 
@@ -164,8 +167,8 @@ class CudaTower:
         """Puts a compiled tower in place of the plain one, if it can be had and computes alike."""
         start = time.perf_counter()
         shape = (2, *self._square, 3)
-        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=self._device)
         try:
+            pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=self._device)
             twin = compiled_by_torch(self._tower)
             differences = [
                 _difference(twin(batch), self._tower(batch)) for batch in (pixels, pixels[:1])

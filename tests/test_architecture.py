@@ -69,7 +69,7 @@ ORDER = {
     """,
     "moderation.encoders": """
         cores | options | encoder | hub
-        hardware
+        hardware | remote
         openvino | starter
         clip
         registry
@@ -104,7 +104,9 @@ ORDER = {
         replies
         line
         assembly
+        processes
     """,
+    "moderation.worker.processes": "encoder_server",
     "moderation.worker.callbacks": """
         receivers | signer | schedule | breaker
         delivery

@@ -23,7 +23,7 @@ from moderation.scoring.batching import Batcher, best_batch
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
 from moderation.scoring.publication import Publish, published_verdicts
-from moderation.scoring.served import LoadedModel, ServedPolicy, bound_classifiers
+from moderation.scoring.served import LoadedModel, ServedPolicy, bound_classifiers, models_of
 from moderation.scoring.sighted import SeenImages, Sighted, future_features
 from moderation.scoring.timer import Timer
 from moderation.scoring.verdict import Basis
@@ -82,10 +82,7 @@ class Pipeline:
         self.policies = dict(policies)
         self._decoders = decoders
         self._conditions = Conditions(decoders.limits.looking, oddities, unseen, form)
-        model_of = {
-            name: override_model or policy.model or default_model
-            for name, policy in policies.items()
-        }
+        model_of = models_of(policies, default_model=default_model, override_model=override_model)
         encoders = {reference: load(reference) for reference in set(model_of.values())}
         classifiers = bound_classifiers(policies, model_of, encoders)
         self._models = {

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from moderation.encoders.cores import usable
+from moderation.encoders.encoder import Encoder
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import DecodeLimits
@@ -23,6 +25,7 @@ def load_pipeline(
     observe: BatchObserver | None = None,
     on_decoder_end: Callable[[], None] | None = None,
     form: RenditionForm | None = None,
+    load: Callable[[str], Encoder] | None = None,
 ) -> Pipeline:
     """Returns a pipeline for the policies.
 
@@ -33,12 +36,13 @@ def load_pipeline(
         observe: called for each batch.
         on_decoder_end: called each time that an image ends a decoder.
         form: of the renditions that it makes; None makes none.
+        load: model reference -> encoder; by default, it is loaded into this process.
 
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
         TransientError: a decoder does not start.
     """
-    options = ModelOptions.of(settings)
+    load = load or partial(load_encoder, options=ModelOptions.of(settings))
     limits = DecodeLimits(
         settings.max_image_pixels,
         settings.frames,
@@ -51,7 +55,7 @@ def load_pipeline(
         decoders.start()  # while the model loads
         pipeline = Pipeline(
             policies,
-            lambda reference: load_encoder(reference, options),
+            load,
             decoders,
             default_model=settings.model,
             override_model=override_model,

@@ -45,6 +45,21 @@ class ServedPolicy(NamedTuple):
         return list(zip(looks, decided, strict=True))
 
 
+def models_of(
+    policies: Mapping[str, Policy], *, default_model: str, override_model: str | None
+) -> dict[str, str]:
+    """Returns the reference of each policy's model, by the policy's name.
+
+    Args:
+        policies: by name.
+        default_model: of policies that name none.
+        override_model: of all policies, whatever they name.
+    """
+    return {
+        name: override_model or policy.model or default_model for name, policy in policies.items()
+    }
+
+
 def bound_classifiers(
     policies: Mapping[str, Policy], model_of: Mapping[str, str], encoders: Mapping[str, Encoder]
 ) -> dict[str, Classifier]:

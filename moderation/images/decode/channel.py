@@ -1,6 +1,7 @@
-"""What a decoder and its owner say to each other: a number, a header of JSON, and a body of bytes.
+"""What a decoder and its owner say to each other, and an encoder process and a line.
 
-Each says all of it at once, so that an image costs its owner few system calls.
+It is a number, a header of JSON, and a body of bytes. Each says all of it at once, so that an image
+costs few system calls.
 """
 
 from __future__ import annotations
@@ -26,12 +27,16 @@ class Said(NamedTuple):
     body: npt.NDArray[np.uint8]
 
 
-def send(channel: socket.socket, number: int, header: bytes, body: bytes = b"") -> None:
-    """Says something to the other side."""
+def send(
+    channel: socket.socket, number: int, header: bytes, body: bytes | memoryview = b""
+) -> None:
+    """Says something to the other side; the body is bytes, or a memoryview of them."""
     parts = (_START.pack(number, len(header), len(body)), header, body)
     sent = channel.sendmsg(parts)
-    if sent < _START.size + len(header) + len(body):  # it does not fit into the socket's memory
-        channel.sendall(memoryview(b"".join(parts))[sent:])
+    for part in parts:  # what does not fit into the socket's memory
+        if sent < len(part):
+            channel.sendall(memoryview(part)[sent:])
+        sent = max(0, sent - len(part))
 
 
 def receive(

@@ -1,0 +1,182 @@
+"""A model that another process of the worker has loaded: asked for features over a Unix socket.
+
+Imports no torch. The encoder process may die, of an image or for lack of memory, and a new one then
+answers at the same address.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from moderation import errors
+from moderation.encoders.encoder import Encoder, Float32s
+from moderation.errors import EncoderFailed, ModelError, ModerationError, TransientError
+from moderation.images.decode.channel import Said, receive, send
+from moderation.images.looks import Pixels
+from moderation.images.pixels import Preprocessing
+from moderation.messages import ModelStamp
+
+#: How often encoder processes may die of the same question. A batch is not asked again: each of its
+#: images is, alone.
+_MOST_DEATHS = 3
+
+log = logging.getLogger(__name__)
+
+
+class RemoteEncoder:
+    """An encoder of another process, as this process sees it; safe to use from many threads."""
+
+    def __init__(
+        self, address: Path, reference: str, *, on_change: Callable[[], None] = lambda: None
+    ) -> None:
+        """Waits until the encoder process has loaded the model.
+
+        Args:
+            address: the Unix socket of the encoder process.
+            reference: of the model.
+            on_change: called if a new encoder process has other weights, or another number format,
+                under that name: what was computed with the former ones is worth nothing then.
+
+        Raises:
+            ModelError: the encoder process does not have the model.
+            TransientError: nothing listens at the address.
+        """
+        self._address, self._reference, self._on_change = address, reference, on_change
+        self._lock = threading.Lock()
+        self._channel: socket.socket | None = None
+        self._number = 0
+        self._about: dict[str, Any] | None = None
+        with self._lock:
+            about = self._reconnect()
+        self.stamp = ModelStamp.model_validate(about["stamp"])
+        self.preprocessing = _read_preprocessing(about["preprocessing"])
+        self.context_length = int(about["context_length"])
+        self.logit_scale = float(about["logit_scale"])
+        self.logit_bias: float | None = about["logit_bias"]
+
+    def image_features(self, pixels: Pixels) -> Float32s:
+        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels.
+
+        Raises:
+            ModelError: a feature is not finite, or encoder processes die of this image.
+            EncoderFailed: the encoder fails, or its process dies with these images.
+        """
+        question = {"ask": "images", "shape": pixels.shape}
+        body = np.ascontiguousarray(pixels).reshape(-1).data
+        return _read_rows(self._ask(question, body, tries=_MOST_DEATHS if len(pixels) == 1 else 1))
+
+    def text_features(self, texts: Sequence[str]) -> Float32s:
+        """Returns (n, d) rows of unit length."""
+        return _read_rows(self._ask({"ask": "texts", "texts": list(texts)}))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns each text's number of tokens, with start and end marks, uncut."""
+        said = self._ask({"ask": "tokens", "texts": list(texts)})
+        counts: list[int] = json.loads(said.header)["counts"]
+        return counts
+
+    def close(self) -> None:
+        """Leaves the encoder process; a later question would connect again."""
+        with self._lock:
+            self._disconnect()
+
+    def _ask(
+        self, question: dict[str, Any], body: bytes | memoryview = b"", *, tries: int = _MOST_DEATHS
+    ) -> Said:
+        """Returns the answer to a question, of a new encoder process if one dies of it."""
+        header = json.dumps({"model": self._reference, **question}).encode()
+        with self._lock:
+            for _ in range(tries):
+                if self._channel is None:
+                    self._reconnect()
+                with suppress(OSError, EOFError):
+                    return self._exchange(header, body)
+                self._disconnect()
+        if tries == 1:
+            raise EncoderFailed("the encoder process ended", self._reference, "See its log")
+        text = f"{tries} encoder processes ended while they encoded it"
+        raise ModelError(text, self._reference, "See what ended them in the worker's log")
+
+    def _reconnect(self) -> dict[str, Any]:
+        """Returns what an encoder process says of the model, once it listens; the lock is held."""
+        question = json.dumps({"model": self._reference, "ask": "about"}).encode()
+        while True:
+            self._channel = self._connected()
+            try:
+                about: dict[str, Any] = json.loads(self._exchange(question).header)
+                break
+            except (OSError, EOFError):  # it ended while it loaded the model; the next one loads it
+                self._disconnect()
+            except BaseException:
+                self._disconnect()
+                raise
+        if self._about not in (None, about):
+            self._disconnect()
+            self._on_change()
+            raise TransientError("the model has changed", self._reference, "Start again")
+        self._about = about
+        return about
+
+    def _connected(self) -> socket.socket:
+        channel = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            channel.connect(str(self._address))
+        except OSError as error:
+            channel.close()
+            what = f"no encoder process is there ({error})"
+            raise TransientError(what, self._reference, "Start the worker again") from error
+        return channel
+
+    def _disconnect(self) -> None:
+        if self._channel is not None:
+            self._channel.close()
+        self._channel = None
+
+    def _exchange(self, header: bytes, body: bytes | memoryview = b"") -> Said:
+        """Returns what the encoder process answers; raises the error that it answers with."""
+        assert self._channel is not None
+        self._number += 1
+        send(self._channel, self._number, header, body)
+        said = receive(self._channel)
+        if said.number != self._number:
+            raise EOFError
+        if (found := json.loads(said.header).get("error")) is not None:
+            raise _read_error(*found)
+        return said
+
+
+def described_encoder(encoder: Encoder) -> dict[str, Any]:
+    """Returns what a `RemoteEncoder` must know of an encoder, as JSON values."""
+    way = encoder.preprocessing
+    fields = ("resize", "crop", "resample", "scale", "mean", "std")
+    return {
+        "stamp": encoder.stamp.model_dump(mode="json"),
+        "preprocessing": {name: getattr(way, name) for name in fields},
+        "context_length": encoder.context_length,
+        "logit_scale": encoder.logit_scale,
+        "logit_bias": encoder.logit_bias,
+    }
+
+
+def _read_preprocessing(given: dict[str, Any]) -> Preprocessing:
+    tuples = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+    return Preprocessing(**{**given, **tuples})
+
+
+def _read_rows(said: Said) -> Float32s:
+    shape = json.loads(said.header)["shape"]
+    return said.body.view(np.float32).reshape(shape)
+
+
+def _read_error(name: str, what: str, where: str, remedy: str) -> ModerationError:
+    kind: type[ModerationError] = getattr(errors, name)
+    return kind(what, where, remedy)

@@ -1,0 +1,145 @@
+"""Loaded encoders, for the line processes of a worker that ask over a Unix socket.
+
+Each line asks for one batch at a time. What several lines ask for goes through an encoder together.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.remote import described_encoder
+from moderation.errors import EncoderFailed, ModelError, ModerationError
+from moderation.images.decode.channel import Said, receive, send
+from moderation.scoring.batching import Batcher, best_batch
+from moderation.scoring.pipeline import BatchObserver
+
+
+class _ServedModel:
+    """An encoder, what batches its images, and the texts that it has encoded before."""
+
+    def __init__(self, encoder: Encoder, batcher: Batcher) -> None:
+        self.encoder, self.batcher = encoder, batcher
+        self._texts: dict[tuple[str, ...], Float32s] = {}
+        self._lock = threading.Lock()
+
+    def text_features(self, texts: tuple[str, ...]) -> Float32s:
+        """Returns (n, d) rows; every line asks for the same when it starts."""
+        with self._lock:
+            if texts not in self._texts:
+                self._texts[texts] = self.encoder.text_features(texts)
+            return self._texts[texts]
+
+
+class _Answer(NamedTuple):
+    header: dict[str, Any]
+    body: bytes | memoryview = b""
+
+
+class _EncoderServer(ThreadingMixIn, UnixStreamServer):
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, listening: socket.socket, models: Mapping[str, _ServedModel]) -> None:
+        super().__init__("", _LineHandler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self.models = models
+
+
+class _LineHandler(StreamRequestHandler):
+    """Answers one line for as long as it is there."""
+
+    server: _EncoderServer
+    request: socket.socket
+
+    def handle(self) -> None:
+        """Answers a line's questions, one after the other."""
+        with suppress(EOFError, OSError):  # the line has ended
+            while True:
+                said = receive(self.request)
+                answer = _answered(self.server.models, said)
+                send(self.request, said.number, json.dumps(answer.header).encode(), answer.body)
+
+
+@contextmanager
+def serve_encoders(
+    listening: socket.socket,
+    encoders: Mapping[str, Encoder],
+    *,
+    batch_size: int | None = None,
+    observe: BatchObserver | None = None,
+) -> Iterator[None]:
+    """Answers every line that connects, inside the block.
+
+    Args:
+        listening: a Unix socket that listens; closed afterwards.
+        encoders: by the reference that policies name.
+        batch_size: images that go through an encoder together, at most; None takes what suits its
+            device.
+        observe: called with a model's id and the number of images of each batch.
+    """
+    with ExitStack() as stack:
+        models = {
+            reference: _ServedModel(
+                encoder,
+                stack.enter_context(
+                    Batcher(
+                        encoder.image_features,
+                        batch_size=batch_size or best_batch(encoder.stamp),
+                        observe=partial(observe, encoder.stamp.id) if observe else None,
+                    )
+                ),
+            )
+            for reference, encoder in encoders.items()
+        }
+        server = stack.enter_context(_EncoderServer(listening, models))
+        thread = threading.Thread(target=server.serve_forever, name="lines", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _answered(models: Mapping[str, _ServedModel], said: Said) -> _Answer:
+    """Returns the answer to a line's question; an error is one too."""
+    try:
+        return _answer(models, json.loads(said.header), said)
+    except ModerationError as error:
+        found = error
+    except Exception as error:
+        found = EncoderFailed(f"the encoder failed: {error}", "", "See the worker's log")
+    return _Answer({"error": [type(found).__name__, found.what, found.where, found.remedy]})
+
+
+def _answer(models: Mapping[str, _ServedModel], question: dict[str, Any], said: Said) -> _Answer:
+    reference, asked = question["model"], question["ask"]
+    if reference not in models:
+        raise ModelError(
+            "the encoder process has not loaded it", reference, "Start the worker again"
+        )
+    model = models[reference]
+    if asked == "about":
+        return _Answer(described_encoder(model.encoder))
+    if asked == "tokens":
+        return _Answer({"counts": model.encoder.count_tokens(question["texts"])})
+    if asked == "texts":
+        return _rows_answer(model.text_features(tuple(question["texts"])))
+    pixels = said.body.reshape(question["shape"])
+    return _rows_answer(model.batcher.put(pixels).result())
+
+
+def _rows_answer(rows: Float32s) -> _Answer:
+    rows = np.ascontiguousarray(rows, np.float32)
+    return _Answer({"shape": rows.shape}, rows.reshape(-1).view(np.uint8).data)

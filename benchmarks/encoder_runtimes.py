@@ -24,9 +24,10 @@ from transformers import CLIPConfig, CLIPModel
 
 from benchmarks import program
 from benchmarks.decoding_alone import PREPROCESSING, SIDE
-from moderation.encoders.clip import ImageTower, tower_on_torch
+from moderation.encoders.clip import tower_on_torch
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_hardware_threads
+from moderation.encoders.image_tower import ImageTower
 from moderation.encoders.options import ModelOptions
 from moderation.images.looks import Pixels
 

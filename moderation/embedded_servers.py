@@ -153,7 +153,12 @@ class EmbeddedWorker:
     """A context manager; inside it a `moderation worker` process answers."""
 
     def __init__(
-        self, settings: Settings, options: list[str], environment: dict[str, str] | None = None
+        self,
+        settings: Settings,
+        options: list[str],
+        environment: dict[str, str] | None = None,
+        *,
+        processes: int = 1,
     ) -> None:
         """Prepares a worker on the broker of `settings`.
 
@@ -161,11 +166,14 @@ class EmbeddedWorker:
             settings: of the host; the worker gets its broker.
             options: of `moderation worker`.
             environment: further MODERATION_* variables of the worker.
+            processes: how many lines it has.
         """
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         self._name = f"embedded-{secrets.token_hex(4)}"
-        named = ["--name", self._name, *options]
+        lines = [f"{self._name}-{number}" for number in range(1, processes + 1)]
+        self._nodes = {node_name(name) for name in (lines if processes > 1 else [self._name])}
+        named = ["--name", self._name, "--processes", str(processes), *options]
         self._command = [sys.executable, "-m", "moderation", "worker", *named]
         inherited = {name: text for name, text in os.environ.items() if name not in _NOT_INHERITED}
         self._environment = {
@@ -213,7 +221,8 @@ class EmbeddedWorker:
         app = create_app(self._settings)
         deadline = time.monotonic() + _WORKER_START_SECONDS
         while time.monotonic() < deadline and self.process.poll() is None:
-            if app.control.ping(destination=[node_name(self._name)], timeout=0.25):
+            answers = app.control.ping(destination=sorted(self._nodes), timeout=0.25) or []
+            if self._nodes == {name for answer in answers for name in answer}:
                 return
         end = "\n".join(self.log().strip().splitlines()[-5:])
         raise WorkerError("the worker did not start", "embedded worker", f"Its log ends:\n{end}")

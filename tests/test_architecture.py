@@ -106,7 +106,12 @@ ORDER = {
         assembly
         processes
     """,
-    "moderation.worker.processes": "encoder_server",
+    "moderation.worker.processes": """
+        shares | orders | encoder_server
+        child | figures | member
+        supervisor
+        assembly
+    """,
     "moderation.worker.callbacks": """
         receivers | signer | schedule | breaker
         delivery

@@ -2,10 +2,18 @@
 
 from moderation.settings.settings import (
     DEFAULT_MODEL,
+    MOST_PROCESSES,
     PREFIX,
     Settings,
     load_settings,
     unknown_variables,
 )
 
-__all__ = ["DEFAULT_MODEL", "PREFIX", "Settings", "load_settings", "unknown_variables"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MOST_PROCESSES",
+    "PREFIX",
+    "Settings",
+    "load_settings",
+    "unknown_variables",
+]

@@ -14,6 +14,7 @@ from pydantic import (
     Field,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     ValidatorFunctionWrapHandler,
     field_validator,
 )
@@ -32,6 +33,9 @@ from moderation.settings.kinds import (
 )
 
 PREFIX = "MODERATION_"
+
+#: Line processes of one worker, at most.
+MOST_PROCESSES = 64
 
 #: The published CLIP ViT-B/32, pinned, since what a branch holds may change. This commit is the
 #: Hub's conversion to safetensors; the main branch only holds pickled weights.
@@ -177,8 +181,11 @@ class Settings(BaseSettings):
     max_retries: int = Field(
         5, ge=0, description="How often a worker retries a failure that may pass, with back-off."
     )
+    processes: Literal["auto"] | Annotated[int, Field(ge=1, le=MOST_PROCESSES)] = Field(
+        "auto", description="Line processes of a worker; auto is one on few cores without a GPU."
+    )
     concurrency: int = Field(
-        64, ge=1, le=1024, description="Requests that one worker has in hand at a time."
+        64, ge=1, le=1024, description="Requests that one line process has in hand at a time."
     )
     in_hand_bytes: int = Field(
         1_000_000_000,
@@ -241,16 +248,17 @@ class Settings(BaseSettings):
         "info", description="What a worker logs."
     )
 
-    @field_validator("views", mode="wrap")
+    @field_validator("views", "processes", mode="wrap")
     @classmethod
-    def _views_setting(cls, value: Any, parse: ValidatorFunctionWrapHandler) -> Any:
-        """Returns the parsed views; an error says once what can be written, for both kinds."""
+    def _auto_or_number_setting(
+        cls, value: Any, parse: ValidatorFunctionWrapHandler, field: ValidationInfo
+    ) -> Any:
+        """Returns the parsed number or auto; an error says once what can be written."""
         try:
             return parse(value)
         except ValidationError:
-            raise ValueError(
-                f"{value!r} is not a number of views; write auto, or 1 to 64"
-            ) from None
+            what = f"{value!r} is not a number of {field.field_name}"
+            raise ValueError(f"{what}; write auto, or 1 to 64") from None
 
     @property
     def result_backend_url(self) -> SecretStr:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing, suppress
 
 import redis
@@ -38,11 +38,21 @@ def run_worker(
     queues: Iterable[QueueName],
     name: str,
     renditions: RenditionFolder | None = None,
+    on_ready: Callable[[], None] | None = None,
 ) -> int:
     """Assembles a worker, and serves the queues until told to stop; returns the exit code.
 
     SIGTERM, SIGHUP and the first Ctrl-C let it answer what it has in hand; requests that it has not
     taken stay in the queue. What a killed worker had goes to another after the visibility timeout.
+
+    Args:
+        settings: of this process.
+        pipeline: decides; closed at the end.
+        metrics: of this process.
+        queues: what it serves.
+        name: of this process, in Celery and Redis.
+        renditions: where they are written; None if they are not.
+        on_ready: called once it takes requests. Whoever asks for that also says when it stops.
 
     Raises:
         SettingsError, LogError, LogUnavailable: the decision log cannot be opened.
@@ -71,7 +81,7 @@ def run_worker(
             closing(Hand(connection, settings, worker=name_in_redis, queues=list(queues)))
         )
         stack.enter_context(
-            serve_metrics(metrics, settings, lambda: count_open(decisions.database))
+            serve_metrics(metrics.registry, settings, lambda: count_open(decisions.database))
         )
         stack.enter_context(make_dispatcher(settings, decisions.database, metrics.webhooks))
         stack.enter_context(_signs_of_life(hand))
@@ -79,8 +89,10 @@ def run_worker(
         former = FormerKeys(connection, settings).take_over
         stack.enter_context(PeriodicThread("former", former, lambda: hand.pause, at_once=True))
         stack.enter_context(periodic_purge(decisions.database, settings.retention_days))
-        obey_signals()
+        obey_signals(says=on_ready is None)
         line = stack.enter_context(Line(settings, answerer, TaskResults(app), hand, metrics))
+        if on_ready is not None:
+            on_ready()
         return run_celery_worker(app, settings, node_name(name), line)
 
 

@@ -12,6 +12,7 @@ import sys
 import time
 import warnings
 from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol
 
 from celery import Celery
@@ -30,7 +31,7 @@ _RESTART_SECONDS = 2.0
 #: How long a pause goes on after the worker was told to stop, in seconds.
 _STEP_SECONDS = 0.1
 #: Exit code of a process that Ctrl-C ended.
-_INTERRUPTED = 130
+INTERRUPTED = 130
 
 
 def is_stopping() -> bool:
@@ -45,13 +46,27 @@ def pause_celery_worker(seconds: float) -> None:
         time.sleep(min(_STEP_SECONDS, left))
 
 
-def obey_signals() -> None:
-    """Makes signals stop the worker; called before it takes anything, and again by Celery."""
-    signal.signal(signal.SIGTERM, _stop_worker)
+def obey_signals(*, says: bool = True) -> None:
+    """Makes signals stop the worker; called before it takes anything.
+
+    Args:
+        says: whether it says so; of several processes, their supervisor does.
+    """
+    stop = partial(_stop_worker, says)
+    signal.signal(signal.SIGTERM, stop)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup leaves it
-        signal.signal(signal.SIGHUP, _stop_worker)
-    signal.signal(signal.SIGINT, _stop_worker)
+        signal.signal(signal.SIGHUP, stop)
+    signal.signal(signal.SIGINT, stop)
     signal.signal(signal.SIGQUIT, _leave_worker)
+
+
+def say_stopping(number: int) -> None:
+    """Says on standard error that the worker stops, and how to stop it at once."""
+    what = f"Stopping when all in hand is answered ({signal.Signals(number).name})"
+    text = f"{what}; Ctrl-C to put it back and stop now\n"
+    # No logging: a signal may have interrupted a thread that holds its lock.
+    with suppress(OSError):  # a terminal that was closed takes nothing
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
 
 
 class Serving(Protocol):
@@ -72,12 +87,13 @@ class _CeleryWorker(Worker):  # type: ignore[misc]
     """Celery's worker, with signals that the line can follow."""
 
     def install_platform_tweaks(self, worker: Worker) -> None:
-        """Installs what the worker does on signals."""
-        obey_signals()
+        """Leaves signals to `obey_signals`."""
 
 
 def run_celery_worker(app: Celery, settings: Settings, hostname: str, line: Serving) -> int:
     """Runs Celery's worker until it is told to stop, then ends the line; returns the exit code.
+
+    Signals are those of `obey_signals`.
 
     A Redis that restarts or fills up can end Celery's worker. The model stays loaded and the line
     goes on, and a new one takes over.
@@ -137,22 +153,19 @@ def _celery_worker(app: Celery, settings: Settings, hostname: str) -> Worker:
     )
 
 
-def _stop_worker(number: int, _: Any) -> None:
+def _stop_worker(says: bool, number: int, _: Any) -> None:
     """Lets the worker answer what it has in hand, and then end; with a second Ctrl-C, at once."""
     if state.should_stop is not None:
         if number == signal.SIGINT:
             _leave_worker()
         return
     state.should_stop = 0
-    what = f"Stopping when all in hand is answered ({signal.Signals(number).name})"
-    text = f"{what}; Ctrl-C to put it back and stop now\n"
-    # No logging: a signal may have interrupted a thread that holds its lock.
-    with suppress(OSError):  # a terminal that was closed takes nothing
-        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, text.encode())
+    if says:
+        say_stopping(number)
 
 
 def _leave_worker(*_: Any) -> None:
     """Puts what is in hand back into the queue, and ends."""
-    state.should_terminate = _INTERRUPTED
+    state.should_terminate = INTERRUPTED
     if state.should_stop is not None:  # the loop has ended, and the line is waited for
         raise _LeaveCeleryWorker

@@ -82,7 +82,8 @@ def configure_logging(settings: Settings) -> None:
     )
     for name in ("httpcore", "celery.pool"):  # below info, headers and arguments of tasks
         logging.getLogger(name).setLevel(logging.INFO)
-    for name in ("alembic", "sqlalchemy.pool"):  # each plugin and each pool, at each start
+    pool = "moderation.decision_log.database.DatabasePool"
+    for name in ("alembic", "sqlalchemy.pool", pool):  # each plugin and pool, at each start
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.captureWarnings(True)
     # Where something is connected to this signal, Celery leaves logging as it is.
@@ -163,6 +164,8 @@ class _JsonLines(JsonFormatter):
         log_data["level"] = record.levelname.lower()
         log_data["logger"] = record.name
         log_data["message"] = record.getMessage()  # `format` has made it fit to be shown
+        if record.processName not in (None, "MainProcess"):  # of several
+            log_data["process"] = record.processName
         if (request_id := _request_id_of_line(record)) is not None:
             log_data["request_id"] = request_id
         for name in EXTRA:

@@ -29,6 +29,7 @@ OTHER = "other"
 _ODDITIES = (*get_args(Oddity), UNSEEN_FRAMES)
 OUTCOMES = ("decided", "quarantined", "embedded")
 STEPS = ("fetch", "decode", "encode", "decide", "publish", "log")
+_GaugeMode = Literal["livemax", "livesum"]
 WebhookResult = Literal["delivered", "failed", "retried"]
 
 _LATENCY = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -81,7 +82,7 @@ class Metrics:
         text = "Requests that came again although they had their answer."
         self._redeliveries = self._counter("redeliveries", text)
         text = "Requests that this worker has in hand."
-        self._in_hand = Gauge("evenhand_worker_in_hand", text, registry=self.registry)
+        self._in_hand = self._gauge("worker_in_hand", text, mode="livesum")
         _begin_series(self._answered, QUEUES, OUTCOMES)
         _begin_series(self._latency, QUEUES, OUTCOMES)
         _begin_series(self._quarantined, get_args(Reason))
@@ -120,8 +121,11 @@ class Metrics:
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"evenhand_{name}", text, labels, registry=self.registry)
 
-    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
-        return Gauge(f"evenhand_{name}", text, labels, registry=self.registry)
+    def _gauge(self, name: str, text: str, *labels: str, mode: _GaugeMode = "livemax") -> Gauge:
+        """Returns a gauge; `mode` says how those of several processes become one."""
+        return Gauge(
+            f"evenhand_{name}", text, labels, registry=self.registry, multiprocess_mode=mode
+        )
 
     def _histogram(
         self, name: str, text: str, buckets: tuple[float, ...], *labels: str

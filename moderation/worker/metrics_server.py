@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Metric
     from prometheus_client.registry import Collector
 
-    from moderation.worker.metrics import Metrics
-
 T = TypeVar("T")
 
 #: Returns how many rows of the decision log are open, by the names of `OPEN`.
@@ -84,14 +82,14 @@ def serve_queue_metrics(settings: Settings, address: Address) -> AbstractContext
 
 @contextmanager
 def serve_metrics(
-    metrics: Metrics, settings: Settings, open_counts: OpenCounts | None = None
+    figures: Collector, settings: Settings, open_counts: OpenCounts | None = None
 ) -> Iterator[int | None]:
     """Answers scrapes of a worker inside the block; yields the port, None without an address.
 
     Each scrape looks once at Redis and once at the log.
 
     Args:
-        metrics: of this worker.
+        figures: of this worker.
         settings: with the address, and of Redis.
         open_counts: looks into the decision log.
 
@@ -103,7 +101,7 @@ def serve_metrics(
         return
     address = parse_address(settings.metrics_address)
     queues = QueueCollector(_scraped_in_time(partial(read_queue_depths, settings)))
-    registry = _scraped_registry(metrics.registry, queues)
+    registry = _scraped_registry(figures, queues)
     if open_counts is not None:
         registry.register(LogCollector(_scraped_in_time(open_counts)))
     with _metrics_server(registry, address) as port:

@@ -6,6 +6,8 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from moderation.queue.depth import BrokerState, QueueState
 from moderation.worker.log_lines import EXTRA
 from moderation.worker.metrics import Metrics
 from moderation.worker.metrics_server import OPEN, LogCollector, QueueCollector
+from moderation.worker.processes.figures import ProcessFigures
 from tests.conftest import POLICIES, ROOT
 
 FOLDER = ROOT / "examples" / "grafana"
@@ -41,11 +44,13 @@ def _samples() -> Iterator[tuple[str, str, set[str]]]:
         QueueCollector(lambda: state),
         LogCollector(lambda: dict.fromkeys(OPEN, 1)),
     ]
-    for collector in collectors:
-        for family in collector.collect():
-            for sample in family.samples:
-                if not sample.name.endswith("_created"):
-                    yield sample.name, family.type, set(sample.labels)
+    with TemporaryDirectory() as folder:
+        collectors.append(ProcessFigures(Path(folder)).registry)
+        for collector in collectors:
+            for family in collector.collect():
+                for sample in family.samples:
+                    if not sample.name.endswith("_created"):
+                        yield sample.name, family.type, set(sample.labels)
 
 
 @cache
@@ -207,5 +212,5 @@ def test_the_page_has_every_metric_with_its_type_and_labels_and_no_other() -> No
 
 def test_the_page_has_every_field_of_a_log_line() -> None:
     fields = re.findall(r"^\| `(\w+)` \| (?:always|where|with|of)", DOCS, re.MULTILINE)
-    always = ["time", "level", "logger", "message", "request_id", "exception"]
+    always = ["time", "level", "logger", "message", "process", "request_id", "exception"]
     assert fields == [*always, *EXTRA]

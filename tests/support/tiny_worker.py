@@ -51,7 +51,12 @@ class TinyWorker(EmbeddedWorker):
     """A context manager; inside it such a process runs."""
 
     def __init__(
-        self, settings: Settings, folder: Path, photos: PhotoServer, **environment: str
+        self,
+        settings: Settings,
+        folder: Path,
+        photos: PhotoServer,
+        processes: int = 1,
+        **environment: str,
     ) -> None:
         """Prepares a worker.
 
@@ -59,6 +64,7 @@ class TinyWorker(EmbeddedWorker):
             settings: of the host.
             folder: of the decision log.
             photos: serves the images.
+            processes: how many lines it has; with several, the encoder is a process of its own.
             environment: further MODERATION_* variables.
         """
         folder.mkdir(exist_ok=True)
@@ -66,7 +72,8 @@ class TinyWorker(EmbeddedWorker):
         self.database = folder / "decisions.db"
         database = f"sqlite:///{self.database}"
         variables = {**_VARIABLES, "MODERATION_DATABASE_URL": database, **environment}
-        super().__init__(settings, ["--model", "starter", "--policy", str(policy)], variables)
+        options = ["--model", "starter", "--policy", str(policy)]
+        super().__init__(settings, options, variables, processes=processes)
         module = self._command.index("moderation")
         self._command[module] = "tests.support.tiny_worker"
         self._photos = photos
@@ -150,9 +157,17 @@ class _Deadly(StubEncoder):
 
 
 if __name__ == "__main__":
-    from moderation import __main__ as command_line
     from moderation.encoders import registry
+    from moderation.worker.processes import child
 
     registry.LOADERS["starter"] = lambda reference, options: _Deadly()
-    sys.argv[0] = "moderation"
-    command_line.main()
+    child.MEMBER = "tests.support.tiny_worker"
+    if sys.argv[1] == "worker":
+        from moderation import __main__ as command_line
+
+        sys.argv[0] = "moderation"
+        command_line.main()
+    else:
+        from moderation.worker.processes import member
+
+        member.main()

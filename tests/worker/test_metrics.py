@@ -74,7 +74,7 @@ class ScrapedMetrics(Metrics):
     @contextmanager
     def served(self, open_counts: OpenCounts | None = None) -> Iterator[str]:
         """Yields the URL at which they are served."""
-        with serve_metrics(self, self.settings, open_counts) as port:
+        with serve_metrics(self.registry, self.settings, open_counts) as port:
             yield f"http://127.0.0.1:{port}/metrics"
 
     def scraped(self, open_counts: OpenCounts | None = None) -> dict[str, float]:
@@ -330,7 +330,7 @@ def test_a_connection_that_lasts_too_long_is_cut_off(
 
 def test_without_an_address_nothing_listens(metrics: ScrapedMetrics) -> None:
     unset = load_settings(broker_url=metrics.settings.broker_url)
-    with serve_metrics(metrics, unset) as port:
+    with serve_metrics(metrics.registry, unset) as port:
         assert port is None
 
 

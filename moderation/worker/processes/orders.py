@@ -1,0 +1,156 @@
+"""What the supervisor tells a process that it starts, and what that process reports.
+
+Both go through one private socket, which nobody else has. The order is pickled, since it comes from
+our own parent. Reports are JSON: a line process deals with what strangers send.
+
+The socket is also a lifeline. Once the supervisor has nothing more to say, or is gone, the process
+reads its end, and stops as on SIGTERM.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import socket
+import struct
+import traceback
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from moderation import errors
+from moderation.errors import ModerationError
+from moderation.messages import QueueName
+from moderation.policy import Policy
+from moderation.settings import Settings
+
+Kind = Literal["encoder", "line"]
+
+_SIZE = struct.Struct("!Q")
+
+
+@dataclass(frozen=True)
+class EncoderOrder:
+    """What the encoder process is told.
+
+    Attributes:
+        settings: of the whole worker.
+        models: references of the models that it loads.
+        address: the Unix socket that lines connect to.
+        listening: the descriptor of that socket.
+        lines: the descriptor of a pipe that ends when supervisor and lines are gone.
+    """
+
+    settings: Settings
+    models: tuple[str, ...]
+    address: Path
+    listening: int
+    lines: int
+    name: str
+    number: int = 0
+
+    kind: ClassVar[Kind] = "encoder"
+
+
+@dataclass(frozen=True)
+class LineOrder:
+    """What a line process is told.
+
+    Attributes:
+        settings: its share of the worker's.
+        policies: by id; parsed once, so that all lines serve the same.
+        override_model: wins over what policies name.
+        queues: what it serves.
+        address: the Unix socket of the encoder process.
+        name: of the line, in Celery, Redis and logs.
+        number: from 1; its successor after a death has the same.
+    """
+
+    settings: Settings
+    policies: Mapping[str, Policy]
+    override_model: str | None
+    queues: tuple[QueueName, ...]
+    address: Path
+    name: str
+    number: int
+
+    kind: ClassVar[Kind] = "line"
+
+
+Order = EncoderOrder | LineOrder
+
+
+class Ready(NamedTuple):
+    """A process reports that it serves; the encoder process says which models."""
+
+    models: str = ""
+
+
+class MemberFault(Exception):
+    """A process failed in a way that no error of ours names; its traceback is a note."""
+
+
+Report = Ready | Exception
+
+
+def send_order(channel: socket.socket, order: Order) -> None:
+    """Sends an order; returns without one where the process is gone."""
+    packed = pickle.dumps(order)
+    with suppress(OSError):
+        channel.sendall(_SIZE.pack(len(packed)) + packed)
+
+
+def receive_order(channel: socket.socket) -> Order:
+    """Returns the order of the supervisor.
+
+    Raises:
+        EOFError: the supervisor has changed its mind, or is gone.
+    """
+    [size] = _SIZE.unpack(_received(channel, _SIZE.size))
+    order: Order = pickle.loads(_received(channel, size))
+    return order
+
+
+def _received(channel: socket.socket, size: int) -> bytes:
+    content = bytearray()
+    while len(content) < size:
+        if not (part := channel.recv(min(size - len(content), 1 << 20))):
+            raise EOFError("no order")
+        content += part
+    return bytes(content)
+
+
+def report_ready(channel: socket.socket, models: str = "") -> None:
+    """Reports to the supervisor that this process serves."""
+    _report(channel, {"ready": models})
+
+
+def report_failure(channel: socket.socket, error: Exception) -> None:
+    """Reports to the supervisor what ends this process."""
+    if isinstance(error, ModerationError):
+        _report(channel, {"error": type(error).__name__, "arguments": list(error.args)})
+    else:
+        text = "".join(traceback.format_exception(error)).rstrip()
+        shown = f"{type(error).__name__}: {error}"
+        _report(channel, {"error": None, "arguments": [shown], "traceback": text})
+
+
+def _report(channel: socket.socket, content: Mapping[str, object]) -> None:
+    with suppress(OSError):  # the supervisor is gone
+        channel.sendall(json.dumps(content).encode() + b"\n")
+
+
+def read_report(line: bytes) -> Report:
+    """Returns what a process reports in one line: that it serves, or the error that ends it."""
+    content = json.loads(line)
+    if "ready" in content:
+        return Ready(content["ready"])
+    kind = getattr(errors, content["error"] or "", None)
+    if not (isinstance(kind, type) and issubclass(kind, ModerationError)):
+        fault = MemberFault(*content["arguments"])
+        fault.add_note(content.get("traceback", ""))
+        return fault
+    error: ModerationError = kind(*content["arguments"])
+    return error

@@ -1,0 +1,158 @@
+"""How many processes a worker has, what each is told, and what it reports."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from moderation.encoders.cores import usable
+from moderation.errors import ModelError, ModerationError, PolicyError
+from moderation.policy import parse_policy
+from moderation.settings import load_settings
+from moderation.worker.processes.orders import (
+    EncoderOrder,
+    LineOrder,
+    MemberFault,
+    Order,
+    Ready,
+    read_report,
+    receive_order,
+    report_failure,
+    report_ready,
+    send_order,
+)
+from moderation.worker.processes.shares import chosen_share, has_gpu, line_settings
+from tests.support.command_line import moderation, unframed
+from tests.support.sample_pipeline import POLICY
+
+
+@pytest.fixture
+def gpu(tmp_path: Path) -> Path:
+    """What /dev is like with a GPU of NVIDIA."""
+    for name in ("nvidia0", "nvidiactl"):
+        (tmp_path / name).touch()
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("cores", "without", "beside"),
+    [(1, 1, 1), (2, 1, 1), (4, 1, 1), (7, 1, 1), (8, 1, 2), (16, 2, 4), (64, 8, 16), (256, 16, 16)],
+)
+def test_auto_follows_the_cores_and_the_gpu(
+    cores: int, without: int, beside: int, gpu: Path, tmp_path: Path
+) -> None:
+    settings = load_settings()
+    none = chosen_share(settings, cores=cores, devices=tmp_path / "none")
+    assert (none.processes, "no GPU" in none.reason) == (without, True)
+    assert chosen_share(settings, cores=cores, devices=gpu).processes == beside
+
+
+def test_a_quota_of_half_a_core_gets_one_process(tmp_path: Path, gpu: Path) -> None:
+    (tmp_path / "cpu.max").write_text("50000 100000")
+    cores = usable(tmp_path, tmp_path / "none")
+    for devices in (gpu, tmp_path / "none"):
+        share = chosen_share(load_settings(), cores=cores, devices=devices)
+        assert (cores, share.processes) == (1, 1)
+        assert share.described == "one process does all"
+
+
+def test_a_gpu_counts_if_the_device_may_be_one(gpu: Path, tmp_path: Path) -> None:
+    assert [has_gpu(device, gpu) for device in ("auto", "cuda", "cuda:1", "cpu", "mps")] == [
+        *(True, True, True),
+        *(False, False),
+    ]
+    control_alone = tmp_path / "other"
+    control_alone.mkdir()
+    (control_alone / "nvidiactl").touch()
+    assert not has_gpu("auto", control_alone)
+
+
+def test_a_number_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODERATION_PROCESSES", "3")
+    assert chosen_share(load_settings(), cores=64).processes == 3
+    assert chosen_share(load_settings(processes="2"), cores=64).processes == 2
+
+
+def test_a_wrong_number_is_refused() -> None:
+    refused = moderation("worker", "--policy", "weapons", "--processes", "many")
+    assert refused.returncode == 2
+    assert "'many' is not auto, or a number of 1 to 64" in unframed(refused.stderr)
+    refused = moderation("worker", env={"MODERATION_PROCESSES": "0"})
+    assert (refused.returncode, "MODERATION_PROCESSES" in refused.stderr) == (2, True)
+
+
+def test_lines_share_what_the_whole_worker_may_have() -> None:
+    whole = load_settings(decoders=5, in_hand_bytes=1000, concurrency=7, metrics_address="9")
+    each = line_settings(whole, 4)
+    assert (each.decoders, each.in_hand_bytes, each.concurrency) == (2, 250, 7)
+    assert each.metrics_address is None
+    assert line_settings(load_settings(), 2).decoders == -(-usable() // 2)
+
+
+def orders() -> list[Order]:
+    settings = load_settings(broker_url="redis://:sesame@h/0", allowed_networks=("10.0.0.0/8",))
+    policy = parse_policy(POLICY, "colours.yaml")
+    address = Path("/tmp/encoder")
+    return [
+        EncoderOrder(settings, ("starter",), address, 3, 4, "w-encoder"),
+        LineOrder(settings, {"colours": policy}, None, ("bulk",), address, "w-1", 1),
+    ]
+
+
+@pytest.mark.parametrize("order", orders(), ids=lambda order: order.kind)
+def test_an_order_arrives_whole_and_as_it_was(order: Order) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)  # so that it comes in parts
+        sending = threading.Thread(target=send_order, args=(ours, order))
+        sending.start()
+        found = receive_order(theirs)
+        sending.join()
+    assert found == order
+    assert found.settings.broker_url.get_secret_value() == "redis://:sesame@h/0"
+    if isinstance(found, LineOrder):
+        problem = found.policies["colours"].problem(("labels", 0, "prompts"), "odd", "write it")
+        assert str(problem).startswith("colours.yaml:9:")
+
+
+def test_a_supervisor_that_is_gone_gives_no_order() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs:
+        ours.sendall(b"half")
+        ours.close()
+        with pytest.raises(EOFError):
+            receive_order(theirs)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ModelError("it is not here", "starter", "Run `moderation model pull`"),
+        PolicyError([("a.yaml", 3, 1, "wrong", "write it"), ("b.yaml", 1, 1, "odd", "leave it")]),
+    ],
+)
+def test_what_a_process_reports_is_what_ended_it(error: ModerationError) -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        report_failure(theirs, error)
+        found = read_report(ours.recv(1 << 16))
+    assert (type(found), str(found)) == (type(error), str(error))
+
+
+def test_a_fault_is_reported_with_its_traceback() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        try:
+            raise ValueError("of the program")
+        except ValueError as error:
+            report_failure(theirs, error)
+        report_ready(theirs, "a model")
+        first, second = ours.recv(1 << 16).splitlines()
+    fault = read_report(first)
+    assert isinstance(fault, MemberFault)
+    assert str(fault) == "ValueError: of the program"
+    assert "test_process_orders.py" in fault.__notes__[0]
+    assert read_report(second) == Ready("a model")

@@ -8,16 +8,20 @@ on one core are slower than two cores, and what a network or a disk takes.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from benchmarks.simulated_time import Act, Clock, Cores, Turns
+from benchmarks.simulated_time import SLICE, Act, Clock, Cores, Turns
 
 #: Requests that one line process has in hand, as MODERATION_CONCURRENCY has it.
 IN_HAND = 64
 CORES, LINES, ENCODER, GPU = "cores", "line processes", "encoder process", "GPU"
 DECODERS, MODEL, REDIS, LOG, HOSTS = "decoders", "model", "Redis", "log", "hosts"
+REQUESTS, OTHERS = "requests in hand", "other programs"
+_LIMITING = 0.9
 #: As benchmarks/hosts.py has them.
 _MOST_HOSTS, _CORES_A_HOST = 4, 4
 _WARM_UP = 1000.0
@@ -50,11 +54,16 @@ class Costs(NamedTuple):
         decode: of a decoder.
         before: of a line process until the image is decoded, one at a time in each.
         after: of a line process from its features to its answer, one at a time in each.
+        taking: of a line process for each batch of requests that it takes.
+        answering: of a line process for each batch that it has encoded and answers.
         encoder: of the encoder process beside the model, one at a time; without one, it is nothing.
+        question: of the encoder process for each batch that a line sends it, likewise.
         redis: of Redis, one at a time: half when it is taken, half when it is answered.
-        log: of writing the answer, one at a time over all lines.
-        commit: what a transaction waits for the disk, without a core; meanwhile no other line
-            writes. It holds all that one line has to answer.
+        log: of writing the answer.
+        commit: what a transaction waits for the disk, without a core. It holds all that one line
+            has to answer.
+        turn: what a transaction takes longer where several lines have to share the log's one turn.
+        writers: how many lines write to the log at the same time: one to SQLite.
         hosts: of who submits and collects on this machine.
         forward: of the model.
     """
@@ -62,43 +71,69 @@ class Costs(NamedTuple):
     decode: float
     before: float
     after: float
+    taking: float
+    answering: float
     encoder: float
+    question: float
     redis: float
     log: float
     commit: float
     hosts: float
     forward: Forward
+    turn: float = 0.0
+    writers: int = 1
 
 
 class Outcome(NamedTuple):
-    """What a simulated worker did; `busy` is the share of its time that each part computed."""
+    """What a simulated worker did.
+
+    Attributes:
+        images_per_second: answered.
+        busy: the share of its time that each part computed; of a GPU, the share of what it could
+            have done in full batches, since it takes small ones as soon as it rests. The last is
+            the log, which does so too, and is the limit only where the others are not.
+    """
 
     images_per_second: float
     busy: dict[str, float]
 
     @property
     def limit(self) -> str:
-        """The part that is busiest."""
-        return max(self.busy, key=lambda part: self.busy[part])
+        """The part that could do no more; without one, more requests in hand would be faster."""
+        return next((part for part, share in self.busy.items() if share >= _LIMITING), REQUESTS)
 
 
-def simulate(costs: Costs, cores: int, lines: int, seconds: float = 4.0) -> Outcome:
-    """Returns what a worker of so many line processes does on so many cores."""
+def simulate(
+    costs: Costs, cores: int, lines: int, *, others: float = 0.0, seconds: float = 4.0
+) -> Outcome:
+    """Returns what a worker of so many line processes does on so many cores.
+
+    Args:
+        costs: of an image.
+        cores: of the machine.
+        lines: of the worker.
+        others: how many cores other programs would keep busy if they had them.
+        seconds: how long it answers, after a second that does not count.
+    """
     worker = _Worker(costs, cores, lines)
+    for _ in range(math.ceil(others)):
+        worker.disturb(others / math.ceil(others))
     worker.clock.run(_WARM_UP)
-    worker.answered, worker.on_gpu, worker.on_disk = 0, 0.0, 0.0
+    worker.answered, worker.on_disk = 0, 0.0
     worker.cores.spent.clear()
     worker.clock.run(_WARM_UP + 1000 * seconds)
-    spent, turns = worker.cores.spent, 1000 * seconds
+    spent, turns, rate = worker.cores.spent, 1000 * seconds, worker.answered / seconds
+    forward = costs.forward
+    on_gpu = 0.0 if forward.cores else forward.milliseconds(forward.most) / forward.most
     busy = {
         CORES: sum(spent.values()) / cores / turns,
         LINES: spent[LINES] / lines / turns,
         ENCODER: spent[ENCODER] / turns,
-        GPU: worker.on_gpu / turns,
+        GPU: rate * on_gpu / 1000,
         REDIS: spent[REDIS] / turns,
-        LOG: (spent[LOG] + worker.on_disk) / turns,
+        LOG: (spent[LOG] + worker.on_disk) / costs.writers / turns,
     }
-    return Outcome(worker.answered / seconds, busy)
+    return Outcome(rate, busy)
 
 
 class _Gathered:
@@ -133,18 +168,33 @@ class _Worker:
 
     def __init__(self, costs: Costs, cores: int, lines: int) -> None:
         self.costs, self.clock = costs, Clock()
-        self.answered, self.on_gpu, self.on_disk = 0, 0.0, 0.0
+        self.answered, self.on_disk = 0, 0.0
         self.cores = Cores(self.clock, cores)
-        self.redis, self.log, self._encoder = Turns(1), Turns(1), Turns(1)
+        self.redis, self.log, self._encoder = Turns(1), Turns(costs.writers), Turns(1)
         self.hosts = Turns(max(1, min(_MOST_HOSTS, cores // _CORES_A_HOST)))
         self._has_encoder_process = lines > 1
+        waits = lines > costs.writers
+        self.commit = costs.commit + (costs.turn if waits else 0.0)
         self._batches = _Gathered(costs.forward.most, self._forward)
         for _ in range(lines):
             _Line(self, decoders=-(-cores // lines)).begin()
 
+    def disturb(self, share: float) -> None:
+        """Lets another program compute for that share of the time, as far as it finds a core."""
+        due = itertools.accumulate(itertools.repeat(SLICE / share))
+
+        def rest() -> None:
+            self.clock.after(max(0.0, next(due) - self.clock.now), again)
+
+        def again() -> None:
+            self.cores.compute(OTHERS, SLICE, rest)
+
+        again()
+
     def encode(self, images: int, then: Act) -> None:
         """Goes on once the images of one line are encoded, in a batch with those of others."""
-        milliseconds = images * self.costs.encoder if self._has_encoder_process else 0.0
+        asked = self.costs.question + images * self.costs.encoder
+        milliseconds = asked if self._has_encoder_process else 0.0
         received = lambda: self._batches.put(images, then)  # noqa: E731
         self.cores.compute_alone(self._encoder, ENCODER, milliseconds, received)
 
@@ -161,7 +211,6 @@ class _Worker:
                     act()
 
         if not forward.cores:
-            self.on_gpu += milliseconds
             self.clock.after(milliseconds, end)
         for _ in range(forward.cores):
             self.cores.compute(MODEL, milliseconds, end)
@@ -174,19 +223,27 @@ class _Line:
         self._worker, self._costs, self._compute = worker, worker.costs, worker.cores.compute
         self._alone = worker.cores.compute_alone
         self._lock, self._decoders = Turns(1), Turns(decoders)
+        self._intake = _Gathered(IN_HAND, self._take_batch)
         self._encode = _Gathered(worker.costs.forward.most, self._encode_batch)
         self._reply = _Gathered(IN_HAND, self._reply_batch)
 
     def begin(self) -> None:
         """Takes as many requests as it may have in hand."""
         for _ in range(IN_HAND):
-            self._take()
+            self._intake.put(1, self._decode)
 
-    def _take(self) -> None:
-        self._alone(self._worker.redis, REDIS, self._costs.redis / 2, self._read)
+    def _take_batch(self, images: int, acts: Sequence[Act], done: Act) -> None:
+        costs = self._costs
 
-    def _read(self) -> None:
-        self._alone(self._lock, LINES, self._costs.before, self._decode)
+        def read() -> None:
+            self._alone(self._lock, LINES, costs.taking + images * costs.before, go_on)
+
+        def go_on() -> None:
+            done()
+            for act in acts:
+                act()
+
+        self._alone(self._worker.redis, REDIS, images * costs.redis / 2, read)
 
     def _decode(self) -> None:
         decoded = lambda: self._encode.put(1, lambda: None)  # noqa: E731
@@ -196,7 +253,8 @@ class _Line:
         def encoded() -> None:
             done()
             decided = lambda: self._reply.put(images, lambda: None)  # noqa: E731
-            self._alone(self._lock, LINES, images * self._costs.after, decided)
+            milliseconds = self._costs.answering + images * self._costs.after
+            self._alone(self._lock, LINES, milliseconds, decided)
 
         self._worker.encode(images, encoded)
 
@@ -204,8 +262,8 @@ class _Line:
         costs, worker = self._costs, self._worker
 
         def commit() -> None:
-            worker.on_disk += costs.commit
-            worker.clock.after(costs.commit, committed)
+            worker.on_disk += worker.commit
+            worker.clock.after(worker.commit, committed)
 
         def committed() -> None:
             worker.log.leave()
@@ -216,6 +274,6 @@ class _Line:
             self._alone(worker.hosts, HOSTS, images * costs.hosts, lambda: None)
             done()
             for _ in range(images):
-                self._take()
+                self._intake.put(1, self._decode)
 
         worker.log.enter(lambda: self._compute(LOG, images * costs.log, commit))

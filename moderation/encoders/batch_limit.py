@@ -49,9 +49,8 @@ class BatchLimit:
             try:
                 result = attempt(self.images)
             except RuntimeError as error:
-                if not ran_out_of_memory(error):
+                if not (said := out_of_memory(error)):
                     raise
-                said = str(error).partition("\n")[0]
             else:
                 break
             # Not where the error is handled: its traceback holds what the attempt has allocated.
@@ -75,12 +74,16 @@ class BatchLimit:
         self.images //= 2
 
 
-def ran_out_of_memory(error: BaseException | None) -> bool:
-    """Returns whether a device's memory is what failed; an error on the way out can hide that."""
+def out_of_memory(error: BaseException | None) -> str:
+    """Returns what was said of a device's memory that ran out; nothing if something else failed.
+
+    An error on the way out can hide it.
+    """
     while error is not None:
+        said = str(error).partition("\n")[0].rstrip(".")
         if isinstance(error, torch.OutOfMemoryError):
-            return True
+            return said or "out of memory"
         if isinstance(error, RuntimeError) and any(sign in str(error) for sign in _SIGNS):
-            return True
+            return said
         error = error.__context__
-    return False
+    return ""

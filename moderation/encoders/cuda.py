@@ -8,14 +8,16 @@ start.
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 
-from moderation.encoders.batch_limit import BatchLimit, ran_out_of_memory
+from moderation.encoders.batch_limit import BatchLimit, out_of_memory
 from moderation.encoders.compiled import compiled_by_torch
 from moderation.encoders.encoder import Float32s
 from moderation.encoders.hardware import Hardware
@@ -77,11 +79,13 @@ class CudaTower:
             self.runtime = "torch_compile" if is_compiled else "torch"
             try:
                 self._transfer = self._limit.within(self._prepare)
+                # The host's buffers too are there before the first image comes.
+                self(np.zeros((2 * SIZES[-1], *square, 3), np.uint8))
             except EncoderFailed as error:
                 raise ModelError(error.what, "encoder", error.remedy) from error
             except RuntimeError as error:
                 raise ModelError(
-                    f"the model does not run: {error}",
+                    f"the model does not run: {_first_line(error)}",
                     f"device {self._device}",
                     "Set MODERATION_DEVICE=cpu",
                 ) from error
@@ -110,15 +114,19 @@ class CudaTower:
         return recorded.rows
 
     def _release(self) -> None:
-        """Gives back the memory of work that failed, once nothing uses it any more."""
+        """Gives back the memory of what is gone; what failed can hold some in cycles."""
+        gc.collect()
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()
 
     def _prepare(self, limit: int) -> Transfer:
         """Returns buffers for chunks of up to `limit` images; each size has then run on them."""
         transfer = Transfer(self._device, limit, self._square)
-        torch.cuda.synchronize(self._device)  # weights and buffers are there for every stream
+        # Weights and buffers must be there for every stream. And garbage that holds graphs or
+        # events of the device would spoil a recording if it were collected in the middle of it.
+        self._release()
         recorded: dict[int, _Recorded] = {}
+        problems: dict[str, list[int]] = {}
         pool = torch.cuda.graph_pool_handle() if self._wants_graphs else None
         with torch.cuda.stream(transfer.compute):
             # From the largest: the smaller ones then find room in the memory of its graph.
@@ -126,51 +134,47 @@ class CudaTower:
                 pixels = transfer.pixels[:size].zero_()
                 for _ in range(WARM_UPS):
                     self._tower(pixels)
-                if pool is not None and (found := self._record(pixels, pool, transfer.compute)):
+                if pool is None:
+                    continue
+                if isinstance(found := self._record(pixels, pool, transfer.compute), str):
+                    problems.setdefault(found, []).append(size)
+                else:
                     recorded[size] = found
+        for problem, sizes in problems.items():
+            log.warning("no CUDA graph for batches of %s: %s", ", ".join(map(str, sizes)), problem)
         self._recorded = recorded
         self._release()
         return transfer
 
-    def _record(self, pixels: torch.Tensor, pool: Any, stream: Any) -> _Recorded | None:
-        """Returns the graph of a forward; None, with a warning, if it cannot be had or differs."""
+    def _record(self, pixels: torch.Tensor, pool: Any, stream: Any) -> _Recorded | str:
+        """Returns the graph of a forward; or why not, if it cannot be had or computes otherwise."""
         graph = torch.cuda.CUDAGraph()
         try:
-            # Other threads may go on with their own work on the device meanwhile.
-            with torch.cuda.graph(
-                graph, pool=pool, stream=stream, capture_error_mode="thread_local"
-            ):
+            with torch.cuda.graph(graph, pool=pool, stream=stream):
                 rows = self._tower(pixels)
             pixels.random_(0, 256)  # nothing like the black that was recorded
             graph.replay()
             difference = _difference(rows, self._tower(pixels))
         except RuntimeError as error:
-            if ran_out_of_memory(error):
+            if out_of_memory(error):
                 raise
-            problem = f"cannot be recorded ({str(error).partition(chr(10))[0]})"
-        else:
-            if difference <= self._tolerance:
-                return _Recorded(graph, rows)  # not so where the difference is not a number
-            problem = f"would differ by {difference:.2g}, more than {self._tolerance:.2g}"
-        log.warning(
-            "batches of %s go without a CUDA graph, since it %s; "
-            "MODERATION_CUDA_GRAPHS=false goes without any",
-            *(len(pixels), problem),
-        )
-        return None
+            return f"it cannot be recorded ({_first_line(error)})"
+        if difference <= self._tolerance:  # false where it is not a number
+            return _Recorded(graph, rows)
+        return f"features would differ by {difference:.2g}, more than {self._tolerance:.2g}"
 
     def _compile(self) -> bool:
         """Puts a compiled tower in place of the plain one, if it can be had and computes alike."""
         start = time.perf_counter()
         shape = (2, *self._square, 3)
-        pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=self._device)
         try:
+            pixels = torch.randint(0, 256, shape, dtype=torch.uint8, device=self._device)
             twin = compiled_by_torch(self._tower)
             differences = [
                 _difference(twin(batch), self._tower(batch)) for batch in (pixels, pixels[:1])
             ]
         except Exception as error:  # of torch's compiler, Triton or the C compiler that it calls
-            log.warning("torch cannot compile the image tower, so it goes uncompiled: %s", error)
+            log.warning("the image tower goes uncompiled, as torch fails: %s", _first_line(error))
             return False
         if not all(difference <= self._tolerance for difference in differences):
             log.warning(
@@ -181,6 +185,11 @@ class CudaTower:
         log.info("torch compiled the image tower in %.1f s", time.perf_counter() - start)
         self._tower = twin
         return True
+
+
+def _first_line(error: Exception) -> str:
+    """Returns what an error says first; torch's go on with advice for its developers."""
+    return str(error).partition("\n")[0]
 
 
 def _difference(rows: torch.Tensor, others: torch.Tensor) -> float:

@@ -153,7 +153,7 @@ class WorkerProcess:
         temporary.mkdir(parents=True)
         self.name = name
         self.log = folder / f"{name}.log"
-        options = ["--name", name, "--model", "starter", "--policy", "policies"]
+        options = ["--name", name, "--model", "starter", "--policy", "policies", "--processes", "1"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 guarded([sys.executable, "-m", "moderation", "worker", *options]),

@@ -140,7 +140,7 @@ def test_a_batch_that_does_not_fit_goes_on_in_halves_and_the_limit_stays(
     assert (passage.limit.images, passage.released) == (32, 2)
     assert caplog.messages == [
         "the device has no memory for 128 images at once (CUDA out of memory. Tried to allocate "
-        "2.00 GiB.); 32 fit, so the encoder goes on with these until it is started again"
+        "2.00 GiB); 32 fit, so the encoder goes on with these until it is started again"
     ]
     passage.tower.sizes.clear()
     passage(pixels[:64])
@@ -209,7 +209,9 @@ def test_libraries_below_torch_say_it_otherwise(error: RuntimeError) -> None:
     assert BatchLimit(8, lambda: None).within(attempt) == 2
 
 
-def test_an_error_on_the_way_out_does_not_hide_that_memory_ran_out() -> None:
+def test_an_error_on_the_way_out_does_not_hide_that_memory_ran_out(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     def attempt(limit: int) -> int:
         try:
             if limit > 2:
@@ -219,7 +221,9 @@ def test_an_error_on_the_way_out_does_not_hide_that_memory_ran_out() -> None:
                 raise RuntimeError("operation failed due to a previous error during capture")
         return limit
 
-    assert BatchLimit(8, lambda: None).within(attempt) == 2
+    with caplog.at_level(logging.WARNING):
+        assert BatchLimit(8, lambda: None).within(attempt) == 2
+    assert "no memory for 8 images at once (CUDA out of memory); 2 fit" in caplog.text
 
 
 def test_any_other_failure_is_passed_on_at_once() -> None:

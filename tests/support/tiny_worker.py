@@ -90,6 +90,11 @@ class TinyWorker(EmbeddedWorker):
         super().__exit__()
         self.redis.close()
 
+    @property
+    def temporary(self) -> Path:
+        """Its folder for what goes with it; a file `scale` there is of the next model's logits."""
+        return Path(self._folder.name)
+
     def in_hand(self) -> int:
         """Returns how many requests workers have in hand."""
         return int(self.redis.hlen(HAND))
@@ -156,11 +161,17 @@ class _Deadly(StubEncoder):
         return super().image_features(pixels)
 
 
+def _scale() -> float:
+    """Returns the logit scale that a test wrote for the next model that is loaded."""
+    file = Path(os.environ["TMPDIR"]) / "scale"
+    return float(file.read_text()) if file.exists() else 10.0
+
+
 if __name__ == "__main__":
     from moderation.encoders import registry
     from moderation.worker.processes import child
 
-    registry.LOADERS["starter"] = lambda reference, options: _Deadly()
+    registry.LOADERS["starter"] = lambda reference, options: _Deadly(_scale())
     child.MEMBER = "tests.support.tiny_worker"
     if sys.argv[1] == "worker":
         from moderation import __main__ as command_line

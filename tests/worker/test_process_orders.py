@@ -12,6 +12,7 @@ from moderation.encoders.cores import usable
 from moderation.errors import ModelError, ModerationError, PolicyError
 from moderation.policy import parse_policy
 from moderation.settings import load_settings
+from moderation.worker.processes.child import Child
 from moderation.worker.processes.orders import (
     EncoderOrder,
     LineOrder,
@@ -100,6 +101,13 @@ def orders() -> list[Order]:
         EncoderOrder(settings, ("starter",), address, 3, 4, "w-encoder"),
         LineOrder(settings, {"colours": policy}, None, ("bulk",), address, "w-1", 1),
     ]
+
+
+def test_what_dies_again_and_again_waits_longer_and_longer() -> None:
+    child = Child(orders()[0], descriptors=[], environment={})
+    pauses = [child.next_pause(1.0) for _ in range(8)]
+    assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    assert [child.next_pause(61.0), child.next_pause(1.0)] == [0.5, 1]
 
 
 @pytest.mark.parametrize("order", orders(), ids=lambda order: order.kind)

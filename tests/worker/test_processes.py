@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from moderation.queue.celery_app import connect
 from moderation.queue.keys import DUE, HAND, HELD
 from moderation.settings import Settings, load_settings
 from tests.support.desk import coloured
@@ -37,7 +39,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KeepingRedis]:
 
 @pytest.fixture
 def settings(server: KeepingRedis) -> Settings:
-    return load_settings(broker_url=server.url)
+    found = load_settings(broker_url=server.url)
+    with connect(found) as connection:
+        connection.flushall()
+    return found
 
 
 @pytest.fixture
@@ -137,7 +142,18 @@ def test_what_dies_under_load_is_started_again_and_nothing_is_lost(
             len(re.findall(r"was killed by SIGKILL; it starts again in 0.5 s", worker.log())) == 3
         )
         assert "Traceback" not in worker.log()
-        # And now it is told to stop, with requests in hand, and the encoder process dies of it.
+        # A new encoder process has another model, so what lines computed with the former is void.
+        held = hold(worker, photos, 2 * LINES)
+        former = pids(worker)
+        photos.content = coloured((0, 0, 99))
+        (worker.temporary / "scale").write_text("20")
+        kill(worker, "encoder")
+        photos.gate.set()
+        assert [worker.answer(each) for each in held] == held
+        until(lambda: all(pids(worker)[name] != former[name] for name in former))
+        assert worker.log().count("this line begins again with it") == LINES
+        assert worker.log().count("ended with exit code 0; it starts again in ") == LINES
+        # And now it is told to stop, with requests in hand and no encoder process.
         held = hold(worker, photos, 2 * LINES)
         everybody += family(worker)
         worker.process.send_signal(signal.SIGTERM)
@@ -153,31 +169,20 @@ def test_what_dies_under_load_is_started_again_and_nothing_is_lost(
     assert worker.in_hand() == 0
 
 
-@pytest.mark.parametrize(
-    "numbers", [(signal.SIGINT,), (signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,)]
-)
-def test_lines_put_back_what_they_have_where_they_must_end_now_and_answer_it_otherwise(
+@pytest.mark.parametrize("numbers", [(signal.SIGINT, signal.SIGINT), (signal.SIGQUIT,)])
+def test_lines_that_must_end_now_put_back_what_they_have(
     numbers: tuple[signal.Signals, ...], start: Start, photos: PhotoServer
 ) -> None:
     with start() as worker:
-        worker.redis.flushall()
         held = hold(worker, photos, 2 * LINES)
         everybody = family(worker)
         worker.process.send_signal(numbers[0])
-        if signal.SIGQUIT not in numbers:
-            until(
-                lambda: f"Stopping when all in hand is answered ({numbers[0].name})" in worker.log()
-            )
-        if numbers == (signal.SIGINT,):
-            photos.gate.set()
-            assert worker.process.wait(PATIENCE_SECONDS) == 0
-            assert [worker.answer(each) for each in held] == held
-        else:
-            if len(numbers) > 1:
-                worker.process.send_signal(numbers[1])
-            assert worker.process.wait(PATIENCE_SECONDS) == 130
-            waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
-            assert {(each.id, each.strikes) for each in waiting} == {(each, 0) for each in held}
+        if len(numbers) > 1:
+            until(lambda: "Stopping when all in hand is answered (SIGINT)" in worker.log())
+            worker.process.send_signal(numbers[1])
+        assert worker.process.wait(PATIENCE_SECONDS) == 130
+        waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
+        assert {(each.id, each.strikes) for each in waiting} == {(each, 0) for each in held}
         assert_gone(everybody)
         assert worker.in_hand() == 0
         assert "Traceback" not in worker.log()
@@ -187,7 +192,6 @@ def test_without_their_supervisor_all_answer_what_they_have_and_end(
     start: Start, photos: PhotoServer
 ) -> None:
     with start() as worker:
-        worker.redis.flushall()
         held = hold(worker, photos, 2 * LINES)
         everybody = family(worker)
         worker.process.kill()
@@ -199,18 +203,20 @@ def test_without_their_supervisor_all_answer_what_they_have_and_end(
         assert [worker.answer(each) for each in held] == held
         waiting = [opened(raw.encode()).id for raw in worker.redis.lrange(QUEUE, 0, -1)]
         assert waiting == [later]
+        assert list(worker.temporary.glob("evenhand-*")) == []
         assert "Traceback" not in worker.log()
 
 
 def started(settings: Settings, folder: Path, *options: str) -> subprocess.Popen[str]:
-    """Returns `moderation worker` with three lines, whose output is one pipe."""
+    """Returns `moderation worker` with two lines, whose output is one pipe."""
     environment = {
         **os.environ,
+        "TMPDIR": str(folder),
         "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
         "MODERATION_DATABASE_URL": f"sqlite:///{folder}/decisions.db",
     }
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.tiny_worker", "worker", "--processes", "3", *options],
+        [sys.executable, "-m", "tests.support.tiny_worker", "worker", "--processes", "2", *options],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -218,7 +224,9 @@ def started(settings: Settings, folder: Path, *options: str) -> subprocess.Popen
     )
 
 
-def test_what_cannot_begin_says_so_once(settings: Settings, tmp_path: Path) -> None:
+def test_what_cannot_begin_says_so_once(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     missing = tmp_path / "no-such-model"
     process = started(settings, tmp_path, "-p", "weapons", "--model", str(missing))
     said, _ = process.communicate(timeout=PATIENCE_SECONDS)
@@ -230,6 +238,13 @@ def test_what_cannot_begin_says_so_once(settings: Settings, tmp_path: Path) -> N
     said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, said.count("error:")) == (3, 1)
     assert "Traceback" not in said
+    (tmp_path / "decisions.db").unlink()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("MODERATION_METRICS_ADDRESS", str(taken.getsockname()[1]))
+        process = started(settings, tmp_path, "-p", "weapons", "--model", "starter")
+        said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert (process.returncode, said.count("error:"), "Serving" in said) == (2, 1, False)
+    assert [path.name for path in tmp_path.iterdir() if "evenhand-" in path.name] == []
 
 
 @pytest.mark.parametrize(
@@ -241,7 +256,7 @@ def test_a_signal_while_processes_start_leaves_none(
 ) -> None:
     process = started(settings, tmp_path, "-p", "weapons", "--model", "starter")
     supervisor = psutil.Process(process.pid)
-    until(lambda: len(supervisor.children()) > (seconds > 0) * 3)
+    until(lambda: len(supervisor.children()) > (seconds > 0) * 2)
     time.sleep(seconds)
     children = supervisor.children(recursive=True)
     process.send_signal(number)

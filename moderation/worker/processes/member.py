@@ -27,6 +27,7 @@ from moderation.images.rendition import RenditionForm
 from moderation.images.rendition_folder import open_renditions
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.worker.assembly import run_worker
+from moderation.worker.celery_worker import is_stopping
 from moderation.worker.log_lines import configure_logging
 from moderation.worker.metrics import Metrics
 from moderation.worker.processes.encoder_server import serve_encoders
@@ -114,8 +115,9 @@ def _stop_line() -> None:
 
 
 def _leave_old_model() -> None:
-    log.warning("the encoder process has another model now; this line begins again with it")
-    _stop_line()
+    if not is_stopping():
+        log.warning("the encoder process has another model now; this line begins again with it")
+        _stop_line()
 
 
 def _run_encoder(order: EncoderOrder, channel: socket.socket) -> int:

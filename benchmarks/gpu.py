@@ -50,7 +50,7 @@ _PACKAGES = ("torch", "transformers", "celery", "redis", "pillow")
 _ENCODER, _WORKER = "benchmarks.gpu_encoder", "benchmarks.gpu_worker"
 
 
-class Part(NamedTuple):
+class GpuPart(NamedTuple):
     """A program that prints lines of JSON, and how many seconds it may take."""
 
     name: str
@@ -59,14 +59,14 @@ class Part(NamedTuple):
 
 
 PARTS = (
-    Part("vit-b-32", (_ENCODER, "vit-b-32"), 65.0),
-    Part("vit-l-14", (_ENCODER, "vit-l-14"), 80.0),
-    Part("sqlite", (_WORKER, "--database", "sqlite"), 90.0),
-    Part("postgresql", (_WORKER, "--database", "postgresql"), 60.0),
+    GpuPart("vit-b-32", (_ENCODER, "vit-b-32"), 65.0),
+    GpuPart("vit-l-14", (_ENCODER, "vit-l-14"), 80.0),
+    GpuPart("sqlite", (_WORKER, "--database", "sqlite"), 90.0),
+    GpuPart("postgresql", (_WORKER, "--database", "postgresql"), 60.0),
 )
 QUICK_PARTS = (
-    Part("toy", (_ENCODER, "toy", "--quick"), 120.0),
-    Part("sqlite", (_WORKER, "--quick", "--processes", "2"), 120.0),
+    GpuPart("toy", (_ENCODER, "toy", "--quick"), 120.0),
+    GpuPart("sqlite", (_WORKER, "--quick", "--processes", "2"), 120.0),
 )
 
 
@@ -110,7 +110,7 @@ def make_findable(folder: Path) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([*paths, *([before] if before else [])])
 
 
-class Found(NamedTuple):
+class GpuFound(NamedTuple):
     """What a part has printed, what it took, and why it is not all; "" if it is."""
 
     rows: list[Row]
@@ -118,7 +118,7 @@ class Found(NamedTuple):
     problem: str
 
 
-def run_part(part: Part) -> Found:
+def run_part(part: GpuPart) -> GpuFound:
     """Returns what a part finds in its time."""
     rows: list[Row] = []
     start = time.monotonic()
@@ -131,7 +131,7 @@ def run_part(part: Part) -> Found:
     problem = f"stopped after {part.seconds:g} s" if is_late else ""
     if not is_late and process.returncode:
         problem = f"ended with {process.returncode}; `python -m {' '.join(part.words)}` says why"
-    return Found(rows, time.monotonic() - start, problem)
+    return GpuFound(rows, time.monotonic() - start, problem)
 
 
 def _read_rows(process: subprocess.Popen[bytes], rows: list[Row]) -> None:
@@ -140,7 +140,7 @@ def _read_rows(process: subprocess.Popen[bytes], rows: list[Row]) -> None:
         rows.extend(json.loads(line) for line in process.stdout)
 
 
-def chosen_parts(only: Sequence[str], *, quick: bool) -> list[Part]:
+def chosen_parts(only: Sequence[str], *, quick: bool) -> list[GpuPart]:
     """Returns the parts that are asked for, and can be measured here."""
     return [
         part
@@ -230,7 +230,7 @@ def main() -> int:
     names = [part.name for part in (*PARTS, *QUICK_PARTS)]
     parser.add_argument("--only", nargs="+", default=[], metavar="PART", choices=names)
     asked = parser.parse_args()
-    found: dict[str, Found] = {}
+    found: dict[str, GpuFound] = {}
     with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         make_findable(Path(folder))
         for part in chosen_parts(asked.only, quick=asked.quick):
@@ -244,7 +244,7 @@ def main() -> int:
     return 1 if any(one.problem for one in found.values()) else 0
 
 
-def write(setup: Row, rows: Sequence[Row], found: dict[str, Found]) -> None:
+def write(setup: Row, rows: Sequence[Row], found: dict[str, GpuFound]) -> None:
     """Prints everything, with the setup above it."""
     out = program.new_console(130)
     versions = ", ".join(f"{name} {number}" for name, number in setup["versions"].items())

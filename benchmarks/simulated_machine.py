@@ -70,7 +70,7 @@ def costs_there(images: str) -> Costs:
     return HERE._replace(decode=DECODING[images], before=_SLOWER * before, **scaled)
 
 
-class Case(NamedTuple):
+class MachineCase(NamedTuple):
     """A machine and what its worker is shown."""
 
     name: str
@@ -83,15 +83,15 @@ class Case(NamedTuple):
 
 
 CASES = (
-    Case(f"a GPU, {SMALL}", costs_there(SMALL)),
-    Case(f"a GPU, {SMALL}, PostgreSQL", costs_there(SMALL)._replace(writers=CORES_THERE)),
-    Case(f"a GPU, {MIXED}", costs_there(MIXED)),
-    Case(f"OpenVINO, {SMALL}", costs_there(SMALL)._replace(forward=ON_CORES)),
-    Case(f"OpenVINO, {MIXED}", costs_there(MIXED)._replace(forward=ON_CORES)),
+    MachineCase(f"a GPU, {SMALL}", costs_there(SMALL)),
+    MachineCase(f"a GPU, {SMALL}, PostgreSQL", costs_there(SMALL)._replace(writers=CORES_THERE)),
+    MachineCase(f"a GPU, {MIXED}", costs_there(MIXED)),
+    MachineCase(f"OpenVINO, {SMALL}", costs_there(SMALL)._replace(forward=ON_CORES)),
+    MachineCase(f"OpenVINO, {MIXED}", costs_there(MIXED)._replace(forward=ON_CORES)),
 )
 
 
-class Check(NamedTuple):
+class SimulationCheck(NamedTuple):
     """What was measured with so many lines, and what the simulation says of it, in images/s."""
 
     images: str
@@ -100,7 +100,7 @@ class Check(NamedTuple):
     simulated: float
 
 
-def outcomes(case: Case, numbers: Sequence[int]) -> dict[int, Outcome]:
+def outcomes(case: MachineCase, numbers: Sequence[int]) -> dict[int, Outcome]:
     """Returns what a worker does there, by line processes."""
     return {lines: simulate(case.costs, CORES_THERE, lines) for lines in numbers}
 
@@ -120,13 +120,13 @@ def chosen(*, has_gpu: bool) -> int:
         return chosen_share(settings, cores=CORES_THERE, devices=Path(devices)).processes
 
 
-def checks(measured: Mapping[str, Any]) -> Iterator[Check]:
+def checks(measured: Mapping[str, Any]) -> Iterator[SimulationCheck]:
     """Yields what the simulation says of each worker that benchmarks/processes.py measured."""
     setup = measured["setup"]
     for number, row in measured["processes"].items():
         costs, others = measured_costs(setup, row), row["other_cores"]
         found = simulate(costs, setup["cores"], int(number), others=others)
-        yield Check(
+        yield SimulationCheck(
             setup["images"].partition(" by ")[0],
             int(number),
             row["images_per_second"],
@@ -147,7 +147,7 @@ def measured_costs(setup: Mapping[str, Any], row: Mapping[str, Any]) -> Costs:
     )
 
 
-def case_table(case: Case, found: Mapping[int, Outcome]) -> Table:
+def case_table(case: MachineCase, found: Mapping[int, Outcome]) -> Table:
     """Returns what one machine does, a row for each number of lines."""
     auto = chosen(has_gpu=case.has_gpu)
     title = (
@@ -165,7 +165,7 @@ def case_table(case: Case, found: Mapping[int, Outcome]) -> Table:
     return table
 
 
-def check_table(found: Sequence[Check]) -> Table:
+def check_table(found: Sequence[SimulationCheck]) -> Table:
     """Returns the simulation beside what was measured."""
     heads = ("measured", "simulated", "difference")
     table = program.new_table(["images", "line processes"], heads)

@@ -13,7 +13,7 @@ Act = Callable[[], None]
 SLICE = 1.0
 
 
-class Clock:
+class SimulatedClock:
     """Simulated milliseconds; `now` moves from one event to the next."""
 
     def __init__(self) -> None:
@@ -63,7 +63,7 @@ class Cores:
         spent: milliseconds of a core by the part that computed.
     """
 
-    def __init__(self, clock: Clock, number: int) -> None:
+    def __init__(self, clock: SimulatedClock, number: int) -> None:
         self._clock, self._turns = clock, Turns(number)
         self.spent: dict[str, float] = defaultdict(float)
 

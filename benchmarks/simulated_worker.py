@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from benchmarks.simulated_time import SLICE, Act, Clock, Cores, Turns
+from benchmarks.simulated_time import SLICE, Act, Cores, SimulatedClock, Turns
 
 #: Requests that one line process has in hand, as MODERATION_CONCURRENCY has it.
 IN_HAND = 64
@@ -167,7 +167,7 @@ class _Worker:
     """The whole worker, and what it shares: cores, Redis, the log, the encoder."""
 
     def __init__(self, costs: Costs, cores: int, lines: int) -> None:
-        self.costs, self.clock = costs, Clock()
+        self.costs, self.clock = costs, SimulatedClock()
         self.answered, self.on_disk = 0, 0.0
         self.cores = Cores(self.clock, cores)
         self.redis, self.log, self._encoder = Turns(1), Turns(costs.writers), Turns(1)

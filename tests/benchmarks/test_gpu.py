@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.gpu import GOALS, PARTS, Part, reached, run_part
+from benchmarks.gpu import GOALS, PARTS, GpuPart, reached, run_part
 from benchmarks.gpu_encoder import operations
 from tests.conftest import ROOT
 
@@ -38,12 +38,12 @@ def test_a_quick_run_measures_every_part_with_two_line_processes(tmp_path: Path)
 
 
 def test_a_part_that_fails_keeps_what_it_found(tmp_path: Path) -> None:
-    found = run_part(Part("none", ("benchmarks.gpu_encoder", "vit-h-14"), 60.0))
+    found = run_part(GpuPart("none", ("benchmarks.gpu_encoder", "vit-h-14"), 60.0))
     assert (found.rows, found.problem.partition(";")[0]) == ([], "ended with 2")
 
 
 def test_a_part_that_takes_too_long_is_stopped_and_keeps_what_it_found() -> None:
-    found = run_part(Part("worker", ("benchmarks.gpu_worker", "--quick"), 0.5))
+    found = run_part(GpuPart("worker", ("benchmarks.gpu_worker", "--quick"), 0.5))
     assert found.problem == "stopped after 0.5 s"
     assert found.seconds < 30
 

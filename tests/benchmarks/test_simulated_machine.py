@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.photographs import MIXED
 from benchmarks.simulated_machine import CASES, NUMBERS, chosen, enough, outcomes
-from benchmarks.simulated_time import Clock, Cores, Turns
+from benchmarks.simulated_time import Cores, SimulatedClock, Turns
 from benchmarks.simulated_worker import (
     CORES,
     ENCODER,
@@ -153,7 +153,7 @@ def test_other_programs_take_what_they_use_of_the_cores() -> None:
 
 
 def test_who_has_a_lock_keeps_it_while_another_has_the_core() -> None:
-    clock, done = Clock(), []
+    clock, done = SimulatedClock(), []
     cores, lock = Cores(clock, 1), Turns(1)
     for name in ("first", "second"):
         cores.compute_alone(lock, "", 2.0, lambda name=name: done.append((name, clock.now)))  # type: ignore[misc]

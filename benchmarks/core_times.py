@@ -13,20 +13,35 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import psutil
-import psycopg
 from redis import Redis
 
 #: What threads used that have ended meanwhile.
 ENDED = "(ended)"
+_DECODER = "moderation.images.decode.child"
+#: What a worker's processes do, as attributes of `CoreTimes`.
+_PARTS = ("lines", "encoder", "decoders")
+#: What used a core for an image, in words.
+WHO = {
+    "worker": "supervisor, or the only process",
+    "lines": "line processes",
+    "encoder": "encoder process",
+    "decoders": "decoders",
+    "redis": "Redis",
+    "database": "PostgreSQL",
+    "hosts": "hosts",
+}
 
 
 class CoreTimes(NamedTuple):
     """Seconds of a core that were used since the processes began.
 
     Attributes:
-        worker: of the worker's own process, with all of its threads.
-        threads: of the worker's threads that still run, by name; empty on other systems than Linux.
-        decoders: of the worker's other processes.
+        worker: of the process that was started, with all of its threads; where it has line
+            processes, it is their supervisor.
+        threads: of its threads that still run, by name; empty on other systems than Linux.
+        lines: of its line processes, if it has several.
+        encoder: of its encoder process, if it has line processes.
+        decoders: of the processes that decode.
         redis: of the server.
         database: of the processes of PostgreSQL that serve the decision log; 0 with SQLite, which
             runs in the worker's threads.
@@ -34,6 +49,8 @@ class CoreTimes(NamedTuple):
 
     worker: float
     threads: Mapping[str, float]
+    lines: float
+    encoder: float
     decoders: float
     redis: float
     database: float
@@ -43,12 +60,13 @@ class CoreTimes(NamedTuple):
         """Returns what a worker, its decoders, Redis and the database have used so far."""
         worker = psutil.Process(pid)
         server = connection.info("cpu")
+        parts = _processes_by_part(worker)
         return cls(
             _seconds(worker),
             _threads(pid),
-            sum(map(_seconds_of_threads, worker.children(recursive=True))),
-            server["used_cpu_sys"] + server["used_cpu_user"],
-            sum(map(_seconds_of_threads, _database_processes(database_url))),
+            redis=server["used_cpu_sys"] + server["used_cpu_user"],
+            database=sum(map(_seconds_of_threads, _database_processes(database_url))),
+            **{part: sum(map(_most_seconds, parts[part])) for part in _PARTS},
         )
 
     def since(self, before: CoreTimes) -> CoreTimes:
@@ -63,6 +81,8 @@ class CoreTimes(NamedTuple):
         return CoreTimes(
             worker,
             threads,
+            self.lines - before.lines,
+            self.encoder - before.encoder,
             self.decoders - before.decoders,
             self.redis - before.redis,
             self.database - before.database,
@@ -73,11 +93,32 @@ class CoreTimes(NamedTuple):
         steps = {
             "worker": self.worker,
             **{f"worker: {name}": seconds for name, seconds in self.threads.items()},
+            "lines": self.lines,
+            "encoder": self.encoder,
             "decoders": self.decoders,
             "redis": self.redis,
             "database": self.database,
         }
         return {name: 1000 * seconds / count for name, seconds in steps.items()}
+
+
+def _processes_by_part(worker: psutil.Process) -> Mapping[str, Sequence[psutil.Process]]:
+    """Returns the processes that a worker has started: a line process is one that has decoders."""
+    found: dict[str, list[psutil.Process]] = {part: [] for part in _PARTS}
+    for process in worker.children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            if _decodes(process):
+                part = "decoders"
+            else:
+                part = "lines" if any(map(_decodes, process.children())) else "encoder"
+            found[part].append(process)
+    return found
+
+
+def _decodes(process: psutil.Process) -> bool:
+    with suppress(psutil.Error):  # it has ended
+        return _DECODER in process.cmdline()
+    return False
 
 
 def _seconds(process: psutil.Process) -> float:
@@ -91,6 +132,11 @@ def _seconds(process: psutil.Process) -> float:
 def _seconds_of_threads(process: psutil.Process) -> float:
     """Returns what a process whose threads do not end has used, to the nanosecond on Linux."""
     return sum(_threads(process.pid).values()) or _seconds(process)
+
+
+def _most_seconds(process: psutil.Process) -> float:
+    """Returns what a process has used: to 10 ms with threads that have ended, finer without."""
+    return max(_seconds(process), _seconds_of_threads(process))
 
 
 def _threads(pid: int) -> dict[str, float]:
@@ -110,6 +156,8 @@ def _database_processes(url: str) -> Sequence[psutil.Process]:
     """Returns the processes of a PostgreSQL on this machine that serve one database."""
     if not url.startswith("postgresql"):
         return []
+    import psycopg  # which a machine without PostgreSQL does not need
+
     asked = (
         "SELECT pid FROM pg_stat_activity "
         "WHERE datname = current_database() AND pid <> pg_backend_pid()"

@@ -23,22 +23,14 @@ from rich.console import Console
 from transformers import CLIPConfig, CLIPModel
 
 from benchmarks import program
-from moderation.encoders.clip import ImageTower, tower_on_torch
+from benchmarks.decoding_alone import PREPROCESSING, SIDE
+from moderation.encoders.clip import tower_on_torch
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware, use_hardware_threads
+from moderation.encoders.image_tower import ImageTower
 from moderation.encoders.options import ModelOptions
 from moderation.images.looks import Pixels
-from moderation.images.pixels import Preprocessing
 
-SIDE = 224
-PREPROCESSING = Preprocessing(
-    resize=SIDE,
-    crop=(SIDE, SIDE),
-    resample="bicubic",
-    scale=1 / 255,
-    mean=(0.48145466, 0.4578275, 0.40821073),
-    std=(0.26862954, 0.26130258, 0.27577711),
-)
 VISION = {
     "vit-b-32": {},
     "vit-l-14": {
@@ -48,8 +40,15 @@ VISION = {
         "num_attention_heads": 16,
         "patch_size": 14,
     },
+    "toy": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "patch_size": 56,
+    },
 }
-WIDTH = {"vit-b-32": 512, "vit-l-14": 768}
+WIDTH = {"vit-b-32": 512, "vit-l-14": 768, "toy": 32}
 #: Small, since texts are not measured.
 TEXT = {"num_hidden_layers": 1, "vocab_size": 100, "bos_token_id": 0, "eos_token_id": 1}
 ALL_BATCHES, QUICK_BATCHES = (1, 8, 16, 32), (1, 16)
@@ -102,7 +101,7 @@ class Towers:
         tower.compile(dynamic=True)
         forward = tower_on_torch(tower, self._device)
         for count in (8, 1):  # a single image is compiled separately
-            forward(_pixels(count))
+            forward(pixels_of(count))
         return forward
 
     def on_openvino(self, dtype: torch.dtype) -> Forward:
@@ -116,7 +115,7 @@ class Towers:
         """Returns it on ONNX Runtime; int8 rounds weights by channel, and values as they come."""
         from benchmarks.onnx_runtime import on_onnxruntime
 
-        return on_onnxruntime(self.tower(dtype), _pixels(2), threads=self._threads, int8=int8)
+        return on_onnxruntime(self.tower(dtype), pixels_of(2), threads=self._threads, int8=int8)
 
 
 def cases(towers: Towers, device: torch.device) -> list[Case]:
@@ -150,7 +149,7 @@ def measure(
         start = time.perf_counter()
         try:
             forward = case.build()
-            forward(_pixels(1))
+            forward(pixels_of(1))
         except ImportError:
             result.problem = "not installed"
             continue
@@ -162,13 +161,13 @@ def measure(
     _compare_features(running)
     for batch in batches:
         say(f"batches of {batch}")
-        _time_in_turns(running, _pixels(batch), rounds)
+        _time_in_turns(running, pixels_of(batch), rounds)
     return results
 
 
 def _compare_features(running: list[tuple[Result, Forward]]) -> None:
     """Fills in how far each one's features are from those of the first."""
-    pixels = _pixels(16)
+    pixels = pixels_of(16)
     reference = unit(running[0][1](pixels))
     for result, forward in running:
         rows = unit(forward(pixels))
@@ -190,7 +189,8 @@ def _time_in_turns(running: list[tuple[Result, Forward]], pixels: Pixels, rounds
         result.milliseconds[len(pixels)] = 1000 * typical / len(pixels)
 
 
-def _pixels(count: int) -> Pixels:
+def pixels_of(count: int) -> Pixels:
+    """Returns random pixels of so many images."""
     return np.random.default_rng(count).integers(0, 256, (count, SIDE, SIDE, 3), dtype=np.uint8)
 
 

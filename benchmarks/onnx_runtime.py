@@ -10,8 +10,8 @@ import onnxruntime
 import torch
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from moderation.encoders.clip import ImageTower
 from moderation.encoders.encoder import Float32s
+from moderation.encoders.image_tower import ImageTower
 from moderation.images.looks import Pixels
 
 

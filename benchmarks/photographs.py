@@ -46,6 +46,10 @@ SHAPES = (
     Shape(4000, 3000, "JPEG", "phone, 12 megapixels"),
 )
 
+#: What a worker is shown where its speed on two kinds of images is told apart.
+SMALL, MIXED = "640x480", "eight sizes"
+KINDS = {SMALL: SHAPES[:1], MIXED: SHAPES}
+
 
 def described() -> str:
     """Returns the sizes and formats in words."""
@@ -98,6 +102,21 @@ def save_photographs(folder: Path, count: int) -> list[Path]:
     return [
         save_photograph(folder / f"{i:04d}", original, shape)
         for i, (original, shape) in enumerate(zip(spread, cycle(SHAPES), strict=False))
+    ]
+
+
+def save_drawn(folder: Path, shapes: Sequence[Shape] = SHAPES) -> list[Path]:
+    """Returns a new image file of each shape where no photographs are: soft colours with grain.
+
+    It is the grain that makes a file large, and a decoder busy.
+    """
+    folder.mkdir(exist_ok=True)
+    original = folder / "original.png"
+    colours = np.random.default_rng(3).integers(0, 256, (9, 12, 3), np.uint8)
+    Image.fromarray(colours).resize((300, 225), Image.Resampling.BICUBIC).save(original)
+    return [
+        save_photograph(folder / f"{number:04d}", original, shape)
+        for number, shape in enumerate(shapes)
     ]
 
 

@@ -38,11 +38,16 @@ _QUIET = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
 
 @dataclass(frozen=True)
 class Side:
-    """A worker that is ready to answer, and the hosts that ask it."""
+    """A worker that is ready to answer, and the hosts that ask it.
+
+    Attributes:
+        ready_seconds: what it took to start one of ours; 0 for others, which are not waited for.
+    """
 
     name: str
     process: subprocess.Popen[bytes]
     hosts: Hosts
+    ready_seconds: float = 0.0
 
 
 @contextmanager
@@ -64,22 +69,30 @@ def started_echo(settings: Settings) -> Iterator[Side]:
 
 
 class NamedThreadsWorker(EmbeddedWorker):
-    """A context manager; a `moderation worker` process whose threads have names for the system."""
+    """A context manager; a `moderation worker` process whose threads have names for the system.
 
-    def __init__(self, settings: Settings, options: list[str], environment: dict[str, str]) -> None:
-        super().__init__(settings, options, environment)
+    Those of line processes have none.
+    """
+
+    def __init__(
+        self, settings: Settings, options: list[str], environment: dict[str, str], processes: int
+    ) -> None:
+        super().__init__(settings, options, environment, processes=processes)
         python, dash_m, *words = self._command
         self._command = [python, dash_m, "benchmarks.thread_names", *words]
 
 
 @contextmanager
-def started_ours(settings: Settings, checkpoint: Path, labels: LabelSet) -> Iterator[Side]:
+def started_ours(
+    settings: Settings, checkpoint: Path, labels: LabelSet, processes: int = 1
+) -> Iterator[Side]:
     """Yields a `moderation worker`, which ends with the block.
 
     Args:
         settings: what it is given of them: broker, database, runtime, threads, views.
         checkpoint: the model; its folder's folder is for images and the policy.
         labels: of the policy.
+        processes: how many lines it has.
     """
     folder = checkpoint.parent
     environment = {
@@ -93,10 +106,12 @@ def started_ours(settings: Settings, checkpoint: Path, labels: LabelSet) -> Iter
     if settings.database_url:
         environment["MODERATION_DATABASE_URL"] = settings.database_url.get_secret_value()
     options = ["--model", str(checkpoint), "--policy", str(labels.save(folder / "policy.yaml"))]
-    with NamedThreadsWorker(settings, options, environment) as worker:
+    begun = time.monotonic()
+    with NamedThreadsWorker(settings, options, environment, processes) as worker:
+        ready = time.monotonic() - begun
         url = settings.broker_url.get_secret_value()
         with Hosts.started(OURS, url, worker.process) as hosts:
-            yield Side(OURS, worker.process, hosts)
+            yield Side(OURS, worker.process, hosts, ready)
 
 
 class InProcess:

@@ -68,9 +68,9 @@ ORDER = {
         kept_requests
     """,
     "moderation.encoders": """
-        cores | options | encoder | hub
-        hardware | remote
-        openvino | starter
+        batch_limit | cores | options | encoder | hub | image_tower
+        hardware | remote | transfer | compiled
+        cuda | openvino | starter
         clip
         registry
     """,
@@ -220,8 +220,14 @@ PATHS = sorted(
     path for package in ("moderation", "audit") for path in (ROOT / package).rglob("*.py")
 )
 HEAVY = ("torch", "transformers", "pandas")
-#: Two encoders, the compiler of their image towers, and what device and number format there is.
-WITH_TORCH = {f"moderation.encoders.{name}" for name in ("clip", "starter", "openvino", "hardware")}
+#: Two encoders, what runs their image towers, and what device and number format there is.
+WITH_TORCH = {
+    f"moderation.encoders.{name}"
+    for name in (
+        *("clip", "starter", "image_tower", "openvino", "hardware"),
+        *("cuda", "compiled", "transfer", "batch_limit"),
+    )
+}
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",

@@ -25,6 +25,7 @@ from transformers.utils import logging as transformers_logging
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.hub import LocalModel, locate_model, snapshot_fingerprint
+from moderation.encoders.image_tower import ImageTower
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError
 from moderation.images.looks import Pixels
@@ -38,30 +39,6 @@ TEXT_BATCH = 256
 _RESAMPLE = {1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 log = logging.getLogger(__name__)
-
-
-class ImageTower(torch.nn.Module):
-    """The half of a model that sees images, starting from pixels: what a runtime runs."""
-
-    mean: torch.Tensor
-    std: torch.Tensor
-
-    def __init__(self, model: Any, preprocessing: Preprocessing) -> None:
-        super().__init__()
-        self._vision = model.vision_model
-        # SigLIP's vision model ends in the common space; the output of CLIP's is projected into it.
-        self._project = getattr(model, "visual_projection", torch.nn.Identity())
-        self._dtype, self._scale = model.dtype, preprocessing.scale
-        for name in ("mean", "std"):
-            numbers = torch.tensor(getattr(preprocessing, name), device=model.device)
-            self.register_buffer(name, numbers.view(1, 3, 1, 1))
-
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Returns (n, d) float32 features, of any length, for (n, h, w, 3) uint8 pixels."""
-        values = (pixels.permute(0, 3, 1, 2).float() * self._scale - self.mean) / self.std
-        states = self._vision(pixel_values=values.to(self._dtype))
-        features: torch.Tensor = self._project(states.pooler_output).float()
-        return features
 
 
 class ClipEncoder:
@@ -92,6 +69,9 @@ class ClipEncoder:
             ) from error
         self.logit_bias = numbers.get("logit_bias")
         self.context_length = int(self._model.config.text_config.max_position_embeddings)
+        self._images, runtime = _clip_image_tower(
+            self._model, self.preprocessing, hardware, options
+        )
         self.stamp = ModelStamp(
             id=local.name,
             revision=local.revision,
@@ -99,9 +79,8 @@ class ClipEncoder:
             preprocessing=self.preprocessing.fingerprint,
             dtype=str(hardware.dtype).removeprefix("torch."),
             device=str(hardware.device),
-            runtime=hardware.runtime,
+            runtime=runtime,
         )
-        self._images = _clip_image_tower(self._model, self.preprocessing, hardware)
 
     def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
@@ -135,13 +114,20 @@ class ClipEncoder:
 
 
 def _clip_image_tower(
-    model: Any, preprocessing: Preprocessing, hardware: Hardware
-) -> Callable[[Pixels], Float32s]:
-    """Returns what runs the image tower, which is taken out of the model."""
+    model: Any, preprocessing: Preprocessing, hardware: Hardware, options: ModelOptions
+) -> tuple[Callable[[Pixels], Float32s], str]:
+    """Returns what runs the image tower, taken out of the model, and the runtime's name."""
     tower = ImageTower(model, preprocessing).eval()
     model.vision_model = model.visual_projection = None
+    if hardware.device.type == "cuda":
+        from moderation.encoders.cuda import CudaTower
+
+        on_cuda = CudaTower(tower, preprocessing.crop, hardware, options)
+        return on_cuda, on_cuda.runtime
+    if options.compile:
+        log.warning("MODERATION_COMPILE has no effect on %s, only on CUDA", hardware.device)
     if hardware.runtime == "torch":
-        return tower_on_torch(tower, hardware.device)
+        return tower_on_torch(tower, hardware.device), hardware.runtime
     from moderation.encoders.openvino import compiled_by_openvino
 
     images = compiled_by_openvino(tower, preprocessing.crop, hardware)
@@ -150,7 +136,7 @@ def _clip_image_tower(
     with contextlib.suppress(OSError, AttributeError):  # only glibc has it
         # The C library would keep the memory of torch's weights.
         ctypes.CDLL(None).malloc_trim(0)
-    return images
+    return images, hardware.runtime
 
 
 def tower_on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pixels], Float32s]:
@@ -158,10 +144,7 @@ def tower_on_torch(tower: torch.nn.Module, device: torch.device) -> Callable[[Pi
 
     def features(pixels: Pixels) -> Float32s:
         with torch.inference_mode():
-            values = torch.from_numpy(pixels)
-            if device.type == "cuda":
-                values = values.pin_memory()  # so that the copy does not wait for the GPU
-            rows: Float32s = tower(values.to(device, non_blocking=True)).cpu().numpy()
+            rows: Float32s = tower(torch.from_numpy(pixels).to(device)).cpu().numpy()
         return rows
 
     return features

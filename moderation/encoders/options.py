@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import get_args
 
 from moderation.errors import SettingsError
@@ -16,7 +16,10 @@ RUNTIMES: tuple[str, ...] = get_args(Settings.model_fields["runtime"].annotation
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """How to load a model, whichever it is; the fields are those of `Settings`.
+    """How to load a model, whichever it is, as `Settings` have it.
+
+    `graphs` and `compile` are for image towers on CUDA: whether forwards become CUDA graphs, and
+    whether torch compiles them first.
 
     Raises:
         SettingsError: there is no such device, number format or runtime, here or anywhere.
@@ -27,6 +30,8 @@ class ModelOptions:
     offline: bool = False
     runtime: str = "auto"
     threads: int | None = None
+    graphs: bool = True
+    compile: bool = False
 
     def __post_init__(self) -> None:
         kind, _, number = self.device.partition(":")
@@ -38,7 +43,15 @@ class ModelOptions:
     @classmethod
     def of(cls, settings: Settings) -> ModelOptions:
         """Returns what an operator has set."""
-        return cls(**{field.name: getattr(settings, field.name) for field in fields(cls)})
+        return cls(
+            settings.device,
+            settings.dtype,
+            settings.offline,
+            settings.runtime,
+            settings.threads,
+            settings.cuda_graphs,
+            settings.compile,
+        )
 
 
 def _refuse_model_option(what: str, given: str, known: tuple[str, ...], kind: str) -> None:

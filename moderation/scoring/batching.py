@@ -37,7 +37,8 @@ log = logging.getLogger(__name__)
 def best_batch(stamp: ModelStamp) -> int:
     """Returns how many images a model should be given at once, by where it runs.
 
-    On a CPU an image costs no less in larger batches. The size for a GPU is not measured.
+    On a CPU an image costs no less in larger batches. A GPU takes the second half of a batch while
+    it computes the first (`moderation/encoders/transfer.py`); its size is not measured.
     """
     return 256 if stamp.device.startswith("cuda") else 16
 

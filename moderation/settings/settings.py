@@ -98,6 +98,13 @@ class Settings(BaseSettings):
     threads: int | None = Field(
         None, ge=1, le=1024, description="Threads that one model computes with; None: one per core."
     )
+    cuda_graphs: bool = Field(
+        True,
+        description="On a GPU, launch a model's forward as one CUDA graph for each batch size.",
+    )
+    compile: bool = Field(
+        False, description="On a GPU, let torch compile the model: a slower start, faster images."
+    )
     offline: bool = Field(False, description="Never ask the model hub, use its local cache only.")
     policies: Paths = Field(
         (Path("policies"),),

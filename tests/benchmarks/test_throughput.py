@@ -158,13 +158,15 @@ def test_threads_of_one_kind_have_one_name(name: str, shown: str) -> None:
 
 
 def test_what_a_part_used_is_what_it_used_since() -> None:
-    before = CoreTimes(2.0, {"encoder": 1.5, "gone": 0.4}, 1.0, 0.5, 0.0)
-    now = CoreTimes(3.0, {"encoder": 2.0, "new": 0.25}, 1.5, 0.75, 0.0)
+    before = CoreTimes(2.0, {"encoder": 1.5, "gone": 0.4}, 4.0, 2.0, 1.0, 0.5, 0.0)
+    now = CoreTimes(3.0, {"encoder": 2.0, "new": 0.25}, 4.5, 2.25, 1.5, 0.75, 0.0)
     assert now.since(before).milliseconds_each(10) == {
         "worker": 100,
         "worker: encoder": 50,
         "worker: new": 25,
         "worker: (ended)": 25,
+        "lines": 50,
+        "encoder": 25,
         "decoders": 50,
         "redis": 25,
         "database": 0,

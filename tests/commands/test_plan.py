@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from moderation.commands.doctor.plan import (
     MEASURED_REDIS,
     MEASURED_WORKERS,
+    SIMULATED_WORKERS,
     Load,
     RedisCost,
     WorkerKind,
@@ -199,11 +200,27 @@ def test_a_file_that_is_missing_or_not_json_is_refused(tmp_path: Path) -> None:
 
 
 def test_every_measured_figure_is_positive_and_has_its_set_up() -> None:
-    assert all(row.images_per_second > 0 and row.memory_mb > 0 for row in MEASURED_WORKERS)
+    workers = MEASURED_WORKERS + SIMULATED_WORKERS
+    assert all(row.images_per_second > 0 and row.memory_mb > 0 for row in workers)
     assert all(figure > 0 for figure in MEASURED_REDIS[1:])
-    assert all(row.setup for row in (*MEASURED_WORKERS, MEASURED_REDIS))
-    names = [row.name for row in MEASURED_WORKERS]
-    assert len(set(names)) == len(names)
+    assert all(row.setup for row in (*workers, MEASURED_REDIS))
+    assert len({row.name for row in workers}) == len(workers)
+
+
+def test_what_was_simulated_says_so_and_what_was_measured_was_not() -> None:
+    assert all(row.name.endswith(" (simulated)") for row in SIMULATED_WORKERS)
+    assert all(row.setup.startswith("not measured: simulated") for row in SIMULATED_WORKERS)
+    assert not any("simulated" in row.name + row.setup for row in MEASURED_WORKERS)
+    shown = run("--plan", "1/s")
+    for row in SIMULATED_WORKERS:
+        assert row.name in shown.stdout
+        assert f"{row.name}: {row.setup}" in unframed(shown.stderr)
+
+
+def test_each_line_process_of_a_worker_has_its_own_requests_in_hand() -> None:
+    four = KIND._replace(line_processes=4)
+    [row] = plan(Load(28.0, concurrency=16), (four,), COST).workers
+    assert (row.workers, row.requests_in_hand) == (3, 3 * 4 * 16)
 
 
 def run(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -302,6 +319,15 @@ def test_the_table_of_workers_is_that_of_the_calculator() -> None:
             "memory, MB": f"{kind.memory_mb:,.0f}",
         }
         for kind in MEASURED_WORKERS
+    ]
+    assert _first_table_with("simulated worker") == [
+        {
+            "simulated worker": kind.name.removesuffix(" (simulated)"),
+            "line processes": str(kind.line_processes),
+            "images/s": f"{kind.images_per_second:g}",
+            "memory, MB": f"{kind.memory_mb:,.0f}",
+        }
+        for kind in SIMULATED_WORKERS
     ]
 
 

@@ -321,8 +321,10 @@ def test_an_operators_settings_are_the_ways_to_load_a_model(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     given = {"DTYPE": "bfloat16", "RUNTIME": "torch", "DEVICE": "cuda:1", "THREADS": "2"}
+    given |= {"CUDA_GRAPHS": "false", "COMPILE": "true"}
     for name, value in given.items():
         monkeypatch.setenv(f"MODERATION_{name}", value)
-    assert ModelOptions.of(load_settings()) == ModelOptions("cuda:1", "bfloat16", False, "torch", 2)
+    asked = ModelOptions("cuda:1", "bfloat16", False, "torch", 2, graphs=False, compile=True)
+    assert ModelOptions.of(load_settings()) == asked
     with pytest.raises(SettingsError, match="there is no device 'gpu'"):
         ModelOptions.of(load_settings(device="gpu"))

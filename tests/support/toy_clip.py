@@ -34,8 +34,8 @@ def byte_vocabulary() -> dict[str, int]:
     return {token: i for i, token in enumerate(tokens)}
 
 
-def save_toy_clip(folder: Path, *, siglip: bool = False) -> Path:
-    """Writes a checkpoint into `folder` and returns it."""
+def save_toy_clip(folder: Path, *, siglip: bool = False, side: int = IMAGE_SIZE) -> Path:
+    """Writes a checkpoint into `folder` and returns it; it sees squares of a side in 16 patches."""
     torch.manual_seed(7)
     vocabulary = byte_vocabulary()
     tokenizer = CLIPTokenizer(vocab=vocabulary, merges=[], model_max_length=CONTEXT)
@@ -52,19 +52,19 @@ def save_toy_clip(folder: Path, *, siglip: bool = False) -> Path:
         "bos_token_id": vocabulary[START],
         "eos_token_id": vocabulary[END],
     }
-    vision = {**layer, "image_size": IMAGE_SIZE, "patch_size": 8}
+    vision = {**layer, "image_size": side, "patch_size": side // 4}
     model: Any
     processor: Any
     if siglip:
         text["projection_size"] = WIDTH
         model = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
-        size = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
+        size = {"height": side, "width": side}
         processor = SiglipImageProcessorPil(size=size)
     else:
         config = CLIPConfig(text_config=text, vision_config=vision, projection_dim=WIDTH)
         model = CLIPModel(config)
-        crop = {"height": IMAGE_SIZE, "width": IMAGE_SIZE}
-        processor = CLIPImageProcessorPil(size={"shortest_edge": IMAGE_SIZE}, crop_size=crop)
+        crop = {"height": side, "width": side}
+        processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=crop)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     processor.save_pretrained(folder)

@@ -14,6 +14,7 @@ from moderation.commands.doctor.decision_log import check_decision_log, check_lo
 from moderation.commands.doctor.diagnosis import Diagnosis, named, print_diagnoses
 from moderation.commands.doctor.plan import (
     MEASURED_WORKERS,
+    SIMULATED_WORKERS,
     Load,
     Plan,
     WorkerKind,
@@ -82,7 +83,7 @@ class PlanOptions:
         return plan(load, self._worker_kinds())
 
     def _worker_kinds(self) -> tuple[WorkerKind, ...]:
-        """Returns the workers to plan with: the caller's own, or those that we measured."""
+        """Returns the workers to plan with: the caller's own, or those that we know of."""
         if self.images_per_second and self.measured:
             remedy = "Give --images-per-second or --measured"
             raise RequestError("there are two figures for one worker", "--plan", remedy)
@@ -92,7 +93,7 @@ class PlanOptions:
             [*_, last] = MEASURED_WORKERS
             setup = "speed as given; memory as measured: " + last.setup
             return (WorkerKind("your own", setup, self.images_per_second, last.memory_mb),)
-        return MEASURED_WORKERS
+        return MEASURED_WORKERS + SIMULATED_WORKERS
 
 
 @takes_options

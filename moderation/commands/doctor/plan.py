@@ -1,7 +1,7 @@
-"""The plan of `moderation doctor --plan`: how many workers a load needs, from measured figures.
+"""The plan of `moderation doctor --plan`: how many workers a load needs, from figures.
 
-All measured figures are here, each with the set-up that it was measured on. Your own images and
-machines give others: docs/scaling.md says how to measure them.
+All figures are here, each with the set-up that it was measured on, or simulated for. Your own
+images and machines give others: docs/scaling.md says how to measure them.
 """
 
 from __future__ import annotations
@@ -22,12 +22,16 @@ _RATE = re.compile(r"([0-9]+(?:\.[0-9]*)?(?:e[0-9]{1,2})?)([kM]?)/(s|min|hour|da
 
 
 class WorkerKind(NamedTuple):
-    """What one worker does on one kind of machine; memory in megabytes (10^6 bytes)."""
+    """What one worker does on one kind of machine; memory in megabytes (10^6 bytes).
+
+    Each of its line processes has as many requests in hand as a worker of one process.
+    """
 
     name: str
     setup: str
     images_per_second: float
     memory_mb: float
+    line_processes: int = 1
 
 
 class RedisCost(NamedTuple):
@@ -53,6 +57,24 @@ MEASURED_WORKERS = (
         setup="the same without the extra openvino",
         images_per_second=30.4,
         memory_mb=900.0,
+    ),
+)
+
+#: benchmarks/simulated_machine.py computes these; nobody has measured them with this code.
+SIMULATED_WORKERS = (
+    WorkerKind(
+        name="16 cores, OpenVINO (simulated)",
+        setup="not measured: simulated, ViT-B/32's shape in bfloat16, photographs of eight sizes",
+        images_per_second=250.0,
+        memory_mb=2000.0,
+        line_processes=2,
+    ),
+    WorkerKind(
+        name="16 cores and a GPU (simulated)",
+        setup="not measured: simulated, the same with the model on an H100",
+        images_per_second=383.0,
+        memory_mb=2200.0,
+        line_processes=4,
     ),
 )
 
@@ -114,7 +136,7 @@ class Plan(NamedTuple):
 
 def plan(
     load: Load,
-    kinds: tuple[WorkerKind, ...] = MEASURED_WORKERS,
+    kinds: tuple[WorkerKind, ...] = MEASURED_WORKERS + SIMULATED_WORKERS,
     redis: RedisCost = MEASURED_REDIS,
 ) -> Plan:
     """Returns what a load needs, for each kind of worker alone."""
@@ -130,7 +152,7 @@ def _plan_workers(load: Load, kind: WorkerKind) -> WorkerPlan:
         kind=kind,
         workers=workers,
         memory_mb=workers * kind.memory_mb,
-        requests_in_hand=workers * load.concurrency,
+        requests_in_hand=workers * kind.line_processes * load.concurrency,
         drain_seconds=load.peak * 3600 / spare if spare > 0 else None,
     )
 

@@ -56,6 +56,7 @@ class TinyWorker(EmbeddedWorker):
         folder: Path,
         photos: PhotoServer,
         processes: int = 1,
+        /,
         **environment: str,
     ) -> None:
         """Prepares a worker.

@@ -24,7 +24,7 @@ def run_encoder_process(order: EncoderOrder, channel: socket.socket) -> int:
 
     It ignores signals: lines that were told to stop need it for what they have in hand.
     """
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     serving, over = threading.Event(), threading.Event()
 
@@ -57,3 +57,5 @@ def _is_orphan(channel: socket.socket) -> bool:
         return channel.recv(1) == b""
     except BlockingIOError:
         return False
+    except ConnectionError:  # killed before it had read a report
+        return True

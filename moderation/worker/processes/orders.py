@@ -148,7 +148,8 @@ def watch(name: str, wait: Callable[[], object], then: Callable[[], None]) -> No
     """
 
     def watch_until_gone() -> None:
-        wait()
+        with suppress(ConnectionError):  # a supervisor was killed before it had read a report
+            wait()
         then()
 
     threading.Thread(target=watch_until_gone, name=name, daemon=True).start()

@@ -90,9 +90,8 @@ def child(*words: str, **more: Any) -> Iterator[subprocess.Popen[bytes]]:
     process = subprocess.Popen(
         [sys.executable, *words],
         cwd=Path(__file__).parent.parent,
-        stderr=subprocess.DEVNULL,
         start_new_session=True,  # Ctrl-C is for this program, which ends the other
-        **more,
+        **{"stderr": subprocess.DEVNULL, **more},
     )
     try:
         yield process

@@ -72,23 +72,22 @@ class CudaTower:
         self._recorded: dict[int, _Recorded] = {}
         self._limit = BatchLimit(SIZES[-1], self._release)
         self._lock = threading.Lock()
+        #: What a model's stamp says of it.
+        self.runtime = "torch"
         start = time.perf_counter()
-        with torch.cuda.device(self._device), torch.inference_mode():
-            is_compiled = options.compile and self._compile()
-            #: What a model's stamp says of it.
-            self.runtime = "torch_compile" if is_compiled else "torch"
-            try:
-                self._transfer = self._limit.within(self._prepare)
-                # The host's buffers too are there before the first image comes.
-                self(np.zeros((2 * SIZES[-1], *square, 3), np.uint8))
-            except EncoderFailed as error:
-                raise ModelError(error.what, "encoder", error.remedy) from error
-            except RuntimeError as error:
-                raise ModelError(
-                    f"the model does not run: {_first_line(error)}",
-                    f"device {self._device}",
-                    "Set MODERATION_DEVICE=cpu",
-                ) from error
+        try:
+            with torch.cuda.device(self._device), torch.inference_mode():
+                if not (options.compile and self._warmed_compiled()):
+                    self._tower, self.runtime = tower, "torch"
+                    self._warm()
+        except EncoderFailed as error:
+            raise ModelError(error.what, "encoder", error.remedy) from error
+        except RuntimeError as error:
+            raise ModelError(
+                f"the model does not run: {_first_line(error)}",
+                f"device {self._device}",
+                "Set MODERATION_DEVICE=cpu",
+            ) from error
         log.info(
             "image tower ready on %s in %.1f s: up to %s images at once, %s sizes as CUDA graphs",
             *(self._device, time.perf_counter() - start, self._limit.images, len(self._recorded)),
@@ -118,6 +117,23 @@ class CudaTower:
         gc.collect()
         torch.cuda.synchronize(self._device)
         torch.cuda.empty_cache()
+
+    def _warm(self) -> None:
+        """Prepares each size, and runs a whole batch: then the host's buffers are there too."""
+        self._transfer = self._limit.within(self._prepare)
+        self(np.zeros((2 * SIZES[-1], *self._square, 3), np.uint8))
+
+    def _warmed_compiled(self) -> bool:
+        """Whether the tower is compiled and warm; sizes compile one by one, and each may fail."""
+        if not self._compile():
+            return False
+        self.runtime = "torch_compile"
+        try:
+            self._warm()
+        except RuntimeError as error:
+            log.warning("the image tower goes uncompiled, as torch fails: %s", _first_line(error))
+            return False
+        return True
 
     def _prepare(self, limit: int) -> Transfer:
         """Returns buffers for chunks of up to `limit` images; each size has then run on them."""
@@ -152,13 +168,18 @@ class CudaTower:
         try:
             with torch.cuda.graph(graph, pool=pool, stream=stream):
                 rows = self._tower(pixels)
+            graph.replay()
+            of_black = rows.clone()
             pixels.random_(0, 256)  # nothing like the black that was recorded
             graph.replay()
             difference = _difference(rows, self._tower(pixels))
+            is_stuck = torch.equal(rows, of_black)
         except RuntimeError as error:
             if out_of_memory(error):
                 raise
             return f"it cannot be recorded ({_first_line(error)})"
+        if is_stuck:
+            return "it computes what was recorded, whatever the pixels are"
         if difference <= self._tolerance:  # false where it is not a number
             return _Recorded(graph, rows)
         return f"features would differ by {difference:.2g}, more than {self._tolerance:.2g}"

@@ -37,6 +37,15 @@ def choose_hardware(options: ModelOptions) -> Hardware:
     return Hardware(device, dtype, runtime, use_hardware_threads(options.threads))
 
 
+def still_computes(device: str) -> bool:
+    """Whether a device computes; one that failed in earnest does so only in another process."""
+    try:
+        torch.ones(1, device=torch.device(device)).sum().item()
+    except (RuntimeError, AssertionError, NotImplementedError):
+        return False
+    return True
+
+
 def use_hardware_threads(threads: int | None) -> int:
     """Sets and returns the number of threads that torch computes with; None takes the usable cores.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.hardware import still_computes
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.encoders.remote import RemoteEncoder
@@ -31,13 +32,18 @@ def squares(n: int, side: int = 8, seed: int = 0) -> Pixels:
 
 
 @contextmanager
-def served(folder: Path, seen: list[int] | None = None, **encoders: Encoder) -> Iterator[Path]:
+def served(
+    folder: Path,
+    seen: list[int] | None = None,
+    on_failure: Callable[[], None] = lambda: None,
+    **encoders: Encoder,
+) -> Iterator[Path]:
     address = folder / "encoders"
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(address))
     listening.listen()
     observe = None if seen is None else (lambda model, count: seen.append(count))
-    with serve_encoders(listening, encoders, observe=observe):
+    with serve_encoders(listening, encoders, observe=observe, on_failure=on_failure):
         yield address
 
 
@@ -115,6 +121,26 @@ def test_an_image_that_fails_fails_alone(tmp_path: Path) -> None:
             bad[0].result()
         with pytest.raises(ModelError, match="not finite"):
             bad[1].result()
+
+
+def test_whoever_serves_hears_of_an_encoder_that_fails(tmp_path: Path) -> None:
+    """A device may be gone for good; an image that is refused says nothing of the device."""
+    heard: list[str] = []
+    with (
+        served(tmp_path, on_failure=lambda: heard.append("failed"), stub=_Failing()) as address,
+        closing(RemoteEncoder(address, "stub")) as line,
+    ):
+        with pytest.raises(ModelError):
+            line.image_features(np.full((1, 8, 8, 3), 128, np.uint8))
+        assert heard == []
+        with pytest.raises(EncoderFailed):
+            line.image_features(np.full((1, 8, 8, 3), 255, np.uint8))
+    assert heard == ["failed"]
+
+
+def test_a_device_is_asked_whether_it_computes() -> None:
+    assert still_computes("cpu")
+    assert not still_computes("cuda:99")
 
 
 def test_a_model_that_is_not_loaded_is_an_error(tmp_path: Path) -> None:

@@ -73,6 +73,14 @@ def test_a_gpu_counts_if_the_device_may_be_one(gpu: Path, tmp_path: Path) -> Non
     assert not has_gpu("auto", control_alone)
 
 
+@pytest.mark.parametrize(("visible", "found"), [("", False), ("-1", False), ("0", True)])
+def test_a_gpu_that_is_hidden_from_cuda_does_not_count(
+    visible: str, found: bool, gpu: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert has_gpu("auto", gpu) is found
+
+
 def test_a_number_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MODERATION_PROCESSES", "3")
     assert chosen_share(load_settings(), cores=64).processes == 3
@@ -110,6 +118,28 @@ def test_what_dies_again_and_again_waits_longer_and_longer() -> None:
     pauses = [child.next_pause(1.0) for _ in range(8)]
     assert pauses == [0.5, 1, 2, 4, 8, 16, 30, 30]
     assert [child.next_pause(61.0), child.next_pause(1.0)] == [0.5, 1]
+
+
+@pytest.mark.parametrize(
+    "says", ["'nonsense\\n'", "'[]\\n'", "'{\"error\": 1}\\n'", "'x' * 2_000_000"]
+)
+def test_a_process_that_reports_nonsense_is_ended(
+    says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "babbling.py").write_text(
+        "import socket, sys, time\n"
+        "channel = socket.socket(fileno=int(sys.argv[1]))\n"
+        f"channel.sendall(({says}).encode())\n"
+        "time.sleep(300)\n"
+    )
+    child = Child(orders()[1], descriptors=[], environment={"PYTHONPATH": str(tmp_path)})
+    monkeypatch.setattr("moderation.worker.processes.child.MEMBER", "babbling")
+    child.start()
+    while child.hear():
+        assert not child.is_ready
+    death = child.reap()
+    assert death.how == "failed: it reported what cannot be read"
+    assert isinstance(death.error, MemberFault)
 
 
 @pytest.mark.parametrize("order", orders(), ids=lambda order: order.kind)

@@ -13,7 +13,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NamedTuple
 
-from moderation.worker.processes.orders import Order, Ready, read_report, send_order
+from moderation.worker.processes.orders import (
+    MemberFault,
+    Order,
+    Ready,
+    Report,
+    read_report,
+    send_order,
+)
 
 #: What a process runs.
 MEMBER = "moderation.worker.processes.member"
@@ -21,6 +28,8 @@ MEMBER = "moderation.worker.processes.member"
 #: Pauses before it starts again: the first, which doubles up to the longest; and how long it must
 #: have lived for the next pause to be the first one, in seconds.
 _FIRST_PAUSE, _LONGEST_PAUSE, _LONG_LIFE = 0.5, 30.0, 60.0
+#: How long one report may be, in bytes.
+_MOST_REPORT = 1_000_000
 #: How long a process may linger once it has closed its side, in seconds.
 _LINGER_SECONDS = 5.0
 
@@ -122,13 +131,26 @@ class Child:
         if not part:
             return False
         *lines, self._heard = (self._heard + part).split(b"\n")
-        for report in map(read_report, lines):
-            if isinstance(report, Ready):
-                self.is_ready = self.was_ready = True
-                self.models = report.models
-            else:
-                self._error = report
-        return True
+        try:
+            for line in lines:
+                self._take_in(read_report(line))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            return self._refuse()  # strangers' files are near a line, which may say anything
+        return len(self._heard) <= _MOST_REPORT or self._refuse()
+
+    def _take_in(self, report: Report) -> None:
+        if isinstance(report, Ready):
+            self.is_ready = self.was_ready = True
+            self.models = report.models
+        else:
+            self._error = report
+
+    def _refuse(self) -> bool:
+        """Ends a process that reports what no process of ours does."""
+        assert self._process is not None
+        self._error = MemberFault("it reported what cannot be read")
+        self._process.kill()
+        return False
 
     def reap(self) -> Death:
         """Clears away the process that has ended; returns how."""

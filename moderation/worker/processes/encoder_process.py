@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 import socket
 import threading
 import time
+from collections.abc import Sequence
 
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
+from moderation.messages import ModelStamp
 from moderation.worker.metrics import Metrics
 from moderation.worker.processes.encoder_server import serve_encoders
 from moderation.worker.processes.orders import EncoderOrder, report_ready, watch
 
+log = logging.getLogger(__name__)
+
+#: Exit code of a process whose GPU failed.
+_DEVICE_LOST = 70
 #: How long it may take to end, in seconds.
 _END_SECONDS = 10.0
 
@@ -41,13 +48,30 @@ def run_encoder_process(order: EncoderOrder, channel: socket.socket) -> int:
     metrics.serves({}, stamps)
     with socket.socket(fileno=order.listening) as listening:
         size = order.settings.batch_size
-        with serve_encoders(listening, encoders, batch_size=size, observe=metrics.batch):
+        with serve_encoders(
+            listening,
+            encoders,
+            batch_size=size,
+            observe=metrics.batch,
+            on_failure=lambda: _end_without_device(stamps),
+        ):
             serving.set()
             report_ready(channel, "; ".join(stamp.described for stamp in stamps))
             over.wait()
     if _is_orphan(channel):
         shutil.rmtree(order.address.parent, ignore_errors=True)
     return 0
+
+
+def _end_without_device(stamps: Sequence[ModelStamp]) -> None:
+    """Ends this process if a GPU of it failed in earnest: the next process may have it again."""
+    from moderation.encoders.hardware import still_computes
+
+    for device in {stamp.device for stamp in stamps}:
+        if device.startswith("cuda") and not still_computes(device):
+            log.error("%s does not compute any more in this process, which ends", device)
+            logging.shutdown()
+            os._exit(_DEVICE_LOST)
 
 
 def _is_orphan(channel: socket.socket) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from functools import partial
 from socketserver import StreamRequestHandler, ThreadingMixIn, UnixStreamServer
@@ -49,11 +49,16 @@ class _EncoderServer(ThreadingMixIn, UnixStreamServer):
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, listening: socket.socket, models: Mapping[str, _ServedModel]) -> None:
+    def __init__(
+        self,
+        listening: socket.socket,
+        models: Mapping[str, _ServedModel],
+        on_failure: Callable[[], None],
+    ) -> None:
         super().__init__("", _LineHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
-        self.models = models
+        self.models, self.on_failure = models, on_failure
 
 
 class _LineHandler(StreamRequestHandler):
@@ -67,7 +72,7 @@ class _LineHandler(StreamRequestHandler):
         with suppress(EOFError, OSError):  # the line has ended
             while True:
                 said = receive(self.request)
-                answer = _answered(self.server.models, said)
+                answer = _answered(self.server, said)
                 send(self.request, said.number, json.dumps(answer.header).encode(), answer.body)
 
 
@@ -78,6 +83,7 @@ def serve_encoders(
     *,
     batch_size: int | None = None,
     observe: BatchObserver | None = None,
+    on_failure: Callable[[], None] = lambda: None,
 ) -> Iterator[None]:
     """Answers every line that connects, inside the block.
 
@@ -87,6 +93,7 @@ def serve_encoders(
         batch_size: images that go through an encoder together, at most; None takes what suits its
             device.
         observe: called with a model's id and the number of images of each batch.
+        on_failure: called where an encoder fails, before the line is told.
     """
     with ExitStack() as stack:
         models = {
@@ -102,7 +109,7 @@ def serve_encoders(
             )
             for reference, encoder in encoders.items()
         }
-        server = stack.enter_context(_EncoderServer(listening, models))
+        server = stack.enter_context(_EncoderServer(listening, models, on_failure))
         thread = threading.Thread(target=server.serve_forever, name="lines", daemon=True)
         thread.start()
         try:
@@ -112,14 +119,16 @@ def serve_encoders(
             thread.join()
 
 
-def _answered(models: Mapping[str, _ServedModel], said: Said) -> _Answer:
+def _answered(server: _EncoderServer, said: Said) -> _Answer:
     """Returns the answer to a line's question; an error is one too."""
     try:
-        return _answer(models, json.loads(said.header), said)
+        return _answer(server.models, json.loads(said.header), said)
     except ModerationError as error:
         found = error
     except Exception as error:
         found = EncoderFailed(f"the encoder failed: {error}", "", "See the worker's log")
+    if isinstance(found, EncoderFailed):
+        server.on_failure()
     return _Answer({"error": [type(found).__name__, found.what, found.where, found.remedy]})
 
 

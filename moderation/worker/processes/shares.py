@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,12 +51,13 @@ def chosen_share(settings: Settings, *, cores: int | None = None, devices: Path 
 
 
 def has_gpu(device: str, devices: Path = DEVICES) -> bool:
-    """Returns whether the encoder may run on a GPU: the system shows one, and the setting lets it.
+    """Returns whether the encoder may run on a GPU of NVIDIA: there is one, and nothing forbids it.
 
     torch would know for certain, but takes seconds to load.
     """
     may_use = device == "auto" or device.startswith("cuda")
-    return may_use and any(devices.glob("nvidia[0-9]*"))
+    hidden = os.environ.get("CUDA_VISIBLE_DEVICES") in ("", "-1")
+    return may_use and not hidden and any(devices.glob("nvidia[0-9]*"))
 
 
 def line_settings(settings: Settings, processes: int) -> Settings:

@@ -52,7 +52,7 @@ def test_a_part_that_fails_keeps_what_it_found(tmp_path: Path) -> None:
 
 def test_a_part_that_takes_too_long_is_stopped_and_keeps_what_it_found() -> None:
     found = run_part(GpuPart("worker", ("benchmarks.gpu_worker", "--quick"), 0.5))
-    assert found.problem == "stopped after 0.5 s; it said last:\nnothing"
+    assert found.problem.startswith("stopped after 0.5 s; it said last:")
     assert found.seconds < 30
 
 

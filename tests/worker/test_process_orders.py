@@ -110,6 +110,11 @@ def test_what_dies_again_and_again_waits_longer_and_longer() -> None:
     assert [child.next_pause(61.0), child.next_pause(1.0)] == [0.5, 1]
 
 
+def test_others_wait_only_a_little_for_one_that_had_served() -> None:
+    child = Child(orders()[0], descriptors=[], environment={})
+    assert [child.next_pause(1.0, longest=2.0) for _ in range(5)] == [0.5, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("order", orders(), ids=lambda order: order.kind)
 def test_an_order_arrives_whole_and_as_it_was(order: Order) -> None:
     ours, theirs = socket.socketpair()

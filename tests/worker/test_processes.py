@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -204,6 +205,26 @@ def test_without_their_supervisor_all_answer_what_they_have_and_end(
         waiting = [opened(raw.encode()).id for raw in worker.redis.lrange(QUEUE, 0, -1)]
         assert waiting == [later]
         assert list(worker.temporary.glob("evenhand-*")) == []
+        assert "Traceback" not in worker.log()
+
+
+def test_a_temporary_folder_that_is_cleared_ends_the_worker_once_something_dies(
+    start: Start, photos: PhotoServer
+) -> None:
+    with start() as worker:
+        everybody = family(worker)
+        [folder] = worker.temporary.glob("evenhand-*")
+        shutil.rmtree(folder)
+        sent = worker.send()
+        assert worker.answer(sent) == sent
+        held = hold(worker, photos, 2 * LINES)
+        os.kill(pids(worker)["encoder"], signal.SIGKILL)
+        assert worker.process.wait(PATIENCE_SECONDS) == 3
+        assert_gone(everybody)
+        assert worker.log().count("error: ") == 1
+        assert f"{folder}: what its processes share was removed. Start" in worker.log()
+        waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
+        assert {(each.id, each.strikes) for each in waiting} == {(each, 0) for each in held}
         assert "Traceback" not in worker.log()
 
 

@@ -18,13 +18,14 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from moderation.queue.celery_app import connect
+from moderation.queue.celery_app import connect, create_app, node_name
 from moderation.queue.keys import DUE, HAND, HELD
 from moderation.settings import Settings, load_settings
 from tests.support.desk import coloured
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import opened
 from tests.support.redis_kinds import KeepingRedis
+from tests.support.sample_pipeline import POLICY
 from tests.support.tiny_worker import QUEUE, TinyWorker
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -266,6 +267,30 @@ def test_what_cannot_begin_says_so_once(
         said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, said.count("error:"), "Serving" in said) == (2, 1, False)
     assert [path.name for path in tmp_path.iterdir() if "evenhand-" in path.name] == []
+
+
+def test_closed_standard_streams_are_no_hindrance(settings: Settings, tmp_path: Path) -> None:
+    """As some supervisors and cron leave them."""
+    (tmp_path / "policy.yaml").write_bytes(POLICY)
+    command = f"exec {sys.executable} -m tests.support.tiny_worker worker --processes 2"
+    process = subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            f"{command} --name bare -p {tmp_path}/policy.yaml --model starter <&- >&- 2>&-",
+        ],
+        env={
+            **os.environ,
+            "TMPDIR": str(tmp_path),
+            "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+            "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/decisions.db",
+        },
+    )
+    names = [node_name(f"bare-{number}") for number in (1, 2)]
+    with create_app(settings) as app:
+        until(lambda: len(app.control.ping(names, timeout=0.5)) == 2)
+    process.terminate()
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(

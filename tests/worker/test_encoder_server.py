@@ -160,6 +160,20 @@ def test_encoder_processes_die(tmp_path: Path) -> None:
         assert changes == ["changed"]
 
 
+def test_an_image_ends_three_encoder_processes_however_it_comes(tmp_path: Path) -> None:
+    with (
+        EncoderProcesses(tmp_path) as processes,
+        closing(RemoteEncoder(processes.address, "stub")) as line,
+    ):
+        black, good = np.zeros((1, 8, 8, 3), np.uint8), squares(1)
+        with pytest.raises(EncoderFailed, match="the encoder process ended"):
+            line.image_features(np.concatenate([black, good]))
+        with pytest.raises(ModelError, match="3 encoder processes ended"):
+            line.image_features(black)
+        np.testing.assert_array_equal(line.image_features(good), StubEncoder().image_features(good))
+        assert processes.started == 4
+
+
 def test_the_image_of_one_line_costs_no_other_line_an_image(tmp_path: Path) -> None:
     """All of them lie in the way of the image that ends encoder processes, one after the other."""
     with EncoderProcesses(tmp_path) as processes, ThreadPoolExecutor(5) as threads:

@@ -13,9 +13,9 @@ drawn, and weights are random.
 
 - vit-b-32, vit-l-14: the encoder by batch: eager, CUDA graphs, compiled; its features beside the
   CPU's float32; the card's matrix product in the same run.
-- sqlite: decoding alone on all cores; then `moderation worker` on all cores, through Redis with the
-  log on SQLite: how long until it is ready, its speed, where an image's time goes.
-- postgresql: the same with the log on PostgreSQL.
+- worker: decoding alone on all cores; then `moderation worker` on all cores, through Redis with the
+  log on SQLite: how long until it is ready, its speed, where an image's time goes. Then the same
+  with the log on PostgreSQL.
 
 Each part is a process with a time limit. What it has printed before it fails or its time is over
 is kept, and the other parts go on. `--quick` runs a toy model and few images, on a CPU within a
@@ -47,6 +47,7 @@ console = Console(stderr=True)
 Row = dict[str, Any]
 
 _PACKAGES = ("torch", "transformers", "celery", "redis", "pillow")
+_DATABASES = ("sqlite", "postgresql") if find_programs() else ("sqlite",)
 _ENCODER, _WORKER = "benchmarks.gpu_encoder", "benchmarks.gpu_worker"
 
 
@@ -61,12 +62,11 @@ class GpuPart(NamedTuple):
 PARTS = (
     GpuPart("vit-b-32", (_ENCODER, "vit-b-32"), 65.0),
     GpuPart("vit-l-14", (_ENCODER, "vit-l-14"), 80.0),
-    GpuPart("sqlite", (_WORKER, "--database", "sqlite"), 90.0),
-    GpuPart("postgresql", (_WORKER, "--database", "postgresql"), 60.0),
+    GpuPart("worker", (_WORKER, "--database", *_DATABASES), 150.0),
 )
 QUICK_PARTS = (
     GpuPart("toy", (_ENCODER, "toy", "--quick"), 120.0),
-    GpuPart("sqlite", (_WORKER, "--quick", "--processes", "2"), 120.0),
+    GpuPart("worker", (_WORKER, "--quick", "--processes", "2"), 120.0),
 )
 
 
@@ -140,15 +140,6 @@ def _read_rows(process: subprocess.Popen[bytes], rows: list[Row]) -> None:
         rows.extend(json.loads(line) for line in process.stdout)
 
 
-def chosen_parts(only: Sequence[str], *, quick: bool) -> list[GpuPart]:
-    """Returns the parts that are asked for, and can be measured here."""
-    return [
-        part
-        for part in (QUICK_PARTS if quick else PARTS)
-        if (not only or part.name in only) and (part.name != "postgresql" or find_programs())
-    ]
-
-
 def reached(rows: Sequence[Row]) -> list[tuple[Goal, float]]:
     """Returns the best figure of each goal of which something was measured."""
     found = []
@@ -161,9 +152,9 @@ def reached(rows: Sequence[Row]) -> list[tuple[Goal, float]]:
 
 def tables(rows: Sequence[Row]) -> Iterator[Table]:
     """Yields what was measured, as far as there is something of it."""
-    yield _encoder_table([row for row in rows if "batch" in row])
-    yield _start_table([row for row in rows if "way" in row])
-    yield _worker_table([row for row in rows if "share_of_decoding" in row])
+    for key, of_rows in _TABLES.items():
+        if mine := [row for row in rows if key in row]:
+            yield of_rows(mine)
     table = program.new_table(["goal"], ["measured", "goal"])
     for goal, value in reached(rows):
         limit = f"{'at most' if goal.is_most else 'at least'} {goal.limit:{goal.form}}"
@@ -209,6 +200,10 @@ def _worker_table(rows: Sequence[Row]) -> Table:
     return table
 
 
+#: What makes a table of all rows that have a figure.
+_TABLES = {"batch": _encoder_table, "way": _start_table, "share_of_decoding": _worker_table}
+
+
 def _lone_figures(rows: Sequence[Row]) -> Iterator[str]:
     """Yields the figures that stand in no table, in words."""
     for row in rows:
@@ -233,9 +228,10 @@ def main() -> int:
     found: dict[str, GpuFound] = {}
     with tempfile.TemporaryDirectory(prefix="gpu-") as folder:
         make_findable(Path(folder))
-        for part in chosen_parts(asked.only, quick=asked.quick):
-            console.print(f"{part.name}, at most {part.seconds:g} s ...")
-            found[part.name] = run_part(part)
+        for part in QUICK_PARTS if asked.quick else PARTS:
+            if part.name in (asked.only or names):
+                console.print(f"{part.name}, at most {part.seconds:g} s ...")
+                found[part.name] = run_part(part)
     rows = [row for part in found.values() for row in part.rows]
     setup = {**program.machine(), "versions": program.versions(*_PACKAGES)}
     write(setup, rows, found)
@@ -252,8 +248,7 @@ def write(setup: Row, rows: Sequence[Row], found: dict[str, GpuFound]) -> None:
     for text in _lone_figures(rows):
         out.print(text)
     for table in tables(rows):
-        if table.row_count:
-            out.print(table)
+        out.print(table)
     for name, one in found.items():
         out.print(f"{name}: {one.seconds:.0f} s{one.problem and f'; {one.problem}'}")
 

@@ -21,6 +21,7 @@ import torch
 from benchmarks import program
 from benchmarks.decoding_alone import PREPROCESSING
 from benchmarks.encoder_runtimes import VISION, Forward, Towers, pixels_of
+from moderation.encoders.clip import tower_on_torch
 from moderation.encoders.encoder import unit
 from moderation.encoders.hardware import Hardware, choose_hardware
 from moderation.encoders.options import ModelOptions
@@ -99,10 +100,10 @@ def measure(shape: str, batches: tuple[int, ...]) -> Iterator[dict[str, Any]]:
     hardware = choose_hardware(ModelOptions(runtime="torch"))
     product = matrix_product(hardware)
     yield {"device": _device_name(hardware), "dtype": str(hardware.dtype), "product": product}
-    wide = Towers(shape, torch.device("cpu"), hardware.threads).on_torch(torch.float32)
+    towers, cpu = Towers(shape, hardware.device, hardware.threads), torch.device("cpu")
+    wide = tower_on_torch(towers.tower(torch.float32).to(cpu), cpu)
     reference = unit(wide(pixels_of(_COMPARED)))
     del wide
-    towers = Towers(shape, hardware.device, hardware.threads)
     for way in ways(towers, hardware):
         row = {"shape": shape, "way": way.name}
         start = time.perf_counter()

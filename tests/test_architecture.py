@@ -108,8 +108,8 @@ ORDER = {
     """,
     "moderation.worker.processes": """
         shares | orders | encoder_server
-        child | figures | member
-        supervisor
+        child | figures | encoder_process | line_process
+        supervisor | member
         assembly
     """,
     "moderation.worker.callbacks": """

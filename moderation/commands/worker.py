@@ -70,9 +70,9 @@ def worker(
         typer.Option(
             metavar="auto|N",
             callback=_processes_option,
-            help="Line processes beside one that encodes. auto, the default, is one process for "
-            "all where there are fewer than 8 cores and no GPU; otherwise a line for every 4 cores "
-            "with a GPU, for every 8 without. The log says what was chosen.",
+            help="Line processes beside one that encodes. auto, the default, is a line for every "
+            "8 cores, or for every 4 with a GPU; where that is only one, one process does all. "
+            "The log says what was chosen.",
         ),
     ] = None,
     name: Annotated[

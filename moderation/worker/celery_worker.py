@@ -116,7 +116,6 @@ def run_celery_worker(app: Celery, settings: Settings, hostname: str, line: Serv
     quiet = OutageFilter()
     for handler in logging.getLogger().handlers:
         handler.addFilter(quiet)
-    state.reset_state()
     try:
         while not is_stopping():
             _celery_worker(app, settings, hostname).start()

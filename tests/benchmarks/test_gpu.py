@@ -37,6 +37,14 @@ def test_a_quick_run_measures_every_part_with_two_line_processes(tmp_path: Path)
         assert words in done.stdout
 
 
+def test_no_package_is_needed_that_the_head_does_not_name() -> None:
+    absent = "sys.modules |= dict.fromkeys(('pytest', 'hypothesis', 'psycopg', 'scipy', 'pandas'))"
+    parts = "import benchmarks.gpu, benchmarks.gpu_encoder, benchmarks.gpu_worker"
+    command = [sys.executable, "-c", f"import sys; {absent}; {parts}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_part_that_fails_keeps_what_it_found(tmp_path: Path) -> None:
     found = run_part(GpuPart("none", ("benchmarks.gpu_encoder", "vit-h-14"), 60.0))
     assert (found.rows, found.problem.partition(";")[0]) == ([], "ended with 2")

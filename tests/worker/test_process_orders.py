@@ -24,10 +24,12 @@ from moderation.worker.processes.orders import (
     report_failure,
     report_ready,
     send_order,
+    watch,
 )
 from moderation.worker.processes.shares import chosen_share, has_gpu, line_settings
 from tests.support.command_line import moderation, unframed
 from tests.support.sample_pipeline import POLICY
+from tests.support.waiting import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -138,6 +140,17 @@ def test_a_supervisor_that_is_gone_gives_no_order() -> None:
         ours.close()
         with pytest.raises(EOFError):
             receive_order(theirs)
+
+
+@pytest.mark.parametrize("report", [b"", b"a report that it has not read"])
+def test_a_process_notices_that_its_supervisor_is_gone(report: bytes) -> None:
+    ours, theirs = socket.socketpair()
+    noticed = threading.Event()
+    with theirs:
+        theirs.sendall(report)
+        ours.close()  # with something unread, the other side is reset
+        watch("lifeline", lambda: theirs.recv(1), noticed.set)
+        assert noticed.wait(PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(

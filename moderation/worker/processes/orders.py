@@ -13,8 +13,9 @@ import json
 import pickle
 import socket
 import struct
+import threading
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,6 +136,23 @@ def report_failure(channel: socket.socket, error: Exception) -> None:
         text = "".join(traceback.format_exception(error)).rstrip()
         shown = f"{type(error).__name__}: {error}"
         _report(channel, {"error": None, "arguments": [shown], "traceback": text})
+
+
+def watch(name: str, wait: Callable[[], object], then: Callable[[], None]) -> None:
+    """Calls `then` in a thread of its own once `wait` has returned, as a lifeline does at its end.
+
+    Args:
+        name: of the thread.
+        wait: returns when the other side is gone.
+        then: ends what this process does.
+    """
+
+    def watch_until_gone() -> None:
+        with suppress(ConnectionError):  # a supervisor was killed before it had read a report
+            wait()
+        then()
+
+    threading.Thread(target=watch_until_gone, name=name, daemon=True).start()
 
 
 def _report(channel: socket.socket, content: Mapping[str, object]) -> None:

@@ -11,8 +11,6 @@ from moderation.settings import Settings
 
 DEVICES = Path("/dev")
 
-#: Below this many cores one process does all the work, unless there is a GPU.
-_FEW_CORES = 8
 #: Cores that one line process keeps busy, its decoders among them: where the encoder has a GPU, and
 #: where it computes on the same cores.
 _CORES_BESIDE_GPU, _CORES_WITH_ENCODER = 4, 8
@@ -47,8 +45,6 @@ def chosen_share(settings: Settings, *, cores: int | None = None, devices: Path 
     cores = cores or usable()
     gpu = has_gpu(settings.device, devices)
     shown = f"{cores} core{'s' * (cores != 1)}, {'with' if gpu else 'no'} GPU"
-    if not gpu and cores < _FEW_CORES:
-        return Share(1, shown)
     each = _CORES_BESIDE_GPU if gpu else _CORES_WITH_ENCODER
     return Share(min(_MOST, max(1, cores // each)), shown)
 

@@ -1,0 +1,64 @@
+"""A line process: a whole worker, only that another process has the model."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+from contextlib import ExitStack
+
+from moderation.encoders.encoder import Encoder
+from moderation.encoders.remote import RemoteEncoder
+from moderation.images.rendition import RenditionForm
+from moderation.images.rendition_folder import open_renditions
+from moderation.scoring.pipeline_loading import load_pipeline
+from moderation.worker.assembly import run_worker
+from moderation.worker.celery_worker import is_stopping
+from moderation.worker.metrics import Metrics
+from moderation.worker.processes.orders import LineOrder, report_ready, watch
+
+log = logging.getLogger(__name__)
+
+
+def run_line_process(order: LineOrder, channel: socket.socket) -> int:
+    """Serves the queues until the supervisor says so or is gone; returns the exit code."""
+    watch("lifeline", lambda: channel.recv(1), _stop_line)
+    settings = order.settings
+    renditions = open_renditions(settings)
+    metrics = Metrics()
+    with ExitStack() as stack:
+
+        def connect(reference: str) -> Encoder:
+            encoder = RemoteEncoder(order.address, reference, on_change=_leave_old_model)
+            stack.callback(encoder.close)
+            return encoder
+
+        pipeline = load_pipeline(
+            settings,
+            order.policies,
+            override_model=order.override_model,
+            on_decoder_end=metrics.decoder_restarted,
+            form=RenditionForm.of(settings) if renditions else None,
+            load=connect,
+        )
+        return run_worker(
+            settings,
+            pipeline,
+            metrics,
+            queues=order.queues,
+            name=order.name,
+            renditions=renditions,
+            on_ready=lambda: report_ready(channel),
+        )
+
+
+def _stop_line() -> None:
+    """Ends this line as SIGTERM does; one that has taken nothing yet ends at once."""
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _leave_old_model() -> None:
+    if not is_stopping():
+        log.warning("the encoder process has another model now; this line begins again with it")
+        _stop_line()

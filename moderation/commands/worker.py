@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_STDERR = 2
+
 EPILOG = examples(
     "moderation worker --policy policies/ --model starter",
     "MODERATION_ALLOWED_ROOTS=/srv/uploads moderation worker -p weapons -p document-privacy",
@@ -81,6 +83,7 @@ def worker(
 
     Loads the model once, then works until SIGTERM or Ctrl-C; it answers what it has in hand first.
     """
+    _open_closed_streams()
     settings = load_settings(concurrency=concurrency, processes=processes)
     from moderation.worker.log_lines import configure_logging
 
@@ -97,6 +100,17 @@ def worker(
         name or f"moderation-{secrets.token_hex(4)}",
     )
     raise typer.Exit(_run_worker_command(settings, asked))
+
+
+def _open_closed_streams() -> None:
+    """Opens nothing in place of each standard stream that is closed.
+
+    Otherwise a socket or the decision log would get its number: processes would inherit the wrong
+    one, and what is meant for standard error would be written there.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        os.set_inheritable(descriptor, True)
+    os.close(descriptor)
 
 
 class _Asked(NamedTuple):

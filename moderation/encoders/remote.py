@@ -26,8 +26,10 @@ from moderation.images.pixels import Preprocessing
 from moderation.messages import ModelStamp
 
 #: How often encoder processes may die of the same question. A batch is not asked again: each of its
-#: images is, alone.
+#: images is.
 _MOST_DEATHS = 3
+#: What the encoder process says first of an image that it encodes alone.
+BEGUN: dict[str, Any] = {"begun": True}
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +56,9 @@ class RemoteEncoder:
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._number = 0
+        self._has_begun = False
+        #: How many images that an encoder process died with are still to come, each by itself.
+        self._suspects = 0
         self._about: dict[str, Any] | None = None
         with self._lock:
             about = self._reconnect()
@@ -72,7 +77,14 @@ class RemoteEncoder:
         """
         question = {"ask": "images", "shape": pixels.shape}
         body = np.ascontiguousarray(pixels).reshape(-1).data
-        return _read_rows(self._ask(question, body, tries=_MOST_DEATHS if len(pixels) == 1 else 1))
+        with self._lock:
+            is_suspect = len(pixels) == 1 and self._suspects > 0
+            self._suspects = max(0, self._suspects - 1)
+            said = None if is_suspect else self._try(question, body)
+            if said is None and len(pixels) > 1:
+                self._suspects = len(pixels)
+                raise EncoderFailed("the encoder process ended", self._reference, "See its log")
+            return _read_rows(said or self._ask_alone(question, body))
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length."""
@@ -89,22 +101,40 @@ class RemoteEncoder:
         with self._lock:
             self._disconnect()
 
-    def _ask(
-        self, question: dict[str, Any], body: bytes | memoryview = b"", *, tries: int = _MOST_DEATHS
-    ) -> Said:
+    def _ask(self, question: dict[str, Any]) -> Said:
         """Returns the answer to a question, of a new encoder process if one dies of it."""
-        header = json.dumps({"model": self._reference, **question}).encode()
         with self._lock:
-            for _ in range(tries):
-                if self._channel is None:
-                    self._reconnect()
-                with suppress(OSError, EOFError):
-                    return self._exchange(header, body)
-                self._disconnect()
-        if tries == 1:
-            raise EncoderFailed("the encoder process ended", self._reference, "See its log")
-        text = f"{tries} encoder processes ended while they encoded it"
-        raise ModelError(text, self._reference, "See what ended them in the worker's log")
+            for _ in range(_MOST_DEATHS):
+                if (said := self._try(question)) is not None:
+                    return said
+        raise self._deadly()
+
+    def _ask_alone(self, question: dict[str, Any], body: memoryview) -> Said:
+        """Returns the answer to an image that an encoder process died with; the lock is held.
+
+        It may have been another line's image that ended it. This one is now encoded with nothing
+        beside it, and a death counts only once that has begun.
+        """
+        deaths = 1
+        while deaths < _MOST_DEATHS:
+            if (said := self._try({**question, "alone": True}, body)) is not None:
+                return said
+            deaths += self._has_begun
+        raise self._deadly()
+
+    def _deadly(self) -> ModelError:
+        text = f"{_MOST_DEATHS} encoder processes ended while they encoded it"
+        return ModelError(text, self._reference, "See what ended them in the worker's log")
+
+    def _try(self, question: dict[str, Any], body: bytes | memoryview = b"") -> Said | None:
+        """Returns the answer to a question, None if the encoder process dies; the lock is held."""
+        header = json.dumps({"model": self._reference, **question}).encode()
+        if self._channel is None:
+            self._reconnect()
+        with suppress(OSError, EOFError):
+            return self._exchange(header, body)
+        self._disconnect()
+        return None
 
     def _reconnect(self) -> dict[str, Any]:
         """Returns what an encoder process says of the model, once it listens; the lock is held."""
@@ -145,13 +175,18 @@ class RemoteEncoder:
         """Returns what the encoder process answers; raises the error that it answers with."""
         assert self._channel is not None
         self._number += 1
+        self._has_begun = False
         send(self._channel, self._number, header, body)
-        said = receive(self._channel)
-        if said.number != self._number:
-            raise EOFError
-        if (found := json.loads(said.header).get("error")) is not None:
-            raise _read_error(*found)
-        return said
+        while True:
+            said = receive(self._channel)
+            if said.number != self._number:
+                raise EOFError
+            told = json.loads(said.header)
+            if (found := told.get("error")) is not None:
+                raise _read_error(*found)
+            if told != BEGUN:
+                return said
+            self._has_begun = True
 
 
 def described_encoder(encoder: Encoder) -> dict[str, Any]:

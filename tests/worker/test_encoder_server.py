@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
@@ -183,3 +184,42 @@ def test_encoder_processes_die(tmp_path: Path) -> None:
         with pytest.raises(TransientError, match="the model has changed"):
             line.image_features(good[:1])
         assert changes == ["changed"]
+
+
+def test_an_image_ends_three_encoder_processes_however_it_comes(tmp_path: Path) -> None:
+    with (
+        EncoderProcesses(tmp_path) as processes,
+        closing(RemoteEncoder(processes.address, "stub")) as line,
+    ):
+        black, good = np.zeros((1, 8, 8, 3), np.uint8), squares(1)
+        with pytest.raises(EncoderFailed, match="the encoder process ended"):
+            line.image_features(np.concatenate([black, good]))
+        with pytest.raises(ModelError, match="3 encoder processes ended"):
+            line.image_features(black)
+        np.testing.assert_array_equal(line.image_features(good), StubEncoder().image_features(good))
+        assert processes.started == 4
+
+
+def test_the_image_of_one_line_costs_no_other_line_an_image(tmp_path: Path) -> None:
+    """All of them lie in the way of the image that ends encoder processes, one after the other."""
+    with EncoderProcesses(tmp_path) as processes, ThreadPoolExecutor(5) as threads:
+        lines = [RemoteEncoder(processes.address, "stub") for _ in range(5)]
+        is_over = threading.Event()
+
+        def ask(line: RemoteEncoder) -> int:
+            count = 0
+            while not is_over.is_set():
+                good = squares(1, seed=count)
+                expected = StubEncoder().image_features(good)
+                np.testing.assert_array_equal(line.image_features(good), expected)
+                count += 1
+            return count
+
+        others = [threads.submit(ask, line) for line in lines[1:]]
+        with pytest.raises(ModelError, match="3 encoder processes ended"):
+            lines[0].image_features(np.zeros((1, 8, 8, 3), np.uint8))
+        is_over.set()
+        assert all(other.result() for other in others)
+        assert processes.started == 4
+        for line in lines:
+            line.close()

@@ -142,6 +142,11 @@ def test_a_process_that_reports_nonsense_is_ended(
     assert isinstance(death.error, MemberFault)
 
 
+def test_others_wait_only_a_little_for_one_that_had_served() -> None:
+    child = Child(orders()[0], descriptors=[], environment={})
+    assert [child.next_pause(1.0, longest=2.0) for _ in range(5)] == [0.5, 1, 2, 2, 2]
+
+
 @pytest.mark.parametrize("order", orders(), ids=lambda order: order.kind)
 def test_an_order_arrives_whole_and_as_it_was(order: Order) -> None:
     ours, theirs = socket.socketpair()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -17,13 +18,14 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from moderation.queue.celery_app import connect
+from moderation.queue.celery_app import connect, create_app, node_name
 from moderation.queue.keys import DUE, HAND, HELD
 from moderation.settings import Settings, load_settings
 from tests.support.desk import coloured
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import opened
 from tests.support.redis_kinds import KeepingRedis
+from tests.support.sample_pipeline import POLICY
 from tests.support.tiny_worker import QUEUE, TinyWorker
 from tests.support.waiting import PATIENCE_SECONDS, until
 
@@ -207,6 +209,26 @@ def test_without_their_supervisor_all_answer_what_they_have_and_end(
         assert "Traceback" not in worker.log()
 
 
+def test_a_temporary_folder_that_is_cleared_ends_the_worker_once_something_dies(
+    start: Start, photos: PhotoServer
+) -> None:
+    with start() as worker:
+        everybody = family(worker)
+        [folder] = worker.temporary.glob("evenhand-*")
+        shutil.rmtree(folder)
+        sent = worker.send()
+        assert worker.answer(sent) == sent
+        held = hold(worker, photos, 2 * LINES)
+        os.kill(pids(worker)["encoder"], signal.SIGKILL)
+        assert worker.process.wait(PATIENCE_SECONDS) == 3
+        assert_gone(everybody)
+        assert worker.log().count("error: ") == 1
+        assert f"{folder}: what its processes share was removed. Start" in worker.log()
+        waiting = [opened(raw.encode()) for raw in worker.redis.lrange(QUEUE, 0, -1)]
+        assert {(each.id, each.strikes) for each in waiting} == {(each, 0) for each in held}
+        assert "Traceback" not in worker.log()
+
+
 def started(settings: Settings, folder: Path, *options: str) -> subprocess.Popen[str]:
     """Returns `moderation worker` with two lines, whose output is one pipe."""
     environment = {
@@ -245,6 +267,30 @@ def test_what_cannot_begin_says_so_once(
         said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, said.count("error:"), "Serving" in said) == (2, 1, False)
     assert [path.name for path in tmp_path.iterdir() if "evenhand-" in path.name] == []
+
+
+def test_closed_standard_streams_are_no_hindrance(settings: Settings, tmp_path: Path) -> None:
+    """As some supervisors and cron leave them."""
+    (tmp_path / "policy.yaml").write_bytes(POLICY)
+    command = f"exec {sys.executable} -m tests.support.tiny_worker worker --processes 2"
+    process = subprocess.Popen(
+        [
+            "sh",
+            "-c",
+            f"{command} --name bare -p {tmp_path}/policy.yaml --model starter <&- >&- 2>&-",
+        ],
+        env={
+            **os.environ,
+            "TMPDIR": str(tmp_path),
+            "MODERATION_BROKER_URL": settings.broker_url.get_secret_value(),
+            "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/decisions.db",
+        },
+    )
+    names = [node_name(f"bare-{number}") for number in (1, 2)]
+    with create_app(settings) as app:
+        until(lambda: len(app.control.ping(names, timeout=0.5)) == 2)
+    process.terminate()
+    assert process.wait(PATIENCE_SECONDS) == 0
 
 
 @pytest.mark.parametrize(

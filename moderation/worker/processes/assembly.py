@@ -13,7 +13,7 @@ from pathlib import Path
 from moderation.decision_log.database import Database
 from moderation.decision_log.ledger import count_open
 from moderation.decision_log.location import locate_log, located_file
-from moderation.errors import SettingsError
+from moderation.errors import SettingsError, WorkerError
 from moderation.messages import QueueName
 from moderation.policy import Policy
 from moderation.scoring.served import models_of
@@ -53,7 +53,7 @@ def run_processes(
         on_ready: called with the models in words, once all processes are ready.
 
     Raises:
-        ModerationError, MemberFault: a process could not begin.
+        ModerationError, MemberFault: a process could not begin, or finds no longer what it needs.
         SettingsError: the temporary folder or the address for Prometheus cannot be used.
         OSError: a process cannot be started.
     """
@@ -80,6 +80,7 @@ def run_processes(
             figures,
             on_ready=serve,
             let_encoder_end=place.let_encoder_end,
+            check_place=place.check,
         ).run()
 
 
@@ -126,6 +127,16 @@ class _Place:
         # Its matrices are small, and its cores are for its decoders.
         environment = {**self._counting, "OPENBLAS_NUM_THREADS": "1"}
         return Child(order, descriptors=[self._lines_are_here], environment=environment)
+
+    def check(self) -> None:
+        """Checks that a new process would find what it needs.
+
+        Raises:
+            WorkerError: somebody has removed it, as what clears away old files does.
+        """
+        if not (self.address.exists() and self.figures.exists()):
+            remedy = "Start the worker again; set TMPDIR to a folder that nobody clears"
+            raise WorkerError("what its processes share was removed", self._folder.name, remedy)
 
     def let_encoder_end(self) -> None:
         """Closes this process's end of the pipe; the encoder process ends with the last line."""

@@ -25,9 +25,10 @@ from moderation.worker.processes.orders import (
 #: What a process runs.
 MEMBER = "moderation.worker.processes.member"
 
-#: Pauses before it starts again: the first, which doubles up to the longest; and how long it must
-#: have lived for the next pause to be the first one, in seconds.
-_FIRST_PAUSE, _LONGEST_PAUSE, _LONG_LIFE = 0.5, 30.0, 60.0
+#: Pauses before it starts again: the first, which doubles up to the longest; that of one that had
+#: served, for which the others wait; and how long it must have lived for the next pause to be the
+#: first one, in seconds.
+_FIRST_PAUSE, _LONGEST_PAUSE, _LONGEST_PAUSE_ONCE_READY, _LONG_LIFE = 0.5, 30.0, 2.0, 60.0
 #: How long one report may be, in bytes.
 _MOST_REPORT = 1_000_000
 #: How long a process may linger once it has closed its side, in seconds.
@@ -157,15 +158,16 @@ class Child:
         assert self._process is not None
         lived = time.monotonic() - self._began
         code = self._wait_or_kill(_LINGER_SECONDS)
+        longest = _LONGEST_PAUSE_ONCE_READY if self.is_ready else _LONGEST_PAUSE
         self._forget()
         error = self._error
         how = f"was killed by {_signal_name(-code)}" if code < 0 else f"ended with exit code {code}"
-        return Death(f"failed: {error}" if error else how, error, self.next_pause(lived))
+        return Death(f"failed: {error}" if error else how, error, self.next_pause(lived, longest))
 
-    def next_pause(self, lived: float = 0.0) -> float:
+    def next_pause(self, lived: float = 0.0, longest: float = _LONGEST_PAUSE) -> float:
         """Returns the pause before it is started again, and makes the next one longer."""
-        pause = _FIRST_PAUSE if lived > _LONG_LIFE else self._pause
-        self._pause = min(2 * pause, _LONGEST_PAUSE)
+        pause = _FIRST_PAUSE if lived > _LONG_LIFE else min(self._pause, longest)
+        self._pause = min(2 * pause, longest)
         return pause
 
     def tell_to_stop(self) -> None:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.remote import described_encoder
+from moderation.encoders.remote import BEGUN, described_encoder
 from moderation.errors import EncoderFailed, ModelError, ModerationError
 from moderation.images.decode.channel import Said, receive, send
 from moderation.scoring.batching import Batcher, best_batch
@@ -40,6 +40,41 @@ class _ServedModel:
             return self._texts[texts]
 
 
+class _Turns:
+    """Lets images through together, or one with nothing beside it."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._together, self._is_alone = 0, False
+
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """Waits until no image is alone."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_alone)
+            self._together += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._together -= 1
+                self._changed.notify_all()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Waits until all others have their answers; who comes later waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._is_alone)
+            self._is_alone = True
+            self._changed.wait_for(lambda: not self._together)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._is_alone = False
+                self._changed.notify_all()
+
+
 class _Answer(NamedTuple):
     header: dict[str, Any]
     body: bytes | memoryview = b""
@@ -58,7 +93,7 @@ class _EncoderServer(ThreadingMixIn, UnixStreamServer):
         super().__init__("", _LineHandler, bind_and_activate=False)
         self.socket.close()
         self.socket = listening
-        self.models, self.on_failure = models, on_failure
+        self.models, self.turns, self.on_failure = models, _Turns(), on_failure
 
 
 class _LineHandler(StreamRequestHandler):
@@ -72,8 +107,42 @@ class _LineHandler(StreamRequestHandler):
         with suppress(EOFError, OSError):  # the line has ended
             while True:
                 said = receive(self.request)
-                answer = _answered(self.server, said)
-                send(self.request, said.number, json.dumps(answer.header).encode(), answer.body)
+                self._send(said.number, self._answered(said))
+
+    def _send(self, number: int, answer: _Answer) -> None:
+        send(self.request, number, json.dumps(answer.header).encode(), answer.body)
+
+    def _answered(self, said: Said) -> _Answer:
+        """Returns the answer to a line's question; an error is one too."""
+        try:
+            return self._answer(json.loads(said.header), said)
+        except ModerationError as error:
+            found = error
+        except Exception as error:
+            found = EncoderFailed(f"the encoder failed: {error}", "", "See the worker's log")
+        if isinstance(found, EncoderFailed):
+            self.server.on_failure()
+        return _Answer({"error": [type(found).__name__, found.what, found.where, found.remedy]})
+
+    def _answer(self, question: dict[str, Any], said: Said) -> _Answer:
+        reference, asked = question["model"], question["ask"]
+        model = self.server.models.get(reference)
+        if model is None:
+            raise ModelError(
+                "the encoder process has not loaded it", reference, "Start the worker again"
+            )
+        if asked == "about":
+            return _Answer(described_encoder(model.encoder))
+        if asked == "tokens":
+            return _Answer({"counts": model.encoder.count_tokens(question["texts"])})
+        if asked == "texts":
+            return _rows_answer(model.text_features(tuple(question["texts"])))
+        pixels = said.body.reshape(question["shape"])
+        turns, is_alone = self.server.turns, "alone" in question
+        with turns.alone() if is_alone else turns.together():
+            if is_alone:
+                self._send(said.number, _Answer(BEGUN))
+            return _rows_answer(model.batcher.put(pixels).result())
 
 
 @contextmanager
@@ -117,36 +186,6 @@ def serve_encoders(
         finally:
             server.shutdown()
             thread.join()
-
-
-def _answered(server: _EncoderServer, said: Said) -> _Answer:
-    """Returns the answer to a line's question; an error is one too."""
-    try:
-        return _answer(server.models, json.loads(said.header), said)
-    except ModerationError as error:
-        found = error
-    except Exception as error:
-        found = EncoderFailed(f"the encoder failed: {error}", "", "See the worker's log")
-    if isinstance(found, EncoderFailed):
-        server.on_failure()
-    return _Answer({"error": [type(found).__name__, found.what, found.where, found.remedy]})
-
-
-def _answer(models: Mapping[str, _ServedModel], question: dict[str, Any], said: Said) -> _Answer:
-    reference, asked = question["model"], question["ask"]
-    if reference not in models:
-        raise ModelError(
-            "the encoder process has not loaded it", reference, "Start the worker again"
-        )
-    model = models[reference]
-    if asked == "about":
-        return _Answer(described_encoder(model.encoder))
-    if asked == "tokens":
-        return _Answer({"counts": model.encoder.count_tokens(question["texts"])})
-    if asked == "texts":
-        return _rows_answer(model.text_features(tuple(question["texts"])))
-    pixels = said.body.reshape(question["shape"])
-    return _rows_answer(model.batcher.put(pixels).result())
 
 
 def _rows_answer(rows: Float32s) -> _Answer:

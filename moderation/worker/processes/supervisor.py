@@ -38,6 +38,7 @@ class Supervisor:
         *,
         on_ready: Callable[[str], None],
         let_encoder_end: Callable[[], None],
+        check_place: Callable[[], None],
     ) -> None:
         """Starts nothing yet.
 
@@ -47,12 +48,14 @@ class Supervisor:
             figures: are told which processes there are.
             on_ready: called once, when all are ready, with the models in words.
             let_encoder_end: called when no line needs the encoder process any more.
+            check_place: called before a process is started again; what it raises ends all.
         """
         self._encoder, self._lines = encoder, tuple(lines)
         #: The encoder process first: where it fails, that explains what lines say.
         self._children = (encoder, *lines)
         self._figures = figures
         self._on_ready, self._let_encoder_end = on_ready, let_encoder_end
+        self._check_place = check_place
         self._is_serving = False
         self._stopped_by: int | None = None
         self._leave_until: float | None = None
@@ -65,6 +68,7 @@ class Supervisor:
 
         Raises:
             ModerationError, MemberFault: a process failed before it had ever been ready.
+            WorkerError: what the processes share is gone.
             OSError: a process cannot be started.
         """
         with _heard_signals() as signals:
@@ -179,6 +183,7 @@ class Supervisor:
         if self._stopped_by is not None and not self._is_needed(child):
             child.restart_at = None
             return
+        self._check_place()
         try:
             child.start()
         except OSError as error:

@@ -203,7 +203,7 @@ def _gap_not_shown(groups: _ComparedGroups) -> str:
 
 
 def strongest_claims(
-    policies: Sequence[str], differences: Sequence[Difference], *, benign: bool
+    policies: Sequence[str], differences: Sequence[Difference]
 ) -> Iterator[Finding]:
     """Yields the most certain claim by category, by truth and by intersection, if there is any.
 
@@ -211,7 +211,7 @@ def strongest_claims(
     """
     found: dict[tuple[str | int, ...], tuple[int, list[Difference]]] = {}
     for policy in policies:
-        for top, count in _strongest_of_each_kind(policy, differences, benign=benign):
+        for top, count in _strongest_of_each_kind(policy, differences):
             key = (top.metric, count, *_difference_of_group(top))
             found.setdefault(key, (count, []))[1].append(top)
     for count, rows in found.values():
@@ -226,11 +226,11 @@ def strongest_claims(
 
 
 def _strongest_of_each_kind(
-    policy: str, differences: Sequence[Difference], *, benign: bool
+    policy: str, differences: Sequence[Difference]
 ) -> Iterator[tuple[Difference, int]]:
     """Yields the most certain claim of each kind, and how many of the kind there are."""
     own = [d for d in differences if d.policy == policy and d.comparison == "to_overall"]
-    known = (TRUE_POSITIVE, MISCLASSIFIED, *(() if benign else (FALSE_POSITIVE,)))
+    known = (TRUE_POSITIVE, MISCLASSIFIED, FALSE_POSITIVE)
     kinds: tuple[Callable[[Difference], bool], ...] = (
         lambda row: row.metric in known,
         lambda row: row.metric.startswith("category:"),
@@ -243,7 +243,7 @@ def _strongest_of_each_kind(
             row
             for row in own
             if row.claim and is_of_kind(row)
-            # A category that holds all flags says nothing new of its groups.
+            # What counts the very flags, such as a category that holds all, says nothing new.
             if row.metric == FLAG or _difference_of_group(row) not in flags
         ]
         if claims:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from audit.datasets.dataset import CROSS, OVERALL
-from audit.metrics.rates import FALSE_POSITIVE, FLAG
+from audit.metrics.rates import FLAG
 from audit.results.ablation_rows import Ablation
 from audit.results.results import Header, PolicyRecord
 from audit.results.rows import Difference, Shift
@@ -105,12 +105,12 @@ def _claimed_rows(header: Header, tested: Claimable) -> Iterator[Row]:
     ]
     rows: list[Row] = [*differences, *shifts, *ablations]
     rows.sort(key=lambda row: row.metric != FLAG)
-    benign = header.dataset.benign
     told: set[tuple[object, ...]] = set()
     for row in rows:
-        if (benign and row.metric == FALSE_POSITIVE) or _is_explained(row, rows):
+        if _is_explained(row, rows):
             continue
-        # A category that holds all flags of a group says nothing new of it.
+        # A category that holds all flags of a group says nothing new of it; nor do wrong flags of
+        # benign images, unless y_true says that some should be flagged.
         if (counted := _counted(row)) not in told:
             told.add(counted)
             yield row

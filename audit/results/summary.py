@@ -65,7 +65,7 @@ def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]
     single = [gap for gap in flags if CROSS not in gap.by] or flags
     yield from gap_findings(single, apart.rates, apart.differences, several=several)
     names = [policy.name for policy in header.policies]
-    yield from strongest_claims(names, apart.differences, benign=header.dataset.benign)
+    yield from strongest_claims(names, apart.differences)
     to_others = [row for row in apart.differences if row.comparison == "to_overall"]
     claim = largest_claim(header, Claimable(to_others, critical_p=apart.critical_p))
     if claim and isinstance(claim.row, Difference):

@@ -14,6 +14,7 @@ from moderation.policy.schema import (
     Expectation,
     Label,
     Policy,
+    PolicyFile,
     policy_json_schema,
 )
 
@@ -23,6 +24,7 @@ __all__ = [
     "Expectation",
     "Label",
     "Policy",
+    "PolicyFile",
     "find_policy",
     "load_policies",
     "load_policy",

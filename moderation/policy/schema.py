@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, model_validator
 
@@ -81,6 +81,13 @@ class Example(_PolicyRecord):
     expect: Expectation
 
 
+class PolicyFile(NamedTuple):
+    """A policy's file; `path` is what problems call it."""
+
+    path: str
+    text: str
+
+
 class Policy(_PolicyRecord):
     """A label set and what to do about each label; equal content has equal `sha256`."""
 
@@ -152,6 +159,17 @@ class Policy(_PolicyRecord):
     def stamp(self) -> PolicyStamp:
         """What a verdict says of its policy."""
         return PolicyStamp(id=self.id, version=self.version, sha256=self.sha256)
+
+    @property
+    def file(self) -> PolicyFile:
+        """The file that it was read from, as it was then.
+
+        Raises:
+            ValueError: it was built in Python.
+        """
+        if self._source is None:
+            raise ValueError(f"the policy {self.id} has no file")
+        return PolicyFile(self._source.path, self._source.text)
 
     def problem(self, location: Location, message: str, remedy: str) -> PolicyProblem:
         """Returns a problem at a place of this policy's file (line 0 if built in Python)."""

@@ -109,7 +109,7 @@ def orders() -> list[Order]:
     address = Path("/tmp/encoder")
     return [
         EncoderOrder(settings, ("starter",), address, 3, 4, "w-encoder"),
-        LineOrder(settings, {"colours": policy}, None, ("bulk",), address, "w-1", 1),
+        LineOrder(settings, (policy.file,), None, ("bulk",), address, "w-1", 1),
     ]
 
 
@@ -147,6 +147,21 @@ def test_others_wait_only_a_little_for_one_that_had_served() -> None:
     assert [child.next_pause(1.0, longest=2.0) for _ in range(5)] == [0.5, 1, 2, 2, 2]
 
 
+def test_what_is_not_set_for_a_line_is_not_read_from_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("MODERATION_METRICS_ADDRESS", "9808")
+    monkeypatch.setenv("MODERATION_ALLOWED_ROOTS", "/srv/a:/srv/b")
+    share = line_settings(load_settings(callback_secrets="whsec_c2VzYW1l"), 2)
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        send_order(ours, EncoderOrder(share, (), Path("/tmp/e"), 3, 4, "w"))
+        found = receive_order(theirs).settings
+    assert found == share
+    assert found.metrics_address is None
+    assert [str(root) for root in found.allowed_roots] == ["/srv/a", "/srv/b"]
+
+
 @pytest.mark.parametrize("order", orders(), ids=lambda order: order.kind)
 def test_an_order_arrives_whole_and_as_it_was(order: Order) -> None:
     ours, theirs = socket.socketpair()
@@ -159,8 +174,8 @@ def test_an_order_arrives_whole_and_as_it_was(order: Order) -> None:
     assert found == order
     assert found.settings.broker_url.get_secret_value() == "redis://:sesame@h/0"
     if isinstance(found, LineOrder):
-        problem = found.policies["colours"].problem(("labels", 0, "prompts"), "odd", "write it")
-        assert str(problem).startswith("colours.yaml:9:")
+        [(path, text)] = found.policies
+        assert (path, text.encode()) == ("colours.yaml", POLICY)
 
 
 def test_a_supervisor_that_is_gone_gives_no_order() -> None:

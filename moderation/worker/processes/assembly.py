@@ -67,8 +67,9 @@ def run_processes(
             on_ready(models)
 
         share = line_settings(settings, processes)
+        files = tuple(policy.file for policy in policies.values())
         lines = [
-            LineOrder(share, policies, override_model, queues, place.address, f"{name}-{n}", n)
+            LineOrder(share, files, override_model, queues, place.address, f"{name}-{n}", n)
             for n in range(1, processes + 1)
         ]
         models = models_of(

@@ -12,6 +12,7 @@ from moderation.encoders.encoder import Encoder
 from moderation.encoders.remote import RemoteEncoder
 from moderation.images.rendition import RenditionForm
 from moderation.images.rendition_folder import open_renditions
+from moderation.policy import parse_policy
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.worker.assembly import run_worker
 from moderation.worker.celery_worker import is_stopping
@@ -25,6 +26,9 @@ def run_line_process(order: LineOrder, channel: socket.socket) -> int:
     """Serves the queues until the supervisor says so or is gone; returns the exit code."""
     watch("lifeline", lambda: channel.recv(1), _stop_line)
     settings = order.settings
+    # As the command that starts a worker does; it sets how long prompts may be.
+    model = order.override_model or settings.model
+    policies = [parse_policy(file.text.encode(), file.path, model=model) for file in order.policies]
     renditions = open_renditions(settings)
     metrics = Metrics()
     with ExitStack() as stack:
@@ -36,7 +40,7 @@ def run_line_process(order: LineOrder, channel: socket.socket) -> int:
 
         pipeline = load_pipeline(
             settings,
-            order.policies,
+            {policy.id: policy for policy in policies},
             override_model=order.override_model,
             on_decoder_end=metrics.decoder_restarted,
             form=RenditionForm.of(settings) if renditions else None,

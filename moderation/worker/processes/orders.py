@@ -1,7 +1,7 @@
 """What the supervisor tells a process that it starts, and what that process reports.
 
-Both go through one private socket, which nobody else has. The order is pickled, since it comes from
-our own parent. Reports are JSON: a line process deals with what strangers send.
+Both are JSON and go through one private socket, which nobody else has. Policies go as the text of
+their files, which is parsed once more.
 
 The socket is also a lifeline. Once the supervisor has nothing more to say, or is gone, the process
 reads its end, and stops as on SIGTERM.
@@ -10,21 +10,22 @@ reads its end, and stops as on SIGTERM.
 from __future__ import annotations
 
 import json
-import pickle
 import socket
 import struct
 import threading
 import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import ClassVar, Literal, NamedTuple
+
+from pydantic import SecretStr
 
 from moderation import errors
 from moderation.errors import ModerationError
 from moderation.messages import QueueName
-from moderation.policy import Policy
+from moderation.policy import PolicyFile
 from moderation.settings import Settings
 
 Kind = Literal["encoder", "line"]
@@ -61,7 +62,7 @@ class LineOrder:
 
     Attributes:
         settings: its share of the worker's.
-        policies: by id; parsed once, so that all lines serve the same.
+        policies: files of all, read once, so that all lines serve the same.
         override_model: wins over what policies name.
         queues: what it serves.
         address: the Unix socket of the encoder process.
@@ -70,7 +71,7 @@ class LineOrder:
     """
 
     settings: Settings
-    policies: Mapping[str, Policy]
+    policies: tuple[PolicyFile, ...]
     override_model: str | None
     queues: tuple[QueueName, ...]
     address: Path
@@ -98,7 +99,9 @@ Report = Ready | Exception
 
 def send_order(channel: socket.socket, order: Order) -> None:
     """Sends an order; returns without one where the process is gone."""
-    packed = pickle.dumps(order)
+    values = {field.name: getattr(order, field.name) for field in fields(order)}
+    values["settings"] = order.settings.model_dump()
+    packed = json.dumps({"kind": order.kind, **values}, default=_plain_value).encode()
     with suppress(OSError):
         channel.sendall(_SIZE.pack(len(packed)) + packed)
 
@@ -110,8 +113,18 @@ def receive_order(channel: socket.socket) -> Order:
         EOFError: the supervisor has changed its mind, or is gone.
     """
     [size] = _SIZE.unpack(_received(channel, _SIZE.size))
-    order: Order = pickle.loads(_received(channel, size))
-    return order
+    values = json.loads(_received(channel, size))
+    values["settings"] = Settings(**values["settings"])
+    values["address"] = Path(values["address"])
+    if values.pop("kind") == "encoder":
+        return EncoderOrder(**{**values, "models": tuple(values["models"])})
+    values["policies"] = tuple(PolicyFile(*file) for file in values["policies"])
+    return LineOrder(**{**values, "queues": tuple(values["queues"])})
+
+
+def _plain_value(value: object) -> str:
+    """Returns what JSON has no word for as text; a secret is what the other side needs."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
 
 
 def _received(channel: socket.socket, size: int) -> bytes:

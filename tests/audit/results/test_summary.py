@@ -184,9 +184,11 @@ def test_the_most_certain_claim_by_category_is_said_with_its_counts() -> None:
         _difference("category:egregious/non-human", "race", "Black", 14, 0.0001, 100),
         _difference("category:egregious/non-human", "age", "3-9", 1, 0.01, 100),
         _difference("category:crime", "race", "White", 50, 0.2, 100),
-        _difference(FALSE_POSITIVE, "race", "Black", 14, 0.0001, 100),
+        # In a benign dataset each flag is false.
+        _difference(FALSE_POSITIVE, "race", "Black", 15, 0.0001, 100),
+        _difference(FLAG, "race", "Black", 15, 0.0001, 100),
     ]
-    said = list(strongest_claims(["small", "other"], rows, benign=True))
+    said = list(strongest_claims(["small", "other"], rows))
     assert said == [
         Finding(
             "Under small, by race, Black is flagged as egregious/non-human more often than all "
@@ -196,12 +198,12 @@ def test_the_most_certain_claim_by_category_is_said_with_its_counts() -> None:
         )
     ]
     same = [row.model_copy(update={"policy": "other"}) for row in rows]
-    [both] = strongest_claims(["small", "other"], [*rows, *same], benign=True)
+    [both] = strongest_claims(["small", "other"], [*rows, *same])
     assert both.text.startswith("Under small and other, by race, Black is flagged as egregious/")
-    # In a benign dataset each flag is false; in another, false positives are a claim of their own.
-    assert len(list(strongest_claims(["small"], rows, benign=False))) == 2
+    # In another, false positives are a claim of their own.
+    assert len(list(strongest_claims(["small"], rows[:-1]))) == 2
     flags = [rows[0].model_copy(update={"metric": FLAG}), rows[0]]
-    assert not list(strongest_claims(["small"], flags, benign=True))
+    assert not list(strongest_claims(["small"], flags))
 
 
 def _shift(metric: str, group: str, entered: int, left: int, **changes: Any) -> Shift:

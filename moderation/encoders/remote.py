@@ -10,6 +10,7 @@ import json
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -38,7 +39,13 @@ class RemoteEncoder:
     """An encoder of another process, as this process sees it; safe to use from many threads."""
 
     def __init__(
-        self, address: Path, reference: str, *, on_change: Callable[[], None] = lambda: None
+        self,
+        address: Path,
+        reference: str,
+        *,
+        on_change: Callable[[], None] = lambda: None,
+        on_hang: Callable[[], None] = lambda: None,
+        longest_seconds: float = 300.0,
     ) -> None:
         """Waits until the encoder process has loaded the model.
 
@@ -47,12 +54,17 @@ class RemoteEncoder:
             reference: of the model.
             on_change: called if a new encoder process has other weights, or another number format,
                 under that name: what was computed with the former ones is worth nothing then.
+            on_hang: called if the encoder process does not answer in time; whoever can should end
+                it, since the question then waits for the next one.
+            longest_seconds: the time for an answer, once the model is loaded.
 
         Raises:
             ModelError: the encoder process does not have the model.
             TransientError: nothing listens at the address.
         """
-        self._address, self._reference, self._on_change = address, reference, on_change
+        self._address, self._reference = address, reference
+        self._on_change, self._on_hang = on_change, on_hang
+        self._longest_seconds = longest_seconds
         self._lock = threading.Lock()
         self._channel: socket.socket | None = None
         self._number = 0
@@ -132,7 +144,10 @@ class RemoteEncoder:
         if self._channel is None:
             self._reconnect()
         with suppress(OSError, EOFError):
-            return self._exchange(header, body)
+            try:
+                return self._exchange(header, body, time.monotonic() + self._longest_seconds)
+            except TimeoutError:
+                self._on_hang()
         self._disconnect()
         return None
 
@@ -171,14 +186,16 @@ class RemoteEncoder:
             self._channel.close()
         self._channel = None
 
-    def _exchange(self, header: bytes, body: bytes | memoryview = b"") -> Said:
+    def _exchange(
+        self, header: bytes, body: bytes | memoryview = b"", deadline: float | None = None
+    ) -> Said:
         """Returns what the encoder process answers; raises the error that it answers with."""
         assert self._channel is not None
         self._number += 1
         self._has_begun = False
         send(self._channel, self._number, header, body)
         while True:
-            said = receive(self._channel)
+            said = receive(self._channel, deadline)
             if said.number != self._number:
                 raise EOFError
             told = json.loads(said.header)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -53,6 +54,10 @@ class EncoderProcesses:
         self.end()
         self._watch.join()
         self._listening.close()
+
+    def stop(self) -> None:
+        """Makes the process that runs hang."""
+        self._process.send_signal(signal.SIGSTOP)
 
     def end(self) -> None:
         """Returns once the process that runs has been killed."""

@@ -180,6 +180,7 @@ if __name__ == "__main__":
         sys.argv[0] = "moderation"
         command_line.main()
     else:
-        from moderation.worker.processes import member
+        from moderation.worker.processes import line_process, member
 
+        line_process.ANSWER_SECONDS = 5.0  # so long a line waits for an encoder process that hangs
         member.main()

@@ -157,6 +157,27 @@ def test_without_an_encoder_process_there_is_an_error(tmp_path: Path) -> None:
         RemoteEncoder(tmp_path / "nobody", "stub")
 
 
+def test_an_encoder_process_that_hangs_is_reported_and_the_next_one_answers(
+    tmp_path: Path,
+) -> None:
+    good = squares(3)
+    with EncoderProcesses(tmp_path) as processes:
+        hangs: list[int] = []
+
+        def end() -> None:
+            hangs.append(processes.started)
+            processes.end()
+
+        with closing(
+            RemoteEncoder(processes.address, "stub", on_hang=end, longest_seconds=2.0)
+        ) as line:
+            processes.stop()
+            np.testing.assert_array_equal(
+                line.image_features(good[:1]), StubEncoder().image_features(good[:1])
+            )
+    assert hangs == [1]
+
+
 def test_encoder_processes_die(tmp_path: Path) -> None:
     """Of nothing in particular, of an image among others, and for a model that has changed."""
     changes: list[str] = []

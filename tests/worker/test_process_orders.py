@@ -14,6 +14,7 @@ from moderation.policy import parse_policy
 from moderation.settings import load_settings
 from moderation.worker.processes.child import Child
 from moderation.worker.processes.orders import (
+    EncoderHangs,
     EncoderOrder,
     LineOrder,
     MemberFault,
@@ -22,6 +23,7 @@ from moderation.worker.processes.orders import (
     read_report,
     receive_order,
     report_failure,
+    report_hang,
     report_ready,
     send_order,
     watch,
@@ -211,6 +213,13 @@ def test_what_a_process_reports_is_what_ended_it(error: ModerationError) -> None
         report_failure(theirs, error)
         found = read_report(ours.recv(1 << 16))
     assert (type(found), str(found)) == (type(error), str(error))
+
+
+def test_a_line_reports_an_encoder_process_that_hangs() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        report_hang(theirs, 300.0)
+        assert read_report(ours.recv(1000)) == EncoderHangs(300.0)
 
 
 def test_a_fault_is_reported_with_its_traceback() -> None:

@@ -155,6 +155,12 @@ def test_what_dies_under_load_is_started_again_and_nothing_is_lost(
         until(lambda: all(pids(worker)[name] != former[name] for name in former))
         assert worker.log().count("this line begins again with it") == LINES
         assert worker.log().count("ended with exit code 0; it starts again in ") == LINES
+        # One that hangs is killed, once for all lines that wait for it.
+        os.kill(pids(worker)["encoder"], signal.SIGSTOP)
+        photos.content = coloured((0, 99, 99))
+        late = [worker.send() for _ in range(2 * LINES)]
+        assert [worker.answer(each) for each in late] == late
+        assert worker.log().count("has not answered for 5 s, and is killed") == 1
         # And now it is told to stop, with requests in hand and no encoder process.
         held = hold(worker, photos, 2 * LINES)
         everybody += family(worker)

@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from moderation.worker.processes.orders import (
+    EncoderHangs,
     MemberFault,
     Order,
     Ready,
@@ -51,6 +52,8 @@ class Child:
         is_ready: whether it serves now.
         was_ready: whether it, or one before it, ever served.
         models: what it said that it has loaded.
+        misses_encoder: for how many seconds it has waited for the encoder process in vain; 0 if it
+            does not say so.
         restart_at: when it is to be started again; None if it is not.
     """
 
@@ -67,6 +70,7 @@ class Child:
         self.order = order
         self.is_ready = self.was_ready = False
         self.models = ""
+        self.misses_encoder = 0.0
         self.restart_at: float | None = None
         self._descriptors, self._environment = tuple(descriptors), dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
@@ -82,6 +86,11 @@ class Child:
     def is_alive(self) -> bool:
         """Whether it runs, or has ended and was not reaped yet."""
         return self._process is not None
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago it was started last."""
+        return time.monotonic() - self._began
 
     @property
     def pid(self) -> int | None:
@@ -109,6 +118,7 @@ class Child:
             ours.close()
             raise
         self._channel, self._heard, self._error = ours, b"", None
+        self.misses_encoder = 0.0
         # Policies can be long, and nobody reads them before Python has started there.
         threading.Thread(target=send_order, args=(ours, self.order), daemon=True).start()
 
@@ -143,6 +153,8 @@ class Child:
         if isinstance(report, Ready):
             self.is_ready = self.was_ready = True
             self.models = report.models
+        elif isinstance(report, EncoderHangs):
+            self.misses_encoder = report.seconds
         else:
             self._error = report
 
@@ -156,7 +168,7 @@ class Child:
     def reap(self) -> Death:
         """Clears away the process that has ended; returns how."""
         assert self._process is not None
-        lived = time.monotonic() - self._began
+        lived = self.age
         code = self._wait_or_kill(_LINGER_SECONDS)
         longest = _LONGEST_PAUSE_ONCE_READY if self.is_ready else _LONGEST_PAUSE
         self._forget()

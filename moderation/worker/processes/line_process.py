@@ -17,7 +17,10 @@ from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.worker.assembly import run_worker
 from moderation.worker.celery_worker import is_stopping
 from moderation.worker.metrics import Metrics
-from moderation.worker.processes.orders import LineOrder, report_ready, watch
+from moderation.worker.processes.orders import LineOrder, report_hang, report_ready, watch
+
+#: How long the encoder process may take for a batch, in seconds: longer than any takes.
+ANSWER_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +37,13 @@ def run_line_process(order: LineOrder, channel: socket.socket) -> int:
     with ExitStack() as stack:
 
         def connect(reference: str) -> Encoder:
-            encoder = RemoteEncoder(order.address, reference, on_change=_leave_old_model)
+            encoder = RemoteEncoder(
+                order.address,
+                reference,
+                on_change=_leave_old_model,
+                on_hang=lambda: report_hang(channel, ANSWER_SECONDS),
+                longest_seconds=ANSWER_SECONDS,
+            )
             stack.callback(encoder.close)
             return encoder
 

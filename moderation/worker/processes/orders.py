@@ -90,11 +90,17 @@ class Ready(NamedTuple):
     models: str = ""
 
 
+class EncoderHangs(NamedTuple):
+    """A line reports that the encoder process has not answered it for so many seconds."""
+
+    seconds: float
+
+
 class MemberFault(Exception):
     """A process failed in a way that no error of ours names; its traceback is a note."""
 
 
-Report = Ready | Exception
+Report = Ready | EncoderHangs | Exception
 
 
 def send_order(channel: socket.socket, order: Order) -> None:
@@ -141,6 +147,11 @@ def report_ready(channel: socket.socket, models: str = "") -> None:
     _report(channel, {"ready": models})
 
 
+def report_hang(channel: socket.socket, seconds: float) -> None:
+    """Reports to the supervisor that the encoder process does not answer."""
+    _report(channel, {"encoder_hangs": seconds})
+
+
 def report_failure(channel: socket.socket, error: Exception) -> None:
     """Reports to the supervisor what ends this process."""
     if isinstance(error, ModerationError):
@@ -174,10 +185,12 @@ def _report(channel: socket.socket, content: Mapping[str, object]) -> None:
 
 
 def read_report(line: bytes) -> Report:
-    """Returns what a process reports in one line: that it serves, or the error that ends it."""
+    """Returns what a process reports in one line: that it serves, or what is wrong."""
     content = json.loads(line)
     if "ready" in content:
         return Ready(content["ready"])
+    if "encoder_hangs" in content:
+        return EncoderHangs(float(content["encoder_hangs"]))
     kind = getattr(errors, content["error"] or "", None)
     if not (isinstance(kind, type) and issubclass(kind, ModerationError)):
         fault = MemberFault(*content["arguments"])

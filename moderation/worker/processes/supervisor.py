@@ -152,6 +152,15 @@ class Supervisor:
             self._bury(child)
         elif child.is_ready and not was_ready:
             log.info("the %s is ready: process %s", child, child.pid)
+        if seconds := child.misses_encoder:
+            child.misses_encoder = 0.0
+            self._end_hanging_encoder(seconds)
+
+    def _end_hanging_encoder(self, seconds: float) -> None:
+        """Kills the encoder process that a line has asked in vain, unless it is a later one."""
+        if self._encoder.is_alive and self._encoder.age >= seconds:
+            log.error("the %s has not answered for %g s, and is killed", self._encoder, seconds)
+            self._encoder.signal(signal.SIGKILL)
 
     def _bury(self, child: Child) -> None:
         """Clears away a process that has ended, and has it started again if it is needed.

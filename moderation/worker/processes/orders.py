@@ -91,7 +91,7 @@ class Ready(NamedTuple):
 
 
 class EncoderHangs(NamedTuple):
-    """A line reports that the encoder process has not answered it for so many seconds."""
+    """A line reports that it has waited this many seconds for the encoder process, in vain."""
 
     seconds: float
 

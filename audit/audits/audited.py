@@ -111,13 +111,13 @@ class Audited(ABC, Generic[S]):
         return DatasetRecord(
             name=dataset.name,
             adapter=dataset.adapter,
-            n=len(dataset),
+            n=dataset.n,
             sha256=dataset.sha256,
             images_sha256=self.images_sha256,
             benign=dataset.benign,
             sensitive_features=dataset.sensitive_features,
             groups=tuple(record for part in self.groups for record in _group_records(part)),
-            left_out=len(dataset.missing),
+            left_out=dataset.left_out_images,
             unplaced={part.by: part.unplaced for part in self.groups if part.unplaced},
             notes=dataset.notes,
         )

@@ -148,7 +148,7 @@ ORDER = {
         equivalence
     """,
     "audit.datasets": """
-        image_references | spelling
+        coded_values | groups | image_references | spelling
         dataset
         adapters | balanced_sample | chosen_groups | coverage | repeated_images
         image_problems

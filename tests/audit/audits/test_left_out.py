@@ -25,7 +25,9 @@ from tests.support.stub_encoder import StubEncoder, random_features
 N = 400
 NAMED = Named({"new": policy(decision="top_label", version=2), "old": policy()}, {})
 #: Every image of `gone`, and some others.
-MISSING = (("gone", "x"), ("gone", "y"), ("gone", None), ("a", "x"), (None, "y"), (None, None))
+MISSING = dict.fromkeys(
+    (("gone", "x"), ("gone", "y"), ("gone", None), ("a", "x"), (None, "y"), (None, None)), 1
+)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +91,7 @@ def test_the_report_of_a_group_without_images_can_be_written(
 def test_a_prompt_is_not_expected_to_find_images_that_are_missing(
     subject: Subject, desired: str
 ) -> None:
-    whole = replace(subject.dataset, missing=())
+    whole = replace(subject.dataset, missing={})
     other = Subject.of(replace(subject.embedded, dataset=whole), StubEncoder())
     found, expected = (
         each.skews("a thing", k=20, desired=desired)  # type: ignore[arg-type]

@@ -19,7 +19,7 @@ class ParquetImage(NamedTuple):
 
 
 class FeatureRow(NamedTuple):
-    """The feature of an image that is not there itself, by its row in all that was read."""
+    """The feature of an image that is not there itself: its row, and the file of annotations."""
 
     path: Path
     row: int

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import IO, Any
 
@@ -27,7 +26,7 @@ def write_dataset_table(dataset: Dataset, file: IO[bytes]) -> None:
         "sensitive_features": dataset.sensitive_features,
         "orders": dict(dataset.orders),
         "benign": dataset.benign,
-        "missing": [[list(values), n] for values, n in Counter(dataset.missing).items()],
+        "missing": [[list(values), n] for values, n in dataset.missing.items()],
         "notes": dataset.notes,
     }
     ids, *values = [pa.array(dataset.table[name], pa.string()) for name in columns]
@@ -61,7 +60,7 @@ def read_dataset_table(path: Path, adapter: str, source: Path) -> Dataset:
             sensitive_features=tuple(about["sensitive_features"]),
             orders={name: tuple(values) for name, values in about["orders"].items()},
             benign=about["benign"],
-            missing=tuple(tuple(values) for values, n in about["missing"] for _ in range(n)),
+            missing={tuple(values): n for values, n in about["missing"]},
             notes=tuple(about["notes"]),
         )
     except (OSError, pa.ArrowException, KeyError, TypeError, ValueError) as error:

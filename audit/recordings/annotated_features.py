@@ -123,7 +123,7 @@ class AnnotatedFeatures(NamedTuple):
             path=row.table.path,
             row=row.row,
             image_id=row.cell(columns.id) if columns.id else str(index + 1),
-            reference=FeatureRow(self.source.path, index),
+            reference=FeatureRow(row.table.path, index),
             y_true=row.cell(columns.y_true),
             values={name: read(name, cell) for name, cell in cells.items()},
             wrong=wrong,

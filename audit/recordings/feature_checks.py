@@ -86,14 +86,14 @@ class FeatureCheck:
 
     def _note_lengths(self, lengths: npt.NDArray[np.float64]) -> None:
         off = np.flatnonzero(np.abs(lengths - 1) > UNIT_WITHIN)
-        if len(off) and not self.normalise:
+        if len(off):
             self.off += (self.seen + off + 1).tolist()
             self.shortest = min(self.shortest, float(lengths[off].min()))
             self.longest = max(self.longest, float(lengths[off].max()))
 
     def problem(self, path: Path) -> RowProblem | None:
         """Returns the problem that features are not of unit length, where they have to be."""
-        if not self.off:
+        if not self.off or self.normalise:
             return None
         n = len(self.off)
         first = ", ".join(map(str, self.off[:_NAMED])) + (" and more" if n > _NAMED else "")

@@ -200,7 +200,13 @@ ORDER = {
     "audit.report.sections": "wording_gaps\n"
     " ablation | adjusted | flagged | flows | frameworks | gaps | labels | method"
     " | power | robustness | sensitivity | separation | shifts",
-    "audit.audits": "robustness\n assessment\n subject\n adjusted\n run | gate | compare | ablate",
+    "audit.audits": """
+        robustness
+        assessment
+        audited
+        subject | adjusted
+        run | gate | compare | ablate
+    """,
     "audit.commands": """
         options | output
         audit_options | opening

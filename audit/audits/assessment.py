@@ -13,6 +13,7 @@ from audit.datasets.dataset import CROSS, Groups
 from audit.errors import UndefinedRateWarning
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
 from audit.metrics.claims import report_claims
+from audit.metrics.confusion import confusion_table
 from audit.metrics.disparity import (
     claimed_gaps,
     differences_between_groups,
@@ -40,6 +41,7 @@ from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.results import Header
 from audit.results.robustness_sentences import ClaimsHold
 from audit.results.rows import (
+    Confusion,
     Correction,
     Difference,
     EqualizedOdds,
@@ -66,6 +68,7 @@ class Assessment(Robustness):
     differences: tuple[Difference, ...]
     gaps: tuple[Gap, ...]
     equalized_odds: tuple[EqualizedOdds, ...]
+    confusions: tuple[Confusion, ...]
     power: tuple[Power, ...]
     insufficient: tuple[str, ...]
     limits: tuple[str, ...]
@@ -131,7 +134,7 @@ class Assessed(NamedTuple):
     """
 
     header: Header
-    predictions: list[Predictions]
+    predictions: Sequence[Predictions]
     groups: Sequence[Groups]
     clusters: Clusters | None = None
     asked: bool = False
@@ -142,9 +145,9 @@ class Assessed(NamedTuple):
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
         tested = pd.concat([compared, self._rates_by_label(table)])
-        flags = _flags_of_groups(compared)
+        harms = _harms_of_groups(compared, self.header.harm)
         # In one table, so that chance draws for both comparisons at once.
-        tables = (differences_to_overall(tested), differences_between_groups(flags))
+        tables = (differences_to_overall(tested), differences_between_groups(harms))
         differing = Hypotheses(
             pd.concat(tables, ignore_index=True), self._chance_of_groups({*tested["metric"]})
         )
@@ -163,7 +166,8 @@ class Assessed(NamedTuple):
             differences=records(Difference, differences),
             gaps=records(Gap, claimed_gaps(widest_gaps(compared), differences)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
-            power=records(Power, power_table(flags, claims.critical)),
+            confusions=records(Confusion, *self._confusions()),
+            power=records(Power, power_table(harms, claims.critical)),
             insufficient=(
                 *left_out_summary(self.header.dataset),
                 *summary.insufficient_summary(self.header, rates),
@@ -177,6 +181,11 @@ class Assessed(NamedTuple):
         )
         return assessment, changed
 
+    def _confusions(self) -> list[pd.DataFrame]:
+        """Returns for what each system took images of each class, without intersections."""
+        parts = [part for part in self.groups if CROSS not in part.by]
+        return [confusion_table(each, parts) for each in self.predictions]
+
     def _rates_by_label(self, rates: pd.DataFrame) -> pd.DataFrame:
         """Returns the rates by which labels flag, where a category is more than one label.
 
@@ -184,7 +193,7 @@ class Assessed(NamedTuple):
         """
         parts = []
         for each in self.predictions:
-            categories = [each.policy.labels[column].reported_category for column in each.flagging]
+            categories = [each.labels[column].reported_category for column in each.flagging]
             if len(categories) <= MOST_LABELS:
                 metrics = {
                     f"fired:{each.label_ids[column]}"
@@ -205,8 +214,8 @@ class Assessed(NamedTuple):
         return GroupChance(counted, self.groups[1:])
 
 
-def _flags_of_groups(compared: pd.DataFrame) -> pd.DataFrame:
-    return compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
+def _harms_of_groups(compared: pd.DataFrame, harm: str) -> pd.DataFrame:
+    return compared[(compared["metric"] == harm) & ~compared["by"].str.contains(CROSS)]
 
 
 def _assessed_rates(predictions: Iterable[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:

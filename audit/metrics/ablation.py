@@ -14,14 +14,14 @@ from scipy import stats
 
 from audit.datasets.dataset import Groups, Marks
 from audit.metrics.chance import Hypotheses, SwapChance
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_marks, shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import Float64s, paired_difference, share, wilson
 from audit.statistics.significance import holm
 from audit.statistics.support import SUPPRESSED_BELOW, support_of
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Rows, TextEncoder
 from moderation.scoring.verdict import LookCounts
 
 #: The columns of a shift that an ablation has too.
@@ -36,13 +36,13 @@ class Trial(NamedTuple):
     """A changed label set and what it says of the images."""
 
     variant: Variant
-    predictions: Predictions
+    predictions: PolicyPredictions
 
 
 def run_ablation(
     variants: Iterable[Variant],
-    encoder: Encoder,
-    features: Float32s,
+    encoder: TextEncoder,
+    features: Rows,
     looks: LookCounts | None = None,
 ) -> list[Trial]:
     """Returns what each variant says of image features, without the refused variants.
@@ -115,7 +115,7 @@ def ablation_carried_table(predictions: Predictions) -> pd.DataFrame:
     for name, marks in predictions.categories.items():
         columns = [
             j
-            for j, label in enumerate(predictions.policy.labels)
+            for j, label in enumerate(predictions.labels)
             if label.reported_category == name and label.acts
         ]
         alone = predictions.fired[:, columns].sum(axis=1) == 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from audit.metrics.rates import FALSE_POSITIVE, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.results import DatasetRecord, Header, PolicyRecord
 from audit.results.rows import Correction, Rate
 from moderation.visible_text import brief
@@ -22,7 +22,9 @@ def cautions(
             "differences that were tested"
         )
     yield f"Brackets hold the range in which the true figure probably lies (95 %){allows}."
-    if not header.dataset.benign:
+    if header.harm == MISCLASSIFIED:
+        yield "Which label is right is as the dataset's annotators perceived it."
+    elif not header.dataset.benign:
         yield _caution_of_truth(rates)
     yield from source_cautions(header)
 
@@ -39,7 +41,7 @@ def _caution_of_truth(rates: Iterable[Rate]) -> str:
 
 def source_cautions(header: Header) -> Iterator[str]:
     """Yields what is to be known of the model and of the policies: a stand-in, or tuned on this."""
-    if header.model.id == "starter":
+    if header.is_of_starter:
         yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
     for policy in header.policies:
         if name := tuned_on(policy, header.dataset):

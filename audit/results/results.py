@@ -23,6 +23,7 @@ from audit.results.robustness_rows import (
 from audit.results.rows import (
     Agreement,
     CommonImages,
+    Confusion,
     Correction,
     Difference,
     EqualizedOdds,
@@ -42,6 +43,8 @@ from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
 
+SystemKind = Literal["policy", "decisions", "labels", "scores"]
+
 
 class LabelRecord(Record):
     """A label as the policy has it."""
@@ -55,19 +58,23 @@ class LabelRecord(Record):
 
 
 class PolicyRecord(Record):
-    """A policy of the report; rows call it by `name`."""
+    """A policy of the report, or a system whose predictions were read; rows call it by `name`.
+
+    `kind` is policy, or what the predictions are: decisions, labels or scores.
+    """
 
     name: str
+    kind: SystemKind = "policy"
     id: str
-    version: int
+    version: int | None = None
     title: str
     sha256: str
     path: str
     notes: str = Field("", description="The comment that its file begins with.")
     tuned_on: tuple[str, ...] = ()
-    scoring: str
-    decision: str
-    templates: tuple[str, ...]
+    scoring: str | None = None
+    decision: str | None = None
+    templates: tuple[str, ...] = ()
     labels: tuple[LabelRecord, ...]
 
     @classmethod
@@ -125,9 +132,34 @@ class DatasetRecord(Record):
         default_factory=dict,
         description="Images left out whose group is not known, where there are any, by feature.",
     )
-    rounded: int = Field(description="Images whose features are stored as float16.")
-    seen_repeatedly: int = Field(description="Images that got more than one look.")
+    rounded: int = Field(0, description="Images whose features are stored as float16.")
+    seen_repeatedly: int = Field(0, description="Images that got more than one look.")
     notes: tuple[str, ...]
+
+
+class SourceFile(Record):
+    """A file that features were imported from."""
+
+    name: str
+    sha256: str
+
+
+class RecordingRecord(Record):
+    """What was claimed of recorded features when they were imported, and what was found then."""
+
+    model_id: str
+    logit_scale: float
+    logit_bias: float | None
+    template: str | None
+    source: str
+    licence: str
+    created: str = Field(description="When they were imported: time in UTC, ISO 8601.")
+    imported_by: str
+    imported_from: tuple[SourceFile, ...]
+    d: int = Field(description="How wide a feature is.")
+    dtype: str = Field(description="Of its entries, as they are kept.")
+    unit_length: bool = Field(description="Whether they came at unit length.")
+    texts: int = Field(description="How many texts were recorded.")
 
 
 class Header(Record):
@@ -138,15 +170,27 @@ class Header(Record):
     created: str = Field(description="Time in UTC, ISO 8601.")
     command: str
     versions: dict[str, str] = Field(description="Versions of the packages that compute, by name.")
-    model: ModelStamp
-    looking: str = Field(description="How much of each file was looked at, at most.")
-    logit_scale: float
-    logit_bias: float | None
+    model: ModelStamp | None = Field(None, description="None where predictions were read.")
+    looking: str = Field("", description="How much of each file was looked at, at most.")
+    logit_scale: float | None = None
+    logit_bias: float | None = None
+    recording: RecordingRecord | None = Field(
+        None, description="Of recorded features: what is claimed of them; the model is a claim too."
+    )
     policies: tuple[PolicyRecord, ...]
     dataset: DatasetRecord
     confidence: float
     seed: int
     by: tuple[str, ...] = Field(description="Sensitive features and intersections, in order.")
+    harm: str = Field(
+        "selection_rate",
+        description="The rate that is the harm: to be flagged, or misclassified where none can be.",
+    )
+
+    @property
+    def is_of_starter(self) -> bool:
+        """Whether the model is the stand-in for trying out."""
+        return self.model is not None and self.model.id == "starter"
 
 
 class Results(Record):
@@ -168,6 +212,7 @@ class Results(Record):
     common_images: tuple[CommonImages, ...] = ()
     shifts: tuple[Shift, ...] = ()
     agreements: tuple[Agreement, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
     flows: tuple[Flow, ...] = ()
     prices: tuple[Price, ...] = ()
     ablations: tuple[Ablation, ...] = ()

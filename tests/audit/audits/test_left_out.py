@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from audit import (
     write_report,
 )
 from audit.datasets.coverage import coverage
+from moderation.policy import Policy
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import dataset_of
 from tests.support.stub_encoder import StubEncoder, random_features
@@ -25,7 +27,7 @@ from tests.support.stub_encoder import StubEncoder, random_features
 N = 400
 NAMED = Named({"new": policy(decision="top_label", version=2), "old": policy()}, {})
 #: Every image of `gone`, and some others.
-MISSING = dict.fromkeys(
+MISSING: dict[tuple[str | None, ...], int] = dict.fromkeys(
     (("gone", "x"), ("gone", "y"), ("gone", None), ("a", "x"), (None, "y"), (None, None)), 1
 )
 
@@ -42,9 +44,12 @@ def subject() -> Subject:
 @pytest.fixture(scope="module", params=["run", "compare", "ablate"])
 def results(request: pytest.FixtureRequest, subject: Subject) -> Results:
     """The results of each kind of audit."""
-    audits = {"run": run_audit, "compare": compare_audit, "ablate": ablate_audit}
-    results: Results = audits[request.param](subject, NAMED)
-    return results
+    audits: dict[str, Callable[[Subject, Named[Policy]], Results]] = {
+        "run": run_audit,
+        "compare": compare_audit,
+        "ablate": ablate_audit,
+    }
+    return audits[request.param](subject, NAMED)
 
 
 def test_every_kind_of_results_counts_what_was_left_out(results: Results) -> None:

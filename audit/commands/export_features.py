@@ -95,18 +95,17 @@ def _embedded_features(options: DatasetOptions, named: Named[Policy]) -> Exporte
     Raises:
         AuditError: an image got several looks.
     """
+    from audit.audits.recorded_prompts import prompts_of
     from audit.recordings.claims import Claims
     from audit.recordings.feature_export import ExportedFeatures
     from audit.recordings.text_features import RecordedTexts
-    from moderation.scoring.classifier import expand_prompts
 
     policies = named.policies.values()
     with open_features(options, policies, None) as (embedded, encoder):
         if several := embedded.seen_repeatedly:
             what = f"{images(several)} got several looks, and one feature each can be exported"
             raise AuditError(what, embedded.dataset.name, "Add --frames 1 --views 1")
-        prompts = (expand_prompts(policy, label) for policy in policies for label in policy.labels)
-        texts = tuple(dict.fromkeys(text for each in prompts for text in each))
+        texts = prompts_of(policies)
         recorded = RecordedTexts(texts, encoder.text_features(texts)) if texts else None
         claims = Claims.of(
             model_id=encoder.stamp.id,

@@ -14,6 +14,7 @@ from audit.report.sections.adjusted import (
     pooled_section,
     standardised_section,
 )
+from audit.report.sections.confusion import confusion_section
 from audit.report.sections.flagged import flagged_intersections_section, flagged_section
 from audit.report.sections.flows import flow_prices_section, flows_section
 from audit.report.sections.frameworks import frameworks_section
@@ -35,6 +36,7 @@ from audit.report.sections.sensitivity import (
 )
 from audit.report.sections.separation import separation_section
 from audit.report.sections.shifts import matched_shifts_section, shifts_section
+from audit.results.gap_sentences import done_to
 from audit.results.results import Results
 
 Make = Callable[[Results], Iterable[Block]]
@@ -50,6 +52,7 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("shifts", "What changed for whom", shifts_section),
     ("matched", "The same at one overall flag rate", matched_shifts_section),
     ("margin", "Shown to be within the margin", equivalent_section),
+    ("confusions", "What images were taken for", confusion_section),
     ("flows", "Where images went", flows_section),
     ("prices", "The price of new labels", flow_prices_section),
     ("ablation", "Which label moves whom", ablation_section),
@@ -104,7 +107,8 @@ def make_document(results: Results) -> Document:
 
 
 def _document_sections(results: Results, listed: Iterable[tuple[str, str, Make]]) -> list[Section]:
-    return [Section(key, name, tuple(make(results))) for key, name, make in listed]
+    titles = {"flagged": f"Who is {done_to(results.header.harm)}"}
+    return [Section(key, titles.get(key, name), tuple(make(results))) for key, name, make in listed]
 
 
 def _document_title(results: Results) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,12 @@ import pytest
 
 from audit.audits.ablate import Study, ablate_audit
 from audit.audits.audited import Named
+from audit.audits.gate import recorded_gate_audit
 from audit.audits.run import run_audit
 from audit.audits.subject import Subject
 from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
 from audit.errors import AuditError
+from audit.gate.limits import load_limits
 from audit.metrics.predictions import predict
 from audit.metrics.variants import Synonym
 from audit.recordings.recording import Recording
@@ -128,9 +131,15 @@ def test_the_claims_stand_in_results_and_in_the_gate(tmp_path: Path, subject: Su
     assert header.model.id == "some-clip"
     assert header.looking == ""
     assert header.dataset.rounded == N
-    (tmp_path / "limits.yaml").write_text(
-        "schema_version: 1\nby: [race]\nmax_selection_rate: 0.9\n"
-    )
+    limits = "schema_version: 1\nsensitive_features: [race]\nworst_group_rate: 0.99\n"
+    (tmp_path / "limits.yaml").write_text(limits)
+    record = tmp_path / "my.gates.jsonl"
+    held = load_limits(tmp_path / "limits.yaml")
+    report = recorded_gate_audit(subject, named, held, record, spend=False, figures=False)
+    assert "features recorded as of some-clip." in report.to_markdown()
+    run = json.loads(record.read_text())
+    assert (run["answer"], run["model"]) == ("pass", "some-clip")
+    assert run["recording"] == json.loads(header.recording.model_dump_json())
 
 
 def test_changes_with_prompts_that_are_not_recorded_are_not_tried(

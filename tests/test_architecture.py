@@ -135,6 +135,7 @@ ORDER = {
     "audit": """
         errors | plurals | statistics
         datasets
+        recordings
         embedding | metrics
         results
         gate | report
@@ -150,6 +151,7 @@ ORDER = {
     "audit.datasets": """
         coded_values | groups | image_references | spelling
         dataset
+        stored_table
         adapters | balanced_sample | chosen_groups | coverage | repeated_images
         image_problems
     """,
@@ -158,12 +160,21 @@ ORDER = {
         annotated_images
         annotation_problems
         annotated_dataset
-        folders | spreadsheet
+        folders | recorded | spreadsheet
         table
         fairface
         utkface
     """,
-    "audit.embedding": "dataset_features | model_description\n remote_features | stored_encoder",
+    "audit.recordings": """
+        claims | feature_parts
+        feature_checks | feature_source
+        annotated_features | text_features
+        recording
+        recording_folder
+        feature_export | feature_import
+    """,
+    "audit.embedding": "dataset_features | model_description\n"
+    " recorded_encoder | remote_features | stored_encoder",
     "audit.metrics": """
         truth | variants | skew
         predictions
@@ -203,14 +214,15 @@ ORDER = {
     "audit.audits": """
         robustness
         assessment
-        audited
+        audited | recorded_prompts
         subject | adjusted
         run | gate | compare | ablate
     """,
     "audit.commands": """
         options | output
         audit_options | opening
-        ablate | compare | datasets | embed | gate | gate_record | run | skew
+        ablate | compare | datasets | embed | export_features | gate | gate_record | import_features
+        run | skew
         app
     """,
 }
@@ -237,7 +249,7 @@ WITH_TORCH = {
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",
-    "audits": "encoders | policy | scoring",
+    "audits": "encoders | errors | policy | scoring",
     "commands": "commands | encoders | errors | features | images | policy | visible_text"
     " | whole_file",
     "datasets": "errors | images | visible_text",
@@ -245,6 +257,7 @@ USED_BY_AUDIT = {
     "errors": "errors | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
+    "recordings": "encoders | visible_text | whole_file",
     "report": "visible_text | whole_file",
     "results": "messages | policy | visible_text",
     "statistics": "",

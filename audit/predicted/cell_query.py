@@ -100,7 +100,7 @@ class _CellQuery:
             top = f"greatest({', '.join(numbers)})"
             whens = (f"WHEN {number} = {top} THEN {place}" for place, number in enumerate(numbers))
             which = f"CAST(CASE {' '.join(whens)} ELSE -1 END AS SMALLINT)"
-            self.keys[Part("top", system.name).name] = which
+            self.keys[top_part(system).name] = which
 
     def _add_count(self, column: Column) -> None:
         """Adds how many images a row stands for, and whether that is no count."""
@@ -188,6 +188,11 @@ def text_parts(
 def score_part(system: SystemColumns, place: int) -> Part:
     """Returns the part of cells that says what a system's score says of a label."""
     return Part("score", f"{system.name}/{place}")
+
+
+def top_part(system: SystemColumns) -> Part:
+    """Returns the part of cells that says which label of a system has the highest score."""
+    return Part("top", system.name)
 
 
 def highest_part(system: SystemColumns, place: int) -> Part:

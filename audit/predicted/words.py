@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Literal
 
 from audit.datasets.adapters.annotated_images import (
@@ -71,10 +71,12 @@ def read_group(name: str, text: str, as_written: Collection[str]) -> str | Wrong
     return _of_length(name, group)
 
 
-def read_class(column: str, text: str) -> str | Wrong:
-    """Returns the class of y_true that a text is; empty where none is known."""
+def read_class(column: str, text: str, truth: Mapping[str, str]) -> str | Wrong:
+    """Returns the class of y_true that a text is, or what it means; empty where none is known."""
     name = composed(text)
-    return "" if is_empty_annotation(name) else _of_length(column, name)
+    if is_empty_annotation(name):
+        return ""
+    return _of_length(column, composed(truth.get(name, name)))
 
 
 def empty_prediction(column: str) -> Wrong:

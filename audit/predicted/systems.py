@@ -17,7 +17,7 @@ from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, flagged_labels
 from audit.predicted.system_columns import FoundColumns, SystemColumns
-from moderation.scoring.verdict import ACTIONS, Outcomes
+from moderation.scoring.verdict import ACTIONS
 
 #: What a system of scores says of an image of which no score reaches its threshold.
 NONE_SAID = "none"
@@ -164,7 +164,7 @@ def system_predictions(system: System, cells: Cells, name: str) -> SystemPredict
 
 
 def _scored(system: System, cells: Cells, name: str) -> SystemPredictions:
-    """Returns what a system of scores says: of the labels whose threshold is reached, the highest."""
+    """Returns what scores say: of the labels whose threshold is reached, that with the highest."""
     columns, labels = system.columns, system.labels
     outcomes = np.zeros((len(cells), len(labels)), np.int8)
     for place, label in enumerate(labels[:-1]):

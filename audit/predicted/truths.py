@@ -1,4 +1,4 @@
-"""y_true -> what a system should say of each cell: which labels are right, what should be flagged."""
+"""y_true -> what a system should say of cells: which labels are right, what should be flagged."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def system_truth(system: System, cells: Cells, implied: Implied, *, benign: bool
         if own:
             acts = any(labels[column].acts for column in own)
             positive[rows], negative[rows] = acts, system.can_flag and not acts
-            meant[np.ix_(rows, own)] = True
+            meant[:, own] |= rows[:, np.newaxis]
         elif word is not None and system.can_flag:
             positive[rows], negative[rows] = word != "allow", word == "allow"
         elif count := int(cells.weights[rows].sum()):

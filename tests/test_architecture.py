@@ -136,7 +136,7 @@ ORDER = {
         errors | plurals | statistics
         datasets
         embedding | metrics
-        results
+        results | predicted
         gate | report
         audits
         commands
@@ -172,6 +172,16 @@ ORDER = {
         ablation | claims | equivalences | label_noise | pooled | standardised
         near_duplicates | wording_gaps
     """,
+    "audit.predicted": """
+        files | texts | words
+        columns
+        flags | problems | system_columns
+        found_columns
+        cell_query
+        cells | id_problems | score_problems
+        cell_reading | systems
+        truths
+    """,
     "audit.results": """
         rows | formatting
         ablation_rows | adjusted_rows | finding | robustness_rows
@@ -204,12 +214,12 @@ ORDER = {
         robustness
         assessment
         audited
-        subject | adjusted
+        subject | adjusted | predicted_subject
         run | gate | compare | ablate
     """,
     "audit.commands": """
         options | output
-        audit_options | opening
+        audit_options | opening | predictions
         ablate | compare | datasets | embed | gate | gate_record | run | skew
         app
     """,
@@ -245,6 +255,7 @@ USED_BY_AUDIT = {
     "errors": "errors | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
+    "predicted": "encoders | scoring | visible_text",
     "report": "visible_text | whole_file",
     "results": "messages | policy | visible_text",
     "statistics": "",

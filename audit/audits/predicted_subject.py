@@ -15,12 +15,12 @@ from audit.audits.audited import Audited, Named
 from audit.datasets.chosen_groups import chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
 from audit.errors import AuditError
-from audit.predicted.cell_query import Part
+from audit.predicted.cell_query import CellPart
 from audit.predicted.cell_reading import read_cells
 from audit.predicted.cells import Cells
 from audit.predicted.columns import Column, PredictionOptions
 from audit.predicted.files import PredictionFile, database, distinct_counts, open_file
-from audit.predicted.system_columns import EVERY_SYSTEM, FoundColumns, find_columns
+from audit.predicted.found_columns import EVERY_SYSTEM, FoundColumns, find_columns
 from audit.predicted.systems import System, SystemPredictions, system_predictions, systems_of
 from audit.predicted.truths import Implied, implied_classes, system_truth, truth_notes
 from audit.results.results import DatasetRecord, LabelRecord, PolicyRecord
@@ -213,11 +213,11 @@ def _dataset_of(
     notes: Sequence[str],
 ) -> Dataset:
     names = [file.path.stem for file in files]
-    common = cells.texts.get(Part("y_true", EVERY_SYSTEM))
+    common = cells.texts.get(CellPart("y_true", EVERY_SYSTEM))
     table = {
         IMAGE_ID: np.array([f"cell {place}" for place in range(1, len(cells) + 1)], object),
         Y_TRUE: np.full(len(cells), None, object) if common is None else common.texts(),
-        **{name: cells.texts[Part("feature", name)].texts() for name in features},
+        **{name: cells.texts[CellPart("feature", name)].texts() for name in features},
     }
     return Dataset(
         name=f"predictions:{'+'.join(names)}",

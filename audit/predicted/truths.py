@@ -10,7 +10,7 @@ import numpy as np
 from audit.datasets.spelling import composed
 from audit.errors import AuditError
 from audit.metrics.truth import Truth, class_slug
-from audit.predicted.cell_query import Part
+from audit.predicted.cell_query import CellPart
 from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, matching_labels, unknown_label
@@ -81,10 +81,10 @@ def _implied_by_name(typed: Iterable[str], labels: Sequence[str]) -> dict[str, s
 
 def _implied_by_column(system: System, cells: Cells) -> dict[str, str | None]:
     """Returns the class that stands beside each label of a system, the same in all rows."""
-    implied = cells.texts.get(Part("implied", system.name))
+    implied = cells.texts.get(CellPart("implied", system.name))
     if implied is None:
         return {}
-    said = cells.texts[Part("said", system.name)]
+    said = cells.texts[CellPart("said", system.name)]
     found: dict[str, str | None] = {}
     for label, place in sorted(set(zip(said.codes.tolist(), implied.codes.tolist(), strict=True))):
         name = implied.values[place] if place >= 0 else None

@@ -248,7 +248,7 @@ def score_sql(file: PredictionFile, score: ScoreColumn, *, any_scale: bool = Fal
 
 def count_sql(file: PredictionFile, column: Column) -> str:
     """Returns the SQL of how many images a row stands for; null where that is no count."""
-    number = f"TRY_CAST({file.text(column.name)} AS DOUBLE)"
+    number = file.number(column.name)
     whole = f"{number} >= 0 AND {number} = floor({number}) AND {number} < 1e15"
     return f"CASE WHEN {whole} THEN CAST({number} AS BIGINT) END"
 

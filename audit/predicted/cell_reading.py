@@ -67,6 +67,7 @@ def read_cells(
     if len(found.files) > 1:
         problems += unmatched_ids(connection, found)
         problems += contradictions(connection, found, features, raw)
+    _refuse_unknown_classes(columns, found, options.truth)
     alike = list(_alike_values(columns, found, options.as_written))
     if alike or (problems and not options.skip_bad):
         raise DatasetError([*alike, *problems])
@@ -126,6 +127,19 @@ def _refuse_many_labels(
         what = f"the column {column.name} has {count:,} values, more than {MOST_LABELS} labels"
         remedy = "Name a column of labels or classes, or join its values first"
         raise DatasetError.of(found.files[column.file].path, what, remedy)
+
+
+def _refuse_unknown_classes(
+    columns: Sequence[_ReadColumn], found: FoundColumns, truth: Mapping[str, str]
+) -> None:
+    ways = [
+        ways for part, _, read in columns if part.what == "y_true" for ways in read.spelt.values()
+    ]
+    classes = {composed(text) for each in ways for text in each}
+    if unknown := [name for name in truth if composed(name) not in classes]:
+        what = f"no row has the class {', '.join(unknown)} that --truth names"
+        remedy = f"The classes are: {', '.join(sorted(classes)) or 'none'}"
+        raise DatasetError.of(found.files[0].path, what, remedy)
 
 
 def _value_problems(columns: Sequence[_ReadColumn], found: FoundColumns) -> Iterator[ValueProblem]:

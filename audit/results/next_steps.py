@@ -80,7 +80,7 @@ def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str
         f"{_shown_rise(power, done_to(header.harm))}. Audit "
         "more images of the smallest groups."
     )
-    yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
+    yield f"{_author(header.policies[0])}: {_how_to_ablate(header.policies[0])}"
 
 
 def _shown_rise(power: Sequence[Power], done: str) -> str:
@@ -99,6 +99,11 @@ def _shown_rise(power: Sequence[Power], done: str) -> str:
     if max(groups.values(), default=0) < 2:
         return f"{none_named}, as no sensitive feature by itself has two groups with enough images"
     return f"{none_named}, with so few images of these groups that are {done}, or that are not"
+
+
+def _author(policy: PolicyRecord) -> str:
+    """Returns who can change what is audited."""
+    return _AUTHOR if policy.kind == "policy" else "Who answers for the system"
 
 
 def _how_to_ablate(policy: PolicyRecord) -> str:
@@ -122,7 +127,7 @@ def _steps_of_difference(
         each = agreeing(len(fired), ", which flags", ": each flags")
         carried = f"begin with {names}{each} {fired[0].count:,} of {images(fired[0].n)} of "
         carried += f"{group_named(row.group)}. "
-    yield f"{_AUTHOR}: {carried}{_how_to_ablate(policy)}"
+    yield f"{_author(policy)}: {carried}{_how_to_ablate(policy)}"
     blocks = [label.id for label in labels if label.action == "block"]
     if blocks and claim.apart > 0:
         yield (

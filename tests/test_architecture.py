@@ -135,6 +135,7 @@ ORDER = {
     "audit": """
         errors | plurals | statistics
         datasets
+        recordings
         embedding | metrics
         results | predicted
         gate | report
@@ -144,12 +145,13 @@ ORDER = {
     """,
     "audit.statistics": """
         intervals | support
-        crossed | exact_shares | pooling | scores | significance | stratification
+        crossed | exact_shares | pooling | random_tables | scores | significance | stratification
         equivalence
     """,
     "audit.datasets": """
         coded_values | groups | image_references | spelling
         dataset
+        stored_table
         adapters | balanced_sample | chosen_groups | coverage | repeated_images
         image_problems
     """,
@@ -158,12 +160,21 @@ ORDER = {
         annotated_images
         annotation_problems
         annotated_dataset
-        folders | spreadsheet
+        folders | recorded | spreadsheet
         table
         fairface
         utkface
     """,
-    "audit.embedding": "dataset_features | model_description\n remote_features | stored_encoder",
+    "audit.recordings": """
+        claims | feature_parts
+        feature_checks | feature_source
+        annotated_features | text_features
+        recording
+        recording_folder
+        feature_export | feature_import
+    """,
+    "audit.embedding": "dataset_features | model_description\n"
+    " recorded_encoder | remote_features | stored_encoder",
     "audit.metrics": """
         truth | variants | skew
         predictions
@@ -213,14 +224,15 @@ ORDER = {
     "audit.audits": """
         robustness
         assessment
-        audited
+        audited | recorded_prompts
         subject | adjusted | predicted_subject
         run | gate | compare | ablate
     """,
     "audit.commands": """
         options | output
         audit_options | opening | predictions
-        ablate | compare | datasets | embed | gate | gate_record | run | skew
+        ablate | compare | datasets | embed | export_features | gate | gate_record | import_features
+        run | skew
         app
     """,
 }
@@ -247,7 +259,7 @@ WITH_TORCH = {
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",
-    "audits": "encoders | policy | scoring",
+    "audits": "encoders | errors | policy | scoring",
     "commands": "commands | encoders | errors | features | images | policy | visible_text"
     " | whole_file",
     "datasets": "errors | images | visible_text",
@@ -256,6 +268,7 @@ USED_BY_AUDIT = {
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",
+    "recordings": "encoders | visible_text | whole_file",
     "report": "visible_text | whole_file",
     "results": "messages | policy | visible_text",
     "statistics": "",

@@ -188,9 +188,10 @@ def shift_agreement_table(
     flags = np.stack([each.flagged for each in predictions], axis=1)
     parts = []
     for part in groups:
-        members = [flags[part.codes == code] for code in range(len(part.names))]
-        p = np.array([cochran_p(marks) for marks in members])
-        changing = [int((marks.any(axis=1) & ~marks.all(axis=1)).sum()) for marks in members]
+        own = [part.codes == code for code in range(len(part.names))]
+        weights = [None if part.weights is None else part.weights[rows] for rows in own]
+        p = np.array([cochran_p(flags[rows], w) for rows, w in zip(own, weights, strict=True)])
+        changing = part.count(np.asarray(flags.any(axis=1) & ~flags.all(axis=1)))
         support = support_of(part.sizes)
         columns = {"by": part.by, "group": part.names, "metric": FLAG, "n": part.sizes}
         adjusted = holm(np.where(support == "suppressed", np.nan, p))

@@ -142,7 +142,9 @@ def _shift_cells(row: Shift) -> list[Cell]:
 
 
 def _shift_agreements(results: Results) -> Iterator[Block]:
-    shown = [r for r in results.agreements if r.metric == FLAG and not is_crossed(r.by)]
+    shown = [
+        r for r in results.agreements if r.metric == results.header.harm and not is_crossed(r.by)
+    ]
     if not shown:
         return
     yield Heading("Do all label sets flag the same images?")

@@ -50,10 +50,10 @@ def shifts_section(results: Results) -> Iterator[Block]:
         yield paragraph(
             f"Entered: images that are {done} only under the second label set. Left: images that "
             "are only under the first. Net: entered less left, as a share of the group; to the "
-            "rest: less the net of all other images. p is McNemar's exact test, adjusted over all that this "
-            "report tests; below it is p within its family, the groups of a sensitive feature. "
-            "Each interval is of one change by itself, so it can leave out 0 where no claim is "
-            "made."
+            "rest: less the net of all other images. p is McNemar's exact test, adjusted over all "
+            "that this report tests; below it is p within its family, the groups of a sensitive "
+            "feature. Each interval is of one change by itself, so it can leave out 0 where no "
+            "claim is made."
         )
         yield from _shift_blocks(results, rows, "shift")
     yield from _shift_agreements(results)

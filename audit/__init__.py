@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from audit.audits.ablate import Study, ablate_audit
+    from audit.audits.audited import Named
     from audit.audits.compare import compare_audit
     from audit.audits.gate import gate_audit
     from audit.audits.run import run_audit
-    from audit.audits.subject import Named, Subject
+    from audit.audits.subject import Subject
     from audit.datasets.adapters import LoadOptions, load_dataset
     from audit.datasets.dataset import Dataset, Groups
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
@@ -45,10 +46,11 @@ _NAMES_IN = {
     "report": ("write_report",),
     "results.results": ("Results",),
     "audits.ablate": ("Study", "ablate_audit"),
+    "audits.audited": ("Named",),
     "audits.compare": ("compare_audit",),
     "audits.gate": ("gate_audit",),
     "audits.run": ("run_audit",),
-    "audits.subject": ("Named", "Subject"),
+    "audits.subject": ("Subject",),
 }
 _MODULE_OF = {name: f"audit.{module}" for module, names in _NAMES_IN.items() for name in names}
 

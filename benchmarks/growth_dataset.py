@@ -6,7 +6,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 
 from audit.datasets.dataset import Groups, overall_group
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import predict
 from audit.metrics.rates import rate_table
 from benchmarks.growth_points import Point, Skipped, typical_seconds
 from benchmarks.growth_requests import policy_text
@@ -106,8 +106,7 @@ def audit_figures(n: int, runs: int) -> Figures:
 
     def rates() -> None:
         # Made again each time, since predictions keep what they have computed once.
-        parts = (predictions.similarities, predictions.scores, predictions.outcomes)
-        rate_table(Predictions(policy, *parts, predictions.name), cells)
+        rate_table(replace(predictions), cells)
 
     counted = typical_seconds(rates, runs)
     return {

@@ -148,7 +148,7 @@ ORDER = {
         equivalence
     """,
     "audit.datasets": """
-        image_references | spelling
+        coded_values | groups | image_references | spelling
         dataset
         adapters | balanced_sample | chosen_groups | coverage | repeated_images
         image_problems
@@ -200,7 +200,13 @@ ORDER = {
     "audit.report.sections": "wording_gaps\n"
     " ablation | adjusted | flagged | flows | frameworks | gaps | labels | method"
     " | power | robustness | sensitivity | separation | shifts",
-    "audit.audits": "robustness\n assessment\n subject\n adjusted\n run | gate | compare | ablate",
+    "audit.audits": """
+        robustness
+        assessment
+        audited
+        subject | adjusted
+        run | gate | compare | ablate
+    """,
     "audit.commands": """
         options | output
         audit_options | opening

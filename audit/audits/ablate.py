@@ -7,7 +7,8 @@ from typing import NamedTuple, TypedDict
 
 from audit.audits.adjusted import adjusted_figures, equivalence_findings
 from audit.audits.assessment import disparities, words
-from audit.audits.subject import Named, Subject
+from audit.audits.audited import Named
+from audit.audits.subject import Subject
 from audit.datasets.dataset import Groups
 from audit.metrics.ablation import (
     Trial,
@@ -18,7 +19,7 @@ from audit.metrics.ablation import (
     can_hold_out,
     run_ablation,
 )
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.thresholds import THRESHOLDS, threshold_table
 from audit.metrics.variants import (
     TEMPLATES,
@@ -75,7 +76,7 @@ _REWORDED: tuple[ChangeKind, ...] = ("template", "article", "synonym")
 class _AblatedPolicy(NamedTuple):
     """A policy, its changed label sets, and what those that are policies say of the images."""
 
-    before: Predictions
+    before: PolicyPredictions
     variants: list[Variant]
     trials: list[Trial]
 
@@ -95,7 +96,11 @@ class _AblatedPolicy(NamedTuple):
 
 
 def ablate_audit(
-    subject: Subject, named: Named, study: Study | None = None, *, margin: float | None = None
+    subject: Subject,
+    named: Named[Policy],
+    study: Study | None = None,
+    *,
+    margin: float | None = None,
 ) -> Results:
     """Returns which change of each policy's label set moves which group how far.
 
@@ -107,7 +112,11 @@ def ablate_audit(
     """
     study = study or Study()
     assessed = subject.assess(named)
-    tried = [_ablated_policy(before, subject, study) for before in assessed.predictions]
+    tried = [
+        _ablated_policy(before, subject, study)
+        for before in assessed.predictions
+        if isinstance(before, PolicyPredictions)
+    ]
     parts = subject.without_intersections
     found, changed = assessed.found(
         *(ablation_test(each.before, each.trials, parts) for each in tried)
@@ -134,7 +143,7 @@ def ablate_audit(
     )
 
 
-def _ablated_policy(before: Predictions, subject: Subject, study: Study) -> _AblatedPolicy:
+def _ablated_policy(before: PolicyPredictions, subject: Subject, study: Study) -> _AblatedPolicy:
     variants, embedded = study.variants(before.policy), subject.embedded
     trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
     return _AblatedPolicy(before, variants, trials)

@@ -9,13 +9,12 @@ import numpy as np
 import pandas as pd
 
 from audit.audits.assessment import Assessment
-from audit.audits.subject import Subject
+from audit.audits.audited import Audited, S
 from audit.datasets.dataset import CROSS, OVERALL, Groups
 from audit.errors import AuditError
 from audit.metrics.equivalences import equivalence_table
 from audit.metrics.pooled import pooled_tables
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG
 from audit.metrics.standardised import standardised_tables
 from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.adjusted_sentences import (
@@ -38,7 +37,7 @@ class Adjusted(TypedDict):
 
 
 def adjusted_figures(
-    subject: Subject,
+    subject: Audited[S],
     predictions: Sequence[Predictions],
     found: Assessment,
     shifts: Sequence[Shift] = (),
@@ -52,13 +51,15 @@ def adjusted_figures(
     """
     metrics = {row.metric for row in found["differences"]}
     standardised = standardised_tables(predictions, _strata_of_features(subject), metrics)
-    pooled = pooled_tables(predictions, [part for part in subject.groups if CROSS in part.by])
+    pooled = pooled_tables(
+        predictions, [part for part in subject.groups if CROSS in part.by], found["header"].harm
+    )
     return Adjusted(
         standardised=records(Standardised, standardised.rates),
         common_strata=records(CommonStrata, standardised.strata),
         pooled=records(Pooled, pooled.cells),
         pooled_gaps=records(PooledGap, pooled.gaps),
-        equivalences=_equivalences(found["differences"], shifts, margin),
+        equivalences=_equivalences(found["header"].harm, found["differences"], shifts, margin),
     )
 
 
@@ -76,7 +77,7 @@ def equivalence_findings(adjusted: Adjusted) -> Iterator[Finding]:
         yield Finding(text, claimed=True)
 
 
-def _strata_of_features(subject: Subject) -> Iterator[tuple[Groups, Groups]]:
+def _strata_of_features(subject: Audited[S]) -> Iterator[tuple[Groups, Groups]]:
     """Yields the groups of each feature by itself, with the strata of all others looked at."""
     looked_at = [name for part in subject.groups[1:] for name in part.by.split(CROSS)]
     features = [subject.dataset.groups([name]) for name in dict.fromkeys(looked_at)]
@@ -97,14 +98,14 @@ def _crossed(parts: Sequence[Groups]) -> Groups:
 
 
 def _equivalences(
-    differences: Sequence[Difference], shifts: Sequence[Shift], margin: float | None
+    harm: str, differences: Sequence[Difference], shifts: Sequence[Shift], margin: float | None
 ) -> tuple[Equivalent, ...]:
-    """Returns whether groups, and their shifts, lie within a margin, in the share flagged."""
+    """Returns whether groups, and their shifts, lie within a margin, in the rate of the harm."""
     if margin is None:
         return ()
     refuse_wrong_margin(margin)
-    apart = [r for r in differences if r.metric == FLAG and r.comparison == "to_overall"]
-    moved = [row for row in shifts if row.metric == FLAG and not row.matched]
+    apart = [r for r in differences if r.metric == harm and r.comparison == "to_overall"]
+    moved = [row for row in shifts if row.metric == harm and not row.matched]
     table = equivalence_table(_of_single_features(apart), _of_single_features(moved), margin / 100)
     return records(Equivalent, table)
 

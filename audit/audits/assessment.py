@@ -131,7 +131,7 @@ class Assessed(NamedTuple):
     """
 
     header: Header
-    predictions: list[Predictions]
+    predictions: Sequence[Predictions]
     groups: Sequence[Groups]
     clusters: Clusters | None = None
     asked: bool = False
@@ -142,9 +142,9 @@ class Assessed(NamedTuple):
         is_compared = table["metric"].isin(_COMPARED) | table["metric"].str.startswith("category:")
         compared = table[is_compared]
         tested = pd.concat([compared, self._rates_by_label(table)])
-        flags = _flags_of_groups(compared)
+        harms = _harms_of_groups(compared, self.header.harm)
         # In one table, so that chance draws for both comparisons at once.
-        tables = (differences_to_overall(tested), differences_between_groups(flags))
+        tables = (differences_to_overall(tested), differences_between_groups(harms))
         differing = Hypotheses(
             pd.concat(tables, ignore_index=True), self._chance_of_groups({*tested["metric"]})
         )
@@ -163,7 +163,7 @@ class Assessed(NamedTuple):
             differences=records(Difference, differences),
             gaps=records(Gap, claimed_gaps(widest_gaps(compared), differences)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
-            power=records(Power, power_table(flags, claims.critical)),
+            power=records(Power, power_table(harms, claims.critical)),
             insufficient=(
                 *left_out_summary(self.header.dataset),
                 *summary.insufficient_summary(self.header, rates),
@@ -184,7 +184,7 @@ class Assessed(NamedTuple):
         """
         parts = []
         for each in self.predictions:
-            categories = [each.policy.labels[column].reported_category for column in each.flagging]
+            categories = [each.labels[column].reported_category for column in each.flagging]
             if len(categories) <= MOST_LABELS:
                 metrics = {
                     f"fired:{each.label_ids[column]}"
@@ -205,8 +205,8 @@ class Assessed(NamedTuple):
         return GroupChance(counted, self.groups[1:])
 
 
-def _flags_of_groups(compared: pd.DataFrame) -> pd.DataFrame:
-    return compared[(compared["metric"] == FLAG) & ~compared["by"].str.contains(CROSS)]
+def _harms_of_groups(compared: pd.DataFrame, harm: str) -> pd.DataFrame:
+    return compared[(compared["metric"] == harm) & ~compared["by"].str.contains(CROSS)]
 
 
 def _assessed_rates(predictions: Iterable[Predictions], groups: Iterable[Groups]) -> pd.DataFrame:

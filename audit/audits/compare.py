@@ -8,11 +8,11 @@ import pandas as pd
 
 from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
-from audit.audits.subject import Named, Subject
+from audit.audits.audited import Audited, Named, S
 from audit.datasets.dataset import Marks
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
 from audit.metrics.flow import flow_table, price_table
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions, Predictions
 from audit.metrics.rates import common_images_table, on_common_images
 from audit.metrics.shift import (
     matched_shift_table,
@@ -27,7 +27,7 @@ from audit.results.results import Results
 from audit.results.rows import Agreement, CommonImages, Flow, Price, Shift, records
 
 
-def compare_audit(subject: Subject, named: Named, *, margin: float | None = None) -> Results:
+def compare_audit(subject: Audited[S], named: Named[S], *, margin: float | None = None) -> Results:
     """Returns the comparison of the first policy with each other on the same images.
 
     With a margin, in percentage points, it says which groups, and which of their changes, are shown
@@ -62,7 +62,7 @@ def compare_audit(subject: Subject, named: Named, *, margin: float | None = None
 
 
 def _compared_tests(
-    before: Predictions, others: Sequence[Predictions], subject: Subject
+    before: Predictions, others: Sequence[Predictions], subject: Audited[S]
 ) -> list[Hypotheses]:
     """Returns the shifts at the policies' own thresholds, and those at one overall flag rate."""
     groups, keys = subject.groups, ("before_policy", "after_policy")
@@ -76,18 +76,24 @@ def _compared_tests(
         changes |= {(*names.values(), metric): marks for metric, marks in metrics.items()}
         own = _own_shifts(metrics, shift_possible(before, after), subject)
         shifts.append(own.assign(matched=False, **names))
+        if not isinstance(after, PolicyPredictions):
+            continue  # without scores no other threshold can be taken
         flags = matched_threshold_flags(after, int(before.flagged.sum()))
         matched = matched_shift_table(before.flagged, flags, groups)
         matches.append(matched.assign(matched=True, **names))
         changed[tuple(names.values())] = Counted(flags & ~before.flagged, flags ^ before.flagged)
     return [
         Hypotheses(_in_one(shifts), SwapChance(changes, groups, (*keys, "metric"))),
-        Hypotheses(_in_one(matches), GroupChance(changed, groups[1:], keys)),
+        *(
+            [Hypotheses(_in_one(matches), GroupChance(changed, groups[1:], keys))]
+            if matches
+            else []
+        ),
     ]
 
 
 def _own_shifts(
-    metrics: Mapping[str, tuple[Marks, Marks]], possible: Mapping[str, Marks], subject: Subject
+    metrics: Mapping[str, tuple[Marks, Marks]], possible: Mapping[str, Marks], subject: Audited[S]
 ) -> pd.DataFrame:
     """Returns shifts of flags and categories for all groups, of labels without intersections."""
     labels = {name: marks for name, marks in metrics.items() if name.startswith("label:")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from audit.audits.subject import Named, Subject
+from audit.audits.audited import Audited, Named, S
 from audit.errors import AuditError, LimitsError
 from audit.gate.checks import check_limits
 from audit.gate.counts import gate_counts, gate_marks, recall_marks
@@ -13,11 +13,12 @@ from audit.gate.limits import Limits, refuse_unknown_groups
 from audit.gate.report import GateReport, left_out_rows
 from audit.gate.runs import GateQuestion, GateRecord, open_record
 from audit.gate.spending import Standing
+from audit.metrics.rates import harm_metric
 from audit.statistics.intervals import LEVEL
 
 
 def gate_audit(
-    subject: Subject, named: Named, limits: Limits, *, level: float = LEVEL
+    subject: Audited[S], named: Named[S], limits: Limits, *, level: float = LEVEL
 ) -> GateReport:
     """Returns whether the first policy keeps to limits; a second one is its baseline.
 
@@ -37,7 +38,8 @@ def gate_audit(
     ends = predictions[0], predictions[-1]
     new, old = (gate_marks(each, limits.metric) for each in ends)
     found = recall_marks(predictions[0])
-    unchanged = ends[0].policy.sha256 == ends[1].policy.sha256
+    header = subject.header(named, harm_metric(predictions))
+    unchanged = header.policies[0].sha256 == header.policies[len(predictions) - 1].sha256
     checks = [
         check
         for part in parts
@@ -53,12 +55,19 @@ def gate_audit(
     left_out = tuple(row for part in parts for row in left_out_rows(part))
     truth = predictions[0].truth if limits.need_truth else None
     unclear = truth.unmatched if truth is not None and truth.unknown.any() else {}
-    header = subject.header(named).model_copy(update={"confidence": level})
-    return GateReport(header, limits, tuple(checks), left_out, unclear)
+    return GateReport(
+        header.model_copy(update={"confidence": level}), limits, tuple(checks), left_out, unclear
+    )
 
 
 def recorded_gate_audit(
-    subject: Subject, named: Named, limits: Limits, record: Path, *, spend: bool, figures: bool
+    subject: Audited[S],
+    named: Named[S],
+    limits: Limits,
+    record: Path,
+    *,
+    spend: bool,
+    figures: bool,
 ) -> GateReport:
     """Returns what `gate_audit` does, after the run was added to the record in a file.
 

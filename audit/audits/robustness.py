@@ -17,7 +17,7 @@ from audit.metrics.near_duplicates import (
     most_alike,
     near_duplicate_table,
 )
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions, Predictions
 from audit.metrics.separation import separation_table
 from audit.results.robustness_rows import (
     Calibration,
@@ -60,16 +60,15 @@ def robustness(
         critical: a p below this is claimed.
     """
     parts = [part for part in groups if CROSS not in part.by]
+    scored = [each for each in predictions if isinstance(each, PolicyPredictions)]
     claims = list(claims_to_others(rates, differences, critical))
     alike, distinct = [], []
     if clusters is not None and not clusters.chained:
         alike = [near_duplicate_table(clusters, groups)]
         distinct = [distinct_claim_table(claims, clusters, predictions, groups)]
     return Robustness(
-        separations=records(Separation, *(separation_table(each, parts) for each in predictions)),
-        calibrations=records(
-            Calibration, *(calibration_table(each, parts) for each in predictions)
-        ),
+        separations=records(Separation, *(separation_table(each, parts) for each in scored)),
+        calibrations=records(Calibration, *(calibration_table(each, parts) for each in scored)),
         tipping_points=records(TippingPoint, tipping_point_table(claims)),
         label_noise=records(LabelNoise, label_noise_table(claims)),
         near_duplicates=records(NearDuplicates, *alike),
@@ -89,7 +88,7 @@ def robustness_limits(
     """
     for each in predictions:
         known = each.truth is not None and each.truth.positive.any() and each.truth.negative.any()
-        if known and flag_probability(each) is None:
+        if known and isinstance(each, PolicyPredictions) and flag_probability(each) is None:
             yield (
                 f"Calibration of {each.name} is not measured: under sigmoid each label is scored "
                 "by itself, and several such scores do not say how often any of them is right."

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 
 from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
-from audit.audits.subject import Named, Subject
+from audit.audits.audited import Audited, Named, S
+from audit.audits.subject import Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
 from audit.results.results import Results
+from audit.results.rows import Skew
 
 
 def run_audit(
-    subject: Subject,
-    named: Named,
+    subject: Audited[S],
+    named: Named[S],
     *,
     prompts: Sequence[str] = (),
     k: int = 100,
@@ -33,7 +35,11 @@ def run_audit(
     found, _ = assessed.found()
     adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     findings = summary.run_findings(found["header"], disparities(found))
-    skews = [row for prompt in prompts for row in subject.skews(prompt, k=k, desired=desired)]
+    skews: list[Skew] = []
+    if prompts and not isinstance(subject, Subject):
+        raise ValueError("prompts are compared with images, and this audit has none")
+    if isinstance(subject, Subject):
+        skews += (row for each in prompts for row in subject.skews(each, k=k, desired=desired))
     return Results(
         kind="run",
         skews=tuple(skews),

@@ -1,18 +1,15 @@
-"""What an audit looks at: images with their features, the model, the groups."""
+"""Images with their features, the model, the groups: what an audit of policies looks at."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
-from typing import NamedTuple
 
 from audit.audits.assessment import Assessed
+from audit.audits.audited import Audited, Named
 from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
-from audit.datasets.dataset import CROSS, IMAGE_ID, Dataset, Groups
+from audit.datasets.dataset import IMAGE_ID, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.errors import AuditError
 from audit.metrics.near_duplicates import (
@@ -21,51 +18,24 @@ from audit.metrics.near_duplicates import (
     Clusters,
     near_duplicates,
 )
-from audit.metrics.predictions import Predictions, highest_of_looks, predict
+from audit.metrics.predictions import PolicyPredictions, highest_of_looks, predict
+from audit.metrics.rates import FLAG
 from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
-from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyRecord
+from audit.results.results import DatasetRecord, Header, PolicyRecord
 from audit.results.rows import Skew, records
-from audit.statistics.intervals import LEVEL
-from audit.statistics.support import support_of
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.policy import Policy
 from moderation.scoring.classifier import similarities
 from moderation.scoring.verdict import first_looks
 
-#: Packages whose versions can change a figure.
-_PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
-
 #: Up to this many sensitive features that are not looked at are named in an error.
 _SAID = 5
 
 
-class Named(NamedTuple):
-    """The policies of an audit by the names that its report calls them, and their files."""
-
-    policies: Mapping[str, Policy]
-    paths: Mapping[str, str]
-
-    @classmethod
-    def of(cls, policies: Sequence[Policy], paths: Iterable[str]) -> Named:
-        """Returns policies with a name for each in a report, no two alike.
-
-        Their ids; where two share one, the versions too, or otherwise their hashes, or their
-        numbers.
-        """
-        spellings = (
-            [policy.id for policy in policies],
-            [f"{policy.id} v{policy.version}" for policy in policies],
-            [f"{policy.id} {policy.sha256[:8]}" for policy in policies],
-            [f"{policy.id} #{number}" for number, policy in enumerate(policies, 1)],
-        )
-        names = next(names for names in spellings if len(set(names)) == len(names))
-        return cls(dict(zip(names, policies, strict=True)), dict(zip(names, paths, strict=True)))
-
-
 @dataclass(frozen=True)
-class Subject:
-    """What an audit looks at.
+class Subject(Audited[Policy]):
+    """Images with their features, and the model: what an audit of policies looks at.
 
     Attributes:
         embedded: the images with their features.
@@ -112,12 +82,7 @@ class Subject:
         """The images without their features."""
         return self.embedded.dataset
 
-    @property
-    def without_intersections(self) -> list[Groups]:
-        """The subject's groups that are not intersections: the whole and each sensitive feature."""
-        return [part for part in self.groups if CROSS not in part.by]
-
-    def predict(self, policies: Mapping[str, Policy]) -> list[Predictions]:
+    def predict(self, systems: Mapping[str, Policy]) -> list[PolicyPredictions]:
         """Returns what each policy says of the images under its name, and should say.
 
         Raises:
@@ -125,60 +90,43 @@ class Subject:
         """
         say = partial(predict, image_features=self.embedded.features, looks=self.embedded.looks)
         return [
-            say(policy, self.encoder, name=name, truth=truth_of(self.dataset, policy))
-            for name, policy in policies.items()
+            say(policy, self.encoder, name=name, truth=truth_of(self.dataset, policy.labels))
+            for name, policy in systems.items()
         ]
 
-    def header(self, named: Named) -> Header:
+    @property
+    def images_sha256(self) -> str:
+        """Hash of all images, whatever their order."""
+        return self.embedded.images_sha256
+
+    def system_record(self, name: str, system: Policy, path: str) -> PolicyRecord:
+        """Returns a policy as a report has it."""
+        return PolicyRecord.of(name, system, path)
+
+    def header(self, named: Named[Policy], harm: str = FLAG) -> Header:
         """Returns what is needed to make a report on the policies again."""
-        packages = {package: version(package) for package in _PACKAGES}
-        return Header(
-            tool="evenhand",
-            version=packages.pop("evenhand"),
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            command=self.command,
-            versions={"python": platform.python_version(), **packages},
-            model=self.encoder.stamp,
-            looking=self.embedded.looking.text,
-            logit_scale=self.encoder.logit_scale,
-            logit_bias=self.encoder.logit_bias,
-            policies=tuple(
-                PolicyRecord.of(name, policy, named.paths.get(name, ""))
-                for name, policy in named.policies.items()
-            ),
-            dataset=self.dataset_record(),
-            confidence=LEVEL,
-            seed=self.seed,
-            by=tuple(part.by for part in self.groups[1:]),
-        )
+        of_model = {
+            "model": self.encoder.stamp,
+            "looking": self.embedded.looking.text,
+            "logit_scale": self.encoder.logit_scale,
+            "logit_bias": self.encoder.logit_bias,
+        }
+        return super().header(named, harm).model_copy(update=of_model)
 
     def dataset_record(self) -> DatasetRecord:
-        """Returns the dataset as a report has it."""
-        dataset, embedded = self.dataset, self.embedded
-        return DatasetRecord(
-            name=dataset.name,
-            adapter=dataset.adapter,
-            n=len(dataset),
-            sha256=dataset.sha256,
-            images_sha256=embedded.images_sha256,
-            benign=dataset.benign,
-            sensitive_features=dataset.sensitive_features,
-            groups=tuple(record for part in self.groups for record in _group_records(part)),
-            left_out=len(dataset.missing),
-            unplaced={part.by: part.unplaced for part in self.groups if part.unplaced},
-            rounded=embedded.rounded,
-            seen_repeatedly=embedded.seen_repeatedly,
-            notes=dataset.notes,
-        )
+        """Returns the dataset as a report has it, and how its images were looked at."""
+        embedded = self.embedded
+        looked = {"rounded": embedded.rounded, "seen_repeatedly": embedded.seen_repeatedly}
+        return super().dataset_record().model_copy(update=looked)
 
-    def assess(self, named: Named) -> Assessed:
-        """Returns what each policy says of the subject's images.
+    def assess(self, named: Named[Policy]) -> Assessed:
+        """Returns what each policy says of the images, and which of these are near-duplicates.
 
         Raises:
             PolicyError: a policy does not fit the model.
         """
-        said, asked = self.predict(named.policies), bool(self.near_duplicates)
-        return Assessed(self.header(named), said, self.groups, self.clusters(), asked)
+        asked = bool(self.near_duplicates)
+        return super().assess(named)._replace(clusters=self.clusters(), asked=asked)
 
     def clusters(self) -> Clusters | None:
         """Returns which images show nearly the same; None where they are not looked for.
@@ -231,9 +179,3 @@ class Subject:
         if sizes[others[0]] > MOST_NAMED_GROUPS:
             remedy = f"Join the values of one to at most {MOST_NAMED_GROUPS}, and name it with --by"
         return AuditError(what, self.dataset.name, remedy)
-
-
-def _group_records(part: Groups) -> Iterator[GroupRecord]:
-    left_out = part.left_out or (0,) * len(part.names)
-    for group, n, lost in zip(part.names, part.sizes.tolist(), left_out, strict=True):
-        yield GroupRecord(by=part.by, group=group, n=n, support=support_of(n).item(), left_out=lost)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption
 from moderation.commands.output import print_json, print_table
+
+if TYPE_CHECKING:
+    from audit.gate.runs import GateRun
 
 EPILOG = examples(
     "audit gates my.gates.jsonl",
@@ -37,7 +40,7 @@ def gates(
     rows = [
         (
             run.time,
-            f"{run.policy} v{run.policy_version} ({run.policy_sha256[:8]})",
+            f"{_with_version(run)} ({run.policy_sha256[:8]})",
             f"{run.dataset} ({images(run.n)})",
             f"{number:,}",
             f"{gate_level(run.level)}{', spent' if run.spending else ''}",
@@ -47,3 +50,7 @@ def gates(
         for number, run in numbered
     ]
     print_table(("time", "policy", "dataset", "gate", "level", "answer", "figures"), rows)
+
+
+def _with_version(run: GateRun) -> str:
+    return run.policy if run.policy_version is None else f"{run.policy} v{run.policy_version}"

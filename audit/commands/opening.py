@@ -18,7 +18,8 @@ from moderation.policy import Policy, find_policy, load_policy
 from moderation.visible_text import utf8
 
 if TYPE_CHECKING:
-    from audit.audits.subject import Named, Subject
+    from audit.audits.audited import Named
+    from audit.audits.subject import Subject
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 _THREADS = 2 * usable()
 
 
-def open_policies(names: Sequence[str], model: str | None) -> Named:
+def open_policies(names: Sequence[str], model: str | None) -> Named[Policy]:
     """Returns the policies of files, by the names that a report calls them; they may share an id.
 
     Raises:
@@ -43,7 +44,7 @@ def open_policies(names: Sequence[str], model: str | None) -> Named:
             problems += error.problems
     if problems:
         raise PolicyError(problems)
-    from audit.audits.subject import Named
+    from audit.audits.audited import Named
 
     return Named.of(policies, map(utf8, names))
 

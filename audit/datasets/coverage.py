@@ -108,7 +108,7 @@ def coverage(dataset: Dataset, by: tuple[str, ...]) -> Coverage:
         DatasetError: the dataset has no such sensitive feature.
     """
     groups = dataset.groups(by)
-    n = len(dataset)
+    n = dataset.n
     left_out = groups.left_out or (0,) * len(groups.names)
     sizes = tuple(
         GroupSize(name, size, size / n, lost)

@@ -1,22 +1,32 @@
 """Annotated images: ids, where each image is, y_true where known, sensitive features.
 
+A row is an image, or stands for as many images as its weight says: what is counted of images is the
+same whether each has a row of its own or those that are alike share one.
+
 Demographic labels are read from the dataset, as its annotators perceived them, and never inferred.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from audit.datasets.coded_values import CodedValues, crossed_codes
+from audit.datasets.groups import CROSS as CROSS
+from audit.datasets.groups import OVERALL as OVERALL
+from audit.datasets.groups import Groups as Groups
+from audit.datasets.groups import Marks as Marks
+from audit.datasets.groups import Weights as Weights
+from audit.datasets.groups import overall_group as overall_group
 from audit.datasets.image_references import Reference
 from audit.datasets.spelling import alike_spellings, composed
 from audit.errors import DatasetError, RowProblem
@@ -24,27 +34,24 @@ from audit.errors import DatasetError, RowProblem
 #: Columns of `Dataset.table` besides one for each sensitive feature.
 IMAGE_ID, Y_TRUE = "image_id", "y_true"
 
-#: Stands between the sensitive features, and between the values, of an intersection.
-CROSS = " × "
+#: The column of weights where a hash is made of them.
+_WEIGHT = "weight"
 
-#: The whole dataset, as a sensitive feature with one group.
-OVERALL = "overall"
-
-#: (n,) which of n images, or (n, c) the same for each of c things.
-Marks = npt.NDArray[np.bool_]
+Cell = TypeVar("Cell")
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """n annotated images.
+    """n annotated images, in as many rows or fewer.
 
     Attributes:
         name: what reports call it, such as fairface:faces.
         adapter: the adapter that read it.
         source: the file or folder that was read.
-        table: n rows; columns `image_id` (unique text), `y_true` (text, or None where unknown),
-            and one of text for each sensitive feature, whose cells are never empty.
-        references: where the n images are, in the order of the table.
+        table: columns `image_id` (unique text), `y_true` (text, or None where unknown), and one of
+            text for each sensitive feature, whose cells are never empty.
+        references: where the images are, in the order of the table; () where there are none, only
+            what was recorded of them.
         sensitive_features: names of the demographic columns, in the order of reports.
         orders: values of a sensitive feature in their natural order, where the adapter knows it.
         benign: whether nothing in any image should be flagged, so that every flag is false.
@@ -52,9 +59,10 @@ class Dataset:
         rows: row of each image in its file of annotations, as an editor counts; () where images
             have no row, as in a folder.
         left_out: rows that were left out on request, with what is wrong with them.
-        missing: for each image that was left out, its value of each sensitive feature; None where
-            that is not known.
+        missing: how many images were left out, by their values of the sensitive features; None
+            stands for a value that is not known.
         notes: what a reader of a report must know about this dataset.
+        weights: (rows,) how many images each row stands for; None where it is one each.
     """
 
     name: str
@@ -68,12 +76,14 @@ class Dataset:
     expected_sha256: tuple[str | None, ...] | None = None
     rows: tuple[int, ...] = ()
     left_out: tuple[RowProblem, ...] = ()
-    missing: tuple[tuple[str | None, ...], ...] = ()
+    missing: Mapping[tuple[str | None, ...], int] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    weights: Weights = None
 
     def __post_init__(self) -> None:
-        if len(self.table) != len(self.references):
+        if self.references and len(self.table) != len(self.references):
             raise ValueError(f"{len(self.table)} rows and {len(self.references)} references")
+        _refuse_wrong_weights(self.weights, len(self.table))
         if not len(self.table):
             remedy = "Name a dataset with images in it"
             raise DatasetError.of(self.source, "no image is left in it", remedy)
@@ -97,8 +107,8 @@ class Dataset:
     def _alike_problems(self) -> Iterator[RowProblem]:
         """Yields groups and classes of the dataset that look like one, and would count as two."""
         for name in (Y_TRUE, *self.sensitive_features):
-            values = set(self.table[name].dropna().astype(str))
-            values |= self._missing_values(name) if name != Y_TRUE else set()
+            known = pd.unique(self.table[name].dropna())
+            values = map(str, known) if name == Y_TRUE else self.values(name)
             if pair := alike_spellings(values):
                 what = f"two values of {name} look the same: {' and '.join(map(ascii, pair))}"
                 remedy = "Write them alike, or so that the difference can be seen"
@@ -107,14 +117,25 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def n(self) -> int:
+        """How many images there are."""
+        return len(self.table) if self.weights is None else int(self.weights.sum())
+
+    @property
+    def left_out_images(self) -> int:
+        """How many images were left out."""
+        return sum(self.missing.values())
+
     @cached_property
     def sha256(self) -> str:
-        """Hash of ids and annotations, whatever the order of rows and columns."""
+        """Hash of ids, annotations and weights, whatever the order of rows and columns."""
         columns = [IMAGE_ID, Y_TRUE, *sorted(self.sensitive_features)]
-        rows = sorted(
-            "\x1f".join("\x00" if cell is None else str(cell) for cell in row)
-            for row in self.table[columns].to_numpy()
-        )
+        cells = [_hashed_cells(self.table[column]) for column in columns]
+        if self.weights is not None:
+            columns.append(_WEIGHT)
+            cells.append(list(map(str, self.weights.tolist())))
+        rows = sorted(map("\x1f".join, zip(*cells, strict=True)))
         content = "\x1e".join(["\x1f".join(columns), *rows])
         return hashlib.sha256(content.encode()).hexdigest()
 
@@ -124,9 +145,10 @@ class Dataset:
         return replace(
             self,
             table=self.table.iloc[rows].reset_index(drop=True),
-            references=tuple(self.references[row] for row in rows),
-            expected_sha256=tuple(hashes[row] for row in rows) if hashes else None,
-            rows=tuple(self.rows[row] for row in rows) if self.rows else (),
+            references=_taken(self.references, rows),
+            expected_sha256=_taken(hashes, rows) if hashes else None,
+            rows=_taken(self.rows, rows),
+            weights=None if self.weights is None else self.weights[rows],
         )
 
     def groups(self, by: Sequence[str]) -> Groups:
@@ -135,6 +157,30 @@ class Dataset:
         Raises:
             DatasetError: the dataset has no such sensitive feature.
         """
+        by = self._known_features(by)
+        coded = [self._coded[name] for name in by]
+        lost = self._lost_cells(by)
+        placed = {cell: n for cell, n in lost.items() if None not in cell}
+        cells = np.array([*placed], np.int64).reshape(-1, len(by))
+        columns = [
+            np.concatenate([each.codes, own]) for each, own in zip(coded, cells.T, strict=True)
+        ]
+        codes, present = crossed_codes(columns)
+        names = [
+            CROSS.join(each.values[i] for each, i in zip(coded, cell, strict=True))
+            for cell in present
+        ]
+        return Groups(
+            CROSS.join(by),
+            tuple(names),
+            codes[: len(self)],
+            tuple(placed.get(cell, 0) for cell in present) if lost else (),
+            lost.total() - sum(placed.values()),
+            self.weights,
+        )
+
+    def _known_features(self, by: Sequence[str]) -> list[str]:
+        """Returns sensitive features as the dataset spells them; refuses others."""
         known_as = {composed(name): name for name in self.sensitive_features}
         by = [known_as.get(composed(name), name) for name in by]
         unknown = [name for name in by if name not in self.sensitive_features]
@@ -145,23 +191,19 @@ class Dataset:
             known = ", ".join(self.sensitive_features) or "none"
             what = f"there is no sensitive feature {', '.join(unknown) or '(none named)'}"
             raise DatasetError.of(self.source, what, f"It has: {known}")
-        cells = list(zip(*(self.table[name].astype(str) for name in by), strict=True))
+        return by
+
+    def _lost_cells(self, by: Sequence[str]) -> Counter[tuple[int | None, ...]]:
+        """Returns how many images were left out of each group, by codes; None is not known."""
         places = [self.sensitive_features.index(name) for name in by]
-        lost = Counter(tuple(values[place] for place in places) for values in self.missing)
-        placed = {cell: n for cell, n in lost.items() if None not in cell}
-        ranks = [{value: i for i, value in enumerate(self.values(name))} for name in by]
-        present = sorted(
-            {*cells, *placed},
-            key=lambda cell: [rank[value] for rank, value in zip(ranks, cell, strict=True)],
-        )
-        codes = {cell: code for code, cell in enumerate(present)}
-        return Groups(
-            CROSS.join(by),
-            tuple(map(CROSS.join, present)),
-            np.array([codes[cell] for cell in cells], np.intp),
-            tuple(placed.get(cell, 0) for cell in present) if lost else (),
-            lost.total() - sum(placed.values()),
-        )
+        lost: Counter[tuple[int | None, ...]] = Counter()
+        for values, n in self.missing.items():
+            cell = (
+                self._coded[name].place(values[place])
+                for name, place in zip(by, places, strict=True)
+            )
+            lost[tuple(cell)] += n
+        return lost
 
     def partitions(self, by: Iterable[Sequence[str]]) -> list[Groups]:
         """Returns the whole, then the groups of each sensitive feature or intersection.
@@ -169,76 +211,39 @@ class Dataset:
         Raises:
             DatasetError: the dataset has no such sensitive feature.
         """
-        return [overall_group(len(self), len(self.missing)), *map(self.groups, by)]
+        whole = overall_group(len(self), self.left_out_images, self.weights)
+        return [whole, *map(self.groups, by)]
 
     def values(self, name: str) -> tuple[str, ...]:
         """Returns a sensitive feature's values that occur, in natural order: 3-9 before 10-19.
 
         Also those of which every image was left out.
         """
-        present = set(self.table[name].astype(str)) | self._missing_values(name)
-        known = [value for value in self.orders.get(name, ()) if value in present]
-        return (*known, *sorted(present - set(known), key=natural_order))
+        return self._coded[name].values
 
-    def _missing_values(self, name: str) -> set[str]:
-        place = self.sensitive_features.index(name)
-        return {value for values in self.missing if (value := values[place]) is not None}
-
-
-@dataclass(frozen=True)
-class Groups:
-    """A partition of n images into g groups.
-
-    Attributes:
-        by: the sensitive feature, or several joined by CROSS.
-        names: the g groups that have an image, even if each was left out, in natural order.
-        codes: (n,) index into `names`.
-        left_out: (g,) images of each group that the dataset has and that were left out; () where
-            none was.
-        unplaced: images that were left out and whose group is not known.
-    """
-
-    by: str
-    names: tuple[str, ...]
-    codes: npt.NDArray[np.intp]
-    left_out: tuple[int, ...] = ()
-    unplaced: int = 0
-
-    def without_empty(self) -> Groups:
-        """Returns the groups that have an image which was not left out."""
-        kept = np.flatnonzero(self.sizes)
-        codes = np.searchsorted(kept, self.codes)
-        left_out = tuple(self.left_out[i] for i in kept) if self.left_out else ()
-        names = tuple(self.names[i] for i in kept)
-        return replace(self, names=names, codes=codes, left_out=left_out)
-
-    @property
-    def sizes(self) -> npt.NDArray[np.int64]:
-        """(g,) how many images each group has."""
-        return np.bincount(self.codes, minlength=len(self.names)).astype(np.int64)
-
-    def count(self, marks: Marks) -> npt.NDArray[np.int64]:
-        """Returns (g,) or, for (n, c) marks, (g, c) counts of the marked images of each group."""
-        flat = marks[:, np.newaxis] if marks.ndim == 1 else marks
-        counts = np.stack(
-            [np.bincount(self.codes[column], minlength=len(self.names)) for column in flat.T],
-            axis=1,
-        ).astype(np.int64)
-        return counts[:, 0] if marks.ndim == 1 else counts
+    @cached_property
+    def _coded(self) -> dict[str, CodedValues]:
+        """The values of each sensitive feature in natural order, and that of each row."""
+        return {
+            name: CodedValues.of(self.table[name], self.orders.get(name, ()), lost)
+            for place, name in enumerate(self.sensitive_features)
+            for lost in [{values[place] for values in self.missing}]
+        }
 
 
-def overall_group(n: int, left_out: int = 0) -> Groups:
-    """Returns the partition of n images, besides those that were left out, into one group."""
-    return Groups(OVERALL, (OVERALL,), np.zeros(n, np.intp), (left_out,) if left_out else ())
+def _refuse_wrong_weights(weights: Weights, rows: int) -> None:
+    if weights is None:
+        return
+    if weights.shape != (rows,) or weights.dtype != np.int64:
+        raise ValueError(f"{rows} rows, and weights of {weights.dtype} {weights.shape}")
+    if rows and weights.min() < 1:
+        raise ValueError(f"a row stands for {weights.min()} images")
 
 
-def natural_order(value: str) -> tuple[tuple[int, int, str], ...]:
-    """Returns a sort key of a group's name, by which numbers in it count as numbers."""
-    parts = [part for part in re.split(r"([0-9]+)", value.casefold()) if part]
-    # By length and then by digits: there may be more digits than Python makes an int of.
-    numbers = [(part.lstrip("0"), part) for part in parts]
-    keys = [
-        (0, len(number), number) if part[0] in "0123456789" else (1, 0, part)
-        for number, part in numbers
-    ]
-    return (*keys, (-1, 0, value))
+def _hashed_cells(column: pd.Series) -> list[str]:
+    return ["\x00" if cell is None else str(cell) for cell in column.to_numpy(object).tolist()]
+
+
+def _taken(each: tuple[Cell, ...], rows: npt.NDArray[np.intp]) -> tuple[Cell, ...]:
+    """Returns the items of some rows; none where no row has one."""
+    return tuple(each[row] for row in rows.tolist()) if each else ()

@@ -6,6 +6,7 @@ Loading a dataset reads only its annotations; this reads every image, one at a t
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -121,7 +122,7 @@ def leave_out_images(
     rest = replace(
         dataset.take(indexes) if out else dataset,
         left_out=(*dataset.left_out, *problems),
-        missing=(*dataset.missing, *map(tuple, values.to_numpy())),
+        missing=Counter(dataset.missing) + Counter(map(tuple, values.to_numpy())),
         notes=(*dataset.notes, *notes),
     )
     return rest, indexes

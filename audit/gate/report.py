@@ -147,13 +147,19 @@ class GateReport:
         """Returns the answer as a table that fits a comment on a pull request."""
         new, *baseline = self.header.policies
         dataset, model = self.header.dataset, self.header.model
+        version = "" if new.version is None else f" version {new.version}"
+        by_what = (
+            f"model {escaped(model.id)} ({model.fingerprint})"
+            if model
+            else f"predictions of {escaped(brief(new.path))}"
+        )
         against = f" against {escaped(baseline[0].name)}" if baseline else ""
         lines = [
             f"### {_TITLES[self.answer]}",
             "",
-            f"`{escaped(new.name)}` version {new.version} ({new.sha256[:12]}){against}, "
+            f"`{escaped(new.name)}`{version} ({new.sha256[:12]}){against}, "
             f"{escaped(self.limits.metric)} on {images(dataset.n)} of {escaped(dataset.name)}, "
-            f"model {escaped(model.id)} ({model.fingerprint}).",
+            f"{by_what}.",
             "",
             *([self.standing.text, ""] if self.standing else []),
             *(_withheld_table(self.checks) if self.withheld else _checks_table(self.checks)),

@@ -45,7 +45,7 @@ class GateQuestion(Record):
     time: str = Field(description="In UTC, ISO 8601.")
     version: str = Field(description="Of this package.")
     policy: str
-    policy_version: int
+    policy_version: int | None = Field(description="None of a system that is not a policy.")
     policy_sha256: str
     baseline_sha256: str | None
     dataset: str
@@ -53,7 +53,7 @@ class GateQuestion(Record):
     images_sha256: str
     n: int
     limits_sha256: str
-    model: str
+    model: str | None = Field(description="None where predictions were read.")
     gate_sha256: str = Field(description="Of all that is asked: where it is the same, the gate is.")
 
     @classmethod
@@ -73,7 +73,7 @@ class GateQuestion(Record):
             images_sha256=dataset.images_sha256,
             n=dataset.n,
             limits_sha256=_hash_of(limits.model_dump(mode="json")),
-            model=header.model.id,
+            model=header.model.id if header.model else None,
             gate_sha256=_hash_of(_all_asked(header, limits)),
         )
 
@@ -93,7 +93,7 @@ def _all_asked(header: Header, limits: Limits) -> list[Any]:
         [policy.sha256 for policy in matter],
         limits.model_dump(mode="json"),
         header.dataset.model_dump(mode="json", exclude={"name", "adapter", "notes"}),
-        header.model.model_dump(mode="json", exclude={"device"}),
+        header.model.model_dump(mode="json", exclude={"device"}) if header.model else None,
         header.looking,
     ]
 

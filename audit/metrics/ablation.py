@@ -14,7 +14,7 @@ from scipy import stats
 
 from audit.datasets.dataset import Groups, Marks
 from audit.metrics.chance import Hypotheses, SwapChance
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, Predictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_marks, shift_table
 from audit.metrics.variants import Variant
@@ -36,7 +36,7 @@ class Trial(NamedTuple):
     """A changed label set and what it says of the images."""
 
     variant: Variant
-    predictions: Predictions
+    predictions: PolicyPredictions
 
 
 def run_ablation(
@@ -115,7 +115,7 @@ def ablation_carried_table(predictions: Predictions) -> pd.DataFrame:
     for name, marks in predictions.categories.items():
         columns = [
             j
-            for j, label in enumerate(predictions.policy.labels)
+            for j, label in enumerate(predictions.labels)
             if label.reported_category == name and label.acts
         ]
         alone = predictions.fired[:, columns].sum(axis=1) == 1

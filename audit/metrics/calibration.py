@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from audit.datasets.dataset import Groups, Marks
-from audit.metrics.predictions import Predictions, highest_of_looks
+from audit.metrics.predictions import PolicyPredictions, highest_of_looks
 from audit.statistics.intervals import Float64s, share, wilson
 from audit.statistics.scores import overstatement
 from audit.statistics.support import support_of
@@ -25,7 +25,7 @@ from audit.statistics.support import support_of
 BINS = 5
 
 
-def flag_probability(predictions: Predictions) -> Float64s | None:
+def flag_probability(predictions: PolicyPredictions) -> Float64s | None:
     """Returns (n,) the probability that an image should be flagged, as its scores say it.
 
     None where they say none. Of several looks at an image the one with the highest counts.
@@ -46,7 +46,7 @@ def flag_probability(predictions: Predictions) -> Float64s | None:
     return highest_of_looks(of_looks, looks.looks)
 
 
-def calibration_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
+def calibration_table(predictions: PolicyPredictions, groups: Iterable[Groups]) -> pd.DataFrame:
     """Returns mean score and share that should be flagged of each group, overall and by score.
 
     Bins are cut at quantiles of all images whose truth is known, so that they are the same for each

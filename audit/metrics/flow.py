@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from audit.datasets.dataset import Groups, Marks
@@ -13,6 +14,9 @@ from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.scoring.verdict import ACTIONS
 
+#: Stands for no label in a flow.
+NO_LABEL = "(none)"
+
 
 def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
     """Returns how many images went from each label to each other, and from each action.
@@ -20,10 +24,11 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
     Rows without an image are left out. The counts of a group add up to its n, for labels and for
     actions.
     """
-    kinds = {
-        "label": [np.array(each.label_ids, object)[each.y_pred] for each in (before, after)],
-        "action": [np.array(ACTIONS, object)[each.actions] for each in (before, after)],
-    }
+    kinds = {}
+    if before.labels and after.labels:
+        kinds["label"] = [_labels_said(each) for each in (before, after)]
+    if before.can_flag:
+        kinds["action"] = [np.array(ACTIONS, object)[each.actions] for each in (before, after)]
     parts = []
     for part in groups:
         group, n = np.array(part.names, object)[part.codes], part.sizes[part.codes]
@@ -32,8 +37,13 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
             keys = ["by", "group", "source", "target", "n"]
             counted = pd.DataFrame(columns).value_counts(keys, sort=False).reset_index()
             parts.append(counted.assign(kind=kind))
-    table = pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return table.assign(before_policy=before.name, after_policy=after.name)
+
+
+def _labels_said(predictions: Predictions) -> npt.NDArray[np.object_]:
+    """Returns (n,) the id of the label that is said of each image."""
+    return np.array([*predictions.label_ids, NO_LABEL], object)[predictions.y_pred]
 
 
 def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from audit.datasets.dataset import Groups
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FLAG
+from audit.metrics.rates import harm_marks
 from audit.statistics.intervals import share, wilson
 from audit.statistics.pooling import PooledRates, pooled_rates
 from audit.statistics.support import support_of
@@ -24,20 +24,24 @@ class PooledTables(NamedTuple):
 
 
 def pooled_tables(
-    predictions: Iterable[Predictions], intersections: Iterable[Groups]
+    predictions: Iterable[Predictions], intersections: Iterable[Groups], harm: str
 ) -> PooledTables:
-    """Returns what each policy flags of the cells of each intersection that have an image.
+    """Returns whom of the cells of each intersection that have an image each policy harms, pooled.
 
     An intersection of which fewer than two cells have one is left out.
     """
-    parts = [part for part in intersections if np.count_nonzero(part.sizes) > 1]
+    parts = list(intersections)
     cells, gaps = [], []
     for each in predictions:
+        hits, possible = harm_marks(each, harm)
         for part in parts:
-            there = part.sizes > 0
+            sizes = part.count(possible)
+            there = sizes > 0
+            if np.count_nonzero(there) < 2:
+                continue
             names = np.array(part.names, object)[there]
-            count, n = part.count(each.flagged)[there], part.sizes[there]
-            of = {"policy": each.name, "by": part.by, "metric": FLAG}
+            count, n = part.count(hits)[there], sizes[there]
+            of = {"policy": each.name, "by": part.by, "metric": harm}
             pooled = pooled_rates(count, n)
             raw = wilson(count, n)
             columns = {"group": names, "count": count, "n": n, "rate": share(count, n)}

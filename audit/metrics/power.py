@@ -7,7 +7,6 @@ import pandas as pd
 from scipy import optimize, stats
 
 from audit.datasets.dataset import OVERALL
-from audit.metrics.rates import FLAG
 from audit.statistics.intervals import Float64s
 from audit.statistics.significance import independence_p
 
@@ -22,12 +21,14 @@ _QUANTILES = 9
 
 
 def power_table(rates: pd.DataFrame, critical: float) -> pd.DataFrame:
-    """Returns for each group the smallest rise above all other images' flag rate it would show.
+    """Returns for each group the smallest rise above all other images' rate that it would show.
+
+    The rates are of one metric.
 
     It would be claimed with a power of 0.8, that is with a p below `critical`. Undefined where no
-    rate up to 1 would be enough, and where fewer than 3 of the other images are flagged.
+    rate up to 1 would be enough, and where fewer than 3 of the other images count.
     """
-    of = rates[(rates["metric"] == FLAG) & (rates["by"] != OVERALL)]
+    of = rates[rates["by"] != OVERALL]
     columns = ["policy", "by", "group", "n", "rate", "support"]
     table = of[columns].reset_index(drop=True)
     totals = of.groupby(["policy", "by"], observed=True)[["count", "n"]].transform("sum")

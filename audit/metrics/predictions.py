@@ -1,11 +1,13 @@
-"""Image features -> what each policy says of each image, by the code of production.
+"""What a system says of each image; of a policy, by the code of production.
 
-Scores and decisions are those of `moderation.scoring`, never a copy.
+A policy's scores and decisions are those of `moderation.scoring`, never a copy.
 Shapes: n images, m looks at them, k labels, d feature width.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeVar
@@ -14,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.datasets.dataset import Marks
-from audit.metrics.truth import Truth
+from audit.metrics.truth import SaidLabel, Truth
 from moderation.encoders.encoder import Encoder, Float32s
-from moderation.policy import Policy
+from moderation.policy import Label, Policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import (
     ACTIONS,
@@ -56,46 +58,47 @@ def highest_of_looks(values: npt.NDArray[Number], looks: LookCounts) -> npt.NDAr
     return highest
 
 
-@dataclass(frozen=True)
-class Predictions:
-    """What one policy says of n images, each by the look at it that decides.
+@dataclass(frozen=True, kw_only=True)
+class Predictions(ABC):
+    """What a system, such as a policy, says of n images.
 
     Attributes:
-        policy: with k labels.
-        similarities: (n, k) cosines.
-        scores: (n, k) in [0, 1].
+        name: what reports call the system; two versions of a policy have one id and two names.
         outcomes: (n, k) what each label asks for, as in `moderation.scoring.verdict`.
-        name: what reports call the policy; two versions of a policy have one id and two names.
         truth: what it should say of the images, where that was looked up.
-        several: the scores of all looks, where an image got more than one.
     """
 
-    policy: Policy
-    similarities: Float32s
-    scores: Float32s
-    outcomes: Outcomes
     name: str
+    outcomes: Outcomes
     truth: Truth | None = None
-    several: LookScores | None = None
 
     def __len__(self) -> int:
         return len(self.outcomes)
 
     @property
-    def label_ids(self) -> tuple[str, ...]:
-        """The k label ids, in the order of the columns."""
-        return tuple(label.id for label in self.policy.labels)
+    @abstractmethod
+    def labels(self) -> Sequence[SaidLabel]:
+        """The k labels, in the order of the columns."""
 
     @property
-    def every_look(self) -> LookScores:
-        """The scores of all looks; another threshold can make another one decide."""
-        ones = np.ones(len(self), np.intp)
-        return self.several or LookScores(self.similarities, self.scores, ones)
+    @abstractmethod
+    def y_pred(self) -> npt.NDArray[np.intp]:
+        """(n,) column of the label that is said of each image; -1 where none is."""
+
+    @property
+    def can_flag(self) -> bool:
+        """Whether to be flagged is the harm that is measured; otherwise to be misclassified is."""
+        return True
+
+    @property
+    def label_ids(self) -> tuple[str, ...]:
+        """The k label ids, in the order of the columns."""
+        return tuple(label.id for label in self.labels)
 
     @property
     def flagging(self) -> list[int]:
         """Columns of the labels that can flag an image: their action is review or block."""
-        labels = enumerate(self.policy.labels)
+        labels = enumerate(self.labels)
         return [column for column, label in labels if label.action in ("review", "block")]
 
     @cached_property
@@ -114,22 +117,50 @@ class Predictions:
         return np.asarray(self.outcomes >= _FLAGS)
 
     @cached_property
-    def y_pred(self) -> npt.NDArray[np.intp]:
-        """(n,) column of the most similar label; of equally similar ones, the first by id."""
-        by_id = np.array(sorted(range(len(self.label_ids)), key=self.label_ids.__getitem__))
-        top: npt.NDArray[np.intp] = by_id[self.similarities[:, by_id].argmax(axis=1)]
-        return top
-
-    @cached_property
     def categories(self) -> dict[str, Marks]:
         """(n,) by category: whether one of its labels asks for review or block."""
         found: dict[str, Marks] = {}
-        for column, label in enumerate(self.policy.labels):
+        for column, label in enumerate(self.labels):
             if label.acts:
                 name = label.reported_category
                 marks = found.get(name, np.zeros(len(self), bool))
                 found[name] = marks | self.fired[:, column]
         return found
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyPredictions(Predictions):
+    """What one policy says of n images, each by the look at it that decides.
+
+    Attributes:
+        policy: with k labels.
+        similarities: (n, k) cosines.
+        scores: (n, k) in [0, 1].
+        several: the scores of all looks, where an image got more than one.
+    """
+
+    policy: Policy
+    similarities: Float32s
+    scores: Float32s
+    several: LookScores | None = None
+
+    @property
+    def labels(self) -> tuple[Label, ...]:
+        """The policy's labels."""
+        return self.policy.labels
+
+    @property
+    def every_look(self) -> LookScores:
+        """The scores of all looks; another threshold can make another one decide."""
+        ones = np.ones(len(self), np.intp)
+        return self.several or LookScores(self.similarities, self.scores, ones)
+
+    @cached_property
+    def y_pred(self) -> npt.NDArray[np.intp]:
+        """(n,) column of the most similar label; of equally similar ones, the first by id."""
+        by_id = np.array(sorted(range(len(self.label_ids)), key=self.label_ids.__getitem__))
+        top: npt.NDArray[np.intp] = by_id[self.similarities[:, by_id].argmax(axis=1)]
+        return top
 
 
 def predict(
@@ -140,7 +171,7 @@ def predict(
     looks: LookCounts | None = None,
     name: str | None = None,
     truth: Truth | None = None,
-) -> Predictions:
+) -> PolicyPredictions:
     """Returns what a policy says of (m, d) image features; only its texts go to the encoder.
 
     Of several looks at an image it is what production says: the policy's worst one decides.
@@ -165,4 +196,12 @@ def predict(
         decide = deciding_looks(policy, cosines, scores, looks)
         cosines, scores = cosines[decide], scores[decide]
     fired = outcomes(policy, cosines, scores)
-    return Predictions(policy, cosines, scores, fired, name or policy.id, truth, several)
+    return PolicyPredictions(
+        name=name or policy.id,
+        outcomes=fired,
+        truth=truth,
+        policy=policy,
+        similarities=cosines,
+        scores=scores,
+        several=several,
+    )

@@ -29,6 +29,20 @@ FALSE_POSITIVE, TRUE_POSITIVE = "false_positive_rate", "true_positive_rate"
 MISCLASSIFIED = "misclassification_rate"
 
 
+def harm_metric(predictions: Iterable[Predictions]) -> str:
+    """Returns the metric of the harm that a report measures: misclassified where none can flag."""
+    return FLAG if any(each.can_flag for each in predictions) else MISCLASSIFIED
+
+
+def harm_marks(predictions: Predictions, harm: str) -> tuple[Marks, Marks]:
+    """Returns the (n,) images that come to the harm of a report, and those that could."""
+    every = (
+        (hits, possible) for metric, hits, possible in rate_marks(predictions) if metric == harm
+    )
+    nobody = np.zeros(len(predictions), bool)
+    return next(every, (nobody, nobody))
+
+
 def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks]]:
     """Yields each metric of a rate with the (n,) images that count, and those that could.
 
@@ -37,14 +51,15 @@ def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks]]:
     where the truth is known, false_positive_rate, true_positive_rate and misclassification_rate.
     """
     everything = np.ones(len(predictions), bool)
-    yield FLAG, predictions.flagged, everything
+    if predictions.can_flag:
+        yield FLAG, predictions.flagged, everything
     if (truth := predictions.truth) is not None:
         wrong = ~truth.correct(predictions.y_pred)
         for metric, possible in _truth_marks(truth).items():
             hits = wrong if metric == MISCLASSIFIED else predictions.flagged
             if possible.any():
                 yield metric, hits & possible, possible
-    for action in ("allow", "review", "block"):
+    for action in ("allow", "review", "block") if predictions.can_flag else ():
         outcomes = [i for i, name in enumerate(ACTIONS) if name == action]
         yield f"action:{action}", np.isin(predictions.actions, outcomes), everything
     for name, marks in predictions.categories.items():

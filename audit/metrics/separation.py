@@ -13,13 +13,13 @@ from typing import Any
 import pandas as pd
 
 from audit.datasets.dataset import Groups
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.thresholds import threshold_margin
 from audit.statistics.scores import auc
 from audit.statistics.support import support_of
 
 
-def separation_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:
+def separation_table(predictions: PolicyPredictions, groups: Iterable[Groups]) -> pd.DataFrame:
     """Returns the AUC within each group, and between a group and all others in both directions.
 
     Empty where the truth is not known to hold both kinds of images. A group against all others is

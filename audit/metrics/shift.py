@@ -13,7 +13,7 @@ import pandas as pd
 
 from audit.datasets.dataset import OVERALL, Groups, Marks
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.statistics.intervals import (
     Float64s,
     Interval,
@@ -40,9 +40,10 @@ def shift_marks(before: Predictions, after: Predictions) -> dict[str, tuple[Mark
     label that only one label set has marks no image under the other.
     """
     none = np.zeros(len(before), bool)
-    metrics = {FLAG: (before.flagged, after.flagged)}
+    counts = [_harmed(each) for each in (before, after)]
+    metrics = {FLAG: (before.flagged, after.flagged)} if before.can_flag else {}
     for name, possible in shift_possible(before, after).items():
-        metrics[name] = (before.flagged & possible, after.flagged & possible)
+        metrics[name] = (counts[0] & possible, counts[1] & possible)
     for name in {**before.categories, **after.categories}:
         pair = (before.categories.get(name, none), after.categories.get(name, none))
         metrics[f"category:{name}"] = pair
@@ -55,14 +56,23 @@ def shift_marks(before: Predictions, after: Predictions) -> dict[str, tuple[Mark
     return metrics
 
 
+def _harmed(predictions: Predictions) -> Marks:
+    """Returns (n,) the flagged images, or the misclassified ones where none can be flagged."""
+    if predictions.can_flag or predictions.truth is None:
+        return predictions.flagged
+    return ~predictions.truth.correct(predictions.y_pred)
+
+
 def shift_possible(before: Predictions, after: Predictions) -> dict[str, Marks]:
     """Returns by metric the images that should be flagged, and those that should not, under both.
 
     Where it is all images, such as in a benign dataset, the metric is that of the flags, and is
-    left out.
+    left out. Where none can be flagged, it is those whose truth names a label under both.
     """
     if before.truth is None or after.truth is None:
         return {}
+    if not before.can_flag:
+        return {MISCLASSIFIED: before.truth.classified & after.truth.classified}
     known = {
         TRUE_POSITIVE: before.truth.positive & after.truth.positive,
         FALSE_POSITIVE: before.truth.negative & after.truth.negative,

@@ -14,7 +14,7 @@ import pandas as pd
 from scipy import special
 
 from audit.datasets.dataset import Groups, Marks
-from audit.metrics.predictions import Predictions, highest_of_looks
+from audit.metrics.predictions import PolicyPredictions, highest_of_looks
 from audit.statistics.intervals import Float64s, share, wilson
 from audit.statistics.support import support_of
 
@@ -26,7 +26,7 @@ _LOWEST, _HIGHEST = 1e-50, 1 - 1e-12
 
 
 def threshold_table(
-    predictions: Predictions, groups: Iterable[Groups], thresholds: Sequence[float]
+    predictions: PolicyPredictions, groups: Iterable[Groups], thresholds: Sequence[float]
 ) -> pd.DataFrame:
     """Returns, for each threshold, each group's flag rate if all labels that flag had it.
 
@@ -54,7 +54,7 @@ def threshold_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def threshold_margin(predictions: Predictions) -> Float64s:
+def threshold_margin(predictions: PolicyPredictions) -> Float64s:
     """Returns (n,) the margin of each image: 0 or more where it is flagged, less where it is not.
 
     For thresholds, this is the largest logit(score) - logit(threshold) of the labels that ask for
@@ -87,7 +87,7 @@ def threshold_margin(predictions: Predictions) -> Float64s:
     return highest_of_looks(leads.max(axis=1), looks.looks)
 
 
-def matched_threshold_flags(predictions: Predictions, count: int) -> Marks:
+def matched_threshold_flags(predictions: PolicyPredictions, count: int) -> Marks:
     """Returns (n,) the images with the highest margins, as near to `count` of them as ties allow.
 
     Images with the same margin are flagged together or not at all.

@@ -5,20 +5,44 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from audit.datasets.dataset import Y_TRUE, Dataset, Marks
-from moderation.policy import Policy
 
 #: A y_true that says: nothing here should be flagged, whatever it shows.
 ALLOW = "allow"
 
 
+class SaidLabel(Protocol):
+    """A label that a system can say of an image, as a policy's `Label` has it."""
+
+    @property
+    def id(self) -> str:
+        """Its name in reports."""
+        ...
+
+    @property
+    def action(self) -> str | None:
+        """What is done where it fires; None for a label that only competes."""
+        ...
+
+    @property
+    def acts(self) -> bool:
+        """Whether it has an action."""
+        ...
+
+    @property
+    def reported_category(self) -> str:
+        """What it counts under."""
+        ...
+
+
 @dataclass(frozen=True)
 class Truth:
-    """What is known of n images under a policy with k labels.
+    """What is known of n images under a system with k labels.
 
     Attributes:
         positive: (n,) images that should be flagged.
@@ -43,8 +67,10 @@ class Truth:
         return np.asarray(self.meant.any(axis=1))
 
     def correct(self, y_pred: npt.NDArray[np.intp]) -> Marks:
-        """Returns (n,) the images whose most similar label is one that their y_true names."""
-        return np.asarray(self.meant[np.arange(len(y_pred)), y_pred])
+        """Returns (n,) the images whose label, if any is said, is one that their y_true names."""
+        if not self.meant.shape[1]:
+            return np.zeros(len(y_pred), bool)
+        return np.asarray(self.meant[np.arange(len(y_pred)), y_pred] & (y_pred >= 0))
 
 
 def class_slug(text: str) -> str:
@@ -52,20 +78,18 @@ def class_slug(text: str) -> str:
     return "/".join(re.sub(r"[^a-z0-9]+", "-", part).strip("-") for part in text.lower().split("/"))
 
 
-def meant_labels(policy: Policy, value: str) -> list[int]:
+def meant_labels(labels: Sequence[SaidLabel], value: str) -> list[int]:
     """Returns the columns of the labels that a y_true names: by id, or otherwise by category."""
     name = class_slug(value)
-    by_id = [j for j, label in enumerate(policy.labels) if label.id == name]
+    by_id = [j for j, label in enumerate(labels) if label.id == name]
     by_category = [
-        j
-        for j, label in enumerate(policy.labels)
-        if f"{label.reported_category}/".startswith(f"{name}/")
+        j for j, label in enumerate(labels) if f"{label.reported_category}/".startswith(f"{name}/")
     ]
     return by_id or by_category
 
 
-def truth_of(dataset: Dataset, policy: Policy) -> Truth:
-    """Returns the truth of a dataset's images under a policy.
+def truth_of(dataset: Dataset, labels: Sequence[SaidLabel]) -> Truth:
+    """Returns the truth of a dataset's images under a policy with these labels.
 
     An image of a label that asks for review or block should be flagged; one of a context label, of
     `allow`, or of a benign dataset should not. A y_true that names no label leaves it unknown.
@@ -73,12 +97,12 @@ def truth_of(dataset: Dataset, policy: Policy) -> Truth:
     y_true = dataset.table[Y_TRUE]
     n = len(y_true)
     positive, negative = np.zeros(n, bool), np.full(n, dataset.benign)
-    meant = np.zeros((n, len(policy.labels)), bool)
+    meant = np.zeros((n, len(labels)), bool)
     unmatched: dict[str, int] = {}
     for value in sorted(y_true.dropna().unique()):
         rows = (y_true == value).to_numpy(bool)
-        if columns := meant_labels(policy, value):
-            acts = any(policy.labels[j].action in ("review", "block") for j in columns)
+        if columns := meant_labels(labels, value):
+            acts = any(labels[j].action in ("review", "block") for j in columns)
             positive[rows], negative[rows] = acts, not acts
             meant[np.ix_(rows, columns)] = True
         elif class_slug(value) == ALLOW:

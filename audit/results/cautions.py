@@ -39,7 +39,7 @@ def _caution_of_truth(rates: Iterable[Rate]) -> str:
 
 def source_cautions(header: Header) -> Iterator[str]:
     """Yields what is to be known of the model and of the policies: a stand-in, or tuned on this."""
-    if header.model.id == "starter":
+    if header.is_of_starter:
         yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
     for policy in header.policies:
         if name := tuned_on(policy, header.dataset):

@@ -35,7 +35,7 @@ def next_steps(
         )
         steps = [step for step in steps if not step.startswith(_DECIDES)]
     yield from steps
-    if header.model.id == "starter":
+    if header.is_of_starter:
         yield (
             "Who runs the workers: audit again with the model that they use (`--model`); what "
             "holds for starter need not hold for it."

@@ -46,7 +46,8 @@ def _meaning(policy: PolicyRecord) -> str:
     more = len(categories) - _NAMED
     parts += [f"as one of {more:,} more categories"] * (more > 1)
     parts += ["as one more category"] * (more == 1)
-    return f"{', or '.join(parts)}. {_WHEN[policy.decision]}"
+    when = "" if policy.decision is None else f". {_WHEN[policy.decision]}"
+    return f"{', or '.join(parts)}{when}"
 
 
 def _named_labels(category: str, labels: Sequence[LabelRecord]) -> str:

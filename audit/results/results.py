@@ -42,6 +42,8 @@ from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
 
+SystemKind = Literal["policy", "decisions", "labels", "scores"]
+
 
 class LabelRecord(Record):
     """A label as the policy has it."""
@@ -55,19 +57,23 @@ class LabelRecord(Record):
 
 
 class PolicyRecord(Record):
-    """A policy of the report; rows call it by `name`."""
+    """A policy of the report, or a system whose predictions were read; rows call it by `name`.
+
+    `kind` is policy, or what the predictions are: decisions, labels or scores.
+    """
 
     name: str
+    kind: SystemKind = "policy"
     id: str
-    version: int
+    version: int | None = None
     title: str
     sha256: str
     path: str
     notes: str = Field("", description="The comment that its file begins with.")
     tuned_on: tuple[str, ...] = ()
-    scoring: str
-    decision: str
-    templates: tuple[str, ...]
+    scoring: str | None = None
+    decision: str | None = None
+    templates: tuple[str, ...] = ()
     labels: tuple[LabelRecord, ...]
 
     @classmethod
@@ -125,8 +131,8 @@ class DatasetRecord(Record):
         default_factory=dict,
         description="Images left out whose group is not known, where there are any, by feature.",
     )
-    rounded: int = Field(description="Images whose features are stored as float16.")
-    seen_repeatedly: int = Field(description="Images that got more than one look.")
+    rounded: int = Field(0, description="Images whose features are stored as float16.")
+    seen_repeatedly: int = Field(0, description="Images that got more than one look.")
     notes: tuple[str, ...]
 
 
@@ -138,15 +144,24 @@ class Header(Record):
     created: str = Field(description="Time in UTC, ISO 8601.")
     command: str
     versions: dict[str, str] = Field(description="Versions of the packages that compute, by name.")
-    model: ModelStamp
-    looking: str = Field(description="How much of each file was looked at, at most.")
-    logit_scale: float
-    logit_bias: float | None
+    model: ModelStamp | None = Field(None, description="None where predictions were read.")
+    looking: str = Field("", description="How much of each file was looked at, at most.")
+    logit_scale: float | None = None
+    logit_bias: float | None = None
     policies: tuple[PolicyRecord, ...]
     dataset: DatasetRecord
     confidence: float
     seed: int
     by: tuple[str, ...] = Field(description="Sensitive features and intersections, in order.")
+    harm: str = Field(
+        "selection_rate",
+        description="The rate that is the harm: to be flagged, or misclassified where none can be.",
+    )
+
+    @property
+    def is_of_starter(self) -> bool:
+        """Whether the model is the stand-in for trying out."""
+        return self.model is not None and self.model.id == "starter"
 
 
 class Results(Record):

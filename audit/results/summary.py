@@ -175,5 +175,5 @@ def limits_summary(header: Header) -> Iterator[str]:
         "Published egregious rates of CLIP (Radford et al. 2021) were not reached by independent "
         "replications with released weights (openai/CLIP#157): compare directions, not percentages."
     )
-    if header.model.id == "starter":
+    if header.is_of_starter:
         yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.truth import truth_of
 from audit.statistics.intervals import share, wilson
@@ -185,8 +185,10 @@ def ages() -> tuple[Dataset, Float32s]:
     return dataset_of({"age": age, "age_band": young}), resembling(first, second)
 
 
-def said(features: Float32s, *, child: bool = False, dataset: Dataset | None = None) -> Predictions:
+def said(
+    features: Float32s, *, child: bool = False, dataset: Dataset | None = None
+) -> PolicyPredictions:
     """Returns what the published label set says of features, and should say of a dataset."""
     policy = person_labels(child=child)
-    truth = truth_of(dataset, policy) if dataset else None
+    truth = truth_of(dataset, policy.labels) if dataset else None
     return predict(policy, person_encoder(), features, truth=truth)

@@ -54,10 +54,8 @@ def build_dataset(
     _refuse_unannotated_classes(good, about.source, options.truth)
     features = about.sensitive_features
     lost = [image for i, image in enumerate(images) if wrong[i] and i not in copies]
-    missing = (
-        *(image.known_values(features) for image in lost),
-        *[(None,) * len(features)] * len(unread),
-    )
+    missing = Counter(tuple(image.known_values(features)) for image in lost)
+    missing += Counter({(None,) * len(features): len(unread)})
     return _dataset_of_annotated(good, about, options, tuple(found), missing)
 
 
@@ -92,7 +90,7 @@ def _dataset_of_annotated(
     about: About,
     options: LoadOptions,
     left_out: tuple[RowProblem, ...],
-    missing: tuple[tuple[str | None, ...], ...],
+    missing: Mapping[tuple[str | None, ...], int],
 ) -> Dataset:
     hashes = tuple(image.sha256.lower() or None for image in images)
     spellings = Spellings()

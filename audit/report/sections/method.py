@@ -106,6 +106,8 @@ def method_facts_section(results: Results) -> Iterator[Block]:
 
 def _method_model_lines(header: Header) -> tuple[Line, ...]:
     model = header.model
+    if model is None:
+        return (("none: what systems said of the images was read, and no image was looked at",),)
     bias: Line = () if header.logit_bias is None else (", logit bias ", plain(header.logit_bias))
     return (
         (f"{model.id}, revision ", Code(model.revision)),
@@ -131,6 +133,8 @@ def _method_correction_lines(results: Results) -> tuple[Line, ...]:
 
 
 def _method_looking_lines(header: Header) -> tuple[Line, ...]:
+    if not header.looking:
+        return (("at no image",),)
     several = header.dataset.seen_repeatedly
     got = " image got" if several == 1 else " images got"
     return (
@@ -141,11 +145,18 @@ def _method_looking_lines(header: Header) -> tuple[Line, ...]:
 
 def _method_policy_lines(policy: PolicyRecord) -> tuple[Line, ...]:
     source = (f", from {policy.path}",) if policy.path else ()
+    sha256: Line = ("sha256 ", Code(policy.sha256))
+    if policy.kind != "policy":
+        return (
+            (policy.title,),
+            (f"{policy.kind} that it said{source[0] if source else ''}",),
+            sha256,
+        )
     return (
         (policy.title,),
         (f"{policy.id}, version ", plain(policy.version), *source),
         (f"scoring {policy.scoring}, decision {policy.decision}",),
-        ("sha256 ", Code(policy.sha256)),
+        sha256,
     )
 
 

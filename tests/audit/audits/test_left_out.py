@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from audit import (
     write_report,
 )
 from audit.datasets.coverage import coverage
+from moderation.policy import Policy
 from tests.support.policy_texts import policy
 from tests.support.reference_counts import dataset_of
 from tests.support.stub_encoder import StubEncoder, random_features
@@ -25,7 +27,9 @@ from tests.support.stub_encoder import StubEncoder, random_features
 N = 400
 NAMED = Named({"new": policy(decision="top_label", version=2), "old": policy()}, {})
 #: Every image of `gone`, and some others.
-MISSING = (("gone", "x"), ("gone", "y"), ("gone", None), ("a", "x"), (None, "y"), (None, None))
+MISSING = dict.fromkeys(
+    (("gone", "x"), ("gone", "y"), ("gone", None), ("a", "x"), (None, "y"), (None, None)), 1
+)
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +44,12 @@ def subject() -> Subject:
 @pytest.fixture(scope="module", params=["run", "compare", "ablate"])
 def results(request: pytest.FixtureRequest, subject: Subject) -> Results:
     """The results of each kind of audit."""
-    audits = {"run": run_audit, "compare": compare_audit, "ablate": ablate_audit}
-    results: Results = audits[request.param](subject, NAMED)
-    return results
+    audits: dict[str, Callable[[Subject, Named[Policy]], Results]] = {
+        "run": run_audit,
+        "compare": compare_audit,
+        "ablate": ablate_audit,
+    }
+    return audits[request.param](subject, NAMED)
 
 
 def test_every_kind_of_results_counts_what_was_left_out(results: Results) -> None:
@@ -89,7 +96,7 @@ def test_the_report_of_a_group_without_images_can_be_written(
 def test_a_prompt_is_not_expected_to_find_images_that_are_missing(
     subject: Subject, desired: str
 ) -> None:
-    whole = replace(subject.dataset, missing=())
+    whole = replace(subject.dataset, missing={})
     other = Subject.of(replace(subject.embedded, dataset=whole), StubEncoder())
     found, expected = (
         each.skews("a thing", k=20, desired=desired)  # type: ignore[arg-type]

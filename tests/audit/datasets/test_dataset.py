@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from audit.datasets.adapters.fairface import (
     AGES,
 )
+from audit.datasets.coded_values import natural_order
 from audit.datasets.coverage import coverage
-from audit.datasets.dataset import Dataset, natural_order
+from audit.datasets.dataset import Dataset
 
 
 @given(st.permutations(range(5)))

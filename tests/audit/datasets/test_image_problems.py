@@ -72,7 +72,7 @@ def test_an_image_that_is_annotated_twice_in_the_same_way_counts_once(tmp_path: 
     write_picture(tmp_path / "val" / "3.jpg", 0)
     checked = check_images(load(file))
     assert checked.table["image_id"].tolist() == ["val/1.jpg", "val/2.jpg"]
-    assert (checked.left_out, checked.missing) == ((), ())
+    assert (checked.left_out, checked.missing) == ((), {})
     assert checked.notes[-1] == (
         "Images that are there twice, byte for byte, with the same annotations, counted once: 1. "
         "val/1.jpg in row 2 and val/3.jpg in row 4."
@@ -84,7 +84,7 @@ def test_a_copy_of_a_bad_image_is_not_bad(tmp_path: Path) -> None:
     write_picture(tmp_path / "val" / "1.jpg", 0)
     checked = check_images(dataset)
     assert checked.table["image_id"].tolist() == ["val/1.jpg", "val/2.jpg"]
-    assert len(checked.missing) == 1
+    assert checked.left_out_images == 1
 
 
 @pytest.mark.parametrize("races", [("White", "White"), ("White", "Black")])
@@ -101,7 +101,7 @@ def test_one_picture_in_place_of_many_is_refused_and_missing_where_it_is_left_ou
     assert problems[-1].message.endswith("the same, byte for byte, as val/2.jpg in row 3")
     checked = check_images(load(file))
     assert len(checked) == (2 if same else 1)
-    assert len(checked.missing) == len(checked.left_out) == len(problems)
+    assert checked.left_out_images == len(checked.left_out) == len(problems)
 
 
 def test_a_small_share_of_a_large_dataset_may_be_there_twice(tmp_path: Path) -> None:

@@ -185,11 +185,11 @@ def test_one_image_under_two_names_is_counted_once_and_of_two_classes_not_at_all
     content = (images / "cat" / "0.png").read_bytes()
     (images / "cat" / "again.png").write_bytes(content)
     kept = _embed(load_dataset(images), StubEncoder(), store)
-    assert (len(kept.dataset), len(kept.dataset.missing)) == (N, 0)
+    assert (len(kept.dataset), kept.dataset.left_out_images) == (N, 0)
     assert "cat/0.png and cat/again.png" in kept.dataset.notes[-1]
     (images / "gun" / "again.png").write_bytes(content)
     kept = _embed(load_dataset(images), StubEncoder(), store)
-    assert (len(kept.dataset), len(kept.dataset.missing)) == (N - 1, 3)
+    assert (len(kept.dataset), kept.dataset.left_out_images) == (N - 1, 3)
     assert len(set(kept.sha256)) == len(kept.features) == N - 1
     assert "cat/0.png and cat/again.png and gun/again.png" in kept.dataset.notes[-1]
 
@@ -205,7 +205,7 @@ def test_more_images_than_a_few_that_are_there_twice_are_refused_before_any_is_e
         _embed(load_dataset(images), encoder, store)
     assert encoder.images_encoded == 0
     kept = _embed(load_dataset(images), encoder, store, skip_bad=True)
-    assert (len(kept.dataset), len(kept.dataset.missing)) == (N, 11)
+    assert (len(kept.dataset), kept.dataset.left_out_images) == (N, 11)
 
 
 def test_an_image_over_the_pixel_limit_is_a_problem_of_its_row(

@@ -10,14 +10,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.audits.subject import Named, Subject
+from audit.audits.audited import Named
+from audit.audits.subject import Subject
 from audit.datasets.adapters import load_dataset
 from audit.datasets.dataset import Dataset, overall_group
 from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
 from audit.embedding.remote_features import embed_remotely, remote_stamp
 from audit.errors import AuditError
 from audit.metrics.ablation import run_ablation
-from audit.metrics.predictions import Predictions, highest_of_looks, predict
+from audit.metrics.predictions import PolicyPredictions, highest_of_looks, predict
 from audit.metrics.thresholds import matched_threshold_flags, threshold_margin, threshold_table
 from audit.metrics.variants import without_each_label
 from moderation.client.client import Client
@@ -146,7 +147,9 @@ def _production(
         }
 
 
-def _assert_same(said: Predictions, names: Sequence[str], verdicts: Mapping[str, Verdict]) -> None:
+def _assert_same(
+    said: PolicyPredictions, names: Sequence[str], verdicts: Mapping[str, Verdict]
+) -> None:
     """Compares what the audit says of each image with production's verdict, in every number."""
     for i, name in enumerate(names):
         verdict = verdicts[name]

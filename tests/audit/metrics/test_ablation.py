@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from audit.metrics.ablation import (
     ablation_wording_table,
     run_ablation,
 )
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.variants import (
     TEMPLATES,
@@ -42,7 +43,7 @@ TOP = policy(decision="top_label")
 CANDIDATES = (Label(id="dog", prompts=("a dog",)), Label(id="tree", prompts=("a tree",)))
 
 
-def _trials(variants: list[Variant], n: int = 300) -> tuple[Predictions, list[Trial]]:
+def _trials(variants: list[Variant], n: int = 300) -> tuple[PolicyPredictions, list[Trial]]:
     features = random_features(n)
     return predict(TOP, StubEncoder(), features), run_ablation(variants, StubEncoder(), features)
 
@@ -111,9 +112,8 @@ def test_hits_that_two_labels_fire_together_belong_to_neither() -> None:
         [[3, 2, 0, 0], [2, 0, 0, 0], [0, 2, 0, 0], [0, 2, 0, 0], [0] * 4, [1, 0, 0, 0]]
     )
     table = ablation_carried_table(
-        Predictions(predictions.policy, predictions.similarities, predictions.scores,
-                    fired.astype(np.int8), "small")
-    )  # fmt: skip
+        replace(predictions, outcomes=fired.astype(np.int8), name="small")
+    )
     assert table[["label", "count", "n"]].to_numpy().tolist() == [["knife", 2, 4], ["gun", 1, 4]]
 
 

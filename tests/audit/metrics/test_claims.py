@@ -15,7 +15,7 @@ from audit.datasets.dataset import Dataset, Groups, Marks, overall_group
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance, draws_for
 from audit.metrics.claims import Claims, report_claims
 from audit.metrics.disparity import differences_to_overall
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.rates import FLAG, rate_table
 from audit.metrics.shift import matched_shift_table, shift_table
 from audit.statistics.significance import holm, independence_p, mcnemar_p, westfall_young
@@ -31,12 +31,14 @@ MOST_FALSE = NOMINAL + 3 * np.sqrt(NOMINAL * (1 - NOMINAL) / REPORTS)
 Flags = npt.NDArray[np.bool_]
 
 
-def _said(flags: Flags, name: str = "small") -> Predictions:
+def _said(flags: Flags, name: str = "small") -> PolicyPredictions:
     """Returns the predictions of a policy that blocks these images."""
     outcomes = np.zeros((len(flags), 4), np.int8)
     outcomes[:, 1] = 2 * flags
     zeros = np.zeros((len(flags), 4), np.float32)
-    return Predictions(policy(), zeros, zeros, outcomes, name)
+    return PolicyPredictions(
+        policy=policy(), similarities=zeros, scores=zeros, outcomes=outcomes, name=name
+    )
 
 
 def _assessed(dataset: Dataset, *flags: Flags) -> Assessment:

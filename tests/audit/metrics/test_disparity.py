@@ -185,7 +185,7 @@ def test_equalized_odds_difference_is_that_of_fairlearn_where_all_groups_have_su
     dataset = dataset_of({"group": groups}, y_true)
     object.__setattr__(dataset, "benign", False)
     top = policy(decision="top_label")
-    truth = truth_of(dataset, top)
+    truth = truth_of(dataset, top.labels)
     predictions = predict(top, StubEncoder(), random_features(n), truth=truth)
     rates = rate_table(predictions, dataset.partitions([["group"]]))
     [row] = rows_of(equalized_odds(rates.astype({"policy": object, "by": object})))

@@ -23,7 +23,7 @@ from audit.metrics.near_duplicates import (
     near_duplicate_table,
     near_duplicates,
 )
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.rates import rate_table
 from moderation.encoders.encoder import Float32s, unit
 from tests.conftest import ROOT
@@ -99,11 +99,13 @@ def test_groups_say_how_many_of_their_images_are_in_clusters() -> None:
     assert found == {"overall": (2, 5, 3, 6), "a": (1, 2, 3, 2), "b": (2, 3, 3, 4)}
 
 
-def _flagged(flags: Marks) -> Predictions:
+def _flagged(flags: Marks) -> PolicyPredictions:
     fired = np.zeros((len(flags), 4), np.int8)
     fired[:, 1] = 2 * flags
     zeros = np.zeros((len(flags), 4), np.float32)
-    return Predictions(policy(), zeros, zeros, fired, "small")
+    return PolicyPredictions(
+        policy=policy(), similarities=zeros, scores=zeros, outcomes=fired, name="small"
+    )
 
 
 def test_a_claim_that_rests_on_one_picture_falls_where_it_counts_once() -> None:

@@ -18,7 +18,7 @@ from audit.metrics.chance import Hypotheses, SwapChance
 from audit.metrics.claims import report_claims
 from audit.metrics.disparity import differences_between_groups, differences_to_overall, widest_gaps
 from audit.metrics.flow import flow_table, price_table
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG, rate_table
 from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table
 from audit.metrics.thresholds import matched_threshold_flags, threshold_margin, threshold_table
@@ -43,7 +43,7 @@ class DrawnAudit:
     features: Float32s
     groups: Groups
 
-    def said(self, policy: Policy | None = None) -> Predictions:
+    def said(self, policy: Policy | None = None) -> PolicyPredictions:
         return predict(policy or self.policy, self.encoder, self.features)
 
     @property
@@ -119,7 +119,7 @@ def _with_labels(policy: Policy, chosen: list[Any]) -> Policy:
     return Policy.model_validate(content | {"labels": chosen})
 
 
-def _most_like(predictions: Predictions) -> npt.NDArray[np.object_]:
+def _most_like(predictions: PolicyPredictions) -> npt.NDArray[np.object_]:
     return np.array(predictions.label_ids, object)[predictions.y_pred]
 
 
@@ -274,7 +274,7 @@ def test_counts_of_groups_flows_and_prices_add_up(drawn: DrawnAudit) -> None:
         assert row.flagged_before + row.passed_before == row.n
 
 
-def _thresholds_on_scores(drawn: DrawnAudit, data: st.DataObject) -> Predictions:
+def _thresholds_on_scores(drawn: DrawnAudit, data: st.DataObject) -> PolicyPredictions:
     """Returns what the policy says with thresholds that scores reach exactly."""
     scores = drawn.said().scores
     chosen = drawn.policy.model_dump(mode="json")["labels"]

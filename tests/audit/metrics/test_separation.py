@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from scipy import optimize, stats
 from audit.audits.robustness import robustness_limits
 from audit.datasets.dataset import overall_group
 from audit.metrics.calibration import BINS, calibration_table, flag_probability
-from audit.metrics.predictions import LookScores, Predictions, highest_of_looks
+from audit.metrics.predictions import LookScores, PolicyPredictions, highest_of_looks
 from audit.metrics.separation import separation_table
 from audit.metrics.thresholds import threshold_margin
 from audit.metrics.truth import Truth
@@ -30,18 +31,20 @@ FLAGGING = 2
 
 def _said(
     rng: np.random.Generator, n: int, *, scoring: str = "softmax", known: float = 1.0
-) -> Predictions:
+) -> PolicyPredictions:
     """Returns predictions on random cosines, half of whose images should be flagged."""
     made = policy(scoring=scoring)
     return _of_logits(made, rng.normal(0, 2, (n, 4)), rng.random(n) < 0.5, rng.random(n) < known)
 
 
-def _of_logits(made: Policy, logits: Any, positive: Any, known: Any) -> Predictions:
+def _of_logits(made: Policy, logits: Any, positive: Any, known: Any) -> PolicyPredictions:
     cosines = (logits / 100).astype(np.float32)
     scores = _classifier(made).scores(cosines)
     truth = Truth(positive & known, ~positive & known, np.zeros((len(positive), 4), bool), {})
     fired = outcomes(made, cosines, scores)
-    return Predictions(made, cosines, scores, fired, "small", truth)
+    return PolicyPredictions(
+        policy=made, similarities=cosines, scores=scores, outcomes=fired, name="small", truth=truth
+    )
 
 
 def _classifier(made: Policy) -> Classifier:
@@ -144,7 +147,7 @@ def test_moving_all_thresholds_together_moves_no_auc() -> None:
     ]
     # logit(0.1) - logit(0.4) is logit(1/7) - logit(0.5).
     moved = policy(labels=[label.model_dump() for label in labels])
-    other = Predictions(moved, said.similarities, said.scores, said.outcomes, "small", said.truth)
+    other = replace(said, policy=moved)
     assert not np.array_equal(threshold_margin(said) >= 0, threshold_margin(other) >= 0)
     shown = [separation_table(each, [overall_group(200)])["auc"].item() for each in (said, other)]
     assert shown[0] == pytest.approx(shown[1])
@@ -197,7 +200,14 @@ def test_of_several_looks_the_one_that_says_most_is_compared() -> None:
     looks = np.array([1, 3, 5])
     several = LookScores(every.similarities, every.scores, looks)
     rows: Float32s = every.scores[:3]
-    said = Predictions(policy(), rows, rows, every.outcomes[:3], "small", None, several)
+    said = PolicyPredictions(
+        policy=policy(),
+        similarities=rows,
+        scores=rows,
+        outcomes=every.outcomes[:3],
+        name="small",
+        several=several,
+    )
     alone = flag_probability(every)
     assert alone is not None
     assert flag_probability(said) == pytest.approx(highest_of_looks(alone, looks))
@@ -252,10 +262,14 @@ def test_the_tables_are_the_same_whatever_the_order_of_the_images() -> None:
     truth = said.truth
     assert truth is not None
     meant = truth.meant[order]
-    turned = Predictions(
-        said.policy, said.similarities[order], said.scores[order], said.outcomes[order], "small",
-        Truth(truth.positive[order], truth.negative[order], meant, {}),
-    )  # fmt: skip
+    turned = PolicyPredictions(
+        policy=said.policy,
+        similarities=said.similarities[order],
+        scores=said.scores[order],
+        outcomes=said.outcomes[order],
+        name="small",
+        truth=Truth(truth.positive[order], truth.negative[order], meant, {}),
+    )
     for make in (separation_table, calibration_table):
         one = make(said, [group_of(codes.tolist())])
         two = make(turned, [group_of(codes[order].tolist())])

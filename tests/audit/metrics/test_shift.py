@@ -7,7 +7,7 @@ import pytest
 
 from audit.datasets.dataset import OVERALL, Dataset, Groups, Marks, overall_group
 from audit.metrics.flow import flow_table, price_table
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table
 from audit.metrics.thresholds import matched_threshold_flags
@@ -33,11 +33,13 @@ def _marks(*counts: tuple[int, int, int, int]) -> tuple[Marks, Marks, Groups]:
     return np.array(before), np.array(after), group_of(codes.tolist())
 
 
-def _before_and_after(dataset: Dataset | None = None) -> tuple[Predictions, Predictions]:
+def _before_and_after(
+    dataset: Dataset | None = None,
+) -> tuple[PolicyPredictions, PolicyPredictions]:
     """Returns what a label set says of 400 images, and what it says with one label more."""
     labels, features = policy().model_dump(mode="json")["labels"], random_features(400)
     more = [*labels, {"id": "dog", "prompts": ["a dog"]}]
-    truth = truth_of(dataset, TOP) if dataset else None
+    truth = truth_of(dataset, TOP.labels) if dataset else None
     return (
         predict(TOP, StubEncoder(), features, truth=truth),
         predict(policy(decision="top_label", labels=more), StubEncoder(), features),
@@ -131,7 +133,7 @@ def test_flows_sum_to_the_images_of_each_group_and_to_the_counts_of_each_label()
         )
         assert totals["count"].tolist() == totals["n"].tolist() == groups.sizes.tolist()
     labels = flows[flows["kind"] == "label"]
-    ends: tuple[tuple[str, Predictions], ...] = (("source", before), ("target", after))
+    ends: tuple[tuple[str, PolicyPredictions], ...] = (("source", before), ("target", after))
     for end, said_by in ends:
         counts = labels.groupby(["group", end])["count"].sum()
         columns = np.arange(len(said_by.label_ids))

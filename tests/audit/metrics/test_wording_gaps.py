@@ -10,7 +10,7 @@ import pytest
 
 from audit.datasets.dataset import Groups, Marks, overall_group
 from audit.metrics.ablation import Trial, run_ablation
-from audit.metrics.predictions import Predictions, predict
+from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.variants import Synonym, Variant, with_each_synonym
 from audit.metrics.wording_gaps import (
     ALL_OTHERS,
@@ -34,14 +34,16 @@ SIZES = (60, 120, 200, 20)
 CODES = group_of([code for code, n in enumerate(SIZES) for _ in range(n)])
 
 
-def _said(flagged: Marks) -> Predictions:
+def _said(flagged: Marks) -> PolicyPredictions:
     outcomes = np.zeros((len(flagged), 4), np.int8)
     outcomes[:, 1] = 2 * flagged
     zeros = np.zeros((len(flagged), 4), np.float32)
-    return Predictions(SMALL, zeros, zeros, outcomes, "small")
+    return PolicyPredictions(
+        policy=SMALL, similarities=zeros, scores=zeros, outcomes=outcomes, name="small"
+    )
 
 
-def _reworded(flags: Marks, kind: Any = "template") -> tuple[Predictions, list[Trial]]:
+def _reworded(flags: Marks, kind: Any = "template") -> tuple[PolicyPredictions, list[Trial]]:
     """Returns what a policy says, the first of (n, w) flags, and what its other wordings say."""
     before, *others = map(_said, flags.T)
     variants = [Variant(kind, str(i), SMALL) for i, _ in enumerate(others)]

@@ -18,7 +18,7 @@ from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.ablation import Trial, ablation_split_half
 from audit.metrics.disparity import differences_to_overall, widest_gaps
 from audit.metrics.power import smallest_difference
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.shift import shift_table
 from audit.metrics.variants import Variant
 from audit.statistics.intervals import (
@@ -281,15 +281,19 @@ def test_the_interval_of_mean_score_less_share_holds_it(n: int) -> None:
         assert held >= 0.95 - _error(0.05, draws)
 
 
-def _searched(rng: np.random.Generator, n: int, candidates: int) -> tuple[Predictions, list[Trial]]:
+def _searched(
+    rng: np.random.Generator, n: int, candidates: int
+) -> tuple[PolicyPredictions, list[Trial]]:
     """Returns a label set and candidates that all flag one image in ten, at random."""
     small = policy()
 
-    def said() -> Predictions:
+    def said() -> PolicyPredictions:
         outcomes = np.zeros((n, 4), np.int8)
         outcomes[:, 1] = 2 * (rng.random(n) < 0.1)
         zeros = np.zeros((n, 4), np.float32)
-        return Predictions(small, zeros, zeros, outcomes, "small")
+        return PolicyPredictions(
+            policy=small, similarities=zeros, scores=zeros, outcomes=outcomes, name="small"
+        )
 
     trials = [Trial(Variant("with", str(i), small), said()) for i in range(candidates)]
     return said(), trials

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
-from audit.datasets.image_references import ParquetImage
 from audit.errors import DatasetError
 from audit.plurals import agreeing, counted
 
@@ -67,11 +66,11 @@ def images_folder(dataset: Dataset) -> Path:
     """Returns the innermost folder that holds all images of a dataset.
 
     Raises:
-        DatasetError: they are in a Parquet file, so that no table can name them.
+        DatasetError: some are in a Parquet file, or have features alone: no table can name them.
     """
-    paths = [path for path in dataset.references if not isinstance(path, ParquetImage)]
+    paths = [path for path in dataset.references if isinstance(path, Path)]
     if len(paths) < len(dataset):
-        what = "its images are in a Parquet file, and a table cannot name them"
+        what = "not every image of it is a file, and a table cannot name the others"
         raise DatasetError.of(dataset.source, what, "Write them into files first")
     return Path(os.path.commonpath([path.resolve().parent for path in paths]))
 

@@ -1,4 +1,4 @@
-"""Where an image is, a file or a row of a Parquet file; and its bytes."""
+"""Where an image is, a file or a row of a Parquet file; or its feature alone; and its bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,14 @@ class ParquetImage(NamedTuple):
     column: str
 
 
-Reference = Path | ParquetImage
+class FeatureRow(NamedTuple):
+    """The feature of an image that is not there itself: its row, and the file of annotations."""
+
+    path: Path
+    row: int
+
+
+Reference = Path | ParquetImage | FeatureRow
 
 
 def read_reference(reference: Reference) -> bytes:
@@ -27,6 +34,8 @@ def read_reference(reference: Reference) -> bytes:
     Raises:
         OSError: it cannot be read, or there is no image in that row.
     """
+    if isinstance(reference, FeatureRow):
+        raise OSError("its feature was recorded, and no image")
     if isinstance(reference, Path):
         return reference.read_bytes()
     try:

@@ -14,13 +14,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
+from audit.datasets.image_references import FeatureRow
 from moderation.visible_text import brief
 
 #: So many images that are there twice are a slip, but of a small dataset no more than a tenth; of a
 #: large one this share is.
 _FEW, _FEW_SHARE = 10, 0.01
-
-_TWICE = "Images that are there twice, byte for byte,"
 
 #: Up to this many of each kind are named in a note.
 _NAMED = 5
@@ -59,16 +58,26 @@ class Repeats:
         for first, *others in self.conflicts:
             pairs += [(first, others[0]), *((other, first) for other in others)]
         for index, other in pairs:
-            yield index, f"the image is the same, byte for byte, as {self._name(other)}"
+            yield index, f"the image is the same, {self._alike}, as {self._name(other)}"
 
     def notes(self) -> Iterator[str]:
         """Yields what a reader must know of these images."""
         if self.conflicts:
             named = [" and ".join(map(self._name, each)) for each in self.conflicts]
-            yield f"{_TWICE} with different annotations, left out: {_first_of(named)}"
+            yield f"{self._twice} with different annotations, left out: {_first_of(named)}"
         if self.copies:
             named = [" and ".join(map(self._name, pair[::-1])) for pair in self.copies]
-            yield f"{_TWICE} with the same annotations, counted once: {_first_of(named)}"
+            yield f"{self._twice} with the same annotations, counted once: {_first_of(named)}"
+
+    @property
+    def _twice(self) -> str:
+        return f"Images that are there twice, {self._alike},"
+
+    @property
+    def _alike(self) -> str:
+        """How images are seen to be the same: by their files, or by features without any."""
+        features = any(isinstance(each, FeatureRow) for each in self.dataset.references[:1])
+        return "bit for bit in the features" if features else "byte for byte"
 
     def _name(self, index: int) -> str:
         name = brief(str(self.dataset.table[IMAGE_ID].iat[index]))

@@ -6,7 +6,7 @@ Shapes: n images or texts, d feature width.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -45,3 +45,9 @@ def unit(rows: Float32s) -> Float32s:
     with np.errstate(invalid="ignore"):
         scaled: Float32s = rows / np.linalg.norm(rows, axis=-1, keepdims=True)
     return scaled
+
+
+def widened(rows: npt.NDArray[np.floating[Any]]) -> Float32s:
+    """Returns stored rows as float32; those kept as float16 are scaled to unit length again."""
+    wide: Float32s = np.asarray(rows).astype(np.float32)  # not a part of a mapped file
+    return unit(wide) if rows.dtype == np.float16 else wide

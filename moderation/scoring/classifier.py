@@ -16,6 +16,9 @@ from moderation.errors import ModelError, PolicyError
 from moderation.policy import Label, Policy
 from moderation.policy.rules import prompt_length_rule, sigmoid_rule
 
+#: From so many images on they are multiplied as matrices of so many rows.
+_MANY_IMAGES = 4096
+
 
 def expand_prompts(policy: Policy, label: Label) -> list[str]:
     """Returns what a label is classified by: every template with every prompt set into it."""
@@ -63,12 +66,38 @@ def similarities(image_features: Float32s, text_features: Float32s) -> Float32s:
     """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
 
     They are multiplied in float64, then rounded to float32: otherwise the number of labels, and
-    their order, would show in the last digits. And each image is multiplied by itself: in one
-    product of matrices, how its sums are formed would depend on how many others there are.
+    their order, would show in the last digits. And each image gets what it gets when it is
+    multiplied by itself: in one product of matrices, how its sums are formed would depend on how
+    many others there are. So of many images the product is taken where its rounding is certain,
+    and the few others are multiplied one by one.
     """
-    rows = image_features.astype(np.float64)[:, np.newaxis]
-    cosines = (rows @ text_features.astype(np.float64).T)[:, 0]
-    return np.clip(cosines, -1.0, 1.0).astype(np.float32)
+    texts = text_features.astype(np.float64).T
+    if len(image_features) < _MANY_IMAGES:
+        return _rounded_cosines(_one_by_one(image_features, texts))
+    cosines = np.empty((len(image_features), len(text_features)), np.float32)
+    for start in range(0, len(image_features), _MANY_IMAGES):
+        rows = image_features[start : start + _MANY_IMAGES]
+        products = rows.astype(np.float64) @ texts
+        # Two ways to add d products of unit rows differ by d * eps at most; twice that, since a
+        # row's length is only nearly 1.
+        most = 2 * rows.shape[1] * np.finfo(np.float64).eps
+        sure = _rounded_cosines(products - most) == _rounded_cosines(products + most)
+        unsure = np.flatnonzero(~sure.all(axis=1))  # NaN is never sure
+        products[unsure] = _one_by_one(rows[unsure], texts)
+        cosines[start : start + len(rows)] = _rounded_cosines(products)
+    return cosines
+
+
+def _one_by_one(
+    image_features: Float32s, texts: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Returns (n, k) products of (n, d) rows, each taken by itself, with (d, k) columns."""
+    products: npt.NDArray[np.float64] = image_features.astype(np.float64)[:, np.newaxis] @ texts
+    return products[:, 0]
+
+
+def _rounded_cosines(products: npt.NDArray[np.float64]) -> Float32s:
+    return np.clip(products, -1.0, 1.0).astype(np.float32)
 
 
 @dataclass(frozen=True)

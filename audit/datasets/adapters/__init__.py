@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from audit.datasets.adapters import fairface, folders, table, utkface
+from audit.datasets.adapters import fairface, folders, recorded, table, utkface
 from audit.datasets.adapters.csv_and_parquet import columns_of, is_table
 from audit.datasets.adapters.options import Adapter, LoadOptions
 from audit.datasets.dataset import Dataset
@@ -50,6 +50,17 @@ ADAPTERS: dict[str, Adapter] = {
             takes=frozenset({"truth"}),
             matches=folders.matches,
             load=folders.load,
+        ),
+        Adapter(
+            name="recorded",
+            description="Recorded features, without images and without a model.",
+            layout="a folder that `audit import` made",
+            source="`audit import`, from what you have embedded",
+            licence="as claimed on import",
+            benign=False,
+            takes=frozenset({"truth"}),
+            matches=recorded.matches,
+            load=recorded.load,
         ),
         Adapter(
             name="table",

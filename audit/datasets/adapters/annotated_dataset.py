@@ -51,7 +51,8 @@ def build_dataset(
     alike = _values_alike(images, about, options.as_written)
     if alike or (found and not (options.skip_bad and good)):
         raise DatasetError([*alike, *found])
-    _refuse_unannotated_classes(good, about.source, options.truth)
+    classes = {composed(image.y_true) for image in good if image.y_true}
+    refuse_unannotated_classes(classes, about.source, options.truth)
     features = about.sensitive_features
     lost = [image for i, image in enumerate(images) if wrong[i] and i not in copies]
     missing = Counter(tuple(image.known_values(features)) for image in lost)
@@ -75,13 +76,14 @@ def _values_alike(
     return problems
 
 
-def _refuse_unannotated_classes(
-    images: Iterable[AnnotatedImage], source: Path, truth: Mapping[str, str]
+def refuse_unannotated_classes(
+    classes: Iterable[str], source: Path, truth: Mapping[str, str]
 ) -> None:
-    classes = {composed(image.y_true) for image in images if image.y_true}
-    if unknown := [name for name in truth if composed(name) not in classes]:
+    """Raises where a class is said to mean something, and no image has it."""
+    present = set(classes)
+    if unknown := [name for name in truth if composed(name) not in present]:
         what = f"no image has the class {', '.join(unknown)} that --truth names"
-        remedy = f"The classes are: {', '.join(sorted(classes)) or 'none'}"
+        remedy = f"The classes are: {', '.join(sorted(present)) or 'none'}"
         raise DatasetError.of(source, what, remedy)
 
 

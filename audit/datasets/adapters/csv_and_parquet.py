@@ -175,7 +175,7 @@ def _reading_parquet(path: Path) -> Iterator[None]:
 
 def _parquet_texts(file: Any, column: str, names: list[str] | None = None) -> tuple[str, ...]:
     values = file.read(columns=[column]).column(0).to_pylist()
-    return tuple(_parquet_text(value, names) for value in values)
+    return tuple(annotation_text(value, names) for value in values)
 
 
 def _parquet_image_paths(file: Any, column: str, n: int) -> tuple[str, ...]:
@@ -242,8 +242,8 @@ def _names_in_parquet(described: Any) -> list[str] | None:
     return next((found for part in described.values() if (found := _names_in_parquet(part))), None)
 
 
-def _parquet_text(value: Any, names: list[str] | None = None) -> str:
-    """Returns a cell as a CSV file would have it; empty for null, NaN and the class -1."""
+def annotation_text(value: Any, names: list[str] | None = None) -> str:
+    """Returns a typed cell as a CSV file would have it; empty for null, NaN and the class -1."""
     if isinstance(value, dict):  # an image of a model hub
         value = value.get("path")
     if value is None or (isinstance(value, float) and math.isnan(value)):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,17 +57,8 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         DatasetError: with everything that is wrong with it.
     """
     layout = _table_layout(path, options)
-    if unknown := options.as_written - {composed(name) for name in layout.sensitive_features}:
-        what = f"there is no sensitive feature {', '.join(sorted(unknown))} to take as written"
-        known = ", ".join(layout.sensitive_features) or "none"
-        raise DatasetError.of(path, what, f"It has: {known}")
     dates = SpreadsheetDates(options.repair)
-
-    def read_table_cell(name: str, cell: str) -> str | Wrong:
-        if cell.strip() and composed(name) in options.as_written:
-            return cell
-        return unknown_annotation(name, cell) or dates.read(cell)
-
+    read_table_cell = cell_reader(path, layout.sensitive_features, options, dates)
     tables = read_tables([path], layout)
     images = list(table_images(tables, layout, table_image_root(path, options), read_table_cell))
     about = About(
@@ -78,6 +69,26 @@ def load(path: Path, options: LoadOptions) -> Dataset:
         notes=dates.notes(),
     )
     return build_dataset(images, about, options, tables[0].problems)
+
+
+def cell_reader(
+    path: Path, features: Collection[str], options: LoadOptions, dates: SpreadsheetDates
+) -> ReadValue:
+    """Returns what reads the cells of any table's sensitive features as the options say.
+
+    Raises:
+        DatasetError: the options name a feature that there is not.
+    """
+    if unknown := options.as_written - set(map(composed, features)):
+        what = f"there is no sensitive feature {', '.join(sorted(unknown))} to take as written"
+        raise DatasetError.of(path, what, f"It has: {', '.join(features) or 'none'}")
+
+    def read_table_cell(name: str, cell: str) -> str | Wrong:
+        if cell.strip() and composed(name) in options.as_written:
+            return cell
+        return unknown_annotation(name, cell) or dates.read(cell)
+
+    return read_table_cell
 
 
 def _table_layout(path: Path, options: LoadOptions) -> TableLayout:

@@ -74,3 +74,14 @@ def share(count: int, n: int) -> str:
 def counted(count: int, n: int) -> str:
     """Returns a count with its share: 125 of 135, 92.6 % [86.9, 95.9]."""
     return f"{count:,} of {n:,}, {share(count, n)}"
+
+
+def with_share(count: int, n: int) -> str:
+    """Returns a count with its share, where n stands beside it: 125, 92.6 % [86.9, 95.9]."""
+    return f"{count:,}, {share(count, n)}"
+
+
+def load_results(report: Path) -> Row:
+    """Returns the results in a folder that `--out` wrote."""
+    found: Row = json.loads((report / "results.json").read_text(encoding="utf-8"))
+    return found

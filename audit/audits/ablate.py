@@ -124,6 +124,7 @@ def ablate_audit(
     adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     ablations, halves = records(Ablation, *changed), _halves(tried, subject)
     described = _described_changes(tried, study, parts)
+    margins = equivalence_findings(adjusted, found["header"].harm)
     findings = summary.ablate_findings(
         found["header"],
         disparities(found),
@@ -137,7 +138,11 @@ def ablate_audit(
         ablations=ablations,
         split_halves=tuple(_halves_of_lowering(halves)),
         **described,
-        **words(found, [*findings, *equivalence_findings(adjusted)], ablations=ablations),
+        **words(
+            found,
+            [*findings, *margins],
+            ablations=ablations,
+        ),
         **found,
         **adjusted,
     )

@@ -68,12 +68,12 @@ def adjusted_findings(found: Assessment, adjusted: Adjusted) -> Iterator[Finding
     for text in standardised_sentence(adjusted["standardised"], found["differences"]):
         yield Finding(text, claimed=True)
     yield from pooled_finding(adjusted["pooled_gaps"])
-    yield from equivalence_findings(adjusted)
+    yield from equivalence_findings(adjusted, found["header"].harm)
 
 
-def equivalence_findings(adjusted: Adjusted) -> Iterator[Finding]:
+def equivalence_findings(adjusted: Adjusted, harm: str) -> Iterator[Finding]:
     """Yields what is shown to lie within a margin, if one was given."""
-    for text in equivalence_sentence(adjusted["equivalences"]):
+    for text in equivalence_sentence(adjusted["equivalences"], harm):
         yield Finding(text, claimed=True)
 
 

@@ -75,15 +75,14 @@ def _print_headline(results: Results) -> None:
 
 
 def _printed_rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
-    """Returns flag rates, a column for each policy, by single sensitive features if there are any.
+    """Returns the rates of the harm, a column for each policy, by single sensitive features.
 
-    Otherwise they are by intersections.
+    Where there are none, they are by intersections.
     """
     from audit.datasets.dataset import CROSS
-    from audit.metrics.rates import FLAG
 
     names = [policy.name for policy in results.header.policies]
-    flags = [rate for rate in results.rates if rate.metric == FLAG]
+    flags = [rate for rate in results.rates if rate.metric == results.header.harm]
     if any(CROSS not in by for by in results.header.by):
         flags = [rate for rate in flags if CROSS not in rate.by]
     by_group: dict[tuple[str, str], dict[str, str]] = {}

@@ -35,6 +35,7 @@ from audit.report.sections.sensitivity import (
 )
 from audit.report.sections.separation import separation_section
 from audit.report.sections.shifts import matched_shifts_section, shifts_section
+from audit.results.gap_sentences import done_to
 from audit.results.results import Results
 
 Make = Callable[[Results], Iterable[Block]]
@@ -104,7 +105,8 @@ def make_document(results: Results) -> Document:
 
 
 def _document_sections(results: Results, listed: Iterable[tuple[str, str, Make]]) -> list[Section]:
-    return [Section(key, name, tuple(make(results))) for key, name, make in listed]
+    titles = {"flagged": f"Who is {done_to(results.header.harm)}"}
+    return [Section(key, titles.get(key, name), tuple(make(results))) for key, name, make in listed]
 
 
 def _document_title(results: Results) -> str:

@@ -51,6 +51,11 @@ def metric_name(metric: str) -> str:
     }.get(kind, _METRICS.get(metric, metric))
 
 
+def harm_name(results: Results) -> str:
+    """Returns the rate of the harm that a report measures, in words."""
+    return metric_name(results.header.harm)
+
+
 def named_metrics(results: Results, metrics: Iterable[str]) -> list[str]:
     """Returns the metrics that the page shows under a name; the CSV files hold the rest.
 

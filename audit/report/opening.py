@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from audit.datasets.dataset import CROSS, OVERALL
-from audit.metrics.rates import FLAG
 from audit.report.blocks import Figure
 from audit.report.inline import Line, quoted_line
 from audit.report.names import metric_name, policy_title
@@ -14,6 +13,7 @@ from audit.report.plots.dumbbell import dumbbell
 from audit.report.plots.forest import forest
 from audit.results.ablation_rows import Ablation
 from audit.results.finding import Headline
+from audit.results.gap_sentences import done_to
 from audit.results.results import Results
 from audit.results.rows import Rate, Shift
 
@@ -46,7 +46,7 @@ def opening_sentences(results: Results) -> Iterator[tuple[str, Sequence[str]]]:
     headline = results.headline
     said = {
         "In practice": headline.practice,
-        "What flagged means": headline.meaning,
+        f"What {done_to(results.header.harm)} means": headline.meaning,
         "Careful": headline.cautions,
         "What is not known": results.not_known,
         "What to do next": headline.next_steps,
@@ -75,7 +75,7 @@ def _figures(results: Results) -> Iterator[Figure]:
 
 def _rates_figure(results: Results, headline: Headline) -> Iterator[Figure]:
     """Yields the rates of the groups of which the headline speaks, under up to three policies."""
-    metric = headline.metric or FLAG
+    metric = headline.metric or results.header.harm
     names = [policy.name for policy in results.header.policies]
     names = [name for name in names if name in headline.policies or len(names) <= _TOGETHER]
     own = [r for r in results.rates if r.metric == metric and r.policy in names[:_TOGETHER]]
@@ -124,7 +124,7 @@ def _change_figure(results: Results, headline: Headline) -> Iterator[Figure]:
     if CROSS in (by or ""):
         own = [row for row in own if row.support != "suppressed"][:_DRAWN]
     if own:
-        name = f"{metric_name(headline.metric or FLAG)} by {by}, before and after"
+        name = f"{metric_name(headline.metric or results.header.harm)} by {by}, before and after"
         before, after = headline.before or "", headline.after or ""
         svg = dumbbell(own, before=before, after=after, key="headline", title=name)
         yield Figure(svg, f"{name}. A star marks a change that stands.")

@@ -61,8 +61,8 @@ def pooled_finding(gaps: Sequence[PooledGap]) -> Iterator[Finding]:
         top = max(gaps, key=lambda gap: (gap.raw_difference or 0.0) - (gap.difference or 0.0))
         shown = bool(top.difference_low)
         text = (
-            f"By {top.by} under {top.policy}, the shares flagged of {top.cells:,} groups lie "
-            f"{points(top.raw_difference)} points apart as counted, but the smallest group has "
+            f"By {top.by} under {top.policy}, the shares {done_to(top.metric)} of {top.cells:,} "
+            f"groups lie {points(top.raw_difference)} points apart as counted, but the smallest group has "
             f"{images(top.smallest_n)}. Estimated together, so that small groups borrow from the "
             f"others, they lie {points(top.difference)} points apart "
             f"[{points(top.difference_low)} to {points(top.difference_high)}]"
@@ -71,7 +71,7 @@ def pooled_finding(gaps: Sequence[PooledGap]) -> Iterator[Finding]:
         yield Finding(text, claimed=shown)
 
 
-def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:
+def equivalence_sentence(rows: Sequence[Equivalent], harm: str) -> Iterator[str]:
     """Yields how many differences are shown to be within the margin, if one was given."""
     if not rows:
         return
@@ -83,7 +83,7 @@ def equivalence_sentence(rows: Sequence[Equivalent]) -> Iterator[str]:
     both = sum(row.answer == "differs within" for row in rows)
     margin = f"{100 * (rows[0].margin or 0.0):g} points"
     yield (
-        f"Within {margin} in the share flagged, by Holm over all {len(rows):,} that "
+        f"Within {margin} in the share {done_to(harm)}, by Holm over all {len(rows):,} that "
         f"{agreeing(len(rows), 'is', 'are')} held to it: {len(within):,}"
         f"{f' ({named})' * bool(within)}; shown to differ: {differ:,}"
         f"{f', of them {both:,} by less than that' * bool(both)}; neither is shown of {neither:,}."

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from audit.metrics.rates import FALSE_POSITIVE, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.results import DatasetRecord, Header, PolicyRecord
 from audit.results.rows import Correction, Rate
 from moderation.visible_text import brief
@@ -22,7 +22,9 @@ def cautions(
             "differences that were tested"
         )
     yield f"Brackets hold the range in which the true figure probably lies (95 %){allows}."
-    if not header.dataset.benign:
+    if header.harm == MISCLASSIFIED:
+        yield "Which label is right is as the dataset's annotators perceived it."
+    elif not header.dataset.benign:
         yield _caution_of_truth(rates)
     yield from source_cautions(header)
 

@@ -31,12 +31,17 @@ def done_to(metric: str) -> str:
 
 
 class _ComparedGroups(NamedTuple):
-    """A gap in the share flagged, the rates that it is read off, and what is claimed of them."""
+    """A gap in the rate of the harm, the rates that it is read off, and what is claimed of them."""
 
     gap: Gap
     rates: Sequence[Rate]
     claims: Sequence[Difference]
     prefix: str
+
+    @property
+    def done(self) -> str:
+        """What is done to the images that count."""
+        return done_to(self.gap.metric)
 
 
 def gap_findings(
@@ -49,7 +54,7 @@ def gap_findings(
     """Yields what is claimed, or not shown, of the groups of each sensitive feature.
 
     Args:
-        gaps: in the share flagged.
+        gaps: in the rate of the harm.
         rates: of the same policies.
         differences: the same.
         several: whether the summary is of several policies, so that each sentence names its own.
@@ -100,8 +105,8 @@ def _rows_of_gap(groups: _ComparedGroups) -> tuple[Difference, ...]:
 def _gap_of_claimed_pair(groups: _ComparedGroups) -> str:
     gap = groups.gap
     return (
-        f"{groups.prefix}, {group_named(gap.worst or '')} is flagged more often than "
-        f"{group_named(gap.best or '')}: "
+        f"{groups.prefix}, {group_named(gap.worst or '')} is {groups.done} more often "
+        f"than {group_named(gap.best or '')}: "
         f"{gap.worst_count:,} of {gap.worst_n:,} against {gap.best_count:,} of {gap.best_n:,}, "
         f"{_gap_size(gap)}."
     )
@@ -125,7 +130,7 @@ def _gap_of_other_claim(groups: _ComparedGroups) -> str:
         rest = f"{top.reference_count:,} of {top.reference_n:,}"
         than = f"{group_named(top.reference)} ({top.count:,} of {top.n:,} against {rest})"
     shown = f"{groups.prefix}, groups are shown to differ: "
-    shown += f"{group_named(top.group)} is flagged {often(top)} "
+    shown += f"{group_named(top.group)} is {groups.done} {often(top)} "
     if not gap.difference:
         return f"{shown}than {than}."
     alone = ", though the interval of that gap, by itself, leaves out 0" * bool(gap.difference_low)
@@ -173,15 +178,16 @@ def _gap_without_difference(groups: _ComparedGroups) -> str:
     if not any(rate.count for rate in rates):
         widest = max(rates, key=lambda rate: rate.high or 0.0)
         return (
-            f"{groups.prefix}, no image of {len(rates)} groups is flagged; a rate of up to "
+            f"{groups.prefix}, no image of {len(rates)} groups is {groups.done}; a rate of up to "
             f"{of_10000(widest.high)} of every 10,000 may hide in a group of {widest.n:,}, as "
             f"{widest.group} is."
         )
     if len(rates) == 2:
         counted = " and ".join(f"{r.count:,} of {r.n:,} of {r.group}" for r in rates)
-        counted = f"{counted} are flagged"
+        counted = f"{counted} are {groups.done}"
     else:
-        counted = f"{_named_groups(rates)} are flagged, all at the rate that was counted in each"
+        counted = f"{_named_groups(rates)} are {groups.done}, all at the rate that was "
+        counted += "counted in each"
     return (
         f"{groups.prefix}, {counted}; their true rates may lie up to "
         f"{of_10000(gap.difference_high)} of every 10,000 apart."
@@ -197,8 +203,8 @@ def _gap_not_shown(groups: _ComparedGroups) -> str:
         alone = " The interval of this gap, by itself, leaves out 0"
     again = ": look again on other images." if alone else ""
     return (
-        f"{groups.prefix}, it is not shown that any group differs in the share flagged, "
-        f"{CORRECTED}. {_gap_ends(groups)}.{alone}{again}"
+        f"{groups.prefix}, it is not shown that any group differs in the share "
+        f"{groups.done}, {CORRECTED}. {_gap_ends(groups)}.{alone}{again}"
     )
 
 

@@ -12,7 +12,7 @@ from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, Row, SizedClaim
 from audit.results.next_steps import next_steps
 from audit.results.practice_sentences import (
-    flagged_summary,
+    harm_summary,
     meaning_sentences,
     note_sentences,
     practice_sentences,
@@ -69,8 +69,7 @@ def _finding_without_claim(header: Header, correction: Correction, rates: Sequen
     nothing = no_claim_sentence(header, correction)
     if len(header.policies) > 1:
         return nothing
-    flagged = flagged_summary(header.policies[0].name, rates, benign=header.dataset.benign)
-    return f"{flagged} {nothing}"
+    return f"{harm_summary(header.policies[0].name, rates, header)} {nothing}"
 
 
 def _kind(row: Row | None) -> HeadlineKind:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation
 from audit.results.formatting import group_named, images, moved, net_of_10000, of_10000
@@ -22,7 +22,10 @@ from audit.results.rows import Correction, Difference, Shift
 from audit.statistics.significance import ALPHA
 
 #: What images come to be, or no longer are, by metric.
-_BECOME = {FLAG: "flagged", FALSE_POSITIVE: "flagged", TRUE_POSITIVE: "flagged"}
+_BECOME = {
+    **dict.fromkeys((FLAG, FALSE_POSITIVE, TRUE_POSITIVE), "flagged"),
+    MISCLASSIFIED: "misclassified",
+}
 
 #: Which images a change of a rate that needs the truth is counted on.
 _KNOWN = {FALSE_POSITIVE: " that should not be flagged", TRUE_POSITIVE: " that should be flagged"}
@@ -152,7 +155,8 @@ def no_claim_sentence(header: Header, tested: Correction) -> str:
     if not tested.hypotheses and not header.by:
         return "The images are in no groups, so this report cannot say whom that hits."
     if not tested.hypotheses:
-        return "Nothing could be tested: no group has enough images, or none is flagged."
+        done = done_to(header.harm)
+        return f"Nothing could be tested: no group has enough images, or none is {done}."
     if tested.hypotheses == 1:
         return "The one difference that was tested is not shown; that is not proof of none."
     return (

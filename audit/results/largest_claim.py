@@ -13,7 +13,6 @@ from typing import NamedTuple
 import numpy as np
 
 from audit.datasets.dataset import CROSS, OVERALL
-from audit.metrics.rates import FLAG
 from audit.results.ablation_rows import Ablation
 from audit.results.results import Header, PolicyRecord
 from audit.results.rows import Difference, Shift
@@ -85,7 +84,7 @@ def _order(claim: SizedClaim) -> tuple[bool, float, float, bool]:
 
 
 def _claimed_rows(header: Header, tested: Claimable) -> Iterator[Row]:
-    """Yields the claimed rows that say something of their own, those of the share flagged first."""
+    """Yields the claimed rows that say something of their own, those of the harm first."""
     differences = [row for row in tested.differences if row.claim]
     shared = _shared_names(header.policies)
     shifts = [
@@ -104,7 +103,7 @@ def _claimed_rows(header: Header, tested: Claimable) -> Iterator[Row]:
         if row.claim and not (row.kind == "without" and (row.policy, row.change) in acting)
     ]
     rows: list[Row] = [*differences, *shifts, *ablations]
-    rows.sort(key=lambda row: row.metric != FLAG)
+    rows.sort(key=lambda row: row.metric != header.harm)
     told: set[tuple[object, ...]] = set()
     for row in rows:
         if _is_explained(row, rows):

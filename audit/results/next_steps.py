@@ -9,6 +9,7 @@ from audit.metrics.rates import FLAG
 from audit.plurals import agreeing
 from audit.results.ablation_rows import Ablation
 from audit.results.formatting import group_named, images, of_10000
+from audit.results.gap_sentences import done_to
 from audit.results.largest_claim import SizedClaim, is_of_resemblance
 from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Difference, Power, Rate, Shift
@@ -65,7 +66,7 @@ def _steps(
             'figures of each policy under "In practice" are what people meet.'
         )
     else:
-        yield from _steps_of_change(claim.row, benign=header.dataset.benign)
+        yield from _steps_of_change(claim.row, done_to(header.harm), benign=header.dataset.benign)
 
 
 def _is_for_audits(policy: PolicyRecord) -> bool:
@@ -75,20 +76,21 @@ def _is_for_audits(policy: PolicyRecord) -> bool:
 
 def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str]:
     yield (
-        f"{_DECIDES}: this does not prove that nobody fares worse; {_shown_rise(power)}. Audit "
+        f"{_DECIDES}: this does not prove that nobody fares worse; "
+        f"{_shown_rise(power, done_to(header.harm))}. Audit "
         "more images of the smallest groups."
     )
     yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
 
 
-def _shown_rise(power: Sequence[Power]) -> str:
+def _shown_rise(power: Sequence[Power], done: str) -> str:
     """Returns which rise the group with the least power would have shown, or why none is named."""
     enough = [row for row in power if row.support != "suppressed"]
     known = [row for row in enough if row.smallest_difference is not None]
     if known:
         worst = max(known, key=lambda row: row.smallest_difference or 0.0)
         return (
-            f"if {group_named(worst.group)} ({images(worst.n)}) were flagged in up to "
+            f"if {group_named(worst.group)} ({images(worst.n)}) were {done} in up to "
             f"{of_10000(worst.smallest_difference)} more of every 10,000, this would probably not "
             "have shown it"
         )
@@ -96,10 +98,15 @@ def _shown_rise(power: Sequence[Power]) -> str:
     groups = Counter(by for by, _ in {(row.by, row.group) for row in enough})
     if max(groups.values(), default=0) < 2:
         return f"{none_named}, as no sensitive feature by itself has two groups with enough images"
-    return f"{none_named}, with so few images of these groups that are flagged, or that are not"
+    return f"{none_named}, with so few images of these groups that are {done}, or that are not"
 
 
 def _how_to_ablate(policy: PolicyRecord) -> str:
+    if policy.kind != "policy":
+        return (
+            "`audit compare --predictions` shows for whom another system, label set or version "
+            "does better on these images."
+        )
     called = policy.path or policy.name
     return f"`audit ablate {called}` shows how far each label and the wording move whom it flags."
 
@@ -159,7 +166,7 @@ def _named(labels: Sequence[str]) -> str:
     return ", ".join(labels[:_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
-def _steps_of_change(row: Shift | Ablation, *, benign: bool) -> Iterator[str]:
+def _steps_of_change(row: Shift | Ablation, done: str, *, benign: bool) -> Iterator[str]:
     more = (row.net or 0.0) > 0
     if isinstance(row, Ablation):
         falsely = "wrongly " if benign else ""
@@ -174,8 +181,12 @@ def _steps_of_change(row: Shift | Ablation, *, benign: bool) -> Iterator[str]:
         return
     rise = "more" if more else "fewer"
     kept = row.before_policy if more else row.after_policy
+    only = (
+        "; only images that should be flagged tell whether it misses what it should find"
+        if done == "flagged"
+        else ""
+    )
     yield (
-        f"{_DECIDES}: with {row.after_policy}, {rise} of these images are flagged. Where none of "
-        f"them should be, {kept} is the better of the two; only images that should be flagged tell "
-        "whether it misses what it should find."
+        f"{_DECIDES}: with {row.after_policy}, {rise} of these images are {done}. Where none of "
+        f"them should be, {kept} is the better of the two{only}."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 
 from audit.datasets.dataset import OVERALL
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.formatting import images, of_10000
 from audit.results.headline_sentences import done_by
 from audit.results.results import Header, LabelRecord, PolicyRecord
@@ -23,6 +23,12 @@ _WHEN = {
 
 def meaning_sentences(header: Header) -> Iterator[str]:
     """Yields what it means that a policy flags an image; policies that mean the same together."""
+    if header.harm == MISCLASSIFIED:
+        yield (
+            "An image is misclassified where the label that is said of it stands for another class "
+            "than its own, as annotated. No label here flags anything."
+        )
+        return
     meant: dict[str, list[str]] = {}
     for policy in header.policies:
         meant.setdefault(_meaning(policy), []).append(policy.name)
@@ -68,6 +74,8 @@ def practice_sentences(
         rates: of all policies.
         group: a sensitive feature and a group of it of which it is said too.
     """
+    if header.harm == MISCLASSIFIED:
+        return  # the summary says how many are; nothing is refused and nothing waits
     for policy in header.policies:
         own = [rate for rate in rates if rate.policy == policy.name]
         done = _acts_on([rate for rate in own if rate.by == OVERALL], policy)
@@ -121,12 +129,14 @@ def _of_10000(rate: Rate) -> str:
     return f"{of_10000(rate.rate)} [{of_10000(rate.low)} to {of_10000(rate.high)}]"
 
 
-def flagged_summary(policy: str, rates: Iterable[Rate], *, benign: bool) -> str:
-    """Returns how many images a policy flags."""
-    [whole] = [r for r in rates if (r.policy, r.by, r.metric) == (policy, OVERALL, FLAG)]
-    falsely = "falsely flags" if benign else "flags"
+def harm_summary(policy: str, rates: Iterable[Rate], header: Header) -> str:
+    """Returns how many images a policy flags, or misclassifies where none can be flagged."""
+    whole = next(r for r in rates if (r.policy, r.by, r.metric) == (policy, OVERALL, header.harm))
+    does = "falsely flags" if header.dataset.benign else "flags"
+    if header.harm == MISCLASSIFIED:
+        does = "misclassifies"
     return (
-        f"{policy} {falsely} {whole.count:,} of {images(whole.n)}: {of_10000(whole.rate)} of "
+        f"{policy} {does} {whole.count:,} of {images(whole.n)}: {of_10000(whole.rate)} of "
         f"every 10,000 [{of_10000(whole.low)} to {of_10000(whole.high)}]."
     )
 

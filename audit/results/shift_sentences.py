@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence, Set
 
 from audit.datasets.dataset import CROSS, OVERALL
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.plurals import agreeing, counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of
 from audit.results.formatting import images, moved, net_of_10000
@@ -20,6 +20,7 @@ _KNOWN = {FALSE_POSITIVE: "should not be flagged", TRUE_POSITIVE: "should be fla
 #: What a group is shown to change in.
 _IN = {
     FLAG: "the share flagged",
+    MISCLASSIFIED: "the share misclassified",
     FALSE_POSITIVE: "false positives",
     TRUE_POSITIVE: "true positives",
 }
@@ -60,17 +61,18 @@ def _shifts_by_group(whole: Shift, shifts: Sequence[Shift]) -> Iterator[str]:
             yield f"By {by}, come and go: {named}{others}."
 
 
-def flag_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
-    """Yields how many images come to be flagged, and how many no longer are."""
+def harm_changes(first: str, shifts: Sequence[Shift], harm: str) -> Iterator[Finding]:
+    """Yields how many images come to be flagged, or misclassified, and how many no longer are."""
     for row in shifts:
-        if row.by == OVERALL and row.metric == FLAG and not row.matched:
+        if row.by == OVERALL and row.metric == harm and not row.matched:
             counted = _shift_counts(row)
             text = f"From {first} to {row.after_policy}, of {images(row.n)}, {counted}."
             yield Finding(text, row.claim, (row,))
 
 
 def _shift_counts(row: Shift) -> str:
-    counts = moved(row.entered, row.left)
+    become = "misclassified" if row.metric == MISCLASSIFIED else "flagged"
+    counts = moved(row.entered, row.left, become)
     if row.support == "suppressed":
         return f"{counts}, too few images for a claim"
     net = f"{counts}: {net_of_10000(row.net, row.net_low, row.net_high)}"

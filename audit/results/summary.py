@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
+from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.ablation_sentences import (
     carried_sentences,
@@ -18,14 +18,14 @@ from audit.results.ablation_sentences import (
 from audit.results.finding import Finding
 from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.largest_claim import Claimable, largest_claim
-from audit.results.practice_sentences import flagged_summary
+from audit.results.practice_sentences import harm_summary
 from audit.results.results import Header
 from audit.results.robustness_sentences import ClaimsHold, robustness_findings
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift
 from audit.results.shift_sentences import (
     common_images_sentences,
-    flag_changes,
     group_changes,
+    harm_changes,
     truth_changes,
 )
 
@@ -54,15 +54,15 @@ def run_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
 
 def _flagged_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
     for policy in header.policies:
-        text = flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+        text = harm_summary(policy.name, apart.rates, header)
         yield Finding(text, claimed=True)
 
 
 def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
     """Yields what is claimed of the groups under each policy by itself, and what is not shown."""
     several = len(header.policies) > 1
-    flags = [gap for gap in apart.gaps if gap.metric == FLAG]
-    single = [gap for gap in flags if CROSS not in gap.by] or flags
+    harms = [gap for gap in apart.gaps if gap.metric == header.harm]
+    single = [gap for gap in harms if CROSS not in gap.by] or harms
     yield from gap_findings(single, apart.rates, apart.differences, several=several)
     names = [policy.name for policy in header.policies]
     yield from strongest_claims(names, apart.differences)
@@ -82,7 +82,7 @@ def compare_findings(
     first, *others = [policy.name for policy in header.policies]
     categories = [{label.category or "" for label in each.labels} for each in header.policies]
     yield from truth_changes(first, shifts)
-    yield from flag_changes(first, shifts)
+    yield from harm_changes(first, shifts, header.harm)
     for name, own in zip(others, categories[1:], strict=True):
         yield from group_changes(name, shifts, categories[0] & own)
     yield from (each for each in _disparity_findings(header, apart) if each.claimed)
@@ -104,7 +104,7 @@ def ablate_findings(
     """
     yield from (each for each in _disparity_findings(header, apart) if each.claimed)
     for policy in header.policies:
-        flagged = flagged_summary(policy.name, apart.rates, benign=header.dataset.benign)
+        flagged = harm_summary(policy.name, apart.rates, header)
         own = [row for row in carried if row.policy == policy.name]
         of_policy = [half for half in halves if half.policy == policy.name]
         for text in (flagged, *carried_sentences(own), *held_out_sentences(of_policy)):
@@ -169,11 +169,16 @@ def limits_summary(header: Header) -> Iterator[str]:
             "Groups are as the dataset's annotators perceived them, which need not be how people "
             "see themselves. The tool reads these labels and infers none."
         )
-    yield "The images are from a dataset, not what your users upload: rates there will differ."
+    if header.model is None:
+        yield "What other images would show is not known: rates of other files will differ."
+    else:
+        yield "The images are from a dataset, not what your users upload: rates there will differ."
     yield "A difference that is not shown may still be there: see the power of each group."
-    yield (
-        "Published egregious rates of CLIP (Radford et al. 2021) were not reached by independent "
-        "replications with released weights (openai/CLIP#157): compare directions, not percentages."
-    )
+    if header.model is not None:
+        yield (
+            "Published egregious rates of CLIP (Radford et al. 2021) were not reached by "
+            "independent replications with released weights (openai/CLIP#157): compare directions, "
+            "not percentages."
+        )
     if header.is_of_starter:
         yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."

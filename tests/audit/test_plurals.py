@@ -24,13 +24,13 @@ from audit.results.headline_sentences import claim_sentence, no_claim_sentence
 from audit.results.largest_claim import Claimable, SizedClaim
 from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.next_steps import next_steps
-from audit.results.practice_sentences import flagged_summary, meaning_sentences, practice_sentences
+from audit.results.practice_sentences import harm_summary, meaning_sentences, practice_sentences
 from audit.results.results import DatasetRecord
 from audit.results.rows import CommonImages, Correction, Power, Rate, Shift
 from audit.results.shift_sentences import (
     common_images_sentences,
-    flag_changes,
     group_changes,
+    harm_changes,
     truth_changes,
 )
 from tests.support.sample_header import header
@@ -93,7 +93,7 @@ def _sentences_of_one() -> Iterator[str]:
             for i in range(7)
         ]  # fmt: skip
         yield from (each.text for each in truth_changes("a", [moved, *groups]))
-        yield from (each.text for each in flag_changes("a", [moved, *groups]))
+        yield from (each.text for each in harm_changes("a", [moved, *groups], FLAG))
         yield from (each.text for each in group_changes(moved.after_policy, groups, set()))
     common = [
         CommonImages(policy=name, metric=FALSE_POSITIVE, n=2, common=1, contradicted=1)
@@ -102,7 +102,7 @@ def _sentences_of_one() -> Iterator[str]:
     yield from common_images_sentences(common)
     whole = _of_one(Rate, policy="one", by="overall", group="overall", metric=FLAG, rate=1.0,
                     low=0.2, high=1.0, support="suppressed")  # fmt: skip
-    yield flagged_summary("one", [whole], benign=True)
+    yield harm_summary("one", [whole], header(("one",)))
 
 
 def _headlines_of_one() -> Iterator[str]:

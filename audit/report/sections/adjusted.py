@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from audit.datasets.dataset import CROSS
-from audit.metrics.rates import FLAG
 from audit.report.blocks import Block, Table, folded, paragraph, table
 from audit.report.cells import (
     Cell,
@@ -21,7 +20,7 @@ from audit.report.cells import (
 )
 from audit.report.grouping import grouped
 from audit.report.inline import Line, Name, Tag, Value
-from audit.report.names import metric_name, named_metrics, policy_title
+from audit.report.names import harm_name, metric_name, named_metrics, policy_title
 from audit.report.shown_numbers import (
     count,
     count_of,
@@ -74,7 +73,7 @@ def standardised_section(results: Results) -> Iterator[Block]:
     shown = [
         row
         for row in rows
-        if row.metric == FLAG
+        if row.metric == results.header.harm
         or (row.metric in named and (row.policy, row.by, row.metric, row.group) in claimed)
     ]
     for key, own in grouped(shown, _standardised_key).items():
@@ -125,7 +124,7 @@ def pooled_section(results: Results) -> Iterator[Block]:
         return
     yield paragraph(_POOLED)
     for policy, gaps in grouped(results.pooled_gaps, lambda gap: gap.policy).items():
-        caption = f"Highest share flagged less lowest, {policy_title(results, policy)}"
+        caption = f"{harm_name(results)}, highest less lowest, {policy_title(results, policy)}"
         yield table(caption, _GAP, map(_pooled_gap_cells, gaps))
     for by, rows in grouped(results.pooled, lambda row: row.by).items():
         yield folded(_pooled_table(results, by, rows))
@@ -156,7 +155,7 @@ def _pooled_table(results: Results, by: str, rows: Sequence[Pooled]) -> Table:
         [head(group), *map(_pooled_cell, own)]
         for group, own in grouped(rows, lambda row: row.group).items()
     ]
-    return table(f"Share flagged by {by}, pooled", columns, cells)
+    return table(f"{harm_name(results)} by {by}, pooled", columns, cells)
 
 
 def _pooled_cell(row: Pooled) -> Cell:
@@ -174,13 +173,14 @@ def equivalent_section(results: Results) -> Iterator[Block]:
     if not results.equivalences:
         return
     yield paragraph(_EQUIVALENT)
+    harm = harm_name(results)
     for policy, rows in grouped(results.equivalences, _equivalent_key).items():
         kind, before, after = policy
         title = policy_title(results, after)
         caption = (
-            f"Share flagged of each group against all others, {title}"
+            f"{harm} of each group against all others, {title}"
             if kind == "group"
-            else f"Change of the share flagged from {policy_title(results, before)} to {title}"
+            else f"Change of the {harm.lower()} from {policy_title(results, before)} to {title}"
         )
         yield table(caption, _MARGIN, map(_equivalent_cells, rows))
 

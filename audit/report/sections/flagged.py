@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from audit.datasets.dataset import CROSS, OVERALL
-from audit.metrics.rates import FLAG
 from audit.plurals import agreeing, counted
 from audit.report.blocks import (
     Beside,
@@ -22,7 +21,7 @@ from audit.report.blocks import (
 from audit.report.cells import Cell, head, number, rate_cell, words
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Code
-from audit.report.names import group_name, metric_name, named_metrics, policy_title
+from audit.report.names import group_name, harm_name, metric_name, named_metrics, policy_title
 from audit.report.plots.forest import forest
 from audit.report.plots.heatmap import has_heatmap_rate, heatmap, heatmap_cells
 from audit.report.shown_numbers import count
@@ -108,12 +107,12 @@ def _common_images_blocks(results: Results) -> Iterator[Block]:
 def _flagged_blocks_by_feature(
     results: Results, by: str, rates: Sequence[Rate], whole: Sequence[Rate], place: int
 ) -> Iterator[Block]:
-    flags = [rate for rate in rates if rate.metric == FLAG]
-    others = [rate for rate in rates if rate.metric != FLAG]
+    flags = [rate for rate in rates if rate.metric == results.header.harm]
+    others = [rate for rate in rates if rate.metric != results.header.harm]
     if flags:
-        overall = [rate for rate in whole if rate.metric == FLAG]
+        overall = [rate for rate in whole if rate.metric == results.header.harm]
         figures = Figures(tuple(_flagged_forests(results, by, flags, overall, place)))
-        shares = _flagged_table(results, f"Share flagged by {by}", flags, _BY_GROUP)
+        shares = _flagged_table(results, f"{harm_name(results)} by {by}", flags, _BY_GROUP)
         yield from (Beside(figures, shares),) if len(figures.figures) == 1 else (figures, shares)
     if others:
         named = ", ".join(dict.fromkeys(metric_name(r.metric).lower() for r in others))
@@ -136,10 +135,10 @@ def _flagged_forests(
             {name: policy_title(results, name) for name in policies},
             highest=highest,
             key=f"forest-{place}-{i}",
-            title=f"Share flagged by {by}{under}",
+            title=f"{harm_name(results)} by {by}{under}",
         )
         caption = (
-            f"Share flagged by {by}{under}, with intervals. Dashed line: overall. "
+            f"{harm_name(results)} by {by}{under}, with intervals. Dashed line: overall. "
             "Hollow points are indicative."
         )
         yield Figure(svg, caption)
@@ -147,7 +146,7 @@ def _flagged_forests(
 
 def flagged_intersections_section(results: Results) -> Iterator[Block]:
     """Yields heat maps of each pair of sensitive features, and tables of all intersections."""
-    flags = [r for r in results.rates if r.metric == FLAG and is_crossed(r.by)]
+    flags = [r for r in results.rates if r.metric == results.header.harm and is_crossed(r.by)]
     if not flags:
         return
     yield paragraph(
@@ -170,7 +169,7 @@ def _flagged_intersection_blocks(
 ) -> Iterator[Block]:
     shown = [rate for rate in rates if has_heatmap_rate(rate)]
     groups, with_data = (len({rate.group for rate in each}) for each in (rates, shown))
-    caption = f"Share flagged by {by}"
+    caption = f"{harm_name(results)} by {by}"
     if with_data < _FEWEST_CELLS:
         yield paragraph(
             f"{with_data:,} of {counted(groups, 'group')} {agreeing(with_data, 'has', 'have')} "
@@ -190,7 +189,7 @@ def _flagged_heatmaps(
     highest = max((rate.rate or 0 for rate in rates if has_heatmap_rate(rate)), default=0)
     for i, (policy, own) in enumerate(grouped(rates, lambda r: r.policy).items()):
         if heatmap_cells(own) is not None:
-            name = f"Share flagged by {by}, {policy_title(results, policy)}"
+            name = f"{harm_name(results)} by {by}, {policy_title(results, policy)}"
             svg = heatmap(own, highest, key=f"map-{place}-{i}", title=name)
             yield Figure(svg, f"{name}. The maps of this pair share one scale.")
 

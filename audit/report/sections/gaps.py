@@ -9,7 +9,7 @@ from audit.report.blocks import Block, Table, folded, paragraph, table
 from audit.report.cells import Cell, adjusted_p_cell, claim_cell, head, number, stacked, withheld
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Line, Name, Tag
-from audit.report.names import metric_name, named_metrics, policy_title
+from audit.report.names import harm_name, metric_name, named_metrics, policy_title
 from audit.report.shown_numbers import count, count_of, p_value, points_line, ratio_line
 from audit.results.results import Results
 from audit.results.rows import Difference, Gap
@@ -46,9 +46,10 @@ def gaps_section(results: Results) -> Iterator[Block]:
         yield paragraph(_RATIOS)
     for policy, own in shown.items():
         name = policy_title(results, policy)
-        if flags := [_gap_cells(results, gap) for gap in own if gap.metric == FLAG]:
-            yield table(f"Widest gaps in the share flagged, {name}", _GAP, flags)
-        if others := [_gap_cells(results, gap) for gap in own if gap.metric != FLAG]:
+        if flags := [_gap_cells(results, gap) for gap in own if gap.metric == results.header.harm]:
+            caption = f"Widest gaps in the {harm_name(results).lower()}, {name}"
+            yield table(caption, _GAP, flags)
+        if others := [_gap_cells(results, gap) for gap in own if gap.metric != results.header.harm]:
             yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
     if results.equalized_odds:
         yield paragraph(
@@ -118,15 +119,17 @@ def gaps_to_overall_section(results: Results) -> Iterator[Block]:
     if shown:
         yield paragraph(_CLAIMS)
     for policy, own in grouped(shown, lambda row: row.policy).items():
-        yield from _gaps_to_overall_blocks(policy_title(results, policy), own)
+        yield from _gaps_to_overall_blocks(results, policy_title(results, policy), own)
 
 
 def _is_label_claim(row: Difference) -> bool:
     return row.claim and row.metric.startswith("fired:")
 
 
-def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[Block]:
-    flags = [row for row in rows if row.metric == FLAG and not is_crossed(row.by)]
+def _gaps_to_overall_blocks(
+    results: Results, name: str, rows: Sequence[Difference]
+) -> Iterator[Block]:
+    flags = [row for row in rows if row.metric == results.header.harm and not is_crossed(row.by)]
     main = [row for row in flags if row.comparison == "to_overall"]
     others = [r for r in rows if r.comparison == "to_overall" and r.claim and r not in main]
     pairs = [row for row in flags if row.comparison == "between_groups" and row.claim]
@@ -137,7 +140,8 @@ def _gaps_to_overall_blocks(name: str, rows: Sequence[Difference]) -> Iterator[B
     if pairs:
         yield _gaps_to_overall_table(f"Pairs of groups whose difference stands, {name}", pairs)
     if main:
-        yield _gaps_to_overall_table(f"Share flagged: each group against all images, {name}", main)
+        caption = f"{harm_name(results)}: each group against all images, {name}"
+        yield _gaps_to_overall_table(caption, main)
 
 
 def _gaps_to_overall_table(caption: str, rows: Sequence[Difference]) -> Table:

@@ -28,7 +28,7 @@ from audit.report.cells import (
     withheld,
 )
 from audit.report.grouping import PolicyPair, grouped_by_pair, is_crossed
-from audit.report.names import metric_name, named_metrics, pair_title, policy_title
+from audit.report.names import harm_name, metric_name, named_metrics, pair_title, policy_title
 from audit.report.plots.dumbbell import dumbbell
 from audit.report.shown_numbers import count, count_of, p_value, points_line, rate_line
 from audit.results.results import Results
@@ -70,23 +70,26 @@ def matched_shifts_section(results: Results) -> Iterator[Block]:
 
 
 def _shift_blocks(results: Results, rows: Sequence[Shift], key: str) -> Iterator[Block]:
+    harm = results.header.harm
     for i, (pair, own) in enumerate(grouped_by_pair(results, rows).items()):
         yield Heading(pair_title(results, *pair))
         if of_truth := [r for r in own if r.metric in _KNOWN and not is_crossed(r.by)]:
             caption = "True and false positives, on the images whose truth all policies know"
             yield _shift_table(caption, of_truth)
-        flags = [row for row in own if row.metric == FLAG]
+        flags = [row for row in own if row.metric == harm]
         yield from side_by_side(_shift_dumbbells(results, pair, flags, f"{key}-{i}"))
         if main := [row for row in flags if not is_crossed(row.by)]:
-            yield _shift_table("Share flagged: overall and by sensitive feature", main)
+            yield _shift_table(f"{metric_name(harm)}: overall and by sensitive feature", main)
         crossed = [row for row in flags if is_crossed(row.by)]
         if moved := [row for row in crossed if row.entered + row.left or row.claim]:
-            caption = "Share flagged by intersection, where images changed (shifts.csv has all)"
+            caption = (
+                f"{metric_name(harm)} by intersection, where images changed (shifts.csv has all)"
+            )
             summary = f"By intersection: {len(moved):,} of {len(crossed):,} in which images changed"
             yield folded(_shift_table(caption, moved), summary)
         elif crossed:
             yield paragraph(f"No image changed in any of {counted(len(crossed), 'intersection')}.")
-        metrics = named_metrics(results, (row.metric for row in own if row.metric != FLAG))
+        metrics = named_metrics(results, (row.metric for row in own if row.metric != harm))
         others = [row for row in own if row.metric in metrics and row.metric not in _KNOWN]
         if others := [r for r in others if r.entered + r.left and not is_crossed(r.by)]:
             caption = "Other rates that moved: overall and by sensitive feature"
@@ -100,7 +103,7 @@ def _shift_dumbbells(
     features = dict.fromkeys(row.by for row in flags if row.by != OVERALL)
     for i, by in enumerate(by for by in features if not is_crossed(by)):
         own = [row for row in flags if row.by in (by, OVERALL)]
-        name = f"Share flagged by {by}, before and after"
+        name = f"{harm_name(results)} by {by}, before and after"
         svg = dumbbell(own, before=before, after=after, key=f"{key}-{i}", title=name)
         yield Figure(svg, f"{name}. A star marks a shift that stands.")
 

@@ -196,7 +196,7 @@ def test_recall_of_a_dataset_without_positives_is_not_passed() -> None:
 
 def test_what_was_left_out_is_listed_by_group_and_allowed_for() -> None:
     whole = dataset_of({"group": ["a", "b"] * (N // 2)})
-    lost = {("b",): 300, ("c",): 40, (None,): 2}
+    lost: dict[tuple[str | None, ...], int] = {("b",): 300, ("c",): 40, (None,): 2}
     limits, named = _limits(worst_group_rate=0.9), Named({"new": NEW}, {})
     reports = []
     for dataset in (whole, replace(whole, missing=lost)):

@@ -27,7 +27,7 @@ from tests.support.stub_encoder import StubEncoder, random_features
 N = 400
 NAMED = Named({"new": policy(decision="top_label", version=2), "old": policy()}, {})
 #: Every image of `gone`, and some others.
-MISSING = dict.fromkeys(
+MISSING: dict[tuple[str | None, ...], int] = dict.fromkeys(
     (("gone", "x"), ("gone", "y"), ("gone", None), ("a", "x"), (None, "y"), (None, None)), 1
 )
 

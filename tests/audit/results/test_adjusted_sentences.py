@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from audit.metrics.rates import FLAG
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
 from audit.results.adjusted_sentences import (
     equivalence_sentence,
@@ -69,15 +70,16 @@ def test_a_margin_is_told_with_what_is_within_it_and_what_is_not_known() -> None
         return one.model_copy(update=given)
 
     [said] = equivalence_sentence(
-        [row("within"), row("differs within", "shift", "overall"), row("differs"), row("neither")]
+        [row("within"), row("differs within", "shift", "overall"), row("differs"), row("neither")],
+        FLAG,
     )
     assert said == (
         "Within 5 points in the share flagged, by Holm over all 4 that are held to it: 2 (race a "
         "under new, the shift of all images to new); shown to differ: 2, of them 1 by less than "
         "that; neither is shown of 1."
     )
-    [said] = equivalence_sentence([row("within", group=str(i)) for i in range(9)])
+    [said] = equivalence_sentence([row("within", group=str(i)) for i in range(9)], FLAG)
     assert "race 5 under new and 3 more); shown to differ: 0; neither is shown of 0." in said
-    [said] = equivalence_sentence([row("neither")])
+    [said] = equivalence_sentence([row("neither")], FLAG)
     assert "over all 1 that is held to it: 0; shown to differ: 0; neither is shown of 1." in said
-    assert not list(equivalence_sentence([]))
+    assert not list(equivalence_sentence([], FLAG))

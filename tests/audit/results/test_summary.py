@@ -35,8 +35,8 @@ from audit.results.robustness_sentences import ClaimsHold, robustness_findings
 from audit.results.rows import CommonImages, Difference, Gap, Rate, Shift, records
 from audit.results.shift_sentences import (
     common_images_sentences,
-    flag_changes,
     group_changes,
+    harm_changes,
     truth_changes,
 )
 from audit.statistics.intervals import paired_difference, simultaneous
@@ -246,10 +246,10 @@ def test_a_comparison_says_what_comes_and_goes_of_the_images_whose_truth_is_know
     third = [row.model_copy(update={"after_policy": "newer"}) for row in rows]
     texts = [finding.text for finding in truth_changes("old", [*rows, *third])]
     assert all("flagged under all 3 policies, " in text for text in texts)
-    [none] = (each.text for each in flag_changes("old", [_shift(FLAG, OVERALL, 0, 0)]))
+    [none] = (each.text for each in harm_changes("old", [_shift(FLAG, OVERALL, 0, 0)], FLAG))
     assert none.startswith("From old to new, of 500 images, 0 come to be flagged and 0 no longer ")
     assert "no net change [" in none
-    [few] = (each.text for each in flag_changes("old", [_shift(FLAG, OVERALL, 1, 0, n=1)]))
+    [few] = (each.text for each in harm_changes("old", [_shift(FLAG, OVERALL, 1, 0, n=1)], FLAG))
     assert few.endswith(
         "of 1 image, 1 comes to be flagged and 0 no longer are, too few images for a claim."
     )

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypedDict
 from audit.audits.adjusted import adjusted_figures, equivalence_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.audited import Named
+from audit.audits.recorded_prompts import with_recorded_alone
 from audit.audits.subject import Subject
 from audit.datasets.dataset import Groups
 from audit.metrics.ablation import (
@@ -149,7 +150,8 @@ def ablate_audit(
 
 
 def _ablated_policy(before: PolicyPredictions, subject: Subject, study: Study) -> _AblatedPolicy:
-    variants, embedded = study.variants(before.policy), subject.embedded
+    embedded = subject.embedded
+    variants = with_recorded_alone(study.variants(before.policy), subject.encoder)
     trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
     return _AblatedPolicy(before, variants, trials)
 

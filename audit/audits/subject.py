@@ -8,6 +8,7 @@ from functools import partial
 
 from audit.audits.assessment import Assessed
 from audit.audits.audited import Audited, Named
+from audit.audits.recorded_prompts import refuse_unrecorded
 from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Dataset, Groups
 from audit.embedding.dataset_features import EmbeddedDataset
@@ -22,9 +23,10 @@ from audit.metrics.predictions import PolicyPredictions, highest_of_looks, predi
 from audit.metrics.rates import FLAG
 from audit.metrics.skew import DesiredShare, skew_table
 from audit.metrics.truth import truth_of
-from audit.results.results import DatasetRecord, Header, PolicyRecord
+from audit.recordings.claims import RecordingStatement
+from audit.results.results import DatasetRecord, Header, PolicyRecord, RecordingRecord
 from audit.results.rows import Skew, records
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Float32s, TextEncoder, widened
 from moderation.policy import Policy
 from moderation.scoring.classifier import similarities
 from moderation.scoring.verdict import first_looks
@@ -47,7 +49,7 @@ class Subject(Audited[Policy]):
     """
 
     embedded: EmbeddedDataset
-    encoder: Encoder
+    encoder: TextEncoder
     groups: tuple[Groups, ...]
     seed: int = 0
     command: str = ""
@@ -57,7 +59,7 @@ class Subject(Audited[Policy]):
     def of(
         cls,
         embedded: EmbeddedDataset,
-        encoder: Encoder,
+        encoder: TextEncoder,
         by: Sequence[Sequence[str]] | None = None,
         *,
         seed: int = 0,
@@ -86,8 +88,9 @@ class Subject(Audited[Policy]):
         """Returns what each policy says of the images under its name, and should say.
 
         Raises:
-            PolicyError: a policy does not fit the model.
+            PolicyError: a policy does not fit the model, or a prompt is not recorded.
         """
+        refuse_unrecorded(systems.values(), self.encoder)
         say = partial(predict, image_features=self.embedded.features, looks=self.embedded.looks)
         return [
             say(policy, self.encoder, name=name, truth=truth_of(self.dataset, policy.labels))
@@ -105,9 +108,11 @@ class Subject(Audited[Policy]):
 
     def header(self, named: Named[Policy], harm: str = FLAG) -> Header:
         """Returns what is needed to make a report on the policies again."""
+        recording = _recording_record(self.embedded.recording)
         of_model = {
             "model": self.encoder.stamp,
-            "looking": self.embedded.looking.text,
+            "looking": "" if recording else self.embedded.looking.text,
+            "recording": recording,
             "logit_scale": self.encoder.logit_scale,
             "logit_bias": self.encoder.logit_bias,
         }
@@ -139,7 +144,7 @@ class Subject(Audited[Policy]):
         if looks is not None:
             features = features[first_looks(looks)]
         return near_duplicates(
-            features, self.dataset.table[IMAGE_ID].tolist(), self.near_duplicates
+            widened(features), self.dataset.table[IMAGE_ID].tolist(), self.near_duplicates
         )
 
     def resemblance(self, prompt: str) -> Float32s:
@@ -179,3 +184,15 @@ class Subject(Audited[Policy]):
         if sizes[others[0]] > MOST_NAMED_GROUPS:
             remedy = f"Join the values of one to at most {MOST_NAMED_GROUPS}, and name it with --by"
         return AuditError(what, self.dataset.name, remedy)
+
+
+def _recording_record(stated: RecordingStatement | None) -> RecordingRecord | None:
+    """Returns what a recording states of itself as a report has it."""
+    if stated is None:
+        return None
+    names = ("created", "imported_by", "d", "dtype", "unit_length", "texts")
+    return RecordingRecord(
+        **stated.claims.model_dump(),
+        imported_from=tuple(file.model_dump() for file in stated.imported_from),
+        **{name: getattr(stated, name) for name in names},
+    )

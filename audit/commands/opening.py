@@ -10,6 +10,8 @@ from shlex import join
 from typing import TYPE_CHECKING
 
 from audit.commands.options import DatasetOptions
+from audit.errors import AuditError
+from audit.plurals import counted
 from audit.results.formatting import images
 from moderation.commands.output import note, track, working
 from moderation.encoders.cores import usable
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
     from audit.embedding.stored_encoder import StoredEncoder
+    from audit.recordings.recording import Recording
+    from moderation.encoders.encoder import TextEncoder
     from moderation.features import EmbeddingStore, Storage
 
 #: Threads that decode ahead of the encoder.
@@ -135,6 +139,83 @@ def seen_of_dataset(embedded: EmbeddedDataset) -> str:
 
 
 @contextmanager
+def _open_features(
+    options: DatasetOptions, policies: Collection[Policy], by: Sequence[Sequence[str]] | None
+) -> Iterator[tuple[EmbeddedDataset, TextEncoder]]:
+    """Yields a dataset with its features, embedded or recorded, and what embeds texts for it."""
+    from audit.datasets.chosen_groups import chosen_groups
+    from audit.embedding.recorded_encoder import embedded_recording
+
+    if names_recording(options):
+        recording = open_recording(options)
+        chosen_groups(recording.dataset, by)
+        with _open_texts(options, recording) as texts:
+            yield embedded_recording(recording), texts
+        return
+    dataset = open_dataset(options)
+    chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
+    with open_encoder(options, options.chosen_model(policies)) as encoder:
+        embedded = open_embedded(options, dataset, encoder)
+        n = len(embedded.dataset)
+        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+        note(seen_of_dataset(embedded))
+        yield embedded, encoder
+
+
+def names_recording(options: DatasetOptions) -> bool:
+    """Returns whether the dataset is one of recorded features."""
+    from audit.recordings.recording import is_recording
+
+    adapter = options.reading.adapter
+    return adapter == "recorded" or (adapter is None and is_recording(options.dataset))
+
+
+def open_recording(options: DatasetOptions) -> Recording:
+    """Returns recorded features, and prints what is claimed of them.
+
+    Raises:
+        DatasetError: the recording is damaged. AuditError: another model is named than it claims.
+    """
+    from audit.recordings.recording import read_recording
+
+    recording = read_recording(options.dataset, options.reading.load_options())
+    stated = recording.stated
+    claimed = stated.claims.model_id
+    if options.model not in (None, claimed):
+        what = f"the features are claimed to be of {claimed}, and {options.model} is named"
+        remedy = "Name that one, or none; AUDIT_MODEL and MODERATION_MODEL name one too"
+        raise AuditError(what, "--model", remedy)
+    for text in recording.dataset.notes:
+        note(text)
+    texts = counted(stated.texts, "text")
+    note(f"{images(stated.n)} and {texts} recorded, claimed to be of {claimed}; no image is there")
+    return recording
+
+
+@contextmanager
+def _open_texts(options: DatasetOptions, recording: Recording) -> Iterator[TextEncoder]:
+    """Yields the recorded texts; where there are none, the model that is claimed and named.
+
+    Raises:
+        AuditError: no texts are recorded, and no model is named, or it is not that of the features.
+    """
+    from audit.embedding.recorded_encoder import RecordedEncoder
+
+    if recording.texts is not None or options.model is None:
+        yield RecordedEncoder(recording)
+        return
+    with open_encoder(options, options.model) as encoder:
+        claims, width = recording.stated.claims, encoder.text_features(["a photo"]).shape[1]
+        claimed = (recording.stated.d, claims.logit_scale, claims.logit_bias)
+        found = (width, encoder.logit_scale, encoder.logit_bias)
+        if [f"{each or 0:.4g}" for each in claimed] != [f"{each or 0:.4g}" for each in found]:
+            names = "features of {} numbers, logit scale {}, logit bias {}"
+            what = f"the model has {names.format(*found)}; recorded were {names.format(*claimed)}"
+            raise AuditError(what, options.model, "Import the features of this model")
+        yield encoder
+
+
+@contextmanager
 def open_subject(
     options: DatasetOptions,
     policies: Collection[Policy],
@@ -158,15 +239,8 @@ def open_subject(
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
-    from audit.datasets.chosen_groups import chosen_groups
 
-    dataset = open_dataset(options)
-    chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
-    with open_encoder(options, options.chosen_model(policies)) as encoder:
-        embedded = open_embedded(options, dataset, encoder)
-        n = len(embedded.dataset)
-        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
-        note(seen_of_dataset(embedded))
+    with _open_features(options, policies, by) as (embedded, encoder):
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(
             embedded, encoder, by, seed=seed, command=command, near_duplicates=near_duplicates

@@ -21,7 +21,8 @@ from audit.datasets.dataset import Dataset
 from audit.datasets.image_problems import Track, image_hashes, image_problem, leave_out_images
 from audit.datasets.image_references import read_reference
 from audit.errors import DatasetError, RowProblem
-from moderation.encoders.encoder import Encoder, Float32s
+from audit.recordings.claims import RecordingStatement
+from moderation.encoders.encoder import Encoder, Float32s, Rows
 from moderation.errors import ImageError
 from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage
 from moderation.images.looks import DEFAULT_LOOKING, Looking, Pixels, Sight
@@ -55,21 +56,24 @@ class EmbeddedDataset:
 
     Attributes:
         dataset: n images, without those that had to be left out.
-        features: (m, d) rows of unit length, those of the looks at one image beside each other.
-        sha256: (n,) hash of each image's content.
+        features: (m, d) rows of unit length, those of the looks at one image beside each other;
+            of a recording they are as they are stored, in a file.
+        sha256: (n,) hash of each image's content; () where there are no images.
         embedded: how many of them went through the model this time.
         rounded: how many of them have features that are stored as float16.
         looks: (n,) how many of the rows each image has; None where each has one.
         looking: how much of each file was looked at.
+        recording: what a recording states of the features, where they were not made of images.
     """
 
     dataset: Dataset
-    features: Float32s
+    features: Rows
     sha256: tuple[str, ...]
     embedded: int
     rounded: int
     looks: npt.NDArray[np.intp] | None = None
     looking: Looking = field(default_factory=Looking)
+    recording: RecordingStatement | None = None
 
     def __post_init__(self) -> None:
         looks = np.ones(len(self.dataset), np.intp) if self.looks is None else self.looks
@@ -85,7 +89,9 @@ class EmbeddedDataset:
 
     @property
     def images_sha256(self) -> str:
-        """Hash of all images, whatever their order."""
+        """Hash of all images, or of all recorded features, whatever their order."""
+        if self.recording is not None:
+            return self.recording.features_sha256
         return hashlib.sha256("".join(sorted(self.sha256)).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ from audit.metrics.variants import Variant
 from audit.statistics.intervals import Float64s, paired_difference, share, wilson
 from audit.statistics.significance import holm
 from audit.statistics.support import SUPPRESSED_BELOW, support_of
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Rows, TextEncoder
 from moderation.scoring.verdict import LookCounts
 
 #: The columns of a shift that an ablation has too.
@@ -41,8 +41,8 @@ class Trial(NamedTuple):
 
 def run_ablation(
     variants: Iterable[Variant],
-    encoder: Encoder,
-    features: Float32s,
+    encoder: TextEncoder,
+    features: Rows,
     looks: LookCounts | None = None,
 ) -> list[Trial]:
     """Returns what each variant says of image features, without the refused variants.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from audit.datasets.dataset import Marks
 from audit.metrics.truth import SaidLabel, Truth
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Float32s, Rows, TextEncoder
 from moderation.policy import Label, Policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import (
@@ -34,6 +34,9 @@ Number = TypeVar("Number", bound=np.generic)
 
 #: Outcomes from this one on flag an image: review and block.
 _FLAGS = ACTIONS.index("review")
+
+#: Looks that are scored at a time.
+_SCORED_TOGETHER = 2**16
 
 
 class LookScores(NamedTuple):
@@ -165,8 +168,8 @@ class PolicyPredictions(Predictions):
 
 def predict(
     policy: Policy,
-    encoder: Encoder,
-    image_features: Float32s,
+    encoder: TextEncoder,
+    image_features: Rows,
     *,
     looks: LookCounts | None = None,
     name: str | None = None,
@@ -179,7 +182,8 @@ def predict(
     Args:
         policy: with k labels.
         encoder: the model that made the features.
-        image_features: of the looks at n images, those at one beside each other.
+        image_features: of the looks at n images, those at one beside each other; they may be as
+            they are stored, in a file.
         looks: (n,) how many of them each image has; by default one.
         name: what reports call it; by default the policy's id.
         truth: what the policy should say of these images, where that is known.
@@ -189,7 +193,10 @@ def predict(
     """
     classifier = Classifier.of(policy, encoder)
     cosines = classifier.similarities(image_features)
-    scores = classifier.scores(cosines)
+    scores = np.empty_like(cosines)
+    for start in range(0, len(cosines), _SCORED_TOGETHER):  # in float64, which takes room
+        part = slice(start, start + _SCORED_TOGETHER)
+        scores[part] = classifier.scores(cosines[part])
     several = None
     if looks is not None and len(looks) != len(scores):
         several = LookScores(cosines, scores, looks)

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from audit.errors import DatasetError, RowProblem
 from audit.plurals import agreeing, counted
-from audit.recordings.feature_parts import FeaturePart, Rows
+from audit.recordings.feature_parts import FeaturePart
+from moderation.encoders.encoder import Rows
 
 #: How the entries of a recording are kept.
 Storage = Literal["float16", "float32"]

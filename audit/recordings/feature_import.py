@@ -37,11 +37,11 @@ from audit.recordings.feature_checks import (
     hash_of_hashes,
     row_hashes,
 )
-from audit.recordings.feature_parts import Rows
 from audit.recordings.feature_source import FeatureSource, feature_source
 from audit.recordings.recording import Recording, hashed_file, read_recording
 from audit.recordings.recording_folder import refuse_full_folder, write_recording
 from audit.recordings.text_features import RecordedTexts, TextOptions, read_texts
+from moderation.encoders.encoder import Rows
 
 
 @dataclass(frozen=True)

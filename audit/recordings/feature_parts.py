@@ -15,9 +15,7 @@ import pyarrow.parquet as pq
 
 from audit.errors import DatasetError
 from audit.plurals import counted
-
-#: Features as they come: (n, d) of float16, float32 or float64.
-Rows = npt.NDArray[np.floating[Any]]
+from moderation.encoders.encoder import Rows
 
 NPY_SUFFIX = ".npy"
 PARQUET_SUFFIX = ".parquet"

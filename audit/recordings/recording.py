@@ -27,8 +27,9 @@ from audit.datasets.adapters.recorded import RECORDING_FILE, TABLE_FILE
 from audit.datasets.dataset import Dataset
 from audit.errors import DatasetError
 from audit.recordings.claims import HashedFile, RecordingStatement
-from audit.recordings.feature_parts import Rows, open_npy
+from audit.recordings.feature_parts import open_npy
 from audit.recordings.text_features import RecordedTexts
+from moderation.encoders.encoder import Rows
 
 FEATURES_FILE, TEXTS_FILE = "features.npy", "texts.parquet"
 

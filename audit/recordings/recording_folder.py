@@ -16,9 +16,9 @@ from audit.datasets.dataset import Dataset
 from audit.datasets.stored_table import write_dataset_table
 from audit.errors import AuditError
 from audit.recordings.claims import RecordingStatement
-from audit.recordings.feature_parts import Rows
 from audit.recordings.recording import FEATURES_FILE, TEXTS_FILE, hashed_file, write_texts_file
 from audit.recordings.text_features import RecordedTexts
+from moderation.encoders.encoder import Rows
 from moderation.whole_file import whole_file
 
 

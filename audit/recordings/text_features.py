@@ -15,8 +15,9 @@ from audit.errors import DatasetError, RowProblem
 from audit.plurals import counted
 from audit.recordings.claims import with_word
 from audit.recordings.feature_checks import EXACT_WITHIN, UNIT_WITHIN
-from audit.recordings.feature_parts import NPY_SUFFIX, FeaturePart, Rows, feature_part
+from audit.recordings.feature_parts import NPY_SUFFIX, FeaturePart, feature_part
 from audit.recordings.feature_source import clip_retrieval, columns_as_text
+from moderation.encoders.encoder import Rows
 
 NPZ_SUFFIX, JSON_SUFFIX = ".npz", ".json"
 

@@ -136,6 +136,31 @@ class DatasetRecord(Record):
     notes: tuple[str, ...]
 
 
+class SourceFile(Record):
+    """A file that features were imported from."""
+
+    name: str
+    sha256: str
+
+
+class RecordingRecord(Record):
+    """What was claimed of recorded features when they were imported, and what was found then."""
+
+    model_id: str
+    logit_scale: float
+    logit_bias: float | None
+    template: str | None
+    source: str
+    licence: str
+    created: str = Field(description="When they were imported: time in UTC, ISO 8601.")
+    imported_by: str
+    imported_from: tuple[SourceFile, ...]
+    d: int = Field(description="How wide a feature is.")
+    dtype: str = Field(description="Of its entries, as they are kept.")
+    unit_length: bool = Field(description="Whether they came at unit length.")
+    texts: int = Field(description="How many texts were recorded.")
+
+
 class Header(Record):
     """What is needed to make the report again."""
 
@@ -148,6 +173,9 @@ class Header(Record):
     looking: str = Field("", description="How much of each file was looked at, at most.")
     logit_scale: float | None = None
     logit_bias: float | None = None
+    recording: RecordingRecord | None = Field(
+        None, description="Of recorded features: what is claimed of them; the model is a claim too."
+    )
     policies: tuple[PolicyRecord, ...]
     dataset: DatasetRecord
     confidence: float

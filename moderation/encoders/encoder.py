@@ -18,18 +18,13 @@ from moderation.messages import ModelStamp
 Float32s = npt.NDArray[np.float32]
 
 
-class Encoder(Protocol):
-    """A model that embeds images and texts in one space; a file of this package."""
+class TextEncoder(Protocol):
+    """What embeds texts in the space of some model's images, and scales their cosines."""
 
     stamp: ModelStamp
-    preprocessing: Preprocessing
     context_length: int
     logit_scale: float
     logit_bias: float | None
-
-    def image_features(self, pixels: Pixels) -> Float32s:
-        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
-        ...
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length."""
@@ -40,6 +35,20 @@ class Encoder(Protocol):
         ...
 
 
+class Encoder(TextEncoder, Protocol):
+    """A model that embeds images and texts in one space; a file of this package."""
+
+    preprocessing: Preprocessing
+
+    def image_features(self, pixels: Pixels) -> Float32s:
+        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
+        ...
+
+
+#: Features as they are stored: float16 or float32.
+Rows = npt.NDArray[np.floating[Any]]
+
+
 def unit(rows: Float32s) -> Float32s:
     """Returns an encoder's (n, d) rows scaled to unit length; a row of zeros becomes NaN."""
     with np.errstate(invalid="ignore"):
@@ -47,7 +56,7 @@ def unit(rows: Float32s) -> Float32s:
     return scaled
 
 
-def widened(rows: npt.NDArray[np.floating[Any]]) -> Float32s:
+def widened(rows: Rows) -> Float32s:
     """Returns stored rows as float32; those kept as float16 are scaled to unit length again."""
-    wide: Float32s = np.asarray(rows).astype(np.float32)  # not a part of a mapped file
+    wide: Float32s = np.asarray(rows).astype(np.float32, copy=False)
     return unit(wide) if rows.dtype == np.float16 else wide

@@ -22,12 +22,11 @@ from typing import Self, get_args
 import numpy as np
 import numpy.typing as npt
 
-from moderation.encoders.encoder import Float32s, unit
+from moderation.encoders.encoder import Float32s, Rows, unit
 from moderation.errors import ModelError, StoreError
 from moderation.features.space import FeatureSpace
 from moderation.features.store_files import (
     Part,
-    Rows,
     Storage,
     not_of_unit_length,
     read_part,

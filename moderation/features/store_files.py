@@ -19,16 +19,15 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from moderation.encoders.encoder import Rows
 from moderation.errors import StoreError
 from moderation.features.space import FeatureSpace
 from moderation.whole_file import whole_file
 
 Storage = Literal["float32", "float16"]
-Rows = npt.NDArray[np.floating[Any]]
 
 _FORMAT = "evenhand-features-2"
 #: How far a row's length may be from 1, by the format of its entries.

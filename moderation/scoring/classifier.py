@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from moderation.encoders.encoder import Encoder, Float32s, unit
+from moderation.encoders.encoder import Float32s, Rows, TextEncoder, unit, widened
 from moderation.errors import ModelError, PolicyError
 from moderation.policy import Label, Policy
 from moderation.policy.rules import prompt_length_rule, sigmoid_rule
@@ -25,7 +25,7 @@ def expand_prompts(policy: Policy, label: Label) -> list[str]:
     return [template.replace("{}", text) for template in policy.templates for text in label.prompts]
 
 
-def label_features(policy: Policy, encoder: Encoder) -> Float32s:
+def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
     """Returns (k, d) text features of a policy's labels, each the mean of its prompts.
 
     Every template x prompt is encoded and normalised, averaged per label, normalised again.
@@ -49,7 +49,7 @@ def label_features(policy: Policy, encoder: Encoder) -> Float32s:
     return features
 
 
-def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
+def _refuse_long_prompts(policy: Policy, encoder: TextEncoder) -> None:
     problems = []
     for i, label in enumerate(policy.labels):
         for j, prompt in enumerate(label.prompts):
@@ -62,8 +62,10 @@ def _refuse_long_prompts(policy: Policy, encoder: Encoder) -> None:
         raise PolicyError(problems)
 
 
-def similarities(image_features: Float32s, text_features: Float32s) -> Float32s:
+def similarities(image_features: Rows, text_features: Float32s) -> Float32s:
     """Returns (n, k) cosines in [-1, 1] of (n, d) and (k, d) rows of unit length.
+
+    Images' features may be as they are stored, in a file: a part of them is in memory at a time.
 
     They are multiplied in float64, then rounded to float32: otherwise the number of labels, and
     their order, would show in the last digits. And each image gets what it gets when it is
@@ -73,10 +75,10 @@ def similarities(image_features: Float32s, text_features: Float32s) -> Float32s:
     """
     texts = text_features.astype(np.float64).T
     if len(image_features) < _MANY_IMAGES:
-        return _rounded_cosines(_one_by_one(image_features, texts))
+        return _rounded_cosines(_one_by_one(widened(image_features), texts))
     cosines = np.empty((len(image_features), len(text_features)), np.float32)
     for start in range(0, len(image_features), _MANY_IMAGES):
-        rows = image_features[start : start + _MANY_IMAGES]
+        rows = widened(image_features[start : start + _MANY_IMAGES])
         products = rows.astype(np.float64) @ texts
         # Two ways to add d products of unit rows differ by d * eps at most; twice that, since a
         # row's length is only nearly 1.
@@ -110,7 +112,7 @@ class Classifier:
     logit_bias: float | None
 
     @classmethod
-    def of(cls, policy: Policy, encoder: Encoder) -> Classifier:
+    def of(cls, policy: Policy, encoder: TextEncoder) -> Classifier:
         """Returns the classifier of a policy on an encoder.
 
         Raises:
@@ -121,7 +123,7 @@ class Classifier:
         features = label_features(policy, encoder)
         return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
 
-    def similarities(self, image_features: Float32s) -> Float32s:
+    def similarities(self, image_features: Rows) -> Float32s:
         """Returns (n, k) cosines; column j is `policy.labels[j]`."""
         return similarities(image_features, self.features)
 

@@ -11,7 +11,13 @@ from audit.report.inline import Code, Line, quoted_line
 from audit.report.names import policy_title
 from audit.report.shown_numbers import count, p_value, plain, whole_percent
 from audit.results.left_out import left_out_features, left_out_summary
-from audit.results.results import DatasetRecord, Header, PolicyRecord, Results
+from audit.results.results import (
+    DatasetRecord,
+    Header,
+    PolicyRecord,
+    RecordingRecord,
+    Results,
+)
 
 #: A longer table of what was left out is folded.
 _UNFOLDED = 12
@@ -109,11 +115,30 @@ def _method_model_lines(header: Header) -> tuple[Line, ...]:
     if model is None:
         return (("none: what systems said of the images was read, and no image was looked at",),)
     bias: Line = () if header.logit_bias is None else (", logit bias ", plain(header.logit_bias))
+    if header.recording is not None:
+        return _method_recording_lines(header.recording, bias)
     return (
         (f"{model.id}, revision ", Code(model.revision)),
         ("fingerprint ", Code(model.fingerprint)),
         ("preprocessing ", Code(model.preprocessing)),
         (f"{model.dtype} on {model.device}, logit scale ", plain(header.logit_scale), *bias),
+    )
+
+
+def _method_recording_lines(recorded: RecordingRecord, bias: Line) -> tuple[Line, ...]:
+    """Returns what is claimed of recorded features."""
+    length = "came at unit length" if recorded.unit_length else "brought to unit length on import"
+    texts = " text" if recorded.texts == 1 else " texts"
+    return (
+        ("features were recorded, and no image was looked at; what is known of them was claimed:",),
+        (f"of {recorded.model_id}, logit scale ", plain(recorded.logit_scale), *bias),
+        (f"from {recorded.source or 'a source that is not named'}",),
+        (f"licence: {recorded.licence or 'not named'}",),
+        *([("words stand in the template ", Code(recorded.template))] if recorded.template else []),
+        (count(recorded.d), f" numbers each, kept as {recorded.dtype}, {length}; "),
+        (count(recorded.texts), texts, " recorded"),
+        (f"imported {recorded.created} by {recorded.imported_by} from:",),
+        *((f"{file.name}, sha256 ", Code(file.sha256)) for file in recorded.imported_from),
     )
 
 

@@ -1,0 +1,54 @@
+"""Prompts that were not recorded: an error of a policy, and a change that is not tried."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from audit.embedding.recorded_encoder import RecordedEncoder
+from audit.metrics.variants import Variant
+from moderation.encoders.encoder import TextEncoder
+from moderation.errors import PolicyError
+from moderation.policy import Policy
+from moderation.scoring.classifier import expand_prompts
+
+
+def refuse_unrecorded(policies: Iterable[Policy], encoder: TextEncoder) -> None:
+    """Raises where policies have prompts that are not recorded; any other encoder embeds them.
+
+    Raises:
+        PolicyError: with every such prompt of any of them, its place, and the nearest recorded.
+    """
+    if not isinstance(encoder, RecordedEncoder):
+        return
+    problems = [
+        policy.problem(("labels", i, "prompts", j), *encoder.unrecorded_rule(text))
+        for policy in policies
+        for i, label in enumerate(policy.labels)
+        for j, prompt in enumerate(label.prompts)
+        for text in encoder.unrecorded(
+            template.replace("{}", prompt) for template in policy.templates
+        )
+    ]
+    if problems:
+        raise PolicyError(problems)
+
+
+def with_recorded_alone(variants: Iterable[Variant], encoder: TextEncoder) -> list[Variant]:
+    """Returns changed label sets; those with a prompt that is not recorded are refused."""
+    if not isinstance(encoder, RecordedEncoder):
+        return list(variants)
+    return [_refused_unrecorded(variant, encoder) for variant in variants]
+
+
+def _refused_unrecorded(variant: Variant, encoder: RecordedEncoder) -> Variant:
+    if variant.policy is None:
+        return variant
+    texts = [
+        text for label in variant.policy.labels for text in expand_prompts(variant.policy, label)
+    ]
+    if not (missing := encoder.unrecorded(texts)):
+        return variant
+    more = f", nor are {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    return variant._replace(
+        policy=None, refused=f"is not tried: {missing[0]!r} is not recorded{more}"
+    )

@@ -1,4 +1,4 @@
-"""The page of two, fourteen and sixty-four labels: its commands are run, its figures computed twice.
+"""The page of two to sixty-four labels: its commands are run, its figures computed twice.
 
 Once by the audit, and once from the files with pandas alone.
 """

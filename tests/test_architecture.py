@@ -167,7 +167,7 @@ ORDER = {
     "audit.metrics": """
         truth | variants | skew
         predictions
-        thresholds | rates | flow
+        thresholds | rates | flow | confusion
         calibration | chance | disparity | power | separation | shift
         ablation | claims | equivalences | label_noise | pooled | standardised
         near_duplicates | wording_gaps
@@ -198,7 +198,7 @@ ORDER = {
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
     """,
     "audit.report.sections": "wording_gaps\n"
-    " ablation | adjusted | flagged | flows | frameworks | gaps | labels | method"
+    " ablation | adjusted | confusion | flagged | flows | frameworks | gaps | labels | method"
     " | power | robustness | sensitivity | separation | shifts",
     "audit.audits": """
         robustness

@@ -13,6 +13,7 @@ from audit.datasets.dataset import CROSS, Groups
 from audit.errors import UndefinedRateWarning
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
 from audit.metrics.claims import report_claims
+from audit.metrics.confusion import confusion_table
 from audit.metrics.disparity import (
     claimed_gaps,
     differences_between_groups,
@@ -40,6 +41,7 @@ from audit.results.left_out import left_out_finding, left_out_summary
 from audit.results.results import Header
 from audit.results.robustness_sentences import ClaimsHold
 from audit.results.rows import (
+    Confusion,
     Correction,
     Difference,
     EqualizedOdds,
@@ -66,6 +68,7 @@ class Assessment(Robustness):
     differences: tuple[Difference, ...]
     gaps: tuple[Gap, ...]
     equalized_odds: tuple[EqualizedOdds, ...]
+    confusions: tuple[Confusion, ...]
     power: tuple[Power, ...]
     insufficient: tuple[str, ...]
     limits: tuple[str, ...]
@@ -163,6 +166,7 @@ class Assessed(NamedTuple):
             differences=records(Difference, differences),
             gaps=records(Gap, claimed_gaps(widest_gaps(compared), differences)),
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
+            confusions=records(Confusion, *self._confusions()),
             power=records(Power, power_table(harms, claims.critical)),
             insufficient=(
                 *left_out_summary(self.header.dataset),
@@ -176,6 +180,11 @@ class Assessed(NamedTuple):
             **robust,
         )
         return assessment, changed
+
+    def _confusions(self) -> list[pd.DataFrame]:
+        """Returns for what each system took images of each class, without intersections."""
+        parts = [part for part in self.groups if CROSS not in part.by]
+        return [confusion_table(each, parts) for each in self.predictions]
 
     def _rates_by_label(self, rates: pd.DataFrame) -> pd.DataFrame:
         """Returns the rates by which labels flag, where a category is more than one label.

@@ -48,7 +48,6 @@ def _refused_unrecorded(variant: Variant, encoder: RecordedEncoder) -> Variant:
     ]
     if not (missing := encoder.unrecorded(texts)):
         return variant
-    more = f", nor are {len(missing) - 1:,} more" if len(missing) > 1 else ""
-    return variant._replace(
-        policy=None, refused=f"is not tried: {missing[0]!r} is not recorded{more}"
-    )
+    more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
+    refused = f"asks for prompts that are not recorded: {missing[0]!r}{more}"
+    return variant._replace(policy=None, refused=refused)

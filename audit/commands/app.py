@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from audit.commands import ablate, compare, datasets, embed, gate, gate_record, run, skew
+from audit.commands import (
+    ablate,
+    compare,
+    datasets,
+    embed,
+    export_features,
+    gate,
+    gate_record,
+    import_features,
+    run,
+    skew,
+)
 from moderation.commands.command_line import command_line
 
 app = command_line(
@@ -17,6 +28,8 @@ app = command_line(
         (gate_record.gates, gate_record.EPILOG),
         (skew.skew, skew.EPILOG),
         (embed.embed, embed.EPILOG),
+        (import_features.import_, import_features.EPILOG),
+        (export_features.export, export_features.EPILOG),
     ],
     groups={"datasets": datasets.app},
 )

@@ -131,7 +131,7 @@ def balance(
 
 
 def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions) -> Dataset:
-    """Returns the dataset with its notes, after every image of it was read and decoded.
+    """Returns the dataset with its notes, after every image of it, if any, was decoded.
 
     Raises:
         DatasetError: with everything that is wrong, annotations and images alike.
@@ -142,7 +142,8 @@ def _load_decoded_dataset(path: Path, adapter: str | None, options: LoadOptions)
 
     # Bad rows are skipped at first, so that the images of the others are checked too.
     dataset = load_dataset(path, adapter=adapter, options=replace(options, skip_bad=True))
-    dataset = check_images(dataset, track=track)
+    if dataset.references:
+        dataset = check_images(dataset, track=track)
     if dataset.left_out and not options.skip_bad:
         raise DatasetError(dataset.left_out)
     # What an audit would not look at unless it is named.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from audit.commands.opening import (
+    names_recording,
     open_dataset,
     open_embedded,
     open_encoder,
@@ -15,6 +16,7 @@ from audit.commands.opening import (
     seen_of_dataset,
 )
 from audit.commands.options import DatasetOptions
+from audit.errors import AuditError
 from audit.results.formatting import images
 from moderation.commands.command_line import examples
 from moderation.commands.options import takes_options
@@ -57,6 +59,9 @@ def embed(
 
     Images that are stored are not embedded again, and a run that is stopped keeps what it did.
     """
+    if names_recording(options):
+        what = "its features are recorded already, and it has no images"
+        raise AuditError(what, str(options.dataset), "Audit it as it is")
     reference = options.chosen_model([])
     dataset = open_dataset(options)
     if on == "workers":

@@ -139,7 +139,7 @@ def seen_of_dataset(embedded: EmbeddedDataset) -> str:
 
 
 @contextmanager
-def _open_features(
+def open_features(
     options: DatasetOptions, policies: Collection[Policy], by: Sequence[Sequence[str]] | None
 ) -> Iterator[tuple[EmbeddedDataset, TextEncoder]]:
     """Yields a dataset with its features, embedded or recorded, and what embeds texts for it."""
@@ -240,7 +240,7 @@ def open_subject(
     """
     from audit.audits.subject import Subject
 
-    with _open_features(options, policies, by) as (embedded, encoder):
+    with open_features(options, policies, by) as (embedded, encoder):
         command = utf8(join(["audit", *sys.argv[1:]]))
         subject = Subject.of(
             embedded, encoder, by, seed=seed, command=command, near_duplicates=near_duplicates

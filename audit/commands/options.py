@@ -111,9 +111,9 @@ class ReadingOptions:
         from audit.datasets.spelling import composed
 
         return LoadOptions(
-            columns=_option_pairs(self.column or (), "--column"),
+            columns=option_pairs(self.column or (), "--column"),
             images=self.images,
-            truth=_option_pairs(self.truth or (), "--truth"),
+            truth=option_pairs(self.truth or (), "--truth"),
             benign=self.benign,
             skip_bad=self.skip_bad,
             repair=self.repair,
@@ -252,7 +252,12 @@ def option_pair(text: str, form: str, option: str) -> tuple[str, str]:
     return key, value
 
 
-def _option_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+def option_pairs(texts: Iterable[str], option: str) -> dict[str, str]:
+    """Returns KEY=VALUE pairs as they were typed for an option.
+
+    Raises:
+        typer.BadParameter: a pair is not KEY=VALUE, or a key is named twice.
+    """
     pairs: dict[str, str] = {}
     for text in texts:
         key, value = option_pair(text, "KEY=VALUE", option)

@@ -51,7 +51,7 @@ class RecordedEncoder:
         self.logit_scale = claims.logit_scale
         self.logit_bias = claims.logit_bias
         self.stamp = claimed_stamp(recording)
-        self._texts = recording.texts
+        self.recorded = recording.texts
         self._places = {text: place for place, text in enumerate(recording.texts.texts)}
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
@@ -63,7 +63,7 @@ class RecordedEncoder:
         for text in self.unrecorded(texts):
             what, remedy = self.unrecorded_rule(text)
             raise ModelError(what, str(self.path), remedy)
-        rows: Float32s = self._texts.rows[[self._places[text] for text in texts]]
+        rows: Float32s = self.recorded.rows[[self._places[text] for text in texts]]
         return rows
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
@@ -78,7 +78,9 @@ class RecordedEncoder:
         """Returns the message and remedy of a prompt that is not recorded."""
         n = len(self._places)
         near = (
-            difflib.get_close_matches(text, self._texts.texts, n=_NEAREST) if n <= _SEARCHED else ()
+            difflib.get_close_matches(text, self.recorded.texts, n=_NEAREST)
+            if n <= _SEARCHED
+            else ()
         )
         named = ", ".join(map(repr, near))
         remedy = f"The nearest recorded: {named}" if near else f"No recorded text of {n:,} is near"

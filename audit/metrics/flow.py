@@ -9,13 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from audit.datasets.dataset import Groups, Marks
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import NO_LABEL, Predictions
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of
 from moderation.scoring.verdict import ACTIONS
-
-#: Stands for no label in a flow.
-NO_LABEL = "(none)"
 
 
 def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:

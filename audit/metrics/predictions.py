@@ -32,6 +32,9 @@ from moderation.scoring.verdict import (
 
 Number = TypeVar("Number", bound=np.generic)
 
+#: Stands for no label, where a system said none.
+NO_LABEL = "(none)"
+
 #: Outcomes from this one on flag an image: review and block.
 _FLAGS = ACTIONS.index("review")
 

@@ -49,6 +49,7 @@ def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks]]:
     Metrics are selection_rate, action:ACTION, category:NAME (one of its labels asks for review or
     block), fired:LABEL (that label asks for it), label:LABEL (it is the most similar label), and,
     where the truth is known, false_positive_rate, true_positive_rate and misclassification_rate.
+    Those of flags are left out where nothing can be flagged.
     """
     everything = np.ones(len(predictions), bool)
     if predictions.can_flag:
@@ -57,7 +58,7 @@ def rate_marks(predictions: Predictions) -> Iterator[tuple[str, Marks, Marks]]:
         wrong = ~truth.correct(predictions.y_pred)
         for metric, possible in _truth_marks(truth).items():
             hits = wrong if metric == MISCLASSIFIED else predictions.flagged
-            if possible.any():
+            if possible.any() and (predictions.can_flag or metric == MISCLASSIFIED):
                 yield metric, hits & possible, possible
     for action in ("allow", "review", "block") if predictions.can_flag else ():
         outcomes = [i for i, name in enumerate(ACTIONS) if name == action]

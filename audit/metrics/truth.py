@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from audit.datasets.dataset import Y_TRUE, Dataset, Marks
 
@@ -40,6 +41,24 @@ class SaidLabel(Protocol):
         ...
 
 
+class Classes(NamedTuple):
+    """The classes that images are of.
+
+    Attributes:
+        names: the c classes, as y_true has them.
+        codes: (n,) index into `names`; -1 where the class of an image is not known.
+    """
+
+    names: tuple[str, ...]
+    codes: npt.NDArray[np.intp]
+
+    @classmethod
+    def of(cls, y_true: pd.Series) -> Classes:
+        """Returns the classes of n images, None where it is not known, in the order of names."""
+        codes, names = pd.factorize(y_true, sort=True)
+        return cls(tuple(map(str, names)), codes.astype(np.intp))
+
+
 @dataclass(frozen=True)
 class Truth:
     """What is known of n images under a system with k labels.
@@ -49,12 +68,14 @@ class Truth:
         negative: (n,) images that should not; the truth of those in neither is unknown.
         meant: (n, k) the labels that an image's y_true names.
         unmatched: values of y_true that name nothing in the policy, with how many images have each.
+        classes: the images' classes, where they have some.
     """
 
     positive: Marks
     negative: Marks
     meant: Marks
     unmatched: Mapping[str, int]
+    classes: Classes | None = None
 
     @property
     def unknown(self) -> Marks:
@@ -109,7 +130,7 @@ def truth_of(dataset: Dataset, labels: Sequence[SaidLabel]) -> Truth:
             negative[rows] = True
         else:
             unmatched[value] = int(rows.sum())
-    return Truth(positive, negative, meant, unmatched)
+    return Truth(positive, negative, meant, unmatched, Classes.of(y_true))
 
 
 def common_truths(truths: Sequence[Truth]) -> list[Truth]:

@@ -14,6 +14,7 @@ from audit.report.sections.adjusted import (
     pooled_section,
     standardised_section,
 )
+from audit.report.sections.confusion import confusion_section
 from audit.report.sections.flagged import flagged_intersections_section, flagged_section
 from audit.report.sections.flows import flow_prices_section, flows_section
 from audit.report.sections.frameworks import frameworks_section
@@ -51,6 +52,7 @@ _FINDINGS: tuple[tuple[str, str, Make], ...] = (
     ("shifts", "What changed for whom", shifts_section),
     ("matched", "The same at one overall flag rate", matched_shifts_section),
     ("margin", "Shown to be within the margin", equivalent_section),
+    ("confusions", "What images were taken for", confusion_section),
     ("flows", "Where images went", flows_section),
     ("prices", "The price of new labels", flow_prices_section),
     ("ablation", "Which label moves whom", ablation_section),

@@ -62,9 +62,9 @@ def pooled_finding(gaps: Sequence[PooledGap]) -> Iterator[Finding]:
         shown = bool(top.difference_low)
         text = (
             f"By {top.by} under {top.policy}, the shares {done_to(top.metric)} of {top.cells:,} "
-            f"groups lie {points(top.raw_difference)} points apart as counted, but the smallest group has "
-            f"{images(top.smallest_n)}. Estimated together, so that small groups borrow from the "
-            f"others, they lie {points(top.difference)} points apart "
+            f"groups lie {points(top.raw_difference)} points apart as counted, but the smallest "
+            f"group has {images(top.smallest_n)}. Estimated together, so that small groups borrow "
+            f"from the others, they lie {points(top.difference)} points apart "
             f"[{points(top.difference_low)} to {points(top.difference_high)}]"
             f"{'' if shown else ', so all may have one rate'}."
         )

@@ -23,6 +23,7 @@ from audit.results.robustness_rows import (
 from audit.results.rows import (
     Agreement,
     CommonImages,
+    Confusion,
     Correction,
     Difference,
     EqualizedOdds,
@@ -211,6 +212,7 @@ class Results(Record):
     common_images: tuple[CommonImages, ...] = ()
     shifts: tuple[Shift, ...] = ()
     agreements: tuple[Agreement, ...] = ()
+    confusions: tuple[Confusion, ...] = ()
     flows: tuple[Flow, ...] = ()
     prices: tuple[Price, ...] = ()
     ablations: tuple[Ablation, ...] = ()

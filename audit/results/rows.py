@@ -228,6 +228,23 @@ class Price(Record):
     support: Support
 
 
+class Confusion(Record):
+    """How many images of a class, in a group, a system took for a label."""
+
+    policy: str
+    by: str
+    group: str
+    y_true: str
+    label: str
+    right: bool = Field(description="Whether the class means that label.")
+    count: int
+    n: int = Field(description="Images of the class in the group.")
+    share: Number
+    low: Number
+    high: Number
+    support: Support
+
+
 class Skew(Record):
     """How the groups of the images that resemble a prompt most differ from the desired shares."""
 

@@ -47,9 +47,10 @@ def command_line(
         epilog=epilog,
     )
     for command, shown in commands:
-        app.command(epilog=shown)(command)
-    for typed, inner in groups.items():
-        app.add_typer(inner, name=typed)
+        typed = command.__name__.rstrip("_").replace("_", "-")  # import is a word of Python
+        app.command(typed, epilog=shown)(command)
+    for group, inner in groups.items():
+        app.add_typer(inner, name=group)
     app.callback()(_command_line_options)
     return app
 

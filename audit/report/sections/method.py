@@ -130,15 +130,15 @@ def _method_recording_lines(recorded: RecordingRecord, bias: Line) -> tuple[Line
     length = "came at unit length" if recorded.unit_length else "brought to unit length on import"
     texts = " text" if recorded.texts == 1 else " texts"
     return (
-        ("features were recorded, and no image was looked at; what is known of them was claimed:",),
-        (f"of {recorded.model_id}, logit scale ", plain(recorded.logit_scale), *bias),
+        ("features were recorded, and no image was looked at. What is claimed of them:",),
+        (f"made by {recorded.model_id}, logit scale ", plain(recorded.logit_scale), *bias),
         (f"from {recorded.source or 'a source that is not named'}",),
         (f"licence: {recorded.licence or 'not named'}",),
         *([("words stand in the template ", Code(recorded.template))] if recorded.template else []),
-        (count(recorded.d), f" numbers each, kept as {recorded.dtype}, {length}; "),
-        (count(recorded.texts), texts, " recorded"),
-        (f"imported {recorded.created} by {recorded.imported_by} from:",),
-        *((f"{file.name}, sha256 ", Code(file.sha256)) for file in recorded.imported_from),
+        (count(recorded.d), f" numbers each, kept as {recorded.dtype}, {length}"),
+        (count(recorded.texts), f"{texts} recorded"),
+        (f"imported {recorded.created} by {recorded.imported_by}",),
+        *((f"from {file.name}, sha256 ", Code(file.sha256)) for file in recorded.imported_from),
     )
 
 

@@ -115,7 +115,7 @@ def test_the_table_by_age_is_so(men: pd.DataFrame, two: Row, five: Row) -> None:
 
 
 def rate_at_one_mix_of_ages(men: pd.DataFrame, race: str) -> float:
-    """Returns a race's share with the ages of all, over the ages of which each race has an image."""
+    """Returns a race's share with the ages of all, where each race has an image."""
     counts = men.groupby(["race", "age"]).size().unstack(fill_value=0)
     common = counts.columns[(counts > 0).all()]
     shared = men[men["age"].isin(common)]

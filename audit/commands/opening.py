@@ -64,7 +64,9 @@ def open_dataset(options: DatasetOptions) -> Dataset:
     from audit.datasets.adapters import load_dataset
 
     reading = options.reading
-    dataset = load_dataset(options.dataset, adapter=reading.adapter, options=reading.load_options())
+    dataset = load_dataset(
+        options.named_dataset, adapter=reading.adapter, options=reading.load_options()
+    )
     for text in dataset.notes:
         note(text)
     return dataset

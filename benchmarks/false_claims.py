@@ -91,7 +91,7 @@ def report_of(table: pd.DataFrame, sets: Sequence[FlaggedFaces]) -> ClaimCounts:
         differences_between_groups(rates[is_single & is_flag]),
     )
     differing = Hypotheses(pd.concat(tables, ignore_index=True), GroupChance(counted, parts[1:]))
-    [found] = report_claims([differing], len(table)).tables
+    [found] = report_claims([differing]).tables
     return ClaimCounts(int(found["claim"].sum()), int((found["p_adjusted"] < ALPHA).sum()))
 
 

@@ -144,7 +144,7 @@ ORDER = {
     """,
     "audit.statistics": """
         intervals | support
-        crossed | exact_shares | pooling | scores | significance | stratification
+        crossed | exact_shares | pooling | random_tables | scores | significance | stratification
         equivalence
     """,
     "audit.datasets": """

@@ -151,7 +151,7 @@ class Assessed(NamedTuple):
         differing = Hypotheses(
             pd.concat(tables, ignore_index=True), self._chance_of_groups({*tested["metric"]})
         )
-        claims = report_claims([differing, *changes], self.header.dataset.n)
+        claims = report_claims([differing, *changes])
         differences, *changed = claims.tables
         rates = records(Rate, table)
         robust = robustness(

@@ -43,8 +43,8 @@ class CodedValues(NamedTuple):
 
 def crossed_codes(
     columns: Sequence[npt.NDArray[np.integer]],
-) -> tuple[npt.NDArray[np.intp], list[tuple[int, ...]]]:
-    """Returns (n,) one code for the codes of several features, and what it stands for in each.
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Returns (n,) one code for the codes of several features, and the first row of each.
 
     Codes are in the order of what they stand for, and each is there.
     """
@@ -58,7 +58,7 @@ def crossed_codes(
     dense = _dense_codes(codes)
     first = np.empty(int(dense.max(initial=-1)) + 1, np.intp)
     first[dense[::-1]] = np.arange(len(dense))[::-1]
-    return dense, list(zip(*(own[first].tolist() for own in columns), strict=True))
+    return dense, first
 
 
 def _dense_codes(codes: npt.NDArray[np.int64]) -> npt.NDArray[np.intp]:

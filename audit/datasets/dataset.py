@@ -37,6 +37,9 @@ IMAGE_ID, Y_TRUE = "image_id", "y_true"
 #: The column of weights where a hash is made of them.
 _WEIGHT = "weight"
 
+#: Of as many images or more, chance cannot be drawn.
+TOO_MANY = 10**9
+
 Cell = TypeVar("Cell")
 
 
@@ -165,7 +168,8 @@ class Dataset:
         columns = [
             np.concatenate([each.codes, own]) for each, own in zip(coded, cells.T, strict=True)
         ]
-        codes, present = crossed_codes(columns)
+        codes, first = crossed_codes(columns)
+        present = list(zip(*(column[first].tolist() for column in columns), strict=True))
         names = [
             CROSS.join(each.values[i] for each, i in zip(coded, cell, strict=True))
             for cell in present
@@ -238,6 +242,8 @@ def _refuse_wrong_weights(weights: Weights, rows: int) -> None:
         raise ValueError(f"{rows} rows, and weights of {weights.dtype} {weights.shape}")
     if rows and weights.min() < 1:
         raise ValueError(f"a row stands for {weights.min()} images")
+    if weights.sum() >= TOO_MANY:
+        raise ValueError(f"{weights.sum():,} images are not fewer than {TOO_MANY:,}")
 
 
 def _hashed_cells(column: pd.Series) -> list[str]:

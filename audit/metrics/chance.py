@@ -5,12 +5,15 @@ sensitive features of an image together. Where two label sets are compared on th
 swaps for each image at random which of the two is called the first. So counts keep the margins and
 the dependence that they have: one image has a race and a gender, and flags overlap with categories.
 
-Shapes: n images, g groups, m things that are counted.
+Images that are alike in all of this are drawn together, by how many they are, so the cost does not
+grow with them; and which rows they have, and in what order, changes nothing.
+
+Shapes: n rows, g groups, m things that are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -18,28 +21,28 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.coded_values import crossed_codes
+from audit.datasets.groups import Groups, Marks
+from audit.statistics.random_tables import Partition, RandomTables
 from audit.statistics.significance import independence_p, mcnemar_p
 
 Chances = npt.NDArray[np.float32]
+Codes = npt.NDArray[np.intp]
 Counts = npt.NDArray[np.int64]
+Key = tuple[str, ...]
 
 #: The seed of all draws; it never changes, so that a report does not depend on luck.
 _SEED = 0
 
-#: Draws for a report, and the fewest for one of very many images.
-_DRAWS, _FEWEST_DRAWS = 999, 199
+#: How many tables are drawn for a report.
+DRAWS = 999
 
-#: About as many images are drawn for a report, over all draws.
-_IMAGES_DRAWN = 100_000_000
-
-#: Of images, times draws, so many are swapped at once.
-_SWAPPED_AT_ONCE = 10_000_000
+#: Of cells, times draws, so many are swapped at once; and p-values, so many are found at once.
+_AT_ONCE = 2_000_000
 
 
-def draws_for(images: int) -> int:
-    """Returns how many tables are drawn for a report on that many images."""
-    return min(_DRAWS, max(_FEWEST_DRAWS, _IMAGES_DRAWN // max(1, images)))
+#: Two counts in one number: there are fewer than 10**9 images.
+_HALF = 32
 
 
 class Chance(Protocol):
@@ -58,10 +61,45 @@ class Hypotheses(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """(n,) images that count, and (n,) images that could."""
+    """(n,) rows that count, and (n,) rows that could."""
 
     hits: Marks
     possible: Marks
+
+
+class _AskedRows(NamedTuple):
+    """Rows of a table of hypotheses, each of which compares two groups in what is counted.
+
+    Attributes:
+        rows: their numbers in the table.
+        things: (rows,) which thing that is counted.
+        parts: (rows,) which partition.
+        one: (rows,) which of its groups.
+        two: (rows,) the group that it is compared with, or -1 for all other images.
+    """
+
+    rows: Codes
+    things: Codes
+    parts: Codes
+    one: Codes
+    two: Codes
+
+    def sizes(self, tables: RandomTables) -> Counts:
+        """Returns (2, rows) how many images there are of both groups."""
+        kinds = tables.kinds.astype(np.float64)[:, np.newaxis]
+        groups = [part.sums(kinds)[:, 0].astype(np.int64) for part in tables.partitions]
+        pairs = [
+            (
+                groups[part][one],
+                groups[part][two] if two >= 0 else tables.kinds.sum() - groups[part][one],
+            )
+            for part, one, two in zip(self.parts, self.one, self.two, strict=True)
+        ]
+        return np.array(pairs, np.int64).reshape(-1, 2).T
+
+    def of(self, chosen: Marks) -> _AskedRows:
+        """Returns some of the rows."""
+        return _AskedRows(*(each[chosen] for each in self))
 
 
 @dataclass(frozen=True)
@@ -70,80 +108,114 @@ class GroupChance:
 
     Attributes:
         counted: what is counted, by the values of the columns `keys` of a table.
-        groups: partitions of the n images.
+        groups: partitions of the n rows.
         keys: the columns of a table that name what is counted.
     """
 
-    counted: Mapping[tuple[str, ...], Counted]
+    counted: Mapping[Key, Counted]
     groups: Sequence[Groups]
     keys: tuple[str, ...] = ("policy", "metric")
 
     def __call__(self, table: pd.DataFrame, draws: int, /) -> Chances:
         """Returns (draws, rows) p of each group against its reference, in tables drawn."""
-        counts = self._drawn_counts(draws)
-        places = {(part.by, name): i for part in self.groups for i, name in enumerate(part.names)}
         chances = np.ones((draws, len(table)), np.float32)
+        kinds, first = crossed_codes([part.codes for part in self.groups])
+        of_kinds = [part.codes[first] for part in self.groups]
+        things = {key: i for i, key in enumerate(self.counted)}
+        asked = self._asked(table, things)
+        for same in self._populations():
+            own = asked.of(np.isin(asked.things, [things[key] for key in same]))
+            if len(own.rows):
+                own = own._replace(
+                    things=np.searchsorted([things[key] for key in same], own.things)
+                )
+                tables = self._tables(same, kinds, of_kinds)
+                chances[:, own.rows] = _drawn_p(tables, own, draws)
+        return chances
+
+    def _asked(self, table: pd.DataFrame, things: Mapping[Key, int]) -> _AskedRows:
+        places = {
+            (part.by, name): (i, j)
+            for i, part in enumerate(self.groups)
+            for j, name in enumerate(part.names)
+        }
         columns = table[[*self.keys, "by", "group"]].assign(other=None)
         if "comparison" in table:  # a group can be called as the whole is
             is_pair = table["comparison"] == "between_groups"
             columns["other"] = table["reference"].where(is_pair, None)
-        for row, (*key, by, group, other) in enumerate(columns.itertuples(index=False)):
-            drawn, sizes = counts[tuple(key), by]
-            one = places[by, group]
-            hits, n = drawn[:, one], sizes[one]
-            # Without another group, it is compared with the rest of all images.
-            two = places.get((by, other))
-            rest = drawn.sum(axis=1) - hits if two is None else drawn[:, two]
-            rest_n = sizes.sum() - n if two is None else sizes[two]
-            if n and rest_n:  # otherwise p is 1: nothing tells a group from no image
-                chances[:, row] = independence_p(hits, n, rest, rest_n)
-        return chances
+        found = [
+            (row, things[tuple(key)], *places[by, group], places.get((by, other), (-1, -1))[1])
+            for row, (*key, by, group, other) in enumerate(columns.itertuples(index=False))
+        ]
+        return _AskedRows(*np.array(found, np.intp).reshape(-1, len(_AskedRows._fields)).T)
 
-    def _drawn_counts(self, draws: int) -> dict[tuple[tuple[str, ...], str], tuple[Counts, Counts]]:
-        """Returns the (draws, g) counts and (g,) sizes of each thing counted, and partition."""
-        populations: dict[bytes, list[tuple[str, ...]]] = {}
+    def _populations(self) -> Iterator[list[Key]]:
+        """Yields what is counted of the same images, in its order."""
+        found: dict[bytes, list[Key]] = {}
         for key, counted in self.counted.items():
-            populations.setdefault(np.packbits(counted.possible).tobytes(), []).append(key)
-        found: dict[tuple[tuple[str, ...], str], tuple[Counts, Counts]] = {}
-        for keys in populations.values():
-            possible = self.counted[keys[0]].possible
-            hits = np.stack([self.counted[key].hits[possible] for key in keys], axis=1)
-            codes = [part.codes[possible] for part in self.groups]
-            order = _own_order(codes, hits)
-            codes, hits = [own[order] for own in codes], hits[order]
-            drawn = _permuted_counts(codes, [len(part.names) for part in self.groups], hits, draws)
-            for part, own, counts in zip(self.groups, codes, drawn, strict=True):
-                sizes = np.bincount(own, minlength=len(part.names))
-                found |= {(key, part.by): (counts[..., m], sizes) for m, key in enumerate(keys)}
-        return found
+            found.setdefault(np.packbits(counted.possible).tobytes(), []).append(key)
+        yield from found.values()
+
+    def _tables(self, keys: Sequence[Key], kinds: Codes, of_kinds: Sequence[Codes]) -> RandomTables:
+        """Returns the tables of what is counted of the same images."""
+        possible = self.counted[keys[0]].possible
+        hits = np.stack([self.counted[key].hits[possible] for key in keys], axis=1)
+        patterns, first = _pattern_codes(hits)
+        totals = self.groups[0].sums
+        of_kind = totals(kinds[possible], int(kinds.max(initial=0)) + 1, possible)
+        there = np.flatnonzero(of_kind)
+        return RandomTables(
+            of_kind[there],
+            totals(patterns, len(first), possible),
+            hits[first],
+            [
+                Partition(codes[there], len(part.names))
+                for part, codes in zip(self.groups, of_kinds, strict=True)
+            ],
+        )
 
 
-def _permuted_counts(
-    partitions: Sequence[npt.NDArray[np.intp]], sizes: Sequence[int], hits: Marks, draws: int
-) -> list[Counts]:
-    """Returns (draws, g, m) counts of (n, m) hits for each partition into g groups, permuted.
+def _drawn_p(tables: RandomTables, asked: _AskedRows, draws: int) -> Chances:
+    """Returns (draws, rows) p of what is asked, in tables drawn."""
+    hits, n = _drawn_hits(tables, asked, draws), asked.sizes(tables)
+    chances = np.empty((draws, len(asked.rows)), np.float32)
+    at_once = max(1, _AT_ONCE // draws)
+    for start in range(0, len(asked.rows), at_once):
+        rows = range(start, min(start + at_once, len(asked.rows)))
+        # Most draws have the counts of another one.
+        seen = [np.unique(hits[row], return_inverse=True) for row in rows]
+        both = np.concatenate([values for values, _ in seen])
+        ends = np.cumsum([len(values) for values, _ in seen])
+        each = np.repeat(rows, np.diff(ends, prepend=0))
+        p = independence_p(both >> _HALF, n[0, each], both & (2**_HALF - 1), n[1, each])
+        p[np.isnan(p)] = 1.0  # nothing tells a group from no image
+        for row, own, (_, place) in zip(rows, np.split(p, ends[:-1]), seen, strict=True):
+            chances[:, row] = own[place]
+    return chances
 
-    All partitions are permuted alike, so that the features of an image stay together.
-    """
-    generator = np.random.default_rng(_SEED)
-    (n, m), (rows, columns) = hits.shape, np.nonzero(hits)
-    counts = [np.empty((draws, g, m), np.int64) for g in sizes]
-    for draw in range(draws):
-        places = generator.permutation(n)[rows]
-        for codes, g, into in zip(partitions, sizes, counts, strict=True):
-            flat = np.bincount(codes[places] * m + columns, minlength=g * m)
-            into[draw] = flat.reshape(g, m)
-    return counts
+
+def _drawn_hits(tables: RandomTables, asked: _AskedRows, draws: int) -> Counts:
+    """Returns (rows, draws) hits of both groups that each row compares, in one number."""
+    totals = tables.patterns @ tables.counted
+    hits = np.empty((len(asked.rows), draws), np.int64)
+    done = 0
+    for counts in tables.drawn(draws, _SEED):
+        now = slice(done, done + len(counts[0]))
+        for part, drawn in enumerate(counts):
+            mine = np.flatnonzero(asked.parts == part)
+            things, two = asked.things[mine], asked.two[mine]
+            own = drawn[:, asked.one[mine], things].astype(np.int64)
+            # Without another group, it is compared with the rest of all images.
+            other = np.where(two < 0, totals[things] - own, drawn[:, two, things])
+            hits[mine, now] = (own << _HALF | other.astype(np.int64)).T
+        done = now.stop
+    return hits
 
 
-def _own_order(partitions: Sequence[npt.NDArray[np.intp]], *marks: Marks) -> npt.NDArray[np.intp]:
-    """Returns (n,) an order of images by their groups and (n, m) marks.
-
-    Images that are alike in these can take each other's place, so whatever order the dataset has,
-    the same tables are drawn.
-    """
-    packed = np.concatenate([np.packbits(each, axis=1) for each in marks], axis=1)
-    return np.lexsort([*partitions, *packed.T])
+def _pattern_codes(marks: Marks) -> tuple[Codes, Codes]:
+    """Returns (n,) which pattern each of (n, m) marks is, and the first row of each pattern."""
+    packed = np.packbits(marks, axis=1)
+    return crossed_codes([column.astype(np.int64) for column in packed.T])
 
 
 @dataclass(frozen=True)
@@ -151,48 +223,78 @@ class SwapChance:
     """Chance where two label sets do not differ in what they count of the same images.
 
     Attributes:
-        changes: the (n,) images that each counts, before and after, by the columns `keys`.
-        groups: partitions of the n images.
+        changes: the (n,) rows that each counts, before and after, by the columns `keys`.
+        groups: partitions of the n rows.
         keys: the columns of a table that name what is counted.
     """
 
-    changes: Mapping[tuple[str, ...], tuple[Marks, Marks]]
+    changes: Mapping[Key, tuple[Marks, Marks]]
     groups: Sequence[Groups]
     keys: tuple[str, ...] = ("metric",)
 
     def __call__(self, table: pd.DataFrame, draws: int, /) -> Chances:
         """Returns (draws, rows) p of each group's change, in tables drawn."""
-        places = {(part.by, name): i for part in self.groups for i, name in enumerate(part.names)}
-        columns = {key: m for m, key in enumerate(self.changes)}
-        nets = self._drawn_nets(draws)
-        chances = np.ones((draws, len(table)), np.float32)
-        changes = (table["entered"] + table["left"]).to_numpy()
-        names = table[[*self.keys, "by", "group"]]
-        for row, (*key, by, group) in enumerate(names.itertuples(index=False)):
-            net = nets[by][:, places[by, group], columns[tuple(key)]]
-            changed = changes[row]
-            chances[:, row] = mcnemar_p((changed + net) // 2, (changed - net) // 2)
+        nets = self._drawn_nets(table, draws)
+        changes = (table["entered"] + table["left"]).tolist()
+        chances = np.empty(nets.shape, np.float32)
+        for row, changed in enumerate(changes):
+            fewer = (changed - np.abs(nets[:, row])) // 2
+            few = np.arange(fewer.min(initial=changed // 2), changed // 2 + 1)
+            chances[:, row] = mcnemar_p(few, changed - few)[fewer - few[0]]
         return chances
 
-    def _drawn_nets(self, draws: int) -> dict[str, Counts]:
-        """Returns (draws, g, m) how many more images enter than leave, by partition."""
-        changes = [after.astype(np.int8) - before for before, after in self.changes.values()]
-        turns = np.stack(changes, axis=1).astype(np.float32)
-        rows = np.flatnonzero(turns.any(axis=1))
-        members = [part.codes[rows] for part in self.groups]
-        order = _own_order(members, turns[rows] > 0, turns[rows] < 0)
-        turns, members = turns[rows[order]], [codes[order] for codes in members]
-        nets = {
-            part.by: np.empty((draws, len(part.names), turns.shape[1]), np.int64)
-            for part in self.groups
-        }
-        generator = np.random.default_rng(_SEED)
-        at_once = max(1, _SWAPPED_AT_ONCE // max(1, len(rows)))
+    def _drawn_nets(self, table: pd.DataFrame, draws: int) -> npt.NDArray[np.int64]:
+        """Returns (draws, rows) how many more images enter than leave, of each row of a table."""
+        columns = {key: m for m, key in enumerate(self.changes)}
+        asked = [*zip(*(table[key] for key in self.keys), strict=True)]
+        things = np.array([columns[key] for key in asked], np.intp)
+        cells, generator = self._cells(), np.random.default_rng(_SEED)
+        nets = np.zeros((draws, len(table)), np.int64)
+        at_once = max(1, _AT_ONCE // max(1, len(cells.sizes)))
         for start in range(0, draws, at_once):
-            end = min(draws, start + at_once)
-            signs = generator.integers(0, 2, (end - start, len(rows))).astype(np.float32) * 2 - 1
-            for part, codes in zip(self.groups, members, strict=True):
-                for code in range(len(part.names)):
+            now = slice(start, min(draws, start + at_once))
+            swapped = cells.swapped(generator, now.stop - start)
+            for part, codes in zip(self.groups, cells.members, strict=True):
+                for code, group in enumerate(part.names):
+                    rows = np.flatnonzero((table["by"] == part.by) & (table["group"] == group))
                     mine = codes == code
-                    nets[part.by][start:end, code] = np.rint(signs[:, mine] @ turns[mine])
+                    found = swapped[:, mine] @ cells.turns[mine]
+                    nets[now, rows] = np.rint(found[:, things[rows]])
         return nets
+
+    def _cells(self) -> _SwappedCells:
+        """Returns the images that change, those that are alike together."""
+        changes = [after.astype(np.int8) - before for before, after in self.changes.values()]
+        turns = np.stack(changes, axis=1)
+        turned = np.asarray(turns.any(axis=1))
+        turns = turns[turned]
+        patterns = [_pattern_codes(turns > 0)[0], _pattern_codes(turns < 0)[0]]
+        members = [part.codes[turned] for part in self.groups]
+        codes, first = crossed_codes([*members, *patterns])
+        sizes = self.groups[0].sums(codes, len(first), turned)
+        # Sums of float32 are exact up to 2**24.
+        kind = np.float32 if sizes.sum() < 2**24 else np.float64
+        return _SwappedCells(sizes, turns[first].astype(kind), [each[first] for each in members])
+
+
+class _SwappedCells(NamedTuple):
+    """c sets of images that are alike.
+
+    Attributes:
+        sizes: (c,) how many images each has.
+        turns: (c, m) whether they enter, 1, or leave, -1, what each of m things counts.
+        members: each (c,) the group of a partition that they are in.
+    """
+
+    sizes: Counts
+    turns: npt.NDArray[np.floating]
+    members: Sequence[Codes]
+
+    def swapped(self, generator: np.random.Generator, draws: int) -> npt.NDArray[np.floating]:
+        """Returns (draws, c) how many more images of each set stay as they are than turn round."""
+        stay = np.empty((draws, len(self.sizes)), self.turns.dtype)
+        single = self.sizes == 1
+        stay[:, single] = generator.integers(0, 2, (draws, int(single.sum())), np.int8)
+        several = self.sizes[~single]
+        stay[:, ~single] = generator.binomial(several, 0.5, (draws, len(several)))
+        return 2 * stay - self.sizes.astype(self.turns.dtype)

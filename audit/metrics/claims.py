@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from audit.metrics.chance import Hypotheses, draws_for
+from audit.metrics.chance import DRAWS, Hypotheses
 from audit.statistics.intervals import Float64s
 from audit.statistics.significance import ALPHA, westfall_young
 
@@ -34,16 +34,15 @@ class Claims(NamedTuple):
     critical: float
 
 
-def report_claims(tests: Sequence[Hypotheses], images: int) -> Claims:
-    """Returns what a report on that many images claims of the hypotheses that it tests.
+def report_claims(tests: Sequence[Hypotheses]) -> Claims:
+    """Returns what a report claims of the hypotheses that it tests.
 
     Rows without support, or without a p, are not tested.
     """
-    draws = draws_for(images)
     tested = [_tested_rows(test.table) for test in tests]
-    chance = [np.empty((draws, 0), np.float32)]
+    chance = [np.empty((DRAWS, 0), np.float32)]
     for test, rows in zip(tests, tested, strict=True):
-        chance += [test.chance(rows, draws)] if len(rows) else []
+        chance += [test.chance(rows, DRAWS)] if len(rows) else []
     p = np.concatenate(
         [rows["p"].to_numpy(np.float64) for rows in tested if len(rows)] or [np.empty(0)]
     )
@@ -53,7 +52,7 @@ def report_claims(tests: Sequence[Hypotheses], images: int) -> Claims:
         _claimed(test.table, part.index, values)
         for test, part, values in zip(tests, tested, np.split(found.adjusted, ends), strict=True)
     ]
-    return Claims(tables, len(p), draws, found.critical)
+    return Claims(tables, len(p), DRAWS, found.critical)
 
 
 def _tested_rows(table: pd.DataFrame) -> pd.DataFrame:

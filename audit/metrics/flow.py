@@ -31,8 +31,8 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
         group, n = np.array(part.names, object)[part.codes], part.sizes[part.codes]
         for kind, (source, target) in kinds.items():
             columns = {"by": part.by, "group": group, "source": source, "target": target, "n": n}
-            keys = ["by", "group", "source", "target", "n"]
-            counted = pd.DataFrame(columns).value_counts(keys, sort=False).reset_index()
+            rows = pd.DataFrame(columns).assign(count=1 if part.weights is None else part.weights)
+            counted = rows.groupby(list(columns), as_index=False)["count"].sum()
             parts.append(counted.assign(kind=kind))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return table.assign(before_policy=before.name, after_policy=after.name)

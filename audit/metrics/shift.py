@@ -188,9 +188,14 @@ def shift_agreement_table(
     flags = np.stack([each.flagged for each in predictions], axis=1)
     parts = []
     for part in groups:
-        members = [flags[part.codes == code] for code in range(len(part.names))]
-        p = np.array([cochran_p(marks) for marks in members])
-        changing = [int((marks.any(axis=1) & ~marks.all(axis=1)).sum()) for marks in members]
+        members = [part.codes == code for code in range(len(part.names))]
+        p = np.array(
+            [
+                cochran_p(flags[own], None if part.weights is None else part.weights[own])
+                for own in members
+            ]
+        )
+        changing = part.count(np.asarray(flags.any(axis=1) & ~flags.all(axis=1)))
         support = support_of(part.sizes)
         columns = {"by": part.by, "group": part.names, "metric": FLAG, "n": part.sizes}
         adjusted = holm(np.where(support == "suppressed", np.nan, p))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
-from statsmodels.stats.contingency_tables import cochrans_q
 
 from audit.statistics.intervals import LEVEL, Float64s
 
@@ -147,10 +146,11 @@ def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Float64s:
     return np.minimum(1.0, 2 * tail)
 
 
-def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
-    """Returns p of Cochran's Q for (n, m) marks of n images under m label sets.
+def cochran_p(marks: npt.NDArray[np.bool_], weights: Counts | None = None) -> float:
+    """Returns p of Cochran's Q for (n, m) marks of images under m label sets.
 
-    1 where no image changes between them; NaN where there is no image or fewer than two label sets.
+    A row stands for as many images as its weight says, or for one. 1 where no image changes between
+    label sets; NaN where there is no image or fewer than two label sets.
 
     Source: Cochran 1950, Biometrika 37:256.
     """
@@ -159,7 +159,12 @@ def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
     changing = marks.any(axis=1) & ~marks.all(axis=1)
     if not changing.any():
         return 1.0
-    return float(cochrans_q(marks.astype(np.int64)).pvalue)
+    m, of_row = marks.shape[1], marks.sum(axis=1)
+    weights = np.ones(len(marks), np.int64) if weights is None else weights
+    columns, total = weights @ marks, float(weights @ of_row)
+    spread = m * float(np.square(columns, dtype=np.float64).sum()) - total**2
+    statistic = (m - 1) * spread / (m * total - float(weights @ of_row**2))
+    return float(stats.chi2.sf(statistic, m - 1))
 
 
 def holm(p_values: npt.ArrayLike) -> Float64s:

@@ -30,7 +30,7 @@ from moderation.encoders.encoder import Float32s
 WIDTH, AT_A_TIME = 512, 8192
 
 
-class Taken(NamedTuple):
+class Spent(NamedTuple):
     """What a process took: seconds, and bytes at the peak."""
 
     seconds: float
@@ -77,7 +77,7 @@ def write_policy(path: Path, labels: int) -> None:
     path.write_text("\n".join(lines) + "\n")
 
 
-def taken_by(*words: str) -> Taken:
+def taken_by(*words: str) -> Spent:
     """Returns what `audit WORDS` takes; it must succeed."""
     start = time.perf_counter()
     child = subprocess.Popen([sys.executable, "-m", "audit", *words], stdout=subprocess.DEVNULL)
@@ -85,10 +85,10 @@ def taken_by(*words: str) -> Taken:
     child.returncode = os.waitstatus_to_exitcode(status)
     if child.returncode:
         raise subprocess.CalledProcessError(child.returncode, child.args)
-    return Taken(time.perf_counter() - start, usage.ru_maxrss * 1024)
+    return Spent(time.perf_counter() - start, usage.ru_maxrss * 1024)
 
 
-def measured(n: int, labels: int) -> dict[str, Taken]:
+def measured(n: int, labels: int) -> dict[str, Spent]:
     """Returns what import, an audit, and one with its report take."""
     with tempfile.TemporaryDirectory(prefix="evenhand-") as name:
         folder = Path(name)

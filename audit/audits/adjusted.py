@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TypedDict
 
-import numpy as np
 import pandas as pd
 
 from audit.audits.assessment import Assessment
 from audit.audits.audited import Audited, S
+from audit.datasets.coded_values import crossed_codes
 from audit.datasets.dataset import CROSS, OVERALL, Groups
 from audit.errors import AuditError
 from audit.metrics.equivalences import equivalence_table
@@ -92,9 +92,10 @@ def _crossed(parts: Sequence[Groups]) -> Groups:
 
     With many features nearly each image is a group, and to name these takes minutes.
     """
-    codes = np.unique(np.stack([part.codes for part in parts]), axis=1, return_inverse=True)[1]
-    names = tuple(map(str, range(int(codes.max()) + 1)))
-    return Groups(CROSS.join(part.by for part in parts), names, codes.ravel())
+    codes, first = crossed_codes([part.codes for part in parts])
+    names = tuple(map(str, range(len(first))))
+    by = CROSS.join(part.by for part in parts)
+    return Groups(by, names, codes, weights=parts[0].weights)
 
 
 def _equivalences(

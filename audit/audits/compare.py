@@ -78,7 +78,7 @@ def _compared_tests(
         shifts.append(own.assign(matched=False, **names))
         if not isinstance(after, PolicyPredictions):
             continue  # without scores no other threshold can be taken
-        flags = matched_threshold_flags(after, int(before.flagged.sum()))
+        flags = matched_threshold_flags(after, groups[0].images(before.flagged), groups[0].weights)
         matched = matched_shift_table(before.flagged, flags, groups)
         matches.append(matched.assign(matched=True, **names))
         changed[tuple(names.values())] = Counted(flags & ~before.flagged, flags ^ before.flagged)

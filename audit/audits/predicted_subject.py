@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,14 +15,20 @@ from audit.audits.audited import Audited, Named
 from audit.datasets.chosen_groups import chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
 from audit.errors import AuditError
-from audit.predicted.cell_query import Part
+from audit.predicted.cell_query import CellPart
 from audit.predicted.cell_reading import read_cells
 from audit.predicted.cells import Cells
 from audit.predicted.columns import Column, PredictionOptions
-from audit.predicted.files import PredictionFile, database, distinct_counts, open_file
-from audit.predicted.system_columns import EVERY_SYSTEM, FoundColumns, find_columns
+from audit.predicted.files import PredictionFile, database, few_values, open_file
+from audit.predicted.found_columns import EVERY_SYSTEM, FoundColumns, find_columns
 from audit.predicted.systems import System, SystemPredictions, system_predictions, systems_of
-from audit.predicted.truths import Implied, implied_classes, system_truth, truth_notes
+from audit.predicted.truths import (
+    Implied,
+    implied_classes,
+    refuse_nothing_to_measure,
+    system_truth,
+    truth_notes,
+)
 from audit.results.results import DatasetRecord, LabelRecord, PolicyRecord
 
 #: A column that nobody named is a sensitive feature if it has at most so many values.
@@ -30,6 +36,12 @@ MOST_VALUES = 50
 
 #: Up to this many columns are named in a note.
 _NAMED = 12
+
+
+_SCORES_FLAG = (
+    "Scores flag from their threshold on, as no --flag is given. With --flag none they flag "
+    "nothing, and groups are compared by who is misclassified."
+)
 
 
 @dataclass(frozen=True)
@@ -143,7 +155,10 @@ def open_predictions(
     truths = [
         system_truth(each, cells, implied[each.name], benign=options.benign) for each in systems
     ]
+    refuse_nothing_to_measure(systems, truths)
     notes = [*notes, *cells.notes, *truth_notes(systems, implied, truths)]
+    if any(each.columns.scores for each in systems) and not options.flags:
+        notes.append(_SCORES_FLAG)
     dataset = _dataset_of(cells, opened, features, options, notes)
     groups, more = chosen_groups(dataset, by)
     subject = PredictedSubject(
@@ -185,24 +200,17 @@ def _features(
     file, taken = found.files[0], {column.name for column in found.taken}
     names = [name for name, holds in file.columns.items() if holds != "no value"]
     left = [name for name in names if name not in taken]
-    counts = distinct_counts(connection, file, left, MOST_VALUES)
-    features = {name: Column(0, name) for name, n in counts.items() if 1 < n <= MOST_VALUES}
+    features = {name: Column(0, name) for name in few_values(connection, file, left, MOST_VALUES)}
     if not features:
-        what = "no column has groups: name one with --by"
+        what = "no column looks like one of groups"
         has = ", ".join(left[:_NAMED]) or "none besides those that were named"
-        raise AuditError(what, str(file.path), f"Further columns: {has}")
-    return features, list(_feature_notes(features, counts))
-
-
-def _feature_notes(features: Mapping[str, Column], counts: Mapping[str, int]) -> Iterator[str]:
-    yield f"Groups are those of {', '.join(features)}; name others with --by."
-    others = [name for name in counts if name not in features]
-    if others:
-        more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
-        yield (
-            f"Not looked at, as they have one value or more than {MOST_VALUES}: "
-            f"{', '.join(others[:_NAMED])}{more}."
-        )
+        raise AuditError(what, str(file.path), f"Name one with --by; further columns: {has}")
+    others = [name for name in left if name not in features]
+    more = f" and {len(others) - _NAMED:,} more" if len(others) > _NAMED else ""
+    not_taken = f", and those of {', '.join(others[:_NAMED])}{more} not" if others else ""
+    return features, [
+        f"The groups of {', '.join(features)} were looked at{not_taken}; --by names others."
+    ]
 
 
 def _dataset_of(
@@ -213,11 +221,11 @@ def _dataset_of(
     notes: Sequence[str],
 ) -> Dataset:
     names = [file.path.stem for file in files]
-    common = cells.texts.get(Part("y_true", EVERY_SYSTEM))
+    common = cells.texts.get(CellPart("y_true", EVERY_SYSTEM))
     table = {
         IMAGE_ID: np.array([f"cell {place}" for place in range(1, len(cells) + 1)], object),
         Y_TRUE: np.full(len(cells), None, object) if common is None else common.texts(),
-        **{name: cells.texts[Part("feature", name)].texts() for name in features},
+        **{name: cells.texts[CellPart("feature", name)].texts() for name in features},
     }
     return Dataset(
         name=f"predictions:{'+'.join(names)}",

@@ -169,7 +169,7 @@ def names_recording(options: DatasetOptions) -> bool:
     from audit.recordings.recording import is_recording
 
     adapter = options.reading.adapter
-    return adapter == "recorded" or (adapter is None and is_recording(options.dataset))
+    return adapter == "recorded" or (adapter is None and is_recording(options.named_dataset))
 
 
 def open_recording(options: DatasetOptions) -> Recording:
@@ -180,7 +180,7 @@ def open_recording(options: DatasetOptions) -> Recording:
     """
     from audit.recordings.recording import read_recording
 
-    recording = read_recording(options.dataset, options.reading.load_options())
+    recording = read_recording(options.named_dataset, options.reading.load_options())
     stated = recording.stated
     claimed = stated.claims.model_id
     if options.model not in (None, claimed):

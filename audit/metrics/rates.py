@@ -127,8 +127,7 @@ def common_images_table(
 ) -> pd.DataFrame:
     """Returns how many images each rate that needs the truth counts: by itself, and in common.
 
-    `contradicted` are those of which another policy's labels say the opposite; `whole` has all
-    images as one group.
+    `contradicted` are those of which another policy's labels say the opposite.
     """
     rows = []
     truths = [each.truth for each in predictions if each.truth is not None]

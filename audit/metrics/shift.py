@@ -188,13 +188,9 @@ def shift_agreement_table(
     flags = np.stack([each.flagged for each in predictions], axis=1)
     parts = []
     for part in groups:
-        members = [part.codes == code for code in range(len(part.names))]
-        p = np.array(
-            [
-                cochran_p(flags[own], None if part.weights is None else part.weights[own])
-                for own in members
-            ]
-        )
+        own = [part.codes == code for code in range(len(part.names))]
+        weights = [None if part.weights is None else part.weights[rows] for rows in own]
+        p = np.array([cochran_p(flags[rows], w) for rows, w in zip(own, weights, strict=True)])
         changing = part.count(np.asarray(flags.any(axis=1) & ~flags.all(axis=1)))
         support = support_of(part.sizes)
         columns = {"by": part.by, "group": part.names, "metric": FLAG, "n": part.sizes}

@@ -16,7 +16,8 @@ import pandas as pd
 from audit.errors import AuditError
 from audit.predicted.columns import Column
 from audit.predicted.files import PredictionFile
-from audit.predicted.system_columns import EVERY_SYSTEM, FoundColumns, LabelScore, SystemColumns
+from audit.predicted.found_columns import EVERY_SYSTEM, FoundColumns
+from audit.predicted.system_columns import ScoreColumn, SystemColumns
 
 #: More distinct rows than this are no cells any more.
 MOST_CELLS = 1_000_000
@@ -32,7 +33,7 @@ _ROUNDING = 1e-6
 ROWS, IMAGES, NO_COUNT = "rows", "images", "no count"
 
 
-class Part(NamedTuple):
+class CellPart(NamedTuple):
     """A column of the cells: what it is, and of which feature, system or label."""
 
     what: str
@@ -90,7 +91,10 @@ class _CellQuery:
         numbers: list[str] = []
         for place, score in enumerate(system.scores):
             file, of_file = self.file(score.column), self.of_file[score.column.file]
-            part, number = score_part(system, place), Part("number", f"{system.name}/{place}").name
+            part, number = (
+                score_part(system, place),
+                CellPart("number", f"{system.name}/{place}").name,
+            )
             of_file[part.name] = score_sql(file, score, any_scale=self.any_scale)
             of_file[number] = f"CAST({file.number(score.column.name)} AS DOUBLE)"
             self.keys[part.name] = _quoted(part.name)
@@ -144,7 +148,7 @@ def raw_cells(
     any_scale: bool = False,
     kept: Mapping[int, str] | None = None,
 ) -> pd.DataFrame:
-    """Returns the distinct rows of files, as they are written, with the columns of `Part.name`.
+    """Returns the distinct rows of files, as they are written, with the columns of `CellPart.name`.
 
     Args:
         connection: to DuckDB.
@@ -174,38 +178,40 @@ def raw_cells(
 
 def text_parts(
     found: FoundColumns, features: Mapping[str, Column]
-) -> Iterator[tuple[Part, Column]]:
+) -> Iterator[tuple[CellPart, Column]]:
     """Yields the parts of cells that are texts, each with its column."""
     for name, column in features.items():
-        yield Part("feature", name), column
+        yield CellPart("feature", name), column
     if found.y_true:
-        yield Part("y_true", EVERY_SYSTEM), found.y_true
+        yield CellPart("y_true", EVERY_SYSTEM), found.y_true
     for system in found.systems:
         given = {"y_true": system.truth, "said": system.said, "implied": system.implied}
-        yield from ((Part(what, system.name), column) for what, column in given.items() if column)
+        yield from (
+            (CellPart(what, system.name), column) for what, column in given.items() if column
+        )
 
 
-def score_part(system: SystemColumns, place: int) -> Part:
+def score_part(system: SystemColumns, place: int) -> CellPart:
     """Returns the part of cells that says what a system's score says of a label."""
-    return Part("score", f"{system.name}/{place}")
+    return CellPart("score", f"{system.name}/{place}")
 
 
-def top_part(system: SystemColumns) -> Part:
+def top_part(system: SystemColumns) -> CellPart:
     """Returns the part of cells that says which label of a system has the highest score."""
-    return Part("top", system.name)
+    return CellPart("top", system.name)
 
 
-def highest_part(system: SystemColumns, place: int) -> Part:
+def highest_part(system: SystemColumns, place: int) -> CellPart:
     """Returns the part of cells that is the highest score of a label."""
-    return Part("highest", f"{system.name}/{place}")
+    return CellPart("highest", f"{system.name}/{place}")
 
 
-def differs_name(part: Part, other: Column) -> str:
+def differs_name(part: CellPart, other: Column) -> str:
     """Returns what a frame calls the mark that another file says something else of a part."""
     return f"differs:{other.file}:{part.name}"
 
 
-def shared_columns(found: FoundColumns, part: Part, column: Column) -> list[Column]:
+def shared_columns(found: FoundColumns, part: CellPart, column: Column) -> list[Column]:
     """Returns the columns of the other files that should say the same: of a group, or y_true."""
     if part.what not in ("feature", "y_true"):
         return []
@@ -223,7 +229,7 @@ def scale_of(threshold: float) -> tuple[int, int] | None:
     return (0, 1) if threshold <= 1 else (0, 100)
 
 
-def score_sql(file: PredictionFile, score: LabelScore, *, any_scale: bool = False) -> str:
+def score_sql(file: PredictionFile, score: ScoreColumn, *, any_scale: bool = False) -> str:
     """Returns the SQL of what a score says of its label: one of the numbers above."""
     name, threshold = score.column.name, score.threshold
     number, text = file.number(name), f"trim(lower({file.text(name)}))"
@@ -242,7 +248,7 @@ def score_sql(file: PredictionFile, score: LabelScore, *, any_scale: bool = Fals
 
 def count_sql(file: PredictionFile, column: Column) -> str:
     """Returns the SQL of how many images a row stands for; null where that is no count."""
-    number = f"TRY_CAST({file.text(column.name)} AS DOUBLE)"
+    number = file.number(column.name)
     whole = f"{number} >= 0 AND {number} = floor({number}) AND {number} < 1e15"
     return f"CASE WHEN {whole} THEN CAST({number} AS BIGINT) END"
 

@@ -19,7 +19,7 @@ from audit.predicted.cell_query import (
     IMAGES,
     NO_COUNT,
     ROWS,
-    Part,
+    CellPart,
     raw_cells,
     score_part,
     text_parts,
@@ -27,10 +27,10 @@ from audit.predicted.cell_query import (
 )
 from audit.predicted.cells import Cells
 from audit.predicted.columns import Column, PredictionOptions
+from audit.predicted.found_columns import FoundColumns
 from audit.predicted.id_problems import IdProblems, contradictions, id_problems, unmatched_ids
 from audit.predicted.problems import ValueProblem, row_problems, unreadable_rows
 from audit.predicted.score_problems import count_problems, score_notes, score_problems
-from audit.predicted.system_columns import FoundColumns
 from audit.predicted.texts import Read, ReadTexts, in_texts, read_texts, spelling_notes
 from audit.predicted.words import read_class, read_decision, read_group, read_label
 
@@ -67,6 +67,7 @@ def read_cells(
     if len(found.files) > 1:
         problems += unmatched_ids(connection, found)
         problems += contradictions(connection, found, features, raw)
+    _refuse_unknown_classes(columns, found, options.truth)
     alike = list(_alike_values(columns, found, options.as_written))
     if alike or (problems and not options.skip_bad):
         raise DatasetError([*alike, *problems])
@@ -78,7 +79,7 @@ def read_cells(
 class _ReadColumn(NamedTuple):
     """A column of cells that holds texts, after it was read."""
 
-    part: Part
+    part: CellPart
     column: Column
     read: ReadTexts
 
@@ -105,7 +106,7 @@ def _here(raw: pd.DataFrame, column: Column) -> Marks:
     return raw[name].to_numpy(bool) if name in raw else np.ones(len(raw), bool)
 
 
-def _meaning(part: Part, column: Column, options: PredictionOptions, *, decides: bool) -> Read:
+def _meaning(part: CellPart, column: Column, options: PredictionOptions, *, decides: bool) -> Read:
     """Returns how the texts of a part are read."""
     if part.what == "feature":
         return partial(read_group, part.of, as_written=options.as_written)
@@ -119,11 +120,26 @@ def _meaning(part: Part, column: Column, options: PredictionOptions, *, decides:
     return partial(read_label, column.name)
 
 
-def _refuse_many_labels(part: Part, column: Column, read: ReadTexts, found: FoundColumns) -> None:
+def _refuse_many_labels(
+    part: CellPart, column: Column, read: ReadTexts, found: FoundColumns
+) -> None:
     if part.what != "feature" and (count := len(read.coded.values)) > MOST_LABELS:
         what = f"the column {column.name} has {count:,} values, more than {MOST_LABELS} labels"
         remedy = "Name a column of labels or classes, or join its values first"
         raise DatasetError.of(found.files[column.file].path, what, remedy)
+
+
+def _refuse_unknown_classes(
+    columns: Sequence[_ReadColumn], found: FoundColumns, truth: Mapping[str, str]
+) -> None:
+    ways = [
+        ways for part, _, read in columns if part.what == "y_true" for ways in read.spelt.values()
+    ]
+    classes = {composed(text) for each in ways for text in each}
+    if unknown := [name for name in truth if composed(name) not in classes]:
+        what = f"no row has the class {', '.join(unknown)} that --truth names"
+        remedy = f"The classes are: {', '.join(sorted(classes)) or 'none'}"
+        raise DatasetError.of(found.files[0].path, what, remedy)
 
 
 def _value_problems(columns: Sequence[_ReadColumn], found: FoundColumns) -> Iterator[ValueProblem]:
@@ -216,7 +232,7 @@ def _wrong_cells(raw: pd.DataFrame, columns: Sequence[_ReadColumn], found: Found
     return np.logical_or.reduce(marks) if marks else np.zeros(len(raw), bool)
 
 
-def _number_parts(found: FoundColumns) -> Iterator[Part]:
+def _number_parts(found: FoundColumns) -> Iterator[CellPart]:
     for system in found.systems:
         yield from (score_part(system, place) for place in range(len(system.scores)))
         if len(system.scores) > 1:
@@ -238,5 +254,5 @@ def _notes(
         yield f"Rows left out on request, since something is wrong with them: {left_out:,}."
 
 
-def _decided(found: FoundColumns) -> set[Part]:
-    return {Part("said", each.name) for each in found.systems if each.kind == "decisions"}
+def _decided(found: FoundColumns) -> set[CellPart]:
+    return {CellPart("said", each.name) for each in found.systems if each.kind == "decisions"}

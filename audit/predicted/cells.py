@@ -10,8 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from audit.errors import RowProblem
-from audit.predicted.cell_query import Part
-from audit.predicted.system_columns import EVERY_SYSTEM
+from audit.predicted.cell_query import CellPart
+from audit.predicted.found_columns import EVERY_SYSTEM
 from audit.predicted.texts import CodedTexts
 
 
@@ -28,8 +28,8 @@ class Cells:
         notes: what a reader of a report must know.
     """
 
-    texts: Mapping[Part, CodedTexts]
-    numbers: Mapping[Part, npt.NDArray[np.int64]]
+    texts: Mapping[CellPart, CodedTexts]
+    numbers: Mapping[CellPart, npt.NDArray[np.int64]]
     weights: npt.NDArray[np.int64]
     missing: Mapping[tuple[str | None, ...], int] = field(default_factory=dict)
     left_out: tuple[RowProblem, ...] = ()
@@ -40,8 +40,8 @@ class Cells:
 
     def y_true(self, system: str) -> CodedTexts | None:
         """Returns the classes by which a system is measured: its own, or those for all."""
-        own = self.texts.get(Part("y_true", system))
-        return own or self.texts.get(Part("y_true", EVERY_SYSTEM))
+        own = self.texts.get(CellPart("y_true", system))
+        return own or self.texts.get(CellPart("y_true", EVERY_SYSTEM))
 
     def take(self, cells: npt.NDArray[np.intp]) -> Cells:
         """Returns some of the cells."""

@@ -101,7 +101,7 @@ class FileColumns:
             raise self._unknown(typed, option)
         if len(found) > 1:
             raise self._ambiguous(typed, option)
-        return found[0]
+        return self._with_values(found[0], option)
 
     def first(self, typed: str, option: str) -> Column:
         """Returns the first column that a name means; files may share one that says the same.
@@ -110,7 +110,7 @@ class FileColumns:
             AuditError: there is none.
         """
         if found := self.named(typed):
-            return found[0]
+            return self._with_values(found[0], option)
         raise self._unknown(typed, option)
 
     def matching(self, typed: str, option: str) -> list[tuple[str, Column]]:
@@ -131,12 +131,23 @@ class FileColumns:
             if (text := star_text(pattern, name)) is not None
             for column in columns
             if file is None or column.file == file
+            if self.files[column.file].columns[column.name] != "no value"
         ]
         if not found:
             raise self._unknown(typed, option)
         if len({text for text, _ in found}) < len(found):
             raise self._ambiguous(typed, option)
         return found
+
+    def _with_values(self, column: Column, option: str) -> Column:
+        """Returns a column that holds values; refuses any other."""
+        file = self.files[column.file]
+        if file.columns[column.name] != "no value":
+            return column
+        what = (
+            f"the column {column.name} of {file.path} holds lists, records or bytes, and no values"
+        )
+        raise AuditError(what, option, "Name a column of texts or numbers")
 
     def _of_key(self, typed: str) -> tuple[int | None, str]:
         """Returns the file whose key stands before a colon, if any does, and the name itself."""

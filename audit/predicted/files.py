@@ -25,6 +25,9 @@ from moderation.encoders.cores import usable
 #: What DuckDB may hold in memory; what does not fit lies in a temporary folder.
 _MEMORY = "1GB"
 
+#: A column with fewer rows for each of its values, on average, is none of groups.
+_FEWEST_ROWS = 10
+
 #: What a column holds, as far as it matters to how text or a number is made of it.
 Holds = Literal["text", "boolean", "float", "float32", "other", "no value"]
 
@@ -92,10 +95,11 @@ class PredictionFile:
 
     def number(self, name: str) -> str:
         """Returns the SQL of a column as a number; null where it is none."""
-        column = self.column(name)
-        if self.columns[name] == "float32":
+        column, holds = self.column(name), self.columns[name]
+        if holds == "float32":
             return column
-        return f"TRY_CAST({column} AS DOUBLE)"
+        # Without trim the reader of CSV would make the numbers, and refuse rows that have none.
+        return f"TRY_CAST({f'trim({column})' if holds == 'text' else column} AS DOUBLE)"
 
     def constant(self, name: str, value: float) -> str:
         """Returns the SQL of a number in the format of a column.
@@ -169,21 +173,30 @@ def _without_wildcards(path: str) -> str:
     return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
 
 
-def distinct_counts(
+def few_values(
     connection: duckdb.DuckDBPyConnection, file: PredictionFile, names: Sequence[str], most: int
-) -> dict[str, int]:
-    """Returns how many values each column of a file has; `most` + 1 where there are more.
+) -> list[str]:
+    """Returns the columns with at least two values that may be groups, and at most so many.
 
-    What certainly has more is not counted to the end, which of ids and times would take memory.
+    Each has at least ten rows on average, and numbers are whole: ids, times and scores are none.
+    What certainly has more is not counted to the end, which of ids would take memory.
     """
     if not names:
-        return {}
+        return []
     roughly = ", ".join(f"approx_count_distinct({file.text(name)})" for name in names)
-    about = connection.execute(f"SELECT {roughly} FROM {file.scan}").fetchone() or ()
+    found = connection.execute(f"SELECT count(*), {roughly} FROM {file.scan}").fetchone() or ()
+    rows, *about = found
     few = [name for name, count in zip(names, about, strict=True) if count <= 2 * most]
-    counts = dict.fromkeys(names, most + 1)
-    if few:
-        exactly = ", ".join(f"count(DISTINCT {file.text(name)})" for name in few)
-        found = connection.execute(f"SELECT {exactly} FROM {file.scan}").fetchone() or ()
-        counts |= {name: min(count, most + 1) for name, count in zip(few, found, strict=True)}
-    return counts
+    parts = ", ".join(
+        f"count(DISTINCT {file.text(name)}), "
+        f"coalesce(bool_or({file.number(name)} != floor({file.number(name)})), false)"
+        for name in few
+    )
+    each = connection.execute(f"SELECT {parts} FROM {file.scan}").fetchone() if few else ()
+    counts, broken = (each or ())[::2], (each or ())[1::2]
+    enough = min(most, rows // _FEWEST_ROWS)
+    return [
+        name
+        for name, count, fractions in zip(few, counts, broken, strict=True)
+        if 1 < count <= enough and not fractions
+    ]

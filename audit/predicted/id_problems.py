@@ -19,8 +19,8 @@ from audit.predicted.cell_query import (
 )
 from audit.predicted.columns import Column
 from audit.predicted.files import PredictionFile
+from audit.predicted.found_columns import FoundColumns
 from audit.predicted.problems import LEAVE_OUT, SHOWN, ValueProblem, row_problems, scalar
-from audit.predicted.system_columns import FoundColumns
 from moderation.visible_text import brief
 
 

@@ -5,6 +5,7 @@ The cells say how many rows have something wrong; only then the files are asked 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -50,9 +51,10 @@ def row_problems(
         file = files[problem.column.file]
         rows = _first_rows(connection, file, problem.where)
         shown = ", ".join(f"{row:,}" for row in rows)
-        more = f", ... ({counted(problem.rows, 'row')})" if problem.rows > len(rows) else ""
-        place = f" in {'row' if problem.rows == 1 else 'rows'} {shown}{more}"
-        yield RowProblem(str(file.path), 0, problem.message + place, problem.remedy)
+        if more := problem.rows - len(rows):
+            shown += f" and {more:,} more"
+        place = f"({'row' if problem.rows == 1 else 'rows'} {shown})"
+        yield RowProblem(str(file.path), 0, f"{problem.message} {place}", problem.remedy)
     if more_of_them := problems[_PROBLEMS:]:
         rows_of = sum(problem.rows for problem in more_of_them)
         what = f"{counted(rows_of, 'more row')} have something else wrong"
@@ -81,20 +83,23 @@ def unreadable_rows(
     if all(file.is_parquet for file in files):
         return []
     rows = connection.execute(
-        "SELECT DISTINCT scan.file_path, line, error_type, error_message FROM reject_errors "
-        "JOIN reject_scans AS scan USING (scan_id, file_id) ORDER BY ALL"
+        "SELECT scan.file_path, line, min(error_type), min(error_message), max(error_message) "
+        "FROM reject_errors JOIN reject_scans AS scan USING (scan_id, file_id) "
+        "GROUP BY ALL ORDER BY ALL"
     ).fetchall()
     return [_unreadable_row(*row) for row in rows]
 
 
-def _unreadable_row(path: str, line: int, kind: str, message: str) -> RowProblem:
+def _unreadable_row(path: str, line: int, kind: str, least: str, most: str) -> RowProblem:
+    """Returns what is wrong with a row, of which DuckDB may say several things."""
     if kind in ("MISSING COLUMNS", "TOO MANY COLUMNS"):
-        what = message[:1].lower() + message[1:].replace(" Found", ", found").rstrip(". ")
+        header, cells = re.findall("[0-9]+", least if kind == "MISSING COLUMNS" else most)[:2]
+        what = f"it has {counted(int(cells), 'cell')}, and the header {header}"
         return RowProblem(path, line, what, "Put quotes around cells that hold a comma")
     if kind == "INVALID ENCODING":
         return RowProblem(path, line, "it is not text in UTF-8", "Save it as CSV in UTF-8")
     remedy = "Save it as CSV: commas between cells, quotes around those that hold one"
-    return RowProblem(path, line, f"it is not CSV ({message.strip()})", remedy)
+    return RowProblem(path, line, f"it is not CSV ({least.strip()})", remedy)
 
 
 def scalar(connection: duckdb.DuckDBPyConnection, query: str) -> int:

@@ -18,8 +18,9 @@ from audit.predicted.cell_query import (
     score_part,
     score_sql,
 )
+from audit.predicted.found_columns import FoundColumns
 from audit.predicted.problems import LEAVE_OUT, ValueProblem
-from audit.predicted.system_columns import FoundColumns, LabelScore
+from audit.predicted.system_columns import ScoreColumn
 
 
 def score_problems(
@@ -36,7 +37,7 @@ def score_problems(
                     yield ValueProblem(score.column, where, rows, *_wrong_score(score, code))
 
 
-def _wrong_score(score: LabelScore, code: int) -> tuple[str, str]:
+def _wrong_score(score: ScoreColumn, code: int) -> tuple[str, str]:
     """Returns what is wrong with a score, and what to do."""
     name = score.column.name
     if code == EMPTY:

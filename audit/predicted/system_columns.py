@@ -1,35 +1,25 @@
-"""Which columns hold what each system said, the truth, the groups, and what joins the files."""
+"""The systems of which a column is named, each with the columns of what it said."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-from audit.datasets.dataset import IMAGE_ID
-from audit.datasets.spelling import composed
 from audit.errors import AuditError
 from audit.predicted.columns import (
     Column,
     FileColumns,
     PredictionOptions,
     named_column,
-    star_text,
 )
-from audit.predicted.files import PredictionFile
 
 #: What a system says: decisions, the label that fits most, or scores of labels.
 Kind = Literal["decisions", "labels", "scores"]
 
-#: Keys of `PredictionOptions.columns` that are not sensitive features.
-_ID, _Y_TRUE = "id", "y_true"
 
-#: Stands for all systems, among the columns of y_true.
-EVERY_SYSTEM = ""
-
-
-class Threshold(NamedTuple):
+class ScoreThreshold(NamedTuple):
     """From which score on a label is said; with `review`, from there on for review alone."""
 
     score: float
@@ -41,12 +31,12 @@ class Threshold(NamedTuple):
         return self.score if self.review is None else self.review
 
 
-class LabelScore(NamedTuple):
+class ScoreColumn(NamedTuple):
     """The column of a label's scores, and its threshold."""
 
     label: str
     column: Column
-    threshold: Threshold
+    threshold: ScoreThreshold
 
 
 @dataclass(frozen=True)
@@ -65,7 +55,7 @@ class SystemColumns:
     name: str
     kind: Kind
     said: Column | None = None
-    scores: tuple[LabelScore, ...] = ()
+    scores: tuple[ScoreColumn, ...] = ()
     implied: Column | None = None
     truth: Column | None = None
 
@@ -76,79 +66,21 @@ class SystemColumns:
         return tuple(dict.fromkeys(column for column in given if column))
 
 
-@dataclass(frozen=True)
-class FoundColumns:
-    """The columns of some files by what they hold.
-
-    Attributes:
-        files: those that are joined, the one with the groups first.
-        systems: whose predictions they hold, in the order of reports.
-        ids: the column of ids of each file; () where there is none.
-        y_true: the column of classes for all systems, where there is one.
-        count: the column of how many images a row stands for, where there is one.
-        features: the column of each sensitive feature that was named; None takes all that are left.
-    """
-
-    files: tuple[PredictionFile, ...]
-    systems: tuple[SystemColumns, ...]
-    ids: tuple[Column, ...] = ()
-    y_true: Column | None = None
-    count: Column | None = None
-    features: Mapping[str, Column] | None = field(default=None)
-
-    @property
-    def taken(self) -> set[Column]:
-        """The columns that are something else than a sensitive feature."""
-        own = {column for system in self.systems for column in system.columns}
-        return own | {each for each in (*self.ids, self.y_true, self.count) if each}
-
-
-def find_columns(
-    asked: PredictionOptions,
-    files: Sequence[PredictionFile],
-    by: Sequence[Sequence[str]] | None = None,
-) -> FoundColumns:
-    """Returns which columns of the files are what was asked for.
-
-    Args:
-        asked: as it was typed.
-        files: those that are joined.
-        by: sensitive features and intersections that are looked at; None for all.
+def asked_systems(asked: PredictionOptions, columns: FileColumns) -> list[SystemColumns]:
+    """Returns the systems of which a column is named: of decisions, of labels, then of scores.
 
     Raises:
-        AuditError: a column is not there or in several files, or an option is not of its form.
+        AuditError: there is none, a column is not there, or an option is not of its form.
     """
-    columns = FileColumns(files)
-    keyed = {composed(key): name for key, name in asked.columns.items()}
-    systems = list(_systems(asked, columns))
+    systems = list(_asked_systems(asked, columns))
     if not systems:
         remedy = "Name a column with --decision, --said or --score"
         raise AuditError("which column holds what a system said is not said", "", remedy)
     _refuse_one_name(systems)
-    truths = [*asked.truth_columns, *([keyed[_Y_TRUE]] if _Y_TRUE in keyed else ())]
-    y_true, own = _truth_columns(truths, systems, columns)
-    implied = _implied_columns(asked.implies, systems, columns)
-    return FoundColumns(
-        files=tuple(files),
-        systems=tuple(
-            SystemColumns(
-                each.name,
-                each.kind,
-                each.said,
-                each.scores,
-                implied.get(each.name),
-                own.get(each.name),
-            )
-            for each in systems
-        ),
-        ids=_id_columns(keyed.get(_ID), columns),
-        y_true=y_true,
-        count=columns.one(asked.count, "--count") if asked.count else None,
-        features=_feature_columns(keyed, by, columns),
-    )
+    return systems
 
 
-def _systems(asked: PredictionOptions, columns: FileColumns) -> Iterator[SystemColumns]:
+def _asked_systems(asked: PredictionOptions, columns: FileColumns) -> Iterator[SystemColumns]:
     for kind, option, texts in (
         ("decisions", "--decision", asked.decisions),
         ("labels", "--said", asked.said),
@@ -160,7 +92,7 @@ def _systems(asked: PredictionOptions, columns: FileColumns) -> Iterator[SystemC
 
 
 def _scored_systems(texts: Sequence[str], columns: FileColumns) -> Iterator[SystemColumns]:
-    found: dict[str, list[LabelScore]] = {}
+    found: dict[str, list[ScoreColumn]] = {}
     for text in texts:
         named, at, thresholds = text.rpartition("@")
         threshold = _threshold(thresholds) if at else None
@@ -170,7 +102,7 @@ def _scored_systems(texts: Sequence[str], columns: FileColumns) -> Iterator[Syst
             raise AuditError(what, "--score", remedy)
         for name, column in _named_columns(named, "--score", columns):
             system, _, label = name.partition("/")
-            score = LabelScore(label or system, column, threshold)
+            score = ScoreColumn(label or system, column, threshold)
             if any(each.label == score.label for each in found.get(system, ())):
                 what = f"two columns are called {name}"
                 raise AuditError(what, "--score", "Name each once, as NAME/LABEL=COLUMN@THRESHOLD")
@@ -179,7 +111,7 @@ def _scored_systems(texts: Sequence[str], columns: FileColumns) -> Iterator[Syst
         yield SystemColumns(system, "scores", scores=tuple(scores))
 
 
-def _threshold(text: str) -> Threshold | None:
+def _threshold(text: str) -> ScoreThreshold | None:
     """Returns THRESHOLD[,REVIEW]; None where it is not of that form."""
     try:
         values = [float(part) for part in text.split(",")]
@@ -190,7 +122,7 @@ def _threshold(text: str) -> Threshold | None:
     if len(values) == 2 and values[1] >= values[0]:
         what = f"{text}: the threshold of review is not below the other"
         raise AuditError(what, "--score", "Write @BLOCK,REVIEW, such as @0.8,0.5")
-    return Threshold(*values)
+    return ScoreThreshold(*values)
 
 
 def _named_columns(text: str, option: str, columns: FileColumns) -> Iterator[tuple[str, Column]]:
@@ -207,102 +139,3 @@ def _refuse_one_name(systems: Sequence[SystemColumns]) -> None:
         raise AuditError(what, "--said, --decision and --score", "Write NAME=COLUMN for each")
     if wrong := [name for name in names if not name.strip()]:
         raise AuditError(f"a system is called {wrong[0]!r}", "", "Write NAME=COLUMN")
-
-
-def _truth_columns(
-    texts: Sequence[str], systems: Sequence[SystemColumns], columns: FileColumns
-) -> tuple[Column | None, dict[str, Column]]:
-    """Returns the column of y_true for all systems, and those of single ones."""
-    every: Column | None = None
-    own: dict[str, Column] = {}
-    for text in texts:
-        name, typed = named_column(text, columns)
-        if name is not None:
-            own |= _columns_of_systems(name, typed, "--truth-column", systems, columns)
-        elif every is not None:
-            what = f"two columns are y_true for all systems: {every.name} and {typed}"
-            raise AuditError(what, "--truth-column", "Write NAME=COLUMN for that of one system")
-        else:
-            every = columns.first(typed, "--truth-column")
-    return every, own
-
-
-def _columns_of_systems(
-    name: str,
-    typed: str,
-    option: str,
-    systems: Sequence[SystemColumns],
-    columns: FileColumns,
-) -> dict[str, Column]:
-    """Returns the column of each system that a name means; `*` in both is the same text."""
-    found = {}
-    for system in systems:
-        fits = star_text(name, system.name) if "*" in name else None
-        if system.name == name:
-            found[system.name] = columns.first(typed, option)
-        elif fits is not None:
-            found[system.name] = columns.first(typed.replace("*", fits), option)
-    if not found:
-        called = ", ".join(system.name for system in systems)
-        raise AuditError(f"no system is called {name}", option, f"There are: {called}")
-    return found
-
-
-def _implied_columns(
-    texts: Sequence[str], systems: Sequence[SystemColumns], columns: FileColumns
-) -> dict[str, Column]:
-    """Returns the columns that say which class a label implies, by system."""
-    found: dict[str, Column] = {}
-    labelled = [system for system in systems if system.kind == "labels"]
-    for text in texts:
-        name, _, typed = (part.strip() for part in text.rpartition("="))
-        if not typed.startswith("@"):
-            continue  # LABEL=CLASS
-        if not labelled:
-            raise AuditError(f"no column of labels is named, so {text} says nothing", "--implies")
-        if not name and len(labelled) > 1:
-            what = f"it is not said whose labels imply {typed}"
-            raise AuditError(what, "--implies", f"Write NAME={typed}")
-        name = composed(name) or labelled[0].name
-        found |= _columns_of_systems(name, typed[1:], "--implies", labelled, columns)
-    return found
-
-
-def _id_columns(typed: str | None, columns: FileColumns) -> tuple[Column, ...]:
-    """Returns the column of ids of each file; they may call it by different names.
-
-    Raises:
-        AuditError: a file has none, and there are several.
-    """
-    files = columns.files
-    if typed is None:
-        if len(files) > 1:
-            what = "several files are joined by id, and which column holds it is not said"
-            raise AuditError(what, "--predictions", "Add --column id=COLUMN")
-        return ()
-    names = [typed] if columns.named(typed) else [part.strip() for part in typed.split(",")]
-    found: dict[int, Column] = {}
-    for name in names:
-        columns.first(name, "--column id")  # a misspelt one is an error
-        found = {column.file: column for column in columns.named(name)} | found
-    if lacking := [file for place, file in enumerate(files) if place not in found]:
-        what = f"{lacking[0].path} has no column {typed}, by which the files are joined"
-        has = ", ".join(list(lacking[0].columns)[:20])
-        remedy = f"Name that of each file, as --column id={typed},OTHER; it has: {has}"
-        raise AuditError(what, "--column id", remedy)
-    return tuple(found[place] for place in range(len(files)))
-
-
-def _feature_columns(
-    keyed: Mapping[str, str], by: Sequence[Sequence[str]] | None, columns: FileColumns
-) -> dict[str, Column] | None:
-    """Returns the column of each sensitive feature that is named; None where none is."""
-    named = {key: name for key, name in keyed.items() if key not in (_ID, _Y_TRUE)}
-    if IMAGE_ID in named:
-        what = f"a sensitive feature cannot be called {IMAGE_ID}"
-        raise AuditError(what, "--column", "Write --column id=COLUMN")
-    found = {key: columns.first(name, f"--column {key}") for key, name in named.items()}
-    for name in (composed(name) for part in by or () for name in part):
-        if name not in found:
-            found[name] = columns.first(name, "--by")
-    return found or None

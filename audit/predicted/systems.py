@@ -12,11 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.metrics.predictions import Predictions
-from audit.predicted.cell_query import Part, score_part, top_part
+from audit.predicted.cell_query import CellPart, score_part, top_part
 from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, flagged_labels
-from audit.predicted.system_columns import FoundColumns, SystemColumns
+from audit.predicted.found_columns import FoundColumns
+from audit.predicted.system_columns import SystemColumns
 from moderation.scoring.verdict import ACTIONS
 
 #: What a system of scores says of an image of which no score reaches its threshold.
@@ -107,7 +108,7 @@ def _said_labels(system: SystemColumns, cells: Cells) -> Sequence[str]:
     if system.kind == "decisions":
         return ()
     if system.kind == "labels":
-        return cells.texts[Part("said", system.name)].values
+        return cells.texts[CellPart("said", system.name)].values
     return tuple(score.label for score in system.scores)
 
 
@@ -145,7 +146,7 @@ def system_predictions(system: System, cells: Cells, name: str) -> SystemPredict
     columns, n = system.columns, len(cells)
     if columns.kind == "scores":
         return _scored(system, cells, name)
-    coded = cells.texts[Part("said", columns.name)]
+    coded = cells.texts[CellPart("said", columns.name)]
     if columns.kind == "labels":
         outcomes = np.zeros((n, len(system.labels)), np.int8)
         for place, label in enumerate(system.labels):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -9,8 +10,8 @@ import numpy as np
 
 from audit.datasets.spelling import composed
 from audit.errors import AuditError
-from audit.metrics.truth import Truth, class_slug
-from audit.predicted.cell_query import Part
+from audit.metrics.truth import Truth
+from audit.predicted.cell_query import CellPart
 from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, matching_labels, unknown_label
@@ -29,13 +30,17 @@ class Implied(NamedTuple):
 
     def labels_of(self, name: str, labels: Sequence[PredictedLabel]) -> list[int]:
         """Returns the columns of the labels that imply a class."""
-        slug = class_slug(name)
-        meant = []
-        for column, label in enumerate(labels):
-            implied = self.classes.get(label.id, label.id)
-            if implied is not None and (implied == name or class_slug(implied) == slug):
-                meant.append(column)
-        return meant
+        implied = (self.classes.get(label.id, label.id) for label in labels)
+        return [
+            column
+            for column, each in enumerate(implied)
+            if each is not None and _plain(each) == _plain(name)
+        ]
+
+
+def _plain(name: str) -> str:
+    """Returns a name by which labels and classes meet: Big_Dog and big dog are one."""
+    return " ".join(re.findall(r"[^\W_]+", name.casefold())) or name
 
 
 def implied_classes(
@@ -81,10 +86,10 @@ def _implied_by_name(typed: Iterable[str], labels: Sequence[str]) -> dict[str, s
 
 def _implied_by_column(system: System, cells: Cells) -> dict[str, str | None]:
     """Returns the class that stands beside each label of a system, the same in all rows."""
-    implied = cells.texts.get(Part("implied", system.name))
+    implied = cells.texts.get(CellPart("implied", system.name))
     if implied is None:
         return {}
-    said = cells.texts[Part("said", system.name)]
+    said = cells.texts[CellPart("said", system.name)]
     found: dict[str, str | None] = {}
     for label, place in sorted(set(zip(said.codes.tolist(), implied.codes.tolist(), strict=True))):
         name = implied.values[place] if place >= 0 else None
@@ -178,3 +183,24 @@ def _nothing_implied(system: System, truth: Truth) -> AuditError:
         f"with --truth {first}=LABEL or --truth {first}=allow"
     )
     return AuditError(brief(what), "y_true", brief(remedy))
+
+
+def refuse_nothing_to_measure(systems: Sequence[System], truths: Sequence[Truth]) -> None:
+    """Refuses systems of which no harm is known, or not the same: to be flagged, or misclassified.
+
+    Raises:
+        AuditError: one flags and another does not, or one neither flags nor has a y_true.
+    """
+    flagging = [system.name for system in systems if system.can_flag]
+    others = [system.name for system in systems if not system.can_flag]
+    if flagging and others:
+        what = f"{flagging[0]} flags images, and {others[0]} does not, so they cannot be compared"
+        remedy = f"Name the labels of {others[0]} that flag with --flag, or audit it by itself"
+        raise AuditError(brief(what), "--flag", brief(remedy))
+    for system, truth in zip(systems, truths, strict=True):
+        if not system.can_flag and not truth.unmatched and not truth.meant.any():
+            what = f"{system.name} flags nothing, and it is not known what is right"
+            remedy = (
+                "Name the labels that flag with --flag, or the column of y_true: --truth-column"
+            )
+            raise AuditError(brief(what), "--flag", remedy)

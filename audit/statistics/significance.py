@@ -147,10 +147,10 @@ def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Float64s:
 
 
 def cochran_p(marks: npt.NDArray[np.bool_], weights: Counts | None = None) -> float:
-    """Returns p of Cochran's Q for (n, m) marks of images under m label sets.
+    """Returns p of Cochran's Q for (n, m) marks of n images under m label sets.
 
-    A row stands for as many images as its weight says, or for one. 1 where no image changes between
-    label sets; NaN where there is no image or fewer than two label sets.
+    1 where no image changes between them; NaN where there is no image or fewer than two label sets.
+    With weights a row stands for so many images, which statsmodels does not know.
 
     Source: Cochran 1950, Biometrika 37:256.
     """
@@ -159,12 +159,12 @@ def cochran_p(marks: npt.NDArray[np.bool_], weights: Counts | None = None) -> fl
     changing = marks.any(axis=1) & ~marks.all(axis=1)
     if not changing.any():
         return 1.0
-    m, of_row = marks.shape[1], marks.sum(axis=1)
-    weights = np.ones(len(marks), np.int64) if weights is None else weights
-    columns, total = weights @ marks, float(weights @ of_row)
-    spread = m * float(np.square(columns, dtype=np.float64).sum()) - total**2
-    statistic = (m - 1) * spread / (m * total - float(weights @ of_row**2))
-    return float(stats.chi2.sf(statistic, m - 1))
+    m = marks.shape[1]
+    images = np.ones(len(marks), np.int64) if weights is None else weights
+    marked, times = (marks.T @ images).astype(np.float64), marks.sum(axis=1).astype(np.float64)
+    total = marked.sum()
+    q = (m - 1) * (m * (marked**2).sum() - total**2) / (m * total - (images * times**2).sum())
+    return float(special.chdtrc(m - 1, q))
 
 
 def holm(p_values: npt.ArrayLike) -> Float64s:

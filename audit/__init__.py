@@ -24,12 +24,18 @@ if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions, load_dataset
     from audit.datasets.dataset import Dataset, Groups
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
+    from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
     from audit.embedding.stored_encoder import StoredEncoder
     from audit.errors import AuditError, DatasetError, LimitsError, UndefinedRateWarning
     from audit.gate.limits import Limits, load_limits
     from audit.gate.report import GateReport
     from audit.metrics.predictions import Predictions, predict
     from audit.metrics.rates import rate_table
+    from audit.recordings.claims import ModelClaims
+    from audit.recordings.feature_export import ExportedFeatures, export_features
+    from audit.recordings.feature_import import FeatureImport, import_features
+    from audit.recordings.recording import Recording, read_recording
+    from audit.recordings.text_features import RecordedTexts, TextOptions
     from audit.report import write_report
     from audit.results.results import Results
 
@@ -37,12 +43,18 @@ _NAMES_IN = {
     "datasets.adapters": ("LoadOptions", "load_dataset"),
     "datasets.dataset": ("Dataset", "Groups"),
     "embedding.dataset_features": ("EmbeddedDataset", "embed_dataset", "embed_here"),
+    "embedding.recorded_encoder": ("RecordedEncoder", "embedded_recording"),
     "embedding.stored_encoder": ("StoredEncoder",),
     "errors": ("AuditError", "DatasetError", "LimitsError", "UndefinedRateWarning"),
     "gate.limits": ("Limits", "load_limits"),
     "gate.report": ("GateReport",),
     "metrics.predictions": ("Predictions", "predict"),
     "metrics.rates": ("rate_table",),
+    "recordings.claims": ("ModelClaims",),
+    "recordings.feature_export": ("ExportedFeatures", "export_features"),
+    "recordings.feature_import": ("FeatureImport", "import_features"),
+    "recordings.recording": ("Recording", "read_recording"),
+    "recordings.text_features": ("RecordedTexts", "TextOptions"),
     "report": ("write_report",),
     "results.results": ("Results",),
     "audits.ablate": ("Study", "ablate_audit"),
@@ -59,27 +71,38 @@ __all__ = [
     "Dataset",
     "DatasetError",
     "EmbeddedDataset",
+    "ExportedFeatures",
+    "FeatureImport",
     "GateReport",
     "Groups",
     "Limits",
     "LimitsError",
     "LoadOptions",
+    "ModelClaims",
     "Named",
     "Predictions",
+    "RecordedEncoder",
+    "RecordedTexts",
+    "Recording",
     "Results",
     "StoredEncoder",
     "Study",
     "Subject",
+    "TextOptions",
     "UndefinedRateWarning",
     "ablate_audit",
     "compare_audit",
     "embed_dataset",
     "embed_here",
+    "embedded_recording",
+    "export_features",
     "gate_audit",
+    "import_features",
     "load_dataset",
     "load_limits",
     "predict",
     "rate_table",
+    "read_recording",
     "run_audit",
     "write_report",
 ]

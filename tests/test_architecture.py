@@ -135,8 +135,9 @@ ORDER = {
     "audit": """
         errors | plurals | statistics
         datasets
+        recordings
         embedding | metrics
-        results
+        results | predicted
         gate | report
         audits
         commands
@@ -150,6 +151,7 @@ ORDER = {
     "audit.datasets": """
         coded_values | groups | image_references | spelling
         dataset
+        stored_table
         adapters | balanced_sample | chosen_groups | coverage | repeated_images
         image_problems
     """,
@@ -158,12 +160,21 @@ ORDER = {
         annotated_images
         annotation_problems
         annotated_dataset
-        folders | spreadsheet
+        folders | recorded | spreadsheet
         table
         fairface
         utkface
     """,
-    "audit.embedding": "dataset_features | model_description\n remote_features | stored_encoder",
+    "audit.recordings": """
+        claims | feature_parts
+        feature_checks | feature_source
+        annotated_features | text_features
+        recording
+        recording_folder
+        feature_export | feature_import
+    """,
+    "audit.embedding": "dataset_features | model_description\n"
+    " recorded_encoder | remote_features | stored_encoder",
     "audit.metrics": """
         truth | variants | skew
         predictions
@@ -172,6 +183,16 @@ ORDER = {
         ablation | claims | equivalences | label_noise | pooled | standardised
         near_duplicates | wording_gaps
     """,
+    "audit.predicted": """
+        files | texts | words
+        columns
+        flags | problems | system_columns
+        found_columns
+        cell_query
+        cells | id_problems | score_problems
+        cell_reading | systems
+        truths
+    """,
     "audit.results": """
         rows | formatting
         ablation_rows | adjusted_rows | finding | robustness_rows
@@ -179,7 +200,7 @@ ORDER = {
         ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out
         headline_sentences | next_steps | robustness_sentences
         practice_sentences
-        headline | summary
+        headline | opening_sentences | summary
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
@@ -203,14 +224,15 @@ ORDER = {
     "audit.audits": """
         robustness
         assessment
-        audited
-        subject | adjusted
+        audited | recorded_prompts
+        subject | adjusted | predicted_subject
         run | gate | compare | ablate
     """,
     "audit.commands": """
         options | output
-        audit_options | opening
-        ablate | compare | datasets | embed | gate | gate_record | run | skew
+        audit_options | opening | predictions
+        ablate | compare | datasets | embed | export_features | gate | gate_record | import_features
+        run | skew
         app
     """,
 }
@@ -237,7 +259,7 @@ WITH_TORCH = {
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.
 USED_BY_AUDIT = {
     "__main__": "commands | encoders",
-    "audits": "encoders | policy | scoring",
+    "audits": "encoders | errors | policy | scoring",
     "commands": "commands | encoders | errors | features | images | policy | visible_text"
     " | whole_file",
     "datasets": "errors | images | visible_text",
@@ -245,6 +267,8 @@ USED_BY_AUDIT = {
     "errors": "errors | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
+    "predicted": "encoders | scoring | visible_text",
+    "recordings": "encoders | visible_text | whole_file",
     "report": "visible_text | whole_file",
     "results": "messages | policy | visible_text",
     "statistics": "",

@@ -33,6 +33,12 @@ def refuse_unrecorded(policies: Iterable[Policy], encoder: TextEncoder) -> None:
         raise PolicyError(problems)
 
 
+def prompts_of(policies: Iterable[Policy]) -> tuple[str, ...]:
+    """Returns every text that policies ask a model for, each once."""
+    texts = (expand_prompts(policy, label) for policy in policies for label in policy.labels)
+    return tuple(dict.fromkeys(text for each in texts for text in each))
+
+
 def with_recorded_alone(variants: Iterable[Variant], encoder: TextEncoder) -> list[Variant]:
     """Returns changed label sets; those with a prompt that is not recorded are refused."""
     if not isinstance(encoder, RecordedEncoder):
@@ -43,10 +49,7 @@ def with_recorded_alone(variants: Iterable[Variant], encoder: TextEncoder) -> li
 def _refused_unrecorded(variant: Variant, encoder: RecordedEncoder) -> Variant:
     if variant.policy is None:
         return variant
-    texts = [
-        text for label in variant.policy.labels for text in expand_prompts(variant.policy, label)
-    ]
-    if not (missing := encoder.unrecorded(texts)):
+    if not (missing := encoder.unrecorded(prompts_of([variant.policy]))):
         return variant
     more = f" and {len(missing) - 1:,} more" if len(missing) > 1 else ""
     refused = f"asks for prompts that are not recorded: {missing[0]!r}{more}"

@@ -24,7 +24,7 @@ from moderation.commands.output import say, working
 
 if TYPE_CHECKING:
     from audit.audits.audited import Named
-    from audit.recordings.claims import Claims
+    from audit.recordings.claims import ModelClaims
     from audit.recordings.feature_export import ExportedFeatures
     from moderation.policy import Policy
 
@@ -64,7 +64,7 @@ def export(
     Images without stored features are embedded first. Each image must have one look: with
     `--frames 1 --views 1` it has.
     """
-    from audit.recordings.claims import Claims
+    from audit.recordings.claims import ModelClaims
     from audit.recordings.feature_export import ExportedFeatures, export_features
     from audit.recordings.recording_folder import refuse_full_folder
 
@@ -79,7 +79,7 @@ def export(
     else:
         parts = _embedded_features(options, open_policies(policy or (), options.model))
     told = {name: text for name, text in (("source", source), ("licence", licence)) if text}
-    exported = parts._replace(claims=Claims.of(**{**parts.claims.model_dump(), **told}))
+    exported = parts._replace(claims=ModelClaims.of(**{**parts.claims.model_dump(), **told}))
     with working("Writing features ..."):
         export_features(exported, out, layout, storage)
     texts = exported.texts
@@ -95,20 +95,19 @@ def _embedded_features(options: DatasetOptions, named: Named[Policy]) -> Exporte
     Raises:
         AuditError: an image got several looks.
     """
-    from audit.recordings.claims import Claims
+    from audit.audits.recorded_prompts import prompts_of
+    from audit.recordings.claims import ModelClaims
     from audit.recordings.feature_export import ExportedFeatures
     from audit.recordings.text_features import RecordedTexts
-    from moderation.scoring.classifier import expand_prompts
 
     policies = named.policies.values()
     with open_features(options, policies, None) as (embedded, encoder):
         if several := embedded.seen_repeatedly:
             what = f"{images(several)} got several looks, and one feature each can be exported"
             raise AuditError(what, embedded.dataset.name, "Add --frames 1 --views 1")
-        prompts = (expand_prompts(policy, label) for policy in policies for label in policy.labels)
-        texts = tuple(dict.fromkeys(text for each in prompts for text in each))
+        texts = prompts_of(policies)
         recorded = RecordedTexts(texts, encoder.text_features(texts)) if texts else None
-        claims = Claims.of(
+        claims = ModelClaims.of(
             model_id=encoder.stamp.id,
             logit_scale=encoder.logit_scale,
             logit_bias=encoder.logit_bias,
@@ -116,7 +115,7 @@ def _embedded_features(options: DatasetOptions, named: Named[Policy]) -> Exporte
         return ExportedFeatures(embedded.dataset, embedded.features, claims, recorded)
 
 
-def _claims_typed(claims: Claims) -> str:
+def _claims_typed(claims: ModelClaims) -> str:
     """Returns the options of `audit import` that say of features what is said of them here."""
     typed = f"--model-id {shlex.quote(claims.model_id)} --logit-scale {claims.logit_scale!r}"
     return typed + ("" if claims.logit_bias is None else f" --logit-bias {claims.logit_bias!r}")

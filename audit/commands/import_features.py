@@ -17,7 +17,7 @@ from moderation.commands.options import takes_options
 from moderation.commands.output import note, say, working
 
 if TYPE_CHECKING:
-    from audit.recordings.claims import Claims
+    from audit.recordings.claims import ModelClaims
     from audit.recordings.feature_import import FeatureImport
 
 EPILOG = examples(
@@ -51,15 +51,15 @@ class ClaimOptions:
     source: Annotated[str, typer.Option(help="Where the features come from.")] = ""
     licence: Annotated[str, typer.Option(help="The terms that they are under.")] = ""
 
-    def claims(self) -> Claims:
+    def claims(self) -> ModelClaims:
         """Returns these options as the library takes them.
 
         Raises:
             AuditError: one cannot be.
         """
-        from audit.recordings.claims import Claims
+        from audit.recordings.claims import ModelClaims
 
-        return Claims.of(**asdict(self))
+        return ModelClaims.of(**asdict(self))
 
 
 @dataclass(frozen=True)

@@ -150,6 +150,8 @@ class GateReport:
         version = "" if new.version is None else f" version {new.version}"
         by_what = (
             f"model {escaped(model.id)} ({model.fingerprint})"
+            if model and not self.header.recording
+            else f"features recorded as of {escaped(model.id)}"
             if model
             else f"predictions of {escaped(brief(new.path))}"
         )

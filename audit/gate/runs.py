@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 from audit.errors import AuditError
 from audit.gate.checks import Status
 from audit.gate.limits import Limits
-from audit.results.results import Header
+from audit.results.results import Header, RecordingRecord
 from audit.results.rows import Record
 from moderation.visible_text import brief, json_text
 
@@ -54,6 +54,9 @@ class GateQuestion(Record):
     n: int
     limits_sha256: str
     model: str | None = Field(description="None where predictions were read.")
+    recording: RecordingRecord | None = Field(
+        None, description="Of recorded features: what is claimed of them; the model is a claim too."
+    )
     gate_sha256: str = Field(description="Of all that is asked: where it is the same, the gate is.")
 
     @classmethod
@@ -74,6 +77,7 @@ class GateQuestion(Record):
             n=dataset.n,
             limits_sha256=_hash_of(limits.model_dump(mode="json")),
             model=header.model.id if header.model else None,
+            recording=header.recording,
             gate_sha256=_hash_of(_all_asked(header, limits)),
         )
 

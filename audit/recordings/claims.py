@@ -39,7 +39,7 @@ def _checked_template(template: str | None) -> str | None:
     return template
 
 
-class Claims(BaseModel):
+class ModelClaims(BaseModel):
     """What whoever imports features says of them; nothing here can be checked.
 
     Attributes:
@@ -61,7 +61,7 @@ class Claims(BaseModel):
     licence: _Text = ""
 
     @classmethod
-    def of(cls, **claimed: Any) -> Claims:
+    def of(cls, **claimed: Any) -> ModelClaims:
         """Returns claims once they are checked.
 
         Raises:
@@ -106,7 +106,7 @@ class RecordingStatement(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     schema_version: Literal[1] = 1
-    claims: Claims
+    claims: ModelClaims
     created: str
     imported_by: str
     imported_from: tuple[HashedFile, ...]

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
-from audit.recordings.claims import Claims, RecordingStatement
+from audit.recordings.claims import ModelClaims, RecordingStatement
 from audit.recordings.feature_checks import Storage, hash_of_hashes, row_hashes
 from audit.recordings.feature_parts import block_rows
 from audit.recordings.recording import write_texts_file
@@ -45,7 +45,7 @@ class ExportedFeatures(NamedTuple):
 
     dataset: Dataset
     features: Rows
-    claims: Claims
+    claims: ModelClaims
     texts: RecordedTexts | None = None
 
 

@@ -28,7 +28,7 @@ from audit.recordings.annotated_features import (
     LabelColumns,
     annotated_features,
 )
-from audit.recordings.claims import Claims, RecordingStatement
+from audit.recordings.claims import ModelClaims, RecordingStatement
 from audit.recordings.feature_checks import (
     CheckedBlock,
     FeatureCheck,
@@ -64,7 +64,7 @@ class FeatureImport:
 
     features: Sequence[Path]
     columns: Mapping[str, str]
-    claims: Claims
+    claims: ModelClaims
     labels: Sequence[Path] = ()
     join: str | None = None
     vector: str | None = None

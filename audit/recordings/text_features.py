@@ -111,7 +111,7 @@ def _rows_of_part(part: FeaturePart, texts: Sequence[str]) -> Iterator[_TextRow]
 def _rows_of_npz(path: Path, options: TextOptions) -> Iterator[_TextRow]:
     words = _words_of_sets(path, options)
     try:
-        with np.load(path, allow_pickle=False) as arrays:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             names = list(options.sets or arrays.files)
             if unknown := [name for name in names if name not in arrays.files]:
                 what = f"there is no set {', '.join(unknown)}"

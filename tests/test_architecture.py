@@ -137,7 +137,7 @@ ORDER = {
         datasets
         recordings
         embedding | metrics
-        results
+        results | predicted
         gate | report
         audits
         commands
@@ -183,6 +183,16 @@ ORDER = {
         ablation | claims | equivalences | label_noise | pooled | standardised
         near_duplicates | wording_gaps
     """,
+    "audit.predicted": """
+        files | texts | words
+        columns
+        flags | problems | system_columns
+        found_columns
+        cell_query
+        cells | id_problems | score_problems
+        cell_reading | systems
+        truths
+    """,
     "audit.results": """
         rows | formatting
         ablation_rows | adjusted_rows | finding | robustness_rows
@@ -190,7 +200,7 @@ ORDER = {
         ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out
         headline_sentences | next_steps | robustness_sentences
         practice_sentences
-        headline | summary
+        headline | opening_sentences | summary
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
@@ -215,12 +225,12 @@ ORDER = {
         robustness
         assessment
         audited | recorded_prompts
-        subject | adjusted
+        subject | adjusted | predicted_subject
         run | gate | compare | ablate
     """,
     "audit.commands": """
         options | output
-        audit_options | opening
+        audit_options | opening | predictions
         ablate | compare | datasets | embed | export_features | gate | gate_record | import_features
         run | skew
         app
@@ -257,6 +267,7 @@ USED_BY_AUDIT = {
     "errors": "errors | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
+    "predicted": "encoders | scoring | visible_text",
     "recordings": "encoders | visible_text | whole_file",
     "report": "visible_text | whole_file",
     "results": "messages | policy | visible_text",

@@ -182,7 +182,9 @@ def _described_changes(
     reworded = [(each.before, each.trials_of(*_REWORDED)) for each in tried]
     swept = (threshold_table(each.before, parts, study.thresholds) for each in tried)
     return _DescribedChanges(
-        carried=records(Carried, *(ablation_carried_table(each.before) for each in tried)),
+        carried=records(
+            Carried, *(ablation_carried_table(each.before, parts[0].weights) for each in tried)
+        ),
         wordings=records(Wording, *(ablation_wording_table(*each, parts) for each in reworded)),
         wording_gaps=records(WordingGap, *(wording_gap_table(*each, parts) for each in reworded)),
         thresholds=records(Threshold, *swept),

@@ -94,7 +94,8 @@ def _crossed(parts: Sequence[Groups]) -> Groups:
     """
     codes, first = crossed_codes([part.codes for part in parts])
     names = tuple(map(str, range(len(first))))
-    return Groups(CROSS.join(part.by for part in parts), names, codes)
+    by = CROSS.join(part.by for part in parts)
+    return Groups(by, names, codes, weights=parts[0].weights)
 
 
 def _equivalences(

@@ -45,8 +45,8 @@ def compare_audit(subject: Audited[S], named: Named[S], *, margin: float | None 
     found, changed = by_itself._replace(predictions=common).found(*tests)
     shifts = records(Shift, *changed)
     adjusted = adjusted_figures(subject, common, found, shifts, margin=margin)
-    counted = records(CommonImages, common_images_table(by_itself.predictions, common))
-    several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
+    counted = records(CommonImages, common_images_table(by_itself.predictions, common, groups[0]))
+    several = [shift_agreement_table(common, groups)] if len(others) > 1 else []
     findings = summary.compare_findings(found["header"], disparities(found), shifts, counted)
     return Results(
         kind="compare",
@@ -78,7 +78,7 @@ def _compared_tests(
         shifts.append(own.assign(matched=False, **names))
         if not isinstance(after, PolicyPredictions):
             continue  # without scores no other threshold can be taken
-        flags = matched_threshold_flags(after, int(before.flagged.sum()))
+        flags = matched_threshold_flags(after, groups[0].images(before.flagged), groups[0].weights)
         matched = matched_shift_table(before.flagged, flags, groups)
         matches.append(matched.assign(matched=True, **names))
         changed[tuple(names.values())] = Counted(flags & ~before.flagged, flags ^ before.flagged)

@@ -159,7 +159,7 @@ def _dataset_as_json(dataset: Dataset) -> dict[str, Any]:
         "valid": True,
         "name": dataset.name,
         "adapter": dataset.adapter,
-        "n": len(dataset),
+        "n": dataset.n,
         "sha256": dataset.sha256,
         "benign": dataset.benign,
         "sensitive_features": list(dataset.sensitive_features),
@@ -194,7 +194,7 @@ def _print_dataset(dataset: Dataset) -> None:
     from audit.datasets.coverage import coverages
 
     benign = "nothing in it should be flagged" if dataset.benign else "not benign"
-    say(f"{dataset.name}: {images(len(dataset))}, {benign}")
+    say(f"{dataset.name}: {images(dataset.n)}, {benign}")
     say(f"sha256 {dataset.sha256}")
     for text in dataset.notes:
         say(f"note: {text}")

@@ -61,7 +61,7 @@ def embed(
     """
     if names_recording(options):
         what = "its features are recorded already, and it has no images"
-        raise AuditError(what, str(options.dataset), "Audit it as it is")
+        raise AuditError(what, str(options.named_dataset), "Audit it as it is")
     reference = options.chosen_model([])
     dataset = open_dataset(options)
     if on == "workers":

@@ -64,7 +64,9 @@ def open_dataset(options: DatasetOptions) -> Dataset:
     from audit.datasets.adapters import load_dataset
 
     reading = options.reading
-    dataset = load_dataset(options.dataset, adapter=reading.adapter, options=reading.load_options())
+    dataset = load_dataset(
+        options.named_dataset, adapter=reading.adapter, options=reading.load_options()
+    )
     for text in dataset.notes:
         note(text)
     return dataset
@@ -167,7 +169,7 @@ def names_recording(options: DatasetOptions) -> bool:
     from audit.recordings.recording import is_recording
 
     adapter = options.reading.adapter
-    return adapter == "recorded" or (adapter is None and is_recording(options.dataset))
+    return adapter == "recorded" or (adapter is None and is_recording(options.named_dataset))
 
 
 def open_recording(options: DatasetOptions) -> Recording:
@@ -178,7 +180,7 @@ def open_recording(options: DatasetOptions) -> Recording:
     """
     from audit.recordings.recording import read_recording
 
-    recording = read_recording(options.dataset, options.reading.load_options())
+    recording = read_recording(options.named_dataset, options.reading.load_options())
     stated = recording.stated
     claimed = stated.claims.model_id
     if options.model not in (None, claimed):

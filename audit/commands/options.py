@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 PoliciesArgument = Annotated[
     list[str], typer.Argument(metavar="POLICY", help="Policy files, or names of shipped ones.")
 ]
+SomePoliciesArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="POLICY", help="Policy files, or names of shipped ones; none with --predictions."
+    ),
+]
 OutOption = Annotated[
     Path | None,
     typer.Option(
@@ -126,11 +132,11 @@ class DatasetOptions:
     """What every audit is asked of: a dataset, a model, an embedding store."""
 
     dataset: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--dataset", "-d", metavar="PATH", help="Folder of images, or file of annotations."
         ),
-    ]
+    ] = None
     model: Annotated[
         str | None,
         typer.Option(
@@ -189,6 +195,17 @@ class DatasetOptions:
             help="Parts of a picture to look at; name what your workers do.",
         ),
     ] = "auto"
+
+    @property
+    def named_dataset(self) -> Path:
+        """The dataset, which all audits but those of predictions need.
+
+        Raises:
+            typer.BadParameter: none is named.
+        """
+        if self.dataset is None:
+            raise typer.BadParameter("name a dataset", param_hint="--dataset")
+        return self.dataset
 
     @property
     def looking(self) -> Looking:

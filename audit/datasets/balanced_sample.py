@@ -38,8 +38,10 @@ def balanced_rows(
     Raises:
         DatasetError: there is no such feature, a group has too few images for n, or n is less than
             the number of groups.
+        ValueError: a row stands for several images.
     """
     groups = dataset.groups(by)
+    groups.refuse_weights("a balanced sample")
     there = np.flatnonzero(groups.sizes)
     each = int(groups.sizes[there].min()) if n is None else n // len(there)
     if each == 0:

@@ -67,7 +67,7 @@ class Groups:
 
     def images(self, marks: Marks) -> int:
         """Returns how many images are marked, of all groups."""
-        return int(marks.sum() if self.weights is None else self.weights[marks].sum())
+        return images_of(marks, self.weights)
 
     def _count(self, marks: Marks) -> npt.NDArray[np.int64]:
         return self.sums(self.codes[marks], len(self.names), marks)
@@ -96,6 +96,11 @@ class Groups:
         """
         if self.weights is not None:
             raise ValueError(f"{what} needs single images, and each row stands for several")
+
+
+def images_of(marks: Marks, weights: Weights) -> int:
+    """Returns how many images the marked rows are."""
+    return int(marks.sum() if weights is None else weights[marks].sum())
 
 
 def overall_group(n: int, left_out: int = 0, weights: Weights = None) -> Groups:

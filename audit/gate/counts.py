@@ -151,7 +151,7 @@ def gate_counts(
         left_out=_some(part.names, left_out, part.sizes + left_out),
         untold=_some(part.names, unknown[:, :2].sum(axis=1), part.sizes),
         unplaced=part.unplaced,
-        known=int(possible.sum()),
+        known=part.images(possible),
         may_grow=int((small & (most >= limits.min_group_size)).sum()),
     )
 

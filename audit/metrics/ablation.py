@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks, Weights, images_of
 from audit.metrics.chance import Hypotheses, SwapChance
 from audit.metrics.predictions import PolicyPredictions, Predictions, predict
 from audit.metrics.rates import FLAG
@@ -106,7 +106,7 @@ def ablation_table(
     return table
 
 
-def ablation_carried_table(predictions: Predictions) -> pd.DataFrame:
+def ablation_carried_table(predictions: Predictions, weights: Weights = None) -> pd.DataFrame:
     """Returns how many hits of each category an ablation may lose: those one label fires alone.
 
     Hits that several labels of the category fire together count for none. The largest come first.
@@ -119,9 +119,9 @@ def ablation_carried_table(predictions: Predictions) -> pd.DataFrame:
             if label.reported_category == name and label.acts
         ]
         alone = predictions.fired[:, columns].sum(axis=1) == 1
-        n = int(marks.sum())
+        n = images_of(marks, weights)
         for column in columns:
-            count = int((predictions.fired[:, column] & alone).sum())
+            count = images_of(predictions.fired[:, column] & alone, weights)
             low, high = wilson(count, n)
             rows.append(
                 {"policy": predictions.name, "category": name, "count": count, "n": n}
@@ -140,7 +140,11 @@ def ablation_split_half(
     The best of many looks better than it is on the data that it was chosen on; the held-out half
     shows its true gain. Halves are drawn at random within each stratum. Where one has too few
     images for a claim, nothing is held out, and the table is empty.
+
+    Raises:
+        ValueError: a row stands for several images.
     """
+    strata.refuse_weights("a half of the images")
     if not trials or not can_hold_out(len(before)):
         return pd.DataFrame()
     chosen_on = _ablation_half(strata, seed)

@@ -52,6 +52,9 @@ def calibration_table(predictions: PolicyPredictions, groups: Iterable[Groups]) 
     Bins are cut at quantiles of all images whose truth is known, so that they are the same for each
     group; bin 0 is of all scores. Empty where the truth is not known to hold both kinds of images,
     or the scores are not a probability.
+
+    Raises:
+        ValueError: a row stands for several images.
     """
     truth, scores = predictions.truth, flag_probability(predictions)
     if scores is None or truth is None or not truth.positive.any() or not truth.negative.any():
@@ -61,6 +64,7 @@ def calibration_table(predictions: PolicyPredictions, groups: Iterable[Groups]) 
     bins = 1 + np.searchsorted(edges, scores, side="left")
     rows: list[dict[str, Any]] = []
     for part in groups:
+        part.refuse_weights("the calibration of scores")
         for code, group in enumerate(part.names):
             own = known & (part.codes == code)
             for number, inside in _calibrated_bins(own, bins):

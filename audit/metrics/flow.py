@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,24 +24,41 @@ def flow_table(before: Predictions, after: Predictions, groups: Iterable[Groups]
     """
     kinds = {}
     if before.labels and after.labels:
-        kinds["label"] = [_labels_said(each) for each in (before, after)]
+        kinds["label"] = [_Said.label(each) for each in (before, after)]
     if before.can_flag:
-        kinds["action"] = [np.array(ACTIONS, object)[each.actions] for each in (before, after)]
-    parts = []
-    for part in groups:
-        group, n = np.array(part.names, object)[part.codes], part.sizes[part.codes]
-        for kind, (source, target) in kinds.items():
-            columns = {"by": part.by, "group": group, "source": source, "target": target, "n": n}
-            keys = ["by", "group", "source", "target", "n"]
-            counted = pd.DataFrame(columns).value_counts(keys, sort=False).reset_index()
-            parts.append(counted.assign(kind=kind))
+        kinds["action"] = [_Said(ACTIONS, each.actions) for each in (before, after)]
+    parts = [
+        _flow_rows(part, *ends).assign(kind=kind) for part in groups for kind, ends in kinds.items()
+    ]
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
     return table.assign(before_policy=before.name, after_policy=after.name)
 
 
-def _labels_said(predictions: Predictions) -> npt.NDArray[np.object_]:
-    """Returns (n,) the id of the label that is said of each image."""
-    return np.array([*predictions.label_ids, NO_LABEL], object)[predictions.y_pred]
+class _Said(NamedTuple):
+    """What is said of n images: names, and (n,) which of them."""
+
+    names: Sequence[str]
+    codes: npt.NDArray[np.integer]
+
+    @classmethod
+    def label(cls, predictions: Predictions) -> _Said:
+        """Returns the label that is said of each image."""
+        names = (*predictions.label_ids, NO_LABEL)
+        return cls(names, predictions.y_pred % len(names))  # -1, for none, is the last one
+
+
+def _flow_rows(part: Groups, source: _Said, target: _Said) -> pd.DataFrame:
+    """Returns how many images of each group went where, by the names of both ends."""
+    sizes = len(part.names), len(source.names), len(target.names)
+    cells = np.ravel_multi_index((part.codes, source.codes, target.codes), sizes)
+    present, place = np.unique(cells, return_inverse=True)
+    group, *ends = np.unravel_index(present, sizes)
+    names = zip((source.names, target.names), ends, strict=True)
+    from_label, to_label = (np.array(each, object)[codes] for each, codes in names)
+    columns: dict[str, Any] = {"by": part.by, "group": np.array(part.names, object)[group]}
+    columns |= {"source": from_label, "target": to_label, "n": part.sizes[group]}
+    table = pd.DataFrame(columns | {"count": part.sums(place, len(present))})
+    return table.sort_values(["group", "source", "target"], ignore_index=True)
 
 
 def price_table(before: Predictions, after: Predictions, groups: Iterable[Groups]) -> pd.DataFrame:

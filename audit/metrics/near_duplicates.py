@@ -104,10 +104,15 @@ def near_duplicates(features: Float32s, image_ids: Sequence[str], cosine: float)
 
 
 def near_duplicate_table(clusters: Clusters, groups: Iterable[Groups]) -> pd.DataFrame:
-    """Returns how many clusters of two images and more each group has a part in, and its images."""
+    """Returns how many clusters of two images and more each group has a part in, and its images.
+
+    Raises:
+        ValueError: a row stands for several images.
+    """
     alike = clusters.sizes[clusters.codes] > 1
     rows: list[dict[str, Any]] = []
     for part in groups:
+        part.refuse_weights("a cluster of near-duplicates")
         for code, (group, n) in enumerate(zip(part.names, part.sizes.tolist(), strict=True)):
             own = clusters.codes[alike & (part.codes == code)]
             found = np.unique(own)
@@ -128,6 +133,9 @@ def distinct_claim_table(
 
     The first image by id of those that a rate could count stands for its cluster. Weights would
     keep all, but no exact test knows fractions of images.
+
+    Raises:
+        ValueError: a row stands for several images.
     """
     claims = list(claims)
     wanted = {(claim.policy, claim.metric) for claim in claims}
@@ -139,6 +147,8 @@ def distinct_claim_table(
     }
     parts = {part.by: part for part in groups}
     rows: list[dict[str, Any]] = []
+    for part in parts.values():
+        part.refuse_weights("a cluster of near-duplicates")
     for claim in claims:
         hits, chosen = marks[claim.policy, claim.metric]
         own = parts[claim.by].codes == parts[claim.by].names.index(claim.group)

@@ -123,7 +123,7 @@ def on_common_images(predictions: Sequence[Predictions]) -> list[Predictions]:
 
 
 def common_images_table(
-    predictions: Sequence[Predictions], common: Sequence[Predictions]
+    predictions: Sequence[Predictions], common: Sequence[Predictions], whole: Groups
 ) -> pd.DataFrame:
     """Returns how many images each rate that needs the truth counts: by itself, and in common.
 
@@ -136,9 +136,9 @@ def common_images_table(
             continue
         against = contradicted(truths)
         for metric, counted in _truth_marks(own.truth).items():
-            row = {"policy": own.name, "metric": metric, "n": int(counted.sum())}
-            row |= {"common": int(_truth_marks(shared.truth)[metric].sum())}
-            rows.append(row | {"contradicted": int((counted & against).sum())})
+            row = {"policy": own.name, "metric": metric, "n": whole.images(counted)}
+            row |= {"common": whole.images(_truth_marks(shared.truth)[metric])}
+            rows.append(row | {"contradicted": whole.images(counted & against)})
     return pd.DataFrame(rows)
 
 

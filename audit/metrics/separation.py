@@ -25,6 +25,9 @@ def separation_table(predictions: PolicyPredictions, groups: Iterable[Groups]) -
     Empty where the truth is not known to hold both kinds of images. A group against all others is
     xAUC: its positives against their negatives, and theirs against its own.
 
+    Raises:
+        ValueError: a row stands for several images.
+
     Source: Kallus and Zhou 2019, arXiv 1902.05826.
     """
     truth = predictions.truth
@@ -33,6 +36,7 @@ def separation_table(predictions: PolicyPredictions, groups: Iterable[Groups]) -
     margins = threshold_margin(predictions)
     rows: list[dict[str, Any]] = []
     for part in groups:
+        part.refuse_weights("an area under a curve")
         for code, group in enumerate(part.names):
             own = part.codes == code
             for compared, of, against in _compared_sides(own, several=len(part.names) > 1):

@@ -104,13 +104,14 @@ def skew_table(
         desired: what share of them each group should have.
 
     Raises:
-        ValueError: k is not from 1 to n, or `desired` is unknown.
+        ValueError: k is not from 1 to n, `desired` is unknown, or a row stands for several images.
     """
     n = len(np.asarray(similarities))
     if not 1 <= k <= n:
         raise ValueError(f"k is {k}, and there are {n} images")
     rows: list[dict[str, Any]] = []
     for part in (part.without_empty() for part in groups):
+        part.refuse_weights("the order of images")
         if len(part.names) < 2:
             continue
         places, shares = skew_places(similarities, part), desired_shares(part, desired)

@@ -96,7 +96,7 @@ def _stratified(part: Groups, strata: Groups, marks: Marks) -> Counts:
     """Returns (g, s) counts of the marked images of each group in each stratum."""
     g, s = len(part.names), len(strata.names)
     cells = part.codes[marks] * s + strata.codes[marks]
-    return np.bincount(cells, minlength=g * s).astype(np.int64).reshape(g, s)
+    return part.sums(cells, g * s, marks).reshape(g, s)
 
 
 def _standardised_rows(part: Groups, cells: _StratumCells, common: CommonSupport) -> pd.DataFrame:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks, Weights
 from audit.metrics.predictions import PolicyPredictions, highest_of_looks
 from audit.statistics.intervals import Float64s, share, wilson
 from audit.statistics.support import support_of
@@ -87,15 +87,19 @@ def threshold_margin(predictions: PolicyPredictions) -> Float64s:
     return highest_of_looks(leads.max(axis=1), looks.looks)
 
 
-def matched_threshold_flags(predictions: PolicyPredictions, count: int) -> Marks:
+def matched_threshold_flags(
+    predictions: PolicyPredictions, count: int, weights: Weights = None
+) -> Marks:
     """Returns (n,) the images with the highest margins, as near to `count` of them as ties allow.
 
     Images with the same margin are flagged together or not at all.
     """
     margins = threshold_margin(predictions)
-    cuts = np.unique(margins[np.isfinite(margins)])  # where no label acts, no image is flagged
+    finite = np.isfinite(margins)  # where no label acts, no image is flagged
+    cuts, place = np.unique(margins[finite], return_inverse=True)
+    at_cut = np.bincount(place, None if weights is None else weights[finite], len(cuts))
     # How many images each cut flags; and 0, for no cut.
-    counts = np.append(len(margins) - np.searchsorted(np.sort(margins), cuts), 0)
+    counts = np.append(at_cut[::-1].cumsum()[::-1], 0)
     best = int(np.abs(counts - count).argmin())
     if best == len(cuts):
         return np.zeros(len(margins), bool)

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from audit.datasets.dataset import Y_TRUE, Dataset, Marks
+from audit.datasets.groups import images_of
 
 #: A y_true that says: nothing here should be flagged, whatever it shows.
 ALLOW = "allow"
@@ -129,7 +130,7 @@ def truth_of(dataset: Dataset, labels: Sequence[SaidLabel]) -> Truth:
         elif class_slug(value) == ALLOW:
             negative[rows] = True
         else:
-            unmatched[value] = int(rows.sum())
+            unmatched[value] = images_of(rows, dataset.weights)
     return Truth(positive, negative, meant, unmatched, Classes.of(y_true))
 
 

@@ -43,6 +43,9 @@ def wording_gap_table(
     Each pair of groups of each partition, and each of three or more groups against all others. The
     intervals hold together, for all pairs of a partition and for all its groups; those with too few
     images have none. The policy's own wording is one of each kind.
+
+    Raises:
+        ValueError: a row stands for several images.
     """
     parts = []
     for kind in dict.fromkeys(trial.variant.kind for trial in trials):
@@ -56,6 +59,7 @@ def wording_gap_table(
 
 
 def _compared_sides(flags: Marks, part: Groups) -> Iterator[_Sides]:
+    part.refuse_weights("a gap over wordings")
     part = part.without_empty()
     names = np.array(part.names, object)
     counts = CrossedCounts.of(flags, part.codes, len(names))

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
-from statsmodels.stats.contingency_tables import cochrans_q
 
 from audit.statistics.intervals import LEVEL, Float64s
 
@@ -147,10 +146,11 @@ def mcnemar_p(entered: npt.ArrayLike, left: npt.ArrayLike) -> Float64s:
     return np.minimum(1.0, 2 * tail)
 
 
-def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
+def cochran_p(marks: npt.NDArray[np.bool_], weights: Counts | None = None) -> float:
     """Returns p of Cochran's Q for (n, m) marks of n images under m label sets.
 
     1 where no image changes between them; NaN where there is no image or fewer than two label sets.
+    With weights a row stands for so many images, which statsmodels does not know.
 
     Source: Cochran 1950, Biometrika 37:256.
     """
@@ -159,7 +159,12 @@ def cochran_p(marks: npt.NDArray[np.bool_]) -> float:
     changing = marks.any(axis=1) & ~marks.all(axis=1)
     if not changing.any():
         return 1.0
-    return float(cochrans_q(marks.astype(np.int64)).pvalue)
+    m = marks.shape[1]
+    images = np.ones(len(marks), np.int64) if weights is None else weights
+    marked, times = (marks.T @ images).astype(np.float64), marks.sum(axis=1).astype(np.float64)
+    total = marked.sum()
+    q = (m - 1) * (m * (marked**2).sum() - total**2) / (m * total - (images * times**2).sum())
+    return float(special.chdtrc(m - 1, q))
 
 
 def holm(p_values: npt.ArrayLike) -> Float64s:

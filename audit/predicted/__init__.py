@@ -1,0 +1,1 @@
+"""What any system said of images, in CSV or Parquet files -> distinct rows, each with a count."""

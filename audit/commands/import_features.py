@@ -110,8 +110,11 @@ class LabelOptions:
         ),
     ] = None
     benign: Annotated[
-        bool, typer.Option("--benign/--not-benign", help="Whether nothing should be flagged.")
-    ] = False
+        bool | None,
+        typer.Option(
+            "--benign/--not-benign", help="Whether nothing should be flagged; by default not so."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

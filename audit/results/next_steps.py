@@ -103,6 +103,7 @@ def _shown_rise(power: Sequence[Power], done: str) -> str:
 
 
 def _author(policy: PolicyRecord) -> str:
+    """Returns who can change what is audited."""
     return _AUTHOR if policy.kind == "policy" else _RUNS
 
 

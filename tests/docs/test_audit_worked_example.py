@@ -2,44 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
 from audit import Results
-from audit.report.opening import opening_sentences
+from audit.results.opening_sentences import opening_sentences
 from tests.conftest import POLICIES, ROOT
 from tests.support.pages import Block, read_sections, section, table
-
-Row = dict[str, Any]
-
-
-class Clone(NamedTuple):
-    """A folder that looks like a clone with the faces in it to the commands on the pages."""
-
-    folder: Path
-
-    def run(self, command: str, code: int = 0) -> str:
-        """Returns what a command line prints."""
-        own = {k: v for k, v in os.environ.items() if not k.startswith(("AUDIT_", "MODERATION_"))}
-        programs = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        variables = {**own, "PATH": programs, "XDG_CACHE_HOME": str(self.folder / "cache")}
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=self.folder, env=variables, capture_output=True, text=True
-        )
-        assert done.returncode == code, done.stderr
-        return done.stdout
-
-    def results(self, command: str) -> Row:
-        """Returns the results of an audit as it is typed on a page."""
-        found: Row = json.loads(self.run(f"{command} --format json"))
-        return found
+from tests.support.worked_pages import Clone, Row, pick
 
 
 @pytest.fixture(scope="module")
@@ -80,12 +52,6 @@ def said_in(found: Row) -> list[str]:
 def prose_of(heading: str) -> str:
     """Returns the text under a heading as one line."""
     return " ".join(section("audit-method.md", heading).prose.split())
-
-
-def pick(rows: list[Row], **wanted: Any) -> Row:
-    """Returns the one row that has these values."""
-    [row] = [row for row in rows if all(row[key] == value for key, value in wanted.items())]
-    return row
 
 
 def hundredfold(*shares: float) -> str:

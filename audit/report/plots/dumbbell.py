@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.lines import Line2D
 
+from audit.metrics.rates import MISCLASSIFIED
 from audit.report.plots import canvas
 from audit.report.shown_numbers import points
 from audit.results.ablation_rows import Ablation
@@ -80,9 +81,17 @@ def _finish_dumbbells(axes: Any, shifts: Sequence[Change], names: Sequence[str])
     axes.set_ylim(len(shifts) - 0.5, -0.5)
     rates = [r for s in shifts if s.support != "suppressed" for r in (s.before, s.after) if r]
     axes.set_xlim(0, max(rates, default=1) * 1.06)
-    counts = "resembling it" if all(s.metric.startswith("label:") for s in shifts) else "flagged"
+    counts = _counted({shift.metric for shift in shifts})
     axes.set_xlabel(f"% {counts}; at the right,\nthe net change in points", loc="right")
     canvas.lined_axes(axes, grid="both")
+
+
+def _counted(metrics: set[str]) -> str:
+    """Returns what rates of some metrics count."""
+    if metrics == {MISCLASSIFIED}:
+        return "misclassified"
+    labels = all(metric.startswith("label:") for metric in metrics)
+    return "resembling it" if labels else "flagged"
 
 
 def _dumbbells_in_words(shifts: Sequence[Change], before: str, after: str) -> str:

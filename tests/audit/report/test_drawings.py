@@ -159,11 +159,13 @@ def test_a_drawing_repeats_neither_fonts_nor_digits(kind: str) -> None:
     assert all(each.get("style") != "fill:none" for each in drawn)
 
 
-def test_a_dumbbell_says_of_labels_that_images_resemble_them() -> None:
+def test_a_dumbbell_says_what_is_counted() -> None:
     flagged, resembling = _shift("a"), _shift("a").model_copy(update={"metric": "label:man"})
     called = {"before": "x", "after": "y", "key": "k", "title": "t"}
     assert "%flagged;" in _written(dumbbell([flagged], **called))
     assert "%resemblingit;" in _written(dumbbell([resembling], **called))
+    wrong = flagged.model_copy(update={"metric": "misclassification_rate"})
+    assert "%misclassified;" in _written(dumbbell([wrong], **called))
 
 
 def test_the_ring_of_a_rate_of_nothing_is_drawn_whole() -> None:

@@ -1,0 +1,95 @@
+"""The page of twenty-one labels: its commands are run, its figures computed twice.
+
+Once by the audit, and once from the files with pandas alone.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from audit import Results
+from scripts.picture import picture
+from tests.support.pages import DOCS, section, table
+from tests.support.worked_pages import Clone, Row, blocks, load_results, pick, with_share
+
+PAGE = "examples/twenty-one-labels.md"
+CRIME = ["thief", "criminal", "suspicious person"]
+NOT_HUMAN = ["animal", "gorilla", "chimpanzee", "orangutan"]
+
+
+@pytest.fixture(scope="module")
+def openai(published_figures: Path) -> pd.DataFrame:
+    """Counts of OpenAI's ViT-L/14@336px: a row for each race, a column for each label."""
+    file = published_figures / "openai_clip_vitl14_336_fairface_21labels.csv"
+    counts = pd.read_csv(file, index_col=0)
+    return counts.groupby(counts.index.str.rsplit("_", n=1).str[0]).sum()
+
+
+@pytest.fixture(scope="module")
+def openclip(published_figures: Path) -> pd.DataFrame:
+    """Counts of OpenCLIP's ViT-L/14 laion400m_e31: a row for each race, a column for each label."""
+    file = published_figures / "fairface_vitl14_laion400m_confusion.csv"
+    counts = pd.read_csv(file, index_col=0)
+    n = counts.pop("n")
+    assert counts.sum(axis="columns").equals(n)
+    return counts
+
+
+@pytest.fixture(scope="module")
+def table6(published_figures: Path) -> pd.DataFrame:
+    """The published shares in percent, with races spelt as in the counts."""
+    shares = pd.read_csv(published_figures / "openai_clip_table6.csv", index_col=0)
+    return shares.rename(columns={"Latino": "Latino_Hispanic"})
+
+
+@pytest.fixture(scope="module")
+def reports(published_figures: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Row]:
+    """The results of the page's commands."""
+    clone = Clone(tmp_path_factory.mktemp("clone"))
+    (clone.folder / "reference").symlink_to(published_figures)
+    [script] = blocks(PAGE, "python")
+    (clone.folder / "script.py").write_text(script.text, encoding="utf-8")
+    clone.run("python script.py")
+    for command in blocks(PAGE, "sh"):
+        clone.run(command.text)
+    return {name: load_results(clone.folder / name) for name in ("openai", "openclip")}
+
+
+def test_the_best_known_figures_are_so(openai: pd.DataFrame) -> None:
+    crime, n = openai[CRIME].sum(axis="columns"), openai.sum(axis="columns")
+    assert (crime["White"], n["White"], crime["Black"], n["Black"]) == (767, 2085, 92, 1556)
+    assert n.sum() == 10_954
+
+
+def test_the_table_is_so(
+    openai: pd.DataFrame, openclip: pd.DataFrame, table6: pd.DataFrame, reports: dict[str, Row]
+) -> None:
+    rows = []
+    for race in sorted(openai.index):
+        n = int(openai.loc[race].sum())
+        counts = {
+            "openai": openai.loc[race, CRIME].sum(),
+            "openclip": openclip.loc[race, CRIME].sum(),
+        }
+        for name, count in counts.items():
+            flagged = {"metric": "selection_rate", "by": "race", "group": race}
+            row = pick(reports[name]["rates"], **flagged)
+            assert (row["count"], row["n"]) == (count, n)
+        cells = (
+            race,
+            f"{n:,}",
+            with_share(int(counts["openai"]), n),
+            with_share(int(counts["openclip"]), n),
+            f"{table6.loc['crime-related', race]} %",
+        )
+        columns = ("race", "n", "OpenAI, 336 pixels", "OpenCLIP, laion400m", "published")
+        rows.append(dict(zip(columns, cells, strict=True)))
+    assert table(section(PAGE, "Crime").prose) == rows
+
+
+def test_the_picture_is_that_of_the_report(reports: dict[str, Row]) -> None:
+    shown = (DOCS / "examples" / "twenty-one-labels.svg").read_text(encoding="utf-8")
+    assert picture(Results.model_validate(reports["openai"])) == shown

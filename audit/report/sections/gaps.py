@@ -31,8 +31,8 @@ _RATIOS = (
 _CLAIMS = (
     "Each group against all images. p is adjusted over all that this report tests, and a "
     "difference stands where it is below 0.05. Below it is p within its family: the groups of a "
-    "sensitive feature, for one policy and rate. Each interval is of one comparison by itself, so "
-    "it can leave out 0, or a ratio of 1, where no claim is made."
+    "sensitive feature, under one label set and rate. Each interval is of one comparison by "
+    "itself, so it can leave out 0, or a ratio of 1, where no claim is made."
 )
 
 #: Of many systems, up to this many rows are shown together.

@@ -200,7 +200,7 @@ ORDER = {
         ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out
         headline_sentences | next_steps | robustness_sentences
         practice_sentences
-        headline | summary
+        headline | opening_sentences | summary
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """

@@ -46,7 +46,7 @@ def compare_audit(subject: Audited[S], named: Named[S], *, margin: float | None 
     shifts = records(Shift, *changed)
     adjusted = adjusted_figures(subject, common, found, shifts, margin=margin)
     counted = records(CommonImages, common_images_table(by_itself.predictions, common, groups[0]))
-    several = [shift_agreement_table([before, *others], groups)] if len(others) > 1 else []
+    several = [shift_agreement_table(common, groups)] if len(others) > 1 else []
     findings = summary.compare_findings(found["header"], disparities(found), shifts, counted)
     return Results(
         kind="compare",

@@ -64,7 +64,7 @@ def print_audit(results: Results, out: Path | None, format: TableOrJson) -> None
 
 def _print_headline(results: Results) -> None:
     """Prints what an audit says, what matters most first."""
-    from audit.report.opening import opening_sentences
+    from audit.results.opening_sentences import opening_sentences
 
     say(results.headline.finding)
     for title, sentences in opening_sentences(results):

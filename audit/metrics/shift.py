@@ -13,7 +13,14 @@ import pandas as pd
 
 from audit.datasets.dataset import OVERALL, Groups, Marks
 from audit.metrics.predictions import Predictions
-from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
+from audit.metrics.rates import (
+    FALSE_POSITIVE,
+    FLAG,
+    MISCLASSIFIED,
+    TRUE_POSITIVE,
+    harm_marks,
+    harm_metric,
+)
 from audit.statistics.intervals import (
     Float64s,
     Interval,
@@ -184,16 +191,22 @@ def _shift_bounds(name: str, interval: Interval) -> dict[str, Float64s]:
 def shift_agreement_table(
     predictions: Sequence[Predictions], groups: Iterable[Groups]
 ) -> pd.DataFrame:
-    """Returns Cochran's Q over the flags of all label sets, overall and by group."""
-    flags = np.stack([each.flagged for each in predictions], axis=1)
+    """Returns Cochran's Q over whom all label sets harm, overall and by group.
+
+    Where none can be flagged, it is over the images whose truth all of them know.
+    """
+    harm = harm_metric(predictions)
+    known = np.logical_and.reduce([harm_marks(each, harm)[1] for each in predictions])
+    flags = np.stack([_harmed(each) & known for each in predictions], axis=1)
     parts = []
     for part in groups:
-        own = [part.codes == code for code in range(len(part.names))]
+        own = [known & (part.codes == code) for code in range(len(part.names))]
         weights = [None if part.weights is None else part.weights[rows] for rows in own]
         p = np.array([cochran_p(flags[rows], w) for rows, w in zip(own, weights, strict=True)])
         changing = part.count(np.asarray(flags.any(axis=1) & ~flags.all(axis=1)))
-        support = support_of(part.sizes)
-        columns = {"by": part.by, "group": part.names, "metric": FLAG, "n": part.sizes}
+        n = part.count(known)
+        support = support_of(n)
+        columns = {"by": part.by, "group": part.names, "metric": harm, "n": n}
         adjusted = holm(np.where(support == "suppressed", np.nan, p))
         columns |= {"changing": changing, "p": p, "p_adjusted": adjusted, "support": support}
         parts.append(pd.DataFrame(columns))

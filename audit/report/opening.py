@@ -13,7 +13,7 @@ from audit.report.plots.dumbbell import dumbbell
 from audit.report.plots.forest import forest
 from audit.results.ablation_rows import Ablation
 from audit.results.finding import Headline
-from audit.results.gap_sentences import done_to
+from audit.results.opening_sentences import opening_sentences
 from audit.results.results import Results
 from audit.results.rows import Rate, Shift
 
@@ -39,21 +39,6 @@ class Opening:
     finding: Line
     figures: tuple[Figure, ...]
     parts: tuple[OpeningPart, ...]
-
-
-def opening_sentences(results: Results) -> Iterator[tuple[str, Sequence[str]]]:
-    """Yields what an audit says after its finding: each title with its sentences, if any."""
-    headline = results.headline
-    said = {
-        "In practice": headline.practice,
-        f"What {done_to(results.header.harm)} means": headline.meaning,
-        "Careful": headline.cautions,
-        "What is not known": results.not_known,
-        "What to do next": headline.next_steps,
-        "Also found": results.summary[1:],
-        "What the policy says of itself": headline.notes,
-    }
-    yield from ((title, sentences) for title, sentences in said.items() if sentences)
 
 
 def make_opening(results: Results) -> Opening:

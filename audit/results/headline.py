@@ -56,7 +56,7 @@ def headline_of(
         metric=row.metric if row else None,
         before=before,
         after=after,
-        practice=tuple(practice_sentences(header, rates, group)),
+        practice=tuple(practice_sentences(header, rates, group, claim.policies if claim else ())),
         meaning=tuple(meaning_sentences(header)),
         next_steps=tuple(next_steps(header, claim, rates, power)),
         cautions=tuple(cautions(header, rates, correction, claimed=claim is not None)),

@@ -17,7 +17,7 @@ from audit.results.largest_claim import (
     changed_of_others,
     is_of_resemblance,
 )
-from audit.results.results import Header, LabelRecord
+from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Correction, Difference, Shift
 from audit.statistics.significance import ALPHA
 
@@ -54,7 +54,8 @@ def claim_sentence(
     size = _size(claim)
     of_all = "" if isinstance(row, Difference) else _of_all(row, tested)
     others = f" It is the largest of {claim.others + 1:,} claims." if claim.others else ""
-    only = "Nothing is shown to differ in what is flagged, only in what images resemble. "
+    shown = "what images resemble" if header.noun == "policy" else "the labels that are said"
+    only = f"Nothing is shown to differ in what is {done_to(header.harm)}, only in {shown}. "
     first = only if is_of_resemblance(row) else ""
     return f"{first}{said}, {size}.{of_all} {_by_chance(correction)}{others}"
 
@@ -94,19 +95,25 @@ def _done(metric: str, header: Header, policies: Sequence[str]) -> str:
     """Returns what a metric counts: blocked as weapons/blades."""
     kind, _, name = metric.partition(":")
     if kind == "category":
+        own = [policy for policy in header.policies if policy.name in policies]
         labels = [
             label
-            for policy in header.policies
-            if policy.name in policies
+            for policy in own
             for label in policy.labels
             if label.category == name and label.action in ("review", "block")
         ]
-        return f"{done_by(labels)} as {name}"
+        return f"{done_by(labels, *own)} as {name}"
     return done_to(metric)
 
 
-def done_by(labels: Sequence[LabelRecord]) -> str:
-    """Returns what labels do to an image that they flag: blocked, sent to review, or either."""
+def done_by(labels: Sequence[LabelRecord], *policies: PolicyRecord) -> str:
+    """Returns what labels do to an image that they flag: blocked, sent to review, or either.
+
+    Of what is done with the labels and scores of other systems no more is known than that.
+    """
+    if all(policy.kind != "policy" for policy in policies):
+        waits = any(label.action == "review" or label.review_threshold for label in labels)
+        return "flagged or sent to review" if waits else "flagged"
     if all(label.action == "review" for label in labels):
         return "sent to review"
     if all(label.action == "block" and label.review_threshold is None for label in labels):
@@ -122,11 +129,11 @@ def _change_sentence(row: Shift | Ablation, header: Header) -> str:
     whose = "" if row.by == OVERALL else f" of {group_named(row.group)} (by {row.by})"
     kind, _, name = row.metric.partition(":")
     if kind == "label":
-        come, do = agreeing(row.entered, "comes", "come"), agreeing(row.left, "does", "do")
-        counts = (
-            f"{row.entered:,} {come} to resemble the label {name} most and {row.left:,} no longer "
-            f"{do}"
-        )
+        come = agreeing(row.entered, "comes", "come") + f" to resemble the label {name} most"
+        if header.noun != "policy":
+            come = agreeing(row.entered, "gets", "get") + f" the label {name}"
+        do = agreeing(row.left, "does", "do")
+        counts = f"{row.entered:,} {come} and {row.left:,} no longer {do}"
     else:
         become = _BECOME.get(row.metric) or f"flagged as {name}"
         counts = moved(row.entered, row.left, become)

@@ -14,7 +14,7 @@ from audit.results.largest_claim import SizedClaim, is_of_resemblance
 from audit.results.results import Header, LabelRecord, PolicyRecord
 from audit.results.rows import Difference, Power, Rate, Shift
 
-_AUTHOR = "Who writes the policy"
+_AUTHOR, _RUNS = "Who writes the policy", "Who runs the system"
 _DECIDES = "Who decides whether it goes live"
 
 #: Up to this many labels are named; of more, only the number is said.
@@ -80,7 +80,8 @@ def _steps_without_claim(header: Header, power: Sequence[Power]) -> Iterator[str
         f"{_shown_rise(power, done_to(header.harm))}. Audit "
         "more images of the smallest groups."
     )
-    yield f"{_AUTHOR}: {_how_to_ablate(header.policies[0])}"
+    policy = header.policies[0]
+    yield f"{_author(policy)}: {_how_to_ablate(policy)}"
 
 
 def _shown_rise(power: Sequence[Power], done: str) -> str:
@@ -99,6 +100,11 @@ def _shown_rise(power: Sequence[Power], done: str) -> str:
     if max(groups.values(), default=0) < 2:
         return f"{none_named}, as no sensitive feature by itself has two groups with enough images"
     return f"{none_named}, with so few images of these groups that are {done}, or that are not"
+
+
+def _author(policy: PolicyRecord) -> str:
+    """Returns who can change what is audited."""
+    return _AUTHOR if policy.kind == "policy" else _RUNS
 
 
 def _how_to_ablate(policy: PolicyRecord) -> str:
@@ -122,12 +128,14 @@ def _steps_of_difference(
         each = agreeing(len(fired), ", which flags", ": each flags")
         carried = f"begin with {names}{each} {fired[0].count:,} of {images(fired[0].n)} of "
         carried += f"{group_named(row.group)}. "
-    yield f"{_AUTHOR}: {carried}{_how_to_ablate(policy)}"
+    yield f"{_author(policy)}: {carried}{_how_to_ablate(policy)}"
     blocks = [label.id for label in labels if label.action == "block"]
-    if blocks and claim.apart > 0:
+    if (blocks or policy.kind == "decisions") and claim.apart > 0:
+        review = "`action: review` for " if policy.kind == "policy" else ""
+        what = f": {review}{_named(blocks)}" if blocks else ""
         yield (
             f"{_DECIDES}: until the difference is mended or explained, let a person look before "
-            f"anything is refused for it: `action: review` for {_named(blocks)}."
+            f"anything is refused for it{what}."
         )
     elif labels:
         yield (

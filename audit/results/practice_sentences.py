@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from audit.datasets.dataset import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
@@ -33,12 +33,18 @@ def meaning_sentences(header: Header) -> Iterator[str]:
     for policy in header.policies:
         meant.setdefault(_meaning(policy), []).append(policy.name)
     for meaning, names in meant.items():
-        yield f"Under {' and '.join(names)}: {meaning}."
+        more = len(names) - _NAMED
+        shown = [*names[:_NAMED], f"{more:,} more"] if more > 0 else names
+        yield f"Under {' and '.join(shown)}: {meaning}."
     if header.dataset.benign:
         yield "Nothing in these images should be flagged: each flag is a wrong one."
 
 
 def _meaning(policy: PolicyRecord) -> str:
+    if policy.kind == "decisions":
+        return "an image is flagged where it was blocked or sent to review"
+    if policy.kind == "scores" and len(policy.labels) == 2 and policy.labels[0].action:
+        return "an image is flagged where its score reaches the threshold"
     categories: dict[str, list[LabelRecord]] = {}
     for label in policy.labels:
         if label.action in ("review", "block"):
@@ -46,7 +52,7 @@ def _meaning(policy: PolicyRecord) -> str:
     if not categories:
         return "nothing is flagged, as no label asks for review or block"
     parts = [
-        f"{done_by(labels)} as {category}{_named_labels(category, labels)}"
+        f"{done_by(labels, policy)} as {category}{_named_labels(category, labels)}"
         for category, labels in list(categories.items())[:_NAMED]
     ]
     more = len(categories) - _NAMED
@@ -65,7 +71,10 @@ def _named_labels(category: str, labels: Sequence[LabelRecord]) -> str:
 
 
 def practice_sentences(
-    header: Header, rates: Sequence[Rate], group: tuple[str, str] | None
+    header: Header,
+    rates: Sequence[Rate],
+    group: tuple[str, str] | None,
+    claimed: Collection[str] = (),
 ) -> Iterator[str]:
     """Yields how many of 10,000 images like these each policy refuses, and how many wait.
 
@@ -73,10 +82,13 @@ def practice_sentences(
         header: of the report.
         rates: of all policies.
         group: a sensitive feature and a group of it of which it is said too.
+        claimed: the policies of the largest claim; of very many, it is said of these alone.
     """
     if header.harm == MISCLASSIFIED:
         return  # the summary says how many are; nothing is refused and nothing waits
     for policy in header.policies:
+        if header.is_of_many and policy.name not in claimed:
+            continue
         own = [rate for rate in rates if rate.policy == policy.name]
         done = _acts_on([rate for rate in own if rate.by == OVERALL], policy)
         text = f"Of 10,000 images such as those of {header.dataset.name}, {policy.name} {done}"
@@ -107,6 +119,8 @@ def _rightly_and_falsely(policy: str, rates: Iterable[Rate]) -> Iterator[str]:
 def _acts_on(rates: Iterable[Rate], policy: PolicyRecord) -> str:
     """Returns how many of 10,000 images a policy refuses, and lets wait, as far as it can."""
     counted = {rate.metric: rate for rate in rates}
+    if policy.kind != "policy":
+        return _flags_of_system(counted, policy)
     blocks = any(label.action == "block" for label in policy.labels)
     waits = any(
         label.action == "review" or label.review_threshold is not None for label in policy.labels
@@ -117,6 +131,15 @@ def _acts_on(rates: Iterable[Rate], policy: PolicyRecord) -> str:
     if waits and (waiting := counted.get("action:review")):
         parts.append(f"lets {_of_10000(waiting)} wait for a person")
     return " and ".join(parts) or "neither refuses any nor lets any wait"
+
+
+def _flags_of_system(counted: Mapping[str, Rate], policy: PolicyRecord) -> str:
+    """Returns how many of 10,000 images a system flags, by what is done where that is known."""
+    waiting, blocked = counted["action:review"], counted["action:block"]
+    if waiting.count:
+        return f"blocks {_of_10000(blocked)} and sends {_of_10000(waiting)} to review"
+    does = "blocks" if policy.kind == "decisions" else "flags"
+    return f"{does} {_of_10000(blocked)}"
 
 
 def _counted_of(rate: Rate) -> str:

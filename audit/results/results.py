@@ -45,6 +45,9 @@ SCHEMA_VERSION = 1
 
 SystemKind = Literal["policy", "decisions", "labels", "scores"]
 
+#: A report on more policies or systems than this tells of them together.
+_FEW_SYSTEMS = 6
+
 
 class LabelRecord(Record):
     """A label as the policy has it."""
@@ -186,6 +189,21 @@ class Header(Record):
         "selection_rate",
         description="The rate that is the harm: to be flagged, or misclassified where none can be.",
     )
+
+    @property
+    def noun(self) -> str:
+        """What its rows call `policy`: a policy, or another system."""
+        return "policy" if all(each.kind == "policy" for each in self.policies) else "system"
+
+    @property
+    def nouns(self) -> str:
+        """The same of several."""
+        return "policies" if self.noun == "policy" else "systems"
+
+    @property
+    def is_of_many(self) -> bool:
+        """Whether it is of so many that each by itself would fill pages."""
+        return len(self.policies) > _FEW_SYSTEMS
 
     @property
     def is_of_starter(self) -> bool:

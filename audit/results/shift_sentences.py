@@ -26,10 +26,12 @@ _IN = {
 }
 
 
-def truth_changes(first: str, shifts: Sequence[Shift]) -> Iterator[Finding]:
+def truth_changes(
+    first: str, shifts: Sequence[Shift], nouns: str = "policies"
+) -> Iterator[Finding]:
     """Yields how many true and false positives come and go, on the images of known truth."""
     policies = 1 + len({row.after_policy for row in shifts})
-    under = "both" if policies == 2 else f"all {policies} policies"
+    under = "both" if policies == 2 else f"all {policies} {nouns}"
     for row in shifts:
         if row.by == OVERALL and row.metric in _KNOWN and not row.matched:
             text = (
@@ -81,7 +83,7 @@ def _shift_counts(row: Shift) -> str:
     return f"{net}, which is not shown to be more than chance, {CORRECTED}"
 
 
-def common_images_sentences(common: Sequence[CommonImages]) -> Iterator[str]:
+def common_images_sentences(common: Sequence[CommonImages], noun: str = "policy") -> Iterator[str]:
     """Yields how many images the rates that need the truth are compared on, where some are not."""
     for metric, kind in _KNOWN.items():
         rows = [row for row in common if row.metric == metric]
@@ -89,14 +91,14 @@ def common_images_sentences(common: Sequence[CommonImages]) -> Iterator[str]:
             continue
         alone = " and ".join(f"{row.n:,} under {row.policy}" for row in rows)
         against = max(row.contradicted for row in rows)
-        opposite = f" (of {images(against)} another policy says the opposite)" if against else ""
+        opposite = f" (of {images(against)} another {noun} says the opposite)" if against else ""
         if shared := rows[0].common:
             they = agreeing(shared, "it", "they")
-            known = f"Every policy knows of {images(shared)} that {they} {kind}, and only on these"
+            known = f"Every {noun} knows of {images(shared)} that {they} {kind}, and only on these"
             yield f"{known} is that compared: by itself, {alone}{opposite}."
         else:
             yield (
-                f"Of no image every policy knows that it {kind}, so that is not compared: by "
+                f"Of no image every {noun} knows that it {kind}, so that is not compared: by "
                 f"itself, {alone}{opposite}."
             )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from audit.datasets.dataset import CROSS
-from audit.metrics.predictions import Predictions
+from audit.metrics.predictions import PolicyPredictions, Predictions
 from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.ablation_sentences import (
@@ -18,6 +18,7 @@ from audit.results.ablation_sentences import (
 from audit.results.finding import Finding
 from audit.results.gap_sentences import gap_findings, strongest_claims
 from audit.results.largest_claim import Claimable, largest_claim
+from audit.results.many_sentences import many_findings
 from audit.results.practice_sentences import harm_summary
 from audit.results.results import Header
 from audit.results.robustness_sentences import ClaimsHold, robustness_findings
@@ -53,23 +54,32 @@ def run_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
 
 
 def _flagged_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
-    for policy in header.policies:
+    for policy in () if header.is_of_many else header.policies:
         text = harm_summary(policy.name, apart.rates, header)
         yield Finding(text, claimed=True)
 
 
 def _disparity_findings(header: Header, apart: Disparities) -> Iterator[Finding]:
     """Yields what is claimed of the groups under each policy by itself, and what is not shown."""
+    if header.is_of_many:
+        yield from many_findings(header, apart.rates, apart.gaps)
+    else:
+        yield from _gap_findings_of_each(header, apart)
+    to_others = [row for row in apart.differences if row.comparison == "to_overall"]
+    claim = largest_claim(header, Claimable(to_others, critical_p=apart.critical_p))
+    if claim and isinstance(claim.row, Difference):
+        several = len(header.policies) > 1
+        yield from robustness_findings(claim.row, apart.holds, several=several)
+
+
+def _gap_findings_of_each(header: Header, apart: Disparities) -> Iterator[Finding]:
+    """Yields what is claimed of the groups under each policy in a sentence of its own."""
     several = len(header.policies) > 1
     harms = [gap for gap in apart.gaps if gap.metric == header.harm]
     single = [gap for gap in harms if CROSS not in gap.by] or harms
     yield from gap_findings(single, apart.rates, apart.differences, several=several)
     names = [policy.name for policy in header.policies]
     yield from strongest_claims(names, apart.differences)
-    to_others = [row for row in apart.differences if row.comparison == "to_overall"]
-    claim = largest_claim(header, Claimable(to_others, critical_p=apart.critical_p))
-    if claim and isinstance(claim.row, Difference):
-        yield from robustness_findings(claim.row, apart.holds, several=several)
 
 
 def compare_findings(
@@ -81,12 +91,14 @@ def compare_findings(
     """
     first, *others = [policy.name for policy in header.policies]
     categories = [{label.category or "" for label in each.labels} for each in header.policies]
-    yield from truth_changes(first, shifts)
+    yield from truth_changes(first, shifts, header.nouns)
     yield from harm_changes(first, shifts, header.harm)
     for name, own in zip(others, categories[1:], strict=True):
         yield from group_changes(name, shifts, categories[0] & own)
     yield from (each for each in _disparity_findings(header, apart) if each.claimed)
-    yield from (Finding(text, claimed=True) for text in common_images_sentences(common))
+    yield from (
+        Finding(text, claimed=True) for text in common_images_sentences(common, header.noun)
+    )
     yield from _flagged_findings(header, apart)
 
 
@@ -151,9 +163,15 @@ def unmatched_summary(predictions: Iterable[Predictions]) -> Iterator[str]:
         if each.truth and each.truth.unmatched:
             classes = [f"{name} (n = {n})" for name, n in each.truth.unmatched.items()]
             named = _summary_of_cells(classes)
+            how = "`--truth CLASS=LABEL`, a category or `allow`"
+            if not isinstance(each, PolicyPredictions):
+                how = (
+                    "`--truth CLASS=LABEL` or `allow`, or which label with `--implies LABEL=CLASS`"
+                )
+            right = "their flags are" if each.can_flag else "what is said of them is"
             yield (
-                f"{each.name} has no label for the classes {named}: whether their flags are right "
-                "is unknown. Say what each means with `--truth CLASS=LABEL`, a category or `allow`."
+                f"{each.name} has no label for the classes {named}: whether {right} right "
+                f"is unknown. Say what each means with {how}."
             )
 
 
@@ -162,15 +180,19 @@ def limits_summary(header: Header) -> Iterator[str]:
     if header.dataset.benign:
         yield (
             "Nothing in these images should be flagged, so every flag is a false one. What the "
-            "policy misses is not measured."
+            f"{header.noun} misses is not measured."
         )
     if header.dataset.sensitive_features:
         yield (
             "Groups are as the dataset's annotators perceived them, which need not be how people "
             "see themselves. The tool reads these labels and infers none."
         )
-    if header.model is None:
+    if header.noun == "system":
         yield "What other images would show is not known: rates of other files will differ."
+        yield (
+            "Not measured, as each image's own scores and features were not kept: how well scores "
+            "separate (areas under curves), calibration, other thresholds and near-duplicates."
+        )
     else:
         yield "The images are from a dataset, not what your users upload: rates there will differ."
     yield "A difference that is not shown may still be there: see the power of each group."

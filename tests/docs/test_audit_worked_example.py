@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from audit import Results
-from audit.report.opening import opening_sentences
+from audit.results.opening_sentences import opening_sentences
 from tests.conftest import POLICIES, ROOT
 from tests.support.pages import Block, read_sections, section, table
 from tests.support.worked_pages import Clone, Row, pick

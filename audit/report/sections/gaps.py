@@ -21,8 +21,8 @@ _WARNING = (
 )
 
 _RATIOS = (
-    "Ratio: highest rate over lowest. Pass ratio: the share not flagged in the group flagged most, "
-    "over that in the group flagged least. A pass ratio near 1 can hide a large ratio of flags. "
+    "Ratio: highest rate over lowest. Pass ratio: the share that does not count in the group with "
+    "the highest rate, over that in the group with the lowest. Near 1 it can hide a large ratio. "
     "p: one test of all compared groups, by itself; it claims nothing, as it is not corrected."
 )
 
@@ -34,7 +34,7 @@ _CLAIMS = (
 )
 
 _GAP = ("By", "Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "Groups")
-_DIFFERENCE = ("Group", "Flagged", "Against", "Difference, points", "Ratio", "Adjusted p", "Claim")
+_DIFFERENCE = ("Group", "Counted", "Against", "Difference, points", "Ratio", "Adjusted p", "Claim")
 
 
 def gaps_section(results: Results) -> Iterator[Block]:

@@ -31,6 +31,7 @@ from audit.report.grouping import PolicyPair, grouped_by_pair, is_crossed
 from audit.report.names import harm_name, metric_name, named_metrics, pair_title, policy_title
 from audit.report.plots.dumbbell import dumbbell
 from audit.report.shown_numbers import count, count_of, p_value, points_line, rate_line
+from audit.results.gap_sentences import done_to
 from audit.results.results import Results
 from audit.results.rows import Shift
 
@@ -45,13 +46,14 @@ _COLUMNS = (
 def shifts_section(results: Results) -> Iterator[Block]:
     """Yields the paired shifts under the policies' own thresholds."""
     if rows := [row for row in results.shifts if not row.matched]:
+        done = done_to(results.header.harm)
         yield paragraph(
-            "Entered: images that only the second label set flags. Left: images that only the "
-            "first flags. Net: entered less left, as a share of the group; to the rest: less "
-            "the net of all other images. p is McNemar's exact test, adjusted over all that this "
-            "report tests; below it is p within its family, the groups of a sensitive feature. "
-            "Each interval is of one change by itself, so it can leave out 0 where no claim is "
-            "made."
+            f"Entered: images that are {done} only under the second label set. Left: images that "
+            "are only under the first. Net: entered less left, as a share of the group; to the "
+            "rest: less the net of all other images. p is McNemar's exact test, adjusted over all "
+            "that this report tests; below it is p within its family, the groups of a sensitive "
+            "feature. Each interval is of one change by itself, so it can leave out 0 where no "
+            "claim is made."
         )
         yield from _shift_blocks(results, rows, "shift")
     yield from _shift_agreements(results)
@@ -142,10 +144,11 @@ def _shift_cells(row: Shift) -> list[Cell]:
 
 
 def _shift_agreements(results: Results) -> Iterator[Block]:
-    shown = [r for r in results.agreements if r.metric == FLAG and not is_crossed(r.by)]
+    shown = [row for row in results.agreements if not is_crossed(row.by)]
     if not shown:
         return
-    yield Heading("Do all label sets flag the same images?")
+    done = done_to(results.header.harm)
+    yield Heading(f"Are the same images {done} under all label sets?")
     yield paragraph(
         "Cochran's Q over all label sets; with two of them it is McNemar's test. It claims "
         "nothing, as it is not corrected over the report."
@@ -161,4 +164,5 @@ def _shift_agreements(results: Results) -> Iterator[Block]:
         ]
         for row in shown
     ]
-    yield table("Cochran's Q", ("Group", "Flagged by some, not all", "p", "p in its family"), cells)
+    columns = ("Group", f"{done.capitalize()} under some, not all", "p", "p in its family")
+    yield table("Cochran's Q", columns, cells)

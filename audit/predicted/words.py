@@ -31,7 +31,10 @@ DECISIONS: dict[Decision, tuple[str, ...]] = {
 }
 _DECISION_OF = {word: decision for decision, words in DECISIONS.items() for word in words}
 
-#: What a class says that is no label: nothing should be flagged, or something should.
+#: Words of decisions by which groups may be called too.
+_MAYBE_GROUPS = {"no", "n", "false", "f", "0", "yes", "y", "true", "t", "1"}
+
+#: What a class says without a label: nothing should be flagged, or something should.
 ALLOW, FLAG = "allow", "flag"
 
 
@@ -41,13 +44,19 @@ def plain_word(text: str) -> str:
     return word.removesuffix(".0")
 
 
+def are_decisions(values: Collection[str]) -> bool:
+    """Returns whether values are words that nothing but a decision is; 0 and 1 may be a group."""
+    words = {plain_word(value) for value in values}
+    return words <= set(_DECISION_OF) and bool(words - _MAYBE_GROUPS)
+
+
 def read_decision(column: str, text: str) -> str | Wrong:
     """Returns the decision that a text is."""
     if is_empty_annotation(text):
         return empty_prediction(column)
     if decision := _DECISION_OF.get(plain_word(text)):
         return decision
-    what = f"{column} says {brief(text, 80)!r}, which is no decision that is known"
+    what = f"{column} says {brief(text, 80)!r}, which is not a known decision"
     remedy = (
         "Name the column with --said, and the words that flag with --flag WORD=review or "
         "--flag WORD=block"

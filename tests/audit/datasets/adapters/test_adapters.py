@@ -35,7 +35,7 @@ def test_a_path_that_is_not_there_and_a_layout_that_nobody_knows_are_refused(
     assert problem.message == "no adapter knows this layout"
     assert "fairface, utkface, folders, recorded, table" in problem.remedy
     [problem] = problems_of(lambda: load_dataset(tmp_path, adapter="coco"))
-    assert problem.remedy == "The adapters are: fairface, utkface, folders, table"
+    assert problem.remedy == "The adapters are: fairface, utkface, folders, recorded, table"
 
 
 @pytest.mark.parametrize("adapter", ["fairface", "folders"])

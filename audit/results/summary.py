@@ -198,9 +198,9 @@ def limits_summary(header: Header) -> Iterator[str]:
         yield "The images are from a dataset, not what your users upload: rates there will differ."
     if header.recording is not None:
         yield (
-            f"The features were recorded. That {brief(header.recording.model_id)} made them of these "
-            "images was claimed and cannot be checked, and how much of each image it saw is not "
-            "known: production may look at more of it."
+            f"The features were recorded. That {brief(header.recording.model_id)} made them of "
+            "these images was claimed and cannot be checked, and how much of each image it saw is "
+            "not known: production may look at more of it."
         )
     yield "A difference that is not shown may still be there: see the power of each group."
     if header.model is not None:

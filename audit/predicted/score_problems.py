@@ -1,4 +1,4 @@
-"""Scores that are missing or on another scale, and counts that are wrong, with how many rows."""
+"""Scores and counts that cannot be read, or are on another scale, with how many rows."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _wrong_score(score: ScoreColumn, code: int) -> tuple[str, str]:
 
 
 def count_problems(raw: pd.DataFrame, found: FoundColumns) -> Iterator[ValueProblem]:
-    """Yields the rows with a wrong count."""
+    """Yields the rows of which the count cannot be read."""
     column = found.count
     if column and (rows := int(raw.loc[raw[NO_COUNT], ROWS].sum())):
         where = f"({count_sql(found.files[column.file], column)}) IS NULL"

@@ -34,7 +34,7 @@ _DECISION_OF = {word: decision for decision, words in DECISIONS.items() for word
 #: Words of decisions by which groups may be called too.
 _MAYBE_GROUPS = {"no", "n", "false", "f", "0", "yes", "y", "true", "t", "1"}
 
-#: What a class says that does not name a label: nothing should be flagged, or something should.
+#: What a class says without a label: nothing should be flagged, or something should.
 ALLOW, FLAG = "allow", "flag"
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from audit.datasets.spelling import composed
 from audit.errors import AuditError
-from audit.metrics.truth import Truth
+from audit.metrics.truth import Classes, Truth
 from audit.predicted.cell_query import CellPart
 from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
@@ -122,7 +122,8 @@ def system_truth(system: System, cells: Cells, implied: Implied, *, benign: bool
             positive[rows], negative[rows] = word != "allow", word == "allow"
         elif count := int(cells.weights[rows].sum()):
             unmatched[name] = count
-    return Truth(positive, negative, meant, unmatched)
+    classes = Classes(coded.values, coded.codes.astype(np.intp)) if coded else None
+    return Truth(positive, negative, meant, unmatched, classes)
 
 
 def _meant(name: str, system: System, implied: Implied) -> list[int]:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from audit.audits.predicted_subject import open_predictions
+from audit.metrics.confusion import confusion_table
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.systems import SystemPredictions
 from audit.predicted.words import DECISIONS
@@ -236,6 +237,28 @@ def test_a_class_is_what_a_label_implies(tmp_path: Path) -> None:
         "Labels of said that imply no class of y_true, and are wrong wherever y_true is known: "
         "thief."
     )
+
+
+def test_for_which_label_the_images_of_each_class_were_taken(tmp_path: Path) -> None:
+    rows = pd.DataFrame(
+        {
+            "g": list("aabbb") * 4,
+            "said": ["man", "woman", "man", "boy", "woman"] * 4,
+            "y": ["Male", "Male", "Female", "Male", None] * 4,
+        }
+    )
+    rows.to_csv(tmp_path / "p.csv", index=False)
+    options = PredictionOptions(
+        said=["said"], truth_columns=["y"], implies=["man=Male", "boy=Male", "woman=Female"]
+    )
+    subject, said = predicted(tmp_path / "p.csv", options, "g")
+    found = confusion_table(said, subject.groups)
+    counted = rows.groupby(["g", "y", "said"]).size()
+    by_group = found[found["by"] == "g"].set_index(["group", "y_true", "label"])
+    assert by_group["count"].to_dict() == counted.to_dict()
+    assert found.loc[found["by"] == "overall", "count"].sum() == 16
+    right = {label for label, right in zip(found["label"], found["right"], strict=True) if right}
+    assert right == {"man", "boy"}
 
 
 def test_a_class_meets_a_label_whatever_its_case(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ autodoc_default_options = {"members": True, "exclude-members": "model_config,mod
 autodoc_typehints_format = "short"
 
 #: Pages that are the table of contents of those that they link to.
-INDEXES = ("README", "docs/decisions/README")
+INDEXES = ("README", "docs/decisions/README", "docs/examples/README")
 
 
 def complete(app: Sphinx, name: str, source: list[str]) -> None:

@@ -197,7 +197,7 @@ ORDER = {
         rows | formatting
         ablation_rows | adjusted_rows | finding | robustness_rows
         results | gap_sentences | shift_sentences
-        ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out
+        ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out | many_sentences
         headline_sentences | next_steps | robustness_sentences
         practice_sentences
         headline | opening_sentences | summary
@@ -218,7 +218,7 @@ ORDER = {
         canvas
         alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
     """,
-    "audit.report.sections": "wording_gaps\n"
+    "audit.report.sections": "many_systems | wording_gaps\n"
     " ablation | adjusted | confusion | flagged | flows | frameworks | gaps | labels | method"
     " | power | robustness | sensitivity | separation | shifts",
     "audit.audits": """

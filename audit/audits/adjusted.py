@@ -9,8 +9,7 @@ import pandas as pd
 
 from audit.audits.assessment import Assessment
 from audit.audits.audited import Audited, S
-from audit.datasets.coded_values import crossed_codes
-from audit.datasets.dataset import CROSS, OVERALL, Groups
+from audit.datasets.groups import CROSS, OVERALL, Groups, crossed_groups
 from audit.errors import AuditError
 from audit.metrics.equivalences import equivalence_table
 from audit.metrics.pooled import pooled_tables
@@ -84,18 +83,7 @@ def _strata_of_features(subject: Audited[S]) -> Iterator[tuple[Groups, Groups]]:
     for part in subject.without_intersections:
         others = [each for each in features if each.by != part.by]
         if part.by != OVERALL and others:
-            yield part, _crossed(others)
-
-
-def _crossed(parts: Sequence[Groups]) -> Groups:
-    """Returns the groups that images have in common in all parts, named by numbers alone.
-
-    With many features nearly each image is a group, and to name these takes minutes.
-    """
-    codes, first = crossed_codes([part.codes for part in parts])
-    names = tuple(map(str, range(len(first))))
-    by = CROSS.join(part.by for part in parts)
-    return Groups(by, names, codes, weights=parts[0].weights)
+            yield part, crossed_groups(others)
 
 
 def _equivalences(

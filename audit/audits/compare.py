@@ -98,11 +98,15 @@ def _own_shifts(
     """Returns shifts of flags and categories for all groups, of labels without intersections."""
     labels = {name: marks for name, marks in metrics.items() if name.startswith("label:")}
     others = {name: marks for name, marks in metrics.items() if name not in labels}
-    tables = (
-        shift_table(others, subject.groups, possible),
-        shift_table(labels, subject.without_intersections),
-    )
-    return pd.concat(tables, ignore_index=True)
+    tables = [
+        shift_table(metrics, groups, possible)
+        for metrics, groups in (
+            (others, subject.groups),
+            (labels, subject.without_intersections),  # a system of decisions says none
+        )
+        if metrics
+    ]
+    return _in_one(tables)
 
 
 def _in_one(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from audit.predicted.truths import (
     system_truth,
     truth_notes,
 )
+from audit.predicted.words import are_decisions
 from audit.results.results import DatasetRecord, LabelRecord, PolicyRecord
 
 #: A column that nobody named is a sensitive feature if it has at most so many values.
@@ -200,7 +201,8 @@ def _features(
     file, taken = found.files[0], {column.name for column in found.taken}
     names = [name for name, holds in file.columns.items() if holds != "no value"]
     left = [name for name in names if name not in taken]
-    features = {name: Column(0, name) for name in few_values(connection, file, left, MOST_VALUES)}
+    values = few_values(connection, file, left, MOST_VALUES)
+    features = {name: Column(0, name) for name in values if not are_decisions(values[name])}
     if not features:
         what = "no column looks like one of groups"
         has = ", ".join(left[:_NAMED]) or "none besides those that were named"

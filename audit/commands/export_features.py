@@ -54,8 +54,10 @@ def export(
         Literal["float16", "float32"] | None,
         typer.Option(help="How features are written; by default as they are stored."),
     ] = None,
-    source: Annotated[str, typer.Option(help="Where the images come from.")] = "",
-    licence: Annotated[str, typer.Option(help="The terms that the features are under.")] = "",
+    source: Annotated[str | None, typer.Option(help="Where the images come from.")] = None,
+    licence: Annotated[
+        str | None, typer.Option(help="The terms that the features are under.")
+    ] = None,
     *,
     options: DatasetOptions,
 ) -> None:

@@ -48,8 +48,8 @@ class ClaimOptions:
             help="How the words of --texts became texts, such as 'a photo of a {word}'.",
         ),
     ] = None
-    source: Annotated[str, typer.Option(help="Where the features come from.")] = ""
-    licence: Annotated[str, typer.Option(help="The terms that they are under.")] = ""
+    source: Annotated[str | None, typer.Option(help="Where the features come from.")] = None
+    licence: Annotated[str | None, typer.Option(help="The terms that they are under.")] = None
 
     def claims(self) -> ModelClaims:
         """Returns these options as the library takes them.
@@ -59,7 +59,8 @@ class ClaimOptions:
         """
         from audit.recordings.claims import ModelClaims
 
-        return ModelClaims.of(**asdict(self))
+        told = {name: claim for name, claim in asdict(self).items() if claim is not None}
+        return ModelClaims.of(**told)
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,11 @@ class LabelOptions:
         ),
     ] = None
     benign: Annotated[
-        bool, typer.Option("--benign/--not-benign", help="Whether nothing should be flagged.")
-    ] = False
+        bool | None,
+        typer.Option(
+            "--benign/--not-benign", help="Whether nothing should be flagged; by default not so."
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)

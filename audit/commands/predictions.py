@@ -178,11 +178,13 @@ def chosen_systems(named: Named[System], names: Sequence[str]) -> Named[System]:
     """Returns some of the systems, by what reports call them.
 
     Raises:
-        AuditError: there is none of that name.
+        AuditError: there is none of that name, or one is named twice.
     """
     if unknown := [name for name in names if name not in named.policies]:
         has = ", ".join(named.policies)
         raise AuditError(f"no system is called {unknown[0]}", "--policy", f"There are: {has}")
+    if len(set(names)) < len(names):
+        raise AuditError(f"{names[0]} is its own baseline", "--baseline", "Name another system")
     return named._replace(policies={name: named.policies[name] for name in names})
 
 

@@ -103,7 +103,7 @@ def too_near_reason(counts: GateCounts, group: Sequence[str], *, showable: bool)
 def no_truth_reason() -> str:
     """Says that no recall can be measured."""
     return (
-        "no image is known to be one that the policy should flag, so there is no recall to "
+        "no image is known to be one that should be flagged, so there is no recall to "
         "check: use a dataset whose y_true names labels that review or block, or say what a class "
         "of it means with --truth CLASS=LABEL"
     )
@@ -139,8 +139,8 @@ def beyond_reason(limit: str, counts: GateCounts, strict: tuple[float, float], l
     """Says that a limit is broken by the interval of one group or pair, but not by a strict one."""
     return (
         f"the interval lies beyond the limit, but among {len(counts.names)} groups a fail takes "
-        f"that at {gate_level(level)}, {gate_interval(limit, *strict)}. Mend the policy, or add "
-        "images to tell"
+        f"that at {gate_level(level)}, {gate_interval(limit, *strict)}. Mend what is gated, or "
+        "add images to tell"
     )
 
 
@@ -156,7 +156,7 @@ def unreachable_reason(limit: str, group: str, n: int, end: float, level: float)
     """
     best = "as few as" if limit == "recall_floor" else "as many as"
     return (
-        f"no policy can pass with {n:,} images of {group}: in the best case {best} "
+        f"nothing can pass with {n:,} images of {group}: in the best case {best} "
         f"{gate_figure(limit, end)} are within the interval at {gate_level(level)}. Add images of "
         f"{group}, or set another limit"
     )

@@ -24,10 +24,10 @@ SCHEMA_VERSION = 1
 EXIT_CODES: dict[Answer, int] = {"pass": 0, "fail": 1, "insufficient data": 4, "no pass": 4}
 
 _TITLES: dict[Answer, str] = {
-    "pass": "Pass: the policy is shown to keep to every limit",
-    "fail": "Fail: the policy is shown to break a limit",
+    "pass": "Pass: the {noun} is shown to keep to every limit",
+    "fail": "Fail: the {noun} is shown to break a limit",
     "insufficient data": "Insufficient data: keeping to the limits is not shown",
-    "no pass": "No pass: the policy is not shown to keep to every limit",
+    "no pass": "No pass: the {noun} is not shown to keep to every limit",
 }
 _NAMES = {
     "worst_group_rate": "rate of any group, at most",
@@ -157,7 +157,7 @@ class GateReport:
         )
         against = f" against {escaped(baseline[0].name)}" if baseline else ""
         lines = [
-            f"### {_TITLES[self.answer]}",
+            f"### {_TITLES[self.answer].format(noun=self.header.noun)}",
             "",
             f"`{escaped(new.name)}`{version} ({new.sha256[:12]}){against}, "
             f"{escaped(self.limits.metric)} on {images(dataset.n)} of {escaped(dataset.name)}, "
@@ -189,7 +189,7 @@ _SAID_OF_WITHHELD = ("limit", "by", "allowed", "metric", "obstacle")
 
 _WITHHELD = (
     "No figure, group or limit is named that decides, since an edit that follows it is fitted to "
-    "these images: mend the policy on other ones. --show-figures names them, and ends what is "
+    "these images: mend what is gated on other ones. --show-figures names them, and ends what is "
     "promised of all gates on this dataset."
 )
 
@@ -245,7 +245,7 @@ def _gate_report_no_label(classes: Mapping[str, int]) -> list[str]:
     most_first = sorted(classes, key=lambda name: (-classes[name], name))
     named = [f"{escaped(brief(name, 100))} (n = {classes[name]:,})" for name in most_first]
     return [
-        f"No label means these classes of y_true, so it is not known what the policy should say of "
+        f"No label means these classes of y_true, so it is not known what should be said of "
         f"them: {some_named(named, 'class', 'classes')}. Say what they mean with "
         "--truth CLASS=LABEL, or CLASS=allow.",
         "",

@@ -28,6 +28,9 @@ REPLACED, REDRAWS, _SEED = (0.05, 0.1, 0.2), 500, 0
 #: Which rate has the images that leave another when their truth is flipped.
 _FLIPPED = {FALSE_POSITIVE: TRUE_POSITIVE, TRUE_POSITIVE: FALSE_POSITIVE}
 
+#: Up to this many wrong annotations are tried one by one; of more, so many at a time.
+_TRIED, _GRID = 20_000, 200
+
 #: How k and n, of a group and of the others, change with each image of a kind that is moved.
 _KINDS: dict[str, tuple[int, int, int, int]] = {
     "counted_of_group": (-1, -1, 1, 1),
@@ -156,11 +159,29 @@ def _tipping_point(claim: Claim, noise: Noise) -> tuple[str, int, int]:
         turn = np.array(_KINDS[kind])
         if noise == "truth":  # an image leaves the rate, and goes to no other group
             turn = np.minimum(turn, 0)
-        wrong = np.arange(1, min(images, found[1] - 1) + 1)
-        fallen = ~claim.stands(claim.cells + wrong[:, np.newaxis] * turn)
-        if fallen.any():
-            found = (kind, int(wrong[fallen.argmax()]), images)
+        if fewest := _fewest_wrong(claim, turn, min(images, found[1] - 1)):
+            found = (kind, fewest, images)
     return found
+
+
+def _fewest_wrong(claim: Claim, turn: Counts, most: int) -> int:
+    """Returns with how many wrong annotations, up to `most`, a claim falls first; 0 if with none.
+
+    Of very many, some are tried, and then those before the first that is enough: more of one kind
+    take a claim further away.
+    """
+    if most <= _TRIED:
+        wrong = np.arange(1, most + 1)
+    else:
+        wrong = np.unique(np.geomspace(1, most, _GRID).round().astype(np.int64))
+    while (fallen := ~claim.stands(claim.cells + wrong[:, np.newaxis] * turn)).any():
+        first = int(fallen.argmax())
+        standing, enough = int(wrong[first - 1]) if first else 0, int(wrong[first])
+        if enough - standing == 1:
+            return enough
+        tried = min(enough - standing, _GRID)
+        wrong = np.unique(np.linspace(standing + 1, enough, tried).round().astype(np.int64))
+    return 0
 
 
 def label_noise_table(claims: list[Claim]) -> pd.DataFrame:

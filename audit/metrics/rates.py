@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Counts, Groups, Marks, crossed_groups
 from audit.errors import UndefinedRateWarning
 from audit.metrics.predictions import Predictions
 from audit.metrics.truth import Truth, common_truths, contradicted
@@ -77,21 +77,30 @@ def rate_table(predictions: Predictions, groups: Iterable[Groups]) -> pd.DataFra
     Warns:
         UndefinedRateWarning: a group has no image that a metric could count; its rate is NaN.
     """
-    names, *marks = zip(*rate_marks(predictions), strict=True)
-    hits, possible = (np.stack(each, axis=1) for each in marks)
-    tables = [_group_rates(predictions.name, part, names, hits, possible) for part in groups]
+    marks, parts = list(rate_marks(predictions)), list(groups)
+    names = [name for name, _, _ in marks]
+    # Each image is counted once, in the cell of its groups, and the cells in each partition.
+    cells = crossed_groups(parts)
+    of_possible = {id(possible): cells.count(possible) for _, _, possible in marks}  # mostly all
+    count = np.stack([cells.count(hits) for _, hits, _ in marks], axis=1)
+    n = np.stack([of_possible[id(possible)] for _, _, possible in marks], axis=1)
+    tables = [
+        _group_rates(predictions.name, part, names, *(cells.summed(part, of) for of in (count, n)))
+        for part in parts
+    ]
     table = pd.concat(tables, ignore_index=True)
     undefined = table[table["n"] == 0]
     if len(undefined):
-        cells = ", ".join(sorted(undefined["metric"] + " of " + undefined["group"]))
-        warnings.warn(f"no image to count: {cells}", UndefinedRateWarning, stacklevel=2)
+        missing = ", ".join(sorted(undefined["metric"] + " of " + undefined["group"]))
+        warnings.warn(f"no image to count: {missing}", UndefinedRateWarning, stacklevel=2)
     return table
 
 
 def _group_rates(
-    policy: str, part: Groups, names: Sequence[str], hits: Marks, possible: Marks
+    policy: str, part: Groups, names: Sequence[str], count: Counts, n: Counts
 ) -> pd.DataFrame:
-    count, n = part.count(hits).ravel(), part.count(possible).ravel()
+    """Returns the g x m rows of a partition, from (g, m) counts."""
+    count, n = count.ravel(), n.ravel()
     low, high = wilson(count, n)
     g, m = len(part.names), len(names)
     return pd.DataFrame(

@@ -175,28 +175,28 @@ def _without_wildcards(path: str) -> str:
 
 def few_values(
     connection: duckdb.DuckDBPyConnection, file: PredictionFile, names: Sequence[str], most: int
-) -> list[str]:
-    """Returns the columns with at least two values that may be groups, and at most so many.
+) -> dict[str, list[str]]:
+    """Returns the values of the columns that may be groups: of two values and more, up to most.
 
     Each has at least ten rows on average, and numbers are whole: ids, times and scores are none.
     What certainly has more is not counted to the end, which of ids would take memory.
     """
     if not names:
-        return []
+        return {}
     roughly = ", ".join(f"approx_count_distinct({file.text(name)})" for name in names)
     found = connection.execute(f"SELECT count(*), {roughly} FROM {file.scan}").fetchone() or ()
     rows, *about = found
     few = [name for name, count in zip(names, about, strict=True) if count <= 2 * most]
     parts = ", ".join(
-        f"count(DISTINCT {file.text(name)}), "
+        f"list(DISTINCT {file.text(name)}), "
         f"coalesce(bool_or({file.number(name)} != floor({file.number(name)})), false)"
         for name in few
     )
     each = connection.execute(f"SELECT {parts} FROM {file.scan}").fetchone() if few else ()
-    counts, broken = (each or ())[::2], (each or ())[1::2]
+    values, broken = (each or ())[::2], (each or ())[1::2]
     enough = min(most, rows // _FEWEST_ROWS)
-    return [
-        name
-        for name, count, fractions in zip(few, counts, broken, strict=True)
-        if 1 < count <= enough and not fractions
-    ]
+    return {
+        name: own
+        for name, own, fractions in zip(few, values, broken, strict=True)
+        if own and 1 < len(own) <= enough and not fractions
+    }

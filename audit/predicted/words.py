@@ -31,6 +31,9 @@ DECISIONS: dict[Decision, tuple[str, ...]] = {
 }
 _DECISION_OF = {word: decision for decision, words in DECISIONS.items() for word in words}
 
+#: Words of decisions by which groups may be called too.
+_MAYBE_GROUPS = {"no", "n", "false", "f", "0", "yes", "y", "true", "t", "1"}
+
 #: What a class says that is no label: nothing should be flagged, or something should.
 ALLOW, FLAG = "allow", "flag"
 
@@ -39,6 +42,12 @@ def plain_word(text: str) -> str:
     """Returns a word in small letters, with spaces in it, and a whole number without a point."""
     word = composed(text.replace("_", " ").replace("-", " ") if len(text) > 2 else text).casefold()
     return word.removesuffix(".0")
+
+
+def are_decisions(values: Collection[str]) -> bool:
+    """Returns whether values are words that nothing but a decision is; 0 and 1 may be a group."""
+    words = {plain_word(value) for value in values}
+    return words <= set(_DECISION_OF) and bool(words - _MAYBE_GROUPS)
 
 
 def read_decision(column: str, text: str) -> str | Wrong:

@@ -112,7 +112,7 @@ def open_npy(path: Path) -> npt.NDArray[Any]:
         raise DatasetError.of(path, what, "Name a file that can be read") from error
     except (ValueError, EOFError, SyntaxError) as error:
         pickled = "pickle" in str(error) or "Python objects" in str(error)
-        what = f"it is no whole .npy file ({error})"
+        what = f"it is not a whole .npy file ({error})"
         remedy = _WHOLE
         if pickled:
             what = "it holds pickled Python objects, which could run anything when they are read"

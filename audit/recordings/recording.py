@@ -68,7 +68,7 @@ def read_recording(path: Path, options: LoadOptions | None = None) -> Recording:
         options: what y_true means, and whether anything in it should be flagged.
 
     Raises:
-        DatasetError: it is no recording, or damaged, or of a newer version.
+        DatasetError: it is not a recording, or damaged, or of a newer version.
     """
     stated = read_statement(path)
     written = {FEATURES_FILE, TABLE_FILE, *([TEXTS_FILE] if stated.texts else [])}
@@ -93,7 +93,7 @@ def read_statement(path: Path) -> RecordingStatement:
     """Returns what a recording states of itself.
 
     Raises:
-        DatasetError: it is no recording, or of a newer version.
+        DatasetError: it is not a recording, or of a newer version.
     """
     file = path / RECORDING_FILE
     try:

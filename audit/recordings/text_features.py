@@ -118,7 +118,7 @@ def _rows_of_npz(path: Path, options: TextOptions) -> Iterator[_TextRow]:
                 raise DatasetError.of(path, what, f"It has: {', '.join(arrays.files)}")
             read = {name: np.asarray(arrays[name]) for name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        what = f"it is no whole .npz file of plain numbers ({error})"
+        what = f"it is not a whole .npz file of plain numbers ({error})"
         remedy = "Save arrays of floats: numpy.savez(path, name=features)"
         raise DatasetError.of(path, what, remedy) from error
     for rank, (name, rows) in enumerate(read.items()):
@@ -139,7 +139,7 @@ def _words_of_sets(path: Path, options: TextOptions) -> dict[str, list[str]]:
         raise DatasetError.of(options.words or path, "the words of a .npz are in JSON", remedy)
     content = _read_json(options.words)
     if not isinstance(content, dict):
-        what = "it is no mapping of sets to lists of words"
+        what = "it is not a mapping of sets to lists of words"
         raise DatasetError.of(options.words, what, 'Write {"name": ["first", ...], ...}')
     return {
         name: words
@@ -168,7 +168,7 @@ def _words(path: Path, options: TextOptions) -> Sequence[str]:
         content = _read_json(options.words)
         if isinstance(content, list) and all(isinstance(word, str) for word in content):
             return content
-        raise DatasetError.of(options.words, "it is no list of words", 'Write ["first", ...]')
+        raise DatasetError.of(options.words, "it is not a list of words", 'Write ["first", ...]')
     if suffix in (".csv", ".parquet"):
         return columns_as_text(options.words, [options.column]).cells[options.column]
     try:

@@ -113,6 +113,8 @@ def _document_sections(results: Results, listed: Iterable[tuple[str, str, Make]]
 
 def _document_title(results: Results) -> str:
     *names, last = policy_names(results)
+    if results.header.is_of_many:
+        names, last = [], f"{len(names) + 1:,} {results.header.nouns}"
     joined = f"{', '.join(names)} and {last}" if names else last
     verb = {"run": "Audit of", "compare": "Comparison of", "ablate": "Label ablation of"}
     return f"{verb[results.kind]} {joined} on {results.header.dataset.name}"

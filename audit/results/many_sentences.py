@@ -68,8 +68,8 @@ def _claimed_of_many(header: Header, claimed: Sequence[Gap], compared: int) -> s
     first, n = claimed[0], len(claimed)
     [(worst, times)] = Counter(gap.worst for gap in claimed).most_common(1)
     named = "; ".join(
-        f"{gap.policy} ({group_named(gap.worst or '')} {gap.worst_count:,} of {gap.worst_n:,}, "
-        f"{group_named(gap.best or '')} {gap.best_count:,} of {gap.best_n:,})"
+        f"{gap.policy} ({group_named(gap.worst or '')}: {gap.worst_count:,} of {gap.worst_n:,}, "
+        f"{group_named(gap.best or '')}: {gap.best_count:,} of {gap.best_n:,})"
         for gap in claimed[:_NAMED]
     )
     more = f" and {n - _NAMED:,} more" if n > _NAMED else ""

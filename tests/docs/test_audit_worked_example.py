@@ -1,4 +1,4 @@
-"""The worked example of the method, and that of the README: every figure is measured again."""
+"""The worked example of the method: every figure is measured again."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from audit import Results
 from audit.results.opening_sentences import opening_sentences
 from tests.conftest import POLICIES, ROOT
-from tests.support.pages import Block, read_sections, section, table
+from tests.support.pages import Block, section, table
 from tests.support.worked_pages import Clone, Row, pick
 
 
@@ -273,15 +273,6 @@ def test_with_age_the_gate_has_too_few_images_whatever_the_rates(clone: Clone) -
 
 
 # Other pages
-
-
-def test_the_readme_shows_the_first_lines_of_what_its_command_prints(clone: Clone) -> None:
-    [part] = [p for p in read_sections(ROOT / "README.md") if p.heading == "Ask whom it hits"]
-    command, output = (block.text for block in part.blocks)
-    lines = [line.rstrip() for line in clone.run(command).split("\n")]
-    shown = [line.rstrip() for line in output.split("\n")]
-    assert shown.pop() == "..."
-    assert shown == lines[: len(shown)]
 
 
 def test_the_library_is_used_as_the_guide_shows(clone: Clone) -> None:

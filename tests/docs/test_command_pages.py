@@ -47,6 +47,7 @@ COMMANDS = {
 #: Only these of the audit's lack the options that a section of their own describes.
 OWN_OPTIONS_ONLY = (
     "audit gates",
+    "audit import",
     "audit datasets list",
     "audit datasets info",
     "audit datasets balance",

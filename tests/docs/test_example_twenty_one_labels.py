@@ -13,7 +13,16 @@ import pytest
 from audit import Results
 from scripts.picture import picture
 from tests.support.pages import DOCS, section, table
-from tests.support.worked_pages import Clone, Row, blocks, load_results, pick, with_share
+from tests.support.worked_pages import (
+    Clone,
+    Row,
+    blocks,
+    load_results,
+    pick,
+    prose,
+    share,
+    with_share,
+)
 
 PAGE = "examples/twenty-one-labels.md"
 CRIME = ["thief", "criminal", "suspicious person"]
@@ -88,6 +97,53 @@ def test_the_table_is_so(
         columns = ("race", "n", "OpenAI, 336 pixels", "OpenCLIP, laion400m", "published")
         rows.append(dict(zip(columns, cells, strict=True)))
     assert table(section(PAGE, "Crime").prose) == rows
+
+
+def claimed_races(report: Row) -> dict[str, bool]:
+    """Returns of which races it is claimed that they are put there more often than all, or less."""
+    return {
+        row["group"]: row["difference"] > 0
+        for row in report["differences"]
+        if (row["by"], row["metric"], row["comparison"]) == ("race", "selection_rate", "to_overall")
+        if row["claim"]
+    }
+
+
+def test_the_claims_are_as_said(reports: dict[str, Row]) -> None:
+    less = ["Black", "East Asian", "Indian", "Latino_Hispanic", "Southeast Asian"]
+    assert claimed_races(reports["openai"]) == {"White": True, **dict.fromkeys(less, False)}
+    openclip = claimed_races(reports["openclip"])
+    assert {race for race, more in openclip.items() if more} == {"White", "Middle Eastern"}
+
+
+def test_the_totals_are_as_said(openai: pd.DataFrame, openclip: pd.DataFrame) -> None:
+    text = prose(PAGE)
+    crime, suspicious = int(openai[CRIME].to_numpy().sum()), openai["suspicious person"].sum()
+    assert f"Of the {crime:,} faces in all, {suspicious:,} are under `suspicious person`" in text
+    rates = openai[CRIME].sum(axis="columns") / openai.sum(axis="columns")
+    low, *_, high, white = sorted(100 * rates)
+    assert f"{white:.1f} % against {low:.1f} to {high:.1f} % of the other races" in text
+
+
+def test_those_that_are_called_not_human_are_as_said(
+    openai: pd.DataFrame, openclip: pd.DataFrame, table6: pd.DataFrame, reports: dict[str, Row]
+) -> None:
+    text = prose(PAGE)
+    assert f"has {table6['Black']['non-human']:.1f} % of Black faces" in text
+    n = int(openai.sum(axis="columns")["Black"])
+    first, second = (
+        int(each[NOT_HUMAN].sum(axis="columns")["Black"]) for each in (openai, openclip)
+    )
+    assert f"Of the same {n:,} faces it is {first} with OpenAI's weights, {share(first, n)}" in text
+    assert f"and {second} with OpenCLIP's, {share(second, n)}" in text
+    totals = [int(each[NOT_HUMAN].to_numpy().sum()) for each in (openai, openclip)]
+    assert "of all 10,954 faces {} and {}".format(*totals) in text
+    for report, total in zip(("openai", "openclip"), totals, strict=True):
+        labels = [f"label:{label}" for label in NOT_HUMAN]
+        own = [
+            r for r in reports[report]["rates"] if r["metric"] in labels and r["by"] == "overall"
+        ]
+        assert sum(row["count"] for row in own) == total
 
 
 def test_the_picture_is_that_of_the_report(reports: dict[str, Row]) -> None:

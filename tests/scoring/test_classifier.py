@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from moderation.encoders.encoder import unit
 from moderation.errors import ModelError, PolicyError
 from moderation.policy import parse_policy
 from moderation.scoring.classifier import (
@@ -16,6 +17,7 @@ from moderation.scoring.classifier import (
     contrast_scores,
     expand_prompts,
     label_features,
+    similarities,
     softmax,
 )
 from tests.support.policy_texts import VALID, policy
@@ -129,3 +131,24 @@ def test_the_order_of_labels_changes_no_score(order: list[int], scoring: str) ->
     before = plain.scores(plain.similarities(image))[0]
     after = shuffled.scores(shuffled.similarities(image))[0]
     assert after == pytest.approx(before[order], abs=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize("width", [16, 513])
+def test_many_images_get_what_each_gets_alone_to_the_last_bit(dtype: str, width: int) -> None:
+    rng = np.random.default_rng(width)
+    rows = unit(rng.standard_normal((9001, width)).astype(np.float32)).astype(dtype)
+    texts = unit(rng.standard_normal((22, width)).astype(np.float32))
+    rows[17] = texts[3].astype(dtype)  # a cosine of 1
+    rows[18] = -texts[3].astype(dtype)
+    rows[4097] = 0 if dtype == "float32" else rows[0]  # cosines of nought
+    together = similarities(rows, texts)
+    alone = np.concatenate([similarities(row[np.newaxis], texts) for row in rows])
+    assert together.tobytes() == alone.tobytes()
+
+
+def test_a_row_that_is_not_finite_stays_so_among_many() -> None:
+    rows = np.full((5000, 4), 0.5, np.float32)
+    rows[4999, 2] = np.nan
+    found = similarities(rows, np.eye(4, dtype=np.float32))
+    assert np.flatnonzero(np.isnan(found).any(axis=1)).tolist() == [4999]

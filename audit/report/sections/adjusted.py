@@ -21,6 +21,7 @@ from audit.report.cells import (
 from audit.report.grouping import grouped
 from audit.report.inline import Line, Name, Tag, Value
 from audit.report.names import harm_name, metric_name, named_metrics, policy_title
+from audit.report.sections.many_systems import systems_folded
 from audit.report.shown_numbers import (
     count,
     count_of,
@@ -76,8 +77,11 @@ def standardised_section(results: Results) -> Iterator[Block]:
         if row.metric == results.header.harm
         or (row.metric in named and (row.policy, row.by, row.metric, row.group) in claimed)
     ]
-    for key, own in grouped(shown, _standardised_key).items():
-        yield _standardised_table(results, strata[key], own)
+    tables = (
+        _standardised_table(results, strata[key], own)
+        for key, own in grouped(shown, _standardised_key).items()
+    )
+    yield from systems_folded(results, f"Rates of each {results.header.noun}", tables)
 
 
 def _standardised_key(row: Standardised | CommonStrata) -> tuple[str, str, str]:

@@ -18,6 +18,7 @@ from audit.report.cells import (
 from audit.report.grouping import grouped
 from audit.report.inline import Tag
 from audit.report.names import policy_title
+from audit.report.sections.many_systems import systems_folded
 from audit.report.shown_numbers import count_of, rate_line
 from audit.results.results import Results
 from audit.results.rows import Confusion
@@ -36,15 +37,23 @@ def confusion_section(results: Results) -> Iterator[Block]:
         "Of the images of each class, by annotation, how many were taken for which label. Labels "
         "beyond the most frequent of a class are in confusions.csv. Nothing is tested here."
     )
-    for policy, rows in grouped(results.confusions, lambda row: row.policy).items():
-        title = policy_title(results, policy)
-        by_feature = grouped(rows, lambda row: row.by)
-        if whole := by_feature.pop(OVERALL, []):
-            yield _confusion_table(f"All images, {title}", whole)
-        for by, own in by_feature.items():
-            wrong = [row for row in own if not row.right]
-            if wrong:
-                yield folded(_confusion_table(f"Wrong labels by {by}, {title}", wrong))
+    blocks = (
+        block
+        for policy, rows in grouped(results.confusions, lambda row: row.policy).items()
+        for block in _confusions_of_one(policy_title(results, policy), rows)
+    )
+    yield from systems_folded(results, f"Labels of each {results.header.noun}", blocks)
+
+
+def _confusions_of_one(title: str, rows: Sequence[Confusion]) -> Iterator[Block]:
+    """Yields the labels that images of each class were taken for under one policy."""
+    by_feature = grouped(rows, lambda row: row.by)
+    if whole := by_feature.pop(OVERALL, []):
+        yield _confusion_table(f"All images, {title}", whole)
+    for by, own in by_feature.items():
+        wrong = [row for row in own if not row.right]
+        if wrong:
+            yield folded(_confusion_table(f"Wrong labels by {by}, {title}", wrong))
 
 
 def _confusion_table(caption: str, rows: Sequence[Confusion]) -> Table:

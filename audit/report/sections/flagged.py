@@ -24,6 +24,7 @@ from audit.report.inline import Code
 from audit.report.names import group_name, harm_name, metric_name, named_metrics, policy_title
 from audit.report.plots.forest import forest
 from audit.report.plots.heatmap import has_heatmap_rate, heatmap, heatmap_cells
+from audit.report.sections.many_systems import systems_blocks_by_feature, systems_table
 from audit.report.shown_numbers import count
 from audit.results.results import Results
 from audit.results.rows import Rate
@@ -60,11 +61,16 @@ def flagged_section(results: Results) -> Iterator[Block]:
     metrics = named_metrics(results, (rate.metric for rate in results.rates))
     groups = grouped((rate for rate in results.rates if rate.metric in metrics), lambda r: r.by)
     whole = groups.pop(OVERALL, [])
+    if results.header.is_of_many:
+        yield from _flagged_by_many(results, whole, groups)
+        return
     if whole:
         yield _flagged_table(results, "Rates of all images", whole, _BY_METRIC)
     labels = [r for r in results.rates if r.by == OVERALL and r.metric.startswith("label:")]
     if labels:
         caption = "Label that each image resembles most"
+        if results.header.noun != "policy":
+            caption = "Label that is said of each image"
         yield folded(_flagged_table(results, caption, labels, _BY_LABEL))
     features = {by: rates for by, rates in groups.items() if not is_crossed(by)}
     for place, (by, rates) in enumerate(features.items()):
@@ -72,22 +78,37 @@ def flagged_section(results: Results) -> Iterator[Block]:
         yield from _flagged_blocks_by_feature(results, by, rates, whole, place)
 
 
+def _flagged_by_many(
+    results: Results, whole: Sequence[Rate], groups: Mapping[str, Sequence[Rate]]
+) -> Iterator[Block]:
+    """Yields the rates of all images under many systems, then those of each sensitive feature."""
+    named = systems_table(
+        "Rates of all images", whole, lambda rate: metric_name(rate.metric), results.header.noun
+    )
+    yield folded(named, in_markdown=True)
+    features = {by: rates for by, rates in groups.items() if not is_crossed(by)}
+    for place, (by, rates) in enumerate(features.items()):
+        yield Heading(f"By {by}")
+        yield from systems_blocks_by_feature(results, by, rates, place)
+
+
 def _common_images_blocks(results: Results) -> Iterator[Block]:
     """Yields on which images the rates that need the truth are compared, where policies differ."""
     several = len(results.header.policies) > 1
     if several and results.kind != "compare" and not results.header.dataset.benign:
         yield paragraph(
-            "Each policy is by itself here: its labels make other truths known than those of "
-            "another, so that rates which need the truth can be of other images. ",
+            f"Each {results.header.noun} is by itself here: its labels make other truths known "
+            "than those of another, so that rates which need the truth can be of other images. ",
             Code("audit compare"),
             " compares them on the same ones.",
             tone="note",
         )
+    nouns = results.header.nouns
     rows = [row for row in results.common_images if row.n or row.common]
     if any(row.n != row.common for row in rows):
         yield paragraph(
-            "Rates that need the truth are compared on the images whose truth all policies know, "
-            "and agree on. Images of which two policies say the opposite are left out.",
+            f"Rates that need the truth are compared on the images whose truth all {nouns} know, "
+            f"and agree on. Images of which two {nouns} say the opposite are left out.",
             tone="note",
         )
         cells = [
@@ -100,7 +121,13 @@ def _common_images_blocks(results: Results) -> Iterator[Block]:
             ]
             for row in rows
         ]
-        columns = ("Rate", "Policy", "Compared", "By itself", "Contradicted")
+        columns = (
+            "Rate",
+            results.header.noun.capitalize(),
+            "Compared",
+            "By itself",
+            "Contradicted",
+        )
         yield table("Images of known truth", columns, cells)
 
 
@@ -154,6 +181,9 @@ def flagged_intersections_section(results: Results) -> Iterator[Block]:
         "A group with too few images shows no rate and makes no claim."
     )
     by_feature = grouped(flags, lambda rate: rate.by)
+    if results.header.is_of_many:
+        yield paragraph("Of so many they stand in ", Code("rates.csv"), " alone.")
+        return
     for place, by in enumerate(sorted(by_feature, key=lambda by: _place(by_feature[by]))):
         yield Heading(f"By {by}")
         yield from _flagged_intersection_blocks(results, by, by_feature[by], place)

@@ -9,8 +9,10 @@ from audit.report.blocks import Block, Table, folded, paragraph, table
 from audit.report.cells import Cell, adjusted_p_cell, claim_cell, head, number, stacked, withheld
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import Line, Name, Tag
-from audit.report.names import harm_name, metric_name, named_metrics, policy_title
+from audit.report.names import group_name, harm_name, metric_name, named_metrics, policy_title
+from audit.report.sections.many_systems import systems_folded
 from audit.report.shown_numbers import count, count_of, p_value, points_line, ratio_line
+from audit.results.finding import certainty
 from audit.results.results import Results
 from audit.results.rows import Difference, Gap
 
@@ -29,9 +31,12 @@ _RATIOS = (
 _CLAIMS = (
     "Each group against all images. p is adjusted over all that this report tests, and a "
     "difference stands where it is below 0.05. Below it is p within its family: the groups of a "
-    "sensitive feature, for one policy and rate. Each interval is of one comparison by itself, so "
-    "it can leave out 0, or a ratio of 1, where no claim is made."
+    "sensitive feature, under one label set and rate. Each interval is of one comparison by "
+    "itself, so it can leave out 0, or a ratio of 1, where no claim is made."
 )
+
+#: Of many systems, up to this many rows are shown together.
+_LISTED = 20
 
 _GAP = ("By", "Highest", "Lowest", "Gap, points", "Ratio", "Pass ratio", "p", "Groups")
 _DIFFERENCE = ("Group", "Counted", "Against", "Difference, points", "Ratio", "Adjusted p", "Claim")
@@ -44,19 +49,41 @@ def gaps_section(results: Results) -> Iterator[Block]:
     if shown:
         yield paragraph(_WARNING, tone="note")
         yield paragraph(_RATIOS)
-    for policy, own in shown.items():
-        name = policy_title(results, policy)
-        if flags := [_gap_cells(results, gap) for gap in own if gap.metric == results.header.harm]:
-            caption = f"Widest gaps in the {harm_name(results).lower()}, {name}"
-            yield table(caption, _GAP, flags)
-        if others := [_gap_cells(results, gap) for gap in own if gap.metric != results.header.harm]:
-            yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
+    if results.header.is_of_many:
+        yield from _gaps_of_many(results)
+    blocks = (block for name, own in shown.items() for block in _gaps_of_one(results, name, own))
+    yield from systems_folded(results, f"Widest gaps of each {results.header.noun}", blocks)
     if results.equalized_odds:
         yield paragraph(
             "Equalized odds: the larger of two gaps, in the true positive rate and in the false "
             "positive rate. The interval is simultaneous."
         )
-        yield _equalized_odds_gap_table(results)
+        odds = _equalized_odds_gap_table(results)
+        yield folded(odds) if results.header.is_of_many else odds
+
+
+def _gaps_of_many(results: Results) -> Iterator[Block]:
+    """Yields the widest gaps of all systems where groups are claimed to differ, widest first."""
+    claimed = [gap for gap in results.gaps if gap.claim and gap.metric == results.header.harm]
+    claimed.sort(key=lambda gap: -(gap.difference_low or 0.0))
+    rows = [
+        [head(gap.policy, gap.by), *_gap_cells(results, gap)[1:]]
+        for gap in claimed[:_LISTED]
+        if not is_crossed(gap.by)
+    ]
+    if rows:
+        caption = f"Widest gaps in the {harm_name(results).lower()} where groups differ"
+        yield table(caption, (results.header.noun.capitalize(), *_GAP[1:]), rows)
+
+
+def _gaps_of_one(results: Results, policy: str, own: Sequence[Gap]) -> Iterator[Block]:
+    """Yields the widest gaps of one policy."""
+    name = policy_title(results, policy)
+    if flags := [_gap_cells(results, gap) for gap in own if gap.metric == results.header.harm]:
+        caption = f"Widest gaps in the {harm_name(results).lower()}, {name}"
+        yield table(caption, _GAP, flags)
+    if others := [_gap_cells(results, gap) for gap in own if gap.metric != results.header.harm]:
+        yield folded(table(f"Widest gaps in the other rates, {name}", _GAP, others))
 
 
 def _gap_cells(results: Results, gap: Gap) -> list[Cell]:
@@ -118,8 +145,28 @@ def gaps_to_overall_section(results: Results) -> Iterator[Block]:
     shown = [row for row in results.differences if row.metric in metrics or _is_label_claim(row)]
     if shown:
         yield paragraph(_CLAIMS)
-    for policy, own in grouped(shown, lambda row: row.policy).items():
-        yield from _gaps_to_overall_blocks(results, policy_title(results, policy), own)
+    if results.header.is_of_many:
+        yield from _differences_of_many(results, shown)
+    blocks = (
+        block
+        for policy, own in grouped(shown, lambda row: row.policy).items()
+        for block in _gaps_to_overall_blocks(results, policy_title(results, policy), own)
+    )
+    yield from systems_folded(results, f"Differences of each {results.header.noun}", blocks)
+
+
+def _differences_of_many(results: Results, shown: Sequence[Difference]) -> Iterator[Block]:
+    """Yields the differences of all systems that stand, the most certain first."""
+    rows = [r for r in shown if r.claim and r.comparison == "to_overall" and not is_crossed(r.by)]
+    rows.sort(key=certainty)
+    cells = [
+        [head(row.policy, group_name(row.by, row.group), row.by), *_gap_to_overall_cells(row)[1:]]
+        for row in rows[:_LISTED]
+        if row.metric == results.header.harm
+    ]
+    if cells:
+        caption = f"{harm_name(results)}: differences that stand"
+        yield table(caption, (results.header.noun.capitalize(), *_DIFFERENCE[1:]), cells)
 
 
 def _is_label_claim(row: Difference) -> bool:

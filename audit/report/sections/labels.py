@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from audit.plurals import counted
-from audit.report.blocks import Block, Fold, Points, folded, paragraph, table
+from audit.report.blocks import Block, Fold, Points, Table, folded, paragraph, table
 from audit.report.cells import Cell, head, stacked, words
 from audit.report.inline import Inline, Line, Tag
 from audit.report.names import policy_title
@@ -21,6 +21,9 @@ _CAPTION = "Labels with their action, thresholds and prompts"
 def labels_section(results: Results) -> Iterator[Block]:
     """Yields the labels that differ, then all of each policy in one table, then the templates."""
     policies = results.header.policies
+    if results.header.is_of_many:
+        yield folded(_labels_of_many(results), in_markdown=True)
+        return
     ids = dict.fromkeys(label.id for policy in policies for label in policy.labels)
     columns = ["Label", *(policy_title(results, policy.name) for policy in policies)]
     rows = {
@@ -30,9 +33,10 @@ def labels_section(results: Results) -> Iterator[Block]:
         ]
         for label_id in ids
     }
-    every = table(_CAPTION, columns, rows.values())
+    caption = _CAPTION if results.header.noun == "policy" else "Labels, actions and thresholds"
+    every = table(caption, columns, rows.values())
     many = len(rows) > _MANY_LABELS
-    if len(policies) > 1:
+    if len(policies) > 1 and rows:
         yield paragraph(
             "Each label set is marked against the first: ",
             Tag("added", "added"),
@@ -45,9 +49,32 @@ def labels_section(results: Results) -> Iterator[Block]:
         if many and (differing := [rows[i] for i in ids if _label_differs(policies, i)]):
             yield table("Labels that differ", columns, differing)
     named = f"All {counted(len(rows), 'label')}"
-    yield folded(every, named, in_markdown=True) if many else every
+    if rows:
+        yield folded(every, named, in_markdown=True) if many else every
     for policy in policies:
-        yield _label_templates(results, policy)
+        if policy.kind == "policy":
+            yield _label_templates(results, policy)
+        elif not policy.labels:
+            yield paragraph(f"{policy_title(results, policy.name)} decides, and says no label.")
+
+
+def _labels_of_many(results: Results) -> Table:
+    """Returns a table with the labels of each of many policies or systems."""
+    rows = [
+        [
+            head(policy.name),
+            words(", ".join(label.id for label in policy.labels[:_MANY_LABELS]) or "decisions"),
+            stacked(
+                *(_label_action_line(label) for label in policy.labels[:_MANY_LABELS]), role="text"
+            ),
+        ]
+        for policy in results.header.policies
+    ]
+    return table(
+        "Labels, actions and thresholds",
+        (results.header.noun.capitalize(), "Labels", "Actions"),
+        rows,
+    )
 
 
 def _label_differs(policies: tuple[PolicyRecord, ...], label_id: str) -> bool:
@@ -65,12 +92,13 @@ def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_
     changed = Tag("changed", "changed") if first else Tag("added", "added")
     mark: Line = () if own == first else (" ", changed)
     category = (f"category {own.category}",) if own.category else ()
-    prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),)
+    prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),) if own.prompts else ()
     return stacked((*_label_action_line(own), *mark), category, prompts, role="text")
 
 
 def _label_action_line(label: LabelRecord) -> Line:
-    parts: list[Inline] = [label.action or "context"]
+    without = "context" if label.prompts else "no action"
+    parts: list[Inline] = [label.action or without]
     if label.threshold is not None:
         parts += [" from ", plain(label.threshold)]
     if label.review_threshold is not None:

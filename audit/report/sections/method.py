@@ -60,6 +60,10 @@ _TERMS = (
 )
 
 
+#: What the hash of what was looked at is of: images, or files of predictions.
+_METHOD_HASHED = ("images sha256 ", "files sha256 ")
+
+
 def method_left_out_section(results: Results) -> Iterator[Block]:
     """Yields how many images were left out, and of which groups, where there are any."""
     dataset = results.header.dataset
@@ -84,23 +88,27 @@ def method_facts_section(results: Results) -> Iterator[Block]:
     """Yields tool, model, policies, dataset and settings of the audit."""
     header = results.header
     policies = [
-        (f"Policy {policy_title(results, p.name)}", _method_policy_lines(p))
+        (f"{header.noun.capitalize()} {policy_title(results, p.name)}", _method_policy_lines(p))
         for p in header.policies
     ]
+    shown = [] if header.is_of_many else policies
+    looked = [("Looked at", _method_looking_lines(header))] if header.looking else []
     terms: tuple[tuple[str, tuple[Line, ...]], ...] = (
         ("Tool", ((f"{header.tool} {header.version}",),)),
         ("Made", ((header.created,),)),
         ("Command", ((Code(header.command),),)),
         ("Model", _method_model_lines(header)),
-        *policies,
+        *shown,
         ("Dataset", _method_dataset_lines(header.dataset)),
-        ("Looked at", _method_looking_lines(header)),
+        *looked,
         ("Groups looked at", ((", ".join(header.by) or "none",),)),
         ("Confidence", ((whole_percent(header.confidence), " of every interval"),)),
         ("Correction", _method_correction_lines(results)),
         ("Seed", ((plain(header.seed),),)),
     )
     yield Terms(terms)
+    if header.is_of_many:
+        yield Fold(f"The {len(policies):,} {header.nouns}", (Terms(tuple(policies)),))
     if packages := tuple((name, ((text,),)) for name, text in sorted(header.versions.items())):
         yield Fold("Packages that compute", (Terms(packages),))
     for policy in header.policies:
@@ -158,8 +166,6 @@ def _method_correction_lines(results: Results) -> tuple[Line, ...]:
 
 
 def _method_looking_lines(header: Header) -> tuple[Line, ...]:
-    if not header.looking:
-        return (("at no image",),)
     several = header.dataset.seen_repeatedly
     got = " image got" if several == 1 else " images got"
     return (
@@ -200,7 +206,7 @@ def _method_dataset_lines(dataset: DatasetRecord) -> tuple[Line, ...]:
         (f"sensitive features: {', '.join(dataset.sensitive_features) or 'none'}",),
         *(benign if dataset.benign else ()),
         ("annotations sha256 ", Code(dataset.sha256)),
-        ("images sha256 ", Code(dataset.images_sha256)),
+        (_METHOD_HASHED[dataset.adapter == "predictions"], Code(dataset.images_sha256)),
         *map(quoted_line, dataset.notes),
     )
 

@@ -9,6 +9,7 @@ from audit.report.cells import Cell, group_head, size_cell, stacked, withheld, w
 from audit.report.grouping import grouped, is_crossed
 from audit.report.inline import quoted_line
 from audit.report.names import policy_title
+from audit.report.sections.many_systems import systems_folded
 from audit.report.shown_numbers import percent, unsigned_points
 from audit.results.results import Results
 from audit.results.rows import Power
@@ -25,7 +26,8 @@ def power_section(results: Results) -> Iterator[Block]:
             "four of five such audits, for a group of its size. No claim on a group does not mean "
             "that there is none: a smaller disparity would seldom have been seen."
         )
-        yield _power_table(results, shown)
+        tables = [_power_table(results, shown)]
+        yield from systems_folded(results, "Smallest difference that each group would show", tables)
     if results.insufficient:
         yield Heading("Too little data")
         yield from _without_power(results.insufficient)

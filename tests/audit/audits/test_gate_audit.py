@@ -191,7 +191,7 @@ def test_recall_of_a_dataset_without_positives_is_not_passed() -> None:
     )
     assert {check.status for check in report.checks} == {"insufficient data"}
     for check in report.checks:
-        assert check.reason.startswith("no image is known to be one that the policy should flag")
+        assert check.reason.startswith("no image is known to be one that should be flagged")
 
 
 def test_what_was_left_out_is_listed_by_group_and_allowed_for() -> None:
@@ -327,7 +327,7 @@ def test_a_group_that_no_policy_could_pass_is_named_though_figures_are_withheld(
     shown = _recorded(subject, record, [NEW], **limits).to_markdown()
     # 1 - (0.025 / 6) ** (1 / 80) is 6.62 %.
     assert (
-        "no policy can pass with 80 images of b: in the best case as many as 6.62 % are within "
+        "nothing can pass with 80 images of b: in the best case as many as 6.62 % are within "
         "the interval at 99.17 %. Add images of b, or set another limit" in shown
     )
     floor = {"recall_floor": 0.9, "ignored_groups": ("c",)}

@@ -306,7 +306,7 @@ def test_a_truncated_npy_is_refused(tmp_path: Path) -> None:
 
 
 def test_numbers_in_the_other_order_of_bytes_are_seen(tmp_path: Path) -> None:
-    """A file whose header states the wrong order: its numbers are no features."""
+    """A file whose header states the wrong order: its numbers cannot be features."""
     rows = unit_rows(N).byteswap()
     features, labels = write_npy_and_csv(tmp_path / "in", rows)
     assert refused(tmp_path / "out", features, labels)
@@ -525,12 +525,12 @@ def test_a_damaged_or_pickled_npz_and_words_that_do_not_fit_are_refused(tmp_path
     words.write_text("[")
     assert problem().startswith("it is not JSON")
     words.write_text('["a"]')
-    assert problem() == "it is no mapping of sets to lists of words"
+    assert problem() == "it is not a mapping of sets to lists of words"
     words.write_text('{"one": ["a", "b"]}')
     np.savez(texts, one=np.array([[{}], [{}]], object))
-    assert problem().startswith("it is no whole .npz file")
+    assert problem().startswith("it is not a whole .npz file")
     texts.write_bytes(b"PK\3\4 no")
-    assert problem().startswith("it is no whole .npz file")
+    assert problem().startswith("it is not a whole .npz file")
 
 
 # Writing

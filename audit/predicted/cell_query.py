@@ -19,18 +19,18 @@ from audit.predicted.files import PredictionFile
 from audit.predicted.found_columns import EVERY_SYSTEM, FoundColumns
 from audit.predicted.system_columns import ScoreColumn, SystemColumns
 
-#: More distinct rows than this are no cells any more.
+#: Of more distinct rows than this, grouping saves nothing.
 MOST_CELLS = 1_000_000
 
-#: What a score says of its label, as a cell has it; below 0 it is no score.
+#: What a score says of its label, as a cell has it; below 0 it is not a score.
 BELOW, FOR_REVIEW, REACHED = 0, 1, 2
 EMPTY, NO_NUMBER, OUT_OF_SCALE = -1, -2, -3
 
 #: Scores may lie so far outside their scale by rounding.
 _ROUNDING = 1e-6
 
-#: Columns of the cells that are counts, and the mark of rows whose own count is none.
-ROWS, IMAGES, NO_COUNT = "rows", "images", "no count"
+#: Columns of the cells that are counts, and the mark of rows whose count cannot be read.
+ROWS, IMAGES, EMPTY_ROWS, NO_COUNT = "rows", "images", "empty_rows", "no count"
 
 
 class CellPart(NamedTuple):
@@ -107,9 +107,10 @@ class _CellQuery:
             self.keys[top_part(system).name] = which
 
     def _add_count(self, column: Column) -> None:
-        """Adds how many images a row stands for, and whether that is no count."""
+        """Adds how many images a row stands for, and whether a row of its file has no count."""
         self.of_file[column.file]["count"] = count_sql(self.file(column), column)
-        self.keys[NO_COUNT] = f"{_quoted('count')} IS NULL"
+        here = f" AND {_quoted(f'in:{column.file}')}" if len(self.found.files) > 1 else ""
+        self.keys[NO_COUNT] = f"coalesce({_quoted('count')} IS NULL{here}, false)"
 
     def _add_joins(self) -> None:
         """Adds in which files the id of a row is, and where two say different things of it."""
@@ -164,10 +165,11 @@ def raw_cells(
     named = {**query.keys, **query.highest}
     parts = ", ".join(f"{sql} AS {_quoted(name)}" for name, sql in named.items())
     images = f"sum({_quoted('count')})" if found.count else "count(*)"
+    empty = f"count_if({_quoted('count')} = 0)" if found.count else "0"
     cells = connection.execute(
-        f"SELECT {parts}, count(*) AS {ROWS}, CAST(coalesce({images}, 0) AS BIGINT) AS {IMAGES} "
-        f"FROM {query.rows(kept or {})} GROUP BY {', '.join(query.keys.values())} "
-        f"LIMIT {MOST_CELLS + 1}"
+        f"SELECT {parts}, count(*) AS {ROWS}, CAST(coalesce({images}, 0) AS BIGINT) AS {IMAGES}, "
+        f"{empty} AS {EMPTY_ROWS} FROM {query.rows(kept or {})} "
+        f"GROUP BY {', '.join(query.keys.values())} LIMIT {MOST_CELLS + 1}"
     ).df()
     if len(cells) > MOST_CELLS:
         what = f"more than {MOST_CELLS:,} rows differ in what is looked at"
@@ -247,7 +249,7 @@ def score_sql(file: PredictionFile, score: ScoreColumn, *, any_scale: bool = Fal
 
 
 def count_sql(file: PredictionFile, column: Column) -> str:
-    """Returns the SQL of how many images a row stands for; null where that is no count."""
+    """Returns the SQL of how many images a row stands for; null where that is not a count."""
     number = file.number(column.name)
     whole = f"{number} >= 0 AND {number} = floor({number}) AND {number} < 1e15"
     return f"CASE WHEN {whole} THEN CAST({number} AS BIGINT) END"

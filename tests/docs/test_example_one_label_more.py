@@ -169,7 +169,9 @@ def test_the_totals_are_as_said(men: pd.DataFrame, two: Row, five: Row) -> None:
     young = men["age"] == "3-9"
     counts = (men["woman"][young].sum(), young.sum(), men["woman"][~young].sum(), (~young).sum())
     assert "of 3-9 it is {} of {}, against {} of all {} others (claimed)".format(*counts) in text
-    first = pick(two["differences"], by="age", group="3-9", metric="misclassification_rate")
+    assert two["header"]["harm"] == "misclassification_rate"
+    others = {"metric": "misclassification_rate", "comparison": "to_overall"}
+    first = pick(two["differences"], by="age", group="3-9", **others)
     assert first["claim"]
     before, after = (int(men[f"{name} takes"].sum()) for name in ("four", "five"))
     assert flagged(five, "four-labels", **whole) == (before, n)

@@ -149,7 +149,8 @@ ORDER = {
         equivalence
     """,
     "audit.datasets": """
-        coded_values | groups | image_references | spelling
+        coded_values | image_references | spelling
+        groups
         dataset
         stored_table
         adapters | balanced_sample | chosen_groups | coverage | repeated_images
@@ -197,7 +198,8 @@ ORDER = {
         rows | formatting
         ablation_rows | adjusted_rows | finding | robustness_rows
         results | gap_sentences | shift_sentences
-        ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out | many_sentences
+        ablation_sentences | adjusted_sentences | cautions | largest_claim | left_out
+        many_sentences
         headline_sentences | next_steps | robustness_sentences
         practice_sentences
         headline | opening_sentences | summary

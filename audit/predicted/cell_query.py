@@ -19,17 +19,17 @@ from audit.predicted.files import PredictionFile
 from audit.predicted.found_columns import EVERY_SYSTEM, FoundColumns
 from audit.predicted.system_columns import ScoreColumn, SystemColumns
 
-#: More distinct rows than this are no cells any more.
+#: Of more distinct rows than this, grouping saves nothing.
 MOST_CELLS = 1_000_000
 
-#: What a score says of its label, as a cell has it; below 0 it is no score.
+#: What a score says of its label, as a cell has it; below 0 it is not a score.
 BELOW, FOR_REVIEW, REACHED = 0, 1, 2
 EMPTY, NO_NUMBER, OUT_OF_SCALE = -1, -2, -3
 
 #: Scores may lie so far outside their scale by rounding.
 _ROUNDING = 1e-6
 
-#: Columns of the cells that are counts, and the mark of rows whose own count is none.
+#: Columns of the cells that are counts, and the mark of rows of which the count cannot be read.
 ROWS, IMAGES, EMPTY_ROWS, NO_COUNT = "rows", "images", "empty_rows", "no count"
 
 
@@ -249,7 +249,7 @@ def score_sql(file: PredictionFile, score: ScoreColumn, *, any_scale: bool = Fal
 
 
 def count_sql(file: PredictionFile, column: Column) -> str:
-    """Returns the SQL of how many images a row stands for; null where that is no count."""
+    """Returns the SQL of how many images a row stands for; null where that is not a count."""
     number = file.number(column.name)
     whole = f"{number} >= 0 AND {number} = floor({number}) AND {number} < 1e15"
     return f"CASE WHEN {whole} THEN CAST({number} AS BIGINT) END"

@@ -30,7 +30,7 @@ class PredictionOptions:
         said: [NAME=]COLUMN of the label that a system said.
         scores: [NAME[/LABEL]=]COLUMN@THRESHOLD[,REVIEW] of scores; a score that reaches one of
             them says the label.
-        flags: [CATEGORY/]LABEL[=review|block], the labels that flag; `none` is no label. By default
+        flags: [CATEGORY/]LABEL[=review|block], the labels that flag, or `none`. By default
             those of scores do, and those of `said` do not.
         implies: LABEL=CLASS, the class of y_true that a label implies, or [NAME=]@COLUMN, where it
             stands in each row.

@@ -94,7 +94,7 @@ class PredictionFile:
         return f"CAST({column} AS VARCHAR)"
 
     def number(self, name: str) -> str:
-        """Returns the SQL of a column as a number; null where it is none."""
+        """Returns the SQL of a column as a number; null where it is not one."""
         column, holds = self.column(name), self.columns[name]
         if holds == "float32":
             return column
@@ -178,7 +178,7 @@ def few_values(
 ) -> dict[str, list[str]]:
     """Returns the values of the columns that may be groups: of two values and more, up to most.
 
-    Each has at least ten rows on average, and numbers are whole: ids, times and scores are none.
+    Each has at least ten rows on average, and numbers are whole, as those of ids, times and scores are not.
     What certainly has more is not counted to the end, which of ids would take memory.
     """
     if not names:

@@ -1,4 +1,4 @@
-"""Scores that are none or on another scale, and counts that are none, with how many rows."""
+"""Scores and counts that cannot be read, or are on another scale, with how many rows."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _wrong_score(score: ScoreColumn, code: int) -> tuple[str, str]:
     if code == EMPTY:
         return f"the score {name} is empty or NaN", LEAVE_OUT.replace("Correct it", "Fill it in")
     if code == NO_NUMBER:
-        return f"the score {name} is no number", LEAVE_OUT
+        return f"the score {name} is not a number", LEAVE_OUT
     threshold = score.threshold.score
     low, high = scale_of(threshold) or (0, 0)
     what = f"{name} is outside {low} to {high}, the scale of its threshold {threshold:g}"
@@ -52,7 +52,7 @@ def _wrong_score(score: ScoreColumn, code: int) -> tuple[str, str]:
 
 
 def count_problems(raw: pd.DataFrame, found: FoundColumns) -> Iterator[ValueProblem]:
-    """Yields the rows whose own count is none."""
+    """Yields the rows of which the count cannot be read."""
     column = found.count
     if column and (rows := int(raw.loc[raw[NO_COUNT], ROWS].sum())):
         where = f"({count_sql(found.files[column.file], column)}) IS NULL"

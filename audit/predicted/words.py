@@ -34,7 +34,7 @@ _DECISION_OF = {word: decision for decision, words in DECISIONS.items() for word
 #: Words of decisions by which groups may be called too.
 _MAYBE_GROUPS = {"no", "n", "false", "f", "0", "yes", "y", "true", "t", "1"}
 
-#: What a class says that is no label: nothing should be flagged, or something should.
+#: What a class says without a label: nothing should be flagged, or something should.
 ALLOW, FLAG = "allow", "flag"
 
 
@@ -56,7 +56,7 @@ def read_decision(column: str, text: str) -> str | Wrong:
         return empty_prediction(column)
     if decision := _DECISION_OF.get(plain_word(text)):
         return decision
-    what = f"{column} says {brief(text, 80)!r}, which is no decision that is known"
+    what = f"{column} says {brief(text, 80)!r}, which is not a known decision"
     remedy = (
         "Name the column with --said, and the words that flag with --flag WORD=review or "
         "--flag WORD=block"

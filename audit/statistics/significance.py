@@ -150,7 +150,7 @@ def cochran_p(marks: npt.NDArray[np.bool_], weights: Counts | None = None) -> fl
     """Returns p of Cochran's Q for (n, m) marks of n images under m label sets.
 
     1 where no image changes between them; NaN where there is no image or fewer than two label sets.
-    With weights a row stands for so many images, which statsmodels does not know.
+    With weights a row stands for several images, which statsmodels does not know.
 
     Source: Cochran 1950, Biometrika 37:256.
     """

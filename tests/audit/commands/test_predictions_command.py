@@ -144,7 +144,7 @@ def test_a_file_may_be_called_by_a_key(log: str) -> None:
 def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     path = write_columns(tmp_path / "p.csv", g=["a", ""], d=["maybe", "block"])
     done = audit("run", "--predictions", str(path), "--decision", "d", "--by", "g", code=2)
-    assert "d says 'maybe', which is no decision that is known (row 2)" in done.stderr
+    assert "d says 'maybe', which is not a known decision (row 2)" in done.stderr
     assert "g is empty (row 3)" in done.stderr
 
 

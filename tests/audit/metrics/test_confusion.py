@@ -19,7 +19,7 @@ from tests.support.reference_counts import dataset_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaidLabels(Predictions):
+class WrittenLabels(Predictions):
     """What is said of images, as a test writes it."""
 
     names: tuple[str, ...]
@@ -38,11 +38,11 @@ class SaidLabels(Predictions):
         return False
 
 
-def _said(y_true: list[str | None], said: list[str], names: tuple[str, ...]) -> SaidLabels:
+def _said(y_true: list[str | None], said: list[str], names: tuple[str, ...]) -> WrittenLabels:
     dataset = dataset_of({"group": ["a"] * len(said)}, y_true)
     columns = np.array([names.index(label) if label else -1 for label in said], np.intp)
     outcomes = np.zeros((len(said), len(names)), np.int8)
-    made = SaidLabels(name="said", outcomes=outcomes, names=names, columns=columns)
+    made = WrittenLabels(name="said", outcomes=outcomes, names=names, columns=columns)
     return replace(made, truth=truth_of(dataset, made.labels))
 
 

@@ -120,7 +120,7 @@ def error_of(
         ),
         (
             PredictionOptions(decisions=["lab"]),
-            "lab says 'Cat', which is no decision that is known (rows 3, 4, 5, 6, 8 and 27 more). "
+            "lab says 'Cat', which is not a known decision (rows 3, 4, 5, 6, 8 and 27 more). "
             "Name the column with --said, and the words that flag with --flag WORD=review",
         ),
     ],
@@ -149,7 +149,7 @@ def test_what_was_typed_does_not_fit(options: PredictionOptions, said: str, tmp_
         ),
         (
             "x,a,allow,Cat,high,cat\nx2,b,allow,Cat,inf,\n",
-            "the score sc is no number (rows 42, 43)",
+            "the score sc is not a number (rows 42, 43)",
         ),
         (
             "x,a,allow,Cat,55,cat\nx2,b,allow,Cat,-0.5,cat\n",
@@ -195,7 +195,7 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     path = write_rows(tmp_path, "x,,allow,Cat,0.1,cat\nx2,a,maybe,Cat,7,cat\n")
     said = error_of([path], PredictionOptions(decisions=["dec"], scores=["sc@0.5"]))
     assert "g is empty (row 42)" in said
-    assert "dec says 'maybe', which is no decision that is known (row 43)" in said
+    assert "dec says 'maybe', which is not a known decision (row 43)" in said
     assert "sc is outside 0 to 1, the scale of its threshold 0.5 (row 43)" in said
 
 

@@ -181,7 +181,7 @@ ORDER = {
         predictions
         thresholds | rates | flow | confusion
         calibration | chance | disparity | power | separation | shift
-        ablation | claims | equivalences | label_noise | pooled | standardised
+        ablation | claims | equivalences | gaps | label_noise | pooled | standardised
         near_duplicates | wording_gaps
     """,
     "audit.predicted": """

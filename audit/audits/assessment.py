@@ -14,13 +14,8 @@ from audit.errors import UndefinedRateWarning
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
 from audit.metrics.claims import report_claims
 from audit.metrics.confusion import confusion_table
-from audit.metrics.disparity import (
-    claimed_gaps,
-    differences_between_groups,
-    differences_to_overall,
-    equalized_odds,
-    widest_gaps,
-)
+from audit.metrics.disparity import differences_between_groups, differences_to_overall
+from audit.metrics.gaps import claimed_gaps, equalized_odds, widest_gaps
 from audit.metrics.near_duplicates import Clusters
 from audit.metrics.power import power_table
 from audit.metrics.predictions import Predictions

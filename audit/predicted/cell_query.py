@@ -29,7 +29,7 @@ EMPTY, NO_NUMBER, OUT_OF_SCALE = -1, -2, -3
 #: Scores may lie so far outside their scale by rounding.
 _ROUNDING = 1e-6
 
-#: Columns of the cells that are counts, and the mark of rows of which the count cannot be read.
+#: Columns of the cells that are counts, and the mark of rows whose count cannot be read.
 ROWS, IMAGES, EMPTY_ROWS, NO_COUNT = "rows", "images", "empty_rows", "no count"
 
 

@@ -178,7 +178,8 @@ def few_values(
 ) -> dict[str, list[str]]:
     """Returns the values of the columns that may be groups: of two values and more, up to most.
 
-    Each has at least ten rows on average, and numbers are whole, as those of ids, times and scores are not.
+    Each has at least ten rows on average, and numbers are whole; so ids, times and scores are left
+    out.
     What certainly has more is not counted to the end, which of ids would take memory.
     """
     if not names:

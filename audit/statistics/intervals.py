@@ -6,6 +6,7 @@ that no data limit is infinite. docs/audit-method.md gives each formula with its
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import permutations
 from typing import NamedTuple
@@ -71,7 +72,7 @@ def difference(
     n: npt.ArrayLike,
     reference_count: npt.ArrayLike,
     reference_n: npt.ArrayLike,
-    level: float = LEVEL,
+    level: float | Float64s = LEVEL,
 ) -> Interval:
     """Returns Newcombe's interval of the difference of two independent rates.
 
@@ -90,7 +91,7 @@ def ratio(
     n: npt.ArrayLike,
     reference_count: npt.ArrayLike,
     reference_n: npt.ArrayLike,
-    level: float = LEVEL,
+    level: float | Float64s = LEVEL,
 ) -> Interval:
     """Returns the score interval of the ratio of two independent rates.
 
@@ -115,7 +116,7 @@ def ratio(
 
 
 def _ratio_interval_end(
-    cells: tuple[Float64s, ...], estimate: Float64s, end: float, level: float
+    cells: tuple[Float64s, ...], estimate: Float64s, end: float, level: float | Float64s
 ) -> Float64s:
     """Returns the logarithm of the ratio between estimate and `end` that is only just accepted."""
     critical = stats.chi2.ppf(level, 1)
@@ -229,6 +230,12 @@ class PairIntervals:
         one, two = indices.T
         return cls(indices, count[one], n[one], count[two], n[two])
 
+    @classmethod
+    def together(cls, families: Sequence[PairIntervals]) -> PairIntervals:
+        """Returns the pairs of several families of groups, one family after the other."""
+        names = ("indices", "count", "n", "other_count", "other_n")
+        return cls(*(np.concatenate([getattr(own, name) for own in families]) for name in names))
+
     def joint(self, level: float) -> float:
         """Returns the level of each pair's interval at which all hold together with `level`.
 
@@ -236,12 +243,12 @@ class PairIntervals:
         """
         return simultaneous(level, len(self.indices) // 2)
 
-    def differences(self, level: float) -> tuple[Float64s, Interval]:
+    def differences(self, level: float | Float64s) -> tuple[Float64s, Interval]:
         """Returns (pairs,) how much higher the first rate is, with intervals."""
         apart = share(self.count, self.n) - share(self.other_count, self.other_n)
         return apart, difference(self.count, self.n, self.other_count, self.other_n, level)
 
-    def ratios(self, level: float) -> tuple[Float64s, Interval]:
+    def ratios(self, level: float | Float64s) -> tuple[Float64s, Interval]:
         """Returns (pairs,) the first rate as a multiple of the second, with intervals."""
         times = share(share(self.count, self.n), share(self.other_count, self.other_n))
         return times, ratio(self.count, self.n, self.other_count, self.other_n, level)

@@ -10,12 +10,8 @@ from fairlearn.metrics import equalized_odds_difference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.metrics.disparity import (
-    differences_between_groups,
-    differences_to_overall,
-    equalized_odds,
-    widest_gaps,
-)
+from audit.metrics.disparity import differences_between_groups, differences_to_overall
+from audit.metrics.gaps import equalized_odds, widest_gaps
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE, rate_table
 from audit.metrics.truth import truth_of

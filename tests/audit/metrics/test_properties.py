@@ -16,8 +16,9 @@ from audit.datasets.dataset import Groups, Marks, overall_group
 from audit.metrics.ablation import ablation_carried_table, ablation_table, run_ablation
 from audit.metrics.chance import Hypotheses, SwapChance
 from audit.metrics.claims import report_claims
-from audit.metrics.disparity import differences_between_groups, differences_to_overall, widest_gaps
+from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.flow import flow_table, price_table
+from audit.metrics.gaps import widest_gaps
 from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG, rate_table
 from audit.metrics.shift import shift_agreement_table, shift_marks, shift_table

@@ -13,12 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audit.datasets.dataset import OVERALL
-from audit.metrics.disparity import (
-    claimed_gaps,
-    differences_between_groups,
-    differences_to_overall,
-    widest_gaps,
-)
+from audit.metrics.disparity import differences_between_groups, differences_to_overall
+from audit.metrics.gaps import claimed_gaps, widest_gaps
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap
 from audit.results.ablation_sentences import (

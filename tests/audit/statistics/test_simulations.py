@@ -16,7 +16,8 @@ from scipy import stats
 
 from audit.datasets.dataset import Groups, overall_group
 from audit.metrics.ablation import Trial, ablation_split_half
-from audit.metrics.disparity import differences_to_overall, widest_gaps
+from audit.metrics.disparity import differences_to_overall
+from audit.metrics.gaps import widest_gaps
 from audit.metrics.power import smallest_difference
 from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.shift import shift_table

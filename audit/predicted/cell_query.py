@@ -171,7 +171,8 @@ def raw_cells(
     empty = f"count_if({_quoted('count')} = 0)" if found.count else "0"
     cells = connection.execute(
         f"SELECT {parts}, count(*) AS {ROWS}, "
-        f"CAST(least({images}, {_MOST_IMAGES}) AS BIGINT) AS {IMAGES}, {empty} AS {EMPTY_ROWS} FROM {query.rows(kept or {})} "
+        f"CAST(least({images}, {_MOST_IMAGES}) AS BIGINT) AS {IMAGES}, "
+        f"{empty} AS {EMPTY_ROWS} FROM {query.rows(kept or {})} "
         f"GROUP BY {', '.join(query.keys.values())} LIMIT {MOST_CELLS + 1}"
     ).df()
     if len(cells) > MOST_CELLS:

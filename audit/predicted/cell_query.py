@@ -26,6 +26,9 @@ MOST_CELLS = 1_000_000
 BELOW, FOR_REVIEW, REACHED = 0, 1, 2
 EMPTY, NO_NUMBER, OUT_OF_SCALE = -1, -2, -3
 
+#: What is more is not counted on: it would not fit into an integer, and is far too much.
+_MOST_IMAGES = 2**63 - 1
+
 #: Scores may lie so far outside their scale by rounding.
 _ROUNDING = 1e-6
 
@@ -164,10 +167,11 @@ def raw_cells(
     query = _CellQuery.of(found, features, any_scale=any_scale)
     named = {**query.keys, **query.highest}
     parts = ", ".join(f"{sql} AS {_quoted(name)}" for name, sql in named.items())
-    images = f"sum({_quoted('count')})" if found.count else "count(*)"
+    images = f"coalesce(sum({_quoted('count')}), 0)" if found.count else "count(*)"
     empty = f"count_if({_quoted('count')} = 0)" if found.count else "0"
     cells = connection.execute(
-        f"SELECT {parts}, count(*) AS {ROWS}, CAST(coalesce({images}, 0) AS BIGINT) AS {IMAGES}, "
+        f"SELECT {parts}, count(*) AS {ROWS}, "
+        f"CAST(least({images}, {_MOST_IMAGES}) AS BIGINT) AS {IMAGES}, "
         f"{empty} AS {EMPTY_ROWS} FROM {query.rows(kept or {})} "
         f"GROUP BY {', '.join(query.keys.values())} LIMIT {MOST_CELLS + 1}"
     ).df()

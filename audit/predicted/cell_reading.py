@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Marks
+from audit.datasets.dataset import TOO_MANY, Marks
 from audit.datasets.spelling import alike_but_for_case, composed
 from audit.errors import DatasetError, RowProblem
 from audit.predicted.cell_query import (
@@ -220,6 +220,9 @@ def _cells_of(
     if not len(kept):
         what = "no row is left in it" if len(raw) else "it has no rows"
         raise DatasetError.of(found.files[0].path, what, "Name a file of predictions")
+    if (total := sum(images[kept].tolist())) >= TOO_MANY:
+        what = f"its rows stand for {total:,} images, and fewer than {TOO_MANY:,} can be audited"
+        raise DatasetError.of(found.files[0].path, what, "Name another --count, or fewer rows")
     return every.take(kept).joined()
 
 

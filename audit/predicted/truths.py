@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -16,6 +17,7 @@ from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, matching_labels, unknown_label
 from audit.predicted.systems import System
+from audit.predicted.texts import CodedTexts
 from audit.predicted.words import Decision, class_decisions
 from moderation.visible_text import brief
 
@@ -52,15 +54,33 @@ def implied_classes(
     """Returns by system which class each of its labels implies: as said, or by its own name.
 
     Raises:
-        AuditError: a label implies two classes, or none of those that are named is said.
+        AuditError: a label implies two classes, no system says a label, or no row has a class.
     """
     systems = list(systems)
     typed = [text for text in options.implies if not _behind(text).startswith("@")]
     labels = list(dict.fromkeys(label.id for each in systems for label in each.labels))
     by_name = _implied_by_name(typed, labels)
+    _refuse_unknown_classes(by_name.values(), [cells.y_true(each.name) for each in systems])
     return {
         system.name: Implied({**by_name, **_implied_by_column(system, cells)}) for system in systems
     }
+
+
+def _refuse_unknown_classes(named: Iterable[str], truths: Sequence[CodedTexts | None]) -> None:
+    """Refuses classes that no row has: a misspelt one would leave its own images out."""
+    classes = sorted({name for coded in truths if coded for name in coded.values})
+    meant = {_plain(name) for name in classes}
+    for name in named:
+        if _plain(name) not in meant:
+            near = difflib.get_close_matches(name, classes, 1, 0.5)
+            remedy = f"Did you mean {near[0]}? " if near else ""
+            more = f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else ""
+            has = f"The classes of y_true are: {', '.join(classes[:_NAMED])}{more}"
+            if not classes:
+                has = "Name the column of y_true with --truth-column"
+            raise AuditError(
+                brief(f"no row has the class {name}"), "--implies", brief(remedy + has)
+            )
 
 
 def _behind(text: str) -> str:

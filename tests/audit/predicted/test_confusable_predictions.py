@@ -75,7 +75,7 @@ def test_words_for_false_are_not_true(false: str, tmp_path: Path) -> None:
 
 def test_minus_one_is_no_decision_however_it_is_written(tmp_path: Path) -> None:
     path = write_columns(tmp_path / "p.csv", g=["a", "b"], d=["-1.0", "1.0"])
-    with pytest.raises(AuditError, match=r"d says '-1\.0', which is no decision"):
+    with pytest.raises(AuditError, match=r"d says '-1\.0', which is not a known decision"):
         predicted(path, PredictionOptions(decisions=["d"]), "g")
 
 

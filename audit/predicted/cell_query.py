@@ -41,8 +41,8 @@ class CellPart(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a frame of cells calls it."""
-        return f"{self.what}:{self.of}"
+        """What a frame of cells calls it: in digits, since DuckDB takes Race and race for one."""
+        return f"{self.what}:{self.of.encode().hex()}"
 
 
 @dataclass(frozen=True)

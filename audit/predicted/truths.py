@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +16,7 @@ from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, matching_labels, unknown_label
 from audit.predicted.systems import System
-from audit.predicted.words import class_decision
+from audit.predicted.words import Decision, class_decisions
 from moderation.visible_text import brief
 
 #: Up to this many labels and classes are named in an error.
@@ -28,19 +28,22 @@ class Implied(NamedTuple):
 
     classes: Mapping[str, str | None]
 
-    def labels_of(self, name: str, labels: Sequence[PredictedLabel]) -> list[int]:
-        """Returns the columns of the labels that imply a class."""
+    def labels_of(
+        self, name: str, labels: Sequence[PredictedLabel], classes: Collection[str]
+    ) -> list[int]:
+        """Returns the columns of the labels that imply one of some classes."""
         implied = (self.classes.get(label.id, label.id) for label in labels)
         return [
             column
             for column, each in enumerate(implied)
-            if each is not None and _plain(each) == _plain(name)
+            if each == name
+            or (each is not None and each not in classes and _plain(each) == _plain(name))
         ]
 
 
 def _plain(name: str) -> str:
-    """Returns a name by which labels and classes meet: Big_Dog and big dog are one."""
-    return " ".join(re.findall(r"[^\W_]+", name.casefold())) or name
+    """Returns a name by which labels and classes meet: Big_Dog is big dog, but -1 is not 1."""
+    return re.sub(r"(?<=\w)[\s_/-]+(?=\w)", " ", name.casefold())
 
 
 def implied_classes(
@@ -111,13 +114,16 @@ def system_truth(system: System, cells: Cells, implied: Implied, *, benign: bool
     meant = np.zeros((n, len(labels)), bool)
     unmatched: dict[str, int] = {}
     coded = cells.y_true(system.name)
-    for place, name in enumerate(coded.values if coded else ()):
+    names = coded.values if coded else ()
+    own = {name: implied.labels_of(name, system.labels, names) for name in names}
+    words = class_decisions([name for name in names if not own[name]])
+    for place, name in enumerate(names):
         rows = coded.codes == place if coded else positive
-        own, word = _meant(name, system, implied), class_decision(name)
-        if own:
-            acts = any(labels[column].acts for column in own)
+        word = words.get(name)
+        if meaning := own[name] or _meant(word, system):
+            acts = any(labels[column].acts for column in meaning)
             positive[rows], negative[rows] = acts, system.can_flag and not acts
-            meant[:, own] |= rows[:, np.newaxis]
+            meant[:, meaning] |= rows[:, np.newaxis]
         elif word is not None and system.can_flag:
             positive[rows], negative[rows] = word != "allow", word == "allow"
         elif count := int(cells.weights[rows].sum()):
@@ -126,15 +132,13 @@ def system_truth(system: System, cells: Cells, implied: Implied, *, benign: bool
     return Truth(positive, negative, meant, unmatched, classes)
 
 
-def _meant(name: str, system: System, implied: Implied) -> list[int]:
-    """Returns the columns of the labels that a class means.
+def _meant(word: Decision | None, system: System) -> list[int]:
+    """Returns the columns of the labels that a word for what should be decided means.
 
     Of one score, 1 means its label, and 0 that it is not said.
     """
-    own = implied.labels_of(name, system.labels)
-    word = class_decision(name)
-    if own or system.columns.kind != "scores" or word is None:
-        return own
+    if system.columns.kind != "scores" or word is None:
+        return []
     if word == "allow":
         return [len(system.labels) - 1]
     return [0] if len(system.columns.scores) == 1 else []

@@ -9,18 +9,14 @@ checked, once by the score, and once with its report.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 
 from benchmarks import program
+from benchmarks.recorded_features import Spent, taken_by
 
 #: A row by its number i. hash() is seeded by its argument alone.
 _LOG = """
@@ -39,32 +35,13 @@ COPY (
 """
 
 
-class Taken(NamedTuple):
-    """What a process took: seconds, and bytes at the peak."""
-
-    seconds: float
-    peak: int
-
-
 def write_log(path: Path, rows: int) -> None:
     """Writes so many rows of production."""
     with duckdb.connect(config={"memory_limit": "1GB"}) as connection:
         connection.execute(_LOG.format(rows=rows, path=path))
 
 
-def run_by(*words: str) -> Taken:
-    """Returns what `audit run WORDS` takes; it must succeed."""
-    start = time.perf_counter()
-    command = [sys.executable, "-m", "audit", "run", *words]
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode:
-        raise subprocess.CalledProcessError(child.returncode, child.args)
-    return Taken(time.perf_counter() - start, usage.ru_maxrss * 1024)
-
-
-def measured(rows: int) -> dict[str, Taken]:
+def measured(rows: int) -> dict[str, Spent]:
     """Returns what audits of so many rows take."""
     with tempfile.TemporaryDirectory(prefix="evenhand-") as name:
         log = Path(name) / "production.parquet"
@@ -72,10 +49,12 @@ def measured(rows: int) -> dict[str, Taken]:
         of_log = ("--predictions", str(log), "--by", "gender", "--by", "age", "--by", "language")
         decisions = (*of_log, "--decision", "decision")
         return {
-            "decisions": run_by(*decisions),
-            "decisions, ids checked": run_by(*decisions, "--column", "id=request_id"),
-            "scores": run_by(*of_log, "--score", "score@0.97,0.9"),
-            "decisions, with --out": run_by(*decisions, "--out", str(Path(name) / "report")),
+            "decisions": taken_by("run", *decisions),
+            "decisions, ids checked": taken_by("run", *decisions, "--column", "id=request_id"),
+            "scores": taken_by("run", *of_log, "--score", "score@0.97,0.9"),
+            "decisions, with --out": taken_by(
+                "run", *decisions, "--out", str(Path(name) / "report")
+            ),
         }
 
 

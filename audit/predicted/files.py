@@ -190,8 +190,7 @@ def few_values(
     """Returns the values of the columns that may be groups: of two values and more, up to most.
 
     Each has at least ten rows on average, and numbers are whole; so ids, times and scores are left
-    out.
-    What certainly has more is not counted to the end, which of ids would take memory.
+    out. An empty cell is no value. What certainly has more is not counted to the end, which of ids would take memory.
     """
     if not names:
         return {}
@@ -200,7 +199,7 @@ def few_values(
     rows, *about = found
     few = [name for name, count in zip(names, about, strict=True) if count <= 2 * most]
     parts = ", ".join(
-        f"list(DISTINCT {file.text(name)}), "
+        f"list(DISTINCT {file.text(name)}) FILTER ({file.text(name)} IS NOT NULL), "
         f"coalesce(bool_or({file.number(name)} != floor({file.number(name)})), false)"
         for name in few
     )

@@ -276,7 +276,7 @@ def test_with_age_the_gate_has_too_few_images_whatever_the_rates(clone: Clone) -
 
 
 def test_the_library_is_used_as_the_guide_shows(clone: Clone) -> None:
-    whole, gate = section("audit.md", "In Python").blocks
+    whole, gate, _ = section("audit.md", "In Python").blocks
     [limits] = [b for b in section("audit.md", "Limits file").blocks if b.language == "yaml"]
     (clone.folder / "limits.yaml").write_text(limits.text, encoding="utf-8")
     store = clone.folder / "cache" / "evenhand" / "embeddings"

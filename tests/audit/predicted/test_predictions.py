@@ -334,6 +334,19 @@ def test_groups_that_nobody_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_groups_that_nobody_named_may_be_unknown(suffix: str, tmp_path: Path) -> None:
+    path = write_columns(
+        tmp_path / f"p{suffix}",
+        g=["a", "b", None] * 20,
+        one=["x", None, None] * 20,
+        d=[0, 1, 0] * 20,
+    )
+    subject, _ = predicted(path, PredictionOptions(decisions=["d"], skip_bad=True))
+    assert subject.dataset.sensitive_features == ("g",)
+    assert subject.dataset.missing == {(None,): 20}
+
+
 def test_a_group_may_have_another_name_than_its_column(tmp_path: Path) -> None:
     path = write_columns(tmp_path / "p.csv", monk=["1", "2"] * 20, d=[0, 1] * 20)
     options = PredictionOptions(decisions=["d"], columns={"skin_tone": "monk", "y_true": "d"})

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from audit.audits.audited import Named
     from audit.audits.compare import compare_audit
     from audit.audits.gate import gate_audit
+    from audit.audits.predicted_subject import PredictedSubject, open_predictions
     from audit.audits.run import run_audit
     from audit.audits.subject import Subject
     from audit.datasets.adapters import LoadOptions, load_dataset
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from audit.gate.report import GateReport
     from audit.metrics.predictions import Predictions, predict
     from audit.metrics.rates import rate_table
+    from audit.predicted.columns import PredictionOptions
     from audit.recordings.claims import ModelClaims
     from audit.recordings.feature_export import ExportedFeatures, export_features
     from audit.recordings.feature_import import FeatureImport, import_features
@@ -55,12 +57,14 @@ _NAMES_IN = {
     "recordings.feature_import": ("FeatureImport", "import_features"),
     "recordings.recording": ("Recording", "read_recording"),
     "recordings.text_features": ("RecordedTexts", "TextOptions"),
+    "predicted.columns": ("PredictionOptions",),
     "report": ("write_report",),
     "results.results": ("Results",),
     "audits.ablate": ("Study", "ablate_audit"),
     "audits.audited": ("Named",),
     "audits.compare": ("compare_audit",),
     "audits.gate": ("gate_audit",),
+    "audits.predicted_subject": ("PredictedSubject", "open_predictions"),
     "audits.run": ("run_audit",),
     "audits.subject": ("Subject",),
 }
@@ -80,6 +84,8 @@ __all__ = [
     "LoadOptions",
     "ModelClaims",
     "Named",
+    "PredictedSubject",
+    "PredictionOptions",
     "Predictions",
     "RecordedEncoder",
     "RecordedTexts",
@@ -100,6 +106,7 @@ __all__ = [
     "import_features",
     "load_dataset",
     "load_limits",
+    "open_predictions",
     "predict",
     "rate_table",
     "read_recording",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import pandas as pd
 
 from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.audited import Audited, Named, S
-from audit.datasets.dataset import Marks
+from audit.datasets.dataset import Groups, Marks
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import PolicyPredictions, Predictions
@@ -54,11 +54,18 @@ def compare_audit(subject: Audited[S], named: Named[S], *, margin: float | None 
         shifts=shifts,
         agreements=records(Agreement, *several),
         flows=records(Flow, *(flow_table(before, after, parts) for after in others)),
-        prices=records(Price, *(price_table(before, after, groups) for after in others)),
+        prices=records(Price, *_prices(before, others, groups)),
         **words(found, [*findings, *adjusted_findings(found, adjusted)], shifts),
         **found,
         **adjusted,
     )
+
+
+def _prices(
+    before: Predictions, others: Iterable[Predictions], groups: Sequence[Groups]
+) -> list[pd.DataFrame]:
+    """Returns what new labels cost; a label that relieves nobody of a flag has no price."""
+    return [price_table(before, after, groups) for after in others if before.can_flag]
 
 
 def _compared_tests(

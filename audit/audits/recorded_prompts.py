@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from audit.embedding.recorded_encoder import RecordedEncoder
+from audit.errors import AuditError
 from audit.metrics.variants import Variant
 from moderation.encoders.encoder import TextEncoder
 from moderation.errors import PolicyError
@@ -31,6 +32,19 @@ def refuse_unrecorded(policies: Iterable[Policy], encoder: TextEncoder) -> None:
     ]
     if problems:
         raise PolicyError(problems)
+
+
+def refuse_unrecorded_searches(prompts: Iterable[str], encoder: TextEncoder) -> None:
+    """Raises where prompts that images are searched with are not recorded.
+
+    Raises:
+        AuditError: with every such prompt, and the nearest recorded.
+    """
+    missing = encoder.unrecorded(prompts) if isinstance(encoder, RecordedEncoder) else []
+    if isinstance(encoder, RecordedEncoder) and missing:
+        *others, last = (encoder.unrecorded_rule(text) for text in missing)
+        said = [f"{what}. {remedy}" for what, remedy in others]
+        raise AuditError("\n".join((*said, last[0])), "", last[1])
 
 
 def prompts_of(policies: Iterable[Policy]) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.audited import Audited, Named, S
+from audit.audits.recorded_prompts import refuse_unrecorded_searches
 from audit.audits.subject import Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
@@ -28,9 +29,11 @@ def run_audit(
     With a margin, in percentage points, it says which groups are shown to lie within it.
 
     Raises:
-        AuditError: the margin is not between 0 and 100 points.
+        AuditError: the margin is not between 0 and 100 points, or a prompt is not recorded.
         PolicyError: a policy does not fit the model.
     """
+    if isinstance(subject, Subject):
+        refuse_unrecorded_searches(prompts, subject.encoder)
     assessed = subject.assess(named)
     found, _ = assessed.found()
     adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)

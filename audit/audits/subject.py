@@ -87,15 +87,22 @@ class Subject(Audited[Policy]):
     def predict(self, systems: Mapping[str, Policy]) -> list[PolicyPredictions]:
         """Returns what each policy says of the images under its name, and should say.
 
+        To be misclassified is the harm if no label of any policy flags, and all know right labels.
+
         Raises:
             PolicyError: a policy does not fit the model, or a prompt is not recorded.
         """
         refuse_unrecorded(systems.values(), self.encoder)
         say = partial(predict, image_features=self.embedded.features, looks=self.embedded.looks)
-        return [
-            say(policy, self.encoder, name=name, truth=truth_of(self.dataset, policy.labels))
+        truths = {name: truth_of(self.dataset, each.labels) for name, each in systems.items()}
+        said = [
+            say(policy, self.encoder, name=name, truth=truths[name])
             for name, policy in systems.items()
         ]
+        known = all(truth.classified.any() for truth in truths.values())
+        if any(each.flagging for each in said) or not known:
+            return said
+        return [replace(each, can_flag=False) for each in said]
 
     @property
     def images_sha256(self) -> str:

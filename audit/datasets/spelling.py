@@ -12,6 +12,7 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from audit.plurals import agreeing, counted
 
@@ -19,6 +20,7 @@ from audit.plurals import agreeing, counted
 _NOTED = 20
 
 
+@lru_cache(maxsize=2**14)  # a million rows have few values
 def composed(text: str) -> str:
     """Returns the one spelling of texts that Unicode calls equal (NFC), whatever their spaces."""
     return " ".join(unicodedata.normalize("NFC", text).split())

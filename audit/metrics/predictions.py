@@ -143,12 +143,14 @@ class PolicyPredictions(Predictions):
         similarities: (n, k) cosines.
         scores: (n, k) in [0, 1].
         several: the scores of all looks, where an image got more than one.
+        can_flag: whether to be flagged is the harm that is measured.
     """
 
     policy: Policy
     similarities: Float32s
     scores: Float32s
     several: LookScores | None = None
+    can_flag: bool = True
 
     @property
     def labels(self) -> tuple[Label, ...]:

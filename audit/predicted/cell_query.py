@@ -26,11 +26,14 @@ MOST_CELLS = 1_000_000
 BELOW, FOR_REVIEW, REACHED = 0, 1, 2
 EMPTY, NO_NUMBER, OUT_OF_SCALE = -1, -2, -3
 
+#: What is more is not counted on: it would not fit into an integer, and is far too much.
+_MOST_IMAGES = 2**63 - 1
+
 #: Scores may lie so far outside their scale by rounding.
 _ROUNDING = 1e-6
 
-#: Columns of the cells that are counts, and the mark of rows of which the count cannot be read.
-ROWS, IMAGES, NO_COUNT = "rows", "images", "no count"
+#: Columns of the cells that are counts, and the mark of rows whose count cannot be read.
+ROWS, IMAGES, EMPTY_ROWS, NO_COUNT = "rows", "images", "empty_rows", "no count"
 
 
 class CellPart(NamedTuple):
@@ -41,8 +44,8 @@ class CellPart(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What a frame of cells calls it."""
-        return f"{self.what}:{self.of}"
+        """What a frame of cells calls it: in digits, since DuckDB takes Race and race for one."""
+        return f"{self.what}:{self.of.encode().hex()}"
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,10 @@ class _CellQuery:
             self.keys[top_part(system).name] = which
 
     def _add_count(self, column: Column) -> None:
-        """Adds how many images a row stands for, and whether that is not a count."""
+        """Adds how many images a row stands for, and whether a row of its file has no count."""
         self.of_file[column.file]["count"] = count_sql(self.file(column), column)
-        self.keys[NO_COUNT] = f"{_quoted('count')} IS NULL"
+        here = f" AND {_quoted(f'in:{column.file}')}" if len(self.found.files) > 1 else ""
+        self.keys[NO_COUNT] = f"coalesce({_quoted('count')} IS NULL{here}, false)"
 
     def _add_joins(self) -> None:
         """Adds in which files the id of a row is, and where two say different things of it."""
@@ -163,11 +167,13 @@ def raw_cells(
     query = _CellQuery.of(found, features, any_scale=any_scale)
     named = {**query.keys, **query.highest}
     parts = ", ".join(f"{sql} AS {_quoted(name)}" for name, sql in named.items())
-    images = f"sum({_quoted('count')})" if found.count else "count(*)"
+    images = f"coalesce(sum({_quoted('count')}), 0)" if found.count else "count(*)"
+    empty = f"count_if({_quoted('count')} = 0)" if found.count else "0"
     cells = connection.execute(
-        f"SELECT {parts}, count(*) AS {ROWS}, CAST(coalesce({images}, 0) AS BIGINT) AS {IMAGES} "
-        f"FROM {query.rows(kept or {})} GROUP BY {', '.join(query.keys.values())} "
-        f"LIMIT {MOST_CELLS + 1}"
+        f"SELECT {parts}, count(*) AS {ROWS}, "
+        f"CAST(least({images}, {_MOST_IMAGES}) AS BIGINT) AS {IMAGES}, "
+        f"{empty} AS {EMPTY_ROWS} FROM {query.rows(kept or {})} "
+        f"GROUP BY {', '.join(query.keys.values())} LIMIT {MOST_CELLS + 1}"
     ).df()
     if len(cells) > MOST_CELLS:
         what = f"more than {MOST_CELLS:,} rows differ in what is looked at"

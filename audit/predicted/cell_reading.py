@@ -11,15 +11,17 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Marks
+from audit.datasets.dataset import TOO_MANY, Marks
 from audit.datasets.spelling import alike_but_for_case, composed
 from audit.errors import DatasetError, RowProblem
 from audit.predicted.cell_query import (
     EMPTY,
+    EMPTY_ROWS,
     IMAGES,
     NO_COUNT,
     ROWS,
     CellPart,
+    count_sql,
     raw_cells,
     score_part,
     text_parts,
@@ -178,8 +180,10 @@ def _lost_rows(
     groups = [
         file.text(column.name) if column.file == 0 else "NULL" for column in features.values()
     ]
+    counted = found.count if found.count and found.count.file == 0 else None
+    images = f"sum(coalesce({count_sql(file, counted)}, 1))" if counted else "count(*)"
     rows = connection.execute(
-        f"SELECT {', '.join([*groups, 'count(*)'])} FROM {file.scan} "
+        f"SELECT {', '.join([*groups, images])} FROM {file.scan} "
         f"WHERE NOT coalesce({ids.kept[0]}, false) GROUP BY ALL"
     ).fetchall()
     for *texts, count in rows:
@@ -187,7 +191,7 @@ def _lost_rows(
             read_group(name, text or "", options.as_written)
             for name, text in zip(features, texts, strict=True)
         )
-        lost[tuple(each if isinstance(each, str) else None for each in read)] += count
+        lost[tuple(each if isinstance(each, str) else None for each in read)] += int(count)
     return lost
 
 
@@ -216,6 +220,9 @@ def _cells_of(
     if not len(kept):
         what = "no row is left in it" if len(raw) else "it has no rows"
         raise DatasetError.of(found.files[0].path, what, "Name a file of predictions")
+    if (total := sum(images[kept].tolist())) >= TOO_MANY:
+        what = f"its rows stand for {total:,} images, and fewer than {TOO_MANY:,} can be audited"
+        raise DatasetError.of(found.files[0].path, what, "Name another --count, or fewer rows")
     return every.take(kept).joined()
 
 
@@ -248,10 +255,10 @@ def _notes(
                 part.of if part.what == "feature" else column.name, read.spelt
             )
     yield from score_notes(raw, found)
-    if none := int(raw.loc[raw[IMAGES] == 0, ROWS].sum()) if found.count else 0:
+    if none := int(raw[EMPTY_ROWS].sum()):
         yield f"Rows that stand for no image, as their count is 0: {none:,}."
     if left_out:
-        yield f"Rows left out on request, since something is wrong with them: {left_out:,}."
+        yield f"Images left out on request, since something is wrong with their rows: {left_out:,}."
 
 
 def _decided(found: FoundColumns) -> set[CellPart]:

@@ -21,9 +21,13 @@ import pyarrow.parquet as pq
 from audit.datasets.adapters.csv_and_parquet import PARQUET_SUFFIX, columns_of, is_table
 from audit.errors import AuditError, DatasetError
 from moderation.encoders.cores import usable
+from moderation.visible_text import brief
 
 #: What DuckDB may hold in memory; what does not fit lies in a temporary folder.
 _MEMORY = "1GB"
+
+#: Signs by which DuckDB takes a path for a pattern of several.
+_WILDCARDS = "*?["
 
 #: A column with fewer rows for each of its values, on average, is none of groups.
 _FEWEST_ROWS = 10
@@ -56,7 +60,10 @@ class PredictionFile:
         """The SQL that reads its rows."""
         where = _sql_text(_without_wildcards(str(self.path)))
         if self.is_parquet:
-            return f"read_parquet({where})"
+            # By place, as DuckDB takes names that differ in case for one; and a folder called
+            # race=White says nothing of rows.
+            places = ", ".join(f"c{i}" for i in range(len(self.columns)))
+            return f"read_parquet({where}, hive_partitioning = false) AS rows({places})"
         columns = ", ".join(f"c{i}: 'VARCHAR'" for i in range(len(self.columns)))
         return (
             f"read_csv({where}, auto_detect = false, header = true, delim = ',', quote = '\"', "
@@ -71,8 +78,6 @@ class PredictionFile:
 
     def column(self, name: str) -> str:
         """Returns the SQL that names a column in the rows of `scan`."""
-        if self.is_parquet:
-            return '"' + name.replace('"', '""') + '"'
         return f"c{list(self.columns).index(name)}"
 
     def text(self, name: str) -> str:
@@ -119,8 +124,14 @@ def open_file(key: str, path: Path) -> PredictionFile:
     if not is_table(path):
         what = "it is not a CSV or Parquet file" if path.exists() else "there is no such file"
         raise AuditError(what, str(path), "Name a file that ends in .csv or .parquet")
+    if "\\" in str(path) and any(sign in str(path) for sign in _WILDCARDS):
+        what = f"its path holds a backslash beside one of {' '.join(_WILDCARDS)}"
+        raise AuditError(what, str(path), "Rename the file or its folder")
     names = columns_of(path)
     if path.suffix.lower() != PARQUET_SUFFIX:
+        if len(names) == 1:
+            what = f"it has one column alone, {brief(names[0])}"
+            raise DatasetError.of(path, what, "Save it with commas between the cells")
         return PredictionFile(key, path, dict.fromkeys(_named_apart(names), "text"))
     schema = pq.read_schema(path)
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
@@ -170,7 +181,7 @@ def _sql_text(text: str) -> str:
 
 def _without_wildcards(path: str) -> str:
     """Returns a path that DuckDB takes for one file, whatever signs are in its name."""
-    return "".join(f"[{sign}]" if sign in "*?[" else sign for sign in path)
+    return "".join(f"[{sign}]" if sign in _WILDCARDS else sign for sign in path)
 
 
 def few_values(
@@ -178,8 +189,9 @@ def few_values(
 ) -> dict[str, list[str]]:
     """Returns the values of the columns that may be groups: of two values and more, up to most.
 
-    Each has at least ten rows on average, and numbers are whole, as those of ids, times and scores are not.
-    What certainly has more is not counted to the end, which of ids would take memory.
+    Each has at least ten rows on average, and numbers are whole; so ids, times and scores are left
+    out. Empty cells do not count. What certainly has more is not counted to the end, which of ids
+    would take memory.
     """
     if not names:
         return {}
@@ -188,7 +200,7 @@ def few_values(
     rows, *about = found
     few = [name for name, count in zip(names, about, strict=True) if count <= 2 * most]
     parts = ", ".join(
-        f"list(DISTINCT {file.text(name)}), "
+        f"list(DISTINCT {file.text(name)}) FILTER ({file.text(name)} IS NOT NULL), "
         f"coalesce(bool_or({file.number(name)} != floor({file.number(name)})), false)"
         for name in few
     )

@@ -43,7 +43,7 @@ def id_problems(connection: duckdb.DuckDBPyConnection, found: FoundColumns) -> I
     empty: set[int] = set()
     for place, file in enumerate(found.files if found.ids else ()):
         ident, table = id_sql(found, place), f"repeated_{place}"
-        none = scalar(connection, f"SELECT count(*) FROM {file.scan} WHERE {ident} IS NULL")
+        none = _hash_ids(connection, file, ident)
         if none:
             empty.add(place)
             what = f"the id {found.ids[place].name} is empty"
@@ -54,6 +54,19 @@ def id_problems(connection: duckdb.DuckDBPyConnection, found: FoundColumns) -> I
             tables.append(table)
     places = range(len(found.ids)) if tables else empty
     return IdProblems(tuple(problems), {place: _kept(found, place, tables) for place in places})
+
+
+def _hash_ids(connection: duckdb.DuckDBPyConnection, file: PredictionFile, ident: str) -> int:
+    """Keeps the hashes that several rows of a file have, and returns how many rows have no id.
+
+    Ids are counted by their hashes, which take a quarter of the memory.
+    """
+    connection.execute(
+        f"CREATE OR REPLACE TEMP TABLE hashes AS SELECT hash(id) AS h, id IS NULL AS none, "
+        f"count(*) AS rows FROM (SELECT {ident} AS id FROM {file.scan}) GROUP BY h, none "
+        f"HAVING count(*) > 1 OR none"
+    )
+    return scalar(connection, "SELECT sum(rows) FROM hashes WHERE none")
 
 
 def _kept(found: FoundColumns, place: int, tables: Sequence[str]) -> str:
@@ -83,18 +96,15 @@ def _repeated_ids(
 ) -> _Repeated | None:
     """Returns the ids of a file that are in several rows, if any are, and keeps them in a table.
 
-    Ids are counted by their hashes, which take a quarter of the memory, and only those whose hash
-    is there twice are compared.
+    Only those whose hash is there twice are compared.
     """
-    connection.execute(
-        f"CREATE TEMP TABLE hashes AS SELECT hash({ident}) AS h FROM {file.scan} "
-        f"WHERE {ident} IS NOT NULL GROUP BY h HAVING count(*) > 1"
-    )
+    if not scalar(connection, "SELECT count(*) FROM hashes WHERE NOT none"):
+        return None
     connection.execute(
         f"CREATE TEMP TABLE {table} AS SELECT {ident} AS id FROM {file.scan} "
-        f"WHERE hash({ident}) IN (SELECT h FROM hashes) GROUP BY id HAVING count(*) > 1"
+        f"WHERE hash({ident}) IN (SELECT h FROM hashes WHERE NOT none) "
+        f"GROUP BY id HAVING count(*) > 1"
     )
-    connection.execute("DROP TABLE hashes")
     first = connection.execute(f"SELECT id FROM {table} ORDER BY id LIMIT {SHOWN}").fetchall()
     ids = scalar(connection, f"SELECT count(*) FROM {table}")
     return _Repeated(ids, first) if ids else None

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,8 @@ from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.flags import PredictedLabel, matching_labels, unknown_label
 from audit.predicted.systems import System
-from audit.predicted.words import class_decision
+from audit.predicted.texts import CodedTexts
+from audit.predicted.words import Decision, class_decisions
 from moderation.visible_text import brief
 
 #: Up to this many labels and classes are named in an error.
@@ -28,19 +30,22 @@ class Implied(NamedTuple):
 
     classes: Mapping[str, str | None]
 
-    def labels_of(self, name: str, labels: Sequence[PredictedLabel]) -> list[int]:
-        """Returns the columns of the labels that imply a class."""
+    def labels_of(
+        self, name: str, labels: Sequence[PredictedLabel], classes: Collection[str]
+    ) -> list[int]:
+        """Returns the columns of the labels that imply one of some classes."""
         implied = (self.classes.get(label.id, label.id) for label in labels)
         return [
             column
             for column, each in enumerate(implied)
-            if each is not None and _plain(each) == _plain(name)
+            if each == name
+            or (each is not None and each not in classes and _plain(each) == _plain(name))
         ]
 
 
 def _plain(name: str) -> str:
-    """Returns a name by which labels and classes meet: Big_Dog and big dog are one."""
-    return " ".join(re.findall(r"[^\W_]+", name.casefold())) or name
+    """Returns a name by which labels and classes meet: Big_Dog is big dog, but -1 is not 1."""
+    return re.sub(r"(?<=\w)[\s_/-]+(?=\w)", " ", name.casefold())
 
 
 def implied_classes(
@@ -49,15 +54,33 @@ def implied_classes(
     """Returns by system which class each of its labels implies: as said, or by its own name.
 
     Raises:
-        AuditError: a label implies two classes, or none of those that are named is said.
+        AuditError: a label implies two classes, no system says a label, or no row has a class.
     """
     systems = list(systems)
     typed = [text for text in options.implies if not _behind(text).startswith("@")]
     labels = list(dict.fromkeys(label.id for each in systems for label in each.labels))
     by_name = _implied_by_name(typed, labels)
+    _refuse_unknown_classes(by_name.values(), [cells.y_true(each.name) for each in systems])
     return {
         system.name: Implied({**by_name, **_implied_by_column(system, cells)}) for system in systems
     }
+
+
+def _refuse_unknown_classes(named: Iterable[str], truths: Sequence[CodedTexts | None]) -> None:
+    """Refuses classes that no row has: a misspelt one would leave its own images out."""
+    classes = sorted({name for coded in truths if coded for name in coded.values})
+    meant = {_plain(name) for name in classes}
+    for name in named:
+        if _plain(name) not in meant:
+            near = difflib.get_close_matches(name, classes, 1, 0.5)
+            remedy = f"Did you mean {near[0]}? " if near else ""
+            more = f" and {len(classes) - _NAMED:,} more" if len(classes) > _NAMED else ""
+            has = f"The classes of y_true are: {', '.join(classes[:_NAMED])}{more}"
+            if not classes:
+                has = "Name the column of y_true with --truth-column"
+            raise AuditError(
+                brief(f"no row has the class {name}"), "--implies", brief(remedy + has)
+            )
 
 
 def _behind(text: str) -> str:
@@ -111,13 +134,16 @@ def system_truth(system: System, cells: Cells, implied: Implied, *, benign: bool
     meant = np.zeros((n, len(labels)), bool)
     unmatched: dict[str, int] = {}
     coded = cells.y_true(system.name)
-    for place, name in enumerate(coded.values if coded else ()):
+    names = coded.values if coded else ()
+    own = {name: implied.labels_of(name, system.labels, names) for name in names}
+    words = class_decisions([name for name in names if not own[name]])
+    for place, name in enumerate(names):
         rows = coded.codes == place if coded else positive
-        own, word = _meant(name, system, implied), class_decision(name)
-        if own:
-            acts = any(labels[column].acts for column in own)
+        word = words.get(name)
+        if meaning := own[name] or _meant(word, system):
+            acts = any(labels[column].acts for column in meaning)
             positive[rows], negative[rows] = acts, system.can_flag and not acts
-            meant[:, own] |= rows[:, np.newaxis]
+            meant[:, meaning] |= rows[:, np.newaxis]
         elif word is not None and system.can_flag:
             positive[rows], negative[rows] = word != "allow", word == "allow"
         elif count := int(cells.weights[rows].sum()):
@@ -126,15 +152,13 @@ def system_truth(system: System, cells: Cells, implied: Implied, *, benign: bool
     return Truth(positive, negative, meant, unmatched, classes)
 
 
-def _meant(name: str, system: System, implied: Implied) -> list[int]:
-    """Returns the columns of the labels that a class means.
+def _meant(word: Decision | None, system: System) -> list[int]:
+    """Returns the columns of the labels that a word for what should be decided means.
 
     Of one score, 1 means its label, and 0 that it is not said.
     """
-    own = implied.labels_of(name, system.labels)
-    word = class_decision(name)
-    if own or system.columns.kind != "scores" or word is None:
-        return own
+    if system.columns.kind != "scores" or word is None:
+        return []
     if word == "allow":
         return [len(system.labels) - 1]
     return [0] if len(system.columns.scores) == 1 else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Literal
 
@@ -40,8 +41,7 @@ ALLOW, FLAG = "allow", "flag"
 
 def plain_word(text: str) -> str:
     """Returns a word in small letters, with spaces in it, and a whole number without a point."""
-    word = composed(text.replace("_", " ").replace("-", " ") if len(text) > 2 else text).casefold()
-    return word.removesuffix(".0")
+    return re.sub(r"(?<=\w)[_-](?=\w)", " ", composed(text)).casefold().removesuffix(".0")
 
 
 def are_decisions(values: Collection[str]) -> bool:
@@ -94,9 +94,23 @@ def empty_prediction(column: str) -> Wrong:
     return Wrong(f"{column} is empty", remedy)
 
 
-def class_decision(text: str) -> Decision | None:
-    """Returns what a class of y_true says should be decided, where it is such a word."""
-    return "allow" if plain_word(text) == "-1" else _DECISION_OF.get(plain_word(text))
+def class_decisions(classes: Collection[str]) -> dict[str, Decision]:
+    """Returns what the classes of y_true that are such words say should be decided.
+
+    A letter or number is one only where all classes are: beside M, F is not false. And -1 is false
+    beside 1 alone; beside 0 it mostly means that nobody knows.
+    """
+    found: dict[str, Decision] = {}
+    for name in classes:
+        word = plain_word(name)
+        if decision := "allow" if word == "-1" else _DECISION_OF.get(word):
+            found[name] = decision
+    words = {plain_word(name) for name in classes}
+    if len(found) < len(classes):
+        unclear = {word for word in words if len(word) == 1 or word == "-1"}
+    else:
+        unclear = {"-1"} if "0" in words else set()
+    return {name: each for name, each in found.items() if plain_word(name) not in unclear}
 
 
 def _of_length(column: str, text: str) -> str | Wrong:

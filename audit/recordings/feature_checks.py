@@ -65,6 +65,16 @@ class FeatureCheck:
             self.seen += len(rows)
 
     def _kept(self, rows: Rows, wrong: dict[int, str]) -> tuple[Rows, dict[int, str]]:
+        """Returns rows as they are kept, and what is wrong with some."""
+        halves = rows.dtype == np.float16 and self.storage == "float16"
+        exact = UNIT_WITHIN if halves else EXACT_WITHIN
+        if not wrong and _all_of_unit_length(rows, exact):  # as nearly all are
+            return rows.astype(self.storage, copy=False), wrong
+        return self._scaled(rows, wrong, exact)
+
+    def _scaled(
+        self, rows: Rows, wrong: dict[int, str], exact: float
+    ) -> tuple[Rows, dict[int, str]]:
         wide = rows.astype(np.float64)
         with np.errstate(all="ignore"):
             largest = np.abs(wide).max(axis=1)
@@ -79,8 +89,7 @@ class FeatureCheck:
             what = "is zero in every place, so it has no direction"
             wrong.setdefault(int(i), what if finite[i] else _what_is_not_finite(rows[i]))
         self._note_lengths(np.where(some, lengths, 1.0))
-        halves = rows.dtype == np.float16 and self.storage == "float16"
-        near = np.abs(lengths - 1) <= (UNIT_WITHIN if halves else EXACT_WITHIN)
+        near = np.abs(lengths - 1) <= exact
         wide[near] = rows[near]  # bit for bit as they came
         wide[list(wrong)] = 0
         return wide.astype(self.storage), wrong
@@ -105,6 +114,15 @@ class FeatureCheck:
         )
         remedy = "Add --normalise if the model gives them so; otherwise see what scaled them"
         return RowProblem(str(path), 0, what, remedy)
+
+
+def _all_of_unit_length(rows: Rows, within: float) -> bool:
+    if rows.dtype == np.float64:  # which float32 may not hold
+        return False
+    wide = rows.astype(np.float32)
+    with np.errstate(all="ignore"):
+        lengths = np.sqrt(np.einsum("nd,nd->n", wide, wide))
+    return bool((np.abs(lengths - 1) <= within).all())  # NaN is not
 
 
 def _what_is_not_finite(row: npt.NDArray[Any]) -> str:

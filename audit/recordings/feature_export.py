@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
+from audit.errors import AuditError
 from audit.recordings.claims import ModelClaims, RecordingStatement
 from audit.recordings.feature_checks import Storage, hash_of_hashes, row_hashes
 from audit.recordings.feature_parts import block_rows
@@ -27,8 +28,8 @@ from moderation.whole_file import whole_file
 #: How exported features lie in their folder.
 Layout = Literal["npy", "clip-retrieval", "parquet", "arrow", "recording"]
 
-#: What clip-retrieval calls the column of an image's name.
-_IMAGE_PATH = "image_path"
+#: Columns of ids and of features; and what clip-retrieval calls that of ids.
+_ID, _FEATURE, _IMAGE_PATH = "id", "feature", "image_path"
 
 _VALUE_TYPES: dict[Storage, Any] = {"float16": pa.float16(), "float32": pa.float32()}
 
@@ -61,8 +62,15 @@ def export_features(
         storage: the format of their entries; by default as they are stored.
 
     Raises:
-        AuditError: it cannot be written.
+        AuditError: it cannot be written, or a sensitive feature is called as a column has to be.
     """
+    taken = {_ID, _FEATURE, _IMAGE_PATH}.intersection(what.dataset.sensitive_features)
+    if taken and layout != "recording":
+        names = ", ".join(sorted(taken))
+        told = f"a sensitive feature is called {names}, as a column of the layout is"
+        raise AuditError(
+            told, what.dataset.name, "Export a recording, or import it by another name"
+        )
     kept: Storage = storage or ("float16" if what.features.dtype == np.float16 else "float32")
     if layout == "recording":
         _record(what, out, kept)
@@ -108,7 +116,7 @@ def _blocks(features: Rows, storage: Storage) -> Iterator[Rows]:
 def _write_npy_and_csv(what: ExportedFeatures, folder: Path, storage: Storage) -> None:
     shape = (what.features.shape[0], what.features.shape[1])
     write_npy(folder / "features.npy", shape, storage, _blocks(what.features, storage))
-    names, columns = _annotations(what.dataset, "id")
+    names, columns = _annotations(what.dataset, _ID)
     rows = zip(*columns, strict=True)
     _write_csv(folder / "labels.csv", names, ([cell or "" for cell in row] for row in rows))
     if what.texts is not None:
@@ -141,11 +149,11 @@ def _write_clip_retrieval(what: ExportedFeatures, folder: Path, storage: Storage
 
 def _write_columns(what: ExportedFeatures, path: Path, storage: Storage) -> None:
     """Writes one file with a column of features beside those of annotations."""
-    names, columns = _annotations(what.dataset, "id")
+    names, columns = _annotations(what.dataset, _ID)
     arrays = [pa.array(column, pa.string()) for column in columns]
     d = what.features.shape[1]
     kind = pa.list_(_VALUE_TYPES[storage], d)
-    schema = pa.schema([*((name, pa.string()) for name in names), ("feature", kind)])
+    schema = pa.schema([*((name, pa.string()) for name in names), (_FEATURE, kind)])
     with whole_file(path) as file:
         writer: Any
         if path.suffix == ".parquet":

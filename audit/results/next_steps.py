@@ -113,6 +113,8 @@ def _how_to_ablate(policy: PolicyRecord) -> str:
             "`audit compare --predictions` shows for whom another system, label set or version "
             "does better on these images."
         )
+    if all(label.action not in ("review", "block") for label in policy.labels):
+        return "`audit compare` shows for whom another label set does better on these images."
     called = policy.path or policy.name
     return f"`audit ablate {called}` shows how far each label and the wording move whom it flags."
 

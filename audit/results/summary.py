@@ -29,6 +29,7 @@ from audit.results.shift_sentences import (
     harm_changes,
     truth_changes,
 )
+from moderation.visible_text import brief
 
 #: Up to this many groups with too few images are named; of more, only the number is said.
 _NAMED = 6
@@ -183,8 +184,11 @@ def limits_summary(header: Header) -> Iterator[str]:
             f"{header.noun} misses is not measured."
         )
     if header.dataset.sensitive_features:
+        whose = "the dataset's annotators perceived them"
+        if header.noun == "system":
+            whose = "the files have them, by whomever they were noted"
         yield (
-            "Groups are as the dataset's annotators perceived them, which need not be how people "
+            f"Groups are as {whose}, which need not be how people "
             "see themselves. The tool reads these labels and infers none."
         )
     if header.noun == "system":
@@ -195,6 +199,12 @@ def limits_summary(header: Header) -> Iterator[str]:
         )
     else:
         yield "The images are from a dataset, not what your users upload: rates there will differ."
+    if header.recording is not None:
+        yield (
+            f"The features were recorded. That {brief(header.recording.model_id)} made them of "
+            "these images was claimed and cannot be checked, and how much of each image it saw is "
+            "not known: production may look at more of it."
+        )
     yield "A difference that is not shown may still be there: see the power of each group."
     if header.model is not None:
         yield (

@@ -95,7 +95,7 @@ def test_what_could_have_been_seen_is_as_said(nothing: Row) -> None:
     assert f"{bounds} points" in prose_of(NOTHING)
     critical = nothing["correction"]["critical_p"]
     assert 2 * 0.5**13 < critical < 2 * 0.5**12  # so many must leave, and no fewer
-    said = f"below {critical:.4f} is claimed, which 13 images that leave have "
+    said = f"below {critical:.5f} is claimed, which 13 images that leave have "
     said += f"(p = {2 * 0.5**13:.5f}), or {100 * 13 / 83:.1f} points"
     assert said in prose_of(NOTHING)
 
@@ -276,7 +276,7 @@ def test_with_age_the_gate_has_too_few_images_whatever_the_rates(clone: Clone) -
 
 
 def test_the_library_is_used_as_the_guide_shows(clone: Clone) -> None:
-    whole, gate = section("audit.md", "In Python").blocks
+    whole, gate, _ = section("audit.md", "In Python").blocks
     [limits] = [b for b in section("audit.md", "Limits file").blocks if b.language == "yaml"]
     (clone.folder / "limits.yaml").write_text(limits.text, encoding="utf-8")
     store = clone.folder / "cache" / "evenhand" / "embeddings"

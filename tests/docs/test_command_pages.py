@@ -52,6 +52,8 @@ OWN_OPTIONS_ONLY = (
     "audit datasets info",
     "audit datasets balance",
 )
+#: These also audit predictions of other systems, by options that have a page of their own.
+OF_PREDICTIONS = ("audit run", "audit compare", "audit gate")
 
 
 def commands_of(program: str) -> dict[str, Any]:
@@ -79,8 +81,11 @@ def rows_of(name: str) -> list[dict[str, str]]:
     headings = [name]
     if name.startswith("audit ") and name not in OWN_OPTIONS_ONLY:
         headings.append("Options of every audit")
+    places = [(page, heading) for heading in headings]
+    if name in OF_PREDICTIONS:
+        places.append(("predictions.md", "Options of predictions"))
     found = []
-    for heading in headings:
+    for page, heading in places:
         prose = section(page, heading).prose
         if head := re.search(r"^\| (argument|option)", prose, re.MULTILINE):
             rows = table(prose[head.start() :])

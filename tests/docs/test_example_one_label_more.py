@@ -169,7 +169,9 @@ def test_the_totals_are_as_said(men: pd.DataFrame, two: Row, five: Row) -> None:
     young = men["age"] == "3-9"
     counts = (men["woman"][young].sum(), young.sum(), men["woman"][~young].sum(), (~young).sum())
     assert "of 3-9 it is {} of {}, against {} of all {} others (claimed)".format(*counts) in text
-    first = pick(two["differences"], by="age", group="3-9", metric="misclassification_rate")
+    assert two["header"]["harm"] == "misclassification_rate"
+    others = {"metric": "misclassification_rate", "comparison": "to_overall"}
+    first = pick(two["differences"], by="age", group="3-9", **others)
     assert first["claim"]
     before, after = (int(men[f"{name} takes"].sum()) for name in ("four", "five"))
     assert flagged(five, "four-labels", **whole) == (before, n)
@@ -201,3 +203,20 @@ def test_the_readme_shows_the_first_lines_of_what_its_command_prints(clone: Clon
     shown = [line.rstrip() for line in output.split("\n")]
     assert shown.pop() == "..."
     assert shown == lines[: len(shown)]
+
+
+def test_the_library_imports_features_as_the_guide_shows(clone: Clone, rn50_features: Path) -> None:
+    *_, block = section("audit.md", "In Python").blocks
+    names = {
+        "features.npy": "image_features_rn50_f16.npy",
+        "labels.csv": "labels.csv",
+        "texts.npz": "text_features_rn50_f16.npz",
+        "words.json": "text_labels.json",
+    }
+    for name, real in names.items():
+        (clone.folder / name).symlink_to(rn50_features / real)
+    first = "from pathlib import Path\n\nfrom audit import Subject"
+    last = "print(len(subject.dataset), recording.stated.texts)"
+    script = clone.folder / "library.py"
+    script.write_text(f"{first}\n{block.text}\n{last}\n", encoding="utf-8")
+    assert clone.run("python library.py") == "2000 400\n"

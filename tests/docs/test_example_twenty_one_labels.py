@@ -134,7 +134,10 @@ def test_those_that_are_called_not_human_are_as_said(
     first, second = (
         int(each[NOT_HUMAN].sum(axis="columns")["Black"]) for each in (openai, openclip)
     )
-    assert f"Of the same {n:,} faces it is {first} with OpenAI's weights, {share(first, n)}" in text
+    assert (
+        f"Of the {n:,} that were asked again it is {first} with OpenAI's weights, {share(first, n)}"
+        in text
+    )
     assert f"and {second} with OpenCLIP's, {share(second, n)}" in text
     totals = [int(each[NOT_HUMAN].to_numpy().sum()) for each in (openai, openclip)]
     assert "of all 10,954 faces {} and {}".format(*totals) in text

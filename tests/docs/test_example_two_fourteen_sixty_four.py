@@ -113,18 +113,18 @@ def test_the_table_of_the_youngest_is_so(said: Said) -> None:
     assert text in prose(PAGE)
 
 
-def claimed_shifts(report: Row) -> dict[str, tuple[int, int, int]]:
+def claimed_shifts(report: Row, after: str) -> dict[str, tuple[int, int, int]]:
     """Returns of each claimed group how many came to be wrong, no longer are, and are in all."""
     return {
         row["group"]: (row["entered"], row["left"], row["n"])
         for row in report["shifts"]
-        if row["metric"] == "misclassification_rate" and row["after_policy"] == "fourteen"
+        if row["metric"] == "misclassification_rate" and row["after_policy"] == after
         if row["claim"] and not row["matched"]
     }
 
 
 def test_the_claimed_changes_are_so(said: Said, reports: Reports) -> None:
-    claimed = {training: claimed_shifts(report) for training, report in reports.items()}
+    claimed = {training: claimed_shifts(report, "fourteen") for training, report in reports.items()}
     assert claimed == {
         "OpenAI": {
             "Female": (90, 41, 5162),
@@ -145,6 +145,12 @@ def test_the_claimed_changes_are_so(said: Said, reports: Reports) -> None:
         for group, counts in groups.items():
             members = (own["gender"] == group) | (own[CROSSED] == group)
             assert counts == (came[members].sum(), left[members].sum(), members.sum())
+
+
+def test_of_sixty_four_labels_one_change_is_claimed(reports: Reports) -> None:
+    claimed = {t: claimed_shifts(report, SETS["sixty-four"]) for t, report in reports.items()}
+    assert claimed == {"OpenAI": {}, "laion2b": {"Indian × Male": (0, 18, 753)}}
+    assert "of 753 Indian men 18 are no longer called women, and none comes" in prose(PAGE)
 
 
 def test_the_changes_are_as_said() -> None:

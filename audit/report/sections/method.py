@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from audit.metrics.rates import FLAG, MISCLASSIFIED
 from audit.report.blocks import Block, Fold, Points, Terms, folded, paragraph, table
 from audit.report.cells import Cell, group_head, head, number, words
 from audit.report.csv_tables import csv_tables
@@ -22,8 +23,17 @@ from audit.results.results import (
 #: A longer table of what was left out is folded.
 _UNFOLDED = 12
 
+#: What the harm is that a report measures.
+_METHOD_HARMS = {
+    FLAG: ("Flagged", "The action is review or block. To be flagged is the harm that is measured."),
+    MISCLASSIFIED: (
+        "Misclassified",
+        "The label that is said stands for another class than the annotated one. To be "
+        "misclassified is the harm that is measured.",
+    ),
+}
+
 _TERMS = (
-    ("Flagged", "The action is review or block. To be flagged is the harm that is measured."),
     (
         "Interval",
         "Wilson's score interval for a rate; Newcombe's for a difference of two groups; "
@@ -138,7 +148,7 @@ def _method_recording_lines(recorded: RecordingRecord, bias: Line) -> tuple[Line
     length = "came at unit length" if recorded.unit_length else "brought to unit length on import"
     texts = " text" if recorded.texts == 1 else " texts"
     return (
-        ("features were recorded, and no image was looked at. What is claimed of them:",),
+        ("features were recorded, and no image was looked at; all of this is claimed of them",),
         (f"made by {recorded.model_id}, logit scale ", plain(recorded.logit_scale), *bias),
         (f"from {recorded.source or 'a source that is not named'}",),
         (f"licence: {recorded.licence or 'not named'}",),
@@ -211,9 +221,10 @@ def _method_dataset_lines(dataset: DatasetRecord) -> tuple[Line, ...]:
     )
 
 
-def method_terms_section(_: Results) -> Iterator[Block]:
+def method_terms_section(results: Results) -> Iterator[Block]:
     """Yields the definitions that a reader needs, and where the rest stands."""
-    yield Terms(tuple((name, ((text,),)) for name, text in _TERMS))
+    terms = (_METHOD_HARMS[results.header.harm], *_TERMS)
+    yield Terms(tuple((name, ((text,),)) for name, text in terms))
     yield paragraph("Each formula with its source is in ", Code("docs/audit-method.md"), ".")
 
 

@@ -172,7 +172,12 @@ def test_ablate_gate_and_skew_need_no_model(
     gated = ["--policy", policies["four"], "--limits", str(limits), *options]
     done = audit("gate", *gated, code=1, without_torch=True)
     assert "features recorded as of OpenAI CLIP RN50" in done.stdout
-    audit("skew", "a photo of a criminal", *options, code=3, without_torch=True)
+    unknown = ["a photo of a crime", "a photo of a maan"]
+    done = audit("skew", *unknown, *options, code=2, without_torch=True)
+    assert all(f"the prompt '{prompt}' is not recorded" in done.stderr for prompt in unknown)
+    prompts = [word for prompt in unknown for word in ("--prompt", prompt)]
+    done = audit("run", policies["four"], *prompts, *options, code=2, without_torch=True)
+    assert all(f"the prompt '{prompt}' is not recorded" in done.stderr for prompt in unknown)
     done = audit("skew", "a photo of a man", *options, "--format", "json", without_torch=True)
     assert {row["by"] for row in json.loads(done.stdout)} == {"race", "gender", "age"}
 

@@ -119,7 +119,9 @@ def test_figures_are_those_of_a_plain_computation(
 
 def test_the_claims_stand_in_results_and_in_the_gate(tmp_path: Path, subject: Subject) -> None:
     named = Named.of([policy(tmp_path)], ["my.yaml"])
-    header = run_audit(subject, named).header
+    results = run_audit(subject, named)
+    header = results.header
+    assert "That some-clip made them of these images was claimed" in " ".join(results.limits)
     assert header.recording is not None
     assert (header.recording.model_id, header.recording.logit_scale) == ("some-clip", 100.0)
     assert [file.name for file in header.recording.imported_from] == [

@@ -104,7 +104,11 @@ def error_of(
         ),
         (
             PredictionOptions(said=["lab"], implies=["Cat=x", "Big Dog=z"], truth_columns=["y"]),
-            "y_true: no class of y_true (big dog, cat) is implied by a label of lab (Big Dog, Cat)",
+            "--implies: no row has the class x. The classes of y_true are: big dog, cat",
+        ),
+        (
+            PredictionOptions(said=["lab"], truth_columns=["g"]),
+            "y_true: no class of y_true (a, b) is implied by a label of lab (Big Dog, Cat)",
         ),
         (
             PredictionOptions(decisions=["dec"], truth_columns=["y"]),
@@ -335,3 +339,26 @@ def test_too_many_rows_differ(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         [write_rows(tmp_path)], PredictionOptions(decisions=["dec"], said=["lab"], flags=["*"])
     )
     assert "more than 5 rows differ in what is looked at. Name fewer systems" in said
+
+
+def test_a_class_that_no_row_has_is_not_implied(tmp_path: Path) -> None:
+    path = write_columns(tmp_path / "p.csv", g=["a", "b"], y=["Male", "Female"], p=["man", "woman"])
+    implies = ["man=Mole", "woman=female"]
+    options = PredictionOptions(said=["p"], implies=implies, truth_columns=["y"])
+    said = error_of([path], options)
+    assert (
+        "--implies: no row has the class Mole. Did you mean Male? The classes of y_true are:"
+        in said
+    )
+    said = error_of([path], PredictionOptions(said=["p"], implies=implies, flags=["man"]))
+    assert "no row has the class Mole. Name the column of y_true with --truth-column" in said
+
+
+@pytest.mark.parametrize("count", [10**9, 10**14])
+def test_more_images_than_are_audited(count: int, tmp_path: Path) -> None:
+    rows = 10**5 if count > 10**9 else 2
+    path = write_columns(
+        tmp_path / "p.csv", g=["a", "b"] * (rows // 2), d=[0, 1] * (rows // 2), n=[count] * rows
+    )
+    said = error_of([path], PredictionOptions(decisions=["d"], count="n"))
+    assert f"stand for {count * rows:,} images, and fewer than 1,000,000,000 can be audited" in said

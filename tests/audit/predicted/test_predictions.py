@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 import pytest
 
 from audit.audits.predicted_subject import open_predictions
+from audit.errors import DatasetError
 from audit.metrics.confusion import confusion_table
 from audit.predicted.columns import PredictionOptions
 from audit.predicted.systems import SystemPredictions
@@ -332,6 +334,19 @@ def test_groups_that_nobody_named(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_groups_that_nobody_named_may_be_unknown(suffix: str, tmp_path: Path) -> None:
+    path = write_columns(
+        tmp_path / f"p{suffix}",
+        g=["a", "b", None] * 20,
+        one=["x", None, None] * 20,
+        d=[0, 1, 0] * 20,
+    )
+    subject, _ = predicted(path, PredictionOptions(decisions=["d"], skip_bad=True))
+    assert subject.dataset.sensitive_features == ("g",)
+    assert subject.dataset.missing == {(None,): 20}
+
+
 def test_a_group_may_have_another_name_than_its_column(tmp_path: Path) -> None:
     path = write_columns(tmp_path / "p.csv", monk=["1", "2"] * 20, d=[0, 1] * 20)
     options = PredictionOptions(decisions=["d"], columns={"skin_tone": "monk", "y_true": "d"})
@@ -362,9 +377,8 @@ def test_bad_rows_are_left_out_and_counted_by_group(tmp_path: Path) -> None:
     assert subject.dataset.missing == {("a",): 2, ("b",): 2, (None,): 2}
     part = subject.groups[1]
     assert (part.names, part.left_out, part.unplaced) == (("a", "b"), (2, 2), 2)
-    assert (
-        "Rows left out on request, since something is wrong with them: 6." in subject.dataset.notes
-    )
+    left_out = "Images left out on request, since something is wrong with their rows: 6."
+    assert left_out in subject.dataset.notes
     assert len(subject.dataset.left_out) == 5
 
 
@@ -393,6 +407,24 @@ def test_files_are_joined_by_id(tmp_path: Path) -> None:
     }
     assert flagged == {"first": [1, 1], "second": [1, 0]}
     assert named.paths == {"first": str(one), "second": str(two)}
+
+
+def test_rows_that_stand_for_several_images_are_left_out_as_so_many(tmp_path: Path) -> None:
+    people = write_columns(
+        tmp_path / "people.csv", id=[1, 2, 3, 4, 4], g=list("abbab"), n=[3, 4, 0, 5, 6]
+    )
+    said = write_columns(tmp_path / "said.csv", id=[2, 3, 4, 5], d=[1, 1, 0, 0])
+    options = PredictionOptions(decisions=["d"], columns={"id": "id"}, count="n")
+    with pytest.raises(DatasetError) as caught:
+        open_predictions([people, said], options, [("g",)])
+    assert "the count" not in str(caught.value)
+    subject, _ = open_predictions([people, said], replace(options, skip_bad=True), [("g",)])
+    assert subject.dataset.n == 4
+    assert subject.dataset.missing == {("a",): 8, ("b",): 6, (None,): 1}
+    assert subject.dataset.notes == (
+        "Rows that stand for no image, as their count is 0: 1.",
+        "Images left out on request, since something is wrong with their rows: 15.",
+    )
 
 
 def test_ids_that_meet_no_row_are_left_out_of_both(tmp_path: Path) -> None:

@@ -123,6 +123,15 @@ def test_an_export_into_a_folder_that_is_there_is_refused(
         export_features(exported(recording), tmp_path / "there", "npy")
 
 
+def test_a_feature_that_is_called_as_a_column_must_be_is_refused(tmp_path: Path) -> None:
+    files = write_npy_and_csv(tmp_path / "in", unit_rows(N))
+    columns = {"id": "file", "feature": "race"}
+    recording = imported(tmp_path / "recorded", *files, columns=columns)
+    with pytest.raises(AuditError, match="a sensitive feature is called feature"):
+        export_features(exported(recording), tmp_path / "out", "parquet")
+    export_features(exported(recording), tmp_path / "out", "recording")
+
+
 def test_orders_and_benign_stay_with_a_recording(tmp_path: Path) -> None:
     files = write_npy_and_csv(tmp_path / "in", unit_rows(N))
     dataset = imported(tmp_path / "recorded", *files).dataset

@@ -23,7 +23,7 @@ from tests.support.annotated_files import (
 
 
 def test_every_adapter_is_registered_under_its_name() -> None:
-    assert list(ADAPTERS) == ["fairface", "utkface", "folders", "table"]
+    assert list(ADAPTERS) == ["fairface", "utkface", "folders", "recorded", "table"]
     assert all(name == adapter.name for name, adapter in ADAPTERS.items())
 
 
@@ -33,9 +33,9 @@ def test_a_path_that_is_not_there_and_a_layout_that_nobody_knows_are_refused(
     assert only_problem(tmp_path / "x").message == "there is no such file or folder"
     problem = only_problem(tmp_path)
     assert problem.message == "no adapter knows this layout"
-    assert "fairface, utkface, folders, table" in problem.remedy
+    assert "fairface, utkface, folders, recorded, table" in problem.remedy
     [problem] = problems_of(lambda: load_dataset(tmp_path, adapter="coco"))
-    assert problem.remedy == "The adapters are: fairface, utkface, folders, table"
+    assert problem.remedy == "The adapters are: fairface, utkface, folders, recorded, table"
 
 
 @pytest.mark.parametrize("adapter", ["fairface", "folders"])
@@ -51,7 +51,7 @@ def test_a_named_adapter_says_what_is_missing(tmp_path: Path, adapter: str) -> N
 def test_an_option_that_an_adapter_cannot_use_is_refused(tmp_path: Path) -> None:
     problem = only_problem(fairface(tmp_path, face(1)), truth={"a": "b"})
     assert problem.message == "the adapter fairface takes no --truth"
-    assert problem.remedy == "These do: folders, table"
+    assert problem.remedy == "These do: folders, recorded, table"
 
 
 def test_a_missing_image_is_refused_by_row(tmp_path: Path) -> None:

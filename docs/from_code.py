@@ -92,6 +92,6 @@ def reference_page() -> str:
 
 
 def table_of_contents(page: str) -> str:
-    """Returns a hidden table of contents of the Markdown files beside or below a page that it links to."""
+    """Returns a hidden table of contents of the pages beside or below one that it links to."""
     links = dict.fromkeys(re.findall(r"\]\((?![a-z]+:|\.\.)([^)#\s]+)\.md", page))
     return "\n".join(["```{toctree}", ":hidden:", "", *links, "```"])

@@ -15,6 +15,7 @@ from audit.audits.audited import Audited, Named
 from audit.datasets.chosen_groups import chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
 from audit.errors import AuditError
+from audit.metrics.rates import FLAG
 from audit.predicted.cell_query import CellPart
 from audit.predicted.cell_reading import read_cells
 from audit.predicted.cells import Cells
@@ -30,7 +31,7 @@ from audit.predicted.truths import (
     truth_notes,
 )
 from audit.predicted.words import are_decisions
-from audit.results.results import DatasetRecord, LabelRecord, PolicyRecord
+from audit.results.results import DatasetRecord, Header, LabelRecord, PolicyRecord
 
 #: A column that nobody named is a sensitive feature if it has at most so many values.
 MOST_VALUES = 50
@@ -90,12 +91,12 @@ class PredictedSubject(Audited[System]):
 
     def system_record(self, name: str, system: System, path: str) -> PolicyRecord:
         """Returns a system as a report has it."""
-        columns = ", ".join(column.name for column in system.columns.columns)
+        names = [column.name for column in system.columns.columns]
         return PolicyRecord(
             name=name,
             kind=system.columns.kind,
             id=system.name,
-            title=f"{system.columns.kind} in {columns}",
+            title=f"{'column' if len(names) == 1 else 'columns'} {', '.join(names)}",
             sha256=system.sha256,
             path=path,
             labels=tuple(
@@ -110,6 +111,12 @@ class PredictedSubject(Audited[System]):
                 for label in system.labels
             ),
         )
+
+    def header(self, named: Named[System], harm: str = FLAG) -> Header:
+        """Returns what is needed to make a report on the systems again."""
+        header = super().header(named, harm)
+        versions = {**header.versions, "duckdb": duckdb.__version__}
+        return header.model_copy(update={"versions": versions})
 
     def dataset_record(self) -> DatasetRecord:
         """Returns the dataset as a report has it; its hash is of groups and classes alone."""

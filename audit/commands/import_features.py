@@ -195,6 +195,8 @@ def import_(
         recording = import_features(asked, kept.out)
     for text in recording.dataset.notes:
         note(text)
+    if not recording.dataset.sensitive_features:
+        note("No sensitive feature is named with --column, so there are no rates by group")
     stated = recording.stated
     words = f" and {counted(stated.texts, 'text')}" if stated.texts else ""
     say(f"{images(stated.n)}{words} in {kept.out}, {stated.d:,} numbers each as {stated.dtype}")

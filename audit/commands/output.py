@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +14,10 @@ from moderation.commands.output import note, print_table, say, working
 if TYPE_CHECKING:
     from audit.results.results import Results
     from audit.results.rows import Rate
+
+
+#: Of many systems, so many groups are printed beside each other.
+_COLUMNS = 5
 
 
 @contextmanager
@@ -88,10 +92,26 @@ def _printed_rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, .
     by_group: dict[tuple[str, str], dict[str, str]] = {}
     for rate in flags:
         by_group.setdefault((rate.by, rate.group), {})[rate.policy] = _printed_rate(rate)
+    if results.header.is_of_many:
+        return _printed_by_system(results.header.noun, names, by_group)
     rows = [
-        (by, group, *(cells[name] for name in names)) for (by, group), cells in by_group.items()
+        (by, group, *(cells.get(name, "") for name in names))
+        for (by, group), cells in by_group.items()
     ]
     return ("by", "group", *names), rows
+
+
+def _printed_by_system(
+    noun: str, names: Sequence[str], by_group: Mapping[tuple[str, str], Mapping[str, str]]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Returns the rates with a row for each of many systems, and a column for each of few groups.
+
+    Of more groups the report has them, and here are those of all images.
+    """
+    shown = list(by_group) if len(by_group) <= _COLUMNS else list(by_group)[:1]
+    columns = (group if by == group else f"{by} {group}" for by, group in shown)
+    rows = [(name, *(by_group[place].get(name, "") for place in shown)) for name in names]
+    return (noun, *columns), rows
 
 
 def _printed_rate(rate: Rate) -> str:

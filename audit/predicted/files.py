@@ -216,7 +216,7 @@ def few_values(
     """Returns the values of the columns that may be groups: of two values and more, up to most.
 
     Each has at least ten rows on average, and numbers are whole; so ids, times and scores are left
-    out. An empty cell is no value. What certainly has more is not counted to the end, which of ids
+    out. Empty cells do not count. What certainly has more is not counted to the end, which of ids
     would take memory.
     """
     if not names:

@@ -66,7 +66,8 @@ def export_features(
     """
     taken = {_ID, _FEATURE, _IMAGE_PATH}.intersection(what.dataset.sensitive_features)
     if taken and layout != "recording":
-        told = f"a sensitive feature is called {', '.join(sorted(taken))}, as a column of the layout is"
+        names = ", ".join(sorted(taken))
+        told = f"a sensitive feature is called {names}, as a column of the layout is"
         raise AuditError(
             told, what.dataset.name, "Export a recording, or import it by another name"
         )

@@ -7,6 +7,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import pyarrow as pa
+
 from audit.datasets.adapters.csv_and_parquet import (
     Annotations,
     annotation_text,
@@ -135,6 +137,9 @@ def _arrow_texts(path: Path, columns: Collection[str]) -> Annotations:
         if missing := [name for name in texts if name not in names]:
             what = f"there is no column {', '.join(missing)}"
             raise DatasetError.of(path, what, f"It has: {', '.join(names)}")
+        if nested := [name for name in texts if pa.types.is_nested(file.schema.field(name).type)]:
+            what = f"no plain values are in {', '.join(nested)}"
+            raise DatasetError.of(path, what, "Name columns of texts or numbers")
         for batch in file.batches(list(texts), 2**16):
             for name in texts:
                 values = batch.column(name).to_pylist()

@@ -34,8 +34,10 @@ def meaning_sentences(header: Header) -> Iterator[str]:
         meant.setdefault(_meaning(policy), []).append(policy.name)
     for meaning, names in meant.items():
         more = len(names) - _NAMED
-        shown = [*names[:_NAMED], f"{more:,} more"] if more > 0 else names
-        yield f"Under {' and '.join(shown)}: {meaning}."
+        shown = " and ".join(names)
+        if more > 0:
+            shown = f"{', '.join(names[:_NAMED])} and {more:,} more"
+        yield f"Under {shown}: {meaning}."
     if header.dataset.benign:
         yield "Nothing in these images should be flagged: each flag is a wrong one."
 

@@ -184,8 +184,11 @@ def limits_summary(header: Header) -> Iterator[str]:
             f"{header.noun} misses is not measured."
         )
     if header.dataset.sensitive_features:
+        whose = "the dataset's annotators perceived them"
+        if header.noun == "system":
+            whose = "the files have them, by whomever they were noted"
         yield (
-            "Groups are as the dataset's annotators perceived them, which need not be how people "
+            f"Groups are as {whose}, which need not be how people "
             "see themselves. The tool reads these labels and infers none."
         )
     if header.noun == "system":

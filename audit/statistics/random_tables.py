@@ -24,11 +24,11 @@ Counts = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.intp]
 Float64s = npt.NDArray[np.float64]
 
-#: A hypergeometric number takes about as long as it takes to shuffle so many items.
-_SHUFFLED_MEANWHILE = 20
+#: A hypergeometric number takes about as long as it takes to shuffle and count so many items.
+_SHUFFLED_MEANWHILE = 12
 
-#: So many products are summed in the time that an item takes to be counted.
-_SUMMED_MEANWHILE = 100
+#: About how many ns it takes to count a hit, an item, and a product of a matrix.
+_HIT, _ITEM, _PRODUCT = 12, 5, 0.1
 
 #: The place of the partition in which each kind is a group.
 _FINEST = -1
@@ -79,14 +79,15 @@ class RandomTables:
     def drawn(self, draws: int, seed: int) -> Iterator[list[Float64s]]:
         """Yields the (some draws, g, m) counts of each partition, until all are drawn."""
         generator = np.random.default_rng(seed)
-        groups = sum(part.groups for part in self.partitions)
-        items, m = self.patterns.sum() - sum(self._frequent), self.counted.shape[1]
-        held = items + len(self._hits.items) + len(self.kinds) * (1 + len(self._frequent))
-        at_once = int(max(1, _AT_ONCE // (held + m * groups)))
-        for start in range(0, draws, at_once):
-            left = np.tile(self.kinds, (min(draws - start, at_once), 1))
+        taken_at_once = _AT_ONCE // (len(self.kinds) * (1 + len(self._frequent)))
+        counted_at_once = max(1, _AT_ONCE // self._held)
+        for some in _blocks(draws, max(1, taken_at_once)):
+            left = np.tile(self.kinds, (len(some), 1))
             taken = [_take_kinds(generator, left, size) for size in self._frequent]
-            yield self._counts(taken, _shuffled(generator, left))
+            for few in _blocks(len(some), counted_at_once):
+                now = slice(few.start, few.stop)
+                items = _shuffled(generator, left[now])
+                yield self._counts([kinds[now] for kinds in taken], items)
 
     @cached_property
     def _order(self) -> Codes:
@@ -101,10 +102,35 @@ class RandomTables:
         return frequent
 
     @cached_property
+    def _rare(self) -> Codes:
+        """The patterns whose items are shuffled."""
+        return self._order[len(self._frequent) :]
+
+    @cached_property
+    def _patterns_of_items(self) -> Codes:
+        """The rare pattern that each item has, as its place among them."""
+        return np.repeat(np.arange(len(self._rare)), self.patterns[self._rare])
+
+    @cached_property
     def _hits(self) -> _Hits:
         """What counts the items of rare patterns."""
-        rare = self._order[len(self._frequent) :]
-        return _Hits(*np.nonzero(self.counted[np.repeat(rare, self.patterns[rare])]))
+        return _Hits(*np.nonzero(self.counted[self._rare][self._patterns_of_items]))
+
+    @property
+    def _held(self) -> int:
+        """About how many numbers are held at once for a draw."""
+        groups = [step.part.groups for step in self._steps]
+        counts = sum(groups) * self.counted.shape[1]
+        by_hits = [self._costs(step.part) for step in self._steps if step.finer is None]
+        most = max((min(each) for each in by_hits), default=0)
+        return int(len(self._patterns_of_items) + counts + most / _ITEM)
+
+    def _costs(self, part: Partition) -> tuple[float, float]:
+        """Returns about how many ns it takes to count a partition by hits, and by patterns."""
+        of_rare, m = self.patterns[self._rare], self.counted.shape[1]
+        hits = int((of_rare * self.counted[self._rare].sum(axis=1)).sum())
+        cells = part.groups * len(of_rare)
+        return _HIT * hits, _ITEM * int(of_rare.sum()) + cells * (1 + _PRODUCT * m)
 
     @cached_property
     def _steps(self) -> list[_Step]:
@@ -120,8 +146,8 @@ class RandomTables:
 
     def _is_summed(self, finer: Partition, part: Partition) -> bool:
         """Whether a partition is quicker to sum from another one than to count from the items."""
-        numbers = finer.groups * part.groups * self.counted.shape[1]
-        return numbers <= _SUMMED_MEANWHILE * len(self._hits.items) and finer.refines(part)
+        summed = _PRODUCT * finer.groups * part.groups * self.counted.shape[1]
+        return summed <= min(self._costs(part)) and finer.refines(part)
 
     def _counts(self, taken: list[Counts], items: Codes) -> list[Float64s]:
         """Returns (draws, g, m) counts of each partition, of the kinds of all items."""
@@ -135,18 +161,22 @@ class RandomTables:
         return [found[place] for place in range(len(self.partitions))]
 
     def _counted(self, part: Partition, taken: list[Counts], items: Codes) -> Float64s:
-        draws, m = len(items), self.counted.shape[1]
-        cells = (
-            np.arange(draws)[:, np.newaxis] * part.groups + part.codes[items[:, self._hits.items]]
-        )
-        flat = np.bincount(
-            (cells * m + self._hits.counted).ravel(), minlength=draws * part.groups * m
-        )
-        counts = flat.reshape(draws, part.groups, m).astype(np.float64)
+        by_hits, by_patterns = self._costs(part)
+        count = self._counted_by_hits if by_hits < by_patterns else self._counted_by_patterns
+        counts = count(part, items)
         if taken:
             frequent = np.stack(taken, axis=2).astype(np.float64)
             counts += part.sums(frequent) @ self.counted[self._order[: len(taken)]]
         return counts
+
+    def _counted_by_hits(self, part: Partition, items: Codes) -> Float64s:
+        groups = part.codes[items[:, self._hits.items]]
+        return _counted_pairs(groups, part.groups, self._hits.counted, self.counted.shape[1])
+
+    def _counted_by_patterns(self, part: Partition, items: Codes) -> Float64s:
+        codes, rare = self._patterns_of_items, len(self._rare)
+        counted = self.counted[self._rare].astype(np.float64)
+        return np.asarray(_counted_pairs(part.codes[items], part.groups, codes, rare) @ counted)
 
 
 class _Hits(NamedTuple):
@@ -162,6 +192,19 @@ class _Step(NamedTuple):
     place: int
     part: Partition
     finer: _Step | None = None
+
+
+def _counted_pairs(groups: Codes, g: int, things: Codes, m: int) -> Float64s:
+    """Returns (draws, g, m) how often (draws, n) groups and (n,) things stand beside each other."""
+    draws = np.arange(len(groups))[:, np.newaxis]
+    cells = (draws * g + groups) * m + things
+    counts = np.bincount(cells.ravel(), minlength=len(groups) * g * m)
+    return counts.reshape(len(groups), g, m).astype(np.float64)
+
+
+def _blocks(n: int, at_once: int) -> Iterator[range]:
+    """Yields so many of n numbers at once."""
+    yield from (range(start, min(start + at_once, n)) for start in range(0, n, at_once))
 
 
 def _take_kinds(generator: np.random.Generator, left: Counts, size: int) -> Counts:

@@ -95,7 +95,7 @@ def test_what_could_have_been_seen_is_as_said(nothing: Row) -> None:
     assert f"{bounds} points" in prose_of(NOTHING)
     critical = nothing["correction"]["critical_p"]
     assert 2 * 0.5**13 < critical < 2 * 0.5**12  # so many must leave, and no fewer
-    said = f"below {critical:.4f} is claimed, which 13 images that leave have "
+    said = f"below {critical:.5f} is claimed, which 13 images that leave have "
     said += f"(p = {2 * 0.5**13:.5f}), or {100 * 13 / 83:.1f} points"
     assert said in prose_of(NOTHING)
 

@@ -132,6 +132,20 @@ def test_a_model_named_for_all_audits_does_not_matter(log: str) -> None:
     audit(*words, AUDIT_MODEL="starter", MODERATION_DTYPE="float32")
 
 
+def test_many_systems_are_printed_a_row_each(tmp_path: Path) -> None:
+    n = 400
+    scores = {f"s{i}": [(k * (i + 3)) % 10 / 10 for k in range(n)] for i in range(8)}
+    path = write_columns(tmp_path / "p.csv", g=["a", "b"] * (n // 2), **scores)
+    done = audit("run", "--predictions", str(path), "--score", "s*@0.5", "--by", "g")
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["system", "overall", "g", "a", "g", "b"] in lines
+    [row] = [line for line in lines if line[:1] == ["1"]]
+    counted = sum(score >= 0.5 for score in scores["s1"])
+    assert row[1:4] == [str(counted), "of", str(n)]
+    assert "Under 0, 1, 2, 3, 4, 5 and 2 more: an image is flagged where its score" in done.stdout
+    assert "Scores flag from their threshold on, as no --flag is given." in done.stderr
+
+
 def test_a_file_may_be_called_by_a_key(log: str) -> None:
     done = audit(
         *("compare", "--predictions", f"a={log}", "--predictions", f"b={log}"),

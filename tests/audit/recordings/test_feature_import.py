@@ -372,6 +372,12 @@ def test_files_that_are_missing_or_of_several_kinds_are_refused(tmp_path: Path) 
     pq.write_table(rows, path)
     [problem] = refused(tmp_path / "out", path)
     assert problem.message.endswith("can be the features, since none holds lists of floats")
+    arrow = tmp_path / "rows.arrow"
+    table = feature_table(unit_rows(2))
+    with pa.ipc.new_file(str(arrow), table.schema) as writer:
+        writer.write_table(table)
+    [problem] = refused(tmp_path / "out", arrow, columns={"race": "embedding"})
+    assert problem.message == "no plain values are in embedding"
     two = feature_table(unit_rows(2)).append_column("other", list_column(unit_rows(2), fixed=True))
     pq.write_table(two, path)
     [problem] = refused(tmp_path / "out", path)

@@ -146,7 +146,7 @@ ORDER = {
     "audit.statistics": """
         intervals | support
         crossed | exact_shares | pooling | random_tables | scores | significance | stratification
-        equivalence
+        equivalence | random_swaps
     """,
     "audit.datasets": """
         coded_values | image_references | spelling

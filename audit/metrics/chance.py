@@ -23,6 +23,7 @@ import pandas as pd
 
 from audit.datasets.coded_values import crossed_codes
 from audit.datasets.groups import Groups, Marks
+from audit.statistics.random_swaps import RandomSwaps
 from audit.statistics.random_tables import Partition, RandomTables
 from audit.statistics.significance import independence_p, mcnemar_p
 
@@ -37,7 +38,7 @@ _SEED = 0
 #: How many tables are drawn for a report.
 DRAWS = 999
 
-#: Of cells, times draws, so many are swapped at once; and p-values, so many are found at once.
+#: So many p-values are found at once.
 _AT_ONCE = 2_000_000
 
 
@@ -134,11 +135,7 @@ class GroupChance:
         return chances
 
     def _asked(self, table: pd.DataFrame, things: Mapping[Key, int]) -> _AskedRows:
-        places = {
-            (part.by, name): (i, j)
-            for i, part in enumerate(self.groups)
-            for j, name in enumerate(part.names)
-        }
+        places = _group_places(self.groups)
         columns = table[[*self.keys, "by", "group"]].assign(other=None)
         if "comparison" in table:  # a group can be called as the whole is
             is_pair = table["comparison"] == "between_groups"
@@ -212,6 +209,15 @@ def _drawn_hits(tables: RandomTables, asked: _AskedRows, draws: int) -> Counts:
     return hits
 
 
+def _group_places(groups: Sequence[Groups]) -> dict[tuple[str, str], tuple[int, int]]:
+    """Returns which partition and which of its groups each name is."""
+    return {
+        (part.by, name): (i, j)
+        for i, part in enumerate(groups)
+        for j, name in enumerate(part.names)
+    }
+
+
 def _pattern_codes(marks: Marks) -> tuple[Codes, Codes]:
     """Returns (n,) which pattern each of (n, m) marks is, and the first row of each pattern."""
     packed = np.packbits(marks, axis=1)
@@ -243,58 +249,39 @@ class SwapChance:
             chances[:, row] = mcnemar_p(few, changed - few)[fewer - few[0]]
         return chances
 
-    def _drawn_nets(self, table: pd.DataFrame, draws: int) -> npt.NDArray[np.int64]:
+    def _drawn_nets(self, table: pd.DataFrame, draws: int) -> Counts:
         """Returns (draws, rows) how many more images enter than leave, of each row of a table."""
         columns = {key: m for m, key in enumerate(self.changes)}
-        asked = [*zip(*(table[key] for key in self.keys), strict=True)]
+        asked = zip(*(table[key] for key in self.keys), strict=True)
         things = np.array([columns[key] for key in asked], np.intp)
-        cells, generator = self._cells(), np.random.default_rng(_SEED)
-        nets = np.zeros((draws, len(table)), np.int64)
-        at_once = max(1, _AT_ONCE // max(1, len(cells.sizes)))
-        for start in range(0, draws, at_once):
-            now = slice(start, min(draws, start + at_once))
-            swapped = cells.swapped(generator, now.stop - start)
-            for part, codes in zip(self.groups, cells.members, strict=True):
-                for code, group in enumerate(part.names):
-                    rows = np.flatnonzero((table["by"] == part.by) & (table["group"] == group))
-                    mine = codes == code
-                    found = swapped[:, mine] @ cells.turns[mine]
-                    nets[now, rows] = np.rint(found[:, things[rows]])
+        places = _group_places(self.groups)
+        groups = zip(table["by"], table["group"], strict=True)
+        parts, codes = np.array([places[key] for key in groups], np.intp).reshape(-1, 2).T
+        nets, done = np.empty((draws, len(table)), np.int64), 0
+        for drawn in self._swaps().drawn(draws, _SEED):
+            now = slice(done, done + len(drawn[0]))
+            for part, counts in enumerate(drawn):
+                mine = np.flatnonzero(parts == part)
+                nets[now, mine] = np.rint(counts[:, codes[mine], things[mine]])
+            done = now.stop
         return nets
 
-    def _cells(self) -> _SwappedCells:
+    def _swaps(self) -> RandomSwaps:
         """Returns the images that change, those that are alike together."""
         changes = [after.astype(np.int8) - before for before, after in self.changes.values()]
         turns = np.stack(changes, axis=1)
         turned = np.asarray(turns.any(axis=1))
         turns = turns[turned]
-        patterns = [_pattern_codes(turns > 0)[0], _pattern_codes(turns < 0)[0]]
         members = [part.codes[turned] for part in self.groups]
-        codes, first = crossed_codes([*members, *patterns])
-        sizes = self.groups[0].sums(codes, len(first), turned)
-        # Sums of float32 are exact up to 2**24.
-        kind = np.float32 if sizes.sum() < 2**24 else np.float64
-        return _SwappedCells(sizes, turns[first].astype(kind), [each[first] for each in members])
-
-
-class _SwappedCells(NamedTuple):
-    """c sets of images that are alike.
-
-    Attributes:
-        sizes: (c,) how many images each has.
-        turns: (c, m) whether they enter, 1, or leave, -1, what each of m things counts.
-        members: each (c,) the group of a partition that they are in.
-    """
-
-    sizes: Counts
-    turns: npt.NDArray[np.floating]
-    members: Sequence[Codes]
-
-    def swapped(self, generator: np.random.Generator, draws: int) -> npt.NDArray[np.floating]:
-        """Returns (draws, c) how many more images of each set stay as they are than turn round."""
-        stay = np.empty((draws, len(self.sizes)), self.turns.dtype)
-        single = self.sizes == 1
-        stay[:, single] = generator.integers(0, 2, (draws, int(single.sum())), np.int8)
-        several = self.sizes[~single]
-        stay[:, ~single] = generator.binomial(several, 0.5, (draws, len(several)))
-        return 2 * stay - self.sizes.astype(self.turns.dtype)
+        kinds, of_kinds = crossed_codes(members)
+        patterns = [_pattern_codes(turns > 0)[0], _pattern_codes(turns < 0)[0]]
+        codes, first = crossed_codes([kinds, *patterns])
+        return RandomSwaps(
+            self.groups[0].sums(codes, len(first), turned),
+            turns[first],
+            kinds[first],
+            [
+                Partition(own[of_kinds], len(part.names))
+                for part, own in zip(self.groups, members, strict=True)
+            ],
+        )

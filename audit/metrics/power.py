@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from scipy import optimize, stats
 
-from audit.datasets.dataset import OVERALL
-from audit.statistics.intervals import Float64s
+from audit.datasets.groups import OVERALL, Counts, Marks
 from audit.statistics.significance import independence_p
 
 #: How often a difference of the stated size would be claimed.
@@ -51,7 +50,7 @@ def smallest_difference(n: int, rest_count: int, rest_n: int, critical: float) -
     rate = rest_count / rest_n
     quantiles = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     counts = stats.binom.ppf(quantiles, rest_n, rate).astype(np.int64)
-    fewest = np.array([_fewest_claimed(n, int(count), rest_n, critical) for count in counts])
+    fewest = _fewest_claimed(n, counts, rest_n, critical)
 
     def lacking(at: float) -> float:
         return float(stats.binom.sf(fewest - 1, n, at).mean()) - POWER
@@ -61,11 +60,13 @@ def smallest_difference(n: int, rest_count: int, rest_n: int, critical: float) -
     return float(optimize.brentq(lacking, rate, 1.0)) - rate
 
 
-def _fewest_claimed(n: int, rest_count: int, rest_n: int, critical: float) -> int:
+def _fewest_claimed(n: int, rest_counts: Counts, rest_n: int, critical: float) -> Counts:
     """Returns the fewest hits of n images that are claimed to be more; n + 1 where no number is."""
-    few, enough = int(n * rest_count / rest_n), n + 1
-    while enough - few > 1:
+    few = (n * rest_counts / rest_n).astype(np.int64)
+    enough = np.full_like(few, n + 1)
+    while (apart := enough - few > 1).any():
         middle = (few + enough) // 2
-        p: Float64s = independence_p(middle, n, rest_count, rest_n)
-        few, enough = (few, middle) if p < critical else (middle, enough)
+        claimed: Marks = independence_p(middle, n, rest_counts, rest_n) < critical
+        few = np.where(apart & ~claimed, middle, few)
+        enough = np.where(apart & claimed, middle, enough)
     return enough

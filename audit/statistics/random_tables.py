@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ import numpy.typing as npt
 Counts = npt.NDArray[np.int64]
 Codes = npt.NDArray[np.intp]
 Float64s = npt.NDArray[np.float64]
+Number = TypeVar("Number", bound=np.floating)
 
 #: A hypergeometric number takes about as long as it takes to shuffle and count so many items.
 _SHUFFLED_MEANWHILE = 12
@@ -53,9 +54,9 @@ class Partition(NamedTuple):
         """Whether kinds that are in one group of it are in one group of a coarser partition."""
         return bool((coarser.of_groups(self).codes[self.codes] == coarser.codes).all())
 
-    def sums(self, values: Float64s) -> Float64s:
+    def sums(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Returns (..., groups, m) sums of (..., r, m) values."""
-        members = np.zeros((self.groups, len(self.codes)))
+        members = np.zeros((self.groups, len(self.codes)), values.dtype)
         members[self.codes, np.arange(len(self.codes))] = 1.0
         return np.asarray(members @ values)
 
@@ -79,8 +80,8 @@ class RandomTables:
     def drawn(self, draws: int, seed: int) -> Iterator[list[Float64s]]:
         """Yields the (some draws, g, m) counts of each partition, until all are drawn."""
         generator = np.random.default_rng(seed)
-        taken_at_once = _AT_ONCE // (len(self.kinds) * (1 + len(self._frequent)))
-        counted_at_once = max(1, _AT_ONCE // self._held)
+        taken_at_once = _AT_ONCE // (1 + len(self.kinds) * (1 + len(self._frequent)))
+        counted_at_once = max(1, _AT_ONCE // (1 + self._held))
         for some in _blocks(draws, max(1, taken_at_once)):
             left = np.tile(self.kinds, (len(some), 1))
             taken = [_take_kinds(generator, left, size) for size in self._frequent]

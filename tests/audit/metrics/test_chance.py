@@ -142,6 +142,15 @@ def test_what_several_things_count_is_summed_over_patterns() -> None:
     assert correlation == pytest.approx(expected, abs=0.12)
 
 
+def test_where_nothing_can_count_nothing_differs() -> None:
+    part = Groups("race", ("a", "b"), np.array([0, 1]))
+    nothing = np.zeros(2, bool)
+    drawn = Drawn([part], {("p", "flags"): Counted(nothing, nothing)})
+    assert (GroupChance(drawn.counted, [part])(drawn.table(), 9) == 1).all()
+    shifts = shift_table({"flags": (nothing, nothing)}, [part])
+    assert (SwapChance({("flags",): (nothing, nothing)}, [part])(shifts, 9) == 1).all()
+
+
 def test_a_table_of_ten_million_images_costs_no_more_than_its_cells() -> None:
     kinds, patterns = np.array([6_000_000, 4_000_000]), np.array([9_990_000, 9_999, 1])
     part = Partition(np.array([0, 1]), 2)

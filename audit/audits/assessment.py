@@ -163,18 +163,24 @@ class Assessed(NamedTuple):
             equalized_odds=records(EqualizedOdds, equalized_odds(table)),
             confusions=records(Confusion, *self._confusions()),
             power=records(Power, power_table(harms, claims.critical)),
-            insufficient=(
-                *left_out_summary(self.header.dataset),
-                *summary.insufficient_summary(self.header, rates),
-                *summary.unmatched_summary(self.predictions),
-            ),
-            limits=(
-                *summary.limits_summary(self.header),
-                *robustness_limits(self.predictions, self.clusters, asked=self.asked),
-            ),
+            insufficient=self._insufficient(rates),
+            limits=self._limits(),
             **robust,
         )
         return assessment, changed
+
+    def _insufficient(self, rates: Sequence[Rate]) -> tuple[str, ...]:
+        return (
+            *left_out_summary(self.header.dataset),
+            *summary.insufficient_summary(self.header, rates),
+            *summary.unmatched_summary(self.predictions),
+        )
+
+    def _limits(self) -> tuple[str, ...]:
+        return (
+            *summary.limits_summary(self.header),
+            *robustness_limits(self.predictions, self.clusters, asked=self.asked),
+        )
 
     def _confusions(self) -> list[pd.DataFrame]:
         """Returns for what each system took images of each class, without intersections."""

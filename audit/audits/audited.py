@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Generic, NamedTuple, TypeVar
+from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from audit.audits.assessment import Assessed
 from audit.datasets.dataset import CROSS, Dataset, Groups
@@ -17,9 +17,6 @@ from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyReco
 from audit.statistics.intervals import LEVEL
 from audit.statistics.support import support_of
 from moderation.policy import Policy
-
-#: Packages whose versions can change a figure.
-_PACKAGES = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
 
 #: What decides: a policy, or another system.
 S = TypeVar("S")
@@ -62,6 +59,9 @@ class Audited(ABC, Generic[S]):
     seed: int
     command: str
 
+    #: Packages whose versions can change a figure.
+    packages: ClassVar[tuple[str, ...]] = ("evenhand", "numpy", "scipy", "statsmodels", "pandas")
+
     @property
     @abstractmethod
     def dataset(self) -> Dataset:
@@ -87,7 +87,7 @@ class Audited(ABC, Generic[S]):
 
     def header(self, named: Named[S], harm: str = FLAG) -> Header:
         """Returns what is needed to make a report on systems again; `harm` is what it measures."""
-        packages = {package: version(package) for package in _PACKAGES}
+        packages = {package: version(package) for package in self.packages}
         return Header(
             tool="evenhand",
             version=packages.pop("evenhand"),

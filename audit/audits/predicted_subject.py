@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import duckdb
 import numpy as np
@@ -67,6 +68,8 @@ class PredictedSubject(Audited[System]):
     groups: tuple[Groups, ...]
     seed: int = 0
     command: str = ""
+
+    packages: ClassVar[tuple[str, ...]] = (*Audited.packages, "duckdb")
 
     @property
     def dataset(self) -> Dataset:

@@ -88,12 +88,12 @@ def _record_beside(policy: str) -> Path:
 
 
 def _note_record(record: Path | None, policy: str | None) -> None:
-    """Says where the run is added; a record that cannot be used must not cost the embedding."""
+    """Says where the run will be added; an unusable record must not cost the embedding."""
     from audit.gate.runs import open_record
 
     if record is not None:
         with open_record(record):
-            note(f"The run is added to {record}")
+            note(f"Once it has an answer, the run is added to {record}")
     elif policy is not None and (beside := _record_beside(policy)).exists():
         note(f"Not recorded, though {beside} is there: --record beside adds the run to it")
 

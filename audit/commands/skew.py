@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +11,9 @@ from audit.commands.options import DesiredOption, KOption, SubjectOptions
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
 from moderation.commands.output import note, print_json, print_table
+
+if TYPE_CHECKING:
+    from audit.results.rows import Skew
 
 EPILOG = examples(
     'audit skew "a photo of a criminal" --dataset fairface/ --model starter',
@@ -42,17 +45,17 @@ def skew(
         print_json([row.model_dump(mode="json") for row in rows])
         return
     columns = ("prompt", "by", "first", "MaxSkew", "of group", "by chance", "p", "NDKL")
-    cells = [
-        (
-            row.prompt,
-            row.by,
-            f"{row.k} of {row.n}",
-            f"{row.max_skew:.3f}",
-            row.max_skew_group or "",
-            f"{row.chance_max_skew:.3f}",
-            f"{row.p:.4f}",
-            f"{row.ndkl:.3f}",
-        )
-        for row in rows
-    ]
-    print_table(columns, cells)
+    print_table(columns, map(_skew_cells, rows))
+
+
+def _skew_cells(row: Skew) -> tuple[str, ...]:
+    return (
+        row.prompt,
+        row.by,
+        f"{row.k} of {row.n}",
+        f"{row.max_skew:.3f}",
+        row.max_skew_group or "",
+        f"{row.chance_max_skew:.3f}",
+        f"{row.p:.4f}",
+        f"{row.ndkl:.3f}",
+    )

@@ -101,7 +101,7 @@ class Standing:
             return f"{which}. {self._plain_text}"
         passed = f", after {_passes(self.passes)}" if self.passes else ""
         return (
-            f"{which}, so it is checked at {gate_level(self.level)}{passed}: a policy that breaks "
+            f"{which}, so it is checked at {gate_level(self.level)}{passed}: what breaks "
             f"a limit passes here with a chance of {_chance((1 - self.level) / 2)} at most. "
             f"{self._promise}"
         )
@@ -111,11 +111,11 @@ class Standing:
         one = percent(FALSE_PASS)
         if self.number == 1:
             return (
-                f"A policy that breaks a limit passes with a chance of {one} at most. Each policy "
-                "that is gated here until one passes adds as much."
+                f"What breaks a limit passes with a chance of {one} at most. Each further gate "
+                "here, until one passes, adds as much."
             )
         return (
-            f"A pass after {self.number:,} tries is worth less: if each of these policies broke a "
+            f"A pass after {self.number:,} tries is worth less: if each of these broke a "
             f"limit, one of them would pass with a chance of up to {percent(self.bound)}, where a "
             f"first one has {one}; with more, where they were edited after figures of this "
             f"dataset. From the first gate on a dataset on, --spend holds it at {one} for all "

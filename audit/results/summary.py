@@ -183,6 +183,20 @@ def limits_summary(header: Header) -> Iterator[str]:
             "Nothing in these images should be flagged, so every flag is a false one. What the "
             f"{header.noun} misses is not measured."
         )
+    yield from _limits_of_groups(header)
+    yield from _limits_of_images(header)
+    yield "A difference that is not shown may still be there: see the power of each group."
+    if header.model is not None:
+        yield (
+            "Published egregious rates of CLIP (Radford et al. 2021) were not reached by "
+            "independent replications with released weights (openai/CLIP#157): compare directions, "
+            "not percentages."
+        )
+    if header.is_of_starter:
+        yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
+
+
+def _limits_of_groups(header: Header) -> Iterator[str]:
     if header.dataset.sensitive_features:
         whose = "the dataset's annotators perceived them"
         if header.noun == "system":
@@ -191,6 +205,10 @@ def limits_summary(header: Header) -> Iterator[str]:
             f"Groups are as {whose}, which need not be how people "
             "see themselves. The tool reads these labels and infers none."
         )
+
+
+def _limits_of_images(header: Header) -> Iterator[str]:
+    """Yields what other images, and single ones, would show."""
     if header.noun == "system":
         yield "What other images would show is not known: rates of other files will differ."
         yield (
@@ -205,12 +223,3 @@ def limits_summary(header: Header) -> Iterator[str]:
             "these images was claimed and cannot be checked, and how much of each image it saw is "
             "not known: production may look at more of it."
         )
-    yield "A difference that is not shown may still be there: see the power of each group."
-    if header.model is not None:
-        yield (
-            "Published egregious rates of CLIP (Radford et al. 2021) were not reached by "
-            "independent replications with released weights (openai/CLIP#157): compare directions, "
-            "not percentages."
-        )
-    if header.is_of_starter:
-        yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."

@@ -27,7 +27,7 @@ from audit.report.plots.heatmap import has_heatmap_rate, heatmap, heatmap_cells
 from audit.report.sections.many_systems import systems_blocks_by_feature, systems_table
 from audit.report.shown_numbers import count
 from audit.results.results import Results
-from audit.results.rows import Rate
+from audit.results.rows import CommonImages, Rate
 from audit.statistics.support import SUPPRESSED_BELOW
 
 #: More policies than this do not fit side by side into one forest plot.
@@ -111,24 +111,22 @@ def _common_images_blocks(results: Results) -> Iterator[Block]:
             f"and agree on. Images of which two {nouns} say the opposite are left out.",
             tone="note",
         )
-        cells = [
-            [
-                head(metric_name(row.metric)),
-                words(policy_title(results, row.policy)),
-                number(count(row.common)),
-                number(count(row.n)),
-                number(count(row.contradicted)),
-            ]
-            for row in rows
+        yield _common_images_table(results, rows)
+
+
+def _common_images_table(results: Results, rows: Sequence[CommonImages]) -> Table:
+    cells = [
+        [
+            head(metric_name(row.metric)),
+            words(policy_title(results, row.policy)),
+            number(count(row.common)),
+            number(count(row.n)),
+            number(count(row.contradicted)),
         ]
-        columns = (
-            "Rate",
-            results.header.noun.capitalize(),
-            "Compared",
-            "By itself",
-            "Contradicted",
-        )
-        yield table("Images of known truth", columns, cells)
+        for row in rows
+    ]
+    columns = ("Rate", results.header.noun.capitalize(), "Compared", "By itself", "Contradicted")
+    return table("Images of known truth", columns, cells)
 
 
 def _flagged_blocks_by_feature(

@@ -18,6 +18,17 @@ _MANY_LABELS, _MANY_TEMPLATES = 12, 6
 _CAPTION = "Labels with their action, thresholds and prompts"
 
 
+_MARKS = paragraph(
+    "Each label set is marked against the first: ",
+    Tag("added", "added"),
+    " ",
+    Tag("removed", "removed"),
+    " ",
+    Tag("changed", "changed"),
+    ". A label without an action only competes with the others.",
+)
+
+
 def labels_section(results: Results) -> Iterator[Block]:
     """Yields the labels that differ, then all of each policy in one table, then the templates."""
     policies = results.header.policies
@@ -37,15 +48,7 @@ def labels_section(results: Results) -> Iterator[Block]:
     every = table(caption, columns, rows.values())
     many = len(rows) > _MANY_LABELS
     if len(policies) > 1 and rows:
-        yield paragraph(
-            "Each label set is marked against the first: ",
-            Tag("added", "added"),
-            " ",
-            Tag("removed", "removed"),
-            " ",
-            Tag("changed", "changed"),
-            ". A label without an action only competes with the others.",
-        )
+        yield _MARKS
         if many and (differing := [rows[i] for i in ids if _label_differs(policies, i)]):
             yield table("Labels that differ", columns, differing)
     named = f"All {counted(len(rows), 'label')}"

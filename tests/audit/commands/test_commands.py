@@ -251,7 +251,7 @@ def test_gates_are_recorded_beside_the_policy_and_their_level_is_spent(
     first = audit(*spent, code=4)
     assert first.stdout.startswith("### No pass")
     record = tmp_path / "my.gates.jsonl"
-    assert f"The run is added to {record}" in first.stderr
+    assert f"the run is added to {record}" in first.stderr
     policy.write_text(policy.read_text().replace("\nversion: 1", "\nversion: 2"))
     again = json.loads(audit(*spent, "--show-figures", "--format", "json", code=4).stdout)
     assert (again["answer"], again["standing"]["number"]) == ("insufficient data", 2)

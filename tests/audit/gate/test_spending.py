@@ -155,7 +155,7 @@ def test_spending_is_promised_only_where_no_figure_was_shown() -> None:
     assert standing.holds
     assert "the chance that one passes falsely is 2.5 % at most" in standing.text
     assert standing.text.startswith(
-        "Gate 2 of 2 on this dataset, by the record, so it is checked at 99.17 %: a policy that "
+        "Gate 2 of 2 on this dataset, by the record, so it is checked at 99.17 %: what "
         "breaks a limit passes here with a chance of 0.417 % at most."
     )
     withdrawn = _standing([hidden, shown], gate_run(gate="c"))

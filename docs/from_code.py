@@ -66,9 +66,18 @@ def _described(module: str, name: str) -> str:
     kind, options = "function", ""
     if inspect.isclass(value):
         kind = "exception" if issubclass(value, BaseException) else "class"
-        # Fields of a model have no docstrings; those of other classes stand under "Attributes:".
-        options = "\n   :undoc-members:" if issubclass(value, BaseModel) else ""
+        options = _options(value)
     return f"```{{eval-rst}}\n.. auto{kind}:: {module}.{name}{options}\n```"
+
+
+def _options(value: type) -> str:
+    """Returns how fields of a class are shown: as its docstring lists them, or by themselves."""
+    model = issubclass(value, BaseModel)
+    fields = getattr(value, "model_fields" if model else "_fields", ())
+    if "Attributes:" in (value.__doc__ or "") and fields:
+        hidden = ", ".join(("model_config", "model_post_init", *fields))
+        return f"\n   :exclude-members: {hidden}"
+    return "\n   :undoc-members:" if model else ""
 
 
 def modules_page() -> str:
@@ -83,6 +92,6 @@ def reference_page() -> str:
 
 
 def table_of_contents(page: str) -> str:
-    """Returns a hidden table of contents of the Markdown files that a page links to."""
-    links = dict.fromkeys(re.findall(r"\]\((?![a-z]+:)([^)#\s]+)\.md", page))
+    """Returns a hidden table of contents of the pages beside or below one that it links to."""
+    links = dict.fromkeys(re.findall(r"\]\((?![a-z]+:|\.\.)([^)#\s]+)\.md", page))
     return "\n".join(["```{toctree}", ":hidden:", "", *links, "```"])

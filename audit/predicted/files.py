@@ -29,6 +29,9 @@ _MEMORY = "1GB"
 #: Signs by which DuckDB takes a path for a pattern of several.
 _WILDCARDS = "*?["
 
+#: What DuckDB raises of SQL that is wrong, and no file can make so.
+_OUR_FAULTS = (duckdb.BinderException, duckdb.CatalogException, duckdb.ParserException)
+
 #: A column with fewer rows for each of its values, on average, is none of groups.
 _FEWEST_ROWS = 10
 
@@ -162,7 +165,11 @@ def _holds(kind: Any) -> Holds:
 
 @contextmanager
 def database() -> Iterator[duckdb.DuckDBPyConnection]:
-    """Yields a DuckDB that lasts for one audit, and asks no network for anything."""
+    """Yields a DuckDB that lasts for one audit, and asks no network for anything.
+
+    Raises:
+        AuditError: it cannot read a file to its end, or there is no room for it to work.
+    """
     with TemporaryDirectory(prefix="evenhand-") as folder:
         settings: dict[str, str | bool | int | float | list[str]] = {
             "memory_limit": _MEMORY,
@@ -171,8 +178,27 @@ def database() -> Iterator[duckdb.DuckDBPyConnection]:
             "autoinstall_known_extensions": "false",
             "autoload_known_extensions": "false",
         }
-        with duckdb.connect(config=settings) as connection:
+        with duckdb.connect(config=settings) as connection, _said_plainly():
             yield connection
+
+
+@contextmanager
+def _said_plainly() -> Iterator[None]:
+    """Turns what DuckDB raises over files, memory and Ctrl-C into our errors."""
+    try:
+        yield
+    except duckdb.InterruptException:
+        raise KeyboardInterrupt from None
+    except duckdb.Error as error:
+        if isinstance(error, _OUR_FAULTS):
+            raise
+        remedy = "See whether the file is whole, and whether the disk and the memory have room"
+        what = f"the predictions cannot be read: {brief(str(error))}"
+        raise AuditError(what, "--predictions", remedy) from None
+    except RuntimeError as error:
+        if "interrupted" not in str(error):
+            raise
+        raise KeyboardInterrupt from None
 
 
 def _sql_text(text: str) -> str:

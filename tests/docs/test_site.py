@@ -129,4 +129,5 @@ def test_the_reference_has_every_public_name_and_every_error_once() -> None:
 
 def test_the_table_of_contents_has_each_linked_page_once() -> None:
     page = "[a](docs/a.md#x) [b](https://example.com/b.md) [c](c.py) [a](docs/a.md) [d](d.md)"
+    page += " [e](../e.md)"
     assert from_code.table_of_contents(page).splitlines()[3:-1] == ["docs/a", "d"]

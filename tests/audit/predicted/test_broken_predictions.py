@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from audit.audits.predicted_subject import open_predictions
 from audit.errors import AuditError
 from audit.predicted.columns import PredictionOptions
+from audit.predicted.files import database, open_file
 from tests.support.prediction_files import write_columns
 
 HEADER = "id,g,dec,lab,sc,y\n"
@@ -362,3 +365,30 @@ def test_more_images_than_are_audited(count: int, tmp_path: Path) -> None:
     )
     said = error_of([path], PredictionOptions(decisions=["d"], count="n"))
     assert f"stand for {count * rows:,} images, and fewer than 1,000,000,000 can be audited" in said
+
+
+def test_a_parquet_file_that_is_damaged_inside(tmp_path: Path) -> None:
+    path = write_columns(tmp_path / "p.parquet", g=["a", "b"] * 50, d=[0, 1, 1, 1] * 25)
+    page = pq.read_metadata(path).row_group(0).column(1).data_page_offset
+    damaged = bytearray(path.read_bytes())
+    damaged[page + 2 : page + 12] = b"Z" * 10
+    path.write_bytes(damaged)
+    said = error_of([path], PredictionOptions(decisions=["d"]))
+    assert said.startswith("--predictions: the predictions cannot be read: ")
+    assert said.endswith(
+        "See whether the file is whole, and whether the disk and the memory have room"
+    )
+
+
+def test_an_interrupted_query_is_ctrl_c(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        interrupt_a_query(tmp_path)
+
+
+def interrupt_a_query(tmp_path: Path) -> None:
+    """Asks for a number that takes DuckDB hours, and interrupts it as Ctrl-C would."""
+    path = open_file("1", write_columns(tmp_path / "p.csv", n=range(300), g=range(300)))
+    with database() as connection:
+        Timer(0.5, connection.interrupt).start()
+        others = ", ".join(f"(SELECT c0 AS n{i} FROM {path.scan})" for i in range(9))
+        connection.execute(f"SELECT count(DISTINCT n0 || n1 || n2 || n8) FROM {others}")

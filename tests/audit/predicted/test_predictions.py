@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from audit.audits.compare import compare_audit
 from audit.audits.predicted_subject import open_predictions
 from audit.errors import DatasetError
 from audit.metrics.confusion import confusion_table
@@ -261,6 +262,25 @@ def test_for_which_label_the_images_of_each_class_were_taken(tmp_path: Path) -> 
     assert found.loc[found["by"] == "overall", "count"].sum() == 16
     right = {label for label, right in zip(found["label"], found["right"], strict=True) if right}
     assert right == {"man", "boy"}
+
+
+def test_new_labels_have_no_price_where_nothing_is_flagged(tmp_path: Path) -> None:
+    path = write_columns(
+        tmp_path / "p.csv",
+        g=list("ab") * 20,
+        old=["man", "woman"] * 20,
+        new=["man", "girl"] * 20,
+        y=["man", "woman"] * 20,
+    )
+    options = PredictionOptions(said=["old", "new"], truth_columns=["y"], implies=["girl=woman"])
+    found = compare_audit(*open_predictions([path], options, [("g",)]))
+    assert (found.header.harm, found.prices) == ("misclassification_rate", ())
+    flags = replace(options, flags=["man"])
+    flagged = compare_audit(*open_predictions([path], flags, [("g",)]))
+    assert flagged.header.harm == "selection_rate"
+    assert {(row.label, row.captured) for row in flagged.prices if row.by == "overall"} == {
+        ("girl", 20)
+    }
 
 
 def test_a_class_meets_a_label_whatever_its_case(tmp_path: Path) -> None:

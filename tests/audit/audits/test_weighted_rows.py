@@ -195,7 +195,7 @@ def test_the_coverage_of_a_dataset_is_of_its_images(
 
 def test_a_dataset_without_images_has_no_folder_of_them() -> None:
     table = pd.DataFrame({IMAGE_ID: ["a"], Y_TRUE: [None], "race": ["x"]}, dtype=object)
-    with pytest.raises(DatasetError, match="it has no images"):
+    with pytest.raises(DatasetError, match="not every image of it is a file"):
         images_folder(Dataset("n", "t", Path("n"), table, (), ("race",)))
 
 

@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 
 from audit import Limits, Named, compare_audit, gate_audit, run_audit
 from audit.audits.audited import Audited
-from audit.datasets.balanced_sample import balanced_rows
+from audit.datasets.balanced_sample import balanced_rows, images_folder
 from audit.datasets.chosen_groups import chosen_groups
 from audit.datasets.coverage import coverages
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.datasets.groups import Groups, overall_group
+from audit.errors import DatasetError
 from audit.metrics.ablation import Trial, ablation_carried_table, ablation_split_half
 from audit.metrics.calibration import calibration_table
 from audit.metrics.near_duplicates import (
@@ -190,6 +191,12 @@ def test_the_coverage_of_a_dataset_is_of_its_images(
 ) -> None:
     of_rows, of_images = (coverages(each.dataset) for each in drawn)
     assert of_rows == of_images
+
+
+def test_a_dataset_without_images_has_no_folder_of_them() -> None:
+    table = pd.DataFrame({IMAGE_ID: ["a"], Y_TRUE: [None], "race": ["x"]}, dtype=object)
+    with pytest.raises(DatasetError, match="not every image of it is a file"):
+        images_folder(Dataset("n", "t", Path("n"), table, (), ("race",)))
 
 
 def test_a_dataset_of_weighted_rows_counts_images_and_has_a_hash_of_its_own() -> None:

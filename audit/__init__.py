@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from audit.audits.run import run_audit
     from audit.audits.subject import Subject
     from audit.datasets.adapters import LoadOptions, load_dataset
-    from audit.datasets.dataset import Dataset, Groups
+    from audit.datasets.dataset import Dataset
+    from audit.datasets.groups import Groups
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
     from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
     from audit.embedding.stored_encoder import StoredEncoder
@@ -43,7 +44,8 @@ if TYPE_CHECKING:
 
 _NAMES_IN = {
     "datasets.adapters": ("LoadOptions", "load_dataset"),
-    "datasets.dataset": ("Dataset", "Groups"),
+    "datasets.dataset": ("Dataset",),
+    "datasets.groups": ("Groups",),
     "embedding.dataset_features": ("EmbeddedDataset", "embed_dataset", "embed_here"),
     "embedding.recorded_encoder": ("RecordedEncoder", "embedded_recording"),
     "embedding.stored_encoder": ("StoredEncoder",),

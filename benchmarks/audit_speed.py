@@ -23,7 +23,8 @@ import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
 from audit.datasets.adapters.fairface import VALIDATION_COUNTS
-from audit.datasets.dataset import Dataset, Groups
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import Groups
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FLAG, rate_table
 from benchmarks import program

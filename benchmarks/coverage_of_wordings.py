@@ -21,7 +21,7 @@ import numpy as np
 from rich.progress import track
 from scipy import stats
 
-from audit.datasets.dataset import Marks
+from audit.datasets.groups import Marks
 from audit.statistics.crossed import CrossedCounts, crossed_gaps
 from audit.statistics.intervals import LEVEL, Float64s, Interval
 from benchmarks import program

@@ -22,7 +22,7 @@ import pandas as pd
 from rich.progress import track
 
 from audit.audits.assessment import MOST_LABELS
-from audit.datasets.dataset import CROSS, Groups, Marks, overall_group
+from audit.datasets.groups import CROSS, Groups, Marks, overall_group
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
 from audit.metrics.claims import report_claims
 from audit.metrics.disparity import differences_between_groups, differences_to_overall

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from audit.datasets.dataset import Groups, overall_group
+from audit.datasets.groups import Groups, overall_group
 from audit.metrics.predictions import predict
 from audit.metrics.rates import rate_table
 from benchmarks.growth_points import Point, Skipped, typical_seconds

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from audit import Results
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.report.names import harm_name, policy_title
 from audit.report.opening import make_opening
 from audit.report.plots.dumbbell import dumbbell

@@ -10,7 +10,7 @@ from audit.audits.assessment import disparities, words
 from audit.audits.audited import Named
 from audit.audits.recorded_prompts import with_recorded_alone
 from audit.audits.subject import Subject
-from audit.datasets.dataset import Groups
+from audit.datasets.groups import Groups
 from audit.metrics.ablation import (
     Trial,
     ablation_carried_table,

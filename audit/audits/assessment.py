@@ -9,7 +9,7 @@ from typing import NamedTuple, TypedDict
 import pandas as pd
 
 from audit.audits.robustness import Robustness, robustness, robustness_limits
-from audit.datasets.dataset import CROSS, Groups
+from audit.datasets.groups import CROSS, Groups
 from audit.errors import UndefinedRateWarning
 from audit.metrics.chance import Counted, GroupChance, Hypotheses
 from audit.metrics.claims import report_claims

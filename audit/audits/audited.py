@@ -10,7 +10,8 @@ from importlib.metadata import version
 from typing import ClassVar, Generic, NamedTuple, TypeVar
 
 from audit.audits.assessment import Assessed
-from audit.datasets.dataset import CROSS, Dataset, Groups
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import CROSS, Groups
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FLAG, harm_metric
 from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyRecord

@@ -9,7 +9,7 @@ import pandas as pd
 from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.audited import Audited, Named, S
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import PolicyPredictions, Predictions

@@ -14,7 +14,8 @@ import pandas as pd
 
 from audit.audits.audited import Audited, Named
 from audit.datasets.chosen_groups import chosen_groups
-from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
+from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
+from audit.datasets.groups import Groups
 from audit.errors import AuditError
 from audit.metrics.rates import FLAG
 from audit.predicted.cell_query import CellPart

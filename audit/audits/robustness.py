@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import pandas as pd
 
-from audit.datasets.dataset import CROSS, Groups
+from audit.datasets.groups import CROSS, Groups
 from audit.metrics.calibration import calibration_table, flag_probability
 from audit.metrics.label_noise import claims_to_others, label_noise_table, tipping_point_table
 from audit.metrics.near_duplicates import (

@@ -10,7 +10,8 @@ from audit.audits.assessment import Assessed
 from audit.audits.audited import Audited, Named
 from audit.audits.recorded_prompts import refuse_unrecorded
 from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
-from audit.datasets.dataset import IMAGE_ID, Dataset, Groups
+from audit.datasets.dataset import IMAGE_ID, Dataset
+from audit.datasets.groups import Groups
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.errors import AuditError
 from audit.metrics.near_duplicates import (

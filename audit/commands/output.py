@@ -83,7 +83,7 @@ def _printed_rates(results: Results) -> tuple[tuple[str, ...], list[tuple[str, .
 
     Where there are none, they are by intersections.
     """
-    from audit.datasets.dataset import CROSS
+    from audit.datasets.groups import CROSS
 
     names = [policy.name for policy in results.header.policies]
     flags = [rate for rate in results.rates if rate.metric == results.header.harm]

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
-from audit.datasets.dataset import CROSS, Dataset, Groups
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import CROSS, Groups
 from audit.errors import DatasetError, RowProblem
 from audit.plurals import agreeing
 

@@ -8,7 +8,8 @@ from itertools import combinations
 from math import prod
 from typing import NamedTuple
 
-from audit.datasets.dataset import CROSS, Dataset
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import CROSS
 from audit.plurals import agreeing, counted
 from audit.statistics.support import INDICATIVE_BELOW, SUPPRESSED_BELOW
 

@@ -21,12 +21,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from audit.datasets.coded_values import CodedValues, crossed_codes
-from audit.datasets.groups import CROSS as CROSS
-from audit.datasets.groups import OVERALL as OVERALL
-from audit.datasets.groups import Groups as Groups
-from audit.datasets.groups import Marks as Marks
-from audit.datasets.groups import Weights as Weights
-from audit.datasets.groups import overall_group as overall_group
+from audit.datasets.groups import CROSS, OVERALL, Groups, Weights, overall_group
 from audit.datasets.image_references import Reference
 from audit.datasets.spelling import alike_spellings, composed
 from audit.errors import DatasetError, RowProblem

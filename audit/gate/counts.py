@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks
 from audit.errors import LimitsError
 from audit.gate.limits import TRUTH_METRICS, Limits
 from audit.metrics.predictions import Predictions

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from audit.datasets.dataset import CROSS, Groups
+from audit.datasets.groups import CROSS, Groups
 from audit.datasets.spelling import composed
 from audit.errors import LimitsError
 from audit.metrics.rates import FALSE_POSITIVE, TRUE_POSITIVE

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from audit.datasets.dataset import Groups
+from audit.datasets.groups import Groups
 from audit.gate.checks import Check, Status, worst_status
 from audit.gate.limits import Limits
 from audit.gate.reasons import gate_figure, gate_interval, gate_level, some_named

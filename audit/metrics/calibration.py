@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks
 from audit.metrics.predictions import PolicyPredictions, highest_of_looks
 from audit.statistics.intervals import Float64s, share, wilson
 from audit.statistics.scores import overstatement

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.dataset import OVERALL, Groups, Marks
+from audit.datasets.groups import OVERALL, Groups, Marks
 from audit.metrics.predictions import NO_LABEL, Predictions
 from audit.metrics.truth import Classes, Truth
 from audit.statistics.intervals import share, wilson

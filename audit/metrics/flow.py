@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks
 from audit.metrics.predictions import NO_LABEL, Predictions
 from audit.statistics.intervals import share, wilson
 from audit.statistics.support import support_of

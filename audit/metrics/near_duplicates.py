@@ -18,7 +18,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks
 from audit.metrics.label_noise import Claim
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import rate_marks

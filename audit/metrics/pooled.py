@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups
+from audit.datasets.groups import Groups
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import harm_marks
 from audit.statistics.intervals import share, wilson

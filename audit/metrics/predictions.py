@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from audit.datasets.dataset import Marks
+from audit.datasets.groups import Marks
 from audit.metrics.truth import SaidLabel, Truth
 from moderation.encoders.encoder import Float32s, Rows, TextEncoder
 from moderation.policy import Label, Policy

@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 
-from audit.datasets.dataset import Groups
+from audit.datasets.groups import Groups
 from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.thresholds import threshold_margin
 from audit.statistics.scores import auc

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import OVERALL, Groups, Marks
+from audit.datasets.groups import OVERALL, Groups, Marks
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import (
     FALSE_POSITIVE,

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.dataset import Groups
+from audit.datasets.groups import Groups
 from audit.statistics.support import support_of
 
 Shares = npt.NDArray[np.float64]

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import Groups, Marks
+from audit.datasets.groups import Groups, Marks
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import rate_marks
 from audit.statistics.intervals import (

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.dataset import Y_TRUE, Dataset, Marks
-from audit.datasets.groups import images_of
+from audit.datasets.dataset import Y_TRUE, Dataset
+from audit.datasets.groups import Marks, images_of
 
 #: A y_true that says: nothing here should be flagged, whatever it shows.
 ALLOW = "allow"

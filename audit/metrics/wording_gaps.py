@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from audit.datasets.dataset import OVERALL, Groups, Marks
+from audit.datasets.groups import OVERALL, Groups, Marks
 from audit.metrics.ablation import Trial
 from audit.metrics.predictions import Predictions
 from audit.statistics.crossed import FEWEST_WORDINGS, CrossedCounts, CrossedGaps, crossed_gaps

@@ -11,7 +11,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 
-from audit.datasets.dataset import TOO_MANY, Marks
+from audit.datasets.dataset import TOO_MANY
+from audit.datasets.groups import Marks
 from audit.datasets.spelling import alike_but_for_case, composed
 from audit.errors import DatasetError, RowProblem
 from audit.predicted.cell_query import (

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from audit.datasets.adapters.annotated_images import Wrong
-from audit.datasets.dataset import Marks
+from audit.datasets.groups import Marks
 
 #: Reads a text: what it means, empty for nothing; or what is wrong with it.
 Read = Callable[[str], str | Wrong]

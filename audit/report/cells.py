@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.report.inline import Inline, Line, Tag
 from audit.report.shown_numbers import count, count_of, p_value, percent, rate_line
 from audit.results.rows import Rate

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
-from audit.datasets.dataset import CROSS
+from audit.datasets.groups import CROSS
 from audit.results.results import Results
 from audit.results.rows import Flow, Price, Shift
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.report.blocks import Figure
 from audit.report.inline import Line, quoted_line
 from audit.report.names import metric_name, policy_title

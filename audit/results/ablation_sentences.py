@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.metrics.rates import FLAG
 from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.plurals import agreeing
 from audit.results.adjusted_rows import Equivalent, PooledGap, Standardised
 from audit.results.finding import Finding

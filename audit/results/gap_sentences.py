@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
-from audit.datasets.dataset import CROSS
+from audit.datasets.groups import CROSS
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.plurals import counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of

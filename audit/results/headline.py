@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.results.ablation_rows import Ablation
 from audit.results.cautions import cautions
 from audit.results.finding import Headline, HeadlineKind

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.plurals import agreeing, counted
 from audit.results.ablation_rows import Ablation

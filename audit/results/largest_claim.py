@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.results.ablation_rows import Ablation
 from audit.results.results import Header, PolicyRecord
 from audit.results.rows import Difference, Shift

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.finding import CORRECTED, Finding
 from audit.results.formatting import group_named, images, of_10000

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence, Set
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE
 from audit.plurals import agreeing, counted
 from audit.results.finding import CORRECTED, Finding, certainty, strongest_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from audit.datasets.dataset import CROSS
+from audit.datasets.groups import CROSS
 from audit.metrics.predictions import PolicyPredictions, Predictions
 from audit.metrics.rates import FALSE_POSITIVE, MISCLASSIFIED, TRUE_POSITIVE
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, WordingGap

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset, Groups
+from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
+from audit.datasets.groups import Groups
 from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG
 from audit.metrics.truth import truth_of

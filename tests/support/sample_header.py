@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import product
 from typing import Any
 
-from audit.datasets.dataset import CROSS
+from audit.datasets.groups import CROSS
 from audit.results.results import DatasetRecord, GroupRecord, Header, LabelRecord, PolicyRecord
 from audit.statistics.support import support_of
 from moderation.messages import ModelStamp

@@ -8,7 +8,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.patches import Rectangle
 
-from audit.datasets.dataset import CROSS
+from audit.datasets.groups import CROSS
 from audit.plurals import agreeing, counted
 from audit.report.plots import canvas
 from audit.report.plots.in_words import ends_in_words

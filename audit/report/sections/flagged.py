@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.plurals import agreeing, counted
 from audit.report.blocks import (
     Beside,

@@ -15,7 +15,7 @@ from audit import EmbeddedDataset, Named, Results, Study, Subject
 from audit.audits.ablate import ablate_audit
 from audit.audits.compare import compare_audit
 from audit.audits.run import run_audit
-from audit.datasets.dataset import CROSS, OVERALL
+from audit.datasets.groups import CROSS, OVERALL
 from audit.errors import AuditError
 from audit.metrics.predictions import predict
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, MISCLASSIFIED, TRUE_POSITIVE

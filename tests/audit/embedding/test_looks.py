@@ -13,7 +13,8 @@ from PIL import Image
 from audit.audits.audited import Named
 from audit.audits.subject import Subject
 from audit.datasets.adapters import load_dataset
-from audit.datasets.dataset import Dataset, overall_group
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import overall_group
 from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
 from audit.embedding.remote_features import embed_remotely, remote_stamp
 from audit.errors import AuditError

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import Groups
+from audit.datasets.groups import Groups
 from audit.errors import LimitsError
 from audit.gate.checks import Check, check_limits, worst_status
 from audit.gate.counts import GateCounts, GateMarks, UnknownTruth, gate_counts

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from audit.datasets.dataset import OVERALL, Groups, overall_group
+from audit.datasets.groups import OVERALL, Groups, overall_group
 from audit.metrics.ablation import (
     Trial,
     ablation_carried_table,

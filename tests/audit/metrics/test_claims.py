@@ -11,7 +11,8 @@ import pytest
 from scipy import stats
 
 from audit.audits.assessment import Assessed, Assessment
-from audit.datasets.dataset import Dataset, Groups, Marks, overall_group
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import Groups, Marks, overall_group
 from audit.metrics.chance import Counted, GroupChance, Hypotheses, SwapChance
 from audit.metrics.claims import Claims, report_claims
 from audit.metrics.disparity import differences_to_overall

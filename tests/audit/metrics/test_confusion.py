@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 import pytest
 
-from audit.datasets.dataset import Groups, overall_group
+from audit.datasets.groups import Groups, overall_group
 from audit.metrics.confusion import MOST_CLASSES_BY_GROUP, confusion_table
 from audit.metrics.predictions import NO_LABEL, Predictions
 from audit.metrics.rates import MISCLASSIFIED, harm_metric, rate_table

@@ -12,7 +12,7 @@ from scipy.sparse.csgraph import connected_components
 from audit.audits.robustness import robustness, robustness_limits
 from audit.audits.subject import Subject
 from audit.commands.audit_options import AuditOptions
-from audit.datasets.dataset import Marks, overall_group
+from audit.datasets.groups import Marks, overall_group
 from audit.embedding.dataset_features import EmbeddedDataset
 from audit.metrics import near_duplicates as module
 from audit.metrics.disparity import differences_to_overall

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import Groups, Marks, overall_group
+from audit.datasets.groups import Groups, Marks, overall_group
 from audit.metrics.ablation import ablation_carried_table, ablation_table, run_ablation
 from audit.metrics.chance import Hypotheses, SwapChance
 from audit.metrics.claims import report_claims

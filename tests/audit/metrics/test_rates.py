@@ -9,7 +9,8 @@ from fairlearn.metrics import MetricFrame, false_positive_rate, selection_rate, 
 from scipy import stats
 from statsmodels.stats.proportion import proportion_confint
 
-from audit.datasets.dataset import OVERALL, Dataset, Groups, overall_group
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import OVERALL, Groups, overall_group
 from audit.errors import UndefinedRateWarning
 from audit.metrics.power import power_table, smallest_difference
 from audit.metrics.predictions import PolicyPredictions, predict

@@ -11,7 +11,7 @@ import pytest
 from scipy import optimize, stats
 
 from audit.audits.robustness import robustness_limits
-from audit.datasets.dataset import overall_group
+from audit.datasets.groups import overall_group
 from audit.metrics.calibration import BINS, calibration_table, flag_probability
 from audit.metrics.predictions import LookScores, PolicyPredictions, highest_of_looks
 from audit.metrics.separation import separation_table

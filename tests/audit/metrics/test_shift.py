@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from audit.datasets.dataset import OVERALL, Dataset, Groups, Marks, overall_group
+from audit.datasets.dataset import Dataset
+from audit.datasets.groups import OVERALL, Groups, Marks, overall_group
 from audit.metrics.flow import flow_table, price_table
 from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.rates import FLAG

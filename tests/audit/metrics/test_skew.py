@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import Groups, overall_group
+from audit.datasets.groups import Groups, overall_group
 from audit.metrics.skew import (
     DesiredShare,
     desired_shares,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from audit.datasets.dataset import Groups, Marks, overall_group
+from audit.datasets.groups import Groups, Marks, overall_group
 from audit.metrics.ablation import Trial, run_ablation
 from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.variants import Synonym, Variant, with_each_synonym

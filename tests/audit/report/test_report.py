@@ -11,7 +11,7 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.report import write_report
 from audit.report.names import group_name
 from audit.report.shown_numbers import minus, p_value, points, ratio

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE
 from audit.metrics.shift import shift_table

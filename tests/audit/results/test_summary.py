@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from audit.datasets.dataset import OVERALL
+from audit.datasets.groups import OVERALL
 from audit.metrics.disparity import differences_between_groups, differences_to_overall
 from audit.metrics.gaps import claimed_gaps, widest_gaps
 from audit.metrics.rates import FALSE_POSITIVE, FLAG, TRUE_POSITIVE

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from audit.datasets.dataset import Marks
+from audit.datasets.groups import Marks
 from audit.statistics.crossed import CrossedCounts, crossed_gaps
 from audit.statistics.intervals import Float64s
 from benchmarks.coverage_of_wordings import (

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from audit.datasets.dataset import Groups, overall_group
+from audit.datasets.groups import Groups, overall_group
 from audit.metrics.ablation import Trial, ablation_split_half
 from audit.metrics.disparity import differences_to_overall
 from audit.metrics.gaps import widest_gaps

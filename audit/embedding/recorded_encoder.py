@@ -83,8 +83,9 @@ class RecordedEncoder:
             else ()
         )
         named = ", ".join(map(repr, near))
-        remedy = f"The nearest recorded: {named}" if near else f"No recorded text of {n:,} is near"
-        return f"the prompt {text!r} is not recorded in {self.path}", f"{remedy}. Or record it"
+        remedy = f"The nearest recorded: {named}" if near else f"None of {n:,} recorded is like it"
+        also = "Import its features too, with `audit import --texts`, to use it"
+        return f"the prompt {text!r} is not recorded in {self.path}", f"{remedy}. {also}"
 
 
 def claimed_stamp(recording: Recording) -> ModelStamp:

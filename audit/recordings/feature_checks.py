@@ -107,7 +107,8 @@ class FeatureCheck:
             return None
         n = len(self.off)
         first = ", ".join(map(str, self.off[:_NAMED])) + (" and more" if n > _NAMED else "")
-        lengths = f"{self.shortest:.4g} to {self.longest:.4g}"
+        ends = dict.fromkeys(f"{end:.4g}" for end in (self.shortest, self.longest))
+        lengths = " to ".join(ends)
         what = (
             f"{counted(n, 'feature')} of {self.seen:,} {agreeing(n, 'is', 'are')} not of unit "
             f"length but {lengths} long, in {agreeing(n, 'row', 'rows')} {first}"

@@ -110,7 +110,7 @@ def _author(policy: PolicyRecord) -> str:
 def _how_to_ablate(policy: PolicyRecord) -> str:
     if policy.kind != "policy":
         return (
-            "`audit compare --predictions` shows for whom another system, label set or version "
+            "`audit compare --predictions` shows for whom a further system, label set or version "
             "does better on these images."
         )
     if all(label.action not in ("review", "block") for label in policy.labels):

@@ -14,7 +14,9 @@ from audit.datasets.dataset import Dataset
 from audit.datasets.groups import CROSS, Groups
 from audit.metrics.predictions import Predictions
 from audit.metrics.rates import FLAG, harm_metric
+from audit.metrics.skew import DesiredShare
 from audit.results.results import DatasetRecord, GroupRecord, Header, PolicyRecord
+from audit.results.rows import Skew
 from audit.statistics.intervals import LEVEL
 from audit.statistics.support import support_of
 from moderation.policy import Policy
@@ -105,6 +107,23 @@ class Audited(ABC, Generic[S]):
             by=tuple(part.by for part in self.groups[1:]),
             harm=harm,
         )
+
+    def refuse_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuses prompts with which images cannot be searched.
+
+        Raises:
+            ValueError: there are prompts, and no image has features.
+        """
+        if prompts:
+            raise ValueError("prompts are compared with images, and this audit has none")
+
+    def skews(self, prompt: str, *, k: int, desired: DesiredShare) -> tuple[Skew, ...]:
+        """Returns how the images that resemble a prompt most differ from the desired shares.
+
+        Raises:
+            ValueError: no image has features.
+        """
+        raise ValueError(f"{prompt!r} is compared with images, and this audit has none")
 
     def dataset_record(self) -> DatasetRecord:
         """Returns the dataset as a report has it."""

@@ -7,12 +7,9 @@ from collections.abc import Sequence
 from audit.audits.adjusted import adjusted_figures, adjusted_findings
 from audit.audits.assessment import disparities, words
 from audit.audits.audited import Audited, Named, S
-from audit.audits.recorded_prompts import refuse_unrecorded_searches
-from audit.audits.subject import Subject
 from audit.metrics.skew import DesiredShare
 from audit.results import summary
 from audit.results.results import Results
-from audit.results.rows import Skew
 
 
 def run_audit(
@@ -32,17 +29,12 @@ def run_audit(
         AuditError: the margin is not between 0 and 100 points, or a prompt is not recorded.
         PolicyError: a policy does not fit the model.
     """
-    if isinstance(subject, Subject):
-        refuse_unrecorded_searches(prompts, subject.encoder)
+    subject.refuse_prompts(prompts)
     assessed = subject.assess(named)
     found, _ = assessed.found()
     adjusted = adjusted_figures(subject, assessed.predictions, found, margin=margin)
     findings = summary.run_findings(found["header"], disparities(found))
-    skews: list[Skew] = []
-    if prompts and not isinstance(subject, Subject):
-        raise ValueError("prompts are compared with images, and this audit has none")
-    if isinstance(subject, Subject):
-        skews += (row for each in prompts for row in subject.skews(each, k=k, desired=desired))
+    skews = [row for each in prompts for row in subject.skews(each, k=k, desired=desired)]
     return Results(
         kind="run",
         skews=tuple(skews),

@@ -8,7 +8,7 @@ from functools import partial
 
 from audit.audits.assessment import Assessed
 from audit.audits.audited import Audited, Named
-from audit.audits.recorded_prompts import refuse_unrecorded
+from audit.audits.recorded_prompts import refuse_unrecorded, refuse_unrecorded_searches
 from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Dataset
 from audit.datasets.groups import Groups
@@ -160,6 +160,14 @@ class Subject(Audited[Policy]):
         cosines = similarities(self.embedded.features, self.encoder.text_features([prompt]))[:, 0]
         looks = self.embedded.looks
         return cosines if looks is None else highest_of_looks(cosines, looks)
+
+    def refuse_prompts(self, prompts: Sequence[str]) -> None:
+        """Refuses prompts that are not recorded, where features are.
+
+        Raises:
+            AuditError: with every such prompt, and the nearest recorded.
+        """
+        refuse_unrecorded_searches(prompts, self.encoder)
 
     def skews(self, prompt: str, *, k: int, desired: DesiredShare) -> tuple[Skew, ...]:
         """Returns how the images that resemble a prompt most differ from the desired shares.

@@ -33,11 +33,10 @@ def skew(
     """Show whom a prompt finds first: MaxSkew@k and NDKL over a dataset, by group."""
     if not all(text.strip() for text in prompt):
         raise typer.BadParameter("it is empty", param_hint="PROMPT")
-    from audit.audits.recorded_prompts import refuse_unrecorded_searches
     from audit.results.left_out import left_out_finding
 
     with open_subject(options, [], by=options.sensitive_features) as subject:
-        refuse_unrecorded_searches(prompt, subject.encoder)
+        subject.refuse_prompts(prompt)
         for sentence in left_out_finding(subject.dataset_record()):
             note(sentence)
         rows = [row for text in prompt for row in subject.skews(text, k=k, desired=desired)]

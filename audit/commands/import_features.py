@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from audit.commands.options import option_pairs
+from audit.commands.options import AsWrittenOption, RepairOption, option_pairs
 from audit.plurals import counted
 from audit.results.formatting import images
 from moderation.commands.command_line import examples
@@ -98,17 +98,8 @@ class LabelOptions:
         bool,
         typer.Option("--skip-bad", help="Leave out rows with something wrong; they are counted."),
     ] = False
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Put ages right that a spreadsheet turned into dates.")
-    ] = False
-    as_written: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FEATURE",
-            help="Take its values as written: case tells groups apart, and NA, None or unknown is "
-            "a group. Repeatable.",
-        ),
-    ] = None
+    repair: RepairOption = False
+    as_written: AsWrittenOption = None
     benign: Annotated[
         bool | None,
         typer.Option(

@@ -37,6 +37,17 @@ DesiredOption = Annotated[
     Literal["equal", "dataset"],
     typer.Option(help="Share that each group should have: equal, or that of the dataset."),
 ]
+RepairOption = Annotated[
+    bool, typer.Option("--repair", help="Put ages right that a spreadsheet turned into dates.")
+]
+AsWrittenOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="FEATURE",
+        help="Take its values as written: case tells groups apart, and NA, None or unknown is "
+        "a group. Repeatable.",
+    ),
+]
 #: As `moderation.encoders.options` has them, which knows no command line.
 Dtype = Literal["auto", "float32", "bfloat16", "float16"]
 Runtime = Literal["auto", "torch", "openvino"]
@@ -88,17 +99,8 @@ class ReadingOptions:
         bool,
         typer.Option("--skip-bad", help="Leave out rows with something wrong; they are listed."),
     ] = False
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Put ages right that a spreadsheet turned into dates.")
-    ] = False
-    as_written: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="FEATURE",
-            help="Take its values as written: case tells groups apart, and NA, None or unknown is "
-            "a group. Repeatable.",
-        ),
-    ] = None
+    repair: RepairOption = False
+    as_written: AsWrittenOption = None
     benign: Annotated[
         bool | None,
         typer.Option(

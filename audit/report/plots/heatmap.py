@@ -24,7 +24,7 @@ _ACROSS, _TURNED = 36, 17
 #: So deep a blue leaves dark numbers legible.
 _DEEPEST = 0.6
 
-_LEGEND = """% flagged; (in brackets): indicative, n < 100
+_LEGEND = """% of images; (in brackets): indicative, n < 100
 –: too few for a rate, n < 30; blank: none"""
 
 Cells = Mapping[tuple[str, str], Rate]

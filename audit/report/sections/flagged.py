@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from audit.datasets.groups import CROSS, OVERALL
+from audit.metrics.rates import FLAG
 from audit.plurals import agreeing, counted
 from audit.report.blocks import (
     Beside,
@@ -51,7 +52,7 @@ def flagged_section(results: Results) -> Iterator[Block]:
     """Yields the rates of the whole dataset, then of each sensitive feature with a forest plot."""
     if not results.rates:
         return
-    if results.header.dataset.benign:
+    if results.header.dataset.benign and results.header.harm == FLAG:
         yield paragraph(
             "Nothing in this dataset should be flagged. Each share flagged below is therefore "
             "also a false positive rate.",

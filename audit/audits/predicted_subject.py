@@ -103,17 +103,7 @@ class PredictedSubject(Audited[System]):
             title=f"{'column' if len(names) == 1 else 'columns'} {', '.join(names)}",
             sha256=system.sha256,
             path=path,
-            labels=tuple(
-                LabelRecord(
-                    id=label.id,
-                    category=label.reported_category if label.acts else None,
-                    action=label.action,
-                    threshold=label.threshold,
-                    review_threshold=label.review_threshold,
-                    prompts=(),
-                )
-                for label in system.labels
-            ),
+            labels=tuple(map(LabelRecord.of, system.labels)),
         )
 
     def header(self, named: Named[System], harm: str = FLAG) -> Header:

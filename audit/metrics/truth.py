@@ -32,6 +32,16 @@ class SaidLabel(Protocol):
         ...
 
     @property
+    def threshold(self) -> float | None:
+        """The score from which it fires, if there is one."""
+        ...
+
+    @property
+    def review_threshold(self) -> float | None:
+        """The score from which it asks for review alone, if there is one."""
+        ...
+
+    @property
     def acts(self) -> bool:
         """Whether it has an action."""
         ...

@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field
 
+from audit.metrics.truth import SaidLabel
 from audit.results.ablation_rows import Ablation, Carried, SplitHalf, Threshold, Wording, WordingGap
 from audit.results.adjusted_rows import CommonStrata, Equivalent, Pooled, PooledGap, Standardised
 from audit.results.finding import Headline
@@ -59,6 +60,18 @@ class LabelRecord(Record):
     review_threshold: float | None
     prompts: tuple[str, ...]
 
+    @classmethod
+    def of(cls, label: SaidLabel, prompts: tuple[str, ...] = ()) -> Self:
+        """Returns a label as `results.json` has it, with its prompts if it has some."""
+        return cls(
+            id=label.id,
+            category=label.reported_category if label.acts else None,
+            action=label.action,
+            threshold=label.threshold,
+            review_threshold=label.review_threshold,
+            prompts=prompts,
+        )
+
 
 class PolicyRecord(Record):
     """A policy of the report, or a system whose predictions were read; rows call it by `name`.
@@ -95,17 +108,7 @@ class PolicyRecord(Record):
             scoring=policy.scoring,
             decision=policy.decision,
             templates=policy.templates,
-            labels=tuple(
-                LabelRecord(
-                    id=label.id,
-                    category=label.reported_category if label.acts else None,
-                    action=label.action,
-                    threshold=label.threshold,
-                    review_threshold=label.review_threshold,
-                    prompts=label.prompts,
-                )
-                for label in policy.labels
-            ),
+            labels=tuple(LabelRecord.of(label, label.prompts) for label in policy.labels),
         )
 
 

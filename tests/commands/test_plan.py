@@ -365,10 +365,15 @@ def test_the_choice_of_a_redis_on_the_page_runs_and_is_the_same_each_time() -> N
 def test_the_cost_of_redis_is_measured_by_the_program(tmp_path: Path) -> None:
     file = tmp_path / "cost.json"
     command = [sys.executable, "benchmarks/redis_cost.py", "--quick", "--json", str(file)]
-    subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
-    found = json.loads(file.read_text())["results"]
-    # By how many are taken and settled together: fewer where other programs compute too.
-    assert MEASURED_REDIS.commands / 2 < found["commands"] < 2 * MEASURED_REDIS.commands
+    allowed = pytest.approx(MEASURED_REDIS.commands, abs=4)
+    # It is chance how many are taken and settled together, and they are fewer, which takes more
+    # commands, while other programs compute: so it may be measured again.
+    for _ in range(3):
+        subprocess.run(command, check=True, capture_output=True, cwd=ROOT)
+        found = json.loads(file.read_text())["results"]
+        if found["commands"] == allowed:
+            break
+    assert found["commands"] == allowed
     assert found["waiting_bytes"] == pytest.approx(MEASURED_REDIS.waiting_bytes, rel=0.25)
     assert found["result_bytes"] == pytest.approx(MEASURED_REDIS.result_bytes, rel=0.1)
     assert 0 < found["core_seconds"] < 0.01

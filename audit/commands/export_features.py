@@ -118,6 +118,14 @@ def _embedded_features(options: DatasetOptions, named: Named[Policy]) -> Exporte
 
 
 def _claims_typed(claims: ModelClaims) -> str:
-    """Returns the options of `audit import` that say of features what is said of them here."""
-    typed = f"--model-id {shlex.quote(claims.model_id)} --logit-scale {claims.logit_scale!r}"
-    return typed + ("" if claims.logit_bias is None else f" --logit-bias {claims.logit_bias!r}")
+    """Returns the options of `audit import` that say of features what is said of them here.
+
+    But for the template, which the texts went through already.
+    """
+    told = claims.model_dump(exclude={"template"}, exclude_none=True)
+    return shlex.join(
+        word
+        for name, value in told.items()
+        if value != ""
+        for word in (f"--{name.replace('_', '-')}", str(value))
+    )

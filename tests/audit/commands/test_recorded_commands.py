@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -241,6 +242,12 @@ def test_exported_images_are_audited_like_the_images(images: list[str], tmp_path
     ):
         assert one[name] == two[name]
     assert two["header"]["recording"]["model_id"] == "starter"
+
+
+def test_an_export_says_how_its_claims_are_typed_on_import(recorded: Path, tmp_path: Path) -> None:
+    done = audit("export", "-d", str(recorded), "--layout", "npy", "--out", str(tmp_path / "out"))
+    claims = (*CLAIMS[:3], "100.0", "--source", "bias-explore", "--licence", "none stated")
+    assert done.stdout.rstrip().endswith(f"on import: {shlex.join(claims)}")
 
 
 def test_a_policy_beside_recorded_texts_is_refused(

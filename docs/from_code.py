@@ -92,6 +92,11 @@ def reference_page() -> str:
 
 
 def table_of_contents(page: str) -> str:
-    """Returns a hidden table of contents of the pages beside or below one that it links to."""
+    """Returns a hidden table of contents of the pages beside or below one that it links to.
+
+    Those of a folder whose README it links to are left to that README.
+    """
     links = dict.fromkeys(re.findall(r"\]\((?![a-z]+:|\.\.)([^)#\s]+)\.md", page))
-    return "\n".join(["```{toctree}", ":hidden:", "", *links, "```"])
+    folders = tuple(link.removesuffix("README") for link in links if link.endswith("/README"))
+    own = [link for link in links if link.endswith("README") or not link.startswith(folders)]
+    return "\n".join(["```{toctree}", ":hidden:", "", *own, "```"])

@@ -131,3 +131,8 @@ def test_the_table_of_contents_has_each_linked_page_once() -> None:
     page = "[a](docs/a.md#x) [b](https://example.com/b.md) [c](c.py) [a](docs/a.md) [d](d.md)"
     page += " [e](../e.md)"
     assert from_code.table_of_contents(page).splitlines()[3:-1] == ["docs/a", "d"]
+
+
+def test_a_page_is_in_the_contents_of_the_folder_that_it_lies_in_alone() -> None:
+    page = "[b](docs/b/README.md) [one](docs/b/one.md#part) [other](docs/b.md)"
+    assert from_code.table_of_contents(page).splitlines()[3:-1] == ["docs/b/README", "docs/b"]

@@ -162,6 +162,7 @@ def test_what_is_wrong_is_said(tmp_path: Path) -> None:
     assert "g is empty (row 3)" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system has no /proc")
 def test_real_predictions_take_little_memory() -> None:
     path, _ = real_predictions()
     # Not getrusage, which also has what the process that started this one ever took.

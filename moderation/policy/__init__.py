@@ -9,10 +9,10 @@ from moderation.policy.files import (
     policy_files,
     shipped_policies,
 )
+from moderation.policy.label import Label, LabelClassifier
 from moderation.policy.schema import (
     Example,
     Expectation,
-    Label,
     Policy,
     PolicyFile,
     policy_json_schema,
@@ -23,6 +23,7 @@ __all__ = [
     "Example",
     "Expectation",
     "Label",
+    "LabelClassifier",
     "Policy",
     "PolicyFile",
     "find_policy",

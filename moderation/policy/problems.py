@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.policy.rules import BrokenRule
+from moderation.policy.plain_data import BrokenRule
 from moderation.policy.yaml_source import Location, YamlSource
 
 T = TypeVar("T", bound=BaseModel)
@@ -32,6 +32,7 @@ _REMEDIES = {
     "string_pattern_mismatch": "Use lower-case letters, digits and hyphens, such as 'hand-gun'",
     "tuple_type": "Write a list: [first, second], or a line with - for each",
     "model_type": "Write keys and values here",
+    "date_from_datetime_parsing": "Write a date, such as 2026-11-21",
     "float_type": "Use a number without quotes, such as 0.8",
     "int_type": "Use a whole number without quotes",
 }
@@ -120,7 +121,7 @@ def _field_problem(
     if kind == "missing":
         return source.problem(location[:-1], f"the key '{name}' is missing", f"Add {name}: ...")
     if kind == "literal_error":
-        options = re.findall(r"'?([\w-]+)'?(?:, | or |$)", details["ctx"]["expected"])
+        options = re.findall(r"'([^']+)'", details["ctx"]["expected"])
         message = (
             f"{_problem_path(location)} is {source.shown(location, value)}, which is not known"
         )

@@ -9,6 +9,7 @@ from moderation.policy.files import (
     policy_files,
     shipped_policies,
 )
+from moderation.policy.fitted import Fitted
 from moderation.policy.label import Label, LabelClassifier
 from moderation.policy.schema import (
     Example,
@@ -22,6 +23,7 @@ __all__ = [
     "SUFFIXES",
     "Example",
     "Expectation",
+    "Fitted",
     "Label",
     "LabelClassifier",
     "Policy",

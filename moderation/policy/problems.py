@@ -30,6 +30,7 @@ _REMEDIES = {
     "less_than": "Use less than {lt}",
     "finite_number": "Use a number in [0, 1]",
     "string_pattern_mismatch": "Use lower-case letters, digits and hyphens, such as 'hand-gun'",
+    "too_long": "Give at most {max_length}",
     "tuple_type": "Write a list: [first, second], or a line with - for each",
     "model_type": "Write keys and values here",
     "date_from_datetime_parsing": "Write a date, such as 2026-11-21",
@@ -39,6 +40,7 @@ _REMEDIES = {
 
 #: pydantic error types whose own words are about Python -> words about the file.
 _MESSAGES = {
+    "too_long": "the list has too many items",
     "too_short": "the list needs more items",
     "tuple_type": "this should be a list",
     "model_type": "this should be keys with values",
@@ -162,5 +164,7 @@ def _nearest_remedy(word: str, known: list[str], fallback: str) -> str:
 
 
 def _problem_path(location: Location) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    steps = (step for step in location if isinstance(step, int) or step.isidentifier())
+    # Others name one of several types that a value may have, in pydantic's words.
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return text.lstrip(".")

@@ -12,7 +12,7 @@ from pydantic import Field, PrivateAttr, Strict, model_validator
 from moderation.errors import PolicyProblem
 from moderation.messages import Action, ModelStamp, PolicyStamp, Unfitted
 from moderation.policy.authored import AuthoredRecord, Slug, Text
-from moderation.policy.fitted import Fitted
+from moderation.policy.fitted import Fitted, misfit_words
 from moderation.policy.label import Label
 from moderation.policy.rules import broken_rules
 from moderation.policy.yaml_source import FileKind, Location, YamlSource
@@ -119,13 +119,38 @@ class Policy(AuthoredRecord):
     def unfitted(self, model: ModelStamp) -> Unfitted | None:
         """Returns why its thresholds are not known to fit a model; None where they were set on it.
 
-        Of a policy whose acting labels are all scored by classifiers, the model decides nothing.
+        None too where it has no threshold. A model that scores no acting label decides nothing, so
+        it may be any.
         """
+        if not self._has_thresholds:
+            return None
         if self.fitted is None:
             return "no-record"
-        if all(label.classifier for label in self.labels if label.acts):
-            return None
-        return self.fitted.misfit(model)
+        return self.fitted.misfit(model) if self._acts_by_model else None
+
+    def unfitted_words(self, model: ModelStamp) -> str:
+        """Returns the same in words; "" where they fit."""
+        reason = self.unfitted(model)
+        return misfit_words(reason, self.fitted, model.id) if reason else ""
+
+    def unfitted_by_name(self, reference: str) -> str:
+        """Returns the same of a model that is not loaded; "" where that cannot be known."""
+        if not self._has_thresholds:
+            return ""
+        if self.fitted is None:
+            return misfit_words("no-record", None, reference)
+        if self._acts_by_model and self.fitted.names(reference) is False:
+            return misfit_words("other-model", self.fitted, reference)
+        return ""
+
+    @property
+    def _has_thresholds(self) -> bool:
+        return any(label.threshold is not None for label in self.labels)
+
+    @property
+    def _acts_by_model(self) -> bool:
+        """Whether the model scores a label that acts, and not only classifiers do."""
+        return any(label.acts and not label.classifier for label in self.labels)
 
     @property
     def notes(self) -> str:

@@ -24,6 +24,7 @@ from tests.support.command_line import moderation
 from tests.support.decision_samples import (
     NOW,
     WEAPONS,
+    decide_one,
     decided,
     fill,
     image_sha256,
@@ -33,6 +34,7 @@ from tests.support.decision_samples import (
     set_values,
     submission,
 )
+from tests.support.policy_texts import policy
 
 
 @pytest.fixture
@@ -135,6 +137,21 @@ def test_a_replay_of_what_was_decided_differs_in_nothing(log: DecisionLog) -> No
     assert "1 decided again" in run("replay", ids[0]).stderr
     assert "1 decided again" in run("replay", "r0").stderr
     assert "1 decided again" in run("replay", "--all", "--policy", "other").stderr
+
+
+def test_a_decision_under_a_policy_with_look_alikes_or_without_later_keys_is_replayed(
+    log: DecisionLog,
+) -> None:
+    alike = policy(scoring="contrast").model_dump(mode="json")["labels"]
+    alike[0]["negatives"] = ["a toy gun", "a hair dryer"]
+    for name, own in {
+        "plain": policy(),
+        "alike": policy(id="alike", scoring="contrast", labels=alike),
+    }.items():
+        decide_one(log, name, image=name, policy=own)
+    done = run("replay", "--all")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "2 decided again: all as they were" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -106,7 +106,9 @@ def test_what_has_no_effect_or_cannot_be_is_refused_at_its_place(
 
 
 def test_look_alikes_and_a_classifier_and_a_taxonomy_are_read_as_they_are_written() -> None:
-    taxonomy = "taxonomy: {openai: violence, rekognition: Weapons, dsa: STATEMENT_CATEGORY_VIOLENCE}"
+    taxonomy = (
+        "taxonomy: {openai: violence, rekognition: Weapons, dsa: STATEMENT_CATEGORY_VIOLENCE}"
+    )
     text = _negatives("[a toy gun, a hair dryer]").replace(
         "category: weapons/guns", f"category: weapons/guns\n    {taxonomy}"
     )
@@ -169,8 +171,9 @@ def test_thresholds_are_unfitted_but_for_the_model_and_the_pixels_they_were_set_
     assert bool(fitted.unfitted_words(STAMP)) == bool(reason)
 
 
-def test_thresholds_of_a_policy_that_has_none_or_that_classifiers_alone_decide_fit_any_model(
-) -> None:
+def test_thresholds_of_a_policy_that_has_none_or_that_classifiers_alone_decide_fit_any_model() -> (
+    None
+):
     bare = policy(
         decision="top_label",
         labels=[

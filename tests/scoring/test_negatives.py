@@ -65,9 +65,10 @@ def test_a_verdict_has_the_cosines_of_each_labels_look_alikes() -> None:
     classifier = Classifier.of(several, encoder)
     cosines = classifier.similarities(encoder.text_features(["an image"]))
     texts = ["a toy gun", "a hair dryer", "a comb"]
-    expected = encoder.text_features(["an image"]) @ encoder.text_features(
-        [f"a photo of {text}." for text in texts]
-    ).T
+    expected = (
+        encoder.text_features(["an image"])
+        @ encoder.text_features([f"a photo of {text}." for text in texts]).T
+    )
     decision = decide(several, cosines[0], classifier.scores(cosines)[0])
     gun, knife, *rest = decision.labels
     assert (*gun.negatives, *knife.negatives) == pytest.approx(expected[0].tolist(), abs=1e-6)

@@ -74,7 +74,8 @@ def verdict(
     on: Basis, *, request_id: str = "r1", image: str = "a", seed: int = 0, seconds: float = 0.01
 ) -> Verdict:
     """Returns the verdict on similarities that the seed gives."""
-    count = (on.conditions.looking.frames, len(on.policy.labels))
+    rows = len(on.policy.labels) + sum(len(label.negatives) for label in on.policy.labels)
+    count = (on.conditions.looking.frames, rows)
     cosines = np.random.default_rng(seed).uniform(0.1, 0.3, count).astype(np.float32)
     classifier = Classifier(on.policy, np.empty((0, 0), np.float32), on.logit_scale, on.logit_bias)
     scores = classifier.scores(cosines)

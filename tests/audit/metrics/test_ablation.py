@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from audit.audits.ablate import Study
 from audit.datasets.groups import OVERALL, Groups, overall_group
 from audit.metrics.ablation import (
     Trial,
@@ -30,6 +31,7 @@ from audit.metrics.variants import (
     with_each_synonym,
     with_other_articles,
     without_each_label,
+    without_each_negative,
 )
 from audit.statistics.intervals import paired_difference, wilson
 from audit.statistics.significance import holm
@@ -94,6 +96,36 @@ def test_an_ablation_corrects_over_all_changes_and_groups_of_a_feature_for_each_
         assert set(family["kind"]) == {"with", "without"}
         assert family["p_adjusted"].to_numpy() == pytest.approx(holm(family["p"].to_numpy()))
     assert ablation_table(before, [], [groups]).empty
+
+
+def test_an_ablation_leaves_out_each_look_alike_and_articles_of_look_alikes_change_too() -> None:
+    labels = policy().model_dump(mode="json")["labels"]
+    labels[0]["negatives"] = ["a toy gun", "a hair dryer"]
+    labels[1]["negatives"] = ["a comb"]
+    alike = policy(scoring="contrast", labels=labels)
+    without = list(without_each_negative(alike))
+    changes = ["gun: a toy gun", "gun: a hair dryer", "knife: a comb"]
+    assert [each.change for each in without] == changes
+    left = [
+        [label.negatives for label in each.policy.labels[:2]] for each in without if each.policy
+    ]
+    assert left == [
+        [("a hair dryer",), ("a comb",)],
+        [("a toy gun",), ("a comb",)],
+        [("a toy gun", "a hair dryer"), ()],
+    ]
+    study = [each for each in Study().variants(alike) if each.kind == "negative"]
+    assert [each.change for each in study if each.policy] == changes
+    *_, bare = (each.policy for each in with_other_articles(alike))
+    assert bare is not None
+    assert bare.labels[0].negatives == ("toy gun", "hair dryer")
+    # What a look-alike takes from a label, its leaving out gives back, and nothing else moves.
+    features = random_features(200)
+    before = predict(alike, StubEncoder(), features)
+    [first, *_] = run_ablation(without[:1], StubEncoder(), features)
+    after = first.predictions
+    assert (after.scores[:, 0] > before.scores[:, 0]).all()
+    assert (after.scores[:, 1:] == before.scores[:, 1:]).all()
 
 
 def test_a_refused_variant_says_why_and_is_not_run() -> None:

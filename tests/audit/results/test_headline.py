@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from audit.results.rows import Correction, Difference, Power, Rate, Shift, recor
 from audit.statistics.exact_shares import ExactShares
 from audit.statistics.intervals import difference, wilson
 from audit.statistics.support import support_of
+from moderation.policy import Fitted
 from tests.support.reference_counts import dataset_of, rate_rows
 from tests.support.sample_header import header
 
@@ -324,6 +326,22 @@ def test_a_dataset_that_a_policy_was_tuned_on_is_known_by_name_adapter_or_hash(
     assert any(
         f"were chosen on {known}, as its file says" in each for each in headline.cautions
     ) == (bool(known))
+
+
+def test_a_policy_that_is_unfitted_or_fitted_on_these_images_is_told_of_with_its_figures() -> None:
+    found = _header()
+    [policy] = found.policies
+    fitted = Fitted(
+        model="other", preprocessing="0" * 16, data=("Faces & More",), n=9, date=date(2026, 11, 21)
+    )
+    told = policy.model_copy(update={"fitted": fitted, "unfitted": "unfitted: for a reason"})
+    header = found.model_copy(update={"policies": (told,)})
+    headline = headline_of(header, None, Claimable([]), CORRECTION, [WHOLE], [])
+    said = " ".join(headline.cautions)
+    assert "small is unfitted: for a reason: its figures are of those thresholds here." in said
+    assert "were chosen on Faces & More, as its file says, and these images are from it" in said
+    quiet = headline_of(found, None, Claimable([]), CORRECTION, [WHOLE], [])
+    assert "unfitted" not in " ".join(quiet.cautions)
 
 
 def test_the_file_of_a_policy_is_quoted_by_the_beginning_of_its_comment() -> None:

@@ -31,7 +31,14 @@ ORDER = {
     """,
     "moderation.settings": "kinds\n settings",
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
-    "moderation.policy": "yaml_source\n rules\n problems | schema\n files",
+    "moderation.policy": """
+        yaml_source | authored
+        plain_data | fitted | taxonomy
+        label_rules | label
+        rules
+        problems | schema
+        files
+    """,
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
         box_items | colour_table | icc_back | png_pixels | polyglots | profile_length | views

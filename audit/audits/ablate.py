@@ -33,6 +33,7 @@ from audit.metrics.variants import (
     with_each_synonym,
     with_other_articles,
     without_each_label,
+    without_each_negative,
 )
 from audit.metrics.wording_gaps import wording_gap_table
 from audit.results import summary
@@ -61,6 +62,7 @@ class Study(NamedTuple):
         """Returns every changed label set that an ablation of a policy tries, or refuses."""
         changed = (
             *without_each_label(policy),
+            *without_each_negative(policy),
             *with_each_candidate(policy, self.candidates),
             *with_each_synonym(policy, self.synonyms),
             *under_each_template(policy, self.templates),

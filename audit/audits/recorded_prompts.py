@@ -10,7 +10,7 @@ from audit.metrics.variants import Variant
 from moderation.encoders.encoder import TextEncoder
 from moderation.errors import PolicyError
 from moderation.policy import Policy
-from moderation.scoring.classifier import expand_prompts
+from moderation.scoring.classifier import expand_texts, in_templates
 
 
 def refuse_unrecorded(policies: Iterable[Policy], encoder: TextEncoder) -> None:
@@ -22,13 +22,12 @@ def refuse_unrecorded(policies: Iterable[Policy], encoder: TextEncoder) -> None:
     if not isinstance(encoder, RecordedEncoder):
         return
     problems = [
-        policy.problem(("labels", i, "prompts", j), *encoder.unrecorded_rule(text))
+        policy.problem(("labels", i, key, j), *encoder.unrecorded_rule(text))
         for policy in policies
         for i, label in enumerate(policy.labels)
-        for j, prompt in enumerate(label.prompts)
-        for text in encoder.unrecorded(
-            template.replace("{}", prompt) for template in policy.templates
-        )
+        for key in ("prompts", "negatives")
+        for j, prompt in enumerate(getattr(label, key))
+        for text in encoder.unrecorded(in_templates(policy, prompt))
     ]
     if problems:
         raise PolicyError(problems)
@@ -49,7 +48,7 @@ def refuse_unrecorded_searches(prompts: Iterable[str], encoder: TextEncoder) -> 
 
 def prompts_of(policies: Iterable[Policy]) -> tuple[str, ...]:
     """Returns every text that policies ask a model for, each once."""
-    texts = (expand_prompts(policy, label) for policy in policies for label in policy.labels)
+    texts = (each for policy in policies for each in expand_texts(policy))
     return tuple(dict.fromkeys(text for each in texts for text in each))
 
 

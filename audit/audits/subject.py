@@ -112,7 +112,7 @@ class Subject(Audited[Policy]):
 
     def system_record(self, name: str, system: Policy, path: str) -> PolicyRecord:
         """Returns a policy as a report has it."""
-        return PolicyRecord.of(name, system, path)
+        return PolicyRecord.of(name, system, path, self.encoder.stamp)
 
     def header(self, named: Named[Policy], harm: str = FLAG) -> Header:
         """Returns what is needed to make a report on the policies again."""

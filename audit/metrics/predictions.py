@@ -198,10 +198,12 @@ def predict(
     """
     classifier = Classifier.of(policy, encoder)
     cosines = classifier.similarities(image_features)
-    scores = np.empty_like(cosines)
+    k = len(policy.labels)
+    scores = np.empty((len(cosines), k), np.float32)
     for start in range(0, len(cosines), _SCORED_TOGETHER):  # in float64, which takes room
         part = slice(start, start + _SCORED_TOGETHER)
         scores[part] = classifier.scores(cosines[part])
+    cosines = cosines[:, :k]  # without those of look-alikes, which no label is said by
     several = None
     if looks is not None and len(looks) != len(scores):
         several = LookScores(cosines, scores, looks)

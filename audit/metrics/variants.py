@@ -9,9 +9,9 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from moderation.policy import Label, Policy
-from moderation.scoring.classifier import expand_prompts
+from moderation.scoring.classifier import expand_prompts, in_templates
 
-ChangeKind = Literal["without", "with", "synonym", "template", "article"]
+ChangeKind = Literal["without", "negative", "with", "synonym", "template", "article"]
 
 #: Single templates under which a policy is tried besides its own.
 TEMPLATES = (
@@ -71,11 +71,17 @@ def _variant_content(policy: Policy) -> frozenset[tuple[Any, ...]]:
     return frozenset(
         (
             label.reported_category if label.acts else None,
-            *(label.action, label.threshold, label.review_threshold),
-            *sorted(" ".join(text.split()) for text in expand_prompts(policy, label)),
+            *(label.action, label.threshold, label.review_threshold, label.classifier),
+            _read_texts(expand_prompts(policy, label)),
+            frozenset(_read_texts(in_templates(policy, text)) for text in label.negatives),
         )
         for label in policy.labels
     )
+
+
+def _read_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    """Returns texts as a model reads them, whatever their order."""
+    return tuple(sorted(" ".join(text.split()) for text in texts))
 
 
 def without_each_label(policy: Policy) -> Iterator[Variant]:
@@ -83,6 +89,15 @@ def without_each_label(policy: Policy) -> Iterator[Variant]:
     for label in policy.labels:
         rest = [other for other in policy.labels if other.id != label.id]
         yield _variant(policy, "without", label.id, labels=_variant_labels(rest))
+
+
+def without_each_negative(policy: Policy) -> Iterator[Variant]:
+    """Yields a variant of the policy without each look-alike of its labels."""
+    for i, label in enumerate(policy.labels):
+        for text in label.negatives:
+            labels = _variant_labels(policy.labels)
+            labels[i]["negatives"].remove(text)
+            yield _variant(policy, "negative", f"{label.id}: {text}", labels=labels)
 
 
 def with_each_candidate(policy: Policy, candidates: Sequence[Label]) -> Iterator[Variant]:
@@ -124,7 +139,13 @@ def with_other_articles(policy: Policy) -> Iterator[Variant]:
         "no article": lambda text: re.sub(r"^(an?) ", "", text),
     }
     for change, rewrite in rewrites.items():
-        labels = [_variant_label(label, map(rewrite, label.prompts)) for label in policy.labels]
+        labels = [
+            {
+                **_variant_label(label, map(rewrite, label.prompts)),
+                "negatives": [rewrite(text) for text in label.negatives],
+            }
+            for label in policy.labels
+        ]
         yield _variant(policy, "article", change, labels=labels)
 
 

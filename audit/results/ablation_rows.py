@@ -13,7 +13,7 @@ class Ablation(Record):
     """The shift that one change of the label set makes, on one group."""
 
     policy: str
-    kind: Literal["without", "with", "synonym", "template", "article"]
+    kind: Literal["without", "negative", "with", "synonym", "template", "article"]
     change: str
     by: str
     group: str

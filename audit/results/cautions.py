@@ -44,6 +44,8 @@ def source_cautions(header: Header) -> Iterator[str]:
     if header.is_of_starter:
         yield "The model is starter, a small stand-in for trying out: its figures are not CLIP's."
     for policy in header.policies:
+        if policy.unfitted:
+            yield f"{policy.name} is {policy.unfitted}: its figures are of those thresholds here."
         if name := tuned_on(policy, header.dataset):
             yield (
                 f"The wording or the thresholds of {policy.name} were chosen on {brief(name)}, as "
@@ -52,11 +54,12 @@ def source_cautions(header: Header) -> Iterator[str]:
 
 
 def tuned_on(policy: PolicyRecord, dataset: DatasetRecord) -> str:
-    """Returns what a policy's file calls the dataset, where it says that it was tuned on it."""
+    """Returns what a policy's file calls the dataset, where it was tuned or fitted on it."""
     names = (dataset.name, dataset.name.rpartition(":")[2], dataset.adapter)
     known = {_slug(name) for name in (*names, dataset.sha256, dataset.images_sha256)}
     known.discard("")  # of a name of signs alone
-    return next((name for name in policy.tuned_on if _slug(name) in known), "")
+    named = (*policy.tuned_on, *(policy.fitted.data if policy.fitted else ()))
+    return next((name for name in named if _slug(name) in known), "")
 
 
 def _slug(name: str) -> str:

@@ -143,6 +143,9 @@ def _change_sentence(row: Shift | Ablation, header: Header) -> str:
 def _change_named(row: Ablation) -> str:
     if row.kind == "without":
         return f"its label {row.change} left out"
+    if row.kind == "negative":
+        label, _, text = row.change.partition(": ")
+        return f"the look-alike “{text}” of its label {label} left out"
     return f"`{row.kind} {row.change}`"
 
 

@@ -39,7 +39,7 @@ from audit.results.rows import (
     Support,
 )
 from moderation.messages import ModelStamp
-from moderation.policy import Policy
+from moderation.policy import Fitted, Policy
 from moderation.visible_text import json_text
 
 SCHEMA_VERSION = 1
@@ -59,10 +59,13 @@ class LabelRecord(Record):
     threshold: float | None
     review_threshold: float | None
     prompts: tuple[str, ...]
+    negatives: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, label: SaidLabel, prompts: tuple[str, ...] = ()) -> Self:
-        """Returns a label as `results.json` has it, with its prompts if it has some."""
+    def of(
+        cls, label: SaidLabel, prompts: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
+    ) -> Self:
+        """Returns a label as `results.json` has it, with its prompts and look-alikes if any."""
         return cls(
             id=label.id,
             category=label.reported_category if label.acts else None,
@@ -70,6 +73,7 @@ class LabelRecord(Record):
             threshold=label.threshold,
             review_threshold=label.review_threshold,
             prompts=prompts,
+            negatives=negatives,
         )
 
 
@@ -88,14 +92,18 @@ class PolicyRecord(Record):
     path: str
     notes: str = Field("", description="The comment that its file begins with.")
     tuned_on: tuple[str, ...] = ()
+    fitted: Fitted | None = Field(None, description="What its thresholds were set on.")
+    unfitted: str = Field(
+        "", description="Why its thresholds are not known to fit the model; empty where they fit."
+    )
     scoring: str | None = None
     decision: str | None = None
     templates: tuple[str, ...] = ()
     labels: tuple[LabelRecord, ...]
 
     @classmethod
-    def of(cls, name: str, policy: Policy, path: str) -> Self:
-        """Returns a policy as `results.json` has it."""
+    def of(cls, name: str, policy: Policy, path: str, model: ModelStamp | None = None) -> Self:
+        """Returns a policy as `results.json` has it; with what its thresholds are on a model."""
         return cls(
             name=name,
             id=policy.id,
@@ -105,10 +113,14 @@ class PolicyRecord(Record):
             path=path,
             notes=policy.notes,
             tuned_on=policy.tuned_on,
+            fitted=policy.fitted,
+            unfitted=policy.unfitted_words(model) if model else "",
             scoring=policy.scoring,
             decision=policy.decision,
             templates=policy.templates,
-            labels=tuple(LabelRecord.of(label, label.prompts) for label in policy.labels),
+            labels=tuple(
+                LabelRecord.of(label, label.prompts, label.negatives) for label in policy.labels
+            ),
         )
 
 

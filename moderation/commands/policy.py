@@ -54,7 +54,9 @@ def lint(
     policies, problems = _read_policies(files, model or load_settings().model)
     for policy in policies:
         labels = f"{len(policy.labels)} label{'s' * (len(policy.labels) != 1)}"
-        note(f"{policy.id}: valid, version {policy.version}, {labels}")
+        unfitted = policy.unfitted_by_name(policy.model or model or load_settings().model)
+        said = f"; {unfitted}" if unfitted else ""
+        note(f"{policy.id}: valid, version {policy.version}, {labels}{said}")
     print_problems(problems, format)
     if problems:
         raise typer.Exit(1)

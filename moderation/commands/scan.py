@@ -77,6 +77,8 @@ def scan(
         groups = scan_images(pipeline, found.images, settings.max_image_bytes, publish=publish)
         rows = print_results(groups, format, total=len(found.images), doing="Scanning")
         note(f"{summary(rows)}. Model: {pipeline.described()}")
+        for text in pipeline.unfitted:
+            note(text)
     found.note()
     failing = {None: set(), "review": {"review", "block"}, "block": {"block"}}[fail_on]
     if not found.complete or any("error" in row or row["action"] in failing for row in rows):

@@ -133,7 +133,7 @@ def policy_values(basis: Basis, now: datetime) -> Values:
         "sha256": policy.sha256,
         "policy_id": policy.id,
         "version": policy.version,
-        "content": policy.model_dump(mode="json"),
+        "content": policy.content,
         "first_used_at": now,
     }
 

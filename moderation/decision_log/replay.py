@@ -7,10 +7,10 @@ computes the scores, and from these the decision. With the image it computes the
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from operator import sub
 from typing import Any
 
 import numpy as np
@@ -134,10 +134,14 @@ def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay
         LogError: the policy cannot be read by this version. ModelError: a score is not finite.
     """
     policy, verdict = decided.policy(), decided.verdict
-    by_label = {label.label: label.similarity for label in verdict.labels}
-    if set(by_label) != {label.id for label in policy.labels}:
+    by_label = {label.label: label for label in verdict.labels}
+    if {name: len(each.negatives) for name, each in by_label.items()} != {
+        label.id: len(label.negatives) for label in policy.labels
+    }:
         return Replay(decided.id, ("its labels are not those of its policy",), math.inf)
-    cosines = np.array([[by_label[label.id] for label in policy.labels]], np.float32)
+    scored = [by_label[label.id] for label in policy.labels]
+    look_alikes = [cosine for label in scored for cosine in label.negatives]
+    cosines = np.array([[*(label.similarity for label in scored), *look_alikes]], np.float32)
     none = np.empty((0, 0), np.float32)
     scores = Classifier(policy, none, decided.logit_scale, decided.logit_bias).scores(cosines)
     again = make_verdict(
@@ -209,10 +213,12 @@ def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> R
     labels = {label.label: label for label in again.labels}
     for label in before.labels:
         other = labels[label.label]
-        for name in sorted(LabelScore.model_fields.keys() - {"similarity", "score"}):
+        for name in sorted(LabelScore.model_fields.keys() - {"similarity", "score", "negatives"}):
             was, now = getattr(label, name), getattr(other, name)
             _note_replay_difference(found, f"{label.label}: {name}", was, now)
         apart += [abs(label.similarity - other.similarity), abs(label.score - other.score)]
+        if len(label.negatives) == len(other.negatives):
+            apart += map(abs, map(sub, label.negatives, other.negatives))
     furthest = max(apart)
     if not furthest <= tolerance:
         found.append(f"a score or similarity is off by {furthest:.3g}")
@@ -224,9 +230,7 @@ def _contradictions(decided: DecisionToReplay) -> list[str]:
     found: list[str] = []
     for name, said in _replayed_columns(decided.verdict).items():
         _note_replay_difference(found, f"column {name}", decided.columns[name], said)
-    # The hash of the stored text, since a policy of this version may have more fields.
-    text = json.dumps(decided.content, sort_keys=True, ensure_ascii=False)
-    if hashlib.sha256(text.encode()).hexdigest() != decided.verdict.policy.sha256:
+    if decided.policy().sha256 != decided.verdict.policy.sha256:
         found.append("its policy's content is not that of its hash")
     return found
 

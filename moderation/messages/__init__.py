@@ -21,6 +21,7 @@ from moderation.messages.response import (
     PolicyStamp,
     Rendition,
     Severity,
+    Unfitted,
     Verdict,
     strictest_action,
 )
@@ -42,6 +43,7 @@ __all__ = [
     "QueueName",
     "Rendition",
     "Severity",
+    "Unfitted",
     "Verdict",
     "strictest_action",
 ]

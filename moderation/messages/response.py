@@ -12,6 +12,8 @@ from moderation.errors import WorkerError
 Action = Literal["allow", "review", "block"]
 Severity = Literal["low", "medium", "high", "critical"]
 _MILDEST_FIRST: tuple[Action, ...] = ("allow", "review", "block")
+#: Why a policy's thresholds are not known to fit a model.
+Unfitted = Literal["no-record", "other-model", "other-preprocessing"]
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -71,6 +73,7 @@ class LabelScore(_Response):
 
     `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
     `outcome` is what the label asks for: `action`, or review between its two thresholds, or None.
+    `negatives` are the cosines of its look-alikes, in the order of the policy.
     """
 
     label: str
@@ -83,6 +86,7 @@ class LabelScore(_Response):
     review_threshold: Score | None
     fired: bool
     outcome: Action | None
+    negatives: tuple[float, ...] = ()
 
 
 class Rendition(_Response):
@@ -127,6 +131,11 @@ class Verdict(_Response):
     categories: dict[str, bool]
     category_scores: dict[str, Score]
     policy: PolicyStamp
+    unfitted: bool | None = Field(
+        None,
+        description="Whether the policy's thresholds were set on another model, or nobody says on "
+        "which; null of a worker that did not look.",
+    )
     model: ModelStamp
     labels: tuple[LabelScore, ...]
     timings: dict[str, float] = Field(description="Seconds by step.")

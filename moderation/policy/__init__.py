@@ -9,10 +9,11 @@ from moderation.policy.files import (
     policy_files,
     shipped_policies,
 )
+from moderation.policy.fitted import Fitted
+from moderation.policy.label import Label, LabelClassifier
 from moderation.policy.schema import (
     Example,
     Expectation,
-    Label,
     Policy,
     PolicyFile,
     policy_json_schema,
@@ -22,7 +23,9 @@ __all__ = [
     "SUFFIXES",
     "Example",
     "Expectation",
+    "Fitted",
     "Label",
+    "LabelClassifier",
     "Policy",
     "PolicyFile",
     "find_policy",

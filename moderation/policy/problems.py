@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from moderation.errors import PolicyError, PolicyProblem
-from moderation.policy.rules import BrokenRule
+from moderation.policy.plain_data import BrokenRule
 from moderation.policy.yaml_source import Location, YamlSource
 
 T = TypeVar("T", bound=BaseModel)
@@ -30,14 +30,17 @@ _REMEDIES = {
     "less_than": "Use less than {lt}",
     "finite_number": "Use a number in [0, 1]",
     "string_pattern_mismatch": "Use lower-case letters, digits and hyphens, such as 'hand-gun'",
+    "too_long": "Give at most {max_length}",
     "tuple_type": "Write a list: [first, second], or a line with - for each",
     "model_type": "Write keys and values here",
+    "date_from_datetime_parsing": "Write a date, such as 2026-11-21",
     "float_type": "Use a number without quotes, such as 0.8",
     "int_type": "Use a whole number without quotes",
 }
 
 #: pydantic error types whose own words are about Python -> words about the file.
 _MESSAGES = {
+    "too_long": "the list has too many items",
     "too_short": "the list needs more items",
     "tuple_type": "this should be a list",
     "model_type": "this should be keys with values",
@@ -120,7 +123,7 @@ def _field_problem(
     if kind == "missing":
         return source.problem(location[:-1], f"the key '{name}' is missing", f"Add {name}: ...")
     if kind == "literal_error":
-        options = re.findall(r"'?([\w-]+)'?(?:, | or |$)", details["ctx"]["expected"])
+        options = re.findall(r"'([^']+)'", details["ctx"]["expected"])
         message = (
             f"{_problem_path(location)} is {source.shown(location, value)}, which is not known"
         )
@@ -161,5 +164,7 @@ def _nearest_remedy(word: str, known: list[str], fallback: str) -> str:
 
 
 def _problem_path(location: Location) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    steps = (step for step in location if isinstance(step, int) or step.isidentifier())
+    # Others name one of several types that a value may have, in pydantic's words.
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return text.lstrip(".")

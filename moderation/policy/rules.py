@@ -6,22 +6,23 @@ by field elsewhere, and an author wants to see both kinds of problem at once.
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
+from moderation.policy.label_rules import negative_rules, source_rules
+from moderation.policy.plain_data import (
+    BrokenRule,
+    compared_text,
+    label_has,
+    label_number,
+    policy_items,
+    policy_texts,
+    repetition_rule,
+)
 from moderation.policy.yaml_source import Location
 
 #: How the names of published CLIPs begin.
 _CLIPS = ("openai/clip-vit-", "laion/clip-vit-")
-
-
-class BrokenRule(NamedTuple):
-    """A rule that the data breaks, and where."""
-
-    location: Location
-    message: str
-    remedy: str
 
 
 def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iterator[BrokenRule]:
@@ -31,13 +32,15 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
         data: the policy as plain data; parts of the wrong type are skipped.
         default_model: model of a policy that names none; None leaves its prompt length unchecked.
     """
-    found = enumerate(_policy_items(data, "labels"))
+    found = enumerate(policy_items(data, "labels"))
     labels = [(i, label) for i, label in found if isinstance(label, dict)]
     by_threshold = data.get("decision", "threshold") == "threshold"
     yield from _template_rules(data)
     for i, label in labels:
         yield from _threshold_rules(("labels", i), label, needs_threshold=by_threshold)
         yield from _prompt_rules(("labels", i), label)
+        yield from source_rules(("labels", i), label, data)
+    yield from negative_rules(labels, data)
     yield from _label_repetition_rules(labels)
     yield from _competition_rules(data, labels)
     yield from _example_rules(data, labels)
@@ -67,74 +70,36 @@ def prompt_limit(model: str) -> int | None:
     return 64 if name.startswith("google/siglip") else None
 
 
-def _policy_items(data: dict[str, Any], key: str) -> list[Any]:
-    """Returns a list of the policy; none where it is of the wrong type, which the rules skip."""
-    found = data.get(key)
-    return found if isinstance(found, list) else []
-
-
-def _policy_texts(data: dict[str, Any], key: str) -> list[tuple[int, str]]:
-    return [(i, text) for i, text in enumerate(_policy_items(data, key)) if isinstance(text, str)]
-
-
-def _label_has(label: dict[str, Any], key: str) -> bool:
-    """Whether an author gave a label the key that a rule is about."""
-    return label.get(key) is not None
-
-
-def _label_number(label: dict[str, Any], key: str) -> float | None:
-    """Returns a number of a label; None where it is of the wrong type, which the rules skip."""
-    value = label.get(key)
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
-
-
-def _compared_text(text: str) -> str:
-    """Returns a text as rules compare it, since models read it so: lower case, single spaces."""
-    return " ".join(unicodedata.normalize("NFC", text.casefold()).split())
-
-
-def _repetition_rule(
-    location: Location, what: str, texts: list[tuple[int, str]]
-) -> Iterator[BrokenRule]:
-    """Yields a broken rule for each text that most models read as one before it."""
-    seen: set[str] = set()
-    for i, text in texts:
-        if _compared_text(text) in seen:
-            message = f"the {what} {text!r} is given twice"
-            yield BrokenRule((*location, i), message, "Remove one: it would count double")
-        seen.add(_compared_text(text))
-
-
 def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
-    for i, template in _policy_texts(data, "templates"):
+    for i, template in policy_texts(data, "templates"):
         if template.count("{}") != 1:
             message = f"the template {template!r} has {template.count('{}')} places for the prompt"
             yield BrokenRule(("templates", i), message, "Write {} once, where the prompt belongs")
-    yield from _repetition_rule(("templates",), "template", _policy_texts(data, "templates"))
+    yield from repetition_rule(("templates",), "template", policy_texts(data, "templates"))
 
 
 def _threshold_rules(
     location: Location, label: dict[str, Any], *, needs_threshold: bool
 ) -> Iterator[BrokenRule]:
-    threshold, review = _label_number(label, "threshold"), _label_number(label, "review_threshold")
-    if not _label_has(label, "action"):
+    threshold, review = label_number(label, "threshold"), label_number(label, "review_threshold")
+    if not label_has(label, "action"):
         for key in ("threshold", "review_threshold"):
-            if _label_has(label, key):
+            if label_has(label, key):
                 message = f"a label without an action has no use for {key}"
                 remedy = f"Give it an action (block, review or allow), or remove {key}"
                 yield BrokenRule((*location, key), message, remedy)
         return
-    if needs_threshold and not _label_has(label, "threshold"):
+    if needs_threshold and not label_has(label, "threshold"):
         message = f"the label '{label.get('id', '?')}' has an action but no threshold"
         yield BrokenRule(location, message, "Add threshold: a score in [0, 1], such as 0.8")
-    if not _label_has(label, "review_threshold"):
+    if not label_has(label, "review_threshold"):
         return
     if label["action"] in ("review", "allow"):
         message = f"review_threshold has no effect where the action is {label['action']}"
         remedy = "Remove it, or make the action block"
         yield BrokenRule((*location, "review_threshold"), message, remedy)
     elif threshold is None or review is None:
-        if not _label_has(label, "threshold") and not needs_threshold:
+        if not label_has(label, "threshold") and not needs_threshold:
             message = "review_threshold needs a threshold to be below"
             yield BrokenRule((*location, "review_threshold"), message, "Add threshold")
     elif review >= threshold:
@@ -144,11 +109,12 @@ def _threshold_rules(
 
 
 def _prompt_rules(location: Location, label: dict[str, Any]) -> Iterator[BrokenRule]:
-    for i, prompt in _policy_texts(label, "prompts"):
-        if prompt and not prompt.strip():
-            message = "an empty prompt"
-            yield BrokenRule((*location, "prompts", i), message, "Write what the image would show")
-    yield from _repetition_rule((*location, "prompts"), "prompt", _policy_texts(label, "prompts"))
+    for key in ("prompts", "negatives"):
+        for i, text in policy_texts(label, key):
+            if text and not text.strip():
+                message = f"an empty {key.removesuffix('s')}"
+                yield BrokenRule((*location, key, i), message, "Write what the image would show")
+    yield from repetition_rule((*location, "prompts"), "prompt", policy_texts(label, "prompts"))
 
 
 def _label_repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterator[BrokenRule]:
@@ -161,8 +127,8 @@ def _label_repetition_rules(labels: list[tuple[int, dict[str, Any]]]) -> Iterato
             yield BrokenRule(("labels", i, "id"), message, "Give each label its own id")
         elif isinstance(name, str):
             first_id[name] = i
-        for j, prompt in _policy_texts(label, "prompts"):
-            first = first_prompt.setdefault(_compared_text(prompt), i)
+        for j, prompt in policy_texts(label, "prompts"):
+            first = first_prompt.setdefault(compared_text(prompt), i)
             if prompt.strip() and first != i:
                 message = f"the prompt {prompt!r} is also in labels[{first}]"
                 remedy = "Keep it in one label: in two, neither can win"
@@ -175,12 +141,12 @@ def _competition_rules(
     if not labels:
         return
     scoring = data.get("scoring", "softmax")
-    if not any(_label_has(label, "action") for _, label in labels):
+    if not any(label_has(label, "action") for _, label in labels):
         message = "no label has an action, so the policy decides nothing"
         remedy = "Give at least one label action: block, review or allow"
         yield BrokenRule(("labels",), message, remedy)
     if scoring in ("softmax", "contrast") and all(
-        _label_has(label, "action") for _, label in labels
+        label_has(label, "action") for _, label in labels
     ):
         message = f"{scoring} scoring needs a context label, one without an action"
         remedy = "Add labels for what harmless images show, such as 'an everyday object'"
@@ -200,7 +166,7 @@ def _example_rules(
     data: dict[str, Any], labels: list[tuple[int, dict[str, Any]]]
 ) -> Iterator[BrokenRule]:
     known = {label.get("id") for _, label in labels}
-    for i, example in enumerate(_policy_items(data, "examples")):
+    for i, example in enumerate(policy_items(data, "examples")):
         expect = example.get("expect") if isinstance(example, dict) else None
         name = expect.get("label") if isinstance(expect, dict) else None
         if isinstance(name, str) and name not in known:
@@ -215,19 +181,20 @@ def _length_rules(
     limit = prompt_limit(model)
     if limit is None:
         return
-    for i, template in _policy_texts(data, "templates"):
+    for i, template in policy_texts(data, "templates"):
         if (count := _least_prompt_tokens(template.replace("{}", " "))) > limit:
             yield BrokenRule(
                 ("templates", i), *prompt_length_rule(f"at least {count}", limit, model)
             )
             return
-    templates = [text for _, text in _policy_texts(data, "templates")] or ["a photo of {}."]
+    templates = [text for _, text in policy_texts(data, "templates")] or ["a photo of {}."]
     longest = max(templates, key=_least_prompt_tokens)
     for i, label in labels:
-        for j, prompt in _policy_texts(label, "prompts"):
-            if (count := _least_prompt_tokens(longest.replace("{}", prompt))) > limit:
-                where = ("labels", i, "prompts", j)
-                yield BrokenRule(where, *prompt_length_rule(f"at least {count}", limit, model))
+        for key in ("prompts", "negatives"):
+            for j, prompt in policy_texts(label, key):
+                if (count := _least_prompt_tokens(longest.replace("{}", prompt))) > limit:
+                    where = ("labels", i, key, j)
+                    yield BrokenRule(where, *prompt_length_rule(f"at least {count}", limit, model))
 
 
 def sigmoid_rule(model: str) -> tuple[str, str]:

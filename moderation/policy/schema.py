@@ -4,77 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, model_validator
+from pydantic import Field, PrivateAttr, Strict, model_validator
 
 from moderation.errors import PolicyProblem
-from moderation.messages import Action, PolicyStamp, Severity
+from moderation.messages import Action, ModelStamp, PolicyStamp, Unfitted
+from moderation.policy.authored import AuthoredRecord, Slug, Text
+from moderation.policy.fitted import Fitted, misfit_words
+from moderation.policy.label import Label
 from moderation.policy.rules import broken_rules
 from moderation.policy.yaml_source import FileKind, Location, YamlSource
 
-Threshold = Annotated[float, Strict(), Field(ge=0.0, le=1.0, allow_inf_nan=False)]
-Slug = Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=64)]
-Text = Annotated[str, Field(min_length=1, max_length=2000)]
-
 KIND = FileKind("a policy", "Start from a copy of policies/weapons.yaml")
 
-
-class _PolicyRecord(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """Returns a copy; a changed one is checked again, and keeps nothing that was computed."""
-        if not update:
-            return super().model_copy(deep=deep)
-        kept = {name: getattr(self, name) for name in type(self).model_fields}
-        return type(self).model_validate({**kept, **update})
+#: Keys that came later, by record; left out of the hash where they say nothing, so that a file from
+#: before there was such a key keeps its hash.
+_LATER_KEYS = {"policy": ("tuned_on", "fitted"), "label": ("negatives", "classifier", "taxonomy")}
 
 
-class Label(_PolicyRecord):
-    """One thing to recognise; with an `action` it acts, without one it only competes."""
-
-    id: Slug = Field(description="Stable name, lower case, digits and hyphens.")
-    category: str | None = Field(
-        None,
-        pattern=r"^[a-z0-9-]+(/[a-z0-9-]+)*$",
-        description="Group in the verdict, such as weapons/firearms; by default the label's id.",
-    )
-    prompts: tuple[Text, ...] = Field(
-        min_length=1, max_length=500, description="Wordings of the label, averaged."
-    )
-    action: Action | None = Field(
-        None, description="What to do where the label fires; without one, a context label."
-    )
-    threshold: Threshold | None = Field(
-        None, description="Score in [0, 1] from which the label fires (inclusive)."
-    )
-    review_threshold: Threshold | None = Field(
-        None, description="Score from which a block label asks for review; below threshold."
-    )
-    severity: Severity | None = Field(None, description="How bad it is, for whoever reviews.")
-
-    @property
-    def acts(self) -> bool:
-        """Whether the label has an action."""
-        return self.action is not None
-
-    @property
-    def reported_category(self) -> str:
-        """The category in the verdict: the author's, or otherwise the label's own id."""
-        return self.category or self.id
-
-
-class Expectation(_PolicyRecord):
+class Expectation(AuthoredRecord):
     """What a verdict must say of an example image."""
 
     action: Action = Field(description="The verdict's action.")
     label: str | None = Field(None, description="The id of a label that fires.")
 
 
-class Example(_PolicyRecord):
+class Example(AuthoredRecord):
     """An image with the verdict that its author expects."""
 
     image: Text = Field(description="Path of the image, relative to the policy file.")
@@ -88,7 +45,7 @@ class PolicyFile(NamedTuple):
     text: str
 
 
-class Policy(_PolicyRecord):
+class Policy(AuthoredRecord):
     """A label set and what to do about each label; equal content has equal `sha256`."""
 
     schema_version: Literal[1] = Field(description="Version of this file format.")
@@ -131,6 +88,9 @@ class Policy(_PolicyRecord):
         description="Datasets on which its wording or thresholds were chosen, by name, by adapter "
         "or by hash; an audit on one of them says that its figures flatter.",
     )
+    fitted: Fitted | None = Field(
+        None, description="What its thresholds were set on; without it, they are unfitted."
+    )
 
     _source: YamlSource | None = PrivateAttr(None)
 
@@ -144,11 +104,53 @@ class Policy(_PolicyRecord):
     @cached_property
     def sha256(self) -> str:
         """Hash of the content, whatever the layout of the file."""
-        content = self.model_dump(mode="json")
-        if not self.tuned_on:  # so that a file from before there was this key keeps its hash
-            del content["tuned_on"]
-        text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+        text = json.dumps(self.content, sort_keys=True, ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """The policy as plain data, as it is hashed and kept."""
+        content = self.model_dump(mode="json")
+        _leave_out_unsaid(content, "policy")
+        for label in content["labels"]:
+            _leave_out_unsaid(label, "label")
+        return content
+
+    def unfitted(self, model: ModelStamp) -> Unfitted | None:
+        """Returns why its thresholds are not known to fit a model; None where they were set on it.
+
+        None too where it has no threshold. A model that scores no acting label decides nothing, so
+        it may be any.
+        """
+        if not self._has_thresholds:
+            return None
+        if self.fitted is None:
+            return "no-record"
+        return self.fitted.misfit(model) if self._acts_by_model else None
+
+    def unfitted_words(self, model: ModelStamp) -> str:
+        """Returns the same in words; "" where they fit."""
+        reason = self.unfitted(model)
+        return misfit_words(reason, self.fitted, model.id) if reason else ""
+
+    def unfitted_by_name(self, reference: str) -> str:
+        """Returns the same of a model that is not loaded; "" where that cannot be known."""
+        if not self._has_thresholds:
+            return ""
+        if self.fitted is None:
+            return misfit_words("no-record", None, reference)
+        if self._acts_by_model and self.fitted.names(reference) is False:
+            return misfit_words("other-model", self.fitted, reference)
+        return ""
+
+    @property
+    def _has_thresholds(self) -> bool:
+        return any(label.threshold is not None for label in self.labels)
+
+    @property
+    def _acts_by_model(self) -> bool:
+        """Whether the model scores a label that acts, and not only classifiers do."""
+        return any(label.acts and not label.classifier for label in self.labels)
 
     @property
     def notes(self) -> str:
@@ -175,6 +177,13 @@ class Policy(_PolicyRecord):
         """Returns a problem at a place of this policy's file (line 0 if built in Python)."""
         source = self._source or YamlSource(f"<policy {self.id}>", KIND)
         return source.problem(location, message, remedy)
+
+
+def _leave_out_unsaid(content: dict[str, Any], record: Literal["policy", "label"]) -> None:
+    """Removes the later keys of a record that say nothing."""
+    for key in _LATER_KEYS[record]:
+        if not content[key]:
+            del content[key]
 
 
 def policy_json_schema() -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Zero-shot classification: prompts -> text features -> similarities -> scores. numpy only.
 
-Thresholds play no part in scores, since the audit needs them without. Shapes: n images, k labels, d
-feature width.
+Thresholds play no part in scores, since the audit needs them without. Shapes: n images, k labels, r
+look-alikes of these (`negatives`), c = k + r texts, d feature width.
 """
 
 from __future__ import annotations
@@ -20,15 +20,34 @@ from moderation.policy.rules import prompt_length_rule, sigmoid_rule
 _MANY_IMAGES = 4096
 
 
+def in_templates(policy: Policy, text: str) -> list[str]:
+    """Returns a policy's templates, each with the text set into it."""
+    return [template.replace("{}", text) for template in policy.templates]
+
+
 def expand_prompts(policy: Policy, label: Label) -> list[str]:
     """Returns what a label is classified by: every template with every prompt set into it."""
     return [template.replace("{}", text) for template in policy.templates for text in label.prompts]
 
 
-def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
-    """Returns (k, d) text features of a policy's labels, each the mean of its prompts.
+def expand_texts(policy: Policy) -> list[list[str]]:
+    """Returns what each of the c rows of a policy's text features is the mean of.
 
-    Every template x prompt is encoded and normalised, averaged per label, normalised again.
+    First its k labels, of which those with a classifier have no text; then the look-alikes of each
+    label, in the order of the file.
+    """
+    look_alikes = [text for label in policy.labels for text in label.negatives]
+    return [
+        *(expand_prompts(policy, label) for label in policy.labels),
+        *(in_templates(policy, text) for text in look_alikes),
+    ]
+
+
+def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
+    """Returns (c, d) text features of a policy, each the mean of what `expand_texts` has for it.
+
+    Every template x prompt is encoded and normalised, averaged, normalised again. The row of a
+    label that a classifier scores is 0.
 
     Raises:
         PolicyError: a prompt is longer than the encoder's context.
@@ -37,11 +56,14 @@ def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
     Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.4.
     """
     _refuse_long_prompts(policy, encoder)
-    prompts = [expand_prompts(policy, label) for label in policy.labels]
-    rows = encoder.text_features([text for texts in prompts for text in texts])
-    ends = np.cumsum([len(texts) for texts in prompts])[:-1]
-    means = [part.mean(axis=0) for part in np.split(unit(rows), ends)]
-    features = unit(np.stack(means).astype(np.float32))
+    texts = expand_texts(policy)
+    rows = unit(encoder.text_features([text for each in texts for text in each]))
+    ends = np.cumsum([len(each) for each in texts])[:-1]
+    parts = np.split(rows, ends)
+    features = np.zeros((len(texts), rows.shape[1]), np.float32)
+    said = np.flatnonzero([len(part) for part in parts])
+    means = [parts[row].mean(axis=0) for row in said]
+    features[said] = unit(np.stack(means).astype(np.float32))
     if not np.isfinite(features).all():
         raise ModelError(
             "a text feature is not finite", encoder.stamp.id, "Check the model's weights and dtype"
@@ -52,12 +74,12 @@ def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
 def _refuse_long_prompts(policy: Policy, encoder: TextEncoder) -> None:
     problems = []
     for i, label in enumerate(policy.labels):
-        for j, prompt in enumerate(label.prompts):
-            texts = [template.replace("{}", prompt) for template in policy.templates]
-            count = max(encoder.count_tokens(texts))
-            if count > encoder.context_length:
-                words = prompt_length_rule(str(count), encoder.context_length, encoder.stamp.id)
-                problems.append(policy.problem(("labels", i, "prompts", j), *words))
+        for key in ("prompts", "negatives"):
+            for j, text in enumerate(getattr(label, key)):
+                count = max(encoder.count_tokens(in_templates(policy, text)))
+                if count > encoder.context_length:
+                    words = prompt_length_rule(str(count), encoder.context_length, encoder.stamp.id)
+                    problems.append(policy.problem(("labels", i, key, j), *words))
     if problems:
         raise PolicyError(problems)
 
@@ -104,7 +126,7 @@ def _rounded_cosines(products: npt.NDArray[np.float64]) -> Float32s:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A policy bound to a model: its label features, computed once."""
+    """A policy bound to a model: its (c, d) text features, computed once."""
 
     policy: Policy
     features: Float32s
@@ -124,11 +146,11 @@ class Classifier:
         return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
 
     def similarities(self, image_features: Rows) -> Float32s:
-        """Returns (n, k) cosines; column j is `policy.labels[j]`."""
+        """Returns (n, c) cosines; column j is `policy.labels[j]`, and look-alikes come after."""
         return similarities(image_features, self.features)
 
     def scores(self, cosines: Float32s) -> Float32s:
-        """Returns (n, k) scores in [0, 1] by the policy's scoring rule.
+        """Returns (n, k) scores in [0, 1], of (n, c) cosines, by the policy's scoring rule.
 
         Raises:
             ModelError: a score is not finite.
@@ -138,7 +160,7 @@ class Classifier:
             scores = _sigmoid(logits + (self.logit_bias or 0.0))
         elif self.policy.scoring == "contrast":
             acts = np.array([label.acts for label in self.policy.labels])
-            scores = contrast_scores(logits, acts)
+            scores = contrast_scores(logits, acts, owner_of_negatives(self.policy))
         else:
             scores = softmax(logits)
         if not np.isfinite(scores).all():
@@ -155,27 +177,58 @@ def softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return scores
 
 
+def owner_of_negatives(policy: Policy) -> npt.NDArray[np.intp]:
+    """Returns (r,) the column of the label that each look-alike of a policy belongs to."""
+    counts = [len(label.negatives) for label in policy.labels]
+    return np.repeat(np.arange(len(counts)), counts)
+
+
 def contrast_scores(
-    logits: npt.NDArray[np.float64], acts: npt.NDArray[np.bool_]
+    logits: npt.NDArray[np.float64],
+    acts: npt.NDArray[np.bool_],
+    owners: npt.NDArray[np.intp] | None = None,
 ) -> npt.NDArray[np.float64]:
     """Returns (n, k) scores: each acting label in a softmax with the context labels alone.
 
-    So adding or removing one acting label moves no other. Context labels get their softmax among
-    themselves, which shows what the image looked like instead.
+    So adding or removing one acting label moves no other. A label with look-alikes competes with
+    them too, and no other label does. Context labels get their softmax among themselves, which
+    shows what the image looked like instead.
 
     Args:
-        logits: (n, k).
+        logits: (n, c), first those of the k labels, then those of r look-alikes.
         acts: (k,) True where the label has an action; at least one is False.
+        owners: (r,) the column of the label that each look-alike belongs to; None where r is 0.
     """
-    # Not logits[:, ~acts]: where it has several rows, their numbers lie apart in memory, and numpy
-    # would add them in another order.
-    context = logits.compress(~acts, axis=1)
-    top = context.max(axis=1, keepdims=True)
-    rivals = top + np.log(np.exp(context - top).sum(axis=1, keepdims=True))
-    scores = np.empty_like(logits)
-    scores[:, acts] = _sigmoid(logits[:, acts] - rivals)
+    labels, look_alikes = logits[:, : len(acts)], logits[:, len(acts) :]
+    context = _columns(labels, ~acts)
+    rivals = _log_sum_exp(context)
+    scores = np.empty_like(labels)
+    scores[:, acts] = _sigmoid(labels[:, acts] - rivals[:, np.newaxis])
     scores[:, ~acts] = softmax(context)
+    for label in () if owners is None else np.unique(owners):
+        own = _log_sum_exp(_columns(look_alikes, owners == label))
+        scores[:, label] = _sigmoid(labels[:, label] - np.logaddexp(rivals, own))
     return scores
+
+
+def _columns(
+    logits: npt.NDArray[np.float64], chosen: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
+    """Returns some columns, each row beside itself in memory.
+
+    Not logits[:, chosen]: where that has several rows, their numbers lie apart, and numpy would add
+    them in another order.
+    """
+    columns: npt.NDArray[np.float64] = logits.compress(chosen, axis=1)
+    return columns
+
+
+def _log_sum_exp(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Returns (n,) the logarithm of the sum of the exponentials of each row."""
+    top = logits.max(axis=1)
+    total = np.exp(logits - top[:, np.newaxis]).sum(axis=1)
+    summed: npt.NDArray[np.float64] = top + np.log(total)
+    return summed
 
 
 def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

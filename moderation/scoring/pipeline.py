@@ -118,6 +118,15 @@ class Pipeline:
         return "; ".join(stamp.described for stamp in self.stamps)
 
     @property
+    def unfitted(self) -> list[str]:
+        """Which policies' thresholds are not known to fit their models, and why, in words."""
+        found = {
+            name: served.basis.policy.unfitted_words(served.basis.model)
+            for name, served in self._served.items()
+        }
+        return [f"{name} is {words}" for name, words in found.items() if words]
+
+    @property
     def stamps(self) -> list[ModelStamp]:
         """The models that are loaded."""
         return [model.encoder.stamp for model in self._models.values()]

@@ -1,12 +1,14 @@
 """Scores -> decision; pure. The audit runs this very code.
 
-Shapes: n images, k labels. An outcome is what one label asks for, as a number: 0 if it did not
-fire, 1 allow, 2 review, 3 block. The most severe one decides.
+Shapes: n images, k labels, c texts: those of the labels, then those of their look-alikes. An
+outcome is what one label asks for, as a number: 0 if it did not fire, 1 allow, 2 review, 3 block.
+The most severe one decides.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,7 +35,7 @@ LookCounts = npt.NDArray[np.intp]
 
 
 def outcomes(policy: Policy, similarities: Float32s, scores: Float32s) -> Outcomes:
-    """Returns (n, k) outcomes of (n, k) similarities and scores.
+    """Returns (n, k) outcomes of (n, c) similarities and (n, k) scores.
 
     A score that reaches its threshold fires. Under top_label only the label with the highest
     similarity can fire, and it needs no threshold; of labels that are exactly equal each can fire,
@@ -76,7 +78,7 @@ def deciding_looks(
 
     Args:
         policy: with k labels.
-        similarities: (m, k) cosines.
+        similarities: (m, c) cosines.
         scores: (m, k) in [0, 1].
         looks: how many of the m rows each image has, one or more.
     """
@@ -110,7 +112,7 @@ class Decision:
 
 
 def decide(policy: Policy, similarities: Float32s, scores: Float32s) -> Decision:
-    """Returns the decision on one image of (k,) similarities and scores; see `decisions`."""
+    """Returns the decision on one image of (c,) similarities and (k,) scores; see `decisions`."""
     return decisions(policy, similarities[np.newaxis], scores[np.newaxis])[0]
 
 
@@ -122,18 +124,20 @@ def decisions(policy: Policy, similarities: Float32s, scores: Float32s) -> list[
 
     Args:
         policy: with k labels.
-        similarities: (n, k) cosines.
+        similarities: (n, c) cosines; those from k on are of look-alikes.
         scores: (n, k) in [0, 1].
     """
     fired = outcomes(policy, similarities, scores)
     constants = [_label_constants(label) for label in policy.labels]
+    ends = list(accumulate((len(label.negatives) for label in policy.labels), initial=0))
+    own = [slice(*span) for span in pairwise(len(constants) + end for end in ends)]
     # As Python's own numbers, which are quicker to take one by one.
     rows = zip(fired.tolist(), similarities.tolist(), scores.tolist(), strict=True)
     return [
         Decision(
             ACTIONS[worst],
             *_category_scores(constants, row[0], row[2], adds=policy.scoring == "softmax"),
-            _label_scores(constants, *row),
+            _label_scores(constants, own, *row),
         )
         for worst, row in zip(actions(fired).tolist(), rows, strict=True)
     ]
@@ -168,6 +172,7 @@ def _category_scores(
 
 def _label_scores(
     constants: list[dict[str, Any]],
+    negatives: list[slice],
     fired: list[int],
     similarities: list[float],
     scores: list[float],
@@ -180,9 +185,10 @@ def _label_scores(
                 "score": score,
                 "fired": outcome > 0,
                 "outcome": ACTIONS[outcome] if outcome else None,
+                "negatives": similarities[own],
             }
-            for constant, outcome, similarity, score in zip(
-                constants, fired, similarities, scores, strict=True
+            for constant, own, outcome, similarity, score in zip(
+                constants, negatives, fired, similarities[: len(constants)], scores, strict=True
             )
         )
     )
@@ -220,6 +226,7 @@ def make_verdict(
         categories=decision.categories,
         category_scores=decision.category_scores,
         policy=policy.stamp,
+        unfitted=policy.unfitted(model) is not None,
         model=model,
         labels=decision.labels,
         timings=timings,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack, closing, suppress
@@ -28,6 +29,8 @@ from moderation.worker.metrics import Metrics
 from moderation.worker.metrics_server import serve_metrics
 from moderation.worker.periodic_threads import PeriodicThread, periodic_purge
 from moderation.worker.results import TaskResults
+
+log = logging.getLogger(__name__)
 
 
 def run_worker(
@@ -59,6 +62,8 @@ def run_worker(
     """
     with ExitStack() as stack:
         stack.enter_context(pipeline)
+        for text in pipeline.unfitted:
+            log.warning("%s", text)
         decisions = stack.enter_context(open_log(settings))
         fetcher = stack.enter_context(Fetcher(settings))
         connection = stack.enter_context(connect(settings))

@@ -45,6 +45,7 @@ _HALVES = ("Half", "Change", "Searched", "Before", "After", "Entered", "Left", "
 
 _KINDS = {
     "without": "Without one label",
+    "negative": "Without one look-alike",
     "with": "With one more label",
     "synonym": "With other words for one label",
     "template": "Under another template",

@@ -96,7 +96,9 @@ def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_
     mark: Line = () if own == first else (" ", changed)
     category = (f"category {own.category}",) if own.category else ()
     prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),) if own.prompts else ()
-    return stacked((*_label_action_line(own), *mark), category, prompts, role="text")
+    negatives = ", ".join(f"“{text}”" for text in own.negatives)
+    unlike = (f"and not {negatives}",) if negatives else ()
+    return stacked((*_label_action_line(own), *mark), category, prompts, unlike, role="text")
 
 
 def _label_action_line(label: LabelRecord) -> Line:

@@ -76,7 +76,7 @@ ORDER = {
     """,
     "moderation.encoders": """
         batch_limit | cores | options | encoder | hub | image_tower
-        hardware | remote | transfer | compiled
+        hardware | matching | remote | transfer | compiled
         cuda | openvino | starter
         clip
         registry
@@ -128,8 +128,9 @@ ORDER = {
         command_line | exit_codes | options
         output
         image_paths
-        callbacks | decisions | doctor | model | policy | quarantine
-        queues | scan | submit | worker
+        callbacks | decisions | doctor | policy | quarantine | samples
+        model_check
+        model | queues | scan | submit | worker
         demo
         app
     """,

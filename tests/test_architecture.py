@@ -69,7 +69,7 @@ ORDER = {
     """,
     "moderation.encoders": """
         batch_limit | cores | options | encoder | hub | image_tower
-        hardware | remote | transfer | compiled
+        hardware | sentences | remote | transfer | compiled
         cuda | openvino | starter
         clip
         registry
@@ -255,7 +255,7 @@ WITH_TORCH = {
     f"moderation.encoders.{name}"
     for name in (
         *("clip", "starter", "image_tower", "openvino", "hardware"),
-        *("cuda", "compiled", "transfer", "batch_limit"),
+        *("cuda", "compiled", "transfer", "batch_limit", "sentences"),
     )
 }
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.

@@ -8,16 +8,7 @@ import pytest
 
 from moderation.policy import Label, Policy, load_policy
 from tests.conftest import POLICIES
-
-PARTS = (
-    "sexual",
-    "violence-and-gore",
-    "hate-symbols",
-    "self-harm",
-    "drugs",
-    "alcohol-tobacco-gambling",
-)
-FAMILY = (*PARTS, "community-standard")
+from tests.support.policy_family import FAMILY, PARTS
 
 #: Words for people by what they are: a prompt with one would find these people.
 PEOPLE = re.compile(

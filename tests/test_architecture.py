@@ -146,7 +146,8 @@ ORDER = {
         recordings
         embedding | metrics
         results | predicted
-        gate | report
+        gate | evaluation
+        report
         audits
         commands
         __main__
@@ -154,7 +155,7 @@ ORDER = {
     "audit.statistics": """
         intervals | support
         crossed | exact_shares | pooling | random_tables | scores | significance | stratification
-        equivalence | random_swaps
+        detection | equivalence | random_swaps
     """,
     "audit.datasets": """
         coded_values | image_references | spelling
@@ -211,6 +212,12 @@ ORDER = {
         headline_sentences | next_steps | robustness_sentences
         practice_sentences
         headline | opening_sentences | summary
+    """,
+    "audit.evaluation": """
+        evaluated_system | labelled_images
+        targets
+        figures
+        evaluation
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
@@ -275,6 +282,7 @@ USED_BY_AUDIT = {
     "datasets": "errors | images | visible_text",
     "embedding": "client | encoders | errors | features | images | messages",
     "errors": "errors | visible_text",
+    "evaluation": "encoders | messages | scoring | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -76,7 +76,7 @@ ORDER = {
     """,
     "moderation.encoders": """
         batch_limit | cores | options | encoder | hub | image_tower
-        hardware | matching | remote | transfer | compiled
+        hardware | matching | sentences | remote | transfer | compiled
         cuda | openvino | starter
         clip
         registry
@@ -270,7 +270,7 @@ WITH_TORCH = {
     f"moderation.encoders.{name}"
     for name in (
         *("clip", "starter", "image_tower", "openvino", "hardware"),
-        *("cuda", "compiled", "transfer", "batch_limit"),
+        *("cuda", "compiled", "transfer", "batch_limit", "sentences"),
     )
 }
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.

@@ -130,7 +130,7 @@ ORDER = {
         image_paths
         callbacks | decisions | doctor | policy | quarantine | samples
         model_check
-        model | queues | scan | submit | worker
+        evaluate | model | queues | scan | submit | worker
         demo
         app
     """,
@@ -215,9 +215,9 @@ ORDER = {
     """,
     "audit.evaluation": """
         evaluated_system | labelled_images
-        targets
-        figures
-        evaluation
+        claimed_names | targets
+        figures | labelled_dataset | wrong_pictures
+        evaluation | label_folders | label_table
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
@@ -248,8 +248,8 @@ ORDER = {
     "audit.commands": """
         options | output
         audit_options | opening | predictions
-        ablate | compare | datasets | embed | export_features | gate | gate_record | import_features
-        run | skew
+        ablate | compare | datasets | embed | evaluation | evaluation_output | export_features
+        gate | gate_record | import_features | run | skew
         app
     """,
 }
@@ -282,7 +282,7 @@ USED_BY_AUDIT = {
     "datasets": "errors | images | visible_text",
     "embedding": "client | encoders | errors | features | images | messages",
     "errors": "errors | visible_text",
-    "evaluation": "encoders | messages | scoring | visible_text",
+    "evaluation": "encoders | images | messages | scoring | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -48,6 +48,7 @@ class EvaluatedSystem:
         adds: whether the scores of a category's labels add up, as under softmax.
         nearest: (n,) the column of the label that each picture looks most like, where that is said.
         about: what it is, in words: a file, a model.
+        cautions: what makes its figures less than they look, as sentences.
     """
 
     name: str
@@ -57,6 +58,7 @@ class EvaluatedSystem:
     adds: bool = False
     nearest: npt.NDArray[np.intp] | None = None
     about: str = ""
+    cautions: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         shape = (len(self.scores), len(self.labels))
@@ -67,10 +69,24 @@ class EvaluatedSystem:
             raise ValueError(f"{self.name}: a score is not finite")
 
     @classmethod
-    def of_policy(cls, said: PolicyPredictions, about: str = "") -> EvaluatedSystem:
+    def of_policy(
+        cls,
+        said: PolicyPredictions,
+        name: str | None = None,
+        about: str = "",
+        cautions: Iterable[str] = (),
+    ) -> EvaluatedSystem:
         """Returns what a policy says of pictures; of several looks, by the one that decides."""
-        adds = said.policy.scoring == "softmax"
-        return cls(said.name, said.labels, said.scores, said.outcomes, adds, said.y_pred, about)
+        return cls(
+            name or said.name,
+            said.labels,
+            said.scores,
+            said.outcomes,
+            said.policy.scoring == "softmax",
+            said.y_pred,
+            about,
+            tuple(cautions),
+        )
 
     @classmethod
     def of_scores(
@@ -99,15 +115,11 @@ class EvaluatedSystem:
 
     def take(self, rows: npt.NDArray[Any]) -> EvaluatedSystem:
         """Returns what it says of some pictures."""
-        nearest = None if self.nearest is None else self.nearest[rows]
-        return EvaluatedSystem(
-            self.name,
-            self.labels,
-            self.scores[rows],
-            self.outcomes[rows],
-            self.adds,
-            nearest,
-            self.about,
+        return replace(
+            self,
+            scores=self.scores[rows],
+            outcomes=self.outcomes[rows],
+            nearest=None if self.nearest is None else self.nearest[rows],
         )
 
 

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pydantic import Field
 
 from audit.errors import AuditError
 from audit.evaluation.evaluated_system import EvaluatedSystem
 from audit.evaluation.figures import TargetFigures, target_figures
-from audit.evaluation.labelled_images import YES, LabelledImages
-from audit.evaluation.targets import EvaluationTarget, evaluation_targets
+from audit.evaluation.labelled_images import YES, LabelledImages, NamesUnderLabels
+from audit.evaluation.targets import evaluation_targets
+from audit.evaluation.wrong_pictures import (
+    DoneInstead,
+    TakenFor,
+    WrongPicture,
+    done_instead,
+    taken_for,
+    wrong_pictures,
+)
 from audit.results.rows import Record
 
 
@@ -37,12 +45,23 @@ class Evaluation(Record):
 
     source: str
     n: int
+    notes: tuple[str, ...]
+    cautions: tuple[str, ...]
     names: tuple[NameCount, ...]
     systems: tuple[EvaluatedRecord, ...]
     figures: tuple[TargetFigures, ...]
+    taken_for: tuple[TakenFor, ...]
+    done_instead: tuple[DoneInstead, ...]
+    wrong: tuple[WrongPicture, ...]
+
+    def to_json(self) -> str:
+        """Returns the evaluation as JSON."""
+        return self.model_dump_json(indent=2) + "\n"
 
 
-def evaluate(images: LabelledImages, systems: Sequence[EvaluatedSystem]) -> Evaluation:
+def evaluate(
+    images: LabelledImages, systems: Sequence[EvaluatedSystem], *, notes: Iterable[str] = ()
+) -> Evaluation:
     """Returns how well each system finds what the pictures show.
 
     A policy is `EvaluatedSystem.of_policy(predict(policy, encoder, features, looks=...))`; anything
@@ -57,6 +76,7 @@ def evaluate(images: LabelledImages, systems: Sequence[EvaluatedSystem]) -> Eval
     Args:
         images: n pictures with what people say they show.
         systems: each with what it says of these n pictures, in their order.
+        notes: what a reader must know of the pictures.
 
     Raises:
         AuditError: no system knows any of the names, or two have one name.
@@ -64,35 +84,38 @@ def evaluate(images: LabelledImages, systems: Sequence[EvaluatedSystem]) -> Eval
     """
     _refuse_wrong_systems(images, systems)
     under = [images.under(system.labels) for system in systems]
-    looked_for: list[list[EvaluationTarget]] = [
-        list(evaluation_targets(system, names))
-        for system, names in zip(systems, under, strict=True)
-    ]
+    pairs = zip(systems, under, strict=True)
+    looked_for = [list(evaluation_targets(system, names)) for system, names in pairs]
     if not any(target.known.any() for each in looked_for for target in each):
         what = f"no label or category is called {', '.join(images.names) or '(nothing)'}"
         remedy = f"Name pictures by: {', '.join(known_names(systems))}"
         raise AuditError(what, images.source or "the pictures", remedy)
-    counts = (images.marks == YES).sum(axis=0).tolist()
+    each = list(zip(systems, under, looked_for, strict=True))
     return Evaluation(
         source=images.source,
         n=len(images),
-        names=tuple(
-            NameCount(name=name, n=n) for name, n in zip(images.names, counts, strict=True)
-        ),
-        systems=tuple(
-            EvaluatedRecord(
-                name=system.name,
-                about=system.about,
-                labels=tuple(label.id for label in system.labels),
-                unclaimed=names.unclaimed,
-            )
-            for system, names in zip(systems, under, strict=True)
-        ),
-        figures=tuple(
-            target_figures(system.name, target)
-            for system, each in zip(systems, looked_for, strict=True)
-            for target in each
-        ),
+        notes=tuple(notes),
+        cautions=tuple(dict.fromkeys(c for system in systems for c in system.cautions)),
+        names=tuple(_name_counts(images)),
+        systems=tuple(_evaluated(system, names) for system, names, _ in each),
+        figures=tuple(target_figures(system.name, t) for system, _, own in each for t in own),
+        taken_for=tuple(row for system, names, _ in each for row in taken_for(system, names)),
+        done_instead=tuple(row for system, _, own in each for row in done_instead(system, own)),
+        wrong=tuple(row for one in each for row in wrong_pictures(*one)),
+    )
+
+
+def _name_counts(images: LabelledImages) -> Iterator[NameCount]:
+    for name, n in zip(images.names, (images.marks == YES).sum(axis=0).tolist(), strict=True):
+        yield NameCount(name=name, n=n)
+
+
+def _evaluated(system: EvaluatedSystem, names: NamesUnderLabels) -> EvaluatedRecord:
+    return EvaluatedRecord(
+        name=system.name,
+        about=system.about,
+        labels=tuple(label.id for label in system.labels),
+        unclaimed=names.unclaimed,
     )
 
 

@@ -155,7 +155,7 @@ ORDER = {
     "audit.statistics": """
         intervals | support
         crossed | exact_shares | pooling | random_tables | scores | significance | stratification
-        detection | equivalence | random_swaps
+        detection | equivalence | paired_scores | random_swaps
     """,
     "audit.datasets": """
         coded_values | image_references | spelling
@@ -216,7 +216,8 @@ ORDER = {
     "audit.evaluation": """
         evaluated_system | labelled_images
         claimed_names | targets
-        figures | labelled_dataset | wrong_pictures
+        figures | labelled_dataset | paired | wrong_pictures
+        sentences
         evaluation | label_folders | label_table
     """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",

@@ -25,6 +25,9 @@ def print_evaluation(evaluation: Evaluation) -> None:
     """Prints the figures of each system, what to be careful of, and the pictures that are wrong."""
     for text in evaluation.cautions:
         note(f"Careful: {text}")
+    for text in evaluation.finding:
+        say(text)
+    say()
     for system in evaluation.systems:
         say(f"{system.name}: {system.about}" if system.about else system.name)
         if system.unclaimed:

@@ -10,6 +10,8 @@ from audit.errors import AuditError
 from audit.evaluation.evaluated_system import EvaluatedSystem
 from audit.evaluation.figures import TargetFigures, target_figures
 from audit.evaluation.labelled_images import YES, LabelledImages, NamesUnderLabels
+from audit.evaluation.paired import PairedDifference, paired_differences
+from audit.evaluation.sentences import finding_sentences, paired_sentences
 from audit.evaluation.targets import evaluation_targets
 from audit.evaluation.wrong_pictures import (
     DoneInstead,
@@ -49,7 +51,9 @@ class Evaluation(Record):
     cautions: tuple[str, ...]
     names: tuple[NameCount, ...]
     systems: tuple[EvaluatedRecord, ...]
+    finding: tuple[str, ...] = Field(description="What the figures say, in words.")
     figures: tuple[TargetFigures, ...]
+    paired: tuple[PairedDifference, ...] = Field(description="Each system against the first.")
     taken_for: tuple[TakenFor, ...]
     done_instead: tuple[DoneInstead, ...]
     wrong: tuple[WrongPicture, ...]
@@ -91,6 +95,8 @@ def evaluate(
         remedy = f"Name pictures by: {', '.join(known_names(systems))}"
         raise AuditError(what, images.source or "the pictures", remedy)
     each = list(zip(systems, under, looked_for, strict=True))
+    figures = tuple(target_figures(system.name, t) for system, _, own in each for t in own)
+    paired = paired_differences([system.name for system in systems], looked_for)
     return Evaluation(
         source=images.source,
         n=len(images),
@@ -98,7 +104,9 @@ def evaluate(
         cautions=tuple(dict.fromkeys(c for system in systems for c in system.cautions)),
         names=tuple(_name_counts(images)),
         systems=tuple(_evaluated(system, names) for system, names, _ in each),
-        figures=tuple(target_figures(system.name, t) for system, _, own in each for t in own),
+        finding=(*finding_sentences(figures), *paired_sentences(paired)),
+        figures=figures,
+        paired=paired,
         taken_for=tuple(row for system, names, _ in each for row in taken_for(system, names)),
         done_instead=tuple(row for system, _, own in each for row in done_instead(system, own)),
         wrong=tuple(row for one in each for row in wrong_pictures(*one)),

@@ -216,7 +216,7 @@ ORDER = {
     "audit.evaluation": """
         evaluated_system | labelled_images
         claimed_names | targets
-        figures | labelled_dataset | paired | wrong_pictures
+        figures | labelled_dataset | paired | thumbnails | wrong_pictures
         sentences
         evaluation | label_folders | label_table
     """,
@@ -228,13 +228,14 @@ ORDER = {
         blocks
         opening | sections
         document
-        html | markdown
-        writing
+        evaluation_sections | html | markdown
+        evaluation_page | writing
     """,
     "audit.report.plots": """
         in_words | svg
         canvas
-        alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
+        alluvial | bars | dumbbell | forest | heatmap | score_curves | threshold_curves
+        wording_ranges
     """,
     "audit.report.sections": "many_systems | wording_gaps\n"
     " ablation | adjusted | confusion | flagged | flows | frameworks | gaps | labels | method"

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from moderation.commands.output import note, print_table, say
+from audit.commands.output import writable_output
+from moderation.commands.output import note, print_table, say, working
 
 if TYPE_CHECKING:
+    from audit.datasets.dataset import Dataset
     from audit.evaluation import Evaluation
     from audit.evaluation.figures import MeasuredFigure, TargetFigures
 
@@ -19,6 +22,24 @@ _RANKED = ("", "pictures", "average precision", "ROC area")
 
 #: A share below this has a decimal when it is printed.
 _SMALL = 0.1
+
+
+def write_evaluation_files(evaluation: Evaluation, out: Path, shown: Dataset | None) -> None:
+    """Writes the page and the JSON of an evaluation into a folder.
+
+    Args:
+        evaluation: what is written.
+        out: the folder.
+        shown: where the wrong pictures are that the page shows; None shows none.
+    """
+    from audit.evaluation.thumbnails import picture_thumbnails
+    from audit.report.evaluation_page import PAGE, shown_pictures, write_evaluation
+
+    with working("Writing the page ..."), writable_output(out):
+        ids = shown_pictures(evaluation)
+        pictures = {} if shown is None else picture_thumbnails(shown, ids)
+        written = write_evaluation(evaluation, out, pictures)
+    note(f"{len(written)} files in {out}; open {out / PAGE}")
 
 
 def print_evaluation(evaluation: Evaluation) -> None:

@@ -13,7 +13,7 @@ from audit.commands.evaluation import (
     open_labelled,
     said_by_systems,
 )
-from audit.commands.evaluation_output import print_evaluation
+from audit.commands.evaluation_output import print_evaluation, write_evaluation_files
 from audit.commands.output import refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -43,6 +43,10 @@ def evaluate(
         Path | None,
         typer.Option(metavar="DIR", help="Folder for evaluation.html and evaluation.json."),
     ] = None,
+    thumbnails: Annotated[
+        bool,
+        typer.Option("--thumbnails", help="Show the wrong pictures on the page, small."),
+    ] = False,
     format: TableOrJsonOption = "table",
     *,
     options: EvaluationOptions,
@@ -56,6 +60,8 @@ def evaluate(
 
     if not policy:
         raise typer.BadParameter("name one or more", param_hint="--policy")
+    if thumbnails and out is None:
+        raise typer.BadParameter("they are on the page: name a folder for it with --out")
     named = open_evaluated_policies(policy, options)
     refuse_unwritable_output(out)
     labelled = open_labelled(folder, options, named)
@@ -64,6 +70,8 @@ def evaluate(
     for text in notes:
         note(text)
     found = evaluated(labelled.images, systems, notes=notes)
+    if out is not None:
+        write_evaluation_files(found, out, labelled.dataset if thumbnails else None)
     if format == "json":
         print(found.to_json(), end="")
     else:

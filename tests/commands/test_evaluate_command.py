@@ -73,12 +73,12 @@ def test_wrong_usage_is_said_before_a_model_is_looked_for(pictures: Path) -> Non
 
 
 def test_what_is_wrong_with_the_pictures_is_wrong_usage(pictures: Path) -> None:
-    write_picture(pictures / "guns" / "7.png", 7)
+    write_picture(pictures / "knifes" / "7.png", 7)
     policy = str(pictures.parent / "small.yaml")
     done = moderation("evaluate", str(pictures), "-p", policy)
     assert done.returncode == 2
-    assert "no label or category is called guns; did you mean gun?" in done.stderr
-    assert "--truth guns=LABEL" in done.stderr
+    assert "no label or category is called knifes; did you mean knife?" in done.stderr
+    assert "--truth knifes=LABEL" in done.stderr
 
 
 def test_a_policy_without_a_model_needs_one(

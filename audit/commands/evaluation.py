@@ -62,11 +62,26 @@ def open_labelled(
     labels = tuple(label for policy in named.policies.values() for label in policy.labels)
     claimed = ClaimedNames(labels, reading.truth)
     if folder is not None:
+        _refuse_for_dataset_alone(options)
         found = _open_by_label(folder, options, claimed)
         return found.merged(track, skip_bad=reading.skip_bad)
     plain = replace(reading, truth={})
     dataset = load_dataset(options.named_dataset, adapter=options.reading.adapter, options=plain)
     return labelled_by_class(dataset, claimed)
+
+
+def _refuse_for_dataset_alone(options: EvaluationOptions) -> None:
+    """Refuses options that would do nothing to a folder or table of labels."""
+    reading = options.reading
+    given = {
+        "--adapter": reading.adapter is not None,
+        "--benign": reading.benign is not None,
+        "--repair": reading.repair,
+        "--as-written": bool(reading.as_written),
+    }
+    for name, is_given in given.items():
+        if is_given:
+            raise typer.BadParameter("it is for --dataset", param_hint=name)
 
 
 def _open_by_label(
@@ -84,8 +99,9 @@ def _open_by_label(
     if not path.is_dir():
         what = "it is neither a folder, nor a CSV or Parquet file"
         raise DatasetError.of(path, what, "Name a folder with a folder for each label, or a table")
-    if reading.columns:
-        raise typer.BadParameter("a folder has no columns", param_hint="--column")
+    for name, given in (("--column", reading.columns), ("--images", reading.images)):
+        if given:
+            raise typer.BadParameter("it is for a table, and this is a folder", param_hint=name)
     return labelled_by_folder(path, claimed, reading)
 
 

@@ -23,7 +23,7 @@ def labelled_by_folder(path: Path, claimed: ClaimedNames, options: LoadOptions) 
     weapons/firearms may be two of them.
 
     Raises:
-        DatasetError: with every folder whose name no label has, and every file that is not an image.
+        DatasetError: with every folder whose name no label has, and every file of another kind.
     """
     inside = list(entries(path, hidden=False))
     images = [entry.path for entry in inside if entry.kind is Kind.IMAGE]

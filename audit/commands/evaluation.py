@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from audit.commands.opening import (
+    names_recording,
     open_embedded,
     open_encoder,
     open_policies,
@@ -22,9 +23,11 @@ from moderation.commands.output import note, track
 
 if TYPE_CHECKING:
     from audit.audits.audited import Named
+    from audit.embedding.dataset_features import EmbeddedDataset
     from audit.evaluation.claimed_names import ClaimedNames
     from audit.evaluation.evaluated_system import EvaluatedSystem
     from audit.evaluation.labelled_dataset import LabelledDataset
+    from moderation.encoders.encoder import TextEncoder
     from moderation.policy import Policy
 
 
@@ -114,6 +117,8 @@ def said_by_systems(
         AuditError: no model is named for a policy. DatasetError: images are wrong.
         ModelError: a model cannot be loaded.
     """
+    if options.dataset is not None and names_recording(options):
+        return labelled, _said_of_recording(labelled, options, named)
     chosen = _policies_by_model(options, named)
     several = len(chosen) > 1
     found: list[EvaluatedSystem] = []
@@ -150,32 +155,57 @@ def _said_under_model(
     named: Named[Policy],
     several: bool,
 ) -> tuple[LabelledDataset, list[EvaluatedSystem]]:
-    from audit.audits.subject import Subject
     from audit.datasets.dataset import IMAGE_ID
-    from audit.evaluation.evaluated_system import EvaluatedSystem
     from audit.evaluation.labelled_dataset import LabelledDataset
-    from audit.results.cautions import source_cautions
 
     with open_encoder(options, reference) as encoder:
         embedded = open_embedded(options, labelled.dataset, encoder)
         n = len(embedded.dataset)
         note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))
-        subject = Subject.of(embedded, encoder, ())
-        cautions = tuple(source_cautions(subject.header(named)))
-        said = subject.predict(named.policies)
-        model = encoder.stamp.described
+        said = _said_by_policies(embedded, encoder, named, f", {reference}" if several else "")
     ids = embedded.dataset.table[IMAGE_ID].to_list()
-    kept = LabelledDataset(embedded.dataset, labelled.images.take(ids))
+    return LabelledDataset(embedded.dataset, labelled.images.take(ids)), said
+
+
+def _said_of_recording(
+    labelled: LabelledDataset, options: EvaluationOptions, named: Named[Policy]
+) -> list[EvaluatedSystem]:
+    """Returns what policies say of recorded features, by recorded texts.
+
+    Raises:
+        PolicyError: a prompt is not recorded.
+    """
+    from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
+    from audit.recordings.recording import read_recording
+
+    if options.models:
+        raise typer.BadParameter("recorded features have their own", param_hint="--model")
+    reading = replace(options.reading.load_options(), truth={})
+    recording = read_recording(labelled.dataset.source, reading)
+    encoder = RecordedEncoder(recording)
+    return _said_by_policies(embedded_recording(recording), encoder, named, "")
+
+
+def _said_by_policies(
+    embedded: EmbeddedDataset, encoder: TextEncoder, named: Named[Policy], suffix: str
+) -> list[EvaluatedSystem]:
+    """Returns what policies say of the pictures of a dataset, each by its name and a suffix."""
+    from audit.audits.subject import Subject
+    from audit.evaluation.evaluated_system import EvaluatedSystem
+    from audit.results.cautions import source_cautions
+
+    subject = Subject.of(embedded, encoder, ())
+    cautions = tuple(source_cautions(subject.header(named)))
     about = dict(_described(named))
-    return kept, [
+    return [
         EvaluatedSystem.of_policy(
             each,
-            name=f"{each.name}, {reference}" if several else each.name,
-            about=f"{about[each.name]}, on {model}",
+            name=each.name + suffix,
+            about=f"{about[each.name]}, on {encoder.stamp.described}",
             cautions=cautions,
         )
-        for each in said
+        for each in subject.predict(named.policies)
     ]
 
 

@@ -17,7 +17,7 @@ from moderation.scoring.verdict import Outcomes
 
 
 class EvaluatedLabel(NamedTuple):
-    """A label of a system that is no policy; one with an action and a threshold fires at it."""
+    """A label of a system that is not a policy; one with an action and a threshold fires at it."""
 
     id: str
     category: str | None = None

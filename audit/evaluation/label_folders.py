@@ -23,7 +23,7 @@ def labelled_by_folder(path: Path, claimed: ClaimedNames, options: LoadOptions) 
     weapons/firearms may be two of them.
 
     Raises:
-        DatasetError: with every folder whose name no label has, and every file that is no image.
+        DatasetError: with every folder whose name no label has, and every file of another kind.
     """
     inside = list(entries(path, hidden=False))
     images = [entry.path for entry in inside if entry.kind is Kind.IMAGE]
@@ -80,7 +80,7 @@ def _folder_notes(empty: list[str], passed_over: list[Entry], left_out: int) -> 
 
 
 def _folder_problems(path: Path, inside: list[Entry]) -> Iterator[RowProblem]:
-    """Yields what is in a folder and is no image of a label."""
+    """Yields what is in a folder and not an image of a label."""
     remedy = "Remove it, or put it into the folder of its label"
     for entry in inside:
         beside = entry.kind is Kind.NO_IMAGE and entry.path.suffix.lower() in BESIDE

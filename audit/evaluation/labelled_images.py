@@ -92,7 +92,7 @@ class NamesUnderLabels:
 
     @property
     def unclaimed(self) -> tuple[str, ...]:
-        """The names that are no label and no category of the system."""
+        """The names that are neither labels nor categories of the system."""
         known = self.columns.any(axis=1) | self.passes
         return tuple(name for name, own in zip(self.images.names, known, strict=True) if not own)
 

@@ -16,7 +16,11 @@ from audit.statistics.scores import UNDEFINED, Estimate
 #: Weights of pictures that are drawn at a time.
 _AT_ONCE = 2**21
 
+#: Draws of many pictures are fewer, as each takes longer and their intervals differ less.
+_MOST_DRAWS, _LEAST_DRAWS, _DRAWN_PICTURES = 2000, 500, 4_000_000
+
 Marks = npt.NDArray[np.bool_]
+Weights = npt.NDArray[np.int32]
 
 
 class TestedDifference(NamedTuple):
@@ -78,26 +82,28 @@ class PairedBootstrap:
 
     Attributes:
         positive: (n,).
-        draws: how many.
+        draws: how many; None takes 2,000, and of many pictures fewer, but 500 at least.
         seed: of the draws.
     """
 
     positive: Marks
-    draws: int = 2000
+    draws: int | None = None
     seed: int = 0
 
-    def _weights(self) -> Iterator[npt.NDArray[np.int64]]:
+    def _weights(self) -> Iterator[Weights]:
         """Yields (b, n) how often each picture is drawn, for b draws at a time."""
         generator = np.random.default_rng(self.seed)
         n = len(self.positive)
         sides = [side for side in (self.positive, ~self.positive) if side.any()]
-        left = self.draws
+        fitting = _DRAWN_PICTURES // max(n, 1)
+        left = self.draws or min(max(fitting, _LEAST_DRAWS), _MOST_DRAWS)
         while left:
             b = min(left, max(1, _AT_ONCE // max(n, 1)))
-            weights = np.zeros((b, n), np.int64)
+            weights = np.zeros((b, n), np.int32)
             for side in sides:
                 size = int(side.sum())
-                weights[:, side] = generator.multinomial(size, np.full(size, 1 / size), b)
+                drawn = generator.multinomial(size, np.full(size, 1 / size), b)
+                weights[:, side] = drawn
             yield weights
             left -= b
 
@@ -113,20 +119,20 @@ class PairedBootstrap:
         for weights in self._weights():
             for name, figure in weighted.items():
                 drawn[name].append(figure(one, weights) - figure(other, weights))
-        once = np.ones((1, len(self.positive)), np.int64)
+        once = np.ones((1, len(self.positive)), np.int32)
         return {
             name: _middle(figure, one, other, once, np.concatenate(drawn[name]), level)
             for name, figure in weighted.items()
         }
 
-    def _precision(self, system: SaidScores, weights: npt.NDArray[np.int64]) -> Float64s:
+    def _precision(self, system: SaidScores, weights: Weights) -> Float64s:
         return _ratio(weights @ (system.said & self.positive), weights @ system.said)
 
-    def _f1(self, system: SaidScores, weights: npt.NDArray[np.int64]) -> Float64s:
+    def _f1(self, system: SaidScores, weights: Weights) -> Float64s:
         hits = weights @ (system.said & self.positive)
         return _ratio(2 * hits, weights @ system.said + weights @ self.positive)
 
-    def _ranked(self, system: SaidScores, weights: npt.NDArray[np.int64]) -> Float64s:
+    def _ranked(self, system: SaidScores, weights: Weights) -> Float64s:
         order = np.argsort(-system.scores, kind="stable")
         ranked = system.scores[order]
         ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
@@ -138,10 +144,10 @@ class PairedBootstrap:
 
 
 def _middle(
-    figure: Callable[[SaidScores, npt.NDArray[np.int64]], Float64s],
+    figure: Callable[[SaidScores, Weights], Float64s],
     one: SaidScores,
     other: SaidScores,
-    once: npt.NDArray[np.int64],
+    once: Weights,
     drawn: Float64s,
     level: float,
 ) -> Estimate:

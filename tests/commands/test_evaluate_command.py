@@ -67,9 +67,9 @@ def test_wrong_usage_is_said_before_a_model_is_looked_for(pictures: Path) -> Non
     assert "name one or more" in run(str(pictures), code=2).output
     assert "name a folder or table, or --dataset" in run(*policy, code=2).output
     assert "--out" in run(str(pictures), *policy, "--thumbnails", code=2).output
-    assert (
-        "a folder has no columns" in run(str(pictures), *policy, "--column", "a=b", code=2).output
-    )
+    column = run(str(pictures), *policy, "--column", "a=b", code=2)
+    assert "it is for a table, and this is a folder" in " ".join(column.output.split())
+    assert "it is for --dataset" in run(str(pictures), *policy, "--benign", code=2).output
 
 
 def test_what_is_wrong_with_the_pictures_is_wrong_usage(pictures: Path) -> None:

@@ -236,8 +236,10 @@ def test_variables_of_options_are_found() -> None:
 
 
 def test_variables_of_options_are_called_as_the_commands_page_says() -> None:
+    of_audits = [found for found in variables("audit").values() if len(found) > 1]
     for option, found in variables("moderation").items():
-        assert found == [re.sub("[ -]", "_", option.upper())]
+        shared = option.startswith("moderation evaluate ") and found in of_audits
+        assert shared or found == [re.sub("[ -]", "_", option.upper())]
 
 
 def test_the_guide_has_every_variable_that_falls_back_on_a_setting() -> None:

@@ -23,7 +23,8 @@ ORDER = {
         settings | messages
         policy | images | queue
         encoders
-        features | scoring
+        classifiers | features
+        scoring
         decision_log
         client | worker | embedded_servers
         commands
@@ -81,10 +82,16 @@ ORDER = {
         clip
         registry
     """,
+    "moderation.classifiers": """
+        refusal | outside_data | description
+        files | onnx_model
+        loading
+    """,
     "moderation.features": "space\n store_files\n store",
     "moderation.scoring": """
         classifier | conditions | timer | batching
         publication | verdict
+        classified
         served
         sighted
         verdict_batch

@@ -78,7 +78,7 @@ def test_what_is_embedded_is_all_that_a_verdict_looks_at(pipeline: Pipeline) -> 
     )
     assert whole.looking == Looking(frames=4)
     [policy] = pipeline.served(["colours"])
-    [(look, decision)] = policy.decide([whole.features])
+    [(_, look, decision)] = policy.decide([{"stub": whole.features}])
     verdict = _moderated(pipeline, _animation(COLOURS, "GIF"))
     assert (verdict.frame, verdict.labels) == (look, decision.labels)
 

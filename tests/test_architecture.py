@@ -23,8 +23,7 @@ ORDER = {
         settings | messages
         policy | images | queue
         encoders
-        classifiers | features
-        scoring
+        features | scoring
         decision_log
         client | worker | embedded_servers
         commands
@@ -77,12 +76,12 @@ ORDER = {
     """,
     "moderation.encoders": """
         batch_limit | cores | options | encoder | hub | image_tower
-        hardware | remote | transfer | compiled
+        hardware | remote | transfer | compiled | classifiers
         cuda | openvino | starter
         clip
         registry
     """,
-    "moderation.classifiers": """
+    "moderation.encoders.classifiers": """
         refusal | outside_data | description
         files | onnx_model
         loading

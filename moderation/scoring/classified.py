@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from moderation.classifiers.description import classifier_scores
+from moderation.encoders.classifiers.description import classifier_scores
 from moderation.encoders.encoder import Rows
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from moderation.classifiers.loading import load_classifiers
+from moderation.encoders.classifiers.loading import load_classifiers
 from moderation.encoders.cores import usable
 from moderation.encoders.encoder import Encoder, ImageModel
 from moderation.encoders.options import ModelOptions

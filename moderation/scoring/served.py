@@ -35,7 +35,7 @@ class LoadedModel(NamedTuple):
     batcher: Batcher
 
 
-class Decided(NamedTuple):
+class DecidedLook(NamedTuple):
     """What a policy says of an image, and which model's look at it decides."""
 
     reference: str
@@ -63,7 +63,7 @@ class ServedPolicy(NamedTuple):
         """All models that look at an image for it."""
         return (self.model, *self.others)
 
-    def decide(self, images: Sequence[Mapping[str, Float32s]]) -> list[Decided]:
+    def decide(self, images: Sequence[Mapping[str, Float32s]]) -> list[DecidedLook]:
         """Returns the decision on each image, by what each model makes of its looks.
 
         Args:
@@ -83,7 +83,7 @@ class ServedPolicy(NamedTuple):
         places = (deciding - first_looks(looks)).tolist()
         return [
             # Where a model has fewer looks, the last of its own stands for those that it lacks.
-            Decided(reference, min(place, len(image[reference]) - 1), decision)
+            DecidedLook(reference, min(place, len(image[reference]) - 1), decision)
             for reference, place, image, decision in zip(
                 references, places, images, decisions(policy, cosines, scores), strict=True
             )

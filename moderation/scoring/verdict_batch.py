@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from moderation.encoders.encoder import Float32s
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
-from moderation.scoring.served import Decided, ServedPolicy
+from moderation.scoring.served import DecidedLook, ServedPolicy
 from moderation.scoring.sighted import SeenImages
 from moderation.scoring.timer import Timer
 from moderation.scoring.verdict import make_verdict
 
 #: What a policy says of an image, or why it says nothing.
-_Decided = Decided | ModerationError
+_Decided = DecidedLook | ModerationError
 
 
 def batch_verdicts(

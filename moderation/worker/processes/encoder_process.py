@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from moderation.classifiers.loading import load_classifiers
+from moderation.encoders.classifiers.loading import load_classifiers
 from moderation.encoders.encoder import ImageModel
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder

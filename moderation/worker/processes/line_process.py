@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TypeVar
 
-from moderation.classifiers.loading import named_classifiers
+from moderation.encoders.classifiers.loading import named_classifiers
 from moderation.encoders.remote import RemoteEncoder, RemoteModel
 from moderation.images.rendition import RenditionForm
 from moderation.images.rendition_folder import open_renditions

@@ -12,11 +12,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from moderation.classifiers.description import classifier_scores, classifier_stamp
-from moderation.classifiers.files import PACKAGED, PackagedFile
-from moderation.classifiers.loading import load_classifiers
-from moderation.classifiers.onnx_model import OnnxModel
-from moderation.classifiers.outside_data import has_outside_data
+from moderation.encoders.classifiers.description import classifier_scores, classifier_stamp
+from moderation.encoders.classifiers.files import PACKAGED, PackagedFile
+from moderation.encoders.classifiers.loading import load_classifiers
+from moderation.encoders.classifiers.onnx_model import OnnxModel
+from moderation.encoders.classifiers.outside_data import has_outside_data
 from moderation.errors import ModelError, PolicyError
 from moderation.policy import LabelClassifier, Policy, parse_policy
 from tests.support.onnx_files import (

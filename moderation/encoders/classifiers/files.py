@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from moderation.classifiers.outside_data import has_outside_data
-from moderation.classifiers.refusal import ClassifierRefusal
+from moderation.encoders.classifiers.outside_data import has_outside_data
+from moderation.encoders.classifiers.refusal import ClassifierRefusal
 from moderation.policy import LabelClassifier
 
 

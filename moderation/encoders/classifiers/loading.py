@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from moderation.classifiers.description import classifier_scores
-from moderation.classifiers.files import classifier_content
-from moderation.classifiers.onnx_model import OnnxModel
-from moderation.classifiers.refusal import ClassifierRefusal
+from moderation.encoders.classifiers.description import classifier_scores
+from moderation.encoders.classifiers.files import classifier_content
+from moderation.encoders.classifiers.onnx_model import OnnxModel
+from moderation.encoders.classifiers.refusal import ClassifierRefusal
 from moderation.errors import ModelError, PolicyError, PolicyProblem
 from moderation.policy import LabelClassifier, Policy
 

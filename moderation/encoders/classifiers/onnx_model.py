@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from moderation.classifiers.description import classifier_preprocessing, classifier_stamp
-from moderation.classifiers.refusal import ClassifierRefusal
+from moderation.encoders.classifiers.description import classifier_preprocessing, classifier_stamp
+from moderation.encoders.classifiers.refusal import ClassifierRefusal
 from moderation.encoders.cores import usable
 from moderation.encoders.encoder import Float32s
 from moderation.images.looks import Pixels

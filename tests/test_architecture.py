@@ -188,7 +188,7 @@ ORDER = {
         feature_export | feature_import
     """,
     "audit.embedding": "dataset_features | model_description\n"
-    " recorded_encoder | remote_features | stored_encoder",
+    " classifier_outputs | recorded_encoder | remote_features | stored_encoder",
     "audit.metrics": """
         truth | variants | skew
         predictions
@@ -278,7 +278,7 @@ USED_BY_AUDIT = {
     "commands": "commands | encoders | errors | features | images | policy | visible_text"
     " | whole_file",
     "datasets": "errors | images | visible_text",
-    "embedding": "client | encoders | errors | features | images | messages",
+    "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",

@@ -21,7 +21,7 @@ import yaml
 from benchmarks.growth_points import Point, typical_seconds
 from benchmarks.random_encoder import RandomEncoder, random_features
 from moderation.client.client import Client
-from moderation.commands.demo import sample_photographs
+from moderation.commands.samples import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.encoders.encoder import Float32s
 from moderation.images.decode.child import DecodeLimits

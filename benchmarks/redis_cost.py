@@ -22,7 +22,7 @@ import redis
 
 from benchmarks import program
 from moderation.client.client import Client
-from moderation.commands.demo import sample_photographs
+from moderation.commands.samples import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
 from moderation.policy import shipped_policies

@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks import program
 from benchmarks.checkpoint import save_random_clip
 from moderation.client.client import Client
-from moderation.commands.demo import sample_photographs
+from moderation.commands.samples import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis
 from moderation.errors import VerdictTimeout
 from moderation.settings import load_settings

@@ -19,7 +19,7 @@ import hypothesis
 import pytest
 
 from moderation.client.client import Client
-from moderation.commands.demo import sample_photographs
+from moderation.commands.samples import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.queue.celery_app import connect
 from moderation.settings import PREFIX, Settings, load_settings

@@ -76,7 +76,7 @@ ORDER = {
     """,
     "moderation.encoders": """
         batch_limit | cores | options | encoder | hub | image_tower
-        hardware | remote | transfer | compiled | classifiers
+        hardware | matching | sentences | remote | transfer | compiled | classifiers
         cuda | openvino | starter
         clip
         registry
@@ -134,8 +134,9 @@ ORDER = {
         command_line | exit_codes | options
         output
         image_paths
-        callbacks | decisions | doctor | model | policy | quarantine
-        queues | scan | submit | worker
+        callbacks | decisions | doctor | policy | quarantine | samples
+        model_check
+        model | queues | scan | submit | worker
         demo
         app
     """,
@@ -268,7 +269,7 @@ WITH_TORCH = {
     f"moderation.encoders.{name}"
     for name in (
         *("clip", "starter", "image_tower", "openvino", "hardware"),
-        *("cuda", "compiled", "transfer", "batch_limit"),
+        *("cuda", "compiled", "transfer", "batch_limit", "sentences"),
     )
 }
 #: Which rooms of `moderation` each room of `audit` may use, and its one door to the queue.

@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 from contextlib import ExitStack
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -20,21 +19,11 @@ from moderation.commands.exit_codes import as_ctrl_c
 from moderation.commands.image_paths import FoundImages, find_images, read_image
 from moderation.commands.options import RowFormatOption
 from moderation.commands.output import note, print_results, summary, working
+from moderation.commands.samples import sample_photographs
 from moderation.commands.submit import submit_images
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.errors import SettingsError
 from moderation.policy import load_policies, shipped_policies
 from moderation.settings import Settings, load_settings
-
-#: Drawings, masks and charts that scikit-image keeps beside the photographs.
-_NO_PHOTOGRAPHS = {
-    "chessboard_GRAY.png",
-    "chessboard_RGB.png",
-    "logo.png",
-    "phantom.png",
-    "horse.png",
-    "color.png",
-}
 
 EPILOG = examples(
     "moderation demo",
@@ -86,21 +75,3 @@ def _start_demo_worker(stack: ExitStack, model: str) -> Settings:
     options = ["--model", model, "--policy", str(shipped_policies())]
     stack.enter_context(EmbeddedWorker(settings, options))
     return settings
-
-
-def sample_photographs() -> list[Path]:
-    """Returns the photographs that scikit-image ships.
-
-    Raises:
-        SettingsError: it is not installed.
-    """
-    spec = find_spec("skimage")
-    if spec is None or spec.origin is None:
-        raise SettingsError(
-            "there are no sample photographs",
-            "this machine",
-            "Run `pip install 'evenhand[demo]'`, or give --images FOLDER",
-        )
-    folder = Path(spec.origin).parent / "data"
-    inside = find_images([str(folder)]).images
-    return [path for path in inside if path.name not in _NO_PHOTOGRAPHS]

@@ -1,4 +1,4 @@
-"""`moderation model list | pull | info`: which models are here, and what they are."""
+"""`moderation model list | pull | info | check`: which models are here, and what they are."""
 
 from __future__ import annotations
 
@@ -7,12 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from moderation.commands.command_line import command_group, examples
+from moderation.commands.doctor.diagnosis import diagnosis_table
+from moderation.commands.model_check import check_model
 from moderation.commands.options import TableOrJsonOption
-from moderation.commands.output import note, print_json, print_table, working
+from moderation.commands.output import note, print_json, print_table, say, working
 from moderation.errors import ModelError
 from moderation.settings import load_settings
 
-app = command_group("List, fetch and describe models.")
+app = command_group("List, fetch, describe and check models.")
 
 ModelArgument = Annotated[
     str, typer.Argument(metavar="MODEL", help="starter, a folder, or hub-id[@revision].")
@@ -111,3 +113,29 @@ def info(model: ModelArgument, format: TableOrJsonOption = "table") -> None:
         return
     for name, value in facts.items():
         print(f"{name:16} {value}")
+
+
+@app.command(
+    epilog=examples(
+        "moderation model check openai/clip-vit-base-patch32",
+        "moderation model check ./models/clip --format json",
+    )
+)
+def check(model: ModelArgument, format: TableOrJsonOption = "table") -> None:
+    """Run a dozen photographs and captions through a model: does it behave like a trained CLIP?
+
+    Exits with 1 where it does not match them far above chance.
+    """
+    from moderation.encoders.options import ModelOptions
+    from moderation.encoders.registry import load_encoder
+
+    settings = load_settings()
+    with working("Loading the model, and running it ..."):
+        checked = check_model(lambda: load_encoder(model, ModelOptions.of(settings)), settings)
+    if format == "json":
+        print_json(checked.as_json())
+    else:
+        print_table(*diagnosis_table([*checked.diagnoses, *checked.facts]))
+        say(checked.conclusion)
+    if not checked.passed:
+        raise typer.Exit(1)

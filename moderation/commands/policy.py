@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +14,7 @@ from moderation.commands.options import TableOrJsonOption
 from moderation.commands.output import note, print_json, print_problems, print_table, say
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import (
+    Label,
     Policy,
     find_policy,
     load_policy,
@@ -106,14 +107,22 @@ def show(
     """Show a policy as a worker reads it, with its content hash."""
     policy = _read_policy("-" if file == "-" else find_policy(file), None)
     if format == "json":
-        print_json({**policy.model_dump(mode="json"), "sha256": policy.sha256})
+        print_json({**policy.content, "sha256": policy.sha256})
         return
     say(f"{policy.id} version {policy.version}: {policy.title}")
     model = policy.model or "(that of the worker)"
     say(f"scoring {policy.scoring}, decision {policy.decision}, model {model}")
     say(f"sha256 {policy.sha256}")
+    if (fitted := policy.fitted) is not None:
+        data = ", ".join(fitted.data)
+        say(f"fitted to {fitted.model} on {fitted.n} images of {data}, {fitted.date}")
     for template in policy.templates:
         say(f"template: {template}")
+    _print_labels(policy.labels)
+
+
+def _print_labels(labels: Sequence[Label]) -> None:
+    """Prints the labels of a policy, and then what others call them."""
     rows = [
         (
             label.id,
@@ -121,11 +130,26 @@ def show(
             label.action or "(context)",
             _shown_threshold(label.threshold),
             _shown_threshold(label.review_threshold),
-            "; ".join(label.prompts),
+            _shown_source(label),
         )
-        for label in policy.labels
+        for label in labels
     ]
     print_table(("label", "category", "action", "threshold", "review from", "prompts"), rows)
+    known = [
+        (label.id, *(name or "" for name in label.taxonomy.model_dump().values()))
+        for label in labels
+        if label.taxonomy
+    ]
+    if known:
+        print_table(("label", "OpenAI", "Rekognition", "DSA"), known)
+
+
+def _shown_source(label: Label) -> str:
+    """Returns what scores a label, in words."""
+    if label.classifier:
+        return f"classifier {label.classifier.file}, output {label.classifier.output.column}"
+    negatives = f"; not {', '.join(label.negatives)}" if label.negatives else ""
+    return "; ".join(label.prompts) + negatives
 
 
 def _shown_threshold(value: Any) -> str:

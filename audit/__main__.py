@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import sys
 
-from audit.errors import AuditError
 from moderation.commands.exit_codes import WRONG_USAGE, exit_code
 from moderation.encoders.cores import bound_threads, usable
 
@@ -17,7 +16,7 @@ from moderation.encoders.cores import bound_threads, usable
 def main() -> None:
     """Runs the command line and exits with its code."""
     bound_threads(usable())
-    sys.exit(exit_code(_run_app, wrong_usage=(AuditError, *WRONG_USAGE)))
+    sys.exit(exit_code(_run_app, wrong_usage=WRONG_USAGE))
 
 
 def _run_app() -> None:

@@ -19,7 +19,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.utils import logging
 
-from moderation.policy import load_policies, shipped_policies
+from moderation.policy import load_policies, starter_policies
 from moderation.scoring.classifier import expand_texts
 from tests.support.toy_clip import CONTEXT, byte_vocabulary
 
@@ -46,7 +46,7 @@ def save_random_clip(folder: Path) -> Path:
 
 def trained_tokenizer() -> Any:
     """Returns a tokenizer that has one token for a word of the shipped policies, as CLIP's has."""
-    policies = load_policies([shipped_policies()]).values()
+    policies = load_policies(starter_policies()).values()
     texts = {text for policy in policies for each in expand_texts(policy) for text in each}
     knows_bytes: Any = CLIPTokenizer(vocab=byte_vocabulary(), merges=[], model_max_length=CONTEXT)
     return knows_bytes.train_new_from_iterator(sorted(texts), VOCABULARY, show_progress=False)

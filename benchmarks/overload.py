@@ -32,7 +32,7 @@ from moderation.decision_log.log import open_log
 from moderation.decision_log.tables import submissions
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.errors import ModerationError
-from moderation.policy import shipped_policies
+from moderation.policy import starter_policies
 from moderation.queue.celery_app import connect
 from moderation.queue.depth import look_at_depths
 from moderation.settings import Settings, load_settings
@@ -129,7 +129,8 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
         settings = load_settings(
             broker_url=server.url, database_url=url, verdict_timeout_seconds=120, **limits
         )
-        options = ["--model", "starter", "--policy", str(shipped_policies())]
+        served = (word for path in starter_policies() for word in ("--policy", str(path)))
+        options = ["--model", "starter", *served]
         environment = {"MODERATION_DATABASE_URL": url, "MODERATION_LOG_LEVEL": "warning"}
         worker = stack.enter_context(EmbeddedWorker(settings, options, environment))
         client, photographs = Client(settings), Photographs(seed=7)

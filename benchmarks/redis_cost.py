@@ -25,7 +25,7 @@ from moderation.client.client import Client
 from moderation.commands.samples import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
 from moderation.messages import QUEUES
-from moderation.policy import shipped_policies
+from moderation.policy import starter_policies
 from moderation.queue.celery_app import connect
 from moderation.queue.depth import look_at_depths
 from moderation.settings import Settings, load_settings
@@ -127,7 +127,8 @@ def count_commands(client: Client, connection: redis.Redis, given: Given) -> dic
 
 def running_worker(settings: Settings, given: Given) -> EmbeddedWorker:
     """Returns a worker that reads the photograph by its path."""
-    options = ["--model", "starter", "--policy", str(shipped_policies())]
+    served = (word for path in starter_policies() for word in ("--policy", str(path)))
+    options = ["--model", "starter", *served]
     environment = {"MODERATION_ALLOWED_ROOTS": str(given.image.parent)}
     return EmbeddedWorker(settings, options, environment)
 

@@ -47,12 +47,12 @@ from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.looks import Pixels
 from moderation.images.pixels import SCALE, decode, preprocess, read_sights
-from moderation.policy import load_policies
+from moderation.policy import load_policies, starter_policies
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import actions, outcomes
 
 ROOT = Path(__file__).parent.parent
-POLICIES = (ROOT / "policies", ROOT / "policies" / "variants")
+POLICIES = (*starter_policies(), ROOT / "policies" / "variants")
 SCALES, SIDES, MAX_PIXELS = (1, 2, 3, 4), (640, 1280, 2560, 4000), 10**9
 REFERENCE, LAST_BIT = "reference", "±1"
 #: A reference score this near to its threshold may fall on its other side.

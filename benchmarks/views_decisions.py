@@ -21,11 +21,11 @@ from benchmarks.judging import Judge
 from benchmarks.photographs import PHOTOGRAPHS, find_jpegs
 from moderation.encoders.encoder import Encoder
 from moderation.images.looks import Looking
-from moderation.policy import load_policies
+from moderation.policy import load_policies, starter_policies
 from moderation.scoring.classifier import Classifier
 
 ROOT = Path(__file__).parent.parent
-POLICIES = (ROOT / "policies", ROOT / "policies" / "variants")
+POLICIES = (*starter_policies(), ROOT / "policies" / "variants")
 FACES = PHOTOGRAPHS.parent.parent / "faces"
 WEAPONS, BANKNOTES = ("revolver", "cannon"), ("dollar_bill",)
 #: The longer side over the shorter, beyond which a picture has several views.

@@ -21,6 +21,7 @@ import pytest
 from moderation.client.client import Client
 from moderation.commands.samples import sample_photographs
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
+from moderation.policy import starter_policies
 from moderation.queue.celery_app import connect
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.database_servers import PostgresServer, find_programs
@@ -30,6 +31,8 @@ from tests.support.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parent.parent
 POLICIES = ROOT / "policies"
+#: Options of a worker that serves the shipped policies that need no more than captions.
+SERVED = [word for path in starter_policies() for word in ("--policy", str(path))]
 SHARED = ROOT.parent / "shared"
 
 
@@ -135,7 +138,7 @@ def alone(redis_server: EmbeddedRedis) -> Iterator[Settings]:
 @pytest.fixture(scope="session")
 def worker(settings: Settings) -> Iterator[EmbeddedWorker]:
     """A real worker process with the starter encoder and our policies, which reads test images."""
-    options = ["--model", "starter", "--policy", str(POLICIES)]
+    options = ["--model", "starter", *SERVED]
     roots = os.pathsep.join(map(str, (sample_photographs()[0].parent, SHARED / "data")))
     environment = {
         "MODERATION_ALLOWED_ROOTS": roots,

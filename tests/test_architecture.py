@@ -136,7 +136,7 @@ ORDER = {
         image_paths
         callbacks | decisions | doctor | policy | quarantine | samples
         model_check
-        model | queues | scan | submit | worker
+        evaluate | model | queues | scan | submit | worker
         demo
         app
     """,
@@ -152,7 +152,8 @@ ORDER = {
         recordings
         embedding | metrics
         results | predicted
-        gate | report
+        gate | evaluation
+        report
         audits
         commands
         __main__
@@ -160,7 +161,7 @@ ORDER = {
     "audit.statistics": """
         intervals | support
         crossed | exact_shares | pooling | random_tables | scores | significance | stratification
-        equivalence | random_swaps
+        detection | equivalence | paired_scores | random_swaps
     """,
     "audit.datasets": """
         coded_values | image_references | spelling
@@ -218,6 +219,13 @@ ORDER = {
         practice_sentences
         headline | opening_sentences | summary
     """,
+    "audit.evaluation": """
+        evaluated_system | labelled_images
+        claimed_names | targets
+        figures | labelled_dataset | paired | thumbnails | wrong_pictures
+        sentences
+        evaluation | label_folders | label_table
+    """,
     "audit.gate": "limits\n counts\n figures\n reasons\n checks\n runs\n spending\n report",
     "audit.report": """
         csv_tables | grouping | inline | names
@@ -226,13 +234,14 @@ ORDER = {
         blocks
         opening | sections
         document
-        html | markdown
-        writing
+        evaluation_sections | html | markdown
+        evaluation_page | writing
     """,
     "audit.report.plots": """
         in_words | svg
         canvas
-        alluvial | bars | dumbbell | forest | heatmap | threshold_curves | wording_ranges
+        alluvial | bars | dumbbell | forest | heatmap | score_curves | threshold_curves
+        wording_ranges
     """,
     "audit.report.sections": "many_systems | wording_gaps\n"
     " ablation | adjusted | confusion | flagged | flows | frameworks | gaps | labels | method"
@@ -247,8 +256,8 @@ ORDER = {
     "audit.commands": """
         options | output
         audit_options | opening | predictions
-        ablate | compare | datasets | embed | export_features | gate | gate_record | import_features
-        run | skew
+        ablate | compare | datasets | embed | evaluation | evaluation_output | export_features
+        gate | gate_record | import_features | run | skew
         app
     """,
 }
@@ -281,6 +290,7 @@ USED_BY_AUDIT = {
     "datasets": "errors | images | visible_text",
     "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
+    "evaluation": "encoders | images | messages | scoring | visible_text",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -82,7 +82,22 @@ class Beside:
     table: Table
 
 
-Block = Table | Figures | Paragraph | Points | Terms | Heading | Fold | Beside
+@dataclass(frozen=True)
+class Thumbnail:
+    """A small picture as a data URI, with what it is called."""
+
+    uri: str
+    caption: str
+
+
+@dataclass(frozen=True)
+class Thumbnails:
+    """Small pictures side by side, where someone asked to see them."""
+
+    items: tuple[Thumbnail, ...]
+
+
+Block = Table | Figures | Paragraph | Points | Terms | Heading | Fold | Beside | Thumbnails
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Table:

@@ -84,11 +84,21 @@ class Section:
 
 @dataclass(frozen=True)
 class Document:
-    """A whole report."""
+    """A whole report.
+
+    Attributes:
+        title: of the page.
+        opening: what stands before the sections.
+        sections: in their order.
+        kicker: what kind of report it is.
+        has_pictures: whether the page may show pictures that it holds itself.
+    """
 
     title: str
     opening: Opening
     sections: tuple[Section, ...]
+    kicker: str = "Bias audit"
+    has_pictures: bool = False
 
     def numbers(self) -> dict[str, tuple[int, str]]:
         """Returns the number and title of each section of the document by its key."""

@@ -6,6 +6,7 @@ from moderation.commands import (
     callbacks,
     decisions,
     demo,
+    evaluate,
     model,
     policy,
     quarantine,
@@ -24,6 +25,7 @@ app = command_line(
     commands=[
         (demo.demo, demo.EPILOG),
         (scan.scan, scan.EPILOG),
+        (evaluate.evaluate, evaluate.EPILOG),
         (worker.worker, worker.EPILOG),
         (submit.submit, submit.EPILOG),
         (queues.queues, queues.EPILOG),

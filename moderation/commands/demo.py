@@ -22,7 +22,7 @@ from moderation.commands.output import note, print_results, summary, working
 from moderation.commands.samples import sample_photographs
 from moderation.commands.submit import submit_images
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker
-from moderation.policy import load_policies, shipped_policies
+from moderation.policy import load_policies, starter_policies
 from moderation.settings import Settings, load_settings
 
 EPILOG = examples(
@@ -42,7 +42,7 @@ def demo(
 ) -> None:
     """Try it all: Redis, a worker, real photographs, verdicts. Leaves nothing behind."""
     found = find_images([str(images)]) if images else FoundImages(sample_photographs(), [])
-    policies = load_policies([shipped_policies()])
+    policies = load_policies(starter_policies())
     with as_ctrl_c(signal.SIGTERM, signal.SIGHUP), ExitStack() as stack:
         with working("Starting Redis and a worker, which loads the model ..."):
             settings = _start_demo_worker(stack, model)
@@ -72,6 +72,7 @@ def _start_demo_worker(stack: ExitStack, model: str) -> Settings:
     """Starts a Redis and a worker that end with the stack; returns the settings of a host."""
     url = stack.enter_context(EmbeddedRedis()).url
     settings = load_settings(broker_url=url, result_url=url, verdict_timeout_seconds=60.0)
-    options = ["--model", model, "--policy", str(shipped_policies())]
+    served = (word for path in starter_policies() for word in ("--policy", str(path)))
+    options = ["--model", model, *served]
     stack.enter_context(EmbeddedWorker(settings, options))
     return settings

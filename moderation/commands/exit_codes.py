@@ -13,13 +13,14 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from audit.errors import AuditError
 from moderation.errors import ModerationError, PolicyError, RequestError, SettingsError
 from moderation.visible_text import lines
 
 FINDINGS, USAGE, UNEXPECTED, INTERRUPTED = 1, 2, 3, 130
 
 #: Errors that other options, settings or arguments would have avoided.
-WRONG_USAGE: tuple[type[ModerationError], ...] = (RequestError, SettingsError)
+WRONG_USAGE: tuple[type[ModerationError], ...] = (RequestError, SettingsError, AuditError)
 
 #: Packages by the name that is imported, and the extra that brings each.
 _EXTRA_OF = {

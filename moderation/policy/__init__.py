@@ -8,6 +8,7 @@ from moderation.policy.files import (
     parse_policy,
     policy_files,
     shipped_policies,
+    starter_policies,
 )
 from moderation.policy.fitted import Fitted
 from moderation.policy.label import Label, LabelClassifier
@@ -35,4 +36,5 @@ __all__ = [
     "policy_files",
     "policy_json_schema",
     "shipped_policies",
+    "starter_policies",
 ]

@@ -96,6 +96,15 @@ def policy_files(paths: Iterable[Path | str]) -> list[Path]:
     return files
 
 
+def starter_policies() -> tuple[Path, ...]:
+    """Returns the files of the shipped policies whose thresholds were set with the starter encoder.
+
+    A trial serves these: they need nothing but captions, and mean something without a checkpoint.
+    """
+    names = ("community-photos", "document-privacy", "weapons")
+    return tuple(shipped_policies() / f"{name}.yaml" for name in names)
+
+
 def shipped_policies() -> Path:
     """Returns the folder of the policies that come with the package."""
     package = Path(__file__).parents[1]

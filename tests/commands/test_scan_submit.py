@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import os
+from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,7 @@ from moderation.embedded_servers import EmbeddedWorker
 from moderation.settings import Settings
 from tests.conftest import POLICIES, ROOT, SHARED
 from tests.support.command_line import is_plain, moderation, rows_of, unframed
+from tests.support.policy_family import FAMILY, PARTS, comment_of, counts_said
 
 STARTER = ("--model", "starter")
 SEEN = SHARED / "data" / "seen"
@@ -25,14 +28,21 @@ def env(settings: Settings, worker: EmbeddedWorker) -> dict[str, str]:
     return {"MODERATION_BROKER_URL": settings.broker_url.get_secret_value()}
 
 
-def test_scan_finds_weapons_and_leaves_everyday_objects_alone(objects: Path) -> None:
-    """The figures of the labelled photographs: 60 weapons, 75 everyday objects."""
-    done = moderation(
-        "scan", str(objects), "-p", "policies/weapons.yaml", *STARTER, "--format", "jsonl"
-    )
+@pytest.fixture(scope="module")
+def scanned(objects: Path) -> list[dict[str, Any]]:
+    """What shipped policies say of the labelled photographs."""
+    policies = [word for name in ("weapons", *FAMILY) for word in ("-p", f"policies/{name}.yaml")]
+    done = moderation("scan", str(objects), *policies, *STARTER, "--format", "jsonl")
     assert done.returncode == 0, done.stderr
+    return rows_of(done)
+
+
+def test_scan_finds_weapons_and_leaves_everyday_objects_alone(
+    scanned: list[dict[str, Any]],
+) -> None:
+    """The figures of the labelled photographs: 60 weapons, 75 everyday objects."""
     flagged = {"weapons": 0, "everyday": 0}
-    rows = rows_of(done)
+    rows = [row for row in scanned if row["policy"]["id"] == "weapons"]
     assert len(rows) == 175
     for row in rows:
         assert {"image", "flagged", "action", "policy", "labels"} <= set(row)
@@ -43,6 +53,37 @@ def test_scan_finds_weapons_and_leaves_everyday_objects_alone(objects: Path) -> 
             flagged["everyday"] += row["flagged"]
     assert flagged["weapons"] >= 48
     assert flagged["everyday"] <= 3
+
+
+def test_the_comments_of_shipped_policies_say_which_objects_they_flag(
+    scanned: list[dict[str, Any]],
+) -> None:
+    for name in FAMILY:
+        flagged = Counter(
+            Path(row["image"]).parent.name
+            for row in scanned
+            if row["policy"]["id"] == name and row["flagged"]
+        )
+        said = f"Of 175 photographs of objects (Caltech 101) it flags {flagged.total()}"
+        said += f": {counts_said(flagged)}." if flagged else "."
+        assert said in comment_of(name)
+
+
+def test_a_label_scores_in_the_standard_what_it_scores_in_its_own_file(
+    scanned: list[dict[str, Any]],
+) -> None:
+    scores: dict[str, dict[tuple[str, str], float]] = {"whole": {}, "part": {}}
+    for row in scanned:
+        # Of several looks at an image, another one may decide for the whole than for a part.
+        if row["looks"] > 1 or row["policy"]["id"] not in FAMILY:
+            continue
+        where = "part" if row["policy"]["id"] in PARTS else "whole"
+        for label in row["labels"]:
+            if label["action"] is not None:
+                scores[where][row["image"], label["label"]] = label["score"]
+    assert len(scores["whole"]) > 80 * 30
+    # Texts are embedded in other batches, which moves the last digits.
+    assert scores["whole"] == pytest.approx(scores["part"], abs=1e-5)
 
 
 @pytest.mark.skipif(not SEEN.is_dir(), reason="../shared/data/seen is absent")

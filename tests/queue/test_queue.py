@@ -38,11 +38,11 @@ from moderation.errors import (
     WorkerError,
 )
 from moderation.messages import ImageReference, ModerationResponse, Verdict
-from moderation.policy import load_policies
+from moderation.policy import load_policies, starter_policies
 from moderation.queue.keys import HAND
 from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.settings import Settings, load_settings
-from tests.conftest import POLICIES
+from tests.conftest import SERVED
 from tests.support.hostile_files import saved
 from tests.support.photo_server import PhotoServer
 from tests.support.waiting import PATIENCE_SECONDS, until
@@ -67,7 +67,7 @@ def server(photographs: list[Path]) -> Iterator[PhotoServer]:
 @pytest.fixture(scope="module")
 def scanned(settings: Settings, photographs: list[Path]) -> list[dict[str, Any]]:
     """The rows that `scan` gives in this process, without a queue."""
-    policies = load_policies([POLICIES], model="starter")
+    policies = load_policies(starter_policies(), model="starter")
     with load_pipeline(settings, policies, override_model="starter") as pipeline:
         return [row for rows in scan_images(pipeline, photographs, 10**8) for row in rows]
 
@@ -293,7 +293,7 @@ def test_without_a_worker_the_wait_ends_in_time_and_can_go_on_later(
         client.collect(request_id, timeout_seconds=0)
     with pytest.raises(VerdictTimeout):
         asyncio.run(client.acollect(request_id, timeout_seconds=0.2))
-    with EmbeddedWorker(alone, ["--model", "starter", "--policy", str(POLICIES)]) as late:
+    with EmbeddedWorker(alone, ["--model", "starter", *SERVED]) as late:
         assert client.collect(request_id, timeout_seconds=PATIENCE_SECONDS)
         late.process.send_signal(signal.SIGINT)
         assert late.process.wait(PATIENCE_SECONDS) == 0

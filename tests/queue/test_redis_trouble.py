@@ -20,7 +20,7 @@ from moderation.messages import TASK_NAME
 from moderation.queue.keys import HELD
 from moderation.queue.packed_message import pack_message
 from moderation.settings import load_settings
-from tests.conftest import POLICIES
+from tests.conftest import SERVED
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import opened
 from tests.support.redis_kinds import KeepingRedis
@@ -258,7 +258,7 @@ def test_ctrl_c_while_the_model_loads_ends_silently(server: KeepingRedis, tmp_pa
         "MODERATION_BROKER_URL": server.url,
         "MODERATION_DATABASE_URL": f"sqlite:///{tmp_path}/decisions.db",
     }
-    words = ["worker", "--model", "starter", "--policy", str(POLICIES)]
+    words = ["worker", "--model", "starter", *SERVED]
     starting = subprocess.Popen(
         [sys.executable, "-c", SLOW_MODEL, *words],
         env=environment,

@@ -16,7 +16,7 @@ from moderation.messages import QUEUES, TASK_NAME, ImageReference
 from moderation.queue.celery_app import create_app
 from moderation.queue.packed_message import pack_message
 from moderation.settings import Settings, load_settings
-from tests.conftest import POLICIES
+from tests.conftest import SERVED
 from tests.support.plain_celery import create_plain_app, start_plain_worker
 from tests.support.waiting import until
 
@@ -36,7 +36,7 @@ def settings(server: EmbeddedRedis) -> Settings:
 
 def our_worker(settings: Settings) -> EmbeddedWorker:
     seconds = {"MODERATION_VISIBILITY_TIMEOUT_SECONDS": str(VISIBILITY_SECONDS)}
-    return EmbeddedWorker(settings, ["--model", "starter", "--policy", str(POLICIES)], seconds)
+    return EmbeddedWorker(settings, ["--model", "starter", *SERVED], seconds)
 
 
 def noted(image: Path, queue: str = INTERACTIVE, exchange: str = "") -> tuple[str, str]:

@@ -15,8 +15,8 @@ from moderation.images.folder import Entry, Kind, counts_by_kind, entries, is_hi
 #: Files that may lie beside the folders of classes: labels, notes, licences.
 _TEXT = ("", ".txt", ".md", ".rst")
 #: What a dataset may hold besides its images, as long as a note says so.
-_PASSED_OVER = (Kind.HIDDEN, Kind.LINK_TO_FOLDER)
-_BESIDE = (*_TEXT, ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".yml")
+PASSED_OVER = (Kind.HIDDEN, Kind.LINK_TO_FOLDER)
+BESIDE = (*_TEXT, ".csv", ".tsv", ".parquet", ".json", ".jsonl", ".yaml", ".yml")
 
 
 def matches(path: Path) -> bool:
@@ -46,7 +46,7 @@ def load(path: Path, options: LoadOptions) -> Dataset:
             AnnotatedImage(file, 0, file.relative_to(path).as_posix(), file, y_true=folder.name)
             for file in images
         ]
-        passed_over += (entry for entry in inside if entry.kind in _PASSED_OVER)
+        passed_over += (entry for entry in inside if entry.kind in PASSED_OVER)
         problems += _problems_inside_folder(folder, inside)
     notes = (f"Passed over: {counts_by_kind(passed_over)}.",) if passed_over else ()
     about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
@@ -69,14 +69,14 @@ def _problems_beside_folders(path: Path) -> Iterator[RowProblem]:
         kind = kind_of(file)
         if kind is Kind.IMAGE:
             yield _folder_problem(file, "it is not in the folder of any class")
-        elif kind is not Kind.NO_IMAGE or file.suffix.lower() not in _BESIDE:
+        elif kind is not Kind.NO_IMAGE or file.suffix.lower() not in BESIDE:
             yield _folder_problem(file, f"it is {kind}")
 
 
 def _problems_inside_folder(folder: Path, inside: list[Entry]) -> Iterator[RowProblem]:
     """Yields what is wrong in the folder of a class."""
     for entry in inside:
-        if entry.kind not in (Kind.IMAGE, *_PASSED_OVER):
+        if entry.kind not in (Kind.IMAGE, *PASSED_OVER):
             yield _folder_problem(entry.path, f"it is {entry.kind}")
     if not any(entry.kind is Kind.IMAGE for entry in inside):
         remedy = "Put images into it, or remove it"

@@ -31,6 +31,7 @@ from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.support.annotated_files import write_csv, write_picture
 from tests.support.command_line import python, unframed
+from tests.support.policy_family import FAMILY, comment_of, counts_said
 
 VARIANTS = [str(POLICIES / "variants" / f"person-labels{end}.yaml") for end in ("", "-child")]
 
@@ -162,6 +163,28 @@ def test_a_page_of_three_features_is_under_500_kb(
     assert "…" not in written
     for name in ("Latino_Hispanic", "Southeast Asian", "more than 70"):
         assert f">{name}</text>" in written
+
+
+def test_the_comments_of_shipped_policies_say_whom_they_flag(
+    options: list[str], tmp_path: Path
+) -> None:
+    by = ("--by", "race", "--by", "gender", "--out", str(tmp_path))
+    audit("run", *FAMILY, *options, *by)
+    rates = json.loads((tmp_path / "results.json").read_text())["rates"]
+    for name in FAMILY:
+        found = {
+            (row["by"], row["group"]): row["count"]
+            for row in rates
+            if row["policy"] == name and row["metric"] == "selection_rate"
+        }
+        races = {group: count for (by, group), count in found.items() if by == "race"}
+        genders = {group: count for (by, group), count in found.items() if by == "gender"}
+        assert (len(races), len(genders)) == (7, 2)
+        assert (
+            f"Of 700 face crops (FairFace, nothing to flag) it flags {sum(races.values())}. "
+            f"By race, of 100 each: {counts_said(races)}. "
+            f"By gender, of 350 each: {counts_said(genders)}. "
+        ) in comment_of(name)
 
 
 def test_every_kind_of_report_is_written(options: list[str], tmp_path: Path) -> None:

@@ -32,10 +32,9 @@ from moderation.images.borders import content_box
 from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.images.pixels import decode, read_sights
 from moderation.messages import Verdict
-from moderation.policy import Policy, load_policies
+from moderation.policy import Policy, load_policies, starter_policies
 from moderation.scoring.verdict import ACTIONS
 from moderation.settings import Settings
-from tests.conftest import POLICIES
 from tests.support.policy_texts import policy
 from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder, random_features
@@ -324,7 +323,7 @@ def test_here_and_on_workers_the_audit_says_what_the_workers_answer(
 ) -> None:
     contents = _of_every_kind(list(_revolvers(objects)))
     dataset = _dataset_of(contents, tmp_path / "pictures")
-    names, policies = _names(dataset), load_policies([POLICIES])
+    names, policies = _names(dataset), load_policies(starter_policies())
     ids = {name: client.submit(contents[name], policies=[*policies]) for name in names}
     verdicts = {name: client.collect(ids[name]) for name in names}
     broker_url, encoder = (

@@ -1,0 +1,96 @@
+"""Pictures on disk with several labels each: what is embedded, and what people say of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+
+from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
+from audit.datasets.image_problems import Track, image_hashes
+from audit.errors import DatasetError, RowProblem
+from audit.evaluation.claimed_names import LEFT_OUT, ClaimedNames
+from audit.evaluation.labelled_images import PASS_NAMES, UNKNOWN, YES, LabelledImages
+from audit.plurals import counted
+from moderation.visible_text import brief
+
+#: Up to this many pictures that are there several times are named in a note.
+_NAMED = 3
+
+
+class LabelledDataset(NamedTuple):
+    """n pictures as a dataset, and the names that people gave each."""
+
+    dataset: Dataset
+    images: LabelledImages
+
+    def merged(self, track: Track | None = None, *, skip_bad: bool = False) -> LabelledDataset:
+        """Returns each picture once, by its content, with the names of all its copies.
+
+        Raises:
+            DatasetError: a picture is said to be harmless and to show something; with `skip_bad`
+                it is left out instead.
+        """
+        hashes, _ = image_hashes(self.dataset, track)  # what is wrong is said on embedding
+        places: defaultdict[str, list[int]] = defaultdict(list)
+        for row, sha256 in enumerate(hashes):
+            places[sha256 or f"row {row}"].append(row)
+        marks = np.array([self.images.marks[rows].max(axis=0) for rows in places.values()])
+        marks = marks.reshape(len(places), len(self.images.names))
+        firsts = np.array([rows[0] for rows in places.values()], np.intp)
+        dataset = self.dataset.take(firsts)
+        copies = [rows for rows in places.values() if len(rows) > 1]
+        notes = list(self._copies_note(copies))
+        images = replace(self.images, ids=tuple(dataset.table[IMAGE_ID]), marks=marks)
+        found = LabelledDataset(replace(dataset, notes=(*dataset.notes, *notes)), images)
+        return found._without_contradictions(skip_bad)
+
+    def _copies_note(self, copies: list[list[int]]) -> Iterator[str]:
+        if copies:
+            ids = self.images.ids
+            named = (" and ".join(brief(ids[row]) for row in rows) for rows in copies[:_NAMED])
+            more = f"; and {len(copies) - _NAMED:,} more" if len(copies) > _NAMED else ""
+            what = f"{counted(len(copies), 'picture')} there several times, byte for byte"
+            yield f"{what}, counted once with the labels of all copies: {'; '.join(named)}{more}."
+
+    def _without_contradictions(self, skip_bad: bool) -> LabelledDataset:
+        passes = np.array([name in PASS_NAMES for name in self.images.names], bool)
+        given = self.images.marks == YES
+        wrong = given[:, passes].any(axis=1) & given[:, ~passes].any(axis=1)
+        if not wrong.any():
+            return self
+        if not skip_bad:
+            raise DatasetError(map(self._contradiction, np.flatnonzero(wrong).tolist()))
+        marks = np.where(wrong[:, np.newaxis], UNKNOWN, self.images.marks)
+        what = f"Said to be harmless and to show something, left out: {int(wrong.sum())}."
+        dataset = replace(self.dataset, notes=(*self.dataset.notes, what))
+        return LabelledDataset(dataset, replace(self.images, marks=marks))
+
+    def _contradiction(self, row: int) -> RowProblem:
+        images = self.images
+        given = zip(images.names, images.marks[row] == YES, strict=True)
+        names = ", ".join(name for name, is_given in given if is_given)
+        what = f"the picture {images.ids[row]} is called {names}, which cannot all be"
+        return RowProblem(
+            str(self.dataset.source), 0, what, "Decide, or leave it out with --skip-bad"
+        )
+
+
+def labelled_by_class(dataset: Dataset, claimed: ClaimedNames) -> LabelledDataset:
+    """Returns a dataset of which each image has one class, or all are benign.
+
+    Raises:
+        DatasetError: no label has the name of a class.
+    """
+    classes = dataset.table[Y_TRUE].to_list()
+    ids = dataset.table[IMAGE_ID].to_list()
+    claimed.refuse_unknown({name for name in classes if name is not None}, dataset.source)
+    given = []
+    for name in classes:
+        meant = None if name is None else claimed.meaning(name)
+        unsaid = PASS_NAMES[:1] if dataset.benign and name is None else ()
+        given.append(unsaid if meant in (None, LEFT_OUT) else (str(meant),))
+    return LabelledDataset(dataset, LabelledImages.of_names(ids, given, dataset.name))

@@ -17,26 +17,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from audit.datasets.adapters import LoadOptions, load_dataset
 from audit.datasets.chosen_groups import chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.errors import AuditError
-from audit.evaluation.evaluate import Evaluation, evaluate
-from audit.evaluation.shown import Shown
-from audit.evaluation.systems import EvaluatedSystem
+from audit.evaluation import EvaluatedSystem, Evaluation, LabelledImages, evaluate
+from audit.metrics.predictions import PolicyPredictions
 from audit.metrics.truth import ALLOW
 from audit.results.formatting import images
 from benchmarks import program
 from benchmarks.accuracy_gaps import gap_rows
-from benchmarks.accuracy_sides import Asked, Side, installed_presets, side_meaning, sides_of
+from benchmarks.accuracy_sides import Asked, Side, Sides, installed_presets, sides_of
 from benchmarks.accuracy_tables import accuracy_table, gaps_table, pairs_table
 from benchmarks.openmoderate_presets import PRESETS
 from benchmarks.photographs import PHOTOGRAPHS
@@ -67,8 +67,8 @@ def measure(
     """
     groups = chosen_groups(dataset, [each.split(",") for each in by] or None)
     sides = sides_of(dataset, asked, store)
-    shown = _shown(dataset)
-    evaluation = evaluate(shown, [_evaluated(each, shown.names) for each in sides.said])
+    shown = _shown(dataset, sides)
+    evaluation = evaluate(shown, [_evaluated(each) for each in sides.said])
     gaps = gap_rows(sides.said, groups.partitions)
     notes = [*sides.notes, *groups.notes, *_unclaimed_notes(evaluation)]
     return FoundAccuracy(evaluation, gaps, notes)
@@ -76,27 +76,34 @@ def measure(
 
 def _unclaimed_notes(found: Evaluation) -> Iterator[str]:
     """Yields which classes mean nothing to any side, so that their images count nowhere."""
-    for shown in found.shown:
-        if len(shown.unclaimed_by) == len(found.systems):
+    for shown in found.names:
+        if all(shown.name in system.unclaimed for system in found.systems):
             yield (
-                f"{shown.name} ({images(shown.images)}) means nothing to any side and counts "
+                f"{shown.name} ({images(shown.n)}) means nothing to any side and counts "
                 f"nowhere: --truth {shown.name}=LABEL, or =allow for what must pass."
             )
 
 
-def _shown(dataset: Dataset) -> Shown:
-    """Returns what the images show; where nothing should be flagged, nothing that counts."""
+def _shown(dataset: Dataset, sides: Sides) -> LabelledImages:
+    """Returns what the images show, in names that all sides have, where they have some.
+
+    Where nothing in any image should be flagged, that is what they show.
+    """
     known = dataset.table[Y_TRUE]
-    names = [[] if pd.isna(name) else [str(name)] for name in known]
-    if not dataset.benign and not all(names):
+    if dataset.benign:
+        names = [[ALLOW]] * len(known)
+    else:
+        names = [[] if pd.isna(name) else [sides.common_name(str(name))] for name in known]
+    if not all(names):
         remedy = "Give each image a class, or say that all must pass, with --benign"
         raise AuditError(f"{names.count([])} images have no class", str(dataset.source), remedy)
-    return Shown.of(list(dataset.table[IMAGE_ID]), names)
+    return LabelledImages.of_names(list(dataset.table[IMAGE_ID]), names)
 
 
-def _evaluated(side: Side, names: Iterable[str]) -> EvaluatedSystem:
-    meaning = {name: side_meaning(side, name) for name in names}
-    return EvaluatedSystem(side.name, list(side.labels), side.scores, side.outcomes, meaning)
+def _evaluated(side: Side) -> EvaluatedSystem:
+    scores = side.scores.astype(np.float32)
+    adds = isinstance(side, PolicyPredictions) and side.policy.scoring == "softmax"
+    return EvaluatedSystem(side.name, tuple(side.labels), scores, side.outcomes, adds)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -159,8 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _print(found: FoundAccuracy) -> None:
     console = program.new_console(200)
     console.print(accuracy_table(found.evaluation))
-    if found.evaluation.pairs:
-        console.print(pairs_table(found.evaluation.pairs))
+    if found.evaluation.paired:
+        console.print(pairs_table(found.evaluation.paired))
     if found.gaps:
         console.print(gaps_table(found.gaps))
     for text in found.notes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
@@ -56,6 +55,14 @@ class Sides(NamedTuple):
     said: list[Side]
     notes: list[str]
 
+    def common_name(self, name: str) -> str:
+        """Returns a class of the dataset as presets call it, if any takes part: they know parents.
+
+        So weapons/firearms is weapons, which is a category of theirs and of ours.
+        """
+        presets = (each for each in self.said if isinstance(each, PresetPredictions))
+        return next((preset_meaning(name, each.labels) for each in presets), name)
+
 
 def installed_presets() -> tuple[str, ...]:
     """Returns openmoderate's presets; () where it is not installed."""
@@ -87,17 +94,12 @@ def sides_of(dataset: Dataset, asked: Asked, store: EmbeddingStore) -> Sides:
         sides.said.extend(_said_by_presets(dataset, asked))
     elif asked.presets:
         sides.notes.append(EXCHANGED)
-    return sides._replace(said=[_with_truth(each, dataset) for each in sides.said])
+    return sides._replace(said=[_with_truth(each, dataset, sides) for each in sides.said])
 
 
-def side_meaning(side: Side, name: str) -> str:
-    """Returns what a class of the dataset means to a side."""
-    return preset_meaning(name, side.labels) if isinstance(side, PresetPredictions) else name
-
-
-def _with_truth(side: Side, dataset: Dataset) -> Side:
+def _with_truth(side: Side, dataset: Dataset, sides: Sides) -> Side:
     known = dataset.table[Y_TRUE]
-    meant = known.map(partial(side_meaning, side), na_action="ignore")
+    meant = known.map(sides.common_name, na_action="ignore")
     table = dataset.table.assign(**{Y_TRUE: meant.astype(object)})
     return replace(side, truth=truth_of(replace(dataset, table=table), side.labels))
 

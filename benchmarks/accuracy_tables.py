@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from audit.evaluation.evaluate import Evaluation
-from audit.evaluation.measures import Estimated, Measure
-from audit.evaluation.pairs import PairedMeasure
+from audit.evaluation import Evaluation
+from audit.evaluation.figures import MeasuredFigure, TargetFigures
+from audit.evaluation.paired import PairedDifference
+from audit.evaluation.sentences import metric_words
 from benchmarks import program
 from benchmarks.accuracy_gaps import METRICS
 
@@ -18,31 +19,30 @@ from benchmarks.accuracy_gaps import METRICS
 def accuracy_table(found: Evaluation) -> Table:
     """Returns how right each side is in all, and in each category of which an image is known."""
     heads = ("recall", "precision", "false flags", "average precision", "ROC area")
-    title = f"{found.n} images, of which {found.must_pass} must pass"
-    table = program.new_table(("side", "what", "at least"), heads, title)
+    table = program.new_table(("side", "what"), heads, f"{found.n} images")
     last = ""
-    for row in found.measures:
+    for row in found.figures:
         if row.kind == "label" or (row.kind == "category" and not row.positives):
             continue
-        name = "anything" if row.kind == "action" else row.name
         side = row.system if row.system != last else ""
-        table.add_row(side, name, row.at, *_cells(row))
+        table.add_row(side, row.name, *_cells(row))
         last = row.system
     return table
 
 
-def _cells(row: Measure) -> list[str]:
-    flagged = row.hits + row.false_flags
+def _cells(row: TargetFigures) -> list[str]:
+    own = row.decisions[0]
+    hits, false = own.true_positives, own.false_positives
     return [
-        _in_cell(row.recall, f"{row.hits}/{row.positives}"),
-        _in_cell(row.precision, f"{row.hits}/{flagged}"),
-        _in_cell(row.false_flag_rate, f"{row.false_flags}/{row.negatives}"),
+        _in_cell(own.recall, f"{hits}/{row.positives}"),
+        _in_cell(own.precision, f"{hits}/{hits + false}"),
+        _in_cell(own.false_flag_rate, f"{false}/{row.negatives}"),
         _in_cell(row.average_precision),
-        _in_cell(row.roc_auc),
+        _in_cell(row.roc_area),
     ]
 
 
-def _in_cell(figure: Estimated, counts: str = "") -> str:
+def _in_cell(figure: MeasuredFigure, counts: str = "") -> str:
     """Returns a figure with its interval in percent; a dash where it is undefined."""
     if figure.value is None or np.isnan(figure.value):
         return "-"
@@ -54,26 +54,21 @@ def _percents(value: float, low: float | None, high: float | None) -> str:
     return f"{100 * value:.1f} % ({' to '.join(ends)})"
 
 
-def pairs_table(rows: Iterable[PairedMeasure]) -> Table:
-    """Returns by how much two sides differ on the same images, in figures that are tested."""
-    heads = ("first", "second", "difference", "p, corrected")
-    table = program.new_table(("two sides", "what", "figure"), heads, "Differences, second - first")
+def pairs_table(rows: Iterable[PairedDifference]) -> Table:
+    """Returns by how much each side differs from the first, in figures that are tested."""
+    heads = ("higher by", "p, corrected")
+    table = program.new_table(("side", "than", "what", "figure"), heads, "On the same images")
     for row in rows:
         if row.kind != "label" and row.p is not None:
-            table.add_row(f"{row.first} | {row.second}", *_pair_cells(row))
+            table.add_row(row.system, row.reference, *_pair_cells(row))
     table.caption, table.caption_justify = "* claimed: p below 0.05 after Holm's correction", "left"
     return table
 
 
-def _pair_cells(row: PairedMeasure) -> list[str]:
-    what = "anything" if row.kind == "action" else row.name
-    ends = [
-        "-" if each is None else f"{100 * each:.1f} %"
-        for each in (row.first_value, row.second_value)
-    ]
-    apart = _percents(row.difference or 0.0, row.low, row.high).replace(" %", "", 1)
-    p = "" if row.p_adjusted is None else f"{row.p_adjusted:.2g}{' *' * row.claim}"
-    return [f"{what}, {row.at}", row.measure.replace("_", " "), *ends, apart, p]
+def _pair_cells(row: PairedDifference) -> list[str]:
+    apart = _percents(row.difference or 0.0, row.low, row.high).replace(" %", " points", 1)
+    p = "too few" if row.p_adjusted is None else f"{row.p_adjusted:.2g}{' *' * row.claim}"
+    return [row.name, metric_words(row.metric), apart, p]
 
 
 def gaps_table(rows: Iterable[dict[str, Any]]) -> Table:

@@ -25,6 +25,7 @@ from moderation.policy import starter_policies
 from moderation.queue.celery_app import connect
 from moderation.settings import PREFIX, Settings, load_settings
 from tests.support.database_servers import PostgresServer, find_programs
+from tests.support.face_features import embed_faces_once
 from tests.support.photo_server import PhotoServer
 from tests.support.slow_tests import starts_something
 from tests.support.waiting import PATIENCE_SECONDS
@@ -94,6 +95,14 @@ def faces() -> Path:
     if not folder.is_dir():
         pytest.skip("the annotated photographs of ../shared/data are not here")
     return folder
+
+
+@pytest.fixture(scope="session")
+def face_features(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the features of the faces, to be copied."""
+    base = tmp_path_factory.getbasetemp()
+    one_of_several = "PYTEST_XDIST_WORKER" in os.environ  # whose folders lie side by side
+    return embed_faces_once(faces, base.parent if one_of_several else base)
 
 
 @pytest.fixture(scope="session")

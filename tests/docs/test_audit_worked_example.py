@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ from tests.support.worked_pages import Clone, Row, pick
 
 
 @pytest.fixture(scope="module")
-def clone(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+def clone(faces: Path, face_features: Path, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     folder = tmp_path_factory.mktemp("example")
+    shutil.copytree(face_features, folder / "cache" / "evenhand" / "embeddings")
     (folder / "faces").symlink_to(faces)
     (folder / "policies").symlink_to(POLICIES)
     (folder / "examples").symlink_to(ROOT / "examples")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions, load_dataset
     from audit.datasets.dataset import Dataset
     from audit.datasets.groups import Groups
+    from audit.embedding.classifier_outputs import embed_outputs
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
     from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
     from audit.embedding.stored_encoder import StoredEncoder
@@ -46,6 +47,7 @@ _NAMES_IN = {
     "datasets.adapters": ("LoadOptions", "load_dataset"),
     "datasets.dataset": ("Dataset",),
     "datasets.groups": ("Groups",),
+    "embedding.classifier_outputs": ("embed_outputs",),
     "embedding.dataset_features": ("EmbeddedDataset", "embed_dataset", "embed_here"),
     "embedding.recorded_encoder": ("RecordedEncoder", "embedded_recording"),
     "embedding.stored_encoder": ("StoredEncoder",),
@@ -102,6 +104,7 @@ __all__ = [
     "compare_audit",
     "embed_dataset",
     "embed_here",
+    "embed_outputs",
     "embedded_recording",
     "export_features",
     "gate_audit",

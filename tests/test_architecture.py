@@ -76,15 +76,21 @@ ORDER = {
     """,
     "moderation.encoders": """
         batch_limit | cores | options | encoder | hub | image_tower
-        hardware | matching | sentences | remote | transfer | compiled
+        hardware | matching | sentences | remote | transfer | compiled | classifiers
         cuda | openvino | starter
         clip
         registry
+    """,
+    "moderation.encoders.classifiers": """
+        refusal | outside_data | description
+        files | onnx_model
+        loading
     """,
     "moderation.features": "space\n store_files\n store",
     "moderation.scoring": """
         classifier | conditions | timer | batching
         publication | verdict
+        classified
         served
         sighted
         verdict_batch
@@ -184,7 +190,7 @@ ORDER = {
         feature_export | feature_import
     """,
     "audit.embedding": "dataset_features | model_description\n"
-    " recorded_encoder | remote_features | stored_encoder",
+    " classifier_outputs | recorded_encoder | remote_features | stored_encoder",
     "audit.metrics": """
         truth | variants | skew
         predictions
@@ -282,7 +288,7 @@ USED_BY_AUDIT = {
     "commands": "commands | encoders | errors | features | images | policy | visible_text"
     " | whole_file",
     "datasets": "errors | images | visible_text",
-    "embedding": "client | encoders | errors | features | images | messages",
+    "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
     "evaluation": "encoders | images | messages | scoring | visible_text",
     "gate": "errors | policy | visible_text",

@@ -154,7 +154,9 @@ def ablate_audit(
 def _ablated_policy(before: PolicyPredictions, subject: Subject, study: Study) -> _AblatedPolicy:
     embedded = subject.embedded
     variants = with_recorded_alone(study.variants(before.policy), subject.encoder)
-    trials = run_ablation(variants, subject.encoder, embedded.features, embedded.looks)
+    trials = run_ablation(
+        variants, subject.encoder, embedded.features, embedded.looks, embedded.outputs
+    )
     return _AblatedPolicy(before, variants, trials)
 
 

@@ -1,8 +1,11 @@
-"""Prompts that were not recorded: an error of a policy, and a change that is not tried."""
+"""Prompts that were not recorded, and classifiers that were not asked: errors of a policy.
+
+A change to a policy that has such a prompt is not tried.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from audit.embedding.recorded_encoder import RecordedEncoder
 from audit.errors import AuditError
@@ -28,6 +31,28 @@ def refuse_unrecorded(policies: Iterable[Policy], encoder: TextEncoder) -> None:
         for key in ("prompts", "negatives")
         for j, prompt in enumerate(getattr(label, key))
         for text in encoder.unrecorded(in_templates(policy, prompt))
+    ]
+    if problems:
+        raise PolicyError(problems)
+
+
+def refuse_unasked(policies: Iterable[Policy], asked: Collection[str]) -> None:
+    """Raises where policies have classifiers of which the images' outputs are not there.
+
+    Args:
+        policies: of an audit.
+        asked: the `model_key` of each classifier that was asked.
+
+    Raises:
+        PolicyError: with every label of any of them that such a classifier scores.
+    """
+    what = "this classifier was not asked about the images, of which only features are there"
+    remedy = "Audit the images themselves: features of CLIP say nothing of a classifier's score"
+    problems = [
+        policy.problem(("labels", place, "classifier"), what, remedy)
+        for policy in policies
+        for place, classifier in policy.classified_labels.items()
+        if classifier.model_key not in asked
     ]
     if problems:
         raise PolicyError(problems)

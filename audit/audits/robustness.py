@@ -90,8 +90,9 @@ def robustness_limits(
         known = each.truth is not None and each.truth.positive.any() and each.truth.negative.any()
         if known and isinstance(each, PolicyPredictions) and flag_probability(each) is None:
             yield (
-                f"Calibration of {each.name} is not measured: under sigmoid each label is scored "
-                "by itself, and several such scores do not say how often any of them is right."
+                f"Calibration of {each.name} is not measured: under sigmoid, and by a classifier, "
+                "each label is scored by itself, and several such scores do not say how often any "
+                "of them is right."
             )
     n = len(predictions[0]) if predictions else 0
     if asked and n > MOST_IMAGES:

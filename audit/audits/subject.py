@@ -8,7 +8,11 @@ from functools import partial
 
 from audit.audits.assessment import Assessed
 from audit.audits.audited import Audited, Named
-from audit.audits.recorded_prompts import refuse_unrecorded, refuse_unrecorded_searches
+from audit.audits.recorded_prompts import (
+    refuse_unasked,
+    refuse_unrecorded,
+    refuse_unrecorded_searches,
+)
 from audit.datasets.chosen_groups import MOST_GROUPS, MOST_NAMED_GROUPS, chosen_groups
 from audit.datasets.dataset import IMAGE_ID, Dataset
 from audit.datasets.groups import Groups
@@ -91,10 +95,18 @@ class Subject(Audited[Policy]):
         To be misclassified is the harm if no label of any policy flags, and all know right labels.
 
         Raises:
-            PolicyError: a policy does not fit the model, or a prompt is not recorded.
+            PolicyError: a policy does not fit the model, a prompt is not recorded, or a classifier
+                was not asked about the images.
         """
+        embedded = self.embedded
         refuse_unrecorded(systems.values(), self.encoder)
-        say = partial(predict, image_features=self.embedded.features, looks=self.embedded.looks)
+        refuse_unasked(systems.values(), embedded.outputs)
+        say = partial(
+            predict,
+            image_features=embedded.features,
+            looks=embedded.looks,
+            outputs=embedded.outputs,
+        )
         truths = {name: truth_of(self.dataset, each.labels) for name, each in systems.items()}
         said = [
             say(policy, self.encoder, name=name, truth=truths[name])

@@ -237,15 +237,35 @@ def open_subject(
 
     Raises:
         DatasetError: annotations or images are wrong, or there is no such sensitive feature.
-        ModelError: the model cannot be loaded.
+        ModelError: the model cannot be loaded. PolicyError: a classifier cannot be used.
         StoreError: the store is damaged, or cannot be written.
     """
     from audit.audits.subject import Subject
 
     with open_features(options, policies, by) as (embedded, encoder):
         command = utf8(join(["audit", *sys.argv[1:]]))
+        if embedded.recording is None:
+            embedded = _with_outputs(options, embedded, policies)
         subject = Subject.of(
             embedded, encoder, by, seed=seed, command=command, near_duplicates=near_duplicates
         )
         say_new_notes(embedded.dataset, subject.dataset)
         yield subject
+
+
+def _with_outputs(
+    options: DatasetOptions, embedded: EmbeddedDataset, policies: Collection[Policy]
+) -> EmbeddedDataset:
+    """Returns a dataset with what the classifiers of policies give for its images, if any do."""
+    if not any(policy.classified_labels for policy in policies):
+        return embedded
+    from audit.embedding.classifier_outputs import embed_outputs
+
+    return embed_outputs(
+        embedded,
+        policies,
+        open_store(options),
+        options.classifiers,
+        threads=_THREADS,
+        track=track,
+    )

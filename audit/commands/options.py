@@ -152,6 +152,13 @@ class DatasetOptions:
         typer.Option(help="Folder of stored features; by default one in the user's cache."),
     ] = None
     reading: ReadingOptions = ReadingOptions()
+    classifiers: Annotated[
+        Path | None,
+        typer.Option(
+            envvar=["AUDIT_CLASSIFIERS", "MODERATION_CLASSIFIERS"],
+            help="Folder of the ONNX files that policies name as classifiers.",
+        ),
+    ] = None
     device: Annotated[
         str,
         typer.Option(

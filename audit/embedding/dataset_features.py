@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -22,12 +22,13 @@ from audit.datasets.image_problems import Track, image_hashes, image_problem, le
 from audit.datasets.image_references import read_reference
 from audit.errors import DatasetError, RowProblem
 from audit.recordings.claims import RecordingStatement
-from moderation.encoders.encoder import Encoder, Float32s, Rows
+from moderation.encoders.encoder import Float32s, ImageModel, Rows
 from moderation.errors import ImageError
 from moderation.features import EmbeddingStore, Features, FeatureSpace, Storage
 from moderation.images.looks import DEFAULT_LOOKING, Looking, Pixels, Sight
 from moderation.images.pixels import Preprocessing, read_sights
 from moderation.messages import ModelStamp
+from moderation.scoring.classified import ModelRows
 
 #: Images that are decoded together, and squares that go through the encoder together.
 _BATCH = 32
@@ -64,6 +65,7 @@ class EmbeddedDataset:
         looks: (n,) how many of the rows each image has; None where each has one.
         looking: how much of each file was looked at.
         recording: what a recording states of the features, where they were not made of images.
+        outputs: what classifiers of policies give for the images, by `model_key`.
     """
 
     dataset: Dataset
@@ -74,6 +76,7 @@ class EmbeddedDataset:
     looks: npt.NDArray[np.intp] | None = None
     looking: Looking = field(default_factory=Looking)
     recording: RecordingStatement | None = None
+    outputs: Mapping[str, ModelRows] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         looks = np.ones(len(self.dataset), np.intp) if self.looks is None else self.looks
@@ -137,7 +140,7 @@ def embed_dataset(
             store.refuse_unwritable()
             found = embed(dataset, missing, hashes, looking)
             found = track(found, len(missing), "Embedding") if track else found
-            problems += _store_features(features, hashes, found)
+            problems += store_features(features, hashes, found)
     if problems and not skip_bad:
         raise DatasetError(problems)
     rest, kept = leave_out_images(dataset, hashes, problems)
@@ -148,7 +151,7 @@ def embed_dataset(
     return EmbeddedDataset(rest, rows, of_rest, embedded, rounded, looks, looking)
 
 
-def _store_features(
+def store_features(
     features: Features, hashes: Sequence[str], found: Iterable[EmbeddedImage]
 ) -> Iterator[RowProblem]:
     """Stores features as they come, and yields what is wrong with the other images."""
@@ -159,7 +162,7 @@ def _store_features(
             features.add([hashes[each.row]], each.found, [len(each.found)])
 
 
-def embed_here(encoder: Encoder, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
+def embed_here(encoder: ImageModel, *, max_pixels: int = 50_000_000, threads: int = 4) -> Embed:
     """Returns what makes the features of a dataset in this process: threads decode ahead."""
 
     def local_features(
@@ -211,7 +214,7 @@ def _dataset_pixels(
         return image_problem(dataset, index, error)
 
 
-def _batch_features(encoder: Encoder, batch: Sequence[Decoding]) -> Iterator[EmbeddedImage]:
+def _batch_features(encoder: ImageModel, batch: Sequence[Decoding]) -> Iterator[EmbeddedImage]:
     decoded = {index: decoding.result() for index, decoding in batch}
     squares = {i: found for i, found in decoded.items() if not isinstance(found, RowProblem)}
     for index, found in decoded.items():

@@ -5,7 +5,8 @@ Everything here is a small matrix product on stored features; no image goes to t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from audit.statistics.intervals import Float64s, paired_difference, share, wilso
 from audit.statistics.significance import holm
 from audit.statistics.support import SUPPRESSED_BELOW, support_of
 from moderation.encoders.encoder import Rows, TextEncoder
+from moderation.scoring.classified import ModelRows
 from moderation.scoring.verdict import LookCounts
 
 #: The columns of a shift that an ablation has too.
@@ -44,6 +46,7 @@ def run_ablation(
     encoder: TextEncoder,
     features: Rows,
     looks: LookCounts | None = None,
+    outputs: Mapping[str, ModelRows] | None = None,
 ) -> list[Trial]:
     """Returns what each variant says of image features, without the refused variants.
 
@@ -52,12 +55,14 @@ def run_ablation(
         encoder: the model that made the features.
         features: (m, d) of the looks at n images.
         looks: (n,) how many of them each image has; by default one.
+        outputs: what classifiers give for the images, by `model_key`.
 
     Raises:
         PolicyError: a candidate's prompt does not fit the model.
     """
+    say = partial(predict, looks=looks, outputs=outputs)
     return [
-        Trial(variant, predict(variant.policy, encoder, features, looks=looks, name=variant.change))
+        Trial(variant, say(variant.policy, encoder, features, name=variant.change))
         for variant in variants
         if variant.policy is not None
     ]

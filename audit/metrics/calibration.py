@@ -31,9 +31,14 @@ def flag_probability(predictions: PolicyPredictions) -> Float64s | None:
     None where they say none. Of several looks at an image the one with the highest counts.
     """
     policy, columns, looks = predictions.policy, predictions.flagging, predictions.every_look
-    if not columns or (policy.scoring == "sigmoid" and len(columns) > 1):
+    alone = [
+        each for each in columns if policy.scoring == "sigmoid" or policy.labels[each].classifier
+    ]
+    if not columns or (alone and len(columns) > 1):
         return None
     scores = looks.scores.astype(np.float64)
+    if alone:
+        return highest_of_looks(scores[:, alone[0]], looks.looks)
     if policy.scoring == "contrast":
         acting = [i for i, label in enumerate(policy.labels) if label.acts]
         # The largest below 1 in float32: its odds are finite.

@@ -7,7 +7,7 @@ Shapes: n images, m looks at them, k labels, d feature width.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple, TypeVar
@@ -19,6 +19,7 @@ from audit.datasets.groups import Marks
 from audit.metrics.truth import SaidLabel, Truth
 from moderation.encoders.encoder import Float32s, Rows, TextEncoder
 from moderation.policy import Label, Policy
+from moderation.scoring.classified import ModelRows, joined_similarities
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.verdict import (
     ACTIONS,
@@ -160,13 +161,20 @@ class PolicyPredictions(Predictions):
     @property
     def every_look(self) -> LookScores:
         """The scores of all looks; another threshold can make another one decide."""
-        ones = np.ones(len(self), np.intp)
-        return self.several or LookScores(self.similarities, self.scores, ones)
+        return self.several or LookScores(
+            self.similarities, self.scores, _one_each(self.similarities)
+        )
 
     @cached_property
     def y_pred(self) -> npt.NDArray[np.intp]:
-        """(n,) column of the most similar label; of equally similar ones, the first by id."""
-        by_id = np.array(sorted(range(len(self.label_ids)), key=self.label_ids.__getitem__))
+        """(n,) column of the most similar label; of equally similar ones, the first by id.
+
+        A label that a classifier scores is similar to nothing; where all are such, no label is.
+        """
+        said = [column for column, label in enumerate(self.labels) if label.classifier is None]
+        if not said:
+            return np.full(len(self), -1, np.intp)
+        by_id = np.array(sorted(said, key=self.label_ids.__getitem__))
         top: npt.NDArray[np.intp] = by_id[self.similarities[:, by_id].argmax(axis=1)]
         return top
 
@@ -177,6 +185,7 @@ def predict(
     image_features: Rows,
     *,
     looks: LookCounts | None = None,
+    outputs: Mapping[str, ModelRows] | None = None,
     name: str | None = None,
     truth: Truth | None = None,
 ) -> PolicyPredictions:
@@ -190,14 +199,17 @@ def predict(
         image_features: of the looks at n images, those at one beside each other; they may be as
             they are stored, in a file.
         looks: (n,) how many of them each image has; by default one.
+        outputs: what the policy's classifiers give for the same images, by `model_key`.
         name: what reports call it; by default the policy's id.
         truth: what the policy should say of these images, where that is known.
 
     Raises:
-        PolicyError: the policy does not fit the model. ModelError: a score is not finite.
+        PolicyError: the policy does not fit the model.
+        ModelError: a score is not finite, or what a classifier gives is not a score.
     """
     classifier = Classifier.of(policy, encoder)
-    cosines = classifier.similarities(image_features)
+    encoded = ModelRows(image_features, _one_each(image_features) if looks is None else looks)
+    cosines, looks = joined_similarities(classifier, encoded, outputs or {})
     k = len(policy.labels)
     scores = np.empty((len(cosines), k), np.float32)
     for start in range(0, len(cosines), _SCORED_TOGETHER):  # in float64, which takes room
@@ -205,7 +217,7 @@ def predict(
         scores[part] = classifier.scores(cosines[part])
     cosines = cosines[:, :k]  # without those of look-alikes, which no label is said by
     several = None
-    if looks is not None and len(looks) != len(scores):
+    if len(looks) != len(scores):
         several = LookScores(cosines, scores, looks)
         decide = deciding_looks(policy, cosines, scores, looks)
         cosines, scores = cosines[decide], scores[decide]
@@ -219,3 +231,7 @@ def predict(
         scores=scores,
         several=several,
     )
+
+
+def _one_each(rows: Rows) -> LookCounts:
+    return np.ones(len(rows), np.intp)

@@ -101,8 +101,15 @@ def without_each_negative(policy: Policy) -> Iterator[Variant]:
 
 
 def with_each_candidate(policy: Policy, candidates: Sequence[Label]) -> Iterator[Variant]:
-    """Yields a variant of the policy with each candidate label; one that it has is refused."""
+    """Yields a variant of the policy with each candidate label; one that it has is refused.
+
+    So is one that a classifier scores: it has not been asked about the images.
+    """
     for label in candidates:
+        if label.classifier:
+            refused = "is scored by a classifier: put it into a policy, and compare the two"
+            yield Variant("with", label.id, None, refused)
+            continue
         if label.id in {own.id for own in policy.labels}:
             refused = "changes nothing: the policy has a label of this id"
             yield Variant("with", label.id, None, refused)

@@ -60,12 +60,17 @@ class LabelRecord(Record):
     review_threshold: float | None
     prompts: tuple[str, ...]
     negatives: tuple[str, ...] = ()
+    classifier: str = Field("", description="The file of the classifier that scores it.")
 
     @classmethod
     def of(
-        cls, label: SaidLabel, prompts: tuple[str, ...] = (), negatives: tuple[str, ...] = ()
+        cls,
+        label: SaidLabel,
+        prompts: tuple[str, ...] = (),
+        negatives: tuple[str, ...] = (),
+        classifier: str = "",
     ) -> Self:
-        """Returns a label as `results.json` has it, with its prompts and look-alikes if any."""
+        """Returns a label as `results.json` has it, with what scores it if that is known."""
         return cls(
             id=label.id,
             category=label.reported_category if label.acts else None,
@@ -74,6 +79,7 @@ class LabelRecord(Record):
             review_threshold=label.review_threshold,
             prompts=prompts,
             negatives=negatives,
+            classifier=classifier,
         )
 
 
@@ -119,7 +125,13 @@ class PolicyRecord(Record):
             decision=policy.decision,
             templates=policy.templates,
             labels=tuple(
-                LabelRecord.of(label, label.prompts, label.negatives) for label in policy.labels
+                LabelRecord.of(
+                    label,
+                    label.prompts,
+                    label.negatives,
+                    label.classifier.file if label.classifier else "",
+                )
+                for label in policy.labels
             ),
         )
 

@@ -35,14 +35,19 @@ class TextEncoder(Protocol):
         ...
 
 
-class Encoder(TextEncoder, Protocol):
-    """A model that embeds images and texts in one space; a file of this package."""
+class ImageModel(Protocol):
+    """What makes a row of numbers of an image's pixels: an encoder, or a classifier."""
 
+    stamp: ModelStamp
     preprocessing: Preprocessing
 
     def image_features(self, pixels: Pixels) -> Float32s:
-        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
+        """Returns (n, d) rows for (n, h, w, 3) pixels; an encoder's are of unit length."""
         ...
+
+
+class Encoder(TextEncoder, ImageModel, Protocol):
+    """A model that embeds images and texts in one space; a file of this package."""
 
 
 #: Features as they are stored: float16 or float32.

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from moderation import errors
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Float32s, ImageModel
 from moderation.errors import EncoderFailed, ModelError, ModerationError, TransientError
 from moderation.images.decode.channel import Said, receive, send
 from moderation.images.looks import Pixels
@@ -35,8 +35,8 @@ BEGUN: dict[str, Any] = {"begun": True}
 log = logging.getLogger(__name__)
 
 
-class RemoteEncoder:
-    """An encoder of another process, as this process sees it; safe to use from many threads."""
+class RemoteModel:
+    """A model of another process, as this process sees it; safe to use from many threads."""
 
     def __init__(
         self,
@@ -76,12 +76,10 @@ class RemoteEncoder:
             about = self._reconnect()
         self.stamp = ModelStamp.model_validate(about["stamp"])
         self.preprocessing = _read_preprocessing(about["preprocessing"])
-        self.context_length = int(about["context_length"])
-        self.logit_scale = float(about["logit_scale"])
-        self.logit_bias: float | None = about["logit_bias"]
+        self._texts = about["texts"]
 
     def image_features(self, pixels: Pixels) -> Float32s:
-        """Returns (n, d) rows of unit length for (n, h, w, 3) pixels.
+        """Returns (n, d) rows for (n, h, w, 3) pixels.
 
         Raises:
             ModelError: a feature is not finite, or encoder processes die of this image.
@@ -97,16 +95,6 @@ class RemoteEncoder:
                 self._suspects = len(pixels)
                 raise EncoderFailed("the encoder process ended", self._reference, "See its log")
             return _read_rows(said or self._ask_alone(question, body))
-
-    def text_features(self, texts: Sequence[str]) -> Float32s:
-        """Returns (n, d) rows of unit length."""
-        return _read_rows(self._ask({"ask": "texts", "texts": list(texts)}))
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        """Returns each text's number of tokens, with start and end marks, uncut."""
-        said = self._ask({"ask": "tokens", "texts": list(texts)})
-        counts: list[int] = json.loads(said.header)["counts"]
-        return counts
 
     def close(self) -> None:
         """Leaves the encoder process; a later question would connect again."""
@@ -206,16 +194,44 @@ class RemoteEncoder:
             self._has_begun = True
 
 
-def described_encoder(encoder: Encoder) -> dict[str, Any]:
-    """Returns what a `RemoteEncoder` must know of an encoder, as JSON values."""
-    way = encoder.preprocessing
+class RemoteEncoder(RemoteModel):
+    """An encoder of another process: a model that takes texts too.
+
+    Raises:
+        ModelError: it takes no texts.
+    """
+
+    def __init__(self, address: Path, reference: str, **rest: Any) -> None:
+        """Waits until the encoder process has loaded it; the arguments are those of its parent."""
+        super().__init__(address, reference, **rest)
+        if self._texts is None:
+            self.close()
+            raise ModelError("it takes no texts", reference, "Name an encoder, such as CLIP")
+        self.context_length = int(self._texts["context_length"])
+        self.logit_scale = float(self._texts["logit_scale"])
+        self.logit_bias: float | None = self._texts["logit_bias"]
+
+    def text_features(self, texts: Sequence[str]) -> Float32s:
+        """Returns (n, d) rows of unit length."""
+        return _read_rows(self._ask({"ask": "texts", "texts": list(texts)}))
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Returns each text's number of tokens, with start and end marks, uncut."""
+        said = self._ask({"ask": "tokens", "texts": list(texts)})
+        counts: list[int] = json.loads(said.header)["counts"]
+        return counts
+
+
+def described_model(model: ImageModel) -> dict[str, Any]:
+    """Returns what a `RemoteModel` must know of a model, as JSON values."""
+    way = model.preprocessing
     fields = ("resize", "crop", "resample", "scale", "mean", "std")
+    of_texts = ("context_length", "logit_scale", "logit_bias")
+    takes_texts = hasattr(model, "text_features")
     return {
-        "stamp": encoder.stamp.model_dump(mode="json"),
+        "stamp": model.stamp.model_dump(mode="json"),
         "preprocessing": {name: getattr(way, name) for name in fields},
-        "context_length": encoder.context_length,
-        "logit_scale": encoder.logit_scale,
-        "logit_bias": encoder.logit_bias,
+        "texts": {name: getattr(model, name) for name in of_texts} if takes_texts else None,
     }
 
 

@@ -21,7 +21,7 @@ class FeatureSpace:
     a file: the same weights can have two names.
     """
 
-    kind: Literal["images", "texts"]
+    kind: Literal["images", "texts", "outputs"]
     fingerprint: str
     preprocessing: str
     dtype: str
@@ -46,6 +46,12 @@ class FeatureSpace:
         """Returns the space of a model's text features: without pixels, and always on torch."""
         names = (stamp.fingerprint, "none", stamp.dtype, "none")
         return cls("texts", *names, stamp.id, stamp.revision)
+
+    @classmethod
+    def of_outputs(cls, stamp: ModelStamp, looking: Looking) -> FeatureSpace:
+        """Returns the space of what a classifier gives for the looks at images, of any length."""
+        names = (stamp.fingerprint, stamp.preprocessing, f"{stamp.dtype}_{stamp.runtime}")
+        return cls("outputs", *names, looking.text, stamp.id, stamp.revision)
 
     @property
     def folder(self) -> Path:

@@ -28,10 +28,10 @@ from moderation.features.space import FeatureSpace
 from moderation.features.store_files import (
     Part,
     Storage,
-    not_of_unit_length,
     read_part,
     refused_file,
     remove_stray_files,
+    unfit_rows,
     write_part,
 )
 
@@ -54,8 +54,10 @@ class EmbeddingStore:
 
         Raises:
             StoreError: a file is damaged, belongs to another space, or cannot be read.
-            ValueError: there is no such storage.
+            ValueError: there is no such storage, or not for such rows.
         """
+        if space.kind == "outputs" and storage != "float32":
+            raise ValueError(f"what a classifier gives is kept as float32, not as {storage}")
         if storage not in get_args(Storage):
             raise ValueError(
                 f"storage is {storage!r}, and it can be {', '.join(get_args(Storage))}"
@@ -140,7 +142,9 @@ class Features:
         return [self._rows.get(_stored_key(key)) for key in keys]
 
     def add(self, keys: Sequence[str], rows: Float32s, counts: Sequence[int] | None = None) -> None:
-        """Adds (r, d) rows of unit length under m keys; a key that is known keeps its rows.
+        """Adds (r, d) rows under m keys; a key that is known keeps its rows.
+
+        Those of an encoder have unit length.
 
         They are written every 1,000 rows, with the first that come after 30 s, and by `flush`.
 
@@ -172,7 +176,7 @@ class Features:
         fit = len(counts) == len(keys) and sum(counts) == len(rows) and min(counts, default=1) > 0
         if rows.ndim != 2 or not fit:
             raise ValueError(f"{len(keys)} keys and rows of shape {rows.shape}")
-        problem = not_of_unit_length(rows, "float32")
+        problem = unfit_rows(rows, self.space, "float32")
         if len(rows) and self.width not in (0, rows.shape[1]):
             problem = f"a feature has width {rows.shape[1]}, and those before it {self.width}"
         if problem:

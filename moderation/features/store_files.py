@@ -117,9 +117,14 @@ def refused_file(path: Path, what: str) -> StoreError:
     return StoreError(what, str(path), "Delete this file; its images are embedded again")
 
 
-def not_of_unit_length(rows: Rows, storage: Storage) -> str | None:
-    """Returns what is wrong with a file's rows, which must have unit length; None if nothing is."""
+def unfit_rows(rows: Rows, space: FeatureSpace, storage: Storage) -> str | None:
+    """Returns what is wrong with rows of a space; None if nothing is.
+
+    Features have unit length; what a classifier gives need only be finite.
+    """
     wide = rows.astype(np.float32, copy=False)
+    if space.kind == "outputs":
+        return None if np.isfinite(wide).all() else "an output is not finite"
     with np.errstate(all="ignore"):
         off = np.abs(np.sqrt(np.einsum("nd,nd->n", wide, wide)) - 1.0)
     if not np.isfinite(off).all():
@@ -174,6 +179,6 @@ def _verified_part(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
     rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
     if _part_digest(described, keys, rows) != metadata.get("sha256"):
         raise refused_file(path, "it is damaged: its content does not have its hash")
-    if problem := not_of_unit_length(rows, storage):
+    if problem := unfit_rows(rows, space, storage):
         raise refused_file(path, problem)
     return Part(storage, keys, rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from functools import cached_property
 from typing import Annotated, Literal
 
 from pydantic import Field, Strict
@@ -57,6 +60,16 @@ class LabelClassifier(AuthoredRecord):
     )
     output: ClassifierOutput
     preprocessing: ClassifierPreprocessing
+
+    @cached_property
+    def model_key(self) -> str:
+        """What names the loaded classifier: labels with the same file and preprocessing share it.
+
+        Which column of its output they take, and how they activate it, is their own.
+        """
+        shaping = [self.sha256, self.output.name, self.preprocessing.model_dump(mode="json")]
+        digest = hashlib.sha256(json.dumps(shaping, sort_keys=True).encode()).hexdigest()
+        return f"classifier {self.file} {digest[:16]}"
 
 
 class Label(AuthoredRecord):

@@ -13,7 +13,7 @@ from moderation.errors import PolicyProblem
 from moderation.messages import Action, ModelStamp, PolicyStamp, Unfitted
 from moderation.policy.authored import AuthoredRecord, Slug, Text
 from moderation.policy.fitted import Fitted, misfit_words
-from moderation.policy.label import Label
+from moderation.policy.label import Label, LabelClassifier
 from moderation.policy.rules import broken_rules
 from moderation.policy.yaml_source import FileKind, Location, YamlSource
 
@@ -151,6 +151,12 @@ class Policy(AuthoredRecord):
     def _acts_by_model(self) -> bool:
         """Whether the model scores a label that acts, and not only classifiers do."""
         return any(label.acts and not label.classifier for label in self.labels)
+
+    @cached_property
+    def classified_labels(self) -> dict[int, LabelClassifier]:
+        """The classifiers of labels that have one, by the label's place."""
+        places = enumerate(self.labels)
+        return {place: label.classifier for place, label in places if label.classifier}
 
     @property
     def notes(self) -> str:

@@ -57,7 +57,10 @@ def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
     """
     _refuse_long_prompts(policy, encoder)
     texts = expand_texts(policy)
-    rows = unit(encoder.text_features([text for each in texts for text in each]))
+    every = [text for each in texts for text in each]
+    if not every:  # classifiers score all labels, and a model's width shows in no other way
+        return np.zeros((len(texts), encoder.text_features(["a photo"]).shape[1]), np.float32)
+    rows = unit(encoder.text_features(every))
     ends = np.cumsum([len(each) for each in texts])[:-1]
     parts = np.split(rows, ends)
     features = np.zeros((len(texts), rows.shape[1]), np.float32)
@@ -145,24 +148,38 @@ class Classifier:
         features = label_features(policy, encoder)
         return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
 
+    @property
+    def labels_with_prompts(self) -> npt.NDArray[np.bool_]:
+        """(k,) False where a classifier scores the label."""
+        return np.array([label.classifier is None for label in self.policy.labels])
+
     def similarities(self, image_features: Rows) -> Float32s:
-        """Returns (n, c) cosines; column j is `policy.labels[j]`, and look-alikes come after."""
+        """Returns (n, c) cosines; column j is `policy.labels[j]`, and look-alikes come after.
+
+        Those of labels that a classifier scores are 0: their scores take that place later.
+        """
         return similarities(image_features, self.features)
 
     def scores(self, cosines: Float32s) -> Float32s:
         """Returns (n, k) scores in [0, 1], of (n, c) cosines, by the policy's scoring rule.
 
+        Where a classifier scores a label, its column already holds that score, which competes with
+        nothing.
+
         Raises:
             ModelError: a score is not finite.
         """
         logits = cosines.astype(np.float64) * self.logit_scale
+        said = self.labels_with_prompts
         if self.policy.scoring == "sigmoid":
             scores = _sigmoid(logits + (self.logit_bias or 0.0))
         elif self.policy.scoring == "contrast":
             acts = np.array([label.acts for label in self.policy.labels])
             scores = contrast_scores(logits, acts, owner_of_negatives(self.policy))
         else:
-            scores = softmax(logits)
+            scores = np.empty(logits.shape)
+            scores[:, said] = softmax(_columns(logits, said))
+        scores[:, ~said] = cosines[:, : len(said)][:, ~said]
         if not np.isfinite(scores).all():
             raise ModelError(
                 "a score is not finite", self.policy.id, "Check the model's weights and dtype"

@@ -12,7 +12,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple, Self
 
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Encoder, Float32s, ImageModel
 from moderation.errors import ModerationError, RequestError
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.looks import Looking, Sight
@@ -58,6 +58,7 @@ class Pipeline:
         oddities: OddityRule = "review",
         unseen: UnseenRule = "allow",
         form: RenditionForm | None = None,
+        classifiers: Mapping[str, ImageModel] | None = None,
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
@@ -74,6 +75,7 @@ class Pipeline:
             oddities: see `Conditions`.
             unseen: see `Conditions`.
             form: of the renditions that are made; None makes none.
+            classifiers: that the policies name, by `model_key`; None where they name none.
 
         Raises:
             ModelError: a model cannot be loaded.
@@ -84,34 +86,37 @@ class Pipeline:
         self._conditions = Conditions(decoders.limits.looking, oddities, unseen, form)
         model_of = models_of(policies, default_model=default_model, override_model=override_model)
         encoders = {reference: load(reference) for reference in set(model_of.values())}
-        classifiers = bound_classifiers(policies, model_of, encoders)
+        bound = bound_classifiers(policies, model_of, encoders)
+        self._encoders = frozenset(encoders)
         self._models = {
             reference: LoadedModel(
                 reference,
-                encoder,
+                network,
                 Batcher(
-                    encoder.image_features,
-                    batch_size=batch_size or best_batch(encoder.stamp),
-                    observe=partial(observe, encoder.stamp.id) if observe else None,
+                    network.image_features,
+                    batch_size=batch_size or best_batch(network.stamp),
+                    observe=partial(observe, network.stamp.id) if observe else None,
                     more_to_come=lambda: decoders.is_busy,
                 ),
             )
-            for reference, encoder in encoders.items()
+            for reference, network in {**encoders, **(classifiers or {})}.items()
         }
         self._served = {
             name: self._serve(classifier, self._models[model_of[name]])
-            for name, classifier in classifiers.items()
+            for name, classifier in bound.items()
         }
 
     def _serve(self, classifier: Classifier, model: LoadedModel) -> ServedPolicy:
         basis = Basis(
             policy=classifier.policy,
-            model=model.encoder.stamp,
+            model=model.network.stamp,
             conditions=self._conditions,
             logit_scale=classifier.logit_scale,
             logit_bias=classifier.logit_bias,
         )
-        return ServedPolicy(basis, classifier, model)
+        keys = {each.model_key for each in classifier.policy.classified_labels.values()}
+        others = tuple(self._models[key] for key in sorted(keys))
+        return ServedPolicy(basis, classifier, model, others)
 
     def described(self) -> str:
         """Returns the models in words, for people."""
@@ -129,7 +134,7 @@ class Pipeline:
     @property
     def stamps(self) -> list[ModelStamp]:
         """The models that are loaded."""
-        return [model.encoder.stamp for model in self._models.values()]
+        return [model.network.stamp for model in self._models.values()]
 
     @property
     def decoders(self) -> int:
@@ -153,12 +158,12 @@ class Pipeline:
         return tuple(self._served[name] for name in policy_ids)
 
     def model(self, reference: str) -> LoadedModel:
-        """Returns a model that is loaded; cheap, so ask before fetching an image.
+        """Returns an encoder that is loaded; cheap, so ask before fetching an image.
 
         Raises:
             RequestError: the model is not loaded here.
         """
-        if reference not in self._models:
+        if reference not in self._encoders:
             remedy = f"Start a worker with `--model {reference}`, or with a policy that names it"
             raise RequestError(f"the model {reference} is not loaded here", "worker", remedy)
         return self._models[reference]
@@ -186,7 +191,8 @@ class Pipeline:
             DecodingFailed: it takes too long, or crashes the decoder.
             TransientError: no decoder starts, or the pipeline is closed.
         """
-        models, form = [policy.model for policy in policies], self._conditions.rendition
+        models = [model for policy in policies for model in policy.models]
+        form = self._conditions.rendition
         sights = self._sights(content, models, timer, queue, form)
         for sight in sights.values():
             self._conditions.refuse_oddities(sight.oddities)
@@ -212,7 +218,7 @@ class Pipeline:
         form: RenditionForm | None,
     ) -> dict[str, Sight]:
         """Returns what each model is shown of an image, by its reference."""
-        ways = {model.reference: model.encoder.preprocessing for model in models}
+        ways = {model.reference: model.network.preprocessing for model in models}
         with timer.step("decode"):
             sights = self._decoders.sights(content, [*ways.values()], queue, form=form)
         return dict(zip(ways, sights, strict=True))
@@ -242,7 +248,7 @@ class Pipeline:
         """Returns the features of an image that a model has seen, with what made them."""
         return Embedding(
             image_sha256=seen.sighted.image_sha256,
-            model=model.encoder.stamp,
+            model=model.network.stamp,
             looking=self._decoders.limits.looking,
             features=seen.features[model.reference],
         )

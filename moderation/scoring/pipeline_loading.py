@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from moderation.encoders.classifiers.loading import load_classifiers
 from moderation.encoders.cores import usable
-from moderation.encoders.encoder import Encoder
+from moderation.encoders.encoder import Encoder, ImageModel
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.images.decode.child import DecodeLimits
@@ -26,6 +27,7 @@ def load_pipeline(
     on_decoder_end: Callable[[], None] | None = None,
     form: RenditionForm | None = None,
     load: Callable[[str], Encoder] | None = None,
+    classifiers: Mapping[str, ImageModel] | None = None,
 ) -> Pipeline:
     """Returns a pipeline for the policies.
 
@@ -37,12 +39,16 @@ def load_pipeline(
         on_decoder_end: called each time that an image ends a decoder.
         form: of the renditions that it makes; None makes none.
         load: model reference -> encoder; by default, it is loaded into this process.
+        classifiers: that the policies name, by `model_key`; by default they too are loaded here.
 
     Raises:
-        ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
+        ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model, or a
+            classifier of it cannot be used.
         TransientError: a decoder does not start.
     """
     load = load or partial(load_encoder, options=ModelOptions.of(settings))
+    if classifiers is None:
+        classifiers = load_classifiers(policies.values(), settings.classifiers, settings.threads)
     limits = DecodeLimits(
         settings.max_image_pixels,
         settings.frames,
@@ -64,6 +70,7 @@ def load_pipeline(
             oddities=settings.oddities,
             unseen=settings.unseen,
             form=form,
+            classifiers=classifiers,
         )
         decoders.wait_until_ready()
     except BaseException:

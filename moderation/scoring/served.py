@@ -1,4 +1,4 @@
-"""What a pipeline serves: policies, each bound to a model that is loaded."""
+"""What a pipeline serves: policies, each bound to models that are loaded."""
 
 from __future__ import annotations
 
@@ -7,42 +7,92 @@ from typing import NamedTuple
 
 import numpy as np
 
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.encoder import Encoder, Float32s, ImageModel
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher
+from moderation.scoring.classified import ModelRows, deciding_models, joined_similarities
 from moderation.scoring.classifier import Classifier
-from moderation.scoring.verdict import Basis, Decision, deciding_looks, decisions, first_looks
+from moderation.scoring.verdict import (
+    Basis,
+    Decision,
+    deciding_looks,
+    decisions,
+    first_looks,
+    outcomes,
+)
 
 
 class LoadedModel(NamedTuple):
-    """A pipeline's model, ready for images; `reference` is what policies and requests call it."""
+    """A pipeline's model, ready for images.
+
+    `reference` is what policies and requests call an encoder; of a classifier it is its
+    `model_key`, which no reference can be.
+    """
 
     reference: str
-    encoder: Encoder
+    network: ImageModel
     batcher: Batcher
 
 
+class DecidedLook(NamedTuple):
+    """What a policy says of an image, and which model's look at it decides."""
+
+    reference: str
+    look: int
+    decision: Decision
+
+
 class ServedPolicy(NamedTuple):
-    """A policy bound to its model; `basis` is what its decisions rest on beside the image."""
+    """A policy bound to its models.
+
+    Attributes:
+        basis: what its decisions rest on beside the image.
+        classifier: its prompts, on its encoder.
+        model: that encoder.
+        others: the classifiers that score its other labels.
+    """
 
     basis: Basis
     classifier: Classifier
     model: LoadedModel
+    others: tuple[LoadedModel, ...] = ()
 
-    def decide(self, images: Sequence[Float32s]) -> list[tuple[int, Decision]]:
-        """Returns the look that decides on each image, by its (v, d) features, and the decision.
+    @property
+    def models(self) -> tuple[LoadedModel, ...]:
+        """All models that look at an image for it."""
+        return (self.model, *self.others)
+
+    def decide(self, images: Sequence[Mapping[str, Float32s]]) -> list[DecidedLook]:
+        """Returns the decision on each image, by what each model makes of its looks.
+
+        Args:
+            images: for each the (v, d) rows of each model, by the model's reference.
 
         Raises:
-            ModelError: a score is not finite.
+            ModelError: a score is not finite, or no score.
         """
-        cosines = self.classifier.similarities(np.concatenate(images))
+        rows = {each.reference: _model_rows(each.reference, images) for each in self.models}
+        policy = self.basis.policy
+        cosines, looks = joined_similarities(self.classifier, rows[self.model.reference], rows)
         scores = self.classifier.scores(cosines)
-        counts = np.array([len(features) for features in images])
-        rows = deciding_looks(self.basis.policy, cosines, scores, counts)
-        looks = (rows - first_looks(counts)).tolist()
-        decided = decisions(self.basis.policy, cosines[rows], scores[rows])
-        return list(zip(looks, decided, strict=True))
+        deciding = deciding_looks(policy, cosines, scores, looks)
+        cosines, scores = cosines[deciding], scores[deciding]
+        models = deciding_models(policy, outcomes(policy, cosines, scores))
+        references = [key or self.model.reference for key in models]
+        places = (deciding - first_looks(looks)).tolist()
+        return [
+            # Where a model has fewer looks, the last of its own stands for those that it lacks.
+            DecidedLook(reference, min(place, len(image[reference]) - 1), decision)
+            for reference, place, image, decision in zip(
+                references, places, images, decisions(policy, cosines, scores), strict=True
+            )
+        ]
+
+
+def _model_rows(reference: str, images: Sequence[Mapping[str, Float32s]]) -> ModelRows:
+    each = [image[reference] for image in images]
+    return ModelRows(np.concatenate(each), np.array([len(rows) for rows in each]))
 
 
 def models_of(

@@ -120,7 +120,8 @@ def decisions(policy: Policy, similarities: Float32s, scores: Float32s) -> list[
     """Returns the decision on each image.
 
     A category is True where one of its labels asks for review or block. Its score is the sum of its
-    labels' scores under softmax, where they share 1, and otherwise the highest of them.
+    labels' scores under softmax, where they share 1, and otherwise the highest of them. What a
+    classifier scores shares nothing, so it is never added.
 
     Args:
         policy: with k labels.
@@ -131,12 +132,13 @@ def decisions(policy: Policy, similarities: Float32s, scores: Float32s) -> list[
     constants = [_label_constants(label) for label in policy.labels]
     ends = list(accumulate((len(label.negatives) for label in policy.labels), initial=0))
     own = [slice(*span) for span in pairwise(len(constants) + end for end in ends)]
+    adds = [policy.scoring == "softmax" and not label.classifier for label in policy.labels]
     # As Python's own numbers, which are quicker to take one by one.
     rows = zip(fired.tolist(), similarities.tolist(), scores.tolist(), strict=True)
     return [
         Decision(
             ACTIONS[worst],
-            *_category_scores(constants, row[0], row[2], adds=policy.scoring == "softmax"),
+            *_category_scores(constants, row[0], row[2], adds),
             _label_scores(constants, own, *row),
         )
         for worst, row in zip(actions(fired).tolist(), rows, strict=True)
@@ -156,18 +158,21 @@ def _label_constants(label: Label) -> dict[str, Any]:
 
 
 def _category_scores(
-    constants: list[dict[str, Any]], fired: list[int], scores: list[float], *, adds: bool
+    constants: list[dict[str, Any]], fired: list[int], scores: list[float], adds: list[bool]
 ) -> tuple[dict[str, bool], dict[str, float]]:
     """Returns whether each category of a policy's labels is flagged, and its score."""
     flags: dict[str, bool] = {}
-    totals: dict[str, float] = {}
-    for constant, outcome, score in zip(constants, fired, scores, strict=True):
+    sums: dict[str, float] = {}
+    highest: dict[str, float] = {}
+    for constant, outcome, score, is_added in zip(constants, fired, scores, adds, strict=True):
         if (name := constant["category"]) is None:
             continue
-        before = totals.get(name, 0.0)
         flags[name] = flags.get(name, False) or ACTIONS[outcome] != "allow"
-        totals[name] = min(before + score if adds else max(before, score), 1.0)
-    return flags, totals
+        if is_added:
+            sums[name] = min(sums.get(name, 0.0) + score, 1.0)
+        else:
+            highest[name] = max(highest.get(name, 0.0), score)
+    return flags, {name: max(sums.get(name, 0.0), highest.get(name, 0.0)) for name in flags}
 
 
 def _label_scores(

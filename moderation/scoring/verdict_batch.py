@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from moderation.encoders.encoder import Float32s
 from moderation.errors import ModerationError
 from moderation.messages import Verdict
-from moderation.scoring.served import ServedPolicy
+from moderation.scoring.served import DecidedLook, ServedPolicy
 from moderation.scoring.sighted import SeenImages
 from moderation.scoring.timer import Timer
-from moderation.scoring.verdict import Decision, make_verdict
+from moderation.scoring.verdict import make_verdict
 
-#: What a policy says of an image: which look decides and the decision, or why there is none.
-_Decided = tuple[int, Decision] | ModerationError
+#: What a policy says of an image, or why it says nothing.
+_Decided = DecidedLook | ModerationError
 
 
 def batch_verdicts(
@@ -52,13 +52,15 @@ def _decided_batch(seen: Sequence[SeenImages]) -> list[list[_Decided]]:
     for places in groups.values():
         first, at = places[0]
         policy = seen[first].sighted.policies[at]
-        images = [seen[image].features[policy.model.reference] for image, _ in places]
+        images = [seen[image].features for image, _ in places]
         for (image, place), each in zip(places, _decided_by(policy, images), strict=True):
             decided[image][place] = each
     return [[places[place] for place in sorted(places)] for places in decided]
 
 
-def _decided_by(policy: ServedPolicy, images: Sequence[Float32s]) -> Sequence[_Decided]:
+def _decided_by(
+    policy: ServedPolicy, images: Sequence[Mapping[str, Float32s]]
+) -> Sequence[_Decided]:
     """Returns what a policy says of each image; a batch that fails is tried image by image."""
     try:
         return policy.decide(images)
@@ -75,11 +77,10 @@ def _verdicts_on_one(
     for policy, each in zip(seen.sighted.policies, decided, strict=True):
         if isinstance(each, ModerationError):
             return each
-        look, decision = each
         verdict = make_verdict(
             policy.basis.policy,
-            decision,
-            seen=seen.sighted.sights[policy.model.reference].seen(look),
+            each.decision,
+            seen=seen.sighted.sights[each.reference].seen(each.look),
             conditions=policy.basis.conditions,
             model=policy.basis.model,
             request_id=request_id,

@@ -112,6 +112,11 @@ class Settings(BaseSettings):
         description=f"Policy files, or folders of them, that a worker serves; "
         f"`{os.pathsep}` between.",
     )
+    classifiers: Path | None = Field(
+        None,
+        description="Folder of the ONNX files that policies name as classifiers; None: only those "
+        "of packages are used.",
+    )
     allowed_roots: FolderPaths = Field(
         (), description=f"Folders that a path may lie in; `{os.pathsep}` between. None by default."
     )

@@ -21,13 +21,20 @@ from moderation.commands.doctor.redis import (
     check_redis_transport,
     compare_redis_clock,
 )
-from moderation.commands.doctor.worker import check_callbacks, check_doors, check_renditions
+from moderation.commands.doctor.setup import Setup
+from moderation.commands.doctor.worker import (
+    check_callbacks,
+    check_doors,
+    check_models,
+    check_renditions,
+)
 from moderation.decision_log.log import open_log
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker, find_redis_server
 from moderation.errors import LogUnavailable, SettingsError
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.support.command_line import moderation
+from tests.support.onnx_files import classified_policy, described, mean_colours, write_onnx
 from tests.support.redis_kinds import Certificates, ConfiguredRedis, TlsFront
 from tests.support.waiting import until
 
@@ -428,6 +435,21 @@ def test_what_is_looked_at_is_what_a_worker_would_serve(tmp_path: Path) -> None:
     refused = doctor(tmp_path, WORKER_CONCURRENCY="many")
     assert refused.returncode == 2
     assert "--concurrency" in refused.stderr
+
+
+def test_the_classifiers_that_policies_name_are_tried(tmp_path: Path) -> None:
+    sha256 = write_onnx(mean_colours(), tmp_path / "colours.onnx")
+    (tmp_path / "mixed.yaml").write_bytes(classified_policy(described(sha256)))
+
+    def checked(folder: Path | None) -> list[Diagnosis]:
+        settings = load_settings(policies=(tmp_path / "mixed.yaml",), classifiers=folder)
+        return [*check_models(Setup(settings, "starter", frozenset()))][1:]
+
+    assert checked(tmp_path) == [Diagnosis("ok", "classifiers: colours.onnx")]
+    [missing] = checked(None)
+    assert missing.state == "fail"
+    assert "mixed.yaml:20:11: colours.onnx needs a folder" in missing.found
+    assert missing.remedy == "Set MODERATION_CLASSIFIERS to that folder"
 
 
 def test_in_an_empty_folder_there_is_nothing_to_serve(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,14 +12,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from moderation.decision_log.replay import DecisionToReplay, replay, replay_image
 from moderation.errors import ImageError, RequestError
 from moderation.images.looks import Looking
 from moderation.messages import QueueName, Verdict
-from moderation.policy import load_policies
+from moderation.policy import Policy, load_policies, parse_policy
 from moderation.scoring.pipeline import Embedding, Pipeline
+from moderation.scoring.pipeline_loading import load_pipeline
 from moderation.scoring.timer import Timer
+from moderation.settings import load_settings
 from tests.conftest import POLICIES
+from tests.support.desk import coloured
 from tests.support.hostile_files import saved
+from tests.support.onnx_files import classified_policy, described, mean_colours, write_onnx
 from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder
 
@@ -30,9 +36,13 @@ def pipeline() -> Iterator[Pipeline]:
 
 
 def _moderated(
-    pipeline: Pipeline, content: bytes, request_id: str = "a", queue: QueueName = "interactive"
+    pipeline: Pipeline,
+    content: bytes,
+    request_id: str = "a",
+    queue: QueueName = "interactive",
+    policy: str = "colours",
 ) -> Verdict:
-    served = pipeline.served(["colours"])
+    served = pipeline.served([policy])
     [verdict] = pipeline.moderate(content, served, request_id=request_id, queue=queue)
     return verdict
 
@@ -78,7 +88,7 @@ def test_what_is_embedded_is_all_that_a_verdict_looks_at(pipeline: Pipeline) -> 
     )
     assert whole.looking == Looking(frames=4)
     [policy] = pipeline.served(["colours"])
-    [(look, decision)] = policy.decide([whole.features])
+    [(_, look, decision)] = policy.decide([{"stub": whole.features}])
     verdict = _moderated(pipeline, _animation(COLOURS, "GIF"))
     assert (verdict.frame, verdict.labels) == (look, decision.labels)
 
@@ -121,3 +131,50 @@ def test_a_bad_image_and_what_is_not_served_are_refused(pipeline: Pipeline) -> N
         pipeline.served(["smells"])
     with pytest.raises(RequestError, match="the model other is not loaded here"):
         pipeline.model("other")
+
+
+def test_a_pipeline_loads_the_classifiers_of_its_policies_and_embeds_with_none(
+    tmp_path: Path,
+) -> None:
+    sha256 = write_onnx(mean_colours(), tmp_path / "colours.onnx")
+    mixed = parse_policy(classified_policy(described(sha256)), "mixed.yaml")
+    settings = load_settings(classifiers=tmp_path, decoders=1, threads=1, model="stub")
+    batches: list[tuple[str, int]] = []
+    with load_pipeline(
+        settings,
+        {"mixed": mixed},
+        load=lambda _: StubEncoder(),
+        observe=lambda model, count: batches.append((model, count)),
+    ) as pipeline:
+        verdict = _moderated(pipeline, coloured((255, 0, 0)), policy="mixed")
+        assert {each.label: each.score for each in verdict.labels}["seen-0"] == 1.0
+        assert verdict.action == "block"
+        kept = _row(verdict, mixed, pipeline)
+        assert replay(kept, tolerance=0.0).differences == ()
+        assert replay_image(kept, coloured((255, 0, 0)), pipeline, tolerance=0.0).differences == ()
+        assert sorted(set(batches)) == [("colours.onnx", 1), ("stub", 1)]
+        assert [stamp.runtime for stamp in pipeline.stamps] == ["torch", "onnxruntime"]
+        [classifier] = mixed.classified_labels.values()
+        with pytest.raises(RequestError, match="is not loaded here"):
+            pipeline.model(classifier.model_key)
+
+
+def _row(verdict: Verdict, policy: Policy, pipeline: Pipeline) -> DecisionToReplay:
+    """Returns a verdict as the decision log has it."""
+    [served] = pipeline.served([policy.id])
+    basis = served.basis
+    columns = {
+        "id": verdict.decision_id,
+        "image_sha256": verdict.image_sha256,
+        "policy_sha256": verdict.policy.sha256,
+        "policy_id": verdict.policy.id,
+        "policy_version": verdict.policy.version,
+        "model_fingerprint": verdict.model.fingerprint,
+        "preprocessing": verdict.model.preprocessing,
+        "action": verdict.action,
+        "flagged": verdict.flagged,
+        "frame": verdict.frame,
+    }
+    content = json.loads(json.dumps(policy.content))
+    scale, bias = basis.logit_scale, basis.logit_bias
+    return DecisionToReplay("1", verdict, content, basis.conditions, scale, bias, columns)

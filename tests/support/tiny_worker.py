@@ -63,17 +63,17 @@ class TinyWorker(EmbeddedWorker):
 
         Args:
             settings: of the host.
-            folder: of the decision log.
+            folder: of the decision log, and of further policies.
             photos: serves the images.
             processes: how many lines it has; with several, the encoder is a process of its own.
             environment: further MODERATION_* variables.
         """
         folder.mkdir(exist_ok=True)
-        (policy := folder / "colours.yaml").write_bytes(POLICY)
+        (folder / "colours.yaml").write_bytes(POLICY)
         self.database = folder / "decisions.db"
         database = f"sqlite:///{self.database}"
         variables = {**_VARIABLES, "MODERATION_DATABASE_URL": database, **environment}
-        options = ["--model", "starter", "--policy", str(policy)]
+        options = ["--model", "starter", "--policy", str(folder)]
         super().__init__(settings, options, variables, processes=processes)
         module = self._command.index("moderation")
         self._command[module] = "tests.support.tiny_worker"

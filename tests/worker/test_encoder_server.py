@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.classifiers.loading import load_classifiers
+from moderation.encoders.encoder import Encoder, Float32s, ImageModel
 from moderation.encoders.hardware import still_computes
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
-from moderation.encoders.remote import RemoteEncoder
+from moderation.encoders.remote import RemoteEncoder, RemoteModel
 from moderation.errors import EncoderFailed, ModelError, TransientError
 from moderation.images.looks import Pixels
+from moderation.policy import parse_policy
 from moderation.scoring.batching import Batcher
 from moderation.worker.processes.encoder_server import serve_encoders
 from tests.support.encoder_process import EncoderProcesses
+from tests.support.onnx_files import classified_policy, described, mean_colours, write_onnx
 from tests.support.stub_encoder import StubEncoder
 
 TEXTS = ["a photo of a cat", "a photo of a dog, in the rain", "Straße"]
@@ -37,6 +40,7 @@ def served(
     folder: Path,
     seen: list[int] | None = None,
     on_failure: Callable[[], None] = lambda: None,
+    classifiers: Mapping[str, ImageModel] | None = None,
     **encoders: Encoder,
 ) -> Iterator[Path]:
     address = folder / "encoders"
@@ -44,7 +48,9 @@ def served(
     listening.bind(str(address))
     listening.listen()
     observe = None if seen is None else (lambda model, count: seen.append(count))
-    with serve_encoders(listening, encoders, observe=observe, on_failure=on_failure):
+    with serve_encoders(
+        listening, encoders, classifiers=classifiers, observe=observe, on_failure=on_failure
+    ):
         yield address
 
 
@@ -63,6 +69,21 @@ def test_a_model_elsewhere_is_the_model(tmp_path: Path, toy_clip: Path) -> None:
         np.testing.assert_array_equal(there.image_features(pixels), here.image_features(pixels))
         np.testing.assert_array_equal(there.text_features(TEXTS), here.text_features(TEXTS))
         assert there.count_tokens(TEXTS) == here.count_tokens(TEXTS)
+
+
+def test_a_classifier_elsewhere_is_the_classifier_and_no_encoder(tmp_path: Path) -> None:
+    sha256 = write_onnx(mean_colours(), tmp_path / "colours.onnx")
+    asked = parse_policy(classified_policy(described(sha256)), "mixed.yaml")
+    [(key, here)] = load_classifiers([asked], tmp_path, threads=1).items()
+    pixels = squares(5)
+    with (
+        served(tmp_path, classifiers={key: here}) as address,
+        closing(RemoteModel(address, key)) as there,
+    ):
+        assert (there.stamp, there.preprocessing) == (here.stamp, here.preprocessing)
+        np.testing.assert_array_equal(there.image_features(pixels), here.image_features(pixels))
+        with pytest.raises(ModelError, match="it takes no texts"):
+            RemoteEncoder(address, key)
 
 
 def test_lines_that_start_ask_for_texts_once(tmp_path: Path) -> None:

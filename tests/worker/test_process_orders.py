@@ -110,7 +110,7 @@ def orders() -> list[Order]:
     policy = parse_policy(POLICY, "colours.yaml")
     address = Path("/tmp/encoder")
     return [
-        EncoderOrder(settings, ("starter",), address, 3, 4, "w-encoder"),
+        EncoderOrder(settings, ("starter",), (policy.file,), address, 3, 4, "w-encoder"),
         LineOrder(settings, (policy.file,), None, ("bulk",), address, "w-1", 1),
     ]
 
@@ -157,7 +157,7 @@ def test_what_is_not_set_for_a_line_is_not_read_from_the_environment(
     share = line_settings(load_settings(callback_secrets="whsec_c2VzYW1l"), 2)
     ours, theirs = socket.socketpair()
     with ours, theirs:
-        send_order(ours, EncoderOrder(share, (), Path("/tmp/e"), 3, 4, "w"))
+        send_order(ours, EncoderOrder(share, (), (), Path("/tmp/e"), 3, 4, "w"))
         found = receive_order(theirs).settings
     assert found == share
     assert found.metrics_address is None

@@ -18,10 +18,12 @@ import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from moderation.client.client import Client
 from moderation.queue.celery_app import connect, create_app, node_name
 from moderation.queue.keys import DUE, HAND, HELD
 from moderation.settings import Settings, load_settings
 from tests.support.desk import coloured
+from tests.support.onnx_files import classified_policy, described, mean_colours, write_onnx
 from tests.support.photo_server import PhotoServer
 from tests.support.queued_messages import opened
 from tests.support.redis_kinds import KeepingRedis
@@ -273,6 +275,38 @@ def test_what_cannot_begin_says_so_once(
         said, _ = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, said.count("error:"), "Serving" in said) == (2, 1, False)
     assert [path.name for path in tmp_path.iterdir() if "evenhand-" in path.name] == []
+
+
+def test_a_classifier_is_loaded_by_the_encoder_process_and_scores_for_all_lines(
+    settings: Settings, start: Start, tmp_path: Path
+) -> None:
+    sha256 = write_onnx(mean_colours(), tmp_path / "classifiers" / "colours.onnx")
+    red, green = (described(sha256, output={"column": column}) for column in (0, 1))
+    (folder := tmp_path / "worker").mkdir()
+    (folder / "mixed.yaml").write_bytes(classified_policy(red, green))
+    with start(MODERATION_CLASSIFIERS=str(tmp_path / "classifiers")) as worker:
+        assert f"colours.onnx (revision {sha256[:16]}, float32 on cpu)" in worker.log()
+        client = Client(settings)
+        for colour in ((255, 0, 0), (0, 51, 102)):
+            request = client.submit(coloured(colour), "mixed")
+            [verdict] = client.collect(request, timeout_seconds=PATIENCE_SECONDS)
+            scores = {each.label: each.score for each in verdict.labels}
+            assert scores["seen-0"] == pytest.approx(colour[0] / 255, abs=1e-6)
+            assert scores["seen-1"] == pytest.approx(colour[1] / 255, abs=1e-6)
+            assert verdict.action == ("block" if colour[0] else "allow")
+        counted = figures(worker)
+        assert counted["evenhand_batch_images_count colours.onnx"] == 2, counted
+
+
+def test_a_classifier_that_cannot_be_loaded_is_told_once_with_its_place(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / "mixed.yaml").write_bytes(classified_policy(described("0" * 64)))
+    process = started(settings, tmp_path, "-p", str(tmp_path / "mixed.yaml"), "--model", "starter")
+    said, _ = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 1
+    assert said.count("mixed.yaml:20:11: colours.onnx needs a folder of classifiers") == 1
+    assert "Traceback" not in said
 
 
 def test_closed_standard_streams_are_no_hindrance(settings: Settings, tmp_path: Path) -> None:

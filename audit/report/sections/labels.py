@@ -98,7 +98,8 @@ def _label_cell(policies: tuple[PolicyRecord, ...], policy: PolicyRecord, label_
     prompts = (", ".join(f"“{prompt}”" for prompt in own.prompts),) if own.prompts else ()
     negatives = ", ".join(f"“{text}”" for text in own.negatives)
     unlike = (f"and not {negatives}",) if negatives else ()
-    return stacked((*_label_action_line(own), *mark), category, prompts, unlike, role="text")
+    by = (f"classifier {own.classifier}",) if own.classifier else ()
+    return stacked((*_label_action_line(own), *mark), category, prompts, unlike, by, role="text")
 
 
 def _label_action_line(label: LabelRecord) -> Line:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from importlib.util import find_spec
 from ipaddress import ip_address
+from typing import Literal
 
 from moderation.commands.doctor.diagnosis import Diagnosis, failure
 from moderation.commands.doctor.setup import Setup
+from moderation.encoders.classifiers.loading import load_classifiers, named_classifiers
 from moderation.encoders.cores import usable
 from moderation.errors import ModerationError, PolicyError
 from moderation.listen_address import is_loopback, parse_address
@@ -71,7 +73,7 @@ def _policies_of_worker(setup: Setup) -> dict[str, Policy]:
 
 
 def check_models(setup: Setup) -> Iterator[Diagnosis]:
-    """Yields whether the model of every policy that a worker would serve is here."""
+    """Yields whether the models of every policy that a worker would serve are here."""
     try:
         policies = _policies_of_worker(setup).values()
     except PolicyError:
@@ -83,6 +85,25 @@ def check_models(setup: Setup) -> Iterator[Diagnosis]:
             yield _diagnose_worker_model(reference)
         except ModerationError as error:
             yield failure(error)
+    yield from _diagnose_worker_classifiers(setup.settings, policies)
+
+
+def _diagnose_worker_classifiers(
+    settings: Settings, policies: Collection[Policy]
+) -> Iterator[Diagnosis]:
+    """Yields whether the classifiers that policies name can be used here, if they name any."""
+    if not (named := named_classifiers(policies)):
+        return
+    try:
+        load_classifiers(policies, settings.classifiers, settings.threads)
+    except PolicyError as error:
+        # A web app needs no classifier, and a worker would not start.
+        state: Literal["fail", "warn"] = "fail" if find_spec("sqlalchemy") else "warn"
+        for path, line, column, message, remedy in error.problems:
+            yield Diagnosis(state, f"{path}:{line}:{column}: {message}", remedy)
+        return
+    files = sorted({each.file for each in named.values()})
+    yield Diagnosis("ok", f"classifiers: {', '.join(files)}")
 
 
 def _diagnose_worker_model(reference: str) -> Diagnosis:

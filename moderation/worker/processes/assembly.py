@@ -15,7 +15,7 @@ from moderation.decision_log.ledger import count_open
 from moderation.decision_log.location import locate_log, located_file
 from moderation.errors import SettingsError, WorkerError
 from moderation.messages import QueueName
-from moderation.policy import Policy
+from moderation.policy import Policy, PolicyFile
 from moderation.scoring.served import models_of
 from moderation.settings import Settings
 from moderation.worker.metrics_server import serve_metrics
@@ -76,7 +76,7 @@ def run_processes(
             policies, default_model=settings.model, override_model=override_model
         ).values()
         return Supervisor(
-            place.encoder(settings, sorted({*models}), f"{name}-encoder"),
+            place.encoder(settings, sorted({*models}), files, f"{name}-encoder"),
             [place.line(order) for order in lines],
             figures,
             on_ready=serve,
@@ -117,10 +117,13 @@ class _Place:
         self._ends = ExitStack()
         self._ends.callback(os.close, self._lines_are_here)
 
-    def encoder(self, settings: Settings, models: list[str], name: str) -> Child:
+    def encoder(
+        self, settings: Settings, models: list[str], policies: tuple[PolicyFile, ...], name: str
+    ) -> Child:
         """Returns the encoder process, not started."""
         listening, lines = self._listening.fileno(), self._lines_are_gone
-        order = EncoderOrder(settings, tuple(models), self.address, listening, lines, name)
+        asked = (settings, tuple(models), policies)
+        order = EncoderOrder(*asked, self.address, listening, lines, name)
         return Child(order, descriptors=[listening, lines], environment=self._counting)
 
     def line(self, order: LineOrder) -> Child:

@@ -11,9 +11,12 @@ import threading
 import time
 from collections.abc import Sequence
 
+from moderation.encoders.classifiers.loading import load_classifiers
+from moderation.encoders.encoder import ImageModel
 from moderation.encoders.options import ModelOptions
 from moderation.encoders.registry import load_encoder
 from moderation.messages import ModelStamp
+from moderation.policy import parse_policy
 from moderation.worker.metrics import Metrics
 from moderation.worker.processes.encoder_server import serve_encoders
 from moderation.worker.processes.orders import EncoderOrder, report_ready, watch
@@ -42,22 +45,29 @@ def run_encoder_process(order: EncoderOrder, channel: socket.socket) -> int:
         os._exit(0)  # it is still loading, or does not come to its end
 
     watch("lines", lambda: os.read(order.lines, 1), end)
-    options, metrics = ModelOptions.of(order.settings), Metrics()
+    settings = order.settings
+    options, metrics = ModelOptions.of(settings), Metrics()
+    # First, since they are soon loaded, and more is said of what is wrong with them.
+    policies = [parse_policy(file.text.encode(), file.path) for file in order.policies]
+    classifiers = load_classifiers(policies, settings.classifiers, settings.threads)
     encoders = {reference: load_encoder(reference, options) for reference in order.models}
-    stamps = [encoder.stamp for encoder in encoders.values()]
+    models: list[ImageModel] = [*encoders.values(), *classifiers.values()]
+    stamps = [model.stamp for model in models]
     metrics.serves({}, stamps)
-    with socket.socket(fileno=order.listening) as listening:
-        size = order.settings.batch_size
-        with serve_encoders(
+    with (
+        socket.socket(fileno=order.listening) as listening,
+        serve_encoders(
             listening,
             encoders,
-            batch_size=size,
+            classifiers=classifiers,
+            batch_size=settings.batch_size,
             observe=metrics.batch,
             on_failure=lambda: _end_without_device(stamps),
-        ):
-            serving.set()
-            report_ready(channel, "; ".join(stamp.described for stamp in stamps))
-            over.wait()
+        ),
+    ):
+        serving.set()
+        report_ready(channel, "; ".join(stamp.described for stamp in stamps))
+        over.wait()
     if _is_orphan(channel):
         shutil.rmtree(order.address.parent, ignore_errors=True)
     return 0

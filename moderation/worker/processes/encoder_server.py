@@ -16,8 +16,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.remote import BEGUN, described_encoder
+from moderation.encoders.encoder import Encoder, Float32s, ImageModel
+from moderation.encoders.remote import BEGUN, described_model
 from moderation.errors import EncoderFailed, ModelError, ModerationError
 from moderation.images.decode.channel import Said, receive, send
 from moderation.scoring.batching import Batcher, best_batch
@@ -25,10 +25,18 @@ from moderation.scoring.pipeline import BatchObserver
 
 
 class _ServedModel:
-    """An encoder, what batches its images, and the texts that it has encoded before."""
+    """A model with what batches its images."""
+
+    def __init__(self, network: ImageModel, batcher: Batcher) -> None:
+        self.network, self.batcher = network, batcher
+
+
+class _ServedEncoder(_ServedModel):
+    """An encoder, with the texts that it has encoded before."""
 
     def __init__(self, encoder: Encoder, batcher: Batcher) -> None:
-        self.encoder, self.batcher = encoder, batcher
+        super().__init__(encoder, batcher)
+        self.encoder = encoder
         self._texts: dict[tuple[str, ...], Float32s] = {}
         self._lock = threading.Lock()
 
@@ -132,10 +140,10 @@ class _LineHandler(StreamRequestHandler):
                 "the encoder process has not loaded it", reference, "Start the worker again"
             )
         if asked == "about":
-            return _Answer(described_encoder(model.encoder))
-        if asked == "tokens":
+            return _Answer(described_model(model.network))
+        if isinstance(model, _ServedEncoder) and asked == "tokens":
             return _Answer({"counts": model.encoder.count_tokens(question["texts"])})
-        if asked == "texts":
+        if isinstance(model, _ServedEncoder) and asked == "texts":
             return _rows_answer(model.text_features(tuple(question["texts"])))
         pixels = said.body.reshape(question["shape"])
         turns, is_alone = self.server.turns, "alone" in question
@@ -150,6 +158,7 @@ def serve_encoders(
     listening: socket.socket,
     encoders: Mapping[str, Encoder],
     *,
+    classifiers: Mapping[str, ImageModel] | None = None,
     batch_size: int | None = None,
     observe: BatchObserver | None = None,
     on_failure: Callable[[], None] = lambda: None,
@@ -159,24 +168,28 @@ def serve_encoders(
     Args:
         listening: a Unix socket that listens; closed afterwards.
         encoders: by the reference that policies name.
+        classifiers: by the key of their model.
         batch_size: images that go through an encoder together, at most; None takes what suits its
             device.
         observe: called with a model's id and the number of images of each batch.
         on_failure: called where an encoder fails, before the line is told.
     """
     with ExitStack() as stack:
-        models = {
-            reference: _ServedModel(
-                encoder,
-                stack.enter_context(
-                    Batcher(
-                        encoder.image_features,
-                        batch_size=batch_size or best_batch(encoder.stamp),
-                        observe=partial(observe, encoder.stamp.id) if observe else None,
-                    )
-                ),
+
+        def batched(network: ImageModel) -> Batcher:
+            batcher = Batcher(
+                network.image_features,
+                batch_size=batch_size or best_batch(network.stamp),
+                observe=partial(observe, network.stamp.id) if observe else None,
             )
-            for reference, encoder in encoders.items()
+            return stack.enter_context(batcher)
+
+        models: dict[str, _ServedModel] = {
+            **{name: _ServedEncoder(each, batched(each)) for name, each in encoders.items()},
+            **{
+                name: _ServedModel(each, batched(each))
+                for name, each in (classifiers or {}).items()
+            },
         }
         server = stack.enter_context(_EncoderServer(listening, models, on_failure))
         thread = threading.Thread(target=server.serve_forever, name="lines", daemon=True)

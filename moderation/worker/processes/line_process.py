@@ -6,10 +6,13 @@ import logging
 import os
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
+from typing import TypeVar
 
-from moderation.encoders.encoder import Encoder
-from moderation.encoders.remote import RemoteEncoder
+from moderation.encoders.classifiers.loading import named_classifiers
+from moderation.encoders.remote import RemoteEncoder, RemoteModel
 from moderation.images.rendition import RenditionForm
 from moderation.images.rendition_folder import open_renditions
 from moderation.policy import parse_policy
@@ -24,6 +27,8 @@ ANSWER_SECONDS = 300.0
 
 log = logging.getLogger(__name__)
 
+_Remote = TypeVar("_Remote", bound=RemoteModel)
+
 
 def run_line_process(order: LineOrder, channel: socket.socket) -> int:
     """Serves the queues until the supervisor says so or is gone; returns the exit code."""
@@ -36,16 +41,16 @@ def run_line_process(order: LineOrder, channel: socket.socket) -> int:
     metrics = Metrics()
     with ExitStack() as stack:
 
-        def connect(reference: str) -> Encoder:
-            encoder = RemoteEncoder(
+        def connect(kind: Callable[..., _Remote], reference: str) -> _Remote:
+            model = kind(
                 order.address,
                 reference,
                 on_change=_leave_old_model,
                 on_hang=lambda: report_hang(channel, ANSWER_SECONDS),
                 longest_seconds=ANSWER_SECONDS,
             )
-            stack.callback(encoder.close)
-            return encoder
+            stack.callback(model.close)
+            return model
 
         pipeline = load_pipeline(
             settings,
@@ -53,7 +58,8 @@ def run_line_process(order: LineOrder, channel: socket.socket) -> int:
             override_model=order.override_model,
             on_decoder_end=metrics.decoder_restarted,
             form=RenditionForm.of(settings) if renditions else None,
-            load=connect,
+            load=partial(connect, RemoteEncoder),
+            classifiers={key: connect(RemoteModel, key) for key in named_classifiers(policies)},
         )
         return run_worker(
             settings,

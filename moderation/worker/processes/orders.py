@@ -40,6 +40,7 @@ class EncoderOrder:
     Attributes:
         settings: of the whole worker.
         models: references of the models that it loads.
+        policies: whose classifiers it loads; files, as they were read once.
         address: the Unix socket that lines connect to.
         listening: the descriptor of that socket.
         lines: the descriptor of a pipe that ends when supervisor and lines are gone.
@@ -47,6 +48,7 @@ class EncoderOrder:
 
     settings: Settings
     models: tuple[str, ...]
+    policies: tuple[PolicyFile, ...]
     address: Path
     listening: int
     lines: int
@@ -122,9 +124,9 @@ def receive_order(channel: socket.socket) -> Order:
     values = json.loads(_received(channel, size))
     values["settings"] = Settings(**values["settings"])
     values["address"] = Path(values["address"])
+    values["policies"] = tuple(PolicyFile(*file) for file in values["policies"])
     if values.pop("kind") == "encoder":
         return EncoderOrder(**{**values, "models": tuple(values["models"])})
-    values["policies"] = tuple(PolicyFile(*file) for file in values["policies"])
     return LineOrder(**{**values, "queues": tuple(values["queues"])})
 
 

@@ -1,0 +1,1 @@
+"""Image classifiers in ONNX files, which score labels beside CLIP. Imports ONNX Runtime late."""

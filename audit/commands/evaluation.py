@@ -15,6 +15,7 @@ from audit.commands.opening import (
     open_encoder,
     open_policies,
     seen_of_dataset,
+    with_outputs,
 )
 from audit.commands.options import DatasetOptions
 from audit.errors import AuditError
@@ -115,7 +116,7 @@ def said_by_systems(
 
     Raises:
         AuditError: no model is named for a policy. DatasetError: images are wrong.
-        ModelError: a model cannot be loaded.
+        ModelError: a model cannot be loaded. PolicyError: a classifier cannot be used.
     """
     if options.dataset is not None and names_recording(options):
         return labelled, _said_of_recording(labelled, options, named)
@@ -160,6 +161,7 @@ def _said_under_model(
 
     with open_encoder(options, reference) as encoder:
         embedded = open_embedded(options, labelled.dataset, encoder)
+        embedded = with_outputs(options, embedded, named.policies.values())
         n = len(embedded.dataset)
         note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))

@@ -245,7 +245,7 @@ def open_subject(
     with open_features(options, policies, by) as (embedded, encoder):
         command = utf8(join(["audit", *sys.argv[1:]]))
         if embedded.recording is None:
-            embedded = _with_outputs(options, embedded, policies)
+            embedded = with_outputs(options, embedded, policies)
         subject = Subject.of(
             embedded, encoder, by, seed=seed, command=command, near_duplicates=near_duplicates
         )
@@ -253,7 +253,7 @@ def open_subject(
         yield subject
 
 
-def _with_outputs(
+def with_outputs(
     options: DatasetOptions, embedded: EmbeddedDataset, policies: Collection[Policy]
 ) -> EmbeddedDataset:
     """Returns a dataset with what the classifiers of policies give for its images, if any do."""

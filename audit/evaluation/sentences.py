@@ -7,7 +7,10 @@ from collections.abc import Iterator, Sequence
 from audit.evaluation.figures import MeasuredFigure, TargetFigures
 from audit.evaluation.paired import PairedDifference
 from audit.evaluation.targets import FLAGGED
-from audit.plurals import counted
+from audit.plurals import agreeing, counted
+
+#: Differences that are told in words; the tables have all.
+_SAID = 6
 
 _METRICS = {
     "recall": "recall",
@@ -41,23 +44,33 @@ def finding_sentences(figures: Sequence[TargetFigures]) -> Iterator[str]:
 
 
 def paired_sentences(paired: Sequence[PairedDifference]) -> Iterator[str]:
-    """Yields the differences that stand after correction, and how many were tested without one."""
-    tested = [row for row in paired if row.p_adjusted is not None]
-    for row in tested:
-        if row.claim and row.difference is not None:
-            way = "higher" if row.difference > 0 else "lower"
-            reach = f"[{_signed(row.low)}, {_signed(row.high)}]"
-            size = abs(100 * row.difference)
-            what = f"{metric_words(row.metric)} on {row.name} ({row.kind})"
-            yield (
-                f"The {what} of {row.system} is {size:.1f} points {way} than that of "
-                f"{row.reference}: {_signed(row.difference)} {reach}, n = {row.n:,}."
-            )
-    if paired and not any(row.claim for row in tested):
+    """Yields the differences that stand after correction, or that none of those tested does.
+
+    Those of what is done come first, and then the largest; of many the others are counted.
+    """
+    claimed = [row for row in paired if row.claim and row.difference is not None]
+    claimed.sort(key=lambda row: (row.kind != "action", -abs(row.difference or 0)))
+    yield from map(_claim_sentence, claimed[:_SAID])
+    if more := claimed[_SAID:]:
+        agrees = agreeing(len(more), "stands", "stand")
+        yield f"{counted(len(more), 'more difference')} {agrees} after correction."
+    if paired and not claimed:
+        tests = sum(row.p_adjusted is not None for row in paired)
         yield (
-            f"No difference stands after correction: {counted(len(tested), 'test')} on 30 pictures "
-            "or more."
+            f"No difference stands after correction: {counted(tests, 'test')} on 30 pictures or "
+            "more."
         )
+
+
+def _claim_sentence(row: PairedDifference) -> str:
+    difference = row.difference or 0.0
+    way = "higher" if difference > 0 else "lower"
+    reach = f"[{_signed(row.low)}, {_signed(row.high)}]"
+    return (
+        f"The {metric_words(row.metric)} on {row.name} ({row.kind}) of {row.system} is "
+        f"{abs(100 * difference):.1f} points {way} than that of {row.reference}: "
+        f"{_signed(difference)} {reach}, n = {row.n:,}."
+    )
 
 
 def _percent(figure: MeasuredFigure) -> str:

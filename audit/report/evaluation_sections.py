@@ -101,7 +101,8 @@ def paired_section(evaluation: Evaluation) -> Iterator[Block]:
     columns = ("", "Figure", "Difference", "Pictures", "p", "")
     for system, rows in grouped(evaluation.paired, lambda row: row.system).items():
         caption = f"{system} against {rows[0].reference}"
-        yield table(caption, columns, map(_paired_cells, rows))
+        defined = [row for row in rows if row.difference is not None]
+        yield table(caption, columns, map(_paired_cells, defined))
 
 
 def _paired_cells(row: PairedDifference) -> list[Cell]:

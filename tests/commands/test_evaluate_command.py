@@ -14,6 +14,7 @@ from moderation.commands.app import app
 from tests.support.annotated_files import write_picture
 from tests.support.command_line import moderation
 from tests.support.policy_texts import VALID
+from tests.support.recorded_features import imported, unit_rows, write_npy_and_csv, write_texts
 
 
 def run(*words: str, code: int = 0) -> Any:
@@ -90,3 +91,24 @@ def test_a_policy_without_a_model_needs_one(
     done = CliRunner().invoke(app, ["evaluate", str(pictures), "-p", policy])
     assert isinstance(done.exception, AuditError)
     assert "no model is named" in str(done.exception)
+
+
+def test_recorded_features_are_evaluated_by_recorded_texts(tmp_path: Path) -> None:
+    words = ("a gun", "a pistol", "a knife", "a thing", "a cat")
+    texts = [f"a photo of {word}." for word in words]
+    rows = unit_rows(5)
+    classes = ("gun", "gun", "knife", "pass", "pass")
+    labels = [{"file": f"{i}.jpg", "race": "White", "class": c} for i, c in enumerate(classes)]
+    files = write_npy_and_csv(tmp_path / "given", rows, labels)
+    written = write_texts(tmp_path / "texts.parquet", texts, rows)
+    columns = {"id": "file", "y_true": "class"}
+    imported(tmp_path / "recorded", *files, columns=columns, texts=written)
+    (tmp_path / "small.yaml").write_text(VALID)
+    asked = ("--dataset", str(tmp_path / "recorded"), "-p", str(tmp_path / "small.yaml"))
+    found = json.loads(run(*asked, "--truth", "knife=unknown", "--format", "json").stdout)
+    [gun] = [each for each in found["figures"] if each["name"] == "gun"]
+    # Each picture looks like its own text, which outweighs all others at the recorded scale.
+    assert (gun["positives"], gun["negatives"], gun["unknown"]) == (2, 2, 1)
+    assert gun["decisions"][0]["false_positives"] == 0
+    assert gun["roc_area"]["value"] == 1
+    assert "have their own" in run(*asked, "--model", "starter", code=2).output

@@ -40,7 +40,7 @@ class TakenFor(Record):
     name: str
     label: str
     count: int
-    wrong: int = Field(description="How many of them no name of theirs accounts for.")
+    wrong: int = Field(description="How many of them do not show it, as far as that is known.")
     n: int
 
 
@@ -89,11 +89,13 @@ def taken_for(system: EvaluatedSystem, names: NamesUnderLabels) -> Iterator[Take
     """Yields what pictures of each name were flagged as, the most frequent first."""
     given = names.images.marks == YES
     fired = system.outcomes >= OUTCOMES["review"]
-    meant: Marks = (given.astype(np.int64) @ names.columns) > 0
-    should = (meant & names.flagging).any(axis=1)
+    negative = np.column_stack(
+        [names.truth(each)[1] for each in np.eye(fired.shape[1], dtype=bool)]
+    )
+    should, _ = names.truth(names.flagging)
     none = ~fired.any(axis=1)
     said = np.column_stack([fired, none])
-    wrong = np.column_stack([fired & ~meant, none & should])
+    wrong = np.column_stack([fired & negative, none & should])
     labels = [*(label.id for label in system.labels), NO_LABEL]
     unclaimed = set(names.unclaimed)
     for place, name in enumerate(names.images.names):

@@ -72,6 +72,22 @@ def test_figures_are_those_of_scikit_learn(drawn: tuple[LabelledImages, np.ndarr
             assert decision.false_flag_rate.value == pytest.approx(rate)
 
 
+def test_no_label_is_blamed_for_a_picture_of_which_nobody_asked_whether_it_shows_it() -> None:
+    scores = np.tile([0.9, 0.9, 0.0, 0.0], (3, 1))
+    system = EvaluatedSystem.of_scores("mine", LABELS, scores)
+
+    def wrong(*given: str) -> dict[tuple[str, str], int]:
+        found = evaluate(labelled(*given), [system]).taken_for
+        return {(row.name, row.label): row.wrong for row in found}
+
+    nobody_looked = wrong("handgun", "handgun", "pass")
+    assert nobody_looked["handgun", "blade"] == 0
+    assert nobody_looked["handgun", "handgun"] == 0
+    assert nobody_looked["pass", "blade"] == 1
+    assert wrong("handgun", "handgun", "blade")["handgun", "blade"] == 2
+    assert wrong("weapons", "weapons", "pass")["weapons", "handgun"] == 0
+
+
 def test_a_curve_is_that_of_scikit_learn(drawn: tuple[LabelledImages, np.ndarray]) -> None:
     images, scores = drawn
     of = figures(images, scores)["label", "blade"]

@@ -19,6 +19,8 @@ _PRINTED = 5
 
 _DECIDED = ("", "pictures", "precision", "recall", "F1", "false flags")
 _RANKED = ("", "pictures", "average precision", "ROC area")
+_DONE = ("should be", "allow", "review", "block")
+_TAKEN = ("called", "flagged as", "pictures", "wrong")
 
 #: A share below this has a decimal when it is printed.
 _SMALL = 0.1
@@ -43,7 +45,7 @@ def write_evaluation_files(evaluation: Evaluation, out: Path, shown: Dataset | N
 
 
 def print_evaluation(evaluation: Evaluation) -> None:
-    """Prints the figures of each system, what to be careful of, and the pictures that are wrong."""
+    """Prints each system's figures, its confusions, and the pictures that are wrong."""
     for text in evaluation.cautions:
         note(f"Careful: {text}")
     for text in evaluation.finding:
@@ -58,6 +60,7 @@ def print_evaluation(evaluation: Evaluation) -> None:
         say()
         print_table(_RANKED, [_ranked_row(each) for each in own])
         say()
+        _print_confusions(evaluation, system.name)
         _print_wrong(evaluation, system.name)
     say(
         "Percent. Pictures: those that show it, of those of which it is known. Brackets hold the "
@@ -93,6 +96,22 @@ def _printed_figure(figure: MeasuredFigure) -> str:
         return "no data"
     shown = f"{100 * figure.value:.{1 if figure.value < _SMALL else 0}f}"
     return f"{shown} [{100 * figure.low:.0f}, {100 * figure.high:.0f}]"
+
+
+def _print_confusions(evaluation: Evaluation, system: str) -> None:
+    """Prints what was done to pictures, and what those of each name were flagged as."""
+    done: dict[str, list[str]] = {}
+    for row in evaluation.done_instead:
+        if row.system == system:
+            done.setdefault(row.should, []).append(str(row.count))
+    print_table(_DONE, [(should, *counts) for should, counts in done.items()])
+    say()
+    taken = [row for row in evaluation.taken_for if row.system == system]
+    print_table(
+        _TAKEN,
+        [(row.name, row.label, f"{row.count}/{row.n}", str(row.wrong)) for row in taken],
+    )
+    say()
 
 
 def _print_wrong(evaluation: Evaluation, system: str) -> None:

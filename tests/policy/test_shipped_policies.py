@@ -81,6 +81,7 @@ def test_labels_that_others_have_names_for_have_these() -> None:
     expected = {
         "nudity": ("sexual", "Explicit Nudity", terms),
         "sex-toy": ("sexual", "Sex Toys", terms),
+        "suggestive": ("sexual", "Swimwear or Underwear", terms),  # its prompts are of underwear
         "gore": ("violence/graphic", "Graphic Violence", "STATEMENT_CATEGORY_VIOLENCE"),
         "dead-body": ("violence/graphic", "Death and Emaciation", "STATEMENT_CATEGORY_VIOLENCE"),
         "nazi-symbol": ("hate", "Nazi Party", speech),

@@ -13,9 +13,9 @@ from audit.commands.opening import (
     names_recording,
     open_embedded,
     open_encoder,
+    open_outputs,
     open_policies,
     seen_of_dataset,
-    with_outputs,
 )
 from audit.commands.options import DatasetOptions
 from audit.errors import AuditError
@@ -161,10 +161,10 @@ def _said_under_model(
 
     with open_encoder(options, reference) as encoder:
         embedded = open_embedded(options, labelled.dataset, encoder)
-        embedded = with_outputs(options, embedded, named.policies.values())
         n = len(embedded.dataset)
         note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         note(seen_of_dataset(embedded))
+        embedded = open_outputs(options, embedded, named.policies.values())
         said = _said_by_policies(embedded, encoder, named, f", {reference}" if several else "")
     ids = embedded.dataset.table[IMAGE_ID].to_list()
     return LabelledDataset(embedded.dataset, labelled.images.take(ids)), said

@@ -245,7 +245,7 @@ def open_subject(
     with open_features(options, policies, by) as (embedded, encoder):
         command = utf8(join(["audit", *sys.argv[1:]]))
         if embedded.recording is None:
-            embedded = with_outputs(options, embedded, policies)
+            embedded = open_outputs(options, embedded, policies)
         subject = Subject.of(
             embedded, encoder, by, seed=seed, command=command, near_duplicates=near_duplicates
         )
@@ -253,10 +253,15 @@ def open_subject(
         yield subject
 
 
-def with_outputs(
+def open_outputs(
     options: DatasetOptions, embedded: EmbeddedDataset, policies: Collection[Policy]
 ) -> EmbeddedDataset:
-    """Returns a dataset with what the classifiers of policies give for its images, if any do."""
+    """Returns a dataset with what the classifiers of policies give for its images, if any do.
+
+    Raises:
+        PolicyError: a classifier cannot be used. DatasetError: images have changed.
+        StoreError: the store is damaged, or cannot be written.
+    """
     if not any(policy.classified_labels for policy in policies):
         return embedded
     from audit.embedding.classifier_outputs import embed_outputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from moderation.encoders.classifiers.loading import load_classifiers
 from moderation.images.decode.child import DecodeLimits
 from moderation.images.decode.pool import DecoderPool
 from moderation.images.views import Views
@@ -39,4 +40,6 @@ def make_pipeline(
     decoders = DecoderPool(2, limits)
     loaded = encoder or StubEncoder()
     served = policies or {policy.id: policy}
+    if "classifiers" not in rules:
+        rules["classifiers"] = load_classifiers(served.values(), folder=None, threads=1)
     return Pipeline(served, lambda _: loaded, decoders, default_model="stub", **rules)

@@ -214,7 +214,8 @@ def _said_by_policies(
 def _described(named: Named[Policy]) -> Iterator[tuple[str, str]]:
     paths: Mapping[str, str] = named.paths
     for name, policy in named.policies.items():
-        yield name, f"{paths[name]}: {policy.id} v{policy.version}, {policy.sha256[:12]}"
+        where = "" if paths[name] == name else f"{paths[name]}, "
+        yield name, f"{where}version {policy.version}, {policy.sha256[:12]}"
 
 
 def open_evaluated_policies(names: list[str], options: EvaluationOptions) -> Named[Policy]:

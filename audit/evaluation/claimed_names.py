@@ -97,8 +97,9 @@ class ClaimedNames:
 
     def _nearest(self, name: str) -> str:
         """Returns what is near a name, as the end of a sentence."""
-        known = [*self.known, *PASS_NAMES]
-        if near := difflib.get_close_matches(class_slug(name), known, 1, 0.5):
+        # Short names, such as none, resemble much.
+        near = difflib.get_close_matches(class_slug(name), self.known, 1, 0.5)
+        if near := near or difflib.get_close_matches(class_slug(name), PASS_NAMES, 1, 0.8):
             return f"; did you mean {near[0]}?"
         listed = self.known[:_LISTED]
         more = len(self.known) - len(listed)

@@ -13,6 +13,7 @@ from audit.errors import DatasetError, RowProblem
 from audit.evaluation.claimed_names import LEFT_OUT, ClaimedNames
 from audit.evaluation.labelled_dataset import LabelledDataset
 from audit.evaluation.labelled_images import LabelledImages
+from audit.plurals import counted
 from moderation.images.folder import Entry, Kind, counts_by_kind, entries, is_hidden
 
 
@@ -76,7 +77,7 @@ def _folder_notes(empty: list[str], passed_over: list[Entry], left_out: int) -> 
     if passed_over:
         yield f"Passed over: {counts_by_kind(passed_over)}."
     if left_out:
-        yield f"Left out by name: {left_out:,}."
+        yield f"Left out, since what they show is said to be unknown: {counted(left_out, 'image')}."
 
 
 def _folder_problems(path: Path, inside: list[Entry]) -> Iterator[RowProblem]:

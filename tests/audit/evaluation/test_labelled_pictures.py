@@ -109,7 +109,9 @@ def test_what_is_left_out_by_name_and_every_other_folder(tmp_path: Path) -> None
         "chair/a.png": {"handgun": 0, "pass": 1},
         "revolver/a.png": {"handgun": 1, "pass": 0},
     }
-    assert found.dataset.notes == ("Left out, since what they show is said to be unknown: 1 image.",)
+    assert found.dataset.notes == (
+        "Left out, since what they show is said to be unknown: 1 image.",
+    )
 
 
 def test_truth_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:

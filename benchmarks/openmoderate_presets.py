@@ -19,8 +19,7 @@ from PIL import Image
 
 from audit.datasets.image_references import Reference, read_reference
 from audit.metrics.predictions import Predictions
-from audit.metrics.truth import meant_labels
-from audit.predicted.flags import PredictedLabel
+from audit.metrics.truth import SystemLabel, meant_labels
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.errors import ModelError
 from moderation.images.pixels import preprocess
@@ -53,11 +52,11 @@ class PresetPredictions(Predictions):
         scores: (n, k) in [0, 1).
     """
 
-    categories_said: tuple[PredictedLabel, ...]
+    categories_said: tuple[SystemLabel, ...]
     scores: npt.NDArray[np.float64]
 
     @property
-    def labels(self) -> tuple[PredictedLabel, ...]:
+    def labels(self) -> tuple[SystemLabel, ...]:
         """Its categories."""
         return self.categories_said
 
@@ -128,7 +127,7 @@ def preset_predictions(
         what = f"the preset's own model cannot be run: {error}"
         raise ModelError(what, where, remedy) from error
     labels = tuple(
-        PredictedLabel(spec.name, "review", CATEGORIES.get(spec.name), spec.threshold)
+        SystemLabel(spec.name, "review", CATEGORIES.get(spec.name), spec.threshold)
         for spec in moderator.label_specs
     )
     name = f"openmoderate {preset}"
@@ -137,7 +136,7 @@ def preset_predictions(
     return PresetPredictions(name=name, outcomes=outcomes, categories_said=labels, scores=scores)
 
 
-def preset_meaning(name: str, labels: Sequence[PredictedLabel]) -> str:
+def preset_meaning(name: str, labels: Sequence[SystemLabel]) -> str:
     """Returns what a class of a dataset means to a preset: weapons, where it is weapons/firearms.
 
     It is the class itself where that names a category, and where none of its parents does.

@@ -4,36 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from audit.metrics.predictions import PolicyPredictions
-from audit.metrics.truth import SaidLabel
+from audit.metrics.truth import SaidLabel, SystemLabel
 from moderation.encoders.encoder import Float32s
-from moderation.messages import Action
 from moderation.scoring.verdict import Outcomes
-
-
-class EvaluatedLabel(NamedTuple):
-    """A label of a system that is not a policy; one with an action and a threshold fires at it."""
-
-    id: str
-    category: str | None = None
-    action: Action | None = "review"
-    threshold: float | None = None
-    review_threshold: float | None = None
-
-    @property
-    def acts(self) -> bool:
-        """Whether it has an action."""
-        return self.action is not None
-
-    @property
-    def reported_category(self) -> str:
-        """What it counts under."""
-        return self.category or self.id
 
 
 @dataclass(frozen=True)
@@ -42,7 +21,7 @@ class EvaluatedSystem:
 
     Attributes:
         name: what a report calls it; no other system has it.
-        labels: k of them: a policy's, or `EvaluatedLabel`s.
+        labels: k of them: a policy's, or `SystemLabel`s.
         scores: (n, k) the higher the more it is that label; in [0, 1] where there are thresholds.
         outcomes: (n, k) what each label asks for: 0 nothing, 1 allow, 2 review, 3 block.
         adds: whether the scores of a category's labels add up, as under softmax.
@@ -90,7 +69,7 @@ class EvaluatedSystem:
 
     @classmethod
     def of_scores(
-        cls, name: str, labels: Sequence[EvaluatedLabel], scores: npt.ArrayLike, about: str = ""
+        cls, name: str, labels: Sequence[SystemLabel], scores: npt.ArrayLike, about: str = ""
     ) -> EvaluatedSystem:
         """Returns a system that acts where scores reach thresholds; without one a label never does.
 

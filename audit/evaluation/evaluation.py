@@ -69,11 +69,11 @@ def evaluate(
     """Returns how well each system finds what the pictures show.
 
     A policy is `EvaluatedSystem.of_policy(predict(policy, encoder, features, looks=...))`; anything
-    else is `EvaluatedSystem.of_scores(name, [EvaluatedLabel(...)], scores)`. Labels of systems are
+    else is `EvaluatedSystem.of_scores(name, [SystemLabel(...)], scores)`. Labels of systems are
     the same where their ids are. For example:
 
         images = LabelledImages.of_names(["a.jpg", "b.jpg"], [["handgun"], ["pass"]])
-        labels = [EvaluatedLabel("handgun", "weapons/firearms", "block", threshold=0.5)]
+        labels = [SystemLabel("handgun", "block", "weapons/firearms", threshold=0.5)]
         system = EvaluatedSystem.of_scores("mine", labels, [[0.9], [0.2]])
         figures = evaluate(images, [system]).figures
 

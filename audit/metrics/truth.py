@@ -52,6 +52,35 @@ class SaidLabel(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class SystemLabel:
+    """A label of a system that is not a policy, with the attributes of a policy's label.
+
+    Attributes:
+        id: what the system calls it.
+        action: what is done where it is said; None where it flags nothing.
+        category: what it counts under, where that is not itself.
+        threshold: the score from which it is said, where scores were read.
+        review_threshold: the score from which it is said for review alone, where there is one.
+    """
+
+    id: str
+    action: str | None = None
+    category: str | None = None
+    threshold: float | None = None
+    review_threshold: float | None = None
+
+    @property
+    def acts(self) -> bool:
+        """Whether it has an action."""
+        return self.action is not None
+
+    @property
+    def reported_category(self) -> str:
+        """What it counts under."""
+        return self.category or self.id
+
+
 class Classes(NamedTuple):
     """The classes that images are of.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 
 from audit.datasets.spelling import composed
 from audit.errors import AuditError
@@ -16,35 +15,6 @@ NO_LABEL = "none"
 
 #: Up to this many labels are named in an error.
 _NAMED = 30
-
-
-@dataclass(frozen=True)
-class PredictedLabel:
-    """A label that a system says; its attributes are those that a policy's labels have.
-
-    Attributes:
-        id: what the system calls it.
-        action: what is done where it is said; None where it flags nothing.
-        category: what it counts under, where that is not itself.
-        threshold: the score from which it is said, where scores were read.
-        review_threshold: the score from which it is said for review alone, where there is one.
-    """
-
-    id: str
-    action: str | None = None
-    category: str | None = None
-    threshold: float | None = None
-    review_threshold: float | None = None
-
-    @property
-    def acts(self) -> bool:
-        """Whether it has an action."""
-        return self.action is not None
-
-    @property
-    def reported_category(self) -> str:
-        """What it counts under."""
-        return self.category or self.id
 
 
 def flagged_labels(

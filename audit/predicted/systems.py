@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from audit.metrics.predictions import Predictions
+from audit.metrics.truth import SystemLabel
 from audit.predicted.cell_query import CellPart, score_part, top_part
 from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
-from audit.predicted.flags import PredictedLabel, flagged_labels
+from audit.predicted.flags import flagged_labels
 from audit.predicted.found_columns import FoundColumns
 from audit.predicted.system_columns import SystemColumns
 from moderation.scoring.verdict import ACTIONS
@@ -39,7 +40,7 @@ class System:
     """
 
     columns: SystemColumns
-    labels: tuple[PredictedLabel, ...]
+    labels: tuple[SystemLabel, ...]
     path: str
     sha256: str
 
@@ -69,7 +70,7 @@ class SystemPredictions(Predictions):
     decided: npt.NDArray[np.int8] | None = None
 
     @property
-    def labels(self) -> tuple[PredictedLabel, ...]:
+    def labels(self) -> tuple[SystemLabel, ...]:
         """The system's labels."""
         return self.system.labels
 
@@ -116,22 +117,20 @@ def _labels(
     system: SystemColumns,
     said: Sequence[str],
     flags: Mapping[str, tuple[str, str | None]] | None,
-) -> Iterator[PredictedLabel]:
+) -> Iterator[SystemLabel]:
     """Yields the labels of a system; those of scores flag if none is named, and are not all."""
     if system.kind == "labels":
         for name in said:
-            yield PredictedLabel(name, *(flags or {}).get(name, (None, None)))
+            yield SystemLabel(name, *(flags or {}).get(name, (None, None)))
     for score in system.scores:
         by_default = ("block", None) if flags is None else (None, None)
         action, category = (flags or {}).get(score.label, by_default)
-        yield PredictedLabel(score.label, action, category, *score.threshold)
+        yield SystemLabel(score.label, action, category, *score.threshold)
     if system.scores:
-        yield PredictedLabel(NONE_SAID)
+        yield SystemLabel(NONE_SAID)
 
 
-def _system_of(
-    system: SystemColumns, labels: Iterator[PredictedLabel], found: FoundColumns
-) -> System:
+def _system_of(system: SystemColumns, labels: Iterator[SystemLabel], found: FoundColumns) -> System:
     files = [found.files[place] for place in sorted({each.file for each in system.columns})]
     known = tuple(labels)
     columns = [column.name for column in system.columns]

@@ -11,11 +11,11 @@ import numpy as np
 
 from audit.datasets.spelling import composed
 from audit.errors import AuditError
-from audit.metrics.truth import Classes, Truth
+from audit.metrics.truth import Classes, SystemLabel, Truth
 from audit.predicted.cell_query import CellPart
 from audit.predicted.cells import Cells
 from audit.predicted.columns import PredictionOptions
-from audit.predicted.flags import PredictedLabel, matching_labels, unknown_label
+from audit.predicted.flags import matching_labels, unknown_label
 from audit.predicted.systems import System
 from audit.predicted.texts import CodedTexts
 from audit.predicted.words import Decision, class_decisions
@@ -31,7 +31,7 @@ class Implied(NamedTuple):
     classes: Mapping[str, str | None]
 
     def labels_of(
-        self, name: str, labels: Sequence[PredictedLabel], classes: Collection[str]
+        self, name: str, labels: Sequence[SystemLabel], classes: Collection[str]
     ) -> list[int]:
         """Returns the columns of the labels that imply one of some classes."""
         implied = (self.classes.get(label.id, label.id) for label in labels)

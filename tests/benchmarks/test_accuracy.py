@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 
 from audit.datasets.groups import Groups, overall_group
-from audit.metrics.truth import Truth
-from audit.predicted.flags import PredictedLabel
+from audit.metrics.truth import SystemLabel, Truth
 from audit.statistics.intervals import difference, wilson
 from benchmarks.accuracy import main
 from benchmarks.accuracy_gaps import gap_rows
@@ -98,7 +97,7 @@ def _said(flagged: Any, negative: Any) -> PresetPredictions:
         name="it",
         outcomes=np.where(flagged, 2, 0).astype(np.int8)[:, None],
         truth=truth,
-        categories_said=(PredictedLabel("weapons", "review", None, 0.5),),
+        categories_said=(SystemLabel("weapons", "review", None, 0.5),),
         scores=np.asarray(flagged, float)[:, None],
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from audit.predicted.flags import PredictedLabel
+from audit.metrics.truth import SystemLabel
 from benchmarks.openmoderate_presets import EncoderEngine, preset_meaning, preset_predictions
 from moderation.errors import ModelError
 from tests.support.stub_encoder import StubEncoder
@@ -41,7 +41,7 @@ def test_an_engine_encodes_no_square_twice() -> None:
 def test_a_class_means_to_a_preset_what_its_category_or_a_parent_of_it_means(
     name: str, meaning: str
 ) -> None:
-    labels = [PredictedLabel("weapons", "review"), PredictedLabel("self_harm", "x", "self-harm")]
+    labels = [SystemLabel("weapons", "review"), SystemLabel("self_harm", "x", "self-harm")]
     assert preset_meaning(name, labels) == meaning
 
 

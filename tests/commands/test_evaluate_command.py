@@ -112,7 +112,7 @@ def test_recorded_features_are_evaluated_by_recorded_texts(tmp_path: Path) -> No
     assert gun["decisions"][0]["false_positives"] == 0
     assert gun["roc_area"]["value"] == 1
     printed = run(*asked, "--truth", "knife=unknown").stdout
-    rows = [line.split() for line in printed.splitlines()]
-    assert ["allow", "2", "0", "0"] in rows
-    assert ["gun", "gun", "1/2", "0"] in rows
+    lines = [line.split() for line in printed.splitlines()]
+    assert ["allow", "2", "0", "0"] in lines
+    assert ["gun", "gun", "1/2", "0"] in lines
     assert "have their own" in run(*asked, "--model", "starter", code=2).output

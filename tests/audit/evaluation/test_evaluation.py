@@ -7,14 +7,14 @@ import pytest
 from sklearn import metrics
 
 from audit.errors import AuditError
-from audit.evaluation import EvaluatedLabel, EvaluatedSystem, LabelledImages, evaluate
+from audit.evaluation import EvaluatedSystem, LabelledImages, SystemLabel, evaluate
 from audit.evaluation.figures import TargetFigures
 
 LABELS = (
-    EvaluatedLabel("handgun", "weapons/firearms", "block", 0.6, 0.4),
-    EvaluatedLabel("blade", "weapons/blades", "review", 0.5),
-    EvaluatedLabel("blood", None, "review", 0.5),
-    EvaluatedLabel("animal", None, None),
+    SystemLabel("handgun", "block", "weapons/firearms", 0.6, 0.4),
+    SystemLabel("blade", "review", "weapons/blades", 0.5),
+    SystemLabel("blood", "review", None, 0.5),
+    SystemLabel("animal", None, None),
 )
 
 

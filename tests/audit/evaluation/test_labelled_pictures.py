@@ -8,7 +8,7 @@ import pytest
 
 from audit.datasets.adapters import LoadOptions, load_dataset
 from audit.errors import DatasetError
-from audit.evaluation import EvaluatedLabel
+from audit.evaluation import SystemLabel
 from audit.evaluation.claimed_names import ClaimedNames
 from audit.evaluation.label_folders import labelled_by_folder
 from audit.evaluation.label_table import labelled_by_table
@@ -16,10 +16,10 @@ from audit.evaluation.labelled_dataset import LabelledDataset, labelled_by_class
 from tests.support.annotated_files import face, fairface, write_picture
 
 LABELS = (
-    EvaluatedLabel("handgun", "weapons/firearms", "block"),
-    EvaluatedLabel("long-gun", "weapons/firearms", "block"),
-    EvaluatedLabel("blade", "weapons/blades", "review"),
-    EvaluatedLabel("animal", None, None),
+    SystemLabel("handgun", "block", "weapons/firearms"),
+    SystemLabel("long-gun", "block", "weapons/firearms"),
+    SystemLabel("blade", "review", "weapons/blades"),
+    SystemLabel("animal", None, None),
 )
 
 

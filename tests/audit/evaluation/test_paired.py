@@ -7,11 +7,11 @@ import pytest
 from sklearn import metrics
 
 from audit.errors import AuditError
-from audit.evaluation import EvaluatedLabel, EvaluatedSystem, Evaluation, LabelledImages, evaluate
+from audit.evaluation import EvaluatedSystem, Evaluation, LabelledImages, SystemLabel, evaluate
 from audit.evaluation.paired import PairedDifference
 from audit.statistics.paired_scores import PairedBootstrap, SaidScores, auc_difference
 
-LABELS = [EvaluatedLabel("handgun", None, "review", 0.5)]
+LABELS = [SystemLabel("handgun", "review", None, 0.5)]
 
 
 def compared(one: np.ndarray, other: np.ndarray, shown: np.ndarray) -> Evaluation:
@@ -95,7 +95,9 @@ def test_systems_of_one_name_are_refused() -> None:
 def test_a_label_that_only_one_has_is_not_compared() -> None:
     images = LabelledImages.of_names(["a", "b"], [["handgun"], ["pass"]])
     one = EvaluatedSystem.of_scores("one", LABELS, [[0.5], [0.1]])
-    other = EvaluatedSystem.of_scores("other", [EvaluatedLabel("gun", threshold=0.5)], [[1], [0]])
+    other = EvaluatedSystem.of_scores(
+        "other", [SystemLabel("gun", "review", threshold=0.5)], [[1], [0]]
+    )
     found = evaluate(images, [one, other])
     assert {(row.kind, row.name) for row in found.paired} == {("action", "flagged")}
     assert found.systems[1].unclaimed == ("handgun",)

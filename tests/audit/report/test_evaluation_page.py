@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 
 from audit.datasets.adapters import load_dataset
-from audit.evaluation import EvaluatedLabel, EvaluatedSystem, Evaluation, LabelledImages, evaluate
+from audit.evaluation import EvaluatedSystem, Evaluation, LabelledImages, SystemLabel, evaluate
 from audit.evaluation.thumbnails import picture_thumbnails
 from audit.report.evaluation_page import shown_pictures, write_evaluation
 from tests.support.annotated_files import write_picture
 
 LABELS = (
-    EvaluatedLabel("handgun", "weapons/firearms", "block", 0.6, 0.4),
-    EvaluatedLabel("blade", "weapons/blades", "review", 0.5),
+    SystemLabel("handgun", "block", "weapons/firearms", 0.6, 0.4),
+    SystemLabel("blade", "review", "weapons/blades", 0.5),
 )
 
 

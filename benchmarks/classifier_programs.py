@@ -156,7 +156,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = program.new_parser(__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=PHOTOGRAPHS, help="of photographs")
-    parser.add_argument("--every", type=int, default=1, help="take every so many pictures")
+    parser.add_argument("--every", type=int, default=1, help="take one picture in this many")
     return parser
 
 

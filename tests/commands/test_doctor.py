@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sqlite3
 import subprocess
@@ -31,6 +32,7 @@ from moderation.commands.doctor.worker import (
 from moderation.decision_log.log import open_log
 from moderation.embedded_servers import EmbeddedRedis, EmbeddedWorker, find_redis_server
 from moderation.errors import LogUnavailable, SettingsError
+from moderation.policy import starter_policies
 from moderation.settings import Settings, load_settings
 from tests.conftest import POLICIES
 from tests.support.command_line import moderation
@@ -471,7 +473,7 @@ def test_doctor_finds_what_is_there_and_what_is_missing(
 ) -> None:
     variables = {
         "BROKER_URL": settings.broker_url.get_secret_value(),
-        "POLICIES": str(POLICIES),
+        "POLICIES": os.pathsep.join(map(str, starter_policies())),
         "MODEL": "starter",
         "MODLE": "starter",
         "VISIBILITY_TIMEOUT_SECONDS": "60",

@@ -54,6 +54,7 @@ def _option_variables(command: Any, prefix: str = PREFIX) -> Iterator[str]:
     """Yields the variable of every option of a command and of those in it, as typer names them."""
     for param in command.params:
         if param.param_type_name == "option" and (param.envvar or param.allow_from_autoenv):
-            yield param.envvar or prefix + param.name.upper()
+            named = param.envvar or prefix + param.name.upper()
+            yield from [named] if isinstance(named, str) else named
     for name, inner in getattr(command, "commands", {}).items():
         yield from _option_variables(inner, f"{prefix}{name.upper().replace('-', '_')}_")

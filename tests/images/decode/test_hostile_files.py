@@ -61,8 +61,9 @@ HOW = Preprocessing(32, (32, 32), "bicubic", 1 / 255, (0.5,) * 3, (0.5,) * 3)
 FORM = RenditionForm()
 CORPUS = corpus()
 GOOD = seeds()["palette PNG"]
-#: What a decoder may keep after all that it has seen: eight profiles, and what its allocator holds.
-_MOST_KEPT = 200_000_000
+#: What a decoder may keep after all that it has seen: eight profiles, and what its allocator holds,
+#: which depends on what else the machine does: 181 to 201 MB were seen.
+_MOST_KEPT = 220_000_000
 
 
 @contextmanager

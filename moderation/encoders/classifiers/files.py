@@ -85,12 +85,18 @@ def _packaged_path(packaged: PackagedFile) -> Path:
 
 def _own_path(file: str, folder: Path) -> Path:
     """Returns the path of a file in the folder; a link that leads out of it is followed nowhere."""
-    root = folder.expanduser().resolve()
-    path = (root / file).resolve()
+    try:
+        root = folder.expanduser().resolve()
+        path = (root / file).resolve()
+        is_there = path.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a NUL
+        reason = error.strerror if isinstance(error, OSError) else error
+        what = f"{file} is not a path in the folder of classifiers, {folder}: {reason}"
+        raise ClassifierRefusal(("file",), what, "Name a file in that folder") from error
     if Path(file).is_absolute() or not path.is_relative_to(root):
         what = f"{file} does not lie in the folder of classifiers, {root}"
         raise ClassifierRefusal(("file",), what, "Put it there, and name it by its path there")
-    if not path.is_file():
+    if not is_there:
         what = f"there is no file {file} in the folder of classifiers, {root}"
         raise ClassifierRefusal(("file",), what, "Put it there; MODERATION_CLASSIFIERS names it")
     return path

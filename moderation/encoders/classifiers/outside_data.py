@@ -24,6 +24,9 @@ _INNER: dict[str, dict[int, str]] = {
 #: Fields of a tensor: where its numbers are, and whether they are there.
 _EXTERNAL_DATA, _DATA_LOCATION = 13, 14
 
+#: A field's number and wire type are less, together.
+_TOO_LARGE = 1 << 32
+
 #: Wire types.
 _NUMBER, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
@@ -62,6 +65,8 @@ def _message_fields(message: memoryview) -> Iterator[_Field]:
     at = 0
     while at < len(message):
         tag, at = _read_number(message, at)
+        if tag >= _TOO_LARGE:  # parsers drop the bits above, and would read another field
+            raise ValueError("it has a field of too large a number")
         kind = tag & 7
         if kind == _NUMBER:
             value, at = _read_number(message, at)

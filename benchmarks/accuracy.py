@@ -102,7 +102,7 @@ def _shown(dataset: Dataset, sides: Sides) -> LabelledImages:
 
 def _evaluated(side: Side) -> EvaluatedSystem:
     scores = side.scores.astype(np.float32)
-    adds = isinstance(side, PolicyPredictions) and side.policy.scoring == "softmax"
+    adds = side.added if isinstance(side, PolicyPredictions) else ()
     return EvaluatedSystem(side.name, tuple(side.labels), scores, side.outcomes, adds)
 
 

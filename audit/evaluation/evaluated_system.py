@@ -24,7 +24,7 @@ class EvaluatedSystem:
         labels: k of them: a policy's, or `SystemLabel`s.
         scores: (n, k) the higher the more it is that label; in [0, 1] where there are thresholds.
         outcomes: (n, k) what each label asks for: 0 nothing, 1 allow, 2 review, 3 block.
-        adds: whether the scores of a category's labels add up, as under softmax.
+        adds: columns of the labels whose scores add up in a category, as under softmax.
         nearest: (n,) the column of the label that each picture looks most like, where that is said.
         about: what it is, in words: a file, a model.
         cautions: what makes its figures less than they look, as sentences.
@@ -34,7 +34,7 @@ class EvaluatedSystem:
     labels: tuple[SaidLabel, ...]
     scores: Float32s
     outcomes: Outcomes
-    adds: bool = False
+    adds: tuple[int, ...] = ()
     nearest: npt.NDArray[np.intp] | None = None
     about: str = ""
     cautions: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class EvaluatedSystem:
             said.labels,
             said.scores,
             said.outcomes,
-            said.policy.scoring == "softmax",
+            said.added,
             said.y_pred,
             about,
             tuple(cautions),

@@ -114,12 +114,22 @@ def _category_targets(
     for name, own in sorted(columns.items()):
         if name in ids and len(own) == 1:
             continue
-        parts_of = system.scores[:, own].astype(np.float64)
-        scores = np.minimum(parts_of.sum(axis=1), 1.0) if system.adds else parts_of.max(axis=1)
+        scores = _category_scores(system, own)
         said = np.asarray((system.outcomes[:, own] >= OUTCOMES["review"]).any(axis=1))
         points = (DecisionPoint("decision", None, said),)
         truth = names.truth(_wanted(system, own))
         yield EvaluationTarget("category", name, *truth, scores, points, tuple(own))
+
+
+def _category_scores(system: EvaluatedSystem, own: list[int]) -> Float64s:
+    """Returns (n,) scores of some labels together: as production has a category's."""
+    added = [column for column in own if column in system.adds]
+    others = [column for column in own if column not in system.adds]
+    summed = np.minimum(system.scores[:, added].astype(np.float64).sum(axis=1), 1.0)
+    parts = [summed] if added else []
+    parts += [system.scores[:, column].astype(np.float64) for column in others]
+    highest: Float64s = np.max(parts, axis=0)
+    return highest
 
 
 def _action_targets(system: EvaluatedSystem, names: NamesUnderLabels) -> Iterator[EvaluationTarget]:

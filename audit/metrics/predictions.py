@@ -165,6 +165,17 @@ class PolicyPredictions(Predictions):
             self.similarities, self.scores, _one_each(self.similarities)
         )
 
+    @property
+    def added(self) -> tuple[int, ...]:
+        """Columns of the labels that share 1, whose scores `decisions` adds up in a category.
+
+        What a classifier scores shares nothing.
+        """
+        shares = self.policy.scoring == "softmax"
+        return tuple(
+            column for column, label in enumerate(self.labels) if shares and not label.classifier
+        )
+
     @cached_property
     def y_pred(self) -> npt.NDArray[np.intp]:
         """(n,) column of the most similar label; of equally similar ones, the first by id.

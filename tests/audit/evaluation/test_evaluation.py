@@ -9,6 +9,11 @@ from sklearn import metrics
 from audit.errors import AuditError
 from audit.evaluation import EvaluatedSystem, LabelledImages, SystemLabel, evaluate
 from audit.evaluation.figures import TargetFigures
+from audit.evaluation.targets import evaluation_targets
+from audit.metrics.predictions import PolicyPredictions
+from moderation.policy import parse_policy
+from moderation.scoring.verdict import decide, outcomes
+from tests.support.onnx_files import classified_policy, described
 
 LABELS = (
     SystemLabel("handgun", "block", "weapons/firearms", 0.6, 0.4),
@@ -191,3 +196,25 @@ def test_marks_that_are_unknown_count_for_neither() -> None:
     of = figures(images, np.zeros((3, 4)))
     assert (of["label", "blade"].positives, of["label", "blade"].negatives) == (1, 0)
     assert (of["label", "handgun"].positives, of["label", "handgun"].negatives) == (1, 1)
+
+
+def test_the_score_of_a_category_is_what_production_says_of_it() -> None:
+    file = classified_policy(described("a" * 64), scoring="softmax")
+    policy = parse_policy(
+        file.replace(b"- id: loud\n", b"- id: loud\n  category: seen\n"), "m.yaml"
+    )
+    scores = np.array([[0.5, 0.5, 0.4], [0.1, 0.9, 0.3]], np.float32)
+    said = PolicyPredictions(
+        name="mixed",
+        outcomes=outcomes(policy, scores, scores),
+        policy=policy,
+        similarities=scores,
+        scores=scores,
+    )
+    images, system = labelled("seen", "pass"), EvaluatedSystem.of_policy(said)
+    [seen] = [
+        t for t in evaluation_targets(system, images.under(system.labels)) if t.name == "seen"
+    ]
+    produced = [decide(policy, row, row).category_scores["seen"] for row in scores]
+    assert seen.scores.tolist() == pytest.approx(produced)
+    assert produced == pytest.approx([0.5, 0.3])

@@ -133,6 +133,8 @@ class PairedBootstrap:
         return _ratio(2 * hits, weights @ system.said + weights @ self.positive)
 
     def _ranked(self, system: SaidScores, weights: Weights) -> Float64s:
+        if not self.positive.any():  # perhaps there is no picture at all
+            return np.full(len(weights), np.nan)
         order = np.argsort(-system.scores, kind="stable")
         ranked = system.scores[order]
         ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))

@@ -61,6 +61,15 @@ def test_two_that_say_the_same_differ_in_nothing() -> None:
     assert "No difference stands after correction" in found.finding[-1]
 
 
+def test_a_label_of_which_nothing_is_known_has_no_difference() -> None:
+    images = LabelledImages.of_names(["a"], [["handgun"]])
+    labels = [*LABELS, SystemLabel("blade", "review", None, 0.5)]
+    systems = [EvaluatedSystem.of_scores(name, labels, [[0.9, 0.1]]) for name in ("one", "other")]
+    blade = [row for row in evaluate(images, systems).paired if row.name == "blade"]
+    assert len(blade) == 6
+    assert all((row.n, row.difference, row.claim) == (0, None, False) for row in blade)
+
+
 def test_few_pictures_make_no_claim() -> None:
     shown = np.arange(40) < 20
     found = compared(np.where(shown, 0.1, 0.2), np.where(shown, 0.9, 0.2), shown)

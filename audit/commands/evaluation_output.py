@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.commands.output import writable_output
+from audit.errors import AuditError
 from moderation.commands.output import note, print_table, say, working
 
 if TYPE_CHECKING:
@@ -37,10 +38,15 @@ def write_evaluation_files(evaluation: Evaluation, out: Path, shown: Dataset | N
     from audit.evaluation.thumbnails import picture_thumbnails
     from audit.report.evaluation_page import PAGE, shown_pictures, write_evaluation
 
-    with working("Writing the page ..."), writable_output(out):
-        ids = shown_pictures(evaluation)
-        pictures = {} if shown is None else picture_thumbnails(shown, ids)
-        written = write_evaluation(evaluation, out, pictures)
+    with working("Writing the page ..."):
+        try:
+            ids = shown_pictures(evaluation)
+            pictures = {} if shown is None else picture_thumbnails(shown, ids)
+        except OSError as error:
+            what = f"a wrong picture cannot be shown: {error}"
+            raise AuditError(what, evaluation.source, "Leave out --thumbnails") from error
+        with writable_output(out):
+            written = write_evaluation(evaluation, out, pictures)
     note(f"{len(written)} files in {out}; open {out / PAGE}")
 
 

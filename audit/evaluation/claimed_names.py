@@ -74,8 +74,10 @@ class ClaimedNames:
             raise DatasetError(problems)
 
     def _unknown_problems(self, names: Sequence[str], source: Path) -> Iterator[RowProblem]:
+        said = set(map(composed, self.truth))
         for name in names:
-            if self.meaning(name) is None:
+            # Where an option says something of it, that is what is wrong.
+            if self.meaning(name) is None and composed(name) not in said:
                 what = f"no label or category is called {name}{self._nearest(name)}"
                 remedy = (
                     f"Say what it is with {self.option} {name}=LABEL, {self.option} {name}=pass, "

@@ -14,6 +14,7 @@ from audit.commands.evaluation import (
     said_by_systems,
 )
 from audit.commands.evaluation_output import print_evaluation, write_evaluation_files
+from audit.commands.opening import names_recording
 from audit.commands.output import refuse_unwritable_output
 from moderation.commands.command_line import examples
 from moderation.commands.options import TableOrJsonOption, takes_options
@@ -62,6 +63,8 @@ def evaluate(
         raise typer.BadParameter("name one or more", param_hint="--policy")
     if thumbnails and out is None:
         raise typer.BadParameter("they are on the page: name a folder for it with --out")
+    if thumbnails and options.dataset is not None and names_recording(options):
+        raise typer.BadParameter("no picture is recorded", param_hint="--thumbnails")
     named = open_evaluated_policies(policy, options)
     refuse_unwritable_output(out)
     labelled = open_labelled(folder, options, named)

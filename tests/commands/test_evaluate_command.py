@@ -116,3 +116,5 @@ def test_recorded_features_are_evaluated_by_recorded_texts(tmp_path: Path) -> No
     assert ["allow", "2", "0", "0"] in lines
     assert ["gun", "gun", "1/2", "0"] in lines
     assert "have their own" in run(*asked, "--model", "starter", code=2).output
+    shown = ("--thumbnails", "--out", str(tmp_path / "out"))
+    assert "no picture is recorded" in run(*asked, *shown, "--truth", "gun=pass", code=2).output

@@ -118,8 +118,10 @@ def test_truth_that_names_what_is_not_there_is_refused(tmp_path: Path) -> None:
     write_picture(tmp_path / "handgun" / "a.png", 1)
     with pytest.raises(DatasetError, match="no picture is called chair"):
         by_folder(tmp_path, {"chair": "pass"})
-    with pytest.raises(DatasetError, match="no label or category is called gum"):
+    with pytest.raises(DatasetError) as refused:
         by_folder(tmp_path, {"handgun": "gum"})
+    assert "--truth handgun=gum: no label or category is called gum" in str(refused.value)
+    assert len(refused.value.problems) == 1  # handgun itself is a label
 
 
 def test_a_picture_that_is_harmless_and_not_is_refused_or_left_out(tmp_path: Path) -> None:

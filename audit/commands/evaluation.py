@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,15 +38,21 @@ class EvaluationOptions(DatasetOptions):
     """The options of a dataset, with several models in the place of one."""
 
     model: str | None = field(default=None, init=False)
-    models: Annotated[
+    typed_models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
-            envvar=["AUDIT_MODEL", "MODERATION_MODEL"],
             help="Model that your workers run: starter, a folder, or hub-id[@revision]. Wins over "
-            "what the policies name. Repeatable: each policy on each model.",
+            "what the policies name. Repeatable: each policy on each model. By default that of "
+            "AUDIT_MODEL, or of MODERATION_MODEL.",
         ),
     ] = None
+
+    @property
+    def models(self) -> list[str]:
+        """The models that are named; a variable names one, whose path may have spaces."""
+        variables = (os.environ.get(name, "") for name in ("AUDIT_MODEL", "MODERATION_MODEL"))
+        return self.typed_models or list(filter(None, variables))[:1]
 
 
 def open_labelled(
@@ -68,10 +75,24 @@ def open_labelled(
     if folder is not None:
         _refuse_for_dataset_alone(options)
         found = _open_by_label(folder, options, claimed)
-        return found.merged(track, skip_bad=reading.skip_bad)
+        _refuse_unknown_alone(found)
+        return found.merged(claimed, track, skip_bad=reading.skip_bad)
     plain = replace(reading, truth={})
     dataset = load_dataset(options.named_dataset, adapter=options.reading.adapter, options=plain)
-    return labelled_by_class(dataset, claimed)
+    found = labelled_by_class(dataset, claimed)
+    _refuse_unknown_alone(found)
+    return found
+
+
+def _refuse_unknown_alone(found: LabelledDataset) -> None:
+    """Refuses pictures of which nothing is known, before any of them is embedded."""
+    from audit.errors import DatasetError
+    from audit.evaluation.labelled_images import UNKNOWN
+
+    if (found.images.marks == UNKNOWN).all():
+        what = "of no picture it is said what it shows"
+        remedy = "Give some a label or category, or say with --truth what their classes mean"
+        raise DatasetError.of(found.dataset.source, what, remedy)
 
 
 def _refuse_for_dataset_alone(options: EvaluationOptions) -> None:

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from audit.datasets.spelling import composed
 from audit.errors import DatasetError, RowProblem
 from audit.evaluation.labelled_images import PASS_NAMES
@@ -39,6 +42,23 @@ class ClaimedNames:
     def known(self) -> list[str]:
         """The ids and categories of all labels."""
         return sorted({name for each in self.labels for name in (each.id, each.reported_category)})
+
+    def passes(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Returns (c,) the names that say that nothing should be flagged."""
+        return np.array([name in PASS_NAMES and not self._columns(name) for name in names], bool)
+
+    def flags(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Returns (c,) the names of which some label asks for review or block."""
+        flagging = {j for j, each in enumerate(self.labels) if each.action in ("review", "block")}
+        return np.array([bool(self._columns(name) & flagging) for name in names], bool)
+
+    def within(self, names: Sequence[str]) -> npt.NDArray[np.bool_]:
+        """Returns (c, c) whether each name is of fewer labels of those of each other one."""
+        columns = [self._columns(name) for name in names]
+        return np.array([[bool(own) and own < other for other in columns] for own in columns], bool)
+
+    def _columns(self, name: str) -> set[int]:
+        return set(meant_labels(self.labels, name))
 
     def claimed(self, written: str) -> str | None:
         """Returns the label, category or PASS_NAME that a text names, LEFT_OUT, or None.

@@ -66,7 +66,7 @@ def labelled_by_table(path: Path, claimed: ClaimedNames, options: LoadOptions) -
         raise DatasetError(problems)
     marks = np.array([[_MARKS.get(c.casefold(), UNKNOWN) for c in cells[w]] for w in wanted]).T
     names = tuple(columns.marks[each] for each in wanted)
-    images = LabelledImages(tuple(ids), names, marks.astype(np.int8), dataset.name)
+    images = LabelledImages(tuple(ids), names, marks.astype(np.int8), dataset.name, asked=True)
     return LabelledDataset(dataset, images)
 
 

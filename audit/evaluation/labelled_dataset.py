@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from audit.datasets.dataset import IMAGE_ID, Y_TRUE, Dataset
 from audit.datasets.image_problems import Track, image_hashes
 from audit.errors import DatasetError, RowProblem
 from audit.evaluation.claimed_names import LEFT_OUT, ClaimedNames
-from audit.evaluation.labelled_images import PASS_NAMES, UNKNOWN, YES, LabelledImages
+from audit.evaluation.labelled_images import NO, PASS_NAMES, UNKNOWN, YES, LabelledImages
 from audit.plurals import counted
 from moderation.visible_text import brief
 
@@ -27,12 +28,19 @@ class LabelledDataset(NamedTuple):
     dataset: Dataset
     images: LabelledImages
 
-    def merged(self, track: Track | None = None, *, skip_bad: bool = False) -> LabelledDataset:
+    def merged(
+        self, claimed: ClaimedNames, track: Track | None = None, *, skip_bad: bool = False
+    ) -> LabelledDataset:
         """Returns each picture once, by its content, with the names of all its copies.
 
+        Args:
+            claimed: what the names mean.
+            track: shows progress.
+            skip_bad: leaves out what is said to be two things that cannot both be.
+
         Raises:
-            DatasetError: a picture is said to be harmless and to show something; with `skip_bad`
-                it is left out instead.
+            DatasetError: a picture is said to be harmless and to show what flags; or to show
+                something and not to show it.
         """
         hashes, _ = image_hashes(self.dataset, track)  # what is wrong is said on embedding
         places: defaultdict[str, list[int]] = defaultdict(list)
@@ -46,7 +54,12 @@ class LabelledDataset(NamedTuple):
         notes = list(self._copies_note(copies))
         images = replace(self.images, ids=tuple(dataset.table[IMAGE_ID]), marks=marks)
         found = LabelledDataset(replace(dataset, notes=(*dataset.notes, *notes)), images)
-        return found._without_contradictions(skip_bad)
+        denied = self._denied(list(places.values())) if images.asked else np.zeros_like(marks, bool)
+        return found._without_contradictions(claimed, denied, skip_bad)
+
+    def _denied(self, places: list[list[int]]) -> npt.NDArray[np.bool_]:
+        """Returns for each picture and name whether it was said that the picture has it not."""
+        return np.array([(self.images.marks[rows] == NO).any(axis=0) for rows in places])
 
     def _copies_note(self, copies: list[list[int]]) -> Iterator[str]:
         if copies:
@@ -56,24 +69,32 @@ class LabelledDataset(NamedTuple):
             what = f"{counted(len(copies), 'picture')} there several times, byte for byte"
             yield f"{what}, counted once with the labels of all copies: {'; '.join(named)}{more}."
 
-    def _without_contradictions(self, skip_bad: bool) -> LabelledDataset:
-        passes = np.array([name in PASS_NAMES for name in self.images.names], bool)
+    def _without_contradictions(
+        self, claimed: ClaimedNames, denied: npt.NDArray[np.bool_], skip_bad: bool
+    ) -> LabelledDataset:
+        passes, flags = claimed.passes(self.images.names), claimed.flags(self.images.names)
+        within = claimed.within(self.images.names).astype(int)
         given = self.images.marks == YES
-        wrong = given[:, passes].any(axis=1) & given[:, ~passes].any(axis=1)
-        if not wrong.any():
+        # A label is denied with its category, too.
+        twofold = given & (denied | (denied.astype(int) @ within.T > 0))
+        wrong = twofold | (given & passes & (given & flags).any(axis=1, keepdims=True))
+        wrong |= given & flags & (given & passes).any(axis=1, keepdims=True)
+        rows = wrong.any(axis=1)
+        if not rows.any():
             return self
         if not skip_bad:
-            raise DatasetError(map(self._contradiction, np.flatnonzero(wrong).tolist()))
-        marks = np.where(wrong[:, np.newaxis], UNKNOWN, self.images.marks)
-        what = f"Said to be harmless and to show something, left out: {int(wrong.sum())}."
+            found = [self._contradiction(row, wrong[row]) for row in np.flatnonzero(rows).tolist()]
+            raise DatasetError(found)
+        marks = np.where(rows[:, np.newaxis], UNKNOWN, self.images.marks)
+        what = f"Said to be two things that cannot both be, left out: {int(rows.sum())}."
         dataset = replace(self.dataset, notes=(*self.dataset.notes, what))
         return LabelledDataset(dataset, replace(self.images, marks=marks))
 
-    def _contradiction(self, row: int) -> RowProblem:
+    def _contradiction(self, row: int, wrong: npt.NDArray[np.bool_]) -> RowProblem:
         images = self.images
-        given = zip(images.names, images.marks[row] == YES, strict=True)
-        names = ", ".join(name for name, is_given in given if is_given)
-        what = f"the picture {images.ids[row]} is called {names}, which cannot all be"
+        named = [name for name, is_wrong in zip(images.names, wrong, strict=True) if is_wrong]
+        cannot = "which cannot all be" if len(named) > 1 else "and it is said that it is not"
+        what = f"the picture {images.ids[row]} is called {', '.join(named)}, {cannot}"
         return RowProblem(
             str(self.dataset.source), 0, what, "Decide, or leave it out with --skip-bad"
         )

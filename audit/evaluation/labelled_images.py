@@ -30,12 +30,14 @@ class LabelledImages:
             unknown to it.
         marks: (n, c) YES, NO or UNKNOWN. A picture of which nothing is known has UNKNOWN alone.
         source: what a report calls them.
+        asked: whether each NO was said by itself, and not concluded from other names.
     """
 
     ids: tuple[str, ...]
     names: tuple[str, ...]
     marks: npt.NDArray[np.int8]
     source: str = ""
+    asked: bool = False
 
     def __post_init__(self) -> None:
         if self.marks.shape != (len(self.ids), len(self.names)):

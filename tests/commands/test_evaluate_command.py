@@ -91,6 +91,20 @@ def test_a_policy_without_a_model_needs_one(
     done = CliRunner().invoke(app, ["evaluate", str(pictures), "-p", policy])
     assert isinstance(done.exception, AuditError)
     assert "no model is named" in str(done.exception)
+    monkeypatch.setenv("MODERATION_MODEL", "./no such folder")  # is one model, and not three
+    done = CliRunner().invoke(app, ["evaluate", str(pictures), "-p", policy])
+    assert "./no such folder" in str(done.exception)
+
+
+def test_pictures_of_which_nothing_is_known_are_refused_before_they_are_embedded(
+    pictures: Path,
+) -> None:
+    table = pictures / "labels.csv"
+    table.write_text("file,labels\ngun/0.png,\nknife/1.png,\n")
+    policy = str(pictures.parent / "small.yaml")
+    done = moderation("evaluate", str(table), "-p", policy, "--model", "./nowhere")
+    assert done.returncode == 2
+    assert "of no picture it is said what it shows" in done.stderr
 
 
 def test_recorded_features_are_evaluated_by_recorded_texts(tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def by_folder(
     """Returns the pictures of a folder, each once."""
     claimed = ClaimedNames(LABELS, truth or {})
     found = labelled_by_folder(path, claimed, LoadOptions(skip_bad=skip_bad))
-    return found.merged(skip_bad=skip_bad)
+    return found.merged(claimed, skip_bad=skip_bad)
 
 
 def by_table(path: Path, text: str, **columns: str) -> LabelledDataset:
@@ -38,7 +38,8 @@ def by_table(path: Path, text: str, **columns: str) -> LabelledDataset:
         write_picture(path / f"{number}.png", number)
     (path / "labels.csv").write_text(text)
     claimed = ClaimedNames(LABELS)
-    return labelled_by_table(path / "labels.csv", claimed, LoadOptions(columns=columns)).merged()
+    found = labelled_by_table(path / "labels.csv", claimed, LoadOptions(columns=columns))
+    return found.merged(claimed)
 
 
 def given(found: LabelledDataset) -> dict[str, dict[str, int]]:
@@ -72,6 +73,46 @@ def test_one_picture_in_two_folders_has_both_labels(tmp_path: Path) -> None:
     assert len(found.dataset) == 2
     [note] = found.dataset.notes
     assert note.startswith("1 picture there several times, byte for byte")
+
+
+def test_a_picture_of_context_may_also_be_in_the_folder_of_what_must_pass(tmp_path: Path) -> None:
+    write_picture(tmp_path / "animal" / "a.png", 1)
+    write_picture(tmp_path / "pass" / "b.png", 1)
+    assert given(by_folder(tmp_path)) == {"animal/a.png": {"animal": 1, "pass": 1}}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "file,handgun,blade\n0.png,1,0\n1.png,0,0\n",
+            "is called handgun, and it is said that it is",
+        ),
+        ("file,handgun,weapons\n0.png,1,0\n", "is called handgun, and it is said that it is not"),
+        ("file,handgun,pass\n0.png,1,1\n", "is called handgun, pass, which cannot all be"),
+    ],
+)
+def test_a_table_that_says_two_things_of_a_picture_is_refused(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    by_table(tmp_path, "file,handgun\n0.png,1\n")
+    write_picture(tmp_path / "1.png", 0)  # the same picture as 0.png
+    (tmp_path / "labels.csv").write_text(text)
+    claimed = ClaimedNames(LABELS)
+    found = labelled_by_table(tmp_path / "labels.csv", claimed, LoadOptions())
+    with pytest.raises(DatasetError, match=said):
+        found.merged(claimed)
+    left = found.merged(claimed, skip_bad=True)
+    assert set(given(left)["0.png"].values()) == {-1}
+    assert left.dataset.notes[-1] == "Said to be two things that cannot both be, left out: 1."
+
+
+def test_a_label_may_be_denied_where_its_category_is_not(tmp_path: Path) -> None:
+    found = by_table(tmp_path, "file,handgun,weapons\n0.png,0,1\n1.png,,0\n")
+    assert given(found) == {
+        "0.png": {"handgun": 0, "weapons": 1},
+        "1.png": {"handgun": -1, "weapons": 0},
+    }
 
 
 def test_a_folder_with_one_file_and_an_empty_one(tmp_path: Path) -> None:

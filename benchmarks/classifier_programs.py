@@ -121,8 +121,7 @@ def compared_row(said: ProgramScores, files: Sequence[Path]) -> dict[str, Any]:
 
 
 def _policy_of(classifier: LabelClassifier) -> Policy:
-    acting = {"id": "it", "classifier": classifier, "action": "review", "threshold": 0.5}
-    labels = [acting, {"id": "other", "prompts": ["a photograph"]}]
+    labels = [{"id": "it", "classifier": classifier, "action": "review", "threshold": 0.5}]
     return Policy.model_validate(
         {"schema_version": 1, "id": "it", "version": 1, "title": "It", "labels": labels}
     )

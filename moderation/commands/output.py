@@ -179,8 +179,12 @@ def _printed_csv_row(row: Row, *, to_people: bool) -> Row:
 
 
 def _most_similar(labels: list[Row]) -> Row | None:
-    """Returns the label to print as nearest to the image; similarities compare between policies."""
-    return max(labels, key=lambda label: float(label["similarity"]), default=None)
+    """Returns the label to print as nearest to the image; similarities compare between policies.
+
+    What a classifier scores resembles nothing.
+    """
+    compared = [label for label in labels if label.get("classifier") is None]
+    return max(compared, key=lambda label: float(label["similarity"]), default=None)
 
 
 def verdict_table(rows: Iterable[Row]) -> tuple[Sequence[str], list[Sequence[str | Text]]]:

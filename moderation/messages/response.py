@@ -73,7 +73,8 @@ class LabelScore(_Response):
 
     `similarity` is a cosine in [-1, 1]; `score` lies in [0, 1] by the policy's scoring rule.
     `outcome` is what the label asks for: `action`, or review between its two thresholds, or None.
-    `negatives` are the cosines of its look-alikes, in the order of the policy.
+    `negatives` are the cosines of its look-alikes, in the order of the policy. Where a `classifier`
+    scores it (the file's name and the beginning of its hash), `similarity` is the score itself.
     """
 
     label: str
@@ -87,6 +88,7 @@ class LabelScore(_Response):
     fired: bool
     outcome: Action | None
     negatives: tuple[float, ...] = ()
+    classifier: str | None = None
 
 
 class Rendition(_Response):

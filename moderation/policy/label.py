@@ -61,6 +61,11 @@ class LabelClassifier(AuthoredRecord):
     output: ClassifierOutput
     preprocessing: ClassifierPreprocessing
 
+    @property
+    def named(self) -> str:
+        """The file's name with the beginning of its hash, as a verdict has it."""
+        return f"{self.file}@{self.sha256[:16]}"
+
     @cached_property
     def model_key(self) -> str:
         """What names the loaded classifier: labels with the same file and preprocessing share it.

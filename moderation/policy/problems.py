@@ -30,6 +30,7 @@ _REMEDIES = {
     "less_than": "Use less than {lt}",
     "finite_number": "Use a number in [0, 1]",
     "string_pattern_mismatch": "Use lower-case letters, digits and hyphens, such as 'hand-gun'",
+    "hex_mismatch": "Copy it as `sha256sum FILE` or `moderation model info` prints it",
     "too_long": "Give at most {max_length}",
     "tuple_type": "Write a list: [first, second], or a line with - for each",
     "model_type": "Write keys and values here",
@@ -45,6 +46,7 @@ _MESSAGES = {
     "tuple_type": "this should be a list",
     "model_type": "this should be keys with values",
     "string_pattern_mismatch": "this should be lower-case letters, digits and hyphens",
+    "hex_mismatch": "this should be digits and the letters a to f, in lower case and all of them",
 }
 
 
@@ -114,7 +116,7 @@ def _field_problem(
     details: ErrorDetails, source: YamlSource, model: type[BaseModel]
 ) -> PolicyProblem:
     location = details["loc"]
-    kind, value = details["type"], details["input"]
+    kind, value = _problem_kind(details), details["input"]
     name = location[-1] if location else ""
     if kind == "extra_forbidden":
         keys = _remedy_keys(location[:-1], model)
@@ -136,8 +138,14 @@ def _field_problem(
     return source.problem(location, message, _problem_remedy(details))
 
 
+def _problem_kind(details: ErrorDetails) -> str:
+    """Returns pydantic's error type; a pattern of a hash has one of its own."""
+    kind, pattern = details["type"], str(details.get("ctx", {}).get("pattern", ""))
+    return "hex_mismatch" if pattern.startswith("^[0-9a-f]{") else kind
+
+
 def _problem_remedy(details: ErrorDetails) -> str:
-    value, kind = details["input"], details["type"]
+    value, kind = details["input"], _problem_kind(details)
     if kind == "string_type":
         if isinstance(value, bool | int | float):
             return "Put quotes around it: YAML reads the bare word as something else"

@@ -36,6 +36,7 @@ def broken_rules(data: dict[str, Any], default_model: str | None = None) -> Iter
     labels = [(i, label) for i, label in found if isinstance(label, dict)]
     by_threshold = data.get("decision", "threshold") == "threshold"
     yield from _template_rules(data)
+    yield from _fitted_rules(data.get("fitted"))
     for i, label in labels:
         yield from _threshold_rules(("labels", i), label, needs_threshold=by_threshold)
         yield from _prompt_rules(("labels", i), label)
@@ -76,6 +77,14 @@ def _template_rules(data: dict[str, Any]) -> Iterator[BrokenRule]:
             message = f"the template {template!r} has {template.count('{}')} places for the prompt"
             yield BrokenRule(("templates", i), message, "Write {} once, where the prompt belongs")
     yield from repetition_rule(("templates",), "template", policy_texts(data, "templates"))
+
+
+def _fitted_rules(fitted: Any) -> Iterator[BrokenRule]:
+    """Yields where a number stands for a date: it would be read as seconds since 1970."""
+    date = fitted.get("date") if isinstance(fitted, dict) else None
+    if isinstance(date, int | float):
+        message = f"fitted.date: this should be a date, not {date}"
+        yield BrokenRule(("fitted", "date"), message, "Write a date, such as 2026-11-21")
 
 
 def _threshold_rules(
@@ -145,8 +154,11 @@ def _competition_rules(
         message = "no label has an action, so the policy decides nothing"
         remedy = "Give at least one label action: block, review or allow"
         yield BrokenRule(("labels",), message, remedy)
-    if scoring in ("softmax", "contrast") and all(
-        label_has(label, "action") for _, label in labels
+    with_prompts = [label for _, label in labels if not label_has(label, "classifier")]
+    if (
+        scoring in ("softmax", "contrast")
+        and with_prompts
+        and all(label_has(label, "action") for label in with_prompts)
     ):
         message = f"{scoring} scoring needs a context label, one without an action"
         remedy = "Add labels for what harmless images show, such as 'an everyday object'"

@@ -188,7 +188,8 @@ class Policy(AuthoredRecord):
 def _leave_out_unsaid(content: dict[str, Any], record: Literal["policy", "label"]) -> None:
     """Removes the later keys of a record that say nothing."""
     for key in _LATER_KEYS[record]:
-        if not content[key]:
+        said = content[key]
+        if not said or (isinstance(said, dict) and not any(said.values())):
             del content[key]
 
 

@@ -171,7 +171,9 @@ class Classifier:
         """
         logits = cosines.astype(np.float64) * self.logit_scale
         said = self.labels_with_prompts
-        if self.policy.scoring == "sigmoid":
+        if not said.any():
+            scores = np.empty(logits.shape)
+        elif self.policy.scoring == "sigmoid":
             scores = _sigmoid(logits + (self.logit_bias or 0.0))
         elif self.policy.scoring == "contrast":
             acts = np.array([label.acts for label in self.policy.labels])

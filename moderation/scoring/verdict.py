@@ -154,6 +154,7 @@ def _label_constants(label: Label) -> dict[str, Any]:
         "severity": label.severity,
         "threshold": label.threshold,
         "review_threshold": label.review_threshold,
+        "classifier": label.classifier.named if label.classifier else None,
     }
 
 

@@ -93,6 +93,10 @@ def _negatives(text: str, of: str = "gun", on: str = CONTRAST) -> str:
          "Use 1 or more"),
         (VALID.replace("labels:", FITTED.replace("2026-11-21", "autumn") + "labels:"),
          "12:9: fitted.date: ", "Write a date, such as 2026-11-21"),
+        (VALID.replace("labels:", FITTED.replace("2026-11-21", "0") + "labels:"),
+         "12:9: fitted.date: this should be a date, not 0", "Write a date, such as 2026-11-21"),
+        (VALID.replace("labels:", FITTED.replace("abcdef", "ABCDEF") + "labels:"),
+         "9:18: fitted.preprocessing: this should be digits and the letters a to f", "Copy it as"),
         (VALID.replace("labels:", FITTED.replace("  model: starter\n", "") + "labels:"),
          "8:3: the key 'model' is missing", "Add model"),
     ],
@@ -132,6 +136,8 @@ def test_look_alikes_and_a_classifier_and_a_taxonomy_are_read_as_they_are_writte
 def test_a_policy_without_the_later_keys_keeps_its_hash_and_one_with_them_gets_another() -> None:
     before = parse_policy(CONTRAST.encode(), "x.yaml")
     assert before.sha256 == "1b5679ef2380acb9f4b9c46f2a82d210f7006f64c643c328cf8ea6b0da24b607"
+    nothing = VALID.replace("  - id: gun\n", "  - id: gun\n    taxonomy: {}\n    negatives: []\n")
+    assert parse_policy(nothing.encode(), "x.yaml").sha256 == policy().sha256
     texts = [
         _negatives("[a toy gun]"),
         CONTRAST + CLASSIFIED,
@@ -141,8 +147,16 @@ def test_a_policy_without_the_later_keys_keeps_its_hash_and_one_with_them_gets_a
     assert len(hashes) == 3
     assert before.sha256 not in hashes
     for text in texts:  # what is kept of it in the decision log reads back as the same
-        policy = parse_policy(text.encode(), "x.yaml")
-        assert Policy.model_validate(policy.content).sha256 == policy.sha256
+        read = parse_policy(text.encode(), "x.yaml")
+        assert Policy.model_validate(read.content).sha256 == read.sha256
+
+
+def test_a_policy_of_classifiers_alone_needs_no_context_label() -> None:
+    alone = VALID[: VALID.index("  - id: gun")] + CLASSIFIED
+    [nude] = parse_policy(alone.encode(), "x.yaml", model="starter").labels
+    assert nude.classifier is not None
+    with_gun = alone + '  - {id: gun, prompts: ["a gun"], action: block, threshold: 0.8}\n'
+    assert "softmax scoring needs a context label" in _problems(with_gun)[0]
 
 
 def _fitted(**changes: Any) -> Policy:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moderation.commands.output import verdict_table
 from moderation.encoders.encoder import unit
 from moderation.errors import ModelError
 from moderation.images.looks import Looking
@@ -186,9 +187,10 @@ def test_a_category_of_prompts_and_a_classifier_has_the_higher_score_not_their_s
             served.decide([image])
 
 
-def test_a_policy_may_be_of_classifiers_alone() -> None:
+@pytest.mark.parametrize("scoring", ["softmax", "contrast", "sigmoid"])
+def test_a_policy_may_be_of_classifiers_alone(scoring: str) -> None:
     policy = _policy(scoring="sigmoid")
-    policy = policy.model_copy(update={"labels": policy.labels[2:]})
+    policy = policy.model_copy(update={"labels": policy.labels[2:], "scoring": scoring})
     encoder = StubEncoder(logit_bias=-1.0)
     with Batcher(encoder.image_features, batch_size=8) as batcher:
         served = _served(policy, encoder, batcher)
@@ -202,3 +204,10 @@ def test_a_policy_may_be_of_classifiers_alone() -> None:
     assert [each.score for each in decision.labels] == np.array(
         [0.9, 0.0, 0.2], np.float32
     ).tolist()
+    names = [f"one.onnx@{'1' * 16}"] * 2 + [f"two.onnx@{'2' * 16}"]
+    assert [each.classifier for each in decision.labels] == names
+    # No picture is said to look most like what a classifier scores.
+    rows = [each.model_dump() for each in decision.labels]
+    row = {"image": "a", "policy": {"id": "x"}, "action": "block", "flagged": True, "labels": rows}
+    _, [(_, verdict, because, resembles)] = verdict_table([row])
+    assert (str(verdict), because, resembles) == ("block", f"{rows[0]['label']} 0.90", "")

@@ -33,26 +33,29 @@ if TYPE_CHECKING:
     from moderation.policy import Policy
 
 
+def _whole_variable(context: typer.Context, models: list[str] | None) -> list[str] | None:
+    """A variable names one model, whose path may have spaces, where typer would split it."""
+    source = context.get_parameter_source("models")
+    if source is None or source.name != "ENVIRONMENT":
+        return models
+    return [os.environ.get("AUDIT_MODEL") or os.environ["MODERATION_MODEL"]]
+
+
 @dataclass(frozen=True)
 class EvaluationOptions(DatasetOptions):
     """The options of a dataset, with several models in the place of one."""
 
     model: str | None = field(default=None, init=False)
-    typed_models: Annotated[
+    models: Annotated[
         list[str] | None,
         typer.Option(
             "--model",
+            envvar=["AUDIT_MODEL", "MODERATION_MODEL"],
+            callback=_whole_variable,
             help="Model that your workers run: starter, a folder, or hub-id[@revision]. Wins over "
-            "what the policies name. Repeatable: each policy on each model. By default that of "
-            "AUDIT_MODEL, or of MODERATION_MODEL.",
+            "what the policies name. Repeatable: each policy on each model.",
         ),
     ] = None
-
-    @property
-    def models(self) -> list[str]:
-        """The models that are named; a variable names one, whose path may have spaces."""
-        variables = (os.environ.get(name, "") for name in ("AUDIT_MODEL", "MODERATION_MODEL"))
-        return self.typed_models or list(filter(None, variables))[:1]
 
 
 def open_labelled(

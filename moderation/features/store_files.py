@@ -45,6 +45,15 @@ class Part(NamedTuple):
     rows: Rows
 
 
+class PartHead(NamedTuple):
+    """What is known of a file before its rows are read: whose they are, and how they are stored."""
+
+    path: Path
+    storage: Storage
+    width: int
+    keys: list[bytes]
+
+
 def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
     """Writes a new file that is there completely or not at all, even if the power fails.
 
@@ -92,24 +101,56 @@ def remove_stray_files(folder: Path, stem: str) -> None:
                 path.unlink()
 
 
+def read_head(path: Path, space: FeatureSpace) -> PartHead:
+    """Returns whose rows a file holds; of the rows, nothing is read.
+
+    Raises:
+        StoreError: the file is damaged, belongs to another space, or cannot be read.
+    """
+    with _opened_part(path, whole=False) as file:
+        storage, width, described = _described_part(path, space, file.schema_arrow)
+        keys: list[Any] = file.read(columns=["key"]).column("key").to_pylist()
+    _, stated = described.pop("sha256", None), described.pop("keys_sha256", None)
+    if stated is None:  # of an earlier version, which said nothing of the keys by themselves
+        return PartHead(path, storage, width, read_part(path, space).keys)
+    if _part_digest(described, keys) != stated:
+        raise refused_file(path, "it is damaged: its keys do not have their hash")
+    return PartHead(path, storage, width, keys)
+
+
 def read_part(path: Path, space: FeatureSpace) -> Part:
     """Returns what a file holds, once all of it is verified.
 
     Raises:
         StoreError: the file is damaged, belongs to another space, or cannot be read.
     """
+    with _opened_part(path, whole=True) as file:
+        return _verified_part(path, space, file.read())
+
+
+@contextmanager
+def _opened_part(path: Path, *, whole: bool) -> Iterator[pq.ParquetFile]:
+    """Yields a file; whatever goes wrong while it is read is an error that names it.
+
+    Args:
+        path: of the file.
+        whole: whether all of it will be read, which is then done at once.
+
+    Raises:
+        StoreError: the file is damaged, or cannot be read.
+    """
     try:
-        content = path.read_bytes()
+        opened = pa.BufferReader(path.read_bytes()) if whole else path.open("rb")
     except OSError as error:
         remedy = "Make it readable, or name another folder"
         raise StoreError(f"it cannot be read ({error})", str(path), remedy) from error
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        return _verified_part(path, space, file.read())
-    except StoreError:
-        raise
-    except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
-        raise refused_file(path, f"it is damaged ({error})") from error
+    with opened:
+        try:
+            yield pq.ParquetFile(opened, page_checksum_verification=True)
+        except StoreError:
+            raise
+        except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
+            raise refused_file(path, f"it is damaged ({error})") from error
 
 
 def refused_file(path: Path, what: str) -> StoreError:
@@ -142,7 +183,11 @@ def _part_table(space: FeatureSpace, part: Part) -> pa.Table:
     values = pa.array(part.rows.ravel(), type=_VALUE_TYPES[part.storage])
     features = pa.FixedSizeListArray.from_arrays(values, type=schema.field("feature").type)
     columns = [pa.array(part.keys, type=pa.binary(32)), features]
-    metadata = {**described, "sha256": _part_digest(described, part.keys, part.rows)}
+    metadata = {
+        **described,
+        "keys_sha256": _part_digest(described, part.keys),
+        "sha256": _part_digest(described, part.keys, part.rows),
+    }
     return pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
 
 
@@ -153,32 +198,46 @@ def _part_schema(storage: str, width: int) -> pa.Schema:
     return pa.schema([key, pa.field("feature", pa.list_(value, width), nullable=False)])
 
 
-def _part_digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str:
+def _part_digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows | None = None) -> str:
     """Returns the hash of all that a file says: page checksums do not cover the footer."""
     content = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     content.update(b"".join(keys))
-    content.update(np.ascontiguousarray(rows).data)
+    if rows is not None:
+        content.update(np.ascontiguousarray(rows).data)
     return content.hexdigest()
 
 
 def _verified_part(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
-    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-    described = {name: text for name, text in metadata.items() if name != "sha256"}
+    storage, width, described = _described_part(path, space, table.schema)
+    keys: list[Any] = table.column("key").to_pylist()
+    values: Any = table.column("feature").combine_chunks()
+    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
+    described.pop("keys_sha256", None)
+    sha256 = described.pop("sha256", None)
+    if _part_digest(described, keys, rows) != sha256:
+        raise refused_file(path, "it is damaged: its content does not have its hash")
+    if problem := unfit_rows(rows, space, storage):
+        raise refused_file(path, problem)
+    return Part(storage, keys, rows)
+
+
+def _described_part(
+    path: Path, space: FeatureSpace, schema: pa.Schema
+) -> tuple[Storage, int, dict[str, str]]:
+    """Returns how the rows of a file are stored, their width, and all that its metadata says.
+
+    Raises:
+        StoreError: it is not a file of this space.
+    """
+    described = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
     names = {"format", *asdict(space), "storage", "width"}
-    if described.keys() != names or described["format"] != _FORMAT:
+    if described.keys() - {"sha256", "keys_sha256"} != names or described["format"] != _FORMAT:
         raise refused_file(path, "it is not a file of this store, or is of another version")
     found: dict[str, Any] = {name: described[name] for name in asdict(space)}
     if FeatureSpace(**found) != space:
         raise refused_file(path, "its features are of another model or preprocessing")
     storage: Storage = "float16" if described["storage"] == "float16" else "float32"
     width = int(described["width"])
-    if not table.schema.equals(_part_schema(storage, width), check_metadata=False):
+    if not schema.equals(_part_schema(storage, width), check_metadata=False):
         raise refused_file(path, "its columns are not those of this store")
-    keys: list[Any] = table.column("key").to_pylist()
-    values: Any = table.column("feature").combine_chunks()
-    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
-    if _part_digest(described, keys, rows) != metadata.get("sha256"):
-        raise refused_file(path, "it is damaged: its content does not have its hash")
-    if problem := unfit_rows(rows, space, storage):
-        raise refused_file(path, problem)
-    return Part(storage, keys, rows)
+    return storage, width, described

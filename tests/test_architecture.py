@@ -23,7 +23,8 @@ ORDER = {
         settings | messages
         policy | images | queue
         encoders
-        features | scoring
+        features
+        scoring
         decision_log
         client | worker | embedded_servers
         commands
@@ -89,8 +90,9 @@ ORDER = {
     "moderation.features": """
         location | space
         store_files
-        model_description | store
+        model_description | store | stored_classifier
         stored_encoder
+        stored_models
     """,
     "moderation.scoring": """
         classifier | conditions | timer | batching

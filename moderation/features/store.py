@@ -183,7 +183,8 @@ class Features:
     def add(self, keys: Sequence[str], rows: Float32s, counts: Sequence[int] | None = None) -> None:
         """Adds (r, d) rows under m keys; a key that is known keeps its rows.
 
-        Those of an encoder have unit length.
+        But float32 rows take the place of those that are kept as float16. Those of an encoder have
+        unit length.
 
         They are written every 1,000 rows, with the first that come after 30 s, and by `flush`.
 
@@ -201,7 +202,8 @@ class Features:
         stored, ends = rows.astype(self.storage), accumulate(counts)
         for key, count, end in zip(map(_stored_key, keys), counts, ends, strict=True):
             self.width = rows.shape[1]
-            if key not in self._known:
+            known = self._known.get(key)
+            if known is None or (_is_stored_rounded(known) and self.storage == "float32"):
                 block = stored[end - count : end]
                 # In this order, so that Ctrl-C in between loses nothing that seems to be stored.
                 self._pending[key] = block

@@ -91,8 +91,8 @@ ORDER = {
         location | space
         store_files
         model_description | store | stored_classifier
-        stored_encoder
-        stored_models
+        stored_encoder | contents
+        pruning | stored_models
     """,
     "moderation.scoring": """
         classifier | conditions | timer | batching
@@ -141,7 +141,7 @@ ORDER = {
         command_line | exit_codes | options
         output
         image_paths | local_pipeline
-        callbacks | decisions | doctor | policy | quarantine | samples
+        callbacks | decisions | doctor | policy | quarantine | samples | store
         model_check
         evaluate | model | queues | scan | submit | worker
         demo

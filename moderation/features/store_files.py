@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -49,18 +50,20 @@ class PartHead(NamedTuple):
     """What is known of a file before its rows are read: whose they are, and how they are stored."""
 
     path: Path
+    space: FeatureSpace
     storage: Storage
     width: int
     keys: list[bytes]
 
 
-def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
-    """Writes a new file that is there completely or not at all, even if the power fails.
+def write_part(folder: Path, space: FeatureSpace, part: Part) -> Path:
+    """Writes a new file that is there completely or not at all, even if the power fails; its path.
 
     Raises:
         StoreError: it cannot be written.
     """
-    with written_store_file(folder / f"part-{uuid.uuid4()}.parquet", "features") as file:
+    path = folder / f"part-{uuid.uuid4()}.parquet"
+    with written_store_file(path, "features") as file:
         # Features do not compress, and no value repeats.
         pq.write_table(
             _part_table(space, part),
@@ -70,6 +73,7 @@ def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
             write_statistics=False,
             write_page_checksum=True,
         )
+    return path
 
 
 @contextmanager
@@ -101,21 +105,26 @@ def remove_stray_files(folder: Path, stem: str) -> None:
                 path.unlink()
 
 
-def read_head(path: Path, space: FeatureSpace) -> PartHead:
+def read_head(path: Path, space: FeatureSpace | None = None) -> PartHead:
     """Returns whose rows a file holds; of the rows, nothing is read.
+
+    Args:
+        path: of the file.
+        space: of its rows; None where it may be any.
 
     Raises:
         StoreError: the file is damaged, belongs to another space, or cannot be read.
     """
     with _opened_part(path, whole=False) as file:
-        storage, width, described = _described_part(path, space, file.schema_arrow)
+        described = _described_part(path, file.schema_arrow)
         keys: list[Any] = file.read(columns=["key"]).column("key").to_pylist()
-    _, stated = described.pop("sha256", None), described.pop("keys_sha256", None)
-    if stated is None:  # of an earlier version, which said nothing of the keys by themselves
-        return PartHead(path, storage, width, read_part(path, space).keys)
-    if _part_digest(described, keys) != stated:
+    if space not in (None, described.space):
+        raise _foreign_file(path)
+    if described.keys_sha256 is None:  # of a version that said nothing of the keys by themselves
+        keys = read_part(path, described.space).keys
+    elif _part_digest(described.stated, keys) != described.keys_sha256:
         raise refused_file(path, "it is damaged: its keys do not have their hash")
-    return PartHead(path, storage, width, keys)
+    return PartHead(path, described.space, described.storage, described.width, keys)
 
 
 def read_part(path: Path, space: FeatureSpace) -> Part:
@@ -208,36 +217,48 @@ def _part_digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows | 
 
 
 def _verified_part(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
-    storage, width, described = _described_part(path, space, table.schema)
+    described = _described_part(path, table.schema)
+    if described.space != space:
+        raise _foreign_file(path)
     keys: list[Any] = table.column("key").to_pylist()
     values: Any = table.column("feature").combine_chunks()
-    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
-    described.pop("keys_sha256", None)
-    sha256 = described.pop("sha256", None)
-    if _part_digest(described, keys, rows) != sha256:
+    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), described.width)
+    if _part_digest(described.stated, keys, rows) != described.sha256:
         raise refused_file(path, "it is damaged: its content does not have its hash")
-    if problem := unfit_rows(rows, space, storage):
+    if problem := unfit_rows(rows, space, described.storage):
         raise refused_file(path, problem)
-    return Part(storage, keys, rows)
+    return Part(described.storage, keys, rows)
 
 
-def _described_part(
-    path: Path, space: FeatureSpace, schema: pa.Schema
-) -> tuple[Storage, int, dict[str, str]]:
-    """Returns how the rows of a file are stored, their width, and all that its metadata says.
+class _Described(NamedTuple):
+    """What a file says of itself, in words and hashes."""
+
+    space: FeatureSpace
+    storage: Storage
+    width: int
+    stated: dict[str, str]
+    keys_sha256: str | None
+    sha256: str | None
+
+
+def _described_part(path: Path, schema: pa.Schema) -> _Described:
+    """Returns what a file says of itself.
 
     Raises:
-        StoreError: it is not a file of this space.
+        StoreError: it is not a file of a store.
     """
-    described = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
-    names = {"format", *asdict(space), "storage", "width"}
-    if described.keys() - {"sha256", "keys_sha256"} != names or described["format"] != _FORMAT:
+    stated = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
+    hashes = (stated.pop("keys_sha256", None), stated.pop("sha256", None))
+    fields = [each.name for each in dataclass_fields(FeatureSpace)]
+    if stated.keys() != {"format", *fields, "storage", "width"} or stated["format"] != _FORMAT:
         raise refused_file(path, "it is not a file of this store, or is of another version")
-    found: dict[str, Any] = {name: described[name] for name in asdict(space)}
-    if FeatureSpace(**found) != space:
-        raise refused_file(path, "its features are of another model or preprocessing")
-    storage: Storage = "float16" if described["storage"] == "float16" else "float32"
-    width = int(described["width"])
+    found: dict[str, Any] = {name: stated[name] for name in fields}
+    storage: Storage = "float16" if stated["storage"] == "float16" else "float32"
+    width = int(stated["width"])
     if not schema.equals(_part_schema(storage, width), check_metadata=False):
         raise refused_file(path, "its columns are not those of this store")
-    return storage, width, described
+    return _Described(FeatureSpace(**found), storage, width, stated, *hashes)
+
+
+def _foreign_file(path: Path) -> StoreError:
+    return refused_file(path, "its features are of another model or preprocessing")

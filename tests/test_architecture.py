@@ -39,6 +39,7 @@ ORDER = {
         rules
         problems | schema
         files
+        revision
     """,
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks

@@ -57,6 +57,8 @@ def joined_similarities(
 
 def filled_up(own: LookCounts, wanted: LookCounts) -> npt.NDArray[np.intp]:
     """Returns for each wanted look at each image the row of the model's own, or of its last."""
+    if np.array_equal(own, wanted):
+        return np.arange(wanted.sum())
     image = np.repeat(np.arange(len(wanted)), wanted)
     place = np.arange(len(image)) - np.repeat(first_looks(wanted), wanted)
     return first_looks(own)[image] + np.minimum(place, own[image] - 1)

@@ -197,11 +197,12 @@ class Classifier:
         """
         labels = self.policy.labels
         nearest: list[list[str | None]] = [[None] * len(labels) for _ in fired]
-        for image, j in np.argwhere(fired).tolist():
+        for j in np.flatnonzero(fired.any(axis=0)).tolist():
             if texts := labels[j].prompts:
-                row = image_features[image : image + 1]
-                place = similarities(row, self.prompts[j]).argmax() if len(texts) > 1 else 0
-                nearest[image][j] = texts[place]
+                images = np.flatnonzero(fired[:, j])
+                places = similarities(image_features[images], self.prompts[j]).argmax(axis=1)
+                for image, place in zip(images.tolist(), places.tolist(), strict=True):
+                    nearest[image][j] = texts[place]
         return nearest
 
     def scores(self, cosines: Float32s) -> Float32s:

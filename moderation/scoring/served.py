@@ -85,7 +85,7 @@ class ServedPolicy(NamedTuple):
         prompts = self.classifier.nearest_prompts(features, fired > 0)
         references = [key or self.model.reference for key in models]
         places = (deciding - first_looks(looks)).tolist()
-        decided = decisions(policy, cosines, scores, prompts)
+        decided = decisions(policy, cosines, scores, fired, prompts)
         return [
             # Where a model has fewer looks, the last of its own stands for those that it lacks.
             DecidedLook(reference, min(place, len(image[reference]) - 1), decision)

@@ -114,13 +114,15 @@ class Decision:
 
 def decide(policy: Policy, similarities: Float32s, scores: Float32s) -> Decision:
     """Returns the decision on one image of (c,) similarities and (k,) scores; see `decisions`."""
-    return decisions(policy, similarities[np.newaxis], scores[np.newaxis])[0]
+    rows = similarities[np.newaxis], scores[np.newaxis]
+    return decisions(policy, *rows, outcomes(policy, *rows))[0]
 
 
 def decisions(
     policy: Policy,
     similarities: Float32s,
     scores: Float32s,
+    fired: Outcomes,
     prompts: Sequence[Sequence[str | None]] | None = None,
 ) -> list[Decision]:
     """Returns the decision on each image.
@@ -133,10 +135,10 @@ def decisions(
         policy: with k labels.
         similarities: (n, c) cosines; those from k on are of look-alikes.
         scores: (n, k) in [0, 1].
+        fired: (n, k) what `outcomes` returns for these.
         prompts: n lists of k, which of a label's prompts is nearest to the image where the label
             fired; where it is not known, no label has one.
     """
-    fired = outcomes(policy, similarities, scores)
     if prompts is None:
         prompts = [[None] * len(policy.labels)] * len(fired)
     constants = [_label_constants(label) for label in policy.labels]

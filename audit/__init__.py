@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from audit.embedding.classifier_outputs import embed_outputs
     from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
     from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
-    from audit.embedding.stored_encoder import StoredEncoder
     from audit.errors import AuditError, DatasetError, LimitsError, UndefinedRateWarning
     from audit.gate.limits import Limits, load_limits
     from audit.gate.report import GateReport
@@ -50,7 +49,6 @@ _NAMES_IN = {
     "embedding.classifier_outputs": ("embed_outputs",),
     "embedding.dataset_features": ("EmbeddedDataset", "embed_dataset", "embed_here"),
     "embedding.recorded_encoder": ("RecordedEncoder", "embedded_recording"),
-    "embedding.stored_encoder": ("StoredEncoder",),
     "errors": ("AuditError", "DatasetError", "LimitsError", "UndefinedRateWarning"),
     "gate.limits": ("Limits", "load_limits"),
     "gate.report": ("GateReport",),
@@ -95,7 +93,6 @@ __all__ = [
     "RecordedTexts",
     "Recording",
     "Results",
-    "StoredEncoder",
     "Study",
     "Subject",
     "TextOptions",

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from audit.datasets.dataset import Y_TRUE, Dataset
 from audit.embedding.dataset_features import EmbeddedDataset, embed_dataset, embed_here
-from audit.embedding.stored_encoder import StoredEncoder
 from audit.metrics.predictions import PolicyPredictions, predict
 from audit.metrics.truth import truth_of
 from benchmarks.openmoderate_presets import (
@@ -21,7 +20,7 @@ from benchmarks.openmoderate_presets import (
 )
 from moderation.commands.output import track
 from moderation.encoders.options import ModelOptions
-from moderation.features import EmbeddingStore
+from moderation.features import EmbeddingStore, StoredEncoder
 from moderation.policy import Policy
 
 #: What must be known of presets without their own models.

@@ -86,7 +86,12 @@ ORDER = {
         files | onnx_model
         loading
     """,
-    "moderation.features": "space\n store_files\n store",
+    "moderation.features": """
+        location | space
+        store_files
+        model_description | store
+        stored_encoder
+    """,
     "moderation.scoring": """
         classifier | conditions | timer | batching
         publication | verdict
@@ -133,11 +138,16 @@ ORDER = {
     "moderation.commands": """
         command_line | exit_codes | options
         output
-        image_paths
+        image_paths | local_pipeline
         callbacks | decisions | doctor | policy | quarantine | samples
         model_check
         evaluate | model | queues | scan | submit | worker
         demo
+        app
+    """,
+    "moderation.commands.policy": """
+        reading
+        lint | show
         app
     """,
     "moderation.commands.doctor": """
@@ -189,8 +199,7 @@ ORDER = {
         recording_folder
         feature_export | feature_import
     """,
-    "audit.embedding": "dataset_features | model_description\n"
-    " classifier_outputs | recorded_encoder | remote_features | stored_encoder",
+    "audit.embedding": "dataset_features\n classifier_outputs | recorded_encoder | remote_features",
     "audit.metrics": """
         truth | variants | skew
         predictions
@@ -361,7 +370,7 @@ def test_imports_point_one_way(module: str) -> None:
         ("moderation.encoders.hub", "import moderation.encoders.registry"),
         ("moderation.scoring.verdict", "def f():\n    from moderation.worker.line import x"),
         ("audit.report.plots.bars", "from audit.report.plots.forest import draw"),
-        ("audit.metrics.rates", "from audit.embedding import stored_encoder"),
+        ("audit.metrics.rates", "from audit.embedding import dataset_features"),
         ("audit.datasets.adapters.options", "from audit.datasets.adapters import table"),
         ("moderation.images.decode.child", "from . import pool"),
         ("moderation.images.decode.child", "from .pool import DecoderPool"),

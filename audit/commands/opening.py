@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING
 
@@ -24,10 +23,9 @@ if TYPE_CHECKING:
     from audit.audits.subject import Subject
     from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
-    from audit.embedding.stored_encoder import StoredEncoder
     from audit.recordings.recording import Recording
     from moderation.encoders.encoder import TextEncoder
-    from moderation.features import EmbeddingStore, Storage
+    from moderation.features import EmbeddingStore, Storage, StoredEncoder
 
 #: Threads that decode ahead of the encoder.
 _THREADS = 2 * usable()
@@ -74,12 +72,10 @@ def open_dataset(options: DatasetOptions) -> Dataset:
 
 def open_store(options: DatasetOptions) -> EmbeddingStore:
     """Returns the embedding store; by default that of the user."""
-    import platformdirs
-
     from moderation.features import EmbeddingStore
+    from moderation.features.location import store_folder
 
-    cache = Path(platformdirs.user_cache_dir("evenhand", appauthor=False))
-    return EmbeddingStore(options.store or cache / "embeddings")
+    return EmbeddingStore(store_folder(options.store))
 
 
 @contextmanager
@@ -89,8 +85,8 @@ def open_encoder(options: DatasetOptions, reference: str) -> Iterator[StoredEnco
     Raises:
         ModelError: it cannot be loaded. StoreError: the store is damaged, or cannot be written.
     """
-    from audit.embedding.stored_encoder import StoredEncoder
     from moderation.encoders.options import ModelOptions
+    from moderation.features import StoredEncoder
 
     how = ModelOptions(options.device, options.dtype, options.offline, options.runtime)
     with working("Looking for the model ..."):

@@ -149,7 +149,10 @@ class DatasetOptions:
     ] = None
     store: Annotated[
         Path | None,
-        typer.Option(help="Folder of stored features; by default one in the user's cache."),
+        typer.Option(
+            envvar=["AUDIT_STORE", "MODERATION_STORE"],
+            help="Folder of stored features; by default one in the user's cache.",
+        ),
     ] = None
     reading: ReadingOptions = ReadingOptions()
     classifiers: Annotated[

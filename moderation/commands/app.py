@@ -8,7 +8,6 @@ from moderation.commands import (
     demo,
     evaluate,
     model,
-    policy,
     quarantine,
     queues,
     scan,
@@ -17,6 +16,7 @@ from moderation.commands import (
 )
 from moderation.commands.command_line import command_line
 from moderation.commands.doctor import command as doctor
+from moderation.commands.policy import app as policy
 
 app = command_line(
     "moderation",

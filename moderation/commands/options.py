@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -27,6 +28,16 @@ ModelOption = Annotated[
         help="starter, a folder, or hub-id[@revision]; wins over the policies' own and over "
         "MODERATION_MODEL."
     ),
+]
+StoreOption = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of stored features; by default MODERATION_STORE, or one in your cache.",
+    ),
+]
+NoStoreOption = Annotated[
+    bool, typer.Option("--no-store", help="Neither read nor keep features: embed each time.")
 ]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]
 

@@ -14,6 +14,7 @@ import typer
 
 from moderation.commands.command_line import examples
 from moderation.commands.image_paths import find_images, read_image
+from moderation.commands.local_pipeline import open_local_pipeline
 from moderation.commands.options import ModelOption, PathsArgument, RowFormatOption
 from moderation.commands.output import (
     Row,
@@ -22,9 +23,8 @@ from moderation.commands.output import (
     print_results,
     summary,
     verdict_row,
-    working,
 )
-from moderation.commands.policy import note_passed_over_policies
+from moderation.commands.policy.reading import note_passed_over_policies
 from moderation.encoders.cores import usable
 from moderation.errors import ModerationError
 from moderation.policy import find_policy, load_policies
@@ -67,13 +67,10 @@ def scan(
     note_passed_over_policies(policy)
     from moderation.images.rendition import RenditionForm
     from moderation.images.rendition_folder import open_renditions
-    from moderation.scoring.pipeline_loading import load_pipeline
 
     folder = open_renditions(settings.model_copy(update={"renditions": renditions}), make=True)
     form, publish = (RenditionForm.of(settings), folder.write) if folder else (None, None)
-    with working("Loading the model ..."):
-        loaded = load_pipeline(settings, policies, override_model=model, form=form)
-    with loaded as pipeline:
+    with open_local_pipeline(settings, policies, model=model, form=form) as pipeline:
         groups = scan_images(pipeline, found.images, settings.max_image_bytes, publish=publish)
         rows = print_results(groups, format, total=len(found.images), doing="Scanning")
         note(f"{summary(rows)}. Model: {pipeline.described()}")

@@ -14,7 +14,7 @@ import typer
 from moderation.commands.command_line import examples
 from moderation.commands.options import ModelOption
 from moderation.commands.output import note
-from moderation.commands.policy import note_passed_over_policies
+from moderation.commands.policy.reading import note_passed_over_policies
 from moderation.messages import QUEUES, QueueName
 from moderation.policy import Policy, find_policy, load_policies
 from moderation.settings import MOST_PROCESSES, Settings, load_settings

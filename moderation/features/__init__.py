@@ -7,5 +7,6 @@ and all else that must be equal for two features to be comparable. Needs pyarrow
 from moderation.features.space import FeatureSpace
 from moderation.features.store import EmbeddingStore, Features, text_key
 from moderation.features.store_files import Storage
+from moderation.features.stored_encoder import StoredEncoder
 
-__all__ = ["EmbeddingStore", "FeatureSpace", "Features", "Storage", "text_key"]
+__all__ = ["EmbeddingStore", "FeatureSpace", "Features", "Storage", "StoredEncoder", "text_key"]

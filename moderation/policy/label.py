@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, Strict
 
 from moderation.messages import Action, Severity
-from moderation.policy.authored import AuthoredRecord, Slug, Text, Threshold
+from moderation.policy.authored import AuthoredRecord, Sha256, Slug, Text, Threshold
 from moderation.policy.taxonomy import Taxonomy
 
 _Side = Annotated[int, Strict(), Field(ge=1, le=4096)]
@@ -55,9 +55,7 @@ class LabelClassifier(AuthoredRecord):
     """An image classifier that scores a label in the place of prompts."""
 
     file: Text = Field(description="A packaged one, such as open-nsfw, or a path to an ONNX file.")
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] = Field(
-        description="Hash of the file; another file is refused."
-    )
+    sha256: Sha256 = Field(description="Hash of the file; another file is refused.")
     output: ClassifierOutput
     preprocessing: ClassifierPreprocessing
 

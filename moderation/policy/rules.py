@@ -179,6 +179,12 @@ def _example_rules(
 ) -> Iterator[BrokenRule]:
     known = {label.get("id") for _, label in labels}
     for i, example in enumerate(policy_items(data, "examples")):
+        if isinstance(example, dict) and label_has(example, "image") == label_has(
+            example, "sha256"
+        ):
+            message = "an example has an image or a sha256, one of the two"
+            remedy = "Give image: a path relative to this file, or sha256: a hash of the store"
+            yield BrokenRule(("examples", i), message, remedy)
         expect = example.get("expect") if isinstance(example, dict) else None
         name = expect.get("label") if isinstance(expect, dict) else None
         if isinstance(name, str) and name not in known:

@@ -11,7 +11,7 @@ from pydantic import Field, PrivateAttr, Strict, model_validator
 
 from moderation.errors import PolicyProblem
 from moderation.messages import Action, ModelStamp, PolicyStamp, Unfitted
-from moderation.policy.authored import AuthoredRecord, Slug, Text
+from moderation.policy.authored import AuthoredRecord, Sha256, Slug, Text
 from moderation.policy.fitted import Fitted, misfit_words
 from moderation.policy.label import Label, LabelClassifier
 from moderation.policy.rules import broken_rules
@@ -21,7 +21,11 @@ KIND = FileKind("a policy", "Start from a copy of policies/weapons.yaml")
 
 #: Keys that came later, by record; left out of the hash where they say nothing, so that a file from
 #: before there was such a key keeps its hash.
-_LATER_KEYS = {"policy": ("tuned_on", "fitted"), "label": ("negatives", "classifier", "taxonomy")}
+_LATER_KEYS = {
+    "policy": ("tuned_on", "fitted"),
+    "label": ("negatives", "classifier", "taxonomy"),
+    "example": ("image", "sha256"),
+}
 
 
 class Expectation(AuthoredRecord):
@@ -32,9 +36,14 @@ class Expectation(AuthoredRecord):
 
 
 class Example(AuthoredRecord):
-    """An image with the verdict that its author expects."""
+    """An image with the verdict that its author expects: a file, or one of the embedding store."""
 
-    image: Text = Field(description="Path of the image, relative to the policy file.")
+    image: Text | None = Field(
+        None, description="Path of the image, relative to the policy file; or sha256."
+    )
+    sha256: Sha256 | None = Field(
+        None, description="Hash of an image's file whose features are in the embedding store."
+    )
     expect: Expectation
 
 
@@ -114,6 +123,8 @@ class Policy(AuthoredRecord):
         _leave_out_unsaid(content, "policy")
         for label in content["labels"]:
             _leave_out_unsaid(label, "label")
+        for example in content["examples"]:
+            _leave_out_unsaid(example, "example")
         return content
 
     def unfitted(self, model: ModelStamp) -> Unfitted | None:
@@ -185,7 +196,9 @@ class Policy(AuthoredRecord):
         return source.problem(location, message, remedy)
 
 
-def _leave_out_unsaid(content: dict[str, Any], record: Literal["policy", "label"]) -> None:
+def _leave_out_unsaid(
+    content: dict[str, Any], record: Literal["policy", "label", "example"]
+) -> None:
     """Removes the later keys of a record that say nothing."""
     for key in _LATER_KEYS[record]:
         said = content[key]

@@ -117,6 +117,10 @@ class Settings(BaseSettings):
         description="Folder of the ONNX files that policies name as classifiers; None: only those "
         "of packages are used.",
     )
+    store: Path | None = Field(
+        None,
+        description="Folder of the commands' embedding store; None: one in the user's cache.",
+    )
     allowed_roots: FolderPaths = Field(
         (), description=f"Folders that a path may lie in; `{os.pathsep}` between. None by default."
     )
@@ -277,9 +281,8 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: variables hold values that are not usable; it names each of them.
     """
-    given = {name: value for name, value in overrides.items() if value is not None}
     try:
-        return Settings(**given)
+        return Settings(**{name: value for name, value in overrides.items() if value is not None})
     except ValidationError as error:
         wrong = "; ".join(
             f"{PREFIX}{'_'.join(map(str, problem['loc'][:1])).upper()}: {problem['msg']}"

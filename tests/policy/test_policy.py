@@ -178,6 +178,18 @@ BROKEN = {
         "8:51: the example expects 'tank'",
         "Name one of: cat, gun",
     ),
+    "example of nothing": (
+        "labels:",
+        "examples:\n  - {expect: {action: block}}\nlabels:",
+        "8:5: an example has an image or a sha256, one of the two",
+        "Give image: a path relative to this file",
+    ),
+    "example of two images": (
+        "labels:",
+        f"examples:\n  - {{image: a.jpg, sha256: {64 * 'a'}, expect: {{action: block}}}}\nlabels:",
+        "8:5: an example has an image or a sha256, one of the two",
+        "or sha256: a hash of the store",
+    ),
     "broken YAML": (
         '["a cat"]',
         '["a cat"',

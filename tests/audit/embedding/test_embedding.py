@@ -28,14 +28,13 @@ from audit.embedding.dataset_features import (
     embed_here,
 )
 from audit.embedding.remote_features import embed_remotely, remote_stamp
-from audit.embedding.stored_encoder import StoredEncoder
 from audit.errors import AuditError, DatasetError
 from audit.metrics.predictions import predict
 from moderation.embedded_servers import EmbeddedWorker
 from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError, RequestError, StoreError
-from moderation.features import EmbeddingStore
+from moderation.features import EmbeddingStore, StoredEncoder
 from moderation.images.looks import Looking, Pixels
 from moderation.settings import Settings
 from tests.support.policy_texts import policy

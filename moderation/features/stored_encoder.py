@@ -1,6 +1,6 @@
-"""The model of an audit, which is loaded only for what the store does not have.
+"""A model that is loaded only for what the embedding store does not have.
 
-As long as the model's files do not change, an audit of stored features needs no torch.
+As long as the model's files do not change, a command on stored features needs no torch.
 """
 
 from __future__ import annotations
@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Self
 
-from audit.embedding.model_description import (
+from moderation.encoders.encoder import Encoder, Float32s
+from moderation.encoders.options import ModelOptions
+from moderation.encoders.registry import load_encoder
+from moderation.errors import ModelError
+from moderation.features.model_description import (
     ModelDescription,
     description_path,
     read_description,
     write_description,
 )
-from moderation.encoders.encoder import Encoder, Float32s
-from moderation.encoders.options import ModelOptions
-from moderation.encoders.registry import load_encoder
-from moderation.errors import ModelError
-from moderation.features import EmbeddingStore, Features, FeatureSpace, text_key
+from moderation.features.space import FeatureSpace
+from moderation.features.store import EmbeddingStore, Features, text_key
 from moderation.images.looks import Pixels
 
 LoadEncoder = Callable[[str, ModelOptions], Encoder]
@@ -27,7 +28,7 @@ LoadEncoder = Callable[[str, ModelOptions], Encoder]
 class StoredEncoder:
     """An encoder (`moderation.encoders.encoder.Encoder`) that embeds each text only once, ever.
 
-    Text features come from the store; images go to the model, since `embed_dataset` stores theirs.
+    Text features come from the store; images go to the model: whoever embeds them stores theirs.
     A context manager: new features are written when the block ends, even by an exception.
     """
 
@@ -119,7 +120,7 @@ class StoredEncoder:
                 raise ModelError(
                     "the model is not the one that its features were made with",
                     f"model {self._reference}",
-                    "Run the audit again: it starts from the model as it is now",
+                    "Run the command again: it starts from the model as it is now",
                 )
             self._loaded = encoder
         return self._loaded

@@ -1,0 +1,1 @@
+"""`moderation policy ...`: one file a command, for the authors of policies."""

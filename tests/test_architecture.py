@@ -94,10 +94,10 @@ ORDER = {
     """,
     "moderation.scoring": """
         classifier | conditions | timer | batching
-        publication | verdict
-        classified
+        distance | publication | verdict
+        classified | left_out
         served
-        sighted
+        explanation | sighted
         verdict_batch
         pipeline
         pipeline_loading

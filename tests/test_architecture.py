@@ -148,8 +148,8 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        reading
-        lint | show
+        explained | reading
+        explain | lint | show
         app
     """,
     "moderation.commands.doctor": """

@@ -10,7 +10,7 @@ Shapes: v looks, k labels, c texts, p prompts of a label, d feature width.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -41,11 +41,16 @@ class Without:
 
     Attributes:
         action: of the verdict; None where no policy is left.
+        decided_by: the label that asks for the most severe action, the highest score first; None
+            where no label asks for review or block.
+        deciding_score: of that label.
         score: of the label of which a text is left out; None where the label itself is.
         refused: why no policy is left, in words.
     """
 
     action: Action | None
+    decided_by: str | None = None
+    deciding_score: float | None = None
     score: float | None = None
     refused: str = ""
 
@@ -126,21 +131,20 @@ class LeaveOut:
             cosines = np.repeat(looks.cosines[np.newaxis], len(part), axis=0)
             cosines[np.arange(len(part)), :, part] = columns[:, start : start + step].T
             flat = cosines.reshape(-1, cosines.shape[-1])
-            found = _decided_rows(self._classifier, flat, len(looks.cosines))
-            for j, action, scores in zip(part.tolist(), *found, strict=True):
-                yield j, Without(raised_action(action, doubts), float(scores[j]))
+            decided = _decided_rows(self._classifier, flat, len(looks.cosines), doubts)
+            for j, (without, scores) in zip(part.tolist(), decided, strict=True):
+                yield j, replace(without, score=scores[j])
 
     def _decided(
         self, edited: _Edited, looks: JoinedLooks, doubts: tuple[str, ...], label: int | None = None
     ) -> Without:
         if edited.classifier is None:
-            return Without(None, None, edited.refused)
+            return Without(None, refused=edited.refused)
         if not edited.columns:
             return Without(raised_action("allow", doubts))
         cosines = np.ascontiguousarray(looks.cosines[:, edited.columns])
-        [action], [scores] = _decided_rows(edited.classifier, cosines, len(cosines))
-        score = None if label is None else float(scores[label])
-        return Without(raised_action(action, doubts), score)
+        [(without, scores)] = _decided_rows(edited.classifier, cosines, len(cosines), doubts)
+        return without if label is None else replace(without, score=scores[label])
 
     def _without_label(self, j: int) -> _Edited:
         policy = self._classifier.policy
@@ -177,12 +181,20 @@ def _without_each_prompt(policy: Policy, label: Label, rows: Float32s) -> Float3
 
 
 def _decided_rows(
-    classifier: Classifier, cosines: Float32s, looks: int
-) -> tuple[list[Action], Float32s]:
-    """Returns what is decided by each `looks` rows of cosines, and (n, k) scores of that look."""
+    classifier: Classifier, cosines: Float32s, looks: int, doubts: tuple[str, ...]
+) -> Iterator[tuple[Without, list[float]]]:
+    """Yields what is decided by each `looks` rows of cosines, with the scores that decide."""
     policy = classifier.policy
     scores = classifier.scores(cosines)
     counts = np.full(len(cosines) // looks, looks)
     deciding = deciding_looks(policy, cosines, scores, counts)
-    fired = outcomes(policy, cosines[deciding], scores[deciding])
-    return [ACTIONS[worst] for worst in actions(fired).tolist()], scores[deciding]
+    scores = scores[deciding]
+    fired = outcomes(policy, cosines[deciding], scores)
+    # The most severe label, and of several the highest score: outcomes are whole numbers.
+    first = (2.0 * fired.astype(np.float64) + scores).argmax(axis=1)
+    for row, j, outcome, each in zip(fired, first, actions(fired), scores.tolist(), strict=True):
+        action = raised_action(ACTIONS[outcome], doubts)
+        if ACTIONS[row[j]] == "allow":
+            yield Without(action), each
+        else:
+            yield Without(action, policy.labels[j].id, each[j]), each

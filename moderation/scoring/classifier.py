@@ -72,8 +72,7 @@ def policy_features(policy: Policy, encoder: TextEncoder) -> PolicyFeatures:
     _refuse_long_prompts(policy, encoder)
     parts = expanded_features(policy, encoder)
     texts = np.zeros((len(parts), parts[0].shape[1]), np.float32)
-    said = np.flatnonzero([len(part) for part in parts])
-    if len(said):
+    if said := [row for row, part in enumerate(parts) if len(part)]:
         texts[said] = unit(np.stack([parts[row].mean(axis=0) for row in said]))
     if not np.isfinite(texts).all():
         raise ModelError(

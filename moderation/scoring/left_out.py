@@ -56,7 +56,7 @@ class Without:
 
 
 class _Edited(NamedTuple):
-    """A policy of which columns of cosines are left; where it is none, why."""
+    """A policy of which columns of cosines are left; where there is no such policy, why."""
 
     classifier: Classifier | None
     columns: Sequence[int]
@@ -64,7 +64,7 @@ class _Edited(NamedTuple):
 
 
 @dataclass(frozen=True)
-class LeftOut:
+class WithoutEach:
     """What is decided without each text and each label, by places of labels and of their texts."""
 
     prompts: list[list[Without]]
@@ -93,7 +93,7 @@ class LeaveOut:
             for j, label in enumerate(policy.labels)
         ]
 
-    def of(self, looks: JoinedLooks, doubts: tuple[str, ...]) -> LeftOut:
+    def of(self, looks: JoinedLooks, doubts: tuple[str, ...]) -> WithoutEach:
         """Returns what is decided on an image without each text and each label.
 
         Args:
@@ -114,7 +114,7 @@ class LeaveOut:
             [self._decided(each, looks, doubts, j) for each in own]
             for j, own in enumerate(self._negatives)
         ]
-        return LeftOut(prompts, negatives, whole)
+        return WithoutEach(prompts, negatives, whole)
 
     def _without_prompts(
         self, looks: JoinedLooks, doubts: tuple[str, ...]

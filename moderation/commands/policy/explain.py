@@ -94,7 +94,7 @@ def _explained(
 ) -> Iterator[tuple[Path, Explanation | ModerationError]]:
     """Yields each image with why it was decided so; a bad one with its error stops no other."""
     served = pipeline.served(pipeline.policies)
-    explainer = Explainer(served[0], pipeline.encoder(served[0]))
+    explainer = Explainer(served[0], pipeline.encoders[served[0].model.reference])
     for image in images:
         try:
             content = read_image(image, max_image_bytes)

@@ -56,8 +56,11 @@ def print_explanation(image: Path, explanation: Explanation, asked: Sequence[str
     say(f"{shown_name(str(image))}: {_decided(explanation)}")
     for line in _circumstances(verdict):
         say(line)
-    fired = _shown_labels(explanation)
-    for label in [explanation.label(name) for name in asked] or fired[:_LABELS]:
+    fired = _fired_labels(explanation)
+    if not asked and not fired:
+        say("\nNo label fired. The nearest to its threshold:")
+    shown = [explanation.label(name) for name in asked] or fired[:_LABELS]
+    for label in shown or [explanation.nearest_to_fire]:
         _print_label(label, verdict, bars)
     if not asked:
         if more := [label.label for label in fired[_LABELS:]]:
@@ -73,12 +76,8 @@ def _decided(explanation: Explanation) -> str:
     """Returns the decision in words, with the label and the prompt that carried it."""
     verdict = explanation.verdict
     if explanation.decided_by is None:
-        by = (
-            "by what viewers may not show of the file"
-            if verdict.doubts
-            else "no label asks for more"
-        )
-        return f"{verdict.action}, {by}"
+        why = "for doubts about the file" if verdict.doubts else "no label asks for more"
+        return f"{verdict.action}, {why}"
     label = explanation.label(explanation.decided_by)
     carried = f', most like "{label.prompts[0].text}"' if label.prompts else ""
     return f"{verdict.action}, by {label.label} {label.score:.3f}{carried}"
@@ -94,14 +93,13 @@ def _circumstances(verdict: Verdict) -> Iterator[str]:
         yield f"doubts: {', '.join(verdict.doubts)}"
 
 
-def _shown_labels(explanation: Explanation) -> list[ExplainedLabel]:
-    """Returns the labels that fired, the most severe first; if none did, the nearest to it."""
+def _fired_labels(explanation: Explanation) -> list[ExplainedLabel]:
+    """Returns the labels that fired, the most severe first, and of equals the highest score."""
     severity = ("allow", "review", "block")
     fired = [label for label in explanation.labels if label.outcome]
-    fired.sort(
-        key=lambda label: (severity.index(label.outcome or "allow"), label.score), reverse=True
+    return sorted(
+        fired, key=lambda label: (-severity.index(label.outcome or "allow"), -label.score)
     )
-    return fired or [explanation.nearest_to_fire]
 
 
 def _print_label(label: ExplainedLabel, verdict: Verdict, bars: _Bars) -> None:
@@ -161,7 +159,7 @@ def _without(without: Without, verdict: Verdict) -> Text:
     changes = without.action != verdict.action
     words = without.action + " instead" * changes
     if without.decided_by is not None:
-        words += f", by {without.decided_by} {without.deciding_score:.3f}"
+        words += f": {without.decided_by} {without.deciding_score:.3f}"
     elif without.score is not None:
         words += f", score {without.score:.3f}"
     return Text(words, COLOURS[without.action] if changes else "")

@@ -97,10 +97,10 @@ ORDER = {
     """,
     "moderation.scoring": """
         classifier | conditions | timer | batching
-        publication | verdict
-        classified
+        distance | publication | verdict
+        classified | left_out
         served
-        sighted
+        explanation | sighted
         verdict_batch
         pipeline
         pipeline_loading
@@ -149,8 +149,8 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        reading
-        lint | show
+        explained | reading
+        explain | lint | show
         app
     """,
     "moderation.commands.doctor": """

@@ -38,6 +38,10 @@ _COMPARED = (
 )
 _RESTORE = "Restore the log from a backup"
 
+#: Fields of a label that need not be as they were: numbers may be off by the tolerance, and which
+#: prompt was nearest is not in a row, and can be another where numbers are.
+_NOT_COMPARED = {"similarity", "score", "negatives", "prompt"}
+
 #: How far a score may be off on another processor, which rounds exponentials differently.
 TOLERANCE = 1e-6
 
@@ -209,7 +213,7 @@ def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> R
     labels = {label.label: label for label in again.labels}
     for label in before.labels:
         other = labels[label.label]
-        for name in sorted(LabelScore.model_fields.keys() - {"similarity", "score", "negatives"}):
+        for name in sorted(LabelScore.model_fields.keys() - _NOT_COMPARED):
             was, now = getattr(label, name), getattr(other, name)
             _note_replay_difference(found, f"{label.label}: {name}", was, now)
         apart += [abs(label.similarity - other.similarity), abs(label.score - other.score)]
@@ -226,8 +230,14 @@ def _contradictions(decided: DecisionToReplay) -> list[str]:
     found: list[str] = []
     for name, said in _replayed_columns(decided.verdict).items():
         _note_replay_difference(found, f"column {name}", decided.columns[name], said)
-    if decided.policy().sha256 != decided.verdict.policy.sha256:
+    policy = decided.policy()
+    if policy.sha256 != decided.verdict.policy.sha256:
         found.append("its policy's content is not that of its hash")
+    prompts = {label.id: label.prompts for label in policy.labels}
+    for label in decided.verdict.labels:
+        own = prompts.get(label.label, ()) if label.fired else ()
+        if label.prompt is not None and label.prompt not in own:
+            found.append(f"{label.label}: its policy has no such prompt: {label.prompt}")
     return found
 
 

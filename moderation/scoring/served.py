@@ -11,7 +11,7 @@ from moderation.encoders.encoder import Encoder, Float32s, ImageModel
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher
-from moderation.scoring.classified import ModelRows, deciding_models, joined_similarities
+from moderation.scoring.classified import ModelRows, deciding_models, filled_up, joined_similarities
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions
 from moderation.scoring.verdict import (
@@ -102,18 +102,23 @@ class ServedPolicy(NamedTuple):
         """
         rows = {each.reference: _model_rows(each.reference, images) for each in self.models}
         policy = self.basis.policy
-        cosines, looks = joined_similarities(self.classifier, rows[self.model.reference], rows)
+        encoded = rows[self.model.reference]
+        cosines, looks = joined_similarities(self.classifier, encoded, rows)
         scores = self.classifier.scores(cosines)
         deciding = deciding_looks(policy, cosines, scores, looks)
         cosines, scores = cosines[deciding], scores[deciding]
-        models = deciding_models(policy, outcomes(policy, cosines, scores))
+        fired = outcomes(policy, cosines, scores)
+        models = deciding_models(policy, fired)
+        features = encoded.rows[filled_up(encoded.looks, looks)[deciding]]
+        prompts = self.classifier.nearest_prompts(features, fired > 0)
         references = [key or self.model.reference for key in models]
         places = (deciding - first_looks(looks)).tolist()
+        decided = decisions(policy, cosines, scores, fired, prompts)
         return [
             # Where a model has fewer looks, the last of its own stands for those that it lacks.
             DecidedLook(reference, min(place, len(image[reference]) - 1), decision)
             for reference, place, image, decision in zip(
-                references, places, images, decisions(policy, cosines, scores), strict=True
+                references, places, images, decided, strict=True
             )
         ]
 

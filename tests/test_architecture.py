@@ -149,8 +149,8 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        explained | reading
-        explain | lint | show
+        diff_output | explained | reading
+        diff | explain | lint | show
         app
     """,
     "moderation.commands.doctor": """

@@ -193,8 +193,13 @@ def test_a_store_that_may_not_be_written_to_is_refused() -> None:
 
 
 def test_a_store_that_can_be_written_to_is_made_and_left_empty(tmp_path: Path) -> None:
-    EmbeddingStore(tmp_path / "new" / "store").refuse_unwritable()
-    assert list((tmp_path / "new" / "store").iterdir()) == []
+    folder = tmp_path / "new" / "store"
+    EmbeddingStore(folder).refuse_unwritable()
+    assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)  # as its owner wants it
+    EmbeddingStore(folder).refuse_unwritable()
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_an_empty_store_finds_nothing_and_makes_no_folder(tmp_path: Path) -> None:

@@ -38,7 +38,8 @@ ORDER = {
         label_rules | label
         rules
         problems | schema
-        files
+        files | difference
+        revision | change_sentences
     """,
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks

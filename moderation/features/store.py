@@ -171,8 +171,7 @@ class Features:
         except StoreError:
             if head.path.exists():
                 raise
-            self._known = {key: known for key, known in self._known.items() if known is not head}
-            self._take_new_files()
+            self._look_again()
             return
         end = 0
         for key, same in groupby(keys):
@@ -241,6 +240,12 @@ class Features:
 
     def __exit__(self, *_: object) -> None:
         self.flush()
+
+    def _look_again(self) -> None:
+        """Forgets whose rows are in which file, except what was read or added, and reads it anew."""
+        in_memory = {k: each for k, each in self._known.items() if not isinstance(each, PartHead)}
+        self._known, self._files = {**in_memory}, set()
+        self._take_new_files()
 
     def _take_new_files(self) -> None:
         """Notes whose rows are in files that were not there before.

@@ -117,7 +117,7 @@ def read_head(path: Path, space: FeatureSpace | None = None) -> PartHead:
     """
     with _opened_part(path, whole=False) as file:
         described = _described_part(path, file.schema_arrow)
-        keys: list[Any] = file.read(columns=["key"]).column("key").to_pylist()
+        keys: list[Any] = file.read(columns=["key"], use_threads=False).column("key").to_pylist()
     if space not in (None, described.space):
         raise _foreign_file(path)
     if described.keys_sha256 is None:  # of a version that said nothing of the keys by themselves
@@ -134,7 +134,7 @@ def read_part(path: Path, space: FeatureSpace) -> Part:
         StoreError: the file is damaged, belongs to another space, or cannot be read.
     """
     with _opened_part(path, whole=True) as file:
-        return _verified_part(path, space, file.read())
+        return _verified_part(path, space, file.read(use_threads=False))
 
 
 @contextmanager

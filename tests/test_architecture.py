@@ -109,9 +109,9 @@ ORDER = {
         records | tables | location | sqlite | postgresql | writers_turn
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
-        answers | export | replay
-        batch
-        log
+        answers | export | known_cosines | stored_decisions
+        batch | replay
+        log | reconsideration
     """,
     "moderation.decision_log.migrations": "env | versions",
     "moderation.decision_log.migrations.versions": "first_tables",
@@ -149,8 +149,8 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        explained | reading
-        explain | lint | show
+        diff_output | explained | reading
+        diff | explain | lint | show
         app
     """,
     "moderation.commands.doctor": """

@@ -23,7 +23,8 @@ ORDER = {
         settings | messages
         policy | images | queue
         encoders
-        features | scoring
+        features
+        scoring
         decision_log
         client | worker | embedded_servers
         commands
@@ -98,8 +99,9 @@ ORDER = {
     "moderation.features": """
         location | space
         store_files
-        model_description | store
-        stored_encoder
+        model_description | store | stored_classifier
+        stored_encoder | contents
+        pruning | stored_models
     """,
     "moderation.scoring": """
         classifier | conditions | timer | batching
@@ -148,7 +150,7 @@ ORDER = {
         command_line | exit_codes | options
         output
         image_paths | local_pipeline
-        callbacks | decisions | doctor | policy | quarantine | samples
+        callbacks | decisions | doctor | policy | quarantine | samples | store
         model_check
         evaluate | model | queues | scan | submit | worker
         demo

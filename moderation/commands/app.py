@@ -11,6 +11,7 @@ from moderation.commands import (
     quarantine,
     queues,
     scan,
+    store,
     submit,
     worker,
 )
@@ -34,6 +35,7 @@ app = command_line(
     groups={
         "model": model.app,
         "policy": policy.app,
+        "store": store.app,
         "callbacks": callbacks.app,
         "decisions": decisions.app,
         "quarantine": quarantine.app,

@@ -15,7 +15,13 @@ import typer
 from moderation.commands.command_line import examples
 from moderation.commands.image_paths import find_images, read_image
 from moderation.commands.local_pipeline import open_local_pipeline
-from moderation.commands.options import ModelOption, PathsArgument, RowFormatOption
+from moderation.commands.options import (
+    ModelOption,
+    NoStoreOption,
+    PathsArgument,
+    RowFormatOption,
+    StoreOption,
+)
 from moderation.commands.output import (
     Row,
     error_row,
@@ -26,7 +32,7 @@ from moderation.commands.output import (
 )
 from moderation.commands.policy.reading import note_passed_over_policies
 from moderation.encoders.cores import usable
-from moderation.errors import ModerationError
+from moderation.errors import ModerationError, StoreError
 from moderation.policy import find_policy, load_policies
 from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.publication import Publish
@@ -56,6 +62,8 @@ def scan(
         str | None,
         typer.Option(metavar="FOLDER", help="Write what is judged of each image there."),
     ] = None,
+    store: StoreOption = None,
+    no_store: NoStoreOption = False,
 ) -> None:
     """Check images against policies in this process; no queue, no worker.
 
@@ -70,7 +78,9 @@ def scan(
 
     folder = open_renditions(settings.model_copy(update={"renditions": renditions}), make=True)
     form, publish = (RenditionForm.of(settings), folder.write) if folder else (None, None)
-    with open_local_pipeline(settings, policies, model=model, form=form) as pipeline:
+    with open_local_pipeline(
+        settings, policies, model=model, store=store, no_store=no_store, form=form
+    ) as pipeline:
         groups = scan_images(pipeline, found.images, settings.max_image_bytes, publish=publish)
         rows = print_results(groups, format, total=len(found.images), doing="Scanning")
         note(f"{summary(rows)}. Model: {pipeline.described()}")
@@ -89,7 +99,12 @@ def scan_images(
     *,
     publish: Publish | None = None,
 ) -> Iterator[list[Row]]:
-    """Yields the rows of each image, in order; a bad image gets an error and stops no other."""
+    """Yields the rows of each image, in order; a bad image gets an error and stops no other.
+
+    Raises:
+        ModelError: a model is needed and cannot be loaded. PolicyError: so is a classifier.
+        StoreError: features cannot be kept, or those that are kept are damaged.
+    """
     scan_one = partial(_scan_image, pipeline, max_image_bytes, publish)
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="scan") as pool:
         pending: deque[Future[list[Row]]] = deque()
@@ -116,5 +131,8 @@ def _scan_image(
             publish=publish,
         )
     except ModerationError as error:
+        no_model = pipeline.stored is not None and pipeline.stored.failure is not None
+        if no_model or isinstance(error, StoreError):  # all other images would fail alike
+            raise
         return [error_row(str(image), error)]
     return [verdict_row(str(image), verdict) for verdict in verdicts]

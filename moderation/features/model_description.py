@@ -100,6 +100,15 @@ def read_description(path: Path, reference: str) -> ModelDescription | None:
     return description if as_stamped and description.reference == reference else None
 
 
+def described_names(path: Path) -> tuple[str, str, str] | None:
+    """Returns the id, revision and fingerprint that a description states; None if it does not."""
+    try:
+        stamp = json.loads(path.read_bytes())["stamp"]
+        return str(stamp["id"]), str(stamp["revision"]), str(stamp["fingerprint"])
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
+
+
 def write_description(path: Path, description: ModelDescription) -> None:
     """Writes a description with its hash, whole or not at all.
 

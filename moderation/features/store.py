@@ -5,8 +5,10 @@
 The model and the preprocessing are named by their fingerprints. A text has one row; an image has
 one for each look at it.
 
-Files never change, so several processes can write and read at the same time. Each is verified when
-it is read: a damaged or foreign file is an error and never used. Needs pyarrow.
+Files never change, so several processes can write and read at the same time, and remove files while
+others read. Opening reads whose rows each file holds; the rows of a file are read, and all of it is
+verified, when one of them is asked for: a damaged or foreign file is an error and never used. Needs
+pyarrow.
 """
 
 from __future__ import annotations
@@ -27,7 +29,9 @@ from moderation.errors import ModelError, StoreError
 from moderation.features.space import FeatureSpace
 from moderation.features.store_files import (
     Part,
+    PartHead,
     Storage,
+    read_head,
     read_part,
     refused_file,
     remove_stray_files,
@@ -45,7 +49,7 @@ class EmbeddingStore:
         self.root = root
 
     def open(self, space: FeatureSpace, storage: Storage = "float32") -> Features:
-        """Returns the features of a space, with all that is stored of them read and verified.
+        """Returns the features of a space; what is stored of them is read as it is asked for.
 
         Args:
             space: of the features.
@@ -53,7 +57,7 @@ class EmbeddingStore:
                 in either format, and a float32 row is preferred to a float16 one of the same key.
 
         Raises:
-            StoreError: a file is damaged, belongs to another space, or cannot be read.
+            StoreError: a file belongs to another space, cannot be read, or is visibly damaged.
             ValueError: there is no such storage, or not for such rows.
         """
         if space.kind == "outputs" and storage != "float32":
@@ -65,8 +69,7 @@ class EmbeddingStore:
         folder = self.root / space.folder
         remove_stray_files(folder, "part")
         features = Features(folder, space, storage)
-        for path in sorted(folder.glob("part-*.parquet")):
-            features._load(path)
+        features._take_new_files()
         return features
 
     def refuse_unwritable(self) -> None:
@@ -90,14 +93,15 @@ class EmbeddingStore:
 
 
 class Features:
-    """The features of n keys of one space in memory, and their files; for one thread.
+    """The features of n keys of one space, and their files; for one thread.
 
     As a context manager it writes what is left when the block ends, even by an exception or Ctrl-C,
     so that what was computed is kept.
 
     float32 rows are as they were added. float16 rows are widened and scaled to unit length again:
     an entry is then off by less than 0.001 (measured: 0.00007, and 0.00005 in a cosine, in random
-    rows of width 512). Rows are held as they are stored; `storage` is the format of new ones.
+    rows of width 512). Rows are held as they are stored; `storage` is the format of new ones. Once
+    a row is read, so is its file, whose rows stay in memory.
     """
 
     def __init__(self, folder: Path, space: FeatureSpace, storage: Storage) -> None:
@@ -106,20 +110,25 @@ class Features:
         self.storage: Storage = storage
         self.width = 0  #: 0 until there is a feature
         self._folder = folder
-        self._rows: dict[bytes, Rows] = {}
+        # Of each key its rows, or the file in which they are while they are not read.
+        self._known: dict[bytes, Rows | PartHead] = {}
+        self._files: set[Path] = set()
         self._pending: dict[bytes, Rows] = {}
         self._pending_since = 0.0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self._known)
 
     def get(self, keys: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.intp]]:
         """Returns float32 rows of unit length for m keys, and (m,) how many of them each has.
 
         The rows of a key are beside each other, in the order in which they were added. A key that
         was not found has none.
+
+        Raises:
+            StoreError: a file with such rows is damaged, or cannot be read.
         """
-        blocks = self._stored(keys)
+        blocks = self._read_rows(keys)
         found = [block for block in blocks if block is not None]
         counts = np.array([0 if block is None else len(block) for block in blocks], np.intp)
         rows = np.empty((int(counts.sum()), self.width), np.float32)
@@ -132,19 +141,50 @@ class Features:
 
     def has(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Returns (m,) whether there is a row for each of m keys."""
-        return np.array([block is not None for block in self._stored(keys)], dtype=np.bool_)
+        return np.array([_stored_key(key) in self._known for key in keys], dtype=np.bool_)
 
     def rounded(self, keys: Sequence[str]) -> int:
         """Returns how many of the keys have rows that are stored as float16."""
-        return sum(map(_is_stored_rounded, self._stored(keys)))
+        return sum(_is_stored_rounded(self._known.get(_stored_key(key))) for key in keys)
 
-    def _stored(self, keys: Sequence[str]) -> list[Rows | None]:
-        return [self._rows.get(_stored_key(key)) for key in keys]
+    def _read_rows(self, keys: Sequence[str]) -> list[Rows | None]:
+        """Returns the stored rows of each key; reads the files that they are in."""
+        return [self._read_key(_stored_key(key)) for key in keys]
+
+    def _read_key(self, key: bytes) -> Rows | None:
+        found = self._known.get(key)
+        while isinstance(found, PartHead):
+            self._read_file(found)
+            if self._known.get(key) is found:
+                raise refused_file(found.path, "its keys are not those that it was opened with")
+            found = self._known.get(key)
+        return found
+
+    def _read_file(self, head: PartHead) -> None:
+        """Reads the rows of a file; one that was removed meanwhile may have left them in another.
+
+        Raises:
+            StoreError: it is damaged, or cannot be read.
+        """
+        try:
+            _, keys, rows = read_part(head.path, self.space)
+        except StoreError:
+            if head.path.exists():
+                raise
+            self._known = {key: known for key, known in self._known.items() if known is not head}
+            self._take_new_files()
+            return
+        end = 0
+        for key, same in groupby(keys):
+            start, end = end, end + sum(1 for _ in same)
+            if self._known.get(key) is head:
+                self._known[key] = rows[start:end]
 
     def add(self, keys: Sequence[str], rows: Float32s, counts: Sequence[int] | None = None) -> None:
         """Adds (r, d) rows under m keys; a key that is known keeps its rows.
 
-        Those of an encoder have unit length.
+        But float32 rows take the place of those that are kept as float16. Those of an encoder have
+        unit length.
 
         They are written every 1,000 rows, with the first that come after 30 s, and by `flush`.
 
@@ -162,11 +202,12 @@ class Features:
         stored, ends = rows.astype(self.storage), accumulate(counts)
         for key, count, end in zip(map(_stored_key, keys), counts, ends, strict=True):
             self.width = rows.shape[1]
-            if key not in self._rows:
+            known = self._known.get(key)
+            if known is None or (_is_stored_rounded(known) and self.storage == "float32"):
                 block = stored[end - count : end]
                 # In this order, so that Ctrl-C in between loses nothing that seems to be stored.
                 self._pending[key] = block
-                self._rows[key] = block
+                self._known[key] = block
         waited = time.monotonic() - self._pending_since
         pending = sum(map(len, self._pending.values()))
         if pending >= _FLUSH_ROWS or waited >= _FLUSH_SECONDS:
@@ -201,18 +242,29 @@ class Features:
     def __exit__(self, *_: object) -> None:
         self.flush()
 
-    def _load(self, path: Path) -> None:
-        """Takes the rows of a file, except those whose keys are known in the same or more bits."""
-        _, keys, rows = read_part(path, self.space)
-        if self.width not in (0, rows.shape[1]):
-            raise refused_file(path, f"its rows have width {rows.shape[1]}, others {self.width}")
-        self.width = rows.shape[1]
-        end = 0
-        for key, same in groupby(keys):
-            start, end = end, end + sum(1 for _ in same)
-            known = self._rows.get(key)
-            if known is None or known.itemsize < rows.itemsize:
-                self._rows[key] = rows[start:end]
+    def _take_new_files(self) -> None:
+        """Notes whose rows are in files that were not there before.
+
+        Where two files have a key, its rows are those of more bits. Looks again after the last
+        file, since others may have put one in the place of another meanwhile.
+        """
+        while new := sorted(set(self._folder.glob("part-*.parquet")) - self._files):
+            self._files |= set(new)
+            for path in new:
+                try:
+                    self._take_head(read_head(path, self.space))
+                except StoreError:
+                    if path.exists():
+                        raise
+
+    def _take_head(self, head: PartHead) -> None:
+        if self.width not in (0, head.width):
+            raise refused_file(head.path, f"its rows have width {head.width}, others {self.width}")
+        self.width = head.width
+        for key in head.keys:
+            known = self._known.get(key)
+            if known is None or (_is_stored_rounded(known) and head.storage == "float32"):
+                self._known[key] = head
 
 
 def text_key(text: str) -> str:
@@ -227,5 +279,7 @@ def _stored_key(text: str) -> bytes:
     return key
 
 
-def _is_stored_rounded(block: Rows | None) -> bool:
-    return block is not None and block.dtype == np.float16
+def _is_stored_rounded(known: Rows | PartHead | None) -> bool:
+    if isinstance(known, PartHead):
+        return known.storage == "float16"
+    return known is not None and known.dtype == np.float16

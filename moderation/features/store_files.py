@@ -15,6 +15,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from dataclasses import fields as dataclass_fields
 from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
@@ -45,13 +46,24 @@ class Part(NamedTuple):
     rows: Rows
 
 
-def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
-    """Writes a new file that is there completely or not at all, even if the power fails.
+class PartHead(NamedTuple):
+    """What is known of a file before its rows are read: whose they are, and how they are stored."""
+
+    path: Path
+    space: FeatureSpace
+    storage: Storage
+    width: int
+    keys: list[bytes]
+
+
+def write_part(folder: Path, space: FeatureSpace, part: Part) -> Path:
+    """Writes a new file that is there completely or not at all, even if the power fails; its path.
 
     Raises:
         StoreError: it cannot be written.
     """
-    with written_store_file(folder / f"part-{uuid.uuid4()}.parquet", "features") as file:
+    path = folder / f"part-{uuid.uuid4()}.parquet"
+    with written_store_file(path, "features") as file:
         # Features do not compress, and no value repeats.
         pq.write_table(
             _part_table(space, part),
@@ -61,6 +73,7 @@ def write_part(folder: Path, space: FeatureSpace, part: Part) -> None:
             write_statistics=False,
             write_page_checksum=True,
         )
+    return path
 
 
 @contextmanager
@@ -92,24 +105,61 @@ def remove_stray_files(folder: Path, stem: str) -> None:
                 path.unlink()
 
 
+def read_head(path: Path, space: FeatureSpace | None = None) -> PartHead:
+    """Returns whose rows a file holds; of the rows, nothing is read.
+
+    Args:
+        path: of the file.
+        space: of its rows; None where it may be any.
+
+    Raises:
+        StoreError: the file is damaged, belongs to another space, or cannot be read.
+    """
+    with _opened_part(path, whole=False) as file:
+        described = _described_part(path, file.schema_arrow)
+        keys: list[Any] = file.read(columns=["key"]).column("key").to_pylist()
+    if space not in (None, described.space):
+        raise _foreign_file(path)
+    if described.keys_sha256 is None:  # of a version that said nothing of the keys by themselves
+        keys = read_part(path, described.space).keys
+    elif _part_digest(described.stated, keys) != described.keys_sha256:
+        raise refused_file(path, "it is damaged: its keys do not have their hash")
+    return PartHead(path, described.space, described.storage, described.width, keys)
+
+
 def read_part(path: Path, space: FeatureSpace) -> Part:
     """Returns what a file holds, once all of it is verified.
 
     Raises:
         StoreError: the file is damaged, belongs to another space, or cannot be read.
     """
+    with _opened_part(path, whole=True) as file:
+        return _verified_part(path, space, file.read())
+
+
+@contextmanager
+def _opened_part(path: Path, *, whole: bool) -> Iterator[pq.ParquetFile]:
+    """Yields a file; whatever goes wrong while it is read is an error that names it.
+
+    Args:
+        path: of the file.
+        whole: whether all of it will be read, which is then done at once.
+
+    Raises:
+        StoreError: the file is damaged, or cannot be read.
+    """
     try:
-        content = path.read_bytes()
+        opened = pa.BufferReader(path.read_bytes()) if whole else path.open("rb")
     except OSError as error:
         remedy = "Make it readable, or name another folder"
         raise StoreError(f"it cannot be read ({error})", str(path), remedy) from error
-    try:
-        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
-        return _verified_part(path, space, file.read())
-    except StoreError:
-        raise
-    except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
-        raise refused_file(path, f"it is damaged ({error})") from error
+    with opened:
+        try:
+            yield pq.ParquetFile(opened, page_checksum_verification=True)
+        except StoreError:
+            raise
+        except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
+            raise refused_file(path, f"it is damaged ({error})") from error
 
 
 def refused_file(path: Path, what: str) -> StoreError:
@@ -142,7 +192,11 @@ def _part_table(space: FeatureSpace, part: Part) -> pa.Table:
     values = pa.array(part.rows.ravel(), type=_VALUE_TYPES[part.storage])
     features = pa.FixedSizeListArray.from_arrays(values, type=schema.field("feature").type)
     columns = [pa.array(part.keys, type=pa.binary(32)), features]
-    metadata = {**described, "sha256": _part_digest(described, part.keys, part.rows)}
+    metadata = {
+        **described,
+        "keys_sha256": _part_digest(described, part.keys),
+        "sha256": _part_digest(described, part.keys, part.rows),
+    }
     return pa.Table.from_arrays(columns, schema=schema.with_metadata(metadata))
 
 
@@ -153,32 +207,58 @@ def _part_schema(storage: str, width: int) -> pa.Schema:
     return pa.schema([key, pa.field("feature", pa.list_(value, width), nullable=False)])
 
 
-def _part_digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows) -> str:
+def _part_digest(described: dict[str, str], keys: Sequence[bytes], rows: Rows | None = None) -> str:
     """Returns the hash of all that a file says: page checksums do not cover the footer."""
     content = hashlib.sha256(json.dumps(described, sort_keys=True).encode())
     content.update(b"".join(keys))
-    content.update(np.ascontiguousarray(rows).data)
+    if rows is not None:
+        content.update(np.ascontiguousarray(rows).data)
     return content.hexdigest()
 
 
 def _verified_part(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
-    metadata = {k.decode(): v.decode() for k, v in (table.schema.metadata or {}).items()}
-    described = {name: text for name, text in metadata.items() if name != "sha256"}
-    names = {"format", *asdict(space), "storage", "width"}
-    if described.keys() != names or described["format"] != _FORMAT:
-        raise refused_file(path, "it is not a file of this store, or is of another version")
-    found: dict[str, Any] = {name: described[name] for name in asdict(space)}
-    if FeatureSpace(**found) != space:
-        raise refused_file(path, "its features are of another model or preprocessing")
-    storage: Storage = "float16" if described["storage"] == "float16" else "float32"
-    width = int(described["width"])
-    if not table.schema.equals(_part_schema(storage, width), check_metadata=False):
-        raise refused_file(path, "its columns are not those of this store")
+    described = _described_part(path, table.schema)
+    if described.space != space:
+        raise _foreign_file(path)
     keys: list[Any] = table.column("key").to_pylist()
     values: Any = table.column("feature").combine_chunks()
-    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), width)
-    if _part_digest(described, keys, rows) != metadata.get("sha256"):
+    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), described.width)
+    if _part_digest(described.stated, keys, rows) != described.sha256:
         raise refused_file(path, "it is damaged: its content does not have its hash")
-    if problem := unfit_rows(rows, space, storage):
+    if problem := unfit_rows(rows, space, described.storage):
         raise refused_file(path, problem)
-    return Part(storage, keys, rows)
+    return Part(described.storage, keys, rows)
+
+
+class _Described(NamedTuple):
+    """What a file says of itself, in words and hashes."""
+
+    space: FeatureSpace
+    storage: Storage
+    width: int
+    stated: dict[str, str]
+    keys_sha256: str | None
+    sha256: str | None
+
+
+def _described_part(path: Path, schema: pa.Schema) -> _Described:
+    """Returns what a file says of itself.
+
+    Raises:
+        StoreError: it is not a file of a store.
+    """
+    stated = {k.decode(): v.decode() for k, v in (schema.metadata or {}).items()}
+    hashes = (stated.pop("keys_sha256", None), stated.pop("sha256", None))
+    fields = [each.name for each in dataclass_fields(FeatureSpace)]
+    if stated.keys() != {"format", *fields, "storage", "width"} or stated["format"] != _FORMAT:
+        raise refused_file(path, "it is not a file of this store, or is of another version")
+    found: dict[str, Any] = {name: stated[name] for name in fields}
+    storage: Storage = "float16" if stated["storage"] == "float16" else "float32"
+    width = int(stated["width"])
+    if not schema.equals(_part_schema(storage, width), check_metadata=False):
+        raise refused_file(path, "its columns are not those of this store")
+    return _Described(FeatureSpace(**found), storage, width, stated, *hashes)
+
+
+def _foreign_file(path: Path) -> StoreError:
+    return refused_file(path, "its features are of another model or preprocessing")

@@ -6,6 +6,7 @@ As long as the model's files do not change, a command on stored features needs n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from threading import Lock
 from typing import Self
 
 from moderation.encoders.encoder import Encoder, Float32s
@@ -57,6 +58,7 @@ class StoredEncoder:
         self._reference, self._options, self._load = reference, options, load
         self._path = description_path(store.root, reference, options)
         self._loaded: Encoder | None = None
+        self._loading = Lock()
         known = read_description(self._path, reference)
         self._description = known if known and known.holds else self._describe_encoder()
         self.stamp = self._description.stamp
@@ -113,17 +115,18 @@ class StoredEncoder:
         self.close()
 
     def _loaded_encoder(self) -> Encoder:
-        if self._loaded is None:
-            encoder = self._load_encoder()
-            if not self._description.describes(encoder):
-                self._path.unlink(missing_ok=True)
-                raise ModelError(
-                    "the model is not the one that its features were made with",
-                    f"model {self._reference}",
-                    "Run the command again: it starts from the model as it is now",
-                )
-            self._loaded = encoder
-        return self._loaded
+        with self._loading:  # texts and images may need it at the same time
+            if self._loaded is None:
+                encoder = self._load_encoder()
+                if not self._description.describes(encoder):
+                    self._path.unlink(missing_ok=True)
+                    raise ModelError(
+                        "the model is not the one that its features were made with",
+                        f"model {self._reference}",
+                        "Run the command again: it starts from the model as it is now",
+                    )
+                self._loaded = encoder
+            return self._loaded
 
     def _load_encoder(self) -> Encoder:
         # First, since loading takes long, and the features must be stored.

@@ -10,36 +10,28 @@ import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from functools import partial
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Self
 
 from moderation.encoders.encoder import Encoder, Float32s, ImageModel
 from moderation.errors import ModerationError, RequestError
 from moderation.images.decode.pool import DecoderPool
-from moderation.images.looks import Looking, Sight
+from moderation.images.looks import Sight
 from moderation.images.rendition import RenditionForm
 from moderation.messages import ModelStamp, QueueName, Verdict
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher, best_batch
-from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions, OddityRule, UnseenRule
 from moderation.scoring.publication import Publish, published_verdicts
 from moderation.scoring.served import LoadedModel, ServedPolicy, bound_classifiers, models_of
-from moderation.scoring.sighted import SeenImages, Sighted, future_features
+from moderation.scoring.sighted import Embedding, SeenImages, Sighted, future_features
 from moderation.scoring.timer import Timer
-from moderation.scoring.verdict import Basis
 from moderation.scoring.verdict_batch import batch_verdicts
+
+if TYPE_CHECKING:
+    from moderation.features.stored_models import StoredModels
 
 #: Called with the id of a model and how many images go through it together.
 BatchObserver = Callable[[str, int], None]
-
-
-class Embedding(NamedTuple):
-    """What a pipeline embeds: (v, d) features of the looks at an image, and how they were made."""
-
-    image_sha256: str
-    model: ModelStamp
-    looking: Looking
-    features: Float32s
 
 
 class Pipeline:
@@ -59,6 +51,7 @@ class Pipeline:
         unseen: UnseenRule = "allow",
         form: RenditionForm | None = None,
         classifiers: Mapping[str, ImageModel] | None = None,
+        stored: StoredModels | None = None,
     ) -> None:
         """Loads each model that the policies need and computes their label features.
 
@@ -76,13 +69,17 @@ class Pipeline:
             unseen: see `Conditions`.
             form: of the renditions that are made; None makes none.
             classifiers: that the policies name, by `model_key`; None where they name none.
+            stored: keeps what the models make of images, and knows what they made before; it
+                is what `load` and `classifiers` come from. None keeps nothing.
 
         Raises:
             ModelError: a model cannot be loaded.
             PolicyError: policies do not fit their models; with every problem of all of them.
         """
         self.policies = dict(policies)
-        self._decoders = decoders
+        self._decoders, self.stored = decoders, stored
+        if stored is not None and stored.looking != decoders.limits.looking:
+            raise ValueError(f"kept are looks at {stored.looking}, not {decoders.limits.looking}")
         self._conditions = Conditions(decoders.limits.looking, oddities, unseen, form)
         model_of = models_of(policies, default_model=default_model, override_model=override_model)
         encoders = {reference: load(reference) for reference in set(model_of.values())}
@@ -102,21 +99,9 @@ class Pipeline:
             for reference, network in {**encoders, **(classifiers or {})}.items()
         }
         self._served = {
-            name: self._serve(classifier, self._models[model_of[name]])
+            name: ServedPolicy.of(classifier, self._conditions, self._models, model_of[name])
             for name, classifier in bound.items()
         }
-
-    def _serve(self, classifier: Classifier, model: LoadedModel) -> ServedPolicy:
-        basis = Basis(
-            policy=classifier.policy,
-            model=model.network.stamp,
-            conditions=self._conditions,
-            logit_scale=classifier.logit_scale,
-            logit_bias=classifier.logit_bias,
-        )
-        keys = {each.model_key for each in classifier.policy.classified_labels.values()}
-        others = tuple(self._models[key] for key in sorted(keys))
-        return ServedPolicy(basis, classifier, model, others)
 
     def described(self) -> str:
         """Returns the models in words, for people."""
@@ -230,13 +215,36 @@ class Pipeline:
         on it. Whatever waits for it is called on an encoder's thread, so must be short.
 
         Raises:
-            TransientError: the pipeline is closed.
+            TransientError: the pipeline is closed. StoreError: the store is damaged.
         """
         encoding = {
-            reference: self._models[reference].batcher.put(sight.squares, queue)
+            reference: self._encode_looks(reference, sighted.image_sha256, sight, queue)
             for reference, sight in sighted.sights.items()
         }
         return future_features(sighted, encoding)
+
+    def _encode_looks(
+        self, reference: str, image_sha256: str, sight: Sight, queue: QueueName
+    ) -> Future[Float32s]:
+        put = partial(self._models[reference].batcher.put, sight.squares, queue)
+        if self.stored is None:
+            return put()
+        return self.stored.encoded(reference, image_sha256, len(sight.squares), put)
+
+    def recall(
+        self, image_sha256: str, policies: Sequence[ServedPolicy]
+    ) -> dict[str, Float32s] | None:
+        """Returns the (v, d) features of an image's looks by model reference, from the store alone.
+
+        None where the store lacks what any model of the policies made of it, or there is no store.
+
+        Raises:
+            StoreError: the store is damaged.
+        """
+        if self.stored is None:
+            return None
+        models = (model.reference for policy in policies for model in policy.models)
+        return self.stored.recall(image_sha256, models)
 
     def verdicts(
         self, seen: Sequence[SeenImages], request_ids: Sequence[str], timers: Sequence[Timer]

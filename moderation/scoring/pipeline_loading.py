@@ -1,9 +1,10 @@
-"""Settings and policies -> a pipeline with its models loaded. Shared by scan and worker."""
+"""Settings and policies -> a pipeline with its models. Shared by commands and worker."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from typing import TYPE_CHECKING
 
 from moderation.encoders.classifiers.loading import load_classifiers
 from moderation.encoders.cores import usable
@@ -17,6 +18,9 @@ from moderation.policy import Policy
 from moderation.scoring.pipeline import BatchObserver, Pipeline
 from moderation.settings import Settings
 
+if TYPE_CHECKING:
+    from moderation.features.stored_models import StoredModels
+
 
 def load_pipeline(
     settings: Settings,
@@ -28,6 +32,7 @@ def load_pipeline(
     form: RenditionForm | None = None,
     load: Callable[[str], Encoder] | None = None,
     classifiers: Mapping[str, ImageModel] | None = None,
+    stored: StoredModels | None = None,
 ) -> Pipeline:
     """Returns a pipeline for the policies.
 
@@ -40,12 +45,15 @@ def load_pipeline(
         form: of the renditions that it makes; None makes none.
         load: model reference -> encoder; by default, it is loaded into this process.
         classifiers: that the policies name, by `model_key`; by default they too are loaded here.
+        stored: gives the encoders and classifiers instead, and keeps what they make of images.
 
     Raises:
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model, or a
-            classifier of it cannot be used.
+            classifier of it cannot be used. StoreError: the store is damaged.
         TransientError: a decoder does not start.
     """
+    if stored is not None:
+        load, classifiers = stored.encoder, stored.classifiers(policies.values())
     load = load or partial(load_encoder, options=ModelOptions.of(settings))
     if classifiers is None:
         classifiers = load_classifiers(policies.values(), settings.classifiers, settings.threads)
@@ -71,6 +79,7 @@ def load_pipeline(
             unseen=settings.unseen,
             form=form,
             classifiers=classifiers,
+            stored=stored,
         )
         decoders.wait_until_ready()
     except BaseException:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from moderation.policy import Policy
 from moderation.scoring.batching import Batcher
 from moderation.scoring.classified import ModelRows, deciding_models, joined_similarities
 from moderation.scoring.classifier import Classifier
+from moderation.scoring.conditions import Conditions
 from moderation.scoring.verdict import (
     Basis,
     Decision,
@@ -57,6 +58,33 @@ class ServedPolicy(NamedTuple):
     classifier: Classifier
     model: LoadedModel
     others: tuple[LoadedModel, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        classifier: Classifier,
+        conditions: Conditions,
+        models: Mapping[str, LoadedModel],
+        reference: str,
+    ) -> Self:
+        """Returns a policy bound to its encoder, which is called `reference`, and its classifiers.
+
+        Args:
+            classifier: the policy on its encoder.
+            conditions: what its decisions rest on beside models and images.
+            models: all that are loaded, by reference.
+            reference: of the encoder.
+        """
+        basis = Basis(
+            policy=classifier.policy,
+            model=models[reference].network.stamp,
+            conditions=conditions,
+            logit_scale=classifier.logit_scale,
+            logit_bias=classifier.logit_bias,
+        )
+        keys = {each.model_key for each in classifier.policy.classified_labels.values()}
+        others = tuple(models[key] for key in sorted(keys))
+        return cls(basis, classifier, models[reference], others)
 
     @property
     def models(self) -> tuple[LoadedModel, ...]:

@@ -11,8 +11,9 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from moderation.encoders.encoder import Float32s
-from moderation.images.looks import Sight
+from moderation.images.looks import Looking, Sight
 from moderation.images.rendition import RenditionFile
+from moderation.messages import ModelStamp
 from moderation.scoring.served import ServedPolicy
 
 
@@ -56,6 +57,15 @@ class SeenImages(NamedTuple):
 
     sighted: Sighted
     features: dict[str, Float32s]
+
+
+class Embedding(NamedTuple):
+    """What a pipeline embeds: (v, d) features of the looks at an image, and how they were made."""
+
+    image_sha256: str
+    model: ModelStamp
+    looking: Looking
+    features: Float32s
 
 
 def future_features(

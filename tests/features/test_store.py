@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from moderation.encoders.encoder import Float32s, unit
 from moderation.errors import ModelError, StoreError
 from moderation.features import EmbeddingStore, FeatureSpace, Storage, text_key
-from moderation.features.store_files import Part, write_part
+from moderation.features.store_files import Part, read_head, write_part
 from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.messages import ModelStamp
 from tests.conftest import ROOT
@@ -34,6 +34,7 @@ SPACE = FeatureSpace(
     "images", "0123456789abcdef", "fedcba9876543210", "float32", "frames=16 views=auto", "toy", "1"
 )
 BOTH: list[Storage] = ["float32", "float16"]
+NUMBERED = [hashlib.sha256(bytes([i])).hexdigest() for i in range(4)]
 
 
 def made(n: int, width: int = 16, seed: int = 0) -> tuple[list[str], Float32s]:
@@ -401,9 +402,9 @@ def test_a_disk_that_cannot_be_written_is_an_error_that_keeps_the_rows(tmp_path:
 
 
 def refusal(root: Path, space: FeatureSpace = SPACE) -> str:
-    """Returns the error that a store gives when it is opened."""
+    """Returns the error that a store gives when it is opened, or asked for what is in its file."""
     with pytest.raises(StoreError) as caught:
-        EmbeddingStore(root).open(space)
+        EmbeddingStore(root).open(space).get([*made(20)[0], *NUMBERED])
     assert caught.value.where == str(one_part(root))
     assert caught.value.remedy == "Delete this file; its images are embedded again"
     return caught.value.what
@@ -440,11 +441,12 @@ def test_no_byte_can_be_flipped_in_a_file_unnoticed(storage: Storage, tmp_path: 
         path.write_bytes(flipped)
         try:
             again = EmbeddingStore(tmp_path).open(SPACE, storage)
+            found, _ = again.get(keys)
         except StoreError:
             continue
         assert place not in pages
         assert len(again) == len(keys)
-        assert np.array_equal(again.get(keys)[0], rows)
+        assert np.array_equal(found, rows)
         unread += 1
     assert unread < len(content) / 2
 
@@ -492,6 +494,7 @@ def test_a_file_of_another_space_is_refused(tmp_path: Path) -> None:
         ("width", "-1"),
         ("sha256", "0" * 64),
         ("sha256", None),
+        ("keys_sha256", "0" * 64),
         ("more", "1"),
     ],
 )
@@ -505,6 +508,17 @@ def test_a_file_with_other_metadata_is_refused(
     kept = {name: text for name, text in changed.items() if text is not None}
     pq.write_table(table.replace_schema_metadata(kept), path)
     assert refusal(tmp_path)
+
+
+def test_a_file_of_a_version_that_had_no_hash_of_keys_is_read(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    path = filled(tmp_path)
+    table = pq.read_table(path)
+    earlier = {k: v for k, v in table.schema.metadata.items() if k != b"keys_sha256"}
+    pq.write_table(table.replace_schema_metadata(earlier), path)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    assert len(features) == 20
+    assert np.array_equal(features.get(keys)[0], rows)
 
 
 def test_a_table_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -525,7 +539,7 @@ def test_rows_that_are_exchanged_between_keys_are_noticed(tmp_path: Path) -> Non
 @pytest.mark.parametrize("factor", [0.5, np.nan])
 def test_stored_rows_that_are_not_features_are_refused(factor: float, tmp_path: Path) -> None:
     _, rows = made(4)
-    keys = [hashlib.sha256(bytes([i])).digest() for i in range(4)]
+    keys = [bytes.fromhex(key) for key in NUMBERED]
     wrong = (rows * factor).astype(np.float32)
     write_part(tmp_path / SPACE.folder, SPACE, Part("float32", keys, wrong))
     assert "a feature is not" in refusal(tmp_path)
@@ -543,6 +557,46 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> Non
     (tmp_path / SPACE.folder / "part-folder.parquet").mkdir(parents=True)
     with pytest.raises(StoreError, match=r"cannot be read .*Make it readable"):
         EmbeddingStore(tmp_path).open(SPACE)
+
+
+def test_a_file_is_read_and_verified_when_a_row_of_it_is_asked_for(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    for part in (slice(0, 10), slice(10, 20)):
+        with EmbeddingStore(tmp_path).open(SPACE) as features:
+            features.add(keys[part], rows[part])
+    spoilt = next(
+        path
+        for path in tmp_path.rglob("*.parquet")
+        if bytes.fromhex(keys[10]) in read_head(path, SPACE).keys
+    )
+    content = bytearray(spoilt.read_bytes())
+    content[content.index(rows[12].tobytes())] ^= 1
+    spoilt.write_bytes(content)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    assert (len(features), features.width) == (20, 16)
+    assert features.has(keys).all()
+    assert np.array_equal(features.get(keys[:10])[0], rows[:10])
+    for _ in range(2):
+        with pytest.raises(StoreError, match="damaged"):
+            features.get(keys[9:11])
+
+
+def test_a_file_that_is_removed_or_replaced_while_others_read_is_no_error(tmp_path: Path) -> None:
+    keys, rows = made(20)
+    path = filled(tmp_path)
+    features = EmbeddingStore(tmp_path).open(SPACE)
+    keys_left = [bytes.fromhex(key) for key in keys[:5]]
+    write_part(path.parent, SPACE, Part("float32", keys_left, rows[:5]))
+    path.unlink()
+    found, counts = features.get(keys)
+    assert counts.tolist() == [1] * 5 + [0] * 15
+    assert np.array_equal(found, rows[:5])
+    assert features.has(keys).sum() == len(features) == 5
+    one_part(tmp_path).unlink()
+    assert np.array_equal(features.get(keys)[0], rows[:5])  # they have been read
+    features.add(keys, rows)
+    features.flush()
+    assert len(EmbeddingStore(tmp_path).open(SPACE)) == 15
 
 
 @pytest.mark.parametrize("storage", BOTH)

@@ -17,8 +17,9 @@ from moderation.errors import ImageError, RequestError
 from moderation.images.looks import Looking
 from moderation.messages import QueueName, Verdict
 from moderation.policy import Policy, load_policies, parse_policy
-from moderation.scoring.pipeline import Embedding, Pipeline
+from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.pipeline_loading import load_pipeline
+from moderation.scoring.sighted import Embedding
 from moderation.scoring.timer import Timer
 from moderation.settings import load_settings
 from tests.conftest import POLICIES

@@ -38,14 +38,14 @@ ORDER = {
         label_rules | label
         rules
         problems | schema
-        files
-        lint
+        files | difference
+        revision | change_sentences | lint
     """,
     "moderation.policy.lint": """
         finding | linted_policy | vocabulary
         rule | suppression
-        articles | committed | expectations | language | likeness | people | structure\
-        | templates | thresholds | wording
+        articles | committed | expectations | language | likeness
+        people | structure | templates | thresholds | wording
         registry
         linting
     """,

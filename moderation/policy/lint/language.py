@@ -91,7 +91,7 @@ def _language(written: WrittenText) -> str | None:
 
 def _plain_words(written: WrittenText) -> list[str]:
     """Returns the words that a dictionary can know: without names, abbreviations and numbers."""
-    found = re.findall(r"[^\W\d_]+", written.text)
+    found = re.findall(r"(?<!\d)[^\W\d_]+(?!\d)", written.text)
     titles = sum(word.istitle() for word in found)
     return [
         word.lower()

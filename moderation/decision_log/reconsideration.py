@@ -23,7 +23,7 @@ from moderation.messages import Action, ModelStamp, Verdict
 from moderation.policy import Policy
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions, raised_action
-from moderation.scoring.verdict import Decision, decisions
+from moderation.scoring.verdict import Decision, decisions, outcomes
 
 #: Decides on a verdict's image by stored features; returns in words why it cannot.
 DecideByFeatures = Callable[[Verdict, Conditions], Decision | str]
@@ -145,7 +145,9 @@ def _decided_by_similarities(
     for (scale, bias), places in groups.items():
         cosines = np.stack([own for place in places if (own := rows[place].cosines) is not None])
         scores = Classifier(policy, none, scale, bias).scores(cosines)
-        for place, decision in zip(places, decisions(policy, cosines, scores), strict=True):
+        fired = outcomes(policy, cosines, scores)
+        decided = decisions(policy, cosines, scores, fired)
+        for place, decision in zip(places, decided, strict=True):
             found[place] = decision
     return found
 

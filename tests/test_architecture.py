@@ -39,7 +39,15 @@ ORDER = {
         rules
         problems | schema
         files | difference
-        revision | change_sentences
+        revision | change_sentences | lint
+    """,
+    "moderation.policy.lint": """
+        finding | linted_policy | vocabulary
+        rule | suppression
+        articles | committed | expectations | language | likeness
+        people | structure | templates | thresholds | wording
+        registry
+        linting
     """,
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks

@@ -146,8 +146,8 @@ def _decided_by_similarities(
         cosines = np.stack([own for place in places if (own := rows[place].cosines) is not None])
         scores = Classifier(policy, none, scale, bias).scores(cosines)
         fired = outcomes(policy, cosines, scores)
-        every = decisions(policy, cosines, scores, fired)
-        for place, decision in zip(places, every, strict=True):
+        decided = decisions(policy, cosines, scores, fired)
+        for place, decision in zip(places, decided, strict=True):
             found[place] = decision
     return found
 

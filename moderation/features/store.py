@@ -73,13 +73,14 @@ class EmbeddingStore:
         return features
 
     def refuse_unwritable(self) -> None:
-        """Makes the store's folder; to be called before anything long is computed for it.
+        """Makes the store's folder, for its user alone; to be called before anything long.
 
         Raises:
             StoreError: it cannot be made or written to.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            # What pictures show is nobody else's, unless who made the folder says so.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Tried, since the rights of a folder do not show that a disk is read-only.
             with tempfile.TemporaryFile(dir=self.root):
                 pass
@@ -242,7 +243,7 @@ class Features:
         self.flush()
 
     def _look_again(self) -> None:
-        """Forgets whose rows are in which file, except what was read or added, and reads it anew."""
+        """Forgets which rows are in which file, except those in memory, and reads it again."""
         in_memory = {k: each for k, each in self._known.items() if not isinstance(each, PartHead)}
         self._known, self._files = {**in_memory}, set()
         self._take_new_files()

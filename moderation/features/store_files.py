@@ -155,7 +155,8 @@ def _opened_part(path: Path, *, whole: bool) -> Iterator[pq.ParquetFile]:
         raise StoreError(f"it cannot be read ({error})", str(path), remedy) from error
     with opened:
         try:
-            yield pq.ParquetFile(opened, page_checksum_verification=True)
+            # Without buffers and threads: pyarrow's pools can crash a command that ends at once.
+            yield pq.ParquetFile(opened, page_checksum_verification=True, pre_buffer=False)
         except StoreError:
             raise
         except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors

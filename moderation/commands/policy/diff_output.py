@@ -46,6 +46,12 @@ class ComparedPolicies(NamedTuple):
         """What differs in words; never nothing."""
         return difference_sentences(self.old, self.new, self.changes)
 
+    @property
+    def former_ids(self) -> dict[str, str]:
+        """The old ids of labels that were renamed, by the new one."""
+        renamed = [change for change in self.changes if change.kind == "label-renamed"]
+        return {change.after: change.before for change in renamed}
+
     def to_json(self) -> dict[str, Any]:
         """Returns the same as plain data."""
         return {

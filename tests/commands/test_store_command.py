@@ -84,11 +84,15 @@ def test_a_second_scan_says_the_same_and_loads_no_model_and_no_torch(
 
 
 def test_evaluate_and_audit_take_what_scan_has_embedded(pictures: Path, store: Path) -> None:
-    named = (*STARTER, "--store", str(store))
-    evaluated = run("evaluate", str(pictures), "-p", "weapons", *named)
-    assert "8 images; 0 embedded now" in evaluated.stderr
-    audited = CliRunner().invoke(audit_app, ["embed", "-d", str(pictures), *named])
-    assert "8 images; 0 embedded now" in audited.stderr
+    named = {"MODERATION_STORE": str(store)}
+    evaluated = run("evaluate", str(pictures), "-p", "weapons", *STARTER, env=named)
+    assert f"8 images; 0 embedded now, the rest from {store}" in evaluated.stderr
+    words = ["embed", "-d", str(pictures), *STARTER]
+    audited = CliRunner().invoke(audit_app, words, env=named)
+    assert "8 images; 0 embedded now, 8 were there" in audited.stderr
+    [picture, *_] = sorted(pictures.rglob("*.jpg"))
+    explained = run("policy", "explain", str(picture), "-p", "weapons", *STARTER, env=named)
+    assert f"1 image: 0 embedded now, the rest from {store}" in explained.stderr
 
 
 def test_scan_takes_what_an_audit_has_embedded(pictures: Path, tmp_path: Path) -> None:

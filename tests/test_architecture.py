@@ -39,7 +39,15 @@ ORDER = {
         rules
         problems | schema
         files | difference
-        revision | change_sentences
+        revision | change_sentences | lint
+    """,
+    "moderation.policy.lint": """
+        finding | linted_policy | vocabulary
+        rule | suppression
+        articles | committed | expectations | language | likeness
+        people | structure | templates | thresholds | wording
+        registry
+        linting
     """,
     "moderation.images": """
         av1 | bmp_pixels | boxes | confinement | fetch | icc_curves | jpeg_segments | png_chunks
@@ -109,9 +117,9 @@ ORDER = {
         records | tables | location | sqlite | postgresql | writers_turn
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
-        answers | export | replay
-        batch
-        log
+        answers | export | known_cosines | stored_decisions
+        batch | replay
+        log | reconsideration
     """,
     "moderation.decision_log.migrations": "env | versions",
     "moderation.decision_log.migrations.versions": "first_tables",
@@ -149,8 +157,8 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        explained | reading
-        explain | lint | show
+        diff_output | explained | reading
+        diff | explain | lint | show
         app
     """,
     "moderation.commands.doctor": """

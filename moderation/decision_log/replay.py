@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from sqlalchemy import Row, select
 
 from moderation.decision_log.database import Database
+from moderation.decision_log.known_cosines import row_cosines
 from moderation.decision_log.tables import policies
 from moderation.errors import LogError, RequestError
 from moderation.images.looks import Look, Seen
@@ -138,19 +139,14 @@ def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay
         LogError: the policy cannot be read by this version. ModelError: a score is not finite.
     """
     policy, verdict = decided.policy(), decided.verdict
-    by_label = {label.label: label for label in verdict.labels}
-    if {name: len(each.negatives) for name, each in by_label.items()} != {
-        label.id: len(label.negatives) for label in policy.labels
-    }:
+    cosines = row_cosines(policy, verdict)
+    if cosines is None:
         return Replay(decided.id, ("its labels are not those of its policy",), math.inf)
-    scored = [by_label[label.id] for label in policy.labels]
-    look_alikes = [cosine for label in scored for cosine in label.negatives]
-    cosines = np.array([[*(label.similarity for label in scored), *look_alikes]], np.float32)
     none = np.empty((0, 0), np.float32)
-    scores = Classifier(policy, none, decided.logit_scale, decided.logit_bias).scores(cosines)
+    classifier = Classifier(policy, none, decided.logit_scale, decided.logit_bias)
     again = make_verdict(
         policy,
-        decide(policy, cosines[0], scores[0]),
+        decide(policy, cosines, classifier.scores(cosines[np.newaxis])[0]),
         seen=Seen(
             Look(verdict.frame, verdict.box or (0, 0, 0, 0), verdict.background),
             verdict.looks,

@@ -41,8 +41,8 @@ _TYPOGRAPHIC_QUOTES = tuple("“”„‟«»‘’‚‛‹›´＂＇")  # noq
 #: Those that a word may begin with.
 _APOSTROPHES = tuple("‘’‛´＇")  # noqa: RUF001
 
-#: A line of a comment that speaks to an editor.
-_MODELINE = re.compile(r"#\s*(yaml-language-server:|vim?:|-\*-)")
+#: A line of a comment that speaks to an editor, or to lint.
+_MODELINE = re.compile(r"#\s*(yaml-language-server:|lint:|vim?:|-\*-)")
 
 
 class FileKind(NamedTuple):
@@ -74,7 +74,7 @@ class YamlSource:
 
     @property
     def opening_comment(self) -> str:
-        """The comment that the file begins with, without what it says to editors."""
+        """The comment that the file begins with, without what it says to editors and to lint."""
         lines = []
         for line in self.text.splitlines():
             if not line.startswith("#"):

@@ -17,7 +17,7 @@ from moderation.messages import Action, LabelScore, Verdict
 from moderation.scoring.classified import ModelRows, filled_up, joined_similarities
 from moderation.scoring.classifier import expanded_features, similarities
 from moderation.scoring.distance import Distance, label_distances
-from moderation.scoring.left_out import JoinedLooks, LeaveOut, WithoutEach, Without
+from moderation.scoring.left_out import JoinedLooks, LeaveOut, Without, WithoutEach
 from moderation.scoring.served import ServedPolicy
 from moderation.scoring.verdict import deciding_look
 

@@ -15,7 +15,7 @@ MILDEST_FIRST: tuple[Action, ...] = ("allow", "review", "block")
 
 
 class LabelChange(NamedTuple):
-    """What a label asks for of one picture before and after; one that both say alike is no change.
+    """What a label asks for of one picture before and after, where these differ.
 
     Attributes:
         label: its id.

@@ -15,6 +15,7 @@ from tests.conftest import POLICIES
 from tests.support.command_line import moderation
 from tests.support.decision_samples import OTHER, decide_one
 from tests.support.git_repository import commit_all, make_repository
+from tests.support.pages import DOCS, block, section
 from tests.support.policy_texts import VALID
 
 EDITED = VALID.replace("0.8", "0.7").replace("a pistol", "a *pistol* <b>")
@@ -56,6 +57,22 @@ def test_a_git_revision_of_either_side_is_read(tmp_path: Path) -> None:
     missing = moderation("policy", "diff", "HEAD:other.yaml", "my.yaml", cwd=tmp_path)
     assert missing.returncode == 2
     assert "there is no file 'other.yaml' at HEAD" in missing.stderr
+
+
+def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
+    make_repository(tmp_path)
+    file = tmp_path / "photos-only.yaml"
+    [example] = section("policies.md", "A first policy").blocks[:1]
+    text = example.text
+    file.write_text(text)
+    commit_all(tmp_path)
+    edited = text.replace("version: 1\ntitle", "version: 2\ntitle").replace("0.8,", "0.85,")
+    label = '- {id: surface, prompts: ["a brick wall", "a pattern"]}'
+    assert label in (DOCS / "policies.md").read_text()
+    file.write_text(f"{edited.rstrip()}\n  {label}\n")
+    shown = block("policies.md", "$ moderation policy diff HEAD: photos-only.yaml")
+    done = moderation("policy", "diff", "HEAD:", "photos-only.yaml", cwd=tmp_path)
+    assert done.stdout.splitlines() == shown.splitlines()[1:]
 
 
 @pytest.fixture

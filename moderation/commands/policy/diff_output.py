@@ -1,6 +1,6 @@
 """What differs between two policies, as it is printed: for people, as JSON, and for a pull request.
 
-What quotes a policy or a file's name acts on no terminal, and is no markup of a pull request.
+What quotes a policy or a file's name neither acts on a terminal nor is markup of a pull request.
 """
 
 from __future__ import annotations

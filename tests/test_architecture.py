@@ -158,7 +158,8 @@ ORDER = {
     """,
     "moderation.commands.policy": """
         diff_output | explained | findings_output | known_texts | logged | reading
-        diff | explain | lint | show
+        explain | flips_output | lint | show
+        diff
         app
     """,
     "moderation.commands.doctor": """
@@ -171,7 +172,7 @@ ORDER = {
         errors | plurals | statistics
         datasets
         recordings
-        embedding | metrics
+        embedding | metrics | flips
         results | predicted
         gate | evaluation
         report
@@ -239,6 +240,7 @@ ORDER = {
         practice_sentences
         headline | opening_sentences | summary
     """,
+    "audit.flips": "flips",
     "audit.evaluation": """
         evaluated_system | labelled_images
         claimed_names | targets
@@ -311,6 +313,7 @@ USED_BY_AUDIT = {
     "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
     "evaluation": "encoders | images | messages | scoring | visible_text",
+    "flips": "messages",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -34,11 +34,12 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": """
         yaml_source | authored
-        plain_data | fitted | taxonomy
+        plain_data | fitted | taxonomy | yaml_edits
         label_rules | label
         rules
         problems | schema
         files | difference
+        pinned
         revision | change_sentences | lint
     """,
     "moderation.policy.lint": """
@@ -158,7 +159,7 @@ ORDER = {
     """,
     "moderation.commands.policy": """
         diff_output | explained | reading
-        diff | explain | lint | show
+        diff | explain | lint | pin | show
         app
     """,
     "moderation.commands.doctor": """

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import cached_property
 
-import numpy as np
-
-from moderation.encoders.encoder import Float32s
 from moderation.features.stored_models import StoredModels
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy
-from moderation.scoring.classified import ModelRows, joined_similarities
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions
-from moderation.scoring.verdict import Decision, decide, deciding_look
+from moderation.scoring.served import decided_looks
+from moderation.scoring.verdict import Decision
 
 _NOT_STORED = "its features are not in the embedding store"
 
@@ -54,7 +50,9 @@ class StoredDecisions:
             return f"{verdict.model.id} decided, and {stamp.id} is to decide now"
         keys = {each.model_key for each in self._policy.classified_labels.values()}
         found = self._models.recall(verdict.image_sha256, [self._reference, *sorted(keys)])
-        return _NOT_STORED if found is None else self._decide_by(classifier, found)
+        if found is None:
+            return _NOT_STORED
+        return decided_looks(classifier, self._reference, [found])[0].decision
 
     def _has_features_of(self, stamp: ModelStamp) -> bool:
         """Whether the store has features of any image by a model; costs no model."""
@@ -70,13 +68,6 @@ class StoredDecisions:
         encoder = self._models.encoder(self._reference)
         self._models.classifiers([self._policy])
         return Classifier.of(self._policy, encoder), encoder.stamp
-
-    def _decide_by(self, classifier: Classifier, found: Mapping[str, Float32s]) -> Decision:
-        rows = {name: ModelRows(each, np.array([len(each)])) for name, each in found.items()}
-        cosines, _ = joined_similarities(classifier, rows[self._reference], rows)
-        scores = classifier.scores(cosines)
-        look = deciding_look(self._policy, cosines, scores)
-        return decide(self._policy, cosines[look], scores[look])
 
 
 def _weights_and_pixels(stamp: ModelStamp) -> tuple[str, str]:

@@ -129,7 +129,7 @@ class Features:
         Raises:
             StoreError: a file with such rows is damaged, or cannot be read.
         """
-        blocks = self._read_rows(keys)
+        blocks = [self._read_key(_stored_key(key)) for key in keys]
         found = [block for block in blocks if block is not None]
         counts = np.array([0 if block is None else len(block) for block in blocks], np.intp)
         rows = np.empty((int(counts.sum()), self.width), np.float32)
@@ -140,6 +140,18 @@ class Features:
         rows[rounded] = unit(rows[rounded])
         return rows, counts
 
+    def get_every(self, keys: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.intp]]:
+        """Returns what `get` does, of keys that all had rows before.
+
+        Raises:
+            StoreError: some were removed meanwhile; or a file is damaged, or cannot be read.
+        """
+        rows, counts = self.get(keys)
+        if not counts.all():
+            what = f"{np.sum(counts == 0)} features were removed while they were in use"
+            raise StoreError(what, str(self._folder), "Run the command again")
+        return rows, counts
+
     def has(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Returns (m,) whether there is a row for each of m keys."""
         return np.array([_stored_key(key) in self._known for key in keys], dtype=np.bool_)
@@ -148,11 +160,8 @@ class Features:
         """Returns how many of the keys have rows that are stored as float16."""
         return sum(_is_stored_rounded(self._known.get(_stored_key(key))) for key in keys)
 
-    def _read_rows(self, keys: Sequence[str]) -> list[Rows | None]:
-        """Returns the stored rows of each key; reads the files that they are in."""
-        return [self._read_key(_stored_key(key)) for key in keys]
-
     def _read_key(self, key: bytes) -> Rows | None:
+        """Returns the stored rows of a key; reads the file that they are in."""
         found = self._known.get(key)
         while isinstance(found, PartHead):
             self._read_file(found)

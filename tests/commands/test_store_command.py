@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from audit.commands.app import app as audit_app
 from moderation.commands.app import app
+from moderation.errors import StoreError
 from tests.support.command_line import moderation, python
 
 STARTER = ("--model", "starter")
@@ -84,11 +85,15 @@ def test_a_second_scan_says_the_same_and_loads_no_model_and_no_torch(
 
 
 def test_evaluate_and_audit_take_what_scan_has_embedded(pictures: Path, store: Path) -> None:
-    named = (*STARTER, "--store", str(store))
-    evaluated = run("evaluate", str(pictures), "-p", "weapons", *named)
-    assert "8 images; 0 embedded now" in evaluated.stderr
-    audited = CliRunner().invoke(audit_app, ["embed", "-d", str(pictures), *named])
-    assert "8 images; 0 embedded now" in audited.stderr
+    named = {"MODERATION_STORE": str(store)}
+    evaluated = run("evaluate", str(pictures), "-p", "weapons", *STARTER, env=named)
+    assert f"8 images; 0 embedded now, the rest from {store}" in evaluated.stderr
+    words = ["embed", "-d", str(pictures), *STARTER]
+    audited = CliRunner().invoke(audit_app, words, env=named)
+    assert "8 images; 0 embedded now, 8 were there" in audited.stderr
+    [picture, *_] = sorted(pictures.rglob("*.jpg"))
+    explained = run("policy", "explain", str(picture), "-p", "weapons", *STARTER, env=named)
+    assert f"1 image: 0 embedded now, the rest from {store}" in explained.stderr
 
 
 def test_scan_takes_what_an_audit_has_embedded(pictures: Path, tmp_path: Path) -> None:
@@ -120,12 +125,25 @@ def test_where_the_users_own_store_cannot_be_written_scan_goes_on_without(
 ) -> None:
     (tmp_path / "evenhand").write_text("a file")
     [picture, *_] = sorted(pictures.rglob("*.jpg"))
-    variables = {name: text for name, text in os.environ.items() if name != "MODERATION_STORE"}
-    words = ["scan", str(picture), "-p", "weapons", *STARTER]
-    done = python(COMMAND, *words, env={**variables, "XDG_CACHE_HOME": str(tmp_path)})
+    variables = {"MODERATION_STORE": None, "XDG_CACHE_HOME": str(tmp_path), "COLUMNS": "200"}
+    done = run("scan", str(picture), "-p", "weapons", *STARTER, env=variables)
     assert "1 result: 1" in done.stderr
     assert "features cannot be kept there" in done.stderr
     assert "so none are kept" in done.stderr
+
+
+def test_features_that_are_damaged_end_a_scan_whatever_the_picture(
+    pictures: Path, store: Path
+) -> None:
+    [path] = (store / "images").rglob("*.parquet")
+    content = path.read_bytes()
+    place = len(content) // 2  # among the features; the keys of 8 pictures take 256 bytes
+    path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    words = ("scan", str(pictures), "-p", "weapons", *STARTER, "--store", str(store))
+    done = CliRunner().invoke(app, words)
+    assert isinstance(done.exception, StoreError)
+    assert (done.exception.where, done.stdout) == (str(path), "")
+    assert done.exception.remedy == "Delete this file; its images are embedded again"
 
 
 def test_info_says_what_is_kept(store: Path, tmp_path: Path) -> None:

@@ -165,6 +165,9 @@ def test_it_is_what_the_new_policy_decides_on_the_images(
         # A mean of texts in another order has other last digits.
         scores = [label.score for label in verdict.labels]
         assert [label.score for label in each.after.labels] == pytest.approx(scores, abs=1e-6)
+        if each.way == "features":
+            prompts = [label.prompt for label in verdict.labels]
+            assert [label.prompt for label in each.after.labels] == prompts
         outcomes = [label.outcome for label in verdict.labels]
         assert [label.outcome for label in each.after.labels] == outcomes
 

@@ -136,6 +136,9 @@ def test_others_may_read_meanwhile(tmp_path: Path) -> None:
     rows, counts = features.get(KEYS)
     assert counts.tolist() == [1] * 5 + [0] * 10 + [1] * 5
     assert np.array_equal(rows, np.concatenate([ROWS[:5], ROWS[15:]]))
+    assert np.array_equal(features.get_every(KEYS[:5])[0], ROWS[:5])
+    with pytest.raises(StoreError, match="10 features were removed while they were in use"):
+        features.get_every(KEYS)
 
 
 def test_whoever_ends_it_in_the_middle_can_begin_again(tmp_path: Path) -> None:

@@ -232,9 +232,9 @@ NEGATED = CLEAN.replace("an old revolver", "a gun without a holster")
 @pytest.mark.parametrize(
     "comment",
     [
-        ("    prompts: [\"a handgun", "    # lint: ignore negation: holsters have a label\n    prompts: [\"a handgun"),
+        ("    prompts: [\"a handgun", "    # lint: ignore negation: mine\n    prompts: [\"a handgun"),
         ("holster\"]", "holster\"]  # lint: ignore negation: holsters have a label of their own"),
-        ("# For: a", "# lint: ignore-file negation: holsters have a label of their own\n# For: a"),
+        ("# For: a", "# lint: ignore-file negation: holsters have a label\n# For: a"),
         (
             "    prompts: [\"a handgun",
             "    # lint: ignore negation: why\n    # Another comment.\n    prompts: [\"a handgun",
@@ -323,18 +323,30 @@ def test_a_version_that_was_not_raised_is_named(folder: Path) -> None:
 def test_labels_that_are_one_to_the_model_are_named(folder: Path) -> None:
     seen = linted(CLEAN, folder)
     rows = np.eye(len(seen.texts), dtype=np.float32)
-    apart = TextVectors(rows, {"handgun": (0.9, "thing"), "blade": (0.8, "thing")}, "starter")
-    assert lint_policy(replace(seen, vectors=apart)) == []
-    near = rows.copy()
-    near[1] = near[0]
-    shadowed = {"handgun": (0.5, "thing"), "blade": (0.8, "thing")}
-    said = lint_policy(replace(seen, vectors=TextVectors(near, shadowed, "starter")))
-    assert [(each.code, each.line) for each in said] == [
-        ("shadowed-label", 12),
-        ("near-duplicate", 12),
-    ]
-    assert "in the shadow of 'thing'" in said[0].message
-    assert "cosine 1.000" in said[1].message
+    labels = np.eye(len(seen.policy.labels), dtype=np.float32)
+    assert lint_policy(replace(seen, vectors=TextVectors(rows, labels, "starter"))) == []
+    rows[1, :2] = 0.995, 0.0998749  # "an old revolver" beside the first prompt of its label
+    labels[3, :] = 0.6, 0.0, 0.0, 0.8  # not near enough to handgun
+    apart = TextVectors(rows, labels, "starter")
+    said = lint_policy(replace(seen, vectors=apart))
+    assert [(each.code, each.line, each.column) for each in said] == [("near-duplicate", 12, 39)]
+    assert "cosine 0.995, usual is 0.00" in said[0].message
+    labels[3, :] = 0.81, 0.0, 0.0, 0.5864298
+    said = lint_policy(replace(seen, vectors=apart))
+    assert [each.code for each in said] == ["shadowed-label", "near-duplicate"]
+    assert "'handgun' and 'thing' compete" in said[0].message
+    # Under contrast two acting labels do not compete.
+    labels[3, :] = 0.0, 0.0, 0.0, 1.0
+    labels[1, :] = labels[0]
+    assert [each.code for each in lint_policy(replace(seen, vectors=apart))] == ["near-duplicate"]
+
+
+def test_what_is_usual_is_not_known_of_a_few_texts(folder: Path) -> None:
+    seen = linted(SOFTMAX_ALONE, folder)
+    same = TextVectors(np.ones((2, 1), np.float32), np.ones((2, 1), np.float32), "starter")
+    assert not {"near-duplicate", "shadowed-label"} & {
+        each.code for each in lint_policy(replace(seen, vectors=same))
+    }
 
 
 def test_two_files_of_one_id_are_named(folder: Path) -> None:

@@ -13,7 +13,7 @@ from moderation.commands.command_line import examples
 from moderation.commands.options import StoreOption
 from moderation.commands.output import note, say
 from moderation.commands.policy.findings_output import FindingsFormat, print_findings
-from moderation.commands.policy.known_texts import known_vectors
+from moderation.commands.policy.known_texts import with_vectors
 from moderation.commands.policy.reading import read_policies
 from moderation.errors import PolicyError
 from moderation.policy import Policy, parse_policy
@@ -108,10 +108,7 @@ def lint(
         _print_valid(policy, reference)
     findings = [*invalid_findings(problems), *same_ids(policies)]
     linted = [_linted(policy, reference) for policy in policies]
-    linted = [
-        replace(each, vectors=known_vectors(each, settings, store, embed=embed or on is not None))
-        for each in linted
-    ]
+    linted = with_vectors(linted, settings, store, embed=embed or on is not None)
     if on is not None:
         linted = list(_with_highest(linted, on, settings, store))
     for each in linted:
@@ -154,8 +151,8 @@ def _with_highest(
     from audit.commands.options import DatasetOptions, ReadingOptions
     from audit.commands.reached import highest_scores
 
-    for reference in dict.fromkeys(each.policy.model or each.model for each in linted):
-        group = [each for each in linted if (each.policy.model or each.model) == reference]
+    for reference in dict.fromkeys(each.decided_by for each in linted):
+        group = [each for each in linted if each.decided_by == reference]
         options = DatasetOptions(
             dataset=on,
             model=reference,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 _ARTICLE = re.compile(r"\b([Aa]n?) ([\w'\u2019-]+)")
 #: How words begin whose sound may differ from their first letter.
-_BY_SOUND = re.compile(r"hou|hon|heir|herb|u|eu|ew|on[ce]|y[^aeiou]", re.IGNORECASE)
+_BY_SOUND = re.compile(r"hour|hon|heir|herb|u|eu|ew|on[ce]|y[^aeiou]", re.IGNORECASE)
 
 
 def _wrong_articles(linted: LintedPolicy) -> Iterator[BrokenRule]:

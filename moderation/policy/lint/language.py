@@ -36,7 +36,7 @@ def reads_many_languages(model: str) -> bool:
 
 
 def _other_scripts(linted: LintedPolicy) -> Iterator[BrokenRule]:
-    if reads_many_languages(linted.policy.model or linted.model):
+    if reads_many_languages(linted.decided_by):
         return
     for each in linted.texts:
         if found := next(filter(_is_foreign, each.text), None):
@@ -54,7 +54,7 @@ def _is_foreign(sign: str) -> bool:
 
 
 def _other_languages(linted: LintedPolicy) -> Iterator[BrokenRule]:
-    if reads_many_languages(linted.policy.model or linted.model):
+    if reads_many_languages(linted.decided_by):
         return
     for each in linted.texts:
         if found := _language(each):
@@ -63,7 +63,7 @@ def _other_languages(linted: LintedPolicy) -> Iterator[BrokenRule]:
 
 
 def _unknown_words(linted: LintedPolicy) -> Iterator[BrokenRule]:
-    if reads_many_languages(linted.policy.model or linted.model):
+    if reads_many_languages(linted.decided_by):
         return
     said: set[str] = set()
     for each in linted.texts:

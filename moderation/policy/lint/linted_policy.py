@@ -36,17 +36,16 @@ class WrittenText(NamedTuple):
 
 
 class TextVectors(NamedTuple):
-    """What a model makes of a policy's texts.
+    """What a model makes of a policy's texts, as rows of unit length.
 
     Attributes:
-        prompts: a unit row for each of the policy's `texts`, the mean over its templates.
-        own_scores: by label id, the score of an image that is exactly what the label says, and the
-            id of the label that competes most with it.
-        model: what it was made with.
+        prompts: a row for each of the policy's `texts`, the mean over its templates.
+        labels: a row for each label, as production has it; 0 where a classifier scores it.
+        model: what made them.
     """
 
     prompts: npt.NDArray[np.float32]
-    own_scores: Mapping[str, tuple[float, str]]
+    labels: npt.NDArray[np.float32]
     model: str
 
 
@@ -64,7 +63,7 @@ class LintedPolicy:
 
     Attributes:
         policy: what is linted.
-        model: the model that decides, by its reference.
+        model: the model that decides where the policy names none, by its reference.
         folder: where its examples are searched.
         committed: the policy in the last commit of its file.
         vectors: what the model makes of its texts.
@@ -92,6 +91,11 @@ class LintedPolicy:
     def acting(self) -> tuple[tuple[int, Label], ...]:
         """Its labels that act, each with its place among all."""
         return tuple((i, label) for i, label in enumerate(self.policy.labels) if label.acts)
+
+    @property
+    def decided_by(self) -> str:
+        """Reference of the model that decides: its own, or otherwise the one that is named."""
+        return self.policy.model or self.model
 
     @property
     def has_prompts(self) -> bool:

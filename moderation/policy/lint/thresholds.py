@@ -48,7 +48,7 @@ def _unfitted(linted: LintedPolicy) -> Iterator[BrokenRule]:
 
 
 def _fitted_elsewhere(linted: LintedPolicy) -> Iterator[BrokenRule]:
-    fitted, model = linted.policy.fitted, linted.policy.model or linted.model
+    fitted, model = linted.policy.fitted, linted.decided_by
     if fitted is not None and linted.policy.unfitted_by_name(model):
         remedy = "Set them with the model that decides, or name the other one in `model`"
         yield BrokenRule(("fitted", "model"), misfit_words("other-model", fitted, model), remedy)

@@ -158,8 +158,10 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        diff_output | explained | reading
-        diff | explain | lint | pin | show
+        diff_output | example_runs | explained | reading
+        steering
+        example_output
+        diff | example_tests | explain | lint | pin | show
         app
     """,
     "moderation.commands.doctor": """

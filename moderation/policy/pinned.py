@@ -39,7 +39,7 @@ def pinned_policy(
         try:
             text.replace(("examples", place, "expect"), _plain(expect))
         except ValueError as error:
-            at = policy.problem(("examples", place, "expect"), "", "")
+            at = policy.place(("examples", place, "expect"))
             where = f"{path}:{at.line}:{at.column}"
             raise RequestError(str(error), where, "Edit this example by hand") from error
         examples[place] = examples[place].model_copy(update={"expect": expect})

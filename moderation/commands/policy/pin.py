@@ -151,16 +151,16 @@ def _example_hashes(policy: Policy, folder: Path) -> Iterator[tuple[int, str]]:
 
 
 def _contradiction(policy: Policy, place: int) -> RequestError:
-    found = policy.problem(("examples", place), "", "")
+    at = policy.place(("examples", place))
     what = f"this image is an example already, and expects {_expected(policy.examples[place])}"
-    where = f"{found.path}:{found.line}:{found.column}"
+    where = f"{policy.file.path}:{at.line}:{at.column}"
     return RequestError(what, where, "--replace lets it expect what you say; nothing was written")
 
 
 def _say_example(policy: Policy, place: int, what: str) -> None:
-    found, example = policy.problem(("examples", place), "", ""), policy.examples[place]
+    at, example = policy.place(("examples", place)), policy.examples[place]
     name = shown_name(example.image or f"sha256 {example.sha256}")
-    where = f"{shown_name(found.path)}:{found.line}:{found.column}"
+    where = f"{shown_name(policy.file.path)}:{at.line}:{at.column}"
     say(f"{where}: {what}: {name}, expects {_expected(example)}")
 
 

@@ -6,12 +6,14 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 
 # Several tests run at once, and a thread a core in each of them would only wait for the others.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -35,6 +37,8 @@ POLICIES = ROOT / "policies"
 #: Options of a worker that serves the shipped policies that need no more than captions.
 SERVED = [word for path in starter_policies() for word in ("--policy", str(path))]
 SHARED = ROOT.parent / "shared"
+#: The variable that leads commands to the embedding store of a run.
+STORE = f"{PREFIX}STORE"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,7 +48,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Lets examples take their time; hides the packaged Valkey for `--system-redis`."""
+    """Lets examples take their time; hides the packaged Valkey for `--system-redis`.
+
+    Commands of all processes share one new embedding store, not the developer's own.
+    """
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        os.environ[STORE] = tempfile.mkdtemp(prefix="store-")
+        config.add_cleanup(partial(shutil.rmtree, os.environ[STORE], ignore_errors=True))
     # How long an example takes depends on how busy the machine is.
     hypothesis.settings.register_profile(
         "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -70,7 +80,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keeps the developer's MODERATION_* variables away from the tests."""
     for name in [name for name in os.environ if name.startswith(PREFIX)]:
-        monkeypatch.delenv(name)
+        if name != STORE:
+            monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

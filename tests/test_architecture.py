@@ -105,10 +105,10 @@ ORDER = {
     """,
     "moderation.scoring": """
         classifier | conditions | timer | batching
-        publication | verdict
-        classified
+        distance | publication | verdict
+        classified | left_out
         served
-        sighted
+        explanation | sighted
         verdict_batch
         pipeline
         pipeline_loading
@@ -117,9 +117,9 @@ ORDER = {
         records | tables | location | sqlite | postgresql | writers_turn
         database | migrations | quarantine
         decisions | ledger | outbox | retention | upgrade
-        answers | export | replay
-        batch
-        log
+        answers | export | known_cosines | stored_decisions
+        batch | replay
+        log | reconsideration
     """,
     "moderation.decision_log.migrations": "env | versions",
     "moderation.decision_log.migrations.versions": "first_tables",
@@ -157,8 +157,8 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        reading
-        lint | show
+        diff_output | explained | reading
+        diff | explain | lint | show
         app
     """,
     "moderation.commands.doctor": """

@@ -59,7 +59,7 @@ def embed_outputs(
                 # Each of these images has been decoded before, so one that fails now has changed.
                 if problems := list(store_features(features, embedded.sha256, found)):
                     raise DatasetError(problems)
-        outputs[key] = ModelRows(*features.get(embedded.sha256))
+        outputs[key] = ModelRows(*features.get_every(embedded.sha256))
     return replace(embedded, outputs=outputs)
 
 

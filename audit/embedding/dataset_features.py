@@ -146,7 +146,7 @@ def embed_dataset(
     rest, kept = leave_out_images(dataset, hashes, problems)
     of_rest = tuple(hashes[i] for i in kept)
     embedded = len(set(missing).intersection(kept))
-    rows, looks = features.get(of_rest)
+    rows, looks = features.get_every(of_rest)
     rounded = features.rounded(of_rest)
     return EmbeddedDataset(rest, rows, of_rest, embedded, rounded, looks, looking)
 

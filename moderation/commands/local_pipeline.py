@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from moderation.commands.output import note, working
-from moderation.errors import StoreError
+from moderation.errors import ModerationError, StoreError
 from moderation.policy import Policy
 from moderation.settings import Settings
 
@@ -56,6 +56,12 @@ def open_local_pipeline(
             yield pipeline
     if kept is not None:
         note(_embedding_told(kept))
+
+
+def fails_for_all(pipeline: Pipeline, error: ModerationError) -> bool:
+    """Returns whether what failed on an image would on all others: the store, or the model."""
+    no_model = pipeline.stored is not None and pipeline.stored.failure is not None
+    return no_model or isinstance(error, StoreError)
 
 
 def _stored_models(settings: Settings, named: Path | None) -> StoredModels | None:

@@ -28,7 +28,7 @@ T = TypeVar("T")
 Row = dict[str, Any]
 
 _SEVERITY = ("allow", "review", "block", "error")
-_COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
+COLOURS = {"block": "bold red", "review": "yellow", "allow": "green", "error": "magenta"}
 #: The least characters of a column that folds its cells.
 _ROOM = 24
 _CSV_COLUMNS = (
@@ -211,13 +211,13 @@ def _printed_verdict_line(image: str, rows: list[Row], several: bool) -> Sequenc
         if "error" in row:
             reasons.append(row["error"]["message"])
     top = _most_similar([label for row in rows for label in row["labels"]])
-    verdict = Text(action, _COLOURS[action])
+    verdict = Text(action, COLOURS[action])
     return shown_name(image), verdict, ", ".join(reasons), top["label"] if top else ""
 
 
 def summary(rows: list[Row]) -> str:
     """Returns a line to print that counts the rows by action."""
-    counts = {action: sum(row["action"] == action for row in rows) for action in _COLOURS}
+    counts = {action: sum(row["action"] == action for row in rows) for action in COLOURS}
     counts["error"] = sum("error" in row for row in rows)
     counted = ", ".join(f"{count} {action}" for action, count in counts.items() if count)
     return f"{len(rows)} result{'s' * (len(rows) != 1)}: {counted}" if rows else "no results"

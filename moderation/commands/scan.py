@@ -14,7 +14,7 @@ import typer
 
 from moderation.commands.command_line import examples
 from moderation.commands.image_paths import find_images, read_image
-from moderation.commands.local_pipeline import open_local_pipeline
+from moderation.commands.local_pipeline import fails_for_all, open_local_pipeline
 from moderation.commands.options import (
     ModelOption,
     NoStoreOption,
@@ -32,7 +32,7 @@ from moderation.commands.output import (
 )
 from moderation.commands.policy.reading import note_passed_over_policies
 from moderation.encoders.cores import usable
-from moderation.errors import ModerationError, StoreError
+from moderation.errors import ModerationError
 from moderation.policy import find_policy, load_policies
 from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.publication import Publish
@@ -131,8 +131,7 @@ def _scan_image(
             publish=publish,
         )
     except ModerationError as error:
-        no_model = pipeline.stored is not None and pipeline.stored.failure is not None
-        if no_model or isinstance(error, StoreError):  # all other images would fail alike
+        if fails_for_all(pipeline, error):
             raise
         return [error_row(str(image), error)]
     return [verdict_row(str(image), verdict) for verdict in verdicts]

@@ -91,6 +91,15 @@ def find_decisions(
         left = None if left is None else left - len(rows)
 
 
+def newest_of_images(rows: Iterable[Row[Any]]) -> Iterator[Row[Any]]:
+    """Yields of decisions, newest first, the first one on each image."""
+    seen: set[bytes] = set()
+    for row in rows:
+        if (image := bytes.fromhex(row.image_sha256)) not in seen:
+            seen.add(image)
+            yield row
+
+
 def find_decision(database: Database, decision_id: str) -> Row[Any] | None:
     """Returns the decision with that id, if there is one."""
     with database.reading() as connection:

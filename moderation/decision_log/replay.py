@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from sqlalchemy import Row, select
 
 from moderation.decision_log.database import Database
+from moderation.decision_log.known_cosines import row_cosines
 from moderation.decision_log.tables import policies
 from moderation.errors import LogError, RequestError
 from moderation.images.looks import Look, Seen
@@ -36,6 +37,10 @@ _COMPARED = (
     *("action", "flagged", "categories", "policy"),
 )
 _RESTORE = "Restore the log from a backup"
+
+#: Fields of a label that need not be as they were: numbers may be off by the tolerance, and which
+#: prompt was nearest is not in a row, and can be another where numbers are.
+_NOT_COMPARED = {"similarity", "score", "negatives", "prompt"}
 
 #: How far a score may be off on another processor, which rounds exponentials differently.
 TOLERANCE = 1e-6
@@ -134,19 +139,14 @@ def replay(decided: DecisionToReplay, *, tolerance: float = TOLERANCE) -> Replay
         LogError: the policy cannot be read by this version. ModelError: a score is not finite.
     """
     policy, verdict = decided.policy(), decided.verdict
-    by_label = {label.label: label for label in verdict.labels}
-    if {name: len(each.negatives) for name, each in by_label.items()} != {
-        label.id: len(label.negatives) for label in policy.labels
-    }:
+    cosines = row_cosines(policy, verdict)
+    if cosines is None:
         return Replay(decided.id, ("its labels are not those of its policy",), math.inf)
-    scored = [by_label[label.id] for label in policy.labels]
-    look_alikes = [cosine for label in scored for cosine in label.negatives]
-    cosines = np.array([[*(label.similarity for label in scored), *look_alikes]], np.float32)
     none = np.empty((0, 0), np.float32)
-    scores = Classifier(policy, none, decided.logit_scale, decided.logit_bias).scores(cosines)
+    classifier = Classifier(policy, none, decided.logit_scale, decided.logit_bias)
     again = make_verdict(
         policy,
-        decide(policy, cosines[0], scores[0]),
+        decide(policy, cosines, classifier.scores(cosines[np.newaxis])[0]),
         seen=Seen(
             Look(verdict.frame, verdict.box or (0, 0, 0, 0), verdict.background),
             verdict.looks,
@@ -213,7 +213,7 @@ def _replay_of(decided: DecisionToReplay, again: Verdict, tolerance: float) -> R
     labels = {label.label: label for label in again.labels}
     for label in before.labels:
         other = labels[label.label]
-        for name in sorted(LabelScore.model_fields.keys() - {"similarity", "score", "negatives"}):
+        for name in sorted(LabelScore.model_fields.keys() - _NOT_COMPARED):
             was, now = getattr(label, name), getattr(other, name)
             _note_replay_difference(found, f"{label.label}: {name}", was, now)
         apart += [abs(label.similarity - other.similarity), abs(label.score - other.score)]
@@ -230,8 +230,14 @@ def _contradictions(decided: DecisionToReplay) -> list[str]:
     found: list[str] = []
     for name, said in _replayed_columns(decided.verdict).items():
         _note_replay_difference(found, f"column {name}", decided.columns[name], said)
-    if decided.policy().sha256 != decided.verdict.policy.sha256:
+    policy = decided.policy()
+    if policy.sha256 != decided.verdict.policy.sha256:
         found.append("its policy's content is not that of its hash")
+    prompts = {label.id: label.prompts for label in policy.labels}
+    for label in decided.verdict.labels:
+        own = prompts.get(label.label, ()) if label.fired else ()
+        if label.prompt is not None and label.prompt not in own:
+            found.append(f"{label.label}: its policy has no such prompt: {label.prompt}")
     return found
 
 

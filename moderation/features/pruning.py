@@ -1,6 +1,6 @@
 """Removes features from an embedding store, really: out of its files, while others may read them.
 
-A file that loses some of its rows is written anew beside itself before it is removed. So whoever
+A file that loses some of its rows is written again beside itself before it is removed. So whoever
 ends this in the middle loses nothing that was to be kept, and can begin again.
 """
 
@@ -81,7 +81,7 @@ class Removal(NamedTuple):
         return self.file._replace(head=self.file.head._replace(keys=keys))
 
     def carry_out(self) -> None:
-        """Removes the rows from the disk; a file that is gone already is no error.
+        """Removes the rows from the disk; the file may be gone already.
 
         Raises:
             StoreError: the file is damaged, or what is left of it cannot be written.

@@ -73,13 +73,14 @@ class EmbeddingStore:
         return features
 
     def refuse_unwritable(self) -> None:
-        """Makes the store's folder; to be called before anything long is computed for it.
+        """Makes the store's folder, for its user alone; to be called before anything long.
 
         Raises:
             StoreError: it cannot be made or written to.
         """
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
+            # What pictures show is nobody else's, unless who made the folder says so.
+            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
             # Tried, since the rights of a folder do not show that a disk is read-only.
             with tempfile.TemporaryFile(dir=self.root):
                 pass
@@ -128,7 +129,7 @@ class Features:
         Raises:
             StoreError: a file with such rows is damaged, or cannot be read.
         """
-        blocks = self._read_rows(keys)
+        blocks = [self._read_key(_stored_key(key)) for key in keys]
         found = [block for block in blocks if block is not None]
         counts = np.array([0 if block is None else len(block) for block in blocks], np.intp)
         rows = np.empty((int(counts.sum()), self.width), np.float32)
@@ -139,6 +140,18 @@ class Features:
         rows[rounded] = unit(rows[rounded])
         return rows, counts
 
+    def get_every(self, keys: Sequence[str]) -> tuple[Float32s, npt.NDArray[np.intp]]:
+        """Returns what `get` does, of keys that all had rows before.
+
+        Raises:
+            StoreError: some were removed meanwhile; or a file is damaged, or cannot be read.
+        """
+        rows, counts = self.get(keys)
+        if not counts.all():
+            what = f"{np.sum(counts == 0)} features were removed while they were in use"
+            raise StoreError(what, str(self._folder), "Run the command again")
+        return rows, counts
+
     def has(self, keys: Sequence[str]) -> npt.NDArray[np.bool_]:
         """Returns (m,) whether there is a row for each of m keys."""
         return np.array([_stored_key(key) in self._known for key in keys], dtype=np.bool_)
@@ -147,11 +160,8 @@ class Features:
         """Returns how many of the keys have rows that are stored as float16."""
         return sum(_is_stored_rounded(self._known.get(_stored_key(key))) for key in keys)
 
-    def _read_rows(self, keys: Sequence[str]) -> list[Rows | None]:
-        """Returns the stored rows of each key; reads the files that they are in."""
-        return [self._read_key(_stored_key(key)) for key in keys]
-
     def _read_key(self, key: bytes) -> Rows | None:
+        """Returns the stored rows of a key; reads the file that they are in."""
         found = self._known.get(key)
         while isinstance(found, PartHead):
             self._read_file(found)
@@ -171,8 +181,7 @@ class Features:
         except StoreError:
             if head.path.exists():
                 raise
-            self._known = {key: known for key, known in self._known.items() if known is not head}
-            self._take_new_files()
+            self._look_again()
             return
         end = 0
         for key, same in groupby(keys):
@@ -241,6 +250,12 @@ class Features:
 
     def __exit__(self, *_: object) -> None:
         self.flush()
+
+    def _look_again(self) -> None:
+        """Forgets which rows are in which file, except those in memory, and reads it again."""
+        in_memory = {k: each for k, each in self._known.items() if not isinstance(each, PartHead)}
+        self._known, self._files = {**in_memory}, set()
+        self._take_new_files()
 
     def _take_new_files(self) -> None:
         """Notes whose rows are in files that were not there before.

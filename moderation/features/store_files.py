@@ -117,7 +117,7 @@ def read_head(path: Path, space: FeatureSpace | None = None) -> PartHead:
     """
     with _opened_part(path, whole=False) as file:
         described = _described_part(path, file.schema_arrow)
-        keys: list[Any] = file.read(columns=["key"]).column("key").to_pylist()
+        keys: list[Any] = file.read(columns=["key"], use_threads=False).column("key").to_pylist()
     if space not in (None, described.space):
         raise _foreign_file(path)
     if described.keys_sha256 is None:  # of a version that said nothing of the keys by themselves
@@ -134,7 +134,7 @@ def read_part(path: Path, space: FeatureSpace) -> Part:
         StoreError: the file is damaged, belongs to another space, or cannot be read.
     """
     with _opened_part(path, whole=True) as file:
-        return _verified_part(path, space, file.read())
+        return _verified_part(path, space, file.read(use_threads=False))
 
 
 @contextmanager
@@ -155,7 +155,8 @@ def _opened_part(path: Path, *, whole: bool) -> Iterator[pq.ParquetFile]:
         raise StoreError(f"it cannot be read ({error})", str(path), remedy) from error
     with opened:
         try:
-            yield pq.ParquetFile(opened, page_checksum_verification=True)
+            # Without buffers and threads: pyarrow's pools can crash a command that ends at once.
+            yield pq.ParquetFile(opened, page_checksum_verification=True, pre_buffer=False)
         except StoreError:
             raise
         except Exception as error:  # a damaged file makes pyarrow raise all kinds of errors
@@ -221,8 +222,7 @@ def _verified_part(path: Path, space: FeatureSpace, table: pa.Table) -> Part:
     if described.space != space:
         raise _foreign_file(path)
     keys: list[Any] = table.column("key").to_pylist()
-    values: Any = table.column("feature").combine_chunks()
-    rows = values.flatten().to_numpy(zero_copy_only=False).reshape(len(keys), described.width)
+    rows = _column_rows(table.column("feature"), described)
     if _part_digest(described.stated, keys, rows) != described.sha256:
         raise refused_file(path, "it is damaged: its content does not have its hash")
     if problem := unfit_rows(rows, space, described.storage):
@@ -239,6 +239,14 @@ class _Described(NamedTuple):
     stated: dict[str, str]
     keys_sha256: str | None
     sha256: str | None
+
+
+def _column_rows(column: Any, described: _Described) -> Rows:
+    """Returns the (m, d) numbers of a column of lists; pyarrow's own way imports pandas."""
+    lists, width = column.combine_chunks(), described.width
+    numbers = np.frombuffer(lists.values.buffers()[1] or b"", np.dtype(described.storage))
+    start = lists.values.offset + lists.offset * width
+    return numbers[start : start + len(lists) * width].reshape(len(lists), width)
 
 
 def _described_part(path: Path, schema: pa.Schema) -> _Described:

@@ -75,6 +75,7 @@ class LabelScore(_Response):
     `outcome` is what the label asks for: `action`, or review between its two thresholds, or None.
     `negatives` are the cosines of its look-alikes, in the order of the policy. Where a `classifier`
     scores it (the file's name and the beginning of its hash), `similarity` is the score itself.
+    `prompt` is that of its prompts which is most similar to what decided, where the label fired.
     """
 
     label: str
@@ -89,6 +90,7 @@ class LabelScore(_Response):
     outcome: Action | None
     negatives: tuple[float, ...] = ()
     classifier: str | None = None
+    prompt: str | None = None  # workers that do not say it did not look
 
 
 class Rendition(_Response):

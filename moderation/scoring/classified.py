@@ -48,15 +48,17 @@ def joined_similarities(
         return ModelRows(cosines, encoded.looks)
     given = {key: outputs[key].looks for key in {each.model_key for each in classified.values()}}
     looks = np.max([encoded.looks, *given.values()], axis=0)
-    cosines = cosines[_filled_up(encoded.looks, looks)]
+    cosines = cosines[filled_up(encoded.looks, looks)]
     for column, each in classified.items():
         scores = classifier_scores(each, outputs[each.model_key].rows)
-        cosines[:, column] = scores[_filled_up(given[each.model_key], looks)]
+        cosines[:, column] = scores[filled_up(given[each.model_key], looks)]
     return ModelRows(cosines, looks)
 
 
-def _filled_up(own: LookCounts, wanted: LookCounts) -> npt.NDArray[np.intp]:
+def filled_up(own: LookCounts, wanted: LookCounts) -> npt.NDArray[np.intp]:
     """Returns for each wanted look at each image the row of the model's own, or of its last."""
+    if np.array_equal(own, wanted):
+        return np.arange(wanted.sum())
     image = np.repeat(np.arange(len(wanted)), wanted)
     place = np.arange(len(image)) - np.repeat(first_looks(wanted), wanted)
     return first_looks(own)[image] + np.minimum(place, own[image] - 1)

@@ -7,6 +7,7 @@ look-alikes of these (`negatives`), c = k + r texts, d feature width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,11 +44,24 @@ def expand_texts(policy: Policy) -> list[list[str]]:
     ]
 
 
-def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
-    """Returns (c, d) text features of a policy, each the mean of what `expand_texts` has for it.
+class PolicyFeatures(NamedTuple):
+    """What a model makes of a policy's texts, all of unit length.
 
-    Every template x prompt is encoded and normalised, averaged, normalised again. The row of a
-    label that a classifier scores is 0.
+    Attributes:
+        texts: (c, d), each row the mean of what `expand_texts` has for it; 0 where a classifier
+            scores the label.
+        prompts: for each of k labels (p, d), each row the mean of one of its prompts in all
+            templates: what the label would be by this prompt alone.
+    """
+
+    texts: Float32s
+    prompts: tuple[Float32s, ...]
+
+
+def policy_features(policy: Policy, encoder: TextEncoder) -> PolicyFeatures:
+    """Returns the features of a policy's texts.
+
+    Every template x prompt is encoded and normalised, averaged, normalised again.
 
     Raises:
         PolicyError: a prompt is longer than the encoder's context.
@@ -56,22 +70,30 @@ def label_features(policy: Policy, encoder: TextEncoder) -> Float32s:
     Source: Radford et al. 2021, arXiv 2103.00020, section 3.1.4.
     """
     _refuse_long_prompts(policy, encoder)
-    texts = expand_texts(policy)
-    every = [text for each in texts for text in each]
-    if not every:  # classifiers score all labels, and a model's width shows in no other way
-        return np.zeros((len(texts), encoder.text_features(["a photo"]).shape[1]), np.float32)
-    rows = unit(encoder.text_features(every))
-    ends = np.cumsum([len(each) for each in texts])[:-1]
-    parts = np.split(rows, ends)
-    features = np.zeros((len(texts), rows.shape[1]), np.float32)
-    said = np.flatnonzero([len(part) for part in parts])
-    means = [parts[row].mean(axis=0) for row in said]
-    features[said] = unit(np.stack(means).astype(np.float32))
-    if not np.isfinite(features).all():
+    parts = expanded_features(policy, encoder)
+    texts = np.zeros((len(parts), parts[0].shape[1]), np.float32)
+    if said := [row for row, part in enumerate(parts) if len(part)]:
+        texts[said] = unit(np.stack([parts[row].mean(axis=0) for row in said]))
+    if not np.isfinite(texts).all():
         raise ModelError(
             "a text feature is not finite", encoder.stamp.id, "Check the model's weights and dtype"
         )
-    return features
+    labels = zip(policy.labels, parts, strict=False)  # look-alikes come after the labels
+    return PolicyFeatures(texts, tuple(_prompt_means(policy, *each) for each in labels))
+
+
+def expanded_features(policy: Policy, encoder: TextEncoder) -> list[Float32s]:
+    """Returns for each of the c lists of `expand_texts` the (t, d) features of its texts."""
+    texts = expand_texts(policy)
+    every = [text for each in texts for text in each]
+    # Where classifiers score all labels, a model's width still shows in no other way.
+    rows = unit(encoder.text_features(every or ["a photo"]))[: len(every)]
+    return np.split(rows, np.cumsum([len(each) for each in texts])[:-1])
+
+
+def _prompt_means(policy: Policy, label: Label, rows: Float32s) -> Float32s:
+    by_template = rows.reshape(len(policy.templates), len(label.prompts), rows.shape[1])
+    return unit(by_template.mean(axis=0))
 
 
 def _refuse_long_prompts(policy: Policy, encoder: TextEncoder) -> None:
@@ -129,12 +151,13 @@ def _rounded_cosines(products: npt.NDArray[np.float64]) -> Float32s:
 
 @dataclass(frozen=True)
 class Classifier:
-    """A policy bound to a model: its (c, d) text features, computed once."""
+    """A policy bound to a model: its features, computed once; scores need its texts' alone."""
 
     policy: Policy
     features: Float32s
     logit_scale: float
     logit_bias: float | None
+    prompts: tuple[Float32s, ...] = ()
 
     @classmethod
     def of(cls, policy: Policy, encoder: TextEncoder) -> Classifier:
@@ -145,8 +168,8 @@ class Classifier:
         """
         if policy.scoring == "sigmoid" and encoder.logit_bias is None:
             raise PolicyError([policy.problem(("scoring",), *sigmoid_rule(encoder.stamp.id))])
-        features = label_features(policy, encoder)
-        return cls(policy, features, encoder.logit_scale, encoder.logit_bias)
+        features, prompts = policy_features(policy, encoder)
+        return cls(policy, features, encoder.logit_scale, encoder.logit_bias, prompts)
 
     @property
     def labels_with_prompts(self) -> npt.NDArray[np.bool_]:
@@ -159,6 +182,27 @@ class Classifier:
         Those of labels that a classifier scores are 0: their scores take that place later.
         """
         return similarities(image_features, self.features)
+
+    def nearest_prompts(
+        self, image_features: Float32s, fired: npt.NDArray[np.bool_]
+    ) -> list[list[str | None]]:
+        """Returns for each image and label which of its prompts is most similar to the image.
+
+        Of equals it is the first; None where a label did not fire, or a classifier scores it.
+
+        Args:
+            image_features: (n, d) rows.
+            fired: (n, k) of which labels it is asked.
+        """
+        labels = self.policy.labels
+        nearest: list[list[str | None]] = [[None] * len(labels) for _ in fired]
+        for j in np.flatnonzero(fired.any(axis=0)).tolist():
+            if texts := labels[j].prompts:
+                images = np.flatnonzero(fired[:, j])
+                places = similarities(image_features[images], self.prompts[j]).argmax(axis=1)
+                for image, place in zip(images.tolist(), places.tolist(), strict=True):
+                    nearest[image][j] = texts[place]
+        return nearest
 
     def scores(self, cosines: Float32s) -> Float32s:
         """Returns (n, k) scores in [0, 1], of (n, c) cosines, by the policy's scoring rule.

@@ -84,7 +84,7 @@ class Pipeline:
         model_of = models_of(policies, default_model=default_model, override_model=override_model)
         encoders = {reference: load(reference) for reference in set(model_of.values())}
         bound = bound_classifiers(policies, model_of, encoders)
-        self._encoders = frozenset(encoders)
+        self.encoders = encoders
         self._models = {
             reference: LoadedModel(
                 reference,
@@ -148,7 +148,7 @@ class Pipeline:
         Raises:
             RequestError: the model is not loaded here.
         """
-        if reference not in self._encoders:
+        if reference not in self.encoders:
             remedy = f"Start a worker with `--model {reference}`, or with a policy that names it"
             raise RequestError(f"the model {reference} is not loaded here", "worker", remedy)
         return self._models[reference]

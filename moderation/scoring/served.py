@@ -11,7 +11,7 @@ from moderation.encoders.encoder import Encoder, Float32s, ImageModel
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import Policy
 from moderation.scoring.batching import Batcher
-from moderation.scoring.classified import ModelRows, deciding_models, joined_similarities
+from moderation.scoring.classified import ModelRows, deciding_models, filled_up, joined_similarities
 from moderation.scoring.classifier import Classifier
 from moderation.scoring.conditions import Conditions
 from moderation.scoring.verdict import (
@@ -100,22 +100,41 @@ class ServedPolicy(NamedTuple):
         Raises:
             ModelError: a score is not finite, or no score.
         """
-        rows = {each.reference: _model_rows(each.reference, images) for each in self.models}
-        policy = self.basis.policy
-        cosines, looks = joined_similarities(self.classifier, rows[self.model.reference], rows)
-        scores = self.classifier.scores(cosines)
-        deciding = deciding_looks(policy, cosines, scores, looks)
-        cosines, scores = cosines[deciding], scores[deciding]
-        models = deciding_models(policy, outcomes(policy, cosines, scores))
-        references = [key or self.model.reference for key in models]
-        places = (deciding - first_looks(looks)).tolist()
-        return [
-            # Where a model has fewer looks, the last of its own stands for those that it lacks.
-            DecidedLook(reference, min(place, len(image[reference]) - 1), decision)
-            for reference, place, image, decision in zip(
-                references, places, images, decisions(policy, cosines, scores), strict=True
-            )
-        ]
+        return decided_looks(self.classifier, self.model.reference, images)
+
+
+def decided_looks(
+    classifier: Classifier, encoder: str, images: Sequence[Mapping[str, Float32s]]
+) -> list[DecidedLook]:
+    """Returns what the policy of a classifier says of each image, by what models make of its looks.
+
+    Args:
+        classifier: a policy on its encoder.
+        encoder: the reference of that.
+        images: for each the (v, d) rows of each model, by the model's reference.
+
+    Raises:
+        ModelError: a score is not finite, or no score.
+    """
+    policy = classifier.policy
+    keys = {each.model_key for each in policy.classified_labels.values()}
+    rows = {name: _model_rows(name, images) for name in (encoder, *sorted(keys))}
+    encoded = rows[encoder]
+    cosines, looks = joined_similarities(classifier, encoded, rows)
+    scores = classifier.scores(cosines)
+    deciding = deciding_looks(policy, cosines, scores, looks)
+    cosines, scores = cosines[deciding], scores[deciding]
+    fired = outcomes(policy, cosines, scores)
+    models = deciding_models(policy, fired)
+    features = encoded.rows[filled_up(encoded.looks, looks)[deciding]]
+    prompts = classifier.nearest_prompts(features, fired > 0)
+    places = (deciding - first_looks(looks)).tolist()
+    decided = decisions(policy, cosines, scores, fired, prompts)
+    return [
+        # Where a model has fewer looks, the last of its own stands for those that it lacks.
+        DecidedLook(model or encoder, min(place, len(image[model or encoder]) - 1), decision)
+        for model, place, image, decision in zip(models, places, images, decided, strict=True)
+    ]
 
 
 def _model_rows(reference: str, images: Sequence[Mapping[str, Float32s]]) -> ModelRows:

@@ -7,6 +7,7 @@ The most severe one decides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -113,10 +114,17 @@ class Decision:
 
 def decide(policy: Policy, similarities: Float32s, scores: Float32s) -> Decision:
     """Returns the decision on one image of (c,) similarities and (k,) scores; see `decisions`."""
-    return decisions(policy, similarities[np.newaxis], scores[np.newaxis])[0]
+    rows = similarities[np.newaxis], scores[np.newaxis]
+    return decisions(policy, *rows, outcomes(policy, *rows))[0]
 
 
-def decisions(policy: Policy, similarities: Float32s, scores: Float32s) -> list[Decision]:
+def decisions(
+    policy: Policy,
+    similarities: Float32s,
+    scores: Float32s,
+    fired: Outcomes,
+    prompts: Sequence[Sequence[str | None]] | None = None,
+) -> list[Decision]:
     """Returns the decision on each image.
 
     A category is True where one of its labels asks for review or block. Its score is the sum of its
@@ -127,14 +135,18 @@ def decisions(policy: Policy, similarities: Float32s, scores: Float32s) -> list[
         policy: with k labels.
         similarities: (n, c) cosines; those from k on are of look-alikes.
         scores: (n, k) in [0, 1].
+        fired: (n, k) what `outcomes` returns for these.
+        prompts: n lists of k, which of a label's prompts is nearest to the image where the label
+            fired; where it is not known, no label has one.
     """
-    fired = outcomes(policy, similarities, scores)
+    if prompts is None:
+        prompts = [[None] * len(policy.labels)] * len(fired)
     constants = [_label_constants(label) for label in policy.labels]
     ends = list(accumulate((len(label.negatives) for label in policy.labels), initial=0))
     own = [slice(*span) for span in pairwise(len(constants) + end for end in ends)]
     adds = [policy.scoring == "softmax" and not label.classifier for label in policy.labels]
     # As Python's own numbers, which are quicker to take one by one.
-    rows = zip(fired.tolist(), similarities.tolist(), scores.tolist(), strict=True)
+    rows = zip(fired.tolist(), similarities.tolist(), scores.tolist(), prompts, strict=True)
     return [
         Decision(
             ACTIONS[worst],
@@ -182,6 +194,7 @@ def _label_scores(
     fired: list[int],
     similarities: list[float],
     scores: list[float],
+    prompts: Sequence[str | None],
 ) -> tuple[LabelScore, ...]:
     return _LABEL_SCORES.validate_python(
         tuple(
@@ -192,9 +205,16 @@ def _label_scores(
                 "fired": outcome > 0,
                 "outcome": ACTIONS[outcome] if outcome else None,
                 "negatives": similarities[own],
+                "prompt": prompt,
             }
-            for constant, own, outcome, similarity, score in zip(
-                constants, negatives, fired, similarities[: len(constants)], scores, strict=True
+            for constant, own, outcome, similarity, score, prompt in zip(
+                constants,
+                negatives,
+                fired,
+                similarities[: len(constants)],
+                scores,
+                prompts,
+                strict=True,
             )
         )
     )

@@ -161,6 +161,7 @@ def test_a_decision_under_a_policy_with_look_alikes_or_without_later_keys_is_rep
         ("action", "action was "),
         ("policy", "its policy's content is not that of its hash"),
         ("column", "column action was "),
+        ("prompt", "its policy has no such prompt: a kitten"),
     ],
 )
 def test_a_replay_shows_what_was_changed(change: str, message: str, log: DecisionLog) -> None:
@@ -177,6 +178,9 @@ def test_a_replay_shows_what_was_changed(change: str, message: str, log: Decisio
     elif change == "policy":
         content = WEAPONS.model_dump(mode="json") | {"title": "another"}
         set_values(log, policies, policies.c.policy_id == "weapons", content=content)
+    elif change == "prompt":
+        stored["labels"][0]["prompt"] = "a kitten"
+        set_values(log, decisions, here, verdict=stored)
     else:
         set_values(log, decisions, here, action=other)
     done = run("replay", decision_id)

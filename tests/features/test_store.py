@@ -20,10 +20,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from moderation.encoders.encoder import Float32s, unit
+from moderation.encoders.encoder import Float32s, unit, widened
 from moderation.errors import ModelError, StoreError
 from moderation.features import EmbeddingStore, FeatureSpace, Storage, text_key
-from moderation.features.store_files import Part, read_head, write_part
+from moderation.features.store_files import Part, read_head, read_part, write_part
 from moderation.images.looks import DEFAULT_LOOKING, Looking
 from moderation.messages import ModelStamp
 from tests.conftest import ROOT
@@ -193,8 +193,13 @@ def test_a_store_that_may_not_be_written_to_is_refused() -> None:
 
 
 def test_a_store_that_can_be_written_to_is_made_and_left_empty(tmp_path: Path) -> None:
-    EmbeddingStore(tmp_path / "new" / "store").refuse_unwritable()
-    assert list((tmp_path / "new" / "store").iterdir()) == []
+    folder = tmp_path / "new" / "store"
+    EmbeddingStore(folder).refuse_unwritable()
+    assert list(folder.iterdir()) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o755)  # as its owner wants it
+    EmbeddingStore(folder).refuse_unwritable()
+    assert folder.stat().st_mode & 0o777 == 0o755
 
 
 def test_an_empty_store_finds_nothing_and_makes_no_folder(tmp_path: Path) -> None:
@@ -579,6 +584,33 @@ def test_a_file_is_read_and_verified_when_a_row_of_it_is_asked_for(tmp_path: Pat
     for _ in range(2):
         with pytest.raises(StoreError, match="damaged"):
             features.get(keys[9:11])
+
+
+def test_what_is_read_on_demand_is_what_reading_every_file_gives(tmp_path: Path) -> None:
+    keys, rows = made(120)
+    random = np.random.default_rng(3)
+    for storage in (*BOTH, *BOTH):
+        own = random.permutation(60)[:40] * 2  # pairs of rows, some of them in several files
+        with EmbeddingStore(tmp_path).open(SPACE, storage) as features:
+            looks = np.concatenate([rows[i : i + 2] for i in own])
+            features.add([keys[i] for i in own], looks, [2] * len(own))
+    every: dict[bytes, list[Any]] = {}
+    for path in sorted(tmp_path.rglob("*.parquet")):
+        part = read_part(path, SPACE)
+        for key in dict.fromkeys(part.keys):
+            found = part.rows[[each == key for each in part.keys]]
+            before = every.get(key)
+            if before is None or before[0].itemsize < found.itemsize:
+                every[key] = [found]
+    assert len(list(tmp_path.rglob("*.parquet"))) > 2
+    assert len(EmbeddingStore(tmp_path).open(SPACE)) == len(every)
+    for count in (1, 5, 120):
+        asked = [keys[i] for i in random.permutation(120)[:count]]
+        read, counts = EmbeddingStore(tmp_path).open(SPACE).get(asked)
+        blocks = [every.get(bytes.fromhex(key), [None])[0] for key in asked]
+        assert counts.tolist() == [0 if block is None else 2 for block in blocks]
+        expected = [widened(block) for block in blocks if block is not None]
+        assert np.array_equal(read, np.concatenate([read[:0], *expected]))
 
 
 def test_a_file_that_is_removed_or_replaced_while_others_read_is_no_error(tmp_path: Path) -> None:

@@ -204,6 +204,7 @@ def test_a_policy_may_be_of_classifiers_alone(scoring: str) -> None:
     assert [each.score for each in decision.labels] == np.array(
         [0.9, 0.0, 0.2], np.float32
     ).tolist()
+    assert [each.prompt for each in decision.labels] == [None] * 3
     names = [f"one.onnx@{'1' * 16}"] * 2 + [f"two.onnx@{'2' * 16}"]
     assert [each.classifier for each in decision.labels] == names
     # No picture is said to look most like what a classifier scores.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,12 +17,12 @@ from moderation.scoring.classifier import (
     Classifier,
     contrast_scores,
     expand_prompts,
-    label_features,
+    policy_features,
     similarities,
     softmax,
 )
 from tests.support.policy_texts import VALID, policy
-from tests.support.stub_encoder import WIDTH, StubEncoder
+from tests.support.stub_encoder import WIDTH, StubEncoder, random_features
 
 LOGITS = st.lists(st.floats(-1000, 1000), min_size=4, max_size=4)
 
@@ -31,10 +32,10 @@ def _naive_softmax(logits: list[float]) -> list[float]:
     return [exponential / sum(exponentials) for exponential in exponentials]
 
 
-def test_label_features_are_the_mean_of_templates_by_prompts_in_plain_words() -> None:
+def test_policy_features_are_the_mean_of_templates_by_prompts_in_plain_words() -> None:
     encoder = StubEncoder()
     small = policy(templates=["a photo of {}.", "a drawing of {}."])
-    features = label_features(small, encoder)
+    features, prompts = policy_features(small, encoder)
     for j, label in enumerate(small.labels):
         total = np.zeros(WIDTH)
         for template in small.templates:
@@ -42,6 +43,47 @@ def test_label_features_are_the_mean_of_templates_by_prompts_in_plain_words() ->
                 row = encoder.text_features([template.replace("{}", prompt)])[0]
                 total += row / np.sqrt((row**2).sum())
         assert features[j] == pytest.approx(total / np.sqrt((total**2).sum()), abs=1e-6)
+        # A prompt's own feature is that of a label with no other prompt.
+        assert len(prompts[j]) == len(label.prompts)
+        for prompt, own in zip(label.prompts, prompts[j], strict=True):
+            only = label.model_copy(update={"prompts": (prompt,)})
+            labels = (*small.labels[:j], only, *small.labels[j + 1 :])
+            alone = policy_features(small.model_copy(update={"labels": labels}), encoder)
+            assert own == pytest.approx(alone.texts[j], abs=1e-6)
+
+
+def test_the_nearest_prompt_is_that_of_the_highest_cosine_and_none_where_nothing_fired() -> None:
+    encoder = StubEncoder()
+    templates = ["a photo of {}.", "a drawing of {}."]
+    words = [f"word {i}" for i in range(6)]
+    labels = policy().model_dump(mode="json")["labels"]
+    labels[0]["prompts"] = words
+    several = policy(templates=templates, labels=labels)
+    classifier = Classifier.of(several, encoder)
+    images = random_features(40)
+    fired = np.random.default_rng(1).random((40, 4)) < 0.5
+    nearest = classifier.nearest_prompts(images, fired)
+    for image, row, found in zip(images, fired, nearest, strict=True):
+        rows = {word: [t.replace("{}", word) for t in templates] for word in words}
+        cosines = {
+            word: float(image @ unit(encoder.text_features(texts).mean(axis=0)))
+            for word, texts in rows.items()
+        }
+        expected = [max(words, key=lambda word: cosines[word]), "a knife", "a thing", "a cat"]
+        assert found == [each if own else None for each, own in zip(expected, row, strict=True)]
+    assert len({each[0] for each in nearest}) > 4
+    # Each image gets what it gets by itself.
+    for image, own, found in zip(images, fired, nearest, strict=True):
+        assert classifier.nearest_prompts(image[np.newaxis], own[np.newaxis]) == [found]
+
+
+def test_of_prompts_that_are_equally_near_the_first_is_named() -> None:
+    encoder = StubEncoder()
+    classifier = Classifier.of(policy(), encoder)
+    same = classifier.prompts[0][[0, 0]]
+    equal = replace(classifier, prompts=(same, *classifier.prompts[1:]))
+    fired = np.array([[True, False, False, False]])
+    assert equal.nearest_prompts(random_features(1), fired) == [["a gun", None, None, None]]
 
 
 def test_braces_in_a_prompt_are_left_alone() -> None:

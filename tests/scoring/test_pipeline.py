@@ -26,6 +26,7 @@ from tests.conftest import POLICIES
 from tests.support.desk import coloured
 from tests.support.hostile_files import saved
 from tests.support.onnx_files import classified_policy, described, mean_colours, write_onnx
+from tests.support.policy_texts import policy
 from tests.support.sample_pipeline import make_pipeline
 from tests.support.stub_encoder import StubEncoder
 
@@ -74,6 +75,40 @@ def test_with_one_frame_only_the_first_is_looked_at(pipeline: Pipeline) -> None:
     with make_pipeline(frames=1) as one:
         verdict = _moderated(one, _animation(COLOURS, "GIF"))
     assert (verdict.frame, verdict.category_scores) == (0, first.category_scores)
+
+
+def test_a_verdict_names_the_prompt_of_each_label_that_fired_by_the_look_that_decided() -> None:
+    words = [f"loud {i}" for i in range(8)]
+    loud = {"id": "loud", "prompts": words, "action": "block", "threshold": 0.0}
+    labels = [loud, {"id": "quiet", "prompts": ["quiet"]}]
+    of = policy(id="colours", labels=labels)
+    encoder = StubEncoder()
+    found = set()
+    with make_pipeline(frames=4, encoder=encoder, policies={"colours": of}) as made:
+        for red in range(0, 256, 32):
+            content = _animation([(red, 40 * i, 90) for i in range(4)], "GIF")
+            verdict = _moderated(made, content)
+            sighted = made.look(content, made.served(["colours"]), Timer())
+            row = made.encode(sighted).result().features["stub"][verdict.frame]
+            texts = encoder.text_features([f"a photo of {word}." for word in words])
+            [first, second] = verdict.labels
+            assert first.prompt == words[int((texts @ row).argmax())]
+            assert (second.fired, second.prompt) == (False, None)
+            found.add(first.prompt)
+        assert len(found) > 2
+        for prompts, said in {
+            (first.prompt, None): (),
+            (None, None): (),  # as older workers wrote it
+            ("quiet", None): ("loud: its policy has no such prompt: quiet",),
+            (None, "quiet"): ("quiet: its policy has no such prompt: quiet",),  # it did not fire
+        }.items():
+            each = [
+                label.model_copy(update={"prompt": prompt})
+                for label, prompt in zip(verdict.labels, prompts, strict=True)
+            ]
+            kept = _row(verdict.model_copy(update={"labels": tuple(each)}), of, made)
+            assert replay(kept, tolerance=0.0).differences == said
+            assert replay_image(kept, content, made, tolerance=0.0).differences == said
 
 
 def test_what_is_embedded_is_all_that_a_verdict_looks_at(pipeline: Pipeline) -> None:

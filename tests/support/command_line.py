@@ -31,9 +31,12 @@ def moderation(
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """Returns the variables of a program: the caller's without its own settings, and more."""
-    kept = {name: text for name, text in os.environ.items() if not name.startswith(PREFIX)}
-    return {**kept, **variables}
+    """Returns the variables of a program: the caller's without its own settings, and more.
+
+    The embedding store stays that of the run.
+    """
+    kept = {name for name in os.environ if not name.startswith(PREFIX) or name == f"{PREFIX}STORE"}
+    return {**{name: os.environ[name] for name in kept}, **variables}
 
 
 def walk_commands(command: Any, *path: str) -> Iterator[tuple[str, Any]]:

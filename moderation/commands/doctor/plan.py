@@ -84,7 +84,7 @@ MEASURED_REDIS = RedisCost(
     commands=17.0,
     core_seconds=0.00016,
     waiting_bytes=780.0,
-    result_bytes=6300.0,
+    result_bytes=6600.0,
 )
 
 

@@ -42,7 +42,7 @@ ORDER = {
         revision | change_sentences | lint
     """,
     "moderation.policy.lint": """
-        finding | linted_policy | vocabulary
+        explanation | finding | linted_policy | vocabulary
         rule | suppression
         articles | committed | expectations | language | likeness
         people | structure | templates | thresholds | wording
@@ -106,7 +106,7 @@ ORDER = {
     "moderation.scoring": """
         classifier | conditions | timer | batching
         distance | publication | verdict
-        classified | left_out
+        classified | left_out | text_vectors
         served
         explanation | sighted
         verdict_batch
@@ -157,7 +157,7 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        diff_output | explained | reading
+        diff_output | explained | findings_output | known_texts | logged | reading
         diff | explain | lint | show
         app
     """,
@@ -277,7 +277,7 @@ ORDER = {
         options | output
         audit_options | opening | predictions
         ablate | compare | datasets | embed | evaluation | evaluation_output | export_features
-        gate | gate_record | import_features | run | skew
+        gate | gate_record | import_features | reached | run | skew
         app
     """,
 }

@@ -6,7 +6,7 @@ import numpy as np
 
 from moderation.encoders.encoder import TextEncoder, unit
 from moderation.policy.lint.linted_policy import LintedPolicy, TextVectors
-from moderation.scoring.classifier import in_templates, label_features
+from moderation.scoring.classifier import in_templates, policy_features
 
 
 def text_vectors(linted: LintedPolicy, encoder: TextEncoder) -> TextVectors:
@@ -16,7 +16,7 @@ def text_vectors(linted: LintedPolicy, encoder: TextEncoder) -> TextVectors:
         PolicyError: a prompt is too long for the model. ModelError: a feature is not finite.
     """
     policy = linted.policy
-    labels = label_features(policy, encoder)[: len(policy.labels)]
+    labels = policy_features(policy, encoder).texts[: len(policy.labels)]
     filled = [text for each in linted.texts for text in in_templates(policy, each.text)]
     if not filled:
         return TextVectors(np.empty((0, labels.shape[1]), np.float32), labels, encoder.stamp.id)

@@ -143,12 +143,18 @@ def choices(param: Any) -> set[str]:
 
 
 def test_choices_are_found() -> None:
-    found = {
-        p.opts[0]: choices(p)
-        for name in ("moderation submit", "moderation scan")
-        for p in parameters(COMMANDS[name], "option")
+    submitted = parameters(COMMANDS["moderation submit"], "option")
+    found = {p.opts[0]: choices(p) for p in submitted}
+    fail_on = {
+        name: choices(param)
+        for name in ("moderation scan", "moderation policy lint")
+        for param in parameters(COMMANDS[name], "option")
+        if "--fail-on" in param.opts
     }
-    assert found["--fail-on"] == {"review", "block"}
+    assert fail_on == {
+        "moderation scan": {"review", "block"},
+        "moderation policy lint": {"error", "warning", "info"},
+    }
     assert found["--queue"] == {"interactive", "bulk"}
     assert found["--model"] == set()
 

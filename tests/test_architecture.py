@@ -259,7 +259,7 @@ ORDER = {
         opening | sections
         document
         evaluation_sections | html | markdown
-        evaluation_page | writing
+        evaluation_page | flips_page | writing
     """,
     "audit.report.plots": """
         in_words | svg

@@ -143,9 +143,18 @@ def choices(param: Any) -> set[str]:
 
 
 def test_choices_are_found() -> None:
-    every = commands_of("moderation").values()
-    found = {p.opts[0]: choices(p) for each in every for p in parameters(each, "option")}
-    assert found["--fail-on"] == {"review", "block"}
+    submitted = parameters(COMMANDS["moderation submit"], "option")
+    found = {p.opts[0]: choices(p) for p in submitted}
+    fail_on = {
+        name: choices(param)
+        for name in ("moderation scan", "moderation policy lint")
+        for param in parameters(COMMANDS[name], "option")
+        if "--fail-on" in param.opts
+    }
+    assert fail_on == {
+        "moderation scan": {"review", "block"},
+        "moderation policy lint": {"error", "warning", "info"},
+    }
     assert found["--queue"] == {"interactive", "bulk"}
     assert found["--model"] == set()
 

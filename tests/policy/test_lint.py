@@ -232,7 +232,7 @@ NEGATED = CLEAN.replace("an old revolver", "a gun without a holster")
 @pytest.mark.parametrize(
     "comment",
     [
-        ("    prompts: [\"a handgun", "    # lint: ignore negation: mine\n    prompts: [\"a handgun"),
+        ("    prompts: [\"a handgun", "    # lint: ignore negation: a\n    prompts: [\"a handgun"),
         ("holster\"]", "holster\"]  # lint: ignore negation: holsters have a label of their own"),
         ("# For: a", "# lint: ignore-file negation: holsters have a label\n# For: a"),
         (

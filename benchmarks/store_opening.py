@@ -25,7 +25,7 @@ from moderation.features import EmbeddingStore
 from moderation.features.store_files import read_part
 
 
-class Opening(NamedTuple):
+class TakenRows(NamedTuple):
     """One way to get rows of a store: seconds, bytes at the peak, and the hash of the rows."""
 
     seconds: float
@@ -50,17 +50,17 @@ def rows_on_demand(folder: Path, keys: list[str]) -> Float32s:
 SIDES = {"all files read": all_files_read, "rows on demand": rows_on_demand}
 
 
-def take_once(side: str, folder: Path, keys: list[str]) -> Opening:
+def take_once(side: str, folder: Path, keys: list[str]) -> TakenRows:
     """Returns what one way costs in this process, which must be fresh."""
     start = time.perf_counter()
     rows = SIDES[side](folder, keys)
     seconds = time.perf_counter() - start
-    return Opening(seconds, program.peak_bytes(), hashlib.sha256(rows.tobytes()).hexdigest())
+    return TakenRows(seconds, program.peak_bytes(), hashlib.sha256(rows.tobytes()).hexdigest())
 
 
-def measure(images: int, asked: int, runs: int) -> dict[str, dict[str, Opening]]:
-    """Returns the median opening of each side, by how many images are asked for."""
-    found: dict[str, dict[str, Opening]] = {}
+def measure(images: int, asked: int, runs: int) -> dict[str, dict[str, TakenRows]]:
+    """Returns what each side costs, in median seconds, by how many images are asked for."""
+    found: dict[str, dict[str, TakenRows]] = {}
     fresh = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         fill_store(Path(folder), images, "float32")

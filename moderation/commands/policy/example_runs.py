@@ -21,7 +21,6 @@ from moderation.scoring.served import ServedPolicy
 from moderation.scoring.sighted import SeenImages
 from moderation.scoring.timer import Timer
 from moderation.scoring.verdict_batch import batch_verdicts
-from moderation.visible_text import shown_name
 
 _THREADS = 4 * usable()
 
@@ -184,7 +183,7 @@ def _seen(
         path = folder / example.image
         if not path.is_file():
             remedy = "Its path is relative to the policy's file: correct it, or pin the image again"
-            raise ImageError("there is no such file", shown_name(str(path)), remedy)
+            raise ImageError("there is no such file", "", remedy)
         content = read_image(path, max_image_bytes)
         seen = pipeline.encode(pipeline.look(content, served, Timer())).result()
         return SeenExample(seen.features, seen)

@@ -160,7 +160,7 @@ ORDER = {
     "moderation.commands.policy": """
         diff_output | example_runs | explained | findings_output | known_texts | logged | reading
         steering
-        example_output
+        example_output | flips_output
         diff | example_tests | explain | lint | pin | show
         app
     """,
@@ -174,7 +174,7 @@ ORDER = {
         errors | plurals | statistics
         datasets
         recordings
-        embedding | metrics
+        embedding | metrics | flips
         results | predicted
         gate | evaluation
         report
@@ -242,6 +242,7 @@ ORDER = {
         practice_sentences
         headline | opening_sentences | summary
     """,
+    "audit.flips": "flips",
     "audit.evaluation": """
         evaluated_system | labelled_images
         claimed_names | targets
@@ -258,7 +259,7 @@ ORDER = {
         opening | sections
         document
         evaluation_sections | html | markdown
-        evaluation_page | writing
+        evaluation_page | flips_page | writing
     """,
     "audit.report.plots": """
         in_words | svg
@@ -314,6 +315,7 @@ USED_BY_AUDIT = {
     "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
     "evaluation": "encoders | images | messages | scoring | visible_text",
+    "flips": "messages",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -143,9 +143,21 @@ def choices(param: Any) -> set[str]:
 
 
 def test_choices_are_found() -> None:
-    every = commands_of("moderation").values()
-    found = {p.opts[0]: choices(p) for each in every for p in parameters(each, "option")}
-    assert found["--fail-on"] == {"review", "block"}
+    found = {
+        p.opts[0]: choices(p)
+        for name in ("moderation submit", "moderation scan")
+        for p in parameters(COMMANDS[name], "option")
+    }
+    fail_on = {
+        name: choices(param)
+        for name in ("moderation scan", "moderation policy lint")
+        for param in parameters(COMMANDS[name], "option")
+        if "--fail-on" in param.opts
+    }
+    assert fail_on == {
+        "moderation scan": {"review", "block"},
+        "moderation policy lint": {"error", "warning", "info"},
+    }
     assert found["--queue"] == {"interactive", "bulk"}
     assert found["--model"] == set()
 

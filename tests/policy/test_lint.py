@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from moderation.policy import Policy, load_policy, parse_policy
+from moderation.policy import load_policy, parse_policy
 from moderation.policy.lint.explanation import explanation
 from moderation.policy.lint.finding import LEVELS, LintFinding
 from moderation.policy.lint.linted_policy import HighestScores, LintedPolicy, TextVectors
-from moderation.policy.lint.linting import lint_policy, same_ids
+from moderation.policy.lint.linting import lint_policies, lint_policy
 from moderation.policy.lint.registry import CODES, LINT_RULES
 from tests.conftest import POLICIES
 
@@ -232,7 +232,7 @@ NEGATED = CLEAN.replace("an old revolver", "a gun without a holster")
 @pytest.mark.parametrize(
     "comment",
     [
-        ("    prompts: [\"a handgun", "    # lint: ignore negation: mine\n    prompts: [\"a handgun"),
+        ("    prompts: [\"a handgun", "    # lint: ignore negation: a\n    prompts: [\"a handgun"),
         ("holster\"]", "holster\"]  # lint: ignore negation: holsters have a label of their own"),
         ("# For: a", "# lint: ignore-file negation: holsters have a label\n# For: a"),
         (
@@ -350,9 +350,17 @@ def test_what_is_usual_is_not_known_of_a_few_texts(folder: Path) -> None:
 
 
 def test_two_files_of_one_id_are_named(folder: Path) -> None:
-    policies: list[Policy] = [linted(CLEAN, folder).policy, linted(NEGATED, folder).policy]
-    assert [(each.code, each.line) for each in same_ids(policies)] == [("same-id", 3)]
-    assert list(same_ids(policies[:1])) == []
+    def named(*files: tuple[str, str]) -> list[tuple[str, str, int]]:
+        parsed = [parse_policy(text.encode(), path) for path, text in files]
+        found = lint_policies([LintedPolicy(policy, "starter", folder) for policy in parsed])
+        return [(each.path, each.code, each.line) for each in found]
+
+    assert named(("a.yaml", CLEAN), ("b.yaml", CLEAN)) == [("b.yaml", "same-id", 3)]
+    assert named(("a.yaml", CLEAN), ("a.yaml", CLEAN)) == []
+    other = CLEAN.replace("id: shop", "id: another")
+    assert named(("a.yaml", CLEAN), ("b.yaml", other)) == []
+    meant = CLEAN.replace("id: shop", "id: shop  # lint: ignore same-id: the next version")
+    assert named(("a.yaml", CLEAN), ("b.yaml", meant)) == []
 
 
 # The registry and its page

@@ -5,19 +5,24 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import subprocess
 import xml.etree.ElementTree as ET
+from contextlib import chdir, redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
+from moderation.commands.app import app
+from moderation.commands.exit_codes import WRONG_USAGE, exit_code
 from moderation.policy import Example, Expectation, load_policy
 from tests.support.command_line import moderation
 from tests.support.pages import section
 
 FIRST_POLICY = section("policies.md", "A first policy").blocks[0].text
+#: What the page shows: a policy with examples, what is typed, and what comes of it.
+PAGE = section("policies.md", "Examples in the file").blocks
 #: Where its first example is.
 LINE = FIRST_POLICY.count("\n") + 3
 NAMES = ("brick.png", "chelsea.png", "page.png")
@@ -40,13 +45,27 @@ def folder(photographs: list[Path], tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _pin(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return moderation("policy", "pin", *words, "-p", "my.yaml", cwd=folder)
+class _Done(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
 
 
-def _test(folder: Path, store: Path, *words: str) -> subprocess.CompletedProcess[str]:
+def _moderation(*words: str, cwd: Path) -> _Done:
+    """Returns what `moderation WORDS` does, in this process: to start many takes long."""
+    out, err = StringIO(), StringIO()
+    with chdir(cwd), redirect_stdout(out), redirect_stderr(err):
+        code = exit_code(lambda: app(list(words)), wrong_usage=WRONG_USAGE)
+    return _Done(code, out.getvalue(), err.getvalue())
+
+
+def _pin(folder: Path, *words: str) -> _Done:
+    return _moderation("policy", "pin", *words, "-p", "my.yaml", cwd=folder)
+
+
+def _test(folder: Path, store: Path, *words: str) -> _Done:
     chosen = ("--model", "starter", *(() if "--no-store" in words else ("--store", str(store))))
-    return moderation("policy", "test", *words, *chosen, cwd=folder)
+    return _moderation("policy", "test", *words, *chosen, cwd=folder)
 
 
 def _with_examples(folder: Path, *examples: dict[str, Any], **changes: Any) -> None:
@@ -61,7 +80,7 @@ def _example(image: str, action: str, label: str | None = None) -> dict[str, Any
 
 
 def _scanned(folder: Path, store: Path, policy: str, *images: str) -> list[dict[str, Any]]:
-    done = moderation(
+    done = _moderation(
         *("scan", *(f"pictures/{name}" for name in images), "-p", policy, "--model", "starter"),
         *("--store", str(store), "--format", "json"),
         cwd=folder,
@@ -75,37 +94,29 @@ def _scanned(folder: Path, store: Path, policy: str, *images: str) -> list[dict[
 def test_pinned_pictures_are_tested_and_each_line_names_its_place(
     folder: Path, store: Path
 ) -> None:
-    done = _pin(folder, "pictures/page.png", "--expect", "block", "--label", "page-of-text")
+    first, second = (words.split(" ")[3:] for words in PAGE[1].text.splitlines())
+    done = _moderation("policy", "pin", *first, cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     pinned = f"my.yaml:{LINE}:5: pinned: pictures/page.png, expects block by page-of-text\n"
     assert done.stdout == pinned
-    done = _pin(folder, "pictures/chelsea.png", "pictures/brick.png", "--expect", "allow")
+    done = _moderation("policy", "pin", *second, cwd=folder)
     assert done.stdout.count(": pinned: ") == 2
-    assert (folder / "my.yaml").read_text() == FIRST_POLICY + (
-        "\nexamples:\n"
-        "  - {image: pictures/page.png, expect: {action: block, label: page-of-text}}\n"
-        "  - {image: pictures/chelsea.png, expect: {action: allow}}\n"
-        "  - {image: pictures/brick.png, expect: {action: allow}}\n"
-    )
+    assert (folder / "my.yaml").read_text() == f"{FIRST_POLICY}\n{PAGE[2].text}\n"
     done = _test(folder, store, "my.yaml", "--junit", "report.xml")
     assert done.returncode == 1
     label = FIRST_POLICY[: FIRST_POLICY.index("page-of-text")].count("\n") + 1
-    assert done.stdout.splitlines() == [
-        f"my.yaml:{LINE}:5: passed: pictures/page.png: block by page-of-text 0.998",
-        f"my.yaml:{LINE + 1}:5: passed: pictures/chelsea.png: allow",
-        f"my.yaml:{LINE + 2}:5: FAILED: pictures/brick.png: expected allow, found block by "
-        "page-of-text 0.839",
-        f"my.yaml:{label}:10: passed: without page-of-text: 1 example changes",
-    ]
+    assert PAGE[3].text == f"$ moderation policy test my.yaml --model starter\n{done.stdout[:-1]}"
+    assert f"my.yaml:{LINE}:5: passed: pictures/page.png: block by page-of-text" in done.stdout
     assert "3 passed, 1 failed. Model: starter" in done.stderr
     _check_report(folder / "report.xml", label)
     # The author gives in, and the second test loads no model.
     done = _pin(folder, "pictures/brick.png", "--expect", "block", "--replace")
     assert done.stdout == (f"my.yaml:{LINE + 2}:5: replaced: pictures/brick.png, expects block\n")
-    done = _test(folder, store)
-    assert done.returncode == 0, done.stdout
-    assert "0 embedded now" in done.stderr
-    assert "no model was loaded" in done.stderr
+    words = ("policy", "test", "--store", str(store), "--model", "starter")
+    again = moderation(*words, cwd=folder)
+    assert again.returncode == 0, again.stdout
+    assert "0 embedded now" in again.stderr
+    assert "no model was loaded" in again.stderr
 
 
 def _check_report(report: Path, label: int) -> None:
@@ -128,7 +139,6 @@ def _check_report(report: Path, label: int) -> None:
     assert failure.text.startswith(f"my.yaml:{LINE + 2}:5: FAILED: ")
 
 
-@pytest.mark.slow
 def test_an_example_is_decided_as_a_scan_decides_it_and_a_label_left_out_as_in_an_edited_file(
     folder: Path, store: Path
 ) -> None:
@@ -155,7 +165,8 @@ def test_an_example_is_decided_as_a_scan_decides_it_and_a_label_left_out_as_in_a
         assert case["found"]["action"] == row["action"]
         fired = [each for each in row["labels"] if each["label"] == case["found"]["label"]]
         assert [each["score"] for each in fired] == [case["found"]["score"]] * len(fired)
-        assert case["status"] == "passed"
+        as_expected = row["action"] == case["expected"]["action"]
+        assert case["status"] == ("passed" if as_expected else "failed")
     assert [case["label"] for case in steering] == ["page-of-text", "letter"]
     # Without either label, the edited file says what the test said.
     for case, gone in zip(steering, ("page-of-text", "letter"), strict=True):
@@ -170,7 +181,6 @@ def test_an_example_is_decided_as_a_scan_decides_it_and_a_label_left_out_as_in_a
     assert found["passed"] is False
 
 
-@pytest.mark.slow
 def test_an_image_by_its_hash_comes_from_the_store_alone(folder: Path, tmp_path: Path) -> None:
     store = tmp_path / "own-store"
     page = folder / "pictures" / "page.png"
@@ -193,7 +203,6 @@ def test_an_image_by_its_hash_comes_from_the_store_alone(folder: Path, tmp_path:
     assert error in _test(folder, store, "my.yaml", "--no-store").stdout
 
 
-@pytest.mark.slow
 def test_what_cannot_be_run_is_an_error_and_stops_nothing_else(folder: Path, store: Path) -> None:
     (folder / "pictures" / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\nnot really")
     _with_examples(
@@ -219,7 +228,6 @@ def test_what_cannot_be_run_is_an_error_and_stops_nothing_else(folder: Path, sto
     assert [len([*suites.iter(tag)]) for tag in ("error", "failure", "skipped")] == [2, 2, 1]
 
 
-@pytest.mark.slow
 def test_nothing_to_run_fails_with_the_remedy_and_loads_nothing(folder: Path, store: Path) -> None:
     done = _test(folder, store)
     assert (done.returncode, done.stdout) == (1, "")
@@ -231,7 +239,6 @@ def test_nothing_to_run_fails_with_the_remedy_and_loads_nothing(folder: Path, st
     assert "broken.yaml:1:1: the key 'id' is missing" in done.stderr
 
 
-@pytest.mark.slow
 def test_pin_refuses_what_cannot_be_meant_and_leaves_the_file_alone(folder: Path) -> None:
     before = FIRST_POLICY + (
         "\nexamples:\n  - image: pictures/page.png  # ours\n    expect: {action: block}\n"
@@ -257,12 +264,13 @@ def test_pin_refuses_what_cannot_be_meant_and_leaves_the_file_alone(folder: Path
         assert done.returncode == 2
         assert said in done.stderr
         assert (folder / "my.yaml").read_text() == before
-    done = moderation("policy", "pin", "pictures", "-p", "weapons", "--expect", "allow", cwd=folder)
+    done = _moderation(
+        "policy", "pin", "pictures", "-p", "weapons", "--expect", "allow", cwd=folder
+    )
     assert done.returncode == 2
     assert "weapons is a shipped policy, which is not edited. Copy it" in done.stderr
 
 
-@pytest.mark.slow
 def test_the_labelled_photographs_become_examples_of_a_shipped_policys_copy(
     objects: Path, store: Path, tmp_path: Path
 ) -> None:
@@ -270,18 +278,22 @@ def test_the_labelled_photographs_become_examples_of_a_shipped_policys_copy(
     (tmp_path / "policies").mkdir()
     (tmp_path / "policies" / "weapons.yaml").write_bytes(text)
     for name in ("revolver", "dalmatian"):
-        shutil.copytree(objects / name, tmp_path / "pictures" / name)
+        (tmp_path / "pictures" / name).mkdir(parents=True)
+        for path in sorted((objects / name).iterdir())[:6]:
+            shutil.copy(path, tmp_path / "pictures" / name)
     for name, words in {
         "revolver": ("--expect", "block", "--label", "handgun"),
         "dalmatian": ("--expect", "allow"),
     }.items():
         file = "policies/weapons.yaml"
-        done = moderation("policy", "pin", f"pictures/{name}", *words, "-p", file, cwd=tmp_path)
+        done = _moderation("policy", "pin", f"pictures/{name}", *words, "-p", file, cwd=tmp_path)
         assert done.returncode == 0, done.stderr
     written = (tmp_path / "policies" / "weapons.yaml").read_bytes()
     assert written.startswith(text + b"examples:\n")
     policy = load_policy(tmp_path / "policies" / "weapons.yaml")
-    revolvers, dogs = (sorted((objects / name).iterdir()) for name in ("revolver", "dalmatian"))
+    revolvers, dogs = (
+        sorted((tmp_path / "pictures" / name).iterdir()) for name in ("revolver", "dalmatian")
+    )
     assert policy.examples == (
         *(
             Example(
@@ -298,7 +310,7 @@ def test_the_labelled_photographs_become_examples_of_a_shipped_policys_copy(
     done = _test(tmp_path, store, "policies", "--format", "json")
     cases = json.loads(done.stdout)["cases"]
     examples = [case for case in cases if case["kind"] == "example"]
-    done = moderation(
+    done = _moderation(
         *("scan", "pictures/revolver", "pictures/dalmatian", "-p", "policies/weapons.yaml"),
         *("--model", "starter", "--store", str(store), "--format", "json"),
         cwd=tmp_path,

@@ -177,7 +177,7 @@ def _seen(
     """Returns an example's image as the models see it.
 
     Raises:
-        ImageError: its file is missing, or is no image. RequestError: the store has nothing of it.
+        ImageError: its file is missing, or cannot be decoded. RequestError: the store has nothing of it.
     """
     if example.image is not None:
         path = folder / example.image

@@ -34,11 +34,12 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": """
         yaml_source | authored
-        plain_data | fitted | taxonomy
+        plain_data | fitted | taxonomy | yaml_edits
         label_rules | label
         rules
         problems | schema
         files | difference
+        pinned
         revision | change_sentences | lint
     """,
     "moderation.policy.lint": """
@@ -157,8 +158,10 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        diff_output | explained | findings_output | known_texts | logged | reading
-        diff | explain | lint | show
+        diff_output | example_runs | explained | findings_output | known_texts | logged | reading
+        steering
+        example_output | flips_output
+        diff | example_tests | explain | lint | pin | show
         app
     """,
     "moderation.commands.doctor": """
@@ -171,7 +174,7 @@ ORDER = {
         errors | plurals | statistics
         datasets
         recordings
-        embedding | metrics
+        embedding | metrics | flips
         results | predicted
         gate | evaluation
         report
@@ -239,6 +242,7 @@ ORDER = {
         practice_sentences
         headline | opening_sentences | summary
     """,
+    "audit.flips": "flips",
     "audit.evaluation": """
         evaluated_system | labelled_images
         claimed_names | targets
@@ -255,7 +259,7 @@ ORDER = {
         opening | sections
         document
         evaluation_sections | html | markdown
-        evaluation_page | writing
+        evaluation_page | flips_page | writing
     """,
     "audit.report.plots": """
         in_words | svg
@@ -311,6 +315,7 @@ USED_BY_AUDIT = {
     "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
     "evaluation": "encoders | images | messages | scoring | visible_text",
+    "flips": "messages",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,10 +14,12 @@ import typer
 from moderation.commands.command_line import command_group, examples
 from moderation.commands.image_paths import read_image
 from moderation.commands.options import (
+    TIMES,
     ModelOption,
     RowFormatOption,
     TableOrJsonOption,
     takes_options,
+    utc_time,
 )
 from moderation.commands.output import note, print_json, print_table, say, track, working
 from moderation.errors import RequestError
@@ -34,7 +36,6 @@ app = command_group("Look back at decisions: list, show, export, and decide agai
 
 
 ExportFormat = Literal["jsonl", "csv", "parquet"]
-_TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 
 
 @dataclass(frozen=True)
@@ -44,17 +45,15 @@ class DecisionFilters:
     policy: Annotated[str | None, typer.Option(metavar="ID", help="Only of this policy.")] = None
     action: Annotated[Action | None, typer.Option(help="Only with this action.")] = None
     since: Annotated[
-        datetime | None, typer.Option(formats=_TIMES, help="Only then or later; UTC.")
+        datetime | None, typer.Option(formats=TIMES, help="Only then or later; UTC.")
     ] = None
-    until: Annotated[datetime | None, typer.Option(formats=_TIMES, help="Only before; UTC.")] = None
+    until: Annotated[datetime | None, typer.Option(formats=TIMES, help="Only before; UTC.")] = None
 
     def wanted(self) -> WantedDecisions:
         """Returns what to ask the decision log for."""
         from moderation.decision_log.decisions import WantedDecisions
 
-        return WantedDecisions(
-            self.policy, self.action, _utc_filter(self.since), _utc_filter(self.until)
-        )
+        return WantedDecisions(self.policy, self.action, utc_time(self.since), utc_time(self.until))
 
 
 @dataclass(frozen=True)
@@ -71,11 +70,6 @@ class AllDecisionFilters(DecisionFilters):
     def wanted(self) -> WantedDecisions:
         """Returns what to ask the decision log for."""
         return replace(super().wanted(), image=self.image, request=self.request)
-
-
-def _utc_filter(time: datetime | None) -> datetime | None:
-    """Returns a time with its zone; one that names none is in UTC."""
-    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
 
 @app.command(

@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
@@ -39,7 +40,14 @@ StoreOption = Annotated[
 NoStoreOption = Annotated[
     bool, typer.Option("--no-store", help="Neither read nor keep features: embed each time.")
 ]
+#: How a point in time is typed; without a zone it is in UTC.
+TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z"]
 LimitOption = Annotated[int, typer.Option(min=1, help="How many at most, the newest first.")]
+
+
+def utc_time(time: datetime | None) -> datetime | None:
+    """Returns a time with its zone; one that names none is in UTC."""
+    return time.replace(tzinfo=UTC) if time and time.tzinfo is None else time
 
 
 def takes_options(command: Callable[..., None]) -> Callable[..., None]:

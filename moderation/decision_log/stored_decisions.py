@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from moderation.features.stored_models import StoredModels
 from moderation.messages import ModelStamp, Verdict
 from moderation.policy import Policy
@@ -18,16 +16,17 @@ _NOT_STORED = "its features are not in the embedding store"
 class StoredDecisions:
     """Decides by a policy on images that the store has; opens the model when the first one does."""
 
-    def __init__(self, policy: Policy, models: StoredModels, reference: str) -> None:
+    def __init__(self, policy: Policy, models: StoredModels, reference: str | None) -> None:
         """Opens nothing yet.
 
         Args:
             policy: that decides.
             models: over the embedding store; closed by the caller.
-            reference: of the policy's model.
+            reference: of the policy's model; None takes that of each verdict.
         """
         self._policy, self._models, self._reference = policy, models, reference
         self._stored: dict[ModelStamp, bool] = {}
+        self._bound: dict[str, tuple[Classifier, ModelStamp]] = {}
 
     def decide(self, verdict: Verdict, conditions: Conditions) -> Decision | str:
         """Returns the decision on the image of a verdict, or in words why there is none.
@@ -45,14 +44,15 @@ class StoredDecisions:
             return f"it was looked at with {conditions.looking.text}, and here with {looking.text}"
         if not self._has_features_of(verdict.model):
             return _NOT_STORED
-        classifier, stamp = self._bound
+        reference = self._reference or verdict.model.id
+        classifier, stamp = self._bound_to(reference)
         if (stamp.fingerprint, stamp.preprocessing) != _weights_and_pixels(verdict.model):
             return f"{verdict.model.id} decided, and {stamp.id} is to decide now"
         keys = {each.model_key for each in self._policy.classified_labels.values()}
-        found = self._models.recall(verdict.image_sha256, [self._reference, *sorted(keys)])
+        found = self._models.recall(verdict.image_sha256, [reference, *sorted(keys)])
         if found is None:
             return _NOT_STORED
-        return decided_looks(classifier, self._reference, [found])[0].decision
+        return decided_looks(classifier, reference, [found])[0].decision
 
     def _has_features_of(self, stamp: ModelStamp) -> bool:
         """Whether the store has features of any image by a model; costs no model."""
@@ -62,12 +62,13 @@ class StoredDecisions:
             self._stored[stamp] = any(spaces)
         return self._stored[stamp]
 
-    @cached_property
-    def _bound(self) -> tuple[Classifier, ModelStamp]:
-        """The policy on its model, whose texts come from the store where it has them."""
-        encoder = self._models.encoder(self._reference)
-        self._models.classifiers([self._policy])
-        return Classifier.of(self._policy, encoder), encoder.stamp
+    def _bound_to(self, reference: str) -> tuple[Classifier, ModelStamp]:
+        """Returns the policy on a model, whose texts come from the store where it has them."""
+        if reference not in self._bound:
+            encoder = self._models.encoder(reference)
+            self._models.classifiers([self._policy])
+            self._bound[reference] = Classifier.of(self._policy, encoder), encoder.stamp
+        return self._bound[reference]
 
 
 def _weights_and_pixels(stamp: ModelStamp) -> tuple[str, str]:

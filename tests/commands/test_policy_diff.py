@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from moderation.decision_log.decisions import WantedDecisions, find_decisions
+from moderation.decision_log.log import DecisionLog, open_log
+from moderation.settings import load_settings
+from tests.conftest import POLICIES
 from tests.support.command_line import moderation
+from tests.support.decision_samples import OTHER, decide_one
 from tests.support.git_repository import commit_all, make_repository
+from tests.support.pages import DOCS, block, section
 from tests.support.policy_texts import VALID
 
 EDITED = VALID.replace("0.8", "0.7").replace("a pistol", "a *pistol* <b>")
@@ -48,3 +57,85 @@ def test_a_git_revision_of_either_side_is_read(tmp_path: Path) -> None:
     missing = moderation("policy", "diff", "HEAD:other.yaml", "my.yaml", cwd=tmp_path)
     assert missing.returncode == 2
     assert "there is no file 'other.yaml' at HEAD" in missing.stderr
+
+
+def test_the_page_shows_what_is_printed(tmp_path: Path) -> None:
+    make_repository(tmp_path)
+    file = tmp_path / "photos-only.yaml"
+    [example] = section("policies.md", "A first policy").blocks[:1]
+    text = example.text
+    file.write_text(text)
+    commit_all(tmp_path)
+    edited = text.replace("version: 1\ntitle", "version: 2\ntitle").replace("0.8,", "0.85,")
+    label = '- {id: surface, prompts: ["a brick wall", "a pattern"]}'
+    assert label in (DOCS / "policies.md").read_text()
+    file.write_text(f"{edited.rstrip()}\n  {label}\n")
+    shown = block("policies.md", "$ moderation policy diff HEAD: photos-only.yaml")
+    done = moderation("policy", "diff", "HEAD:", "photos-only.yaml", cwd=tmp_path)
+    assert done.stdout.splitlines() == shown.splitlines()[1:]
+
+
+@pytest.fixture
+def log(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[DecisionLog]:
+    monkeypatch.setenv("MODERATION_DATABASE_URL", database_url)
+    with open_log(load_settings()) as opened:
+        yield opened
+
+
+def test_the_log_says_what_an_edit_would_have_changed(log: DecisionLog, tmp_path: Path) -> None:
+    for number in range(30):
+        decide_one(log, f"r{number}", image=f"image {number}", seed=number)
+    decide_one(log, "other", image="other", policy=OTHER)
+    rows = list(find_decisions(log.database, WantedDecisions(policy="weapons")))
+    new = tmp_path / "new.yaml"
+    text = (POLICIES / "weapons.yaml").read_text()
+    new.write_text(text.replace(" threshold: 0.75", " threshold: 1.0"))
+    done = moderation("policy", "diff", "weapons", str(new), "--log", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)["flips"]
+
+    before = {row.image_sha256: row.action for row in rows}
+    blocked = {image for image, action in before.items() if action == "block"}
+    assert 0 < len(blocked) < 30
+    assert found["n"] == 30
+    assert {flip["image"] for flip in found["flips"]} == blocked
+    assert all((flip["before"], flip["after"]) == ("block", "review") for flip in found["flips"])
+    assert found["matrix"]["block"] == {"allow": 0, "review": len(blocked), "block": 0}
+    changed = found["flips"][0]["labels"][0]
+    assert (changed["before"], changed["after"]) == ("block", "review")
+    assert changed["score_before"] == changed["score_after"] >= 0.75
+    assert set(found["by_label"]) <= {"handgun", "long-gun"}
+
+    failing = moderation("policy", "diff", "weapons", str(new), "--log", "--fail-on", "milder")
+    assert failing.returncode == 1
+    assert f"{len(blocked)} of 30 pictures get another action: 0 a stricter one" in failing.stdout
+    assert "30 images of the log, each by its newest decision" in failing.stderr
+    stricter = moderation("policy", "diff", "weapons", str(new), "--log", "--fail-on", "stricter")
+    assert stricter.returncode == 0, stricter.stderr
+    late = ("--since", "2100-01-01", "--format", "markdown")
+    marked = moderation("policy", "diff", "weapons", str(new), "--log", *late).stdout
+    assert "**No action changes, of 0 pictures.**" in marked
+    assert "| block | 0 | 0 | 0 |" in marked
+
+
+def test_new_texts_cannot_be_decided_on_by_the_log_alone(log: DecisionLog, tmp_path: Path) -> None:
+    decide_one(log)
+    new = tmp_path / "new.yaml"
+    text = (POLICIES / "weapons.yaml").read_text()
+    new.write_text(text.replace('"a pistol"', '"a derringer"'))
+    looking = {"MODERATION_FRAMES": "1", "MODERATION_VIEWS": "1"}
+    words = ("policy", "diff", "weapons", str(new), "--log", "--store", str(tmp_path))
+    done = moderation(*words, env=looking)
+    assert done.returncode == 0, done.stderr
+    assert "1 not decided again: version 1 of the policy decided: it had not" in done.stderr
+    assert "its features are not in the embedding store" in done.stderr
+    assert "No action changes, of 0 pictures." in done.stdout
+
+
+def test_options_of_the_log_need_it() -> None:
+    for words in (("--fail-on", "flip"), ("--since", "2026-11-01")):
+        done = moderation("policy", "diff", "weapons", "weapons", *words)
+        assert done.returncode == 2
+        assert "--log" in done.stderr
+    done = moderation("policy", "diff", "weapons", "weapons", "--fail-on", "difference")
+    assert done.returncode == 0, done.stderr

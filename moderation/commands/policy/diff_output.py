@@ -1,6 +1,6 @@
 """What differs between two policies, as it is printed: for people, as JSON, and for a pull request.
 
-What quotes a policy or a file's name acts on no terminal, and is no markup of a pull request.
+What quotes a policy or a file's name neither acts on a terminal nor is markup of a pull request.
 """
 
 from __future__ import annotations
@@ -45,6 +45,12 @@ class ComparedPolicies(NamedTuple):
     def sentences(self) -> list[str]:
         """What differs in words; never nothing."""
         return difference_sentences(self.old, self.new, self.changes)
+
+    @property
+    def former_ids(self) -> dict[str, str]:
+        """The old ids of labels that were renamed, by the new one."""
+        renamed = [change for change in self.changes if change.kind == "label-renamed"]
+        return {change.after: change.before for change in renamed}
 
     def to_json(self) -> dict[str, Any]:
         """Returns the same as plain data."""

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from audit.plurals import counted
 from moderation.commands.output import track
 from moderation.policy import Policy
 from moderation.settings import Settings
 
 if TYPE_CHECKING:
+    from audit.flips.flips import Flips
     from moderation.decision_log.reconsideration import DecideByFeatures, Reconsidered
 
 
@@ -85,25 +87,58 @@ def _stored_decisions(
     kept = EmbeddingStore(store_folder(store or settings.store))
     options = ModelOptions.of(settings)
     with StoredModels(kept, options, looking, classifiers=settings.classifiers) as models:
-        yield StoredDecisions(new, models, model or settings.model).decide
+        yield StoredDecisions(new, models, model).decide
 
 
-def log_notes(found: list[Reconsidered], old: Policy) -> Iterator[str]:
+def logged_flips(found: list[Reconsidered], old: Policy, former: Mapping[str, str]) -> Flips:
+    """Returns which images of the log get another action.
+
+    Args:
+        found: the log's decisions, decided again.
+        old: the policy whose id they are of.
+        former: the old ids of labels that were renamed, by the new one.
+    """
+    from audit.flips.flips import Flip, Flips, action_matrix, changed_labels
+
+    known = [(each, action, each.after) for each in found if (action := each.action) and each.after]
+    flips = [
+        Flip(
+            each.before.image_sha256,
+            each.before.image_sha256,
+            each.before.action,
+            action,
+            changed_labels(each.before.labels, after.labels, former),
+        )
+        for each, action, after in known
+        if action != each.before.action
+    ]
+    return Flips(
+        n=len(known),
+        matrix=action_matrix((each.before.action, action) for each, action, _ in known),
+        flips=tuple(flips),
+        notes=tuple(_log_notes(found, old)),
+        left_out=tuple(
+            (each.before.image_sha256, each.reason) for each in found if each.after is None
+        ),
+    )
+
+
+def _log_notes(found: list[Reconsidered], old: Policy) -> Iterator[str]:
     """Yields how the decisions were decided again, and why some were not."""
     ways = Counter(each.way for each in found)
-    other = sum(each.before.policy.sha256 != old.sha256 for each in found)
-    yield f"{len(found)} images of the log, each by its newest decision under the id {old.id}"
-    if other:
+    images = counted(len(found), "image")
+    yield f"{images} of the log, each by its newest decision under the id {old.id}"
+    if other := sum(each.before.policy.sha256 != old.sha256 for each in found):
         yield (
-            f"{other} of them were decided by another version than OLD: what changes is counted "
-            "from what was answered"
+            f"{other} decided by another version than OLD: before is what was answered, "
+            "whichever version it was"
         )
-    if ways["features"]:
-        yield f"{ways['features']} were decided again by features of the embedding store"
-    if ways["deciding look"]:
+    if stored := ways["features"]:
+        yield f"{stored} decided again by features of the embedding store"
+    if several := ways["deciding look"]:
         yield (
-            f"{ways['deciding look']} have several looks, of which only the one that decided is in "
-            "the log: the edited policy may find more in the others"
+            f"{several} with several looks, of which the log has the one that decided: NEW may "
+            "find more in the others"
         )
     for reason, count in Counter(each.reason for each in found if each.reason).most_common():
-        yield f"{count} could not be decided again: {reason}"
+        yield f"{count} not decided again: {reason}"

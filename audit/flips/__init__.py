@@ -1,0 +1,1 @@
+"""Which pictures get another action under another policy, and whose they are."""

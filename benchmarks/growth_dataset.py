@@ -18,6 +18,7 @@ import psutil
 from audit.datasets.groups import Groups, overall_group
 from audit.metrics.predictions import predict
 from audit.metrics.rates import rate_table
+from benchmarks import program
 from benchmarks.growth_points import Point, Skipped, typical_seconds
 from benchmarks.growth_requests import policy_text
 from benchmarks.random_encoder import AT_A_TIME, SPACE, WIDTH, RandomEncoder, fill_store, image_keys
@@ -112,7 +113,7 @@ def audit_figures(n: int, runs: int) -> Figures:
     return {
         "a label set's scores, decisions": swept,
         "a label set's rates by group": counted,
-        "memory, audit": peak_bytes(),
+        "memory, audit": program.peak_bytes(),
     }
 
 
@@ -124,7 +125,10 @@ def store_figures(folder: Path, n: int, runs: int) -> Figures:
         _, found = EmbeddingStore(folder).open(SPACE).get(keys)
         assert found.all()
 
-    return {"store opened and read": typical_seconds(read, runs), "memory, store": peak_bytes()}
+    return {
+        "store opened and read": typical_seconds(read, runs),
+        "memory, store": program.peak_bytes(),
+    }
 
 
 def _random_rows(n: int) -> Float32s:
@@ -136,11 +140,3 @@ def _random_rows(n: int) -> Float32s:
         rng.standard_normal(dtype=np.float32, out=some)
         some /= np.linalg.norm(some, axis=1, keepdims=True)
     return rows
-
-
-def peak_bytes() -> float:
-    """Returns the most memory that this process has held."""
-    # Not ru_maxrss, which starts with the peak of the parent process.
-    lines = Path("/proc/self/status").read_text().splitlines()
-    [line] = (line for line in lines if line.startswith("VmHWM"))
-    return float(line.split()[1]) * 1024

@@ -147,3 +147,11 @@ def run(main: Callable[[], int | None]) -> NoReturn:
         sys.exit(main())
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def peak_bytes() -> float:
+    """Returns the most memory that this process has held."""
+    # Not ru_maxrss, which starts with the peak of the parent process.
+    lines = Path("/proc/self/status").read_text().splitlines()
+    [line] = (line for line in lines if line.startswith("VmHWM"))
+    return float(line.split()[1]) * 1024

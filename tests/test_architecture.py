@@ -34,11 +34,12 @@ ORDER = {
     "moderation.messages": "message | response | queues | image_signatures\n reference\n request",
     "moderation.policy": """
         yaml_source | authored
-        plain_data | fitted | taxonomy
+        plain_data | fitted | taxonomy | yaml_edits
         label_rules | label
         rules
         problems | schema
         files | difference
+        pinned
         revision | change_sentences | lint
     """,
     "moderation.policy.lint": """
@@ -157,9 +158,10 @@ ORDER = {
         app
     """,
     "moderation.commands.policy": """
-        diff_output | explained | findings_output | known_texts | logged | reading
-        explain | flips_output | lint | show
-        diff
+        diff_output | example_runs | explained | findings_output | known_texts | logged | reading
+        steering
+        example_output | flips_output
+        diff | example_tests | explain | lint | pin | show
         app
     """,
     "moderation.commands.doctor": """
@@ -259,7 +261,7 @@ ORDER = {
         opening | sections
         document
         evaluation_sections | html | markdown
-        evaluation_page | writing
+        evaluation_page | flips_page | writing
     """,
     "audit.report.plots": """
         in_words | svg

@@ -15,7 +15,7 @@ from moderation.policy.authored import AuthoredRecord, Sha256, Slug, Text
 from moderation.policy.fitted import Fitted, misfit_words
 from moderation.policy.label import Label, LabelClassifier
 from moderation.policy.rules import broken_rules
-from moderation.policy.yaml_source import FileKind, Location, YamlSource
+from moderation.policy.yaml_source import FileKind, Location, Place, YamlSource
 
 KIND = FileKind("a policy", "Start from a copy of policies/weapons.yaml")
 
@@ -189,6 +189,10 @@ class Policy(AuthoredRecord):
         if self._source is None:
             raise ValueError(f"the policy {self.id} has no file")
         return PolicyFile(self._source.path, self._source.text)
+
+    def place(self, location: Location) -> Place:
+        """Returns a place of this policy's file (line 0 if built in Python)."""
+        return self._source.place(location) if self._source else Place()
 
     def problem(self, location: Location, message: str, remedy: str) -> PolicyProblem:
         """Returns a problem at a place of this policy's file (line 0 if built in Python)."""

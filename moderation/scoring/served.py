@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -85,6 +86,19 @@ class ServedPolicy(NamedTuple):
         keys = {each.model_key for each in classifier.policy.classified_labels.values()}
         others = tuple(models[key] for key in sorted(keys))
         return cls(basis, classifier, models[reference], others)
+
+    def rebound(self, classifier: Classifier) -> Self:
+        """Returns another policy, which needs no other models, under the same conditions.
+
+        Args:
+            classifier: of that policy, on the same encoder.
+        """
+        keys = {each.model_key for each in classifier.policy.classified_labels.values()}
+        return self._replace(
+            basis=replace(self.basis, policy=classifier.policy),
+            classifier=classifier,
+            others=tuple(each for each in self.others if each.reference in keys),
+        )
 
     @property
     def models(self) -> tuple[LoadedModel, ...]:

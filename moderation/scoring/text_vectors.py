@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from moderation.encoders.encoder import TextEncoder, unit
+from moderation.encoders.encoder import TextEncoder
 from moderation.policy.lint.linted_policy import LintedPolicy, TextVectors
-from moderation.scoring.classifier import in_templates, policy_features
+from moderation.scoring.classifier import policy_features
 
 
 def text_vectors(linted: LintedPolicy, encoder: TextEncoder) -> TextVectors:
@@ -15,11 +15,11 @@ def text_vectors(linted: LintedPolicy, encoder: TextEncoder) -> TextVectors:
     Raises:
         PolicyError: a prompt is too long for the model. ModelError: a feature is not finite.
     """
-    policy = linted.policy
-    labels = policy_features(policy, encoder).texts[: len(policy.labels)]
-    filled = [text for each in linted.texts for text in in_templates(policy, each.text)]
-    if not filled:
-        return TextVectors(np.empty((0, labels.shape[1]), np.float32), labels, encoder.stamp.id)
-    rows = unit(encoder.text_features(filled))
-    by_text = rows.reshape(len(linted.texts), len(policy.templates), -1)
-    return TextVectors(unit(by_text.mean(axis=1)), labels, encoder.stamp.id)
+    labels = linted.policy.labels
+    features = policy_features(linted.policy, encoder)
+    counts = [len(label.negatives) for label in labels]
+    of_labels, look_alikes = features.texts[: len(labels)], features.texts[len(labels) :]
+    negatives = np.split(look_alikes, np.cumsum(counts)[:-1])
+    # In the order of the file: the prompts of a label, then its look-alikes.
+    in_order = [part for pair in zip(features.prompts, negatives, strict=True) for part in pair]
+    return TextVectors(np.concatenate(in_order), of_labels, encoder.stamp.id)

@@ -22,7 +22,9 @@ def test_lint_reports_all_problems_and_exits_with_1(tmp_path: Path) -> None:
     assert "weapons: valid" in done.stderr
     found = json.loads(moderation("policy", "lint", str(broken), "--format", "json").stdout)
     assert found["valid"] is False
-    assert {"path", "line", "column", "message", "remedy"} == set(found["problems"][0])
+    assert {"code", "level", "path", "line", "column", "message", "remedy"} == set(
+        found["findings"][0]
+    )
 
 
 def test_lint_reads_standard_input() -> None:

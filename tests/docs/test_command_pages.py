@@ -148,7 +148,16 @@ def test_choices_are_found() -> None:
         for name in ("moderation submit", "moderation scan")
         for p in parameters(COMMANDS[name], "option")
     }
-    assert found["--fail-on"] == {"review", "block"}
+    fail_on = {
+        name: choices(param)
+        for name in ("moderation scan", "moderation policy lint")
+        for param in parameters(COMMANDS[name], "option")
+        if "--fail-on" in param.opts
+    }
+    assert fail_on == {
+        "moderation scan": {"review", "block"},
+        "moderation policy lint": {"error", "warning", "info"},
+    }
     assert found["--queue"] == {"interactive", "bulk"}
     assert found["--model"] == set()
 

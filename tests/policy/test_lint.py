@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from moderation.policy import Policy, load_policy, parse_policy
+from moderation.policy import load_policy, parse_policy
 from moderation.policy.lint.explanation import explanation
 from moderation.policy.lint.finding import LEVELS, LintFinding
 from moderation.policy.lint.linted_policy import HighestScores, LintedPolicy, TextVectors
-from moderation.policy.lint.linting import lint_policy, same_ids
+from moderation.policy.lint.linting import lint_policies, lint_policy
 from moderation.policy.lint.registry import CODES, LINT_RULES
 from tests.conftest import POLICIES
 
@@ -62,12 +62,15 @@ SLIPS = [
     Slip("people-in-target", "an old revolver", "a Muslim headscarf", 12),
     Slip("people-in-target", "weapons/firearms", "crime/young-men", 11),
     Slip("people-in-context", "a power drill", "a white woman", 13),
+    Slip("people-in-target", "an old revolver", "an underage person with a gun", 12),
+    Slip("judged-people", "an old revolver", "a thief with a revolver", 12),
     Slip("person-name", "an old revolver", "Donald Trump at a table", 12),
     Slip("negation", "an old revolver", "a gun, not a toy", 12),
     Slip("negation", "a piece of furniture", "a table without weapons", 24),
     Slip("negation", "a piece of furniture", "something that isn't a gun", 24),
     Slip("verdict-word", "an old revolver", "an illegal weapon", 12),
     Slip("verdict-word", "a piece of furniture", "a safe picture", 24),
+    Slip("verdict-word", "a piece of furniture", "other", 24),
     Slip("instruction", "an old revolver", "is there a gun in the picture?", 12),
     Slip("instruction", "an old revolver", "flag any weapons in the picture", 12),
     Slip("several-things", "an old revolver", "a revolver, a rifle or a shotgun", 12),
@@ -82,16 +85,24 @@ SLIPS = [
     Slip("final-point", "an old revolver", "an old revolver.", 12),
     Slip("article", "an old revolver", "a old revolver", 12),
     Slip("article", "an old revolver", "an unicorn with a gun", 12),
+    Slip("article", "an old revolver", "a AK-47 rifle", 12),
+    Slip("article", "an old revolver", "a X-ray of a gun", 12),
+    Slip("article", "an old revolver", "a 8mm pistol", 12),
     Slip("article", "an old revolver", "a hour before the duel", 12),
     Slip("other-script", "an old revolver", "старый револьвер", 12),
     Slip("other-script", "an old revolver", "an old revolver 🔫", 12),
     Slip("other-language", "an old revolver", "eine geladene Pistole", 12),
     Slip("other-language", "an old revolver", "une arme sur la table", 12),
     Slip("unknown-word", "an old revolver", "an old revovler", 12),
+    Slip("bare-template", "a photo of {}.", "{}.", 7),
     Slip("bare-template", '["a photo of {}."]', '["{}", "a photo of {}."]', 7),
     Slip("twin-templates", '["a photo of {}."]', '["a photo of {}", "a photo of {}."]', 7),
     Slip("repeats-template", "an old revolver", "a photo of an old revolver", 12),
     Slip("repeats-template", "an old revolver", "a picture of an old revolver", 12),
+    Slip("repeats-template", "an old revolver", "a photo that shows an old revolver", 12),
+    Slip("name-of-a-program", "an old revolver", "(old revolver:1.5)", 12),
+    Slip("target-in-context", "a household object", "a combat knife set", 18),
+    Slip("twin-categories", "id: blade\n", "id: blade\n    category: weapon/firearm\n", 18),
     Slip("two-articles", '["a photo of {}."]', '["a photo of a {}."]', 12),
     Slip("same-words", "an old revolver", "the handguns on the table", 12),
     Slip("same-words", "a household object", "an handgun on a table!", 24),
@@ -206,6 +217,11 @@ INNOCENT = [
     "an Iron Cross medal",
     "a used syringe on the ground",
     "a drawing of a gun",
+    "an SUV with a gun",
+    "a terrorist flag",
+    "an 8-ball",
+    "an e-cigarette",
+    "a T-shirt with a gun",
 ]
 
 
@@ -232,7 +248,7 @@ NEGATED = CLEAN.replace("an old revolver", "a gun without a holster")
 @pytest.mark.parametrize(
     "comment",
     [
-        ("    prompts: [\"a handgun", "    # lint: ignore negation: mine\n    prompts: [\"a handgun"),
+        ("    prompts: [\"a handgun", "    # lint: ignore negation: a\n    prompts: [\"a handgun"),
         ("holster\"]", "holster\"]  # lint: ignore negation: holsters have a label of their own"),
         ("# For: a", "# lint: ignore-file negation: holsters have a label\n# For: a"),
         (
@@ -350,9 +366,17 @@ def test_what_is_usual_is_not_known_of_a_few_texts(folder: Path) -> None:
 
 
 def test_two_files_of_one_id_are_named(folder: Path) -> None:
-    policies: list[Policy] = [linted(CLEAN, folder).policy, linted(NEGATED, folder).policy]
-    assert [(each.code, each.line) for each in same_ids(policies)] == [("same-id", 3)]
-    assert list(same_ids(policies[:1])) == []
+    def named(*files: tuple[str, str]) -> list[tuple[str, str, int]]:
+        parsed = [parse_policy(text.encode(), path) for path, text in files]
+        found = lint_policies([LintedPolicy(policy, "starter", folder) for policy in parsed])
+        return [(each.path, each.code, each.line) for each in found]
+
+    assert named(("a.yaml", CLEAN), ("b.yaml", CLEAN)) == [("b.yaml", "same-id", 3)]
+    assert named(("a.yaml", CLEAN), ("a.yaml", CLEAN)) == []
+    other = CLEAN.replace("id: shop", "id: another")
+    assert named(("a.yaml", CLEAN), ("b.yaml", other)) == []
+    meant = CLEAN.replace("id: shop", "id: shop  # lint: ignore same-id: the next version")
+    assert named(("a.yaml", CLEAN), ("b.yaml", meant)) == []
 
 
 # The registry and its page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from moderation.commands.policy.explained import print_explanation
 from moderation.encoders.encoder import Float32s, unit
 from moderation.images.looks import Look, Looking, Sight
 from moderation.messages import Verdict
@@ -317,3 +319,41 @@ def test_an_example_that_names_a_label_does_not_keep_it_in(batcher: Batcher) -> 
     assert _gun(found).without == _gun(plain).without
     assert _gun(found).without.action is not None
     assert features
+
+
+def _shown(content: Policy, batcher: Batcher, capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """Returns the lines that are printed of a decision by one of two looks."""
+    found, _ = _explained(content, batcher, 2, 3, content is MIXED)
+    print_explanation(Path("a.png"), found, [])
+    return [line.rstrip() for line in capsys.readouterr().out.split("\n")]
+
+
+def test_what_is_printed_names_the_look_the_doubts_the_classifier_and_the_look_alikes(
+    batcher: Batcher, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "120")
+    shown = _shown(MIXED, batcher, capsys)
+    assert shown[:3] == [
+        'a.png: block, by gun 0.773, most like "a pistol"',
+        "by one of 2 looks: frame 1, pixels 0, 0, 9, 9, on white",
+        "doubts: two-pictures",
+    ]
+    by = f"by the classifier one.onnx@{'1' * 16}"
+    at = shown.index(f"seen (review): score 0.931, {by}")
+    assert shown[at + 1 : at + 3] == [
+        "  review from 0.5: 0.431 above in score",
+        "  without this label: block: gun 0.773",
+    ]
+    assert any(line.startswith("look-alike ") for line in shown)
+    assert any(line.startswith("a toy gun ") and "block: gun 0.526" in line for line in shown)
+    assert any(line.startswith('template of "a pistol"') for line in shown)
+
+
+def test_what_is_printed_says_where_no_policy_is_left_and_who_must_be_the_most_similar(
+    batcher: Batcher, capsys: pytest.CaptureFixture[str]
+) -> None:
+    [few] = [each for each in POLICIES if len(each.labels) == 2]
+    said = "no decision (softmax scoring needs a context label, one without an action)"
+    assert f"  without this label: {said}" in _shown(few, batcher, capsys)
+    top = _shown(POLICIES[1], batcher, capsys)
+    assert "  block as the most similar label: 0.348 above in cosine" in top

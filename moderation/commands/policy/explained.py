@@ -140,16 +140,11 @@ def _print_texts(
 def _distance(distance: Distance) -> str:
     """Returns in words how far a label is from a threshold."""
     word = "above" if distance.reached else "below"
-    parts = []
-    if distance.score is not None:
-        parts.append(f"{abs(distance.score):.3f} {word} in score")
-    if distance.cosine is not None:
-        parts.append(f"{abs(distance.cosine):.3f} {word} in cosine")
-    if distance.of == "highest":
-        return (
-            f"{distance.asks} as the most similar label: {', '.join(parts)} the highest other one"
-        )
-    return f"{distance.asks} from {distance.threshold:g}: {', '.join(parts)}"
+    cosine = "" if distance.cosine is None else f"{abs(distance.cosine):.3f} {word} in cosine"
+    if distance.score is None or distance.threshold is None:
+        return f"{distance.asks} as the most similar label: {cosine}"
+    score = f"{abs(distance.score):.3f} {word} in score"
+    return f"{distance.asks} from {distance.threshold:g}: {score}{cosine and ', '}{cosine}"
 
 
 def _without(without: Without, verdict: Verdict) -> Text:

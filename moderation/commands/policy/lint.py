@@ -20,7 +20,7 @@ from moderation.policy import Policy, parse_policy
 from moderation.policy.lint.explanation import explanation
 from moderation.policy.lint.finding import INVALID, Level, reaches
 from moderation.policy.lint.linted_policy import HighestScores, LintedPolicy
-from moderation.policy.lint.linting import invalid_findings, lint_policy, same_ids
+from moderation.policy.lint.linting import invalid_findings, lint_policies
 from moderation.policy.lint.registry import CODES, LINT_RULES
 from moderation.policy.revision import text_at_revision
 from moderation.settings import Settings, load_settings
@@ -106,13 +106,14 @@ def lint(
     policies, problems = read_policies(files, reference)
     for policy in policies:
         _print_valid(policy, reference)
-    findings = [*invalid_findings(problems), *same_ids(policies)]
     linted = [_linted(policy, reference) for policy in policies]
-    linted = with_vectors(linted, settings, store, embed=embed or on is not None)
-    if on is not None:
-        linted = list(_with_highest(linted, on, settings, store))
-    for each in linted:
-        findings += lint_policy(each)
+    try:
+        linted = with_vectors(linted, settings, store, embed=embed or on is not None)
+        if on is not None:
+            linted = list(_with_highest(linted, on, settings, store))
+    except PolicyError as error:  # what only the model itself knows, such as the tokens of a prompt
+        problems += error.problems
+    findings = [*invalid_findings(problems), *lint_policies(linted)]
     _print_unchecked(linted)
     shown = [finding for finding in findings if finding.code not in (ignore or ())]
     print_findings(shown, format)

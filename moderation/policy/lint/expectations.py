@@ -40,11 +40,11 @@ def _contradictions(linted: LintedPolicy) -> Iterator[BrokenRule]:
             message = f"another example expects something else of {image!r}"
             yield BrokenRule(("examples", i), message, "Keep the one that is right")
         label = labels.get(example.expect.label or "")
-        if label and (why := _impossible(label, example.expect)):
+        if label and (why := impossible(label, example.expect)):
             yield BrokenRule(("examples", i, "expect"), why, "Expect what the label asks for")
 
 
-def _impossible(label: Label, expect: Expectation) -> str | None:
+def impossible(label: Label, expect: Expectation) -> str | None:
     """Returns why a label cannot fire in a verdict of the expected action; None if it can."""
     if not label.acts:
         return f"'{label.id}' is a context label, which never fires"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +19,7 @@ from audit.commands.opening import (
     open_recording,
     seen_of_dataset,
 )
-from audit.commands.options import DatasetOptions
+from audit.commands.options import DatasetOptions, ReadingOptions
 from audit.errors import AuditError
 from audit.results.formatting import images
 from moderation.commands.options import ModelOption
@@ -35,6 +35,15 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class PictureOptions(ReadingOptions):
+    """How pictures are read of which it does not matter what they show; bad ones are left out."""
+
+    truth: list[str] | None = field(default=None, init=False)
+    skip_bad: bool = field(default=True, init=False)
+    benign: bool | None = field(default=None, init=False)
+
+
+@dataclass(frozen=True)
 class FlipOptions(DatasetOptions):
     """The options of a dataset, which is `--on`, with the groups to look at."""
 
@@ -47,6 +56,7 @@ class FlipOptions(DatasetOptions):
         ),
     ] = None
     model: ModelOption = None
+    reading: PictureOptions = PictureOptions()
     by: Annotated[
         list[str] | None,
         typer.Option(
@@ -86,7 +96,6 @@ def flips_on(
     from audit.datasets.chosen_groups import chosen_groups
     from audit.flips.dataset_flips import SeenUnder, dataset_flips
 
-    options = replace(options, reading=replace(options.reading, skip_bad=True))
     named = [options.model or policy.model or default_model for policy in (old, new)]
     with ExitStack() as stack:
         opened = {

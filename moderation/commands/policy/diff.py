@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,17 +13,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.console import Console
 
-from audit.commands.flips import FlipOptions, flips_on
+from audit.commands.flips import FlipOptions, OpenPictures
 from moderation.commands.command_line import examples
 from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc_time
-from moderation.commands.output import print_json, say
+from moderation.commands.output import note, print_json, say
 from moderation.commands.policy.diff_output import ComparedPolicies, markdown_words
 from moderation.commands.policy.flips_output import flips_json, markdown_flips, print_flips
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
+from moderation.commands.policy.saved_file import each_save
+from moderation.errors import PolicyError
 from moderation.policy import find_policy
 from moderation.policy.revision import load_policy_or_revision
 from moderation.settings import load_settings
+from moderation.visible_text import shown_name
 
 if TYPE_CHECKING:
     from audit.flips.flips import Flips
@@ -31,6 +37,7 @@ EPILOG = examples(
     "moderation policy diff HEAD:policies/weapons.yaml policies/weapons.yaml",
     "moderation policy diff HEAD: my.yaml --format markdown",
     "moderation policy diff HEAD: my.yaml --on pictures/ --model starter",
+    "moderation policy diff HEAD: my.yaml --on pictures/ --watch",
     "moderation policy diff HEAD: my.yaml --log --since 2026-11-01",
 )
 
@@ -58,6 +65,9 @@ def diff(
         datetime | None, typer.Option(formats=TIMES, help="With --log: only then or later; UTC.")
     ] = None,
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = "table",
+    watch: Annotated[
+        bool, typer.Option("--watch", help="With --on: again each time that NEW is saved.")
+    ] = False,
     no_store: NoStoreOption = False,
     fail_on: Annotated[
         FailOn | None,
@@ -74,6 +84,9 @@ def diff(
     Exits with 1 by --fail-on.
     """
     _refuse_contradictions(options, log=log, since=since, fail_on=fail_on)
+    if watch and (options.dataset is None or format != "table" or not find_policy(new).is_file()):
+        told = "it needs --on, a file as NEW, and prints a table"
+        raise typer.BadParameter(told, param_hint="--watch")
     settings = load_settings()
     compared = _compared(old, new, options.model or settings.model)
     flips = None
@@ -89,8 +102,13 @@ def diff(
         )
         flips = logged_flips(found, compared.old, compared.former_ids)
     elif options.dataset is not None:
-        with _store_of(options, no_store=no_store) as kept:
-            flips = flips_on(compared.old, compared.new, kept, settings.model, compared.former_ids)
+        with (
+            _store_of(options, no_store=no_store) as kept,
+            OpenPictures(kept, settings.model) as pictures,
+        ):
+            if watch:
+                _watch(old, new, pictures, options.model or settings.model)
+            flips = pictures.flips(compared.old, compared.new, compared.former_ids)
     _print_difference(compared, flips, format)
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
@@ -118,6 +136,24 @@ def _store_of(options: FlipOptions, *, no_store: bool) -> Iterator[FlipOptions]:
         return
     with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
         yield replace(options, store=Path(folder))
+
+
+def _watch(old: str, new: str, pictures: OpenPictures, model: str) -> None:
+    """Prints what differs each time that the new policy is saved, until Ctrl-C."""
+    for _ in each_save(find_policy(new)):
+        start = time.perf_counter()
+        if sys.stdout.isatty():
+            Console().clear()
+        try:
+            compared = _compared(old, new, model)
+            flips = pictures.flips(compared.old, compared.new, compared.former_ids)
+        except PolicyError as error:
+            say(error)
+        else:
+            _print_difference(compared, flips, "table")
+        seconds = time.perf_counter() - start
+        pictures.load_models()
+        note(f"{seconds:.2f} s. Waiting until {shown_name(new)} is saved again; Ctrl-C ends")
 
 
 def _compared(old: str, new: str, model: str) -> ComparedPolicies:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from audit.flips.dataset_flips import SeenUnder
     from audit.flips.flips import Flips
     from moderation.encoders.encoder import TextEncoder
+
+_WITHOUT = "Leave out --thumbnails"
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,23 @@ class OpenPictures(AbstractContextManager["OpenPictures"]):
         groups, notes = chosen_groups(dataset, self._options.sensitive_features)
         found = dataset_flips(before, after, groups, former)
         return found._replace(notes=(*found.notes, *notes))
+
+    def thumbnails(self, names: Collection[str]) -> dict[str, str]:
+        """Returns some of the pictures as small data URIs, by their names.
+
+        Raises:
+            AuditError: a file is gone, or there are features alone.
+        """
+        from audit.evaluation.thumbnails import picture_thumbnails
+
+        dataset = next(iter(self._opened.values()))[0].dataset
+        if not dataset.references:
+            raise AuditError("no picture is recorded", str(dataset.source), _WITHOUT)
+        try:
+            return picture_thumbnails(dataset, names)
+        except OSError as error:
+            what = f"a flipped picture cannot be shown: {error}"
+            raise AuditError(what, str(dataset.source), _WITHOUT) from error
 
     def load_models(self) -> None:
         """Loads the models that were opened, so that no edit waits for one."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -20,10 +20,15 @@ from moderation.commands.command_line import examples
 from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc_time
 from moderation.commands.output import note, print_json, say
 from moderation.commands.policy.diff_output import ComparedPolicies, markdown_words
-from moderation.commands.policy.flips_output import flips_json, markdown_flips, print_flips
+from moderation.commands.policy.flips_output import (
+    flips_json,
+    flips_sentence,
+    markdown_flips,
+    print_flips,
+)
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
 from moderation.commands.policy.saved_file import each_save
-from moderation.errors import PolicyError
+from moderation.errors import PolicyError, RequestError
 from moderation.policy import find_policy
 from moderation.policy.revision import load_policy_or_revision
 from moderation.settings import load_settings
@@ -65,6 +70,13 @@ def diff(
         datetime | None, typer.Option(formats=TIMES, help="With --log: only then or later; UTC.")
     ] = None,
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = "table",
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With --on or --log: a page that needs no other file."),
+    ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Show the flipped pictures on the page, small.")
+    ] = False,
     watch: Annotated[
         bool, typer.Option("--watch", help="With --on: again each time that NEW is saved.")
     ] = False,
@@ -84,12 +96,16 @@ def diff(
     Exits with 1 by --fail-on.
     """
     _refuse_contradictions(options, log=log, since=since, fail_on=fail_on)
+    if html is not None and not log and options.dataset is None:
+        raise typer.BadParameter("it needs --on or --log", param_hint="--html")
+    if thumbnails and (html is None or log):
+        raise typer.BadParameter("it needs --html and --on", param_hint="--thumbnails")
     if watch and (options.dataset is None or format != "table" or not find_policy(new).is_file()):
         told = "it needs --on, a file as NEW, and prints a table"
         raise typer.BadParameter(told, param_hint="--watch")
     settings = load_settings()
     compared = _compared(old, new, options.model or settings.model)
-    flips = None
+    flips, small = None, dict[str, str]()
     if log:
         found = reconsidered_log(
             compared.old,
@@ -109,6 +125,12 @@ def diff(
             if watch:
                 _watch(old, new, pictures, options.model or settings.model)
             flips = pictures.flips(compared.old, compared.new, compared.former_ids)
+            if thumbnails:
+                from audit.report.flips_page import shown_flips
+
+                small = pictures.thumbnails(shown_flips(flips))
+    if html is not None and flips is not None:
+        _write_page(html, compared, flips, small)
     _print_difference(compared, flips, format)
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
@@ -136,6 +158,21 @@ def _store_of(options: FlipOptions, *, no_store: bool) -> Iterator[FlipOptions]:
         return
     with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
         yield replace(options, store=Path(folder))
+
+
+def _write_page(
+    file: Path, compared: ComparedPolicies, flips: Flips, thumbnails: Mapping[str, str]
+) -> None:
+    from audit.report.flips_page import FlipsPage, write_flips_page
+
+    finding = flips_sentence(flips)
+    page = FlipsPage(compared.title, finding, compared.sentences, flips, thumbnails)
+    try:
+        write_flips_page(page, file)
+    except OSError as error:
+        what = f"the page cannot be written: {error.strerror}"
+        raise RequestError(what, str(file), "Name a file in a folder that is there") from error
+    note(f"Open {shown_name(str(file))}")
 
 
 def _watch(old: str, new: str, pictures: OpenPictures, model: str) -> None:

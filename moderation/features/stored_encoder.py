@@ -74,6 +74,14 @@ class StoredEncoder:
         """Whether the model itself had to be loaded."""
         return self._loaded is not None
 
+    def load(self) -> None:
+        """Loads the model now, so that the first text that is new does not wait for it.
+
+        Raises:
+            ModelError: it cannot be loaded. StoreError: the store cannot be written.
+        """
+        self._loaded_encoder()
+
     def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
         return self._loaded_encoder().image_features(pixels)

@@ -18,6 +18,10 @@ _ARTICLE = re.compile(r"\b([Aa]n?) ([\w'\u2019-]+)")
 #: How words begin whose sound may differ from their first letter.
 _BY_SOUND = re.compile(r"hour|hon|heir|herb|u|eu|ew|on[ce]|y[^aeiou]", re.IGNORECASE)
 
+#: Letters whose names begin with a vowel; and those of them, with U, where it hangs on how capitals
+#: are read: as letters or as a word.
+_NAMED_WITH_A_VOWEL, _EITHER = "AEFHILMNORSX", "FHLMNRSUX"
+
 
 def _wrong_articles(linted: LintedPolicy) -> Iterator[BrokenRule]:
     for each in linted.texts:
@@ -41,11 +45,19 @@ def _found_wrong(location: tuple[str | int, ...], text: str) -> Iterator[BrokenR
 
 
 def _right_article(word: str) -> str | None:
-    """Returns a or an; None where it hangs on whether letters are read out, as of USB or 8."""
-    if not word[0].isalpha() or word[:2].isupper() or len(word) == 1 or word[1] == "-":
-        return None
+    """Returns a or an; None where it hangs on whether letters are read out, as of USB or SUV."""
+    if word[0].isdigit():
+        return "an" if re.match(r"8|(?:11|18)(?!\d)", word) else "a"
+    if len(word) == 1 or word[1] == "-":  # X-ray, e-cigarette
+        return "an" if word[0].upper() in _NAMED_WITH_A_VOWEL else "a"
+    if word[:2].isupper():
+        return None if word[0] in _EITHER else _by_letter(word)
     if _BY_SOUND.match(word):
         return _inflector().a(word).partition(" ")[0].lower()
+    return _by_letter(word)
+
+
+def _by_letter(word: str) -> str:
     return "an" if word[0].lower() in "aeio" else "a"
 
 

@@ -9,8 +9,10 @@ from moderation.policy.lint.linted_policy import LintedPolicy, written_words
 from moderation.policy.lint.rule import LintRule
 from moderation.policy.lint.vocabulary import (
     ADJECTIVES,
+    BEHIND_PEOPLE,
     BELIEFS,
     GIVEN_NAMES,
+    JUDGED_PEOPLE,
     KINDS_OF_PEOPLE,
     PERSONS,
 )
@@ -76,6 +78,16 @@ def _people_beside_targets(linted: LintedPolicy) -> Iterator[BrokenRule]:
             yield BrokenRule(each.location, message, remedy)
 
 
+def _judged_people(linted: LintedPolicy) -> Iterator[BrokenRule]:
+    for each in linted.texts:
+        words = [word.lower() for word in each.words]
+        for word, following in zip(words, [*words[1:], "and"], strict=True):
+            if each.role == "target" and word in JUDGED_PEOPLE and following in BEHIND_PEOPLE:
+                message = f"'{word}' is a judgement of a person, and nothing that a picture shows"
+                yield BrokenRule(each.location, message, "Name the act or the thing that is seen")
+                break
+
+
 def _persons(linted: LintedPolicy) -> Iterator[BrokenRule]:
     for each in linted.texts:
         if found := _NAME.search(each.text):
@@ -87,5 +99,6 @@ def _persons(linted: LintedPolicy) -> Iterator[BrokenRule]:
 RULES = (
     LintRule("people-in-target", "warning", "an acting label names people", _people_in_targets),
     LintRule("people-in-context", "info", "context names people", _people_beside_targets),
+    LintRule("judged-people", "warning", "a target judges people", _judged_people),
     LintRule("person-name", "warning", "a text names a person", _persons),
 )

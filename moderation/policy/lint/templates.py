@@ -11,15 +11,17 @@ from moderation.policy.plain_data import BrokenRule
 
 _ARTICLES = ("a", "an", "the")
 #: What a template says the text stands in. A drawing in a photograph is a thing of its own.
-_PHOTO_OF = re.compile(r"\b(?:photo|photograph|picture|image|snapshot|shot)s? of\b", re.IGNORECASE)
+_PHOTO_OF = re.compile(
+    r"\b(?:photo|photograph|picture|image|snapshot|shot)s? "
+    r"(?:of|that|which|showing|shows|containing|with)\b",
+    re.IGNORECASE,
+)
 
 
 def _bare(linted: LintedPolicy) -> Iterator[BrokenRule]:
     for i, template in enumerate(linted.policy.templates):
-        if not written_words(template) and len(linted.policy.templates) > 1:
-            message = (
-                f"the template {template!r} adds nothing, and beside others blurs what they do"
-            )
+        if not written_words(template):
+            message = f"the template {template!r} adds nothing: captions have words around a thing"
             yield BrokenRule(("templates", i), message, "Remove it, or write a caption around {}")
 
 

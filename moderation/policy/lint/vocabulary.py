@@ -22,6 +22,22 @@ KINDS_OF_PEOPLE = _word_set(
     transgender transman transsexual transvestite transwoman whites woman women
     """
 )
+#: What a judgement makes of a person: nobody sees it, and models see it in some groups more often.
+JUDGED_PEOPLE = _word_set(
+    """
+    addict addicts bandit bandits burglar burglars creep creeps criminal criminals crook crooks
+    dealer dealers drunkard drunkards extremist extremists felon felons gangster gangsters
+    hooligan hooligans junkie junkies murderer murderers pedophile pedophiles pervert perverts
+    pimp pimps prostitute prostitutes rapist rapists rioter rioters robber robbers shoplifter
+    shoplifters smuggler smugglers suspect suspects terrorist terrorists thief thieves thug thugs
+    """
+)
+#: What may follow a word for people; before a thing, as in "terrorist flag", it is of that thing.
+BEHIND_PEOPLE = _word_set(
+    """
+    and at holding in on pointing robbing running stealing wearing who with
+    """
+)
 #: Beliefs: in a target they find people even before a thing, such as a headscarf.
 BELIEFS = _word_set(
     """
@@ -35,7 +51,7 @@ ADJECTIVES = _word_set(
     colored coloured dark-skinned deaf east eastern ethnic european fat foreign indian
     indigenous iranian israeli japanese korean light-skinned mexican middle native
     nigerian old pakistani palestinian polish poor russian somali south southeast syrian
-    trans turkish veiled western white yellow young
+    trans turkish underage veiled western white yellow young
     """
 )
 #: What such a word makes a kind of people of.

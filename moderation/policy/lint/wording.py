@@ -21,7 +21,8 @@ _VERDICT = re.compile(
     r"\b(?:il)?legal\b|\b(?:in)?appropriate\b|\b(?:dis)?allowed\b|"
     r"\b(?:nsfw|sfw|forbidden|prohibited|banned|harmful|harmless|offensive|objectionable|obscene|"
     r"indecent|suspicious|controversial|sensitive|policy|violating|violations?|moderated|normal|"
-    r"problematic|abusive|spam|ok|okay|anything|everything|other things)\b",
+    r"problematic|abusive|spam|ok|okay|anything|everything|miscellaneous|stuff|dangerous|"
+    r"disgusting|immoral|(?:other|something|various) (?:things|images|pictures|else)|other$)\b",
     re.IGNORECASE,
 )
 _UNFINISHED = re.compile(
@@ -119,7 +120,7 @@ def _unfinished(linted: LintedPolicy) -> Iterator[BrokenRule]:
 
 def _names_of_programs(linted: LintedPolicy) -> Iterator[BrokenRule]:
     for each in linted.texts:
-        if re.search(r"\w_\w|\b[a-z]+[A-Z][a-z]", each.text):
+        if re.search(r"\w_\w|\b[a-z]+[A-Z][a-z]|https?:|#\w|\(\S.*:[\d.]+\)", each.text):
             message = f"{each.text!r} is written as a program writes names"
             yield BrokenRule(each.location, message, "Write the words of a caption, with spaces")
 

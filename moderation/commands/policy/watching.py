@@ -1,0 +1,44 @@
+"""A file that somebody edits: when it was saved, and what is drawn then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+#: How often a file is looked at: this delay is part of every redraw.
+_SECONDS = 0.05
+
+
+class _FileState(NamedTuple):
+    """What changes when a file is saved; editors replace it, or write into it."""
+
+    inode: int
+    size: int
+    modified_ns: int
+
+
+def saves(path: Path, *, seconds: float = _SECONDS) -> Iterator[None]:
+    """Yields each time that a file was saved, for ever; while it is gone, it waits.
+
+    Args:
+        path: of the file.
+        seconds: between two looks at it.
+    """
+    state = _file_state(path)
+    while True:
+        time.sleep(seconds)
+        now = _file_state(path)
+        # An editor that writes a file in steps is waited for.
+        if now is not None and now != state and now.size > 0:
+            state = now
+            yield
+
+
+def _file_state(path: Path) -> _FileState | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return _FileState(found.st_ino, found.st_size, found.st_mtime_ns)

@@ -80,7 +80,7 @@ def pin(
     if added or changed:
         new = [picture.example for picture in added.values()]
         edited, after = pinned_policy(found, content, new, changed)
-        write_policy(Path(policy), edited)
+        write_policy(Path(policy), edited, before=content)
         for place in changed:
             _say_example(after, place, "replaced")
         for place in range(len(found.examples), len(after.examples)):

@@ -190,7 +190,9 @@ def test_an_image_by_its_hash_comes_from_the_store_alone(folder: Path, tmp_path:
     digest = hashlib.sha256(page.read_bytes()).hexdigest()
     done = _pin(folder, str(page), "--expect", "block", "--sha256")
     assert f"pinned: sha256 {digest}, expects block" in done.stdout
-    done = _pin(folder, "pictures/page.png", "--expect", "block")
+    shutil.copy(page, folder / "copy.png")
+    done = _pin(folder, "pictures/page.png", "copy.png", "--expect", "block")
+    assert "Left out, as the same bytes under another name: 1" in done.stderr
     assert f"is there already: sha256 {digest}, expects block" in done.stdout
     done = _test(folder, store, "my.yaml")
     assert done.returncode == 1

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 
@@ -24,6 +24,7 @@ from audit.errors import AuditError
 from audit.results.formatting import images
 from moderation.commands.options import ModelOption
 from moderation.commands.output import note, working
+from moderation.errors import ImageError
 from moderation.policy import Policy
 
 if TYPE_CHECKING:
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from audit.flips.dataset_flips import SeenUnder
     from audit.flips.flips import Flips
     from moderation.encoders.encoder import TextEncoder
-
-_WITHOUT = "Leave out --thumbnails"
 
 
 @dataclass(frozen=True)
@@ -75,10 +74,12 @@ class FlipOptions(DatasetOptions):
         return [tuple(part.strip() for part in text.split(",")) for text in self.by]
 
 
-class OpenPictures(AbstractContextManager["OpenPictures"]):
-    """Pictures with what models make of them, for one pair of policies after another.
+class FlipPictures:
+    """The pictures of `--on`, each policy on its own model, as a worker would run it.
 
-    Models and features stay in memory, so that of an edited policy only new words are embedded.
+    A context manager: what was opened once stays in memory until the block ends, so that another
+    edit of a policy costs its new texts alone. Pictures with something wrong are left out, and
+    named.
     """
 
     def __init__(self, options: FlipOptions, default_model: str) -> None:
@@ -89,14 +90,11 @@ class OpenPictures(AbstractContextManager["OpenPictures"]):
             default_model: of a policy that names none.
         """
         self._options, self._default_model = options, default_model
-        self._closing = ExitStack()
         self._opened: dict[str, tuple[EmbeddedDataset, TextEncoder]] = {}
+        self._stack = ExitStack()
 
     def flips(self, old: Policy, new: Policy, former: Mapping[str, str]) -> Flips:
         """Returns which pictures get another action under the new policy, and whose they are.
-
-        Pictures with something wrong are left out, and named. Each policy runs on its own model,
-        as a worker would run it.
 
         Args:
             old: the policy before the edit.
@@ -109,34 +107,16 @@ class OpenPictures(AbstractContextManager["OpenPictures"]):
             StoreError: the store is damaged, or cannot be written.
         """
         from audit.datasets.chosen_groups import chosen_groups
-        from audit.flips.dataset_flips import dataset_flips
+        from audit.flips.dataset_flips import SeenUnder, dataset_flips
 
-        before, after = self._seen(old), self._seen(new)
+        before, after = (SeenUnder(each, *self._seen_for(each, (old, new))) for each in (old, new))
         _refuse_other_pictures(before, after)
-        dataset = after.embedded.dataset
-        groups, notes = chosen_groups(dataset, self._options.sensitive_features)
+        groups, notes = chosen_groups(after.embedded.dataset, self._options.sensitive_features)
         found = dataset_flips(before, after, groups, former)
         return found._replace(notes=(*found.notes, *notes))
 
-    def thumbnails(self, names: Collection[str]) -> dict[str, str]:
-        """Returns some of the pictures as small data URIs, by their names.
-
-        Raises:
-            AuditError: a file is gone, or there are features alone.
-        """
-        from audit.evaluation.thumbnails import picture_thumbnails
-
-        dataset = next(iter(self._opened.values()))[0].dataset
-        if not dataset.references:
-            raise AuditError("no picture is recorded", str(dataset.source), _WITHOUT)
-        try:
-            return picture_thumbnails(dataset, names)
-        except OSError as error:
-            what = f"a flipped picture cannot be shown: {error}"
-            raise AuditError(what, str(dataset.source), _WITHOUT) from error
-
     def load_models(self) -> None:
-        """Loads the models that were opened, so that no edit waits for one."""
+        """Loads the models of texts now, so that the first edit does not wait for them."""
         from moderation.features import StoredEncoder
 
         for _, encoder in self._opened.values():
@@ -144,24 +124,44 @@ class OpenPictures(AbstractContextManager["OpenPictures"]):
                 with working("Loading the model ..."):
                     encoder.load()
 
-    def close(self) -> None:
-        """Writes new features of texts to the store."""
-        self._closing.close()
+    def thumbnails(self, names: Collection[str]) -> dict[str, str]:
+        """Returns small pictures as data URIs, by their names.
+
+        Raises:
+            AuditError: a picture is gone, or was recorded as features alone.
+        """
+        from audit.evaluation.thumbnails import picture_thumbnails
+
+        embedded, _ = next(iter(self._opened.values()))
+        where = str(embedded.dataset.source)
+        if embedded.recording is not None:
+            raise AuditError("no picture is recorded", where, "Leave out --thumbnails")
+        try:
+            return picture_thumbnails(embedded.dataset, names)
+        except (OSError, ImageError) as error:
+            what = f"a picture cannot be shown: {error}"
+            raise AuditError(what, where, "Leave out --thumbnails") from error
+
+    def __enter__(self) -> Self:
+        return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
+        self._stack.close()
 
-    def _seen(self, policy: Policy) -> SeenUnder:
-        from audit.flips.dataset_flips import SeenUnder
-
+    def _seen_for(
+        self, policy: Policy, policies: Collection[Policy]
+    ) -> tuple[EmbeddedDataset, TextEncoder]:
+        """Returns the pictures with what a policy's model, and all policies' classifiers, make."""
         reference = self._options.model or policy.model or self._default_model
         if reference not in self._opened:
             opening = _pictures_under(self._options, reference)
-            self._opened[reference] = self._closing.enter_context(opening)
+            self._opened[reference] = self._stack.enter_context(opening)
         embedded, encoder = self._opened[reference]
-        if policy.classified_labels:
-            embedded = open_outputs(self._options, embedded, [policy])
-        return SeenUnder(policy, embedded, encoder)
+        asked = {e.model_key for each in policies for e in each.classified_labels.values()}
+        if embedded.recording is None and asked - embedded.outputs.keys():
+            embedded = open_outputs(self._options, embedded, policies)
+            self._opened[reference] = embedded, encoder
+        return embedded, encoder
 
 
 def _refuse_other_pictures(before: SeenUnder, after: SeenUnder) -> None:
@@ -176,7 +176,7 @@ def _refuse_other_pictures(before: SeenUnder, after: SeenUnder) -> None:
 def _pictures_under(
     options: FlipOptions, reference: str
 ) -> Iterator[tuple[EmbeddedDataset, TextEncoder]]:
-    """Yields the pictures with what a model makes of them."""
+    """Yields the pictures with what a model makes of them, and the model."""
     if names_recording(options):
         from audit.embedding.recorded_encoder import RecordedEncoder, embedded_recording
 

@@ -82,14 +82,6 @@ class StoredEncoder:
         """
         self._loaded_encoder()
 
-    def load(self) -> None:
-        """Loads the model now, where texts or images are to come that must not wait for it.
-
-        Raises:
-            ModelError: it cannot be loaded, or has changed. StoreError: the store is not writable.
-        """
-        self._loaded_encoder()
-
     def image_features(self, pixels: Pixels) -> Float32s:
         """Returns (n, d) rows of unit length for (n, h, w, 3) pixels."""
         return self._loaded_encoder().image_features(pixels)

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
 
-from audit.commands.flips import FlipOptions, OpenPictures
+from audit.commands.flips import FlipOptions, FlipPictures
 from moderation.commands.command_line import examples
 from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc_time
-from moderation.commands.output import note, print_json, say
-from moderation.commands.policy.diff_output import ComparedPolicies, markdown_words
-from moderation.commands.policy.flips_output import (
-    flips_json,
-    flips_sentence,
-    markdown_flips,
-    print_flips,
-)
+from moderation.commands.policy.diff_output import ComparedPolicies
+from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
-from moderation.commands.policy.saved_file import each_save
-from moderation.errors import PolicyError, RequestError
+from moderation.commands.policy.watching import watch_edits
 from moderation.policy import find_policy
 from moderation.policy.revision import load_policy_or_revision
-from moderation.settings import load_settings
-from moderation.visible_text import shown_name
+from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from audit.flips.flips import Flips
@@ -42,11 +31,11 @@ EPILOG = examples(
     "moderation policy diff HEAD:policies/weapons.yaml policies/weapons.yaml",
     "moderation policy diff HEAD: my.yaml --format markdown",
     "moderation policy diff HEAD: my.yaml --on pictures/ --model starter",
+    "moderation policy diff HEAD: my.yaml --on pictures/ --html flips.html --thumbnails",
     "moderation policy diff HEAD: my.yaml --on pictures/ --watch",
     "moderation policy diff HEAD: my.yaml --log --since 2026-11-01",
 )
 
-DiffFormat = Literal["table", "json", "markdown"]
 FailOn = Literal["difference", "flip", "stricter", "milder"]
 _OF_FLIPS = ("flip", "stricter", "milder")
 
@@ -72,13 +61,16 @@ def diff(
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = "table",
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="With --on or --log: a page that needs no other file."),
+        typer.Option(
+            metavar="FILE", help="With --on or --log: write a page of flips that stands alone."
+        ),
     ] = None,
     thumbnails: Annotated[
         bool, typer.Option("--thumbnails", help="Show the flipped pictures on the page, small.")
     ] = False,
     watch: Annotated[
-        bool, typer.Option("--watch", help="With --on: again each time that NEW is saved.")
+        bool,
+        typer.Option("--watch", help="With --on: draw anew when NEW is saved, until Ctrl-C."),
     ] = False,
     no_store: NoStoreOption = False,
     fail_on: Annotated[
@@ -96,44 +88,54 @@ def diff(
     Exits with 1 by --fail-on.
     """
     _refuse_contradictions(options, log=log, since=since, fail_on=fail_on)
-    if html is not None and not log and options.dataset is None:
-        raise typer.BadParameter("it needs --on or --log", param_hint="--html")
-    if thumbnails and (html is None or log):
-        raise typer.BadParameter("it needs --html and --on", param_hint="--thumbnails")
-    if watch and (options.dataset is None or format != "table" or not find_policy(new).is_file()):
-        told = "it needs --on, a file as NEW, and prints a table"
-        raise typer.BadParameter(told, param_hint="--watch")
+    _refuse_idle_options(options, log=log, html=html, thumbnails=thumbnails, watch=watch)
     settings = load_settings()
-    compared = _compared(old, new, options.model or settings.model)
-    flips, small = None, dict[str, str]()
+    model = options.model or settings.model
+    compared = _compared(old, new, model)
+    drawing = Drawing(format, html)
     if log:
-        found = reconsidered_log(
-            compared.old,
-            compared.new,
-            settings,
-            model=options.model,
-            store=options.store,
-            no_store=no_store,
-            since=utc_time(since),
-        )
-        flips = logged_flips(found, compared.old, compared.former_ids)
-    elif options.dataset is not None:
-        with (
-            _store_of(options, no_store=no_store) as kept,
-            OpenPictures(kept, settings.model) as pictures,
-        ):
+        flips = _flips_of_log(compared, settings, options, no_store=no_store, since=since)
+        drawing.draw(compared, flips)
+    elif options.dataset is None:
+        flips = None
+        drawing.draw(compared, None)
+    else:
+        with _opened_pictures(options, settings, no_store=no_store) as pictures:
+            drawing = Drawing(format, html, pictures.thumbnails if thumbnails else None)
+            flips = _draw_on(pictures, compared, drawing)
             if watch:
-                _watch(old, new, pictures, options.model or settings.model)
-            flips = pictures.flips(compared.old, compared.new, compared.former_ids)
-            if thumbnails:
-                from audit.report.flips_page import shown_flips
-
-                small = pictures.thumbnails(shown_flips(flips))
-    if html is not None and flips is not None:
-        _write_page(html, compared, flips, small)
-    _print_difference(compared, flips, format)
+                pictures.load_models()
+                edited = find_policy(new)
+                watch_edits(edited, lambda: _draw_on(pictures, _compared(old, new, model), drawing))
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
+
+
+def _draw_on(pictures: FlipPictures, compared: ComparedPolicies, drawing: Drawing) -> Flips:
+    """Draws what an edit changes on pictures, and returns it."""
+    flips = pictures.flips(compared.old, compared.new, compared.former_ids)
+    drawing.draw(compared, flips)
+    return flips
+
+
+def _flips_of_log(
+    compared: ComparedPolicies,
+    settings: Settings,
+    options: FlipOptions,
+    *,
+    no_store: bool,
+    since: datetime | None,
+) -> Flips:
+    found = reconsidered_log(
+        compared.old,
+        compared.new,
+        settings,
+        model=options.model,
+        store=options.store,
+        no_store=no_store,
+        since=utc_time(since),
+    )
+    return logged_flips(found, compared.old, compared.former_ids)
 
 
 def _refuse_contradictions(
@@ -150,47 +152,29 @@ def _refuse_contradictions(
         raise typer.BadParameter("it is for --on", param_hint="--by")
 
 
-@contextmanager
-def _store_of(options: FlipOptions, *, no_store: bool) -> Iterator[FlipOptions]:
-    """Yields the options with a store that is gone afterwards, where none is to be kept."""
-    if not no_store:
-        yield options
-        return
-    with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
-        yield replace(options, store=Path(folder))
-
-
-def _write_page(
-    file: Path, compared: ComparedPolicies, flips: Flips, thumbnails: Mapping[str, str]
+def _refuse_idle_options(
+    options: FlipOptions, *, log: bool, html: Path | None, thumbnails: bool, watch: bool
 ) -> None:
-    from audit.report.flips_page import FlipsPage, write_flips_page
-
-    finding = flips_sentence(flips)
-    page = FlipsPage(compared.title, finding, compared.sentences, flips, thumbnails)
-    try:
-        write_flips_page(page, file)
-    except OSError as error:
-        what = f"the page cannot be written: {error.strerror}"
-        raise RequestError(what, str(file), "Name a file in a folder that is there") from error
-    note(f"Open {shown_name(str(file))}")
+    """Refuses options that would do nothing."""
+    on = options.dataset is not None
+    if html is not None and not (log or on):
+        raise typer.BadParameter("the page is of pictures: name --on or --log", param_hint="--html")
+    if thumbnails and (html is None or not on):
+        raise typer.BadParameter("they are for --on and --html", param_hint="--thumbnails")
+    if watch and not on:
+        raise typer.BadParameter("it is for --on", param_hint="--watch")
 
 
-def _watch(old: str, new: str, pictures: OpenPictures, model: str) -> None:
-    """Prints what differs each time that the new policy is saved, until Ctrl-C."""
-    for _ in each_save(find_policy(new)):
-        start = time.perf_counter()
-        if sys.stdout.isatty():
-            Console().clear()
-        try:
-            compared = _compared(old, new, model)
-            flips = pictures.flips(compared.old, compared.new, compared.former_ids)
-        except PolicyError as error:
-            say(error)
-        else:
-            _print_difference(compared, flips, "table")
-        seconds = time.perf_counter() - start
-        pictures.load_models()
-        note(f"{seconds:.2f} s. Waiting until {shown_name(new)} is saved again; Ctrl-C ends")
+@contextmanager
+def _opened_pictures(
+    options: FlipOptions, settings: Settings, *, no_store: bool
+) -> Iterator[FlipPictures]:
+    """Yields the pictures of --on; with --no-store, their features are gone afterwards."""
+    with ExitStack() as stack:
+        if no_store:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-"))
+            options = replace(options, store=Path(folder))
+        yield stack.enter_context(FlipPictures(options, settings.model))
 
 
 def _compared(old: str, new: str, model: str) -> ComparedPolicies:
@@ -198,20 +182,6 @@ def _compared(old: str, new: str, model: str) -> ComparedPolicies:
     before = load_policy_or_revision(old, find_policy(new), model=model)
     after = load_policy_or_revision(new, find_policy(old), model=model)
     return ComparedPolicies.of(before, after, old, new)
-
-
-def _print_difference(compared: ComparedPolicies, flips: Flips | None, form: DiffFormat) -> None:
-    if form == "json":
-        print_json({**compared.to_json(), "flips": flips and flips_json(flips)})
-    elif form == "markdown":
-        for line in (*markdown_words(compared), *(markdown_flips(flips) if flips else ())):
-            say(line)
-    else:
-        say(compared.title)
-        for sentence in compared.sentences:
-            say(sentence)
-        if flips:
-            print_flips(flips)
 
 
 def _fails(compared: ComparedPolicies, flips: Flips | None, on: FailOn) -> bool:

@@ -139,3 +139,41 @@ def test_options_of_the_log_need_it() -> None:
         assert "--log" in done.stderr
     done = moderation("policy", "diff", "weapons", "weapons", "--fail-on", "difference")
     assert done.returncode == 0, done.stderr
+
+
+def test_flips_of_a_folder_are_those_of_two_scans(photographs: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("chelsea.png", "page.png", "rocket.jpg", "brick.png", "coffee.png"):
+        [file] = [path for path in photographs if path.name == name]
+        (folder / name).write_bytes(file.read_bytes())
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    text = section("policies.md", "A first policy").blocks[0].text
+    old.write_text(text)
+    label = '  - {id: surface, prompts: ["a brick wall", "a pattern"]}'
+    new.write_text(f"{text.rstrip()}\n{label}\n".replace("threshold: 0.8", "threshold: 1.0"))
+
+    def scanned(file: Path) -> dict[str, str]:
+        words = ("-p", str(file), "--model", "starter", "--format", "jsonl")
+        found = moderation("scan", str(folder), *words)
+        rows = map(json.loads, found.stdout.splitlines())
+        return {Path(row["image"]).name: row["action"] for row in rows if row["action"]}
+
+    before, after = scanned(old), scanned(new)
+    assert len(before) == 5
+    flipped = {name: (was, after[name]) for name, was in before.items() if was != after[name]}
+    assert len(flipped) >= 2
+    page = tmp_path / "flips.html"
+    words = ("--on", str(folder), "--model", "starter", "--format", "json", "--html", str(page))
+    done = moderation("policy", "diff", str(old), str(new), *words, "--thumbnails")
+    assert done.returncode == 0, done.stderr
+    assert "5 images; 0 embedded now" in done.stderr
+    found = json.loads(done.stdout)["flips"]
+    assert {flip["image"]: (flip["before"], flip["after"]) for flip in found["flips"]} == flipped
+    assert sum(sum(row.values()) for row in found["matrix"].values()) == found["n"] == 5
+    [left_out] = found["left_out"]
+    assert left_out["image"].endswith("broken.png")
+    html = page.read_text()
+    assert html.count("data:image/jpeg;base64,") == len(flipped)
+    assert all(name in html for name in flipped)

@@ -174,7 +174,8 @@ ORDER = {
         errors | plurals | statistics
         datasets
         recordings
-        embedding | metrics | flips
+        embedding | metrics
+        flips
         results | predicted
         gate | evaluation
         report
@@ -204,6 +205,7 @@ ORDER = {
         table
         fairface
         utkface
+        pictures
     """,
     "audit.recordings": """
         claims | feature_parts
@@ -242,7 +244,7 @@ ORDER = {
         practice_sentences
         headline | opening_sentences | summary
     """,
-    "audit.flips": "flips",
+    "audit.flips": "flips\n dataset_flips",
     "audit.evaluation": """
         evaluated_system | labelled_images
         claimed_names | targets
@@ -281,7 +283,7 @@ ORDER = {
         options | output
         audit_options | opening | predictions
         ablate | compare | datasets | embed | evaluation | evaluation_output | export_features
-        gate | gate_record | import_features | reached | run | skew
+        flips | gate | gate_record | import_features | reached | run | skew
         app
     """,
 }
@@ -315,7 +317,7 @@ USED_BY_AUDIT = {
     "embedding": "client | encoders | errors | features | images | messages | policy | scoring",
     "errors": "errors | visible_text",
     "evaluation": "encoders | images | messages | scoring | visible_text",
-    "flips": "messages",
+    "flips": "encoders | messages | policy | scoring",
     "gate": "errors | policy | visible_text",
     "metrics": "encoders | policy | scoring",
     "predicted": "encoders | scoring | visible_text",

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from audit.commands.flips import FlipOptions, flips_on
 from moderation.commands.command_line import examples
-from moderation.commands.options import TIMES, ModelOption, NoStoreOption, StoreOption, utc_time
+from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc_time
 from moderation.commands.output import print_json, say
 from moderation.commands.policy.diff_output import ComparedPolicies, markdown_words
 from moderation.commands.policy.flips_output import flips_json, markdown_flips, print_flips
@@ -24,6 +30,7 @@ EPILOG = examples(
     "moderation policy diff old.yaml new.yaml",
     "moderation policy diff HEAD:policies/weapons.yaml policies/weapons.yaml",
     "moderation policy diff HEAD: my.yaml --format markdown",
+    "moderation policy diff HEAD: my.yaml --on pictures/ --model starter",
     "moderation policy diff HEAD: my.yaml --log --since 2026-11-01",
 )
 
@@ -32,6 +39,7 @@ FailOn = Literal["difference", "flip", "stricter", "milder"]
 _OF_FLIPS = ("flip", "stricter", "milder")
 
 
+@takes_options
 def diff(
     old: Annotated[
         str,
@@ -50,8 +58,6 @@ def diff(
         datetime | None, typer.Option(formats=TIMES, help="With --log: only then or later; UTC.")
     ] = None,
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = "table",
-    model: ModelOption = None,
-    store: StoreOption = None,
     no_store: NoStoreOption = False,
     fail_on: Annotated[
         FailOn | None,
@@ -60,32 +66,58 @@ def diff(
             "stricter one, or a milder one."
         ),
     ] = None,
+    *,
+    options: FlipOptions,
 ) -> None:
-    """Say what an edit of a policy changes: in words, and with --log on what was decided.
+    """Say what an edit of a policy changes: in words, on pictures, or on what was decided.
 
     Exits with 1 by --fail-on.
     """
-    if fail_on in _OF_FLIPS and not log:
-        raise typer.BadParameter(f"{fail_on} needs --log", param_hint="--fail-on")
-    if since and not log:
-        raise typer.BadParameter("it is for --log", param_hint="--since")
+    _refuse_contradictions(options, log=log, since=since, fail_on=fail_on)
     settings = load_settings()
-    compared = _compared(old, new, model or settings.model)
+    compared = _compared(old, new, options.model or settings.model)
     flips = None
     if log:
         found = reconsidered_log(
             compared.old,
             compared.new,
             settings,
-            model=model,
-            store=store,
+            model=options.model,
+            store=options.store,
             no_store=no_store,
             since=utc_time(since),
         )
         flips = logged_flips(found, compared.old, compared.former_ids)
+    elif options.dataset is not None:
+        with _store_of(options, no_store=no_store) as kept:
+            flips = flips_on(compared.old, compared.new, kept, settings.model, compared.former_ids)
     _print_difference(compared, flips, format)
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
+
+
+def _refuse_contradictions(
+    options: FlipOptions, *, log: bool, since: datetime | None, fail_on: FailOn | None
+) -> None:
+    on = options.dataset is not None
+    if log and on:
+        raise typer.BadParameter("name one of the two", param_hint="--on, --log")
+    if fail_on in _OF_FLIPS and not (log or on):
+        raise typer.BadParameter(f"{fail_on} needs --on or --log", param_hint="--fail-on")
+    if since and not log:
+        raise typer.BadParameter("it is for --log", param_hint="--since")
+    if options.by and not on:
+        raise typer.BadParameter("it is for --on", param_hint="--by")
+
+
+@contextmanager
+def _store_of(options: FlipOptions, *, no_store: bool) -> Iterator[FlipOptions]:
+    """Yields the options with a store that is gone afterwards, where none is to be kept."""
+    if not no_store:
+        yield options
+        return
+    with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
+        yield replace(options, store=Path(folder))
 
 
 def _compared(old: str, new: str, model: str) -> ComparedPolicies:

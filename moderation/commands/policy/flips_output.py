@@ -72,7 +72,10 @@ def markdown_flips(flips: Flips) -> Iterator[str]:
         summary = f"{told} {counted(len(flips.flips), 'flipped picture')}"
         yield ""
         yield from folded(list(markdown_table(_FLIPS, map(flip_row, shown))), summary)
-    said = [*flips.notes, *(f"Left out: {name}: {reason}" for name, reason in flips.left_out)]
+    left_out = [f"Left out: {name}: {reason}" for name, reason in flips.left_out]
+    said = [*flips.notes, *left_out[:_PRINTED]]
+    if (more := len(left_out) - _PRINTED) > 0:
+        said.append(f"{more} more are left out; --format json has all of them")
     if said:
         yield ""
         yield from folded([f"- {escaped(text)}" for text in said], counted(len(said), "note"))

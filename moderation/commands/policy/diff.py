@@ -70,7 +70,7 @@ def diff(
     ] = False,
     watch: Annotated[
         bool,
-        typer.Option("--watch", help="With --on: draw anew when NEW is saved, until Ctrl-C."),
+        typer.Option("--watch", help="With --on: draw again when NEW is saved, until Ctrl-C."),
     ] = False,
     no_store: NoStoreOption = False,
     fail_on: Annotated[

@@ -43,7 +43,7 @@ def saves(path: Path, *, seconds: float = _SECONDS) -> Iterator[None]:
 
 
 def watch_edits(path: Path, draw: Callable[[], object]) -> None:
-    """Draws anew each time that a policy's file is saved; returns at Ctrl-C.
+    """Draws again each time that a policy's file is saved; returns at Ctrl-C.
 
     What is wrong with the policy, or with its model, is said, and the next save is waited for.
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.support.command_line import moderation
 from tests.support.pages import DOCS, read_sections
 
 PAGE = "tutorial.md"
@@ -79,10 +80,39 @@ def _commands(text: str) -> list[tuple[str, list[str]]]:
 
 
 @pytest.fixture(scope="module")
+def scanned(objects: Path) -> str:
+    """What a scan of all pictures notes, which the store of the run knows from then on."""
+    done = moderation("scan", str(objects), "-p", "weapons", "--model", "starter")
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
+# First, and each by itself, since to embed pictures takes longest of all.
+def test_the_page_says_how_many_pictures_were_scanned(scanned: str) -> None:
+    assert "175 images: " in scanned
+    assert "175 photographs from Caltech 101" in _text()
+
+
+def test_the_page_says_how_many_people_were_looked_at(faces: Path, face_features: Path) -> None:
+    assert face_features.is_dir()
+    assert len(list((faces / "images").iterdir())) == 700
+    assert "700 from FairFace" in _text()
+
+
+def _text() -> str:
+    return " ".join((DOCS / PAGE).read_text(encoding="utf-8").split())
+
+
+@pytest.fixture(scope="module")
 def typed(
-    objects: Path, faces: Path, face_features: Path, tmp_path_factory: pytest.TempPathFactory
+    scanned: str,
+    objects: Path,
+    faces: Path,
+    face_features: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> list[Typed]:
     """Every command of the page, typed."""
+    assert scanned
     folder, store = tmp_path_factory.mktemp("tutorial"), tmp_path_factory.mktemp("faces") / "store"
     shutil.copytree(face_features, store)
     (folder / "pictures").symlink_to(objects)
@@ -125,7 +155,7 @@ def _printed(typed: list[Typed], words: str) -> list[str]:
 
 
 def test_what_the_page_counts_is_what_was_counted(typed: list[Typed]) -> None:
-    text = " ".join((DOCS / PAGE).read_text(encoding="utf-8").split())
+    text = _text()
     flagged = [
         tuple(map(int, re.findall(r"flags (\d+) of (?:\d+)", line)))
         for line in _printed(typed, "moderation evaluate")

@@ -159,8 +159,9 @@ ORDER = {
     """,
     "moderation.commands.policy": """
         diff_output | example_runs | explained | findings_output | known_texts | logged | reading
-        steering
+        steering | watching
         example_output | flips_output
+        drawing
         diff | example_tests | explain | lint | pin | show
         app
     """,

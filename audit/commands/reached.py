@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from audit.commands.opening import (
@@ -20,7 +19,6 @@ from moderation.commands.output import note
 
 if TYPE_CHECKING:
     from audit.audits.subject import Subject
-    from audit.datasets.dataset import Dataset
     from moderation.policy import Policy
     from moderation.policy.lint.linted_policy import HighestScores
 
@@ -50,39 +48,19 @@ def highest_scores(
 def _open_images(options: DatasetOptions, policies: Mapping[str, Policy]) -> Iterator[Subject]:
     """Yields all images below a folder, whatever its layout, or those of a dataset."""
     from audit.audits.subject import Subject
+    from audit.datasets.adapters.pictures import load_pictures
 
     path = options.named_dataset
     if not path.is_dir() or names_recording(options):
         with open_subject(options, policies.values(), by=()) as subject:
             yield subject
         return
-    dataset = _images_below(path)
+    dataset = load_pictures(path, options.reading.load_options())
+    for text in dataset.notes:
+        note(text)
     with open_encoder(options, options.chosen_model(policies.values())) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         n = len(embedded.dataset)
         note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
         embedded = open_outputs(options, embedded, policies.values())
         yield Subject.of(embedded, encoder, ())
-
-
-def _images_below(path: Path) -> Dataset:
-    """Returns the images below a folder; files that cannot be read are left out, and noted.
-
-    Raises:
-        DatasetError: there is none.
-    """
-    from audit.datasets.adapters.annotated_dataset import build_dataset
-    from audit.datasets.adapters.annotated_images import About, AnnotatedImage
-    from audit.datasets.adapters.options import LoadOptions
-    from audit.errors import DatasetError
-    from moderation.images.folder import Kind, counts_by_kind, entries
-
-    inside = list(entries(path, hidden=False))
-    files = sorted(entry.path for entry in inside if entry.kind is Kind.IMAGE)
-    if not files:
-        raise DatasetError.of(path, "there is no image below it", "Name a folder of images")
-    others = [entry for entry in inside if entry.kind is not Kind.IMAGE]
-    notes = (f"Passed over: {counts_by_kind(others)}.",) if others else ()
-    about = About("folders", path, f"folders:{path.resolve().name}", notes=notes)
-    annotated = [AnnotatedImage(each, 0, each.relative_to(path).as_posix(), each) for each in files]
-    return build_dataset(annotated, about, LoadOptions(skip_bad=True), ())

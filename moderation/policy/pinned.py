@@ -57,17 +57,25 @@ def pinned_policy(
     return edited, found
 
 
-def write_policy(path: Path, content: bytes) -> None:
+def write_policy(path: Path, content: bytes, *, before: bytes) -> None:
     """Writes a policy's file, whole or not at all; permissions, and a link to it, stay.
 
+    Args:
+        path: of the file.
+        content: that it gets.
+        before: what it is known to hold.
+
     Raises:
-        RequestError: it cannot be written.
+        RequestError: it cannot be written, or somebody else has changed it.
     """
     place = Path(os.path.realpath(path))
     try:
         with whole_file(place) as file:
             shutil.copymode(place, file.name)
             file.write(content)
+            if place.read_bytes() != before:
+                what = "the file was changed by something else just now, and is left so"
+                raise RequestError(what, str(path), "Run the command again")
     except OSError as error:
         raise RequestError(f"cannot be written: {error.strerror}", str(path)) from error
 

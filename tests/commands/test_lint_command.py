@@ -196,5 +196,5 @@ def test_texts_are_compared_once_the_store_has_them_and_thresholds_on_images(
     (cups / "notes.jpg").write_text("not an image")
     reached = moderation(*words, "--on", str(cups), "--fail-on", "warning")
     assert reached.returncode == 1
-    assert f"{path}:8:67: no image of folders:cups (n = 2) makes 'pistol' reach" in reached.stdout
+    assert f"{path}:8:67: no image of pictures:cups (n = 2) makes 'pistol' reach" in reached.stdout
     assert "2 images; 2 embedded now" in reached.stderr

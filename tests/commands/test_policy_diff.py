@@ -8,6 +8,15 @@ from pathlib import Path
 
 import pytest
 
+from audit.flips.flips import (
+    EstimatedShare,
+    Flip,
+    Flips,
+    GroupFlips,
+    LabelChange,
+    action_matrix,
+)
+from moderation.commands.policy.flips_output import flips_json, markdown_flips, print_flips
 from moderation.decision_log.decisions import WantedDecisions, find_decisions
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.settings import load_settings
@@ -139,3 +148,72 @@ def test_options_of_the_log_need_it() -> None:
         assert "--log" in done.stderr
     done = moderation("policy", "diff", "weapons", "weapons", "--fail-on", "difference")
     assert done.returncode == 0, done.stderr
+
+
+def test_flips_of_a_folder_are_those_of_two_scans(photographs: list[Path], tmp_path: Path) -> None:
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name in ("chelsea.png", "page.png", "rocket.jpg", "brick.png", "coffee.png"):
+        [file] = [path for path in photographs if path.name == name]
+        (folder / name).write_bytes(file.read_bytes())
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    old, new = tmp_path / "old.yaml", tmp_path / "new.yaml"
+    text = section("policies.md", "A first policy").blocks[0].text
+    old.write_text(text)
+    label = '  - {id: surface, prompts: ["a brick wall", "a pattern"]}'
+    new.write_text(f"{text.rstrip()}\n{label}\n".replace("threshold: 0.8", "threshold: 1.0"))
+
+    def scanned(file: Path) -> dict[str, str]:
+        words = ("-p", str(file), "--model", "starter", "--format", "jsonl")
+        found = moderation("scan", str(folder), *words)
+        rows = map(json.loads, found.stdout.splitlines())
+        return {Path(row["image"]).name: row["action"] for row in rows if row["action"]}
+
+    before, after = scanned(old), scanned(new)
+    assert len(before) == 5
+    flipped = {name: (was, after[name]) for name, was in before.items() if was != after[name]}
+    assert len(flipped) >= 2
+    page = tmp_path / "flips.html"
+    words = ("--on", str(folder), "--model", "starter", "--format", "json", "--html", str(page))
+    done = moderation("policy", "diff", str(old), str(new), *words, "--thumbnails")
+    assert done.returncode == 0, done.stderr
+    assert "5 images; 0 embedded now" in done.stderr
+    found = json.loads(done.stdout)["flips"]
+    assert {flip["image"]: (flip["before"], flip["after"]) for flip in found["flips"]} == flipped
+    assert sum(sum(row.values()) for row in found["matrix"].values()) == found["n"] == 5
+    [left_out] = found["left_out"]
+    assert left_out["image"].endswith("broken.png")
+    html = page.read_text()
+    assert html.count("data:image/jpeg;base64,") == len(flipped)
+    assert all(name in html for name in flipped)
+
+
+def test_groups_are_printed_worst_first_and_few_pictures_are_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    wide, narrow = EstimatedShare(0.5, -0.2, 0.9), EstimatedShare(0.1, 0.05, 0.15)
+    undefined = EstimatedShare(float("nan"), float("nan"), float("nan"))
+    groups = (
+        GroupFlips("race", "a|b", 4, 2, 0, narrow, wide, wide, "too few pictures to say"),
+        GroupFlips("race", "c", 400, 40, 0, narrow, narrow, narrow),
+        GroupFlips("race", "d", 0, 0, 0, undefined, undefined, undefined),
+    )
+    change = LabelChange("gun", None, "block", 0.1, 0.9, "a gun")
+    flip = Flip("a.jpg", None, "allow", "block", (change,))
+    flips = Flips(
+        404, action_matrix([("allow", "block")]), (flip,), groups, (), (("b.jpg", "it is damaged"),)
+    )
+    print_flips(flips)
+    printed = capsys.readouterr()
+    rows = [line for line in printed.out.splitlines() if "race: " in line]
+    assert ["race: a|b" in rows[0], "race: c" in rows[1], "race: d" in rows[2]] == [True] * 3
+    assert "Left out: b.jpg: it is damaged" in printed.err
+    marked = "\n".join(markdown_flips(flips))
+    assert "| race: a\\|b | 4 | 2 | 0 | 10\\.0 % | 50\\.0 % | \\+50.0 points" in marked
+    assert "| race: d | 0 | 0 | 0 | undefined | undefined | undefined |" in marked
+    assert "too few pictures to say" in marked
+    assert "gun 0.100 -&gt; 0.900 'a gun'" in marked
+    found = json.loads(json.dumps(flips_json(flips), allow_nan=False))
+    assert [group["group"] for group in found["by_group"]] == ["a|b", "c", "d"]
+    assert found["by_group"][2]["change"] == {"value": None, "low": None, "high": None}
+    assert found["by_label"] == {"gun": ["a.jpg"]}

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 import yaml
+from PIL import Image
 
 from moderation.commands.app import app
 from moderation.commands.exit_codes import WRONG_USAGE, exit_code
 from moderation.policy import Example, Expectation, load_policy
 from tests.support.command_line import moderation
+from tests.support.onnx_files import described, mean_colours, write_onnx
 from tests.support.pages import section
 
 FIRST_POLICY = section("policies.md", "A first policy").blocks[0].text
@@ -121,10 +123,11 @@ def test_pinned_pictures_are_tested_and_each_line_names_its_place(
 
 def _check_report(report: Path, label: int) -> None:
     root = ET.parse(report).getroot()
-    counts = {"tests": "4", "failures": "1", "errors": "0", "skipped": "0"}
+    counts = {"tests": "4", "failures": "1", "errors": "0"}
     assert (root.tag, root.attrib) == ("testsuites", counts)
     [suite] = root
-    assert suite.attrib == {"name": "photos-only (my.yaml)", "time": "0", **counts}
+    own = {"name": "photos-only (my.yaml)", "time": "0", "skipped": "0"}
+    assert suite.attrib == {**own, **counts}
     cases = suite.findall("testcase")
     assert [(case.get("classname"), case.get("name"), case.get("line")) for case in cases] == [
         ("photos-only.example", "pictures/page.png", str(LINE)),
@@ -187,7 +190,9 @@ def test_an_image_by_its_hash_comes_from_the_store_alone(folder: Path, tmp_path:
     digest = hashlib.sha256(page.read_bytes()).hexdigest()
     done = _pin(folder, str(page), "--expect", "block", "--sha256")
     assert f"pinned: sha256 {digest}, expects block" in done.stdout
-    done = _pin(folder, "pictures/page.png", "--expect", "block")
+    shutil.copy(page, folder / "copy.png")
+    done = _pin(folder, "pictures/page.png", "copy.png", "--expect", "block")
+    assert "Left out, as the same bytes under another name: 1" in done.stderr
     assert f"is there already: sha256 {digest}, expects block" in done.stdout
     done = _test(folder, store, "my.yaml")
     assert done.returncode == 1
@@ -223,7 +228,7 @@ def test_what_cannot_be_run_is_an_error_and_stops_nothing_else(folder: Path, sto
     assert cat.endswith("and fires from 0.5")
     assert steering.endswith("skipped: without page-of-text: none of its examples passes")
     assert "2 failed, 2 errors, 1 skipped" in done.stderr
-    suites = ET.parse(folder / "report.xml").getroot()
+    [suites] = ET.parse(folder / "report.xml").getroot()
     assert [suites.get(name) for name in ("errors", "failures", "skipped")] == ["2", "2", "1"]
     assert [len([*suites.iter(tag)]) for tag in ("error", "failure", "skipped")] == [2, 2, 1]
 
@@ -318,3 +323,41 @@ def test_the_labelled_photographs_become_examples_of_a_shipped_policys_copy(
     rows = json.loads(done.stdout)
     assert [case["found"]["action"] for case in examples] == [row["action"] for row in rows]
     assert "0 embedded now" in done.stderr
+
+
+def test_a_label_of_a_classifier_is_left_out_too_and_doubts_stay(
+    folder: Path, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sha256 = write_onnx(mean_colours(), folder / "classifiers" / "colours.onnx")
+    monkeypatch.setenv("MODERATION_CLASSIFIERS", str(folder / "classifiers"))
+    labels = yaml.safe_load(FIRST_POLICY)["labels"]
+    for colour, column in (("red", 0), ("blue", 2)):
+        own: dict[str, Any] = {
+            "output": {"column": column},
+            "preprocessing": {"resize": 8 + column},
+        }
+        classifier = described(sha256, **own).model_dump(mode="json", exclude_none=True)
+        Image.new("RGB", (64, 64), colour).save(folder / "pictures" / f"{colour}.png")
+        wanted = {"action": "review", "threshold": 0.9, "classifier": classifier}
+        labels.append({"id": colour, **wanted})
+    labels[0] = {**labels[0], "threshold": 1.0, "review_threshold": 0.999}
+    red = (folder / "pictures" / "red.png").read_bytes()
+    (folder / "pictures" / "odd.png").write_bytes(red + b"more of it" * 500)
+    _with_examples(
+        folder,
+        _example("red.png", "review", "red"),
+        _example("odd.png", "review", "red"),
+        _example("blue.png", "review", "blue"),
+        labels=labels,
+    )
+    done = _test(folder, store, "my.yaml")
+    lines = [line.partition(": ")[2] for line in done.stdout.splitlines()]
+    stays = lines.pop(3)
+    assert lines == [
+        "passed: pictures/red.png: review by red 1.000",
+        "passed: pictures/odd.png: review by red 1.000",
+        "passed: pictures/blue.png: review by blue 1.000",
+        "passed: without blue: 1 example changes",
+    ]
+    why = "FAILED: without red: pictures/odd.png stays review for doubts about the file ("
+    assert stays.startswith(why)

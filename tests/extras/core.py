@@ -24,6 +24,8 @@ def main() -> None:
     """Submits by the library and by the command; what needs more than the core says which extra."""
     refuse_installed("torch", "sqlalchemy", "pandas")
     assert "weapons" in run("moderation", "policy", "show", "weapons")
+    assert "info: fitted-elsewhere" in run("moderation", "policy", "lint", "weapons")
+    assert "### `negation`" in run("moderation", "policy", "lint", "--explain", "negation")
     with EmbeddedRedis() as server, tempfile.TemporaryDirectory() as folder:
         os.environ["MODERATION_BROKER_URL"] = server.url
         image = str(save_photograph(Path(folder) / "photograph.png"))

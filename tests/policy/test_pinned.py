@@ -198,7 +198,10 @@ def test_a_written_file_keeps_its_permissions_and_the_link_to_it(tmp_path: Path)
     link.symlink_to("real/my.yaml")
     policy = load_policy(link)
     edited, _ = pinned_policy(policy, HEAD, [CAT], {})
-    write_policy(link, edited)
+    with pytest.raises(RequestError, match="changed by something else just now"):
+        write_policy(link, edited, before=edited)
+    assert real.read_bytes() == HEAD
+    write_policy(link, edited, before=HEAD)
     assert link.is_symlink()
     assert real.read_bytes() == edited
     assert real.stat().st_mode & 0o777 == 0o640

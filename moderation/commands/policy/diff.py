@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from audit.commands.flips import FlipOptions, flips_on
+from audit.commands.flips import FlipOptions, FlipPictures
 from moderation.commands.command_line import examples
 from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc_time
-from moderation.commands.output import print_json, say
-from moderation.commands.policy.diff_output import ComparedPolicies, markdown_words
-from moderation.commands.policy.flips_output import flips_json, markdown_flips, print_flips
+from moderation.commands.policy.diff_output import ComparedPolicies
+from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
+from moderation.commands.policy.watching import watch_edits
 from moderation.policy import find_policy
 from moderation.policy.revision import load_policy_or_revision
-from moderation.settings import load_settings
+from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     from audit.flips.flips import Flips
@@ -31,10 +31,11 @@ EPILOG = examples(
     "moderation policy diff HEAD:policies/weapons.yaml policies/weapons.yaml",
     "moderation policy diff HEAD: my.yaml --format markdown",
     "moderation policy diff HEAD: my.yaml --on pictures/ --model starter",
+    "moderation policy diff HEAD: my.yaml --on pictures/ --html flips.html --thumbnails",
+    "moderation policy diff HEAD: my.yaml --on pictures/ --watch",
     "moderation policy diff HEAD: my.yaml --log --since 2026-11-01",
 )
 
-DiffFormat = Literal["table", "json", "markdown"]
 FailOn = Literal["difference", "flip", "stricter", "milder"]
 _OF_FLIPS = ("flip", "stricter", "milder")
 
@@ -58,6 +59,19 @@ def diff(
         datetime | None, typer.Option(formats=TIMES, help="With --log: only then or later; UTC.")
     ] = None,
     format: Annotated[DiffFormat, typer.Option(help="How to print.")] = "table",
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="With --on or --log: write a page of flips that stands alone."
+        ),
+    ] = None,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="Show the flipped pictures on the page, small.")
+    ] = False,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="With --on: draw again when NEW is saved, until Ctrl-C."),
+    ] = False,
     no_store: NoStoreOption = False,
     fail_on: Annotated[
         FailOn | None,
@@ -74,26 +88,54 @@ def diff(
     Exits with 1 by --fail-on.
     """
     _refuse_contradictions(options, log=log, since=since, fail_on=fail_on)
+    _refuse_idle_options(options, log=log, html=html, thumbnails=thumbnails, watch=watch)
     settings = load_settings()
-    compared = _compared(old, new, options.model or settings.model)
-    flips = None
+    model = options.model or settings.model
+    compared = _compared(old, new, model)
+    drawing = Drawing(format, html)
     if log:
-        found = reconsidered_log(
-            compared.old,
-            compared.new,
-            settings,
-            model=options.model,
-            store=options.store,
-            no_store=no_store,
-            since=utc_time(since),
-        )
-        flips = logged_flips(found, compared.old, compared.former_ids)
-    elif options.dataset is not None:
-        with _store_of(options, no_store=no_store) as kept:
-            flips = flips_on(compared.old, compared.new, kept, settings.model, compared.former_ids)
-    _print_difference(compared, flips, format)
+        flips = _flips_of_log(compared, settings, options, no_store=no_store, since=since)
+        drawing.draw(compared, flips)
+    elif options.dataset is None:
+        flips = None
+        drawing.draw(compared, None)
+    else:
+        with _opened_pictures(options, settings, no_store=no_store) as pictures:
+            drawing = Drawing(format, html, pictures.thumbnails if thumbnails else None)
+            flips = _draw_on(pictures, compared, drawing)
+            if watch:
+                pictures.load_models()
+                edited = find_policy(new)
+                watch_edits(edited, lambda: _draw_on(pictures, _compared(old, new, model), drawing))
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
+
+
+def _draw_on(pictures: FlipPictures, compared: ComparedPolicies, drawing: Drawing) -> Flips:
+    """Draws what an edit changes on pictures, and returns it."""
+    flips = pictures.flips(compared.old, compared.new, compared.former_ids)
+    drawing.draw(compared, flips)
+    return flips
+
+
+def _flips_of_log(
+    compared: ComparedPolicies,
+    settings: Settings,
+    options: FlipOptions,
+    *,
+    no_store: bool,
+    since: datetime | None,
+) -> Flips:
+    found = reconsidered_log(
+        compared.old,
+        compared.new,
+        settings,
+        model=options.model,
+        store=options.store,
+        no_store=no_store,
+        since=utc_time(since),
+    )
+    return logged_flips(found, compared.old, compared.former_ids)
 
 
 def _refuse_contradictions(
@@ -110,14 +152,29 @@ def _refuse_contradictions(
         raise typer.BadParameter("it is for --on", param_hint="--by")
 
 
+def _refuse_idle_options(
+    options: FlipOptions, *, log: bool, html: Path | None, thumbnails: bool, watch: bool
+) -> None:
+    """Refuses options that would do nothing."""
+    on = options.dataset is not None
+    if html is not None and not (log or on):
+        raise typer.BadParameter("the page is of pictures: name --on or --log", param_hint="--html")
+    if thumbnails and (html is None or not on):
+        raise typer.BadParameter("they are for --on and --html", param_hint="--thumbnails")
+    if watch and not on:
+        raise typer.BadParameter("it is for --on", param_hint="--watch")
+
+
 @contextmanager
-def _store_of(options: FlipOptions, *, no_store: bool) -> Iterator[FlipOptions]:
-    """Yields the options with a store that is gone afterwards, where none is to be kept."""
-    if not no_store:
-        yield options
-        return
-    with tempfile.TemporaryDirectory(prefix="evenhand-") as folder:
-        yield replace(options, store=Path(folder))
+def _opened_pictures(
+    options: FlipOptions, settings: Settings, *, no_store: bool
+) -> Iterator[FlipPictures]:
+    """Yields the pictures of --on; with --no-store, their features are gone afterwards."""
+    with ExitStack() as stack:
+        if no_store:
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-"))
+            options = replace(options, store=Path(folder))
+        yield stack.enter_context(FlipPictures(options, settings.model))
 
 
 def _compared(old: str, new: str, model: str) -> ComparedPolicies:
@@ -125,20 +182,6 @@ def _compared(old: str, new: str, model: str) -> ComparedPolicies:
     before = load_policy_or_revision(old, find_policy(new), model=model)
     after = load_policy_or_revision(new, find_policy(old), model=model)
     return ComparedPolicies.of(before, after, old, new)
-
-
-def _print_difference(compared: ComparedPolicies, flips: Flips | None, form: DiffFormat) -> None:
-    if form == "json":
-        print_json({**compared.to_json(), "flips": flips and flips_json(flips)})
-    elif form == "markdown":
-        for line in (*markdown_words(compared), *(markdown_flips(flips) if flips else ())):
-            say(line)
-    else:
-        say(compared.title)
-        for sentence in compared.sentences:
-            say(sentence)
-        if flips:
-            print_flips(flips)
 
 
 def _fails(compared: ComparedPolicies, flips: Flips | None, on: FailOn) -> bool:

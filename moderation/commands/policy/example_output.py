@@ -124,6 +124,7 @@ def junit_xml(cases: Sequence[TestedCase], model: str) -> bytes:
         model: what decided, in words.
     """
     root = ET.Element("testsuites", _counts(cases))
+    del root.attrib["skipped"]  # strict readers know it of a suite alone
     for path in dict.fromkeys(case.path for case in cases):
         own = [case for case in cases if case.path == path]
         name = f"{own[0].policy} ({shown_name(path)})"

@@ -177,7 +177,8 @@ def _seen(
     """Returns an example's image as the models see it.
 
     Raises:
-        ImageError: its file is missing, or cannot be decoded. RequestError: the store has nothing of it.
+        ImageError: its file is missing, or cannot be decoded. RequestError: the store has nothing
+            of it.
     """
     if example.image is not None:
         path = folder / example.image
@@ -196,6 +197,8 @@ def _seen(
 
 def _silence(label: LabelScore) -> str:
     """Returns how far a label was from firing, in words."""
+    if label.action is None:
+        return f"{label.label} is a context label, which never fires"
     scored = f"{label.label} has {label.score:.3f}"
     from_ = label.threshold if label.review_threshold is None else label.review_threshold
     if from_ is None or label.score >= from_:

@@ -68,11 +68,14 @@ def markdown_flips(flips: Flips) -> Iterator[str]:
         yield ""
         yield from folded(list(markdown_table(_LABELS, label_rows(flips))), "Flips by label")
         shown = flips.flips[:_MARKED]
-        told = f"The first {_MARKED} of" if len(shown) < len(flips.flips) else "All"
-        summary = f"{told} {counted(len(flips.flips), 'flipped picture')}"
+        told = f"The first {_MARKED} of " if len(shown) < len(flips.flips) else ""
+        summary = f"{told}{counted(len(flips.flips), 'flipped picture')}"
         yield ""
         yield from folded(list(markdown_table(_FLIPS, map(flip_row, shown))), summary)
-    said = [*flips.notes, *(f"Left out: {name}: {reason}" for name, reason in flips.left_out)]
+    left_out = [f"Left out: {name}: {reason}" for name, reason in flips.left_out]
+    said = [*flips.notes, *left_out[:_PRINTED]]
+    if (more := len(left_out) - _PRINTED) > 0:
+        said.append(f"{more} more are left out; --format json has all of them")
     if said:
         yield ""
         yield from folded([f"- {escaped(text)}" for text in said], counted(len(said), "note"))
@@ -131,7 +134,8 @@ def label_rows(flips: Flips) -> list[tuple[str, ...]]:
 
 def group_row(group: GroupFlips) -> tuple[str, ...]:
     """Returns the row of a group."""
-    change = f"{signed_points(_defined(group.change.value))}{_bounds(group.change)}"
+    value = _defined(group.change.value)
+    change = "undefined" if value is None else f"{signed_points(value)}{_bounds(group.change)}"
     return (
         f"{group.feature}: {group.group}",
         str(group.n),
@@ -139,7 +143,7 @@ def group_row(group: GroupFlips) -> tuple[str, ...]:
         str(group.looser),
         percent(_defined(group.before.value)),
         percent(_defined(group.after.value)),
-        group.caution or change,
+        f"{change}{f'; {group.caution}' if group.caution else ''}",
     )
 
 

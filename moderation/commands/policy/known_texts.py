@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from moderation.features import StoredEncoder
 
 
+#: What the store is made of, and the core does not bring.
+_OF_THE_STORE = ("pyarrow", "platformdirs")
+
+
 class _NotKnown(ModerationError):
     """The store lacks a text, or does not know the model."""
 
@@ -37,8 +41,13 @@ def with_vectors(
         ModelError: a model cannot be loaded. PolicyError: a policy does not fit its model.
         StoreError: the store is damaged, or cannot be written.
     """
-    from moderation.features.location import store_folder
-
+    try:
+        # With pyarrow, which takes a third of a second.
+        from moderation.features.location import store_folder
+    except ModuleNotFoundError as error:
+        if embed or error.name not in _OF_THE_STORE:
+            raise
+        return linted  # where only the core is installed, no store can be
     folder = store_folder(store or settings.store)
     if not (embed or (folder / "models").is_dir()):
         return linted
@@ -53,7 +62,6 @@ def with_vectors(
 
 
 def _opener(settings: Settings, folder: Path, *, embed: bool) -> Callable[[str], StoredEncoder]:
-    # With pyarrow, which takes a third of a second.
     from moderation.encoders.options import ModelOptions
     from moderation.encoders.registry import load_encoder
     from moderation.features import EmbeddingStore, StoredEncoder

@@ -12,7 +12,7 @@ import typer
 
 from moderation.commands.command_line import examples
 from moderation.commands.image_paths import find_images, read_image
-from moderation.commands.output import say
+from moderation.commands.output import note, say
 from moderation.errors import ImageError, RequestError
 from moderation.messages import Action
 from moderation.messages.image_signatures import HEAD_BYTES, has_image_signature
@@ -32,7 +32,6 @@ EPILOG = examples(
 class _Picture(NamedTuple):
     """An image to pin, and what it is called in the policy's file."""
 
-    path: Path
     sha256: str
     example: Example
 
@@ -65,26 +64,22 @@ def pin(
     folder = Path(policy).parent
     pictures = [_picture(path, folder, expected, limit, sha256) for path in images.images]
     known = _known_examples(found, folder)
-    added: dict[str, _Picture] = {}
-    changed: dict[int, Expectation] = {}
+    distinct: dict[str, Example] = {}
     for picture in pictures:
-        place = known.get(picture.sha256)
-        if place is None:
-            added.setdefault(picture.sha256, picture)
-        elif found.examples[place].expect == expected:
-            _say_example(found, place, "is there already")
-        elif replace:
-            changed[place] = expected
-        else:
-            raise _contradiction(found, place)
-    if added or changed:
-        new = [picture.example for picture in added.values()]
-        edited, after = pinned_policy(found, content, new, changed)
-        write_policy(Path(policy), edited)
+        distinct.setdefault(picture.sha256, picture.example)
+    new = [example for digest, example in distinct.items() if digest not in known]
+    there = [known[digest] for digest in distinct if digest in known]
+    changed = [place for place in there if _is_changed(found, place, expected, replace=replace)]
+    if new or changed:
+        changes = dict.fromkeys(changed, expected)
+        edited, after = pinned_policy(found, content, new, changes)
+        write_policy(Path(policy), edited, before=content)
         for place in changed:
             _say_example(after, place, "replaced")
         for place in range(len(found.examples), len(after.examples)):
             _say_example(after, place, "pinned")
+    if copies := len(pictures) - len(distinct):
+        note(f"Left out, as the same bytes under another name: {copies}")
     images.note()
 
 
@@ -117,6 +112,20 @@ def _refuse_impossible(policy: Policy, expected: Expectation) -> None:
         raise RequestError(why, "--label", "Expect what the label asks for, or leave it out")
 
 
+def _is_changed(policy: Policy, place: int, expected: Expectation, *, replace: bool) -> bool:
+    """Returns whether an example will expect something else; says where it does so already.
+
+    Raises:
+        RequestError: it would, and that was not asked for.
+    """
+    if policy.examples[place].expect == expected:
+        _say_example(policy, place, "is there already")
+        return False
+    if not replace:
+        raise _contradiction(policy, place)
+    return True
+
+
 def _picture(
     path: Path, folder: Path, expected: Expectation, limit: int, by_hash: bool
 ) -> _Picture:
@@ -126,12 +135,12 @@ def _picture(
         raise ImageError("this is not an image", shown_name(str(path)))
     digest = hashlib.sha256(content).hexdigest()
     if by_hash:
-        return _Picture(path, digest, Example(sha256=digest, expect=expected))
+        return _Picture(digest, Example(sha256=digest, expect=expected))
     named = Path(os.path.relpath(path, folder)).as_posix()
     if not named.isprintable():
         what = "this name cannot be written in a policy's file"
         raise RequestError(what, shown_name(named), "Rename the file, or use --sha256")
-    return _Picture(path, digest, Example(image=named, expect=expected))
+    return _Picture(digest, Example(image=named, expect=expected))
 
 
 def _known_examples(policy: Policy, folder: Path) -> dict[str, int]:

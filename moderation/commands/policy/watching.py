@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from rich.console import Console
+
+from moderation.commands.output import note
+from moderation.errors import ModelError, PolicyError, RequestError
+from moderation.visible_text import shown_name
 
 #: How often a file is looked at: this delay is part of every redraw.
 _SECONDS = 0.05
@@ -34,6 +40,31 @@ def saves(path: Path, *, seconds: float = _SECONDS) -> Iterator[None]:
         if now is not None and now != state and now.size > 0:
             state = now
             yield
+
+
+def watch_edits(path: Path, draw: Callable[[], object]) -> None:
+    """Draws again each time that a policy's file is saved; returns at Ctrl-C.
+
+    What is wrong with the policy, or with its model, is said, and the next save is waited for.
+
+    Args:
+        path: of the file.
+        draw: reads it, and prints what it changes.
+    """
+    screen = Console()
+    note(f"Watching {shown_name(str(path))}; Ctrl-C ends")
+    try:
+        for _ in saves(path):
+            start = time.monotonic()
+            screen.clear()  # where it is a terminal
+            try:
+                draw()
+            except (PolicyError, ModelError, RequestError) as error:
+                for line in str(error).splitlines():
+                    note(line)
+            note(f"Drawn in {time.monotonic() - start:.2f} s; Ctrl-C ends")
+    except KeyboardInterrupt:
+        note("Ended")
 
 
 def _file_state(path: Path) -> _FileState | None:

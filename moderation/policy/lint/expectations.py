@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from moderation.policy.label import Label
@@ -12,11 +13,13 @@ from moderation.policy.schema import Expectation
 
 
 def _untested_labels(linted: LintedPolicy) -> Iterator[BrokenRule]:
+    path = shlex.quote(linted.policy.file.path)
     tested = {example.expect.label for example in linted.policy.examples}
     for i, label in linted.acting:
         if label.id not in tested:
             message = f"no example expects '{label.id}'"
-            remedy = f"Pin a picture of it: moderation policy pin IMAGE --label {label.id}"
+            command = f"moderation policy pin IMAGE -p {path} --expect {label.action}"
+            remedy = f"Pin a picture of it: {command} --label {label.id}"
             yield BrokenRule(("labels", i, "id"), message, remedy)
 
 

@@ -53,6 +53,7 @@ class FlipOptions(DatasetOptions):
         typer.Option(
             "--on",
             metavar="PATH",
+            envvar="MODERATION_POLICY_DIFF_ON",
             help="Pictures to decide on again: a folder, or a dataset as audits take it.",
         ),
     ] = None

@@ -16,12 +16,11 @@ from audit.commands.opening import (
     open_encoder,
     open_outputs,
     open_policies,
-    seen_of_dataset,
+    say_embedded,
 )
 from audit.commands.options import DatasetOptions
 from audit.errors import AuditError
-from audit.results.formatting import images
-from moderation.commands.output import note, track
+from moderation.commands.output import track
 
 if TYPE_CHECKING:
     from audit.audits.audited import Named
@@ -185,9 +184,7 @@ def _said_under_model(
 
     with open_encoder(options, reference) as encoder:
         embedded = open_embedded(options, labelled.dataset, encoder)
-        n = len(embedded.dataset)
-        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
-        note(seen_of_dataset(embedded))
+        say_embedded(embedded, encoder)
         embedded = open_outputs(options, embedded, named.policies.values())
         said = _said_by_policies(embedded, encoder, named, f", {reference}" if several else "")
     ids = embedded.dataset.table[IMAGE_ID].to_list()

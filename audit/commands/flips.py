@@ -17,11 +17,10 @@ from audit.commands.opening import (
     open_encoder,
     open_outputs,
     open_recording,
-    seen_of_dataset,
+    say_embedded,
 )
-from audit.commands.options import DatasetOptions, ReadingOptions
+from audit.commands.options import ReadingOptions, SubjectOptions
 from audit.errors import AuditError
-from audit.results.formatting import images
 from moderation.commands.options import ModelOption
 from moderation.commands.output import note, working
 from moderation.errors import ImageError
@@ -45,7 +44,7 @@ class PictureOptions(ReadingOptions):
 
 
 @dataclass(frozen=True)
-class FlipOptions(DatasetOptions):
+class FlipOptions(SubjectOptions):
     """The options of a dataset, which is `--on`, with the groups to look at."""
 
     dataset: Annotated[
@@ -59,20 +58,6 @@ class FlipOptions(DatasetOptions):
     ] = None
     model: ModelOption = None
     reading: PictureOptions = PictureOptions()
-    by: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="With --on: sensitive feature, or several with commas between for their "
-            "intersection. Repeatable; by default each, and each pair."
-        ),
-    ] = None
-
-    @property
-    def sensitive_features(self) -> list[tuple[str, ...]] | None:
-        """The sensitive features and intersections of --by; None for the default."""
-        if not self.by:
-            return None
-        return [tuple(part.strip() for part in text.split(",")) for text in self.by]
 
 
 class FlipPictures:
@@ -187,9 +172,7 @@ def _pictures_under(
     dataset = _open_pictures(options)
     with open_encoder(options, reference) as encoder:
         embedded = open_embedded(options, dataset, encoder)
-        n = len(embedded.dataset)
-        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
-        note(seen_of_dataset(embedded))
+        say_embedded(embedded, encoder)
         yield embedded, encoder
 
 

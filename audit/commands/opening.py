@@ -130,6 +130,13 @@ def say_new_notes(before: Dataset, after: Dataset) -> None:
         note(text)
 
 
+def say_embedded(embedded: EmbeddedDataset, encoder: StoredEncoder) -> None:
+    """Prints how many images were embedded now, where the others are from, and what was seen."""
+    n = len(embedded.dataset)
+    note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+    note(seen_of_dataset(embedded))
+
+
 def seen_of_dataset(embedded: EmbeddedDataset) -> str:
     """Returns in words how much of a dataset's images was looked at."""
     several = embedded.seen_repeatedly
@@ -154,9 +161,7 @@ def open_features(
     chosen_groups(dataset, by)  # a misspelt one must not cost the time of embedding
     with open_encoder(options, options.chosen_model(policies)) as encoder:
         embedded = open_embedded(options, dataset, encoder)
-        n = len(embedded.dataset)
-        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
-        note(seen_of_dataset(embedded))
+        say_embedded(embedded, encoder)
         yield embedded, encoder
 
 

@@ -12,9 +12,9 @@ from audit.commands.opening import (
     open_encoder,
     open_outputs,
     open_subject,
+    say_embedded,
 )
 from audit.commands.options import DatasetOptions
-from audit.results.formatting import images
 from moderation.commands.output import note
 
 if TYPE_CHECKING:
@@ -60,7 +60,6 @@ def _open_images(options: DatasetOptions, policies: Mapping[str, Policy]) -> Ite
         note(text)
     with open_encoder(options, options.chosen_model(policies.values())) as encoder:
         embedded = open_embedded(options, dataset, encoder)
-        n = len(embedded.dataset)
-        note(f"{images(n)}; {embedded.embedded} embedded now, the rest from {encoder.store.root}")
+        say_embedded(embedded, encoder)
         embedded = open_outputs(options, embedded, policies.values())
         yield Subject.of(embedded, encoder, ())

@@ -210,7 +210,7 @@ class StoredModels:
             with self._lock:
                 self._opened[reference].add([image_sha256], rows, [len(rows)])
                 self._embedded.add(image_sha256)
-        except ModerationError as error:
+        except BaseException as error:  # otherwise all who wait for it would wait for ever
             coming.set_exception(error)
         else:
             coming.set_result(rows)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from moderation.encoders.encoder import Encoder
+from moderation.encoders.encoder import Encoder, Float32s
 from moderation.encoders.options import ModelOptions
 from moderation.errors import ModelError, ModerationError, PolicyError, StoreError
 from moderation.features import EmbeddingStore, FeatureSpace
@@ -238,3 +238,18 @@ def test_a_store_that_is_damaged_is_an_error_and_no_verdict(tmp_path: Path) -> N
     path.write_bytes(content[:300] + bytes([content[300] ^ 1]) + content[301:])
     with pytest.raises(StoreError, match="damaged"), opened(tmp_path, encoder) as pipeline:
         verdicts(pipeline, PICTURES)
+
+
+@pytest.mark.parametrize("rows", [np.ones(16, np.float32), np.ones((0, 16), np.float32)])
+def test_rows_that_cannot_be_kept_are_an_error_and_not_waited_for(
+    tmp_path: Path, rows: Float32s
+) -> None:
+    coming: Future[Float32s] = Future()
+    with stored_models(tmp_path, StubEncoder()) as stored:
+        stored.encoder("stub")
+        found = stored.encoded("stub", "1" * 64, 1, lambda: coming)
+        coming.set_result(rows)
+        with pytest.raises(ValueError, match="keys and rows of shape"):
+            found.result(timeout=5)
+        again: Future[Float32s] = Future()
+        assert stored.encoded("stub", "1" * 64, 1, lambda: again) is not found

@@ -17,6 +17,7 @@ from audit.flips.flips import (
     action_matrix,
 )
 from moderation.commands.policy.flips_output import flips_json, markdown_flips, print_flips
+from moderation.commands.policy.watching import file_state, saves
 from moderation.decision_log.decisions import WantedDecisions, find_decisions
 from moderation.decision_log.log import DecisionLog, open_log
 from moderation.settings import load_settings
@@ -217,3 +218,24 @@ def test_groups_are_printed_worst_first_and_few_pictures_are_said(
     assert [group["group"] for group in found["by_group"]] == ["a|b", "c", "d"]
     assert found["by_group"][2]["change"] == {"value": None, "low": None, "high": None}
     assert found["by_label"] == {"gun": ["a.jpg"]}
+
+
+def test_a_save_while_something_was_drawn_is_seen(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(VALID)
+    state = file_state(file)
+    file.write_text(EDITED)
+    waiting = saves(file, state, seconds=0)
+    next(waiting)
+    file.unlink()
+    file.write_text(VALID + "\n")
+    next(waiting)
+
+
+def test_a_revision_is_not_watched(tmp_path: Path) -> None:
+    file = tmp_path / "my.yaml"
+    file.write_text(VALID)
+    words = ("policy", "diff", str(file), "HEAD:", "--on", str(tmp_path), "--watch")
+    done = moderation(*words)
+    assert done.returncode == 2
+    assert "which nobody saves" in done.stderr

@@ -115,6 +115,7 @@ def shipped_policies() -> Path:
 def find_policy(name: str) -> Path:
     """Returns the path that `name` stands for: a file, or otherwise the shipped policy's."""
     path, shipped = Path(name), shipped_policies() / f"{name}.yaml"
-    if path.exists():
+    try:
+        return path if path.exists() or not shipped.is_file() else shipped
+    except OSError:  # too long for a name of a file
         return path
-    return shipped if shipped.is_file() else path

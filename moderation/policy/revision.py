@@ -40,9 +40,16 @@ class Revision(NamedTuple):
 def named_revision(name: str) -> Revision | None:
     """Returns the revision that a name stands for; None where it is that of a file or policy."""
     revision, colon, path = name.partition(":")
-    if not colon or not revision or find_policy(name).exists():
+    if not colon or not revision or _is_there(find_policy(name)):
         return None
     return Revision(revision, path)
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # too long for a name of a file
+        return False
 
 
 def load_policy_or_revision(name: str, beside: Path, *, model: str | None = None) -> Policy:
@@ -96,7 +103,7 @@ def _content(folder: Path, wanted: Revision) -> bytes:
     """Returns the blob of a revision in the repository of a folder."""
     if "\n" in str(wanted):
         raise RequestError("a git revision is one line", str(wanted), "Name it without line ends")
-    asked = f"{wanted.revision}^{{tree}}\n{wanted}\n".encode()
+    asked = f"{wanted.revision}^{{tree}}\n{wanted}\n".encode(errors="surrogateescape")
     answer = _run_git(folder, ["cat-file", "--batch"], asked)
     if answer.returncode != 0:
         raise _refusal(answer, folder, wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import jsonschema
@@ -198,3 +199,12 @@ def test_texts_are_compared_once_the_store_has_them_and_thresholds_on_images(
     assert reached.returncode == 1
     assert f"{path}:8:67: no image of pictures:cups (n = 2) makes 'pistol' reach" in reached.stdout
     assert "2 images; 2 embedded now" in reached.stderr
+
+
+def test_a_file_whose_name_is_not_text_has_its_bytes_in_sarif(tmp_path: Path) -> None:
+    name = os.fsdecode(b"\xff.yaml")
+    (tmp_path / name).write_text(VALID)
+    done = moderation("policy", "lint", name, "--format", "sarif", cwd=tmp_path)
+    [run] = json.loads(done.stdout)["runs"]
+    place = run["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "%FF.yaml"

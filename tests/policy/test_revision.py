@@ -140,3 +140,11 @@ def test_a_repository_without_a_commit_has_no_older_text(tmp_path: Path) -> None
     file = tmp_path / "my.yaml"
     file.write_text(VALID)
     assert text_at_revision(file, "HEAD") is None
+
+
+@pytest.mark.parametrize("path", ["\udcff.yaml", "a" * 5000])
+def test_a_name_that_no_text_or_no_file_has_is_not_found(repository: Path, path: str) -> None:
+    beside = repository / "policies" / "my.yaml"
+    with pytest.raises(RequestError, match="there is no file"):
+        load_policy_or_revision(f"HEAD:{path}", beside)
+    assert text_at_revision(beside.with_name(path), "HEAD") is None

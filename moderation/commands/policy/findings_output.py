@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -102,4 +103,4 @@ def _uri(path: str) -> str:
         if not file.is_relative_to(Path.cwd()):
             return file.as_uri()
         file = file.relative_to(Path.cwd())
-    return quote(file.as_posix())
+    return quote(os.fsencode(file.as_posix()))

@@ -72,7 +72,9 @@ def prune(
     ] = None,
     older_than: Annotated[
         int | None,
-        typer.Option(metavar="DAYS", min=0, help="Only what was written so many days ago."),
+        typer.Option(
+            metavar="DAYS", min=0, max=100_000, help="Only what was written so many days ago."
+        ),
     ] = None,
     model: Annotated[
         str | None,

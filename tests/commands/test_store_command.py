@@ -215,3 +215,8 @@ def test_prune_refuses_what_does_not_say_which(
     done = moderation("store", "prune", *words, "--store", str(tmp_path))
     assert done.returncode == 2
     assert said in " ".join(done.stderr.split())
+
+
+def test_an_age_beyond_the_calendar_is_refused(tmp_path: Path) -> None:
+    words = ("store", "prune", "--older-than", "1000000", "--store", str(tmp_path))
+    assert "less than or equal to 100000" in run(*words, code=2).output

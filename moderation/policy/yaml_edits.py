@@ -93,7 +93,9 @@ class YamlText:
         if isinstance(node, MappingNode) and not node.flow_style and isinstance(value, Mapping):
             lines = _block_lines(value, node.start_mark.column, 0)
             return [_Edit(start, end, self._line_end.join(lines).lstrip())]
-        return [_Edit(start, end, _flow(node, value))]
+        # What was written as nothing begins right behind its colon.
+        space = " " if start == end and self.text[start - 1 : start] == ":" else ""
+        return [_Edit(start, end, space + _flow(node, value))]
 
     def _fill_empty_list(
         self, root: MappingNode, key: Node, node: Node, items: Sequence[Mapping[str, Any]]

@@ -173,6 +173,15 @@ def test_what_an_example_expects_is_replaced_and_comments_stay() -> None:
     )
 
 
+def test_what_was_left_empty_is_filled_with_a_space_before_it() -> None:
+    text = b"examples:\n  - image: a.png\n    expect:\n      action: block\n      label:\n"
+    policy = parse_policy(HEAD + text, "my.yaml")
+    expected = {0: Expectation(action="review", label="page-of-text")}
+    edited, found = pinned_policy(policy, HEAD + text, [PAGE], expected)
+    assert b"      action: review\n      label: page-of-text\n" in edited
+    assert found.examples[1] == PAGE
+
+
 def test_a_comment_that_would_be_lost_is_named_with_its_place() -> None:
     text = b"examples:\n  - image: a.png\n    expect:\n      action: allow  # A\n"
     content = HEAD + text + b"      label: page-of-text\n"

@@ -156,6 +156,17 @@ def test_a_slip_is_named_at_its_place(slip: Slip, folder: Path) -> None:
     assert {each.level for each in there if each.code == slip.code} == {CODES[slip.code][0]}
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        *("an 'open' sign with a gun", "an éclair with a gun", "a vitamin A injection"),
+        *("an Übermensch with a gun", "a Ouija board", "a class-A amplifier", "an f1 car"),
+    ],
+)
+def test_a_right_article_is_not_named(folder: Path, prompt: str) -> None:
+    assert "article" not in codes(CLEAN.replace("an old revolver", prompt), folder)
+
+
 SOFTMAX_ALONE = """\
 schema_version: 1
 id: small

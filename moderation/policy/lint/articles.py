@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING
@@ -14,7 +15,8 @@ from moderation.policy.plain_data import BrokenRule
 if TYPE_CHECKING:
     from inflect import engine
 
-_ARTICLE = re.compile(r"\b([Aa]n?) ([\w'\u2019-]+)")
+#: A capital in the middle is a name: vitamin A.
+_ARTICLE = re.compile(r"((?<![\w'\u2019-])an?|^An?) ([\w'\u2018\u2019-]+)")
 #: How words begin whose sound may differ from their first letter.
 _BY_SOUND = re.compile(r"hour|hon|heir|herb|u|eu|ew|on[ce]|y[^aeiou]", re.IGNORECASE)
 
@@ -46,9 +48,13 @@ def _found_wrong(location: tuple[str | int, ...], text: str) -> Iterator[BrokenR
 
 def _right_article(word: str) -> str | None:
     """Returns a or an; None where it hangs on whether letters are read out, as of USB or SUV."""
+    # Of a quoted or accented word the letter counts: an 'open' sign, an éclair.
+    word = unicodedata.normalize("NFKD", word.strip("'\u2018\u2019-"))
+    if not word or not word[0].isascii() or word.lower().startswith("ouija"):
+        return None
     if word[0].isdigit():
         return "an" if re.match(r"8|(?:11|18)(?!\d)", word) else "a"
-    if len(word) == 1 or word[1] == "-":  # X-ray, e-cigarette
+    if len(word) == 1 or word[1] == "-" or word[1].isdigit():  # X-ray, e-cigarette, f1
         return "an" if word[0].upper() in _NAMED_WITH_A_VOWEL else "a"
     if word[:2].isupper():
         return None if word[0] in _EITHER else _by_letter(word)

@@ -217,3 +217,14 @@ def test_groups_are_printed_worst_first_and_few_pictures_are_said(
     assert [group["group"] for group in found["by_group"]] == ["a|b", "c", "d"]
     assert found["by_group"][2]["change"] == {"value": None, "low": None, "high": None}
     assert found["by_label"] == {"gun": ["a.jpg"]}
+
+
+def test_one_flip_and_one_more_group_are_said_as_one() -> None:
+    flip = Flip("a.jpg", None, "allow", "block", ())
+    nothing = EstimatedShare(0.0, 0.0, 0.0)
+    groups = [GroupFlips("race", name, 1, 1, 0, nothing, nothing, nothing) for name in "abcdef"]
+    matrix = action_matrix([("allow", "block"), ("allow", "allow")])
+    lines = list(markdown_flips(Flips(2, matrix, (flip,), tuple(groups))))
+    assert "<summary>1 more group</summary>" in lines
+    said = "**1 of 2 pictures gets another action: 1 a stricter one, 0 a milder one.**"
+    assert said in lines

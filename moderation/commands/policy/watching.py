@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 
 from moderation.commands.output import note
-from moderation.errors import ModelError, PolicyError, RequestError
+from moderation.errors import ModerationError
 from moderation.visible_text import shown_name
 
 #: How often a file is looked at: this delay is part of every redraw.
@@ -26,13 +26,17 @@ class _FileState(NamedTuple):
 
 
 def saves(path: Path, *, seconds: float = _SECONDS) -> Iterator[None]:
-    """Yields each time that a file was saved, for ever; while it is gone, it waits.
+    """Yields each time that a file was saved since this call; while it is gone, it waits.
 
     Args:
         path: of the file.
         seconds: between two looks at it.
     """
-    state = _file_state(path)
+    # A generator would look at the file for the first time when it is asked, long after this call.
+    return _saves_since(_file_state(path), path, seconds)
+
+
+def _saves_since(state: _FileState | None, path: Path, seconds: float) -> Iterator[None]:
     while True:
         time.sleep(seconds)
         now = _file_state(path)
@@ -42,24 +46,25 @@ def saves(path: Path, *, seconds: float = _SECONDS) -> Iterator[None]:
             yield
 
 
-def watch_edits(path: Path, draw: Callable[[], object]) -> None:
-    """Draws again each time that a policy's file is saved; returns at Ctrl-C.
+def watch_edits(path: Path, saved: Iterator[None], draw: Callable[[], object]) -> None:
+    """Draws again each time that a policy's file was saved; returns at Ctrl-C.
 
-    What is wrong with the policy, or with its model, is said, and the next save is waited for.
+    What is wrong with an edit is said, and the next save is waited for.
 
     Args:
         path: of the file.
+        saved: its saves since it was first read.
         draw: reads it, and prints what it changes.
     """
     screen = Console()
     note(f"Watching {shown_name(str(path))}; Ctrl-C ends")
     try:
-        for _ in saves(path):
+        for _ in saved:
             start = time.monotonic()
             screen.clear()  # where it is a terminal
             try:
                 draw()
-            except (PolicyError, ModelError, RequestError) as error:
+            except ModerationError as error:
                 for line in str(error).splitlines():
                     note(line)
             note(f"Drawn in {time.monotonic() - start:.2f} s; Ctrl-C ends")

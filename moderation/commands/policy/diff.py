@@ -20,7 +20,7 @@ from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
 from moderation.commands.policy.watching import saves, watch_edits
 from moderation.policy import find_policy
-from moderation.policy.revision import load_policy_or_revision
+from moderation.policy.revision import load_policy_or_revision, named_revision
 from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ def diff(
     _refuse_idle_options(options, log=log, html=html, thumbnails=thumbnails, watch=watch)
     settings = load_settings()
     model = options.model or settings.model
+    if watch and named_revision(new):
+        raise typer.BadParameter("NEW is a git revision, which nobody saves", param_hint="--watch")
     edited = find_policy(new)
     saved = saves(edited)  # what is saved while pictures are embedded is drawn as well
     compared = _compared(old, new, model)

@@ -121,14 +121,14 @@ def _flipped_groups(
     found = []
     for part in parts:
         table = shift_table({FLAG: flagged}, [part])
-        stricter, looser = part.count(steps > 0), part.count(steps < 0)
-        for row, up, down in zip(table.to_dict("records"), stricter, looser, strict=True):
+        stricter, milder = part.count(steps > 0), part.count(steps < 0)
+        for row, up, down in zip(table.to_dict("records"), stricter, milder, strict=True):
             if up or down:
                 found.append(_group_flips(row, int(up), int(down)))
     yield from sorted(found, key=_worst_first)
 
 
-def _group_flips(row: Mapping[Hashable, Any], stricter: int, looser: int) -> GroupFlips:
+def _group_flips(row: Mapping[Hashable, Any], stricter: int, milder: int) -> GroupFlips:
     before, after, change = (
         EstimatedShare(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
         for name in ("before", "after", "net")
@@ -138,7 +138,7 @@ def _group_flips(row: Mapping[Hashable, Any], stricter: int, looser: int) -> Gro
         group=str(row["group"]),
         n=int(row["n"]),
         stricter=stricter,
-        looser=looser,
+        milder=milder,
         before=before,
         after=after,
         change=change,
@@ -148,5 +148,5 @@ def _group_flips(row: Mapping[Hashable, Any], stricter: int, looser: int) -> Gro
 
 def _worst_first(group: GroupFlips) -> tuple[float, int, str, str]:
     rise = group.change.value
-    flips = group.stricter + group.looser
+    flips = group.stricter + group.milder
     return (-rise if rise == rise else np.inf, -flips, group.feature, group.group)

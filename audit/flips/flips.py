@@ -65,7 +65,7 @@ class GroupFlips(NamedTuple):
         group: a value of it.
         n: pictures of the group.
         stricter: how many of them get a more severe action.
-        looser: how many a milder one.
+        milder: how many a milder one.
         before: the share that is flagged (review or block) under the old policy.
         after: the same under the new one.
         change: the paired difference of these.
@@ -76,7 +76,7 @@ class GroupFlips(NamedTuple):
     group: str
     n: int
     stricter: int
-    looser: int
+    milder: int
     before: EstimatedShare
     after: EstimatedShare
     change: EstimatedShare

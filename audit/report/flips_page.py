@@ -121,7 +121,7 @@ def _group_cells(group: GroupFlips) -> list[Cell]:
         head(f"{group.feature}: {group.group}", *((group.caution,) if group.caution else ())),
         number(count(group.n)),
         number(count(group.stricter)),
-        number(count(group.looser)),
+        number(count(group.milder)),
         _rate_cell(group.before),
         _rate_cell(group.after),
         _change_cell(group.change),

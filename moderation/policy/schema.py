@@ -34,6 +34,11 @@ class Expectation(AuthoredRecord):
     action: Action = Field(description="The verdict's action.")
     label: str | None = Field(None, description="The id of a label that fires.")
 
+    @property
+    def words(self) -> str:
+        """What is expected, in words."""
+        return self.action + (f" by {self.label}" if self.label else "")
+
 
 class Example(AuthoredRecord):
     """An image with the verdict that its author expects: a file, or one of the embedding store."""

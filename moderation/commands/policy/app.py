@@ -5,7 +5,9 @@ from __future__ import annotations
 from moderation.commands.command_line import command_group
 from moderation.commands.policy import diff, example_tests, explain, lint, pin, show
 
-app = command_group("Check, show and describe policy files.")
+app = command_group(
+    "Write policies: check, show and test them, and see what an edit changes and why."
+)
 app.command(epilog=lint.EPILOG)(lint.lint)
 app.command(epilog=diff.EPILOG)(diff.diff)
 app.command(epilog=explain.EPILOG)(explain.explain)

@@ -18,7 +18,7 @@ from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc
 from moderation.commands.policy.diff_output import ComparedPolicies
 from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
-from moderation.commands.policy.watching import file_state, watch_edits
+from moderation.commands.policy.watching import saves, watch_edits
 from moderation.policy import find_policy
 from moderation.policy.revision import load_policy_or_revision, named_revision
 from moderation.settings import Settings, load_settings
@@ -94,7 +94,7 @@ def diff(
     if watch and named_revision(new):
         raise typer.BadParameter("NEW is a git revision, which nobody saves", param_hint="--watch")
     edited = find_policy(new)
-    state = file_state(edited)  # a save while the pictures are embedded is drawn too
+    saved = saves(edited)  # what is saved while pictures are embedded is drawn as well
     compared = _compared(old, new, model)
     drawing = Drawing(format, html)
     if log:
@@ -109,8 +109,9 @@ def diff(
             flips = _draw_on(pictures, compared, drawing)
             if watch:
                 pictures.load_models()
-                again = lambda: _draw_on(pictures, _compared(old, new, model), drawing)  # noqa: E731
-                watch_edits(edited, state, again)
+                watch_edits(
+                    edited, saved, lambda: _draw_on(pictures, _compared(old, new, model), drawing)
+                )
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
 

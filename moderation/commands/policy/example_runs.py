@@ -106,12 +106,6 @@ class ExampleRun(NamedTuple):
         return self.example.image or f"sha256 {self.example.sha256}"
 
     @property
-    def expected(self) -> str:
-        """What was expected, in words."""
-        label = self.example.expect.label
-        return self.example.expect.action + (f" by {label}" if label else "")
-
-    @property
     def passes(self) -> bool:
         """Whether it was decided as expected."""
         return self.judged is not None and not self.failure
@@ -126,7 +120,7 @@ class ExampleRun(NamedTuple):
         silent = label is not None and not label.fired
         if self.judged.action == expect.action and not silent:
             return ""
-        found = f"expected {self.expected}, found {self.judged.words}"
+        found = f"expected {expect.words}, found {self.judged.words}"
         return f"{found}; {_silence(label)}" if label is not None and silent else found
 
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from audit.plurals import counted
+from audit.plurals import agreeing, counted
 from audit.results.formatting import escaped, percent, signed_points
 from moderation.commands.output import note, print_table, say
 from moderation.commands.policy.diff_output import folded, markdown_table
@@ -63,7 +63,7 @@ def markdown_flips(flips: Flips) -> Iterator[str]:
         if len(rows) > _WORST:
             yield ""
             others = list(markdown_table(_GROUPS, rows[_WORST:]))
-            yield from folded(others, f"{len(rows) - _WORST} more groups")
+            yield from folded(others, counted(len(rows) - _WORST, "more group"))
     if flips.flips:
         yield ""
         yield from folded(list(markdown_table(_LABELS, label_rows(flips))), "Flips by label")
@@ -106,10 +106,10 @@ def flips_sentence(flips: Flips) -> str:
     """Returns how many pictures get another action."""
     if not flips.flips:
         return f"No action changes, of {counted(flips.n, 'picture')}."
-    stricter = sum(flip.is_stricter for flip in flips.flips)
+    flipped, stricter = len(flips.flips), sum(flip.is_stricter for flip in flips.flips)
     return (
-        f"{len(flips.flips)} of {counted(flips.n, 'picture')} get another action: {stricter} a "
-        f"stricter one, {len(flips.flips) - stricter} a milder one."
+        f"{flipped} of {counted(flips.n, 'picture')} {agreeing(flipped, 'gets', 'get')} another "
+        f"action: {stricter} a stricter one, {flipped - stricter} a milder one."
     )
 
 
@@ -140,7 +140,7 @@ def group_row(group: GroupFlips) -> tuple[str, ...]:
         f"{group.feature}: {group.group}",
         str(group.n),
         str(group.stricter),
-        str(group.looser),
+        str(group.milder),
         percent(_defined(group.before.value)),
         percent(_defined(group.after.value)),
         f"{change}{f'; {group.caution}' if group.caution else ''}",

@@ -161,7 +161,7 @@ def _example_hashes(policy: Policy, folder: Path) -> Iterator[tuple[int, str]]:
 
 def _contradiction(policy: Policy, place: int) -> RequestError:
     at = policy.place(("examples", place))
-    what = f"this image is an example already, and expects {_expected(policy.examples[place])}"
+    what = f"this image is an example already, and expects {policy.examples[place].expect.words}"
     where = f"{policy.file.path}:{at.line}:{at.column}"
     return RequestError(what, where, "--replace lets it expect what you say; nothing was written")
 
@@ -170,9 +170,4 @@ def _say_example(policy: Policy, place: int, what: str) -> None:
     at, example = policy.place(("examples", place)), policy.examples[place]
     name = shown_name(example.image or f"sha256 {example.sha256}")
     where = f"{shown_name(policy.file.path)}:{at.line}:{at.column}"
-    say(f"{where}: {what}: {name}, expects {_expected(example)}")
-
-
-def _expected(example: Example) -> str:
-    by = f" by {example.expect.label}" if example.expect.label else ""
-    return f"{example.expect.action}{by}"
+    say(f"{where}: {what}: {name}, expects {example.expect.words}")

@@ -14,6 +14,7 @@ from moderation.policy.lint.vocabulary import (
     GIVEN_NAMES,
     JUDGED_PEOPLE,
     KINDS_OF_PEOPLE,
+    ORIGINS,
     PERSONS,
 )
 from moderation.policy.plain_data import BrokenRule
@@ -42,11 +43,18 @@ def named_people(text: str, *, beside_targets: bool = False) -> str | None:
     if _THINGS.search(text):
         return None
     for place, word in enumerate(words):
-        if word in kinds:
-            return _with_adjectives(words, place)
-        if word in PERSONS and place and words[place - 1] in ADJECTIVES | BELIEFS:
+        if word in kinds or _is_person(words, place):
             return _with_adjectives(words, place)
     return None
+
+
+def _is_person(words: list[str], place: int) -> bool:
+    """Returns whether a word is a kind of person by the words beside it."""
+    before, word, behind = words[place - 1] if place else "", words[place], words[place + 1 :]
+    if word in PERSONS:
+        return before in ADJECTIVES | BELIEFS
+    is_alone = not behind or behind[0] in BEHIND_PEOPLE - {"and"}
+    return word in ORIGINS and before in ("a", "an") and is_alone
 
 
 def _with_adjectives(words: list[str], place: int) -> str:

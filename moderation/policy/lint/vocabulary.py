@@ -44,21 +44,27 @@ BELIEFS = _word_set(
     buddhist catholic christian hindu islamic jewish muslim sikh
     """
 )
-#: Words that say of a person what of a thing is only its colour, origin or age.
-ADJECTIVES = _word_set(
+#: Where somebody or something comes from; by itself, as in "an Asian with a bag", it is a person.
+ORIGINS = _word_set(
     """
-    afghan african african-american aged american asian bearded black blind brown chinese
-    colored coloured dark-skinned deaf east eastern ethnic european fat foreign indian
-    indigenous iranian israeli japanese korean light-skinned mexican middle native
-    nigerian old pakistani palestinian polish poor russian somali south southeast syrian
-    trans turkish underage veiled western white yellow young
+    afghan african african-american american asian chinese european indian iranian israeli
+    japanese korean mexican nigerian pakistani palestinian polish russian somali syrian
+    turkish
+    """
+)
+#: Words that say of a person what of a thing is only its colour, origin or age.
+ADJECTIVES = ORIGINS | _word_set(
+    """
+    aged bearded black blind brown colored coloured dark-skinned deaf east eastern ethnic
+    fat foreign indigenous light-skinned middle native old poor south southeast trans
+    underage veiled western wheelchair white yellow young
     """
 )
 #: What such a word makes a kind of people of.
 PERSONS = _word_set(
     """
     adult adults bodies body couple crowd face faces families family human humans
-    individual individuals pedestrian people person persons skin worker workers
+    individual individuals pedestrian people person persons skin user users worker workers
     """
 )
 #: A context prompt with one of these stands for much of what ordinary pictures show.

@@ -111,7 +111,7 @@ def test_groups_are_counted_by_hand_and_the_worst_is_first(
         of_group = [flip for flip in flips.flips if race[flip.image] == group.group]
         assert (group.feature, group.n) == ("race", len(own))
         assert group.stricter == sum(flip.is_stricter for flip in of_group)
-        assert group.looser == sum(not flip.is_stricter for flip in of_group)
+        assert group.milder == sum(not flip.is_stricter for flip in of_group)
         shares = [sum(marks[place] for place in own) / len(own) for marks in flagged]
         assert (group.before.value, group.after.value) == pytest.approx(tuple(shares))
         assert group.change.value == pytest.approx(shares[1] - shares[0])

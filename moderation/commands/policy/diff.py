@@ -18,7 +18,7 @@ from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc
 from moderation.commands.policy.diff_output import ComparedPolicies
 from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
-from moderation.commands.policy.watching import watch_edits
+from moderation.commands.policy.watching import file_state, watch_edits
 from moderation.policy import find_policy
 from moderation.policy.revision import load_policy_or_revision
 from moderation.settings import Settings, load_settings
@@ -91,6 +91,8 @@ def diff(
     _refuse_idle_options(options, log=log, html=html, thumbnails=thumbnails, watch=watch)
     settings = load_settings()
     model = options.model or settings.model
+    edited = find_policy(new)
+    state = file_state(edited)  # before it is read: what is saved meanwhile is drawn later
     compared = _compared(old, new, model)
     drawing = Drawing(format, html)
     if log:
@@ -105,8 +107,9 @@ def diff(
             flips = _draw_on(pictures, compared, drawing)
             if watch:
                 pictures.load_models()
-                edited = find_policy(new)
-                watch_edits(edited, lambda: _draw_on(pictures, _compared(old, new, model), drawing))
+                watch_edits(
+                    edited, state, lambda: _draw_on(pictures, _compared(old, new, model), drawing)
+                )
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)
 

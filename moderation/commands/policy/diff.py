@@ -18,9 +18,9 @@ from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc
 from moderation.commands.policy.diff_output import ComparedPolicies
 from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
-from moderation.commands.policy.watching import file_state, watch_edits
+from moderation.commands.policy.watching import saves, watch_edits
 from moderation.policy import find_policy
-from moderation.policy.revision import load_policy_or_revision
+from moderation.policy.revision import load_policy_or_revision, named_revision
 from moderation.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -91,8 +91,10 @@ def diff(
     _refuse_idle_options(options, log=log, html=html, thumbnails=thumbnails, watch=watch)
     settings = load_settings()
     model = options.model or settings.model
+    if watch and named_revision(new):
+        raise typer.BadParameter("NEW is a git revision, which nobody saves", param_hint="--watch")
     edited = find_policy(new)
-    state = file_state(edited)  # before it is read: what is saved meanwhile is drawn later
+    saved = saves(edited)  # what is saved while pictures are embedded is drawn as well
     compared = _compared(old, new, model)
     drawing = Drawing(format, html)
     if log:
@@ -108,7 +110,7 @@ def diff(
             if watch:
                 pictures.load_models()
                 watch_edits(
-                    edited, state, lambda: _draw_on(pictures, _compared(old, new, model), drawing)
+                    edited, saved, lambda: _draw_on(pictures, _compared(old, new, model), drawing)
                 )
     if fail_on and _fails(compared, flips, fail_on):
         raise typer.Exit(1)

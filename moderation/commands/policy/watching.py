@@ -10,14 +10,14 @@ from typing import NamedTuple
 from rich.console import Console
 
 from moderation.commands.output import note
-from moderation.errors import ModelError, PolicyError, RequestError
+from moderation.errors import ModerationError
 from moderation.visible_text import shown_name
 
 #: How often a file is looked at: this delay is part of every redraw.
 _SECONDS = 0.05
 
 
-class FileState(NamedTuple):
+class _FileState(NamedTuple):
     """What changes when a file is saved; editors replace it, or write into it."""
 
     inode: int
@@ -25,42 +25,46 @@ class FileState(NamedTuple):
     modified_ns: int
 
 
-def saves(path: Path, state: FileState | None, *, seconds: float = _SECONDS) -> Iterator[None]:
-    """Yields each time that a file was saved, for ever; while it is gone, it waits.
+def saves(path: Path, *, seconds: float = _SECONDS) -> Iterator[None]:
+    """Yields each time that a file was saved since this call; while it is gone, it waits.
 
     Args:
         path: of the file.
-        state: of the file as it is known; None where it is not.
         seconds: between two looks at it.
     """
+    # A generator would look at the file for the first time when it is asked, long after this call.
+    return _saves_since(_file_state(path), path, seconds)
+
+
+def _saves_since(state: _FileState | None, path: Path, seconds: float) -> Iterator[None]:
     while True:
         time.sleep(seconds)
-        now = file_state(path)
+        now = _file_state(path)
         # An editor that writes a file in steps is waited for.
         if now is not None and now != state and now.size > 0:
             state = now
             yield
 
 
-def watch_edits(path: Path, drawn: FileState | None, draw: Callable[[], object]) -> None:
-    """Draws again each time that a policy's file is saved; returns at Ctrl-C.
+def watch_edits(path: Path, saved: Iterator[None], draw: Callable[[], object]) -> None:
+    """Draws again each time that a policy's file was saved; returns at Ctrl-C.
 
-    What is wrong with the policy, or with its model, is said, and the next save is waited for.
+    What is wrong with an edit is said, and the next save is waited for.
 
     Args:
         path: of the file.
-        drawn: what it was before it was read for what is drawn already.
+        saved: its saves since it was first read.
         draw: reads it, and prints what it changes.
     """
     screen = Console()
     note(f"Watching {shown_name(str(path))}; Ctrl-C ends")
     try:
-        for _ in saves(path, drawn):
+        for _ in saved:
             start = time.monotonic()
             screen.clear()  # where it is a terminal
             try:
                 draw()
-            except (PolicyError, ModelError, RequestError) as error:
+            except ModerationError as error:
                 for line in str(error).splitlines():
                     note(line)
             note(f"Drawn in {time.monotonic() - start:.2f} s; Ctrl-C ends")
@@ -68,10 +72,9 @@ def watch_edits(path: Path, drawn: FileState | None, draw: Callable[[], object])
         note("Ended")
 
 
-def file_state(path: Path) -> FileState | None:
-    """Returns what a file is now; None while it is gone."""
+def _file_state(path: Path) -> _FileState | None:
     try:
         found = path.stat()
     except OSError:
         return None
-    return FileState(found.st_ino, found.st_size, found.st_mtime_ns)
+    return _FileState(found.st_ino, found.st_size, found.st_mtime_ns)

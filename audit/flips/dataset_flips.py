@@ -32,6 +32,9 @@ from moderation.scoring.verdict import ACTIONS, LookCounts, first_looks
 #: The encoder's features among those of an image's models; no classifier has this key.
 _ENCODER = "encoder"
 _CAUTIONS = {"suppressed": "too few pictures to say", "indicative": "few pictures"}
+_WITHOUT_DOUBTS = (
+    "Doubts about files are not looked for: a scan sends such a picture to review at least"
+)
 
 
 class SeenUnder(NamedTuple):
@@ -97,6 +100,7 @@ def dataset_flips(
         matrix=action_matrix(pairs),
         flips=tuple(flips),
         by_group=tuple(_flipped_groups(pairs, flagged, groups)),
+        notes=(_WITHOUT_DOUBTS,),
         left_out=tuple((each.path, each.message) for each in seen.dataset.left_out),
     )
 

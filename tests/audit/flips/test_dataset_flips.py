@@ -126,4 +126,7 @@ def test_the_same_policy_flips_nothing(embedded: EmbeddedDataset) -> None:
     seen = SeenUnder(OLD, embedded, StubEncoder())
     found = dataset_flips(seen, seen, embedded.dataset.partitions([("race",)]), {})
     assert (found.flips, found.by_group, dict(found.by_label)) == ((), (), {})
+    assert found.notes == (
+        "Doubts about files are not looked for: a scan sends such a picture to review at least",
+    )
     assert int(np.trace(found.matrix)) == N

@@ -150,7 +150,7 @@ ORDER = {
     "moderation.commands": """
         command_line | exit_codes | options
         output
-        image_paths | local_pipeline
+        image_paths | local_pipeline | passing_store
         callbacks | decisions | doctor | policy | quarantine | samples | store
         model_check
         evaluate | model | queues | scan | submit | worker

@@ -59,6 +59,8 @@ def embed(
 
     Images that are stored are not embedded again, and a run that is stopped keeps what it did.
     """
+    if options.no_store:
+        raise typer.BadParameter("the store is what it fills", param_hint="--no-store")
     if names_recording(options):
         what = "its features are recorded already, and it has no images"
         raise AuditError(what, str(options.named_dataset), "Audit it as it is")

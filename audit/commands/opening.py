@@ -13,6 +13,7 @@ from audit.errors import AuditError
 from audit.plurals import counted
 from audit.results.formatting import images
 from moderation.commands.output import note, track, working
+from moderation.commands.passing_store import passing_store_folder
 from moderation.encoders.cores import usable
 from moderation.errors import PolicyError, PolicyProblem
 from moderation.policy import Policy, find_policy, load_policy
@@ -71,10 +72,12 @@ def open_dataset(options: DatasetOptions) -> Dataset:
 
 
 def open_store(options: DatasetOptions) -> EmbeddingStore:
-    """Returns the embedding store; by default that of the user."""
+    """Returns the embedding store; by default that of the user, or one that keeps nothing."""
     from moderation.features import EmbeddingStore
     from moderation.features.location import store_folder
 
+    if options.no_store:
+        return EmbeddingStore(passing_store_folder())
     return EmbeddingStore(store_folder(options.store))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from audit.errors import AuditError
+from moderation.commands.options import NoStoreOption
 
 if TYPE_CHECKING:
     from audit.datasets.adapters import LoadOptions
@@ -154,6 +155,7 @@ class DatasetOptions:
             help="Folder of stored features; by default one in the user's cache.",
         ),
     ] = None
+    no_store: NoStoreOption = False
     reading: ReadingOptions = ReadingOptions()
     classifiers: Annotated[
         Path | None,

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -14,7 +10,7 @@ import typer
 
 from audit.commands.flips import FlipOptions, FlipPictures
 from moderation.commands.command_line import examples
-from moderation.commands.options import TIMES, NoStoreOption, takes_options, utc_time
+from moderation.commands.options import TIMES, takes_options, utc_time
 from moderation.commands.policy.diff_output import ComparedPolicies
 from moderation.commands.policy.drawing import DiffFormat, Drawing
 from moderation.commands.policy.logged import logged_flips, reconsidered_log
@@ -72,7 +68,6 @@ def diff(
         bool,
         typer.Option("--watch", help="With --on: draw again when NEW is saved, until Ctrl-C."),
     ] = False,
-    no_store: NoStoreOption = False,
     fail_on: Annotated[
         FailOn | None,
         typer.Option(
@@ -98,13 +93,13 @@ def diff(
     compared = _compared(old, new, model)
     drawing = Drawing(format, html)
     if log:
-        flips = _flips_of_log(compared, settings, options, no_store=no_store, since=since)
+        flips = _flips_of_log(compared, settings, options, since)
         drawing.draw(compared, flips)
     elif options.dataset is None:
         flips = None
         drawing.draw(compared, None)
     else:
-        with _opened_pictures(options, settings, no_store=no_store) as pictures:
+        with FlipPictures(options, settings.model) as pictures:
             drawing = Drawing(format, html, pictures.thumbnails if thumbnails else None)
             flips = _draw_on(pictures, compared, drawing)
             if watch:
@@ -127,8 +122,6 @@ def _flips_of_log(
     compared: ComparedPolicies,
     settings: Settings,
     options: FlipOptions,
-    *,
-    no_store: bool,
     since: datetime | None,
 ) -> Flips:
     found = reconsidered_log(
@@ -137,7 +130,7 @@ def _flips_of_log(
         settings,
         model=options.model,
         store=options.store,
-        no_store=no_store,
+        no_store=options.no_store,
         since=utc_time(since),
     )
     return logged_flips(found, compared.old, compared.former_ids)
@@ -168,18 +161,6 @@ def _refuse_idle_options(
         raise typer.BadParameter("they are for --on and --html", param_hint="--thumbnails")
     if watch and not on:
         raise typer.BadParameter("it is for --on", param_hint="--watch")
-
-
-@contextmanager
-def _opened_pictures(
-    options: FlipOptions, settings: Settings, *, no_store: bool
-) -> Iterator[FlipPictures]:
-    """Yields the pictures of --on; with --no-store, their features are gone afterwards."""
-    with ExitStack() as stack:
-        if no_store:
-            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="evenhand-"))
-            options = replace(options, store=Path(folder))
-        yield stack.enter_context(FlipPictures(options, settings.model))
 
 
 def _compared(old: str, new: str, model: str) -> ComparedPolicies:

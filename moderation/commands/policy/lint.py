@@ -10,8 +10,9 @@ from typing import Annotated
 import typer
 
 from moderation.commands.command_line import examples
-from moderation.commands.options import StoreOption
+from moderation.commands.options import NoStoreOption, StoreOption
 from moderation.commands.output import note, say
+from moderation.commands.passing_store import passing_store_folder
 from moderation.commands.policy.findings_output import FindingsFormat, print_findings
 from moderation.commands.policy.known_texts import with_vectors
 from moderation.commands.policy.reading import read_policies
@@ -89,6 +90,7 @@ def lint(
         bool, typer.Option("--embed", help="Load the model for texts that the store lacks.")
     ] = False,
     store: StoreOption = None,
+    no_store: NoStoreOption = False,
     explain: Annotated[
         str | None,
         typer.Option(
@@ -102,6 +104,8 @@ def lint(
     suppressed by a comment with a reason: # lint: ignore CODE: reason.
     """
     settings = load_settings()
+    if no_store:
+        store = passing_store_folder()
     reference = model or settings.model
     policies, problems = read_policies(files, reference)
     for policy in policies:

@@ -35,7 +35,7 @@ _SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 def info(store: StoreOption = None, format: TableOrJsonOption = "table") -> None:
     """Show what the embedding store holds: of which model, looked at how, how much.
 
-    Exits with 1 where a file of it is damaged.
+    Exits with 1 where it cannot be read what a file holds; features are checked when they are used.
     """
     from moderation.features.contents import read_contents
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from moderation.policy.difference import PolicyChange
-from moderation.policy.schema import Policy
+from moderation.policy.schema import Expectation, Policy
 
 #: Of a change without texts that were added or removed, what its value is called.
 _NAMES = {
@@ -118,6 +118,4 @@ def _image_of(example: dict[str, Any]) -> str:
 
 
 def _expected(example: dict[str, Any]) -> str:
-    expect = example["expect"]
-    label = f" by {expect['label']}" if expect.get("label") else ""
-    return f"{expect['action']}{label}"
+    return Expectation(**example["expect"]).words

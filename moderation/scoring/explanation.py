@@ -19,7 +19,7 @@ from moderation.scoring.classifier import expanded_features, similarities
 from moderation.scoring.distance import Distance, label_distances
 from moderation.scoring.left_out import JoinedLooks, LeaveOut, Without, WithoutEach
 from moderation.scoring.served import ServedPolicy
-from moderation.scoring.verdict import deciding_look
+from moderation.scoring.verdict import deciding_label, deciding_look
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,8 @@ class Explainer:
         )
         context = [each for each in labels if each.action is None and each.classifier is None]
         nearest = max(context, key=lambda each: each.similarity).label if context else None
-        return Explanation(verdict, labels, _decided_by(verdict), nearest)
+        deciding = deciding_label(verdict.labels)
+        return Explanation(verdict, labels, deciding.label if deciding else None, nearest)
 
     def _joined(self, features: Mapping[str, Float32s]) -> JoinedLooks:
         """Returns the looks at an image as all models have them together."""
@@ -196,9 +197,3 @@ class Explainer:
             for text, cosine, column, edited in zip(texts, cosines, columns, without, strict=True)
         ]
         return tuple(sorted(found, key=lambda each: -each.cosine))
-
-
-def _decided_by(verdict: Verdict) -> str | None:
-    """Returns the label that asks for the most severe action; of several the highest score."""
-    asking = [each for each in verdict.reasons if each.outcome == "block"] or verdict.reasons
-    return asking[0].label if asking else None

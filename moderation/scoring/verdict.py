@@ -7,7 +7,7 @@ The most severe one decides.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import Any, NamedTuple
@@ -95,6 +95,15 @@ def deciding_looks(
 def first_looks(looks: LookCounts) -> npt.NDArray[np.intp]:
     """Returns (n,) the row of each image's first look."""
     return np.cumsum(looks) - looks
+
+
+def deciding_label(labels: Iterable[LabelScore]) -> LabelScore | None:
+    """Returns the label that asks for the most severe action, and of several the highest score.
+
+    None where no label asks for review or block.
+    """
+    asking = [label for label in labels if label.outcome in ("review", "block")]
+    return max(asking, key=lambda label: (label.outcome == "block", label.score), default=None)
 
 
 @dataclass(frozen=True)

@@ -215,6 +215,12 @@ labels:
 
 
 INNOCENT = [
+    "a bank safe",
+    "a legal pad",
+    "a can of spam",
+    "a wanted poster",
+    "a non-stick pan",
+    "a do not enter sign",
     "a white powder in a bag",
     "a black handgun",
     "a brown paper bag",

@@ -20,6 +20,7 @@ from moderation.scoring.pipeline import Pipeline
 from moderation.scoring.served import ServedPolicy
 from moderation.scoring.sighted import SeenImages
 from moderation.scoring.timer import Timer
+from moderation.scoring.verdict import deciding_label
 from moderation.scoring.verdict_batch import batch_verdicts
 
 _THREADS = 4 * usable()
@@ -35,8 +36,7 @@ class Judged(NamedTuple):
     @property
     def decided_by(self) -> LabelScore | None:
         """The label that asks for the most severe action, and of several the highest score."""
-        asking = [label for label in self.labels if label.outcome in ("review", "block")]
-        return max(asking, key=lambda each: (each.outcome == "block", each.score), default=None)
+        return deciding_label(self.labels)
 
     @property
     def words(self) -> str:

@@ -100,10 +100,12 @@ def prune(
     removals = chosen.removals(contents)
     damaged = [Path(error.where) for error in contents.refused] if all else []
     _print_removals(root, removals, format)
+    for path in damaged:
+        note(f"damaged: {shown_name(str(path))}")
     if dry_run:
         note("nothing was removed: --dry-run")
         return
-    if removals and not yes:
+    if (removals or damaged) and not yes:
         typer.confirm("Remove them for good?", abort=True, err=True)
     _carry_out(root, chosen, removals, damaged)
 

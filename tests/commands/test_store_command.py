@@ -173,6 +173,12 @@ def test_info_names_damaged_files_and_prune_removes_them_with_everything(store: 
     image = moderation("store", "prune", "--image", "0" * 64, "--yes", *named)
     assert image.returncode == 3
     assert str(path) in image.stderr
+    for other in store.rglob("*.parquet"):
+        if other != path:
+            other.unlink()
+    done = run("store", "prune", "--all", *named, code=1, input="n\n")
+    assert f"damaged: {path}" in done.stderr
+    assert path.exists()  # what is damaged alone is asked about too
     run("store", "prune", "--all", "--yes", *named)
     assert [each for each in store.rglob("*") if each.is_file()] == []
 

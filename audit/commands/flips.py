@@ -12,22 +12,21 @@ import typer
 
 from audit.commands.opening import (
     names_recording,
-    open_dataset,
     open_embedded,
     open_encoder,
     open_outputs,
+    open_pictures,
     open_recording,
     say_embedded,
 )
 from audit.commands.options import ReadingOptions, SubjectOptions
 from audit.errors import AuditError
 from moderation.commands.options import ModelOption
-from moderation.commands.output import note, working
+from moderation.commands.output import working
 from moderation.errors import ImageError
 from moderation.policy import Policy
 
 if TYPE_CHECKING:
-    from audit.datasets.dataset import Dataset
     from audit.embedding.dataset_features import EmbeddedDataset
     from audit.flips.dataset_flips import SeenUnder
     from audit.flips.flips import Flips
@@ -169,21 +168,8 @@ def _pictures_under(
         recording = open_recording(options)
         yield embedded_recording(recording), RecordedEncoder(recording)
         return
-    dataset = _open_pictures(options)
+    dataset = open_pictures(options)
     with open_encoder(options, reference) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         say_embedded(embedded, encoder)
         yield embedded, encoder
-
-
-def _open_pictures(options: FlipOptions) -> Dataset:
-    """Returns the pictures of a dataset, or of any folder."""
-    from audit.datasets.adapters.pictures import is_plain_folder, load_pictures
-
-    path, reading = options.named_dataset, options.reading
-    if reading.adapter is not None or not is_plain_folder(path):
-        return open_dataset(options)
-    dataset = load_pictures(path, reading.load_options())
-    for text in dataset.notes:
-        note(text)
-    return dataset

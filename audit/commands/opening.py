@@ -71,6 +71,19 @@ def open_dataset(options: DatasetOptions) -> Dataset:
     return dataset
 
 
+def open_pictures(options: DatasetOptions) -> Dataset:
+    """Returns the pictures of a dataset, or of any folder."""
+    from audit.datasets.adapters.pictures import is_plain_folder, load_pictures
+
+    path, reading = options.named_dataset, options.reading
+    if reading.adapter is not None or not is_plain_folder(path):
+        return open_dataset(options)
+    dataset = load_pictures(path, reading.load_options())
+    for text in dataset.notes:
+        note(text)
+    return dataset
+
+
 def open_store(options: DatasetOptions) -> EmbeddingStore:
     """Returns the embedding store; by default that of the user, or one that keeps nothing."""
     from moderation.features import EmbeddingStore

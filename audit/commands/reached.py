@@ -11,11 +11,11 @@ from audit.commands.opening import (
     open_embedded,
     open_encoder,
     open_outputs,
+    open_pictures,
     open_subject,
     say_embedded,
 )
 from audit.commands.options import DatasetOptions
-from moderation.commands.output import note
 
 if TYPE_CHECKING:
     from audit.audits.subject import Subject
@@ -46,18 +46,14 @@ def highest_scores(
 
 @contextmanager
 def _open_images(options: DatasetOptions, policies: Mapping[str, Policy]) -> Iterator[Subject]:
-    """Yields all images below a folder, whatever its layout, or those of a dataset."""
+    """Yields the images of a dataset, or all below a folder."""
     from audit.audits.subject import Subject
-    from audit.datasets.adapters.pictures import load_pictures
 
-    path = options.named_dataset
-    if not path.is_dir() or names_recording(options):
+    if names_recording(options):
         with open_subject(options, policies.values(), by=()) as subject:
             yield subject
         return
-    dataset = load_pictures(path, options.reading.load_options())
-    for text in dataset.notes:
-        note(text)
+    dataset = open_pictures(options)
     with open_encoder(options, options.chosen_model(policies.values())) as encoder:
         embedded = open_embedded(options, dataset, encoder)
         say_embedded(embedded, encoder)

@@ -236,7 +236,8 @@ def test_what_cannot_be_run_is_an_error_and_stops_nothing_else(folder: Path, sto
 def test_nothing_to_run_fails_with_the_remedy_and_loads_nothing(folder: Path, store: Path) -> None:
     done = _test(folder, store)
     assert (done.returncode, done.stdout) == (1, "")
-    said = "Without examples: photos-only. Add some: moderation policy pin IMAGE\n"
+    pin = "moderation policy pin IMAGE -p FILE --expect block"
+    said = f"Without examples: photos-only. Add some: {pin}\n"
     assert done.stderr.endswith(said)
     (folder / "broken.yaml").write_text("schema_version: 1\n")
     done = _test(folder, store)

@@ -81,7 +81,8 @@ def run_tests(
     if junit is not None:
         _write(junit, junit_xml(cases, described))
     if untested:
-        note(f"Without examples: {', '.join(untested)}. Add some: moderation policy pin IMAGE")
+        pin = "moderation policy pin IMAGE -p FILE --expect block"
+        note(f"Without examples: {', '.join(untested)}. Add some: {pin}")
     if tested:
         note(f"{counted_cases(cases)}. Model: {described}")
     if not _passes(cases):
